@@ -1,0 +1,1 @@
+"""What every service shares: the facility, contracts, blocks, and the edges."""

@@ -1,0 +1,84 @@
+"""The database: the one place that knows its driver.
+
+    async with Archive.of(settings) as archive:
+        await archive.ledger.balance(start, end)
+
+`TRANSIENT` are the driver's errors after which the same call may succeed.
+"""
+
+from types import TracebackType
+from typing import Any, Self
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from pydantic import BaseModel, ValidationError
+from pymongo.errors import (
+    AutoReconnect,
+    ConnectionFailure,
+    ExecutionTimeout,
+    NetworkTimeout,
+    WTimeoutError,
+)
+
+from shotwatch_common.archive.devices import Devices
+from shotwatch_common.archive.events import Events
+from shotwatch_common.archive.ledger import Entry, Ledger
+from shotwatch_common.archive.shots import Shots
+from shotwatch_common.archive.windows import Windows
+from shotwatch_common.contracts import ObjectRef
+from shotwatch_common.settings import Settings
+from shotwatch_common.vocabulary import ObjectState
+
+TRANSIENT = (AutoReconnect, ConnectionFailure, NetworkTimeout, ExecutionTimeout, WTimeoutError)
+
+
+class FileInMessage(BaseModel):
+    """The part of a message about a file that says which file."""
+
+    object: ObjectRef
+
+
+class Archive:
+    """Shots, windows, events, devices and the ledger of one database."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._client: Any = AsyncIOMotorClient(url, serverSelectionTimeoutMS=5000, tz_aware=True)
+        database = self._client[name]
+        self.ledger = Ledger(database)
+        self.windows = Windows(database)
+        self.shots = Shots(database)
+        self.events = Events(database)
+        self.devices = Devices(database)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings.database_url.get_secret_value(), settings.database_name)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    async def dead_letter(self, body: bytes, reason: str) -> None:
+        """A message was parked: what it was about is dead-lettered in the ledger."""
+        try:
+            message = FileInMessage.model_validate_json(body)
+        except ValidationError:
+            return
+        entry = Entry(ObjectState.DEAD_LETTERED, "parked", reason)
+        await self.ledger.settle(message.object.object_id, entry, "dead_lettered")
+
+    async def ready(self) -> bool:
+        """Whether the server answers."""
+        try:
+            await self._client.admin.command("ping")
+        except TRANSIENT:
+            return False
+        return True
+
+    async def ensure_indexes(self) -> None:
+        """Make the indexes that queries stand on; nothing happens when they exist."""
+        for part in (self.ledger, self.windows, self.shots, self.events):
+            await part.ensure_indexes()

@@ -1,0 +1,89 @@
+"""Anomaly events: stored before they are published, numbered without reuse."""
+
+from collections.abc import Sequence
+from time import time
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import BulkWriteError
+
+from shotwatch_common.contracts import AnomalyEvent
+
+_DUPLICATE_KEY = 11000
+
+
+class Events:
+    """Collection `events`: `_id` = event id; `published_at` is 0 until the broker has confirmed it."""
+
+    def __init__(self, database: Any) -> None:
+        self._events = database["events"]
+        self._counters = database["counters"]
+
+    async def ensure_indexes(self) -> None:
+        await self._events.create_index([("sequence", 1)])
+        await self._events.create_index([("shot", 1)])
+        await self._events.create_index([("time", 1)])
+
+    async def reserve(self, count: int) -> int:
+        """The first of `count` sequence numbers that nobody else has."""
+        counter = await self._counters.find_one_and_update(
+            {"_id": "events"}, {"$inc": {"value": count}}, upsert=True, return_document=ReturnDocument.AFTER
+        )
+        return int(counter["value"]) - count + 1
+
+    async def stored(self, event_ids: Sequence[str]) -> dict[str, AnomalyEvent]:
+        """Those of these events that are stored already."""
+        found = self._events.find({"_id": {"$in": list(event_ids)}}, {"event": 1})
+        return {document["_id"]: AnomalyEvent.model_validate(document["event"]) async for document in found}
+
+    async def add(self, events: Sequence[AnomalyEvent]) -> None:
+        """Store events; one that is there already stays as it is."""
+        if not events:
+            return
+        try:
+            await self._events.insert_many([_document(event) for event in events], ordered=False)
+        except BulkWriteError as error:
+            if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
+                raise
+
+    async def published(self, event_ids: Sequence[str]) -> None:
+        """The broker has confirmed these events."""
+        await self._events.update_many(
+            {"_id": {"$in": list(event_ids)}}, {"$set": {"published_at": round(time() * 1000)}}
+        )
+
+    async def of_shots(self, shots: Sequence[str]) -> list[AnomalyEvent]:
+        """All events of these shots, of every revision."""
+        found = self._events.find({"shot": {"$in": list(shots)}}, {"event": 1})
+        return [AnomalyEvent.model_validate(document["event"]) async for document in found]
+
+    async def since(self, sequence: int, query: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+        """Stored events with a number greater than `sequence`, in the order of their numbers.
+
+        `query` holds equalities on kind, severity, frontend, amp, arm, interval.
+        """
+        end = await self._last_sequence()
+        bounded = {"sequence": {"$gt": sequence, "$lte": end}, **query}
+        found = self._events.find(bounded).sort("sequence", 1).limit(limit)
+        return [document async for document in found]
+
+    async def _last_sequence(self) -> int:
+        counter = await self._counters.find_one({"_id": "events"})
+        return int(counter["value"]) if counter else 0
+
+
+def _document(event: AnomalyEvent) -> dict[str, Any]:
+    data = event.data
+    return {
+        "_id": event.id,
+        "sequence": data.sequence,
+        "shot": data.shot,
+        "revision": data.revision,
+        "kind": data.kind,
+        "severity": data.severity,
+        **data.place.model_dump(),
+        "time": data.time,
+        "stored_at": round(time() * 1000),
+        "published_at": 0,
+        "event": event.model_dump(mode="json", by_alias=True),
+    }

@@ -1,0 +1,119 @@
+"""The ledger: where every object is, what happened to it, when and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import time
+from typing import Any
+
+from shotwatch_common.contracts import ObjectRef
+from shotwatch_common.telemetry import current_trace_id
+from shotwatch_common.vocabulary import ObjectState
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One step of an object's history."""
+
+    state: ObjectState
+    stage: str
+    why: str = ""
+
+
+class Ledger:
+    """Collection `objects`: one document per object version, `_id` = object id.
+
+    Every write is an update by id, so writing the same step twice leaves one state.
+    """
+
+    def __init__(self, database: Any) -> None:
+        self._objects = database["objects"]
+
+    async def ensure_indexes(self) -> None:
+        await self._objects.create_index([("arrived_at", 1)])
+        await self._objects.create_index([("key", 1)])
+
+    async def enter(self, ref: ObjectRef, stage: str) -> None:
+        """An object was seen for the first time: it waits. An object that is known keeps its state."""
+        await self._objects.update_one(
+            {"_id": ref.object_id},
+            {
+                "$setOnInsert": {
+                    **ref.model_dump(exclude={"object_id"}),
+                    "state": ObjectState.WAITING,
+                    "reason": "",
+                    "history": [_step(Entry(ObjectState.WAITING, stage))],
+                }
+            },
+            upsert=True,
+        )
+
+    async def settle(
+        self, object_id: str, entry: Entry, reason: str = "", facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """The object's state is now `entry.state`; `facts` (records, devices …) are kept beside it."""
+        changes = {"state": entry.state, "reason": reason, "detail": entry.why, **(facts or {})}
+        await self._objects.update_one(
+            {"_id": object_id}, {"$set": changes, "$push": {"history": _step(entry)}}
+        )
+
+    async def note(self, object_id: str, facts: Mapping[str, Any]) -> None:
+        """Keep facts about an object without changing its state."""
+        await self._objects.update_one({"_id": object_id}, {"$set": dict(facts)})
+
+    async def known(self, object_ids: Sequence[str]) -> set[str]:
+        """Which of these objects the ledger has."""
+        found = self._objects.find({"_id": {"$in": list(object_ids)}}, {"_id": 1})
+        return {document["_id"] async for document in found}
+
+    async def find(self, object_id: str) -> dict[str, Any] | None:
+        document: dict[str, Any] | None = await self._objects.find_one({"_id": object_id})
+        return document
+
+    async def balance(self, start_ms: int, end_ms: int) -> dict[str, Any]:
+        """How the objects that arrived in [start, end) ended.
+
+        Returns `{"in": n, "states": {state: n}, "reasons": {reason: n}, "bytes": n}`; every state is there.
+        """
+        groups = self._objects.aggregate(
+            [
+                {"$match": {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}},
+                {
+                    "$group": {
+                        "_id": {"state": "$state", "reason": "$reason"},
+                        "count": {"$sum": 1},
+                        "bytes": {"$sum": "$size"},
+                    }
+                },
+            ]
+        )
+        states = {str(state): 0 for state in ObjectState}
+        reasons: dict[str, int] = {}
+        total = size = 0
+        async for group in groups:
+            state, reason = group["_id"]["state"], group["_id"]["reason"]
+            states[state] += group["count"]
+            if reason:
+                reasons[reason] = reasons.get(reason, 0) + group["count"]
+            total += group["count"]
+            size += group["bytes"]
+        return {"in": total, "states": states, "reasons": reasons, "bytes": size}
+
+    async def objects(
+        self, start_ms: int, end_ms: int, state: str | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """The objects that arrived in [start, end), oldest first."""
+        query: dict[str, Any] = {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}
+        if state:
+            query["state"] = state
+        found = self._objects.find(query).sort("arrived_at", 1).limit(limit)
+        return [document async for document in found]
+
+
+def _step(entry: Entry) -> dict[str, Any]:
+    return {
+        "state": entry.state,
+        "stage": entry.stage,
+        "why": entry.why,
+        "at": round(time() * 1000),
+        "trace_id": current_trace_id(),
+    }

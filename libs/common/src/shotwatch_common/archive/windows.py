@@ -1,0 +1,57 @@
+"""Windows of the join: one document per place, interval and minute, changed by compare-and-set."""
+
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+NEVER = 0
+
+
+class Windows:
+    """Collection `windows`: `_id` = window id, `version` counts changes.
+
+    A change is written only when nobody else changed the window since it was read. The messages that a
+    change calls for are written with it (`outbox`) and struck off once they are published; `outbox_since`
+    is when the oldest was put there, NEVER when there is none. `deadline` is when the window's open shots
+    close, NEVER when none is open. Both are epoch ms.
+    """
+
+    def __init__(self, database: Any) -> None:
+        self._windows = database["windows"]
+
+    async def ensure_indexes(self) -> None:
+        await self._windows.create_index([("deadline", 1)])
+        await self._windows.create_index([("outbox_since", 1)])
+
+    async def load(self, window_id: str) -> dict[str, Any] | None:
+        document: dict[str, Any] | None = await self._windows.find_one({"_id": window_id})
+        return document
+
+    async def save(self, document: dict[str, Any]) -> bool:
+        """Write version n over version n - 1 (or the first one); False when somebody else was faster."""
+        if document["version"] == 1:
+            try:
+                await self._windows.insert_one(document)
+            except DuplicateKeyError:
+                return False
+            return True
+        before = {"_id": document["_id"], "version": document["version"] - 1}
+        changes = {name: value for name, value in document.items() if name != "_id"}
+        result = await self._windows.update_one(before, {"$set": changes})
+        return bool(result.modified_count)
+
+    async def strike_off(self, window_id: str, batch_id: str) -> None:
+        """The batch was published: forget its message."""
+        await self._windows.update_one({"_id": window_id}, {"$unset": {f"outbox.{batch_id}": ""}})
+        await self._windows.update_one({"_id": window_id, "outbox": {}}, {"$set": {"outbox_since": NEVER}})
+
+    async def overdue(self, now_ms: int) -> list[str]:
+        """Windows whose deadline has passed."""
+        return await self._ids({"deadline": {"$gt": NEVER, "$lte": now_ms}})
+
+    async def unsent(self, before_ms: int) -> list[str]:
+        """Windows that have held a message back since before the given time."""
+        return await self._ids({"outbox_since": {"$gt": NEVER, "$lt": before_ms}})
+
+    async def _ids(self, query: dict[str, Any]) -> list[str]:
+        return [document["_id"] async for document in self._windows.find(query, {"_id": 1}).limit(1000)]

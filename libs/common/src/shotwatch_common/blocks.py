@@ -1,0 +1,82 @@
+"""Blocks: the records of one device group of one file as columns, in an Arrow IPC file.
+
+Columns: `time` (epoch ms), `state` (dictionary), and per role of the device
+`image` (uint16, shape h x w), `spectrum` (float32, shape n) or `energy1`, `energy2` (float64).
+Rows of records that could not be read are filled with 0 (NaN for energies); `readable` tells them.
+Any Arrow reader (pandas, polars, DuckDB) opens them as they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The decoded records of one device group: n rows in every column."""
+
+    device: str
+    time: NDArray[np.int64]
+    state: Sequence[str | None]
+    readable: NDArray[np.bool_]
+    arrays: dict[str, Array] = field(default_factory=dict)
+    """Column name → (n, ...) array: `image`, `spectrum`, `energy1`, `energy2`."""
+
+
+def write_block(block: Block) -> pa.Buffer:
+    """The Arrow IPC file of a block: one record batch, uncompressed, so that reading it copies nothing."""
+    columns: dict[str, pa.Array] = {
+        "time": pa.array(block.time, pa.timestamp("ms", tz="UTC")),
+        "state": pa.array(block.state, pa.string()).dictionary_encode(),
+        "readable": pa.array(block.readable),
+    }
+    for name, array in block.arrays.items():
+        columns[name] = _column(array)
+    table = pa.table(columns).replace_schema_metadata({"device": block.device})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def read_block(data: bytes | memoryview | pa.Buffer) -> Block:
+    """A block from the bytes of its file; arrays are views of `data`.
+
+    Raises:
+        ValueError: the bytes are no block.
+    """
+    try:
+        table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"not a block: {error}") from error
+    device = (table.schema.metadata or {}).get(b"device", b"").decode()
+    fixed = ("time", "state", "readable")
+    return Block(
+        device=device,
+        time=table["time"].cast(pa.int64()).to_numpy(),
+        state=table["state"].to_pylist(),
+        readable=table["readable"].to_numpy(),
+        arrays={name: _array(table[name]) for name in table.column_names if name not in fixed},
+    )
+
+
+def _column(array: Array) -> pa.Array:
+    if array.ndim == 1:
+        return pa.array(array)
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))
+
+
+def _array(column: pa.ChunkedArray) -> Array:
+    chunk = column.combine_chunks()
+    if isinstance(chunk, pa.ChunkedArray):
+        chunk = chunk.chunk(0)
+    if isinstance(chunk.type, pa.FixedShapeTensorType):
+        tensor: Array = chunk.to_numpy_ndarray()
+        return tensor
+    flat: Array = chunk.to_numpy(zero_copy_only=False)
+    return flat

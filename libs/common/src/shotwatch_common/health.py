@@ -1,0 +1,38 @@
+"""/live and /ready over HTTP, for supervisors and orchestrators."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+Ready = Callable[[], Awaitable[bool]]
+
+
+@asynccontextmanager
+async def serve_health(host: str, port: int, ready: Ready) -> AsyncIterator[None]:
+    """Answer /live while the process lives, /ready while it can work (else 503). Port 0: no server."""
+    if port == 0:
+        yield
+        return
+    app = web.Application()
+    app.add_routes([web.get("/live", _live), web.get("/ready", _answer(ready))])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _live(_request: web.Request) -> web.Response:
+    return web.Response(text="live")
+
+
+def _answer(ready: Ready) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        if await ready():
+            return web.Response(text="ready")
+        return web.Response(text="not ready", status=503)
+
+    return answer

@@ -1,0 +1,17 @@
+"""Deterministic ids: the same thing has the same id however often and wherever it is processed."""
+
+from hashlib import blake2b
+
+
+def _digest(*parts: object) -> str:
+    return blake2b("\n".join(map(str, parts)).encode(), digest_size=12).hexdigest()
+
+
+def object_id(bucket: str, key: str, etag: str) -> str:
+    """Id of one version of an object."""
+    return _digest(bucket, key, etag)
+
+
+def event_id(shot: str, kind: str, revision: int) -> str:
+    """Id of an anomaly event: one per shot, kind and revision."""
+    return _digest(shot, kind, revision)

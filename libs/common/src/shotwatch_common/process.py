@@ -1,0 +1,111 @@
+"""The life of a service's process: settings, edges, health, signals, and a clean end."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from opentelemetry.trace import Tracer
+
+from shotwatch_common.archive import TRANSIENT, Archive
+from shotwatch_common.bus import Bus, Subscription
+from shotwatch_common.errors import Retry
+from shotwatch_common.facility import Facility, FacilityError, load_facility
+from shotwatch_common.health import serve_health
+from shotwatch_common.settings import Settings, SettingsError
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.telemetry import Log, configure_logs, configure_traces
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+Background = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Edges(Generic[AnySettings]):
+    """What a service touches the world with."""
+
+    settings: AnySettings
+    facility: Facility
+    bus: Bus
+    store: ObjectStore
+    archive: Archive
+    tracer: Tracer
+    log: Log
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a service does with its edges: the queue it works on and what runs beside."""
+
+    subscription: Subscription
+    background: tuple[Background, ...] = ()
+
+
+Assemble = Callable[[Edges[Any], AsyncExitStack], Awaitable[Service]]
+
+
+def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
+    """Run a service until SIGTERM or SIGINT; exit 2 when it was set up wrongly, 1 when it broke."""
+    try:
+        asyncio.run(_live(name, settings.load(), assemble))
+    except (SettingsError, FacilityError) as error:
+        sys.exit(f"shotwatch-{name}: {error}")
+
+
+async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
+    async with edges(name, settings) as touched, AsyncExitStack() as resources:
+        service = await assemble(touched, resources)
+        touched.bus.subscribe(service.subscription)
+        await touched.bus.start()
+        await resources.enter_async_context(
+            serve_health(settings.health_host, settings.health_port, touched.bus.ready)
+        )
+        touched.log.info("ready")
+        await _until_told_to_stop(service.background)
+        touched.log.info("stopping")
+        await touched.bus.stop()
+
+
+@asynccontextmanager
+async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySettings]]:
+    """Open the edges of a service; they are closed, and the last spans exported, on the way out."""
+    log = configure_logs(name)
+    facility = load_facility(settings.facility)
+    provider = configure_traces(name, settings.traces_folder)
+    async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+        bus = Bus(settings.broker_url.get_secret_value(), provider, log, archive.dead_letter, TRANSIENT)
+        await bus.connect()
+        await archive.ensure_indexes()
+        try:
+            yield Edges(settings, facility, bus, store, archive, provider.get_tracer("shotwatch"), log)
+        finally:
+            await bus.stop()
+            provider.shutdown()
+
+
+async def _until_told_to_stop(background: tuple[Background, ...]) -> None:
+    """Wait for a signal, or for a background task to break: that ends the process."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    waiting = asyncio.create_task(told.wait())
+    tasks = [asyncio.create_task(task()) for task in background]
+    done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (waiting, *tasks):
+        task.cancel()
+    for finished in done:
+        finished.result()
+
+
+async def every(seconds: float, work: Callable[[], Awaitable[None]], log: Log) -> None:
+    """Do the work again and again; an unreachable server is waited for."""
+    while True:
+        try:
+            await work()
+        except (Retry, *TRANSIENT) as error:
+            log.warning("background work waits", why=str(error))
+        await asyncio.sleep(seconds)

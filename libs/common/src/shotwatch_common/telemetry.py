@@ -1,0 +1,92 @@
+"""Traces and logs: one trace from the object event to the anomaly event, its id in every log line."""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+from opentelemetry.trace import Link, SpanContext, TraceFlags, format_span_id, format_trace_id
+
+Log = structlog.stdlib.BoundLogger
+
+
+def configure_logs(service: str) -> Log:
+    """Write logs as JSON lines to stderr, each with the service and the current trace."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _add_trace,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    log: Log = structlog.get_logger().bind(service=service)
+    return log
+
+
+def configure_traces(service: str, traces_folder: Path | None) -> TracerProvider:
+    """Export spans to a file of the folder, and to a collector when the standard OTEL variable names one."""
+    provider = TracerProvider(resource=Resource.create({"service.name": f"shotwatch-{service}"}))
+    if traces_folder is not None:
+        traces_folder.mkdir(parents=True, exist_ok=True)
+        out = (traces_folder / f"{service}-{os.getpid()}.jsonl").open("a", encoding="utf-8")
+        exporter = ConsoleSpanExporter(out=out, formatter=_json_line)
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def current_trace_id() -> str:
+    """The id of the trace that runs now, 32 hex digits; empty outside of any."""
+    context = trace.get_current_span().get_span_context()
+    return format_trace_id(context.trace_id) if context.is_valid else ""
+
+
+def current_traceparent() -> str:
+    """The current span in W3C form; empty outside of any."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return ""
+    return (
+        f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-{context.trace_flags:02x}"
+    )
+
+
+def link_current_span(traceparents: Sequence[str]) -> None:
+    """Link the current span to the spans of other traces: how a join shows whose files met in it."""
+    span = trace.get_current_span()
+    for traceparent in traceparents:
+        link = _link(traceparent)
+        span.add_link(link.context, link.attributes)
+
+
+def _link(traceparent: str) -> Link:
+    _, trace_id, span_id, flags = traceparent.split("-")
+    context = SpanContext(
+        int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16))
+    )
+    return Link(context, {"shotwatch.link": "member"})
+
+
+def _json_line(span: ReadableSpan) -> str:
+    line: str = span.to_json(indent=None)
+    return line + "\n"
+
+
+def _add_trace(_logger: Any, _method: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    trace_id = current_trace_id()
+    return {**event, "trace_id": trace_id} if trace_id else dict(event)

@@ -1,0 +1,83 @@
+"""The closed word lists of the system: one term, one meaning (docs/glossary.md explains them)."""
+
+from enum import StrEnum
+
+
+class DeviceKind(StrEnum):
+    """What a device is, as the facility file reads it off its group name."""
+
+    CAMERA = "Camera"
+    SPECTRO = "Spectro"
+    ENERGY_METER = "EnergyMeter"
+    OTHER = "Other"
+
+
+class FileReason(StrEnum):
+    """Why an object as a whole ended in the error bucket."""
+
+    EMPTY = "empty"
+    NOT_HDF5 = "not_hdf5"
+    TRUNCATED = "truncated"
+    NOT_A_SNAPSHOT = "not_a_snapshot"
+    WRONG_TYPES = "wrong_types"
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
+    CRASHES_READER = "crashes_reader"
+    TOO_SLOW = "too_slow"
+
+
+class RecordReason(StrEnum):
+    """Why one record of a readable file is refused."""
+
+    STATE_NOT_ON = "state_not_on"
+    STATE_MISSING = "state_missing"
+    DATA_MISSING = "data_missing"
+    WRONG_SHAPE = "wrong_shape"
+    WRONG_TYPE = "wrong_type"
+    OUT_OF_RANGE = "out_of_range"
+    NOT_FINITE = "not_finite"
+    BLACK_FRAME = "black_frame"
+    SATURATED_FRAME = "saturated_frame"
+    FROZEN_FRAME = "frozen_frame"
+    NO_SPECTRUM = "no_spectrum"
+    NO_ENERGY = "no_energy"
+    SECOND_SAMPLE = "second_sample"
+
+
+class ObjectState(StrEnum):
+    """Where an object is. The ledger balances over these."""
+
+    WAITING = "waiting"
+    INGESTED = "ingested"
+    REJECTED = "rejected"
+    IGNORED = "ignored"
+    DEAD_LETTERED = "dead_lettered"
+
+
+class AnomalyKind(StrEnum):
+    """What an anomaly event says happened."""
+
+    MISSING_MEMBER = "missing_member"
+    DEVICE_STATE = "device_state"
+    BLACK_FRAME = "black_frame"
+    FROZEN_FRAME = "frozen_frame"
+    SATURATED_FRAME = "saturated_frame"
+    BAD_RECORD = "bad_record"
+    ENERGY_DISAGREEMENT = "energy_disagreement"
+    ENERGY = "energy"
+    BANDWIDTH = "bandwidth"
+    WAVELENGTH = "wavelength"
+    SPECTRUM = "spectrum"
+    POINTING = "pointing"
+    BEAM_SIZE = "beam_size"
+    HOT_SPOT = "hot_spot"
+    PROFILE = "profile"
+    SUPERSEDED = "superseded"
+
+
+class Severity(StrEnum):
+    """How soon somebody should look, mildest first."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
