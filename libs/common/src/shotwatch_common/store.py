@@ -61,7 +61,7 @@ class ObjectStore:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        await self._client.close_session()
+        await self._client.close_session()  # type: ignore[no-untyped-call]
 
     async def get(self, bucket: str, key: str) -> bytes:
         """The whole object."""

@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
-from opentelemetry.trace import Link, SpanContext, TraceFlags, format_span_id, format_trace_id
+from opentelemetry.trace import Link, SpanContext, TraceFlags, Tracer, format_span_id, format_trace_id
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 Log = structlog.stdlib.BoundLogger
 
@@ -64,6 +66,14 @@ def current_traceparent() -> str:
     return (
         f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-{context.trace_flags:02x}"
     )
+
+
+@contextmanager
+def continued_trace(tracer: Tracer, name: str, traceparent: str) -> Iterator[None]:
+    """A span that goes on with the trace of an earlier one: work that no message brought."""
+    before = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
+    with tracer.start_as_current_span(name, context=before):
+        yield
 
 
 def link_current_span(traceparents: Sequence[str]) -> None:

@@ -41,8 +41,13 @@ class Windows:
         return bool(result.modified_count)
 
     async def strike_off(self, window_id: str, batch_id: str) -> None:
-        """The batch was published: forget its message."""
-        await self._windows.update_one({"_id": window_id}, {"$unset": {f"outbox.{batch_id}": ""}})
+        """The batch was published: forget its message.
+
+        This counts as a change, so that nobody puts the message back who read the window before.
+        """
+        await self._windows.update_one(
+            {"_id": window_id}, {"$unset": {f"outbox.{batch_id}": ""}, "$inc": {"version": 1}}
+        )
         await self._windows.update_one({"_id": window_id, "outbox": {}}, {"$set": {"outbox_since": NEVER}})
 
     async def overdue(self, now_ms: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""Joins records into shots."""

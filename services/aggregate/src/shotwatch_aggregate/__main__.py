@@ -1,0 +1,9 @@
+"""`python -m shotwatch_aggregate`."""
+
+from shotwatch_common.process import run
+
+from shotwatch_aggregate.service import assemble
+from shotwatch_aggregate.settings import AggregateSettings
+
+if __name__ == "__main__":
+    run("aggregate", AggregateSettings, assemble)

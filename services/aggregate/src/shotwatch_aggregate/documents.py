@@ -1,0 +1,117 @@
+"""Windows as database documents, and batches as messages."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from shotwatch_common.contracts import BlockRef, Member, PlaceRef, ShotsClosed
+from shotwatch_common.facility import Interval, Place
+from shotwatch_common.pulses import window_id
+from shotwatch_common.vocabulary import DeviceKind
+
+from shotwatch_aggregate.domain.join import Batch, complete, last_known_on
+from shotwatch_aggregate.domain.window import DeviceColumns, Source, Window
+
+
+def id_of(window: Window) -> str:
+    return window_id(window.place, window.interval.name, window.start)
+
+
+def to_document(window: Window) -> dict[str, Any]:
+    """The window with its columns packed as little-endian bytes; counters of the store are added by it."""
+    return {
+        "_id": id_of(window),
+        "frontend": window.place.frontend,
+        "amp": window.place.amp,
+        "arm": window.place.arm,
+        "interval": window.interval.name,
+        "start": window.start,
+        "version": window.version,
+        "revision": _packed(window.revision, "<i4"),
+        "devices": [_device_document(device, columns) for device, columns in window.devices.items()],
+    }
+
+
+def from_document(document: Mapping[str, Any], interval: Interval) -> Window:
+    place = Place(document["frontend"], document["amp"], document["arm"])
+    return Window(
+        place,
+        interval,
+        document["start"],
+        {device["device"]: _columns(device) for device in document["devices"]},
+        _unpacked(document["revision"], "<i4"),
+        document["version"],
+    )
+
+
+def to_message(
+    batch: Batch, roster: Mapping[str, DeviceKind], on_before: Collection[str], last_arrival: int
+) -> ShotsClosed:
+    """The message that closes the batch; `on_before` are the devices that were ON before this window."""
+    window, slots = batch.window, batch.slots
+    absent = {device: kind for device, kind in roster.items() if device not in window.devices}
+    devices = {
+        **window.devices,
+        **{d: DeviceColumns.empty(k, len(window.revision)) for d, k in absent.items()},
+    }
+    return ShotsClosed(
+        batch_id=f"{id_of(window)}-{window.version}",
+        window_id=id_of(window),
+        place=PlaceRef(**asdict(window.place), interval=window.interval.name),
+        pulses=window.pulses[slots].tolist(),
+        revisions=window.revision[slots].tolist(),
+        complete=complete(window, roster)[slots].tolist(),
+        members=[_member(device, devices[device], slots, device in on_before) for device in sorted(devices)],
+        last_arrival=last_arrival,
+    )
+
+
+def _member(device: str, columns: DeviceColumns, slots: NDArray[np.intp], on_before: bool) -> Member:
+    return Member(
+        device=device,
+        kind=columns.kind,
+        blocks=[
+            BlockRef(bucket=s.bucket, key=s.block, object_id=s.object_id, object_key=s.object_key)
+            for s in columns.sources
+        ],
+        source=columns.source[slots].tolist(),
+        row=columns.row[slots].tolist(),
+        reasons=list(columns.reasons),
+        verdict=columns.verdict[slots].tolist(),
+        on=last_known_on(columns, on_before)[slots].tolist(),
+    )
+
+
+def _device_document(device: str, columns: DeviceColumns) -> dict[str, Any]:
+    return {
+        "device": device,
+        "kind": columns.kind,
+        "source": _packed(columns.source, "<i2"),
+        "row": _packed(columns.row, "<i4"),
+        "verdict": _packed(columns.verdict, "<i2"),
+        "on": _packed(columns.on, "<u1"),
+        "sources": [asdict(source) for source in columns.sources],
+        "reasons": list(columns.reasons),
+    }
+
+
+def _columns(document: Mapping[str, Any]) -> DeviceColumns:
+    return DeviceColumns(
+        DeviceKind(document["kind"]),
+        _unpacked(document["source"], "<i2"),
+        _unpacked(document["row"], "<i4"),
+        _unpacked(document["verdict"], "<i2"),
+        _unpacked(document["on"], "<u1").astype(bool),
+        tuple(Source(**source) for source in document["sources"]),
+        tuple(document["reasons"]),
+    )
+
+
+def _packed(column: NDArray[Any], dtype: str) -> bytes:
+    return column.astype(dtype).tobytes()
+
+
+def _unpacked(data: bytes, dtype: str) -> NDArray[np.int32]:
+    return np.frombuffer(data, dtype).astype(np.int32)

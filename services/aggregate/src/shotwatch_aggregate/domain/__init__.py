@@ -1,0 +1,1 @@
+"""The join, as pure functions on windows."""

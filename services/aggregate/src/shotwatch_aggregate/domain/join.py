@@ -1,0 +1,195 @@
+"""The join: records into windows, windows into shots.
+
+Nothing here depends on the order in which files arrive, on repetition, or on who does it: a record belongs
+to the pulse next to it on a fixed grid, a newer object replaces an older one, and a shot is closed again only
+when what is known of it has changed.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from shotwatch_common.facility import Interval
+from shotwatch_common.pulses import Times, nearest_pulses, window_starts
+from shotwatch_common.vocabulary import DeviceKind
+
+from shotwatch_aggregate.domain.window import (
+    DATA_KINDS,
+    NO_SOURCE,
+    Counts,
+    DeviceColumns,
+    Mask,
+    Records,
+    Source,
+    Window,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Shots of a window that were closed together; `slots` are their pulses' indices."""
+
+    window: Window
+    slots: NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The records of one device of one file, window by window, and the rows that belong to no shot."""
+
+    by_window: dict[int, Records]
+    """Start of the window (epoch ms) → its records."""
+    off_grid: list[int]
+    """Rows further from their pulse than the join tolerance."""
+    second_samples: list[int]
+    """Rows whose pulse has a record of the same device nearer to it."""
+
+
+def split(
+    device: str,
+    kind: DeviceKind,
+    source: Source,
+    interval: Interval,
+    times: Times,
+    verdict: Counts,
+    reasons: tuple[str, ...],
+    on: Mask,
+) -> Split:
+    """Sort a device's records into windows and pulses."""
+    pulses, near = nearest_pulses(times, interval)
+    distance = np.where(near, np.abs(times - pulses), np.iinfo(np.int64).max)
+    nearest_first = np.lexsort((distance, pulses))
+    _, first = np.unique(pulses[nearest_first], return_index=True)
+    kept = np.sort(nearest_first[first])
+    kept = kept[near[kept]]
+    starts = window_starts(pulses, interval)
+    by_window = {}
+    for start in np.unique(starts[kept]):
+        rows = kept[starts[kept] == start]
+        slot = ((pulses[rows] - start) // interval.period_ms).astype(np.int32)
+        by_window[int(start)] = Records(
+            device, kind, source, slot, rows.astype(np.int32), verdict[rows], reasons, on[rows]
+        )
+    dropped = np.setdiff1d(np.arange(len(times)), kept)
+    return Split(by_window, dropped[~near[dropped]].tolist(), dropped[near[dropped]].tolist())
+
+
+def admit(window: Window, records: Records) -> Window:
+    """The window with a device's records in it; shots that are different now are open again."""
+    before = window.devices.get(records.device) or DeviceColumns.empty(records.kind, len(window.revision))
+    if _knows_newer(before, records.source):
+        return window
+    after = _overlay(_without_object(before, records.source.object_key), records)
+    return window.with_device(records.device, after)
+
+
+def retract(window: Window, object_key: str, keep: Collection[str], arrived_at: int) -> Window:
+    """The window without what an earlier version of a file said of devices that it no longer has."""
+    for device, columns in window.devices.items():
+        stale = any(s.object_key == object_key and s.arrived_at < arrived_at for s in columns.sources)
+        if stale and device not in keep:
+            window = window.with_device(device, _without_object(columns, object_key))
+    return window
+
+
+def ripe(before: Window, after: Window, roster: Collection[str]) -> Mask:
+    """Pulses whose shots are to be closed now.
+
+    A shot closes when every device of the roster was heard about it, and again whenever it changed later.
+    """
+    which: Mask = (after.open & _all_heard(after, roster)) | _changed_since_closed(before, after)
+    return which
+
+
+def close(window: Window, which: Mask) -> tuple[Window, Batch | None]:
+    """Close these shots at their next revision; None when there are none."""
+    which = which & window.occupied
+    if not which.any():
+        return window, None
+    closed = replace(window, revision=window.revision + which.astype(np.int32))
+    return closed, Batch(closed, np.flatnonzero(which))
+
+
+def complete(window: Window, roster: Mapping[str, DeviceKind]) -> Mask:
+    """Pulses at which every kind of device of the place has a valid record."""
+    known = {device: columns.kind for device, columns in window.devices.items()}
+    kinds = {kind for kind in (roster or known).values() if kind in DATA_KINDS}
+    there = np.ones(len(window.revision), bool)
+    for kind in kinds:
+        valid = [columns.valid for columns in window.devices.values() if columns.kind is kind]
+        there &= np.logical_or.reduce(valid) if valid else False
+    return there
+
+
+def last_known_on(columns: DeviceColumns, on_before: bool) -> Mask:
+    """Whether the device was ON at its last record up to each pulse; `on_before` holds before the first."""
+    indices = np.where(columns.present, np.arange(len(columns.source)), -1)
+    last = np.maximum.accumulate(indices)
+    on: Mask = np.where(last >= 0, columns.on[np.maximum(last, 0)], on_before)
+    return on
+
+
+def _changed_since_closed(before: Window, after: Window) -> Mask:
+    closed = np.flatnonzero(after.revision)
+    changed = np.zeros(len(after.revision), bool)
+    for device, columns in after.devices.items():
+        known = before.devices.get(device) or DeviceColumns.empty(columns.kind, len(after.revision))
+        if columns is not known:
+            changed[columns.differs_from(known, closed)] = True
+    return changed
+
+
+def _all_heard(window: Window, roster: Collection[str]) -> Mask:
+    """Without a roster nobody can say who is to come: such shots wait for their deadline."""
+    if not roster or any(device not in window.devices for device in roster):
+        return np.zeros(len(window.revision), bool)
+    heard: Mask = np.logical_and.reduce([window.devices[device].heard() for device in roster])
+    return heard
+
+
+def _knows_newer(columns: DeviceColumns, source: Source) -> bool:
+    return any(s.object_key == source.object_key and s.order >= source.order for s in columns.sources)
+
+
+def _without_object(columns: DeviceColumns, object_key: str) -> DeviceColumns:
+    gone = [n for n, source in enumerate(columns.sources) if source.object_key == object_key]
+    if not gone:
+        return columns
+    cleared = np.isin(columns.source, gone)
+    kept = [n for n in range(len(columns.sources)) if n not in gone]
+    renumbered = np.full(len(columns.sources) + 1, NO_SOURCE, np.int32)
+    renumbered[kept] = np.arange(len(kept))
+    return replace(
+        columns,
+        source=np.where(cleared, NO_SOURCE, renumbered[columns.source]).astype(np.int32),
+        row=np.where(cleared, 0, columns.row).astype(np.int32),
+        verdict=np.where(cleared, 0, columns.verdict).astype(np.int32),
+        on=columns.on & ~cleared,
+        sources=tuple(columns.sources[n] for n in kept),
+    )
+
+
+def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
+    """Put the records in, except where a later object already has the pulse."""
+    later = [n for n, source in enumerate(columns.sources) if source.order > records.source.order]
+    wins = ~np.isin(columns.source[records.slot], later)
+    slot = records.slot[wins]
+    reasons = tuple(dict.fromkeys((*columns.reasons, *records.reasons)))
+    renumber = np.array([0, *(reasons.index(reason) + 1 for reason in records.reasons)], np.int32)
+    return replace(
+        columns,
+        source=_put(columns.source, slot, len(columns.sources)),
+        row=_put(columns.row, slot, records.row[wins]),
+        verdict=_put(columns.verdict, slot, renumber[records.verdict[wins]]),
+        on=_put(columns.on, slot, records.on[wins]),
+        sources=(*columns.sources, records.source),
+        reasons=reasons,
+    )
+
+
+def _put(column: NDArray[Any], slot: Counts, value: NDArray[Any] | int) -> NDArray[Any]:
+    changed_column = column.copy()
+    changed_column[slot] = value
+    return changed_column

@@ -1,0 +1,209 @@
+"""aggregate: joins records into shots.
+
+Consumes `FileValidated`, publishes `ShotsClosed`.
+
+Delivery: a file's records go into the windows of their places by compare-and-set, together with the message
+that closes the shots they complete (the window's outbox). Then the shots are written, the message is
+published, and struck off. Run twice, the second time changes nothing. Dying before the window is written
+leaves nothing behind, the file comes again; dying after it leaves the outbox, which any replica empties.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from time import time
+
+import numpy as np
+from shotwatch_common.archive.devices import LastSeen
+from shotwatch_common.archive.windows import NEVER
+from shotwatch_common.bus import Subscription
+from shotwatch_common.contracts import FileValidated, JudgedRecords, ObjectRef, PlaceRef, ShotsClosed
+from shotwatch_common.facility import Interval, Place
+from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.pulses import window_id
+from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
+from shotwatch_common.vocabulary import DeviceKind
+
+from shotwatch_aggregate.documents import from_document, to_document, to_message
+from shotwatch_aggregate.domain.join import Batch, admit, close, retract, ripe, split
+from shotwatch_aggregate.domain.window import Records, Source, Window
+from shotwatch_aggregate.settings import AggregateSettings
+
+Change = Callable[[Window], tuple[Window, Batch | None]]
+SlotKey = tuple[PlaceRef, int]
+
+
+async def assemble(edges: Edges[AggregateSettings], _resources: AsyncExitStack) -> Service:
+    aggregator = Aggregator(edges)
+    pause = edges.settings.sweep_seconds
+
+    async def close_overdue() -> None:
+        await every(pause, aggregator.close_overdue, edges.log)
+
+    async def publish_unsent() -> None:
+        await every(pause, aggregator.publish_unsent, edges.log)
+
+    subscription = Subscription("aggregate", FileValidated, aggregator.join, edges.settings.prefetch)
+    return Service(subscription, (close_overdue, publish_unsent))
+
+
+class Aggregator:
+    """The join at its edges: windows in the database, messages on the bus."""
+
+    def __init__(self, edges: Edges[AggregateSettings]) -> None:
+        self._edges = edges
+        self._facility = edges.facility
+        self._windows = edges.archive.windows
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def join(self, message: FileValidated) -> None:
+        """Put a file's records into their windows; close the shots that are ripe."""
+        parts, facts = self._split(message)
+        await self._edges.archive.ledger.note(message.object.object_id, facts)
+        await self._remember_devices(message)
+        for (place, start), records in parts.items():
+            await self._change(place, start, self._admit_all(message.object, records, place))
+
+    async def close_overdue(self) -> None:
+        """Close the open shots of windows whose lateness is over, whoever is missing."""
+        for overdue in await self._windows.overdue(_now()):
+            document = await self._windows.load(overdue)
+            if document is None:
+                continue
+            place = _place_of(document)
+            with continued_trace(self._edges.tracer, "close overdue shots", document["traceparent"]):
+                await self._change(place, document["start"], lambda window: close(window, window.open))
+
+    async def publish_unsent(self) -> None:
+        """Publish what a replica wrote and did not live to publish."""
+        for unsent in await self._windows.unsent(
+            _now() - round(self._edges.settings.unsent_seconds * 1000)
+        ):
+            document = await self._windows.load(unsent)
+            if document is not None:
+                await self._empty_outbox(unsent, document["outbox"])
+
+    def _split(self, message: FileValidated) -> tuple[dict[SlotKey, list[Records]], dict[str, int]]:
+        parts: defaultdict[SlotKey, list[Records]] = defaultdict(list)
+        off_grid = second_samples = 0
+        for judged in message.devices:
+            pieces = split(
+                judged.device,
+                judged.kind,
+                _source(message.object, judged),
+                self._facility.interval(judged.place.interval),
+                np.array(judged.times, np.int64),
+                np.array(judged.verdict, np.int32),
+                tuple(judged.reasons),
+                self._on(judged),
+            )
+            off_grid += len(pieces.off_grid)
+            second_samples += len(pieces.second_samples)
+            for start, records in pieces.by_window.items():
+                parts[judged.place, start].append(records)
+        return parts, {"off_grid": off_grid, "second_samples": second_samples}
+
+    def _admit_all(self, obj: ObjectRef, records: list[Records], place: PlaceRef) -> Change:
+        roster = self._roster(place)
+        devices = {record.device for record in records}
+
+        def change(before: Window) -> tuple[Window, Batch | None]:
+            after = retract(before, obj.key, devices, obj.arrived_at)
+            for record in records:
+                after = admit(after, record)
+            return close(after, ripe(before, after, roster))
+
+        return change
+
+    async def _change(self, place: PlaceRef, start: int, change: Change) -> None:
+        """Apply a change to the stored window until nobody interferes; then publish what it called for."""
+        window_id = _window_id(place, start)
+        async with self._locks[window_id]:
+            published = await self._saved_change(window_id, place, start, change)
+        self._locks.pop(window_id, None)
+        await self._empty_outbox(window_id, published)
+
+    async def _saved_change(
+        self, window_id: str, place: PlaceRef, start: int, change: Change
+    ) -> dict[str, bytes]:
+        """Returns the message that the change called for, by its batch id; empty when it called for none."""
+        interval = self._facility.interval(place.interval)
+        while True:
+            document = await self._windows.load(window_id)
+            before = from_document(document, interval) if document else _empty(place, interval, start)
+            next_version = replace(before, version=before.version + 1)
+            after, batch = change(next_version)
+            if after is next_version:
+                return {}
+            called_for = {}
+            if batch is not None:
+                closed = await self._message(batch, place)
+                called_for = {closed.batch_id: closed.model_dump_json().encode()}
+            held_back = document["outbox"] if document else {}
+            if await self._windows.save(self._stored(after, {**held_back, **called_for})):
+                return called_for
+
+    def _stored(self, window: Window, outbox: Mapping[str, bytes]) -> dict[str, object]:
+        lateness = round(window.interval.lateness_s * 1000)
+        return {
+            **to_document(window),
+            "deadline": _now() + lateness if window.open.any() else NEVER,
+            "outbox": dict(outbox),
+            "outbox_since": _now() if outbox else NEVER,
+            "traceparent": current_traceparent(),
+        }
+
+    async def _message(self, batch: Batch, place: PlaceRef) -> ShotsClosed:
+        roster = self._roster(place)
+        seen = await self._edges.archive.devices.last_seen(list(roster))
+        on_before = {device for device, last in seen.items() if last.state == self._facility.state.on}
+        sources = [source for columns in batch.window.devices.values() for source in columns.sources]
+        link_current_span(sorted({source.traceparent for source in sources if source.traceparent}))
+        return to_message(batch, roster, on_before, max(source.arrived_at for source in sources))
+
+    async def _empty_outbox(self, window_id: str, outbox: Mapping[str, bytes]) -> None:
+        for batch_id, body in outbox.items():
+            closed = ShotsClosed.model_validate_json(body)
+            await self._edges.archive.shots.close(closed)
+            await self._edges.bus.send("features", closed)
+            await self._windows.strike_off(window_id, batch_id)
+
+    async def _remember_devices(self, message: FileValidated) -> None:
+        for judged in message.devices:
+            if judged.times and judged.state[-1] >= 0:
+                seen = LastSeen(judged.times[-1], judged.states[judged.state[-1]])
+                await self._edges.archive.devices.saw(judged.device, seen)
+
+    def _roster(self, place: PlaceRef) -> dict[str, DeviceKind]:
+        roster = self._facility.roster(Place(place.frontend, place.amp, place.arm), place.interval)
+        if roster is None:
+            return {}
+        devices = (self._facility.device(group) for group in roster.groups)
+        return {device.group: device.kind for device in devices if device is not None}
+
+    def _on(self, judged: JudgedRecords) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        on = np.array([state == self._facility.state.on for state in judged.states] + [False])
+        return on[np.array(judged.state, np.intp)]
+
+
+def _source(obj: ObjectRef, judged: JudgedRecords) -> Source:
+    block = judged.block
+    return Source(block.bucket, block.key, obj.object_id, obj.key, obj.arrived_at, current_traceparent())
+
+
+def _empty(place: PlaceRef, interval: Interval, start: int) -> Window:
+    return Window.empty(Place(place.frontend, place.amp, place.arm), interval, start)
+
+
+def _window_id(place: PlaceRef, start: int) -> str:
+    return window_id(Place(place.frontend, place.amp, place.arm), place.interval, start)
+
+
+def _place_of(document: Mapping[str, str]) -> PlaceRef:
+    return PlaceRef(**{name: document[name] for name in ("frontend", "amp", "arm", "interval")})
+
+
+def _now() -> int:
+    return round(time() * 1000)

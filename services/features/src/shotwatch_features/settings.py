@@ -1,0 +1,7 @@
+"""Settings of the features service."""
+
+from shotwatch_common.settings import Settings
+
+
+class FeaturesSettings(Settings):
+    """What all services share."""
