@@ -1,0 +1,46 @@
+# The two commands of a newcomer are `make demo` and `make test`; both install what they need into .venv.
+SHELL := /bin/bash
+BIN := .venv/bin
+PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml)
+SOURCES := libs services cli tests bench
+
+.PHONY: help setup demo test test-fast lint format bench lock schemas clean
+
+help:  ## Say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/ready  ## Install everything into .venv
+
+.venv/ready: requirements.lock $(PYPROJECTS) scripts/setup
+	@scripts/setup
+
+demo: setup  ## The main job on the embedded stack; FRAMES=folder for recorded frames, KEEP=1 leaves it running
+	@$(BIN)/shotwatch demo $(if $(FRAMES),--frames "$(FRAMES)") $(if $(KEEP),--keep)
+
+test: setup  ## Every test, on real servers
+	@$(BIN)/pytest
+
+test-fast: setup  ## The tests that start nothing
+	@$(BIN)/pytest tests/unit
+
+lint: setup  ## Style, types and import contracts
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup  ## Put the code in shape
+	@$(BIN)/ruff check --fix --quiet $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+bench: setup  ## Drive the embedded stack with a share of the facility's load and print the figures
+	@$(BIN)/python -m bench.load
+
+schemas: setup  ## Write the JSON Schemas of the public contracts to docs/schemas
+	@$(BIN)/python scripts/schemas.py
+
+lock: setup  ## Resolve the dependencies of all packages anew
+	@scripts/lock
+
+clean:  ## Forget the virtual environment and the embedded stacks' data
+	rm -rf .venv .shotwatch
