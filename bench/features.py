@@ -1,0 +1,114 @@
+"""CPU time of all per-shot features of a 600-frame block, beside laserbeamsize on the same frames.
+
+    OMP_NUM_THREADS=1 python bench/features.py
+
+Frames are made (an elliptical beam on 102 x 128 pixels, with noise and jitter) and, where
+../shared/data/beams is present, recorded. laserbeamsize measures centroid, D4σ and orientation only, one
+frame at a time; it is given 60 of the frames. Left out: reading the block and storing the features.
+"""
+
+import os
+import platform
+import time
+import tracemalloc
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import laserbeamsize
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shotwatch_features.domain.beam import measure_beams
+from shotwatch_features.domain.energy import measure_energies
+from shotwatch_features.domain.spectrum import measure_spectra
+
+Images = NDArray[np.uint16]
+
+FRAMES = 600
+PEER_FRAMES = 60
+REPEATS = 7
+SATURATED_AT = 4092
+RECORDED = Path(__file__).parents[1].parent / "shared" / "data" / "beams" / "regime_change_1hz"
+
+
+def main() -> None:
+    print_conditions()
+    beside_peer("made frames", made_frames())
+    if RECORDED.is_dir():
+        beside_peer("recorded frames", recorded_frames())
+    else:
+        print(f"recorded frames: absent, no {RECORDED}")
+    random = np.random.default_rng(1)
+    spectra = random.normal(100, 5, (FRAMES, 2047)).astype(np.float32)
+    report(f"{FRAMES} spectra", cpu_ms(lambda: measure_spectra(spectra)), FRAMES)
+    first, second = random.normal(1, 0.02, (2, FRAMES))
+    report(f"{FRAMES} energies", cpu_ms(lambda: measure_energies(first, second)), FRAMES)
+
+
+def print_conditions() -> None:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "laserbeamsize"))
+    threads = os.environ.get("OMP_NUM_THREADS", "not set")
+    print(f"Python {platform.python_version()}, {packages}")
+    print(
+        f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}, "
+        f"OMP_NUM_THREADS {threads}"
+    )
+    print(f"CPU time of the process, median of {REPEATS} runs")
+
+
+def beside_peer(title: str, frames: Images) -> None:
+    ours = cpu_ms(lambda: measure_beams(frames, SATURATED_AT))
+    peer = cpu_ms(lambda: [laserbeamsize.beam_size(frame) for frame in frames[:PEER_FRAMES]])
+    print(f"{title}, {frames.shape[1]} x {frames.shape[2]} uint16")
+    report(f"  {FRAMES} frames, all beam features", ours, FRAMES)
+    report(f"  {PEER_FRAMES} frames, laserbeamsize", peer, PEER_FRAMES)
+    memory = peak_mib(lambda: measure_beams(frames, SATURATED_AT))
+    print(f"  beside the frames, all beam features take at most {memory:.0f} MiB")
+    print(f"  a frame costs laserbeamsize {peer / PEER_FRAMES / (ours / FRAMES):.1f} times as much")
+
+
+def report(title: str, milliseconds: float, count: int) -> None:
+    print(f"{title}: {milliseconds:.2f} ms, {1000 * count / milliseconds:,.0f} per second")
+
+
+def cpu_ms(work: Callable[[], object]) -> float:
+    return median(_cpu_ms_once(work) for _ in range(REPEATS))
+
+
+def _cpu_ms_once(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return 1000 * (time.process_time() - start)
+
+
+def peak_mib(work: Callable[[], object]) -> float:
+    tracemalloc.start()
+    work()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak / 2**20
+
+
+def made_frames() -> Images:
+    random = np.random.default_rng(0)
+    row, column = np.mgrid[:102, :128]
+    x, y = random.normal([[60], [50]], 1, (2, FRAMES))[:, :, None, None]
+    along, across = column - x + 0.4 * (row - y), row - y - 0.4 * (column - x)
+    light = 2500 * np.exp(-(((along / 20) ** 2 + (across / 16) ** 2) ** 2) / 2)
+    frames: NDArray[np.float64] = np.round(light + random.normal(30, 3, light.shape))
+    return np.clip(frames, 0, SATURATED_AT).astype(np.uint16)
+
+
+def recorded_frames() -> Images:
+    """The recorded sequence cropped and binned to 102 x 128 pixels of 12 bit, again and again."""
+    files = sorted(RECORDED.glob("*.png"))
+    counts = np.stack([np.asarray(Image.open(file))[:510, :640] for file in files]) / 16
+    binned = np.round(counts.reshape(-1, 102, 5, 128, 5).mean(axis=(2, 4)))
+    return np.resize(binned, (FRAMES, 102, 128)).astype(np.uint16)
+
+
+if __name__ == "__main__":
+    main()

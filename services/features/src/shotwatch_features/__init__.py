@@ -1,0 +1,1 @@
+"""Measures each shot: beam, spectrum, energy."""

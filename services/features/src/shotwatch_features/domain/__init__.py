@@ -1,0 +1,1 @@
+"""The physics: arrays in, named features out."""
