@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
+from shotwatch_common.feature_terms import BEAM_FEATURES
 from shotwatch_features.domain.background import estimate_background
-from shotwatch_features.domain.beam import BEAM_FEATURES, measure_beams
+from shotwatch_features.domain.beam import measure_beams
 
 Images = NDArray[np.uint16]
 

@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.signal import peak_widths
 
-from shotwatch_features.domain.spectrum import SPECTRUM_FEATURES, measure_spectra
+from shotwatch_common.feature_terms import SPECTRUM_FEATURES
+from shotwatch_features.domain.spectrum import measure_spectra
 
 Floats = NDArray[np.float64]
 Spectra = NDArray[np.float32]

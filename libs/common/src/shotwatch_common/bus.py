@@ -95,7 +95,6 @@ class Bus:
             graceful_timeout=30,
             reconnect_interval=1.0,
             logger=None,
-            apply_types=False,
         )
         self._log = log
         self._on_parked = on_parked

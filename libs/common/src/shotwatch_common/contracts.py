@@ -236,9 +236,9 @@ class Anomaly(Message):
     contributions: list[Contribution]
     evidence: list[Evidence]
     image_url: str | None
-    """Path of the shot's image in the REST API."""
+    """Path of the frame that shows it best, in the REST API."""
     residual_url: str | None
-    """Path of the residual |image - reconstruction| in the REST API, when a model scored the image."""
+    """Path of that frame minus its reconstruction, when a model scored it."""
     model: ModelRef | None
     """None for anomalies that a rule found."""
     supersedes: list[str]

@@ -15,3 +15,8 @@ def object_id(bucket: str, key: str, etag: str) -> str:
 def event_id(shot: str, kind: str, revision: int) -> str:
     """Id of an anomaly event: one per shot, kind and revision."""
     return _digest(shot, kind, revision)
+
+
+def residual_key(shot: str, device: str) -> str:
+    """Where the residual of an anomalous shot's frame lies in the block bucket (NPY)."""
+    return f"residuals/{shot}/{device}.npy"

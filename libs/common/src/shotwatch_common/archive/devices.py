@@ -40,3 +40,8 @@ class Devices:
             document["_id"]: LastSeen(document["time"], document["state"], document["fingerprint"])
             async for document in found
         }
+
+    async def newest(self) -> int | None:
+        """Time (epoch ms) of the newest record of any device; None before the first."""
+        times = [document["time"] async for document in self._devices.find({}, {"time": 1})]
+        return max(times, default=None)

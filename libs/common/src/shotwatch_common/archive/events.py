@@ -46,6 +46,13 @@ class Events:
             if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
                 raise
 
+    async def unpublished(self, event_ids: Sequence[str]) -> list[AnomalyEvent]:
+        """Those of these events that the broker has not confirmed yet, in the order of their numbers."""
+        waiting = {"_id": {"$in": list(event_ids)}, "published_at": 0}
+        found = self._events.find(waiting, {"event": 1})
+        events = [AnomalyEvent.model_validate(document["event"]) async for document in found]
+        return sorted(events, key=lambda event: event.data.sequence)
+
     async def published(self, event_ids: Sequence[str]) -> None:
         """The broker has confirmed these events."""
         await self._events.update_many(
@@ -57,17 +64,17 @@ class Events:
         found = self._events.find({"shot": {"$in": list(shots)}}, {"event": 1})
         return [AnomalyEvent.model_validate(document["event"]) async for document in found]
 
-    async def since(self, sequence: int, query: dict[str, Any], limit: int) -> list[dict[str, Any]]:
-        """Stored events with a number greater than `sequence`, in the order of their numbers.
+    async def find(self, event_id: str) -> AnomalyEvent | None:
+        document = await self._events.find_one({"_id": event_id}, {"event": 1})
+        return None if document is None else AnomalyEvent.model_validate(document["event"])
 
-        `query` holds equalities on kind, severity, frontend, amp, arm, interval.
-        """
-        end = await self._last_sequence()
-        bounded = {"sequence": {"$gt": sequence, "$lte": end}, **query}
-        found = self._events.find(bounded).sort("sequence", 1).limit(limit)
+    async def numbered(self, after: int, last: int) -> list[dict[str, Any]]:
+        """Stored events with after < sequence <= last, in the order of their numbers; some may be missing."""
+        found = self._events.find({"sequence": {"$gt": after, "$lte": last}}).sort("sequence", 1)
         return [document async for document in found]
 
-    async def _last_sequence(self) -> int:
+    async def last_number(self) -> int:
+        """The highest sequence number that anybody has reserved."""
         counter = await self._counters.find_one({"_id": "events"})
         return int(counter["value"]) if counter else 0
 

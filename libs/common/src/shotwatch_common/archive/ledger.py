@@ -99,13 +99,19 @@ class Ledger:
         return {"in": total, "states": states, "reasons": reasons, "bytes": size}
 
     async def objects(
-        self, start_ms: int, end_ms: int, state: str | None = None, limit: int = 100
+        self,
+        start_ms: int,
+        end_ms: int,
+        state: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
     ) -> list[dict[str, Any]]:
-        """The objects that arrived in [start, end), oldest first."""
+        """The objects that arrived in [start, end), by arrival, then by id. Limit 0 is no limit."""
+        order = -1 if newest_first else 1
         query: dict[str, Any] = {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}
         if state:
             query["state"] = state
-        found = self._objects.find(query).sort("arrived_at", 1).limit(limit)
+        found = self._objects.find(query).sort([("arrived_at", order), ("_id", order)]).limit(limit)
         return [document async for document in found]
 
 

@@ -12,6 +12,8 @@ from shotwatch_common.facility import Place
 from shotwatch_common.pulses import shot_id
 
 _DUPLICATE_KEY = 11000
+_INDEXED_WITH_PULSE = (("kinds",), ("frontend", "amp", "arm"))
+"""Fields that have an index together with the pulse, the most selective first."""
 _JUDGEMENT = ("features", "score", "threshold", "kinds", "severity", "model")
 
 
@@ -55,6 +57,11 @@ class Shots:
         if updates:
             await self._shots.bulk_write(updates, ordered=False)
 
+    async def revisions(self, shots: Sequence[str]) -> dict[str, int]:
+        """The revision at which each of these shots is now."""
+        found = self._shots.find({"_id": {"$in": list(shots)}}, {"revision": 1})
+        return {document["_id"]: document["revision"] async for document in found}
+
     async def find(self, shot: str) -> dict[str, Any] | None:
         document: dict[str, Any] | None = await self._shots.find_one({"_id": shot})
         return document
@@ -65,15 +72,24 @@ class Shots:
         return None if document is None else ShotsClosed.model_validate_json(document["message"])
 
     async def page(
-        self, query: Mapping[str, Any], start_ms: int, end_ms: int, limit: int, newest_first: bool = False
+        self,
+        query: Mapping[str, Any],
+        start_ms: int,
+        end_ms: int,
+        limit: int,
+        newest_first: bool = False,
+        min_score: float | None = None,
     ) -> list[dict[str, Any]]:
         """Shots with start <= pulse < end that match `query` (equalities), in the order of their pulses.
 
-        Shots of one pulse (of several places) are ordered by id.
+        Shots of one pulse (of several places) are ordered by id. They come without their features. Limit 0 is
+        no limit.
         """
         order = -1 if newest_first else 1
+        asked = dict(query) if min_score is None else {**query, "score": {"$gte": min_score}}
+        conditions = await self._led_by_index(asked, {"$gte": start_ms, "$lt": end_ms})
         found = (
-            self._shots.find({**query, "pulse": {"$gte": start_ms, "$lt": end_ms}})
+            self._shots.find(conditions, {"features": 0})
             .sort([("pulse", order), ("_id", order)])
             .limit(limit)
         )
@@ -82,6 +98,20 @@ class Shots:
     async def count(self, query: Mapping[str, Any], start_ms: int, end_ms: int) -> int:
         total: int = await self._shots.count_documents({**query, "pulse": {"$gte": start_ms, "$lt": end_ms}})
         return total
+
+    async def _led_by_index(self, query: Mapping[str, Any], pulses: dict[str, int]) -> dict[str, Any]:
+        """All conditions, in a form that every server answers from an index.
+
+        Some use an index with several fields only when the query has no other fields, and otherwise look up
+        the first field alone. So what such an index finds is asked for the rest in a second query.
+        """
+        for fields in _INDEXED_WITH_PULSE:
+            if set(fields) < set(query):
+                indexed = {field: query[field] for field in fields}
+                rest = {field: value for field, value in query.items() if field not in fields}
+                found = self._shots.find({**indexed, "pulse": pulses}, {"_id": 1})
+                return {"_id": {"$in": [document["_id"] async for document in found]}, **rest}
+        return {"pulse": pulses, **query}
 
     async def _insert_new(self, documents: Sequence[dict[str, Any]]) -> None:
         try:

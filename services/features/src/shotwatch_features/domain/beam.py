@@ -5,77 +5,13 @@ from numpy.typing import NDArray
 
 from shotwatch_features.domain.aperture import measure_spread
 from shotwatch_features.domain.background import UNLIT_SIGMAS, Background, estimate_background
-from shotwatch_features.domain.feature import Feature, Features, FloatArray, ratio
+from shotwatch_features.domain.feature import Features, FloatArray, ratio
 from shotwatch_features.domain.moments import ROUNDING, Images, Spread, principal_moments, whole_counts
 
 PIXELS_AT_ONCE = 2**18
 """Bounds the memory: a few arrays of so many float64."""
 LIT_SHARE = 0.1
 """A pixel with this share of the frame's peak is well inside the light."""
-
-ISO_BEAM = "ISO 11146-1, ISO/TR 11146-3"
-_NO_BEAM = (
-    "NaN when no pixel is lit (six standard deviations of the noise above background) "
-    "or the light is no more than background."
-)
-
-BEAM_FEATURES = (
-    Feature("total_intensity", "counts", (-np.inf, np.inf), "Sum of the whole frame above background."),
-    Feature("peak_intensity", "counts", (-np.inf, np.inf), "Brightest pixel above background."),
-    Feature(
-        "background",
-        "counts",
-        (0, 65535),
-        "Mean of the unlit pixels on the frame's border.",
-        "ISO/TR 11146-3",
-    ),
-    Feature(
-        "background_noise",
-        "counts",
-        (0, 65535),
-        "Standard deviation of the unlit pixels on the frame's border.",
-        "ISO/TR 11146-3",
-    ),
-    Feature(
-        "centroid_x", "px", (-np.inf, np.inf), f"Column of the centre of light, from 0. {_NO_BEAM}", ISO_BEAM
-    ),
-    Feature(
-        "centroid_y", "px", (-np.inf, np.inf), f"Row of the centre of light, from 0. {_NO_BEAM}", ISO_BEAM
-    ),
-    Feature(
-        "d4sigma_major",
-        "px",
-        (0, np.inf),
-        "Beam width along the major axis: four standard deviations of the light above background, within the "
-        f"self-convergent rectangle of three beam widths. {_NO_BEAM}",
-        ISO_BEAM,
-    ),
-    Feature("d4sigma_minor", "px", (0, np.inf), f"Beam width along the minor axis. {_NO_BEAM}", ISO_BEAM),
-    Feature(
-        "orientation",
-        "rad",
-        (-np.pi / 2, np.pi / 2),
-        "Angle from the x axis to the major axis, counter-clockwise as the frame is shown (row 0 on top). "
-        f"Ill-determined above an ellipticity of 0.87, where ISO calls a beam circular. {_NO_BEAM} "
-        "NaN also when both widths are the same.",
-        ISO_BEAM,
-    ),
-    Feature(
-        "ellipticity",
-        "",
-        (0, 1),
-        f"Minor over major beam width; 1 is circular. {_NO_BEAM} NaN also for light on a single pixel.",
-        ISO_BEAM,
-    ),
-    Feature("saturated_pixels", "pixels", (0, np.inf), "Pixels at or above the camera's saturation level."),
-    Feature(
-        "dead_pixels",
-        "pixels",
-        (0, np.inf),
-        "Dark pixels amid light: no brighter than the background's noise, while both neighbours in the row, "
-        "or both in the column, have a tenth of the peak. Finds pixels, rows and columns where light is.",
-    ),
-)
 
 
 def measure_beams(images: Images, saturated_at: int) -> Features:

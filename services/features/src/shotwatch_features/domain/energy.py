@@ -2,25 +2,7 @@
 
 import numpy as np
 
-from shotwatch_features.domain.feature import Feature, Features, FloatArray, ratio
-
-REPORT = "ELI-NP report RST-2.3, energy of a shot"
-
-ENERGY_FEATURES = (
-    Feature(
-        "energy",
-        "J",
-        (0, np.inf),
-        "Mean of the meter's two energies when both are positive, else the one that is; NaN when neither is.",
-        REPORT,
-    ),
-    Feature(
-        "energy_disagreement",
-        "",
-        (0, 2),
-        "|energy1 - energy2| over their mean; NaN unless both are positive.",
-    ),
-)
+from shotwatch_features.domain.feature import Features, FloatArray, ratio
 
 
 def measure_energies(energy1: FloatArray, energy2: FloatArray) -> Features:

@@ -3,40 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_features.domain.feature import Feature, Features, FloatArray, ratio
-
-_AXIS_UNIT = "In nm where the spectrometer's wavelengths are known, else in samples."
-
-SPECTRUM_FEATURES = (
-    Feature(
-        "spectrum_sum",
-        "counts",
-        (-np.inf, np.inf),
-        "Sum of all samples. Like every spectrum feature NaN when a sample is not a finite number.",
-    ),
-    Feature("spectrum_peak", "counts", (-np.inf, np.inf), "Largest sample."),
-    Feature(
-        "spectrum_centroid",
-        "px",
-        (-np.inf, np.inf),
-        f"Mean position, weighted by intensity. {_AXIS_UNIT} NaN unless the sum is positive.",
-    ),
-    Feature(
-        "spectrum_rms_width",
-        "px",
-        (0, np.inf),
-        "Standard deviation of the position, weighted by intensity; sensitive to a pedestal. "
-        f"{_AXIS_UNIT} NaN unless the sum is positive and negative samples leave a positive variance.",
-    ),
-    Feature(
-        "spectrum_fwhm",
-        "px",
-        (0, np.inf),
-        "Full width at half maximum: distance between the outermost crossings of half the peak, interpolated "
-        "linearly; a hole or a second hump inside does not shorten it. "
-        f"{_AXIS_UNIT} NaN when the peak is not positive or a crossing lies outside the spectrum.",
-    ),
-)
+from shotwatch_features.domain.feature import Features, FloatArray, ratio
 
 
 def measure_spectra(intensities: NDArray[np.float32], wavelengths: FloatArray | None = None) -> Features:

@@ -1,0 +1,230 @@
+"""inference: scores each shot, decides, and tells operators.
+
+Consumes `ShotsMeasured`, publishes `AnomalyEvent` on the exchange `anomalies`.
+
+Delivery: events are stored under their id (shot, kind, revision) with a sequence number, published with
+confirms, and marked as published; then the shots get features, score and verdict in one write. Run twice,
+stored events keep their numbers and only what was not yet marked is published again. Dying half-way, the
+message comes again. A batch of a revision that is no longer the newest raises no events and changes no shot.
+"""
+
+import asyncio
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.blocks import Block, read_block
+from shotwatch_common.bus import Subscription
+from shotwatch_common.contracts import (
+    ABSENT,
+    VALID,
+    AnomalyEvent,
+    BlockRef,
+    Member,
+    ModelRef,
+    PlaceRef,
+    ShotsClosed,
+    ShotsMeasured,
+)
+from shotwatch_common.errors import Retry
+from shotwatch_common.facility import NO_ARM
+from shotwatch_common.identity import residual_key
+from shotwatch_common.process import Edges, Service
+from shotwatch_common.store import ObjectGone
+from shotwatch_common.telemetry import current_trace_id, current_traceparent
+from shotwatch_common.vocabulary import DeviceKind, Severity
+from shotwatch_detector.arrays import Features, Values
+from shotwatch_detector.detector import Detector
+from shotwatch_detector.finding import Finding
+from shotwatch_inference.champion import Champion, ChampionWatch
+from shotwatch_inference.domain.rules import apply_rules
+from shotwatch_inference.events import (
+    Publication,
+    camera_of,
+    event_of,
+    numbered,
+    shot_ids,
+    superseding,
+    withdrawals,
+)
+from shotwatch_inference.settings import InferenceSettings
+
+_SEVERITIES = tuple(Severity)
+
+
+class Judge:
+    """Features and blocks in; events, and shots with a verdict, out."""
+
+    def __init__(self, edges: Edges[InferenceSettings], champion: ChampionWatch) -> None:
+        self._edges = edges
+        self._champion = champion
+
+    async def judge(self, message: ShotsMeasured) -> None:
+        """Judge a batch of shots, tell of what is odd, store what is known."""
+        batch = message.shots
+        champion = self._champion.current
+        features = _features(message)
+        scores = await self._score(batch, champion) if champion else {}
+        everything = {device: {**features.get(device, {}), **scores.get(device, {})} for device in features}
+        findings, score = await asyncio.to_thread(self._decide, message, everything, champion)
+        publication = self._publication(champion)
+        ids = shot_ids(batch)
+        await self._keep_residuals(batch, findings, scores, champion)
+        events = [event_of(finding, batch, ids[finding.shot], scores, publication) for finding in findings]
+        await self._tell(await self._newest(batch, events, publication))
+        await self._store_verdicts(batch, everything, score, findings, publication)
+
+    def _decide(
+        self, message: ShotsMeasured, features: Mapping[str, Features], champion: Champion | None
+    ) -> tuple[list[Finding], Values | None]:
+        place = _spoken(message.shots.place)
+        findings = list(apply_rules(message, place, self._edges.facility))
+        if champion is None:
+            return findings, None
+        judgement = champion.detector.judge(place, features, len(message.shots.pulses))
+        return [*findings, *judgement.findings], judgement.score
+
+    async def _score(self, batch: ShotsClosed, champion: Champion) -> dict[str, Features]:
+        """The model's scores of each camera it knows, one entry per shot, NaN where it has no valid frame."""
+        scores: dict[str, Features] = {}
+        for member in batch.members:
+            if member.kind is DeviceKind.CAMERA and member.device in champion.detector.bundle.cameras:
+                scores[member.device] = await self._score_camera(member, len(batch.pulses), champion.detector)
+        return scores
+
+    async def _score_camera(self, member: Member, shots: int, detector: Detector) -> Features:
+        columns: dict[str, Values] = {}
+        source = np.array(member.source)
+        valid = (source != ABSENT) & (np.array(member.verdict) == VALID)
+        for n, ref in enumerate(member.blocks):
+            where = np.flatnonzero(valid & (source == n))
+            if len(where):
+                frames = (await self._block(ref)).arrays["image"][np.array(member.row, np.intp)[where]]
+                for name, values in (await asyncio.to_thread(detector.score, member.device, frames)).items():
+                    columns.setdefault(name, np.full(shots, np.nan))[where] = values
+        return columns
+
+    async def _keep_residuals(
+        self,
+        batch: ShotsClosed,
+        findings: Sequence[Finding],
+        scores: Mapping[str, Features],
+        champion: Champion | None,
+    ) -> None:
+        """Store the residual of the frame that shows each finding best, where the model scored it."""
+        if champion is None:
+            return
+        members = {member.device: member for member in batch.members}
+        ids = shot_ids(batch)
+        for shot, camera in sorted(
+            {(finding.shot, camera_of(finding, batch)) for finding in findings}, key=str
+        ):
+            if camera in scores:
+                member = members[camera]
+                block = await self._block(member.blocks[member.source[shot]])
+                frame = block.arrays["image"][member.row[shot]]
+                residual = await asyncio.to_thread(champion.detector.residual, camera, frame)
+                await self._edges.store.put(
+                    self._edges.settings.block_bucket, residual_key(ids[shot], camera), _npy(residual)
+                )
+
+    async def _newest(
+        self, batch: ShotsClosed, events: list[AnomalyEvent], publication: Publication
+    ) -> list[AnomalyEvent]:
+        """The events of shots that have no later revision, and those that withdraw earlier ones."""
+        ids = shot_ids(batch)
+        concerned = {event.subject for event in events}
+        revised = {shot for shot, revision in zip(ids, batch.revisions, strict=True) if revision > 1}
+        revisions = await self._edges.archive.shots.revisions(sorted(concerned | revised))
+        in_batch = dict(zip(ids, batch.revisions, strict=True))
+        newest = {shot for shot, revision in revisions.items() if revision == in_batch[shot]}
+        earlier = await self._edges.archive.events.of_shots(sorted(revised & newest)) if revised else []
+        current = [superseding(event, earlier) for event in events if event.subject in newest]
+        return [*current, *withdrawals(batch, current, earlier, publication)]
+
+    async def _tell(self, events: Sequence[AnomalyEvent]) -> None:
+        """Store, number, publish and mark: in that order, so that no event is lost or has two numbers."""
+        store = self._edges.archive.events
+        stored = await store.stored([event.id for event in events])
+        new = [event for event in events if event.id not in stored]
+        if new:
+            first = await store.reserve(len(new))
+            await store.add([numbered(event, first + n) for n, event in enumerate(new)])
+        waiting = await store.unpublished([event.id for event in events])
+        for event in waiting:
+            await self._edges.bus.announce(event)
+        await store.published([event.id for event in waiting])
+
+    async def _store_verdicts(
+        self,
+        batch: ShotsClosed,
+        features: Mapping[str, Features],
+        score: Values | None,
+        findings: Sequence[Finding],
+        publication: Publication,
+    ) -> None:
+        ids = shot_ids(batch)
+        verdicts = [
+            {
+                "features": values,
+                "score": None if score is None else float(score[n]),
+                "kinds": sorted({f.kind for f in findings if f.shot == n}),
+                "severity": _worst([f.severity for f in findings if f.shot == n]),
+                "model": publication.model.model_dump() if publication.model else None,
+                "trace_id": publication.trace_id,
+            }
+            for n, values in enumerate(_by_shot(features, len(ids)))
+        ]
+        await self._edges.archive.shots.judge(
+            dict(zip(ids, batch.revisions, strict=True)), dict(zip(ids, verdicts, strict=True))
+        )
+
+    def _publication(self, champion: Champion | None) -> Publication:
+        model = champion and ModelRef(name=champion.name, version=champion.version, run_id=champion.run_id)
+        return Publication(self._edges.facility.name, model, current_trace_id(), current_traceparent())
+
+    async def _block(self, ref: BlockRef) -> Block:
+        try:
+            return read_block(await self._edges.store.get(ref.bucket, ref.key))
+        except ObjectGone as error:
+            raise Retry(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
+
+
+def _features(message: ShotsMeasured) -> dict[str, Features]:
+    """Device → feature → its values, NaN where a shot has none."""
+    return {
+        measured.device: {name: np.array(values, np.float64) for name, values in measured.features.items()}
+        for measured in message.measured
+    }
+
+
+def _by_shot(features: Mapping[str, Features], shots: int) -> list[dict[str, dict[str, float]]]:
+    """Features as each shot keeps them; what could not be measured is left out."""
+    by_shot: list[dict[str, dict[str, float]]] = [{} for _ in range(shots)]
+    for device, columns in features.items():
+        names = list(columns)
+        table = np.array([columns[name] for name in names]).reshape(len(names), shots).T
+        for n in np.flatnonzero(np.isfinite(table).any(axis=1)):
+            row = table[n].tolist()
+            by_shot[n][device] = {name: x for name, x in zip(names, row, strict=True) if isfinite(x)}
+    return by_shot
+
+
+def _worst(severities: Sequence[Severity]) -> Severity | None:
+    return max(severities, key=_SEVERITIES.index, default=None)
+
+
+def _spoken(place: PlaceRef) -> str:
+    """`LA A1 11`, as people at the facility say it."""
+    return " ".join(part for part in (place.frontend, place.amp, place.arm) if part != NO_ARM)
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
