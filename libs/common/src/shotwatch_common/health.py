@@ -6,16 +6,17 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 Ready = Callable[[], Awaitable[bool]]
+Facts = Callable[[], dict[str, str]]
 
 
 @asynccontextmanager
-async def serve_health(host: str, port: int, ready: Ready) -> AsyncIterator[None]:
-    """Answer /live while the process lives, /ready while it can work (else 503). Port 0: no server."""
-    if port == 0:
+async def serve_health(host: str, port: int, ready: Ready, facts: Facts = dict) -> AsyncIterator[None]:
+    """Answer /live while the process lives, /ready with facts while it can work (else 503)."""
+    if port == 0:  # none asked for
         yield
         return
     app = web.Application()
-    app.add_routes([web.get("/live", _live), web.get("/ready", _answer(ready))])
+    app.add_routes([web.get("/live", _live), web.get("/ready", _answer(ready, facts))])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -29,10 +30,10 @@ async def _live(_request: web.Request) -> web.Response:
     return web.Response(text="live")
 
 
-def _answer(ready: Ready) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _answer(ready: Ready, facts: Facts) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_request: web.Request) -> web.Response:
         if await ready():
-            return web.Response(text="ready")
-        return web.Response(text="not ready", status=503)
+            return web.json_response({"ready": True, **facts()})
+        return web.json_response({"ready": False, **facts()}, status=503)
 
     return answer

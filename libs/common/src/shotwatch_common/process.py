@@ -14,7 +14,7 @@ from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.bus import Bus, Subscription
 from shotwatch_common.errors import Retry
 from shotwatch_common.facility import Facility, FacilityError, load_facility
-from shotwatch_common.health import serve_health
+from shotwatch_common.health import Facts, serve_health
 from shotwatch_common.settings import Settings, SettingsError
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import Log, configure_logs, configure_traces
@@ -42,6 +42,8 @@ class Service:
 
     subscription: Subscription
     background: tuple[Background, ...] = ()
+    facts: Facts = dict
+    """What /ready tells beside being ready."""
 
 
 Assemble = Callable[[Edges[Any], AsyncExitStack], Awaitable[Service]]
@@ -61,7 +63,7 @@ async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
         touched.bus.subscribe(service.subscription)
         await touched.bus.start()
         await resources.enter_async_context(
-            serve_health(settings.health_host, settings.health_port, touched.bus.ready)
+            serve_health(settings.health_host, settings.health_port, touched.bus.ready, service.facts)
         )
         touched.log.info("ready")
         await _until_told_to_stop(service.background)

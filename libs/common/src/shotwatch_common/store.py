@@ -85,7 +85,7 @@ class ObjectStore:
             async with _translated(*source):
                 await self._client.copy_object(*target, CopySource(*source))
         except ObjectGone:
-            if not await self.exists(*target):
+            if await self.etag(*target) is None:
                 raise
         await self.remove(*source)
 
@@ -97,13 +97,14 @@ class ObjectStore:
         except ObjectGone:
             return
 
-    async def exists(self, bucket: str, key: str) -> bool:
+    async def etag(self, bucket: str, key: str) -> str | None:
+        """The etag of an object; None when there is no such object."""
         try:
             async with _translated(bucket, key):
-                await self._client.stat_object(bucket, key)
+                found = await self._client.stat_object(bucket, key)
         except ObjectGone:
-            return False
-        return True
+            return None
+        return (found.etag or "").strip('"')
 
     async def list(self, bucket: str, prefix: str = "") -> AsyncIterator[StoredObject]:
         """All objects of a bucket under a prefix, in the order of their keys."""

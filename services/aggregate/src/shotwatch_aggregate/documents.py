@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shotwatch_aggregate.domain.join import Batch, complete, last_known_on
+from shotwatch_aggregate.domain.window import DeviceColumns, Source, Window
 from shotwatch_common.contracts import BlockRef, Member, PlaceRef, ShotsClosed
 from shotwatch_common.facility import Interval, Place
 from shotwatch_common.pulses import window_id
 from shotwatch_common.vocabulary import DeviceKind
-
-from shotwatch_aggregate.domain.join import Batch, complete, last_known_on
-from shotwatch_aggregate.domain.window import DeviceColumns, Source, Window
 
 
 def id_of(window: Window) -> str:

@@ -16,7 +16,12 @@ from dataclasses import replace
 from time import time
 
 import numpy as np
-from shotwatch_common.archive.devices import LastSeen
+
+from shotwatch_aggregate.documents import from_document, to_document, to_message
+from shotwatch_aggregate.domain.join import Batch, admit, close, retract, ripe, split
+from shotwatch_aggregate.domain.window import Records, Source, Window
+from shotwatch_aggregate.settings import AggregateSettings
+from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import FileValidated, JudgedRecords, ObjectRef, PlaceRef, ShotsClosed
@@ -25,11 +30,6 @@ from shotwatch_common.process import Edges, Service, every
 from shotwatch_common.pulses import window_id
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_common.vocabulary import DeviceKind
-
-from shotwatch_aggregate.documents import from_document, to_document, to_message
-from shotwatch_aggregate.domain.join import Batch, admit, close, retract, ripe, split
-from shotwatch_aggregate.domain.window import Records, Source, Window
-from shotwatch_aggregate.settings import AggregateSettings
 
 Change = Callable[[Window], tuple[Window, Batch | None]]
 SlotKey = tuple[PlaceRef, int]
@@ -157,7 +157,7 @@ class Aggregator:
 
     async def _message(self, batch: Batch, place: PlaceRef) -> ShotsClosed:
         roster = self._roster(place)
-        seen = await self._edges.archive.devices.last_seen(list(roster))
+        seen = await self._edges.archive.devices.last_states(list(roster))
         on_before = {device for device, last in seen.items() if last.state == self._facility.state.on}
         sources = [source for columns in batch.window.devices.values() for source in columns.sources]
         link_current_span(sorted({source.traceparent for source in sources if source.traceparent}))
@@ -173,7 +173,7 @@ class Aggregator:
     async def _remember_devices(self, message: FileValidated) -> None:
         for judged in message.devices:
             if judged.times and judged.state[-1] >= 0:
-                seen = LastSeen(judged.times[-1], judged.states[judged.state[-1]])
+                seen = LastState(judged.times[-1], judged.states[judged.state[-1]])
                 await self._edges.archive.devices.saw(judged.device, seen)
 
     def _roster(self, place: PlaceRef) -> dict[str, DeviceKind]:

@@ -38,7 +38,7 @@ def shot_ids(batch: ShotsClosed) -> list[str]:
 def event_of(
     finding: Finding, batch: ShotsClosed, shot: str, scored: Collection[str], publication: Publication
 ) -> AnomalyEvent:
-    """The event of a finding; its sequence is 0 until one is reserved for it. `scored`: the model's cameras."""
+    """The event of a finding, with sequence 0 until one is reserved; `scored` are the model's cameras."""
     camera = camera_of(finding, batch)
     image = f"/api/v1/shots/{shot}/devices/{camera}" if camera else None
     anomaly = Anomaly(

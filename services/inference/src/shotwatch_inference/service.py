@@ -34,7 +34,7 @@ from shotwatch_common.contracts import (
 from shotwatch_common.errors import Retry
 from shotwatch_common.facility import NO_ARM
 from shotwatch_common.identity import residual_key
-from shotwatch_common.process import Edges, Service
+from shotwatch_common.process import Edges, Service, every
 from shotwatch_common.store import ObjectGone
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_common.vocabulary import DeviceKind, Severity
@@ -57,6 +57,23 @@ from shotwatch_inference.settings import InferenceSettings
 _SEVERITIES = tuple(Severity)
 
 
+async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -> Service:
+    settings = edges.settings
+    watch = await resources.enter_async_context(
+        ChampionWatch(settings.models_url, settings.model_name, settings.model_alias, edges.log)
+    )
+
+    async def look_again_and_again() -> None:
+        await every(settings.model_poll_seconds, watch.look, edges.log)
+
+    def facts() -> dict[str, str]:
+        return {"model": watch.current.version if watch.current else "none: only rules apply"}
+
+    judge = Judge(edges, watch)
+    subscription = Subscription("inference", ShotsMeasured, judge.judge, settings.prefetch)
+    return Service(subscription, (look_again_and_again,), facts)
+
+
 class Judge:
     """Features and blocks in; events, and shots with a verdict, out."""
 
@@ -75,7 +92,10 @@ class Judge:
         publication = self._publication(champion)
         ids = shot_ids(batch)
         await self._keep_residuals(batch, findings, scores, champion)
-        events = [event_of(finding, batch, ids[finding.shot], scores, publication) for finding in findings]
+        events = [
+            event_of(finding, batch, ids[finding.shot], _cameras_scored(scores, finding.shot), publication)
+            for finding in findings
+        ]
         await self._tell(await self._newest(batch, events, publication))
         await self._store_verdicts(batch, everything, score, findings, publication)
 
@@ -201,6 +221,14 @@ def _features(message: ShotsMeasured) -> dict[str, Features]:
         measured.device: {name: np.array(values, np.float64) for name, values in measured.features.items()}
         for measured in message.measured
     }
+
+
+def _cameras_scored(scores: Mapping[str, Features], shot: int) -> set[str]:
+    return {camera for camera in scores if _was_scored(scores, camera, shot)}
+
+
+def _was_scored(scores: Mapping[str, Features], camera: str, shot: int) -> bool:
+    return any(isfinite(values[shot]) for values in scores.get(camera, {}).values())
 
 
 def _by_shot(features: Mapping[str, Features], shots: int) -> list[dict[str, dict[str, float]]]:

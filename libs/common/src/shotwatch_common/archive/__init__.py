@@ -19,7 +19,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from shotwatch_common.archive.devices import Devices
+from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.ledger import Entry, Ledger
 from shotwatch_common.archive.shots import Shots
@@ -48,6 +48,7 @@ class Archive:
         self.shots = Shots(database)
         self.events = Events(database)
         self.devices = Devices(database)
+        self.frames = Frames(database)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:

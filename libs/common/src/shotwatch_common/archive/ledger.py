@@ -32,20 +32,35 @@ class Ledger:
         await self._objects.create_index([("arrived_at", 1)])
         await self._objects.create_index([("key", 1)])
 
-    async def enter(self, ref: ObjectRef, stage: str) -> None:
-        """An object was seen for the first time: it waits. An object that is known keeps its state."""
-        await self._objects.update_one(
+    async def enter(self, ref: ObjectRef, stage: str) -> bool:
+        """An object was seen: it waits. True when it is new; an object that is known keeps its state."""
+        result = await self._objects.update_one(
             {"_id": ref.object_id},
             {
                 "$setOnInsert": {
                     **ref.model_dump(exclude={"object_id"}),
                     "state": ObjectState.WAITING,
                     "reason": "",
+                    "seen_at": _now(),
                     "history": [_step(Entry(ObjectState.WAITING, stage))],
                 }
             },
             upsert=True,
         )
+        return result.upserted_id is not None
+
+    async def seen_since(self, object_ids: Sequence[str], since_ms: int) -> set[str]:
+        """Which of these objects somebody has seen in the inbox since then."""
+        query = {"_id": {"$in": list(object_ids)}, "seen_at": {"$gte": since_ms}}
+        return {document["_id"] async for document in self._objects.find(query, {"_id": 1})}
+
+    async def known(self, object_ids: Sequence[str]) -> set[str]:
+        """Which of these objects the ledger has."""
+        return await self.seen_since(object_ids, 0)
+
+    async def see(self, object_id: str) -> None:
+        """The object is in the inbox now."""
+        await self._objects.update_one({"_id": object_id}, {"$set": {"seen_at": _now()}})
 
     async def settle(
         self, object_id: str, entry: Entry, reason: str = "", facts: Mapping[str, Any] | None = None
@@ -59,11 +74,6 @@ class Ledger:
     async def note(self, object_id: str, facts: Mapping[str, Any]) -> None:
         """Keep facts about an object without changing its state."""
         await self._objects.update_one({"_id": object_id}, {"$set": dict(facts)})
-
-    async def known(self, object_ids: Sequence[str]) -> set[str]:
-        """Which of these objects the ledger has."""
-        found = self._objects.find({"_id": {"$in": list(object_ids)}}, {"_id": 1})
-        return {document["_id"] async for document in found}
 
     async def find(self, object_id: str) -> dict[str, Any] | None:
         document: dict[str, Any] | None = await self._objects.find_one({"_id": object_id})
@@ -120,6 +130,10 @@ def _step(entry: Entry) -> dict[str, Any]:
         "state": entry.state,
         "stage": entry.stage,
         "why": entry.why,
-        "at": round(time() * 1000),
+        "at": _now(),
         "trace_id": current_trace_id(),
     }
+
+
+def _now() -> int:
+    return round(time() * 1000)

@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shotwatch_common.facility import Interval
-from shotwatch_common.pulses import Times, nearest_pulses, window_starts
-from shotwatch_common.vocabulary import DeviceKind
 
 from shotwatch_aggregate.domain.window import (
     DATA_KINDS,
@@ -25,6 +22,9 @@ from shotwatch_aggregate.domain.window import (
     Source,
     Window,
 )
+from shotwatch_common.facility import Interval
+from shotwatch_common.pulses import Times, nearest_pulses, window_starts
+from shotwatch_common.vocabulary import DeviceKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
 from shotwatch_common.facility import Interval, Place
 from shotwatch_common.pulses import Times, pulses_per_window
 from shotwatch_common.vocabulary import DeviceKind

@@ -1,0 +1,86 @@
+"""The broker as a subscriber and a watcher see it; the services' own path is shotwatch_common.bus."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
+from shotwatch_common.bus import ANOMALIES
+from shotwatch_common.contracts import AnomalyEvent
+
+from shotwatch_cli.failures import Failure
+
+_PREFETCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """How many messages wait in a queue, and how many consumers it has."""
+
+    name: str
+    messages: int
+    consumers: int
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[AbstractConnection]:
+    """A connection to the broker.
+
+    Raises:
+        Failure: it does not answer, or lets us not in.
+    """
+    try:
+        connection = await aio_pika.connect(url, timeout=5)
+    except (AMQPError, OSError, TimeoutError) as error:
+        where = urlsplit(url)
+        raise Failure(
+            f"the broker at {where.hostname}:{where.port} does not answer: {error}",
+            "`shotwatch status` shows whether it runs",
+        ) from error
+    async with connection:
+        yield connection
+
+
+async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | None:
+    """How full a queue is; None when there is no such queue."""
+    async with connection.channel() as channel:
+        try:
+            found = await channel.declare_queue(queue, passive=True)
+        except ChannelNotFoundEntity:
+            return None
+        counts = found.declaration_result
+        return QueueDepth(queue, counts.message_count or 0, counts.consumer_count or 0)
+
+
+async def exchange_exists(connection: AbstractConnection, exchange: str) -> bool:
+    async with connection.channel() as channel:
+        try:
+            await channel.get_exchange(exchange, ensure=True)
+        except ChannelNotFoundEntity:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def subscription(url: str, binding_key: str) -> AsyncIterator[AsyncIterator[AnomalyEvent]]:
+    """Anomaly events as they are raised, from the moment this is entered; the queue goes when it is left.
+
+    Raises:
+        Failure: the broker is away, or goes away.
+    """
+    async with connected(url) as connection:
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=_PREFETCH)
+        queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+        await queue.bind(ANOMALIES.name, binding_key)
+
+        async def events() -> AsyncIterator[AnomalyEvent]:
+            async with queue.iterator(no_ack=True) as messages:
+                async for message in messages:
+                    yield AnomalyEvent.model_validate_json(message.body)
+            raise Failure("the broker closed the connection")
+
+        yield events()

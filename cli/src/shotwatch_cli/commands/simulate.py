@@ -1,0 +1,62 @@
+"""`shotwatch simulate`: snapshot files of a simulated laser."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from shotwatch_common.facility import Interval, PlaceRoster, load_facility
+from shotwatch_simulator.files import MINUTE
+from shotwatch_simulator.simulation import Simulation, simulate
+
+from shotwatch_cli.failures import Failure
+from shotwatch_cli.injections import planned, read_wanted
+from shotwatch_cli.options import FACILITY, FacilityOption, JsonOption, OutOption, SeedOption, StartOption
+from shotwatch_cli.output import print_json, stdout
+from shotwatch_cli.places import named_rosters
+from shotwatch_cli.snapshots import minutes_ago, write_all
+
+
+def simulate_files(
+    places: Annotated[list[str], typer.Option("--places", help="A place such as LA-A1-11; may be repeated.")],
+    interval: Annotated[str | None, typer.Option(help="Of a place with several: 100ms, 1s or 60s.")] = None,
+    start: StartOption = None,
+    minutes: Annotated[float, typer.Option(min=0.001, help="How long.")] = 1,
+    seed: SeedOption = 0,
+    inject: Annotated[
+        list[str] | None,
+        typer.Option(help="KIND or KIND:SEVERITY, or `gross` for one of each gross kind; may be repeated."),
+    ] = None,
+    single_shot: Annotated[bool, typer.Option("--single-shot", help="One file per pulse and device.")] = False,
+    out: OutOption = Path("snapshots"),
+    facility: FacilityOption = FACILITY,
+    json: JsonOption = False,
+) -> None:
+    """Write HDF5 snapshot files of a simulated laser, and labels.json beside them.
+
+    Without --start the time is such that the last file ends about now.
+
+    Examples:
+
+        shotwatch simulate --places LA-A1-11 --minutes 2 --inject gross
+
+        shotwatch simulate --places LA-A2 --places LB-A2 --inject hot_spot:0.1 --out odd
+    """
+    known = load_facility(facility)
+    rosters = named_rosters(known, places, interval)
+    duration = timedelta(minutes=minutes)
+    begin = start or minutes_ago(duration)
+    injections = planned(known, rosters, begin, duration, seed, read_wanted(inject or ()))
+    length = _one_pulse([known.interval(roster.interval) for roster in rosters]) if single_shot else MINUTE
+    simulation = Simulation(known, rosters, begin, duration, seed, injections, length)
+    paths = simulate(simulation, out, workers=len(os.sched_getaffinity(0)))
+    written = write_all(paths, len(simulation.files), out, simulation.labels)
+    print_json(written.record()) if json else stdout.print(written.table())
+
+
+def _one_pulse(intervals: list[Interval]) -> timedelta:
+    periods = {interval.period_ms for interval in intervals}
+    if len(periods) > 1:
+        raise Failure("--single-shot writes files of one interval", "name places of one --interval")
+    return timedelta(milliseconds=periods.pop())

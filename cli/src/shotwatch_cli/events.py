@@ -1,0 +1,124 @@
+"""Anomaly events as people read them, and as a stream without gap or double."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from rich.text import Text
+from shotwatch_common.contracts import Anomaly, AnomalyEvent
+from shotwatch_common.vocabulary import AnomalyKind, Severity
+
+from shotwatch_cli.output import moment
+
+Missed = Callable[[], AsyncIterator[AnomalyEvent]]
+"""Asks for the stored events that nobody has asked it for yet."""
+
+SETTLED_AFTER_S = 11.0
+"""The REST API holds an event back for ten seconds at the most."""
+SEVERITY_STYLES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
+
+
+class Recent:
+    """Remembers the last ids it was shown."""
+
+    def __init__(self, capacity: int = 100_000) -> None:
+        self._capacity = capacity
+        self._ids: dict[str, None] = {}
+
+    def is_new(self, identity: str) -> bool:
+        """Whether this id was not shown of late; now it was."""
+        if identity in self._ids:
+            return False
+        self._ids[identity] = None
+        if len(self._ids) > self._capacity:
+            del self._ids[next(iter(self._ids))]
+        return True
+
+
+async def without_gap(
+    missed: Missed, live: AsyncIterator[AnomalyEvent], binding_key: str, settled_after_s: float = SETTLED_AFTER_S
+) -> AsyncIterator[AnomalyEvent]:
+    """What was missed, then what comes, each event once.
+
+    `live` must have been subscribed to before: events are stored before they are published, so each is live or
+    stored, or both. The REST API holds back an event whose predecessors may still come, so it is asked again
+    once all that was stored at the time of the subscription has settled.
+    """
+    recent = Recent()
+    late = _after(settled_after_s, missed)
+    async for event in _chained(missed(), _merged(live, late)):
+        if matches(binding_key, event.routing_key) and recent.is_new(event.id):
+            yield event
+
+
+def matches(binding_key: str, routing_key: str) -> bool:
+    """Whether a topic exchange routes the key to the binding: `*` is one word, `#` any number of them."""
+    return _match(binding_key.split("."), routing_key.split("."))
+
+
+def _match(pattern: list[str], words: list[str]) -> bool:
+    match pattern:
+        case ["#", *rest]:
+            return any(_match(rest, words[taken:]) for taken in range(len(words) + 1))
+        case [word, *rest]:
+            return bool(words) and word in ("*", words[0]) and _match(rest, words[1:])
+        case _:
+            return not words
+
+
+def event_line(event: AnomalyEvent) -> Text:
+    """`2022-07-01 07:33:00.100  LA-A1-11  critical  hot_spot  8.1 > 4.0  Camera-1 has …`."""
+    anomaly = event.data
+    style = SEVERITY_STYLES[anomaly.severity]
+    return Text.assemble(
+        (moment(anomaly.time), "dim"),
+        f"  {place_of(anomaly):<11}",
+        (f"{anomaly.severity:<8}  {anomaly.kind:<19}", style),
+        f"{_score(anomaly):>16}  ",
+        anomaly.why,
+    )
+
+
+def event_record(event: AnomalyEvent) -> dict[str, Any]:
+    """The event as it was published."""
+    return event.model_dump(mode="json", by_alias=True)
+
+
+def place_of(anomaly: Anomaly) -> str:
+    place = anomaly.place
+    return f"{place.frontend}-{place.amp}-{place.arm}"
+
+
+def _score(anomaly: Anomaly) -> str:
+    if anomaly.kind is AnomalyKind.SUPERSEDED:
+        return ""
+    return f"{anomaly.score:.3g} > {anomaly.threshold:.3g}"
+
+
+async def _after(seconds: float, missed: Missed) -> AsyncIterator[AnomalyEvent]:
+    await asyncio.sleep(seconds)
+    async for event in missed():
+        yield event
+
+
+async def _chained(*streams: AsyncIterator[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
+    for stream in streams:
+        async for event in stream:
+            yield event
+
+
+async def _merged(*streams: AsyncIterator[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
+    """Each event as soon as its stream has it."""
+    coming = {asyncio.ensure_future(anext(stream)): stream for stream in streams}
+    try:
+        while coming:
+            done, _ = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
+            for arrived in done:
+                stream = coming.pop(arrived)
+                if isinstance(arrived.exception(), StopAsyncIteration):
+                    continue
+                yield arrived.result()
+                coming[asyncio.ensure_future(anext(stream))] = stream
+    finally:
+        for waiting in coming:
+            waiting.cancel()

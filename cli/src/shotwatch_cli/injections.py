@@ -1,0 +1,68 @@
+"""Anomalies by the words of the command line: `hot_spot`, `hot_spot:0.1`, `gross`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_simulator.anomalies import GROSS, Injection, Kind
+from shotwatch_simulator.injections import plan_injections
+
+from shotwatch_cli.failures import Failure
+
+ALL_GROSS = "gross"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An anomaly that somebody wants; without a severity it has that of its kind."""
+
+    kind: Kind
+    severity: float | None = None
+
+
+def read_wanted(words: Sequence[str]) -> list[Wanted]:
+    """What the words ask for.
+
+    Raises:
+        Failure: a word names no kind, or no number after its colon.
+    """
+    return [wanted for word in words for wanted in _read(word)]
+
+
+def planned(
+    facility: Facility,
+    rosters: Sequence[PlaceRoster],
+    start: datetime,
+    duration: timedelta,
+    seed: int,
+    wanted: Sequence[Wanted],
+) -> tuple[Injection, ...]:
+    """Each wanted anomaly once, at a random place and time.
+
+    Raises:
+        Failure: there is no room for all of them.
+    """
+    kinds = [each.kind for each in wanted]
+    try:
+        injections = plan_injections(facility, rosters, start, duration, seed=seed, kinds=kinds)
+    except ValueError as error:
+        raise Failure(str(error), "give it more --minutes or more --places") from error
+    severities = {kind: [each.severity for each in wanted if each.kind is kind] for kind in kinds}
+    return tuple(_with_severity(injection, severities[injection.kind].pop()) for injection in injections)
+
+
+def _with_severity(injection: Injection, severity: float | None) -> Injection:
+    return injection if severity is None else replace(injection, severity=severity)
+
+
+def _read(word: str) -> Iterator[Wanted]:
+    name, colon, number = word.partition(":")
+    if name == ALL_GROSS and not colon:
+        yield from map(Wanted, GROSS)
+        return
+    try:
+        yield Wanted(Kind(name), float(number) if colon else None)
+    except ValueError as error:
+        kinds = ", ".join(Kind)
+        raise Failure(f"{word} is no anomaly", f"write KIND or KIND:SEVERITY, or {ALL_GROSS}; KIND is one of {kinds}") from error

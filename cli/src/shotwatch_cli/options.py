@@ -1,0 +1,40 @@
+"""Options that several commands share."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FACILITY = Path("facilities/hpls.yaml")
+
+
+def read_time(text: str) -> datetime:
+    """ISO 8601, UTC unless it says otherwise.
+
+    Raises:
+        typer.BadParameter: it is something else.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no time such as 2022-07-01T07:33") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
+FacilityOption = Annotated[
+    Path, typer.Option("--facility", envvar="SHOTWATCH_FACILITY", dir_okay=False, help="The facility file.")
+]
+OutOption = Annotated[Path, typer.Option("--out", file_okay=False, help="Folder for the files and their labels.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="The same seed makes the same records.")]
+StartOption = Annotated[
+    datetime | None,
+    typer.Option("--start", parser=read_time, metavar="TIME", help="Time of the first pulse, UTC."),
+]
+FromOption = Annotated[
+    datetime | None, typer.Option("--from", parser=read_time, metavar="TIME", help="From this time on, UTC.")
+]
+ToOption = Annotated[
+    datetime | None, typer.Option("--to", parser=read_time, metavar="TIME", help="Before this time, UTC.")
+]

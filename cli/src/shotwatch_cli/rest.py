@@ -1,0 +1,64 @@
+"""The REST API as its clients see it."""
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from shotwatch_common.contracts import AnomalyEvent
+
+from shotwatch_cli.failures import Failure
+
+_PREFIX = "/api/v1"
+_TIMEOUT_S = 10
+_PAGE = 500
+
+
+class RestApi:
+    """Every method raises Failure when the API does not answer, or answers with a problem."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.AsyncClient(base_url=url + _PREFIX, timeout=_TIMEOUT_S, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def get(self, path: str, **query: Any) -> Any:
+        """The answer's JSON."""
+        try:
+            response = await self._client.get(path, params=query)
+            response.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            raise Failure(f"the REST API says: {_detail(error.response)}") from error
+        except httpx.HTTPError as error:
+            away = f"the REST API at {self._client.base_url} does not answer: {error!r}"
+            raise Failure(away, "`shotwatch status` shows whether it runs") from error
+        return response.json()
+
+
+class MissedEvents:
+    """Stored events after a number; each call asks for those after the last that was told."""
+
+    def __init__(self, api: RestApi, since: int) -> None:
+        self._api = api
+        self._last = since
+
+    async def __call__(self) -> AsyncIterator[AnomalyEvent]:
+        more = True
+        while more:
+            page = await self._api.get("/events", since=self._last, limit=_PAGE)
+            for event in page["events"]:
+                yield AnomalyEvent.model_validate(event)
+            self._last, more = page["last"], page["more"]
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{response.status_code} {response.reason_phrase}"

@@ -1,0 +1,49 @@
+"""What `simulate` and `pack` say of the files that they wrote."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from shotwatch_simulator.labels import Label
+
+from shotwatch_cli.output import counting, megabytes, table
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Files in a folder, and what is odd in them."""
+
+    folder: Path
+    files: int
+    bytes: int
+    labels: tuple[Label, ...]
+
+    def record(self) -> dict[str, Any]:
+        labels = [asdict(label) for label in self.labels]
+        return {"folder": str(self.folder), "files": self.files, "bytes": self.bytes, "labels": labels}
+
+    def table(self) -> Table:
+        title = f"{self.files} files, {megabytes(self.bytes)}, in {self.folder}"
+        return table(title, ("injected", "to be called", "severity#", "shots#", "first", "devices"), _rows(self.labels))
+
+
+def write_all(paths: Iterator[Path], expected: int, folder: Path, labels: Sequence[Label]) -> Written:
+    """Let the files be written, with a progress bar."""
+    with counting() as progress:
+        task = progress.add_task("writing files", total=expected)
+        sizes = [path.stat().st_size for path in progress.track(paths, task_id=task)]
+    return Written(folder, len(sizes), sum(sizes), tuple(labels))
+
+
+def minutes_ago(duration: timedelta) -> datetime:
+    """The full minute from which on this duration ends about now."""
+    return (datetime.now(UTC) - duration).replace(second=0, microsecond=0)
+
+
+def _rows(labels: Iterable[Label]) -> Iterator[tuple[object, ...]]:
+    for label in labels:
+        devices = ", ".join(label.devices[:2]) + (f" and {len(label.devices) - 2} more" if len(label.devices) > 2 else "")
+        yield label.kind, label.expected, f"{label.severity:g}", len(label.shots), label.shots[0], devices

@@ -1,0 +1,1 @@
+"""What training and inference share: preprocessing, scores, calibration and the decision."""

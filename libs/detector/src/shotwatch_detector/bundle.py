@@ -1,0 +1,151 @@
+"""The model bundle: a folder with everything that a detector is.
+
+autoencoder.tflite   the network, (n, h, w, 1) → (n, h, w, 1), normalised images
+autoencoder.keras    the same to train on; scoring does not read it
+bundle.json          `Manifest`: what it was made of, and the references of every device
+cameras.npz          float32 (c, h, w), in the order of the manifest's `cameras`:
+                     `reference`, `residual_centre`, `residual_sigma`; and `peak` (c,), float64
+"""
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from shotwatch_detector.catalogue import SIGNS
+from shotwatch_detector.frames import Reference
+from shotwatch_detector.residuals import ResidualMap
+from shotwatch_detector.scoring import Camera
+from shotwatch_detector.statistics import Usual
+
+NETWORK = "autoencoder.tflite"
+KERAS_MODEL = "autoencoder.keras"
+MANIFEST = "bundle.json"
+CAMERAS = "cameras.npz"
+_MAPS = ("reference", "residual_centre", "residual_sigma")
+_STRICT = ConfigDict(extra="forbid")
+
+
+class BundleError(ValueError):
+    """The folder is no bundle that this version understands; the message says which file and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a model was made of."""
+
+    __pydantic_config__ = _STRICT
+
+    facility: str
+    architecture: str
+    code_version: str
+    trained_from: int
+    """Epoch ms of the first shot it was trained on."""
+    calibrated_from: int
+    """Epoch ms: shots from here on set the thresholds."""
+    until: int
+    """Epoch ms of the last shot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A trained and calibrated detector."""
+
+    origin: Origin
+    network: bytes
+    cameras: Mapping[str, Camera]
+    """Device → what is usual of its frames; all frames have the same shape."""
+    usual: Mapping[str, Mapping[str, Usual]]
+    """Device → feature or score → its reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The content of bundle.json."""
+
+    __pydantic_config__ = _STRICT
+
+    format: Literal[1]
+    origin: Origin
+    cameras: list[str]
+    usual: dict[str, dict[str, Usual]]
+
+
+_manifest = TypeAdapter(Manifest)
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle into an existing folder."""
+    manifest = Manifest(1, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.usual.items()})
+    (folder / MANIFEST).write_bytes(_manifest.dump_json(manifest, indent=1))
+    (folder / NETWORK).write_bytes(bundle.network)
+    cameras = bundle.cameras.values()
+    np.savez(
+        folder / CAMERAS,
+        reference=np.array([camera.reference.image for camera in cameras]),
+        peak=np.array([camera.reference.peak for camera in cameras]),
+        residual_centre=np.array([camera.residuals.centre for camera in cameras]),
+        residual_sigma=np.array([camera.residuals.sigma for camera in cameras]),
+    )
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check it.
+
+    Raises:
+        BundleError: a file is absent or is not what `save_bundle` writes.
+    """
+    try:
+        manifest = _manifest.validate_json((folder / MANIFEST).read_bytes(), strict=True)
+        network = (folder / NETWORK).read_bytes()
+        with np.load(folder / CAMERAS, allow_pickle=False) as arrays:
+            maps = {name: arrays[name] for name in (*_MAPS, "peak")}
+    except OSError as error:
+        raise BundleError(f"{folder}: {error}") from error
+    except ValidationError as error:
+        raise BundleError(f"{folder / MANIFEST}: {error}") from error
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{folder / CAMERAS}: {error}") from error
+    _check_usual(folder, manifest.usual)
+    _check_maps(folder, maps, len(manifest.cameras))
+    return Bundle(manifest.origin, network, _cameras(manifest.cameras, maps), manifest.usual)
+
+
+def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[str, Camera]:
+    return {
+        name: Camera(
+            Reference(maps["reference"][n], float(maps["peak"][n])),
+            ResidualMap(maps["residual_centre"][n], maps["residual_sigma"][n]),
+        )
+        for n, name in enumerate(names)
+    }
+
+
+def _check_usual(folder: Path, usual: Mapping[str, Mapping[str, Usual]]) -> None:
+    for device, features in usual.items():
+        for feature, reference in features.items():
+            numbers = (reference.centre, reference.sigma, reference.limit)
+            if feature not in SIGNS:
+                raise BundleError(f"{folder / MANIFEST}: {device}: {feature} is not a feature that is judged")
+            if not np.isfinite(numbers).all() or reference.sigma <= 0 or reference.limit <= 0:
+                raise BundleError(
+                    f"{folder / MANIFEST}: {device}: {feature}: {numbers} cannot be a reference"
+                )
+
+
+def _check_maps(folder: Path, maps: Mapping[str, NDArray[np.float32]], count: int) -> None:
+    shape = (count, *maps["reference"].shape[1:])
+    for name in _MAPS:
+        if maps[name].dtype != np.float32 or maps[name].shape != shape or (count and len(shape) != 3):
+            raise BundleError(
+                f"{folder / CAMERAS}: {name} is {maps[name].shape} {maps[name].dtype}, not {shape}"
+            )
+    if maps["peak"].shape != (count,) or not (maps["peak"] > 0).all():
+        raise BundleError(f"{folder / CAMERAS}: peak must be {count} positive numbers")
+    if not all(np.isfinite(maps[name]).all() for name in _MAPS) or not (maps["residual_sigma"] > 0).all():
+        raise BundleError(f"{folder / CAMERAS}: not finite, or a standard deviation that is not positive")

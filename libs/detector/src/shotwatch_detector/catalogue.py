@@ -1,0 +1,58 @@
+"""The features and scores that are judged, what each is a sign of, and how steady it can be at best."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from shotwatch_common.vocabulary import AnomalyKind
+
+
+class Side(StrEnum):
+    """Which deviations from the reference are unusual."""
+
+    BOTH = "both"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A feature as a sign of an anomaly."""
+
+    kind: AnomalyKind
+    unit: str
+    floor: float = 0.0
+    """Smallest standard deviation, in the feature's unit."""
+    relative_floor: float = 0.0
+    """Smallest standard deviation, as a share of the reference."""
+    side: Side = Side.BOTH
+
+
+def _relative(kind: AnomalyKind, unit: str) -> Sign:
+    return Sign(kind, unit, relative_floor=0.01)
+
+
+SIGNS: Mapping[str, Sign] = MappingProxyType(
+    {
+        "total_intensity": _relative(AnomalyKind.ENERGY, "counts"),
+        "energy": _relative(AnomalyKind.ENERGY, "J"),
+        "centroid_x": Sign(AnomalyKind.POINTING, "px", floor=0.1),
+        "centroid_y": Sign(AnomalyKind.POINTING, "px", floor=0.1),
+        "d4sigma_major": _relative(AnomalyKind.BEAM_SIZE, "px"),
+        "d4sigma_minor": _relative(AnomalyKind.BEAM_SIZE, "px"),
+        "ellipticity": Sign(AnomalyKind.BEAM_SIZE, "", floor=0.01),
+        "spectrum_rms_width": _relative(AnomalyKind.BANDWIDTH, "px"),
+        "spectrum_fwhm": _relative(AnomalyKind.BANDWIDTH, "px"),
+        "spectrum_centroid": Sign(AnomalyKind.WAVELENGTH, "px", floor=0.5),
+        "spectrum_sum": _relative(AnomalyKind.SPECTRUM, "counts"),
+        "hot_spot": Sign(AnomalyKind.HOT_SPOT, "σ", floor=0.5, side=Side.HIGH),
+        "dark_spot": Sign(AnomalyKind.PROFILE, "σ", floor=0.5, side=Side.HIGH),
+        "residual": Sign(AnomalyKind.PROFILE, "px", relative_floor=0.02, side=Side.HIGH),
+        "dead_pixels": Sign(AnomalyKind.PROFILE, "pixels", floor=1.0, side=Side.HIGH),
+    }
+)
+"""A floor keeps a feature that hardly moved while it was watched from raising an alarm when it does.
+
+Features that are not listed are not judged: an orientation means nothing for a round beam, the brightest
+pixel is noise on top of what `hot_spot` sees, saturation and the disagreement of a meter have rules.
+"""

@@ -1,0 +1,52 @@
+"""The detector as a service uses it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_detector.arrays import Features, Frames, Image
+from shotwatch_detector.bundle import Bundle, load_bundle
+from shotwatch_detector.decision import Judgement, judge
+from shotwatch_detector.engine import Engine, LiteRtEngine
+from shotwatch_detector.scoring import residual_of, score_frames
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detector:
+    """A bundle with the engine that runs its network."""
+
+    bundle: Bundle
+    engine: Engine = field(repr=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """A detector from a bundle's folder.
+
+        Raises:
+            BundleError: the folder holds no usable bundle.
+        """
+        bundle = load_bundle(folder)
+        return cls(bundle, LiteRtEngine(bundle.network))
+
+    def score(self, device: str, frames: Frames) -> Features:
+        """The scores of frames (n, h, w) of one camera; none for a camera that training never saw."""
+        camera = self.bundle.cameras.get(device)
+        if camera is None or not len(frames):
+            return {}
+        return score_frames(frames, camera, self.engine)
+
+    def judge(self, place: str, features: Mapping[str, Features], shots: int) -> Judgement:
+        """Judge n shots of a place by their features and scores: device → name → (n,)."""
+        return judge(place, features, self.bundle.usual, shots)
+
+    def residual(self, device: str, frame: NDArray[np.uint16]) -> Image:
+        """Image less reconstruction of one frame (h, w) of a known camera, in shares of the reference's peak.
+
+        Raises:
+            KeyError: training never saw the camera.
+        """
+        return residual_of(frame, self.bundle.cameras[device], self.engine)

@@ -1,0 +1,78 @@
+"""What is left of an image when its reconstruction is taken away, and where it is most unusual."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_detector.arrays import Features, Image, Images, Values
+
+SMOOTHING_PASSES = 2
+"""Two means over 3 x 3 pixels: a triangle of 5 pixels, the width of the smallest spot that matters."""
+SMALLEST_SIGMA = 0.002
+"""Share of the reference's peak: no pixel's residual is taken to be steadier."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResidualMap:
+    """What is usual of the smoothed residual at each pixel of a camera: (h, w) each."""
+
+    centre: Image
+    sigma: Image
+
+
+def smooth(residuals: Images) -> Images:
+    """Residuals (n, h, w) averaged over the 3 x 3 neighbourhood twice; outside the frame there is 0."""
+    for axis in (1, 2) * SMOOTHING_PASSES:
+        residuals = _mean_of_three(residuals, axis)
+    return residuals
+
+
+def _mean_of_three(images: Images, axis: int) -> Images:
+    total = images.copy()
+    along, source = total.swapaxes(1, axis), images.swapaxes(1, axis)
+    along[:, 1:] += source[:, :-1]
+    along[:, :-1] += source[:, 1:]
+    total /= 3
+    return total
+
+
+def map_residuals(smoothed: Images) -> ResidualMap:
+    """Median and robust standard deviation of smoothed residuals (n, h, w) of normal frames, per pixel."""
+    low, median, high = np.quantile(smoothed, (0.1587, 0.5, 0.8413), axis=0).astype(np.float32)
+    return ResidualMap(median, np.maximum((high - low) / 2, np.float32(SMALLEST_SIGMA)))
+
+
+def measure_residuals(residuals: Images, brightness: Values, usual: ResidualMap) -> Features:
+    """The scores of frames from their residuals (n, h, w), as named values (n,).
+
+    `residual` is the report's metric, the integral of |input - reconstruction| (ELI-NP RST-2.3), here in
+    pixels of full brightness. `hot_spot` is the largest local excess less the largest local deficit, both in
+    standard deviations of that camera's pixel: a spot has one sign, while a beam that moved or changed its
+    size leaves as much deficit as excess. `dark_spot` is the reverse. `…_x`, `…_y` say where (px), `…_excess`
+    how much it is (share of the reference's peak, after smoothing).
+
+    Frames that are fainter than the reference are noisier once they are normalised: their scores are scaled
+    back by `brightness` (n,).
+    """
+    difference = smooth(residuals) - usual.centre
+    deviations = (difference / usual.sigma).reshape(len(residuals), -1)
+    shots, faintness = np.arange(len(residuals)), np.minimum(brightness, 1.0)
+    hottest, darkest = deviations.argmax(axis=1), deviations.argmin(axis=1)
+    outweighs = (deviations[shots, hottest] + deviations[shots, darkest]) * faintness
+    return {
+        "residual": np.abs(residuals).sum(axis=(1, 2), dtype=np.float64) * faintness,
+        "hot_spot": outweighs,
+        **_whereabouts("hot_spot", hottest, difference),
+        "dark_spot": -outweighs,
+        **_whereabouts("dark_spot", darkest, -difference),
+    }
+
+
+def _whereabouts(name: str, pixels: NDArray[np.intp], difference: Images) -> dict[str, Values]:
+    y, x = np.divmod(pixels, difference.shape[2])
+    return {
+        f"{name}_excess": difference[np.arange(len(pixels)), y, x].astype(np.float64),
+        f"{name}_x": x.astype(np.float64),
+        f"{name}_y": y.astype(np.float64),
+    }

@@ -1,0 +1,51 @@
+"""From frames to scores: normalise, reconstruct, look at what is left."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_detector.arrays import Features, Frames, Image, Images, Values
+from shotwatch_detector.engine import Engine
+from shotwatch_detector.frames import Reference, normalise
+from shotwatch_detector.residuals import ResidualMap, map_residuals, measure_residuals, smooth
+
+FRAMES_AT_ONCE = 32
+"""So many frames and their residuals stay in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Camera:
+    """What is usual of a camera's frames."""
+
+    reference: Reference
+    residuals: ResidualMap
+
+
+def learn_camera(frames: Frames, reference: Reference, engine: Engine) -> Camera:
+    """What is usual of a camera, from normal frames (n, h, w) and the trained network."""
+    smoothed = [smooth(residuals) for residuals, _ in _residuals(frames, reference, engine)]
+    return Camera(reference, map_residuals(np.concatenate(smoothed)))
+
+
+def score_frames(frames: Frames, camera: Camera, engine: Engine) -> Features:
+    """The scores (`measure_residuals`) of frames (n, h, w) of one camera, n ≥ 1."""
+    scores = [
+        measure_residuals(residuals, brightness, camera.residuals)
+        for residuals, brightness in _residuals(frames, camera.reference, engine)
+    ]
+    return {name: np.concatenate([score[name] for score in scores]) for name in scores[0]}
+
+
+def residual_of(frame: NDArray[np.uint16], camera: Camera, engine: Engine) -> Image:
+    """Image less reconstruction of one frame (h, w), in shares of the reference's peak."""
+    residuals, _ = next(_residuals(frame[np.newaxis], camera.reference, engine))
+    residual: Image = residuals[0]
+    return residual
+
+
+def _residuals(frames: Frames, reference: Reference, engine: Engine) -> Iterator[tuple[Images, Values]]:
+    for start in range(0, len(frames), FRAMES_AT_ONCE):
+        normalised = normalise(frames[start : start + FRAMES_AT_ONCE], reference)
+        yield normalised.images - engine.reconstruct(normalised.images), normalised.brightness

@@ -1,0 +1,59 @@
+"""The one sentence that tells the person on shift what is odd."""
+
+from collections.abc import Mapping
+
+from shotwatch_detector.finding import Contribution
+
+_NOUNS = {
+    "total_intensity": "energy",
+    "energy": "energy",
+    "spectrum_rms_width": "bandwidth",
+    "spectrum_fwhm": "bandwidth",
+    "spectrum_centroid": "centre wavelength",
+    "spectrum_sum": "light in the spectrum",
+    "centroid_x": "beam position in x",
+    "centroid_y": "beam position in y",
+    "d4sigma_major": "beam size",
+    "d4sigma_minor": "beam size",
+    "ellipticity": "ellipticity",
+    "residual": "what the model cannot reconstruct of the beam profile",
+    "dead_pixels": "number of dead pixels",
+}
+_SPOTS = {"hot_spot": "above", "dark_spot": "below"}
+_ABSOLUTE = {"spectrum_centroid", "centroid_x", "centroid_y", "ellipticity", "dead_pixels"}
+"""Told in their unit: per cent of an arbitrary or vanishing reference mean nothing."""
+
+
+def explain(
+    place: str, strongest: Contribution, showing: int, watching: int, measured: Mapping[str, float]
+) -> str:
+    """`energy of LA A1 11 is 31 % below its reference on 6 of 6 devices`.
+
+    Args:
+        place: where in the chain.
+        strongest: the contribution that speaks for all.
+        showing: number of devices that show it.
+        watching: number of devices that could have.
+        measured: all that was measured on the device of `strongest`.
+    """
+    devices = f"on {showing} of {watching} device{'s' if watching > 1 else ''}"
+    if strongest.feature in _SPOTS:
+        return f"{_spot(strongest, measured)} ({devices} of {place})"
+    return f"{_NOUNS[strongest.feature]} of {place} is {_distance(strongest)} its reference {devices}"
+
+
+def _distance(contribution: Contribution) -> str:
+    difference = contribution.value - contribution.reference
+    side = "above" if difference > 0 else "below"
+    if contribution.feature in _ABSOLUTE:
+        return " ".join(filter(None, [f"{abs(difference):.2g}", contribution.unit, side]))
+    return f"{100 * abs(difference / contribution.reference):.0f} % {side}"
+
+
+def _spot(spot: Contribution, measured: Mapping[str, float]) -> str:
+    name = spot.feature
+    return (
+        f"{name.replace('_', ' ')} on {spot.device} at x = {measured[f'{name}_x']:.0f}, "
+        f"y = {measured[f'{name}_y']:.0f} px, {100 * measured[f'{name}_excess']:.0f} % of the peak "
+        f"{_SPOTS[name]} what is usual there"
+    )

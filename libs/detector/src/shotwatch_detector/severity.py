@@ -1,0 +1,45 @@
+"""How soon somebody should look. The policy, whole:
+
+- critical: what can damage optics: a hot spot, a spectrum that got narrower, more energy than usual by twice
+  the threshold; and a device that says it is broken;
+- warning: every other deviation of twice its threshold, any change of energy, and what is missing, black,
+  frozen, saturated or in disagreement;
+- info: a deviation of less than twice its threshold, and a record that could not be used.
+"""
+
+from shotwatch_common.vocabulary import AnomalyKind, Severity
+
+CLEAR = 2.0
+"""A score of so many thresholds is beyond doubt."""
+
+_OF_RULES = {
+    AnomalyKind.DEVICE_STATE: Severity.CRITICAL,
+    AnomalyKind.MISSING_MEMBER: Severity.WARNING,
+    AnomalyKind.BLACK_FRAME: Severity.WARNING,
+    AnomalyKind.FROZEN_FRAME: Severity.WARNING,
+    AnomalyKind.SATURATED_FRAME: Severity.WARNING,
+    AnomalyKind.ENERGY_DISAGREEMENT: Severity.WARNING,
+    AnomalyKind.BAD_RECORD: Severity.INFO,
+}
+
+RULE_KINDS = frozenset(_OF_RULES)
+"""Kinds that rules find, not models."""
+
+
+def severity_of_rule(kind: AnomalyKind) -> Severity:
+    """The severity of what a rule found.
+
+    Raises:
+        KeyError: no rule finds that kind.
+    """
+    return _OF_RULES[kind]
+
+
+def severity_of_deviation(kind: AnomalyKind, exceedance: float, rises: bool) -> Severity:
+    """The severity of a deviation of `exceedance` thresholds, upwards if it `rises`."""
+    clear = exceedance >= CLEAR
+    if kind is AnomalyKind.HOT_SPOT or (kind is AnomalyKind.BANDWIDTH and not rises):
+        return Severity.CRITICAL
+    if kind is AnomalyKind.ENERGY:
+        return Severity.CRITICAL if rises and clear else Severity.WARNING
+    return Severity.WARNING if clear else Severity.INFO

@@ -1,0 +1,60 @@
+"""What is usual of a feature of a device, and how far from it is too far."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shotwatch_detector.arrays import Values
+from shotwatch_detector.catalogue import Side, Sign
+
+FEWEST_TRAINING = 50
+"""Shots without which nobody knows what is usual."""
+FEWEST_CALIBRATION = 20
+"""Shots without which no threshold can be set."""
+SIGMA_OF_MAD = 1.4826
+"""Standard deviation over median absolute deviation of a normal distribution."""
+SMALLEST_LIMIT = 8.0
+"""Standard deviations that are never too far: a place has a hundred features, each a chance to be wrong."""
+TAIL_QUANTILE = 0.98
+"""Higher quantiles of a few hundred shots would let one anomaly among them set the threshold."""
+TAIL_FACTOR = 3.5
+"""Limit over that quantile: for normal deviations 8.1 σ, for exponential ones 1 in 10⁶ is further away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """The reference of one feature of one device."""
+
+    centre: float
+    sigma: float
+    limit: float
+    """Threshold: deviations (in sigma) beyond it are anomalies."""
+    side: Side
+
+    def deviations(self, values: Values) -> Values:
+        """(value - centre) / sigma: (n,)."""
+        return (values - self.centre) / self.sigma
+
+    def exceedances(self, values: Values) -> Values:
+        """Deviation over limit on the side that matters, 1 = at the threshold: (n,); 0 without a value."""
+        deviations = self.deviations(values)
+        unusual = np.abs(deviations) if self.side is Side.BOTH else np.maximum(deviations, 0.0)
+        return np.nan_to_num(unusual / self.limit, nan=0.0, posinf=np.finfo(np.float64).max)
+
+
+def measure_usual(training: Values, calibration: Values, sign: Sign) -> Usual | None:
+    """Centre and sigma from the training shots, the limit from the later calibration shots.
+
+    The calibration shots were not used for the centre, so a drift between the two widens the limit. Robust:
+    up to one shot in fifty may be an anomaly. None when there are too few shots with a value.
+    """
+    training, calibration = (values[np.isfinite(values)] for values in (training, calibration))
+    if len(training) < FEWEST_TRAINING or len(calibration) < FEWEST_CALIBRATION:
+        return None
+    centre = float(np.median(training))
+    spread = SIGMA_OF_MAD * float(np.median(np.abs(training - centre)))
+    sigma = max(spread, sign.floor, sign.relative_floor * abs(centre))
+    if sigma == 0:
+        return None
+    tail = np.quantile(np.abs(calibration - centre) / sigma, TAIL_QUANTILE)
+    return Usual(centre, sigma, max(SMALLEST_LIMIT, TAIL_FACTOR * float(tail)), sign.side)

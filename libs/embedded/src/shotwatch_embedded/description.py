@@ -1,0 +1,73 @@
+"""stack.json: what a running stack tells to other commands, and how they find it."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from shotwatch_embedded import lock
+from shotwatch_embedded.credentials import write_private
+from shotwatch_embedded.errors import StackNotFound
+from shotwatch_embedded.status import State, Status
+
+DEFAULT_ROOT = Path(".shotwatch")
+_NAME = "stack.json"
+
+
+class StackDescription(BaseModel):
+    """A running stack as its supervisor last described it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    folder: Path
+    pid: int
+    """The supervisor."""
+    environment: dict[str, str]
+    """Addresses and settings, secrets among them, as services get them."""
+    processes: tuple[Status, ...]
+
+    @property
+    def query_urls(self) -> tuple[str, ...]:
+        """Addresses of the REST API, one for each replica that lives."""
+        return tuple(
+            f"http://127.0.0.1:{process.ports['SHOTWATCH_QUERY_PORT']}"
+            for process in self.processes
+            if "SHOTWATCH_QUERY_PORT" in process.ports and process.state is not State.STOPPED
+        )
+
+    def write(self) -> None:
+        """Replace the description in the stack's folder; only the owner can read it."""
+        write_private(self.folder / _NAME, self.model_dump_json(indent=2))
+
+
+def forget(folder: Path) -> None:
+    """Remove the description of a stack that runs no more."""
+    (folder / _NAME).unlink(missing_ok=True)
+
+
+def running_stacks(root: Path = DEFAULT_ROOT) -> list[StackDescription]:
+    """All stacks that run under `root`, by name."""
+    described = (path for path in sorted(root.glob(f"*/{_NAME}")) if lock.is_held(path.parent))
+    return [StackDescription.model_validate_json(path.read_text()) for path in described]
+
+
+def find_stack(root: Path = DEFAULT_ROOT, name: str | None = None) -> StackDescription:
+    """The stack called `name`, or the only one.
+
+    Raises:
+        StackNotFound: none runs, none of that name runs, or several run and none was named.
+    """
+    running = {stack.name: stack for stack in running_stacks(root)}
+    if name is None and len(running) == 1:
+        return next(iter(running.values()))
+    if name in running:
+        return running[name]
+    raise StackNotFound(_why_not(root, name, sorted(running)))
+
+
+def _why_not(root: Path, name: str | None, running: list[str]) -> str:
+    if not running:
+        return f"no stack runs under {root.resolve()}: start one with `shotwatch up`"
+    if name is None:
+        return f"several stacks run under {root.resolve()} ({', '.join(running)}): name one"
+    return f"no stack called {name} runs under {root.resolve()}; these do: {', '.join(running)}"

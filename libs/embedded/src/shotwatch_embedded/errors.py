@@ -1,0 +1,33 @@
+"""What can go wrong with a stack, each told in words that a person can act on."""
+
+from pathlib import Path
+
+
+class StackError(Exception):
+    """The embedded stack cannot do what was asked; the message says what and what to do."""
+
+
+class StackRunning(StackError):
+    """The name that was asked for belongs to a stack that is running."""
+
+
+class StackNotFound(StackError):
+    """No stack runs, or several do and none was named."""
+
+
+class RabbitMQMissing(StackError):
+    """RabbitMQ is not installed and was not, or could not be, installed."""
+
+
+class ProcessFailed(StackError):
+    """A server or service did not come up; the message ends with the last lines of its log."""
+
+    def __init__(self, name: str, reason: str, log: Path) -> None:
+        super().__init__(f"{name} {reason}; its log is {log} and ends with:\n{_last_lines(log)}")
+        self.name = name
+        self.log = log
+
+
+def _last_lines(log: Path, count: int = 20) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join(f"  {line}" for line in lines[-count:])

@@ -1,0 +1,54 @@
+"""RabbitMQ on this machine: found, or installed from the system's packages."""
+
+import os
+import shutil
+import subprocess
+
+from shotwatch_embedded.errors import RabbitMQMissing
+from shotwatch_embedded.servers.broker import SCRIPT
+
+_PACKAGE = "rabbitmq-server"
+_BY_HAND = (
+    f"install it with `sudo apt-get install {_PACKAGE}`, "
+    "or set SHOTWATCH_BROKER_URL to a broker that you have (amqp://user:password@host:port/)"
+)
+
+
+def ensure_rabbitmq(*, install: bool = True) -> None:
+    """Make sure that RabbitMQ is here; where it is not, install it if that is wanted and we may.
+
+    Raises:
+        RabbitMQMissing: it is not here and was not installed; the message says what to do.
+    """
+    if is_installed():
+        return
+    if not install:
+        raise RabbitMQMissing(f"RabbitMQ is not installed: {_BY_HAND}")
+    _install()
+
+
+def is_installed() -> bool:
+    """Whether the server's script and Erlang's name server are where Debian puts them."""
+    return SCRIPT.exists() and shutil.which("epmd") is not None
+
+
+def _install() -> None:
+    apt = (*_privileges(), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q")
+    for arguments in (("update",), ("install", "-y", "--no-install-recommends", _PACKAGE)):
+        done = subprocess.run([*apt, *arguments], stdin=subprocess.DEVNULL)
+    # judged by what is there: the package's own start of the system's broker may fail, and we need none
+    if not is_installed():
+        raise RabbitMQMissing(
+            f"apt-get could not install RabbitMQ (it ended with {done.returncode}): {_BY_HAND}"
+        )
+
+
+def _privileges() -> tuple[str, ...]:
+    """What to put before a command so that it runs as root without asking for a password."""
+    if shutil.which("apt-get") is None:
+        raise RabbitMQMissing(f"RabbitMQ is not installed, and this is no Debian: {_BY_HAND}")
+    if os.geteuid() == 0:
+        return ()
+    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0:
+        return ("sudo", "-n")
+    raise RabbitMQMissing(f"RabbitMQ is not installed, and installing it takes root: {_BY_HAND}")

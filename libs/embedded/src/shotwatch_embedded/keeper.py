@@ -1,0 +1,167 @@
+"""The keeper of one process: it starts it, knows whether it serves, and starts it again when it dies."""
+
+import asyncio
+import os
+import signal
+import time
+from asyncio.subprocess import DEVNULL, STDOUT, Process
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from shotwatch_embedded.launch import Launch
+from shotwatch_embedded.processes import listens, mark, processes
+from shotwatch_embedded.status import State, Status
+
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 30.0
+_STEADY = 60.0
+_POLL = 0.1
+_PROBE_PATIENCE = 5.0
+_NOT_EXECUTABLE = 127
+"""The exit code that shells give to a command that cannot be run."""
+
+
+class Backoff:
+    """Seconds to wait before the next start: 0.5 doubling to 30, and 0.5 again after a life of a minute."""
+
+    def __init__(self) -> None:
+        self._next = _FIRST_DELAY
+
+    def after(self, lived: float) -> float:
+        """The wait after a life of `lived` seconds."""
+        delay = _FIRST_DELAY if lived >= _STEADY else self._next
+        self._next = min(2 * delay, _LONGEST_DELAY)
+        return delay
+
+
+class Keeper:
+    """Keeps one process running from its making until `stop`. Made inside a running event loop."""
+
+    def __init__(self, launch: Launch, changed: Callable[[Status], None]) -> None:
+        self._launch = launch
+        self._changed = changed
+        self._state = State.STARTING
+        self._pid: int | None = None
+        self._restarts = 0
+        self._exit_code: int | None = None
+        self._turn = asyncio.Event()
+        self._task = asyncio.create_task(self._keep(), name=f"keep {launch.name}")
+
+    @property
+    def status(self) -> Status:
+        launch = self._launch
+        return Status(
+            name=launch.name,
+            role=launch.role,
+            state=self._state,
+            pid=self._pid,
+            restarts=self._restarts,
+            exit_code=self._exit_code,
+            log=launch.log,
+            port=launch.port,
+            ports=launch.ports,
+        )
+
+    async def reach(self, *states: State) -> State:
+        """Wait until the process is in one of the states; which one."""
+        while self._state not in states:
+            await self._turn.wait()
+        return self._state
+
+    async def stop(self) -> None:
+        """End the process and its group: SIGTERM, the grace, SIGKILL."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._become(State.STOPPED)
+
+    async def _keep(self) -> None:
+        backoff = Backoff()
+        while True:
+            began = time.monotonic()
+            await self._live_once()
+            self._restarts += 1
+            self._become(State.RESTARTING)
+            await asyncio.sleep(backoff.after(time.monotonic() - began))
+
+    async def _live_once(self) -> None:
+        try:
+            process = await self._spawn()
+        except OSError as error:
+            self._note(f"cannot be run: {error}")
+            self._exit_code = _NOT_EXECUTABLE
+            return
+        self._pid = process.pid
+        self._become(State.STARTING)
+        watching = asyncio.create_task(self._watch())
+        try:
+            await process.wait()
+        finally:
+            watching.cancel()
+            self._exit_code = await _end(process, self._launch.grace)
+            self._pid = None
+
+    async def _spawn(self) -> Process:
+        launch = self._launch
+        self._note(f"start {' '.join(launch.command)}")
+        with launch.log.open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *launch.command,
+                env={**launch.environment, **mark(launch.owner)},
+                cwd=launch.folder,
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=STDOUT,
+                start_new_session=True,
+            )
+
+    async def _watch(self) -> None:
+        while True:
+            state = self._judged(serves=await self._serves())
+            if state is not self._state:
+                self._become(state)
+            await asyncio.sleep(self._launch.check_every if state is State.READY else _POLL)
+
+    def _judged(self, *, serves: bool) -> State:
+        if serves:
+            return State.READY
+        return State.STARTING if self._state is State.STARTING else State.UNREADY
+
+    async def _serves(self) -> bool:
+        try:
+            async with asyncio.timeout(_PROBE_PATIENCE):
+                answers = await self._launch.probe()
+        except TimeoutError:
+            return False
+        return answers and (self._state is State.READY or self._is_ours())
+
+    def _is_ours(self) -> bool:
+        """The answer came from our process, not from a stranger's that was faster to take the port."""
+        return listens(self._launch.port, processes(self._launch.owner))
+
+    def _become(self, state: State) -> None:
+        self._state = state
+        self._turn.set()
+        self._turn = asyncio.Event()
+        self._changed(self.status)
+
+    def _note(self, what: str) -> None:
+        line = f"== {datetime.now(UTC):%Y-%m-%d %H:%M:%S} {self._launch.name}: {what}\n"
+        with suppress(OSError), self._launch.log.open("a") as log:
+            log.write(line)
+
+
+async def _end(process: Process, grace: float) -> int:
+    """Leave nothing of the process and its group; its exit code."""
+    if process.returncode is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await process.wait()
+    _signal_group(process.pid, signal.SIGKILL)
+    return await process.wait()
+
+
+def _signal_group(leader: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader, number)

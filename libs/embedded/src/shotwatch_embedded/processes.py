@@ -1,0 +1,106 @@
+"""The processes of a stack, and the guard that ends them when their supervisor cannot.
+
+Every process of a stack carries the stack's folder in its environment, and so do its children and theirs,
+whatever process group, session or parent they have: that is how none is missed.
+
+Run as a program this module is the guard: it waits for the stack's lock, which the kernel releases when the
+supervisor dies, however it dies, and then ends what the supervisor left. It imports the standard library
+only, so that a guard costs little.
+"""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+LOCK_NAME = "stack.lock"
+_MARK = "SHOTWATCH_PROCESS_OF"
+_KILL_PATIENCE = 10.0
+_LISTEN = "0A"
+
+
+def mark(folder: Path) -> dict[str, str]:
+    """The environment variable that makes a process one of the stack's."""
+    return {_MARK: str(folder)}
+
+
+def processes(folder: Path) -> set[int]:
+    """Ids of all living processes of the stack in `folder`, except the caller's own."""
+    entry = f"{_MARK}={folder}".encode()
+    return {pid for pid in _all_processes() if entry in _environment(pid)} - {os.getpid()}
+
+
+def kill_all(folder: Path) -> None:
+    """End every process of the stack by SIGKILL and return once they are gone (or after ten seconds)."""
+    deadline = time.monotonic() + _KILL_PATIENCE
+    while (left := processes(folder)) and time.monotonic() < deadline:
+        for pid in left:
+            _kill(pid)
+        time.sleep(0.02)
+
+
+def listens(port: int, pids: Iterable[int]) -> bool:
+    """Whether one of the processes listens on TCP `port`: a stranger's server may have been faster."""
+    sockets = set(_listening_sockets(port))
+    return any(sockets.intersection(_open_files(pid)) for pid in pids)
+
+
+def start_guard(folder: Path) -> "subprocess.Popen[bytes]":
+    """Start the guard of the stack in `folder`, whose lock the caller holds."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", __file__, folder],
+        env=mark(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _guard(folder: Path) -> None:
+    with (folder / LOCK_NAME).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kill_all(folder)
+        time.sleep(0.2)  # a process that was being started when the supervisor died shows itself
+        kill_all(folder)
+
+
+def _all_processes() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended, or is another user's
+        return []
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _listening_sockets(port: int) -> Iterator[str]:
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text().splitlines()[1:] if table.exists() else ():
+            _, local, _, state, *_rest = line.split()
+            if state == _LISTEN and int(local.rpartition(":")[2], 16) == port:
+                yield f"socket:[{line.split()[9]}]"
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    try:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            yield str(descriptor.readlink())
+    except OSError:  # it has ended, or closed this one
+        return
+
+
+if __name__ == "__main__":
+    _guard(Path(sys.argv[1]))

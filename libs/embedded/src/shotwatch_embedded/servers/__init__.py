@@ -1,0 +1,31 @@
+"""The servers of the embedded stack: how each is set up, started and known to work."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shotwatch_embedded.launch import Probe
+
+_FOREIGN = ("RABBITMQ_", "ERL_", "RCLONE_", "MLFLOW_", "_MLFLOW_", "SECANTUS_", "UVICORN_")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server, set up and ready to be started."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    folder: Path
+    port: int
+    probe: Probe
+    ports: tuple[int, ...] = ()
+    """Further ports that it binds."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What services must be told to use it, as environment variables."""
+
+
+def server_environment() -> dict[str, str]:
+    """The caller's environment less what would change a server behind our back."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}

@@ -1,0 +1,95 @@
+"""RabbitMQ as a private node: own name service, ports, folders, cookie and user."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from shotwatch_embedded.ports import LOOPBACK, Ports
+from shotwatch_embedded.servers import Server, probes, server_environment
+
+SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+"""The server itself; the one in /usr/sbin would switch to the system's user."""
+
+_USER = "shotwatch"
+_NODE = "shotwatch@localhost"
+_CONFIGURATION = """\
+listeners.tcp.default = {host}:{port}
+default_user = {user}
+default_pass = {password}
+vm_memory_high_watermark.absolute = 512MB
+disk_free_limit.absolute = 200MB
+log.file = false
+log.console = true
+log.console.level = info
+# used once rabbitmq_management stands in enabled_plugins
+management.tcp.ip = {host}
+management.tcp.port = {management_port}
+"""
+_ERLANG_ARGUMENTS = (
+    "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+)
+"""Two schedulers that never spin, so that an idle node costs little; Erlang distribution on loopback only."""
+
+
+def name_server(folder: Path, ports: Ports) -> Server:
+    """Erlang's name server (epmd) for our node alone, so that none is left behind as a daemon."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = ports.take()
+    return Server(
+        name="epmd",
+        command=(shutil.which("epmd") or "epmd", "-port", str(port), "-address", LOOPBACK),
+        environment=server_environment(),
+        folder=folder,
+        port=port,
+        probe=probes.listens,
+    )
+
+
+def broker(folder: Path, password: str, name_server_port: int, ports: Ports) -> Server:
+    """The RabbitMQ node. Plugins are those that `enabled_plugins` in its folder lists; at first none."""
+    port, distribution_port, management_port = ports.take(), ports.take(), ports.take()
+    _configure(folder, port, management_port, password)
+    url = f"amqp://{_USER}:{password}@{LOOPBACK}:{port}/"
+    return Server(
+        name="broker",
+        command=(str(SCRIPT),),
+        environment=server_environment() | _node_environment(folder, name_server_port, distribution_port),
+        folder=folder,
+        port=port,
+        probe=partial(probes.opens_channel, url),
+        ports=(distribution_port,),
+        settings={"SHOTWATCH_BROKER_URL": url},
+    )
+
+
+def _configure(folder: Path, port: int, management_port: int, password: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = folder / "rabbitmq.conf"
+    configuration.touch(mode=0o600)
+    configuration.write_text(
+        _CONFIGURATION.format(
+            host=LOOPBACK, port=port, management_port=management_port, user=_USER, password=password
+        )
+    )
+    plugins = folder / "enabled_plugins"
+    if not plugins.exists():
+        plugins.write_text("[].\n")
+
+
+def _node_environment(folder: Path, name_server_port: int, distribution_port: int) -> dict[str, str]:
+    return {
+        "HOME": str(folder),
+        "ERL_EPMD_PORT": str(name_server_port),
+        "ERL_EPMD_ADDRESS": LOOPBACK,
+        "ERL_AFLAGS": "-start_epmd false",
+        "RABBITMQ_NODENAME": _NODE,
+        "RABBITMQ_DIST_PORT": str(distribution_port),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "logs"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_ARGUMENTS,
+    }

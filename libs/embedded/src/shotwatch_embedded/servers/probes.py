@@ -1,0 +1,63 @@
+"""Whether a server truly works, asked as its clients would ask."""
+
+import aio_pika
+import aiohttp
+from aio_pika.exceptions import AMQPError
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+
+from shotwatch_common.errors import Retry
+from shotwatch_common.store import ObjectStore
+
+_MONGO_PATIENCE_MS = 2000
+
+
+async def listens() -> bool:
+    """For a server that has no question to answer: that it listens is all there is to know."""
+    return True
+
+
+async def opens_channel(url: str) -> bool:
+    """The AMQP broker takes our user and opens a channel."""
+    try:
+        async with await aio_pika.connect(url) as connection:
+            await connection.channel()
+    except (AMQPError, OSError):
+        return False
+    return True
+
+
+async def writes_document(url: str) -> bool:
+    """The database answers a ping and takes a write."""
+    async with AsyncMongoClient[dict[str, object]](
+        url, serverSelectionTimeoutMS=_MONGO_PATIENCE_MS
+    ) as client:
+        try:
+            await client.admin.command("ping")
+            await client["embedded"]["probes"].replace_one({"_id": "last"}, {}, upsert=True)
+        except PyMongoError:
+            return False
+    return True
+
+
+async def has_buckets(url: str, access_key: str, secret_key: str, buckets: tuple[str, ...]) -> bool:
+    """The object store takes our keys and holds the buckets, made where they are missing."""
+    async with ObjectStore(url, access_key, secret_key) as store:
+        try:
+            await store.ensure_buckets(*buckets)
+        except Retry:
+            return False
+    return True
+
+
+async def answers(*urls: str) -> bool:
+    """Each address answers a GET with 200."""
+    try:
+        async with aiohttp.ClientSession() as session:
+            for url in urls:
+                async with session.get(url) as response:
+                    if response.status != aiohttp.http.HTTPStatus.OK:
+                        return False
+    except aiohttp.ClientError:
+        return False
+    return True

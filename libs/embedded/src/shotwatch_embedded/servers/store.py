@@ -1,0 +1,43 @@
+"""`rclone serve s3`: an S3 server whose objects are plain files."""
+
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+from shotwatch_embedded.ports import LOOPBACK, Ports
+from shotwatch_embedded.servers import Server, probes, server_environment
+
+BUCKETS = ("inbox", "data", "errors", "blocks")
+
+
+def store(folder: Path, access_key: str, secret_key: str, ports: Ports) -> Server:
+    """The server, its buckets made."""
+    objects = folder / "buckets"
+    objects.mkdir(parents=True, exist_ok=True)
+    port = ports.take()
+    url = f"http://{LOOPBACK}:{port}"
+    return Server(
+        name="store",
+        command=(
+            *(_executable(), "serve", "s3", str(objects)),
+            *("--addr", f"{LOOPBACK}:{port}"),
+            *("--config", str(folder / "rclone.conf")),
+        ),
+        # by the environment, as every user of the machine may read a command line
+        environment=server_environment() | {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'},
+        folder=folder,
+        port=port,
+        probe=partial(probes.has_buckets, url, access_key, secret_key, BUCKETS),
+        settings={
+            "SHOTWATCH_STORE_URL": url,
+            "SHOTWATCH_STORE_ACCESS_KEY": access_key,
+            "SHOTWATCH_STORE_SECRET_KEY": secret_key,
+        },
+    )
+
+
+def _executable() -> str:
+    """rclone from the environment that runs us, else from the path."""
+    beside_us = Path(sys.executable).with_name("rclone")
+    return str(beside_us) if beside_us.exists() else shutil.which("rclone") or "rclone"

@@ -1,0 +1,59 @@
+"""The services of the path, and how the stack starts each."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+HEALTH_PORT = "SHOTWATCH_HEALTH_PORT"
+QUERY_PORT = "SHOTWATCH_QUERY_PORT"
+
+_PATH = ("ingest", "validate", "aggregate", "features", "inference", "query")
+_ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    ),
+    "1",
+)
+"""A service is one thread of work: more are had by more replicas, not by pools that fight for the cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """A service and in how many processes it runs.
+
+    Each replica gets the stack's environment, `environment` on top, and a free port of its own in each
+    variable of `ports`. On SHOTWATCH_HEALTH_PORT it must answer GET /ready with 200 while it consumes.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    replicas: int = 1
+    ports: tuple[str, ...] = (HEALTH_PORT,)
+
+
+def path_services(replicas: Mapping[str, int] | None = None) -> tuple[ServiceSpec, ...]:
+    """The services of the path, one replica each unless `replicas` says otherwise.
+
+    Raises:
+        ValueError: `replicas` names a service that is not on the path.
+    """
+    counts = dict.fromkeys(_PATH, 1) | dict(replicas or {})
+    if strangers := counts.keys() - set(_PATH):
+        raise ValueError(f"not services of the path: {', '.join(sorted(strangers))}")
+    return tuple(_service(name, count) for name, count in counts.items())
+
+
+def _service(name: str, replicas: int) -> ServiceSpec:
+    return ServiceSpec(
+        name=name,
+        command=(sys.executable, "-m", f"shotwatch_{name}"),
+        environment=_ONE_THREAD,
+        replicas=replicas,
+        ports=(HEALTH_PORT, QUERY_PORT) if name == "query" else (HEALTH_PORT,),
+    )

@@ -1,0 +1,315 @@
+"""A stack: its servers, the services on them, and their life together."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from itertools import chain, count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from shotwatch_embedded import lock
+from shotwatch_embedded.credentials import Credentials
+from shotwatch_embedded.description import DEFAULT_ROOT, StackDescription, forget
+from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
+from shotwatch_embedded.install import ensure_rabbitmq
+from shotwatch_embedded.keeper import Keeper
+from shotwatch_embedded.launch import Launch
+from shotwatch_embedded.ports import LOOPBACK, Ports, is_free
+from shotwatch_embedded.processes import kill_all, start_guard
+from shotwatch_embedded.servers import Server, probes
+from shotwatch_embedded.servers.broker import broker, name_server
+from shotwatch_embedded.servers.database import database
+from shotwatch_embedded.servers.models import models
+from shotwatch_embedded.servers.store import store
+from shotwatch_embedded.services import HEALTH_PORT, ServiceSpec
+from shotwatch_embedded.status import Role, State, Status
+
+DEFAULT_NAME = "default"
+
+_STORE_KEYS = ("SHOTWATCH_STORE_ACCESS_KEY", "SHOTWATCH_STORE_SECRET_KEY")
+_EXTERNAL = (
+    "SHOTWATCH_BROKER_URL",
+    "SHOTWATCH_DATABASE_URL",
+    "SHOTWATCH_STORE_URL",
+    *_STORE_KEYS,
+    "SHOTWATCH_MODELS_URL",
+)
+_START_PATIENCE = 120.0
+_START_ATTEMPTS = 3
+_SERVER_CHECK_EVERY = 10.0
+_SERVICE_CHECK_EVERY = 1.0
+_SERVER_GRACE = 15.0
+_SERVICE_GRACE = 10.0
+
+Recipe = Callable[[Ports], Server]
+OnChange = Callable[[Status], None]
+
+
+class _PortTaken(ProcessFailed):
+    """A server died at its start, and somebody else listens on one of its ports."""
+
+
+def _ignore(_status: Status) -> None:
+    """For callers who do not want to hear of changes."""
+
+
+class Stack:
+    """The embedded servers and the services on them: `async with` starts the servers and ends everything.
+
+    However the process that holds a stack ends, the stack ends with it: in order on the way out, else by
+    its guard. Servers whose address is in the settings are used as they are.
+    """
+
+    def __init__(
+        self, folder: Path, held: TextIO, facility: Path, external: Mapping[str, str], on_change: OnChange
+    ) -> None:
+        self.name = folder.name
+        self.folder = folder
+        self._lock = held
+        self._guard: subprocess.Popen[bytes] = start_guard(folder)
+        self._facility = facility.resolve()
+        self._external = external
+        self._server_settings: dict[str, str] = {}
+        self._on_change = on_change
+        self._ports = Ports()
+        self._servers: dict[str, Keeper] = {}
+        self._services: dict[str, Keeper] = {}
+        self._described = False
+
+    @classmethod
+    def claim(
+        cls,
+        root: Path = DEFAULT_ROOT,
+        name: str | None = None,
+        *,
+        facility: Path,
+        settings: Mapping[str, str] = os.environ,
+        on_change: OnChange = _ignore,
+    ) -> Self:
+        """Take the stack called `name`, or without a name the first of `default`, `default-2`, … that does
+        not run. Whatever a dead supervisor left of it is ended.
+
+        Args:
+            facility: the facility file that services are told of.
+            settings: may hold addresses of servers that replace embedded ones (SHOTWATCH_BROKER_URL, …).
+            on_change: told of every change of a process.
+
+        Raises:
+            StackRunning: the stack of that name runs already.
+            StackError: the settings name an object store without its keys.
+        """
+        external = _external(settings)
+        for folder in _candidates(root.resolve(), name):
+            folder.mkdir(parents=True, exist_ok=True)
+            held = lock.take(folder)
+            if held is not None:
+                kill_all(folder)
+                forget(folder)
+                return cls(folder, held, facility, external, on_change)
+        raise StackRunning(f"the stack {name} runs already under {root.resolve()}")
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start_servers()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def environment(self) -> dict[str, str]:
+        """What services are told: addresses, keys, facility, folders."""
+        return {
+            "SHOTWATCH_DATABASE_NAME": "shotwatch",
+            "SHOTWATCH_FACILITY": str(self._facility),
+            "SHOTWATCH_TRACES_FOLDER": str(self.folder / "traces"),
+            **self._external,
+            **self._server_settings,
+        }
+
+    def status(self) -> list[Status]:
+        """The state of every process, servers first."""
+        return [keeper.status for keeper in chain(self._servers.values(), self._services.values())]
+
+    def describe(self) -> StackDescription:
+        """The stack as other commands find it."""
+        return StackDescription(
+            name=self.name,
+            folder=self.folder,
+            pid=os.getpid(),
+            environment=self.environment(),
+            processes=tuple(self.status()),
+        )
+
+    def start_services(self, specs: Iterable[ServiceSpec]) -> None:
+        """Start every replica of the services; `services_ready` waits for them.
+
+        Raises:
+            ValueError: the stack runs a service of that name already.
+        """
+        for spec in specs:
+            for number in range(1, spec.replicas + 1):
+                self._start_replica(spec, f"{spec.name}-{number}")
+
+    async def services_ready(self, patience: float = _START_PATIENCE) -> None:
+        """Wait until every service has become ready.
+
+        Raises:
+            ProcessFailed: one has not after `patience` seconds; the message ends with its log.
+        """
+        keepers = self._services.values()
+        try:
+            async with asyncio.timeout(patience):
+                await asyncio.gather(*(keeper.reach(State.READY) for keeper in keepers))
+        except TimeoutError:
+            late = next(keeper.status for keeper in keepers if keeper.status.state is not State.READY)
+            raise _not_ready(late, patience) from None
+
+    async def stop(self) -> None:
+        """End services, then servers, then whatever is left; then the name is free for others."""
+        if self._lock.closed:
+            return
+        try:
+            await _stop_all(self._services.values())
+            await _stop_all(self._servers.values())
+        finally:
+            kill_all(self.folder)
+            self._guard.wait()
+            forget(self.folder)
+            self._lock.close()
+
+    async def _start_servers(self) -> None:
+        for folder in ("logs", "traces"):
+            (self.folder / folder).mkdir(exist_ok=True)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for start in self._missing_servers():
+                    group.create_task(start)
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        self._described = True
+        self.describe().write()
+
+    def _missing_servers(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """The start of each server for which the settings name no other."""
+        credentials = Credentials.of(self.folder)
+        keys = (credentials.store_access_key, credentials.store_secret_key)
+        if "SHOTWATCH_BROKER_URL" not in self._external:
+            yield self._start_broker(credentials.broker_password)
+        if "SHOTWATCH_DATABASE_URL" not in self._external:
+            yield self._start_server(partial(database, self.folder / "database"))
+        if "SHOTWATCH_STORE_URL" not in self._external:
+            yield self._start_server(partial(store, self.folder / "store", *keys))
+        if "SHOTWATCH_MODELS_URL" not in self._external:
+            yield self._start_server(partial(models, self.folder / "models"))
+
+    async def _start_broker(self, password: str) -> None:
+        ensure_rabbitmq(install=False)
+        folder = self.folder / "broker"
+        await self._start_server(partial(name_server, folder))
+        await self._start_server(partial(broker, folder, password, self._servers["epmd"].status.port))
+
+    async def _start_server(self, recipe: Recipe) -> None:
+        """Start a server; when somebody was faster to take one of its ports, again with other ports."""
+        for _ in range(_START_ATTEMPTS - 1):
+            with suppress(_PortTaken):
+                return await self._bring_up(recipe(self._ports))
+        return await self._bring_up(recipe(self._ports))
+
+    async def _bring_up(self, server: Server) -> None:
+        keeper = Keeper(self._server_launch(server), self._report)
+        self._servers[server.name] = keeper
+        try:
+            async with asyncio.timeout(_START_PATIENCE):
+                state = await keeper.reach(State.READY, State.RESTARTING)
+        except TimeoutError:
+            raise _not_ready(keeper.status, _START_PATIENCE) from None
+        if state is State.RESTARTING:
+            await keeper.stop()
+            raise _death(server, keeper.status)
+        self._server_settings |= server.settings
+
+    def _server_launch(self, server: Server) -> Launch:
+        return Launch(
+            name=server.name,
+            role=Role.SERVER,
+            command=server.command,
+            environment=server.environment,
+            owner=self.folder,
+            folder=server.folder,
+            log=self._log(server.name),
+            port=server.port,
+            probe=server.probe,
+            check_every=_SERVER_CHECK_EVERY,
+            grace=_SERVER_GRACE,
+        )
+
+    def _start_replica(self, spec: ServiceSpec, name: str) -> None:
+        if name in self._services:
+            raise ValueError(f"{name} runs already")
+        self._services[name] = Keeper(self._service_launch(spec, name), self._report)
+
+    def _service_launch(self, spec: ServiceSpec, name: str) -> Launch:
+        ports = {variable: self._ports.take() for variable in spec.ports}
+        given = {variable: str(port) for variable, port in ports.items()}
+        return Launch(
+            name=name,
+            role=Role.SERVICE,
+            command=spec.command,
+            environment={**os.environ, **self.environment(), **spec.environment, **given},
+            owner=self.folder,
+            folder=Path.cwd(),
+            log=self._log(name),
+            port=ports[HEALTH_PORT],
+            probe=partial(probes.answers, f"http://{LOOPBACK}:{ports[HEALTH_PORT]}/ready"),
+            check_every=_SERVICE_CHECK_EVERY,
+            grace=_SERVICE_GRACE,
+            ports=ports,
+        )
+
+    def _log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.log"
+
+    def _report(self, status: Status) -> None:
+        if self._described:
+            with suppress(OSError):  # a full disk must not stop the supervision
+                self.describe().write()
+        self._on_change(status)
+
+
+def _candidates(root: Path, name: str | None) -> Iterator[Path]:
+    if name is not None:
+        yield root / name
+        return
+    yield root / DEFAULT_NAME
+    yield from (root / f"{DEFAULT_NAME}-{number}" for number in count(2))
+
+
+def _external(settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings that name servers of others."""
+    external = {name: settings[name] for name in _EXTERNAL if settings.get(name)}
+    if "SHOTWATCH_STORE_URL" in external and not all(key in external for key in _STORE_KEYS):
+        raise StackError(f"SHOTWATCH_STORE_URL is set: set {' and '.join(_STORE_KEYS)} too")
+    return external
+
+
+async def _stop_all(keepers: Iterable[Keeper]) -> None:
+    await asyncio.gather(*(keeper.stop() for keeper in keepers))
+
+
+def _not_ready(status: Status, patience: float) -> ProcessFailed:
+    return ProcessFailed(status.name, f"is not ready after {patience:g} s", status.log)
+
+
+def _death(server: Server, status: Status) -> ProcessFailed:
+    taken = not all(is_free(port) for port in (server.port, *server.ports))
+    kind = _PortTaken if taken else ProcessFailed
+    return kind(server.name, f"ended at its start with exit code {status.exit_code}", status.log)

@@ -1,0 +1,1 @@
+"""Makes snapshot files: a simulated laser with labelled anomalies, or recorded images packed."""

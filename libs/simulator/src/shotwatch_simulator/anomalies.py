@@ -1,0 +1,378 @@
+"""What can go wrong with a shot, and what that does to light, frames, spectra, energies and states.
+
+An `Injection` says what happens, to which devices, from which pulse on. The functions below apply the
+injections of one device; each kind acts where its cause would: on the beam, in the optics, on the sensor.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.facility import Interval, Place
+from shotwatch_common.pulses import Times
+from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_simulator.frames import Beam, Camera, Frames
+from shotwatch_simulator.noise import Floats, Images, generator
+from shotwatch_simulator.spectra import Colour
+
+
+class Kind(StrEnum):
+    """The kinds of anomaly that can be put into snapshot files."""
+
+    HOT_SPOT = "hot_spot"
+    DARK_SPOT = "dark_spot"
+    FRINGES = "fringes"
+    CLIPPING = "clipping"
+    GHOST = "ghost"
+    SATURATED_FRAME = "saturated_frame"
+    BLACK_FRAME = "black_frame"
+    FROZEN_FRAME = "frozen_frame"
+    DEAD_PIXEL = "dead_pixel"
+    HOT_PIXEL = "hot_pixel"
+    DEAD_COLUMN = "dead_column"
+    POINTING_STEP = "pointing_step"
+    POINTING_DRIFT = "pointing_drift"
+    DEFOCUS = "defocus"
+    ELLIPTICITY = "ellipticity"
+    ENERGY_DROP = "energy_drop"
+    ENERGY_DRIFT = "energy_drift"
+    ENERGY_DISAGREEMENT = "energy_disagreement"
+    LOW_BANDWIDTH = "low_bandwidth"
+    WAVELENGTH_SHIFT = "wavelength_shift"
+    SPECTRAL_HOLE = "spectral_hole"
+    SPECTRUM_LOSS = "spectrum_loss"
+    FAULT = "fault"
+    UNREACHABLE = "unreachable"
+    STATE_CHATTER = "state_chatter"
+    MISSING_SAMPLE = "missing_sample"
+    MISSING_DEVICE = "missing_device"
+    CLOCK_SKEW = "clock_skew"
+    EMPTY_FILE = "empty_file"
+    NOT_HDF5_FILE = "not_hdf5_file"
+    TRUNCATED_FILE = "truncated_file"
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """What is true of every anomaly of a kind."""
+
+    expected: AnomalyKind
+    """What a detector should call it."""
+    severity: float
+    """When nobody says another one."""
+    meaning: str
+    """What the severity is."""
+    target: DeviceKind | None = None
+    """The kind of device it happens to; None: any."""
+    everywhere: bool = False
+    """It is a property of the pulse: every device of the place that can sees it."""
+    whole_file: bool = False
+    """It happens to a file, so to all pulses in it."""
+
+
+CAMERA, SPECTRO, METER = DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER
+
+TRAITS: dict[Kind, Trait] = {
+    Kind.HOT_SPOT: Trait(AnomalyKind.HOT_SPOT, 0.2, "amplitude over the frame's peak", CAMERA),
+    Kind.DARK_SPOT: Trait(AnomalyKind.PROFILE, 0.5, "share of the light taken in its middle", CAMERA),
+    Kind.FRINGES: Trait(AnomalyKind.PROFILE, 0.2, "modulation depth", CAMERA),
+    Kind.CLIPPING: Trait(AnomalyKind.PROFILE, 0.3, "share of the beam's diameter cut off", CAMERA),
+    Kind.GHOST: Trait(AnomalyKind.PROFILE, 0.1, "brightness over the beam's", CAMERA),
+    Kind.SATURATED_FRAME: Trait(AnomalyKind.SATURATED_FRAME, 4.0, "brightness over normal", CAMERA),
+    Kind.BLACK_FRAME: Trait(AnomalyKind.BLACK_FRAME, 1.0, "share of the light lost", CAMERA),
+    Kind.FROZEN_FRAME: Trait(AnomalyKind.FROZEN_FRAME, 1.0, "none: it repeats or it does not", CAMERA),
+    Kind.DEAD_PIXEL: Trait(AnomalyKind.PROFILE, 1.0, "share of the counts lost", CAMERA),
+    Kind.HOT_PIXEL: Trait(AnomalyKind.HOT_SPOT, 0.9, "counts over the sensor's limit", CAMERA),
+    Kind.DEAD_COLUMN: Trait(AnomalyKind.PROFILE, 1.0, "share of the counts lost", CAMERA),
+    Kind.POINTING_STEP: Trait(AnomalyKind.POINTING, 5.0, "px", CAMERA),
+    Kind.POINTING_DRIFT: Trait(AnomalyKind.POINTING, 5.0, "px at the last pulse", CAMERA),
+    Kind.DEFOCUS: Trait(AnomalyKind.BEAM_SIZE, 0.2, "growth of both radii", CAMERA),
+    Kind.ELLIPTICITY: Trait(AnomalyKind.BEAM_SIZE, 0.2, "growth of one radius, the other shrinks", CAMERA),
+    Kind.ENERGY_DROP: Trait(AnomalyKind.ENERGY, 0.3, "share of the energy lost", everywhere=True),
+    Kind.ENERGY_DRIFT: Trait(AnomalyKind.ENERGY, 0.3, "share lost at the last pulse", everywhere=True),
+    Kind.ENERGY_DISAGREEMENT: Trait(AnomalyKind.ENERGY_DISAGREEMENT, 0.4, "share lost by energy2", METER),
+    Kind.LOW_BANDWIDTH: Trait(
+        AnomalyKind.BANDWIDTH, 0.3, "share of the width lost", SPECTRO, everywhere=True
+    ),
+    Kind.WAVELENGTH_SHIFT: Trait(AnomalyKind.WAVELENGTH, 30.0, "px of the line", SPECTRO, everywhere=True),
+    Kind.SPECTRAL_HOLE: Trait(AnomalyKind.SPECTRUM, 0.5, "depth", SPECTRO, everywhere=True),
+    Kind.SPECTRUM_LOSS: Trait(AnomalyKind.SPECTRUM, 1.0, "share of the counts lost", SPECTRO),
+    Kind.FAULT: Trait(AnomalyKind.DEVICE_STATE, 1.0, "none: the state is FAULT"),
+    Kind.UNREACHABLE: Trait(AnomalyKind.DEVICE_STATE, 1.0, "none: the state is UNREACHABLE"),
+    Kind.STATE_CHATTER: Trait(AnomalyKind.DEVICE_STATE, 1.0, "none: FAULT at every other pulse"),
+    Kind.MISSING_SAMPLE: Trait(AnomalyKind.MISSING_MEMBER, 1.0, "none: no record"),
+    Kind.MISSING_DEVICE: Trait(AnomalyKind.MISSING_MEMBER, 1.0, "none: no file", whole_file=True),
+    Kind.CLOCK_SKEW: Trait(AnomalyKind.MISSING_MEMBER, 1.0, "pulses by which the device is late"),
+    Kind.EMPTY_FILE: Trait(AnomalyKind.MISSING_MEMBER, 1.0, "none: zero bytes", whole_file=True),
+    Kind.NOT_HDF5_FILE: Trait(AnomalyKind.MISSING_MEMBER, 1.0, "none: other bytes", whole_file=True),
+    Kind.TRUNCATED_FILE: Trait(AnomalyKind.MISSING_MEMBER, 0.5, "share of the bytes lost", whole_file=True),
+}
+
+GROSS = (
+    Kind.MISSING_SAMPLE,
+    Kind.FROZEN_FRAME,
+    Kind.BLACK_FRAME,
+    Kind.SATURATED_FRAME,
+    Kind.FAULT,
+    Kind.HOT_SPOT,
+    Kind.ENERGY_DROP,
+    Kind.LOW_BANDWIDTH,
+)
+"""The kinds that nobody may overlook, at their default severities."""
+
+_DRIFTS = (Kind.POINTING_DRIFT, Kind.ENERGY_DRIFT)
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """One anomaly: from `pulse` (epoch ms, on the grid) on, `count` pulses of these devices are odd."""
+
+    kind: Kind
+    place: Place
+    interval: Interval
+    devices: tuple[str, ...]
+    """Group names."""
+    pulse: int
+    count: int
+    severity: float
+    """See `Trait.meaning`."""
+
+    @property
+    def pulses(self) -> Times:
+        period = self.interval.period_ms
+        return self.pulse + np.arange(self.count, dtype=np.int64) * period
+
+    def hits(self, pulses: Times) -> NDArray[np.bool_]:
+        """Which of the pulses are odd."""
+        hit: NDArray[np.bool_] = (pulses >= self.pulse) & (pulses <= self.pulses[-1])
+        return hit
+
+    def strength(self, pulses: Times) -> Floats:
+        """Severity at each pulse, 0 where it is not odd; a drift grows linearly to its severity."""
+        strength = self.severity * self.hits(pulses).astype(np.float64)
+        if self.kind in _DRIFTS:
+            strength *= (pulses - self.pulse + self.interval.period_ms) / (
+                self.count * self.interval.period_ms
+            )
+        return strength
+
+
+Injections = Sequence[Injection]
+
+
+def frame_sources(pulses: Times, injections: Injections) -> Times:
+    """The pulse whose frame a camera shows at each pulse: an older one where it is frozen."""
+    sources = pulses.copy()
+    for injection in _of(injections, Kind.FROZEN_FRAME):
+        sources[injection.hits(pulses)] = injection.pulse - injection.interval.period_ms
+    return sources
+
+
+def alter_energy(energy: Floats, pulses: Times, injections: Injections) -> Floats:
+    """The pulses' energy after drops and drifts."""
+    for injection in _of(injections, Kind.ENERGY_DROP, Kind.ENERGY_DRIFT):
+        energy = energy * (1 - injection.strength(pulses))
+    return energy
+
+
+def alter_beam(beam: Beam, pulses: Times, injections: Injections) -> Beam:
+    """The beam after pointing, focus and astigmatism changed."""
+    for injection in injections:
+        strength = injection.strength(pulses)
+        match injection.kind:
+            case Kind.POINTING_STEP | Kind.POINTING_DRIFT:
+                beam = replace(beam, x=beam.x + strength)
+            case Kind.DEFOCUS:
+                beam = replace(beam, width=beam.width * (1 + strength), height=beam.height * (1 + strength))
+            case Kind.ELLIPTICITY:
+                beam = replace(beam, width=beam.width * (1 + strength), height=beam.height / (1 + strength))
+    return beam
+
+
+def alter_light(light: Images, camera: Camera, pulses: Times, injections: Injections) -> None:
+    """Put into the light (n, height, width) what optics and shutter do to it, in place."""
+    for injection in injections:
+        optics = _OPTICS.get(injection.kind)
+        hit = injection.hits(pulses)
+        if optics and hit.any():
+            light[hit] = optics(light[hit], camera, injection.severity, _geometry(camera, injection))
+
+
+def alter_frames(frames: Frames, camera: Camera, pulses: Times, injections: Injections) -> None:
+    """Put into frames (n, height, width) what their sensor does to them, in place."""
+    for injection in injections:
+        hit = injection.hits(pulses)
+        row, column = _inside_beam(camera, _geometry(camera, injection))
+        match injection.kind:
+            case Kind.DEAD_PIXEL:
+                frames[hit, row, column] = frames[hit, row, column] * (1 - injection.severity)
+            case Kind.HOT_PIXEL:
+                frames[hit, row, column] = round(injection.severity * camera.sensor.limit)
+            case Kind.DEAD_COLUMN:
+                frames[hit, :, column] = frames[hit, :, column] * (1 - injection.severity)
+
+
+def alter_colour(colour: Colour, pulses: Times, injections: Injections) -> Colour:
+    """The spectrum's width and place after bandwidth and wavelength changed."""
+    for injection in injections:
+        strength = injection.strength(pulses)
+        match injection.kind:
+            case Kind.LOW_BANDWIDTH:
+                colour = replace(colour, width=colour.width * (1 - strength))
+            case Kind.WAVELENGTH_SHIFT:
+                colour = replace(colour, shift=colour.shift + strength)
+    return colour
+
+
+def alter_line(light: Images, pulses: Times, injections: Injections) -> Images:
+    """The light on a spectrometer's line (n, length) with a hole in it: a Gaussian of 1/100 of the line."""
+    pixels = np.arange(light.shape[1]) / light.shape[1]
+    for injection in _of(injections, Kind.SPECTRAL_HOLE):
+        middle = generator(injection.pulse, "hole").uniform(0.42, 0.58)
+        hole = np.exp(-0.5 * ((pixels - middle) / 0.01) ** 2)
+        light = (light * (1 - injection.strength(pulses)[:, None] * hole)).astype(np.float32)
+    return light
+
+
+def alter_spectra(spectra: Images, pulses: Times, injections: Injections) -> Images:
+    """Spectra (n, length) whose counts are lost."""
+    for injection in _of(injections, Kind.SPECTRUM_LOSS):
+        spectra = (spectra * (1 - injection.strength(pulses)[:, None])).astype(np.float32)
+    return spectra
+
+
+def alter_second_half(energy2: Floats, pulses: Times, injections: Injections) -> Floats:
+    """What the second half of a meter reads when it loses part of it."""
+    for injection in _of(injections, Kind.ENERGY_DISAGREEMENT):
+        energy2 = energy2 * (1 - injection.strength(pulses))
+    return energy2
+
+
+def states(on: str, pulses: Times, injections: Injections) -> NDArray[np.bytes_]:
+    """The state of a device at each pulse: (n,)."""
+    words = np.full(len(pulses), on.encode(), f"S{max(len(on), len('UNREACHABLE'))}")
+    for injection in injections:
+        hit = injection.hits(pulses)
+        match injection.kind:
+            case Kind.FAULT:
+                words[hit] = b"FAULT"
+            case Kind.UNREACHABLE:
+                words[hit] = b"UNREACHABLE"
+            case Kind.STATE_CHATTER:
+                words[hit & _every_other(injection, pulses)] = b"FAULT"
+    return words
+
+
+def recorded(pulses: Times, injections: Injections) -> NDArray[np.bool_]:
+    """At which pulses the device leaves a record."""
+    there = np.ones(len(pulses), np.bool_)
+    for injection in _of(injections, Kind.MISSING_SAMPLE, Kind.MISSING_DEVICE):
+        there &= ~injection.hits(pulses)
+    return there
+
+
+def delays_ms(pulses: Times, injections: Injections) -> Times:
+    """By how much the device's clock is late at each pulse (ms)."""
+    late = np.zeros(len(pulses))
+    for injection in _of(injections, Kind.CLOCK_SKEW):
+        late += injection.strength(pulses) * injection.interval.period_ms
+    return np.rint(late).astype(np.int64)
+
+
+def odd_pulses(injection: Injection) -> Times:
+    """The pulses whose shots should be called odd.
+
+    Late by n pulses, a device leaves no record at the first n pulses, and records of other shots at the
+    rest, which nobody can tell from its own. Chattering, it is at FAULT at every other pulse.
+    """
+    pulses = injection.pulses
+    if injection.kind is Kind.CLOCK_SKEW:
+        return pulses[: round(injection.severity)]
+    if injection.kind is Kind.STATE_CHATTER:
+        return pulses[_every_other(injection, pulses)]
+    return pulses
+
+
+def _of(injections: Injections, *kinds: Kind) -> list[Injection]:
+    return [injection for injection in injections if injection.kind in kinds]
+
+
+def _every_other(injection: Injection, pulses: Times) -> NDArray[np.bool_]:
+    even: NDArray[np.bool_] = (pulses - injection.pulse) // injection.interval.period_ms % 2 == 0
+    return even
+
+
+def _geometry(camera: Camera, injection: Injection) -> np.random.Generator:
+    """Where in the frame, and which way round: the same for all pulses of an injection."""
+    return generator(camera.name, injection.kind, injection.pulse)
+
+
+def _inside_beam(camera: Camera, rng: np.random.Generator) -> tuple[int, int]:
+    """A (row, column) well inside the beam."""
+    distance, angle = rng.uniform(0, 0.6), rng.uniform(0, 2 * np.pi)
+    row = camera.y + distance * camera.radius_y * np.sin(angle)
+    column = camera.x + distance * camera.radius_x * np.cos(angle)
+    return round(row), round(column)
+
+
+def _spot(camera: Camera, radius: float, rng: np.random.Generator) -> Images:
+    """A Gaussian of height 1 and this rms radius (px) somewhere inside the beam: (height, width)."""
+    row, column = _inside_beam(camera, rng)
+    rows, columns = np.indices(camera.shape, np.float32)
+    spot: Images = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / np.float32(2 * radius**2))
+    return spot
+
+
+def _hot_spot(light: Images, camera: Camera, severity: float, rng: np.random.Generator) -> Images:
+    peak = light.max(axis=(1, 2), keepdims=True)
+    brighter: Images = light + np.float32(severity) * peak * _spot(camera, 1.5, rng)
+    return brighter
+
+
+def _dark_spot(light: Images, camera: Camera, severity: float, rng: np.random.Generator) -> Images:
+    return light * (1 - np.float32(severity) * _spot(camera, 2.5, rng))
+
+
+def _fringes(light: Images, camera: Camera, severity: float, rng: np.random.Generator) -> Images:
+    angle, phase = rng.uniform(0, 2 * np.pi, 2)
+    wave = 2 * np.pi / rng.uniform(6, 12)
+    rows, columns = np.indices(camera.shape)
+    pattern = np.cos(wave * (columns * np.cos(angle) + rows * np.sin(angle)) + phase)
+    fringed: Images = light * (1 + severity * pattern).astype(np.float32)
+    return fringed
+
+
+def _clipping(light: Images, camera: Camera, severity: float, _: np.random.Generator) -> Images:
+    edge = camera.x + camera.radius_x * (1 - 2 * severity)
+    clipped: Images = light * (np.arange(camera.shape[1]) <= edge).astype(np.float32)
+    return clipped
+
+
+def _ghost(light: Images, camera: Camera, severity: float, rng: np.random.Generator) -> Images:
+    """A weak copy of the beam beside it; what leaves the frame at the right does not come in at the left."""
+    shift = round(rng.uniform(0.8, 1.2) * camera.radius_x)
+    ghost = np.zeros_like(light)
+    ghost[:, :, shift:] = light[:, :, :-shift]
+    return light + np.float32(severity) * ghost
+
+
+def _brighter(light: Images, _camera: Camera, severity: float, _: np.random.Generator) -> Images:
+    return light * np.float32(severity)
+
+
+def _darker(light: Images, _camera: Camera, severity: float, _: np.random.Generator) -> Images:
+    return light * np.float32(1 - severity)
+
+
+_OPTICS: dict[Kind, Callable[[Images, Camera, float, np.random.Generator], Images]] = {
+    Kind.HOT_SPOT: _hot_spot,
+    Kind.DARK_SPOT: _dark_spot,
+    Kind.FRINGES: _fringes,
+    Kind.CLIPPING: _clipping,
+    Kind.GHOST: _ghost,
+    Kind.SATURATED_FRAME: _brighter,
+    Kind.BLACK_FRAME: _darker,
+}

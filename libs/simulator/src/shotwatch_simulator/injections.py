@@ -1,0 +1,153 @@
+"""Chooses which anomalies happen where and when, and labels them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.pulses import shot_id
+from shotwatch_simulator.anomalies import GROSS, TRAITS, Injection, Kind, odd_pulses
+from shotwatch_simulator.files import SnapshotFile, recorders, snapshot_files
+from shotwatch_simulator.labels import Label
+from shotwatch_simulator.noise import generator
+
+Spans = NDArray[np.int64]
+"""First and last pulses (epoch ms): (n, 2)."""
+
+Files = Sequence[SnapshotFile]
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def inject(
+    facility: Facility,
+    roster: PlaceRoster,
+    kind: Kind,
+    pulse: int,
+    *,
+    device: str | None = None,
+    count: int = 1,
+    severity: float | None = None,
+) -> Injection:
+    """An anomaly at a place from `pulse` (epoch ms) on, with the severity of its kind when none is given.
+
+    It happens to `device` (a group name), else to every device that can suffer a property of the pulse,
+    else to the first device that can suffer it.
+
+    Raises:
+        ValueError: the device, or every device of the place, is of a kind that cannot.
+    """
+    trait = TRAITS[kind]
+    able = able_devices(facility, roster, kind)
+    if not able or (device is not None and device not in able):
+        raise ValueError(f"{kind} cannot happen to {device or f'any device of {roster.place}'}")
+    devices = able if trait.everywhere else able[:1]
+    return Injection(
+        kind=kind,
+        place=roster.place,
+        interval=facility.interval(roster.interval),
+        devices=devices if device is None else (device,),
+        pulse=pulse,
+        count=count,
+        severity=trait.severity if severity is None else severity,
+    )
+
+
+def able_devices(facility: Facility, roster: PlaceRoster, kind: Kind) -> tuple[str, ...]:
+    """The devices of a place to which anomalies of this kind can happen."""
+    target = TRAITS[kind].target
+    return tuple(
+        group for group in roster.groups if target is None or facility.device_type(group).kind is target
+    )
+
+
+def plan_injections(
+    facility: Facility,
+    rosters: Sequence[PlaceRoster],
+    start: datetime,
+    duration: timedelta,
+    *,
+    seed: int = 0,
+    kinds: Sequence[Kind] = GROSS,
+    each: int = 1,
+) -> tuple[Injection, ...]:
+    """`each` anomalies of each kind, at random places and times, never two near each other at one place.
+
+    The files are those of a minute from `start` on. An anomaly of single shots is not at the first or last
+    pulses of its file: a missing record lies inside the file, and the frame that a frozen one repeats too.
+
+    Raises:
+        ValueError: the time is too short for so many, or no place has a device that can suffer a kind.
+    """
+    rng = generator(seed, "plan", start.isoformat())
+    kinds = sorted(
+        rng.permutation(np.repeat(kinds, each)), key=lambda kind: not TRAITS[Kind(kind)].whole_file
+    )
+    gap = duration // (4 * max(len(kinds), 1)) // _MILLISECOND
+    files = {roster: _files(facility, roster, start, duration) for roster in rosters}
+    planned: list[Injection] = []
+    for kind in map(Kind, kinds):
+        rooms = [
+            (roster, free)
+            for roster in rosters
+            if able_devices(facility, roster, kind)
+            and len(free := _free(_candidates(files[roster], kind), roster, planned, gap))
+        ]
+        if not rooms:
+            raise ValueError(f"no room for {kind} within {duration} at the places given")
+        roster, free = rooms[rng.integers(len(rooms))]
+        planned.append(_choose(facility, roster, kind, free, rng))
+    return tuple(sorted(planned, key=lambda injection: injection.pulse))
+
+
+def labels(injections: Iterable[Injection], files: Files) -> Iterator[Label]:
+    """The labels of what the files hold of the injections; an injection outside them has none."""
+    for injection in injections:
+        concerned = [file for file in files if file.group in injection.devices]
+        odd = odd_pulses(injection)
+        held = [file for file in concerned if np.isin(odd, file.pulses).any()]
+        pulses = [pulse for pulse in odd.tolist() if any(pulse in file.pulses for file in held)]
+        if pulses:
+            yield Label(
+                kind=injection.kind,
+                expected=TRAITS[injection.kind].expected,
+                severity=injection.severity,
+                shots=tuple(shot_id(injection.place, injection.interval.name, pulse) for pulse in pulses),
+                devices=injection.devices,
+                files=tuple(file.name for file in held),
+            )
+
+
+def _files(facility: Facility, roster: PlaceRoster, start: datetime, duration: timedelta) -> Files:
+    """The files of one device of the place, which are like those of any other."""
+    return snapshot_files(recorders(facility, [roster])[:1], start, duration)
+
+
+def _candidates(files: Files, kind: Kind) -> Spans:
+    """The first and last pulses that an anomaly can have: (n, 2)."""
+    if TRAITS[kind].whole_file:
+        return np.array([file.pulses[[0, -1]] for file in files], np.int64).reshape(-1, 2)
+    inner = [file.pulses[2:-1] for file in files]
+    pulses = np.concatenate([np.empty(0, np.int64), *inner])
+    return np.column_stack([pulses, pulses])
+
+
+def _free(spans: Spans, roster: PlaceRoster, planned: Iterable[Injection], gap: int) -> Spans:
+    """The spans that are further than `gap` (ms) and two pulses from everything planned at the place."""
+    free = np.ones(len(spans), np.bool_)
+    for injection in planned:
+        if injection.place == roster.place:
+            apart = max(gap, 2 * injection.interval.period_ms)
+            free &= (spans[:, 0] > injection.pulses[-1] + apart) | (spans[:, 1] < injection.pulse - apart)
+    return spans[free]
+
+
+def _choose(
+    facility: Facility, roster: PlaceRoster, kind: Kind, spans: Spans, rng: np.random.Generator
+) -> Injection:
+    first, last = rng.choice(spans).tolist()
+    count = 1 + (last - first) // facility.interval(roster.interval).period_ms
+    device = None if TRAITS[kind].everywhere else str(rng.choice(able_devices(facility, roster, kind)))
+    return inject(facility, roster, kind, first, device=device, count=count)

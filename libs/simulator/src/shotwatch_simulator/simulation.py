@@ -1,0 +1,88 @@
+"""`simulate`: snapshot files of a simulated laser, with labels beside them."""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_simulator import devices, hdf5
+from shotwatch_simulator.anomalies import Injections, Kind
+from shotwatch_simulator.devices import Machine
+from shotwatch_simulator.files import MINUTE, SnapshotFile, recorders, snapshot_files
+from shotwatch_simulator.injections import labels
+from shotwatch_simulator.labels import Label, write_labels
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A stretch of time at some places of a facility. Equal simulations write equal records."""
+
+    facility: Facility
+    rosters: tuple[PlaceRoster, ...]
+    start: datetime
+    """UTC."""
+    duration: timedelta
+    seed: int = 0
+    injections: Injections = ()
+    file_length: timedelta = MINUTE
+    """One pulse's interval gives single-shot files."""
+
+    @property
+    def machine(self) -> Machine:
+        return Machine(self.facility, self.seed, self.injections)
+
+    @cached_property
+    def files(self) -> tuple[SnapshotFile, ...]:
+        """The files to be written, in the order in which a control system would close them."""
+        devices = recorders(self.facility, self.rosters)
+        return snapshot_files(devices, self.start, self.duration, self.file_length)
+
+    @cached_property
+    def labels(self) -> tuple[Label, ...]:
+        """What is odd in them."""
+        return tuple(labels(self.injections, self.files))
+
+
+def simulate(simulation: Simulation, folder: Path, workers: int = 1) -> Iterator[Path]:
+    """Write the labels, then file after file, and yield the path of each; `workers` processes share them.
+
+    A device that is missing has no file, so there may be fewer than `simulation.files`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_labels(folder, simulation.labels)
+    write = partial(write_file, simulation.machine, folder)
+    if workers == 1:
+        yield from filter(None, map(write, simulation.files))
+    else:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            yield from filter(None, pool.map(write, simulation.files))
+
+
+def write_file(machine: Machine, folder: Path, file: SnapshotFile) -> Path | None:
+    """Write one file; None when its device leaves no record in it."""
+    stamps = devices.stamps(machine, file.group, file.pulses)
+    if not len(stamps.pulses):
+        return None
+    path = folder / file.name
+    data = partial(devices.simulated, machine, file.group)
+    hdf5.write_snapshot(path, file.group, machine.facility.state.dataset, devices.in_batches(stamps, data))
+    _corrupt(path, machine, file)
+    return path
+
+
+def _corrupt(path: Path, machine: Machine, file: SnapshotFile) -> None:
+    for injection in machine.concerning(file.group):
+        if not injection.hits(file.pulses).any():
+            continue
+        match injection.kind:
+            case Kind.EMPTY_FILE:
+                path.write_bytes(b"")
+            case Kind.NOT_HDF5_FILE:
+                path.write_text("504 Gateway Time-out\n" * 50, encoding="utf-8")
+            case Kind.TRUNCATED_FILE:
+                content = path.read_bytes()
+                path.write_bytes(content[: round(len(content) * (1 - injection.severity))])

@@ -1,0 +1,1 @@
+"""Scores each shot and publishes anomaly events."""

@@ -1,0 +1,1 @@
+"""What rules, not models, say of a shot."""

@@ -1,0 +1,1 @@
+"""Reads snapshot files from the bucket into blocks."""

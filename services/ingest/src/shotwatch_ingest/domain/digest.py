@@ -1,0 +1,80 @@
+"""What validation needs to know of each record's data, so that it never reads pixels."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.vocabulary import DeviceKind
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDigest:
+    """n frames; rows that could not be read are 0."""
+
+    minimum: Array
+    maximum: Array
+    saturated: Array
+    """Pixels at or above the facility's saturation level."""
+    fingerprint: Array
+    """CRC-32 of the frame's bytes (uint16, little-endian, row by row)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumDigest:
+    """n spectra; not finite where a value of the spectrum is not, or where it could not be read."""
+
+    minimum: Array
+    maximum: Array
+    total: Array
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyDigest:
+    """n pairs of energies; NaN where there is none."""
+
+    energy1: Array
+    energy2: Array
+
+
+Digest = ImageDigest | SpectrumDigest | EnergyDigest
+
+
+def digest_of(
+    kind: DeviceKind, arrays: Mapping[str, Array], readable: NDArray[np.bool_], saturated_at: int
+) -> Digest | None:
+    """The digest of the columns of a block; None for devices without data of their own."""
+    match kind:
+        case DeviceKind.CAMERA:
+            return _images(arrays["image"], readable, saturated_at)
+        case DeviceKind.SPECTRO:
+            return _spectra(arrays["spectrum"], readable)
+        case DeviceKind.ENERGY_METER:
+            return EnergyDigest(arrays["energy1"], arrays["energy2"])
+        case DeviceKind.OTHER:
+            return None
+
+
+def _images(frames: Array, readable: NDArray[np.bool_], saturated_at: int) -> ImageDigest:
+    fingerprints = np.array([zlib.crc32(frame) for frame in frames], np.int64)
+    return ImageDigest(
+        minimum=frames.min(axis=(1, 2)),
+        maximum=frames.max(axis=(1, 2)),
+        saturated=np.count_nonzero(frames >= saturated_at, axis=(1, 2)),
+        fingerprint=np.where(readable, fingerprints, 0),
+    )
+
+
+def _spectra(spectra: Array, readable: NDArray[np.bool_]) -> SpectrumDigest:
+    with np.errstate(invalid="ignore"):  # inf - inf: the total is NaN, which is what it says
+        total = spectra.sum(axis=1, dtype=np.float64)
+    return SpectrumDigest(
+        minimum=np.where(readable, spectra.min(axis=1), np.nan),
+        maximum=np.where(readable, spectra.max(axis=1), np.nan),
+        total=np.where(readable, total, np.nan),
+    )

@@ -1,0 +1,115 @@
+"""Object events of S3-compatible stores: the envelope that notifications and the sweep share."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote_plus, unquote_plus
+
+from shotwatch_common.errors import Reject
+from shotwatch_common.identity import object_id
+
+NOT_A_NOTIFICATION = "not_a_notification"
+"""The reason of messages that are no object event."""
+SWEEP = "shotwatch:sweep"
+"""The `eventSource` of objects that the sweep found."""
+
+_CREATED = "ObjectCreated:"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivedObject:
+    """One version of an object that lies in a bucket."""
+
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    """Bytes."""
+    arrived_at_ms: int
+    """Epoch ms, UTC, by the store's clock."""
+
+    @property
+    def object_id(self) -> str:
+        return object_id(self.bucket, self.key, self.etag)
+
+
+def parse_notification(body: bytes) -> list[ArrivedObject]:
+    """The objects that a message says were created; events of any other kind are passed over.
+
+    Keys are URL-encoded in the envelope and plain in the result. The version id serves as etag where the
+    store sends none; a size that is missing is zero, as some stores leave zeros out.
+
+    Raises:
+        Reject: the message is no object event; the detail says what is wrong with it.
+    """
+    try:
+        records = json.loads(body)["Records"]
+        return [_arrived(record) for record in records if _is_created(record)]
+    except KeyError as error:
+        raise Reject(NOT_A_NOTIFICATION, f"{error} is missing") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise Reject(NOT_A_NOTIFICATION, str(error)) from error
+
+
+def build_notification(found: ArrivedObject) -> bytes:
+    """The message that a store would send for this object, with the sweep as its source."""
+    envelope = {
+        "EventName": f"s3:{_CREATED}Put",
+        "Key": f"{found.bucket}/{found.key}",
+        "Records": [_record(found)],
+    }
+    return json.dumps(envelope).encode()
+
+
+def _is_created(record: dict[str, Any]) -> bool:
+    name: str = record["eventName"]
+    return name.removeprefix("s3:").startswith(_CREATED)
+
+
+def _arrived(record: dict[str, Any]) -> ArrivedObject:
+    described = record["s3"]["object"]
+    etag = described.get("eTag") or described["versionId"]
+    return ArrivedObject(
+        bucket=_text(record["s3"]["bucket"]["name"]),
+        key=_text(unquote_plus(described["key"])),
+        etag=_text(etag).strip('"'),
+        size=_size(described.get("size", 0)),
+        arrived_at_ms=_epoch_ms(record["eventTime"]),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} stands where a name is expected")
+    value.encode()  # JSON can spell half a surrogate pair, which no store, database or log can write
+    return value
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no size in bytes")
+    return value
+
+
+def _epoch_ms(text: str) -> int:
+    time = datetime.fromisoformat(text)
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _record(found: ArrivedObject) -> dict[str, Any]:
+    return {
+        "eventVersion": "2.0",
+        "eventSource": SWEEP,
+        "eventName": f"s3:{_CREATED}Put",
+        "eventTime": _rfc3339(found.arrived_at_ms),
+        "s3": {
+            "bucket": {"name": found.bucket},
+            "object": {"key": quote_plus(found.key), "eTag": found.etag, "size": found.size},
+        },
+    }
+
+
+def _rfc3339(epoch_ms: int) -> str:
+    time = datetime.fromtimestamp(epoch_ms / 1000, tz=UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,213 @@
+"""Snapshot files: from the bytes of an HDF5 file to the records of each device, as columns.
+
+Both layouts of the facility are read. A damaged record is listed with its problem and disturbs no other; a
+file is rejected only when nothing can be known from it, or when it holds more than fits.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from h5py import h5d
+from numpy.typing import NDArray
+
+from shotwatch_common.blocks import Block
+from shotwatch_common.errors import Reject
+from shotwatch_common.facility import Dataset, Device, Facility, FileName
+from shotwatch_common.vocabulary import DeviceKind, FileReason, RecordReason
+from shotwatch_ingest.domain.digest import Digest, digest_of
+from shotwatch_ingest.domain.hdf5 import Hdf5Image, Refused, load_numbers, load_text
+from shotwatch_ingest.domain.inventory import Inventory, Record
+from shotwatch_ingest.domain.stencil import Repeated
+
+Array = NDArray[Any]
+
+MAX_FILE_BYTES = 256 << 20
+MAX_DECODED_BYTES = 512 << 20
+"""Of all columns of a file."""
+
+_COLUMNS: dict[DeviceKind, dict[str, np.dtype[Any]]] = {
+    DeviceKind.CAMERA: {"image": np.dtype(np.uint16)},
+    DeviceKind.SPECTRO: {"spectrum": np.dtype(np.float32)},
+    DeviceKind.ENERGY_METER: {"energy1": np.dtype(np.float64), "energy2": np.dtype(np.float64)},
+    DeviceKind.OTHER: {},
+}
+"""The columns of a device's block, in the order of its datasets in the facility file."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordProblem:
+    """What is wrong with one record."""
+
+    row: int
+    reason: RecordReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSnapshot:
+    """The records of one device group, in the order of time."""
+
+    device: Device
+    block: Block
+    problems: tuple[RecordProblem, ...]
+    digest: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a file says: at least one record of at least one device."""
+
+    interval: str
+    devices: tuple[DeviceSnapshot, ...]
+    skipped: dict[str, str]
+    """What was passed over (a path or a name) → why."""
+
+
+def require_readable_size(key: str, size: int) -> None:
+    """Check the size (bytes) of a file before it is fetched or opened.
+
+    Raises:
+        Reject: TOO_LARGE.
+    """
+    if size > MAX_FILE_BYTES:
+        raise Reject(FileReason.TOO_LARGE, f"{key}: has {size} bytes, {MAX_FILE_BYTES} at most are read")
+
+
+def read_snapshot(key: str, image: bytes, name: FileName, facility: Facility) -> Snapshot:
+    """Read the bytes of a whole file. Cameras of the older layout, which has no states, count as ON.
+
+    Raises:
+        Reject: with a FileReason, and a detail that names the file, the place in it and what is wrong there.
+    """
+    with Hdf5Image(key, image) as file:
+        inventory = Inventory(file, name, facility)
+        _require_fitting(key, inventory, facility)
+        stated = name.layout.arrangement != "images"
+        devices = tuple(
+            _read_device(device, _Reading(file, records), facility, stated)
+            for device, records in inventory.records.items()
+        )
+    _require_right_types(key, devices)
+    return Snapshot(name.interval, devices, inventory.skipped)
+
+
+class _Reading:
+    """Reads the records of one device, one dataset after the other, and keeps their problems."""
+
+    def __init__(self, file: Hdf5Image, records: Sequence[Record]) -> None:
+        self._file = file
+        self._records = records
+        self.problems: list[RecordProblem] = []
+
+    def times(self) -> NDArray[np.int64]:
+        return np.array([record.time for record in self._records], np.int64)
+
+    def readable(self) -> NDArray[np.bool_]:
+        """The records without a problem so far."""
+        readable = np.ones(len(self._records), np.bool_)
+        readable[[problem.row for problem in self.problems]] = False
+        return readable
+
+    def column(self, dataset: Dataset, dtype: np.dtype[Any]) -> Array:
+        """(n, ...) numbers; where they cannot be read, arrays are 0 and single numbers NaN."""
+        shape = (len(self._records), *dataset.shape)
+        column = np.zeros(shape, dtype) if dataset.shape else np.full(shape, np.nan, dtype)
+
+        def keep(row: int, numbers: Array) -> None:
+            _require_representable(numbers, dtype)
+            column[row] = numbers if dataset.shape else numbers[0]
+
+        whole = dtype.kind == "u"
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is judged so
+            self._read(dataset.name, partial(load_numbers, shape=dataset.shape, whole=whole), keep)
+        return column
+
+    def states(self, name: str) -> list[str | None]:
+        states: list[str | None] = [None] * len(self._records)
+
+        def keep(row: int, text: Array) -> None:
+            states[row] = _state(text)
+
+        self._read(name, load_text, keep, RecordReason.STATE_MISSING)
+        return states
+
+    def _read(
+        self,
+        name: str,
+        load: Callable[[h5d.DatasetID], Array],
+        keep: Callable[[int, Array], None],
+        reason: RecordReason | None = None,
+    ) -> None:
+        """Load every record's dataset of that name; problems have their own reason, or the one given."""
+        repeated = Repeated(self._file, load)
+        for row, record in enumerate(self._records):
+            try:
+                link = record.datasets.get(name.encode())
+                if link is None:
+                    raise Refused(RecordReason.DATA_MISSING, "is not there")
+                keep(row, repeated.read(link))
+            except Refused as refused:
+                problem = RecordProblem(row, reason or refused.reason, f"{name} {refused.detail}")
+                self.problems.append(problem)
+
+
+def _read_device(device: Device, reading: _Reading, facility: Facility, stated: bool) -> DeviceSnapshot:
+    arrays = {
+        column: reading.column(dataset, dtype) for (column, dtype), dataset in _columns(device, facility)
+    }
+    readable = reading.readable()
+    states = reading.states(facility.state.dataset) if stated else [facility.state.on] * len(readable)
+    return DeviceSnapshot(
+        device,
+        Block(device.group, reading.times(), states, readable, arrays),
+        tuple(reading.problems),
+        digest_of(device.kind, arrays, readable, facility.frames.saturated_at),
+    )
+
+
+def _state(text: Array) -> str:
+    raw: bytes = text[0] or b""
+    state = raw.partition(b"\0")[0].decode(errors="replace").strip()
+    if not state:
+        raise Refused(RecordReason.STATE_MISSING, "is empty")
+    return state
+
+
+def _require_representable(numbers: Array, dtype: np.dtype[Any]) -> None:
+    if dtype.kind == "f" or np.can_cast(numbers.dtype, dtype):
+        return
+    bounds = np.iinfo(dtype)
+    if numbers.min() < bounds.min or numbers.max() > bounds.max:
+        raise Refused(RecordReason.OUT_OF_RANGE, f"has values outside {bounds.min}..{bounds.max}")
+
+
+def _columns(device: Device, facility: Facility) -> list[tuple[tuple[str, np.dtype[Any]], Dataset]]:
+    datasets = facility.device_type(device.group).datasets
+    return list(zip(_COLUMNS[device.kind].items(), datasets, strict=True))
+
+
+def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None:
+    size = sum(
+        len(records) * dtype.itemsize * math.prod(dataset.shape)
+        for device, records in inventory.records.items()
+        for (_, dtype), dataset in _columns(device, facility)
+    )
+    if size > MAX_DECODED_BYTES:
+        raise Reject(
+            FileReason.TOO_LARGE, f"{key}: /: holds {size} bytes of data, more than are read at once"
+        )
+
+
+def _require_right_types(key: str, devices: Sequence[DeviceSnapshot]) -> None:
+    """A file all of whose data are of wrong types was not written by the recorder it is named after."""
+    if any(device.block.readable.any() for device in devices):
+        return
+    problems = [problem for device in devices for problem in device.problems]
+    wrong = [problem.detail for problem in problems if problem.reason is RecordReason.WRONG_TYPE]
+    unstated = [problem for problem in problems if problem.reason is RecordReason.STATE_MISSING]
+    if len(wrong) + len(unstated) == len(problems):
+        raise Reject(FileReason.WRONG_TYPES, f"{key}: {devices[0].device.group}: in every record {wrong[0]}")

@@ -1,0 +1,122 @@
+"""What the service and its reader processes say to each other.
+
+Requests are pickled. Replies come from a process that has read hostile bytes, so they are JSON: data that is
+checked, never code.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from shotwatch_common.contracts import (
+    BlockRef,
+    DeviceRecords,
+    Digest,
+    EnergyDigest,
+    ImageDigest,
+    Message,
+    PlaceRef,
+    Problem,
+    SpectrumDigest,
+)
+from shotwatch_common.facility import FileName
+from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_ingest.domain import digest
+from shotwatch_ingest.domain.snapshot import DeviceSnapshot
+
+FRAME_HEADER_BYTES = 8
+"""Every message is preceded by its length, little-endian."""
+
+Request = tuple[Path, FileName, str]
+"""The file, what the facility says of its key, and the key."""
+
+
+class ReadDevice(Message):
+    """The records of one device group; the columns are those of `DeviceRecords`."""
+
+    device: str
+    kind: DeviceKind
+    place: PlaceRef
+    times: list[int]
+    states: list[str]
+    state: list[int]
+    problems: list[Problem]
+    digest: Digest | None
+    block_file: Path
+    """Its block, in the folder of the file that was read."""
+
+    def records(self, block: BlockRef) -> DeviceRecords:
+        """The message, once the block lies in the store."""
+        columns = {name: getattr(self, name) for name in type(self).model_fields if name != "block_file"}
+        return DeviceRecords(**columns, block=block)
+
+
+class ReadFile(Message):
+    """A file was read."""
+
+    outcome: Literal["read"] = "read"
+    devices: list[ReadDevice]
+    skipped: dict[str, str]
+    """What was passed over in the file (a path or a name) → why."""
+
+
+class Rejected(Message):
+    """The file cannot be read."""
+
+    outcome: Literal["rejected"] = "rejected"
+    reason: str
+    detail: str
+
+
+class Failed(Message):
+    """Reading failed, and it need not be the file's fault."""
+
+    outcome: Literal["failed"] = "failed"
+    cause: Literal["memory", "scratch", "bug"]
+    detail: str
+
+
+Outcome = ReadFile | Rejected | Failed
+outcomes: TypeAdapter[Outcome] = TypeAdapter(Annotated[Outcome, Field(discriminator="outcome")])
+
+
+def framed(body: bytes) -> bytes:
+    return len(body).to_bytes(FRAME_HEADER_BYTES, "little") + body
+
+
+def read_device(snapshot: DeviceSnapshot, interval: str, block_file: Path) -> ReadDevice:
+    """What was read of a device, as a message."""
+    device, block = snapshot.device, snapshot.block
+    states = sorted({state for state in block.state if state is not None})
+    numbers: dict[str | None, int] = {state: n for n, state in enumerate(states)}
+    return ReadDevice(
+        device=device.group,
+        kind=device.kind,
+        place=PlaceRef(
+            frontend=device.place.frontend, amp=device.place.amp, arm=device.place.arm, interval=interval
+        ),
+        times=block.time.tolist(),
+        states=states,
+        state=[numbers.get(state, -1) for state in block.state],
+        problems=[Problem(row=p.row, reason=p.reason, detail=p.detail) for p in snapshot.problems],
+        digest=_message_digest(snapshot.digest),
+        block_file=block_file,
+    )
+
+
+def _message_digest(found: digest.Digest | None) -> Digest | None:
+    match found:
+        case digest.ImageDigest():
+            return ImageDigest(**_lists(found))
+        case digest.SpectrumDigest():
+            return SpectrumDigest(**_lists(found))
+        case digest.EnergyDigest():
+            return EnergyDigest(**_lists(found))
+        case None:
+            return None
+
+
+def _lists(found: digest.Digest) -> dict[str, Any]:
+    return {column.name: getattr(found, column.name).tolist() for column in fields(found)}

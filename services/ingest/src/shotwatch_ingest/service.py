@@ -1,0 +1,159 @@
+"""ingest: reads snapshot files from the inbox into blocks.
+
+Consumes object events (the store's notifications, and the sweep's), publishes `FileIngested`.
+
+Delivery, for each object: enter it in the ledger; read the file; write its blocks under keys of this object
+version; publish; settle the ledger; move the raw object out of the inbox. Run twice, everything is written
+again as it was. Dying anywhere, the message comes again; an object that has left the inbox was settled before.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from opentelemetry import trace
+
+from shotwatch_common.archive.ledger import Entry
+from shotwatch_common.bus import Subscription
+from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef
+from shotwatch_common.errors import Reject
+from shotwatch_common.facility import FileName
+from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.store import ObjectGone
+from shotwatch_common.vocabulary import FileReason, ObjectState
+from shotwatch_ingest.domain.notification import parse_notification
+from shotwatch_ingest.reader import ReaderPool
+from shotwatch_ingest.reader_messages import ReadFile
+from shotwatch_ingest.settings import IngestSettings
+from shotwatch_ingest.sweep import Sweep, ref_of
+
+
+async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> Service:
+    settings = edges.settings
+    readers = await resources.enter_async_context(
+        ReaderPool(
+            edges.facility,
+            processes=settings.readers,
+            seconds_per_file=settings.reader_seconds,
+            memory_bytes=settings.reader_megabytes << 20,
+        )
+    )
+    sweep = Sweep(edges)
+
+    async def look_again_and_again() -> None:
+        await every(settings.sweep_seconds, sweep.look, edges.log)
+
+    background = (look_again_and_again,) if settings.sweep_seconds else ()
+    return Service(
+        Subscription("ingest", None, Ingestor(edges, readers).handle, settings.prefetch), background
+    )
+
+
+class Ingestor:
+    """Objects in the inbox become blocks, messages and a state in the ledger."""
+
+    def __init__(self, edges: Edges[IngestSettings], readers: ReaderPool) -> None:
+        self._edges = edges
+        self._readers = readers
+
+    async def handle(self, body: bytes) -> None:
+        """Ingest every object that an object event names."""
+        for arrived in parse_notification(body):
+            if arrived.bucket == self._edges.settings.inbox_bucket:
+                await self._ingest(ref_of(arrived))
+
+    async def _ingest(self, obj: ObjectRef) -> None:
+        trace.get_current_span().set_attributes({"shotwatch.object": obj.key, "shotwatch.size": obj.size})
+        await self._edges.archive.ledger.enter(obj, "ingest")
+        name = self._edges.facility.file_name(obj.key)
+        try:
+            if name is None:
+                await self._set_aside(obj)
+            else:
+                await self._read(obj, name)
+        except ObjectGone:
+            await self._settle_gone(obj)
+        except Reject as error:
+            await self._reject(obj, error)
+
+    async def _read(self, obj: ObjectRef, name: FileName) -> None:
+        if obj.size == 0:
+            raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
+        data = await self._edges.store.get(obj.bucket, obj.key)
+        with self._readers.workspace() as workspace:
+            path = workspace / "snapshot.h5"
+            await asyncio.to_thread(path.write_bytes, data)
+            with self._edges.tracer.start_as_current_span("read snapshot"):
+                found = await self._readers.read(path, name, obj.key)
+            with self._edges.tracer.start_as_current_span("write blocks"):
+                devices = await self._write_blocks(obj, name, found)
+        await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
+        await self._settle(obj, ObjectState.INGESTED, facts=_facts(devices, found))
+        await self._leave_inbox(obj, (self._edges.settings.data_bucket, f"{_date(name)}/{obj.key}"))
+
+    async def _write_blocks(self, obj: ObjectRef, name: FileName, found: ReadFile) -> list[DeviceRecords]:
+        records = []
+        for device in found.devices:
+            key = f"{_date(name)}/{obj.object_id}/{device.device}.arrow"
+            block = BlockRef(
+                bucket=self._edges.settings.block_bucket,
+                key=key,
+                object_id=obj.object_id,
+                object_key=obj.key,
+            )
+            data = await asyncio.to_thread(Path(device.block_file).read_bytes)
+            await self._edges.store.put(block.bucket, block.key, data)
+            records.append(device.records(block))
+        return records
+
+    async def _set_aside(self, obj: ObjectRef) -> None:
+        """No snapshot by its name: not ours to judge."""
+        await self._settle(obj, ObjectState.IGNORED, "not a file name of the facility")
+        await self._leave_inbox(obj, (self._edges.settings.data_bucket, f"ignored/{obj.key}"))
+
+    async def _reject(self, obj: ObjectRef, error: Reject) -> None:
+        """Into the error bucket, with the reason in the key and beside it."""
+        self._edges.log.warning("rejected", object=obj.key, reason=error.reason, detail=error.detail)
+        target = f"{error.reason}/{obj.key}"
+        note = {**obj.model_dump(), "reason": error.reason, "detail": error.detail}
+        bucket = self._edges.settings.error_bucket
+        await self._edges.store.put(
+            bucket, f"{target}.reason.json", json.dumps(note).encode(), "application/json"
+        )
+        await self._settle(obj, ObjectState.REJECTED, error.detail, error.reason)
+        await self._leave_inbox(obj, (bucket, target))
+
+    async def _settle_gone(self, obj: ObjectRef) -> None:
+        """It left the inbox: settled by an earlier attempt, or taken away by somebody before it was read."""
+        entry = await self._edges.archive.ledger.find(obj.object_id)
+        if entry is None or entry["state"] == ObjectState.WAITING:
+            await self._settle(obj, ObjectState.IGNORED, "gone from the inbox before it was read")
+
+    async def _settle(
+        self,
+        obj: ObjectRef,
+        state: ObjectState,
+        why: str = "",
+        reason: str = "",
+        facts: dict[str, int] | None = None,
+    ) -> None:
+        await self._edges.archive.ledger.settle(obj.object_id, Entry(state, "ingest", why), reason, facts)
+
+    async def _leave_inbox(self, obj: ObjectRef, target: tuple[str, str]) -> None:
+        """Move the object away, unless another version has come under its key meanwhile."""
+        if await self._edges.store.etag(obj.bucket, obj.key) == obj.etag:
+            await self._edges.store.move((obj.bucket, obj.key), target)
+
+
+def _date(name: FileName) -> str:
+    return f"{name.starts_at:%Y-%m-%d}"
+
+
+def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, int]:
+    return {
+        "devices": len(devices),
+        "records": sum(len(device.times) for device in devices),
+        "skipped": len(found.skipped),
+    }

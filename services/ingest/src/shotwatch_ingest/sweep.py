@@ -1,0 +1,57 @@
+"""The sweep: the bucket is the truth, notifications are hints.
+
+Lists the inbox and feeds in what nobody has seen, and again what still lies there long after. Several
+replicas may sweep: an object is new to one of them only.
+"""
+
+from time import time
+
+from shotwatch_common.bus import Bus
+from shotwatch_common.contracts import ObjectRef
+from shotwatch_common.process import Edges
+from shotwatch_ingest.domain.notification import ArrivedObject, build_notification
+from shotwatch_ingest.settings import IngestSettings
+
+_AT_ONCE = 500
+
+
+class Sweep:
+    """Looks into the inbox."""
+
+    def __init__(self, edges: Edges[IngestSettings]) -> None:
+        self._bus: Bus = edges.bus
+        self._store = edges.store
+        self._ledger = edges.archive.ledger
+        self._settings = edges.settings
+
+    async def look(self) -> None:
+        """List the inbox once; publish an object event for each object that nobody works on."""
+        bucket = self._settings.inbox_bucket
+        found: list[ArrivedObject] = []
+        async for stored in self._store.list(bucket):
+            found.append(ArrivedObject(bucket, stored.key, stored.etag, stored.size, stored.modified_ms))
+            if len(found) == _AT_ONCE:
+                await self._feed(found)
+                found = []
+        await self._feed(found)
+
+    async def _feed(self, found: list[ArrivedObject]) -> None:
+        long_ago = round((time() - self._settings.sweep_again_seconds) * 1000)
+        worked_on = await self._ledger.seen_since([arrived.object_id for arrived in found], long_ago)
+        for arrived in found:
+            if arrived.object_id not in worked_on:
+                if not await self._ledger.enter(ref_of(arrived), "sweep"):
+                    await self._ledger.see(arrived.object_id)
+                await self._bus.send("ingest", build_notification(arrived))
+
+
+def ref_of(arrived: ArrivedObject) -> ObjectRef:
+    """The object as messages and the ledger name it."""
+    return ObjectRef(
+        object_id=arrived.object_id,
+        bucket=arrived.bucket,
+        key=arrived.key,
+        etag=arrived.etag,
+        size=arrived.size,
+        arrived_at=arrived.arrived_at_ms,
+    )

@@ -1,0 +1,42 @@
+"""Blocks from the store, the latest ones kept in memory: the devices of neighbouring shots share them."""
+
+import asyncio
+from collections import OrderedDict
+
+from shotwatch_common.blocks import Block, read_block
+from shotwatch_common.store import ObjectStore
+
+CACHE_BYTES = 128 * 2**20
+
+_Name = tuple[str, str]
+"""Bucket and key."""
+
+
+class BlockReader:
+    """Reads blocks, keeping the most recently used ones up to CACHE_BYTES."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._kept: OrderedDict[_Name, tuple[Block, int]] = OrderedDict()
+        self._fetching = asyncio.Lock()
+
+    async def read(self, bucket: str, key: str) -> Block:
+        """One fetch at a time, so that no block is fetched twice and memory stays bounded.
+
+        Raises:
+            ObjectGone: there is no such block (any more).
+            Retry: the store is away.
+        """
+        name = bucket, key
+        async with self._fetching:
+            if name not in self._kept:
+                data = await self._store.get(bucket, key)
+                self._kept[name] = read_block(data), len(data)
+            self._kept.move_to_end(name)
+            block, _ = self._kept[name]
+            self._forget_oldest()
+            return block
+
+    def _forget_oldest(self) -> None:
+        while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > CACHE_BYTES:
+            self._kept.popitem(last=False)

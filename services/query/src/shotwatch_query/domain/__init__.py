@@ -1,0 +1,1 @@
+"""Pages, renderings and the settled prefix: plain values in, plain values out."""

@@ -1,0 +1,76 @@
+"""Camera frames and spectra as files."""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shotwatch_query.domain.colours import blue_white_red, inferno
+
+Frame = NDArray[np.uint16]
+"""(h, w) counts."""
+Residual = NDArray[np.float32]
+"""(h, w), a frame minus its reconstruction."""
+
+
+def colour_png(frame: Frame) -> bytes:
+    """The frame in 256 colours from its darkest to its brightest pixel."""
+    low, high = int(frame.min()), int(frame.max())
+    levels = (frame.astype(np.float64) - low) * (255 / max(high - low, 1))
+    return _palette_png(levels, inferno())
+
+
+def residual_png(residual: Residual) -> bytes:
+    """Too much light in red, too little in blue; white is zero, full colour the largest deviation."""
+    signed = residual.astype(np.float64)
+    largest = float(np.abs(signed).max()) or 1.0
+    return _palette_png((signed / largest + 1) * (255 / 2), blue_white_red())
+
+
+def grey_png(frame: Frame) -> bytes:
+    """The counts themselves, 16 bits a pixel."""
+    return png_bytes(Image.fromarray(frame))
+
+
+def npy(array: NDArray[np.generic]) -> bytes:
+    """A NumPy file."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def read_npy(data: bytes) -> NDArray[Any]:
+    """The array of a NumPy file."""
+    array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    return array
+
+
+def pixels_csv(pixels: Frame | Residual) -> bytes:
+    """One line per row of pixels, separated by commas; nine digits give single precision back."""
+    return _csv(pixels, "%.9g", "")
+
+
+def spectrum_csv(spectrum: NDArray[np.float32]) -> bytes:
+    """`sample,intensity`; nine digits give the single-precision value back."""
+    samples = np.arange(len(spectrum))
+    return _csv(np.column_stack([samples, spectrum]), ["%d", "%.9g"], "sample,intensity")
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def _palette_png(levels: NDArray[np.float64], palette: NDArray[np.uint8]) -> bytes:
+    image = Image.fromarray(np.round(levels).astype(np.uint8))
+    image.putpalette(palette.tobytes())
+    return png_bytes(image)
+
+
+def _csv(table: NDArray[np.generic], form: str | list[str], header: str) -> bytes:
+    file = io.BytesIO()
+    np.savetxt(file, table, form, delimiter=",", header=header, comments="")
+    return file.getvalue()

@@ -1,0 +1,61 @@
+"""Pages of shots and objects, read in slices of time.
+
+Not every server of the MongoDB protocol stops reading at a limit: some read the whole range first. A slice
+bounds what one question can cost, however much lies in the database. And a search that finds little ends
+after a second with what it has: the cursor says where it goes on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Protocol
+
+from shotwatch_query.domain.pages import Cursor, Position, Span, page_of, slices, span_after, unread
+
+BUDGET_S = 1.0
+Document = dict[str, Any]
+
+
+class Fetch(Protocol):
+    """Documents of a span in the listing's order, at most `limit` (0 = all)."""
+
+    async def __call__(self, span: Span, limit: int) -> Sequence[Document]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Documents ordered by the time field, then by id."""
+
+    fetch: Fetch
+    time: str
+    """The field that holds the time, epoch ms."""
+    newest_first: bool
+
+    def first_page(self, span: Span) -> Cursor:
+        return page_of(span, span, self.newest_first)
+
+    async def page(self, cursor: Cursor, limit: int) -> tuple[list[Document], Cursor | None]:
+        """Up to `limit` documents, and where the next page begins; None when all are told."""
+        if not cursor.span:
+            return [], None
+        found = await self._rest_of_instant(cursor.after)
+        rest = span_after(cursor.span, cursor.after, self.newest_first)
+        deadline = monotonic() + BUDGET_S
+        for piece in slices(rest, self.newest_first):
+            if len(found) > limit or monotonic() > deadline:
+                break
+            found += await self.fetch(piece, limit + 1 - len(found))
+            rest = unread(rest, piece, self.newest_first)
+        if len(found) > limit:
+            return found[:limit], Cursor(cursor.span, self._position(found[limit - 1]))
+        return found, page_of(cursor.span, rest, self.newest_first) if rest else None
+
+    async def _rest_of_instant(self, after: Position) -> list[Document]:
+        """What lies behind `after` at its own time: a handful, one per place."""
+        same_time = await self.fetch(Span(after.time, after.time + 1), 0)
+        if self.newest_first:
+            return [document for document in same_time if document["_id"] < after.id]
+        return [document for document in same_time if document["_id"] > after.id]
+
+    def _position(self, document: Document) -> Position:
+        return Position(document[self.time], document["_id"])

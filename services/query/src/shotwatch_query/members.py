@@ -1,0 +1,63 @@
+"""The members of a shot: which record of which device, and where it lies."""
+
+from dataclasses import dataclass
+
+from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member
+from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_query.errors import NotFound
+from shotwatch_query.listing import Document
+from shotwatch_query.sources import Sources
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """One device's part in one shot; block and row are None when it is missing."""
+
+    device: str
+    kind: DeviceKind
+    verdict: str
+    """`valid`, `missing`, or the reason of its refusal."""
+    on: bool
+    block: BlockRef | None
+    row: int | None
+
+
+async def find_shot(sources: Sources, shot: str) -> Document:
+    """
+    Raises:
+        NotFound: there is no such shot.
+    """
+    document = await sources.archive.shots.find(shot)
+    if document is None:
+        raise NotFound(f"there is no shot {shot}")
+    return document
+
+
+async def members_of(sources: Sources, shot: Document) -> list[MemberRecord]:
+    """The members as they were when the shot's newest revision was closed."""
+    batch = await sources.archive.shots.batch(shot["batch"])
+    if batch is None:
+        raise NotFound(f"the members of shot {shot['_id']} are no longer kept")
+    return [_record(member, shot["index"]) for member in batch.members]
+
+
+async def find_member(sources: Sources, shot: str, device: str) -> MemberRecord:
+    """
+    Raises:
+        NotFound: there is no such shot, or the device does not belong to it.
+    """
+    members = await members_of(sources, await find_shot(sources, shot))
+    for member in members:
+        if member.device == device:
+            return member
+    raise NotFound(f"no device {device} belongs to shot {shot}")
+
+
+def _record(member: Member, shot: int) -> MemberRecord:
+    source, verdict = member.source[shot], member.verdict[shot]
+    if source == ABSENT:
+        return MemberRecord(member.device, member.kind, "missing", member.on[shot], None, None)
+    said = "valid" if verdict == VALID else member.reasons[verdict - 1]
+    return MemberRecord(
+        member.device, member.kind, said, member.on[shot], member.blocks[source], member.row[shot]
+    )

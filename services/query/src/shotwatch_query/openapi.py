@@ -1,0 +1,77 @@
+"""The description of the REST API, OpenAPI 3.1."""
+
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from shotwatch_query.problems import MEDIA_TYPE
+from shotwatch_query.schemas import Problem
+
+SUMMARY = "Laser shots, their anomalies, and what became of every object."
+DESCRIPTION = """
+Every shot of the laser at one place of its amplifier chain joins what cameras, spectrometers and energy
+meters recorded of one pulse. Here they can be searched and looked at, down to the counts of each pixel.
+
+- Times are RFC 3339 or epoch milliseconds; answers hold RFC 3339 in UTC.
+- Listings come in pages: ask again with `cursor` = `next` until it is null.
+- Errors are problem documents (RFC 9457, `application/problem+json`).
+"""
+TAGS = [
+    {"name": "shots", "description": "Search shots; members, features, score and reasons of one."},
+    {"name": "records", "description": "What a device recorded: frames, residuals, spectra, rows, blocks."},
+    {"name": "events", "description": "Anomaly events that a subscriber of the exchange `anomalies` missed."},
+    {"name": "ledger", "description": "Every object that arrived: how it ended, when and why."},
+    {"name": "models", "description": "The model that scores."},
+    {"name": "facility", "description": "Places of the chain and their devices."},
+    {"name": "health", "description": "Which servers behind this one answer."},
+]
+_PROBLEMS = {
+    "404": "There is no such thing; `detail` names what is missing.",
+    "422": "The request makes no sense; `mistakes` says where.",
+    "503": "A server behind this one is away; the same request may succeed later.",
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Make the app answer with this description."""
+
+    @cache
+    def openapi() -> dict[str, Any]:
+        document = get_openapi(
+            title="shotwatch",
+            version="1",
+            summary=SUMMARY,
+            description=DESCRIPTION,
+            tags=TAGS,
+            routes=app.routes,
+        )
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                _add_problems(operation, has_path_parameter="{" in path)
+        _replace_error_schemas(document["components"]["schemas"])
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
+    """Say which problem documents an operation may answer with."""
+    responses = operation["responses"]
+    possible = {"503"} | ({"422"} & responses.keys()) | ({"404"} if has_path_parameter else set())
+    for status in sorted(possible):
+        schema = {"$ref": "#/components/schemas/Problem"}
+        responses[status] = {
+            "description": _PROBLEMS[status],
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+
+
+def _replace_error_schemas(schemas: dict[str, Any]) -> None:
+    """FastAPI's own error documents are never sent."""
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs"))
+    schemas["Problem"] = problem

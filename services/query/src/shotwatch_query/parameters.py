@@ -1,0 +1,86 @@
+"""Query parameters of listings by time."""
+
+from typing import Annotated, Any
+
+from fastapi import Path
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
+
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, LATEST_MS, Cursor, Span
+from shotwatch_query.errors import BadRequest
+from shotwatch_query.schemas import DEVICE, SHOT_ID, Order
+
+ShotId = Annotated[str, Path(description="Id of a shot.", examples=[SHOT_ID])]
+DeviceName = Annotated[str, Path(description="Name of a device.", examples=[DEVICE])]
+
+
+_DATE_TIME: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
+
+
+def _moment(value: object) -> int:
+    """Epoch ms as they are, RFC 3339 as epoch ms."""
+    text = str(value)
+    try:
+        time = int(text) if text.lstrip("-").isdecimal() else epoch_ms(_DATE_TIME.validate_python(text))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is neither RFC 3339 with an offset nor epoch milliseconds") from error
+    return min(max(time, EARLIEST_MS), LATEST_MS)
+
+
+Moment = Annotated[
+    int,
+    BeforeValidator(_moment),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}]}),
+]
+"""RFC 3339 or epoch ms; held as epoch ms."""
+
+
+class Parameters(BaseModel):
+    """Query parameters; one that is not known is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class SpanParameters(Parameters):
+    """Which stretch of time."""
+
+    start: Moment | SkipJsonSchema[None] = Field(
+        None,
+        alias="from",
+        description="From this time on (RFC 3339 or epoch ms); a day before `to` when left out.",
+        examples=["2022-07-01T07:33:00Z", 1656660780000],
+    )
+    end: Moment | SkipJsonSchema[None] = Field(
+        None, alias="to", description="Before this time.", examples=["2022-07-01T08:00:00Z"]
+    )
+
+    def span(self, end_of_data: int) -> Span:
+        """The span asked for; the day before the end of data (epoch ms) when nothing was."""
+        end = end_of_data if self.end is None else self.end
+        return Span(max(end - DAY_MS, EARLIEST_MS) if self.start is None else self.start, end)
+
+
+class PageParameters(SpanParameters):
+    """Which page of which stretch of time."""
+
+    order: Order = Order.NEWEST
+    limit: int = Field(100, ge=1, le=1000)
+    cursor: str | SkipJsonSchema[None] = Field(
+        None, description="`next` of the page before. It holds the span too: `from` and `to` no longer count."
+    )
+
+    @property
+    def newest_first(self) -> bool:
+        return self.order is Order.NEWEST
+
+    def read_cursor(self) -> Cursor | None:
+        """Where the page begins; None for the first one.
+
+        Raises:
+            BadRequest: the cursor is not one of ours.
+        """
+        try:
+            return None if self.cursor is None else Cursor.decode(self.cursor)
+        except ValueError as error:
+            raise BadRequest(f"cursor: {error}") from error

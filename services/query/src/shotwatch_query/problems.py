@@ -1,0 +1,71 @@
+"""Errors as problem documents (RFC 9457)."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from shotwatch_common.archive import TRANSIENT
+from shotwatch_common.errors import Retry
+from shotwatch_common.store import ObjectGone
+from shotwatch_query.errors import BadRequest, NotFound, Unavailable
+from shotwatch_query.schemas import Mistake, Problem
+
+MEDIA_TYPE = "application/problem+json"
+AWAY = (Unavailable, Retry, *TRANSIENT)
+"""What a server behind this one raises when it is away."""
+
+
+def problem(
+    request: Request,
+    status: int,
+    detail: str,
+    mistakes: Sequence[Mistake] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    document = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=request.url.path,
+        mistakes=list(mistakes),
+    )
+    return Response(document.model_dump_json(), status, headers, MEDIA_TYPE)
+
+
+def explain_errors(app: FastAPI) -> None:
+    """Answer every error of the routes with a problem document."""
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        return problem(request, 404, str(error))
+
+    async def bad_request(request: Request, error: Exception) -> Response:
+        return problem(request, 422, str(error))
+
+    async def away(request: Request, error: Exception) -> Response:
+        return problem(request, 503, str(error), headers={"Retry-After": "5"})
+
+    async def broken(request: Request, _error: Exception) -> Response:
+        return problem(request, 500, "a fault of this service; its log says more")
+
+    for missing in (NotFound, ObjectGone):
+        app.add_exception_handler(missing, not_found)
+    for server_away in AWAY:
+        app.add_exception_handler(server_away, away)
+    app.add_exception_handler(BadRequest, bad_request)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, broken)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    mistakes = [Mistake(where=".".join(map(str, e["loc"])), what=e["msg"]) for e in error.errors()]
+    return problem(request, 422, "the request makes no sense", mistakes)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem(request, error.status_code, str(error.detail), headers=error.headers)

@@ -1,0 +1,52 @@
+"""The model registry, over MLflow's REST API."""
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from shotwatch_query.errors import Unavailable
+
+MODEL = "shotwatch"
+_API = "/api/2.0/mlflow"
+_TIMEOUT = aiohttp.ClientTimeout(total=5)
+
+
+class Registry:
+    """Versions and aliases of the model. Every method raises Unavailable when the server is away."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def model(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The registered model and its versions, newest first; both empty before the first training."""
+        model, versions = await asyncio.gather(
+            self._get("/registered-models/get", name=MODEL),
+            self._get("/model-versions/search", filter=f"name='{MODEL}'", max_results="1000"),
+        )
+        return model.get("registered_model", {}), versions.get("model_versions", [])
+
+    async def alive(self) -> None:
+        """Return when the server answers."""
+        await self._get("/registered-models/search", max_results="1")
+
+    async def _get(self, path: str, **query: str) -> dict[str, Any]:
+        try:
+            async with self._session.get(f"{self._url}{_API}{path}", params=query) as response:
+                if response.status == 404:
+                    return {}
+                response.raise_for_status()
+                answer: dict[str, Any] = await response.json()
+                return answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"the model registry does not answer: {error!r}") from error

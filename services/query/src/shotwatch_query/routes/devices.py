@@ -1,0 +1,219 @@
+"""What one device recorded in one shot: image, residual, spectrum, row."""
+
+import asyncio
+import csv
+import io
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Response
+from numpy.typing import NDArray
+
+from shotwatch_common.blocks import Block
+from shotwatch_common.identity import residual_key
+from shotwatch_common.pulses import instant
+from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_query.domain.frames import (
+    colour_png,
+    grey_png,
+    npy,
+    pixels_csv,
+    read_npy,
+    residual_png,
+    spectrum_csv,
+)
+from shotwatch_query.domain.plots import spectrum_png
+from shotwatch_query.errors import NotFound
+from shotwatch_query.members import MemberRecord, find_member
+from shotwatch_query.parameters import DeviceName, ShotId
+from shotwatch_query.schemas import ArrayDocument, Row
+from shotwatch_query.sources import From, Sources
+
+router = APIRouter(prefix="/shots/{shot}/devices/{device}", tags=["records"])
+
+
+class ArrayFormat(StrEnum):
+    """How an array is written."""
+
+    PNG = "png"
+    NPY = "npy"
+    CSV = "csv"
+    JSON = "json"
+
+
+class RowFormat(StrEnum):
+    """How a row is written."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+MEDIA_TYPES = {
+    ArrayFormat.PNG: "image/png",
+    ArrayFormat.NPY: "application/octet-stream",
+    ArrayFormat.CSV: "text/csv",
+    ArrayFormat.JSON: "application/json",
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_TEXT = {"schema": {"type": "string"}}
+ARRAY_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The array in the format asked for; NPY comes as application/octet-stream.",
+        "model": ArrayDocument,
+        "content": {"image/png": _BINARY, "application/octet-stream": _BINARY, "text/csv": _TEXT},
+    }
+}
+ROW_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The row in the format asked for.", "model": Row, "content": {"text/csv": _TEXT}}
+}
+Format = Annotated[ArrayFormat, Query(alias="format", description="How the array is written.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record of a shot, in its block."""
+
+    shot: str
+    member: MemberRecord
+    block: Block
+    row: int
+
+    def array(self, name: str) -> NDArray[Any]:
+        """
+        Raises:
+            NotFound: the device has no such array, or this record of it could not be read.
+        """
+        if name not in self.block.arrays:
+            raise NotFound(f"{self.member.device} records no {name}")
+        if not self.block.readable[self.row]:
+            raise NotFound(f"the {name} of {self.member.device} could not be read: {self.member.verdict}")
+        array: NDArray[Any] = self.block.arrays[name][self.row]
+        return array
+
+
+@router.get("/image", summary="A camera's frame", response_class=Response, responses=ARRAY_RESPONSES)
+async def get_image(
+    sources: From,
+    shot: ShotId,
+    device: DeviceName,
+    form: Format = ArrayFormat.PNG,
+    colour: Annotated[
+        bool, Query(description="PNG: in false colours from darkest to brightest; else 16-bit counts.")
+    ] = True,
+) -> Response:
+    """The frame that the camera recorded in this shot, in counts."""
+    image = (await _find_record(sources, shot, device)).array("image")
+    unit = sources.facility.dataset(DeviceKind.CAMERA).unit
+    if form is ArrayFormat.PNG:
+        return _file(await asyncio.to_thread(colour_png if colour else grey_png, image), form)
+    return await _array_response(image, form, shot, device, unit)
+
+
+@router.get(
+    "/residual",
+    summary="What a model finds odd in a frame",
+    response_class=Response,
+    responses=ARRAY_RESPONSES,
+)
+async def get_residual(
+    sources: From, shot: ShotId, device: DeviceName, form: Format = ArrayFormat.PNG
+) -> Response:
+    """The normalised frame minus its reconstruction by the model; kept for shots with an anomaly."""
+    await find_member(sources, shot, device)
+    data = await sources.store.get(sources.settings.block_bucket, residual_key(shot, device))
+    residual = read_npy(data)
+    if form is ArrayFormat.PNG:
+        return _file(await asyncio.to_thread(residual_png, residual), form)
+    return await _array_response(residual, form, shot, device, "")
+
+
+@router.get(
+    "/spectrum", summary="A spectrometer's spectrum", response_class=Response, responses=ARRAY_RESPONSES
+)
+async def get_spectrum(
+    sources: From, shot: ShotId, device: DeviceName, form: Format = ArrayFormat.PNG
+) -> Response:
+    """The spectrum that the spectrometer recorded in this shot, intensity over sample number."""
+    record = await _find_record(sources, shot, device)
+    spectrum = record.array("spectrum")
+    unit = sources.facility.dataset(DeviceKind.SPECTRO).unit
+    if form is ArrayFormat.PNG:
+        title = f"{device}   {_time(record).isoformat(sep=' ', timespec='milliseconds')}"
+        return _file(await asyncio.to_thread(spectrum_png, spectrum, title, unit), form)
+    return await _array_response(spectrum, form, shot, device, unit)
+
+
+@router.get("/row", summary="A record without its arrays", response_class=Response, responses=ROW_RESPONSES)
+async def get_row(
+    sources: From,
+    shot: ShotId,
+    device: DeviceName,
+    form: Annotated[RowFormat, Query(alias="format", description="How the row is written.")] = RowFormat.JSON,
+) -> Response:
+    """Time, state and verdict of any device's record, and the energies of an energy meter."""
+    row = _row(sources, await _find_record(sources, shot, device))
+    if form is RowFormat.JSON:
+        return Response(row.model_dump_json(), media_type="application/json")
+    return Response(_row_csv(row), media_type="text/csv")
+
+
+async def _find_record(sources: Sources, shot: str, device: str) -> Record:
+    member = await find_member(sources, shot, device)
+    if member.block is None or member.row is None:
+        raise NotFound(f"{device} has no record in shot {shot}")
+    block = await sources.blocks.read(member.block.bucket, member.block.key)
+    return Record(shot, member, block, member.row)
+
+
+def _file(data: bytes, form: ArrayFormat) -> Response:
+    return Response(data, media_type=MEDIA_TYPES[form])
+
+
+async def _array_response(
+    array: NDArray[Any], form: ArrayFormat, shot: str, device: str, unit: str
+) -> Response:
+    """The array as NPY, CSV or JSON."""
+    if form is ArrayFormat.NPY:
+        return _file(npy(array), form)
+    if form is ArrayFormat.CSV:
+        return _file(await asyncio.to_thread(spectrum_csv if array.ndim == 1 else pixels_csv, array), form)
+    document = ArrayDocument(
+        shot=shot, device=device, unit=unit, shape=list(array.shape), values=array.tolist()
+    )
+    return _file(document.model_dump_json().encode(), form)
+
+
+def _row(sources: Sources, record: Record) -> Row:
+    member, block, n = record.member, record.block, record.row
+    assert member.block is not None
+    scalars = {name: float(array[n]) for name, array in block.arrays.items() if array.ndim == 1}
+    return Row(
+        shot=record.shot,
+        device=member.device,
+        kind=member.kind,
+        time=_time(record),
+        state=block.state[n],
+        readable=bool(block.readable[n]),
+        verdict=member.verdict,
+        block=member.block.key,
+        row=n,
+        values={name: value if np.isfinite(value) else None for name, value in scalars.items()},
+        unit=sources.facility.dataset(member.kind).unit if scalars else "",
+        arrays={name: list(array.shape[1:]) for name, array in block.arrays.items() if array.ndim > 1},
+    )
+
+
+def _time(record: Record) -> datetime:
+    return instant(int(record.block.time[record.row]))
+
+
+def _row_csv(row: Row) -> str:
+    columns = row.model_dump(mode="json", exclude={"values", "arrays"}) | dict(row.values)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(columns))
+    writer.writeheader()
+    writer.writerow(columns)
+    return file.getvalue()

@@ -1,0 +1,43 @@
+"""Whether this service can answer."""
+
+import asyncio
+from collections.abc import Awaitable
+
+from fastapi import APIRouter
+
+from shotwatch_query.errors import Unavailable
+from shotwatch_query.problems import AWAY
+from shotwatch_query.schemas import Health
+from shotwatch_query.sources import From, Sources
+
+router = APIRouter(tags=["health"])
+PATIENCE_S = 3.0
+
+
+@router.get("/health", summary="Which servers answer")
+async def get_health(sources: From) -> Health:
+    """The database, the object store and the model registry: `ok`, or what is wrong with each."""
+    checks = (_database(sources), _store(sources), sources.registry.alive())
+    database, store, models = await asyncio.gather(*map(_outcome, checks))
+    status = "ok" if database == store == models == "ok" else "degraded"
+    return Health(status=status, database=database, store=store, models=models)
+
+
+async def _database(sources: Sources) -> None:
+    if not await sources.archive.ready():
+        raise Unavailable("the database does not answer")
+
+
+async def _store(sources: Sources) -> None:
+    await sources.store.exists(sources.settings.block_bucket, "health")
+
+
+async def _outcome(check: Awaitable[None]) -> str:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await check
+    except TimeoutError:
+        return f"no answer within {PATIENCE_S:g} s"
+    except AWAY as error:
+        return str(error)
+    return "ok"

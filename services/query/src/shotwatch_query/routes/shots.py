@@ -1,0 +1,149 @@
+"""Shots: search, and everything about one."""
+
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import Field, FiniteFloat
+from pydantic.json_schema import SkipJsonSchema
+
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.feature_terms import FEATURE_TERMS, FeatureTerm
+from shotwatch_common.pulses import WINDOW_MS, instant
+from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_query.domain.pages import Span
+from shotwatch_query.listing import Document, Listing
+from shotwatch_query.members import MemberRecord, find_shot, members_of
+from shotwatch_query.parameters import PageParameters, ShotId
+from shotwatch_query.schemas import (
+    AnomalySummary,
+    Feature,
+    Reasons,
+    Refusal,
+    Revision,
+    Shot,
+    ShotMember,
+    ShotPage,
+    ShotStatus,
+    ShotSummary,
+)
+from shotwatch_query.sources import From, Sources
+
+router = APIRouter(tags=["shots"])
+_ANY = (-inf, inf)
+
+
+class ShotSearch(PageParameters):
+    """Which shots; a parameter that is left out asks for any."""
+
+    frontend: str | SkipJsonSchema[None] = Field(None, examples=["LA"])
+    amp: str | SkipJsonSchema[None] = Field(None, examples=["A1"])
+    arm: str | SkipJsonSchema[None] = Field(None, description="`00` = no arm.", examples=["11"])
+    interval: str | SkipJsonSchema[None] = Field(None, examples=["100ms"])
+    kind: AnomalyKind | SkipJsonSchema[None] = Field(None, description="Shots with an anomaly of this kind.")
+    min_score: FiniteFloat | SkipJsonSchema[None] = Field(
+        None, description="Shots that were scored this high or higher."
+    )
+    complete: bool | SkipJsonSchema[None] = None
+    status: ShotStatus | SkipJsonSchema[None] = None
+
+    def equalities(self) -> dict[str, Any]:
+        """What fields of a shot must equal, in the database's words."""
+        same = {"frontend", "amp", "arm", "interval", "complete", "status"}
+        asked = self.model_dump(include=same, exclude_none=True)
+        return asked if self.kind is None else {**asked, "kinds": self.kind}
+
+
+@router.get("/shots", summary="Search shots")
+async def search_shots(sources: From, search: Annotated[ShotSearch, Query()]) -> ShotPage:
+    """Shots by time, place, kind of anomaly, score and completeness, a page at a time.
+
+    Without `to` the search ends with the newest record of any device; without `from` it begins a day before.
+    The cursor marks a place between two shots: pages neither repeat nor skip one while new shots come in.
+    """
+
+    async def fetch(span: Span, limit: int) -> Sequence[Document]:
+        return await sources.archive.shots.page(
+            search.equalities(), span.start, span.end, limit, search.newest_first, search.min_score
+        )
+
+    listing = Listing(fetch, "pulse", search.newest_first)
+    cursor = search.read_cursor() or listing.first_page(search.span(await _end_of_data(sources)))
+    documents, following = await listing.page(cursor, search.limit)
+    return ShotPage(
+        shots=[ShotSummary(**_summary(document)) for document in documents],
+        next=following and following.encode(),
+    )
+
+
+@router.get("/shots/{shot}", summary="Everything about one shot")
+async def get_shot(sources: From, shot: ShotId) -> Shot:
+    """Its members with their verdicts, features with units, score, reasons and revisions."""
+    document = await find_shot(sources, shot)
+    members = await members_of(sources, document)
+    events = await sources.archive.events.of_shots([shot])
+    return Shot(
+        **_summary(document),
+        members=[_member(member) for member in members],
+        features=_features(document.get("features", {})),
+        reasons=_reasons(document, events),
+        revisions=[
+            Revision(revision=r["revision"], at=instant(r["at"]), complete=r["complete"])
+            for r in document["revisions"]
+        ],
+        model=document.get("model"),
+        trace_id=document.get("trace_id"),
+    )
+
+
+async def _end_of_data(sources: Sources) -> int:
+    """Epoch ms. A pulse may lie a little after its records."""
+    return (await sources.archive.devices.newest() or 0) + WINDOW_MS
+
+
+def _summary(document: Document) -> dict[str, Any]:
+    return {
+        **{name: document.get(name) for name in ShotSummary.model_fields},
+        "id": document["_id"],
+        "time": instant(document["pulse"]),
+    }
+
+
+def _member(record: MemberRecord) -> ShotMember:
+    return ShotMember(
+        device=record.device,
+        kind=record.kind,
+        verdict=record.verdict,
+        on=record.on,
+        block=record.block and record.block.key,
+        row=record.row,
+        raw_object=record.block and record.block.object_key,
+    )
+
+
+def _features(measured: Mapping[str, Mapping[str, float]]) -> list[Feature]:
+    return [
+        Feature(
+            device=device,
+            name=name,
+            value=value,
+            unit=term.unit,
+            description=term.description,
+            source=term.source,
+        )
+        for device, features in measured.items()
+        for name, value in features.items()
+        for term in (FEATURE_TERMS.get(name, FeatureTerm(name, "", _ANY, "")),)
+    ]
+
+
+def _reasons(document: Document, events: Sequence[AnomalyEvent]) -> Reasons:
+    return Reasons(
+        missing=document["missing"],
+        refused=[Refusal(**refusal) for refusal in document["refused"]],
+        anomalies=[
+            AnomalySummary(id=event.id, **event.data.model_dump(include=set(AnomalySummary.model_fields)))
+            for event in sorted(events, key=lambda event: event.data.sequence)
+        ],
+    )

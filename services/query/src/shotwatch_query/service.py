@@ -1,0 +1,96 @@
+"""query: the REST API.
+
+Reads the database, the object store and the model registry; asks nothing of the broker and writes nothing.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.facility import FacilityError, load_facility
+from shotwatch_common.health import serve_health
+from shotwatch_common.settings import SettingsError
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.telemetry import configure_logs, configure_traces
+from shotwatch_query.blocks import BlockReader
+from shotwatch_query.openapi import describe
+from shotwatch_query.problems import explain_errors
+from shotwatch_query.registry import Registry
+from shotwatch_query.routes import blocks, devices, events, facility, health, ledger, models, shots
+from shotwatch_query.settings import QuerySettings
+from shotwatch_query.sources import Sources
+
+PREFIX = "/api/v1"
+ROUTES = (shots, devices, blocks, events, ledger, models, facility, health)
+
+
+def create_app(sources: Sources) -> FastAPI:
+    """The REST API over these sources."""
+    app = FastAPI(openapi_url=f"{PREFIX}/openapi.json")
+    app.state.sources = sources
+    for resource in ROUTES:
+        app.include_router(resource.router, prefix=PREFIX)
+    explain_errors(app)
+    describe(app)
+    return app
+
+
+def run() -> None:
+    """Run the service until SIGTERM or SIGINT; exit 1 when it was set up wrongly."""
+    try:
+        asyncio.run(_live(QuerySettings.load()))
+    except (SettingsError, FacilityError) as error:
+        sys.exit(f"shotwatch-query: {error}")
+
+
+async def _live(settings: QuerySettings) -> None:
+    log = configure_logs("query")
+    tracing = configure_traces("query", settings.traces_folder)
+    async with open_sources(settings) as sources:
+        server = _server(sources, tracing)
+        async with serve_health(settings.health_host, settings.health_port, sources.archive.ready):
+            log.info("ready", host=settings.query_host, port=settings.query_port)
+            await _until_told_to_stop(server)
+            log.info("stopping")
+    tracing.shutdown()
+
+
+@asynccontextmanager
+async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
+    """Open what the routes read from, and close it on the way out."""
+    facility_file = load_facility(settings.facility)
+    async with (
+        ObjectStore.of(settings) as store,
+        Archive.of(settings) as archive,
+        Registry(settings.models_url) as registry,
+    ):
+        yield Sources(settings, facility_file, archive, store, BlockReader(store), registry)
+
+
+def _server(sources: Sources, tracing: TracerProvider) -> uvicorn.Server:
+    app = create_app(sources)
+    FastAPIInstrumentor.instrument_app(app, tracer_provider=tracing, exclude_spans=["receive", "send"])
+    where = sources.settings
+    return uvicorn.Server(
+        uvicorn.Config(app, where.query_host, where.query_port, log_config=None, access_log=False)
+    )
+
+
+async def _until_told_to_stop(server: uvicorn.Server) -> None:
+    """Serve until a signal. uvicorn raises it again at the end; with a handler of ours that does no harm."""
+
+    def stop() -> None:
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    await server.serve()

@@ -1,0 +1,34 @@
+"""What the routes read from."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.facility import Facility
+from shotwatch_common.store import ObjectStore
+from shotwatch_query.blocks import BlockReader
+from shotwatch_query.registry import Registry
+from shotwatch_query.settings import QuerySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything behind the REST API."""
+
+    settings: QuerySettings
+    facility: Facility
+    archive: Archive
+    store: ObjectStore
+    blocks: BlockReader
+    registry: Registry
+
+
+def _sources(request: Request) -> Sources:
+    sources: Sources = request.app.state.sources
+    return sources
+
+
+From = Annotated[Sources, Depends(_sources)]
+"""The parameter of a route by which it gets its sources."""

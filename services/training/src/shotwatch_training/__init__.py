@@ -1,0 +1,1 @@
+"""Builds training sets and models."""

@@ -1,0 +1,98 @@
+"""`python -m shotwatch_training`: one training run, its progress as JSON lines on standard output.
+
+Exit status: 0 a model was registered, 1 there is too little data, 2 wrong arguments or settings, 3 a server
+cannot be reached.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from shotwatch_common.archive import TRANSIENT, Archive
+from shotwatch_common.errors import Retry
+from shotwatch_common.facility import Facility, FacilityError, load_facility
+from shotwatch_common.settings import SettingsError
+from shotwatch_common.store import ObjectStore
+from shotwatch_training.archive import read_history
+from shotwatch_training.domain.dataset import TooLittleData
+from shotwatch_training.domain.history import History
+from shotwatch_training.settings import ArchitectureName, Recipe, TrainingSettings
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train as the command line says; returns the exit status."""
+    recipe = parse(arguments)
+    try:
+        settings = TrainingSettings.load()
+        facility = load_facility(settings.facility)
+        tell("reading")
+        history = asyncio.run(_read(settings, facility, recipe))
+        _train(history, facility, recipe, settings)
+    except TooLittleData as error:
+        return _fail(1, error)
+    except (SettingsError, FacilityError) as error:
+        return _fail(2, error)
+    except (Retry, *TRANSIENT) as error:
+        return _fail(3, error)
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Recipe:
+    """The recipe that the command line asks for; exits with a message when it is wrong."""
+    default = Recipe()
+    parser = argparse.ArgumentParser(prog="shotwatch_training", description="Train and register a model.")
+    parser.add_argument("--from", dest="start", type=_time, help="ISO 8601, UTC unless it says otherwise")
+    parser.add_argument("--to", dest="end", type=_time)
+    parser.add_argument("--places", default=(), type=_list, help="such as LA-A1-11,LA-A2-00; default all")
+    parser.add_argument(
+        "--architecture", default=default.architecture, choices=list(ArchitectureName), type=ArchitectureName
+    )
+    parser.add_argument("--epochs", default=default.epochs, type=int)
+    parser.add_argument("--budget-seconds", default=default.budget_seconds, type=float, help="for fitting")
+    parser.add_argument("--frames-per-camera", default=default.frames_per_camera, type=int)
+    parser.add_argument("--seed", default=default.seed, type=int)
+    return Recipe(**vars(parser.parse_args(arguments)))
+
+
+def tell(step: str, **figures: object) -> None:
+    """One line of progress."""
+    print(json.dumps({"step": step, **figures}), flush=True)
+
+
+async def _read(settings: TrainingSettings, facility: Facility, recipe: Recipe) -> History:
+    async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+        return await read_history(archive, store, facility, recipe)
+
+
+def _train(history: History, facility: Facility, recipe: Recipe, settings: TrainingSettings) -> None:
+    tell("loading", shots=sum(len(place.times) for place in history.places), cameras=len(history.cameras))
+    # TensorFlow and MLflow take seconds to import: not before there is something to train on.
+    from shotwatch_training.registry import Registry
+    from shotwatch_training.service import train
+
+    registry = Registry(settings.models_url, settings.model_name)
+    trained = train(history, facility.name, recipe, registry, settings.model_alias, tell)
+    tell("registered", alias=settings.model_alias, **asdict(trained))
+
+
+def _fail(status: int, error: Exception) -> int:
+    tell("failed", why=str(error))
+    print(f"shotwatch-training: {error}", file=sys.stderr)
+    return status
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

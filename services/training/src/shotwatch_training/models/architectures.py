@@ -1,0 +1,77 @@
+"""The autoencoders to choose from. All map (n, h, w, 1) normalised images to their reconstruction."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import keras
+from keras import layers
+
+from shotwatch_training.settings import ArchitectureName
+
+PATCH = 8
+"""px; the strided network sees the frame in patches of so many pixels a side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network and how it learns."""
+
+    build: Callable[[int, int], keras.Model]
+    """From height and width."""
+    spots: bool
+    """Learns to remove spots that were put into its input, so that it cannot reconstruct them."""
+
+
+def strided(height: int, width: int) -> keras.Model:
+    """A small network: convolutions with strides, no layer at full resolution but the last.
+
+    Each patch of 8 x 8 pixels is told in eight numbers, decoded with a view of its neighbours.
+    """
+    image = keras.Input((height, width, 1))
+    padded, crop = _padded(image, height, width, PATCH)
+    x = layers.Conv2D(16, 4, strides=4, activation="relu")(padded)
+    x = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(x)
+    code = layers.Conv2D(8, 1, activation="relu")(x)
+    x = layers.Conv2DTranspose(32, 3, padding="same", activation="relu")(code)
+    x = layers.Conv2DTranspose(16, 2, strides=2, activation="relu")(x)
+    x = layers.Conv2DTranspose(1, 4, strides=4)(x)
+    return keras.Model(image, layers.Cropping2D(crop)(x), name="strided")
+
+
+def report(height: int, width: int) -> keras.Model:
+    """The report's kind of network: three channels, convolutions and pooling at full resolution.
+
+    The report gives the input, 102 x 128 x 3, and not the layers; these are the usual ones. Differences:
+    Conv2DTranspose instead of UpSampling2D, which cannot be converted; the channels, copies of the one that
+    cameras have, are made inside and averaged at the end; the output is linear, because noise around the dark
+    level is negative.
+    """
+    image = keras.Input((height, width, 1))
+    padded, crop = _padded(image, height, width, 4)
+    x = layers.Concatenate()([padded, padded, padded])
+    for filters in (32, 16):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = layers.MaxPooling2D(2)(x)
+    for filters in (16, 32):
+        x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same", activation="relu")(x)
+    colours = layers.Conv2D(3, 3, padding="same")(x)
+    mean = keras.ops.mean(colours, axis=-1, keepdims=True)
+    return keras.Model(image, layers.Cropping2D(crop)(mean), name="report")
+
+
+ARCHITECTURES: Mapping[ArchitectureName, Architecture] = MappingProxyType(
+    {
+        ArchitectureName.STRIDED: Architecture(strided, spots=True),
+        ArchitectureName.REPORT: Architecture(report, spots=False),
+    }
+)
+
+
+def _padded(
+    image: keras.KerasTensor, height: int, width: int, multiple: int
+) -> tuple[keras.KerasTensor, tuple[tuple[int, int], tuple[int, int]]]:
+    """The image with zeros around it up to a multiple of so many pixels, and the crop that undoes it."""
+    rows, columns = -height % multiple, -width % multiple
+    margins = ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2))
+    return layers.ZeroPadding2D(margins)(image), margins

@@ -1,0 +1,104 @@
+"""Fitting a network within its time, and converting it for the scoring engine."""
+
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from shotwatch_training.domain.dataset import ImageSet
+from shotwatch_training.models.architectures import ARCHITECTURES
+from shotwatch_training.models.spots import ImageBatches
+from shotwatch_training.settings import ArchitectureName
+
+BATCH = 32
+LEARNING_RATE = 3e-3
+PATIENCE = 3
+"""Epochs without a better validation loss after which fitting stops and the best weights are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Mean squared errors (shares of the reference's peak, squared) after an epoch, from 1."""
+
+    number: int
+    loss: float
+    validation_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted network and how it got there."""
+
+    model: keras.Model
+    epochs: tuple[Epoch, ...]
+
+
+def fit(
+    architecture: ArchitectureName,
+    images: ImageSet,
+    epochs: int,
+    seconds: float,
+    seed: int,
+    on_epoch: Callable[[Epoch], None],
+) -> Fit:
+    """Fit a network to images until the later validation images say stop, or epochs or time are over."""
+    keras.utils.set_random_seed(seed)
+    chosen = ARCHITECTURES[architecture]
+    model = chosen.build(*images.training.shape[1:])
+    model.compile(keras.optimizers.Adam(LEARNING_RATE), "mse")
+    history = _History(on_epoch)
+    validation = images.validation[..., np.newaxis]
+    model.fit(
+        ImageBatches(images.training, BATCH, chosen.spots, seed),
+        validation_data=(validation, validation),
+        epochs=epochs,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True),
+            history,
+            _TimeLimit(seconds),
+        ],
+    )
+    return Fit(model, tuple(history.epochs))
+
+
+def convert(model: keras.Model) -> bytes:
+    """The network in TFLite's format."""
+    with redirect_stdout(StringIO()):
+        network: bytes = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    return network
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Write the network so that it can be trained further; `path` ends in .keras."""
+    model.save(path)
+
+
+class _History(keras.callbacks.Callback):  # type: ignore[misc]
+    def __init__(self, on_epoch: Callable[[Epoch], None]) -> None:
+        super().__init__()
+        self.epochs: list[Epoch] = []
+        self._on_epoch = on_epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        self.epochs.append(Epoch(epoch + 1, float(logs["loss"]), float(logs["val_loss"])))
+        self._on_epoch(self.epochs[-1])
+
+
+class _TimeLimit(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends fitting after the given time, in the middle of an epoch if need be."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._end = monotonic() + seconds
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:  # noqa: ARG002
+        if monotonic() > self._end:
+            self.model.stop_training = True

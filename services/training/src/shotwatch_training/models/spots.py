@@ -1,0 +1,54 @@
+"""Batches of images into which spots were put, with the images as they were."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_detector.arrays import Images
+
+SPOTS = 20
+"""In each image, at most."""
+RADII = (0.7, 3.0)
+"""px, standard deviations."""
+STRONGEST = 0.4
+"""Share of the reference's peak, bright or dark."""
+
+
+class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Shuffled batches (input, target) of images (n, h, w), with or without spots in the input."""
+
+    def __init__(self, images: Images, batch: int, spots: bool, seed: int) -> None:
+        super().__init__()
+        self._images = images
+        self._batch = batch
+        self._spots = spots
+        self._random = np.random.default_rng(seed)
+        self._order = self._random.permutation(len(images))
+
+    def __len__(self) -> int:
+        return -(-len(self._images) // self._batch)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        chosen = self._order[index * self._batch : (index + 1) * self._batch]
+        target = self._images[chosen]
+        source = target + draw_spots(target.shape, self._random) if self._spots else target
+        return source[..., np.newaxis], target[..., np.newaxis]
+
+    def on_epoch_end(self) -> None:
+        self._order = self._random.permutation(len(self._images))
+
+
+def draw_spots(shape: tuple[int, ...], random: np.random.Generator) -> Images:
+    """Gaussian spots of random place, radius and strength, bright and dark: (n, h, w)."""
+    count, height, width = shape
+
+    def uniform(low: float, high: float) -> NDArray[Any]:
+        return random.uniform(low, high, (count, SPOTS, 1)).astype(np.float32)
+
+    x, y, radius, strength = uniform(0, width), uniform(0, height), uniform(*RADII), uniform(-1, 1)
+    rows = STRONGEST * strength * np.exp(-(((np.arange(height, dtype=np.float32) - y) / radius) ** 2) / 2)
+    columns = np.exp(-(((np.arange(width, dtype=np.float32) - x) / radius) ** 2) / 2)
+    spots: Images = rows.swapaxes(1, 2) @ columns
+    return spots

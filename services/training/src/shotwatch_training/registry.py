@@ -1,0 +1,87 @@
+"""The model registry: the one module of the service that knows MLflow."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunStatus
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+from shotwatch_training.models.fitting import Epoch
+
+BUNDLE = "bundle"
+"""The run's artifact folder that holds the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A training run as it is logged."""
+
+    id: str
+    client: MlflowClient
+
+    def params(self, params: Mapping[str, object]) -> None:
+        """Log what the run was told."""
+        self.client.log_batch(self.id, params=[Param(name, str(value)) for name, value in params.items()])
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Log the losses of an epoch."""
+        now = round(time() * 1000)
+        values = {"loss": epoch.loss, "val_loss": epoch.validation_loss}
+        self.client.log_batch(
+            self.id, metrics=[Metric(name, value, now, epoch.number) for name, value in values.items()]
+        )
+
+    def metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log figures of the whole run."""
+        now = round(time() * 1000)
+        self.client.log_batch(
+            self.id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()]
+        )
+
+    def files(self, folder: Path, under: str | None = None) -> None:
+        """Upload the files of a folder."""
+        self.client.log_artifacts(self.id, str(folder), under)
+
+
+class Registry:
+    """Runs, versions and aliases of one model name on an MLflow server."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._client = MlflowClient(tracking_uri=url, registry_uri=url)
+        self._name = name
+
+    @contextmanager
+    def run(self) -> Iterator[Run]:
+        """A new run; it ends as failed when the block raises."""
+        run_id = self._client.create_run(self._experiment()).info.run_id
+        try:
+            yield Run(run_id, self._client)
+        except BaseException:
+            self._client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+            raise
+        self._client.set_terminated(run_id)
+
+    def register(self, run: Run, alias: str) -> str:
+        """Make the run's bundle a new version of the model and give it the alias; returns the version."""
+        self._ensure_model()
+        source = f"{self._client.get_run(run.id).info.artifact_uri}/{BUNDLE}"
+        version: str = self._client.create_model_version(self._name, source, run.id).version
+        self._client.set_registered_model_alias(self._name, alias, version)
+        return version
+
+    def _experiment(self) -> str:
+        known = self._client.get_experiment_by_name(self._name)
+        experiment: str = known.experiment_id if known else self._client.create_experiment(self._name)
+        return experiment
+
+    def _ensure_model(self) -> None:
+        try:
+            self._client.create_registered_model(self._name)
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise

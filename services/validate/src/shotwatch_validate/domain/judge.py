@@ -1,0 +1,92 @@
+"""The judge: a verdict on each record, and the reason for each refusal.
+
+A record counts only while its device's state is ON, so the state is asked first; then whether the data could
+be read; then what they say.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.facility import Facility
+from shotwatch_common.vocabulary import RecordReason
+from shotwatch_validate.domain.records import Frames, Records
+from shotwatch_validate.domain.rules import Context, Mask, broken_rules
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdicts on n records of a device."""
+
+    verdict: NDArray[np.int64]
+    """(n,) 0 for a good record, n for one refused for `reasons[n - 1]`."""
+    reasons: tuple[str, ...]
+    """The reasons that occur, as `reason` or `reason: detail`."""
+
+
+def judge(records: Records, facility: Facility, previous_fingerprint: int | None = None) -> Judgement:
+    """Judge the records of one device; of several reasons to refuse one, the first counts.
+
+    Args:
+        records: in the order of time.
+        facility: says what counts as ON, as black, saturated and out of range.
+        previous_fingerprint: of the device's last frame before these; a first frame equal to it is frozen.
+    """
+    verdict = np.zeros(len(records.state), np.int64)
+    reasons: list[str] = []
+    for reason, rows in _findings(records, facility, previous_fingerprint):
+        refused = rows & (verdict == 0)
+        if refused.any():
+            reasons.append(reason)
+            verdict[refused] = len(reasons)
+    return Judgement(verdict, tuple(reasons))
+
+
+def last_fingerprint(records: Records) -> int | None:
+    """The fingerprint of the last frame that could be read; None for devices without frames."""
+    if not isinstance(records.data, Frames):
+        return None
+    fingerprints = records.data.fingerprint[_readable(records)]
+    return int(fingerprints[-1]) if len(fingerprints) else None
+
+
+def _findings(
+    records: Records, facility: Facility, previous_fingerprint: int | None
+) -> Iterator[tuple[str, Mask]]:
+    yield from _not_on(records, facility.state.on)
+    yield from _problems(records, of_state=True)
+    yield RecordReason.STATE_MISSING, records.state < 0
+    yield from _problems(records, of_state=False)
+    if records.data is not None:
+        datasets = facility.device_type(records.device).datasets
+        context = Context(datasets, facility.frames, _readable(records), previous_fingerprint)
+        yield from broken_rules(records.data, context)
+
+
+def _not_on(records: Records, on: str) -> Iterator[tuple[str, Mask]]:
+    for number, state in enumerate(records.states):
+        if state != on:
+            yield f"{RecordReason.STATE_NOT_ON}: {state}", records.state == number
+
+
+def _problems(records: Records, of_state: bool) -> Iterator[tuple[str, Mask]]:
+    """What reading found, of the states or of the data; records with the same problem together."""
+    rows: dict[str, list[int]] = {}
+    for problem in records.problems:
+        if (problem.reason == RecordReason.STATE_MISSING) is of_state:
+            rows.setdefault(f"{problem.reason}: {problem.detail}", []).append(problem.row)
+    for reason, where in rows.items():
+        yield reason, _mask(where, len(records.state))
+
+
+def _readable(records: Records) -> Mask:
+    unreadable = [p.row for p in records.problems if p.reason != RecordReason.STATE_MISSING]
+    return ~_mask(unreadable, len(records.state))
+
+
+def _mask(rows: list[int], count: int) -> Mask:
+    mask = np.zeros(count, np.bool_)
+    mask[rows] = True
+    return mask

@@ -1,0 +1,58 @@
+"""Between the messages that validate takes and gives, and the arrays that it judges."""
+
+import numpy as np
+
+from shotwatch_common.contracts import (
+    DeviceRecords,
+    Digest,
+    EnergyDigest,
+    ImageDigest,
+    JudgedRecords,
+    SpectrumDigest,
+)
+from shotwatch_validate.domain.judge import Judgement
+from shotwatch_validate.domain.records import Data, Energies, Floats, Frames, Problem, Records, Spectra
+
+
+def to_records(message: DeviceRecords) -> Records:
+    """The records of a device as arrays; what is null in the message is NaN."""
+    return Records(
+        message.device,
+        tuple(message.states),
+        np.array(message.state, np.int64),
+        tuple(Problem(problem.row, problem.reason, problem.detail) for problem in message.problems),
+        _data(message.digest),
+    )
+
+
+def to_message(message: DeviceRecords, judgement: Judgement) -> JudgedRecords:
+    """The same records with their verdicts."""
+    return JudgedRecords(
+        device=message.device,
+        kind=message.kind,
+        place=message.place,
+        block=message.block,
+        times=message.times,
+        states=message.states,
+        state=message.state,
+        reasons=list(judgement.reasons),
+        verdict=judgement.verdict.tolist(),
+    )
+
+
+def _data(digest: Digest | None) -> Data | None:
+    match digest:
+        case ImageDigest():
+            saturated = np.array(digest.saturated, np.int64)
+            fingerprint = np.array(digest.fingerprint, np.int64)
+            return Frames(_floats(digest.minimum), _floats(digest.maximum), saturated, fingerprint)
+        case SpectrumDigest():
+            return Spectra(_floats(digest.minimum), _floats(digest.maximum), _floats(digest.total))
+        case EnergyDigest():
+            return Energies(_floats(digest.energy1), _floats(digest.energy2))
+        case None:
+            return None
+
+
+def _floats(values: list[float] | list[float | None]) -> Floats:
+    return np.array(values, np.float64)

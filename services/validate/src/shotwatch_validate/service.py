@@ -1,0 +1,62 @@
+"""validate: judges each record.
+
+Consumes `FileIngested`, publishes `FileValidated`; reads no pixels, for the message carries a digest of each.
+
+Delivery: publishes the verdicts, then remembers each camera's last frame (to know a frozen one that begins
+the next file) and notes the refusals in the ledger. Run twice it publishes and writes the same; dying half-way,
+the message comes again. A file's first frame is compared with the newest earlier one known by then.
+"""
+
+from collections import Counter
+from contextlib import AsyncExitStack
+
+from shotwatch_common.archive.devices import LastFrame
+from shotwatch_common.bus import Subscription
+from shotwatch_common.contracts import VALID, DeviceRecords, FileIngested, FileValidated, JudgedRecords
+from shotwatch_common.process import Edges, Service
+from shotwatch_validate.domain.judge import judge, last_fingerprint
+from shotwatch_validate.messages import to_message, to_records
+from shotwatch_validate.settings import ValidateSettings
+
+
+async def assemble(edges: Edges[ValidateSettings], _resources: AsyncExitStack) -> Service:
+    validator = Validator(edges)
+    return Service(Subscription("validate", FileIngested, validator.validate, edges.settings.prefetch))
+
+
+class Validator:
+    """The judge at its edges."""
+
+    def __init__(self, edges: Edges[ValidateSettings]) -> None:
+        self._edges = edges
+        self._frames = edges.archive.frames
+
+    async def validate(self, message: FileIngested) -> None:
+        """Judge every record of a file."""
+        judged = [await self._judge(records) for records in message.devices]
+        await self._edges.bus.send("aggregate", FileValidated(object=message.object, devices=judged))
+        for records in message.devices:
+            await self._remember_last_frame(records)
+        await self._edges.archive.ledger.note(message.object.object_id, {"refused": _refusals(judged)})
+
+    async def _judge(self, message: DeviceRecords) -> JudgedRecords:
+        records = to_records(message)
+        before = None
+        if message.times and last_fingerprint(records) is not None:
+            before = await self._frames.before(message.device, message.times[0])
+        return to_message(message, judge(records, self._edges.facility, before))
+
+    async def _remember_last_frame(self, message: DeviceRecords) -> None:
+        fingerprint = last_fingerprint(to_records(message))
+        if fingerprint is not None:
+            await self._frames.saw(message.device, LastFrame(message.times[-1], fingerprint))
+
+
+def _refusals(devices: list[JudgedRecords]) -> dict[str, int]:
+    """How many records of the file were refused for each reason."""
+    refusals: Counter[str] = Counter()
+    for device in devices:
+        for verdict in device.verdict:
+            if verdict != VALID:
+                refusals[device.reasons[verdict - 1].partition(":")[0]] += 1
+    return dict(refusals)

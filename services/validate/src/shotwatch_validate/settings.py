@@ -1,0 +1,7 @@
+"""Settings of the validate service."""
+
+from shotwatch_common.settings import Settings
+
+
+class ValidateSettings(Settings):
+    """What all services share."""

@@ -1,0 +1,98 @@
+"""`shotwatch tail`: what is missed is asked for, what comes is awaited, and each event is shown once."""
+
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+from shotwatch_cli.events import Recent, event_line, matches, without_gap
+from shotwatch_common.contracts import Anomaly, AnomalyEvent, PlaceRef
+from shotwatch_common.vocabulary import AnomalyKind, Severity
+
+
+def event(sequence: int, severity: Severity = Severity.WARNING) -> AnomalyEvent:
+    anomaly = Anomaly(
+        sequence=sequence,
+        shot="LA-A1-11-100ms-20220701T073300.100",
+        revision=1,
+        time=1656660780100,
+        place=PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms"),
+        kind=AnomalyKind.HOT_SPOT,
+        severity=severity,
+        devices=["LA_A1_11-Camera_1-Camera-1"],
+        score=8.125,
+        threshold=4,
+        why="a spot of 22 % of the peak [at 12, 40]",
+        contributions=[],
+        evidence=[],
+        image_url=None,
+        residual_url=None,
+        model=None,
+        supersedes=[],
+        trace_id="0" * 32,
+    )
+    return AnomalyEvent(
+        id=f"event-{sequence}",
+        source="/shotwatch/HPLS",
+        subject=anomaly.shot,
+        time="2022-07-01T07:33:01Z",
+        trace_parent="",
+        data=anomaly,
+    )
+
+
+async def stream(events: Iterable[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
+    for each in events:
+        yield each
+
+
+async def shown(missed: list[int], live: list[int], key: str = "anomaly.#") -> list[int]:
+    events = without_gap(stream(map(event, missed)), stream(map(event, live)), key)
+    return [each.data.sequence async for each in events]
+
+
+async def test_an_event_that_was_missed_and_comes_again_is_shown_once() -> None:
+    assert await shown([1, 2, 3], [2, 3, 4, 5]) == [1, 2, 3, 4, 5]
+
+
+async def test_an_event_that_the_broker_delivers_twice_is_shown_once() -> None:
+    assert await shown([], [4, 4, 5]) == [4, 5]
+
+
+async def test_an_event_with_an_earlier_number_that_comes_late_is_shown() -> None:
+    assert await shown([1, 3], [2, 4]) == [1, 3, 2, 4]
+
+
+async def test_missed_events_that_the_binding_key_does_not_ask_for_are_left_out() -> None:
+    assert await shown([1, 2], [], "anomaly.critical.#") == []
+
+
+@pytest.mark.parametrize(
+    ("binding_key", "routed"),
+    [
+        ("#", True),
+        ("anomaly.#", True),
+        ("anomaly.*.LA.#", True),
+        ("anomaly.#.hot_spot", True),
+        ("anomaly.*.LA.A1.11.hot_spot.#", True),
+        ("anomaly.warning.LA.A1.11.hot_spot", True),
+        ("anomaly.*", False),
+        ("anomaly.*.LB.#", False),
+        ("anomaly.critical.#", False),
+        ("anomaly.warning.LA.A1.11.hot_spot.*", False),
+        ("", False),
+    ],
+)
+def test_a_binding_key_matches_as_a_topic_exchange_does(binding_key: str, routed: bool) -> None:
+    assert matches(binding_key, "anomaly.warning.LA.A1.11.hot_spot") is routed
+
+
+def test_only_the_last_ids_are_remembered() -> None:
+    recent = Recent(capacity=2)
+    assert [recent.is_new(identity) for identity in "abacab"] == [True, True, False, True, True, True]
+
+
+def test_an_event_is_told_in_one_line_with_time_place_kind_severity_score_and_why() -> None:
+    line = event_line(event(7, Severity.CRITICAL)).plain
+    assert line.split() == [
+        *("2022-07-01", "07:33:00.100", "LA-A1-11", "critical", "hot_spot", "8.12", ">", "4"),
+        *"a spot of 22 % of the peak [at 12, 40]".split(),
+    ]

@@ -1,0 +1,48 @@
+"""`shotwatch upload`: which files go under which keys."""
+
+from pathlib import Path
+
+import pytest
+from shotwatch_cli.failures import Failure
+from shotwatch_cli.uploads import planned_uploads
+
+
+def touch(path: Path, size: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+    return path
+
+
+def test_files_of_a_folder_keep_their_paths_below_it(tmp_path: Path) -> None:
+    touch(tmp_path / "LA" / "a.h5", 3)
+    touch(tmp_path / "b.h5", 4)
+    uploads = planned_uploads([tmp_path])
+    assert [(upload.key, upload.size) for upload in uploads] == [("LA/a.h5", 3), ("b.h5", 4)]
+
+
+def test_a_file_named_by_itself_keeps_its_name_whatever_it_is_called(tmp_path: Path) -> None:
+    assert [upload.key for upload in planned_uploads([touch(tmp_path / "LA" / "odd.txt")])] == ["odd.txt"]
+
+
+def test_files_beside_the_snapshots_stay_behind(tmp_path: Path) -> None:
+    touch(tmp_path / "a.h5")
+    touch(tmp_path / "labels.json")
+    assert [upload.key for upload in planned_uploads([tmp_path])] == ["a.h5"]
+
+
+def test_two_files_for_one_key_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "one" / "a.h5")
+    touch(tmp_path / "two" / "a.h5")
+    with pytest.raises(Failure, match=r"would both be the object a\.h5"):
+        planned_uploads([tmp_path / "one", tmp_path / "two"])
+
+
+def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="nowhere does not exist"):
+        planned_uploads([tmp_path / "nowhere"])
+
+
+def test_an_empty_folder_is_a_failure_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match=r"holds no \.h5 file") as failure:
+        planned_uploads([tmp_path])
+    assert "shotwatch simulate" in failure.value.advice

@@ -1,0 +1,334 @@
+"""Reader processes: whatever a file does to one of them, it ends in a reason and disturbs nobody."""
+
+import asyncio
+import io
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from shotwatch_common.blocks import read_block
+from shotwatch_common.contracts import BlockRef, ImageDigest
+from shotwatch_common.errors import Bug, Reject, Retry
+from shotwatch_common.facility import FileName, load_facility
+from shotwatch_common.vocabulary import FileReason
+from shotwatch_ingest.domain.snapshot import read_snapshot
+from shotwatch_ingest.reader import ReaderPool
+from shotwatch_ingest.reader_messages import ReadFile
+
+ROOT = Path(__file__).parents[2]
+FACILITY = load_facility(ROOT / "facilities" / "hpls.yaml")
+CORPUS = ROOT.parent / "shared" / "data" / "malformed_hdf5"
+KEY = "LA_Camera01-Recorder_100ms_snapshot_2022-07-01_07-33-00.h5"
+OLD_KEY = "LA_images_2021-05-03.h5"
+CAMERA = "LA_A1_11-Camera_1-Camera-1"
+FRAMES = np.random.default_rng(4).integers(100, 4000, (4, 102, 128)).astype(np.uint16)
+
+
+def name_of(key: str) -> FileName:
+    name = FACILITY.file_name(key)
+    assert name is not None
+    return name
+
+
+def camera_file(frames: Any = FRAMES, states: list[str] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for n, frame in enumerate(frames):
+            record = file.create_group(f"07-33-00-{100 * n:03d}/{CAMERA}")
+            record.create_dataset("ROIImageLow", data=frame, chunks=(102, 128), compression=1)
+            record["STATE"] = states[n] if states else "ON"
+    return buffer.getvalue()
+
+
+def file_of_frames_never_written(count: int) -> bytes:
+    """A small file that says it holds 26 kB a frame."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for n in range(count):
+            time = f"07-{n // 600:02d}-{n // 10 % 60:02d}-{100 * (n % 10):03d}"
+            file.create_dataset(f"{time}/{CAMERA}/ROIImageLow", (102, 128), np.uint16)
+    return buffer.getvalue()
+
+
+GOOD = camera_file()
+
+
+class Saboteur:
+    """Stands for the facility's reading of a key, and runs Python in the reader when it arrives there.
+
+    The code is an expression; where it returns, what arrives is the real thing.
+    """
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return eval, (f"({self.code}, name)[1]", {"name": name_of(KEY)})
+
+
+CRASH = Saboteur("__import__('ctypes').string_at(0)")
+HANG = Saboteur("__import__('signal').pause()")
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[ReaderPool]:
+    async with ReaderPool(FACILITY, processes=1, seconds_per_file=20) as pool:
+        yield pool
+
+
+async def read(pool: ReaderPool, image: bytes, key: str = KEY, name: Any = None) -> ReadFile:
+    with pool.workspace() as folder:
+        path = folder / "file.h5"
+        path.write_bytes(image)
+        return await pool.read(path, name or name_of(key), key)
+
+
+async def rejection(pool: ReaderPool, image: bytes, key: str = KEY, name: Any = None) -> Reject:
+    with pytest.raises(Reject) as rejected:
+        await read(pool, image, key, name)
+    assert rejected.value.detail.startswith(f"{key}: ")
+    return rejected.value
+
+
+async def process_id(pool: ReaderPool, folder: Path) -> int:
+    """The id of the process that reads the next file."""
+    note = folder / "pid"
+    await read(pool, GOOD, name=Saboteur(f"open({str(note)!r}, 'w').write(str(__import__('os').getpid()))"))
+    return int(note.read_text())
+
+
+async def test_a_file_is_read_as_in_this_process(pool: ReaderPool):
+    expected = read_snapshot(KEY, GOOD, name_of(KEY), FACILITY).devices[0]
+    with pool.workspace() as folder:
+        path = folder / "file.h5"
+        path.write_bytes(GOOD)
+
+        [device] = (await pool.read(path, name_of(KEY), KEY)).devices
+
+        block = read_block(device.block_file.read_bytes())
+    np.testing.assert_array_equal(block.arrays["image"], FRAMES)
+    assert device.times == expected.block.time.tolist()
+    assert (device.device, device.states, device.state) == (CAMERA, ["ON"], [0] * 4)
+    assert isinstance(device.digest, ImageDigest)
+    assert device.digest.maximum == [frame.max() for frame in FRAMES]
+
+
+async def test_what_was_read_becomes_a_message_once_its_block_is_stored(pool: ReaderPool):
+    block = BlockRef(bucket="blocks", key="b", object_id="o", object_key=KEY)
+
+    [device] = (await read(pool, camera_file(states=["ON", "OFF", "", "ON"]))).devices
+    message = device.records(block)
+
+    assert message.block == block
+    assert [message.states[n] if n >= 0 else None for n in message.state] == ["ON", "OFF", None, "ON"]
+    assert [(problem.row, problem.reason) for problem in message.problems] == [(2, "state_missing")]
+    assert message.place.interval == "100ms"
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (b"", FileReason.EMPTY),
+        (b"no HDF5", FileReason.NOT_HDF5),
+        (GOOD[:-100], FileReason.TRUNCATED),
+        (GOOD[:9] + b"\xff" * 7 + GOOD[16:], FileReason.UNREADABLE),
+    ],
+)
+async def test_a_bad_file_ends_in_its_reason(pool: ReaderPool, image: bytes, reason: FileReason):
+    assert (await rejection(pool, image)).reason == reason
+    assert await read(pool, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("saboteur", "reason", "detail"),
+    [
+        (CRASH, FileReason.CRASHES_READER, "died of SIGSEGV, twice"),
+        (Saboteur("__import__('os')._exit(3)"), FileReason.CRASHES_READER, "exit code 3, twice"),
+    ],
+)
+async def test_a_file_that_crashes_two_readers_is_rejected(
+    pool: ReaderPool, saboteur: Saboteur, reason: FileReason, detail: str
+):
+    rejected = await rejection(pool, GOOD, name=saboteur)
+
+    assert rejected.reason == reason
+    assert detail in rejected.detail
+    assert await read(pool, GOOD)
+
+
+async def test_a_file_that_takes_too_long_is_rejected():
+    async with ReaderPool(FACILITY, processes=1, seconds_per_file=0.5) as pool:
+        rejected = await rejection(pool, GOOD, name=HANG)
+
+    assert rejected.reason == FileReason.TOO_SLOW
+    assert "took longer than 0.5 s, twice" in rejected.detail
+
+
+async def test_a_file_that_takes_too_much_memory_is_rejected():
+    async with ReaderPool(FACILITY, processes=1, memory_bytes=200 << 20) as pool:
+        rejected = await rejection(pool, file_of_frames_never_written(6_000))
+
+        assert rejected.reason == FileReason.TOO_LARGE
+        assert "needs more memory" in rejected.detail
+        assert await read(pool, GOOD)
+
+
+async def test_a_reader_that_died_once_is_a_hiccup(pool: ReaderPool, tmp_path: Path):
+    marker = str(tmp_path / "died")
+    once = Saboteur(
+        f"__import__('os').path.exists({marker!r}) or (open({marker!r}, 'w'), __import__('os').abort())"
+    )
+
+    assert await read(pool, GOOD, name=once)
+
+
+async def test_our_own_mistakes_are_not_the_files_fault(pool: ReaderPool):
+    with pytest.raises(Bug, match="AttributeError"):
+        await read(pool, GOOD, name="no file name")
+
+
+async def test_a_full_scratch_folder_is_not_the_files_fault(pool: ReaderPool):
+    with pool.workspace() as folder, pytest.raises(Retry, match="No such file"):
+        await pool.read(folder / "absent.h5", name_of(KEY), KEY)
+
+
+async def test_a_file_that_hangs_holds_up_no_other(tmp_path: Path):
+    async with ReaderPool(FACILITY, processes=2) as pool:
+        fifo = tmp_path / "fifo"
+        os.mkfifo(fifo)
+        hangs = asyncio.create_task(
+            read(pool, GOOD, name=Saboteur(f"open({str(fifo)!r}, 'w'), __import__('signal').pause()"))
+        )
+        await asyncio.to_thread(fifo.open)
+
+        assert await read(pool, GOOD)
+        assert not hangs.done()
+        hangs.cancel()
+
+
+async def test_a_reader_whose_answer_is_not_awaited_is_replaced(tmp_path: Path):
+    async with ReaderPool(FACILITY, processes=1) as pool:
+        fifo = tmp_path / "fifo"
+        os.mkfifo(fifo)
+        hangs = asyncio.create_task(
+            read(pool, GOOD, name=Saboteur(f"open({str(fifo)!r}, 'w'), __import__('signal').pause()"))
+        )
+        await asyncio.to_thread(fifo.open)
+        hangs.cancel()
+
+        assert await read(pool, GOOD)
+
+
+async def test_a_reader_reads_one_file_after_the_other(pool: ReaderPool, tmp_path: Path):
+    assert await process_id(pool, tmp_path) == await process_id(pool, tmp_path)
+
+
+async def test_after_a_damaged_file_a_reader_is_not_trusted_with_another(pool: ReaderPool, tmp_path: Path):
+    before = await process_id(pool, tmp_path)
+    await rejection(pool, GOOD[:9] + b"\xff" * 7 + GOOD[16:])
+
+    assert await process_id(pool, tmp_path) != before
+
+
+async def test_a_reader_is_told_no_secret(pool: ReaderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SHOTWATCH_STORE_SECRET_KEY", "secret")
+    note = tmp_path / "environment"
+
+    await read(pool, GOOD, name=Saboteur(f"open({str(note)!r}, 'w').write(repr(__import__('os').environ))"))
+
+    assert "HDF5_PLUGIN_PRELOAD" in note.read_text()
+    assert "SHOTWATCH" not in note.read_text()
+
+
+async def test_leaving_the_pool_ends_its_processes_and_removes_its_folder(tmp_path: Path):
+    async with ReaderPool(FACILITY, processes=1) as pool:
+        reader = await process_id(pool, tmp_path)
+        with pool.workspace() as folder:
+            scratch = folder.parent
+
+    assert not scratch.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(reader, 0)
+
+
+SERVICE = """
+import asyncio, signal, sys
+from pathlib import Path
+from shotwatch_common.facility import load_facility
+from shotwatch_ingest.reader import ReaderPool
+
+class Hang:
+    def __reduce__(self):
+        note = "open({note!r}, 'w').write(str(__import__('os').getpid()))"
+        return eval, (note + ", __import__('signal').pause()",)
+
+async def main():
+    async with ReaderPool(load_facility(Path({facility!r})), processes=1) as pool:
+        with pool.workspace() as folder:
+            print(folder.parent, flush=True)
+            await pool.read(folder / "x", Hang(), "x")
+
+asyncio.run(main())
+"""
+
+
+def test_readers_die_with_a_killed_service_and_the_next_one_tidies_up(tmp_path: Path):
+    note = tmp_path / "fifo"
+    os.mkfifo(note)
+    facility = str(ROOT / "facilities" / "hpls.yaml")
+    service = subprocess.Popen(
+        [sys.executable, "-c", SERVICE.format(note=str(note), facility=facility)], stdout=subprocess.PIPE
+    )
+    assert service.stdout is not None
+    scratch = Path(service.stdout.readline().decode().strip())
+    reader = os.pidfd_open(int(note.read_text()))
+
+    service.send_signal(signal.SIGKILL)
+    service.wait()
+
+    ended, _, _ = select.select([reader], [], [], 60)
+    assert ended
+    assert scratch.exists()
+    asyncio.run(open_and_leave_a_pool())
+    assert not scratch.exists()
+
+
+async def open_and_leave_a_pool() -> None:
+    async with ReaderPool(FACILITY, processes=1):
+        pass
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/data/malformed_hdf5 is absent")
+@pytest.mark.parametrize("key", [KEY, OLD_KEY])
+async def test_every_malformed_file_ends_in_a_reason_and_good_ones_are_read_after(key: str):
+    files = sorted(CORPUS.rglob("*.h5"))
+    async with ReaderPool(FACILITY, processes=2, seconds_per_file=20) as pool:
+        rejected = await asyncio.gather(*(rejection(pool, path.read_bytes(), key) for path in files))
+
+        assert len(files) == 199
+        assert {each.reason for each in rejected} <= set(FileReason)
+        assert await read(pool, GOOD)
+
+
+async def test_damage_anywhere_in_a_file_ends_in_a_reason_or_in_records():
+    mostly_metadata = camera_file(np.full_like(FRAMES, 100))
+    random = np.random.default_rng(5)
+    async with ReaderPool(FACILITY, processes=2, seconds_per_file=20) as pool:
+        for _ in range(200):
+            image = bytearray(mostly_metadata)
+            for place in random.integers(0, len(image), 8):
+                image[place] = random.integers(256)
+            with suppress(Reject):
+                assert (await read(pool, bytes(image))).devices
+
+        assert await read(pool, GOOD)

@@ -1,0 +1,443 @@
+"""Snapshot files: what is read of good ones, what is said of bad records, why bad files are rejected."""
+
+import io
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from shotwatch_common.errors import Reject
+from shotwatch_common.facility import load_facility
+from shotwatch_common.vocabulary import DeviceKind, FileReason, RecordReason
+from shotwatch_ingest.domain import inventory, snapshot
+from shotwatch_ingest.domain.digest import EnergyDigest, ImageDigest, SpectrumDigest
+from shotwatch_ingest.domain.snapshot import DeviceSnapshot, RecordProblem, Snapshot, read_snapshot
+
+FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
+KEY = "LA_Camera01-Recorder_100ms_snapshot_2022-07-01_07-33-00.h5"
+START = 1_656_660_780_000
+"""2022-07-01 07:33:00 UTC."""
+CAMERA = "LA_A1_11-Camera_1-Camera-1"
+METER = "LA_A3_31-EM_1-EnergyMeter-1"
+SPECTRO = "LA_A2-Spectro_1-Spectro-1"
+SAGA = "LA_A1_11-Saga_1-Saga-1"
+ON = np.bytes_("ON")
+FRAMES = np.random.default_rng(1).integers(100, 4000, (5, 102, 128)).astype(np.uint16)
+MIDDLE = 2
+
+
+def timestamp(n: int) -> str:
+    return f"07-33-00-{100 * n:03d}"
+
+
+def hdf5(write: Callable[[h5py.File], None], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", **options) as file:
+        write(file)
+    return buffer.getvalue()
+
+
+def read(image: bytes, key: str = KEY) -> Snapshot:
+    name = FACILITY.file_name(key)
+    assert name is not None
+    return read_snapshot(key, image, name, FACILITY)
+
+
+def only_device(image: bytes, key: str = KEY) -> DeviceSnapshot:
+    [device] = read(image, key).devices
+    return device
+
+
+def write_record(file: h5py.File, n: int, group: str, data: dict[str, Any], state: Any = ON) -> None:
+    record = file.create_group(f"{timestamp(n)}/{group}")
+    record["STATE"] = state
+    for name, values in data.items():
+        record[name] = values
+
+
+def write_camera(file: h5py.File, frames: Any = FRAMES) -> None:
+    for n, frame in enumerate(frames):
+        write_record(file, n, CAMERA, {})
+        file[timestamp(n)][CAMERA].create_dataset("ROIImageLow", data=frame, chunks=(102, 128), compression=4)
+
+
+def camera_file(damage: Callable[[h5py.Group], None] | None = None) -> bytes:
+    """Five records of a camera, the middle one damaged."""
+
+    def write(file: h5py.File) -> None:
+        write_camera(file)
+        if damage:
+            damage(file[timestamp(MIDDLE)][CAMERA])
+
+    return hdf5(write)
+
+
+def records(group: str, *data: dict[str, Any], state: Any = ON) -> bytes:
+    def write(file: h5py.File) -> None:
+        for n, each in enumerate(data):
+            write_record(file, n, group, each, state)
+
+    return hdf5(write)
+
+
+class TestGoodFiles:
+    def test_a_camera_file_is_read_whole(self):
+        found = read(camera_file())
+
+        assert found.interval == "100ms"
+        assert found.skipped == {}
+        [device] = found.devices
+        assert (device.device.group, str(device.device.place)) == (CAMERA, "LA-A1-11")
+        assert device.device.kind is DeviceKind.CAMERA
+        np.testing.assert_array_equal(device.block.arrays["image"], FRAMES)
+        assert device.block.time.tolist() == [START + 100 * n for n in range(5)]
+        assert device.block.state == ["ON"] * 5
+        assert device.block.readable.all()
+        assert device.problems == ()
+
+    def test_frames_are_digested(self):
+        frames = FRAMES.copy()
+        frames[1, :3, 0] = 4092
+
+        digest = only_device(hdf5(lambda file: write_camera(file, frames))).digest
+
+        assert isinstance(digest, ImageDigest)
+        assert digest.minimum.tolist() == [frame.min() for frame in frames]
+        assert digest.maximum.tolist() == [frame.max() for frame in frames]
+        assert digest.saturated.tolist() == [0, 3, 0, 0, 0]
+        assert digest.fingerprint.tolist() == [zlib.crc32(frame.tobytes()) for frame in frames]
+
+    def test_spectra_are_read_and_digested(self):
+        spectra = np.random.default_rng(2).normal(50, 10, (3, 2047))
+        spectra[1, 7] = np.nan
+
+        device = only_device(records(SPECTRO, *({"intensityFitted": spectrum} for spectrum in spectra)))
+
+        np.testing.assert_array_equal(device.block.arrays["spectrum"], spectra.astype(np.float32))
+        assert device.problems == ()
+        assert isinstance(device.digest, SpectrumDigest)
+        np.testing.assert_allclose(device.digest.total, spectra.sum(axis=1), rtol=1e-6)
+        assert np.isnan(device.digest.minimum).tolist() == [False, True, False]
+
+    @pytest.mark.parametrize(
+        "energy",
+        [lambda x: x, lambda x: np.array([x]), lambda x: np.array([x, -1, -1]), lambda x: np.float32(x),
+         lambda x: np.array([[x, -1]])],
+    )  # fmt: skip
+    def test_an_energy_is_the_first_element(self, energy: Callable[[float], Any]):
+        pairs = [{"energy1Corrected": energy(n + 0.5), "energy2Corrected": energy(0.25)} for n in range(3)]
+
+        device = only_device(records(METER, *pairs))
+
+        assert isinstance(device.digest, EnergyDigest)
+        assert device.digest.energy1.tolist() == [0.5, 1.5, 2.5]
+        assert device.block.arrays["energy2"].tolist() == [0.25] * 3
+
+    def test_a_device_without_data_of_its_own_has_states(self):
+        device = only_device(records(SAGA, {}, {"current": 3}, state=np.bytes_("STANDBY")))
+
+        assert device.block.state == ["STANDBY"] * 2
+        assert (device.device.kind, device.digest, device.block.arrays) == (DeviceKind.OTHER, None, {})
+
+    def test_one_file_may_hold_several_devices(self):
+        def write(file: h5py.File) -> None:
+            write_camera(file)
+            write_record(file, 1, METER, {"energy1Corrected": 1.0, "energy2Corrected": 2.0})
+
+        devices = {device.device.group: device for device in read(hdf5(write)).devices}
+
+        assert {group: len(device.block.time) for group, device in devices.items()} == {CAMERA: 5, METER: 1}
+
+    def test_the_older_layout_has_images_and_no_states(self):
+        def write(file: h5py.File) -> None:
+            for n in range(3):
+                file[f"IMAGES/DTG_2/15-00-0{n}-000"] = FRAMES[n]
+                file[f"IMAGES/DTG_99/15-00-0{n}-000"] = FRAMES[n]
+
+        found = read(hdf5(write), "LB_images_2021-05-03.h5")
+
+        assert found.interval == "1s"
+        [device] = found.devices
+        assert device.device.group == "LB_A2-Camera_1-Camera-1"
+        assert device.block.state == ["ON"] * 3
+        np.testing.assert_array_equal(device.block.arrays["image"], FRAMES[:3])
+        assert list(found.skipped) == ["DTG_99"]
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            *("ON", np.array(["ON"], object), np.array(["ON", "OFF"], object)),
+            *(ON, np.array([b"ON"]), np.array([b"ON", b"OFF"]), np.bytes_("ON  "), np.bytes_(b"ON\0\0")),
+        ],
+    )
+    def test_states_may_be_of_fixed_or_variable_length_scalar_or_arrays(self, state: Any):
+        pair = {"energy1Corrected": 1.0, "energy2Corrected": 1.0}
+
+        assert only_device(records(METER, pair, pair, state=state)).block.state == ["ON", "ON"]
+
+    def test_a_file_that_runs_over_midnight_is_in_the_order_of_time(self):
+        key = "LA_Camera01-Recorder_100ms_snapshot_2022-07-01_23-59-59.h5"
+        times = ["23-59-59-900", "00-00-00-000", "00-00-00-100"]
+
+        def write(file: h5py.File) -> None:
+            for time, frame in zip(times, FRAMES, strict=False):
+                file[f"{time}/{CAMERA}/ROIImageLow"] = frame
+
+        device = only_device(hdf5(write), key)
+
+        assert np.diff(device.block.time).tolist() == [100, 100]
+        np.testing.assert_array_equal(device.block.arrays["image"], FRAMES[:3])
+
+    @pytest.mark.parametrize(
+        "options", [{"libver": "latest"}, {"userblock_size": 512}, {"track_order": True}]
+    )
+    def test_the_vintage_of_the_file_does_not_matter(self, options: dict[str, Any]):
+        device = only_device(hdf5(write_camera, **options))
+
+        np.testing.assert_array_equal(device.block.arrays["image"], FRAMES)
+
+    def test_what_is_no_record_is_passed_over_and_told(self):
+        def write(file: h5py.File) -> None:
+            write_camera(file)
+            file["settings/gain"] = 3
+            file["99-99-99-999/x"] = 3
+            file[f"{timestamp(0)}/Weather-Station"] = 3
+            file[timestamp(9)] = h5py.SoftLink("/settings")
+            file[timestamp(8)] = 3
+
+        found = read(hdf5(write))
+
+        assert len(found.devices) == 1
+        assert set(found.skipped) == {
+            "/settings",
+            "/99-99-99-999",
+            "Weather-Station",
+            "/07-33-00-900",
+            "/07-33-00-800",
+        }
+        assert "time of day" in found.skipped["/settings"]
+        assert "not followed" in found.skipped["/07-33-00-900"]
+
+
+def put(name: str, value: Any) -> Callable[[h5py.Group], None]:
+    def damage(record: h5py.Group) -> None:
+        del record[name]
+        if value is not None:
+            record[name] = value
+
+    return damage
+
+
+def frame(value: Any) -> Callable[[h5py.Group], None]:
+    return put("ROIImageLow", value)
+
+
+def store_outside(record: h5py.Group) -> None:
+    del record["ROIImageLow"]
+    record.create_dataset("ROIImageLow", (102, 128), np.uint16, external=[("/etc/hostname", 0, 26112)])
+
+
+def make_virtual(record: h5py.Group) -> None:
+    del record["ROIImageLow"]
+    layout = h5py.VirtualLayout((102, 128), np.uint16)
+    layout[:] = h5py.VirtualSource("/tmp/elsewhere.h5", "x", (102, 128))
+    record.create_virtual_dataset("ROIImageLow", layout)
+
+
+def break_chunk(record: h5py.Group) -> None:
+    record["ROIImageLow"].id.write_direct_chunk((0, 0), b"not deflated")
+
+
+class TestBadRecords:
+    @pytest.mark.parametrize(
+        ("damage", "reason", "detail"),
+        [
+            (frame(None), RecordReason.DATA_MISSING, "ROIImageLow is not there"),
+            (frame(FRAMES[0, :50]), RecordReason.WRONG_SHAPE, "is 50 x 128, not 102 x 128"),
+            (frame(np.uint16(3)), RecordReason.WRONG_SHAPE, "is a single value, not 102 x 128"),
+            (frame(h5py.Empty("u2")), RecordReason.WRONG_SHAPE, "not 102 x 128"),
+            (frame("image"), RecordReason.WRONG_TYPE, "holds text, not whole numbers"),
+            (frame(FRAMES[0] / 3), RecordReason.WRONG_TYPE, "holds real numbers, not whole"),
+            (frame(FRAMES[0].astype([("a", "u2")])), RecordReason.WRONG_TYPE, "holds compounds"),
+            (frame(FRAMES[0].astype("i4") + 70_000), RecordReason.OUT_OF_RANGE, "outside 0..65535"),
+            (frame(-FRAMES[0].astype("i4")), RecordReason.OUT_OF_RANGE, "outside 0..65535"),
+            (frame(h5py.SoftLink("/x")), RecordReason.DATA_MISSING, "is a soft link"),
+            (frame(h5py.ExternalLink("/x.h5", "/x")), RecordReason.DATA_MISSING, "is an external link"),
+            (store_outside, RecordReason.DATA_MISSING, "lies outside the file"),
+            (make_virtual, RecordReason.DATA_MISSING, "lies outside the file"),
+            (break_chunk, RecordReason.DATA_MISSING, "cannot be read"),
+        ],
+    )
+    def test_a_damaged_frame_is_told_and_disturbs_no_other(
+        self, damage: Callable[[h5py.Group], None], reason: RecordReason, detail: str
+    ):
+        device = only_device(camera_file(damage))
+
+        [problem] = device.problems
+        assert (problem.row, problem.reason) == (MIDDLE, reason)
+        assert detail in problem.detail
+        others = np.arange(5) != MIDDLE
+        assert device.block.readable.tolist() == others.tolist()
+        np.testing.assert_array_equal(device.block.arrays["image"], FRAMES * others[:, None, None])
+        assert device.block.state == ["ON"] * 5
+        assert isinstance(device.digest, ImageDigest)
+        assert device.digest.fingerprint[MIDDLE] == 0
+
+    @pytest.mark.parametrize(
+        ("damage", "detail"),
+        [
+            (put("STATE", None), "STATE is not there"),
+            (put("STATE", 3.5), "STATE holds real numbers, not text"),
+            (put("STATE", np.bytes_("")), "STATE is empty"),
+            (put("STATE", h5py.Empty("S2")), "STATE is empty"),
+            (put("STATE", np.bytes_("O" * 300)), "STATE holds values of 300 bytes"),
+        ],
+    )
+    def test_a_record_without_a_state_keeps_its_data(self, damage: Callable[[h5py.Group], None], detail: str):
+        device = only_device(camera_file(damage))
+
+        assert device.problems == (RecordProblem(MIDDLE, RecordReason.STATE_MISSING, detail),)
+        assert device.block.state == ["ON", "ON", None, "ON", "ON"]
+        np.testing.assert_array_equal(device.block.arrays["image"], FRAMES)
+
+    def test_a_missing_energy_is_no_number(self):
+        device = only_device(
+            records(METER, {"energy1Corrected": 1.0, "energy2Corrected": 2.0}, {"energy1Corrected": 1.0})
+        )
+
+        assert [(problem.row, problem.reason) for problem in device.problems] == [
+            (1, RecordReason.DATA_MISSING)
+        ]
+        assert isinstance(device.digest, EnergyDigest)
+        np.testing.assert_array_equal(device.digest.energy2, [2.0, np.nan])
+
+    def test_a_group_behind_a_link_is_a_record_without_data(self):
+        def write(file: h5py.File) -> None:
+            write_camera(file)
+            file[f"{timestamp(8)}/{CAMERA}"] = h5py.SoftLink(f"/{timestamp(0)}/{CAMERA}")
+
+        device = only_device(hdf5(write))
+
+        assert {(problem.row, problem.reason) for problem in device.problems} == {
+            (5, RecordReason.DATA_MISSING),
+            (5, RecordReason.STATE_MISSING),
+        }
+
+    def test_a_link_to_a_readable_file_elsewhere_is_not_followed(self, tmp_path: Path):
+        (tmp_path / "elsewhere.h5").write_bytes(hdf5(lambda file: file.create_dataset("x", data=FRAMES[0])))
+        link = h5py.ExternalLink(str(tmp_path / "elsewhere.h5"), "/x")
+
+        device = only_device(camera_file(put("ROIImageLow", link)))
+
+        assert not device.block.readable[MIDDLE]
+
+    def test_storage_elsewhere_is_not_read(self, tmp_path: Path):
+        (tmp_path / "frame.raw").write_bytes(FRAMES[0].tobytes())
+
+        def damage(record: h5py.Group) -> None:
+            del record["ROIImageLow"]
+            external = [(str(tmp_path / "frame.raw"), 0, FRAMES[0].nbytes)]
+            record.create_dataset("ROIImageLow", (102, 128), np.uint16, external=external)
+
+        assert not only_device(camera_file(damage)).block.readable[MIDDLE]
+
+
+def rejection(image: bytes) -> Reject:
+    with pytest.raises(Reject) as rejected:
+        read(image)
+    assert rejected.value.detail.startswith(f"{KEY}: ")
+    return rejected.value
+
+
+class TestBadFiles:
+    def test_a_file_of_zero_bytes_is_empty(self):
+        assert rejection(b"").reason == FileReason.EMPTY
+
+    @pytest.mark.parametrize("image", [b"\0", b"\x89HDF\r\n", b"PK\x03\x04" * 1000, os.urandom(5000)])
+    def test_other_bytes_are_not_hdf5(self, image: bytes):
+        assert rejection(image).reason == FileReason.NOT_HDF5
+
+    def test_a_file_cut_anywhere_is_truncated(self):
+        image = camera_file()
+
+        reasons = {rejection(image[:size]).reason for size in range(8, len(image), 1 + len(image) // 200)}
+
+        assert reasons == {FileReason.TRUNCATED}
+
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda file: file.attrs.update(owner="nobody"),
+            lambda file: file.create_dataset("x", data=[1, 2, 3]),
+            lambda file: file.create_group("entry/data"),
+            lambda file: file.create_group(f"{timestamp(0)}/Weather-Station"),
+            lambda file: file.create_group(timestamp(0)),
+        ],
+    )
+    def test_hdf5_without_a_device_is_not_a_snapshot(self, write: Callable[[h5py.File], None]):
+        assert rejection(hdf5(write)).reason == FileReason.NOT_A_SNAPSHOT
+
+    def test_an_older_layout_without_images_is_not_a_snapshot(self):
+        with pytest.raises(Reject) as rejected:
+            read(camera_file(), "LB_images_2021-05-03.h5")
+
+        assert rejected.value.reason == FileReason.NOT_A_SNAPSHOT
+
+    def test_a_file_whose_timestamps_cannot_be_opened_is_unreadable(self):
+        rejected = rejection(hdf5(lambda file: file.create_dataset(timestamp(0), data=1)))
+
+        assert rejected.reason == FileReason.UNREADABLE
+        assert f"/{timestamp(0)}: cannot be read" in rejected.detail
+
+    def test_damage_in_the_superblock_is_unreadable(self):
+        image = camera_file()
+
+        assert rejection(image[:9] + b"\xff" * 7 + image[16:]).reason == FileReason.UNREADABLE
+
+    def test_a_file_all_of_whose_data_are_of_a_wrong_type_is_rejected(self):
+        rejected = rejection(records(CAMERA, {"ROIImageLow": "a"}, {"ROIImageLow": "b"}))
+
+        assert rejected.reason == FileReason.WRONG_TYPES
+        assert "ROIImageLow holds text, not whole numbers" in rejected.detail
+
+    def test_a_chunk_that_would_not_fit_the_memory_is_not_read(self):
+        def damage(record: h5py.Group) -> None:
+            del record["ROIImageLow"]
+            record.create_dataset(
+                "ROIImageLow", (102, 128), np.uint16, chunks=(1 << 14, 1 << 14), maxshape=(None, None)
+            )
+
+        rejected = rejection(camera_file(damage))
+
+        assert rejected.reason == FileReason.TOO_LARGE
+        assert "chunks are 536870912 bytes" in rejected.detail
+
+    def test_absurd_shapes_are_problems_of_their_records(self):
+        def damage(record: h5py.Group) -> None:
+            del record["ROIImageLow"]
+            record.create_dataset("ROIImageLow", (1 << 31, 1 << 31), np.uint16, chunks=(64, 64))
+
+        [problem] = only_device(camera_file(damage)).problems
+
+        assert problem.reason is RecordReason.WRONG_SHAPE
+
+    def test_more_data_than_fit_the_memory_are_not_read(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(snapshot, "MAX_DECODED_BYTES", FRAMES.nbytes - 1)
+
+        assert rejection(camera_file()).reason == FileReason.TOO_LARGE
+
+    def test_more_timestamps_than_a_day_has_are_not_read(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(inventory, "MAX_NAMES", 4)
+
+        assert rejection(camera_file()).reason == FileReason.TOO_LARGE
+
+    def test_a_file_too_large_to_be_fetched_is_told_by_its_size(self):
+        with pytest.raises(Reject) as rejected:
+            snapshot.require_readable_size(KEY, snapshot.MAX_FILE_BYTES + 1)
+
+        assert rejected.value.reason == FileReason.TOO_LARGE

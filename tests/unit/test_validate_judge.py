@@ -1,0 +1,254 @@
+"""Verdicts: the state first, then what could be read, then what the data say."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shotwatch_common.contracts import (
+    BlockRef,
+    DeviceRecords,
+    EnergyDigest,
+    ImageDigest,
+    PlaceRef,
+    SpectrumDigest,
+)
+from shotwatch_common.contracts import Problem as ProblemMessage
+from shotwatch_common.facility import load_facility
+from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_validate.domain.judge import judge, last_fingerprint
+from shotwatch_validate.domain.records import Data, Energies, Frames, Problem, Records, Spectra
+from shotwatch_validate.messages import to_message, to_records
+
+FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
+CAMERA = "LA_A1_11-Camera_1-Camera-1"
+SPECTRO = "LA_A2-Spectro_1-Spectro-1"
+METER = "LA_A3_31-EM_1-EnergyMeter-1"
+PIXELS = 102 * 128
+NAN = np.nan
+
+
+def frames(*rows: tuple[float, float, int, int]) -> Frames:
+    """Minimum, maximum, saturated pixels and fingerprint of each frame."""
+    minimum, maximum, saturated, fingerprint = np.array(rows).T
+    return Frames(minimum, maximum, saturated.astype(int), fingerprint.astype(int))
+
+
+def good_frames(count: int) -> Frames:
+    return frames(*((100, 3000, 0, n + 1) for n in range(count)))
+
+
+def on(device: str, data: Data | None, count: int, **changes: Any) -> Records:
+    return replace(Records(device, ("ON",), np.zeros(count, np.int64), (), data), **changes)
+
+
+def verdicts(records: Records, previous: int | None = None) -> list[str | None]:
+    """The reason of each record, without its detail; None for good ones."""
+    return [text and text.partition(":")[0] for text in texts(records, previous)]
+
+
+def texts(records: Records, previous: int | None = None) -> list[str | None]:
+    judgement = judge(records, FACILITY, previous)
+    return [judgement.reasons[n - 1] if n else None for n in judgement.verdict]
+
+
+class TestState:
+    def test_a_device_that_is_on_is_judged_by_its_data(self):
+        assert verdicts(on(CAMERA, good_frames(3), 3)) == [None] * 3
+
+    def test_any_other_state_is_told(self):
+        records = on(CAMERA, good_frames(3), 3, states=("FAULT", "ON", "STANDBY"), state=np.array([1, 0, 2]))
+
+        assert texts(records) == [None, "state_not_on: FAULT", "state_not_on: STANDBY"]
+
+    def test_a_missing_state_is_told_with_what_reading_found(self):
+        problem = Problem(2, "state_missing", "STATE holds text")
+        records = on(CAMERA, good_frames(3), 3, state=np.array([0, -1, -1]), problems=(problem,))
+
+        assert texts(records) == [None, "state_missing", "state_missing: STATE holds text"]
+
+    def test_the_state_counts_before_the_data(self):
+        black_and_unreadable = frames((0, 0, 0, 5), (0, 0, 0, 6))
+        problems = (Problem(0, "wrong_shape", "is 50 x 128"), Problem(1, "wrong_shape", "is 50 x 128"))
+        records = on(
+            CAMERA, black_and_unreadable, 2, states=("OFF",), state=np.array([0, -1]), problems=problems
+        )
+
+        assert verdicts(records) == ["state_not_on", "state_missing"]
+
+    def test_devices_without_data_are_judged_by_their_state(self):
+        records = on("LA_A1_11-Saga_1-Saga-1", None, 2, states=("ON", "OFF"), state=np.array([0, 1]))
+
+        assert verdicts(records) == [None, "state_not_on"]
+
+
+class TestReading:
+    def test_what_could_not_be_read_is_not_judged_further(self):
+        problem = Problem(1, "wrong_shape", "ROIImageLow is 50 x 128, not 102 x 128")
+        records = on(CAMERA, frames((1, 3000, 0, 7), (0, 0, 0, 0), (1, 3000, 0, 8)), 3, problems=(problem,))
+
+        assert texts(records) == [None, "wrong_shape: ROIImageLow is 50 x 128, not 102 x 128", None]
+
+    def test_records_with_the_same_problem_share_a_reason(self):
+        problems = tuple(Problem(n, "data_missing", "ROIImageLow is not there") for n in (0, 2))
+
+        judgement = judge(on(CAMERA, good_frames(3), 3, problems=problems), FACILITY)
+
+        assert judgement.reasons == ("data_missing: ROIImageLow is not there",)
+        assert judgement.verdict.tolist() == [1, 0, 1]
+
+    def test_of_two_problems_the_first_counts(self):
+        problems = (Problem(0, "data_missing", "one"), Problem(0, "wrong_type", "two"))
+
+        assert texts(on(METER, Energies(np.ones(1), np.ones(1)), 1, problems=problems)) == [
+            "data_missing: one"
+        ]
+
+
+class TestFrames:
+    @pytest.mark.parametrize(("brightest", "verdict"), [(39, "black_frame"), (40, None)])
+    def test_a_frame_without_a_bright_pixel_is_black(self, brightest: int, verdict: str | None):
+        assert verdicts(on(CAMERA, frames((0, brightest, 0, 1)), 1)) == [verdict]
+
+    @pytest.mark.parametrize(("share", "verdict"), [(0.0049, None), (0.0051, "saturated_frame")])
+    def test_a_frame_with_many_saturated_pixels_is_saturated(self, share: float, verdict: str | None):
+        assert verdicts(on(CAMERA, frames((0, 4092, round(share * PIXELS), 1)), 1)) == [verdict]
+
+    def test_a_frame_that_repeats_is_frozen(self):
+        records = on(CAMERA, frames(*((0, 3000, 0, n) for n in (7, 7, 8, 7, 7, 7))), 6)
+
+        assert verdicts(records) == [None, "frozen_frame", None, None, "frozen_frame", "frozen_frame"]
+
+    def test_the_first_frame_is_held_against_the_last_of_the_file_before(self):
+        records = on(CAMERA, good_frames(2), 2)
+
+        assert verdicts(records, previous=1) == ["frozen_frame", None]
+        assert verdicts(records, previous=2) == [None, None]
+
+    def test_a_frame_that_could_not_be_read_does_not_hide_a_frozen_one(self):
+        problem = Problem(1, "data_missing", "ROIImageLow is not there")
+        records = on(CAMERA, frames((0, 3000, 0, 7), (0, 0, 0, 0), (0, 3000, 0, 7)), 3, problems=(problem,))
+
+        assert verdicts(records) == [None, "data_missing", "frozen_frame"]
+
+    def test_frames_that_could_not_be_read_are_not_frozen(self):
+        problem = Problem(0, "data_missing", "ROIImageLow is not there")
+        records = on(CAMERA, frames((0, 0, 0, 0), (0, 3000, 0, 7)), 2, problems=(problem,))
+
+        assert verdicts(records, previous=0) == ["data_missing", None]
+
+    def test_a_black_frame_that_repeats_is_black(self):
+        assert verdicts(on(CAMERA, frames((0, 3, 0, 9), (0, 3, 0, 9)), 2)) == ["black_frame"] * 2
+
+    def test_a_saturated_frame_that_repeats_is_saturated(self):
+        assert verdicts(on(CAMERA, frames(*[(0, 4092, PIXELS, 9)] * 2), 2)) == ["saturated_frame"] * 2
+
+    def test_counts_beyond_the_cameras_range_are_told(self):
+        assert texts(on(CAMERA, frames((0, 4093, 1, 9)), 1)) == [
+            "out_of_range: ROIImageLow is outside 0..4092 counts"
+        ]
+
+    def test_the_last_frame_that_could_be_read_is_remembered(self):
+        problem = Problem(2, "data_missing", "ROIImageLow is not there")
+
+        assert last_fingerprint(on(CAMERA, good_frames(3), 3, problems=(problem,))) == 2
+        assert last_fingerprint(on(CAMERA, good_frames(1), 1, problems=(replace(problem, row=0),))) is None
+        assert last_fingerprint(on(METER, Energies(np.ones(1), np.ones(1)), 1)) is None
+
+    @given(st.lists(st.integers(1, 3), min_size=2, max_size=30), st.integers(1, 29))
+    def test_a_sequence_cut_in_two_files_is_judged_as_if_it_were_whole(self, prints: list[int], cut: int):
+        cut = min(cut, len(prints) - 1)
+
+        def part(fingerprints: list[int]) -> Records:
+            return on(CAMERA, frames(*((0, 3000, 0, n) for n in fingerprints)), len(fingerprints))
+
+        first, second = part(prints[:cut]), part(prints[cut:])
+
+        assert verdicts(part(prints)) == verdicts(first) + verdicts(second, last_fingerprint(first))
+
+
+class TestSpectra:
+    @pytest.mark.parametrize(
+        ("minimum", "maximum", "total", "verdict"),
+        [
+            (0.0, 100.0, 5000.0, None),
+            (0.0, 0.0, 0.0, "no_spectrum"),
+            (-9.0, 1.0, -3.0, "no_spectrum"),
+            (NAN, NAN, NAN, "not_finite"),
+            (0.0, 2.0e7, 3.0e7, "out_of_range"),
+            (-2.0e4, 1.0e5, 3.0e7, "out_of_range"),
+        ],
+    )
+    def test_a_spectrum_needs_light_in_range(
+        self, minimum: float, maximum: float, total: float, verdict: str | None
+    ):
+        spectra = Spectra(np.array([minimum]), np.array([maximum]), np.array([total]))
+
+        assert verdicts(on(SPECTRO, spectra, 1)) == [verdict]
+
+
+class TestEnergies:
+    @pytest.mark.parametrize(
+        ("first", "second", "verdict"),
+        [
+            (1.0, 2.0, None),
+            (1.0, 0.0, None),
+            (NAN, 2.0, None),
+            (0.0, 0.0, "no_energy"),
+            (NAN, NAN, "no_energy"),
+            (NAN, 0.0, "no_energy"),
+            (-0.1, -0.1, "no_energy"),
+            (1001.0, 2.0, "out_of_range"),
+            (2.0, -1.5, "out_of_range"),
+        ],
+    )
+    def test_one_of_the_energies_must_be_positive_and_both_in_range(
+        self, first: float, second: float, verdict: str | None
+    ):
+        assert verdicts(on(METER, Energies(np.array([first]), np.array([second])), 1)) == [verdict]
+
+
+class TestMessages:
+    BLOCK = BlockRef(bucket="blocks", key="b", object_id="o", object_key="k")
+    PLACE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+
+    def message(self, device: str, kind: DeviceKind, digest: Any) -> DeviceRecords:
+        return DeviceRecords(
+            device=device, kind=kind, place=self.PLACE, block=self.BLOCK, times=[1, 2], states=["ON"],
+            state=[0, -1], problems=[ProblemMessage(row=1, reason="state_missing", detail="STATE is empty")],
+            digest=digest,
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("device", "kind", "digest"),
+        [
+            (CAMERA, DeviceKind.CAMERA,
+             ImageDigest(minimum=[0, 0], maximum=[9, 900], saturated=[0, 0], fingerprint=[1, 2])),
+            (SPECTRO, DeviceKind.SPECTRO,
+             SpectrumDigest(minimum=[None, 0], maximum=[None, 1], total=[None, 5])),
+            (METER, DeviceKind.ENERGY_METER, EnergyDigest(energy1=[None, 1], energy2=[0, 1])),
+        ],
+    )  # fmt: skip
+    def test_a_message_as_it_arrives_is_judged_and_passed_on(
+        self, device: str, kind: DeviceKind, digest: Any
+    ):
+        sent = self.message(device, kind, digest)
+        arrived = DeviceRecords.model_validate_json(sent.model_dump_json())
+
+        judged = to_message(arrived, judge(to_records(arrived), FACILITY))
+
+        assert judged.verdict == [2, 1]
+        reasons = {CAMERA: "black_frame", SPECTRO: "not_finite", METER: "no_energy"}
+        assert judged.reasons[0] == "state_missing: STATE is empty"
+        assert judged.reasons[1].startswith(reasons[device])
+        columns = ("device", "kind", "place", "block", "times", "states", "state")
+        assert all(getattr(judged, name) == getattr(sent, name) for name in columns)
+
+    def test_devices_without_data_pass_too(self):
+        sent = self.message("LA_A1_11-Saga_1-Saga-1", DeviceKind.OTHER, None)
+
+        assert to_message(sent, judge(to_records(sent), FACILITY)).verdict == [0, 1]
