@@ -35,7 +35,7 @@ def is_installed() -> bool:
 def _install() -> None:
     apt = (*_privileges(), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q")
     for arguments in (("update",), ("install", "-y", "--no-install-recommends", _PACKAGE)):
-        done = subprocess.run([*apt, *arguments], stdin=subprocess.DEVNULL)
+        done = subprocess.run([*apt, *arguments], stdin=subprocess.DEVNULL)  # noqa: S603
     # judged by what is there: the package's own start of the system's broker may fail, and we need none
     if not is_installed():
         raise RabbitMQMissing(
@@ -49,6 +49,7 @@ def _privileges() -> tuple[str, ...]:
         raise RabbitMQMissing(f"RabbitMQ is not installed, and this is no Debian: {_BY_HAND}")
     if os.geteuid() == 0:
         return ()
-    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0:
-        return ("sudo", "-n")
+    sudo = shutil.which("sudo")
+    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True).returncode == 0:  # noqa: S603
+        return (sudo, "-n")
     raise RabbitMQMissing(f"RabbitMQ is not installed, and installing it takes root: {_BY_HAND}")

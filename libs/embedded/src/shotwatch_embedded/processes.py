@@ -50,9 +50,9 @@ def listens(port: int, pids: Iterable[int]) -> bool:
     return any(sockets.intersection(_open_files(pid)) for pid in pids)
 
 
-def start_guard(folder: Path) -> "subprocess.Popen[bytes]":
+def start_guard(folder: Path) -> subprocess.Popen[bytes]:
     """Start the guard of the stack in `folder`, whose lock the caller holds."""
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603
         [sys.executable, "-I", "-S", __file__, folder],
         env=mark(folder),
         stdin=subprocess.DEVNULL,

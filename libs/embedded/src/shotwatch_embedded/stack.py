@@ -165,13 +165,12 @@ class Stack:
         Raises:
             ProcessFailed: one has not after `patience` seconds; the message ends with its log.
         """
-        keepers = self._services.values()
         try:
             async with asyncio.timeout(patience):
-                await asyncio.gather(*(keeper.reach(State.READY) for keeper in keepers))
+                for keeper in self._services.values():
+                    await keeper.reach(State.READY)
         except TimeoutError:
-            late = next(keeper.status for keeper in keepers if keeper.status.state is not State.READY)
-            raise _not_ready(late, patience) from None
+            raise _not_ready(keeper.status, patience) from None
 
     async def stop(self) -> None:
         """End services, then servers, then whatever is left; then the name is free for others."""

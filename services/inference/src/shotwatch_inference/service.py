@@ -12,6 +12,7 @@ import asyncio
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import groupby
 from math import isfinite
 from typing import Any
 
@@ -91,7 +92,8 @@ class Judge:
         findings, score = await asyncio.to_thread(self._decide, message, everything, champion)
         publication = self._publication(champion)
         ids = shot_ids(batch)
-        await self._keep_residuals(batch, findings, scores, champion)
+        if champion is not None:
+            await self._keep_residuals(batch, findings, scores, champion)
         events = [
             event_of(finding, batch, ids[finding.shot], _cameras_scored(scores, finding.shot), publication)
             for finding in findings
@@ -134,24 +136,23 @@ class Judge:
         batch: ShotsClosed,
         findings: Sequence[Finding],
         scores: Mapping[str, Features],
-        champion: Champion | None,
+        champion: Champion,
     ) -> None:
         """Store the residual of the frame that shows each finding best, where the model scored it."""
-        if champion is None:
-            return
-        members = {member.device: member for member in batch.members}
         ids = shot_ids(batch)
-        for shot, camera in sorted(
-            {(finding.shot, camera_of(finding, batch)) for finding in findings}, key=str
-        ):
-            if camera in scores:
-                member = members[camera]
-                block = await self._block(member.blocks[member.source[shot]])
-                frame = block.arrays["image"][member.row[shot]]
-                residual = await asyncio.to_thread(champion.detector.residual, camera, frame)
-                await self._edges.store.put(
-                    self._edges.settings.block_bucket, residual_key(ids[shot], camera), _npy(residual)
-                )
+        shown = {(camera_of(finding, batch), finding.shot) for finding in findings}
+        for member in batch.members:
+            shots = [n for camera, n in shown if camera == member.device and _was_scored(scores, camera, n)]
+            for source, of_block in groupby(
+                sorted(shots, key=member.source.__getitem__), member.source.__getitem__
+            ):
+                frames = (await self._block(member.blocks[source])).arrays["image"]
+                for n in of_block:
+                    residual = await asyncio.to_thread(
+                        champion.detector.residual, member.device, frames[member.row[n]]
+                    )
+                    key = residual_key(ids[n], member.device)
+                    await self._edges.store.put(self._edges.settings.block_bucket, key, _npy(residual))
 
     async def _newest(
         self, batch: ShotsClosed, events: list[AnomalyEvent], publication: Publication
@@ -205,7 +206,9 @@ class Judge:
         )
 
     def _publication(self, champion: Champion | None) -> Publication:
-        model = champion and ModelRef(name=champion.name, version=champion.version, run_id=champion.run_id)
+        model = None
+        if champion is not None:
+            model = ModelRef(name=champion.name, version=champion.version, run_id=champion.run_id)
         return Publication(self._edges.facility.name, model, current_trace_id(), current_traceparent())
 
     async def _block(self, ref: BlockRef) -> Block:

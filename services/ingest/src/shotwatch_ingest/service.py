@@ -4,7 +4,7 @@ Consumes object events (the store's notifications, and the sweep's), publishes `
 
 Delivery, for each object: enter it in the ledger; read the file; write its blocks under keys of this object
 version; publish; settle the ledger; move the raw object out of the inbox. Run twice, everything is written
-again as it was. Dying anywhere, the message comes again; an object that has left the inbox was settled before.
+again as it was. Dying anywhere, the message comes again; an object that left the inbox was settled before.
 """
 
 import asyncio

@@ -3,8 +3,8 @@
 Consumes `FileIngested`, publishes `FileValidated`; reads no pixels, for the message carries a digest of each.
 
 Delivery: publishes the verdicts, then remembers each camera's last frame (to know a frozen one that begins
-the next file) and notes the refusals in the ledger. Run twice it publishes and writes the same; dying half-way,
-the message comes again. A file's first frame is compared with the newest earlier one known by then.
+the next file) and notes the refusals in the ledger. Run twice it publishes and writes the same; dying
+half-way, the message comes again. A file's first frame is compared with the newest earlier one known by then.
 """
 
 from collections import Counter

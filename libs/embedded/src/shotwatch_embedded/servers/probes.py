@@ -1,5 +1,7 @@
 """Whether a server truly works, asked as its clients would ask."""
 
+from http import HTTPStatus
+
 import aio_pika
 import aiohttp
 from aio_pika.exceptions import AMQPError
@@ -56,7 +58,7 @@ async def answers(*urls: str) -> bool:
         async with aiohttp.ClientSession() as session:
             for url in urls:
                 async with session.get(url) as response:
-                    if response.status != aiohttp.http.HTTPStatus.OK:
+                    if response.status != HTTPStatus.OK:
                         return False
     except aiohttp.ClientError:
         return False

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 FIRST_SLICE_MS = 1_000
-LONGEST_SLICE_MS = 128_000
+LONGEST_SLICE_MS = 512_000
 """How much time is read at once: enough to cross a night, little enough at the facility's full rate."""
 EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999."""

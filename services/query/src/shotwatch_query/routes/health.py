@@ -29,7 +29,7 @@ async def _database(sources: Sources) -> None:
 
 
 async def _store(sources: Sources) -> None:
-    await sources.store.exists(sources.settings.block_bucket, "health")
+    await sources.store.etag(sources.settings.block_bucket, "health")
 
 
 async def _outcome(check: Awaitable[None]) -> str:
