@@ -8,11 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import jsonschema
@@ -44,6 +43,10 @@ from shotwatch_common.identity import event_id, residual_key
 from shotwatch_common.pulses import shot_id
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Severity
+from shotwatch_embedded.services import path_services
+from shotwatch_embedded.stack import Stack
+from shotwatch_query.service import create_app
+from shotwatch_query.sources import Sources
 
 FACILITY = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 FIRST_PULSE = 1_656_660_780_100
@@ -58,7 +61,6 @@ CAMERA, SPECTRO, METER = (
     "LA_A1_11-Spectro_1-Spectro-1",
     "LA_A1_11-EM_1-EnergyMeter-1",
 )
-ACCESS_KEY, SECRET_KEY = "access-key", "secret-key"
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,14 @@ class World:
     """A running API and what lies behind it."""
 
     api: httpx.Client
-    database_url: str
     environment: dict[str, str]
 
     def archive(self) -> Archive:
-        return Archive(self.database_url, "shotwatch")
+        return Archive(self.environment["SHOTWATCH_DATABASE_URL"], "shotwatch")
+
+    def store(self) -> ObjectStore:
+        keys = ("SHOTWATCH_STORE_URL", "SHOTWATCH_STORE_ACCESS_KEY", "SHOTWATCH_STORE_SECRET_KEY")
+        return ObjectStore(*(self.environment[key] for key in keys))
 
     def get(self, path: str, **query: Any) -> Any:
         answer = self.api.get(path, params=query)
@@ -78,72 +83,21 @@ class World:
         return answer.json()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def running(command: Sequence[str], port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that listens on the port, ended on the way out."""
-    process = subprocess.Popen(command, **options)
-    try:
-        give_up = time.monotonic() + 60
-        while not listens(port):
-            assert process.poll() is None, f"{command[0]} ended at once"
-            assert time.monotonic() < give_up, f"{command[0]} does not listen"
-            time.sleep(0.05)
-        yield process
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def program(name: str) -> str:
-    return str(Path(sys.executable).parent / name)
-
-
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("query")
-    database, store, api, health = (free_port() for _ in range(4))
-    environment = {
-        "SHOTWATCH_BROKER_URL": "amqp://nobody",
-        "SHOTWATCH_DATABASE_URL": f"mongodb://127.0.0.1:{database}",
-        "SHOTWATCH_STORE_URL": f"http://127.0.0.1:{store}",
-        "SHOTWATCH_STORE_ACCESS_KEY": ACCESS_KEY,
-        "SHOTWATCH_STORE_SECRET_KEY": SECRET_KEY,
-        "SHOTWATCH_MODELS_URL": f"http://127.0.0.1:{free_port()}",
-        "SHOTWATCH_FACILITY": str(FACILITY),
-        "SHOTWATCH_QUERY_PORT": str(api),
-        "SHOTWATCH_HEALTH_PORT": str(health),
-    }
-    objects = folder / "objects"
-    objects.mkdir()
-    with ExitStack() as stack:
-        stack.enter_context(
-            running(
-                [program("secantusd-py"), "--port", str(database), "--storage-path", str(folder / "db")],
-                database,
-            )
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    root = tmp_path_factory.mktemp("stack")
+    no_broker = {"SHOTWATCH_BROKER_URL": "amqp://nobody"}
+    async with Stack.claim(root, "query", facility=FACILITY, settings=no_broker) as stack:
+        (query,) = (spec for spec in path_services() if spec.name == "query")
+        stack.start_services([query])
+        await stack.services_ready()
+        (port,) = (
+            process.ports["SHOTWATCH_QUERY_PORT"] for process in stack.status() if process.name == "query-1"
         )
-        keys = {**os.environ, "RCLONE_AUTH_KEY": f'"{ACCESS_KEY},{SECRET_KEY}"'}
-        address = ["--addr", f"127.0.0.1:{store}"]
-        stack.enter_context(
-            running([program("rclone"), "serve", "s3", *address, str(objects)], store, env=keys)
-        )
-        asyncio.run(fill(environment))
-        service = [sys.executable, "-m", "shotwatch_query"]
-        stack.enter_context(running(service, api, env={**os.environ, **environment}))
-        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{api}/api/v1", timeout=30))
-        yield World(client, environment["SHOTWATCH_DATABASE_URL"], environment)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as client:
+            world = World(client, stack.environment())
+            await fill(world)
+            yield world
 
 
 # What lies in the database and the store.
@@ -256,14 +210,33 @@ def residual() -> np.ndarray[Any, Any]:
     return np.linspace(-1, 2, 102 * 128, dtype=np.float32).reshape(102, 128)
 
 
-async def fill(environment: dict[str, str]) -> None:
-    archive = Archive(environment["SHOTWATCH_DATABASE_URL"], "shotwatch")
-    store = ObjectStore(environment["SHOTWATCH_STORE_URL"], ACCESS_KEY, SECRET_KEY)
-    async with archive, store:
+async def fill(world: World) -> None:
+    async with world.archive() as archive, world.store() as store:
         await archive.ensure_indexes()
         await fill_store(store)
         await fill_shots(archive)
         await fill_ledger(archive)
+    register_models(world.environment["SHOTWATCH_MODELS_URL"])
+
+
+def register_models(url: str) -> None:
+    """Two versions of the model, the first one champion."""
+
+    def post(path: str, **body: Any) -> Any:
+        answer = httpx.post(f"{url}/api/2.0/mlflow/{path}", json=body, timeout=30)
+        return answer.raise_for_status().json()
+
+    run = post("runs/create", experiment_id="0")["run"]["info"]
+    post("registered-models/create", name="shotwatch")
+    for network in ("small", "report"):
+        post(
+            "model-versions/create",
+            name="shotwatch",
+            source=f"{run['artifact_uri']}/model",
+            run_id=run["run_id"],
+            tags=[{"key": "network", "value": network}],
+        )
+    post("registered-models/alias", name="shotwatch", alias="champion", version="1")
 
 
 async def fill_store(store: ObjectStore) -> None:
@@ -313,19 +286,22 @@ async def fill_ledger(archive: Archive) -> None:
 # The contract.
 
 
-@pytest.fixture(scope="module")
-def described_api(world: World) -> Any:
-    return schemathesis.openapi.from_url(f"{world.api.base_url}openapi.json")
+OPENAPI = create_app(cast(Sources, None)).openapi()
+"""The description needs nothing that lies behind the API."""
 
 
-described = schemathesis.pytest.from_fixture("described_api")
+def test_the_api_serves_its_description(world: World) -> None:
+    assert world.get("/openapi.json") == OPENAPI
 
 
-@described.parametrize()
+@schemathesis.openapi.from_dict(OPENAPI).parametrize()
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_as_the_description_says(case: Any) -> None:
+def test_every_answer_is_as_the_description_says(world: World, case: Any) -> None:
     # A made-up cursor is a string like any other to the schema, yet none of ours.
-    case.call_and_validate(excluded_checks=[positive_data_acceptance] if "cursor" in case.query else [])
+    excluded = [positive_data_acceptance] if "cursor" in case.query else []
+    case.call_and_validate(
+        base_url=str(world.api.base_url).removesuffix("/api/v1/"), excluded_checks=excluded
+    )
 
 
 # Searching shots.
@@ -620,34 +596,60 @@ def test_the_facility_lists_its_places(world: World) -> None:
     assert [interval["period_ms"] for interval in facility["intervals"]] == [100, 1000, 60_000]
 
 
-def test_models_are_unavailable_while_their_registry_is_away(world: World) -> None:
-    answer = world.api.get("/models")
-    assert answer.status_code == 503
-    assert answer.headers["content-type"] == "application/problem+json"
-    health = world.get("/health")
-    assert (health["status"], health["database"], health["store"]) == ("degraded", "ok", "ok")
-    assert "registry" in health["models"]
+def test_models_tell_versions_and_aliases(world: World) -> None:
+    model = world.get("/models")
+    assert model["aliases"] == {"champion": "1"}
+    newest, champion = model["versions"]
+    assert (newest["version"], newest["aliases"], newest["tags"]) == ("2", [], {"network": "report"})
+    assert (champion["version"], champion["aliases"]) == ("1", ["champion"])
 
 
-def test_without_database_and_store_every_answer_says_so_and_the_service_ends_cleanly(world: World) -> None:
-    api, health = free_port(), free_port()
-    nowhere = f"127.0.0.1:{free_port()}"
+def test_health_says_that_every_server_answers(world: World) -> None:
+    assert world.get("/health") == dict.fromkeys(("status", "database", "store", "models"), "ok")
+
+
+def test_without_its_servers_every_answer_says_so_and_the_service_ends_cleanly(world: World) -> None:
+    api, health, nothing = free_port(), free_port(), f"127.0.0.1:{free_port()}"
     environment = {
         **os.environ,
         **world.environment,
-        "SHOTWATCH_DATABASE_URL": f"mongodb://{nowhere}",
-        "SHOTWATCH_STORE_URL": f"http://{nowhere}",
+        "SHOTWATCH_DATABASE_URL": f"mongodb://{nothing}",
+        "SHOTWATCH_STORE_URL": f"http://{nothing}",
+        "SHOTWATCH_MODELS_URL": f"http://{nothing}",
         "SHOTWATCH_QUERY_PORT": str(api),
         "SHOTWATCH_HEALTH_PORT": str(health),
     }
-    with running([sys.executable, "-m", "shotwatch_query"], api, env=environment) as process:
+    with subprocess.Popen([sys.executable, "-m", "shotwatch_query"], env=environment) as process:
         base = f"http://127.0.0.1:{api}/api/v1"
-        for path in (f"/shots/{shot(0)}", f"/blocks/{block_key(METER)}"):
+        wait_for(f"{base}/facility")
+        for path in (f"/shots/{shot(0)}", f"/blocks/{block_key(METER)}", "/models"):
             answer = httpx.get(base + path, timeout=30)
             assert answer.status_code == 503
+            assert answer.headers["content-type"] == "application/problem+json"
             assert answer.headers["retry-after"]
+        assert httpx.get(f"{base}/health", timeout=30).json()["status"] == "degraded"
         assert httpx.get(f"http://127.0.0.1:{health}/live").status_code == 200
         assert httpx.get(f"http://127.0.0.1:{health}/ready", timeout=30).status_code == 503
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    assert not listens(api)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(base)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(url: str) -> None:
+    give_up = time.monotonic() + 60
+    while True:
+        try:
+            httpx.get(url)
+        except httpx.ConnectError:
+            assert time.monotonic() < give_up, f"{url} does not answer"
+            time.sleep(0.05)
+        else:
+            return

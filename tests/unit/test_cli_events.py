@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 
 import pytest
+
 from shotwatch_cli.events import Recent, event_line, matches, without_gap
 from shotwatch_common.contracts import Anomaly, AnomalyEvent, PlaceRef
 from shotwatch_common.vocabulary import AnomalyKind, Severity
@@ -94,5 +95,5 @@ def test_an_event_is_told_in_one_line_with_time_place_kind_severity_score_and_wh
     line = event_line(event(7, Severity.CRITICAL)).plain
     assert line.split() == [
         *("2022-07-01", "07:33:00.100", "LA-A1-11", "critical", "hot_spot", "8.12", ">", "4"),
-        *"a spot of 22 % of the peak [at 12, 40]".split(),
+        *["a", "spot", "of", "22", "%", "of", "the", "peak", "[at", "12,", "40]"],
     ]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.uploads import planned_uploads
 

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import aio_pika
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
-from shotwatch_common.bus import ANOMALIES
-from shotwatch_common.contracts import AnomalyEvent
 
 from shotwatch_cli.failures import Failure
+from shotwatch_common.bus import ANOMALIES
+from shotwatch_common.contracts import AnomalyEvent
 
 _PREFETCH = 100
 
@@ -38,7 +38,7 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
         where = urlsplit(url)
         raise Failure(
             f"the broker at {where.hostname}:{where.port} does not answer: {error}",
-            "`shotwatch status` shows whether it runs",
+            "`shotwatch doctor` says what is away and what to do",
         ) from error
     async with connection:
         yield connection

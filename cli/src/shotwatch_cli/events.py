@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from rich.text import Text
-from shotwatch_common.contracts import Anomaly, AnomalyEvent
-from shotwatch_common.vocabulary import AnomalyKind, Severity
 
 from shotwatch_cli.output import moment
+from shotwatch_common.contracts import Anomaly, AnomalyEvent
+from shotwatch_common.vocabulary import AnomalyKind, Severity
 
 Missed = Callable[[], AsyncIterator[AnomalyEvent]]
 """Asks for the stored events that nobody has asked it for yet."""
@@ -35,20 +35,28 @@ class Recent:
         return True
 
 
-async def without_gap(
-    missed: Missed, live: AsyncIterator[AnomalyEvent], binding_key: str, settled_after_s: float = SETTLED_AFTER_S
+async def without_double(events: AsyncIterator[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
+    """Each event once: the broker may deliver one twice."""
+    recent = Recent()
+    async for event in events:
+        if recent.is_new(event.id):
+            yield event
+
+
+def without_gap(
+    missed: Missed,
+    live: AsyncIterator[AnomalyEvent],
+    binding_key: str,
+    settled_after_s: float = SETTLED_AFTER_S,
 ) -> AsyncIterator[AnomalyEvent]:
     """What was missed, then what comes, each event once.
 
-    `live` must have been subscribed to before: events are stored before they are published, so each is live or
-    stored, or both. The REST API holds back an event whose predecessors may still come, so it is asked again
-    once all that was stored at the time of the subscription has settled.
+    `live` must have been subscribed to before: events are stored before they are published, so each is live
+    or stored, or both. The REST API holds back an event whose predecessors may still come, so it is asked
+    again once all that was stored at the time of the subscription has settled.
     """
-    recent = Recent()
-    late = _after(settled_after_s, missed)
-    async for event in _chained(missed(), _merged(live, late)):
-        if matches(binding_key, event.routing_key) and recent.is_new(event.id):
-            yield event
+    stored, late = _matching(missed(), binding_key), _matching(_after(settled_after_s, missed), binding_key)
+    return without_double(_chained(stored, _merged(live, late)))
 
 
 def matches(binding_key: str, routing_key: str) -> bool:
@@ -67,11 +75,11 @@ def _match(pattern: list[str], words: list[str]) -> bool:
 
 
 def event_line(event: AnomalyEvent) -> Text:
-    """`2022-07-01 07:33:00.100  LA-A1-11  critical  hot_spot  8.1 > 4.0  Camera-1 has …`."""
+    """`#12  2022-07-01 07:33:00.100  LA-A1-11  critical  hot_spot  8.1 > 4.0  Camera-1 has …`."""
     anomaly = event.data
     style = SEVERITY_STYLES[anomaly.severity]
     return Text.assemble(
-        (moment(anomaly.time), "dim"),
+        (f"#{anomaly.sequence:<6} {moment(anomaly.time)}", "dim"),
         f"  {place_of(anomaly):<11}",
         (f"{anomaly.severity:<8}  {anomaly.kind:<19}", style),
         f"{_score(anomaly):>16}  ",
@@ -93,6 +101,12 @@ def _score(anomaly: Anomaly) -> str:
     if anomaly.kind is AnomalyKind.SUPERSEDED:
         return ""
     return f"{anomaly.score:.3g} > {anomaly.threshold:.3g}"
+
+
+async def _matching(events: AsyncIterator[AnomalyEvent], binding_key: str) -> AsyncIterator[AnomalyEvent]:
+    async for event in events:
+        if matches(binding_key, event.routing_key):
+            yield event
 
 
 async def _after(seconds: float, missed: Missed) -> AsyncIterator[AnomalyEvent]:

@@ -4,38 +4,60 @@ from typing import Any
 
 import typer
 from rich.text import Text
-from shotwatch_common.errors import Retry
-from shotwatch_common.facility import FacilityError
-from shotwatch_common.settings import SettingsError
 from typer.core import TyperGroup
 
 from shotwatch_cli.output import stderr
+from shotwatch_common.archive import TRANSIENT
+from shotwatch_common.errors import Retry
+from shotwatch_common.facility import FacilityError
+from shotwatch_common.settings import SettingsError
+from shotwatch_embedded.errors import StackError
+
+AWAY = (Retry, *TRANSIENT)
+"""What the edges raise when a server is away."""
 
 
 class Failure(Exception):
     """A command cannot do what it was asked to, and nobody is surprised by it."""
+
+    exit_code = 1
 
     def __init__(self, what: str, advice: str = "") -> None:
         super().__init__(what)
         self.advice = advice
 
 
+class Misuse(Failure):
+    """The command was asked for something that makes no sense."""
+
+    exit_code = 2
+
+
 class Commands(TyperGroup):
-    """The edge of all commands: what can be expected to go wrong is said in a sentence, with exit code 1."""
+    """The edge of all commands: what can be expected to go wrong is told in a sentence, with an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (FacilityError, SettingsError) as error:
-            _say(str(error), "")
-        except Retry as error:
-            _say(str(error), "`shotwatch doctor` says which server is away")
-        except Failure as error:
-            _say(str(error), error.advice)
-        raise typer.Exit(1)
+        except (Failure, FacilityError, SettingsError, StackError, *AWAY) as error:
+            failure = as_failure(error)
+        stderr.print(Text.assemble(("error: ", "bold red"), str(failure)))
+        if failure.advice:
+            stderr.print(Text.assemble(("next:  ", "bold"), failure.advice))
+        raise typer.Exit(failure.exit_code)
 
 
-def _say(what: str, advice: str) -> None:
-    stderr.print(Text.assemble(("error: ", "bold red"), what))
-    if advice:
-        stderr.print(Text.assemble(("next:  ", "bold"), advice))
+def as_failure(error: Exception) -> Failure:
+    """An expected error in words for people."""
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, AWAY):
+        return Failure(_first_part(error), "`shotwatch doctor` says what is away and what to do")
+    if isinstance(error, FacilityError):
+        return Failure(str(error), "mend it, or name another by --facility")
+    return Failure(str(error))
+
+
+def _first_part(error: Exception) -> str:
+    """The database's driver goes on for lines about its view of the servers."""
+    return str(error).partition(", Timeout:")[0]

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_common.facility import Facility, PlaceRoster
 from shotwatch_simulator.anomalies import GROSS, Injection, Kind
 from shotwatch_simulator.injections import plan_injections
-
-from shotwatch_cli.failures import Failure
 
 ALL_GROSS = "gross"
 
@@ -25,7 +24,7 @@ def read_wanted(words: Sequence[str]) -> list[Wanted]:
     """What the words ask for.
 
     Raises:
-        Failure: a word names no kind, or no number after its colon.
+        Misuse: a word names no kind, or no number after its colon.
     """
     return [wanted for word in words for wanted in _read(word)]
 
@@ -65,4 +64,6 @@ def _read(word: str) -> Iterator[Wanted]:
         yield Wanted(Kind(name), float(number) if colon else None)
     except ValueError as error:
         kinds = ", ".join(Kind)
-        raise Failure(f"{word} is no anomaly", f"write KIND or KIND:SEVERITY, or {ALL_GROSS}; KIND is one of {kinds}") from error
+        raise Misuse(
+            f"{word} is no anomaly", f"write KIND or KIND:SEVERITY, or {ALL_GROSS}; KIND is one of {kinds}"
+        ) from error

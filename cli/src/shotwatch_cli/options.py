@@ -26,8 +26,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, 
 FacilityOption = Annotated[
     Path, typer.Option("--facility", envvar="SHOTWATCH_FACILITY", dir_okay=False, help="The facility file.")
 ]
-OutOption = Annotated[Path, typer.Option("--out", file_okay=False, help="Folder for the files and their labels.")]
+OutOption = Annotated[
+    Path, typer.Option("--out", file_okay=False, help="Folder for the files and their labels.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="The same seed makes the same records.")]
+IntervalOption = Annotated[
+    str | None, typer.Option("--interval", help="Of a place that is recorded at several: 100ms, 1s …")
+]
 StartOption = Annotated[
     datetime | None,
     typer.Option("--start", parser=read_time, metavar="TIME", help="Time of the first pulse, UTC."),

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
 from shotwatch_common.pulses import instant
 
 stdout = Console()
@@ -39,7 +40,8 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
     """
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        made.add_column(column.removesuffix("#"), justify="right" if column.endswith("#") else "left")
+        justify: JustifyMethod = "right" if column.endswith("#") else "left"
+        made.add_column(column.removesuffix("#"), justify=justify, overflow="fold")
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     return made

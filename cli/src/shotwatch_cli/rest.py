@@ -5,9 +5,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from shotwatch_common.contracts import AnomalyEvent
 
 from shotwatch_cli.failures import Failure
+from shotwatch_common.contracts import AnomalyEvent
 
 _PREFIX = "/api/v1"
 _TIMEOUT_S = 10
@@ -37,7 +37,7 @@ class RestApi:
             raise Failure(f"the REST API says: {_detail(error.response)}") from error
         except httpx.HTTPError as error:
             away = f"the REST API at {self._client.base_url} does not answer: {error!r}"
-            raise Failure(away, "`shotwatch status` shows whether it runs") from error
+            raise Failure(away, "`shotwatch doctor` says what is away and what to do") from error
         return response.json()
 
 

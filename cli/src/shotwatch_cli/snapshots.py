@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
-from shotwatch_simulator.labels import Label
 
 from shotwatch_cli.output import counting, megabytes, table
+from shotwatch_simulator.labels import Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,9 @@ class Written:
 
     def table(self) -> Table:
         title = f"{self.files} files, {megabytes(self.bytes)}, in {self.folder}"
-        return table(title, ("injected", "to be called", "severity#", "shots#", "first", "devices"), _rows(self.labels))
+        return table(
+            title, ("injected", "to be called", "severity#", "shots#", "first", "devices"), _rows(self.labels)
+        )
 
 
 def write_all(paths: Iterator[Path], expected: int, folder: Path, labels: Sequence[Label]) -> Written:
@@ -45,5 +47,7 @@ def minutes_ago(duration: timedelta) -> datetime:
 
 def _rows(labels: Iterable[Label]) -> Iterator[tuple[object, ...]]:
     for label in labels:
-        devices = ", ".join(label.devices[:2]) + (f" and {len(label.devices) - 2} more" if len(label.devices) > 2 else "")
+        devices = ", ".join(label.devices[:2]) + (
+            f" and {len(label.devices) - 2} more" if len(label.devices) > 2 else ""
+        )
         yield label.kind, label.expected, f"{label.severity:g}", len(label.shots), label.shots[0], devices

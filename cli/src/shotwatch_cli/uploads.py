@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shotwatch_common.store import ObjectStore
-
 from shotwatch_cli.failures import Failure
+from shotwatch_common.store import ObjectStore
 
 _AT_ONCE = 8
 
@@ -28,7 +27,7 @@ def planned_uploads(paths: Iterable[Path]) -> list[Upload]:
     """A file keeps its name; of a folder, every snapshot file in it keeps its path below the folder.
 
     Raises:
-        Failure: a path does not exist, holds no snapshot file, or two files would have the same key.
+        Failure: a folder holds no snapshot file, or two files would have the same key.
     """
     uploads = [upload for path in paths for upload in _below(path)]
     taken: dict[str, Path] = {}
@@ -59,8 +58,6 @@ async def upload_all(store: ObjectStore, bucket: str, uploads: Sequence[Upload],
 def _below(path: Path) -> list[Upload]:
     if path.is_file():
         return [_upload(path, path.name)]
-    if not path.is_dir():
-        raise Failure(f"{path} does not exist")
     found = [_upload(file, file.relative_to(path).as_posix()) for file in sorted(path.rglob("*.h5"))]
     if not found:
         raise Failure(f"{path} holds no .h5 file", "`shotwatch simulate --out DIR` makes some")

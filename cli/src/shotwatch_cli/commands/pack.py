@@ -5,27 +5,42 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from shotwatch_common.facility import load_facility
-from shotwatch_simulator.packing import Packing, pack, plan_recorded
-from shotwatch_simulator.recordings import Crop
 
-from shotwatch_cli.failures import Failure
-from shotwatch_cli.options import FACILITY, FacilityOption, JsonOption, OutOption, SeedOption, StartOption
-from shotwatch_cli.output import print_json, stderr, stdout
+from shotwatch_cli.failures import Failure, Misuse
+from shotwatch_cli.options import (
+    FACILITY,
+    FacilityOption,
+    IntervalOption,
+    JsonOption,
+    OutOption,
+    SeedOption,
+    StartOption,
+)
+from shotwatch_cli.output import print_json, stdout
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.snapshots import minutes_ago, write_all
+from shotwatch_common.facility import load_facility
+from shotwatch_simulator.packing import pack, plan_recorded
+from shotwatch_simulator.recordings import Crop
 
 
 def pack_frames(
-    frames: Annotated[Path, typer.Argument(file_okay=False, help="Folder of PNG, PGM, TIFF, NPY or MAT images.")],
+    frames: Annotated[
+        Path,
+        typer.Argument(exists=True, file_okay=False, help="Folder of PNG, PGM, TIFF, NPY or MAT images."),
+    ],
     place: Annotated[str, typer.Option(help="Where they are said to be from, such as LA-A2.")],
+    interval: IntervalOption = None,
     start: StartOption = None,
     learn: Annotated[float, typer.Option(min=0, help="Minutes of normal shots before the recording.")] = 10,
     repeat: Annotated[int, typer.Option(min=1, help="How often each recorded frame is shown.")] = 1,
     change_at: Annotated[
-        str | None, typer.Option(help="Digits in the name of the first frame of another regime. Default: found.")
+        str | None,
+        typer.Option(help="Digits in the name of the first frame of another regime. Default: found."),
     ] = None,
-    crop: Annotated[str | None, typer.Option(metavar="TOP,LEFT,HEIGHT,WIDTH", help="Part to use, px.")] = None,
+    crop: Annotated[
+        str | None, typer.Option(metavar="TOP,LEFT,HEIGHT,WIDTH", help="Part of the frames to use, px.")
+    ] = None,
     seed: SeedOption = 0,
     out: OutOption = Path("snapshots"),
     facility: FacilityOption = FACILITY,
@@ -34,14 +49,47 @@ def pack_frames(
     """Turn recorded images into snapshot files of a place, and write labels.json beside them.
 
     The place's cameras show the recorded frames with fresh noise; its other devices are simulated to match.
-    First come --learn minutes of frames from before the regime changes, then the recording as it was.
+    First come frames from before the regime changes, in random order; then the recording as it was.
 
     Examples:
 
-        shotwatch pack recordings/beam --place LA-A2 --learn 10
+        shotwatch pack recordings/beam --place LA-A2
 
-        shotwatch pack recordings/beam --place LA-A2 --crop 100,200,408,512 --change-at 15:26:53
+        shotwatch pack recordings/beam --place LA-A2 --learn 5 --crop 100,200,408,512
     """
     known = load_facility(facility)
-    [roster] = named_rosters(known, [place], None)
-    ...
+    rosters = named_rosters(known, [place], interval)
+    if len(rosters) > 1:
+        raise Misuse(f"{place} is recorded at several intervals", "choose one by --interval")
+    learning = timedelta(minutes=learn)
+    area = None if crop is None else read_crop(crop)
+    try:
+        packing = plan_recorded(
+            frames,
+            known,
+            rosters[0],
+            start or minutes_ago(learning),
+            learning,
+            repeat=repeat,
+            change_at=change_at,
+            crop=area,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    paths = (file.path for file in pack(packing, out))
+    written = write_all(paths, len(packing.files), out, packing.labels)
+    print_json(written.record()) if json else stdout.print(written.table())
+
+
+def read_crop(text: str) -> Crop:
+    """`TOP,LEFT,HEIGHT,WIDTH`.
+
+    Raises:
+        Misuse: it is something else.
+    """
+    try:
+        top, left, height, width = map(int, text.split(","))
+    except ValueError as error:
+        raise Misuse(f"--crop: {text!r} is not four whole numbers TOP,LEFT,HEIGHT,WIDTH") from error
+    return top, left, height, width

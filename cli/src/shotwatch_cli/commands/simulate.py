@@ -6,21 +6,29 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from shotwatch_common.facility import Interval, PlaceRoster, load_facility
-from shotwatch_simulator.files import MINUTE
-from shotwatch_simulator.simulation import Simulation, simulate
 
-from shotwatch_cli.failures import Failure
+from shotwatch_cli.failures import Misuse
 from shotwatch_cli.injections import planned, read_wanted
-from shotwatch_cli.options import FACILITY, FacilityOption, JsonOption, OutOption, SeedOption, StartOption
+from shotwatch_cli.options import (
+    FACILITY,
+    FacilityOption,
+    IntervalOption,
+    JsonOption,
+    OutOption,
+    SeedOption,
+    StartOption,
+)
 from shotwatch_cli.output import print_json, stdout
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.snapshots import minutes_ago, write_all
+from shotwatch_common.facility import Interval, load_facility
+from shotwatch_simulator.files import MINUTE
+from shotwatch_simulator.simulation import Simulation, simulate
 
 
 def simulate_files(
     places: Annotated[list[str], typer.Option("--places", help="A place such as LA-A1-11; may be repeated.")],
-    interval: Annotated[str | None, typer.Option(help="Of a place with several: 100ms, 1s or 60s.")] = None,
+    interval: IntervalOption = None,
     start: StartOption = None,
     minutes: Annotated[float, typer.Option(min=0.001, help="How long.")] = 1,
     seed: SeedOption = 0,
@@ -28,7 +36,9 @@ def simulate_files(
         list[str] | None,
         typer.Option(help="KIND or KIND:SEVERITY, or `gross` for one of each gross kind; may be repeated."),
     ] = None,
-    single_shot: Annotated[bool, typer.Option("--single-shot", help="One file per pulse and device.")] = False,
+    single_shot: Annotated[
+        bool, typer.Option("--single-shot", help="One file per pulse and device.")
+    ] = False,
     out: OutOption = Path("snapshots"),
     facility: FacilityOption = FACILITY,
     json: JsonOption = False,
@@ -58,5 +68,5 @@ def simulate_files(
 def _one_pulse(intervals: list[Interval]) -> timedelta:
     periods = {interval.period_ms for interval in intervals}
     if len(periods) > 1:
-        raise Failure("--single-shot writes files of one interval", "name places of one --interval")
+        raise Misuse("--single-shot writes files of one interval", "name places of one --interval")
     return timedelta(milliseconds=periods.pop())

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from shotwatch_detector.catalogue import SIGNS
+from shotwatch_detector.decision import UsualOfDevices
 from shotwatch_detector.frames import Reference
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import Camera
@@ -60,8 +61,7 @@ class Bundle:
     network: bytes
     cameras: Mapping[str, Camera]
     """Device → what is usual of its frames; all frames have the same shape."""
-    usual: Mapping[str, Mapping[str, Usual]]
-    """Device → feature or score → its reference."""
+    usual: UsualOfDevices
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +126,13 @@ def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[
     }
 
 
-def _check_usual(folder: Path, usual: Mapping[str, Mapping[str, Usual]]) -> None:
+def _check_usual(folder: Path, usual: UsualOfDevices) -> None:
     for device, features in usual.items():
         for feature, reference in features.items():
-            numbers = (reference.centre, reference.sigma, reference.limit)
+            numbers = (reference.centre, reference.sigma, reference.limit, reference.shift_limit)
             if feature not in SIGNS:
                 raise BundleError(f"{folder / MANIFEST}: {device}: {feature} is not a feature that is judged")
-            if not np.isfinite(numbers).all() or reference.sigma <= 0 or reference.limit <= 0:
+            if not np.isfinite(numbers).all() or min(numbers[1:]) <= 0:
                 raise BundleError(
                     f"{folder / MANIFEST}: {device}: {feature}: {numbers} cannot be a reference"
                 )

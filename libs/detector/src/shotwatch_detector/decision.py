@@ -1,7 +1,7 @@
 """From features and scores to findings: what is odd about a shot, said once."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,17 +11,25 @@ from shotwatch_detector.catalogue import SIGNS
 from shotwatch_detector.finding import Contribution, Finding
 from shotwatch_detector.sentences import explain
 from shotwatch_detector.severity import severity_of_deviation
-from shotwatch_detector.statistics import Usual
+from shotwatch_detector.statistics import RUN, Usual, last_of_run, medians_of_runs
+
+UsualOfDevices = Mapping[str, Mapping[str, Usual]]
+"""Device → feature or score → its reference."""
 
 THRESHOLD = 1.0
 """Of a shot's score: the largest of its deviations over their limits."""
 
+_MOVED = frozenset({AnomalyKind.POINTING, AnomalyKind.BEAM_SIZE})
 CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
-    AnomalyKind.BEAM_SIZE: frozenset({AnomalyKind.HOT_SPOT}),
+    AnomalyKind.HOT_SPOT: _MOVED,
+    AnomalyKind.PROFILE: _MOVED | {AnomalyKind.HOT_SPOT},
     AnomalyKind.SPECTRUM: frozenset({AnomalyKind.BANDWIDTH}),
-    AnomalyKind.PROFILE: frozenset({AnomalyKind.HOT_SPOT, AnomalyKind.POINTING, AnomalyKind.BEAM_SIZE}),
 }
-"""A kind is not reported for a device on which one of its causes is: it only follows from it."""
+"""A kind is not reported for a device on which one of its causes is: it only follows from it.
+
+A beam elsewhere or of another size leaves light where there was none; a spot of a few pixels does not hold
+enough light to move the beam.
+"""
 
 COMMON_CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
     AnomalyKind.SPECTRUM: frozenset({AnomalyKind.ENERGY})
@@ -51,27 +59,54 @@ class _Column:
     exceedances: Values
 
 
-def judge(
-    place: str, features: Mapping[str, Features], usual: Mapping[str, Mapping[str, Usual]], shots: int
-) -> Judgement:
-    """Judge a batch of shots of one place.
+def judge(place: str, features: Mapping[str, Features], usual: UsualOfDevices, shots: int) -> Judgement:
+    """Judge a batch of consecutive shots of one place.
+
+    A shot is odd by itself, or because the level of a feature has shifted: then the median of a run of shots
+    is further from its reference than chance allows, and the last shot of the first such run tells.
 
     Args:
         place: what the operator calls it.
         features: device → feature or score → value per shot (n,).
-        usual: device → feature → its reference; what has no reference is not judged.
+        usual: the references; what has none is not judged.
         shots: n.
     """
+    score, findings = _judge(place, features, usual, shots)
+    for shift in _shifts(place, features, usual):
+        if not any(f.kind is shift.kind and shift.shot - RUN < f.shot <= shift.shot for f in findings):
+            score[shift.shot] = max(score[shift.shot], shift.score / shift.threshold)
+            findings.append(shift)
+    return Judgement(score, tuple(sorted(findings, key=lambda finding: finding.shot)))
+
+
+def _shifts(place: str, features: Mapping[str, Features], usual: UsualOfDevices) -> list[Finding]:
+    """The first shift of each kind in the batch."""
+    medians = {
+        device: {name: medians_of_runs(values) for name, values in measured.items()}
+        for device, measured in features.items()
+    }
+    of_runs = {
+        device: {name: reference.of_runs() for name, reference in usual.get(device, {}).items()}
+        for device in features
+    }
+    runs = max((len(values) for measured in medians.values() for values in measured.values()), default=0)
+    _, found = _judge(place, medians, of_runs, runs)
+    first = {finding.kind: finding for finding in reversed(found)}
+    return [
+        replace(shift, shot=last_of_run(shift.shot), why=f"{shift.why}, in the median of {RUN} shots")
+        for shift in first.values()
+    ]
+
+
+def _judge(
+    place: str, features: Mapping[str, Features], usual: UsualOfDevices, shots: int
+) -> tuple[Values, list[Finding]]:
     columns = list(_columns(features, usual))
     if not columns:
-        return Judgement(np.zeros(shots), ())
+        return np.zeros(shots), []
     score = np.max([column.exceedances for column in columns], axis=0)
-    findings = [
-        finding
-        for shot in np.flatnonzero(score > THRESHOLD)
-        for finding in _findings(int(shot), place, columns, features)
-    ]
-    return Judgement(score, tuple(findings))
+    odd = np.flatnonzero(score > THRESHOLD).tolist()
+    return score, [finding for shot in odd for finding in _findings(shot, place, columns, features)]
 
 
 def _columns(features: Mapping[str, Features], usual: Mapping[str, Mapping[str, Usual]]) -> Iterable[_Column]:

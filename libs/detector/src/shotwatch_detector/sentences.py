@@ -17,10 +17,11 @@ _NOUNS = {
     "d4sigma_minor": "beam size",
     "ellipticity": "ellipticity",
     "residual": "what the model cannot reconstruct of the beam profile",
+    "background": "background",
     "dead_pixels": "number of dead pixels",
 }
 _SPOTS = {"hot_spot": "above", "dark_spot": "below"}
-_ABSOLUTE = {"spectrum_centroid", "centroid_x", "centroid_y", "ellipticity", "dead_pixels"}
+_ABSOLUTE = {"spectrum_centroid", "centroid_x", "centroid_y", "ellipticity", "background", "dead_pixels"}
 """Told in their unit: per cent of an arbitrary or vanishing reference mean nothing."""
 
 

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from shotwatch_embedded import lock
 from shotwatch_embedded.credentials import write_private
 from shotwatch_embedded.errors import StackNotFound
+from shotwatch_embedded.ports import LOOPBACK
+from shotwatch_embedded.services import QUERY_PORT
 from shotwatch_embedded.status import State, Status
 
 DEFAULT_ROOT = Path(".shotwatch")
@@ -30,9 +32,9 @@ class StackDescription(BaseModel):
     def query_urls(self) -> tuple[str, ...]:
         """Addresses of the REST API, one for each replica that lives."""
         return tuple(
-            f"http://127.0.0.1:{process.ports['SHOTWATCH_QUERY_PORT']}"
+            f"http://{LOOPBACK}:{process.ports[QUERY_PORT]}"
             for process in self.processes
-            if "SHOTWATCH_QUERY_PORT" in process.ports and process.state is not State.STOPPED
+            if QUERY_PORT in process.ports and process.state is not State.STOPPED
         )
 
     def write(self) -> None:

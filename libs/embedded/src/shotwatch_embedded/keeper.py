@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import time
 from asyncio.subprocess import DEVNULL, STDOUT, Process
@@ -10,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from shotwatch_embedded.launch import Launch
-from shotwatch_embedded.processes import listens, mark, processes
+from shotwatch_embedded.processes import listens, mark
 from shotwatch_embedded.status import State, Status
 
 _FIRST_DELAY = 0.5
@@ -103,7 +104,7 @@ class Keeper:
 
     async def _spawn(self) -> Process:
         launch = self._launch
-        self._note(f"start {' '.join(launch.command)}")
+        self._note(f"start {shlex.join(launch.command)}")
         with launch.log.open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 *launch.command,
@@ -128,16 +129,14 @@ class Keeper:
         return State.STARTING if self._state is State.STARTING else State.UNREADY
 
     async def _serves(self) -> bool:
+        launch = self._launch
+        if self._state is not State.READY and not listens(launch.owner, launch.port):
+            return False
         try:
             async with asyncio.timeout(_PROBE_PATIENCE):
-                answers = await self._launch.probe()
+                return await launch.probe()
         except TimeoutError:
             return False
-        return answers and (self._state is State.READY or self._is_ours())
-
-    def _is_ours(self) -> bool:
-        """The answer came from our process, not from a stranger's that was faster to take the port."""
-        return listens(self._launch.port, processes(self._launch.owner))
 
     def _become(self, state: State) -> None:
         self._state = state

@@ -24,7 +24,7 @@ class Launch:
     """Its working directory."""
     log: Path
     port: int
-    """Where it must listen before it counts as ready."""
+    """Where it is asked whether it serves, once it listens there."""
     probe: Probe
     check_every: float
     """Seconds between probes of a process that is ready."""

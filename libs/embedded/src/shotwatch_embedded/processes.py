@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,10 +44,10 @@ def kill_all(folder: Path) -> None:
         time.sleep(0.02)
 
 
-def listens(port: int, pids: Iterable[int]) -> bool:
-    """Whether one of the processes listens on TCP `port`: a stranger's server may have been faster."""
+def listens(folder: Path, port: int) -> bool:
+    """Whether a process of the stack listens on TCP `port`: a stranger may have been faster to take it."""
     sockets = set(_listening_sockets(port))
-    return any(sockets.intersection(_open_files(pid)) for pid in pids)
+    return bool(sockets) and any(sockets.intersection(_open_files(pid)) for pid in processes(folder))
 
 
 def start_guard(folder: Path) -> subprocess.Popen[bytes]:

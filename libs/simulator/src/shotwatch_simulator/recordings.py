@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
@@ -133,7 +133,7 @@ def read_images(path: Path) -> list[Picture]:
             case _:
                 with Image.open(path) as image:
                     return [_grey(page) for page in ImageSequence.Iterator(image)]
-    except (OSError, ValueError, MatReadError, NotImplementedError, UnidentifiedImageError) as error:
+    except (OSError, EOFError, ValueError, MatReadError, NotImplementedError) as error:
         raise ValueError(f"{path.name}: no image that can be read: {error}") from error
 
 

@@ -1,9 +1,11 @@
 """Query parameters of listings by time."""
 
-from typing import Annotated, Any
+import re
+from datetime import datetime
+from typing import Annotated
 
 from fastapi import Path
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.pulses import epoch_ms
@@ -14,24 +16,39 @@ from shotwatch_query.schemas import DEVICE, SHOT_ID, Order
 ShotId = Annotated[str, Path(description="Id of a shot.", examples=[SHOT_ID])]
 DeviceName = Annotated[str, Path(description="Name of a device.", examples=[DEVICE])]
 
-
-_DATE_TIME: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
+_EPOCH_MS = re.compile(r"-?\d{1,18}", re.ASCII)
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _moment(value: object) -> int:
-    """Epoch ms as they are, RFC 3339 as epoch ms."""
-    text = str(value)
-    try:
-        time = int(text) if text.lstrip("-").isdecimal() else epoch_ms(_DATE_TIME.validate_python(text))
-    except ValueError as error:
-        raise ValueError(f"{text!r} is neither RFC 3339 with an offset nor epoch milliseconds") from error
-    return min(max(time, EARLIEST_MS), LATEST_MS)
+    """Epoch ms as they are, RFC 3339 as epoch ms.
+
+    Raises:
+        ValueError: neither of both, or outside the years 1 to 9999.
+    """
+    text = str(value).upper()
+    if _EPOCH_MS.fullmatch(text):
+        time = int(text)
+    elif _RFC_3339.fullmatch(text):
+        time = epoch_ms(datetime.fromisoformat(text))
+    else:
+        raise ValueError("neither RFC 3339 with an offset nor epoch milliseconds")
+    if not EARLIEST_MS <= time <= LATEST_MS:
+        raise ValueError("not within the years 1 to 9999")
+    return time
 
 
 Moment = Annotated[
     int,
     BeforeValidator(_moment),
-    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "integer", "minimum": EARLIEST_MS, "maximum": LATEST_MS},
+            ]
+        }
+    ),
 ]
 """RFC 3339 or epoch ms; held as epoch ms."""
 

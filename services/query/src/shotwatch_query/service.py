@@ -56,8 +56,12 @@ async def _live(settings: QuerySettings) -> None:
     tracing = configure_traces("query", settings.traces_folder)
     async with open_sources(settings) as sources:
         server = _server(sources, tracing)
-        async with serve_health(settings.health_host, settings.health_port, sources.archive.ready):
-            log.info("ready", host=settings.query_host, port=settings.query_port)
+
+        async def ready() -> bool:
+            return server.started and await sources.archive.ready()
+
+        async with serve_health(settings.health_host, settings.health_port, ready):
+            log.info("starting", host=settings.query_host, port=settings.query_port)
             await _until_told_to_stop(server)
             log.info("stopping")
     tracing.shutdown()

@@ -54,6 +54,11 @@ class Windows:
         """Windows whose deadline has passed."""
         return await self._ids({"deadline": {"$gt": NEVER, "$lte": now_ms}})
 
+    async def unfinished(self) -> bool:
+        """Whether any window has open shots or holds a message back."""
+        waiting = {"$or": [{"deadline": {"$gt": NEVER}}, {"outbox_since": {"$gt": NEVER}}]}
+        return await self._windows.find_one(waiting, {"_id": 1}) is not None
+
     async def unsent(self, before_ms: int) -> list[str]:
         """Windows that have held a message back since before the given time."""
         return await self._ids({"outbox_since": {"$gt": NEVER, "$lt": before_ms}})

@@ -1,0 +1,185 @@
+"""What `doctor` looks at: each check says what it found, and what to do where that is not well."""
+
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from pathlib import Path
+from time import time
+
+import httpx
+
+from shotwatch_cli.broker import connected, exchange_exists
+from shotwatch_cli.deployment import Deployment
+from shotwatch_cli.failures import AWAY, Failure, as_failure
+from shotwatch_cli.queues import StageQueues, stage_queues
+from shotwatch_cli.rest import RestApi
+from shotwatch_common.archive import Archive
+from shotwatch_common.bus import ANOMALIES, OBJECTS, STAGES, WORK
+from shotwatch_common.facility import FacilityError, load_facility
+from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_embedded.install import is_installed
+
+_GIGABYTE = 1e9
+_MEMORY_GB = 5
+_DISK_GB = 10
+_SKEW_S = 2.0
+_HALF_OF_A_DATE_S = 0.5
+"""HTTP tells the time in whole seconds."""
+_LOOK = "`shotwatch status` shows its state and its log"
+_DECLARED = "start the services: they declare it"
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    subject: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+def machine_findings(folder: Path) -> Iterator[Finding]:
+    """Whether this machine can run the embedded stack, with its data in the folder."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield _found("python", sys.version_info[:2] == (3, 11), version, "use Python 3.11")
+    yield _found(
+        "rabbitmq-server",
+        is_installed(),
+        "installed" if is_installed() else "not installed",
+        "apt-get install rabbitmq-server, or set SHOTWATCH_BROKER_URL to a broker that you have",
+    )
+    disk = shutil.disk_usage(_existing(folder)).free / _GIGABYTE
+    yield _found("disk", disk >= _DISK_GB, f"{disk:.0f} GB free", f"make room: {_DISK_GB} GB", Verdict.WARN)
+    memory = _available_memory() / _GIGABYTE
+    advice = f"the whole stack wants {_MEMORY_GB} GB"
+    yield _found("memory", memory >= _MEMORY_GB, f"{memory:.1f} GB available", advice, Verdict.WARN)
+
+
+async def deployment_findings(deployment: Deployment) -> AsyncIterator[Finding]:
+    """Whether the servers answer and hold what the services need."""
+    checks = {
+        "facility": _facility,
+        "broker": _broker,
+        "database": _database,
+        "store": _store,
+        "models": _models,
+        "REST API": _rest_api,
+    }
+    for subject, check in checks.items():
+        try:
+            async for finding in check(deployment):
+                yield finding
+        except (Failure, FacilityError, *AWAY) as error:
+            yield Finding(subject, Verdict.FAIL, str(as_failure(error)), _LOOK)
+
+
+async def _facility(deployment: Deployment) -> AsyncIterator[Finding]:
+    facility = load_facility(deployment.settings.facility)
+    yield Finding("facility", Verdict.OK, f"{facility.name}, {len(facility.places)} places")
+
+
+async def _broker(deployment: Deployment) -> AsyncIterator[Finding]:
+    async with connected(deployment.broker_url) as connection:
+        yield Finding("broker", Verdict.OK, "answers")
+        for exchange in (OBJECTS.name, WORK.name, ANOMALIES.name):
+            there = await exchange_exists(connection, exchange)
+            yield _found(f"exchange {exchange}", there, "there" if there else "missing", _DECLARED)
+        for stage in STAGES:
+            yield _stage(await stage_queues(connection, stage))
+
+
+def _stage(queues: StageQueues) -> Finding:
+    subject = f"stage {queues.stage}"
+    if queues.missing:
+        return Finding(subject, Verdict.FAIL, f"no queue {', '.join(queues.missing)}", _DECLARED)
+    if not queues.consumers:
+        return Finding(subject, Verdict.FAIL, f"nobody consumes, {queues.ready} wait", _LOOK)
+    if queues.parked:
+        advice = f"`shotwatch ledger --objects --state dead_lettered`, and the log of {queues.stage}, say why"
+        return Finding(subject, Verdict.WARN, f"{queues.parked} messages are parked", advice)
+    return Finding(subject, Verdict.OK, f"{queues.consumers} consumers, {queues.ready} wait")
+
+
+async def _database(deployment: Deployment) -> AsyncIterator[Finding]:
+    async with Archive.of(deployment.settings) as archive:
+        answers = await archive.ready()
+        yield _found("database", answers, "answers" if answers else "does not answer", _LOOK)
+
+
+async def _store(deployment: Deployment) -> AsyncIterator[Finding]:
+    settings = deployment.settings
+    async with ObjectStore.of(settings) as store:
+        for bucket in (
+            settings.inbox_bucket,
+            settings.data_bucket,
+            settings.error_bucket,
+            settings.block_bucket,
+        ):
+            there = await _bucket_exists(store, bucket)
+            yield _found(
+                f"bucket {bucket}", there, "there" if there else "missing", "make it in the object store"
+            )
+    yield await _clock(settings.store_url)
+
+
+async def _bucket_exists(store: ObjectStore, bucket: str) -> bool:
+    try:
+        await anext(store.list(bucket), None)
+    except ObjectGone:
+        return False
+    return True
+
+
+async def _clock(store_url: str) -> Finding:
+    """The store's clock against ours: its times say when an object arrived."""
+    answer = await _get(store_url)
+    skew = parsedate_to_datetime(answer.headers["Date"]).timestamp() + _HALF_OF_A_DATE_S - time()
+    advice = "let both machines follow the same time server (NTP)"
+    return _found("clock of the store", abs(skew) < _SKEW_S, f"{skew:+.1f} s from ours", advice, Verdict.WARN)
+
+
+async def _models(deployment: Deployment) -> AsyncIterator[Finding]:
+    url = deployment.settings.models_url
+    healthy = (await _get(f"{url}/health")).is_success
+    yield _found("models", healthy, "answers" if healthy else "is not well", _LOOK)
+
+
+async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:
+    async with RestApi(deployment.api_url) as api:
+        health, model = await api.get("/health"), await api.get("/models")
+    yield _found("REST API", health["status"] == "ok", health["status"], _LOOK)
+    version = model["aliases"].get("champion")
+    found = f"version {version}" if version else "none: only rules judge"
+    yield _found("champion model", bool(version), found, "`shotwatch train` makes one", Verdict.WARN)
+
+
+async def _get(url: str) -> httpx.Response:
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            return await client.get(url)
+    except httpx.HTTPError as error:
+        raise Failure(f"{url} does not answer: {error!r}") from error
+
+
+def _found(subject: str, well: bool, found: str, advice: str, otherwise: Verdict = Verdict.FAIL) -> Finding:
+    return Finding(subject, Verdict.OK, found) if well else Finding(subject, otherwise, found, advice)
+
+
+def _available_memory() -> int:
+    """Bytes that a new program can have without swapping."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
+def _existing(folder: Path) -> Path:
+    return next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.exists())

@@ -1,0 +1,47 @@
+"""`shotwatch doctor`: is all well, and what to do where it is not."""
+
+import asyncio
+from dataclasses import asdict
+
+import typer
+from rich.text import Text
+
+from shotwatch_cli.checks import Finding, Verdict, deployment_findings, machine_findings
+from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
+from shotwatch_cli.options import JsonOption
+from shotwatch_cli.output import print_json, stdout, table
+from shotwatch_embedded.errors import StackNotFound
+
+_STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+
+
+def doctor(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
+    """Check this machine and the running system; exit code 1 when something is broken.
+
+    Examples:
+
+        shotwatch doctor
+
+        shotwatch doctor --json | jq 'select(.verdict != "ok")'
+    """
+    findings = list(machine_findings(root))
+    try:
+        findings += asyncio.run(_examine(find_deployment(root, name)))
+    except StackNotFound as error:
+        findings.append(Finding("system", Verdict.WARN, "none runs here", str(error)))
+    if json:
+        for finding in findings:
+            print_json(asdict(finding))
+    else:
+        stdout.print(table("", ("what", "", "found", "what to do"), map(_row, findings)))
+    if any(finding.verdict is Verdict.FAIL for finding in findings):
+        raise typer.Exit(1)
+
+
+async def _examine(deployment: Deployment) -> list[Finding]:
+    return [finding async for finding in deployment_findings(deployment)]
+
+
+def _row(finding: Finding) -> tuple[object, ...]:
+    verdict = Text(finding.verdict, style=_STYLES[finding.verdict])
+    return finding.subject, verdict, finding.found, finding.advice

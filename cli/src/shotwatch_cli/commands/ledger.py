@@ -1,0 +1,99 @@
+"""`shotwatch ledger`: where every object is, and whether that adds up."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from time import time
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from shotwatch_cli.audit import Audit, audit
+from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
+from shotwatch_cli.options import FromOption, JsonOption, ToOption
+from shotwatch_cli.output import megabytes, moment, print_json, stdout, table
+from shotwatch_common.archive import Archive
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.vocabulary import ObjectState
+
+_CLOCKS_DIFFER_MS = 60_000
+
+
+def ledger(
+    start: FromOption = None,
+    end: ToOption = None,
+    objects: Annotated[bool, typer.Option("--objects", help="List the objects instead.")] = False,
+    state: Annotated[ObjectState | None, typer.Option(help="With --objects: those in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="With --objects: as many as this, oldest first.")] = 100,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Show how the objects that arrived ended, and check that none is unaccounted for.
+
+    In = ingested + rejected + ignored + waiting + dead-lettered, and the ledger knows all that lies in the
+    inbox. Exit code 1 when it does not add up.
+
+    Examples:
+
+        shotwatch ledger --from 2022-07-01T07:00 --to 2022-07-01T08:00
+
+        shotwatch ledger --objects --state rejected
+    """
+    deployment = find_deployment(root, name)
+    span = (
+        0 if start is None else epoch_ms(start),
+        round(time() * 1000) + _CLOCKS_DIFFER_MS if end is None else epoch_ms(end),
+    )
+    if objects:
+        _show_objects(asyncio.run(_objects(deployment, span, state, limit)), json)
+        return
+    audited = asyncio.run(_audit(deployment, span))
+    print_json(audited.record()) if json else _show(audited)
+    if audited.problems:
+        raise typer.Exit(1)
+
+
+async def _audit(deployment: Deployment, span: tuple[int, int]) -> Audit:
+    settings = deployment.settings
+    async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+        return await audit(archive, store, settings, *span)
+
+
+async def _objects(
+    deployment: Deployment, span: tuple[int, int], state: ObjectState | None, limit: int
+) -> list[dict[str, Any]]:
+    async with Archive.of(deployment.settings) as archive:
+        return await archive.ledger.objects(*span, state, limit)
+
+
+def _show(audited: Audit) -> None:
+    stdout.print(table("objects", ("", "objects#"), _balance_rows(audited)))
+    if audited.reasons:
+        stdout.print(table("reasons", ("reason", "objects#"), sorted(audited.reasons.items())))
+    stdout.print(f"in the inbox now: {audited.in_inbox}, in the error bucket: {audited.in_errors}")
+    for problem in audited.problems:
+        stdout.print(Text(f"it does not add up: {problem}", style="bold red"))
+    if not audited.problems:
+        stdout.print(Text("it adds up", style="bold green"))
+
+
+def _balance_rows(audited: Audit) -> Iterator[tuple[str, int]]:
+    yield f"in ({megabytes(audited.bytes)})", audited.objects
+    for state, count in audited.states.items():
+        yield f"  {state}", count
+
+
+def _show_objects(objects: Sequence[Mapping[str, Any]], json: bool) -> None:
+    if json:
+        for each in objects:
+            print_json(each)
+        return
+    columns = ("arrived", "key", "size#", "state", "reason", "detail")
+    stdout.print(table(f"{len(objects)} objects", columns, map(_object_row, objects)))
+
+
+def _object_row(each: Mapping[str, Any]) -> tuple[object, ...]:
+    told = (each[name] for name in ("state", "reason"))
+    return moment(each["arrived_at"]), each["key"], megabytes(each["size"]), *told, each.get("detail", "")

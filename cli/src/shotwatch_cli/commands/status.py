@@ -1,0 +1,120 @@
+"""`shotwatch status`: what runs, what waits, what was found last."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import asdict, dataclass
+from time import time
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from shotwatch_cli.broker import connected
+from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
+from shotwatch_cli.events import event_line, event_record
+from shotwatch_cli.failures import AWAY, Failure, as_failure
+from shotwatch_cli.options import JsonOption
+from shotwatch_cli.output import megabytes, print_json, stdout, table
+from shotwatch_cli.processes import process_record, process_table
+from shotwatch_cli.queues import StageQueues, stage_queues
+from shotwatch_cli.rest import RestApi
+from shotwatch_common.archive import Archive
+from shotwatch_common.bus import STAGES
+from shotwatch_common.contracts import AnomalyEvent
+
+_DAY_MS = 86_400_000
+_LAST_NUMBERS = 100
+"""Numbers may have gaps: the newest event is among the last so many."""
+
+
+def status(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
+    """Show servers and services, queues, the ledger of the last 24 hours, the latest event and the model.
+
+    Examples:
+
+        shotwatch status
+
+        shotwatch status --json | jq .queues
+    """
+    deployment = find_deployment(root, name)
+    parts = asyncio.run(_ask(deployment))
+    if json:
+        print_json(
+            {
+                "processes": [process_record(process) for process in deployment.processes],
+                "query_url": deployment.query_url,
+                **{title: part.record for title, part in parts.items()},
+            }
+        )
+        return
+    if deployment.processes:
+        stdout.print(process_table("servers and services", deployment.processes))
+    for title, part in parts.items():
+        stdout.print(part.shown if isinstance(part.shown, Table) else Text.assemble(f"{title}: ", part.shown))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the status, for people and for programs."""
+
+    shown: Table | Text | str
+    record: Any
+
+
+async def _ask(deployment: Deployment) -> dict[str, Part]:
+    """Every part; one whose server is away says so."""
+    asked = {"queues": _queues, "ledger": _ledger, "latest event": _latest_event, "champion": _champion}
+    parts = await asyncio.gather(*(_or_why_not(ask(deployment)) for ask in asked.values()))
+    return dict(zip(asked, parts, strict=True))
+
+
+async def _or_why_not(asked: Awaitable[Part]) -> Part:
+    try:
+        return await asked
+    except (Failure, *AWAY) as error:
+        why = str(as_failure(error))
+        return Part(Text(why, style="red"), {"error": why})
+
+
+async def _queues(deployment: Deployment) -> Part:
+    async with connected(deployment.broker_url) as connection:
+        stages = [await stage_queues(connection, stage) for stage in STAGES]
+    shown = table("queues", ("stage", *(f"{column}#" for column in _QUEUE_COLUMNS)), map(_queue_row, stages))
+    return Part(shown, [asdict(stage) for stage in stages])
+
+
+async def _ledger(deployment: Deployment) -> Part:
+    now = round(time() * 1000)
+    async with Archive.of(deployment.settings) as archive:
+        balance = await archive.ledger.balance(now - _DAY_MS, now)
+    states = ", ".join(f"{count} {state}" for state, count in balance["states"].items())
+    shown = f"in 24 hours {balance['in']} objects ({megabytes(balance['bytes'])}): {states}"
+    return Part(shown, {"objects": balance["in"], "bytes": balance["bytes"], "states": balance["states"]})
+
+
+async def _latest_event(deployment: Deployment) -> Part:
+    async with Archive.of(deployment.settings) as archive:
+        last = await archive.events.last_number()
+        documents = await archive.events.numbered(last - _LAST_NUMBERS, last)
+    if not documents:
+        return Part("none", None)
+    event = AnomalyEvent.model_validate(documents[-1]["event"])
+    return Part(event_line(event), event_record(event))
+
+
+async def _champion(deployment: Deployment) -> Part:
+    async with RestApi(deployment.api_url) as api:
+        model = await api.get("/models")
+    version = model["aliases"].get("champion")
+    return Part(f"version {version}" if version else "none yet: only rules judge", version)
+
+
+_QUEUE_COLUMNS = ("ready", "consumers", "retrying", "parked")
+
+
+def _queue_row(queues: StageQueues) -> tuple[object, ...]:
+    if queues.missing:
+        return queues.stage, Text("not declared", style="red"), "", "", ""
+    parked = Text(str(queues.parked), style="bold red" if queues.parked else "")
+    consumers = Text(str(queues.consumers), style="" if queues.consumers else "bold red")
+    return queues.stage, queues.ready, consumers, queues.retrying, parked

@@ -1,0 +1,80 @@
+"""`shotwatch train`: a new model from what was recorded."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment
+from shotwatch_cli.options import FromOption, JsonOption, SeedOption, ToOption
+from shotwatch_cli.output import print_json, stderr, stdout, table
+from shotwatch_cli.places import named_rosters
+from shotwatch_cli.training import Step, Thresholds, thresholds_of, train
+from shotwatch_common.facility import load_facility
+
+
+def train_model(
+    start: FromOption = None,
+    end: ToOption = None,
+    places: Annotated[
+        list[str] | None, typer.Option("--places", help="Such as LA-A1-11; may be repeated. Default: all.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    budget_seconds: Annotated[float | None, typer.Option(min=1, help="Time for fitting.")] = None,
+    seed: SeedOption = 0,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Train a model on the normal shots of a time, register it, and make it the champion.
+
+    Inference picks it up by itself.
+
+    Examples:
+
+        shotwatch train
+
+        shotwatch train --from 2022-07-01T07:00 --to 2022-07-01T08:00 --places LA-A1-11
+    """
+    deployment = find_deployment(root, name)
+    rosters = named_rosters(load_facility(deployment.settings.facility), places or [])
+    arguments = _arguments(
+        {
+            "from": start and start.isoformat(),
+            "to": end and end.isoformat(),
+            "places": ",".join(str(roster.place) for roster in rosters),
+            "epochs": epochs,
+            "budget-seconds": budget_seconds,
+            "seed": seed,
+        }
+    )
+    with stderr.status("training") as spinner:
+        trained = train(deployment.environment, list(arguments), lambda step: spinner.update(told(step)))
+    thresholds = thresholds_of(deployment.settings.models_url, trained["run_id"])
+    if json:
+        print_json({**trained, "thresholds": [asdict(each) for each in thresholds]})
+    else:
+        _show(trained, thresholds)
+
+
+def told(step: Step) -> str:
+    """`epoch: number 3, loss 0.0123`."""
+    figures = ", ".join(f"{name} {_short(value)}" for name, value in step.items() if name != "step")
+    return f"{step['step']}: {figures}" if figures else str(step["step"])
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _arguments(given: Mapping[str, object]) -> Iterator[str]:
+    return (f"--{name}={value}" for name, value in given.items() if value not in (None, ""))
+
+
+def _show(trained: Step, thresholds: Sequence[Thresholds]) -> None:
+    title = "thresholds, in robust standard deviations of each device"
+    rows = ((of.feature, of.devices, f"{of.lowest:.1f}", f"{of.highest:.1f}") for of in thresholds)
+    stdout.print(table(title, ("feature", "devices#", "lowest#", "highest#"), rows))
+    version, alias = trained["version"], trained["alias"]
+    stdout.print(f"version {version} is the {alias} now; it knows {trained['cameras']} cameras")

@@ -1,0 +1,54 @@
+"""`shotwatch upload`: snapshot files into the inbox of the running system."""
+
+import asyncio
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
+from shotwatch_cli.options import JsonOption
+from shotwatch_cli.output import megabytes, print_json, stdout, transferring
+from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
+from shotwatch_common.store import ObjectStore
+
+
+def upload(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files, or folders of .h5 files.")],
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Put files into the inbox bucket, several at once.
+
+    Files of a folder keep their paths below it as keys; a file that is named by itself keeps its name.
+
+    Examples:
+
+        shotwatch upload snapshots
+
+        shotwatch upload LA_Camera_100ms_snapshot_2022-07-01_07-33-00.h5
+    """
+    uploads = planned_uploads(paths)
+    deployment = find_deployment(root, name)
+    began = monotonic()
+    with transferring() as progress:
+        asyncio.run(_upload(deployment, uploads, progress))
+    size, seconds = sum(upload.size for upload in uploads), monotonic() - began
+    if json:
+        print_json({"files": len(uploads), "bytes": size, "seconds": seconds})
+    else:
+        stdout.print(
+            f"{len(uploads)} files, {megabytes(size)} in {seconds:.1f} s: {megabytes(size / seconds)}/s"
+        )
+
+
+async def _upload(deployment: Deployment, uploads: list[Upload], progress: Progress) -> None:
+    settings = deployment.settings
+    task = progress.add_task("uploading", total=sum(upload.size for upload in uploads))
+    async with ObjectStore.of(settings) as store:
+        await upload_all(
+            store, settings.inbox_bucket, uploads, lambda upload: progress.advance(task, upload.size)
+        )

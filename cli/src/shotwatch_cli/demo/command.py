@@ -1,0 +1,132 @@
+"""`shotwatch demo`."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from shotwatch_cli.demo.report import Report, rendered
+from shotwatch_cli.demo.run import Demo
+from shotwatch_cli.demo.scenario import Scenario, recorded, simulated
+from shotwatch_cli.failures import Failure
+from shotwatch_cli.output import print_json, stderr, stdout
+from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.settings import Settings
+from shotwatch_embedded.errors import StackRunning
+from shotwatch_embedded.install import ensure_rabbitmq
+from shotwatch_embedded.services import path_services
+from shotwatch_embedded.stack import Stack
+
+_FACILITY = Path("facilities/hpls.yaml")
+_ROOT = Path(".shotwatch")
+
+
+def demo(
+    frames: Annotated[
+        Path | None, typer.Option(help="Folder of recorded images; without it the laser is simulated.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running afterwards.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """The main job on a fresh embedded stack: feed files, learn what is usual, see what is odd, add up.
+
+    Fails when the ledger does not add up.
+
+    \b
+    shotwatch demo
+    shotwatch demo --frames ../shared/data/beams/regime_change_1hz
+    shotwatch demo --keep
+    """
+    if frames is not None and not frames.is_dir():
+        raise Failure(f"{frames} is not a folder", "name a folder of PNG, PGM, TIFF, NPY or MAT images")
+    try:
+        report = asyncio.run(_demo(frames, keep, stderr if json else stdout))
+    except KeyboardInterrupt:
+        raise Failure("interrupted; everything was stopped") from None
+    if json:
+        print_json(asdict(report) | {"balances": report.balances, "overlooked": report.overlooked})
+    if not report.balances:
+        raise Failure("the ledger does not add up")
+
+
+async def _demo(frames: Path | None, keep: bool, console: Console) -> Report:
+    started = monotonic()
+    ensure_rabbitmq(install=True)
+    facility = load_facility(_FACILITY)
+    folder = Path(tempfile.mkdtemp(prefix="shotwatch-demo-"))
+    try:
+        console.print("starting RabbitMQ, SecantusDB, rclone, MLflow and the services …")
+        making = asyncio.create_task(asyncio.to_thread(_make, facility, frames, folder))
+        async with _claim() as stack:
+            stack.start_services(path_services())
+            await stack.services_ready()
+            scenario = await making
+            console.print(f"everything runs after {monotonic() - started:.0f} s: stack {stack.name}")
+            report = await _on(stack, facility, scenario, console)
+            console.print(rendered(report))
+            console.print(f"{monotonic() - started:.0f} s in all")
+            if keep:
+                await _keep(stack, console)
+            return report
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _on(stack: Stack, facility: Facility, scenario: Scenario, console: Console) -> Report:
+    with _environment(stack):
+        settings = Settings.load()
+    return await Demo(stack, settings, facility, console).run(scenario)
+
+
+def _make(facility: Facility, frames: Path | None, folder: Path) -> Scenario:
+    making = simulated(facility, folder) if frames is None else recorded(facility, frames, folder)
+    for made in making:
+        if isinstance(made, Scenario):
+            return made
+    raise AssertionError("a scenario ends with itself")
+
+
+def _claim() -> Stack:
+    """A stack called `demo`, or `demo-2` … beside one that was kept, without what earlier runs left."""
+    for number in count(1):
+        name = "demo" if number == 1 else f"demo-{number}"
+        try:
+            stack = Stack.claim(_ROOT, name, facility=_FACILITY)
+        except StackRunning:
+            continue
+        for left in stack.folder.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+        return stack
+    raise AssertionError
+
+
+@contextmanager
+def _environment(stack: Stack) -> Iterator[None]:
+    """The stack's settings as this process' own, for as long as it takes to read them."""
+    before = dict(os.environ)
+    os.environ.update(stack.environment())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+async def _keep(stack: Stack, console: Console) -> None:
+    for url in stack.describe().query_urls:
+        console.print(f"REST API: {url}/api/v1    its documentation: {url}/docs")
+    console.print(
+        f"`shotwatch status`, `shotwatch tail` and the others find it as {stack.name}. Ctrl-C ends it."
+    )
+    await asyncio.Event().wait()

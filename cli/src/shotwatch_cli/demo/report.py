@@ -1,0 +1,134 @@
+"""The tables at the end of the demo."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from shotwatch_cli.demo.figures import KindFigures, Latency
+from shotwatch_cli.output import table
+from shotwatch_common.contracts import AnomalyEvent
+
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """A part of the demo: what went in, and how long until all of it was judged."""
+
+    name: str
+    files: int
+    size: int
+    """Bytes."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that the demo found out."""
+
+    uploaded: int
+    balance: dict[str, Any]
+    left_in_inbox: int
+    complete: int
+    incomplete: int
+    unjudged: int
+    kinds: Sequence[KindFigures]
+    false_alarms: Sequence[AnomalyEvent]
+    normal_shots: int
+    latency: Latency | None
+    throughput: Sequence[Throughput]
+    model: str
+
+    @property
+    def balances(self) -> bool:
+        """Every file that was uploaded is in the ledger in a final state, every shot is judged."""
+        states = self.balance["states"]
+        settled = states["ingested"] + states["rejected"] + states["ignored"]
+        return self.uploaded == self.balance["in"] == settled and not self.left_in_inbox and not self.unjudged
+
+    @property
+    def overlooked(self) -> list[str]:
+        """Kinds of which an injection was not reported."""
+        return [kind.kind for kind in self.kinds if kind.reported < kind.injected]
+
+
+def rendered(report: Report) -> RenderableType:
+    """The report as a person reads it."""
+    return Group(
+        table("Objects: where each file ended", ("state", "files#"), _ledger_rows(report)),
+        table(
+            "Shots",
+            ("", "shots#"),
+            [
+                ("complete", report.complete),
+                ("incomplete", report.incomplete),
+                ("not judged", report.unjudged),
+            ],
+        ),
+        table(
+            "Anomalies: put in, and reported under their name",
+            ("kind", "put in#", "reported#", "shots#", "of these reported#"),
+            [(k.kind, k.injected, k.reported, k.shots, k.shots_reported) for k in report.kinds],
+        ),
+        _alarms(report),
+        table(
+            "Speed",
+            ("part", "files#", "MB#", "s#", "files/s#", "MB/s#"),
+            [_speed_row(part) for part in report.throughput],
+        ),
+        _latency(report.latency),
+        _verdict(report),
+    )
+
+
+def _ledger_rows(report: Report) -> list[tuple[str, int]]:
+    reasons = [(f"  {reason}", count) for reason, count in sorted(report.balance["reasons"].items())]
+    return [
+        ("uploaded", report.uploaded),
+        ("in the ledger", report.balance["in"]),
+        *((state, count) for state, count in report.balance["states"].items()),
+        *reasons,
+        ("left in the inbox", report.left_in_inbox),
+    ]
+
+
+def _alarms(report: Report) -> Text:
+    shots = {event.subject for event in report.false_alarms}
+    kinds = ", ".join(sorted({event.data.kind for event in report.false_alarms}))
+    share = 1000 * len(shots) / max(report.normal_shots, 1)
+    return Text(
+        f"Normal shots: {report.normal_shots}, of which {len(shots)} raised an event"
+        f" ({share:.2f} in 1,000){f': {kinds}' if kinds else ''}; scored by {report.model}\n"
+    )
+
+
+def _speed_row(part: Throughput) -> tuple[str, int, str, str, str, str]:
+    megabytes = part.size / _MEGABYTE
+    return (
+        part.name,
+        part.files,
+        f"{megabytes:.1f}",
+        f"{part.seconds:.1f}",
+        f"{part.files / part.seconds:.1f}",
+        f"{megabytes / part.seconds:.1f}",
+    )
+
+
+def _latency(latency: Latency | None) -> Text:
+    if latency is None:
+        return Text("No event could be timed.\n")
+    return Text(
+        f"Upload of the file that completed a shot → its event at the subscriber: p50 {latency.p50:.2f} s,"
+        f" p99 {latency.p99:.2f} s ({latency.count} events; files uploaded one after the other)\n"
+    )
+
+
+def _verdict(report: Report) -> Text:
+    if not report.balances:
+        return Text("The ledger does not add up.", style="bold red")
+    if report.overlooked:
+        return Text(f"The ledger adds up. Overlooked: {', '.join(report.overlooked)}.", style="bold yellow")
+    return Text("The ledger adds up, and nothing that was put in was overlooked.", style="bold green")

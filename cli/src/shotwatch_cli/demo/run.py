@@ -1,0 +1,226 @@
+"""The demo itself: start, learn, watch, add up."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+import httpx
+from rich.console import Console
+
+from shotwatch_cli.broker import subscription
+from shotwatch_cli.demo.figures import (
+    MINUTE_MS,
+    Minute,
+    Seen,
+    by_kind,
+    false_alarms,
+    latency,
+)
+from shotwatch_cli.demo.report import Report, Throughput
+from shotwatch_cli.demo.scenario import Scenario
+from shotwatch_cli.events import event_line
+from shotwatch_cli.failures import Failure
+from shotwatch_cli.output import counting, transferring
+from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
+from shotwatch_common.archive import Archive
+from shotwatch_common.facility import Facility
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.settings import Settings
+from shotwatch_common.store import ObjectStore
+from shotwatch_embedded.stack import Stack
+
+Listen = Callable[[str, asyncio.Event], Awaitable[None]]
+
+_PATIENCE_S = 300.0
+_LOOK_EVERY_S = 0.25
+_SHOWN_EVENTS = 60
+_FOREVER_MS = 2**53
+
+
+@dataclass
+class Watch:
+    """Subscribes to every anomaly, shows it and remembers when it came."""
+
+    console: Console
+    seen: list[Seen] = field(default_factory=list)
+
+    async def listen(self, broker_url: str, listening: asyncio.Event) -> None:
+        async with subscription(broker_url, "anomaly.#") as events:
+            listening.set()
+            async for event in events:
+                self.seen.append(Seen(event, monotonic()))
+                if len(self.seen) <= _SHOWN_EVENTS:
+                    self.console.print(event_line(event), soft_wrap=True)
+                if len(self.seen) == _SHOWN_EVENTS:
+                    self.console.print("… and more; `shotwatch tail` shows every event")
+
+
+class Demo:
+    """One run on a stack whose services are ready."""
+
+    def __init__(self, stack: Stack, settings: Settings, facility: Facility, console: Console) -> None:
+        self._stack = stack
+        self._settings = settings
+        self._facility = facility
+        self._console = console
+        self._uploaded = 0
+        self._completed: dict[Minute, float] = {}
+
+    async def run(self, scenario: Scenario) -> Report:
+        """Learn from the quiet files, watch the others, and add up."""
+        async with ObjectStore.of(self._settings) as store, Archive.of(self._settings) as archive:
+            learning = await self._feed(store, archive, "learning", scenario.learning)
+            model = await self._train()
+            watch = Watch(self._console)
+            async with _running(watch.listen, self._settings.broker_url.get_secret_value()):
+                self._console.rule("anomaly events as they are raised")
+                live = await self._feed(store, archive, "live", scenario.live, one_by_one=True)
+            return await self._report(archive, store, scenario, watch.seen, [learning, live], model)
+
+    async def _feed(
+        self, store: ObjectStore, archive: Archive, name: str, paths: Sequence[Path], one_by_one: bool = False
+    ) -> Throughput:
+        uploads = planned_uploads(paths)
+        started = monotonic()
+        with transferring() as progress:
+            bar = progress.add_task(f"uploading {name} files", total=sum(u.size for u in uploads))
+
+            def done(upload: Upload) -> None:
+                self._uploaded += 1
+                self._note_completion(upload)
+                progress.advance(bar, upload.size)
+
+            for some in _portions(uploads, one_by_one):
+                await upload_all(store, self._settings.inbox_bucket, some, done)
+        await self._all_judged(archive)
+        return Throughput(name, len(uploads), sum(u.size for u in uploads), monotonic() - started)
+
+    def _note_completion(self, upload: Upload) -> None:
+        name = self._facility.file_name(upload.key)
+        if name is not None:
+            minute = name.frontend, name.interval, epoch_ms(name.starts_at) // MINUTE_MS
+            self._completed[minute] = monotonic()
+
+    async def _all_judged(self, archive: Archive) -> None:
+        """Wait until every file is settled, every window closed and every shot judged."""
+        with counting() as progress:
+            bar = progress.add_task("shots judged", total=None)
+            async with _patience("the services have not judged everything"):
+                while True:
+                    balance = await archive.ledger.balance(0, _FOREVER_MS)
+                    closed = await archive.shots.count({}, 0, _FOREVER_MS)
+                    unjudged = await archive.shots.count({"status": "closed"}, 0, _FOREVER_MS)
+                    progress.update(bar, completed=closed - unjudged, total=closed)
+                    settled = balance["in"] >= self._uploaded and not balance["states"]["waiting"]
+                    if settled and not unjudged and not await archive.windows.unfinished():
+                        return
+                    await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _train(self) -> str:
+        """Train a champion in a process of its own, and wait until inference scores with it."""
+        with self._console.status("training") as status:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "shotwatch_training"),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**os.environ, **self._stack.environment()},
+            )
+            version = ""
+            try:
+                assert process.stdout is not None
+                async for line in process.stdout:
+                    step = json.loads(line)
+                    status.update("training: " + " ".join(f"{k}={_short(v)}" for k, v in step.items()))
+                    version = str(step.get("version", version))
+                errors = (await process.communicate())[1].decode()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+            if process.returncode:
+                raise Failure(f"training failed: {errors.strip()}")
+            status.update(f"waiting until inference scores with version {version}")
+            await self._scores_with(version)
+        self._console.print(f"trained and registered: shotwatch version {version}, alias champion")
+        return f"shotwatch version {version}"
+
+    async def _scores_with(self, version: str) -> None:
+        ports = [s.port for s in self._stack.status() if s.name.startswith("inference")]
+        async with _patience(f"inference does not take up version {version}"), httpx.AsyncClient() as client:
+            while not all([await _model(client, port) == version for port in ports]):
+                await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _report(
+        self,
+        archive: Archive,
+        store: ObjectStore,
+        scenario: Scenario,
+        seen: Sequence[Seen],
+        throughput: Sequence[Throughput],
+        model: str,
+    ) -> Report:
+        odd = {shot for label in scenario.labels for shot in label.shots}
+        live = await archive.shots.count({}, scenario.live_from, _FOREVER_MS)
+        everything = await archive.shots.count({}, 0, _FOREVER_MS)
+        complete = await archive.shots.count({"complete": True}, 0, _FOREVER_MS)
+        inbox = [stored async for stored in store.list(self._settings.inbox_bucket)]
+        return Report(
+            uploaded=self._uploaded,
+            balance=await archive.ledger.balance(0, _FOREVER_MS),
+            left_in_inbox=len(inbox),
+            complete=complete,
+            incomplete=everything - complete,
+            unjudged=await archive.shots.count({"status": "closed"}, 0, _FOREVER_MS),
+            kinds=by_kind(scenario.labels, seen),
+            false_alarms=false_alarms(scenario.labels, seen),
+            normal_shots=live - len(odd),
+            latency=latency(seen, self._completed),
+            throughput=throughput,
+            model=model,
+        )
+
+
+async def _model(client: httpx.AsyncClient, port: int) -> str:
+    """The model version that a replica of inference scores with."""
+    return str((await client.get(f"http://127.0.0.1:{port}/ready")).json().get("model"))
+
+
+def _portions(uploads: Sequence[Upload], one_by_one: bool) -> Iterator[Sequence[Upload]]:
+    if one_by_one:
+        yield from ([upload] for upload in uploads)
+    else:
+        yield uploads
+
+
+@asynccontextmanager
+async def _running(listen: Listen, broker_url: str) -> AsyncIterator[None]:
+    """Listen in the background; entered when the subscription stands."""
+    listening = asyncio.Event()
+    task = asyncio.ensure_future(listen(broker_url, listening))
+    waiting = asyncio.create_task(listening.wait())
+    done, _ = await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if task in done:
+        task.result()
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+@asynccontextmanager
+async def _patience(otherwise: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            yield
+    except TimeoutError:
+        advice = "the logs of the services are in the stack's folder, under logs/"
+        raise Failure(f"{otherwise} within {_PATIENCE_S:g} s", advice) from None
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

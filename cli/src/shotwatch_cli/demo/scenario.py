@@ -1,0 +1,109 @@
+"""What the demo feeds: files to learn from, files with something odd in them, and the labels of what is."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from shotwatch_common.facility import Facility, Place, PlaceRoster
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_simulator.anomalies import Injection
+from shotwatch_simulator.injections import plan_injections
+from shotwatch_simulator.labels import Label
+from shotwatch_simulator.packing import pack, plan_recorded
+from shotwatch_simulator.simulation import Simulation, simulate
+
+LIVE_START = datetime(2022, 7, 1, 10, tzinfo=UTC)
+SEED = 7
+WORKERS = 2
+_OF_EACH_KIND = 2
+_RECORDED_PLACE = Place("LA", "A2"), "1s"
+_RECORDED_LEARNING = timedelta(minutes=10)
+_RECORDED_REPEAT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """How long a place is watched: first to learn what is usual, then in earnest."""
+
+    place: Place
+    interval: str
+    learning: timedelta
+    live: timedelta
+    odd: bool = True
+    """Whether anything is put into its live files."""
+
+
+STRETCHES = (
+    Stretch(Place("LA", "A1", "11"), "100ms", timedelta(minutes=1), timedelta(minutes=1)),
+    Stretch(Place("LA", "A2"), "1s", timedelta(minutes=5), timedelta(minutes=4)),
+    Stretch(Place("LA", "A3", "31"), "60s", timedelta(minutes=120), timedelta(minutes=20), odd=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Snapshot files in two parts."""
+
+    learning: Sequence[Path]
+    live: Sequence[Path]
+    """In the order in which the control system closed them."""
+    labels: Sequence[Label]
+    live_from: int
+    """Epoch ms of the first live pulse."""
+
+
+def simulated(facility: Facility, folder: Path) -> Iterator[Path | Scenario]:
+    """Write files of three places of the facility; yields each, and at last the scenario."""
+    learning: list[Path] = []
+    for stretch in STRETCHES:
+        start = LIVE_START - stretch.learning
+        quiet = Simulation(facility, (_roster(facility, stretch),), start, stretch.learning, SEED)
+        for path in simulate(quiet, folder / "learning" / str(stretch.place), WORKERS):
+            learning.append(path)
+            yield path
+    live: list[Path] = []
+    labels: list[Label] = []
+    for stretch in STRETCHES:
+        roster = _roster(facility, stretch)
+        injections = _planned(facility, roster, stretch)
+        odd = Simulation(facility, (roster,), LIVE_START, stretch.live, SEED, injections)
+        labels += odd.labels
+        for path in simulate(odd, folder / "live" / str(stretch.place), WORKERS):
+            live.append(path)
+            yield path
+    yield Scenario(learning, live, labels, epoch_ms(LIVE_START))
+
+
+def recorded(facility: Facility, frames: Path, folder: Path) -> Iterator[Path | Scenario]:
+    """Pack recorded frames as files of one place; yields each, and at last the scenario."""
+    place, interval = _RECORDED_PLACE
+    roster = facility.roster(place, interval)
+    assert roster is not None
+    start = LIVE_START - _RECORDED_LEARNING
+    packing = plan_recorded(
+        frames, facility, roster, start, _RECORDED_LEARNING, repeat=_RECORDED_REPEAT, seed=SEED
+    )
+    packed = []
+    for file in pack(packing, folder):
+        packed.append(file)
+        yield file.path
+    yield Scenario(
+        [file.path for file in packed if file.phase == "train"],
+        [file.path for file in packed if file.phase == "live"],
+        packing.labels,
+        epoch_ms(LIVE_START),
+    )
+
+
+def _planned(facility: Facility, roster: PlaceRoster, stretch: Stretch) -> tuple[Injection, ...]:
+    if not stretch.odd:
+        return ()
+    return plan_injections(facility, [roster], LIVE_START, stretch.live, seed=SEED, each=_OF_EACH_KIND)
+
+
+def _roster(facility: Facility, stretch: Stretch) -> PlaceRoster:
+    roster = facility.roster(stretch.place, stretch.interval)
+    if roster is None:
+        raise ValueError(f"{facility.name} has no {stretch.place} at {stretch.interval}")
+    return roster

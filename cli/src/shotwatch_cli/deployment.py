@@ -1,0 +1,81 @@
+"""Which running system a command is about."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shotwatch_cli.failures import Failure
+from shotwatch_common.settings import Settings
+from shotwatch_embedded.description import DEFAULT_ROOT, find_stack
+from shotwatch_embedded.status import Status
+
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="Name of the stack. Default: the one that runs.")
+]
+RootOption = Annotated[
+    Path, typer.Option("--root", file_okay=False, help="Folder of the stacks.", envvar="SHOTWATCH_ROOT")
+]
+ROOT = DEFAULT_ROOT
+
+_PREFIX = "SHOTWATCH_"
+_QUERY_URL = "SHOTWATCH_QUERY_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where the servers are, and what is known of the processes."""
+
+    settings: Settings
+    environment: Mapping[str, str]
+    """What a service is told."""
+    query_url: str | None
+    """Address of the REST API."""
+    processes: tuple[Status, ...] = ()
+    """Of an embedded stack."""
+
+    @property
+    def broker_url(self) -> str:
+        return self.settings.broker_url.get_secret_value()
+
+    @property
+    def api_url(self) -> str:
+        """Address of the REST API.
+
+        Raises:
+            Failure: nobody said where it is.
+        """
+        if self.query_url is None:
+            raise Failure("the address of the REST API is not known", f"set {_QUERY_URL}=http://host:port")
+        return self.query_url
+
+
+def find_deployment(root: Path, name: str | None) -> Deployment:
+    """The deployment that the environment describes in full (SHOTWATCH_…), else the running stack.
+
+    Raises:
+        StackNotFound: neither is there, or several stacks run and none was named.
+    """
+    if name is None and _describes_all(os.environ):
+        return Deployment(Settings.load(), dict(os.environ), os.environ.get(_QUERY_URL))
+    stack = find_stack(root, name)
+    return Deployment(
+        _settings(stack.environment),
+        {**os.environ, **stack.environment},
+        next(iter(stack.query_urls), None),
+        stack.processes,
+    )
+
+
+def _describes_all(environment: Mapping[str, str]) -> bool:
+    required = (name for name, field in Settings.model_fields.items() if field.is_required())
+    return all(environment.get(_PREFIX + name.upper()) for name in required)
+
+
+def _settings(environment: Mapping[str, str]) -> Settings:
+    return Settings.model_validate(
+        {name.removeprefix(_PREFIX).lower(): value for name, value in environment.items()}
+    )

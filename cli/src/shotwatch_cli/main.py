@@ -1,0 +1,33 @@
+"""The command `shotwatch`."""
+
+import typer
+
+from shotwatch_cli.commands.doctor import doctor
+from shotwatch_cli.commands.ledger import ledger
+from shotwatch_cli.commands.pack import pack_frames
+from shotwatch_cli.commands.simulate import simulate_files
+from shotwatch_cli.commands.status import status
+from shotwatch_cli.commands.tail import tail
+from shotwatch_cli.commands.train import train_model
+from shotwatch_cli.commands.up import up
+from shotwatch_cli.commands.upload import upload
+from shotwatch_cli.demo.command import demo
+from shotwatch_cli.failures import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Watches a high-power laser's shots and names the odd ones.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(up)
+app.command()(demo)
+app.command("simulate")(simulate_files)
+app.command("pack")(pack_frames)
+app.command()(upload)
+app.command()(tail)
+app.command()(status)
+app.command()(ledger)
+app.command("train")(train_model)
+app.command()(doctor)

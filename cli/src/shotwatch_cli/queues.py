@@ -1,0 +1,40 @@
+"""How full the queues of a stage are."""
+
+from dataclasses import dataclass
+
+from aio_pika.abc import AbstractConnection
+
+from shotwatch_cli.broker import depth_of
+from shotwatch_common.bus import RETRY_DELAYS_S, parked_queue_of, queue_of, waiting_queue_of
+
+
+@dataclass(frozen=True, slots=True)
+class StageQueues:
+    """The messages of one stage."""
+
+    stage: str
+    ready: int = 0
+    consumers: int = 0
+    retrying: int = 0
+    """Waiting for another attempt."""
+    parked: int = 0
+    """Set aside for a person to look at."""
+    missing: tuple[str, ...] = ()
+    """Queues of the stage that nobody has declared."""
+
+
+async def stage_queues(connection: AbstractConnection, stage: str) -> StageQueues:
+    """What a stage has in its queues."""
+    own, parked = queue_of(stage).name, parked_queue_of(stage).name
+    waiting = [waiting_queue_of(stage, delay).name for delay in sorted(set(RETRY_DELAYS_S))]
+    depths = {name: await depth_of(connection, name) for name in (own, parked, *waiting)}
+    found = {name: depth for name, depth in depths.items() if depth is not None}
+    messages = {name: depth.messages for name, depth in found.items()}
+    return StageQueues(
+        stage,
+        ready=messages.get(own, 0),
+        consumers=found[own].consumers if own in found else 0,
+        retrying=sum(messages.get(name, 0) for name in waiting),
+        parked=messages.get(parked, 0),
+        missing=tuple(name for name, depth in depths.items() if depth is None),
+    )

@@ -1,0 +1,71 @@
+"""Training as a process beside us: started, listened to, and its thresholds told."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from subprocess import PIPE, Popen
+from tempfile import TemporaryFile
+from typing import Any
+
+import httpx
+
+from shotwatch_cli.failures import Failure
+
+Step = Mapping[str, Any]
+"""One line of training's progress: `step` and its figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The thresholds of one feature over all devices, in robust standard deviations of each device."""
+
+    feature: str
+    devices: int
+    lowest: float
+    highest: float
+
+
+def train(environment: Mapping[str, str], arguments: Sequence[str], tell: Callable[[Step], None]) -> Step:
+    """Train in a process of its own; `tell` hears of each step. The last step says what was registered.
+
+    Raises:
+        Failure: it did not come to a model; says why.
+    """
+    step: Step = {}
+    command = [sys.executable, "-m", "shotwatch_training", *arguments]
+    with TemporaryFile("w+") as errors:
+        with Popen(command, env=dict(environment), stdout=PIPE, stderr=errors, text=True) as process:  # noqa: S603 - our own
+            assert process.stdout is not None
+            for line in process.stdout:
+                step = json.loads(line)
+                tell(step)
+        if process.returncode == 0:
+            return step
+        errors.seek(0)
+        why = step.get("why") or "".join(errors.readlines()[-20:])
+    raise Failure(f"training ended with exit code {process.returncode}: {why}")
+
+
+def thresholds_of(models_url: str, run_id: str) -> list[Thresholds]:
+    """The thresholds of a run's model, from the registry.
+
+    Raises:
+        Failure: the registry does not give them.
+    """
+    query = {"run_uuid": run_id, "path": "bundle/bundle.json"}
+    try:
+        answer = httpx.get(f"{models_url}/get-artifact", params=query, trust_env=False)
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise Failure(f"the model was registered, but its thresholds cannot be read: {error}") from error
+    return summarise(answer.json()["usual"])
+
+
+def summarise(usual: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Thresholds]:
+    """Device → feature → reference, as one line per feature."""
+    limits: dict[str, list[float]] = {}
+    for features in usual.values():
+        for feature, reference in features.items():
+            limits.setdefault(feature, []).append(reference["limit"])
+    return [Thresholds(feature, len(of), min(of), max(of)) for feature, of in sorted(limits.items())]

@@ -1,0 +1,188 @@
+"""However a stack ends, and whenever, it leaves no process and no port behind."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shotwatch_embedded.description import running_stacks
+from shotwatch_embedded.stack import Stack
+from shotwatch_embedded.status import State, Status
+
+SUPERVISOR = """
+import asyncio, sys
+from pathlib import Path
+from shotwatch_embedded.stack import Stack
+
+async def main():
+    root = Path(sys.argv[1])
+    report = lambda status: print(status.name, status.state, flush=True)
+    async with Stack.claim(root, facility=root / "f.yaml", settings={}, on_change=report):
+        print("all up", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+DEADLINE = 60
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    """A process that holds a stack, and the processes below it when it was asked."""
+
+    process: asyncio.subprocess.Process
+
+    @classmethod
+    async def start(cls, root: Path) -> "Supervisor":
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", SUPERVISOR, str(root)),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        )
+
+    async def has_said(self, what: str) -> None:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(DEADLINE):
+            async for line in self.process.stdout:
+                if line.decode().strip() == what:
+                    return
+        pytest.fail(f"it ended without saying {what!r}")
+
+    async def end_by(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        async with asyncio.timeout(DEADLINE):
+            return await self.process.wait()
+
+
+def parents() -> dict[int, int]:
+    """The parent of every living process."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, (state, parent, *_rest) = (
+                int(entry.parent.name),
+                entry.read_text().rpartition(")")[2].split(),
+            )
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if state != "Z":
+            found[pid] = int(parent)
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """All that the process started, and what those started."""
+    children = {child for child, parent in parents().items() if parent == pid}
+    return children.union(*map(descendants, children))
+
+
+def listening() -> set[str]:
+    """Every local address on which something of this machine listens."""
+    tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    lines = [line.split() for table in tables for line in table.read_text().splitlines()[1:]]
+    return {fields[1] for fields in lines if fields[3] == "0A"}
+
+
+def listening_of(pids: set[int]) -> set[str]:
+    """The addresses on which the processes listen."""
+    links = {
+        os.readlink(link) for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()
+    }
+    table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {fields[1] for fields in table if fields[3] == "0A" and f"socket:[{fields[9]}]" in links}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return once it holds; fail when it does not within the deadline."""
+    async with asyncio.timeout(DEADLINE):
+        while not holds():
+            await asyncio.sleep(0.05)
+
+
+async def test_stopping_leaves_no_process_and_no_port(tmp_path: Path) -> None:
+    before = descendants(os.getpid())
+    async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings={}):
+        started = descendants(os.getpid()) - before
+        ports = listening_of(started)
+        assert len(started) >= 8
+        assert len(ports) >= 6
+    assert not started & parents().keys()
+    assert not ports & listening()
+    assert running_stacks(tmp_path) == []
+
+
+async def test_cancelling_in_the_middle_of_the_start_leaves_nothing(tmp_path: Path) -> None:
+    broker_starts = asyncio.Event()
+
+    def watch(status: Status) -> None:
+        if (status.name, status.state) == ("broker", State.STARTING):
+            broker_starts.set()
+
+    async def start() -> None:
+        async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings={}, on_change=watch):
+            pytest.fail("it was to be cancelled before")
+
+    before = descendants(os.getpid())
+    starting = asyncio.create_task(start())
+    async with asyncio.timeout(DEADLINE):
+        await broker_starts.wait()
+    started = descendants(os.getpid()) - before
+    assert len(started) >= 5
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not descendants(os.getpid()) - before
+    assert not started & parents().keys()
+
+
+@pytest.mark.parametrize("moment", ["store starting", "epmd ready", "database ready", "all up"])
+async def test_ctrl_c_at_any_time_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    supervisor = await Supervisor.start(tmp_path)
+    await supervisor.has_said(moment)
+    started = descendants(supervisor.process.pid)
+    assert started
+    await supervisor.end_by(signal.SIGINT)
+    assert not started & parents().keys()
+
+
+async def test_ctrl_c_twice_leaves_nothing(tmp_path: Path) -> None:
+    supervisor = await Supervisor.start(tmp_path)
+    await supervisor.has_said("all up")
+    started = descendants(supervisor.process.pid)
+    supervisor.process.send_signal(signal.SIGINT)
+    await supervisor.has_said("store stopped")
+    await supervisor.end_by(signal.SIGINT)
+    await until(lambda: not started & parents().keys())
+
+
+@pytest.mark.parametrize("moment", ["store starting", "all up"])
+async def test_a_killed_supervisor_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    supervisor = await Supervisor.start(tmp_path)
+    await supervisor.has_said(moment)
+    started = descendants(supervisor.process.pid)
+    ports = listening_of(started)
+    assert await supervisor.end_by(signal.SIGKILL) == -signal.SIGKILL
+    await until(lambda: not started & parents().keys())
+    assert not ports & listening()
+    assert running_stacks(tmp_path) == []
+
+
+async def test_what_a_dead_supervisor_and_its_dead_guard_left_is_ended_by_the_next_stack(
+    tmp_path: Path,
+) -> None:
+    supervisor = await Supervisor.start(tmp_path)
+    await supervisor.has_said("store ready")
+    started = descendants(supervisor.process.pid)
+    (guard,) = (pid for pid in started if b"processes.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(guard, signal.SIGKILL)
+    await supervisor.end_by(signal.SIGKILL)
+    assert started & parents().keys()
+    await Stack.claim(tmp_path, "default", facility=tmp_path / "f.yaml").stop()
+    assert not started & parents().keys()

@@ -1,0 +1,211 @@
+"""The embedded servers: each does its work, keeps what it was given, and stands beside others."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aio_pika
+import pytest
+import pytest_asyncio
+from aio_pika.abc import AbstractChannel
+from mlflow import MlflowClient
+from pymongo import AsyncMongoClient
+
+from shotwatch_common.store import ObjectStore
+from shotwatch_embedded.description import find_stack
+from shotwatch_embedded.stack import Stack
+from shotwatch_embedded.status import Role, State, Status
+
+URLS = (
+    "SHOTWATCH_BROKER_URL",
+    "SHOTWATCH_DATABASE_URL",
+    "SHOTWATCH_STORE_URL",
+    "SHOTWATCH_MODELS_URL",
+)
+DEADLINE = 60
+
+
+@dataclass
+class Restarts:
+    """The servers that came back, as the stack reports them."""
+
+    back: asyncio.Queue[Status] = field(default_factory=asyncio.Queue)
+
+    def __call__(self, status: Status) -> None:
+        if status.state is State.READY and status.restarts:
+            self.back.put_nowait(status)
+
+    async def one(self) -> Status:
+        async with asyncio.timeout(DEADLINE):
+            return await self.back.get()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def restarts() -> Restarts:
+    return Restarts()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stacks")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stack(root: Path, restarts: Restarts) -> AsyncIterator[Stack]:
+    async with Stack.claim(root, facility=root / "f.yaml", settings={}, on_change=restarts) as started:
+        yield started
+
+
+def servers(stack: Stack) -> dict[str, Status]:
+    return {status.name: status for status in stack.status() if status.role is Role.SERVER}
+
+
+def kill(status: Status) -> None:
+    assert status.pid is not None
+    os.killpg(status.pid, signal.SIGKILL)
+
+
+async def publish(channel: AbstractChannel, queue: str, body: bytes) -> None:
+    message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+    await channel.default_exchange.publish(message, queue)
+
+
+async def take(stack: Stack, queue: str) -> bytes:
+    async with await aio_pika.connect(stack.environment()["SHOTWATCH_BROKER_URL"]) as connection:
+        channel = await connection.channel()
+        message = await (await channel.declare_queue(queue, durable=True)).get()
+        await message.ack()
+        return message.body
+
+
+async def put(stack: Stack, queue: str, body: bytes) -> None:
+    async with await aio_pika.connect(stack.environment()["SHOTWATCH_BROKER_URL"]) as connection:
+        channel = await connection.channel()
+        await channel.declare_queue(queue, durable=True)
+        await publish(channel, queue, body)
+
+
+def store_of(stack: Stack) -> ObjectStore:
+    told = stack.environment()
+    return ObjectStore(
+        told["SHOTWATCH_STORE_URL"], told["SHOTWATCH_STORE_ACCESS_KEY"], told["SHOTWATCH_STORE_SECRET_KEY"]
+    )
+
+
+def database_of(stack: Stack) -> AsyncMongoClient[dict[str, object]]:
+    return AsyncMongoClient(stack.environment()["SHOTWATCH_DATABASE_URL"])
+
+
+async def test_the_broker_gives_back_what_was_published(stack: Stack) -> None:
+    await put(stack, "round", b"shot")
+    assert await take(stack, "round") == b"shot"
+
+
+async def test_the_broker_lets_no_stranger_in(stack: Stack) -> None:
+    port = urlsplit(stack.environment()["SHOTWATCH_BROKER_URL"]).port
+    with pytest.raises(aio_pika.exceptions.ProbableAuthenticationError):
+        await aio_pika.connect(f"amqp://guest:guest@127.0.0.1:{port}/")
+
+
+async def test_the_database_gives_back_what_was_written(stack: Stack) -> None:
+    async with database_of(stack) as client:
+        shots = client["shotwatch"]["shots"]
+        await shots.insert_one({"_id": "a shot", "energy": 1.5})
+        assert await shots.find_one({"energy": {"$gt": 1}}) == {"_id": "a shot", "energy": 1.5}
+
+
+async def test_the_store_has_its_buckets_and_moves_objects_between_them(stack: Stack) -> None:
+    async with store_of(stack) as store:
+        await store.put("inbox", "a/file.h5", b"frames")
+        await store.move(("inbox", "a/file.h5"), ("data", "2022-07-01/file.h5"))
+        assert await store.get("data", "2022-07-01/file.h5") == b"frames"
+        assert [found.key async for found in store.list("inbox")] == []
+        for bucket in ("errors", "blocks"):
+            assert [found.key async for found in store.list(bucket)] == []
+
+
+async def test_the_model_server_keeps_runs_artifacts_and_the_champion(stack: Stack, tmp_path: Path) -> None:
+    def train() -> str:
+        client = MlflowClient(stack.environment()["SHOTWATCH_MODELS_URL"])
+        run = client.create_run(client.create_experiment("first"))
+        client.log_metric(run.info.run_id, "loss", 0.25)
+        weights = tmp_path / "weights.bin"
+        weights.write_bytes(b"weights")
+        client.log_artifact(run.info.run_id, str(weights))
+        client.create_registered_model("detector")
+        version = client.create_model_version("detector", f"{run.info.artifact_uri}", run.info.run_id)
+        client.set_registered_model_alias("detector", "champion", version.version)
+        champion = client.get_model_version_by_alias("detector", "champion")
+        fetched = client.download_artifacts(str(champion.run_id), "weights.bin", str(tmp_path / ""))
+        assert client.get_run(str(champion.run_id)).data.metrics == {"loss": 0.25}
+        return Path(fetched).read_text()
+
+    assert await asyncio.to_thread(train) == "weights"
+    assert list((stack.folder / "models" / "artifacts").rglob("weights.bin"))
+
+
+async def test_other_commands_find_the_stack_by_its_description(stack: Stack, root: Path) -> None:
+    found = find_stack(root)
+    assert found == stack.describe()
+    assert found.pid == os.getpid()
+    assert set(URLS) <= found.environment.keys()
+    assert (stack.folder / "stack.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_every_server_listens_on_the_loopback_interface_only(stack: Stack) -> None:
+    ports = {status.port for status in servers(stack).values()}
+    listeners = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line]
+    addresses = {int(port, 16): host for host, port in (listener.split(":") for listener in listeners)}
+    assert {addresses[port] for port in ports} == {"0100007F"}
+
+
+async def test_a_second_stack_beside_the_first_has_servers_and_data_of_its_own(
+    stack: Stack, root: Path
+) -> None:
+    models = {"SHOTWATCH_MODELS_URL": stack.environment()["SHOTWATCH_MODELS_URL"]}
+    async with Stack.claim(root, facility=root / "f.yaml", settings=models) as second:
+        assert second.name == "default-2"
+        assert "models" not in servers(second)
+        assert second.environment()["SHOTWATCH_MODELS_URL"] == models["SHOTWATCH_MODELS_URL"]
+        async with store_of(stack) as here, store_of(second) as there:
+            await here.put("errors", "mine", b"")
+            assert not await there.exists("errors", "mine")
+        await put(stack, "both", b"first")
+        await put(second, "both", b"second")
+        assert (await take(stack, "both"), await take(second, "both")) == (b"first", b"second")
+    assert all(status.state is State.READY for status in servers(stack).values())
+
+
+async def test_a_killed_broker_comes_back_where_it_was_with_its_messages(
+    stack: Stack, restarts: Restarts
+) -> None:
+    await put(stack, "kept", b"durable")
+    before = servers(stack)["broker"]
+    kill(before)
+    back = await restarts.one()
+    assert (back.name, back.port, back.exit_code) == ("broker", before.port, -signal.SIGKILL)
+    assert await take(stack, "kept") == b"durable"
+
+
+async def test_a_killed_database_comes_back_with_every_acknowledged_write(
+    stack: Stack, restarts: Restarts
+) -> None:
+    async with database_of(stack) as client:
+        await client["shotwatch"]["kept"].insert_one({"_id": "acknowledged"})
+        kill(servers(stack)["database"])
+        assert (await restarts.one()).name == "database"
+        assert await client["shotwatch"]["kept"].count_documents({}) == 1
+
+
+async def test_a_killed_name_server_comes_back_while_the_broker_goes_on(
+    stack: Stack, restarts: Restarts
+) -> None:
+    kill(servers(stack)["epmd"])
+    assert (await restarts.one()).name == "epmd"
+    await put(stack, "on", b"still here")
+    assert await take(stack, "on") == b"still here"
+    assert servers(stack)["broker"].restarts == 1

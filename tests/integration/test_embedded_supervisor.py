@@ -1,0 +1,287 @@
+"""The supervisor, with a small service of the test's own and no servers to start."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from shotwatch_embedded import stack as stack_module
+from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
+from shotwatch_embedded.ports import LOOPBACK, Ports, is_free
+from shotwatch_embedded.services import HEALTH_PORT, ServiceSpec
+from shotwatch_embedded.stack import Stack
+from shotwatch_embedded.status import State, Status
+
+ELSEWHERE = {
+    "SHOTWATCH_BROKER_URL": "amqp://user:password@broker.invalid/",
+    "SHOTWATCH_DATABASE_URL": "mongodb://database.invalid/",
+    "SHOTWATCH_STORE_URL": "http://store.invalid",
+    "SHOTWATCH_STORE_ACCESS_KEY": "access",
+    "SHOTWATCH_STORE_SECRET_KEY": "secret",
+    "SHOTWATCH_MODELS_URL": "http://models.invalid",
+}
+
+SERVICE = """
+import http.server, json, os, subprocess, sys
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    ready = True
+    def do_GET(self):
+        if self.path == "/toggle":
+            Answers.ready = not Answers.ready
+        if self.path == "/environment":
+            body = json.dumps(dict(os.environ)).encode()
+        else:
+            body = b""
+        self.send_response(200 if Answers.ready or self.path != "/ready" else 503)
+        self.end_headers()
+        self.wfile.write(body)
+
+if "CHILD" in os.environ:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    print("child", child.pid, flush=True)
+print("up", flush=True)
+port = int(os.environ["SHOTWATCH_HEALTH_PORT"])
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Answers).serve_forever()
+"""
+
+
+class Changes:
+    """Every change that the stack reported, and the wait for one to come."""
+
+    def __init__(self) -> None:
+        self.seen: list[Status] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, status: Status) -> None:
+        self.seen.append(status)
+        self._news.set()
+
+    async def one(self, matches: Callable[[Status], bool], deadline: float = 30) -> Status:
+        """The first reported change, past or to come, that matches."""
+        async with asyncio.timeout(deadline):
+            while not (found := [status for status in self.seen if matches(status)]):
+                self._news.clear()
+                await self._news.wait()
+        return found[0]
+
+
+@pytest.fixture
+def changes() -> Changes:
+    return Changes()
+
+
+@pytest.fixture
+async def stack(tmp_path: Path, changes: Changes) -> AsyncIterator[Stack]:
+    claimed = Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=ELSEWHERE, on_change=changes)
+    async with claimed:
+        yield claimed
+
+
+def service(name: str = "dummy", replicas: int = 1, **environment: str) -> ServiceSpec:
+    return ServiceSpec(name, (sys.executable, "-c", SERVICE), environment, replicas)
+
+
+async def get(status: Status, path: str) -> bytes:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{LOOPBACK}:{status.port}{path}") as response,
+    ):
+        return await response.read()
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_servers_that_the_settings_name_are_used_and_not_started(stack: Stack) -> None:
+    assert stack.status() == []
+    assert ELSEWHERE.items() <= stack.environment().items()
+
+
+async def test_each_replica_is_a_ready_process_of_its_own(stack: Stack) -> None:
+    stack.start_services([service(replicas=2)])
+    await stack.services_ready()
+    first, second = stack.status()
+    assert (first.name, second.name) == ("dummy-1", "dummy-2")
+    assert first.state is second.state is State.READY
+    assert first.pid != second.pid
+    assert first.port != second.port
+    assert "up" in first.log.read_text()
+
+
+async def test_a_replica_is_told_the_addresses_the_facility_and_its_own_settings(stack: Stack) -> None:
+    stack.start_services([service(WORD="own")])
+    await stack.services_ready()
+    (status,) = stack.status()
+    told = json.loads(await get(status, "/environment"))
+    assert stack.environment().items() <= told.items()
+    assert told["WORD"] == "own"
+    assert told[HEALTH_PORT] == str(status.port)
+
+
+async def test_a_killed_service_is_restarted_on_its_port_and_it_shows(stack: Stack, changes: Changes) -> None:
+    stack.start_services([service()])
+    await stack.services_ready()
+    (before,) = stack.status()
+    assert before.pid is not None
+    os.kill(before.pid, signal.SIGKILL)
+    down = await changes.one(lambda status: status.state is State.RESTARTING)
+    again = await changes.one(lambda status: status.state is State.READY and status.restarts == 1)
+    assert (down.pid, down.exit_code, down.restarts) == (None, -signal.SIGKILL, 1)
+    assert again.pid != before.pid
+    assert again.port == before.port
+    assert stack.describe().processes == (again,)
+
+
+async def test_the_children_of_a_killed_service_do_not_outlive_it(stack: Stack, changes: Changes) -> None:
+    command = f"import os; os.fork() or os.execlp('sleep', 'sleep', '600')\n{SERVICE}"
+    stack.start_services([ServiceSpec("parent", (sys.executable, "-c", command))])
+    await stack.services_ready()
+    (before,) = stack.status()
+    assert before.pid is not None
+    (child,) = children_of(before.pid)
+    os.kill(before.pid, signal.SIGKILL)
+    await changes.one(lambda status: status.state is State.RESTARTING)
+    assert not is_alive(child)
+
+
+async def test_a_service_that_serves_no_more_is_shown_as_unready(stack: Stack, changes: Changes) -> None:
+    stack.start_services([service()])
+    await stack.services_ready()
+    (status,) = stack.status()
+    await get(status, "/toggle")
+    unready = await changes.one(lambda status: status.state is State.UNREADY)
+    assert unready.pid == status.pid
+    await get(status, "/toggle")
+    await changes.one(lambda _: stack.status()[0].state is State.READY)
+
+
+async def test_a_service_that_never_comes_up_is_reported_with_its_log(stack: Stack) -> None:
+    broken = ServiceSpec("broken", (sys.executable, "-c", "raise SystemExit('the facility file is missing')"))
+    stack.start_services([broken])
+    with pytest.raises(ProcessFailed, match="the facility file is missing"):
+        await stack.services_ready(patience=1)
+
+
+async def test_a_command_that_does_not_exist_is_shown_like_any_death(stack: Stack, changes: Changes) -> None:
+    stack.start_services([ServiceSpec("absent", ("/nonexistent/command",))])
+    down = await changes.one(lambda status: status.state is State.RESTARTING)
+    assert down.exit_code == 127
+    assert "cannot be run" in down.log.read_text()
+
+
+async def test_a_strangers_answer_on_the_port_does_not_make_a_service_ready(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, LOOPBACK, 0) as stranger:
+        port = stranger.sockets[0].getsockname()[1]
+        monkeypatch.setattr(Ports, "take", lambda _: port)
+        stack.start_services([ServiceSpec("mute", (sys.executable, "-c", "import time; time.sleep(600)"))])
+        with pytest.raises(ProcessFailed, match="not ready"):
+            await stack.services_ready(patience=1)
+
+
+async def test_stopping_leaves_no_process_and_no_port_not_even_of_grandchildren(
+    tmp_path: Path, changes: Changes
+) -> None:
+    stack = Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=ELSEWHERE, on_change=changes)
+    async with stack:
+        stack.start_services([service(replicas=2, CHILD="1")])
+        await stack.services_ready()
+        running = stack.status()
+    grandchildren = [
+        int(pid) for s in running for pid in re.findall(r"^child (\d+)$", s.log.read_text(), re.M)
+    ]
+    assert len(grandchildren) == 2
+    assert not any(map(is_alive, grandchildren))
+    assert not any(is_alive(status.pid) for status in running if status.pid)
+    assert all(is_free(status.port) for status in running)
+    assert all(status.state is State.STOPPED for status in stack.status())
+
+
+async def test_a_service_that_ignores_the_request_to_end_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack_module, "_SERVICE_GRACE", 0.2)
+    stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{SERVICE}"
+    async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=ELSEWHERE) as stack:
+        stack.start_services([ServiceSpec("stubborn", (sys.executable, "-c", stubborn))])
+        await stack.services_ready()
+    (status,) = stack.status()
+    assert status.exit_code == -signal.SIGKILL
+
+
+async def test_a_second_stack_takes_the_next_free_name(stack: Stack, tmp_path: Path) -> None:
+    async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=ELSEWHERE) as second:
+        assert (stack.name, second.name) == ("default", "default-2")
+    async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=ELSEWHERE) as third:
+        assert third.name == "default-2"
+
+
+async def test_the_name_of_a_running_stack_is_refused(stack: Stack, tmp_path: Path) -> None:
+    with pytest.raises(StackRunning, match="default"):
+        Stack.claim(tmp_path, stack.name, facility=tmp_path / "f.yaml")
+
+
+async def test_a_stack_that_was_stopped_lets_the_next_one_be(tmp_path: Path) -> None:
+    first = Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=ELSEWHERE)
+    await first.stop()
+    async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=ELSEWHERE) as second:
+        second.start_services([service()])
+        await second.services_ready()
+        await first.stop()
+        assert [is_alive(status.pid) for status in second.status() if status.pid] == [True]
+
+
+def test_an_object_store_without_its_keys_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="SHOTWATCH_STORE_SECRET_KEY"):
+        Stack.claim(
+            tmp_path, facility=tmp_path / "f.yaml", settings={"SHOTWATCH_STORE_URL": "http://store.invalid"}
+        )
+
+
+async def test_a_server_whose_port_is_taken_at_its_start_gets_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {name: value for name, value in ELSEWHERE.items() if "STORE" not in name}
+    with socket.create_server((LOOPBACK, 0)) as stranger:
+        taken, free = stranger.getsockname()[1], Ports().take()
+        handed_out = iter([taken, free])
+        monkeypatch.setattr(Ports, "take", lambda _: next(handed_out))
+        async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=settings) as stack:
+            (store,) = stack.status()
+            assert (store.port, store.state) == (free, State.READY)
+
+
+async def test_a_server_that_cannot_start_is_named_with_its_exit_code_and_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {name: value for name, value in ELSEWHERE.items() if "DATABASE" not in name}
+    folder = tmp_path / "default" / "database"
+    folder.mkdir(parents=True)
+    (folder / "secantusd.toml").write_text("this is not TOML")
+    with pytest.raises(ProcessFailed, match=r"database ended at its start with exit code \d+.*database\.log"):
+        async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=settings):
+            pytest.fail("it started")

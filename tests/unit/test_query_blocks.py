@@ -1,0 +1,59 @@
+"""The block reader keeps what is used again, and no more than it may."""
+
+import asyncio
+from typing import cast
+
+import numpy as np
+import pytest
+
+from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.store import ObjectStore
+from shotwatch_query import blocks
+from shotwatch_query.blocks import BlockReader
+
+
+class Store:
+    """Counts fetches."""
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+
+    async def get(self, _bucket: str, key: str) -> bytes:
+        self.fetched.append(key)
+        await asyncio.sleep(0)
+        energies = np.arange(1000, dtype=np.float64)
+        block = Block(key, np.arange(1000), ["ON"] * 1000, np.ones(1000, bool), {"energy1": energies})
+        return write_block(block).to_pybytes()
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def reader(store: Store) -> BlockReader:
+    return BlockReader(cast(ObjectStore, store))
+
+
+async def test_a_block_is_fetched_once_however_many_ask(store: Store, reader: BlockReader) -> None:
+    asked = await asyncio.gather(*(reader.read("blocks", "a") for _ in range(5)))
+    assert store.fetched == ["a"]
+    assert {block.device for block in asked} == {"a"}
+
+
+async def test_the_least_recently_used_block_is_forgotten_first(
+    store: Store, reader: BlockReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(await Store().get("blocks", "a"))
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 2 * size)
+    for key in ("a", "b", "a", "c", "a", "b"):
+        await reader.read("blocks", key)
+    assert store.fetched == ["a", "b", "c", "b"]
+
+
+async def test_a_block_larger_than_the_cache_is_read_all_the_same(
+    store: Store, reader: BlockReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 1)
+    assert (await reader.read("blocks", "a")).device == "a"

@@ -1,0 +1,109 @@
+"""Pages of a listing: nothing twice, nothing left out, whatever comes in between."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shotwatch_query import listing
+from shotwatch_query.domain.pages import LONGEST_SLICE_MS, Cursor, Position, Span, slices
+from shotwatch_query.listing import Document, Listing
+
+TIMES = st.integers(0, 3_000_000)
+KEYS = st.tuples(st.integers(0, 40).map(lambda n: n * 70_000), st.sampled_from("abcd"))
+"""Time and id of a document; times coincide often."""
+
+
+class Shelf:
+    """Documents in memory, fetched as a database does."""
+
+    def __init__(self, keys: set[tuple[int, str]], newest_first: bool) -> None:
+        self.keys = set(keys)
+        self.listing = Listing(self.fetch, "time", newest_first)
+        self.questions = 0
+
+    async def fetch(self, span: Span, limit: int) -> Sequence[Document]:
+        self.questions += 1
+        within = sorted(
+            (key for key in self.keys if span.start <= key[0] < span.end), reverse=self.listing.newest_first
+        )
+        return [{"time": time, "_id": id_} for time, id_ in within[: limit or None]]
+
+    def page(self, cursor: Cursor, limit: int) -> tuple[list[tuple[int, str]], Cursor | None]:
+        documents, following = asyncio.run(self.listing.page(cursor, limit))
+        return [(document["time"], document["_id"]) for document in documents], following
+
+
+@given(
+    start=TIMES,
+    length=TIMES,
+    time=TIMES,
+    id_=st.text(max_size=20),
+    texts=st.binary(max_size=5).map(bytes.hex),
+)
+def test_a_cursor_comes_back_as_it_was(start: int, length: int, time: int, id_: str, texts: str) -> None:
+    cursor = Cursor(Span(start, start + length), Position(time, id_ + texts))
+    assert Cursor.decode(cursor.encode()) == cursor
+
+
+@pytest.mark.parametrize("text", ["", "x", "bnVsbA", "WzEsMiwzXQ", "WzEsMiwiMyIsImEiXQ", "ü", "W10="])
+def test_other_texts_are_no_cursors(text: str) -> None:
+    with pytest.raises(ValueError, match="not one that this service gave out"):
+        Cursor.decode(text)
+
+
+@given(start=TIMES, length=st.integers(0, 10 * LONGEST_SLICE_MS), newest_first=st.booleans())
+def test_slices_follow_each_other_through_the_whole_span(start: int, length: int, newest_first: bool) -> None:
+    pieces = list(slices(Span(start, start + length), newest_first))
+    in_time_order = pieces[::-1] if newest_first else pieces
+    edges = [start, *(piece.end for piece in in_time_order)]
+    assert [piece.start for piece in in_time_order] == edges[:-1]
+    assert edges[-1] == start + length
+    assert all(0 < piece.end - piece.start <= LONGEST_SLICE_MS for piece in pieces)
+
+
+@given(
+    there=st.sets(KEYS, max_size=40),
+    coming=st.lists(KEYS, max_size=20),
+    limit=st.integers(1, 7),
+    newest_first=st.booleans(),
+)
+def test_documents_that_come_between_pages_neither_repeat_nor_hide_others(
+    there: set[tuple[int, str]], coming: list[tuple[int, str]], limit: int, newest_first: bool
+) -> None:
+    shelf = Shelf(there, newest_first)
+    listed: list[tuple[int, str]] = []
+    cursor: Cursor | None = shelf.listing.first_page(Span(0, 3_000_000))
+    while cursor is not None:
+        found, cursor = shelf.page(cursor, limit)
+        listed += found
+        assert len(found) <= limit
+        if coming:
+            shelf.keys.add(coming.pop())
+    assert [key for key in listed if key in there] == sorted(there, reverse=newest_first)
+    assert listed == sorted(set(listed), reverse=newest_first)
+
+
+@given(there=st.sets(KEYS, max_size=40), newest_first=st.booleans())
+def test_a_search_that_ran_out_of_time_goes_on_where_it_ended(
+    there: set[tuple[int, str]], newest_first: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "BUDGET_S", -1.0)
+        shelf = Shelf(there, newest_first)
+        cursor: Cursor | None = shelf.listing.first_page(Span(0, 1_500_000))
+        listed: list[tuple[int, str]] = []
+        while cursor is not None:
+            before = shelf.questions
+            found, cursor = shelf.page(cursor, 100)
+            listed += found
+            assert shelf.questions - before <= 2
+    within = {key for key in there if key[0] < 1_500_000}
+    assert listed == sorted(within, reverse=newest_first)
+
+
+def test_a_span_that_ends_before_it_begins_holds_nothing() -> None:
+    shelf = Shelf({(5, "a")}, newest_first=False)
+    assert shelf.page(shelf.listing.first_page(Span(5, 5)), 10) == ([], None)

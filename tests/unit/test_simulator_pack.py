@@ -1,0 +1,330 @@
+"""Recorded images become snapshot files: reading, binning, repeating, and the change of regime."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from shotwatch_common.facility import Facility, PlaceRoster, load_facility
+from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_simulator.files import Recorder
+from shotwatch_simulator.labels import read_labels
+from shotwatch_simulator.packing import PackedFile, Packing, pack, plan_frames, plan_recorded
+from shotwatch_simulator.recordings import (
+    bin_windows,
+    change_of_regime,
+    find_frame,
+    load_recording,
+    read_images,
+)
+
+ROOT = Path(__file__).parents[2]
+BEAMS = ROOT.parent / "shared" / "data" / "beams"
+START = datetime(2023, 5, 6, 15, 20, tzinfo=UTC)
+SHAPE = (102, 128)
+CAMERA = "LA_A2-Camera_1-Camera-1"
+ROSTER = PlaceRoster("LA", "A2", "1s", ("Camera_1-Camera-1", "EM_1-EnergyMeter-1", "Spectro_1-Spectro-1"))
+
+
+@pytest.fixture(scope="module")
+def facility() -> Facility:
+    return load_facility(ROOT / "facilities" / "hpls.yaml")
+
+
+def spot(column: float = 200.0, *, brightness: float = 800.0) -> np.ndarray:
+    """A Gaussian beam of whole counts, 240 x 300 px, on a faint background."""
+    rows, columns = np.indices((240, 300))
+    return np.rint(10 + brightness * np.exp(-((rows - 120) ** 2 + (columns - column) ** 2) / 900))
+
+
+def record_frames(folder: Path, count: int = 30, changes_at: int | None = None) -> Path:
+    """A folder of PNG images, one a second, whose light grows by 5 % at one of them."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for n in range(count):
+        changed = changes_at is not None and n >= changes_at
+        frame = spot(brightness=800 * rng.normal(1.05 if changed else 1, 0.002)).astype(np.uint16)
+        Image.fromarray(frame).save(folder / f"cam-1526{n:02d}-{n + 95}.png")
+    return folder
+
+
+def images(packing: Packing, folder: Path) -> tuple[list[PackedFile], np.ndarray]:
+    """The files packed, and all frames of the first camera in the order of time."""
+    files = list(pack(packing, folder))
+    frames = []
+    for packed in files:
+        if "Camera-1" in packed.path.name:
+            with h5py.File(packed.path) as file:
+                frames += [record[f"{CAMERA}/ROIImageLow"][:] for record in file.values()]
+    return files, np.array(frames)
+
+
+def save_mat(path: Path, image: np.ndarray) -> None:
+    savemat(path, {"data": {"name": "CAM", "img": image, "res": 4.65}, "small": np.eye(3)})
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("a.png", lambda path, image: Image.fromarray(image).save(path)),
+        ("a.pgm", lambda path, image: Image.fromarray(image).save(path)),
+        ("a.tif", lambda path, image: Image.fromarray(image).save(path)),
+        ("a.npy", np.save),
+        ("a.mat", save_mat),
+    ],
+)
+def test_every_format_gives_back_the_image_that_was_saved(tmp_path, name, save):
+    image = spot().astype(np.uint16)
+    save(tmp_path / name, image)
+
+    [read] = read_images(tmp_path / name)
+
+    np.testing.assert_array_equal(read, image)
+
+
+def test_files_of_many_images_give_all_of_them_in_order(tmp_path):
+    frames = np.stack([spot(column) for column in (100, 150, 200)]).astype(np.uint16)
+    np.save(tmp_path / "stack.npy", frames)
+    pages = [Image.fromarray(frame) for frame in frames]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+
+    for name in ("stack.npy", "pages.tif"):
+        np.testing.assert_array_equal(np.stack(read_images(tmp_path / name)), frames)
+
+
+def test_colours_become_luminance(tmp_path):
+    grey = np.clip(spot() / 4, 0, 255).astype(np.uint8)
+    Image.fromarray(np.dstack([grey] * 3)).save(tmp_path / "colour.png")
+
+    np.testing.assert_array_equal(read_images(tmp_path / "colour.png")[0], grey)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("text.png", b"not an image"), ("empty.npy", b""), ("other.mat", b"x" * 500), ("cut.tif", b"II*\0")],
+)
+def test_what_is_no_image_is_refused_by_name(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(ValueError, match=name):
+        read_images(tmp_path / name)
+
+
+def test_numbers_without_two_dimensions_are_no_image(tmp_path):
+    np.save(tmp_path / "line.npy", np.arange(9))
+    savemat(tmp_path / "text.mat", {"note": "nothing here"})
+
+    for name in ("line.npy", "text.mat"):
+        with pytest.raises(ValueError, match=name):
+            read_images(tmp_path / name)
+
+
+def test_binning_averages_whole_native_pixels():
+    image = np.arange(204 * 256, dtype=np.float64).reshape(204, 256)
+
+    [window] = bin_windows(image, SHAPE, None, 0)
+
+    np.testing.assert_allclose(window, image.reshape(102, 2, 128, 2).mean(axis=(1, 3)))
+
+
+def test_shifts_are_windows_of_the_native_image_never_interpolated():
+    image = np.random.default_rng(1).integers(0, 1000, (206, 258)).astype(np.uint16)
+
+    windows = bin_windows(image, SHAPE, None, 1)
+
+    for n, (down, right) in enumerate((down, right) for down in range(3) for right in range(3)):
+        moved = image[down : down + 204, right : right + 256].reshape(102, 2, 128, 2)
+        np.testing.assert_allclose(windows[n], moved.mean(axis=(1, 3)), rtol=1e-6)
+
+
+def test_a_crop_is_taken_before_binning():
+    image = np.zeros((600, 800))
+    image[100:304, 200:456] = 7
+
+    [window] = bin_windows(image, SHAPE, (100, 200, 204, 256), 0)
+
+    assert (window == 7).all()
+
+
+def test_an_image_that_is_too_small_is_refused_by_name(tmp_path):
+    np.save(tmp_path / "tiny.npy", np.ones((50, 50)))
+
+    with pytest.raises(ValueError, match=r"tiny\.npy: 50 x 50 px is too small"):
+        load_recording(tmp_path, SHAPE)
+
+
+def test_a_folder_without_images_or_without_light_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(ValueError, match="no image with light"):
+        load_recording(tmp_path, SHAPE)
+
+    np.save(tmp_path / "dark.npy", np.zeros((240, 300)))
+    with pytest.raises(ValueError, match="no image with light"):
+        load_recording(tmp_path, SHAPE)
+
+
+def test_frames_are_ordered_by_the_numbers_in_their_names(tmp_path):
+    for n in (10, 9, 100):
+        np.save(tmp_path / f"frame-{n}.npy", spot())
+
+    recording = load_recording(tmp_path, SHAPE)
+
+    assert [source.path.stem for source in recording.sources] == ["frame-9", "frame-10", "frame-100"]
+
+
+def test_frames_of_different_depth_share_no_scale_and_frames_of_one_depth_do(tmp_path):
+    np.save(tmp_path / "1.npy", spot(brightness=50_000).astype(np.uint16))
+    np.save(tmp_path / "2.npy", spot(brightness=25_000).astype(np.uint16))
+    np.save(tmp_path / "3.npy", spot(brightness=200).astype(np.uint8))
+
+    recording = load_recording(tmp_path, SHAPE)
+
+    brightest = [recording.light(frame, recording.shifts // 2).max() for frame in range(3)]
+    assert brightest == pytest.approx([1, 0.5, 1], abs=0.01)
+
+
+def test_a_step_of_the_light_is_found_where_it_is(tmp_path):
+    assert change_of_regime(load_recording(record_frames(tmp_path, changes_at=18), SHAPE)) == 18
+
+
+def test_a_steady_recording_has_no_change_of_regime(tmp_path):
+    assert change_of_regime(load_recording(record_frames(tmp_path), SHAPE)) is None
+
+
+def test_a_single_image_has_no_change_of_regime(tmp_path):
+    np.save(tmp_path / "one.npy", spot())
+
+    assert change_of_regime(load_recording(tmp_path, SHAPE)) is None
+
+
+def test_a_frame_is_found_by_the_time_in_its_name(tmp_path):
+    recording = load_recording(record_frames(tmp_path), SHAPE)
+
+    assert find_frame(recording, "15:26:17") == 17
+    with pytest.raises(ValueError, match="23:59:59"):
+        find_frame(recording, "23:59:59")
+
+
+def test_packed_frames_fill_snapshot_files_of_one_camera(facility, tmp_path):
+    folder = record_frames(tmp_path / "frames")
+    recorder = Recorder(CAMERA, facility.interval("100ms"))
+
+    packing = plan_frames(folder, facility, recorder, START, repeat=21)
+    files, frames = images(packing, tmp_path)
+
+    assert [packed.path.name for packed in files] == [
+        "LA_A2-Camera-1-Camera-1_100ms_snapshot_2023-05-06_15-20-00.h5",
+        "LA_A2-Camera-1-Camera-1_100ms_snapshot_2023-05-06_15-21-00.h5",
+    ]
+    with h5py.File(files[0].path) as file:
+        assert len(file) == 600
+        assert {record[f"{CAMERA}/STATE"][()] for record in file.values()} == {b"ON"}
+    assert frames.shape == (630, *SHAPE)
+    assert frames.dtype == np.uint16
+    assert 2900 < frames.max() < 3100
+
+
+def test_a_frame_shown_again_is_another_shot(facility, tmp_path):
+    folder = record_frames(tmp_path / "frames", count=1)
+    recorder = Recorder(CAMERA, facility.interval("100ms"))
+
+    _, frames = images(plan_frames(folder, facility, recorder, START, repeat=100), tmp_path)
+
+    assert len(np.unique(frames.reshape(100, -1), axis=0)) == 100
+    totals = frames.sum(axis=(1, 2), dtype=float) - 16.0 * frames[0].size
+    assert totals.std() / totals.mean() == pytest.approx(0.004, rel=0.4)
+
+
+def test_one_learns_from_the_frames_before_the_change_and_then_lives_through_it(facility, tmp_path):
+    folder = record_frames(tmp_path / "frames", changes_at=18)
+
+    packing = plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=2))
+    files, frames = images(packing, tmp_path)
+
+    assert packing.sequence[:120].max() < 18
+    assert packing.sequence[120:].tolist() == list(range(30))
+    assert [packed.phase for packed in files] == ["train"] * 6 + ["live"] * 3
+    [label] = read_labels(tmp_path)
+    assert (label.kind, label.expected) == ("regime_change", AnomalyKind.PROFILE)
+    assert label.severity == pytest.approx(0.05, abs=0.01)
+    assert label.devices == (CAMERA,)
+    assert label.shots == tuple(f"LA-A2-00-1s-20230506T1522{n}.000" for n in range(18, 30))
+    assert label.files == ("LA_A2-Camera-1-Camera-1_1s_snapshot_2023-05-06_15-22-00.h5",)
+    light = (frames - np.median(frames[:, 0], axis=1)[:, None, None]).sum(axis=(1, 2))
+    assert light[138:].mean() / light[:120].mean() == pytest.approx(1.05, abs=0.01)
+
+
+def test_simulated_companions_have_the_energy_of_the_recorded_frame(facility, tmp_path):
+    folder = record_frames(tmp_path / "frames", changes_at=18)
+
+    list(pack(plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=1)), tmp_path))
+
+    energies = []
+    for path in sorted(tmp_path.glob("*EnergyMeter*")):
+        with h5py.File(path) as file:
+            energies += [record["LA_A2-EM_1-EnergyMeter-1/energy1Corrected"][0] for record in file.values()]
+    assert np.mean(energies[78:]) / np.mean(energies[:60]) == pytest.approx(1.05, abs=0.01)
+
+
+def test_a_recording_of_one_regime_is_learnt_from_its_first_frames(facility, tmp_path):
+    folder = record_frames(tmp_path / "frames")
+
+    packing = plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=1))
+
+    assert packing.sequence[:60].max() < 12  # 40 % of 30
+    assert packing.labels == ()
+
+
+def test_a_stated_change_goes_before_a_found_one(facility, tmp_path):
+    folder = record_frames(tmp_path / "frames", changes_at=18)
+
+    packing = plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=1), change_at="152610")
+
+    assert packing.change == 10
+    assert packing.sequence[:60].max() < 10
+    assert len(packing.labels[0].shots) == 20
+
+
+def test_a_change_at_the_first_frame_leaves_nothing_to_learn_from(facility, tmp_path):
+    folder = record_frames(tmp_path / "frames")
+
+    with pytest.raises(ValueError, match="learn from"):
+        plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=1), change_at="152600")
+
+
+def test_packing_again_gives_the_same_bytes(facility, tmp_path):
+    folder = record_frames(tmp_path / "frames", count=3)
+    for run in ("a", "b"):
+        list(pack(plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=1)), tmp_path / run))
+
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+@pytest.mark.skipif(not BEAMS.exists(), reason="the recorded beams are not beside the repository")
+def test_the_recorded_change_of_regime_is_at_15_26_53_and_survives_packing(facility, tmp_path):
+    packing = plan_recorded(BEAMS / "regime_change_1hz", facility, ROSTER, START, timedelta(minutes=2))
+
+    assert packing.change == find_frame(packing.recording, "15:26:53") == 42
+    _, frames = images(packing, tmp_path)
+    dark = frames[:, :, 90:].mean(axis=(1, 2))
+    learnt, before, after = dark[:120], dark[120:162], dark[162:]
+    assert np.abs(before - learnt.mean()).max() < 4 * learnt.std()
+    assert (after - learnt.mean()).min() > 6 * learnt.std()
+    assert frames.max() < 3200
+
+
+@pytest.mark.skipif(not BEAMS.exists(), reason="the recorded beams are not beside the repository")
+@pytest.mark.parametrize("name", ["lab_modes", "injector_laser"])
+def test_other_recorded_beams_can_be_packed_too(facility, tmp_path, name):
+    recorder = Recorder(CAMERA, facility.interval("1s"))
+
+    _, frames = images(plan_frames(BEAMS / name, facility, recorder, START), tmp_path)
+
+    assert len(frames) == {"lab_modes": 9, "injector_laser": 1}[name]
+    assert frames.max() < 4092
+    assert (frames.max(axis=(1, 2)) > 500).all()
