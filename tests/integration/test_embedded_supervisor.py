@@ -158,7 +158,7 @@ async def test_the_children_of_a_killed_service_do_not_outlive_it(stack: Stack, 
     assert before.pid is not None
     (child,) = children_of(before.pid)
     os.kill(before.pid, signal.SIGKILL)
-    await changes.one(lambda status: status.state is State.RESTARTING)
+    await changes.one(lambda status: status.restarts == 1 and status.state is State.READY)
     assert not is_alive(child)
 
 

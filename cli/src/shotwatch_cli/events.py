@@ -8,7 +8,7 @@ from rich.text import Text
 
 from shotwatch_cli.output import moment
 from shotwatch_common.contracts import Anomaly, AnomalyEvent
-from shotwatch_common.vocabulary import AnomalyKind, Severity
+from shotwatch_common.vocabulary import Severity
 
 Missed = Callable[[], AsyncIterator[AnomalyEvent]]
 """Asks for the stored events that nobody has asked it for yet."""
@@ -98,9 +98,7 @@ def place_of(anomaly: Anomaly) -> str:
 
 
 def _score(anomaly: Anomaly) -> str:
-    if anomaly.kind is AnomalyKind.SUPERSEDED:
-        return ""
-    return f"{anomaly.score:.3g} > {anomaly.threshold:.3g}"
+    return "rule" if anomaly.model is None else f"{anomaly.score:.3g} > {anomaly.threshold:.3g}"
 
 
 async def _matching(events: AsyncIterator[AnomalyEvent], binding_key: str) -> AsyncIterator[AnomalyEvent]:
@@ -136,3 +134,4 @@ async def _merged(*streams: AsyncIterator[AnomalyEvent]) -> AsyncIterator[Anomal
     finally:
         for waiting in coming:
             waiting.cancel()
+        await asyncio.gather(*coming, return_exceptions=True)

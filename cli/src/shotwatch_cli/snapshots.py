@@ -28,7 +28,7 @@ class Written:
     def table(self) -> Table:
         title = f"{self.files} files, {megabytes(self.bytes)}, in {self.folder}"
         return table(
-            title, ("injected", "to be called", "severity#", "shots#", "first", "devices"), _rows(self.labels)
+            title, ("injected", "to be called", "severity#", "shots#", "first shot"), _rows(self.labels)
         )
 
 
@@ -47,7 +47,4 @@ def minutes_ago(duration: timedelta) -> datetime:
 
 def _rows(labels: Iterable[Label]) -> Iterator[tuple[object, ...]]:
     for label in labels:
-        devices = ", ".join(label.devices[:2]) + (
-            f" and {len(label.devices) - 2} more" if len(label.devices) > 2 else ""
-        )
-        yield label.kind, label.expected, f"{label.severity:g}", len(label.shots), label.shots[0], devices
+        yield label.kind, label.expected, f"{label.severity:g}", len(label.shots), label.shots[0]

@@ -22,9 +22,13 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.bus import STAGES
 from shotwatch_common.contracts import AnomalyEvent
 
+Shown = Table | Text | str
+
 _DAY_MS = 86_400_000
 _LAST_NUMBERS = 100
 """Numbers may have gaps: the newest event is among the last so many."""
+
+_QUEUE_COLUMNS = ("ready", "consumers", "retrying", "parked")
 
 
 def status(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
@@ -50,20 +54,24 @@ def status(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = 
     if deployment.processes:
         stdout.print(process_table("servers and services", deployment.processes))
     for title, part in parts.items():
-        stdout.print(part.shown if isinstance(part.shown, Table) else Text.assemble(f"{title}: ", part.shown))
+        stdout.print(_titled(title.replace("_", " "), part.shown), soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of the status, for people and for programs."""
 
-    shown: Table | Text | str
+    shown: Shown
     record: Any
+
+
+def _titled(title: str, shown: Shown) -> Table | Text:
+    return shown if isinstance(shown, Table) else Text.assemble(f"{title}: ", shown)
 
 
 async def _ask(deployment: Deployment) -> dict[str, Part]:
     """Every part; one whose server is away says so."""
-    asked = {"queues": _queues, "ledger": _ledger, "latest event": _latest_event, "champion": _champion}
+    asked = {"queues": _queues, "ledger": _ledger, "latest_event": _latest_event, "champion": _champion}
     parts = await asyncio.gather(*(_or_why_not(ask(deployment)) for ask in asked.values()))
     return dict(zip(asked, parts, strict=True))
 
@@ -107,9 +115,6 @@ async def _champion(deployment: Deployment) -> Part:
         model = await api.get("/models")
     version = model["aliases"].get("champion")
     return Part(f"version {version}" if version else "none yet: only rules judge", version)
-
-
-_QUEUE_COLUMNS = ("ready", "consumers", "retrying", "parked")
 
 
 def _queue_row(queues: StageQueues) -> tuple[object, ...]:

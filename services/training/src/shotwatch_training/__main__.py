@@ -7,10 +7,12 @@ cannot be reached.
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TextIO
 
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.errors import Retry
@@ -21,6 +23,9 @@ from shotwatch_training.archive import read_history
 from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import History
 from shotwatch_training.settings import ArchitectureName, Recipe, TrainingSettings
+
+
+_progress: TextIO = sys.stdout
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -60,7 +65,14 @@ def parse(arguments: Sequence[str]) -> Recipe:
 
 def tell(step: str, **figures: object) -> None:
     """One line of progress."""
-    print(json.dumps({"step": step, **figures}), flush=True)
+    print(json.dumps({"step": step, **figures}), file=_progress, flush=True)
+
+
+def _keep_output_for_progress() -> TextIO:
+    """Standard output as a file of ours; what libraries print there goes to standard error from now on."""
+    ours = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return ours
 
 
 async def _read(settings: TrainingSettings, facility: Facility, recipe: Recipe) -> History:
@@ -95,4 +107,5 @@ def _list(text: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
+    _progress = _keep_output_for_progress()
     sys.exit(main(sys.argv[1:]))

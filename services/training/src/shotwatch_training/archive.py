@@ -55,9 +55,8 @@ class Past:
 
     async def read(self, recipe: Recipe) -> History:
         """The history that a recipe asks for."""
-        start, end = await self._period(recipe)
         rosters = [roster for roster in self._facility.places if _asked_for(roster, recipe.places)]
-        found = [(roster, await self._normal_shots(roster, start, end)) for roster in rosters]
+        found = [(roster, await self._normal_shots(roster, recipe)) for roster in rosters]
         places = [await self._place(roster, shots) for roster, shots in found if shots]
         cameras = [
             camera
@@ -66,17 +65,18 @@ class Past:
         ]
         return History(tuple(places), tuple(cameras))
 
-    async def _period(self, recipe: Recipe) -> tuple[int, int]:
-        """Epoch ms; without bounds in the recipe all that there is."""
+    async def _period(self, recipe: Recipe, query: Document) -> tuple[int, int]:
+        """Epoch ms; without bounds in the recipe all that there is of the place."""
         now = epoch_ms(datetime.now(UTC))
-        oldest = await self._archive.shots.page({}, 0, now, 1)
-        newest = await self._archive.shots.page({}, 0, now, 1, newest_first=True)
+        oldest = await self._archive.shots.page(query, 0, now, 1)
+        newest = await self._archive.shots.page(query, 0, now, 1, newest_first=True)
         start = epoch_ms(recipe.start) if recipe.start else next((shot["pulse"] for shot in oldest), now)
         end = epoch_ms(recipe.end) if recipe.end else next((shot["pulse"] + 1 for shot in newest), now)
         return start, end
 
-    async def _normal_shots(self, roster: PlaceRoster, start: int, end: int) -> list[Document]:
+    async def _normal_shots(self, roster: PlaceRoster, recipe: Recipe) -> list[Document]:
         query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+        start, end = await self._period(recipe, query)
         shots: list[Document] = []
         for begin, stop in _slices(start, end):
             page = await self._archive.shots.page(query, begin, stop, SHOTS_PER_PLACE // SLICES)

@@ -19,10 +19,9 @@ from shotwatch_training.domain.dataset import (
     Split,
     evenly,
     image_set,
-    split_by_time,
     usable_references,
 )
-from shotwatch_training.domain.history import History
+from shotwatch_training.domain.history import History, Times
 from shotwatch_training.models.fitting import Epoch, Fit, convert, fit, save
 from shotwatch_training.plots import plot_curves, plot_reconstructions
 from shotwatch_training.registry import BUNDLE, Registry, Run
@@ -56,7 +55,7 @@ def train(
         TooLittleData: there are not enough normal shots.
     """
     times = history.times
-    split = split_by_time(times)
+    split = Split()
     references = usable_references(history, split)
     images = image_set(history.cameras, references, split, MOST_IMAGES)
     progress("fitting", images=len(images.training), validation=len(images.validation))
@@ -73,21 +72,21 @@ def train(
         progress("calibrating", cameras=len(references))
         cameras = learn_cameras(history, references, split, engine)
         usual = learn_usual(history, cameras, split, engine)
-        origin = _origin(facility, recipe, times[0], split, times[-1])
+        origin = _origin(facility, recipe, times, split)
         progress("registering", devices=len(usual))
         _log(run, Bundle(origin, network, cameras, usual), fitted, images, engine)
         registered = registry.register(run, alias)
     return Trained(registered, run.id, len(cameras), len(usual))
 
 
-def _origin(facility: str, recipe: Recipe, first: int, split: Split, last: int) -> Origin:
+def _origin(facility: str, recipe: Recipe, times: Times, split: Split) -> Origin:
     return Origin(
         facility=facility,
         architecture=recipe.architecture,
         code_version=version("shotwatch-training"),
-        trained_from=int(first),
-        calibrated_from=split.calibration,
-        until=int(last),
+        trained_from=int(times[0]),
+        calibrated_from=int(times[split.calibration_shots(times)][0]),
+        until=int(times[-1]),
     )
 
 

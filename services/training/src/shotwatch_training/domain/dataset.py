@@ -17,8 +17,6 @@ from shotwatch_training.domain.history import CameraHistory, History, Times
 TRAINING_SHARE = 0.55
 VALIDATION_SHARE = 0.15
 """The rest, 0.3, sets the thresholds."""
-FEWEST_SHOTS = 100
-"""Fewer do not fill the blocks."""
 
 
 class TooLittleData(ValueError):
@@ -27,26 +25,29 @@ class TooLittleData(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where the time blocks of early stopping and of the thresholds begin (epoch ms)."""
+    """Where the time blocks of early stopping and of the thresholds begin, as shares of a device's shots.
 
-    validation: int
-    calibration: int
+    Places are watched at different times and rates, so each device's shots are split for themselves.
+    """
+
+    validation: float = TRAINING_SHARE
+    calibration: float = TRAINING_SHARE + VALIDATION_SHARE
 
     def training_shots(self, times: Times) -> slice:
         """Shots to learn from."""
-        return slice(0, int(np.searchsorted(times, self.validation)))
+        return slice(0, int(len(times) * self.validation))
 
     def validation_shots(self, times: Times) -> slice:
         """Shots that say when to stop."""
-        return slice(self.training_shots(times).stop, int(np.searchsorted(times, self.calibration)))
+        return slice(int(len(times) * self.validation), int(len(times) * self.calibration))
 
     def reference_shots(self, times: Times) -> slice:
         """Shots that say what is usual: all before calibration."""
-        return slice(0, int(np.searchsorted(times, self.calibration)))
+        return slice(0, int(len(times) * self.calibration))
 
     def calibration_shots(self, times: Times) -> slice:
         """Shots that set the thresholds."""
-        return slice(int(np.searchsorted(times, self.calibration)), len(times))
+        return slice(int(len(times) * self.calibration), len(times))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,18 +56,6 @@ class ImageSet:
 
     training: Images
     validation: Images
-
-
-def split_by_time(times: Times) -> Split:
-    """The split of shots at these times (n,), ascending.
-
-    Raises:
-        TooLittleData: fewer shots than thresholds need.
-    """
-    if len(times) < FEWEST_SHOTS:
-        raise TooLittleData(f"{len(times)} normal shots; at least {FEWEST_SHOTS} are needed")
-    first, second = (int(len(times) * share) for share in (TRAINING_SHARE, TRAINING_SHARE + VALIDATION_SHARE))
-    return Split(int(times[first]), int(times[second]))
 
 
 def usable_references(history: History, split: Split) -> dict[str, Reference]:
