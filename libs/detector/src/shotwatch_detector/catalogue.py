@@ -48,7 +48,7 @@ SIGNS: Mapping[str, Sign] = MappingProxyType(
         "hot_spot": Sign(AnomalyKind.HOT_SPOT, "σ", floor=0.5, side=Side.HIGH),
         "dark_spot": Sign(AnomalyKind.PROFILE, "σ", floor=0.5, side=Side.HIGH),
         "residual": Sign(AnomalyKind.PROFILE, "px", relative_floor=0.02, side=Side.HIGH),
-        "background": Sign(AnomalyKind.PROFILE, "counts", floor=0.2),
+        "background": Sign(AnomalyKind.PROFILE, "counts", floor=0.1),
         "dead_pixels": Sign(AnomalyKind.PROFILE, "pixels", floor=1.0, side=Side.HIGH),
     }
 )

@@ -42,10 +42,12 @@ class Listing:
         rest = span_after(cursor.span, cursor.after, self.newest_first)
         deadline = monotonic() + BUDGET_S
         for piece in slices(rest, self.newest_first):
-            if len(found) > limit or monotonic() > deadline:
+            if len(found) > limit:
                 break
             found += await self.fetch(piece, limit + 1 - len(found))
             rest = unread(rest, piece, self.newest_first)
+            if monotonic() > deadline:
+                break
         if len(found) > limit:
             return found[:limit], Cursor(cursor.span, self._position(found[limit - 1]))
         return found, page_of(cursor.span, rest, self.newest_first) if rest else None

@@ -24,7 +24,6 @@ from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import History
 from shotwatch_training.settings import ArchitectureName, Recipe, TrainingSettings
 
-
 _progress: TextIO = sys.stdout
 
 
