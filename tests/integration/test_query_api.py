@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import signal
 import socket
@@ -608,7 +609,9 @@ def test_health_says_that_every_server_answers(world: World) -> None:
     assert world.get("/health") == dict.fromkeys(("status", "database", "store", "models"), "ok")
 
 
-def test_without_its_servers_every_answer_says_so_and_the_service_ends_cleanly(world: World) -> None:
+def test_without_its_servers_every_answer_says_so_and_the_service_ends_cleanly(
+    world: World, tmp_path: Path
+) -> None:
     api, health, nothing = free_port(), free_port(), f"127.0.0.1:{free_port()}"
     environment = {
         **os.environ,
@@ -618,12 +621,14 @@ def test_without_its_servers_every_answer_says_so_and_the_service_ends_cleanly(w
         "SHOTWATCH_MODELS_URL": f"http://{nothing}",
         "SHOTWATCH_QUERY_PORT": str(api),
         "SHOTWATCH_HEALTH_PORT": str(health),
+        "SHOTWATCH_TRACES_FOLDER": str(tmp_path),
     }
     with subprocess.Popen([sys.executable, "-m", "shotwatch_query"], env=environment) as process:
         base = f"http://127.0.0.1:{api}/api/v1"
         wait_for(f"{base}/facility")
+        caller = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
         for path in (f"/shots/{shot(0)}", f"/blocks/{block_key(METER)}", "/models"):
-            answer = httpx.get(base + path, timeout=30)
+            answer = httpx.get(base + path, timeout=30, headers=caller)
             assert answer.status_code == 503
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.headers["retry-after"]
@@ -634,6 +639,12 @@ def test_without_its_servers_every_answer_says_so_and_the_service_ends_cleanly(w
         assert process.wait(30) == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(base)
+    spans = [json.loads(line) for file in tmp_path.iterdir() for line in file.read_text().splitlines()]
+    assert [s["name"] for s in spans if s["context"]["trace_id"] == f"0x{'ab' * 16}"] == [
+        "GET /api/v1/shots/{shot}",
+        "GET /api/v1/blocks/{key}",
+        "GET /api/v1/models",
+    ]
 
 
 def free_port() -> int:

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from shotwatch_cli.events import Recent, event_line, matches, without_gap
-from shotwatch_common.contracts import Anomaly, AnomalyEvent, PlaceRef
+from shotwatch_cli.events import Recent, event_line, matches, without_double, without_gap
+from shotwatch_common.contracts import Anomaly, AnomalyEvent, ModelRef, PlaceRef
 from shotwatch_common.vocabulary import AnomalyKind, Severity
+
+MODEL = ModelRef(name="shotwatch", version="3", run_id="0" * 32)
 
 
 def event(sequence: int, severity: Severity = Severity.WARNING) -> AnomalyEvent:
@@ -45,8 +47,14 @@ async def stream(events: Iterable[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
         yield each
 
 
-async def shown(missed: list[int], live: list[int], key: str = "anomaly.#") -> list[int]:
-    events = without_gap(stream(map(event, missed)), stream(map(event, live)), key)
+async def shown(
+    missed: list[int], live: list[int], key: str = "anomaly.#", late: Iterable[int] = ()
+) -> list[int]:
+    """What `tail` shows; `late` is what the REST API held back at first."""
+    asked = iter((missed, late))
+    events = without_gap(
+        lambda: stream(map(event, next(asked))), stream(map(event, live)), key, settled_after_s=0
+    )
     return [each.data.sequence async for each in events]
 
 
@@ -56,14 +64,19 @@ async def test_an_event_that_was_missed_and_comes_again_is_shown_once() -> None:
 
 async def test_an_event_that_the_broker_delivers_twice_is_shown_once() -> None:
     assert await shown([], [4, 4, 5]) == [4, 5]
+    assert [each.data.sequence async for each in without_double(stream(map(event, [4, 5, 4])))] == [4, 5]
 
 
 async def test_an_event_with_an_earlier_number_that_comes_late_is_shown() -> None:
     assert await shown([1, 3], [2, 4]) == [1, 3, 2, 4]
 
 
+async def test_an_event_that_was_held_back_at_first_is_asked_for_again() -> None:
+    assert sorted(await shown([1], [4, 5], late=[2, 3, 4])) == [1, 2, 3, 4, 5]
+
+
 async def test_missed_events_that_the_binding_key_does_not_ask_for_are_left_out() -> None:
-    assert await shown([1, 2], [], "anomaly.critical.#") == []
+    assert await shown([1, 2], [], "anomaly.critical.#", late=[3]) == []
 
 
 @pytest.mark.parametrize(
@@ -91,9 +104,14 @@ def test_only_the_last_ids_are_remembered() -> None:
     assert [recent.is_new(identity) for identity in "abacab"] == [True, True, False, True, True, True]
 
 
-def test_an_event_is_told_in_one_line_with_time_place_kind_severity_score_and_why() -> None:
-    line = event_line(event(7, Severity.CRITICAL)).plain
-    assert line.split() == [
-        *("2022-07-01", "07:33:00.100", "LA-A1-11", "critical", "hot_spot", "8.12", ">", "4"),
+def test_an_event_is_told_in_one_line_with_number_time_place_severity_kind_score_and_why() -> None:
+    scored = event(7, Severity.CRITICAL)
+    scored = scored.model_copy(update={"data": scored.data.model_copy(update={"model": MODEL})})
+    assert event_line(scored).plain.split() == [
+        *("#7", "2022-07-01", "07:33:00.100", "LA-A1-11", "critical", "hot_spot", "8.12", ">", "4"),
         *["a", "spot", "of", "22", "%", "of", "the", "peak", "[at", "12,", "40]"],
     ]
+
+
+def test_an_event_that_a_rule_made_has_no_score_to_tell() -> None:
+    assert " rule  a spot of 22 %" in event_line(event(7)).plain

@@ -38,11 +38,6 @@ def test_two_files_for_one_key_are_refused(tmp_path: Path) -> None:
         planned_uploads([tmp_path / "one", tmp_path / "two"])
 
 
-def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="nowhere does not exist"):
-        planned_uploads([tmp_path / "nowhere"])
-
-
 def test_an_empty_folder_is_a_failure_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"holds no \.h5 file") as failure:
         planned_uploads([tmp_path])

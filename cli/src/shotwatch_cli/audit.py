@@ -22,6 +22,7 @@ class Audit:
     reasons: Mapping[str, int]
     in_inbox: int
     in_errors: int
+    """Rejected objects, of any time."""
     unknown: tuple[str, ...]
     """Keys in the inbox of which the ledger knows nothing."""
 
@@ -47,7 +48,7 @@ async def audit(archive: Archive, store: ObjectStore, settings: Settings, start:
         Retry: the store cannot be reached.
     """
     inbox = [found async for found in store.list(settings.inbox_bucket) if start <= found.modified_ms < end]
-    rejected = [found async for found in store.list(settings.error_bucket)]
+    rejected = [found async for found in store.list(settings.error_bucket) if not _is_note(found)]
     unknown = await _unknown(archive, settings.inbox_bucket, inbox)
     balance = await archive.ledger.balance(start, end)
     return Audit(
@@ -59,6 +60,11 @@ async def audit(archive: Archive, store: ObjectStore, settings: Settings, start:
         len(rejected),
         unknown,
     )
+
+
+def _is_note(found: StoredObject) -> bool:
+    """Beside every rejected object lies a note with its reason."""
+    return found.key.endswith(".reason.json")
 
 
 async def _unknown(archive: Archive, bucket: str, found: list[StoredObject]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from shotwatch_common.bus import ANOMALIES
 from shotwatch_common.contracts import AnomalyEvent
 
 _PREFETCH = 100
+_AGAIN = "start again; `--since NUMBER`, the last that you saw, first shows what was missed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,6 @@ async def subscription(url: str, binding_key: str) -> AsyncIterator[AsyncIterato
             async with queue.iterator(no_ack=True) as messages:
                 async for message in messages:
                     yield AnomalyEvent.model_validate_json(message.body)
-            raise Failure("the broker closed the connection")
+            raise Failure("the broker closed the connection", _AGAIN)
 
         yield events()

@@ -95,10 +95,11 @@ async def _broker(deployment: Deployment) -> AsyncIterator[Finding]:
             there = await exchange_exists(connection, exchange)
             yield _found(f"exchange {exchange}", there, "there" if there else "missing", _DECLARED)
         for stage in STAGES:
-            yield _stage(await stage_queues(connection, stage))
+            yield stage_finding(await stage_queues(connection, stage))
 
 
-def _stage(queues: StageQueues) -> Finding:
+def stage_finding(queues: StageQueues) -> Finding:
+    """Whether somebody works on a stage's queue, and nothing is parked."""
     subject = f"stage {queues.stage}"
     if queues.missing:
         return Finding(subject, Verdict.FAIL, f"no queue {', '.join(queues.missing)}", _DECLARED)

@@ -63,7 +63,7 @@ def find_deployment(root: Path, name: str | None) -> Deployment:
         return Deployment(Settings.load(), dict(os.environ), os.environ.get(_QUERY_URL))
     stack = find_stack(root, name)
     return Deployment(
-        _settings(stack.environment),
+        settings_of(stack.environment),
         {**os.environ, **stack.environment},
         next(iter(stack.query_urls), None),
         stack.processes,
@@ -75,7 +75,8 @@ def _describes_all(environment: Mapping[str, str]) -> bool:
     return all(environment.get(_PREFIX + name.upper()) for name in required)
 
 
-def _settings(environment: Mapping[str, str]) -> Settings:
+def settings_of(environment: Mapping[str, str]) -> Settings:
+    """The settings that a service with this environment has."""
     return Settings.model_validate(
         {name.removeprefix(_PREFIX).lower(): value for name, value in environment.items()}
     )

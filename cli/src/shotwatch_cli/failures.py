@@ -1,5 +1,6 @@
 """What a command says when it cannot go on: what is wrong, and what to do next."""
 
+import logging
 from typing import Any
 
 import typer
@@ -34,9 +35,13 @@ class Misuse(Failure):
 
 
 class Commands(TyperGroup):
-    """The edge of all commands: what can be expected to go wrong is told in a sentence, with an exit code."""
+    """The edge of all commands: what can be expected to go wrong is told in a sentence, with an exit code.
+
+    What libraries log of it would be told twice.
+    """
 
     def invoke(self, ctx: Any) -> Any:
+        logging.getLogger().addHandler(logging.NullHandler())
         try:
             return super().invoke(ctx)
         except (Failure, FacilityError, SettingsError, StackError, *AWAY) as error:

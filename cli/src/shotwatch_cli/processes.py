@@ -71,6 +71,6 @@ def _row(process: Status) -> tuple[object, ...]:
 
 
 def _life(process: Status) -> str:
-    if process.pid is not None:
-        return f" (pid {process.pid})"
-    return "" if process.exit_code is None else f" (exit code {process.exit_code}, log {process.log})"
+    if process.state is State.RESTARTING:
+        return f" (exit code {process.exit_code}, log {process.log})"
+    return "" if process.pid is None else f" (pid {process.pid})"

@@ -73,7 +73,7 @@ def _arguments(given: Mapping[str, object]) -> Iterator[str]:
 
 
 def _show(trained: Step, thresholds: Sequence[Thresholds]) -> None:
-    title = "thresholds, in robust standard deviations of each device"
+    title = "thresholds (robust σ)"
     rows = ((of.feature, of.devices, f"{of.lowest:.1f}", f"{of.highest:.1f}") for of in thresholds)
     stdout.print(table(title, ("feature", "devices#", "lowest#", "highest#"), rows))
     version, alias = trained["version"], trained["alias"]

@@ -87,10 +87,10 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     cameras = bundle.cameras.values()
     np.savez(
         folder / CAMERAS,
-        reference=np.array([camera.reference.image for camera in cameras]),
+        reference=np.array([camera.reference.image for camera in cameras], np.float32),
         peak=np.array([camera.reference.peak for camera in cameras]),
-        residual_centre=np.array([camera.residuals.centre for camera in cameras]),
-        residual_sigma=np.array([camera.residuals.sigma for camera in cameras]),
+        residual_centre=np.array([camera.residuals.centre for camera in cameras], np.float32),
+        residual_sigma=np.array([camera.residuals.sigma for camera in cameras], np.float32),
     )
 
 
@@ -109,7 +109,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{folder}: {error}") from error
     except ValidationError as error:
         raise BundleError(f"{folder / MANIFEST}: {error}") from error
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{folder / CAMERAS}: {error}") from error
     _check_usual(folder, manifest.usual)
     _check_maps(folder, maps, len(manifest.cameras))

@@ -1,6 +1,7 @@
 """What is usual of a feature of a device, and how far from it is too far."""
 
 from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -24,7 +25,7 @@ RUN = 12
 """Consecutive shots whose median says whether the level has shifted."""
 RUN_STEP = 6
 """From one run to the next."""
-SIGMA_OF_MEDIAN = 1.2533 / np.sqrt(RUN)
+SIGMA_OF_MEDIAN = 1.2533 / sqrt(RUN)
 """Standard deviation of the median of a run of normal deviates, over that of one of them."""
 
 
@@ -75,7 +76,7 @@ def measure_usual(training: Values, calibration: Values, sign: Sign) -> Usual | 
     """Centre and sigma from the training shots, the limit from the later calibration shots.
 
     The calibration shots were not used for the centre, so a drift between the two widens the limits. Robust:
-    up to one shot in fifty may be an anomaly. None when there are too few shots with a value.
+    one shot in a hundred may be an anomaly. None when there are too few shots with a value.
     """
     training, calibration = (values[np.isfinite(values)] for values in (training, calibration))
     if len(training) < FEWEST_TRAINING or len(calibration) < FEWEST_CALIBRATION:

@@ -11,8 +11,6 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from opentelemetry.sdk.trace import TracerProvider
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
@@ -33,8 +31,8 @@ ROUTES = (shots, devices, blocks, events, ledger, models, facility, health)
 
 
 def create_app(sources: Sources) -> FastAPI:
-    """The REST API over these sources."""
-    app = FastAPI(openapi_url=f"{PREFIX}/openapi.json")
+    """The REST API over these sources. FastAPI traces each request by itself, in its caller's trace."""
+    app = FastAPI(openapi_url=f"{PREFIX}/openapi.json", telemetry={"operation_spans": False})
     app.state.sources = sources
     for resource in ROUTES:
         app.include_router(resource.router, prefix=PREFIX)
@@ -55,7 +53,7 @@ async def _live(settings: QuerySettings) -> None:
     log = configure_logs("query")
     tracing = configure_traces("query", settings.traces_folder)
     async with open_sources(settings) as sources:
-        server = _server(sources, tracing)
+        server = _server(sources)
 
         async def ready() -> bool:
             return server.started and await sources.archive.ready()
@@ -79,10 +77,9 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
         yield Sources(settings, facility_file, archive, store, BlockReader(store), registry)
 
 
-def _server(sources: Sources, tracing: TracerProvider) -> uvicorn.Server:
-    app = create_app(sources)
-    FastAPIInstrumentor.instrument_app(app, tracer_provider=tracing, exclude_spans=["receive", "send"])
+def _server(sources: Sources) -> uvicorn.Server:
     where = sources.settings
+    app = create_app(sources)
     return uvicorn.Server(
         uvicorn.Config(app, where.query_host, where.query_port, log_config=None, access_log=False)
     )

@@ -73,7 +73,7 @@ async def get_event(
 @router.get("/schemas/anomaly-event.json", summary="JSON Schema of an event")
 async def get_event_schema() -> dict[str, Any]:
     """The contract of anomaly events, here and on the exchange `anomalies`."""
-    schema = AnomalyEvent.model_json_schema(by_alias=True, mode="serialization")
+    schema = AnomalyEvent.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -1,0 +1,27 @@
+"""Writes the JSON Schemas of the public contracts to docs/schemas; a test holds them against the code."""
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from shotwatch_common.contracts import AnomalyEvent, FileIngested, FileValidated, ShotsClosed, ShotsMeasured
+
+CONTRACTS: tuple[type[BaseModel], ...] = (
+    AnomalyEvent,
+    FileIngested,
+    FileValidated,
+    ShotsClosed,
+    ShotsMeasured,
+)
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schemas"
+
+
+def schema_of(contract: type[BaseModel]) -> str:
+    """The schema of a contract, as it lies in the repository."""
+    return json.dumps(contract.model_json_schema(by_alias=True), indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    for contract in CONTRACTS:
+        (FOLDER / f"{contract.__name__}.json").write_text(schema_of(contract), encoding="utf-8")

@@ -1,0 +1,83 @@
+"""The embedded stack, started once for all integration tests, and what they do with it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shotwatch_cli.uploads import planned_uploads, upload_all
+from shotwatch_common.archive import Archive
+from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.settings import Settings
+from shotwatch_common.store import ObjectStore
+from shotwatch_embedded.install import ensure_rabbitmq
+from shotwatch_embedded.services import path_services
+from shotwatch_embedded.stack import Stack
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FACILITY = REPOSITORY / "facilities" / "hpls.yaml"
+DEADLINE_S = 90.0
+FOREVER_MS = 2**53
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = DEADLINE_S) -> None:
+    """Wait for a condition; fail saying what did not happen."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not await condition():
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"after {seconds:g} s: not {what}")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A stack with all services ready, and ways into it."""
+
+    stack: Stack
+    settings: Settings
+    facility: Facility
+    store: ObjectStore
+    archive: Archive
+
+    async def upload(self, *paths: Path) -> None:
+        uploads = planned_uploads(paths)
+        await upload_all(self.store, self.settings.inbox_bucket, uploads, lambda _: None)
+
+    async def judged(self) -> None:
+        """Wait until the inbox is empty, nothing waits, no window is open and every shot is judged."""
+        await until(self._at_rest, "everything judged")
+
+    async def _at_rest(self) -> bool:
+        balance = await self.archive.ledger.balance(0, FOREVER_MS)
+        return (
+            not [found async for found in self.store.list(self.settings.inbox_bucket)]
+            and not balance["states"]["waiting"]
+            and not await self.archive.windows.unfinished()
+            and not await self.archive.shots.count({"status": "closed"}, 0, FOREVER_MS)
+        )
+
+
+def settings_of(stack: Stack) -> Settings:
+    before = dict(os.environ)
+    os.environ.update(stack.environment())
+    try:
+        return Settings.load()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    ensure_rabbitmq(install=True)
+    root = tmp_path_factory.mktemp("stacks")
+    async with Stack.claim(root, "tests", facility=FACILITY, settings={}) as stack:
+        stack.start_services(path_services({"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}))
+        await stack.services_ready()
+        settings = settings_of(stack)
+        async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+            yield Running(stack, settings, load_facility(FACILITY), store, archive)

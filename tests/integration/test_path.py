@@ -1,0 +1,295 @@
+"""The path of a shot on real servers, with two replicas of each service: from a file to events."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+import aio_pika
+import jsonschema
+
+from shotwatch_cli.broker import subscription
+from shotwatch_common.archive import Archive
+from shotwatch_common.bus import OBJECTS, parked_queue_of, queue_of
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.facility import Place
+from shotwatch_common.identity import object_id
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.vocabulary import AnomalyKind, FileReason, ObjectState
+from shotwatch_embedded.services import path_services
+from shotwatch_embedded.stack import Stack
+from shotwatch_simulator.anomalies import Kind
+from shotwatch_simulator.injections import inject, plan_injections
+from shotwatch_simulator.simulation import Simulation, simulate
+
+from .conftest import FACILITY, REPOSITORY, Running, settings_of, until
+
+ONE_HZ = Place("LA", "A2"), "1s"
+TEN_HZ = Place("LB", "F1"), "100ms"
+RULES = (Kind.MISSING_SAMPLE, Kind.FROZEN_FRAME, Kind.BLACK_FRAME, Kind.SATURATED_FRAME, Kind.FAULT)
+MINUTE = timedelta(minutes=1)
+EVENT_SCHEMA = json.loads((REPOSITORY / "docs" / "schemas" / "AnomalyEvent.json").read_text(encoding="utf-8"))
+
+
+def simulation(
+    running: Running,
+    start: datetime,
+    where: tuple[Place, str] = ONE_HZ,
+    kinds: Sequence[Kind] = (),
+    duration: timedelta = MINUTE,
+    seed: int = 1,
+) -> Simulation:
+    roster = running.facility.roster(*where)
+    assert roster is not None
+    injections = plan_injections(running.facility, [roster], start, duration, kinds=kinds) if kinds else ()
+    return Simulation(running.facility, (roster,), start, duration, seed, injections)
+
+
+async def shots_of(archive: Archive, of: Simulation) -> list[dict[str, Any]]:
+    start = epoch_ms(of.start)
+    return await archive.shots.page(
+        {"amp": of.rosters[0].amp, "frontend": of.rosters[0].frontend},
+        start - 1000,
+        start + of.duration // timedelta(milliseconds=1) + 1000,
+        0,
+    )
+
+
+async def events_of(archive: Archive, of: Simulation) -> list[AnomalyEvent]:
+    return await archive.events.of_shots([shot["_id"] for shot in await shots_of(archive, of)])
+
+
+def expected(of: Simulation) -> set[tuple[str, str]]:
+    return {(shot, label.expected) for label in of.labels for shot in label.shots}
+
+
+def said(events: Sequence[AnomalyEvent]) -> set[tuple[str, str]]:
+    return {(event.subject, event.data.kind) for event in events}
+
+
+async def test_before_any_model_the_rules_name_every_odd_shot_and_no_other(
+    running: Running, tmp_path: Path
+) -> None:
+    minute = simulation(running, datetime(2022, 7, 2, 8, tzinfo=UTC), kinds=RULES)
+    await running.upload(*simulate(minute, tmp_path))
+    await running.judged()
+    events = await events_of(running.archive, minute)
+    assert said(events) == expected(minute)
+    assert len(await shots_of(running.archive, minute)) == 60
+    assert all(event.data.model is None for event in events)
+
+
+async def test_ten_hertz_is_joined_pulse_by_pulse(running: Running, tmp_path: Path) -> None:
+    seconds = simulation(running, datetime(2022, 7, 2, 9, tzinfo=UTC), TEN_HZ, duration=timedelta(seconds=5))
+    await running.upload(*simulate(seconds, tmp_path))
+    await running.judged()
+    shots = await shots_of(running.archive, seconds)
+    assert len(shots) == 50
+    assert all(shot["complete"] and shot["revision"] == 1 for shot in shots)
+    features = (await running.archive.shots.find(shots[7]["_id"]) or {})["features"]
+    assert {"energy", "energy_disagreement"} == set(features["LB_F1-EM_1-EnergyMeter-1"])
+    assert features["LB_F1-Camera_1-Camera-1"]["total_intensity"] > 0
+
+
+async def test_a_subscriber_receives_events_by_the_public_contract(running: Running, tmp_path: Path) -> None:
+    minute = simulation(running, datetime(2022, 7, 2, 10, tzinfo=UTC), kinds=[Kind.BLACK_FRAME])
+    url = running.settings.broker_url.get_secret_value()
+    async with subscription(url, "anomaly.*.LA.A2.00.black_frame") as events:
+        await running.upload(*simulate(minute, tmp_path))
+        event = await anext(events)
+    assert (event.subject, event.data.kind) in expected(minute)
+    jsonschema.validate(event.model_dump(mode="json", by_alias=True), EVENT_SCHEMA)
+    assert event.data.evidence
+    await running.judged()
+
+
+async def test_a_notification_alone_brings_a_file_in_once(running: Running, tmp_path: Path) -> None:
+    minute = simulation(running, datetime(2022, 7, 2, 11, tzinfo=UTC), duration=timedelta(seconds=3))
+    for path in simulate(minute, tmp_path):
+        key = f"odd folder/ü+%/{path.name}"
+        bucket = running.settings.inbox_bucket
+        await running.store.put(bucket, key, path.read_bytes())
+        etag = await running.store.etag(bucket, key)
+        for _ in range(3):
+            await notify(running, bucket, key, etag or "", path.stat().st_size)
+    await running.judged()
+    shots = await shots_of(running.archive, minute)
+    assert [shot["revision"] for shot in shots] == [1, 1, 1]
+    assert all(shot["complete"] for shot in shots)
+
+
+async def notify(running: Running, bucket: str, key: str, etag: str, size: int) -> None:
+    """What MinIO's AMQP target publishes when an object was put."""
+    envelope = {
+        "EventName": "s3:ObjectCreated:Put",
+        "Key": f"{bucket}/{key}",
+        "Records": [
+            {
+                "eventVersion": "2.0",
+                "eventSource": "minio:s3",
+                "eventName": "s3:ObjectCreated:Put",
+                "eventTime": "2022-07-02T11:00:00.000Z",
+                "s3": {
+                    "bucket": {"name": bucket},
+                    "object": {"key": quote_plus(key), "size": size, "eTag": etag, "sequencer": "1"},
+                },
+            }
+        ],
+    }
+    async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
+        exchange = await (await connection.channel()).get_exchange(OBJECTS.name)
+        await exchange.publish(aio_pika.Message(json.dumps(envelope).encode()), routing_key="")
+
+
+async def test_every_object_ends_in_one_state_with_its_reason(running: Running, tmp_path: Path) -> None:
+    good = next(simulate(simulation(running, datetime(2022, 7, 3, 8, tzinfo=UTC)), tmp_path)).read_bytes()
+    name = "LA_Camera-{}_1s_snapshot_2022-07-03_09-00-00.h5"
+    contents = {
+        name.format("empty"): (b"", ObjectState.REJECTED, FileReason.EMPTY),
+        name.format("text"): (b"504 Gateway Time-out\n" * 9, ObjectState.REJECTED, FileReason.NOT_HDF5),
+        name.format("cut"): (good[: len(good) // 2], ObjectState.REJECTED, FileReason.TRUNCATED),
+        "notes.txt": (b"not a snapshot", ObjectState.IGNORED, ""),
+        name.format("good"): (good, ObjectState.INGESTED, ""),
+    }
+    inbox = running.settings.inbox_bucket
+    ids = {}
+    for key, (content, _, _) in contents.items():
+        await running.store.put(inbox, key, content)
+        ids[key] = object_id(inbox, key, await running.store.etag(inbox, key) or "")
+    await running.judged()
+    for key, (_, state, reason) in contents.items():
+        entry = await running.archive.ledger.find(ids[key])
+        assert entry is not None
+        assert (key, entry["state"], entry["reason"]) == (key, state, reason)
+    assert await running.store.etag("errors", f"{FileReason.EMPTY}/{name.format('empty')}")
+    assert await running.store.etag("data", f"2022-07-03/{name.format('good')}")
+    why = await running.store.get("errors", f"{FileReason.TRUNCATED}/{name.format('cut')}.reason.json")
+    assert name.format("cut") in json.loads(why)["detail"]
+
+
+async def test_a_file_sent_again_is_a_new_revision_and_withdraws_what_is_no_longer_true(
+    running: Running, tmp_path: Path
+) -> None:
+    start = datetime(2022, 7, 2, 12, tzinfo=UTC)
+    roster = running.facility.roster(*ONE_HZ)
+    assert roster is not None
+    quiet = simulation(running, start, duration=timedelta(seconds=10))
+    black = inject(running.facility, roster, Kind.BLACK_FRAME, epoch_ms(start) + 4000)
+    odd = Simulation(running.facility, (roster,), start, quiet.duration, 1, (black,))
+    await running.upload(*simulate(odd, tmp_path / "odd"))
+    await running.judged()
+    assert said(await events_of(running.archive, odd)) == expected(odd)
+
+    files = {path.name: path for path in simulate(quiet, tmp_path / "quiet")}
+    await running.upload(next(path for name, path in files.items() if "Camera-1" in name))
+    await running.judged()
+    shots = await shots_of(running.archive, quiet)
+    assert [shot["revision"] for shot in shots] == [2] * 10
+    assert all(shot["complete"] for shot in shots)
+    before, after = sorted(await events_of(running.archive, quiet), key=lambda event: event.data.sequence)
+    assert before.data.kind is AnomalyKind.BLACK_FRAME
+    assert after.data.kind is AnomalyKind.SUPERSEDED
+    assert after.data.supersedes == [before.id]
+
+
+async def test_a_device_whose_file_is_missing_is_noticed_at_the_deadline(
+    running: Running, tmp_path: Path
+) -> None:
+    first = simulation(running, datetime(2022, 7, 2, 13, tzinfo=UTC), duration=timedelta(seconds=3))
+    await running.upload(*simulate(first, tmp_path / "first"))
+    await running.judged()
+    then = simulation(running, datetime(2022, 7, 2, 13, 1, tzinfo=UTC), duration=timedelta(seconds=3))
+    files = list(simulate(then, tmp_path / "then"))
+    await running.upload(*(path for path in files if "EM-1" not in path.name))
+    await running.judged()
+    shots = await shots_of(running.archive, then)
+    assert [shot["missing"] for shot in shots] == [["LA_A2-EM_1-EnergyMeter-1"]] * 3
+    events = await events_of(running.archive, then)
+    assert said(events) == {(shot["_id"], AnomalyKind.MISSING_MEMBER) for shot in shots}
+
+
+async def test_one_trace_runs_from_the_object_event_to_the_anomaly_event(
+    running: Running, tmp_path: Path
+) -> None:
+    minute = simulation(running, datetime(2022, 7, 2, 14, tzinfo=UTC), kinds=[Kind.BLACK_FRAME])
+    await running.upload(*simulate(minute, tmp_path))
+    await running.judged()
+    (event,) = await events_of(running.archive, minute)
+    trace: list[dict[str, Any]] = []
+
+    async def unbroken() -> bool:
+        trace[:] = [span for span in spans(running.stack) if trace_id_of(span) == event.data.trace_id]
+        ids = {span["context"]["span_id"] for span in trace}
+        roots = [span for span in trace if span["parent_id"] is None]
+        return len(roots) == 1 and all(span["parent_id"] in ids for span in trace if span not in roots)
+
+    await until(unbroken, "one exported trace in which every span but the first has its parent")
+    assert {service_of(span) for span in trace} == {
+        f"shotwatch-{name}" for name in ("ingest", "validate", "aggregate", "features", "inference")
+    }
+    links = [link for span in trace if service_of(span) == "shotwatch-aggregate" for link in span["links"]]
+    linked = {link["context"]["trace_id"] for link in links}
+    assert len(linked) == len(minute.rosters[0].devices), "the join links the trace of every member's file"
+
+
+def spans(stack: Stack) -> list[dict[str, Any]]:
+    lines = (line for path in (stack.folder / "traces").iterdir() for line in path.open(encoding="utf-8"))
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def trace_id_of(span: dict[str, Any]) -> str:
+    return str(span["context"]["trace_id"]).removeprefix("0x")
+
+
+def service_of(span: dict[str, Any]) -> str:
+    return str(span["resource"]["attributes"]["service.name"])
+
+
+async def test_a_message_that_is_not_ours_is_parked_and_the_one_behind_it_is_handled(
+    running: Running, tmp_path: Path
+) -> None:
+    url = running.settings.broker_url.get_secret_value()
+    async with await aio_pika.connect(url) as connection:
+        channel = await connection.channel()
+        for garbage in (b"", b"garbage", b"{}", b"[" * 100_000):
+            await channel.default_exchange.publish(aio_pika.Message(garbage), queue_of("validate").name)
+        minute = simulation(running, datetime(2022, 7, 2, 15, tzinfo=UTC), duration=timedelta(seconds=2))
+        await running.upload(*simulate(minute, tmp_path))
+        await running.judged()
+        assert len(await shots_of(running.archive, minute)) == 2
+        parked = await channel.declare_queue(parked_queue_of("validate").name, passive=True)
+        assert parked.declaration_result.message_count == 4
+
+
+async def test_one_replica_beside_gives_the_same_shots_and_events_as_two(
+    running: Running, tmp_path: Path
+) -> None:
+    minute = simulation(running, datetime(2022, 7, 4, 8, tzinfo=UTC), kinds=RULES)
+    files = list(simulate(minute, tmp_path / "files"))
+    await running.upload(*files)
+    async with Stack.claim(tmp_path, "beside", facility=FACILITY, settings={}) as beside:
+        beside.start_services(spec for spec in path_services() if spec.name != "query")
+        await beside.services_ready()
+        settings = settings_of(beside)
+        async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+            alone = Running(beside, settings, running.facility, store, archive)
+            await alone.upload(*reversed(files))
+            await alone.judged()
+            await running.judged()
+            assert await account(alone, minute) == await account(running, minute)
+
+
+async def account(running: Running, of: Simulation) -> list[Any]:
+    """Shots and events without the times at which things happened, and without what names a replica."""
+    unlike = {"revisions", "scored_at", "trace_id", "batch", "index"}
+    shots = [
+        {name: value for name, value in shot.items() if name not in unlike}
+        for shot in await shots_of(running.archive, of)
+    ]
+    events = sorted(
+        (event.id, event.data.kind, event.data.why) for event in await events_of(running.archive, of)
+    )
+    return [shots, events]

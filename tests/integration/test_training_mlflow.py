@@ -1,0 +1,157 @@
+"""A training run on a real MLflow server, and what the inference service makes of it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import numpy as np
+import pytest
+import structlog
+from mlflow import MlflowClient
+
+from shotwatch_detector.bundle import KERAS_MODEL, load_bundle
+from shotwatch_inference.champion import ChampionWatch
+from shotwatch_training.domain.dataset import TooLittleData
+from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
+from shotwatch_training.registry import Registry
+from shotwatch_training.service import Trained, train
+from shotwatch_training.settings import ArchitectureName, Recipe
+
+DEADLINE_S = 90
+CAMERA, METER = "LA_A1_11-Camera_1-Camera-1", "LA_A1_11-EM_1-EnergyMeter-1"
+SHOTS = 120
+rows, columns = np.indices((40, 48))
+
+
+@pytest.fixture(scope="module")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    stores = [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        f"{folder}/artifacts",
+    ]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, *command, *stores], stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            wait_until_healthy(f"http://127.0.0.1:{port}", server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(server.pid, 15)
+            server.wait(DEADLINE_S)
+
+
+def wait_until_healthy(url: str, server: subprocess.Popen[bytes]) -> None:
+    end = monotonic() + DEADLINE_S
+    while monotonic() < end and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=5).close()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            sleep(0.1)
+        else:
+            return
+    pytest.fail(f"MLflow is not healthy after {DEADLINE_S} s")
+
+
+def beams(count: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal([[24], [20]], 0.2, (2, count))[..., np.newaxis, np.newaxis]
+    light = 2500 * np.exp(-(((columns - x) / 9) ** 2) - ((rows - y) / 7) ** 2)
+    return np.rint(light + 40 + rng.normal(0, 15, light.shape)).clip(0, 4092).astype(np.uint16)
+
+
+def history() -> History:
+    times = 1_656_660_780_000 + 100 * np.arange(SHOTS, dtype=np.int64)
+    energy = 2 + 0.014 * np.random.default_rng(1).normal(size=SHOTS)
+    place = PlaceHistory("LA-A1-11", times, {METER: {"energy": energy}})
+    return History((place,), (CameraHistory(CAMERA, times, beams(SHOTS, 2)),))
+
+
+def train_once(url: str, name: str, steps: list[dict[str, Any]] | None = None, **recipe: Any) -> Trained:
+    def progress(step: str, **figures: object) -> None:
+        if steps is not None:
+            steps.append({"step": step, **figures})
+
+    chosen = Recipe(epochs=2, **recipe)
+    return train(history(), "HPLS", chosen, Registry(url, name), "champion", progress)
+
+
+@pytest.mark.parametrize("architecture", ArchitectureName)
+def test_a_run_is_logged_whole_and_its_model_is_the_champion(
+    architecture: ArchitectureName, mlflow_url: str, tmp_path: Path
+) -> None:
+    steps: list[dict[str, Any]] = []
+    trained = train_once(mlflow_url, f"logged-{architecture}", steps, architecture=architecture)
+    client = MlflowClient(mlflow_url, mlflow_url)
+    run = client.get_run(trained.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["architecture"] == architecture
+    assert [point.step for point in client.get_metric_history(trained.run_id, "val_loss")] == [1, 2]
+    assert {file.path for file in client.list_artifacts(trained.run_id)} == {
+        "bundle",
+        "curves.png",
+        "reconstructions.png",
+    }
+    champion = client.get_model_version_by_alias(f"logged-{architecture}", "champion")
+    assert (champion.version, champion.run_id) == (trained.version, trained.run_id)
+    folder = Path(client.download_artifacts(trained.run_id, "bundle", str(tmp_path)))
+    assert load_bundle(folder).origin.architecture == architecture
+    assert (folder / KERAS_MODEL).stat().st_size > 0
+    assert [step["step"] for step in steps] == ["fitting", "epoch", "epoch", "calibrating", "registering"]
+    assert json.dumps(steps)
+
+
+async def test_inference_takes_up_each_new_champion_and_judges_with_it(mlflow_url: str) -> None:
+    log: Any = structlog.get_logger()
+    async with ChampionWatch(mlflow_url, "watched", "champion", log) as watch:
+        await watch.look()
+        assert watch.current is None
+        for version in ("1", "2"):
+            assert train_once(mlflow_url, "watched").version == version
+            await watch.look()
+            assert watch.current is not None
+            assert watch.current.version == version
+    frames = beams(20, 3)
+    frames[7, 18:21, 30:33] += 1200
+    detector = watch.current.detector
+    features = {CAMERA: detector.score(CAMERA, frames), METER: {"energy": np.full(20, 2.0)}}
+    features[METER]["energy"][4] *= 0.7
+    findings = detector.judge("LA A1 11", features, 20).findings
+    assert [(finding.shot, str(finding.kind)) for finding in findings] == [(4, "energy"), (7, "hot_spot")]
+
+
+def test_without_enough_shots_nothing_is_registered(mlflow_url: str) -> None:
+    few = History((), (CameraHistory(CAMERA, np.arange(10, dtype=np.int64), beams(10, 2)),))
+    with pytest.raises(TooLittleData):
+        train(few, "HPLS", Recipe(), Registry(mlflow_url, "few"), "champion", lambda *_, **__: None)
+    assert not MlflowClient(mlflow_url, mlflow_url).search_registered_models("name = 'few'")
+
+
+def test_a_run_that_fails_leaves_the_champion_as_it_was(
+    mlflow_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train_once(mlflow_url, "failing")
+    monkeypatch.setattr("shotwatch_training.service.learn_usual", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train_once(mlflow_url, "failing")
+    client = MlflowClient(mlflow_url, mlflow_url)
+    assert client.get_model_version_by_alias("failing", "champion").version == first.version
+    experiment = client.get_experiment_by_name("failing")
+    assert experiment is not None
+    states = [run.info.status for run in client.search_runs([experiment.experiment_id])]
+    assert sorted(states) == ["FAILED", "FINISHED"]

@@ -1,0 +1,155 @@
+"""`shotwatch` as people and programs meet it, without a running system."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from shotwatch_cli.main import app
+
+FACILITY = Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml"
+COMMANDS = ("up", "demo", "simulate", "pack", "upload", "tail", "status", "ledger", "train", "doctor")
+
+
+def shotwatch(*arguments: str | Path) -> Result:
+    environment = {"SHOTWATCH_FACILITY": str(FACILITY), "COLUMNS": "200"}
+    return CliRunner().invoke(app, list(map(str, arguments)), env=environment)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_what_it_does_and_gives_examples(command: str) -> None:
+    told = shotwatch(command, "--help")
+    assert told.exit_code == 0
+    assert f"    shotwatch {command}" in told.stdout
+
+
+@pytest.mark.parametrize("command", ["status", "ledger", "tail", "train"])
+def test_without_a_running_system_a_command_says_how_to_start_one(command: str, tmp_path: Path) -> None:
+    told = shotwatch(command, "--root", tmp_path)
+    assert told.exit_code == 1
+    assert told.stdout == ""
+    assert "no stack runs" in told.stderr
+    assert "`shotwatch up`" in told.stderr
+    assert "Traceback" not in told.output
+
+
+def test_simulate_writes_files_and_labels_and_tells_programs_of_them(tmp_path: Path) -> None:
+    told = shotwatch(
+        *("simulate", "--places", "LA-A3-31", "--start", "2022-07-01T07:30", "--minutes", "3"),
+        *("--inject", "missing_device", "--inject", "energy_drop:0.45", "--out", tmp_path, "--json"),
+    )
+    assert told.exit_code == 0, told.stderr
+    written = json.loads(told.stdout)
+    assert {label["kind"]: label["severity"] for label in written["labels"]}["energy_drop"] == 0.45
+    files = sorted(tmp_path.glob("*.h5"))
+    assert len(files) == written["files"] == 3 * 3 - 1
+    assert sum(file.stat().st_size for file in files) == written["bytes"]
+    assert json.loads((tmp_path / "labels.json").read_text()) == written["labels"]
+
+
+def test_a_single_shot_file_holds_one_pulse_of_one_device(tmp_path: Path) -> None:
+    told = shotwatch(
+        *("simulate", "--places", "LA-FSD", "--minutes", "0.05", "--single-shot"),
+        *("--out", tmp_path, "--json"),
+    )
+    assert json.loads(told.stdout)["files"] == 3 * 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--places", "LA-A9"), "HPLS has no place LA-A9"),
+        (("--places", "LA-A2", "--interval", "100ms"), "HPLS has no place LA-A2 at 100ms"),
+        (("--places", "LA-A2", "--inject", "sabotage"), "sabotage is no anomaly"),
+        (("--places", "LA-A2", "--inject", "hot_spot:much"), "hot_spot:much is no anomaly"),
+        (("--places", "LA-A2", "--places", "LA-A3-31", "--single-shot"), "files of one interval"),
+        (("--places", "LA-A2", "--start", "noon"), "'noon' is no time"),
+        ((), "Missing option"),
+    ],
+)
+def test_a_wish_that_makes_no_sense_is_misuse(arguments: tuple[str, ...], complaint: str) -> None:
+    told = shotwatch("simulate", *arguments)
+    assert told.exit_code == 2
+    assert complaint in told.stderr
+    assert told.stdout == ""
+
+
+def test_too_little_room_for_the_anomalies_is_a_failure_that_says_what_to_do(tmp_path: Path) -> None:
+    told = shotwatch(
+        *("simulate", "--places", "LA-A2", "--minutes", "0.05", "--inject", "gross", "--out", tmp_path)
+    )
+    assert told.exit_code == 1
+    assert "no room for" in told.stderr
+    assert "--minutes" in told.stderr
+
+
+def test_a_facility_file_that_is_not_there_is_named() -> None:
+    told = shotwatch("simulate", "--places", "LA-A2", "--facility", "nowhere.yaml")
+    assert told.exit_code == 1
+    assert "nowhere.yaml: cannot be read" in told.stderr
+    assert "--facility" in told.stderr
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Six frames of a beam; from the fourth on it is another."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    rows, columns = np.indices((260, 300))
+    for n in range(6):
+        distance = np.hypot(rows - 130, columns - 150 - 20 * (n > 2))
+        light = np.random.default_rng(n).poisson(200 * np.exp(-((distance / 40) ** 2)))
+        Image.fromarray(light.clip(0, 255).astype(np.uint8)).save(folder / f"cam-0730{n:02d}.png")
+    return folder
+
+
+def test_pack_turns_images_into_snapshot_files_and_labels(frames: Path, tmp_path: Path) -> None:
+    out = tmp_path / "packed"
+    told = shotwatch(
+        *("pack", frames, "--place", "LA-A3-31", "--learn", "4", "--change-at", "073003"),
+        *("--start", "2022-07-01T07:00", "--out", out, "--json"),
+    )
+    assert told.exit_code == 0, told.stderr
+    written = json.loads(told.stdout)
+    assert written["files"] == len(list(out.glob("*.h5"))) == 3 * (4 + 6)
+    assert [(label["kind"], len(label["shots"])) for label in written["labels"]] == [("regime_change", 3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "complaint"),
+    [
+        (("--crop", "1,2,3"), 2, "not four whole numbers"),
+        (("--change-at", "999999"), 1, "no recorded frame is of 999999"),
+    ],
+)
+def test_pack_says_what_is_wrong(
+    frames: Path, tmp_path: Path, arguments: tuple[str, ...], exit_code: int, complaint: str
+) -> None:
+    told = shotwatch("pack", frames, "--place", "LA-A3-31", "--out", tmp_path / "packed", *arguments)
+    assert told.exit_code == exit_code
+    assert complaint in told.stderr
+
+
+def test_a_file_to_upload_that_is_not_there_is_misuse(tmp_path: Path) -> None:
+    told = shotwatch("upload", tmp_path / "nothing.h5", "--root", tmp_path)
+    assert told.exit_code == 2
+    assert "does not exist" in told.stderr
+
+
+@pytest.mark.parametrize("replicas", ["ingest", "ingest=", "ingest=0", "ingest=two", "kitchen=1"])
+def test_replicas_are_said_as_a_service_and_a_number(replicas: str, tmp_path: Path) -> None:
+    told = shotwatch("up", "--replicas", replicas, "--root", tmp_path)
+    assert told.exit_code == 2
+    assert "--replicas" in told.stderr
+
+
+def test_doctor_examines_the_machine_where_no_system_runs(tmp_path: Path) -> None:
+    told = shotwatch("doctor", "--root", tmp_path, "--json")
+    found = {finding["subject"]: finding for finding in map(json.loads, told.stdout.splitlines())}
+    assert found["python"]["verdict"] == "ok"
+    assert {"rabbitmq-server", "disk", "memory"} <= found.keys()
+    assert found["system"]["verdict"] == "warn"
+    assert "`shotwatch up`" in found["system"]["advice"]

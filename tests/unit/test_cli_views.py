@@ -1,0 +1,129 @@
+"""What commands make of what they are told: audits, findings, tables, deployments."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from shotwatch_cli.audit import Audit
+from shotwatch_cli.checks import Verdict, stage_finding
+from shotwatch_cli.commands.train import told
+from shotwatch_cli.deployment import find_deployment
+from shotwatch_cli.failures import Failure, as_failure
+from shotwatch_cli.output import megabytes, moment
+from shotwatch_cli.processes import process_table
+from shotwatch_cli.queues import StageQueues
+from shotwatch_cli.training import Thresholds, summarise
+from shotwatch_common.archive import TRANSIENT
+from shotwatch_embedded.errors import StackNotFound
+from shotwatch_embedded.status import Role, State, Status
+
+ENVIRONMENT = {
+    "SHOTWATCH_BROKER_URL": "amqp://guest:guest@broker.example:5672/",
+    "SHOTWATCH_DATABASE_URL": "mongodb://database.example:27017/",
+    "SHOTWATCH_STORE_URL": "http://store.example:9000",
+    "SHOTWATCH_STORE_ACCESS_KEY": "access",
+    "SHOTWATCH_STORE_SECRET_KEY": "secret",
+    "SHOTWATCH_MODELS_URL": "http://models.example:5000",
+    "SHOTWATCH_FACILITY": "facility.yaml",
+}
+
+
+def audit(objects: int, unknown: tuple[str, ...] = (), **states: int) -> Audit:
+    return Audit(objects, 0, states, {}, len(unknown), 0, unknown)
+
+
+def test_a_ledger_adds_up_when_every_object_is_in_one_state() -> None:
+    assert not audit(5, ingested=3, rejected=1, waiting=1).problems
+
+
+def test_an_object_in_no_known_state_is_a_problem() -> None:
+    [problem] = audit(5, ingested=3, rejected=1).problems
+    assert problem == "5 objects came in, but 4 are in a known state"
+
+
+def test_an_object_in_the_inbox_that_the_ledger_does_not_know_is_a_problem() -> None:
+    [problem] = audit(1, ("a.h5", "b.h5", "c.h5", "d.h5"), ingested=1).problems
+    assert problem == "4 in the inbox are unknown to the ledger: a.h5, b.h5, c.h5 …"
+
+
+@pytest.mark.parametrize(
+    ("queues", "verdict"),
+    [
+        (StageQueues("ingest", ready=3, consumers=2), Verdict.OK),
+        (StageQueues("ingest", consumers=2, parked=1), Verdict.WARN),
+        (StageQueues("ingest", ready=3), Verdict.FAIL),
+        (StageQueues("ingest", consumers=1, missing=("shotwatch.ingest.parked",)), Verdict.FAIL),
+    ],
+)
+def test_a_stage_is_judged_by_its_queues_and_consumers(queues: StageQueues, verdict: Verdict) -> None:
+    finding = stage_finding(queues)
+    assert finding.verdict is verdict
+    assert bool(finding.advice) == (verdict is not Verdict.OK)
+
+
+def test_thresholds_are_summed_up_over_devices() -> None:
+    usual = {
+        "camera-1": {"energy": {"limit": 8.0}, "hot_spot": {"limit": 9.0}},
+        "camera-2": {"energy": {"limit": 12.5}},
+    }
+    assert summarise(usual) == [Thresholds("energy", 2, 8.0, 12.5), Thresholds("hot_spot", 1, 9.0, 9.0)]
+
+
+def test_a_step_of_training_is_told_with_its_figures() -> None:
+    assert told({"step": "epoch", "number": 3, "loss": 0.0012345}) == "epoch: number 3, loss 0.00123"
+    assert told({"step": "reading"}) == "reading"
+
+
+def test_a_process_table_shows_state_pid_restarts_address_and_log() -> None:
+    process = Status(
+        "ingest-1", Role.SERVICE, State.RESTARTING, None, 2, -9, Path("/tmp/[a].log"), 20_001, {}
+    )
+    page = io.StringIO()
+    Console(file=page, width=120).print(process_table("processes", [process]))
+    for told_of in ("ingest-1", "restarting", "2", "127.0.0.1:20001", "/tmp/[a].log"):
+        assert told_of in page.getvalue()
+
+
+def test_bytes_and_times_are_spelt_as_people_read_them() -> None:
+    assert megabytes(4_980_000) == "4.98 MB"
+    assert moment(1656660780100) == "2022-07-01 07:33:00.100"
+
+
+def test_what_the_databases_driver_says_of_an_absent_server_is_cut_to_its_first_part() -> None:
+    error = TRANSIENT[0]("127.0.0.1:1: Connection refused, Timeout: 5s, Topology Description: <…>")
+    failure = as_failure(error)
+    assert str(failure) == "127.0.0.1:1: Connection refused"
+    assert "shotwatch doctor" in failure.advice
+
+
+def test_an_environment_that_names_every_server_is_the_deployment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable, value in ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
+    deployment = find_deployment(tmp_path, None)
+    assert deployment.settings.store_url == "http://store.example:9000"
+    assert deployment.processes == ()
+    with pytest.raises(Failure, match="REST API is not known"):
+        _ = deployment.api_url
+    monkeypatch.setenv("SHOTWATCH_QUERY_URL", "http://query.example:8000")
+    assert find_deployment(tmp_path, None).api_url == "http://query.example:8000"
+
+
+def test_a_stack_that_is_named_goes_before_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable, value in ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(StackNotFound):
+        find_deployment(tmp_path, "mine")
+
+
+def test_an_environment_that_names_some_servers_only_is_no_deployment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SHOTWATCH_BROKER_URL", ENVIRONMENT["SHOTWATCH_BROKER_URL"])
+    with pytest.raises(StackNotFound):
+        find_deployment(tmp_path, None)

@@ -1,0 +1,130 @@
+"""A bundle comes back as it was, or not at all."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shotwatch_detector.bundle import (
+    CAMERAS,
+    MANIFEST,
+    NETWORK,
+    Bundle,
+    BundleError,
+    Origin,
+    load_bundle,
+    save_bundle,
+)
+from shotwatch_detector.catalogue import Side
+from shotwatch_detector.engine import LiteRtEngine
+from shotwatch_detector.frames import Reference
+from shotwatch_detector.residuals import ResidualMap
+from shotwatch_detector.scoring import Camera
+from shotwatch_detector.statistics import Usual
+
+RNG = np.random.default_rng(3)
+ORIGIN = Origin("HPLS", "strided", "0.1.0", trained_from=1, calibrated_from=2, until=3)
+
+
+def image() -> np.ndarray:
+    return RNG.random((6, 8), np.float32) + np.float32(0.1)
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    cameras = {name: Camera(Reference(image(), 3000.0), ResidualMap(image(), image())) for name in ("a", "b")}
+    usual = {
+        "a": {
+            "hot_spot": Usual(0.1, 0.5, 8.0, 3.0, Side.HIGH),
+            "centroid_x": Usual(60.0, 0.3, 8.5, 2.9, Side.BOTH),
+        },
+        "meter": {"energy": Usual(2.0, 0.02, 8.0, 3.0, Side.BOTH)},
+    }
+    return Bundle(ORIGIN, b"network", cameras, usual)
+
+
+def test_a_bundle_comes_back_as_it_was(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path)
+    loaded = load_bundle(tmp_path)
+    assert (loaded.origin, loaded.network, loaded.usual) == (bundle.origin, bundle.network, bundle.usual)
+    assert list(loaded.cameras) == ["a", "b"]
+    for name, camera in bundle.cameras.items():
+        assert (loaded.cameras[name].reference.image == camera.reference.image).all()
+        assert loaded.cameras[name].reference.peak == camera.reference.peak
+        assert (loaded.cameras[name].residuals.centre == camera.residuals.centre).all()
+        assert (loaded.cameras[name].residuals.sigma == camera.residuals.sigma).all()
+
+
+@pytest.mark.parametrize("name", [MANIFEST, NETWORK, CAMERAS])
+def test_a_bundle_with_a_file_missing_is_refused(name: str, bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("format",), 2),
+        (("origin", "facility"), None),
+        (("surprise",), 1),
+        (("usual", "a", "hot_spot", "sigma"), 0.0),
+        (("usual", "a", "hot_spot", "limit"), -1.0),
+        (("usual", "a", "hot_spot", "side"), "left"),
+        (
+            ("usual", "a", "mood"),
+            {"centre": 0.0, "sigma": 1.0, "limit": 8.0, "shift_limit": 3.0, "side": "both"},
+        ),
+        (("cameras",), ["a"]),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_refused(
+    where: tuple[str, ...], value: object, bundle: Bundle, tmp_path: Path
+) -> None:
+    save_bundle(bundle, tmp_path)
+    manifest = json.loads((tmp_path / MANIFEST).read_bytes())
+    part = manifest
+    for step in where[:-1]:
+        part = part[step]
+    part[where[-1]] = value
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("array", "value"),
+    [
+        ("reference", np.zeros((2, 6, 9), np.float32)),
+        ("residual_sigma", np.zeros((2, 6, 8), np.float32)),
+        ("residual_centre", np.full((2, 6, 8), np.nan, np.float32)),
+        ("residual_centre", np.zeros((2, 6, 8), np.float64)),
+        ("peak", np.zeros(2)),
+        ("peak", np.ones(3)),
+    ],
+)
+def test_arrays_that_cannot_be_are_refused(
+    array: str, value: np.ndarray, bundle: Bundle, tmp_path: Path
+) -> None:
+    save_bundle(bundle, tmp_path)
+    with np.load(tmp_path / CAMERAS) as arrays:
+        content = dict(arrays)
+    np.savez(tmp_path / CAMERAS, **{**content, array: value})
+    with pytest.raises(BundleError, match="cameras"):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 cut short"])
+def test_a_damaged_archive_is_refused(content: bytes, bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path)
+    (tmp_path / CAMERAS).write_bytes(content)
+    with pytest.raises(BundleError, match="cameras"):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("network", [b"", b"no network at all"])
+def test_the_engine_refuses_what_is_no_network(network: bytes) -> None:
+    with pytest.raises(ValueError, match=r"model"):
+        LiteRtEngine(network)

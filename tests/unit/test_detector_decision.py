@@ -1,0 +1,198 @@
+"""The decision: one finding per shot and kind, the cause and not what follows from it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from shotwatch_common.vocabulary import AnomalyKind, Severity
+from shotwatch_detector.catalogue import SIGNS
+from shotwatch_detector.decision import Judgement, judge
+from shotwatch_detector.statistics import RUN, Usual
+
+SHOTS = 40
+CAMERAS = ("Camera-1", "Camera-2", "Camera-3")
+CENTRES: Mapping[str, Mapping[str, float]] = {
+    **{
+        camera: {
+            "total_intensity": 1e6,
+            "centroid_x": 60.0,
+            "d4sigma_major": 80.0,
+            "hot_spot": 0.0,
+            "dark_spot": 0.0,
+            "residual": 50.0,
+        }
+        for camera in CAMERAS
+    },
+    "EM-1": {"energy": 2.0},
+    "Spectro-1": {"spectrum_sum": 1e6, "spectrum_fwhm": 500.0, "spectrum_rms_width": 200.0},
+}
+SPOT = {"hot_spot_x": 61.0, "hot_spot_y": 48.0, "hot_spot_excess": 0.18}
+
+
+def usual_of(feature: str, centre: float) -> Usual:
+    sigma = SIGNS[feature].floor or SIGNS[feature].relative_floor * centre
+    return Usual(centre, sigma, limit=8.0, shift_limit=3.0, side=SIGNS[feature].side)
+
+
+USUAL = {
+    device: {feature: usual_of(feature, centre) for feature, centre in features.items()}
+    for device, features in CENTRES.items()
+}
+
+
+def usual_features() -> dict[str, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(5)
+    features = {
+        device: {
+            name: reference.centre + reference.sigma * rng.normal(0, 0.5, SHOTS)
+            for name, reference in references.items()
+        }
+        for device, references in USUAL.items()
+    }
+    for camera in CAMERAS:
+        for name, value in SPOT.items():
+            features[camera][name] = np.full(SHOTS, value)
+    return features
+
+
+def decide(features: Mapping[str, Mapping[str, np.ndarray]]) -> Judgement:
+    return judge("LA A1 11", features, USUAL, SHOTS)
+
+
+def deviate(
+    features: dict[str, dict[str, np.ndarray]], device: str, feature: str, sigmas: float, shot: int = 7
+) -> None:
+    reference = USUAL[device][feature]
+    features[device][feature][shot] = reference.centre + sigmas * reference.sigma
+
+
+def test_usual_shots_raise_nothing() -> None:
+    judgement = decide(usual_features())
+    assert judgement.findings == ()
+    assert judgement.score.shape == (SHOTS,)
+    assert judgement.score.max() < 1
+
+
+def test_an_energy_drop_is_one_finding_of_all_devices_that_saw_it() -> None:
+    features = usual_features()
+    for camera in CAMERAS:
+        features[camera]["total_intensity"][7] *= 0.7
+    features["EM-1"]["energy"][7] *= 0.7
+    features["Spectro-1"]["spectrum_sum"][7] *= 0.7
+    (finding,) = decide(features).findings
+    assert (finding.shot, finding.kind, finding.severity) == (7, AnomalyKind.ENERGY, Severity.WARNING)
+    assert set(finding.devices) == {*CAMERAS, "EM-1"}
+    assert finding.why == "energy of LA A1 11 is 30 % below its reference on 4 of 4 devices"
+    assert finding.score > finding.threshold == 8.0
+
+
+def test_less_light_in_the_spectrum_alone_is_a_matter_of_the_spectrum() -> None:
+    features = usual_features()
+    deviate(features, "Spectro-1", "spectrum_sum", -30)
+    (finding,) = decide(features).findings
+    assert finding.kind is AnomalyKind.SPECTRUM
+
+
+def test_a_narrow_spectrum_is_low_bandwidth_and_critical() -> None:
+    features = usual_features()
+    for name in ("spectrum_fwhm", "spectrum_rms_width", "spectrum_sum"):
+        features["Spectro-1"][name][7] *= 0.7
+    (finding,) = decide(features).findings
+    assert (finding.kind, finding.severity) == (AnomalyKind.BANDWIDTH, Severity.CRITICAL)
+    assert "30 % below" in finding.why
+    assert {c.feature for c in finding.contributions} == {
+        "spectrum_fwhm",
+        "spectrum_rms_width",
+        "spectrum_sum",
+    }
+
+
+def test_a_broad_spectrum_is_not_critical() -> None:
+    features = usual_features()
+    deviate(features, "Spectro-1", "spectrum_fwhm", 30)
+    (finding,) = decide(features).findings
+    assert (finding.kind, finding.severity) == (AnomalyKind.BANDWIDTH, Severity.WARNING)
+
+
+def test_a_hot_spot_says_where_it_is_and_is_critical() -> None:
+    features = usual_features()
+    deviate(features, "Camera-2", "hot_spot", 30)
+    deviate(features, "Camera-2", "residual", 12)
+    (finding,) = decide(features).findings
+    assert (finding.kind, finding.severity) == (AnomalyKind.HOT_SPOT, Severity.CRITICAL)
+    assert finding.devices == ("Camera-2",)
+    assert "hot spot on Camera-2 at x = 61, y = 48 px, 18 % of the peak" in finding.why
+
+
+@pytest.mark.parametrize(
+    ("feature", "kind"), [("centroid_x", AnomalyKind.POINTING), ("d4sigma_major", AnomalyKind.BEAM_SIZE)]
+)
+def test_a_beam_that_moved_or_grew_is_not_a_hot_spot_too(feature: str, kind: AnomalyKind) -> None:
+    features = usual_features()
+    for name, sigmas in ((feature, 20.0), ("hot_spot", 40.0), ("residual", 40.0)):
+        deviate(features, "Camera-1", name, sigmas)
+    (finding,) = decide(features).findings
+    assert finding.kind is kind
+
+
+def test_a_cause_on_one_device_explains_nothing_on_another() -> None:
+    features = usual_features()
+    deviate(features, "Camera-1", "centroid_x", 20)
+    deviate(features, "Camera-2", "hot_spot", 20)
+    assert {f.kind for f in decide(features).findings} == {AnomalyKind.POINTING, AnomalyKind.HOT_SPOT}
+
+
+def test_the_strongest_contribution_comes_first_and_says_what_it_is() -> None:
+    features = usual_features()
+    deviate(features, "Camera-1", "total_intensity", -12)
+    deviate(features, "Camera-3", "total_intensity", -25)
+    (finding,) = decide(features).findings
+    assert finding.devices == ("Camera-3", "Camera-1")
+    strongest = finding.contributions[0]
+    assert (strongest.device, strongest.feature, strongest.unit) == ("Camera-3", "total_intensity", "counts")
+    assert strongest.sigmas == pytest.approx(-25)
+    assert (strongest.reference, strongest.value) == pytest.approx((1e6, 0.75e6))
+
+
+def test_a_device_without_reference_is_not_judged() -> None:
+    features = usual_features()
+    features["Camera-9"] = {"total_intensity": np.zeros(SHOTS)}
+    assert decide(features).findings == ()
+
+
+def test_devices_that_were_not_there_are_not_counted() -> None:
+    features = usual_features()
+    features["Camera-1"]["total_intensity"][7] = np.nan
+    deviate(features, "Camera-2", "total_intensity", -30)
+    (finding,) = decide(features).findings
+    assert "on 1 of 3 devices" in finding.why
+
+
+def test_without_any_reference_every_shot_scores_zero() -> None:
+    judgement = judge("LA A1 11", usual_features(), {}, SHOTS)
+    assert (judgement.score == 0).all()
+
+
+def test_a_level_that_shifts_is_told_once_though_no_shot_is_odd() -> None:
+    features = usual_features()
+    features["EM-1"]["energy"][20:] += 4.5 * USUAL["EM-1"]["energy"].sigma
+    (finding,) = decide(features).findings
+    assert finding.kind is AnomalyKind.ENERGY
+    assert 20 <= finding.shot < 20 + 2 * RUN
+    assert f"in the median of {RUN} shots" in finding.why
+    assert finding.score > finding.threshold == 3.0
+
+
+def test_a_level_that_shifts_far_is_told_by_its_shots_alone() -> None:
+    features = usual_features()
+    features["EM-1"]["energy"][20:] *= 0.7
+    findings = decide(features).findings
+    assert [finding.shot for finding in findings] == list(range(20, SHOTS))
+    assert not any("median" in finding.why for finding in findings)
+
+
+def test_one_odd_shot_shifts_no_level() -> None:
+    features = usual_features()
+    deviate(features, "EM-1", "energy", -500)
+    assert len(decide(features).findings) == 1

@@ -1,0 +1,88 @@
+"""Scores of residuals, with answers known beforehand."""
+
+import numpy as np
+import pytest
+
+from shotwatch_detector.residuals import (
+    SMALLEST_SIGMA,
+    ResidualMap,
+    map_residuals,
+    measure_residuals,
+    smooth,
+)
+
+SHAPE = (40, 50)
+FLAT = ResidualMap(np.zeros(SHAPE, np.float32), np.full(SHAPE, 0.01, np.float32))
+FULL = np.ones(1)
+
+
+def single(y: int, x: int, value: float = 1.0) -> np.ndarray:
+    residual = np.zeros((1, *SHAPE), np.float32)
+    residual[0, y, x] = value
+    return residual
+
+
+def test_smoothing_spreads_a_pixel_over_a_triangle_of_five() -> None:
+    triangle = np.array([1, 2, 3, 2, 1]) / 9
+    assert smooth(single(20, 30))[0, 18:23, 28:33] == pytest.approx(np.outer(triangle, triangle))
+    assert smooth(single(20, 30)).sum() == pytest.approx(1)
+
+
+def test_smoothing_a_frame_does_not_wrap_around_its_edges() -> None:
+    smoothed = smooth(single(0, 0))[0]
+    assert smoothed[-3:].max() == 0
+    assert smoothed[:, -3:].max() == 0
+
+
+def test_smoothing_leaves_its_input_alone() -> None:
+    residual = single(20, 30)
+    smooth(residual)
+    assert (residual == single(20, 30)).all()
+
+
+def test_the_residual_is_the_integral_of_the_absolute_difference() -> None:
+    residual = single(3, 4, 0.5) - single(10, 40, 0.25)
+    assert measure_residuals(residual, FULL, FLAT)["residual"] == pytest.approx(0.75)
+
+
+def test_a_hot_spot_is_found_where_it_is_and_as_high_as_it_is() -> None:
+    scores = measure_residuals(single(7, 33, 0.9), FULL, FLAT)
+    assert (scores["hot_spot_x"][0], scores["hot_spot_y"][0]) == (33, 7)
+    assert scores["hot_spot_excess"] == pytest.approx(0.1)
+    assert scores["hot_spot"] == pytest.approx(10)
+    assert scores["dark_spot"] == pytest.approx(-10)
+
+
+def test_a_dark_spot_is_the_mirror_image_of_a_hot_one() -> None:
+    scores = measure_residuals(single(7, 33, -0.9), FULL, FLAT)
+    assert (scores["dark_spot_x"][0], scores["dark_spot_y"][0]) == (33, 7)
+    assert scores["dark_spot"] == pytest.approx(10)
+
+
+def test_excess_beside_an_equal_deficit_is_no_spot() -> None:
+    scores = measure_residuals(single(7, 33) - single(7, 20), FULL, FLAT)
+    assert scores["hot_spot"] == pytest.approx(0, abs=1e-4)
+
+
+def test_what_is_usual_at_a_pixel_is_no_excess() -> None:
+    usual = ResidualMap(smooth(single(7, 33))[0], FLAT.sigma)
+    assert measure_residuals(single(7, 33), FULL, usual)["hot_spot"] == pytest.approx(0, abs=1e-4)
+
+
+def test_scores_of_a_faint_frame_are_scaled_back() -> None:
+    full, half = (measure_residuals(single(7, 33), np.array([b]), FLAT) for b in (1.0, 0.5))
+    for name in ("hot_spot", "residual"):
+        assert half[name] == pytest.approx(full[name] / 2)
+
+
+def test_a_map_holds_median_and_spread_of_each_pixel_whatever_a_few_frames_do() -> None:
+    rng = np.random.default_rng(1)
+    residuals = rng.normal(0.3, 0.05, (1000, 4, 5)).astype(np.float32)
+    residuals[:20] += 5
+    usual = map_residuals(residuals)
+    assert usual.centre == pytest.approx(0.3, abs=0.01)
+    assert usual.sigma == pytest.approx(0.05, rel=0.15)
+
+
+def test_no_pixel_is_taken_to_be_perfectly_steady() -> None:
+    assert map_residuals(np.zeros((50, 4, 5), np.float32)).sigma == pytest.approx(SMALLEST_SIGMA)

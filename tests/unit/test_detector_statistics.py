@@ -1,0 +1,125 @@
+"""What is usual, and how far is too far."""
+
+import numpy as np
+import pytest
+
+from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_detector.catalogue import Side, Sign
+from shotwatch_detector.statistics import (
+    FEWEST_CALIBRATION,
+    FEWEST_TRAINING,
+    RUN,
+    SMALLEST_LIMIT,
+    Usual,
+    last_of_run,
+    measure_usual,
+    medians_of_runs,
+)
+
+SIGN = Sign(AnomalyKind.ENERGY, "J")
+
+
+def usual_of(training: np.ndarray, calibration: np.ndarray, sign: Sign = SIGN) -> Usual:
+    usual = measure_usual(training, calibration, sign)
+    assert usual is not None
+    return usual
+
+
+def normals(seed: int, count: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(10.0, 0.1, count)
+
+
+def test_centre_and_sigma_are_those_of_the_distribution() -> None:
+    usual = usual_of(normals(1, 5000), normals(2, 500))
+    assert usual.centre == pytest.approx(10, abs=0.01)
+    assert usual.sigma == pytest.approx(0.1, rel=0.05)
+
+
+def test_one_anomaly_in_a_hundred_shots_sets_neither_reference_nor_threshold() -> None:
+    training, calibration = normals(1, 500), normals(2, 250)
+    clean = usual_of(training, calibration)
+    training[::100], calibration[::100] = 7.0, 7.0
+    usual = usual_of(training, calibration)
+    assert usual.centre == pytest.approx(clean.centre, abs=0.01)
+    assert usual.limit < 1.3 * clean.limit
+
+
+def test_a_hundred_thousand_normal_values_raise_no_alarm() -> None:
+    usual = usual_of(normals(1, 300), normals(2, 100))
+    assert usual.exceedances(normals(3, 100_000)).max() < 1
+
+
+def test_heavy_tails_widen_the_limit() -> None:
+    rng = np.random.default_rng(4)
+    usual = usual_of(rng.laplace(size=500), rng.laplace(size=300))
+    assert usual.limit > 1.2 * SMALLEST_LIMIT
+    assert usual.exceedances(rng.laplace(size=20_000)).max() < 1
+
+
+def test_a_drift_between_training_and_calibration_widens_the_limit() -> None:
+    usual = usual_of(normals(1, 300), normals(2, 100) + 0.5)
+    assert usual.centre == pytest.approx(10, abs=0.02)
+    assert usual.exceedances(normals(3, 1000) + 0.8).max() < 1
+
+
+@pytest.mark.parametrize(
+    ("sign", "sigma"),
+    [
+        (Sign(AnomalyKind.POINTING, "px", floor=0.1), 0.1),
+        (Sign(AnomalyKind.ENERGY, "J", relative_floor=0.01), 0.5),
+    ],
+)
+def test_a_feature_that_never_moved_gets_its_floor(sign: Sign, sigma: float) -> None:
+    still = np.full(100, 50.0)
+    assert usual_of(still, still, sign).sigma == pytest.approx(sigma)
+
+
+def test_a_feature_without_spread_or_floor_is_not_judged() -> None:
+    assert measure_usual(np.full(100, 5.0), np.full(100, 5.0), SIGN) is None
+
+
+@pytest.mark.parametrize(
+    ("training", "calibration"),
+    [(FEWEST_TRAINING - 1, FEWEST_CALIBRATION), (FEWEST_TRAINING, FEWEST_CALIBRATION - 1)],
+)
+def test_too_few_shots_say_nothing(training: int, calibration: int) -> None:
+    assert measure_usual(normals(1, training), normals(2, calibration), SIGN) is None
+
+
+def test_shots_without_a_value_do_not_count() -> None:
+    values = np.concatenate([normals(1, FEWEST_TRAINING - 1), np.full(100, np.nan)])
+    assert measure_usual(values, normals(2, 100), SIGN) is None
+
+
+def test_a_missing_value_is_no_deviation() -> None:
+    usual = usual_of(normals(1, 300), normals(2, 100))
+    assert usual.exceedances(np.array([np.nan])) == 0
+
+
+def test_a_one_sided_feature_is_judged_on_its_side_only() -> None:
+    high = Usual(centre=0, sigma=1, limit=8, shift_limit=3, side=Side.HIGH)
+    assert high.exceedances(np.array([-80.0, 16.0])) == pytest.approx([0, 2])
+
+
+def test_the_median_of_a_run_ignores_single_outliers() -> None:
+    values = np.zeros(30)
+    values[[3, 14, 20]] = 1000
+    assert (medians_of_runs(values) == 0).all()
+
+
+def test_runs_cover_the_batch_and_tell_where_they_end() -> None:
+    values = np.where(np.arange(30) < 15, 0.0, 1.0)
+    medians = medians_of_runs(values)
+    first = int(np.argmax(medians > 0.9))
+    assert 15 + RUN // 2 <= last_of_run(first) < 15 + RUN + RUN // 2
+
+
+def test_a_batch_shorter_than_a_run_has_none() -> None:
+    assert len(medians_of_runs(np.zeros(RUN - 1))) == 0
+
+
+def test_a_shift_is_seen_long_before_a_single_shot_would_be_odd() -> None:
+    usual = usual_of(normals(1, 300), normals(2, 200))
+    shifted = normals(3, 120) + 0.38
+    assert usual.exceedances(shifted).max() < 1
+    assert usual.of_runs().exceedances(medians_of_runs(shifted)).min() > 1
