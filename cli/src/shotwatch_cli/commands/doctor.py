@@ -18,11 +18,10 @@ _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"
 def doctor(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
     """Check this machine and the running system; exit code 1 when something is broken.
 
+    \b
     Examples:
-
-        shotwatch doctor
-
-        shotwatch doctor --json | jq 'select(.verdict != "ok")'
+      shotwatch doctor
+      shotwatch doctor --json | jq 'select(.verdict != "ok")'
     """
     findings = list(machine_findings(root))
     try:

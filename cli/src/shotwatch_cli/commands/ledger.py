@@ -35,11 +35,10 @@ def ledger(
     In = ingested + rejected + ignored + waiting + dead-lettered, and the ledger knows all that lies in the
     inbox. Exit code 1 when it does not add up.
 
+    \b
     Examples:
-
-        shotwatch ledger --from 2022-07-01T07:00 --to 2022-07-01T08:00
-
-        shotwatch ledger --objects --state rejected
+      shotwatch ledger --from 2022-07-01T07:00 --to 2022-07-01T08:00
+      shotwatch ledger --objects --state rejected
     """
     deployment = find_deployment(root, name)
     span = (

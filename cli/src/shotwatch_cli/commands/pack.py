@@ -51,11 +51,10 @@ def pack_frames(
     The place's cameras show the recorded frames with fresh noise; its other devices are simulated to match.
     First come frames from before the regime changes, in random order; then the recording as it was.
 
+    \b
     Examples:
-
-        shotwatch pack recordings/beam --place LA-A2
-
-        shotwatch pack recordings/beam --place LA-A2 --learn 5 --crop 100,200,408,512
+      shotwatch pack recordings/beam --place LA-A2
+      shotwatch pack recordings/beam --place LA-A2 --learn 5 --crop 100,200,408,512
     """
     known = load_facility(facility)
     rosters = named_rosters(known, [place], interval)

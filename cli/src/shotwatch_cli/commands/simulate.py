@@ -47,11 +47,10 @@ def simulate_files(
 
     Without --start the time is such that the last file ends about now.
 
+    \b
     Examples:
-
-        shotwatch simulate --places LA-A1-11 --minutes 2 --inject gross
-
-        shotwatch simulate --places LA-A2 --places LB-A2 --inject hot_spot:0.1 --out odd
+      shotwatch simulate --places LA-A1-11 --minutes 2 --inject gross
+      shotwatch simulate --places LA-A2 --places LB-A2 --inject hot_spot:0.1 --out odd
     """
     known = load_facility(facility)
     rosters = named_rosters(known, places, interval)

@@ -34,11 +34,10 @@ _QUEUE_COLUMNS = ("ready", "consumers", "retrying", "parked")
 def status(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
     """Show servers and services, queues, the ledger of the last 24 hours, the latest event and the model.
 
+    \b
     Examples:
-
-        shotwatch status
-
-        shotwatch status --json | jq .queues
+      shotwatch status
+      shotwatch status --json | jq .queues
     """
     deployment = find_deployment(root, name)
     parts = asyncio.run(_ask(deployment))

@@ -34,13 +34,11 @@ def tail(
 
     Each line: number, time of the shot, place, severity, kind, score > threshold, why.
 
+    \b
     Examples:
-
-        shotwatch tail
-
-        shotwatch tail 'anomaly.critical.#'
-
-        shotwatch tail 'anomaly.*.LA.A1.*.hot_spot' --since 120 --json
+      shotwatch tail
+      shotwatch tail 'anomaly.critical.#'
+      shotwatch tail 'anomaly.*.LA.A1.*.hot_spot' --since 120 --json
     """
     asyncio.run(_tail(find_deployment(root, name), binding_key, since, json))
 

@@ -31,11 +31,10 @@ def train_model(
 
     Inference picks it up by itself.
 
+    \b
     Examples:
-
-        shotwatch train
-
-        shotwatch train --from 2022-07-01T07:00 --to 2022-07-01T08:00 --places LA-A1-11
+      shotwatch train
+      shotwatch train --from 2022-07-01T07:00 --to 2022-07-01T08:00 --places LA-A1-11
     """
     deployment = find_deployment(root, name)
     rosters = named_rosters(load_facility(deployment.settings.facility), places or [])

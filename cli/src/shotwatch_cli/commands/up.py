@@ -37,11 +37,10 @@ def up(
     SHOTWATCH_MODELS_URL) are used as they are, the others are started on free ports. A service that dies is
     started again.
 
+    \b
     Examples:
-
-        shotwatch up
-
-        shotwatch up --name second --replicas ingest=2 --replicas aggregate=2
+      shotwatch up
+      shotwatch up --name second --replicas ingest=2 --replicas aggregate=2
     """
     services = read_services(replicas or [])
     load_facility(facility)

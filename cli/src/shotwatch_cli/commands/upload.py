@@ -25,11 +25,10 @@ def upload(
 
     Files of a folder keep their paths below it as keys; a file that is named by itself keeps its name.
 
+    \b
     Examples:
-
-        shotwatch upload snapshots
-
-        shotwatch upload LA_Camera_100ms_snapshot_2022-07-01_07-33-00.h5
+      shotwatch upload snapshots
+      shotwatch upload LA_Camera_100ms_snapshot_2022-07-01_07-33-00.h5
     """
     uploads = planned_uploads(paths)
     deployment = find_deployment(root, name)
