@@ -3,24 +3,28 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from shotwatch_common.bus import STAGES
 from shotwatch_common.facility import Facility, Place
+from shotwatch_common.vocabulary import ObjectState
+from shotwatch_embedded.description import running_stacks
 from shotwatch_embedded.processes import processes
+from shotwatch_embedded.status import State
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
 
-from .conftest import FACILITY, Running, until
+from .conftest import DEADLINE_S, FACILITY, Running
 
+NOBODY = "amqp://guest:guest@127.0.0.1:1/"
 SHOTWATCH = Path(sys.executable).with_name("shotwatch")
 
 
@@ -37,15 +41,15 @@ class Told:
         return [json.loads(line) for line in self.stdout.splitlines()]
 
 
-async def started(root: Path, *arguments: str) -> Process:
-    environment = {**os.environ, "SHOTWATCH_ROOT": str(root), "SHOTWATCH_FACILITY": str(FACILITY)}
+async def started(root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
+    settings = {"SHOTWATCH_ROOT": str(root), "SHOTWATCH_FACILITY": str(FACILITY), **(environment or {})}
     return await asyncio.create_subprocess_exec(
-        SHOTWATCH, *arguments, env=environment, stdout=PIPE, stderr=PIPE
+        SHOTWATCH, *arguments, env={**os.environ, **settings}, stdout=PIPE, stderr=PIPE
     )
 
 
-async def shotwatch(running: Running, *arguments: str) -> Told:
-    process = await started(running.stack.folder.parent, *arguments)
+async def shotwatch(running: Running, *arguments: str, environment: Mapping[str, str] | None = None) -> Told:
+    process = await started(running.stack.folder.parent, *arguments, environment=environment)
     stdout, stderr = await process.communicate()
     return Told(process.returncode, stdout.decode(), stderr.decode())
 
@@ -57,3 +61,105 @@ def snapshots(facility: Facility, folder: Path, minute: int, *kinds: Kind) -> Se
     start, length = datetime(2031, 5, 5, 7, minute, tzinfo=UTC), timedelta(minutes=1)
     odd = plan_injections(facility, [roster], start, length, kinds=kinds)
     return list(simulate(Simulation(facility, (roster,), start, length, injections=odd), folder))
+
+
+async def next_event(tail: Process) -> Any:
+    assert tail.stdout is not None
+    async with asyncio.timeout(DEADLINE_S):
+        return json.loads(await tail.stdout.readline())
+
+
+async def test_tail_shows_what_was_missed_and_then_what_comes_until_ctrl_c(
+    running: Running, tmp_path: Path
+) -> None:
+    missed = snapshots(running.facility, tmp_path, 0, Kind.BLACK_FRAME)
+    live = snapshots(running.facility, tmp_path, 1, Kind.FROZEN_FRAME, Kind.BLACK_FRAME)
+    await running.upload(*missed)
+    await running.judged()
+    key = "anomaly.*.LB.FSD.*.black_frame"
+    tail = await started(running.stack.folder.parent, "tail", key, "--since", "0", "--json")
+    first = await next_event(tail)
+    await running.upload(*live)
+    second = await next_event(tail)
+    tail.send_signal(signal.SIGINT)
+    rest, errors = await tail.communicate()
+    assert [event["data"]["kind"] for event in (first, second)] == ["black_frame"] * 2
+    assert first["subject"].startswith("LB-FSD-00-1s-20310505T0700")
+    assert second["subject"].startswith("LB-FSD-00-1s-20310505T0701")
+    assert (rest, errors, tail.returncode) == (b"", b"", 130)
+
+
+async def test_upload_and_ledger_tell_of_every_object_and_it_adds_up(
+    running: Running, tmp_path: Path
+) -> None:
+    files = snapshots(running.facility, tmp_path, 2)
+    empty = tmp_path / files[0].name.replace("07-02", "07-03")
+    empty.touch()
+    uploaded = await shotwatch(running, "upload", str(tmp_path), "--json")
+    [summary] = uploaded.documents
+    assert summary["files"] == len(files) + 1
+    assert summary["bytes"] == sum(file.stat().st_size for file in files)
+    await running.judged()
+    ledger = await shotwatch(running, "ledger", "--json")
+    [audited] = ledger.documents
+    assert (ledger.exit_code, audited["adds_up"], audited["in_inbox"]) == (0, True, 0)
+    assert audited["objects"] == sum(audited["states"].values()) >= len(files) + 1
+    rejected = await shotwatch(running, "ledger", "--objects", "--state", "rejected", "--json")
+    assert (empty.name, "empty") in {(each["key"], each["reason"]) for each in rejected.documents}
+
+
+async def test_status_tells_of_every_process_queue_and_server(running: Running) -> None:
+    [told] = (await shotwatch(running, "status", "--json")).documents
+    names = {process.name for process in running.stack.status()}
+    assert {process["name"] for process in told["processes"]} == names
+    assert {queue["stage"] for queue in told["queues"]} == set(STAGES)
+    assert all(queue["consumers"] == 2 for queue in told["queues"])
+    assert told["ledger"]["states"].keys() == set(ObjectState)
+    assert "latest_event" in told
+    people = await shotwatch(running, "status")
+    assert all(word in people.stdout for word in ("ingest-2", "inference", "ledger: ", "champion: "))
+
+
+async def test_doctor_finds_nothing_broken(running: Running) -> None:
+    told = await shotwatch(running, "doctor", "--json")
+    broken = [finding for finding in told.documents if finding["verdict"] == "fail"]
+    assert (told.exit_code, broken) == (0, [])
+    assert {f"bucket {bucket}" for bucket in ("inbox", "data", "errors", "blocks")} <= {
+        finding["subject"] for finding in told.documents
+    }
+
+
+async def test_training_without_enough_shots_fails_with_the_reason(running: Running) -> None:
+    told = await shotwatch(running, "train", "--from", "1990-01-01", "--to", "1990-01-02")
+    assert told.exit_code == 1
+    assert told.stdout == ""
+    assert "to learn from" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+async def test_a_server_that_is_away_is_named_without_a_traceback(running: Running) -> None:
+    told = await shotwatch(
+        running,
+        "status",
+        "--json",
+        environment={**running.stack.environment(), "SHOTWATCH_BROKER_URL": NOBODY},
+    )
+    [status] = told.documents
+    assert "does not answer" in status["queues"]["error"]
+    assert status["ledger"]["objects"] >= 0
+    assert told.stderr == ""
+
+
+async def test_up_ends_at_ctrl_c_and_leaves_no_process(tmp_path: Path) -> None:
+    up = await started(tmp_path, "up", "--name", "mine")
+    assert up.stdout is not None
+    async with asyncio.timeout(DEADLINE_S):
+        while b"REST API" not in await up.stdout.readline():
+            pass
+    [stack] = running_stacks(tmp_path)
+    assert {process.state for process in stack.processes} == {State.READY}
+    up.send_signal(signal.SIGINT)
+    rest, errors = await up.communicate()
+    assert (rest.splitlines()[-1], errors, up.returncode) == (b"stopped", b"", 0)
+    assert not processes(stack.folder)
+    assert not running_stacks(tmp_path)

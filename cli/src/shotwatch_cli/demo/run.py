@@ -1,9 +1,7 @@
 """The demo itself: start, learn, watch, add up."""
 
 import asyncio
-import json
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from shotwatch_cli.demo.scenario import Scenario
 from shotwatch_cli.events import event_line
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import counting, transferring
+from shotwatch_cli.training import Step, train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility
@@ -125,25 +124,12 @@ class Demo:
     async def _train(self) -> str:
         """Train a champion in a process of its own, and wait until inference scores with it."""
         with self._console.status("training") as status:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "shotwatch_training"),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, **self._stack.environment()},
-            )
-            version = ""
-            try:
-                assert process.stdout is not None
-                async for line in process.stdout:
-                    step = json.loads(line)
-                    status.update("training: " + " ".join(f"{k}={_short(v)}" for k, v in step.items()))
-                    version = str(step.get("version", version))
-                errors = (await process.communicate())[1].decode()
-            finally:
-                if process.returncode is None:
-                    process.kill()
-            if process.returncode:
-                raise Failure(f"training failed: {errors.strip()}")
+
+            def tell(step: Step) -> None:
+                status.update("training: " + " ".join(f"{name}={_short(x)}" for name, x in step.items()))
+
+            environment = {**os.environ, **self._stack.environment()}
+            version = str((await asyncio.to_thread(train, environment, (), tell))["version"])
             status.update(f"waiting until inference scores with version {version}")
             await self._scores_with(version)
         self._console.print(f"trained and registered: shotwatch version {version}, alias champion")

@@ -4,6 +4,7 @@ import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ import aiohttp
 import pyarrow as pa
 from miniopy_async.api import Minio
 from miniopy_async.commonconfig import CopySource
-from miniopy_async.error import S3Error, ServerError
+from miniopy_async.error import InvalidResponseError, S3Error, ServerError
 
 from shotwatch_common.errors import Retry
 from shotwatch_common.settings import Settings
@@ -134,5 +135,9 @@ async def _translated(bucket: str, key: str) -> AsyncIterator[None]:
         if error.code in _ABSENT:
             raise ObjectGone(f"{bucket}/{key} does not exist") from error
         raise Retry(f"{bucket}/{key}: the object store says {error.code}") from error
+    except InvalidResponseError as error:  # an error in a content type that the client does not read
+        if error._code == HTTPStatus.NOT_FOUND:
+            raise ObjectGone(f"{bucket}/{key} does not exist") from error
+        raise Retry(f"{bucket}/{key}: the object store says {error}") from error
     except (TimeoutError, ServerError, aiohttp.ClientError, OSError) as error:
         raise Retry(f"{bucket}/{key}: the object store cannot be reached: {error}") from error

@@ -78,9 +78,7 @@ class Aggregator:
 
     async def publish_unsent(self) -> None:
         """Publish what a replica wrote and did not live to publish."""
-        for unsent in await self._windows.unsent(
-            _now() - round(self._edges.settings.unsent_seconds * 1000)
-        ):
+        for unsent in await self._windows.unsent(_now() - round(self._edges.settings.unsent_seconds * 1000)):
             document = await self._windows.load(unsent)
             if document is not None:
                 await self._empty_outbox(unsent, document["outbox"])
