@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
@@ -32,7 +33,7 @@ ROUTES = (shots, devices, blocks, events, ledger, models, facility, health)
 
 def create_app(sources: Sources) -> FastAPI:
     """The REST API over these sources. FastAPI traces each request by itself, in its caller's trace."""
-    app = FastAPI(openapi_url=f"{PREFIX}/openapi.json", telemetry={"operation_spans": False})
+    app: FastAPI = FastAPIOffline(openapi_url=f"{PREFIX}/openapi.json", telemetry={"operation_spans": False})
     app.state.sources = sources
     for resource in ROUTES:
         app.include_router(resource.router, prefix=PREFIX)
