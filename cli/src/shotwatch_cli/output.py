@@ -1,11 +1,11 @@
 """What commands print: tables for people or JSON for programs on stdout, everything else on stderr."""
 
-import json
+import json as json_format
 import sys
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console, JustifyMethod
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -29,8 +29,16 @@ _MEGABYTE = 1_000_000
 
 def print_json(value: Any) -> None:
     """One JSON document on one line of stdout."""
-    sys.stdout.write(json.dumps(value, separators=(",", ":"), default=str) + "\n")
+    sys.stdout.write(json_format.dumps(value, separators=(",", ":"), default=str) + "\n")
     sys.stdout.flush()
+
+
+def tell(json: bool, record: Any, shown: RenderableType) -> None:
+    """A result, as JSON for programs or as people read it."""
+    if json:
+        print_json(record)
+    else:
+        stdout.print(shown)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:

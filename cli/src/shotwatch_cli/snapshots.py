@@ -25,11 +25,12 @@ class Written:
         labels = [asdict(label) for label in self.labels]
         return {"folder": str(self.folder), "files": self.files, "bytes": self.bytes, "labels": labels}
 
-    def table(self) -> Table:
+    def shown(self) -> Table | str:
         title = f"{self.files} files, {megabytes(self.bytes)}, in {self.folder}"
-        return table(
-            title, ("injected", "to be called", "severity#", "shots#", "first shot"), _rows(self.labels)
-        )
+        if not self.labels:
+            return title
+        columns = ("injected", "to be called", "severity#", "shots#", "first shot")
+        return table(title, columns, _rows(self.labels))
 
 
 def write_all(paths: Iterator[Path], expected: int, folder: Path, labels: Sequence[Label]) -> Written:

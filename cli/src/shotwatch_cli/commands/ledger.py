@@ -49,7 +49,10 @@ def ledger(
         _show_objects(asyncio.run(_objects(deployment, span, state, limit)), json)
         return
     audited = asyncio.run(_audit(deployment, span))
-    print_json(audited.record()) if json else _show(audited)
+    if json:
+        print_json(audited.record())
+    else:
+        _show(audited)
     if audited.problems:
         raise typer.Exit(1)
 

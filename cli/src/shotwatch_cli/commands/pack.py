@@ -16,7 +16,7 @@ from shotwatch_cli.options import (
     SeedOption,
     StartOption,
 )
-from shotwatch_cli.output import print_json, stdout
+from shotwatch_cli.output import tell
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.snapshots import minutes_ago, write_all
 from shotwatch_common.facility import load_facility
@@ -78,7 +78,7 @@ def pack_frames(
         raise Failure(str(error)) from error
     paths = (file.path for file in pack(packing, out))
     written = write_all(paths, len(packing.files), out, packing.labels)
-    print_json(written.record()) if json else stdout.print(written.table())
+    tell(json, written.record(), written.shown())
 
 
 def read_crop(text: str) -> Crop:

@@ -18,7 +18,7 @@ from shotwatch_cli.options import (
     SeedOption,
     StartOption,
 )
-from shotwatch_cli.output import print_json, stdout
+from shotwatch_cli.output import tell
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.snapshots import minutes_ago, write_all
 from shotwatch_common.facility import Interval, load_facility
@@ -61,7 +61,7 @@ def simulate_files(
     simulation = Simulation(known, rosters, begin, duration, seed, injections, length)
     paths = simulate(simulation, out, workers=len(os.sched_getaffinity(0)))
     written = write_all(paths, len(simulation.files), out, simulation.labels)
-    print_json(written.record()) if json else stdout.print(written.table())
+    tell(json, written.record(), written.shown())
 
 
 def _one_pulse(intervals: list[Interval]) -> timedelta:

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import JsonOption
-from shotwatch_cli.output import megabytes, print_json, stdout, transferring
+from shotwatch_cli.output import megabytes, tell, transferring
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.store import ObjectStore
 
@@ -36,12 +36,12 @@ def upload(
     with transferring() as progress:
         asyncio.run(_upload(deployment, uploads, progress))
     size, seconds = sum(upload.size for upload in uploads), monotonic() - began
-    if json:
-        print_json({"files": len(uploads), "bytes": size, "seconds": seconds})
-    else:
-        stdout.print(
-            f"{len(uploads)} files, {megabytes(size)} in {seconds:.1f} s: {megabytes(size / seconds)}/s"
-        )
+    speed = f"{megabytes(size)} in {seconds:.1f} s: {megabytes(size / seconds)}/s"
+    tell(
+        json,
+        {"files": len(uploads), "bytes": size, "seconds": seconds},
+        f"{len(uploads)} files, {speed}",
+    )
 
 
 async def _upload(deployment: Deployment, uploads: list[Upload], progress: Progress) -> None:

@@ -67,7 +67,7 @@ async def _demo(frames: Path | None, keep: bool, console: Console) -> Report:
     try:
         console.print("starting RabbitMQ, SecantusDB, rclone, MLflow and the services …")
         making = asyncio.create_task(asyncio.to_thread(_make, facility, frames, folder))
-        async with _claim() as stack:
+        async with fresh_stack("demo") as stack:
             stack.start_services(path_services())
             await stack.services_ready()
             scenario = await making
@@ -83,7 +83,7 @@ async def _demo(frames: Path | None, keep: bool, console: Console) -> Report:
 
 
 async def _on(stack: Stack, facility: Facility, scenario: Scenario, console: Console) -> Report:
-    with _environment(stack):
+    with environment(stack):
         settings = Settings.load()
     return await Demo(stack, settings, facility, console).run(scenario)
 
@@ -96,10 +96,10 @@ def _make(facility: Facility, frames: Path | None, folder: Path) -> Scenario:
     raise AssertionError("a scenario ends with itself")
 
 
-def _claim() -> Stack:
-    """A stack called `demo`, or `demo-2` … beside one that was kept, without what earlier runs left."""
+def fresh_stack(purpose: str) -> Stack:
+    """A stack of that name, or `demo-2` … beside a `demo` that runs, without what earlier runs left."""
     for number in count(1):
-        name = "demo" if number == 1 else f"demo-{number}"
+        name = purpose if number == 1 else f"{purpose}-{number}"
         try:
             stack = Stack.claim(_ROOT, name, facility=_FACILITY)
         except StackRunning:
@@ -112,7 +112,7 @@ def _claim() -> Stack:
 
 
 @contextmanager
-def _environment(stack: Stack) -> Iterator[None]:
+def environment(stack: Stack) -> Iterator[None]:
     """The stack's settings as this process' own, for as long as it takes to read them."""
     before = dict(os.environ)
     os.environ.update(stack.environment())

@@ -74,17 +74,18 @@ class Demo:
     async def run(self, scenario: Scenario) -> Report:
         """Learn from the quiet files, watch the others, and add up."""
         async with ObjectStore.of(self._settings) as store, Archive.of(self._settings) as archive:
-            learning = await self._feed(store, archive, "learning", scenario.learning)
-            model = await self._train()
+            learning = await self.feed(store, archive, "learning", scenario.learning)
+            model = await self.train()
             watch = Watch(self._console)
-            async with _running(watch.listen, self._settings.broker_url.get_secret_value()):
+            async with running(watch.listen, self._settings.broker_url.get_secret_value()):
                 self._console.rule("anomaly events as they are raised")
-                live = await self._feed(store, archive, "live", scenario.live, one_by_one=True)
+                live = await self.feed(store, archive, "live", scenario.live, one_by_one=True)
             return await self._report(archive, store, scenario, watch.seen, [learning, live], model)
 
-    async def _feed(
+    async def feed(
         self, store: ObjectStore, archive: Archive, name: str, paths: Sequence[Path], one_by_one: bool = False
     ) -> Throughput:
+        """Upload the files and wait until every shot is judged."""
         uploads = planned_uploads(paths)
         started = monotonic()
         with transferring() as progress:
@@ -110,7 +111,7 @@ class Demo:
         """Wait until every file is settled, every window closed and every shot judged."""
         with counting() as progress:
             bar = progress.add_task("shots judged", total=None)
-            async with _patience("the services have not judged everything"):
+            async with patience("the services have not judged everything"):
                 while True:
                     balance = await archive.ledger.balance(0, _FOREVER_MS)
                     closed = await archive.shots.count({}, 0, _FOREVER_MS)
@@ -121,7 +122,7 @@ class Demo:
                         return
                     await asyncio.sleep(_LOOK_EVERY_S)
 
-    async def _train(self) -> str:
+    async def train(self) -> str:
         """Train a champion in a process of its own, and wait until inference scores with it."""
         with self._console.status("training") as status:
 
@@ -137,7 +138,7 @@ class Demo:
 
     async def _scores_with(self, version: str) -> None:
         ports = [s.port for s in self._stack.status() if s.name.startswith("inference")]
-        async with _patience(f"inference does not take up version {version}"), httpx.AsyncClient() as client:
+        async with patience(f"inference does not take up version {version}"), httpx.AsyncClient() as client:
             while not all([await _model(client, port) == version for port in ports]):
                 await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -184,7 +185,7 @@ def _portions(uploads: Sequence[Upload], one_by_one: bool) -> Iterator[Sequence[
 
 
 @asynccontextmanager
-async def _running(listen: Listen, broker_url: str) -> AsyncIterator[None]:
+async def running(listen: Listen, broker_url: str) -> AsyncIterator[None]:
     """Listen in the background; entered when the subscription stands."""
     listening = asyncio.Event()
     task = asyncio.ensure_future(listen(broker_url, listening))
@@ -199,7 +200,8 @@ async def _running(listen: Listen, broker_url: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _patience(otherwise: str) -> AsyncIterator[None]:
+async def patience(otherwise: str) -> AsyncIterator[None]:
+    """Fails with these words when what is awaited takes minutes."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
             yield

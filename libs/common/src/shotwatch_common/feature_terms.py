@@ -142,8 +142,15 @@ SCORES = (
         "Integral of |image - reconstruction| by the model, in pixels of full brightness.",
         "ELI-NP report RST-2.3, anomaly metric",
     ),
-    FeatureTerm("hot_spot", "σ", (-np.inf, np.inf), "Largest local excess over the reconstruction."),
-    FeatureTerm("dark_spot", "σ", (-np.inf, np.inf), "Largest local deficit of light."),
+    FeatureTerm(
+        "hot_spot",
+        "σ",
+        (-np.inf, np.inf),
+        "Largest local excess over the reconstruction, less the largest deficit.",
+    ),
+    FeatureTerm(
+        "dark_spot", "σ", (-np.inf, np.inf), "Largest local deficit of light, less the largest excess."
+    ),
 )
 
 FEATURE_TERMS: Mapping[str, FeatureTerm] = MappingProxyType(

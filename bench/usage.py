@@ -1,0 +1,89 @@
+"""CPU time and memory of a stack's processes, from /proc."""
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import process_time
+
+from shotwatch_embedded.processes import processes
+from shotwatch_embedded.stack import Stack
+
+BENCH = "bench"
+OTHER = "other"
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_SAMPLE_EVERY_S = 1.0
+
+
+@dataclass
+class Usage:
+    """What the processes of a stack took while they were watched."""
+
+    cpu_s: dict[str, float]
+    """By the name of the process, its children included; `bench` is this process."""
+    peak_mib: dict[str, float]
+    """Resident; pages that processes share count for each."""
+    peak_total_mib: float
+    """The greatest sum at one moment, this process left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    group: int
+    cpu_s: float
+    resident_mib: float
+
+
+@asynccontextmanager
+async def watched(stack: Stack) -> AsyncIterator[Usage]:
+    """Watch the stack; the usage is complete when this is left."""
+    usage = Usage({}, {}, 0.0)
+    before = _cpu(stack)
+    sampling = asyncio.create_task(_sample(stack, usage))
+    try:
+        yield usage
+    finally:
+        sampling.cancel()
+        after = _cpu(stack)
+        usage.cpu_s = {name: after[name] - before[name] for name in after}
+
+
+async def _sample(stack: Stack, usage: Usage) -> None:
+    while True:
+        now: defaultdict[str, float] = defaultdict(float)
+        for name, process in _named(stack):
+            now[name] += process.resident_mib
+        for name, mib in now.items():
+            usage.peak_mib[name] = max(mib, usage.peak_mib.get(name, 0.0))
+        usage.peak_total_mib = max(usage.peak_total_mib, sum(now.values()))
+        await asyncio.sleep(_SAMPLE_EVERY_S)
+
+
+def _cpu(stack: Stack) -> dict[str, float]:
+    spent = {status.name: 0.0 for status in stack.status()} | {OTHER: 0.0}
+    for name, process in _named(stack):
+        spent[name] += process.cpu_s
+    return spent | {BENCH: process_time()}
+
+
+def _named(stack: Stack) -> Iterator[tuple[str, _Process]]:
+    """Every living process of the stack, under the name of its group's leader."""
+    names = {status.pid: status.name for status in stack.status()}
+    for pid in processes(stack.folder):
+        process = _look(pid)
+        if process is not None:
+            yield names.get(process.group, OTHER), process
+
+
+def _look(pid: int) -> _Process | None:
+    """None when it has ended. Children that ended and were waited for count with their parent."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return _Process(int(fields[2]), sum(map(int, fields[11:15])) / _TICKS, int(fields[21]) * _PAGE / 2**20)

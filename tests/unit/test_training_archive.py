@@ -1,0 +1,204 @@
+"""What training takes from the archive: normal shots, their features, and the right rows of their blocks."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.contracts import ABSENT, BlockRef, Member, PlaceRef, ShotsClosed
+from shotwatch_common.facility import load_facility
+from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_training.__main__ import parse
+from shotwatch_training.archive import read_history
+from shotwatch_training.domain.history import History
+from shotwatch_training.settings import ArchitectureName, Recipe
+
+FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
+PLACE = {"frontend": "LA", "amp": "A1", "arm": "11"}
+CAMERA = "LA_A1_11-Camera_1-Camera-1"
+START, PERIOD, PER_BLOCK = 1_656_660_780_000, 100, 4
+
+
+def block_ref(n: int) -> BlockRef:
+    return BlockRef(bucket="blocks", key=str(n), object_id=str(n), object_key=f"{n}.h5")
+
+
+@dataclass
+class Shelf:
+    """An archive and a store with shots of one camera: frame k, in row k % 4 of block k // 4, is all k."""
+
+    shots: list[dict[str, Any]]
+    absent: set[int] = field(default_factory=set)
+    refused: set[int] = field(default_factory=set)
+    expired: set[str] = field(default_factory=set)
+
+    async def page(
+        self, query: Mapping[str, Any], start: int, end: int, limit: int, newest_first: bool = False
+    ) -> list[dict[str, Any]]:
+        found = [s for s in self.shots if start <= s["pulse"] < end and query.items() <= s.items()]
+        ordered = found[::-1] if newest_first else found
+        return [{k: v for k, v in shot.items() if k != "features"} for shot in ordered[:limit]]
+
+    async def find(self, shot: str) -> dict[str, Any] | None:
+        return next((s for s in self.shots if s["_id"] == shot), None)
+
+    async def batch(self, batch_id: str) -> ShotsClosed:
+        first = PER_BLOCK * int(batch_id)
+        numbers = range(first, first + PER_BLOCK)
+        member = Member(
+            device=CAMERA,
+            kind=DeviceKind.CAMERA,
+            blocks=[block_ref(int(batch_id))],
+            source=[ABSENT if n in self.absent else 0 for n in numbers],
+            row=list(range(PER_BLOCK)),
+            reasons=["state_not_on: STANDBY"],
+            verdict=[int(n in self.refused) for n in numbers],
+            on=[True] * PER_BLOCK,
+        )
+        return ShotsClosed(
+            batch_id=batch_id,
+            window_id="w",
+            place=PlaceRef(**PLACE, interval="100ms"),
+            pulses=[START + PERIOD * n for n in numbers],
+            revisions=[1] * PER_BLOCK,
+            complete=[True] * PER_BLOCK,
+            members=[member],
+            last_arrival=0,
+        )
+
+    async def get(self, bucket: str, key: str) -> bytes:
+        if key in self.expired:
+            raise ObjectGone(f"{bucket}/{key}")
+        numbers = PER_BLOCK * int(key) + np.arange(PER_BLOCK)
+        frames = np.broadcast_to(numbers[:, None, None], (PER_BLOCK, 3, 5)).astype(np.uint16)
+        states, readable = ["ON"] * PER_BLOCK, np.ones(PER_BLOCK, bool)
+        return write_block(
+            Block(CAMERA, START + PERIOD * numbers, states, readable, {"image": frames})
+        ).to_pybytes()
+
+    def read(self, recipe: Recipe | None = None) -> History:
+        archive, store = cast(Archive, SimpleNamespace(shots=self)), cast(ObjectStore, self)
+        return asyncio.run(read_history(archive, store, FACILITY, recipe or Recipe()))
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf(
+        [
+            {
+                "_id": f"shot-{n}",
+                **PLACE,
+                "interval": "100ms",
+                "pulse": START + PERIOD * n,
+                "complete": True,
+                "status": "scored",
+                "kinds": [],
+                "batch": str(n // PER_BLOCK),
+                "index": n % PER_BLOCK,
+                "features": {CAMERA: {"total_intensity": float(n)}},
+            }
+            for n in range(40)
+        ]
+    )
+
+
+def numbers(history: History) -> list[int]:
+    """The numbers of the shots, as their times tell."""
+    (place,) = history.places
+    return ((place.times - START) // PERIOD).tolist()
+
+
+def test_shots_come_in_the_order_of_time_with_their_features(shelf: Shelf) -> None:
+    history = shelf.read()
+    assert numbers(history) == list(range(40))
+    assert history.places[0].place == "LA-A1-11"
+    assert history.places[0].features[CAMERA]["total_intensity"].tolist() == list(range(40))
+
+
+def test_each_frame_is_the_one_of_its_shot(shelf: Shelf) -> None:
+    (camera,) = shelf.read().cameras
+    assert camera.frames.shape == (40, 3, 5)
+    assert (camera.frames[:, 0, 0] == (camera.times - START) // PERIOD).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"complete": False},
+        {"status": "closed"},
+        {"interval": "1s"},
+        {"kinds": [AnomalyKind.FROZEN_FRAME]},
+    ],
+)
+def test_a_shot_that_is_not_normal_is_left_out(change: dict[str, Any], shelf: Shelf) -> None:
+    shelf.shots[7].update(change)
+    assert numbers(shelf.read()) == [n for n in range(40) if n != 7]
+
+
+def test_what_an_earlier_model_found_odd_is_kept(shelf: Shelf) -> None:
+    shelf.shots[7]["kinds"] = [AnomalyKind.PROFILE]
+    assert 7 in numbers(shelf.read())
+
+
+def test_a_feature_that_a_shot_lacks_is_not_a_number(shelf: Shelf) -> None:
+    shelf.shots[7]["features"] = {}
+    assert np.isnan(shelf.read().places[0].features[CAMERA]["total_intensity"]).nonzero()[0].tolist() == [7]
+
+
+def test_frames_that_are_absent_refused_or_expired_are_left_out(shelf: Shelf) -> None:
+    shelf.absent, shelf.refused, shelf.expired = {1}, {2}, {"9"}
+    (camera,) = shelf.read().cameras
+    assert camera.frames[:, 0, 0].tolist() == [n for n in range(36) if n not in (1, 2)]
+
+
+def test_frames_are_sampled_evenly_and_features_are_not(shelf: Shelf) -> None:
+    history = shelf.read(Recipe(frames_per_camera=10))
+    assert len(numbers(history)) == 40
+    assert len(history.cameras[0].times) == 10
+    assert np.ptp(history.cameras[0].times) == 39 * PERIOD
+
+
+def test_only_the_period_and_the_places_asked_for_are_read(shelf: Shelf) -> None:
+    def at(n: int) -> datetime:
+        return datetime.fromtimestamp((START + PERIOD * n) / 1000, UTC)
+
+    assert numbers(shelf.read(Recipe(start=at(10), end=at(20)))) == list(range(10, 20))
+    assert shelf.read(Recipe(places=("LB-A1-11",))).places == ()
+
+
+def test_an_empty_archive_is_an_empty_history() -> None:
+    history = Shelf([]).read()
+    assert (history.places, history.cameras, len(history.times)) == ((), (), 0)
+
+
+def test_the_command_line_says_what_to_train_on() -> None:
+    asked = "--from 2022-07-01T07:33 --to 2022-07-01T09:00:00+02:00 --places LA-A1-11,LA-A2-00"
+    recipe = parse(f"{asked} --architecture report --epochs 3 --budget-seconds 7.5".split())
+    assert recipe == Recipe(
+        start=datetime(2022, 7, 1, 7, 33, tzinfo=UTC),
+        end=datetime(2022, 7, 1, 7, 0, tzinfo=UTC),
+        places=("LA-A1-11", "LA-A2-00"),
+        architecture=ArchitectureName.REPORT,
+        epochs=3,
+        budget_seconds=7.5,
+    )
+
+
+def test_without_arguments_everything_is_the_default() -> None:
+    assert parse([]) == Recipe()
+
+
+@pytest.mark.parametrize("wrong", [["--architecture", "huge"], ["--from", "yesterday"], ["--epochs", "many"]])
+def test_wrong_arguments_end_the_program(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(wrong)
+    assert ended.value.code == 2
