@@ -31,10 +31,11 @@ from rich.console import Console
 
 from bench.usage import Usage, watched
 from shotwatch_cli.broker import connected
-from shotwatch_cli.demo.command import environment, fresh_stack
+from shotwatch_cli.demo.command import fresh_stack
 from shotwatch_cli.demo.report import Throughput
 from shotwatch_cli.demo.run import Demo, Watch, running
 from shotwatch_cli.demo.scenario import LIVE_START, SEED, WORKERS
+from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import print_json, stderr, stdout, table
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
@@ -42,7 +43,6 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.bus import OBJECTS
 from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility
 from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_embedded.install import ensure_rabbitmq
@@ -146,8 +146,7 @@ async def measured(duration: timedelta, console: Console) -> Figures:
 async def measured_on(
     stack: Stack, facility: Facility, files: Files, duration: timedelta, console: Console
 ) -> Figures:
-    with environment(stack):
-        settings = Settings.load()
+    settings = settings_of(stack.environment())
     feeder = Demo(stack, settings, facility, console)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
         await feeder.feed(store, archive, "learning", files.learning)

@@ -1,13 +1,13 @@
 """The embedded stack, started once for all integration tests, and what they do with it."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility, load_facility
@@ -59,16 +59,6 @@ class Running:
             and not await self.archive.windows.unfinished()
             and not await self.archive.shots.count({"status": "closed"}, 0, FOREVER_MS)
         )
-
-
-def settings_of(stack: Stack) -> Settings:
-    before = dict(os.environ)
-    os.environ.update(stack.environment())
-    try:
-        return Settings.load()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import aio_pika
 import jsonschema
 
 from shotwatch_cli.broker import subscription
+from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
 from shotwatch_common.bus import OBJECTS, parked_queue_of, queue_of
 from shotwatch_common.contracts import AnomalyEvent
@@ -25,7 +26,7 @@ from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import inject, plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
 
-from .conftest import FACILITY, REPOSITORY, Running, settings_of, until
+from .conftest import FACILITY, REPOSITORY, Running, until
 
 ONE_HZ = Place("LA", "A2"), "1s"
 TEN_HZ = Place("LB", "F1"), "100ms"

@@ -1,11 +1,8 @@
 """`shotwatch demo`."""
 
 import asyncio
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -18,10 +15,10 @@ from rich.console import Console
 from shotwatch_cli.demo.report import Report, rendered
 from shotwatch_cli.demo.run import Demo
 from shotwatch_cli.demo.scenario import Scenario, recorded, simulated
+from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import print_json, stderr, stdout
 from shotwatch_common.facility import Facility, load_facility
-from shotwatch_common.settings import Settings
 from shotwatch_embedded.errors import StackRunning
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
@@ -83,9 +80,7 @@ async def _demo(frames: Path | None, keep: bool, console: Console) -> Report:
 
 
 async def _on(stack: Stack, facility: Facility, scenario: Scenario, console: Console) -> Report:
-    with environment(stack):
-        settings = Settings.load()
-    return await Demo(stack, settings, facility, console).run(scenario)
+    return await Demo(stack, settings_of(stack.environment()), facility, console).run(scenario)
 
 
 def _make(facility: Facility, frames: Path | None, folder: Path) -> Scenario:
@@ -109,18 +104,6 @@ def fresh_stack(purpose: str) -> Stack:
                 shutil.rmtree(left)
         return stack
     raise AssertionError
-
-
-@contextmanager
-def environment(stack: Stack) -> Iterator[None]:
-    """The stack's settings as this process' own, for as long as it takes to read them."""
-    before = dict(os.environ)
-    os.environ.update(stack.environment())
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 async def _keep(stack: Stack, console: Console) -> None:
