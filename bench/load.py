@@ -43,6 +43,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.bus import OBJECTS
 from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility
 from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_embedded.install import ensure_rabbitmq

@@ -3,17 +3,15 @@
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
 
-from shotwatch_embedded.processes import processes
 from shotwatch_embedded.stack import Stack
 
 BENCH = "bench"
-OTHER = "other"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SAMPLE_EVERY_S = 1.0
@@ -33,7 +31,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    group: int
+    parent: int
     cpu_s: float
     resident_mib: float
 
@@ -64,19 +62,34 @@ async def _sample(stack: Stack, usage: Usage) -> None:
 
 
 def _cpu(stack: Stack) -> dict[str, float]:
-    spent = {status.name: 0.0 for status in stack.status()} | {OTHER: 0.0}
+    spent = {status.name: 0.0 for status in stack.status()}
     for name, process in _named(stack):
         spent[name] += process.cpu_s
     return spent | {BENCH: process_time()}
 
 
 def _named(stack: Stack) -> Iterator[tuple[str, _Process]]:
-    """Every living process of the stack, under the name of its group's leader."""
-    names = {status.pid: status.name for status in stack.status()}
-    for pid in processes(stack.folder):
-        process = _look(pid)
-        if process is not None:
-            yield names.get(process.group, OTHER), process
+    """Every living process that the stack keeps and all below it, under the name of the kept one.
+
+    By descent, not by the stack's mark in their environment: ingest's readers do not carry it.
+    """
+    names = {status.pid: status.name for status in stack.status() if status.pid is not None}
+    living = {pid: process for pid in _pids() if (process := _look(pid)) is not None}
+    for pid, process in living.items():
+        kept = next((above for above in _line(pid, living) if above in names), None)
+        if kept is not None:
+            yield names[kept], process
+
+
+def _line(pid: int, living: Mapping[int, _Process]) -> Iterator[int]:
+    """The process, its parent, its parent's parent …"""
+    while pid in living:
+        yield pid
+        pid = living[pid].parent
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
 
 
 def _look(pid: int) -> _Process | None:
@@ -86,4 +99,4 @@ def _look(pid: int) -> _Process | None:
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    return _Process(int(fields[2]), sum(map(int, fields[11:15])) / _TICKS, int(fields[21]) * _PAGE / 2**20)
+    return _Process(int(fields[1]), sum(map(int, fields[11:15])) / _TICKS, int(fields[21]) * _PAGE / 2**20)

@@ -20,6 +20,7 @@ from shotwatch_common.vocabulary import DeviceKind
 _STRICT = ConfigDict(extra="forbid")
 _DURATION = re.compile(r"(?P<number>\d+)(?P<unit>ms|s)")
 NO_ARM = "00"
+_DATASETS_OF = {DeviceKind.CAMERA: 1, DeviceKind.SPECTRO: 1, DeviceKind.ENERGY_METER: 2}
 
 
 class FacilityError(ValueError):
@@ -356,6 +357,10 @@ def _inconsistencies(facility: Facility) -> list[tuple[tuple[int | str, ...], st
             problems.append((("layouts", n, "arrangement"), "arrangement must be timestamps or images"))
     for n, interval in enumerate(facility.intervals):
         check(("intervals", n, "name"), lambda interval=interval: interval.period_ms, ValueError)
+    for n, family in enumerate(facility.device_types):
+        wanted = _DATASETS_OF.get(family.kind)
+        if wanted is not None and len(family.datasets) != wanted:
+            problems.append((("device_types", n), f"a {family.kind} has {wanted} dataset(s)"))
     if problems:
         return problems
     known = {interval.name for interval in facility.intervals}

@@ -167,6 +167,7 @@ class Aggregator:
             await self._edges.archive.shots.close(closed)
             await self._edges.bus.send("features", closed)
             await self._windows.strike_off(window_id, batch_id)
+            self._edges.log.info("shots closed", batch=batch_id, shots=len(closed.pulses))
 
     async def _remember_devices(self, message: FileValidated) -> None:
         for judged in message.devices:

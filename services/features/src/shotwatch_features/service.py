@@ -52,6 +52,7 @@ class Measurer:
             if member.kind in MEASURED_KINDS
         ]
         await self._edges.bus.send("inference", ShotsMeasured(shots=shots, measured=measured))
+        self._edges.log.info("shots measured", batch=shots.batch_id, devices=len(measured))
 
     async def _measure_member(self, member: Member, shots: int) -> MeasuredDevice:
         columns: Features = {}

@@ -179,6 +179,7 @@ class Judge:
         waiting = await store.unpublished([event.id for event in events])
         for event in waiting:
             await self._edges.bus.announce(event)
+            self._edges.log.info("anomaly", shot=event.subject, kind=event.data.kind, event_id=event.id)
         await store.published([event.id for event in waiting])
 
     async def _store_verdicts(

@@ -92,6 +92,7 @@ class Ingestor:
         await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
         await self._settle(obj, ObjectState.INGESTED, facts=_facts(devices, found))
         await self._leave_inbox(obj, (self._edges.settings.data_bucket, f"{_date(name)}/{obj.key}"))
+        self._edges.log.info("ingested", object=obj.key, **_facts(devices, found))
 
     async def _write_blocks(self, obj: ObjectRef, name: FileName, found: ReadFile) -> list[DeviceRecords]:
         records = []

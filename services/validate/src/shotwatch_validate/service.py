@@ -37,7 +37,9 @@ class Validator:
         await self._edges.bus.send("aggregate", FileValidated(object=message.object, devices=judged))
         for records in message.devices:
             await self._remember_last_frame(records)
-        await self._edges.archive.ledger.note(message.object.object_id, {"refused": _refusals(judged)})
+        refusals = _refusals(judged)
+        await self._edges.archive.ledger.note(message.object.object_id, {"refused": refusals})
+        self._edges.log.info("validated", object=message.object.key, refused=refusals)
 
     async def _judge(self, message: DeviceRecords) -> JudgedRecords:
         records = to_records(message)
