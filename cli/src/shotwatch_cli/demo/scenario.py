@@ -34,9 +34,10 @@ class Stretch:
     """Whether anything is put into its live files."""
 
 
+# At 1 Hz long enough to see a slow drift whole: what is learned from half of it calls the other half odd.
 STRETCHES = (
     Stretch(Place("LA", "A1", "11"), "100ms", timedelta(minutes=1), timedelta(minutes=1)),
-    Stretch(Place("LA", "A2"), "1s", timedelta(minutes=5), timedelta(minutes=4)),
+    Stretch(Place("LA", "A2"), "1s", timedelta(minutes=30), timedelta(minutes=4)),
     Stretch(Place("LA", "A3", "31"), "60s", timedelta(minutes=120), timedelta(minutes=20), odd=False),
 )
 
