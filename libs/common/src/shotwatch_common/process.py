@@ -50,7 +50,7 @@ Assemble = Callable[[Edges[Any], AsyncExitStack], Awaitable[Service]]
 
 
 def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
-    """Run a service until SIGTERM or SIGINT; exit 2 when it was set up wrongly, 1 when it broke."""
+    """Run a service until SIGTERM or SIGINT; exit 1 with a message when it was set up wrongly."""
     try:
         asyncio.run(_live(name, settings.load(), assemble))
     except (SettingsError, FacilityError) as error:

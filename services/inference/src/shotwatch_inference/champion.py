@@ -74,6 +74,9 @@ class ChampionWatch:
         """
         try:
             named = await self._named()
+            if named is None and self._seen is None:
+                self._seen = ""
+                self._log.warning("no model has the alias yet: only the rules apply", alias=self._alias)
             if named and named["version"] != self._seen:
                 await self._change(named)
         except (aiohttp.ClientError, TimeoutError) as error:
