@@ -68,6 +68,6 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
     async with Stack.claim(root, "tests", facility=FACILITY, settings={}) as stack:
         stack.start_services(path_services({"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}))
         await stack.services_ready()
-        settings = settings_of(stack)
+        settings = settings_of(stack.environment())
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
             yield Running(stack, settings, load_facility(FACILITY), store, archive)

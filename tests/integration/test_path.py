@@ -274,7 +274,7 @@ async def test_one_replica_beside_gives_the_same_shots_and_events_as_two(
     async with Stack.claim(tmp_path, "beside", facility=FACILITY, settings={}) as beside:
         beside.start_services(spec for spec in path_services() if spec.name != "query")
         await beside.services_ready()
-        settings = settings_of(beside)
+        settings = settings_of(beside.environment())
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
             alone = Running(beside, settings, running.facility, store, archive)
             await alone.upload(*reversed(files))
