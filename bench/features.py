@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shotwatch_features.domain.beam import measure_beams
-from shotwatch_features.domain.energy import measure_energies
-from shotwatch_features.domain.spectrum import measure_spectra
+from shotwatch_physics.beam import measure_beams
+from shotwatch_physics.energy import measure_energies
+from shotwatch_physics.spectrum import measure_spectra
 
 Images = NDArray[np.uint16]
 

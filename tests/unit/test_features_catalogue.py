@@ -3,9 +3,9 @@
 import numpy as np
 
 from shotwatch_common.feature_terms import FEATURE_TERMS, SCORES
-from shotwatch_features.domain.beam import measure_beams
-from shotwatch_features.domain.energy import measure_energies
-from shotwatch_features.domain.spectrum import measure_spectra
+from shotwatch_physics.beam import measure_beams
+from shotwatch_physics.energy import measure_energies
+from shotwatch_physics.spectrum import measure_spectra
 
 
 def test_the_terms_list_exactly_what_is_measured_and_scored() -> None:

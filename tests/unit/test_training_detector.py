@@ -14,9 +14,9 @@ from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.engine import LiteRtEngine
-from shotwatch_features.domain.beam import measure_beams
-from shotwatch_features.domain.energy import measure_energies
-from shotwatch_features.domain.spectrum import measure_spectra
+from shotwatch_physics.beam import measure_beams
+from shotwatch_physics.energy import measure_energies
+from shotwatch_physics.spectrum import measure_spectra
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.devices import Machine, simulated
 from shotwatch_simulator.injections import inject

@@ -27,9 +27,9 @@ from shotwatch_common.contracts import (
 from shotwatch_common.errors import Retry
 from shotwatch_common.process import Edges, Service
 from shotwatch_common.store import ObjectGone
-from shotwatch_features.domain.feature import Features
 from shotwatch_features.domain.measure import MEASURED_KINDS, measure, seven_digits, spread
 from shotwatch_features.settings import FeaturesSettings
+from shotwatch_physics.feature import Features
 
 
 async def assemble(edges: Edges[FeaturesSettings], _resources: AsyncExitStack) -> Service:

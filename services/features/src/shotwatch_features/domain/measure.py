@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Block
 from shotwatch_common.vocabulary import DeviceKind
-from shotwatch_features.domain.beam import measure_beams
-from shotwatch_features.domain.energy import measure_energies
-from shotwatch_features.domain.feature import Features, FloatArray
-from shotwatch_features.domain.spectrum import measure_spectra
+from shotwatch_physics.beam import measure_beams
+from shotwatch_physics.energy import measure_energies
+from shotwatch_physics.feature import Features, FloatArray
+from shotwatch_physics.spectrum import measure_spectra
 
 MEASURED_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
 

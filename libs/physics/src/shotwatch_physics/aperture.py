@@ -11,9 +11,9 @@ subtracted from them instead of from the pixels.
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_features.domain.background import Background
-from shotwatch_features.domain.feature import FloatArray
-from shotwatch_features.domain.moments import (
+from shotwatch_physics.background import Background
+from shotwatch_physics.feature import FloatArray
+from shotwatch_physics.moments import (
     Images,
     Spread,
     over_rows,

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_features.domain.feature import FloatArray, ratio
+from shotwatch_physics.feature import FloatArray, ratio
 
 Images = NDArray[np.uint16]
 """Frames (n, h, w) in counts."""

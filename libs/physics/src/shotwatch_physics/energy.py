@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shotwatch_features.domain.feature import Features, FloatArray, ratio
+from shotwatch_physics.feature import Features, FloatArray, ratio
 
 
 def measure_energies(energy1: FloatArray, energy2: FloatArray) -> Features:

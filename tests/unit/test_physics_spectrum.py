@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.signal import peak_widths
 
 from shotwatch_common.feature_terms import SPECTRUM_FEATURES
-from shotwatch_features.domain.spectrum import measure_spectra
+from shotwatch_physics.spectrum import measure_spectra
 
 Floats = NDArray[np.float64]
 Spectra = NDArray[np.float32]

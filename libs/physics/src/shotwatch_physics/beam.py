@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_features.domain.aperture import measure_spread
-from shotwatch_features.domain.background import UNLIT_SIGMAS, Background, estimate_background
-from shotwatch_features.domain.feature import Features, FloatArray, ratio
-from shotwatch_features.domain.moments import ROUNDING, Images, Spread, principal_moments, whole_counts
+from shotwatch_physics.aperture import measure_spread
+from shotwatch_physics.background import UNLIT_SIGMAS, Background, estimate_background
+from shotwatch_physics.feature import Features, FloatArray, ratio
+from shotwatch_physics.moments import ROUNDING, Images, Spread, principal_moments, whole_counts
 
 PIXELS_AT_ONCE = 2**18
 """Bounds the memory: a few arrays of so many float64."""

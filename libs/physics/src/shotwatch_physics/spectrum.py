@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_features.domain.feature import Features, FloatArray, ratio
+from shotwatch_physics.feature import Features, FloatArray, ratio
 
 
 def measure_spectra(intensities: NDArray[np.float32], wavelengths: FloatArray | None = None) -> Features:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shotwatch_common.feature_terms import BEAM_FEATURES
-from shotwatch_features.domain.background import estimate_background
-from shotwatch_features.domain.beam import measure_beams
+from shotwatch_physics.background import estimate_background
+from shotwatch_physics.beam import measure_beams
 
 Images = NDArray[np.uint16]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_features.domain.feature import FloatArray
-from shotwatch_features.domain.moments import Images
+from shotwatch_physics.feature import FloatArray
+from shotwatch_physics.moments import Images
 
 BORDER_SHARE = 0.035
 """Width of the border over the frame's shorter side (ISO/TR 11146-3 takes corners of 2 % to 5 %)."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shotwatch_features.domain.energy import measure_energies
+from shotwatch_physics.energy import measure_energies
 
 
 def measure(energy1: float, energy2: float) -> tuple[float, float]:
