@@ -57,7 +57,7 @@ class Running:
             not [found async for found in self.store.list(self.settings.inbox_bucket)]
             and not balance["states"]["waiting"]
             and not await self.archive.windows.unfinished()
-            and not await self.archive.shots.count({"status": "closed"}, 0, FOREVER_MS)
+            and not await self.archive.batches.unjudged()
         )
 
 

@@ -13,6 +13,7 @@ import jsonschema
 from shotwatch_cli.broker import subscription
 from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
+from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.bus import OBJECTS, parked_queue_of, queue_of
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.facility import Place
@@ -90,7 +91,7 @@ async def test_ten_hertz_is_joined_pulse_by_pulse(running: Running, tmp_path: Pa
     shots = await shots_of(running.archive, seconds)
     assert len(shots) == 50
     assert all(shot["complete"] and shot["revision"] == 1 for shot in shots)
-    features = (await running.archive.shots.find(shots[7]["_id"]) or {})["features"]
+    features = of_shot(await running.archive.measurements.of_batch(shots[7]["batch"]), shots[7]["index"])
     assert {"energy", "energy_disagreement"} == set(features["LB_F1-EM_1-EnergyMeter-1"])
     assert features["LB_F1-Camera_1-Camera-1"]["total_intensity"] > 0
 
@@ -287,7 +288,7 @@ async def test_one_replica_beside_gives_the_same_shots_and_events_as_two(
 
 async def account(running: Running, of: Simulation) -> list[Any]:
     """Shots and events without the times at which things happened, and without what names a replica."""
-    unlike = {"revisions", "scored_at", "trace_id", "batch", "index"}
+    unlike = {"judged_at", "trace_id", "batch", "index"}
     shots = [
         {name: value for name, value in shot.items() if name not in unlike}
         for shot in await shots_of(running.archive, of)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +27,8 @@ from schemathesis.checks import positive_data_acceptance
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.ledger import Entry
+from shotwatch_common.archive.measurements import Source
+from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.blocks import Block, write_block
 from shotwatch_common.contracts import (
     ABSENT,
@@ -255,15 +257,23 @@ async def fill_shots(archive: Archive) -> None:
         member(SPECTRO, DeviceKind.SPECTRO),
         member(METER, DeviceKind.ENERGY_METER, missing=MISSING),
     ]
-    await archive.shots.close(closed(LA, members, pulses(), "LA-batch"))
-    await archive.shots.close(closed(LB, [], pulses(), "LB-batch"))
-    verdict = {"features": {CAMERA: {"centroid_x": 63.5}}, "score": 1.0, "kinds": [], "severity": None}
-    odd = {**verdict, "score": 9.5, "kinds": ["hot_spot"], "severity": "critical", "trace_id": "0" * 32}
-    verdicts = {shot(n): odd if n == ODD else verdict for n in range(SHOTS)}
-    verdicts[shot(0)] = {**verdict, "score": float("nan")}
-    await archive.shots.judge(dict.fromkeys(verdicts, 1), verdicts)
+    batch = closed(LA, members, pulses(), "LA-batch")
+    centroids = np.full(SHOTS, 63.5)
+    await archive.measurements.keep(batch, Source.FEATURES, {CAMERA: {"centroid_x": centroids}})
+    usual = Verdict(score=1.0, threshold=5.0)
+    verdicts = [usual] * SHOTS
+    verdicts[ODD] = Verdict(9.5, 5.0, [AnomalyKind.HOT_SPOT], Severity.CRITICAL)
+    verdicts[0] = replace(usual, score=float("nan"))
+    await judge(archive, batch, verdicts)
+    await judge(archive, closed(LB, [], pulses(), "LB-batch"), [Verdict(None, None)] * SHOTS)
     await archive.devices.saw(CAMERA, LastState(pulses()[-1] + 7, "ON"))
     await archive.events.add([anomaly_event(ODD, await archive.events.reserve(1))])
+
+
+async def judge(archive: Archive, batch: ShotsClosed, verdicts: Sequence[Verdict]) -> None:
+    await archive.batches.add(batch)
+    await archive.shots.write(batch, verdicts, None, "0" * 32)
+    await archive.batches.judged(batch.batch_id)
 
 
 async def fill_ledger(archive: Archive) -> None:
@@ -344,7 +354,7 @@ def test_shots_that_come_in_between_pages_make_none_appear_twice_or_never(world:
 
 async def close(world: World, batch: ShotsClosed) -> None:
     async with world.archive() as archive:
-        await archive.shots.close(batch)
+        await judge(archive, batch, [Verdict(None, None)] * len(batch.pulses))
 
 
 @pytest.mark.parametrize(
@@ -359,7 +369,6 @@ async def close(world: World, batch: ShotsClosed) -> None:
         ({"min_score": 9}, [ODD]),
         ({"min_score": 9, "frontend": "LA", "amp": "A1", "arm": "11"}, [ODD]),
         ({"complete": False, "frontend": "LA", "amp": "A1"}, [UNREADABLE, MISSING]),
-        ({"status": "closed", "frontend": "LA", "amp": "A1"}, []),
     ],
 )
 def test_a_search_finds_what_it_asks_for(
@@ -416,7 +425,7 @@ def test_a_shot_tells_features_score_and_anomalies(world: World) -> None:
     (feature,) = odd["features"]
     assert (feature["name"], feature["value"], feature["unit"]) == ("centroid_x", 63.5, "px")
     assert feature["description"].startswith("Column of the centre of light")
-    assert (odd["score"], odd["status"], odd["kinds"]) == (9.5, "scored", ["hot_spot"])
+    assert (odd["score"], odd["threshold"], odd["kinds"]) == (9.5, 5.0, ["hot_spot"])
     assert [anomaly["why"] for anomaly in odd["reasons"]["anomalies"]] == ["hot spot: 9.5 σ"]
     assert odd["revisions"][0]["revision"] == 1
     assert odd["trace_id"] == "0" * 32

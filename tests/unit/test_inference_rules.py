@@ -1,21 +1,21 @@
 """The rules, each with a shot that breaks it and one that does not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shotwatch_common.contracts import (
     ABSENT,
     BlockRef,
-    MeasuredDevice,
     Member,
     PlaceRef,
     ShotsClosed,
-    ShotsMeasured,
 )
 from shotwatch_common.facility import load_facility
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, RecordReason, Severity
+from shotwatch_detector.arrays import Features
 from shotwatch_detector.finding import Finding
 from shotwatch_inference.domain.rules import apply_rules
 
@@ -43,7 +43,7 @@ def member(
     )
 
 
-def findings(*members: Member, measured: Sequence[MeasuredDevice] = ()) -> list[Finding]:
+def findings(*members: Member, measured: Mapping[str, Features] | None = None) -> list[Finding]:
     shots = ShotsClosed(
         batch_id="b",
         window_id="w",
@@ -54,7 +54,7 @@ def findings(*members: Member, measured: Sequence[MeasuredDevice] = ()) -> list[
         members=list(members),
         last_arrival=0,
     )
-    return apply_rules(ShotsMeasured(shots=shots, measured=list(measured)), "LA A1 11", FACILITY)
+    return apply_rules(shots, measured or {}, "LA A1 11", FACILITY)
 
 
 def test_valid_records_break_no_rule() -> None:
@@ -130,10 +130,7 @@ def test_two_rules_broken_in_a_shot_are_two_findings() -> None:
 
 
 def test_energies_that_differ_by_more_than_allowed_disagree() -> None:
-    meter = MeasuredDevice(
-        device="EM-1", kind=DeviceKind.ENERGY_METER, features={"energy_disagreement": [0.05, 0.5, None]}
-    )
-    (finding,) = findings(measured=[meter])
+    (finding,) = findings(measured={"EM-1": {"energy_disagreement": np.array([0.05, 0.5, np.nan])}})
     assert (finding.shot, finding.kind) == (1, AnomalyKind.ENERGY_DISAGREEMENT)
     assert (finding.score, finding.threshold) == (0.5, FACILITY.energy_disagreement)
     assert "50 % apart, 20 % allowed" in finding.why

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import Block, write_block
@@ -37,6 +38,7 @@ class Shelf:
     """An archive and a store with shots of one camera: frame k, in row k % 4 of block k // 4, is all k."""
 
     shots: list[dict[str, Any]]
+    unmeasured: set[int] = field(default_factory=set)
     absent: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
     expired: set[str] = field(default_factory=set)
@@ -46,12 +48,14 @@ class Shelf:
     ) -> list[dict[str, Any]]:
         found = [s for s in self.shots if start <= s["pulse"] < end and query.items() <= s.items()]
         ordered = found[::-1] if newest_first else found
-        return [{k: v for k, v in shot.items() if k != "features"} for shot in ordered[:limit]]
+        return ordered[:limit]
 
-    async def find(self, shot: str) -> dict[str, Any] | None:
-        return next((s for s in self.shots if s["_id"] == shot), None)
+    async def of_batch(self, batch_id: str) -> dict[str, dict[str, NDArray[np.float64]]]:
+        first = PER_BLOCK * int(batch_id)
+        total = [np.nan if n in self.unmeasured else n for n in range(first, first + PER_BLOCK)]
+        return {CAMERA: {"total_intensity": np.array(total, np.float64)}}
 
-    async def batch(self, batch_id: str) -> ShotsClosed:
+    async def find(self, batch_id: str) -> ShotsClosed:
         first = PER_BLOCK * int(batch_id)
         numbers = range(first, first + PER_BLOCK)
         member = Member(
@@ -86,7 +90,10 @@ class Shelf:
         ).to_pybytes()
 
     def read(self, recipe: Recipe | None = None) -> History:
-        archive, store = cast(Archive, SimpleNamespace(shots=self)), cast(ObjectStore, self)
+        archive, store = (
+            cast(Archive, SimpleNamespace(shots=self, batches=self, measurements=self)),
+            cast(ObjectStore, self),
+        )
         return asyncio.run(read_history(archive, store, FACILITY, recipe or Recipe()))
 
 
@@ -100,11 +107,9 @@ def shelf() -> Shelf:
                 "interval": "100ms",
                 "pulse": START + PERIOD * n,
                 "complete": True,
-                "status": "scored",
                 "kinds": [],
                 "batch": str(n // PER_BLOCK),
                 "index": n % PER_BLOCK,
-                "features": {CAMERA: {"total_intensity": float(n)}},
             }
             for n in range(40)
         ]
@@ -134,7 +139,6 @@ def test_each_frame_is_the_one_of_its_shot(shelf: Shelf) -> None:
     "change",
     [
         {"complete": False},
-        {"status": "closed"},
         {"interval": "1s"},
         {"kinds": [AnomalyKind.FROZEN_FRAME]},
     ],
@@ -150,7 +154,7 @@ def test_what_an_earlier_model_found_odd_is_kept(shelf: Shelf) -> None:
 
 
 def test_a_feature_that_a_shot_lacks_is_not_a_number(shelf: Shelf) -> None:
-    shelf.shots[7]["features"] = {}
+    shelf.unmeasured = {7}
     assert np.isnan(shelf.read().places[0].features[CAMERA]["total_intensity"]).nonzero()[0].tolist() == [7]
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from time import time
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, f
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import megabytes, moment, print_json, stdout, table
 from shotwatch_common.archive import Archive
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import ObjectState
 
@@ -43,7 +42,7 @@ def ledger(
     deployment = find_deployment(root, name)
     span = (
         0 if start is None else epoch_ms(start),
-        round(time() * 1000) + _CLOCKS_DIFFER_MS if end is None else epoch_ms(end),
+        epoch_now() + _CLOCKS_DIFFER_MS if end is None else epoch_ms(end),
     )
     if objects:
         _show_objects(asyncio.run(_objects(deployment, span, state, limit)), json)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
-from time import time
 from typing import Any
 
 from rich.table import Table
@@ -21,6 +20,7 @@ from shotwatch_cli.rest import RestApi
 from shotwatch_common.archive import Archive
 from shotwatch_common.bus import STAGES
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.pulses import epoch_now
 
 Shown = Table | Text | str
 
@@ -91,7 +91,7 @@ async def _queues(deployment: Deployment) -> Part:
 
 
 async def _ledger(deployment: Deployment) -> Part:
-    now = round(time() * 1000)
+    now = epoch_now()
     async with Archive.of(deployment.settings) as archive:
         balance = await archive.ledger.balance(now - _DAY_MS, now)
     states = ", ".join(f"{count} {state}" for state, count in balance["states"].items())

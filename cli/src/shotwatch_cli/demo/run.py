@@ -114,9 +114,9 @@ class Demo:
             async with patience("the services have not judged everything"):
                 while True:
                     balance = await archive.ledger.balance(0, _FOREVER_MS)
-                    closed = await archive.shots.count({}, 0, _FOREVER_MS)
-                    unjudged = await archive.shots.count({"status": "closed"}, 0, _FOREVER_MS)
-                    progress.update(bar, completed=closed - unjudged, total=closed)
+                    judged = await archive.shots.count({}, 0, _FOREVER_MS)
+                    unjudged = await archive.batches.unjudged()
+                    progress.update(bar, completed=judged, total=judged + unjudged)
                     settled = balance["in"] >= self._uploaded and not balance["states"]["waiting"]
                     if settled and not unjudged and not await archive.windows.unfinished():
                         return
@@ -162,7 +162,7 @@ class Demo:
             left_in_inbox=len(inbox),
             complete=complete,
             incomplete=everything - complete,
-            unjudged=await archive.shots.count({"status": "closed"}, 0, _FOREVER_MS),
+            unjudged=await archive.batches.unjudged(),
             kinds=by_kind(scenario.labels, seen),
             false_alarms=false_alarms(scenario.labels, seen),
             normal_shots=live - len(odd),

@@ -172,19 +172,10 @@ class ShotsClosed(Message):
     """Epoch ms when the object that closed the batch arrived in the store."""
 
 
-class MeasuredDevice(Message):
-    """The features of one device in a batch of shots; null where a shot has no valid record of it."""
-
-    device: str
-    kind: DeviceKind
-    features: dict[str, list[float | None]]
-
-
 class ShotsMeasured(Message):
-    """features → inference: the same shots with what was measured of them."""
+    """features → inference: the same shots; what was measured of them lies in the archive, by their batch."""
 
     shots: ShotsClosed
-    measured: list[MeasuredDevice]
 
 
 class Contribution(Message):

@@ -5,6 +5,7 @@ a record into the same shot, in whatever order files arrive.
 """
 
 from datetime import UTC, datetime
+from time import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,11 @@ def instant(epoch_ms: int) -> datetime:
 def epoch_ms(time: datetime) -> int:
     """A datetime as epoch milliseconds."""
     return round(time.timestamp() * 1000)
+
+
+def epoch_now() -> int:
+    """The time as epoch milliseconds."""
+    return round(time() * 1000)
 
 
 def shot_id(place: Place, interval: str, pulse_ms: int) -> str:

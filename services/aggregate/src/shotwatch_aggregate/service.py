@@ -3,7 +3,7 @@
 Consumes `FileValidated`, publishes `ShotsClosed`.
 
 Delivery: a file's records go into the windows of their places by compare-and-set, together with the message
-that closes the shots they complete (the window's outbox). Then the shots are written, the message is
+that closes the shots they complete (the window's outbox). Then the batch is kept, the message is
 published, and struck off. Run twice, the second time changes nothing. Dying before the window is written
 leaves nothing behind, the file comes again; dying after it leaves the outbox, which any replica empties.
 """
@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from time import time
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import FileValidated, JudgedRecords, ObjectRef, PlaceRef, ShotsClosed
 from shotwatch_common.facility import Interval, Place
 from shotwatch_common.process import Edges, Service, every
-from shotwatch_common.pulses import window_id
+from shotwatch_common.pulses import epoch_now, window_id
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_common.vocabulary import DeviceKind
 
@@ -68,7 +67,7 @@ class Aggregator:
 
     async def close_overdue(self) -> None:
         """Close the open shots of windows whose lateness is over, whoever is missing."""
-        for overdue in await self._windows.overdue(_now()):
+        for overdue in await self._windows.overdue(epoch_now()):
             document = await self._windows.load(overdue)
             if document is None:
                 continue
@@ -78,7 +77,9 @@ class Aggregator:
 
     async def publish_unsent(self) -> None:
         """Publish what a replica wrote and did not live to publish."""
-        for unsent in await self._windows.unsent(_now() - round(self._edges.settings.unsent_seconds * 1000)):
+        for unsent in await self._windows.unsent(
+            epoch_now() - round(self._edges.settings.unsent_seconds * 1000)
+        ):
             document = await self._windows.load(unsent)
             if document is not None:
                 await self._empty_outbox(unsent, document["outbox"])
@@ -147,9 +148,9 @@ class Aggregator:
         lateness = round(window.interval.lateness_s * 1000)
         return {
             **to_document(window),
-            "deadline": _now() + lateness if window.open.any() else NEVER,
+            "deadline": epoch_now() + lateness if window.open.any() else NEVER,
             "outbox": dict(outbox),
-            "outbox_since": _now() if outbox else NEVER,
+            "outbox_since": epoch_now() if outbox else NEVER,
             "traceparent": current_traceparent(),
         }
 
@@ -164,7 +165,7 @@ class Aggregator:
     async def _empty_outbox(self, window_id: str, outbox: Mapping[str, bytes]) -> None:
         for batch_id, body in outbox.items():
             closed = ShotsClosed.model_validate_json(body)
-            await self._edges.archive.shots.close(closed)
+            await self._edges.archive.batches.add(closed)
             await self._edges.bus.send("features", closed)
             await self._windows.strike_off(window_id, batch_id)
             self._edges.log.info("shots closed", batch=batch_id, shots=len(closed.pulses))
@@ -202,7 +203,3 @@ def _window_id(place: PlaceRef, start: int) -> str:
 
 def _place_of(document: Mapping[str, str]) -> PlaceRef:
     return PlaceRef(**{name: document[name] for name in ("frontend", "amp", "arm", "interval")})
-
-
-def _now() -> int:
-    return round(time() * 1000)

@@ -2,24 +2,23 @@
 
 Consumes `ShotsClosed`, publishes `ShotsMeasured`.
 
-Delivery: reads the blocks of the shots' valid members, writes nothing, publishes the same shots with their
-features, which inference stores with the score in one write. Run twice it publishes the same message twice;
-dying half-way leaves nothing behind, the message comes again.
+Delivery: reads the blocks of the shots' valid members, writes what it measured under the batch's id, then
+publishes the shots. Run twice it writes the same and publishes the same message twice; dying half-way leaves
+nothing that the message, which comes again, would not write again.
 """
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 import numpy as np
 
+from shotwatch_common.archive.measurements import Source
 from shotwatch_common.blocks import Block, read_block
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import (
     ABSENT,
     VALID,
     BlockRef,
-    MeasuredDevice,
     Member,
     ShotsClosed,
     ShotsMeasured,
@@ -27,7 +26,7 @@ from shotwatch_common.contracts import (
 from shotwatch_common.errors import Retry
 from shotwatch_common.process import Edges, Service
 from shotwatch_common.store import ObjectGone
-from shotwatch_features.domain.measure import MEASURED_KINDS, measure, seven_digits, spread
+from shotwatch_features.domain.measure import MEASURED_KINDS, measure, spread
 from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.feature import Features
 
@@ -46,15 +45,16 @@ class Measurer:
 
     async def measure(self, shots: ShotsClosed) -> None:
         """Measure every valid member of a batch of shots."""
-        measured = [
-            await self._measure_member(member, len(shots.pulses))
+        measured = {
+            member.device: await self._measure_member(member, len(shots.pulses))
             for member in shots.members
             if member.kind in MEASURED_KINDS
-        ]
-        await self._edges.bus.send("inference", ShotsMeasured(shots=shots, measured=measured))
+        }
+        await self._edges.archive.measurements.keep(shots, Source.FEATURES, measured)
+        await self._edges.bus.send("inference", ShotsMeasured(shots=shots))
         self._edges.log.info("shots measured", batch=shots.batch_id, devices=len(measured))
 
-    async def _measure_member(self, member: Member, shots: int) -> MeasuredDevice:
+    async def _measure_member(self, member: Member, shots: int) -> Features:
         columns: Features = {}
         source = np.array(member.source)
         valid = (source != ABSENT) & (np.array(member.verdict) == VALID)
@@ -65,7 +65,7 @@ class Measurer:
                 rows = np.array(member.row, np.intp)[where]
                 features = await asyncio.to_thread(measure, member.kind, block, rows, self._saturated_at)
                 columns = _merged(columns, spread(features, where, shots))
-        return MeasuredDevice(device=member.device, kind=member.kind, features=_as_lists(columns))
+        return columns
 
     async def _block(self, ref: BlockRef) -> Block:
         try:
@@ -76,7 +76,3 @@ class Measurer:
 
 def _merged(some: Features, more: Features) -> Features:
     return {name: np.where(np.isnan(more[name]), some.get(name, np.nan), more[name]) for name in more}
-
-
-def _as_lists(columns: Features) -> Mapping[str, list[float | None]]:
-    return {name: seven_digits(values).tolist() for name, values in columns.items()}

@@ -2,10 +2,12 @@
 
 Consumes `ShotsMeasured`, publishes `AnomalyEvent` on the exchange `anomalies`.
 
-Delivery: events are stored under their id (shot, kind, revision) with a sequence number, published with
-confirms, and marked as published; then the shots get features, score and verdict in one write. Run twice,
-stored events keep their numbers and only what was not yet marked is published again. Dying half-way, the
-message comes again. A batch of a revision that is no longer the newest raises no events and changes no shot.
+Delivery: reads the features that lie under the batch's id and the frames' blocks; writes residuals, scores
+and the shots with their verdicts; then events are stored under their id (shot, kind, revision) with a
+sequence number, published with confirms, and marked as published; last the batch is marked as judged. Run
+twice, what is written stays, stored events keep their numbers, and only what was not yet marked is published
+again. Dying half-way, the message comes again. A batch of a revision that is no longer the newest raises no
+events and changes no shot.
 """
 
 import asyncio
@@ -19,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_common.archive.measurements import Source
+from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.blocks import Block, read_block
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import (
@@ -40,6 +44,7 @@ from shotwatch_common.store import ObjectGone
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_common.vocabulary import DeviceKind, Severity
 from shotwatch_detector.arrays import Features, Values
+from shotwatch_detector.decision import THRESHOLD
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
 from shotwatch_inference.champion import Champion, ChampionWatch
@@ -83,32 +88,35 @@ class Judge:
         self._champion = champion
 
     async def judge(self, message: ShotsMeasured) -> None:
-        """Judge a batch of shots, tell of what is odd, store what is known."""
+        """Judge a batch of shots, store what is known, tell of what is odd."""
         batch = message.shots
         champion = self._champion.current
-        features = _features(message)
+        features = await self._edges.archive.measurements.of_batch(batch.batch_id)
         scores = await self._score(batch, champion) if champion else {}
-        everything = {device: {**features.get(device, {}), **scores.get(device, {})} for device in features}
-        findings, score = await asyncio.to_thread(self._decide, message, everything, champion)
+        everything = {device: {**known, **scores.get(device, {})} for device, known in features.items()}
+        findings, score = await asyncio.to_thread(self._decide, batch, everything, champion)
         publication = self._publication(champion)
-        ids = shot_ids(batch)
         if champion is not None:
             await self._keep_residuals(batch, findings, scores, champion)
+        await self._edges.archive.measurements.keep(batch, Source.MODEL, scores)
+        verdicts = _verdicts(findings, score, len(batch.pulses))
+        await self._edges.archive.shots.write(batch, verdicts, publication.model, publication.trace_id)
+        ids = shot_ids(batch)
         events = [
             event_of(finding, batch, ids[finding.shot], _cameras_scored(scores, finding.shot), publication)
             for finding in findings
         ]
         await self._tell(await self._newest(batch, events, publication))
-        await self._store_verdicts(batch, everything, score, findings, publication)
+        await self._edges.archive.batches.judged(batch.batch_id)
 
     def _decide(
-        self, message: ShotsMeasured, features: Mapping[str, Features], champion: Champion | None
+        self, batch: ShotsClosed, features: Mapping[str, Features], champion: Champion | None
     ) -> tuple[list[Finding], Values | None]:
-        place = _spoken(message.shots.place)
-        findings = list(apply_rules(message, place, self._edges.facility))
+        place = _spoken(batch.place)
+        findings = apply_rules(batch, features, place, self._edges.facility)
         if champion is None:
             return findings, None
-        judgement = champion.detector.judge(place, features, len(message.shots.pulses))
+        judgement = champion.detector.judge(place, features, len(batch.pulses))
         return [*findings, *judgement.findings], judgement.score
 
     async def _score(self, batch: ShotsClosed, champion: Champion) -> dict[str, Features]:
@@ -182,30 +190,6 @@ class Judge:
             self._edges.log.info("anomaly", shot=event.subject, kind=event.data.kind, event_id=event.id)
         await store.published([event.id for event in waiting])
 
-    async def _store_verdicts(
-        self,
-        batch: ShotsClosed,
-        features: Mapping[str, Features],
-        score: Values | None,
-        findings: Sequence[Finding],
-        publication: Publication,
-    ) -> None:
-        ids = shot_ids(batch)
-        verdicts = [
-            {
-                "features": values,
-                "score": None if score is None else float(score[n]),
-                "kinds": sorted({f.kind for f in findings if f.shot == n}),
-                "severity": _worst([f.severity for f in findings if f.shot == n]),
-                "model": publication.model.model_dump() if publication.model else None,
-                "trace_id": publication.trace_id,
-            }
-            for n, values in enumerate(_by_shot(features, len(ids)))
-        ]
-        await self._edges.archive.shots.judge(
-            dict(zip(ids, batch.revisions, strict=True)), dict(zip(ids, verdicts, strict=True))
-        )
-
     def _publication(self, champion: Champion | None) -> Publication:
         model = None
         if champion is not None:
@@ -219,12 +203,20 @@ class Judge:
             raise Retry(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
 
 
-def _features(message: ShotsMeasured) -> dict[str, Features]:
-    """Device → feature → its values, NaN where a shot has none."""
-    return {
-        measured.device: {name: np.array(values, np.float64) for name, values in measured.features.items()}
-        for measured in message.measured
-    }
+def _verdicts(findings: Sequence[Finding], score: Values | None, shots: int) -> list[Verdict]:
+    of_shot: dict[int, list[Finding]] = {}
+    for finding in findings:
+        of_shot.setdefault(finding.shot, []).append(finding)
+    return [_verdict(of_shot.get(n, ()), None if score is None else float(score[n])) for n in range(shots)]
+
+
+def _verdict(findings: Sequence[Finding], score: float | None) -> Verdict:
+    return Verdict(
+        score=score,
+        threshold=None if score is None else THRESHOLD,
+        kinds=sorted({finding.kind for finding in findings}),
+        severity=max((f.severity for f in findings), key=_SEVERITIES.index, default=None),
+    )
 
 
 def _cameras_scored(scores: Mapping[str, Features], shot: int) -> set[str]:
@@ -233,22 +225,6 @@ def _cameras_scored(scores: Mapping[str, Features], shot: int) -> set[str]:
 
 def _was_scored(scores: Mapping[str, Features], camera: str, shot: int) -> bool:
     return any(isfinite(values[shot]) for values in scores.get(camera, {}).values())
-
-
-def _by_shot(features: Mapping[str, Features], shots: int) -> list[dict[str, dict[str, float]]]:
-    """Features as each shot keeps them; what could not be measured is left out."""
-    by_shot: list[dict[str, dict[str, float]]] = [{} for _ in range(shots)]
-    for device, columns in features.items():
-        names = list(columns)
-        table = np.array([columns[name] for name in names]).reshape(len(names), shots).T
-        for n in np.flatnonzero(np.isfinite(table).any(axis=1)):
-            row = table[n].tolist()
-            by_shot[n][device] = {name: x for name, x in zip(names, row, strict=True) if isfinite(x)}
-    return by_shot
-
-
-def _worst(severities: Sequence[Severity]) -> Severity | None:
-    return max(severities, key=_SEVERITIES.index, default=None)
 
 
 def _spoken(place: PlaceRef) -> str:

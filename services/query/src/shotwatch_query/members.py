@@ -35,7 +35,7 @@ async def find_shot(sources: Sources, shot: str) -> Document:
 
 async def members_of(sources: Sources, shot: Document) -> list[MemberRecord]:
     """The members as they were when the shot's newest revision was closed."""
-    batch = await sources.archive.shots.batch(shot["batch"])
+    batch = await sources.archive.batches.find(shot["batch"])
     if batch is None:
         raise NotFound(f"the members of shot {shot['_id']} are no longer kept")
     return [_record(member, shot["index"]) for member in batch.members]

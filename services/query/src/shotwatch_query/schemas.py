@@ -18,13 +18,6 @@ class Schema(BaseModel):
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="null")
 
 
-class ShotStatus(StrEnum):
-    """How far a shot has come."""
-
-    CLOSED = "closed"
-    SCORED = "scored"
-
-
 class Order(StrEnum):
     NEWEST = "newest"
     OLDEST = "oldest"
@@ -45,10 +38,11 @@ class ShotSummary(Where):
     id: str = Field(examples=[SHOT_ID])
     time: datetime = Field(description="Time of the pulse.")
     revision: int = Field(description="Counts how often the shot was closed, from 1.")
-    status: ShotStatus
     complete: bool = Field(description="Every kind of device of the place is there with a valid record.")
     missing: list[str] = Field(description="Devices without a record in this shot.")
-    score: float | None = Field(description="How odd; robust standard deviations. Null before it is scored.")
+    score: float | None = Field(
+        description="How odd: its largest deviation over its limit. Null when no model scored it."
+    )
     threshold: float | None = Field(description="From where on a score is an anomaly.")
     kinds: list[AnomalyKind] = Field(description="Kinds of anomalies of its newest revision.")
     severity: Severity | None = Field(description="The gravest of its anomalies.")
@@ -134,7 +128,7 @@ class Shot(ShotSummary):
     reasons: Reasons
     revisions: list[Revision]
     model: Mapping[str, Any] | None = Field(description="Name, version and run of the model that scored it.")
-    trace_id: str | None = Field(description="The trace in which it was closed or scored.")
+    trace_id: str | None = Field(description="The trace in which it was judged.")
 
 
 class Row(Schema):

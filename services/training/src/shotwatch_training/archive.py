@@ -17,7 +17,7 @@ from shotwatch_common.facility import Facility, PlaceRoster
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.store import ObjectGone, ObjectStore
 from shotwatch_common.vocabulary import DeviceKind
-from shotwatch_detector.arrays import Features, Frames
+from shotwatch_detector.arrays import Features, Frames, Values
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
@@ -84,13 +84,10 @@ class Past:
         return shots
 
     async def _place(self, roster: PlaceRoster, shots: Sequence[Document]) -> PlaceHistory:
-        whole = await asyncio.gather(*(self._find(shot["_id"]) for shot in shots))
         times = np.array([shot["pulse"] for shot in shots], np.int64)
-        return PlaceHistory(str(roster.place), times, _columns([shot.get("features", {}) for shot in whole]))
-
-    async def _find(self, shot: str) -> Document:
-        async with self._readers:
-            return await self._archive.shots.find(shot) or {}
+        batches = dict.fromkeys(shot["batch"] for shot in shots)
+        measured = {batch: await self._archive.measurements.of_batch(batch) for batch in batches}
+        return PlaceHistory(str(roster.place), times, _columns(shots, measured))
 
     async def _cameras(self, shots: Sequence[Document]) -> list[CameraHistory]:
         sources = await self._sources(shots)
@@ -99,7 +96,7 @@ class Past:
     async def _sources(self, shots: Sequence[Document]) -> Sources:
         sources: dict[str, dict[BlockRef, list[_Source]]] = defaultdict(lambda: defaultdict(list))
         for batch_id in dict.fromkeys(shot["batch"] for shot in shots):
-            batch = await self._archive.shots.batch(batch_id)
+            batch = await self._archive.batches.find(batch_id)
             chosen = [(shot["pulse"], shot["index"]) for shot in shots if shot["batch"] == batch_id]
             for member in batch.members if batch else ():
                 if member.kind is DeviceKind.CAMERA:
@@ -148,7 +145,6 @@ def _is_normal(shot: Document, roster: PlaceRoster) -> bool:
     return (
         shot["interval"] == roster.interval
         and shot["complete"]
-        and shot["status"] == "scored"
         and not RULE_KINDS.intersection(shot["kinds"])
     )
 
@@ -157,13 +153,17 @@ def _sample(shots: Sequence[Document], most: int) -> list[Document]:
     return [shots[n] for n in evenly(len(shots), most).tolist()] if shots else []
 
 
-def _columns(rows: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Features]:
-    """Features per shot as columns (n,), NaN where a shot has none."""
-    columns: dict[str, dict[str, Any]] = defaultdict(dict)
-    for n, row in enumerate(rows):
-        for device, features in row.items():
-            for name, value in features.items():
-                columns[device].setdefault(name, np.full(len(rows), np.nan))[n] = value
+def _columns(
+    shots: Sequence[Document], measured: Mapping[str, Mapping[str, Features]]
+) -> dict[str, Features]:
+    """Features of shots as columns (n,), NaN where a shot has none; `measured` by batch and device."""
+    columns: dict[str, dict[str, Values]] = defaultdict(dict)
+    for batch, devices in measured.items():
+        where = [n for n, shot in enumerate(shots) if shot["batch"] == batch]
+        rows = [shots[n]["index"] for n in where]
+        for device, features in devices.items():
+            for name, values in features.items():
+                columns[device].setdefault(name, np.full(len(shots), np.nan))[where] = values[rows]
     return dict(columns)
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import time
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
+from shotwatch_common.pulses import epoch_now
 from shotwatch_training.models.fitting import Epoch
 
 BUNDLE = "bundle"
@@ -30,7 +30,7 @@ class Run:
 
     def epoch(self, epoch: Epoch) -> None:
         """Log the losses of an epoch."""
-        now = round(time() * 1000)
+        now = epoch_now()
         values = {"loss": epoch.loss, "val_loss": epoch.validation_loss}
         self.client.log_batch(
             self.id, metrics=[Metric(name, value, now, epoch.number) for name, value in values.items()]
@@ -38,7 +38,7 @@ class Run:
 
     def metrics(self, metrics: Mapping[str, float]) -> None:
         """Log figures of the whole run."""
-        now = round(time() * 1000)
+        now = epoch_now()
         self.client.log_batch(
             self.id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()]
         )

@@ -19,9 +19,11 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
+from shotwatch_common.archive.batches import Batches
 from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.ledger import Entry, Ledger
+from shotwatch_common.archive.measurements import Measurements
 from shotwatch_common.archive.shots import Shots
 from shotwatch_common.archive.windows import Windows
 from shotwatch_common.contracts import ObjectRef
@@ -38,13 +40,15 @@ class FileInMessage(BaseModel):
 
 
 class Archive:
-    """Shots, windows, events, devices and the ledger of one database."""
+    """Everything that one database holds, a part for each collection."""
 
     def __init__(self, url: str, name: str) -> None:
         self._client: Any = AsyncIOMotorClient(url, serverSelectionTimeoutMS=5000, tz_aware=True)
         database = self._client[name]
         self.ledger = Ledger(database)
         self.windows = Windows(database)
+        self.batches = Batches(database)
+        self.measurements = Measurements(database)
         self.shots = Shots(database)
         self.events = Events(database)
         self.devices = Devices(database)
@@ -81,5 +85,12 @@ class Archive:
 
     async def ensure_indexes(self) -> None:
         """Make the indexes that queries stand on; nothing happens when they exist."""
-        for part in (self.ledger, self.windows, self.shots, self.events):
+        for part in (
+            self.ledger,
+            self.windows,
+            self.batches,
+            self.measurements,
+            self.shots,
+            self.events,
+        ):
             await part.ensure_indexes()

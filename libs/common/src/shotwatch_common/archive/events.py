@@ -1,12 +1,12 @@
 """Anomaly events: stored before they are published, numbered without reuse."""
 
 from collections.abc import Sequence
-from time import time
 from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.pulses import epoch_now
 
 _DUPLICATE_KEY = 11000
 
@@ -62,7 +62,7 @@ class Events:
     async def published(self, event_ids: Sequence[str]) -> None:
         """The broker has confirmed these events."""
         await self._events.update_many(
-            {"_id": {"$in": list(event_ids)}}, {"$set": {"published_at": round(time() * 1000)}}
+            {"_id": {"$in": list(event_ids)}}, {"$set": {"published_at": epoch_now()}}
         )
 
     async def of_shots(self, shots: Sequence[str]) -> list[AnomalyEvent]:
@@ -102,7 +102,7 @@ def _document(event: AnomalyEvent) -> dict[str, Any]:
         "severity": data.severity,
         **data.place.model_dump(),
         "time": data.time,
-        "stored_at": round(time() * 1000),
+        "stored_at": epoch_now(),
         "published_at": 0,
         "event": event.model_dump(mode="json", by_alias=True),
     }

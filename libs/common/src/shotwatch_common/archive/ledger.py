@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from time import time
 from typing import Any
 
 from shotwatch_common.contracts import ObjectRef
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import current_trace_id
 from shotwatch_common.vocabulary import ObjectState
 
@@ -41,7 +41,7 @@ class Ledger:
                     **ref.model_dump(exclude={"object_id"}),
                     "state": ObjectState.WAITING,
                     "reason": "",
-                    "seen_at": _now(),
+                    "seen_at": epoch_now(),
                     "history": [_step(Entry(ObjectState.WAITING, stage))],
                 }
             },
@@ -60,7 +60,7 @@ class Ledger:
 
     async def see(self, object_id: str) -> None:
         """The object is in the inbox now."""
-        await self._objects.update_one({"_id": object_id}, {"$set": {"seen_at": _now()}})
+        await self._objects.update_one({"_id": object_id}, {"$set": {"seen_at": epoch_now()}})
 
     async def settle(
         self, object_id: str, entry: Entry, reason: str = "", facts: Mapping[str, Any] | None = None
@@ -130,10 +130,6 @@ def _step(entry: Entry) -> dict[str, Any]:
         "state": entry.state,
         "stage": entry.stage,
         "why": entry.why,
-        "at": _now(),
+        "at": epoch_now(),
         "trace_id": current_trace_id(),
     }
-
-
-def _now() -> int:
-    return round(time() * 1000)

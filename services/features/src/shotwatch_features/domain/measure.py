@@ -9,7 +9,7 @@ from shotwatch_common.blocks import Block
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
-from shotwatch_physics.feature import Features, FloatArray
+from shotwatch_physics.feature import Features
 from shotwatch_physics.spectrum import measure_spectra
 
 MEASURED_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
@@ -42,14 +42,6 @@ def spread(features: Features, where: NDArray[np.intp], shots: int) -> Features:
         columns[name] = np.full(shots, np.nan)
         columns[name][where] = values
     return columns
-
-
-def seven_digits(values: FloatArray) -> FloatArray:
-    """Values rounded to seven significant digits, the precision of what was recorded."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        exponent = np.where(values == 0, 0, np.floor(np.log10(np.abs(values))))
-    scale = 10.0 ** np.clip(6 - exponent, -300, 300)
-    return np.where(np.isfinite(exponent), np.round(values * scale) / scale, values)
 
 
 def _rows(block: Block, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:

@@ -11,15 +11,16 @@
 A device that is switched off or on stand-by, and a second sample of one pulse, are no anomalies.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
-from shotwatch_common.contracts import ABSENT, VALID, Member, ShotsMeasured
+from shotwatch_common.contracts import ABSENT, VALID, Member, ShotsClosed
 from shotwatch_common.facility import Facility
 from shotwatch_common.vocabulary import AnomalyKind, RecordReason
+from shotwatch_detector.arrays import Features
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import severity_of_rule
 
@@ -63,19 +64,22 @@ class _Case:
     threshold: float = 0.0
 
 
-def apply_rules(message: ShotsMeasured, place: str, facility: Facility) -> list[Finding]:
+def apply_rules(
+    shots: ShotsClosed, features: Mapping[str, Features], place: str, facility: Facility
+) -> list[Finding]:
     """What the rules find in a batch of shots: one finding per shot and kind.
 
     Args:
-        message: the shots and what was measured of them.
+        shots: the batch.
+        features: device → what was measured of it, one value per shot.
         place: what the operator calls the place.
         facility: says which states are broken, and how far two energies may differ.
 
     The score of a finding is the number of devices, above 0; for energies the largest disagreement, above
     the facility's limit.
     """
-    cases = [case for member in message.shots.members for case in _of_member(member, facility)]
-    cases += _of_energies(message, facility.energy_disagreement)
+    cases = [case for member in shots.members for case in _of_member(member, facility)]
+    cases += _of_energies(features, facility.energy_disagreement)
     cases.sort(key=lambda case: (case.shot, case.kind, -case.score))
     return [
         _finding(list(together), place)
@@ -106,15 +110,15 @@ def _told(kind: AnomalyKind, reason: str, state: str) -> str:
     return f"state {state}" if kind is AnomalyKind.DEVICE_STATE else reason
 
 
-def _of_energies(message: ShotsMeasured, limit: float) -> Iterator[_Case]:
-    for measured in message.measured:
-        values = np.array(measured.features.get(_DISAGREEMENT, ()), np.float64)
+def _of_energies(features: Mapping[str, Features], limit: float) -> Iterator[_Case]:
+    for device, columns in features.items():
+        values = columns.get(_DISAGREEMENT, np.empty(0))
         for shot in np.flatnonzero(values > limit):
             value = float(values[shot])
             yield _Case(
                 shot=int(shot),
                 kind=AnomalyKind.ENERGY_DISAGREEMENT,
-                device=measured.device,
+                device=device,
                 detail=f"{value:.0%} apart, {limit:.0%} allowed".replace("%", " %"),
                 score=value,
                 threshold=limit,

@@ -1,7 +1,7 @@
 """Anomaly events: what a subscriber missed, and the schema of an event."""
 
 from collections.abc import AsyncIterator
-from time import monotonic, time
+from time import monotonic
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.vocabulary import AnomalyKind, Severity
 from shotwatch_query.domain.settled import Numbered, settled
 from shotwatch_query.errors import NotFound
@@ -84,7 +85,7 @@ async def _settled_since(sources: Sources, since: int) -> AsyncIterator[Document
     while since < end:
         documents = await events.numbered(since, min(since + width, end))
         numbers = [Numbered(document["sequence"], document["stored_at"]) for document in documents]
-        ready = settled(numbers, since, round(time() * 1000))
+        ready = settled(numbers, since, epoch_now())
         for document in documents[:ready]:
             yield document
         if ready < len(documents) or since + width >= end:

@@ -1,14 +1,13 @@
 """The ledger: how objects ended, which ones, and the history of each."""
 
 from collections.abc import Sequence
-from time import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from shotwatch_common.pulses import WINDOW_MS, instant
+from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.errors import NotFound
@@ -74,7 +73,7 @@ async def get_object(
 
 def _span(asked: SpanParameters) -> Span:
     """Without `to` up to now; a minute more, for clocks that differ."""
-    return asked.span(end_of_data=round(time() * 1000) + WINDOW_MS)
+    return asked.span(end_of_data=epoch_now() + WINDOW_MS)
 
 
 def _object(document: Document) -> LedgerObject:

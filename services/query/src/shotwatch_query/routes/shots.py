@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field, FiniteFloat
 from pydantic.json_schema import SkipJsonSchema
 
+from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.feature_terms import FEATURE_TERMS, FeatureTerm
 from shotwatch_common.pulses import WINDOW_MS, instant
@@ -25,7 +26,6 @@ from shotwatch_query.schemas import (
     Shot,
     ShotMember,
     ShotPage,
-    ShotStatus,
     ShotSummary,
 )
 from shotwatch_query.sources import From, Sources
@@ -46,11 +46,10 @@ class ShotSearch(PageParameters):
         None, description="Shots that were scored this high or higher."
     )
     complete: bool | SkipJsonSchema[None] = None
-    status: ShotStatus | SkipJsonSchema[None] = None
 
     def equalities(self) -> dict[str, Any]:
         """What fields of a shot must equal, in the database's words."""
-        same = {"frontend", "amp", "arm", "interval", "complete", "status"}
+        same = {"frontend", "amp", "arm", "interval", "complete"}
         asked = self.model_dump(include=same, exclude_none=True)
         return asked if self.kind is None else {**asked, "kinds": self.kind}
 
@@ -82,19 +81,30 @@ async def get_shot(sources: From, shot: ShotId) -> Shot:
     """Its members with their verdicts, features with units, score, reasons and revisions."""
     document = await find_shot(sources, shot)
     members = await members_of(sources, document)
+    measured = await sources.archive.measurements.of_batch(document["batch"])
     events = await sources.archive.events.of_shots([shot])
     return Shot(
         **_summary(document),
         members=[_member(member) for member in members],
-        features=_features(document.get("features", {})),
+        features=_features(of_shot(measured, document["index"])),
         reasons=_reasons(document, events),
-        revisions=[
-            Revision(revision=r["revision"], at=instant(r["at"]), complete=r["complete"])
-            for r in document["revisions"]
-        ],
+        revisions=await _revisions(sources, document),
         model=document.get("model"),
         trace_id=document.get("trace_id"),
     )
+
+
+async def _revisions(sources: Sources, document: Document) -> list[Revision]:
+    batches = await sources.archive.batches.of_window(document["window"])
+    closings = [
+        (batch, batch.pulses.index(document["pulse"]), closed_at)
+        for batch, closed_at in batches
+        if document["pulse"] in batch.pulses
+    ]
+    return [
+        Revision(revision=batch.revisions[n], at=instant(closed_at), complete=batch.complete[n])
+        for batch, n, closed_at in closings
+    ]
 
 
 async def _end_of_data(sources: Sources) -> int:

@@ -1,0 +1,134 @@
+"""What was measured of shots: columns over the shots of a batch, one document per device and source."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymongo import ReplaceOne
+
+from shotwatch_common.contracts import ShotsClosed
+from shotwatch_common.pulses import WINDOW_MS
+
+Values = NDArray[np.float64]
+Columns = Mapping[str, Values]
+"""Feature → its values (n,), NaN where a shot has none."""
+
+
+class Source(StrEnum):
+    """Who measured."""
+
+    FEATURES = "features"
+    """Of every shot."""
+    MODEL = "model"
+    """The scores of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Features of one device over time, one entry per shot that has any of them."""
+
+    pulses: NDArray[np.int64]
+    """Epoch ms, ascending: (n,)."""
+    columns: Columns
+
+
+class Measurements:
+    """Collection `measurements`: `_id` = batch id, device and source.
+
+    Values are kept in single precision: seven digits, more than any of these instruments has.
+    """
+
+    def __init__(self, database: Any) -> None:
+        self._measurements = database["measurements"]
+
+    async def ensure_indexes(self) -> None:
+        await self._measurements.create_index([("batch", 1)])
+        await self._measurements.create_index([("device", 1), ("start", 1)])
+
+    async def keep(self, batch: ShotsClosed, source: Source, measured: Mapping[str, Columns]) -> None:
+        """Write what was measured of each device; done twice, it changes nothing."""
+        documents = [_document(batch, source, device, columns) for device, columns in measured.items()]
+        replacements = [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in documents if d["features"]]
+        if replacements:
+            await self._measurements.bulk_write(replacements, ordered=False)
+
+    async def of_batch(self, batch_id: str) -> dict[str, Columns]:
+        """Device → everything that was measured of it."""
+        measured: dict[str, Columns] = {}
+        async for document in self._measurements.find({"batch": batch_id}):
+            device = document["device"]
+            measured[device] = {**measured.get(device, {}), **_columns(document)}
+        return measured
+
+    async def series(self, device: str, names: Sequence[str], start_ms: int, end_ms: int) -> Series:
+        """Features of a device with start <= pulse < end; of a shot's revisions the newest counts."""
+        wanted = dict.fromkeys((*(f"features.{name}" for name in names), "pulses", "revisions"), 1)
+        starts = {"$gte": start_ms - WINDOW_MS, "$lt": end_ms}
+        found = self._measurements.find({"device": device, "start": starts}, wanted)
+        documents = [document async for document in found]
+        newest = {
+            name: _newest([d for d in documents if name in d.get("features", {})], name) for name in names
+        }
+        pulses = np.unique(np.concatenate([times for times, _ in newest.values()]))
+        pulses = pulses[(pulses >= start_ms) & (pulses < end_ms)]
+        return Series(pulses, {name: _aligned(pulses, *column) for name, column in newest.items()})
+
+
+def of_shot(measured: Mapping[str, Columns], shot: int) -> dict[str, dict[str, float]]:
+    """Device → feature → value of one shot of a batch; what could not be measured is left out."""
+    values = {
+        device: {name: _told(column[shot]) for name, column in columns.items() if np.isfinite(column[shot])}
+        for device, columns in measured.items()
+    }
+    return {device: features for device, features in values.items() if features}
+
+
+def _document(batch: ShotsClosed, source: Source, device: str, columns: Columns) -> dict[str, Any]:
+    return {
+        "_id": f"{batch.batch_id}/{device}/{source}",
+        "batch": batch.batch_id,
+        "device": device,
+        "start": min(batch.pulses),
+        "pulses": np.array(batch.pulses, "<i8").tobytes(),
+        "revisions": np.array(batch.revisions, "<i4").tobytes(),
+        "features": {
+            name: values.astype("<f4").tobytes()
+            for name, values in columns.items()
+            if np.isfinite(values).any()
+        },
+    }
+
+
+def _told(value: np.float64) -> float:
+    """The digits that single precision has."""
+    return float(f"{value:.7g}")
+
+
+def _columns(document: Mapping[str, Any]) -> dict[str, Values]:
+    return {name: _unpacked(data) for name, data in document["features"].items()}
+
+
+def _unpacked(data: bytes) -> Values:
+    return np.frombuffer(data, "<f4").astype(np.float64)
+
+
+def _newest(documents: Sequence[Mapping[str, Any]], name: str) -> tuple[NDArray[np.int64], Values]:
+    """Pulses and values of one feature, of each pulse those of its highest revision."""
+    if not documents:
+        return np.empty(0, np.int64), np.empty(0)
+    pulses = np.concatenate([np.frombuffer(d["pulses"], "<i8") for d in documents])
+    revisions = np.concatenate([np.frombuffer(d["revisions"], "<i4") for d in documents])
+    values = np.concatenate([_unpacked(d["features"][name]) for d in documents])
+    order = np.lexsort((revisions, pulses))
+    last = np.append(np.diff(pulses[order]) > 0, True)
+    return pulses[order][last], values[order][last]
+
+
+def _aligned(pulses: NDArray[np.int64], known: NDArray[np.int64], values: Values) -> Values:
+    aligned = np.full(len(pulses), np.nan)
+    where = np.flatnonzero(np.isin(pulses, known))
+    aligned[where] = values[np.searchsorted(known, pulses[where])]
+    return aligned
