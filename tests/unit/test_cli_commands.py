@@ -11,7 +11,21 @@ from typer.testing import CliRunner, Result
 from shotwatch_cli.main import app
 
 FACILITY = Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml"
-COMMANDS = ("up", "demo", "simulate", "pack", "upload", "tail", "status", "ledger", "train", "doctor")
+COMMANDS = (
+    "up",
+    "demo",
+    "simulate",
+    "pack",
+    "upload",
+    "tail",
+    "status",
+    "ledger",
+    "train",
+    "distances",
+    "noise fit",
+    "reference fit",
+    "doctor",
+)
 
 
 def shotwatch(*arguments: str | Path) -> Result:
@@ -21,7 +35,7 @@ def shotwatch(*arguments: str | Path) -> Result:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_says_what_it_does_and_gives_examples(command: str) -> None:
-    told = shotwatch(command, "--help")
+    told = shotwatch(*command.split(), "--help")
     assert told.exit_code == 0
     _usage, more = told.stdout.strip().split("\n", maxsplit=1)
     assert f" shotwatch {command}" in more

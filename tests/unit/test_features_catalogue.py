@@ -1,16 +1,31 @@
 """The list of feature terms says what every feature is."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shotwatch_common.feature_terms import FEATURE_TERMS, SCORES
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
+from shotwatch_physics.reference import examine, make_reference, pointing
 from shotwatch_physics.spectrum import measure_spectra
 
 
-def test_the_terms_list_exactly_what_is_measured_and_scored() -> None:
+def beams() -> NDArray[np.uint16]:
+    """Two Gaussians that wander a little, on thirty frames."""
+    y, x = np.indices((60, 80))
+    wander = np.random.default_rng(1).normal(0, 0.5, (30, 2, 1, 1))
+    narrow = 1000 * np.exp(-((x - 38 - wander[:, 0]) ** 2 + (y - 30 - wander[:, 1]) ** 2) / 50)
+    wide = 300 * np.exp(-((x - 42) ** 2 + (y - 28) ** 2) / 400)
+    return (10 + narrow + wide).astype(np.uint16)
+
+
+def test_the_terms_list_exactly_what_is_measured_examined_and_scored() -> None:
+    frames = beams()
+    reference = make_reference(frames, noise=None)
     measured = {
-        **measure_beams(np.zeros((1, 4, 4), np.uint16), saturated_at=4092),
+        **measure_beams(frames, saturated_at=4092),
+        **pointing(np.zeros((1, 2)), reference),
+        **examine(frames[:1], None, reference),
         **measure_spectra(np.zeros((1, 8), np.float32)),
         **measure_energies(np.zeros(1), np.zeros(1)),
     }

@@ -15,13 +15,20 @@ from PIL import Image
 from shotwatch_common.feature_terms import BEAM_FEATURES
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.beam import measure_beams
+from shotwatch_physics.fluence import FLUENCE_FEATURES
+from shotwatch_physics.noise import fit_noise
+from shotwatch_physics.spots import SPOT_FEATURES
 
 Images = NDArray[np.uint16]
 
 SATURATED_AT = 4092
 SHAPE = (102, 128)
 BEAMS = Path(__file__).parents[2].parent / "shared" / "data" / "beams"
-OF_THE_BEAM = {"centroid_x", "centroid_y", "d4sigma_major", "d4sigma_minor", "orientation", "ellipticity"}
+OF_THE_BEAM = {
+    *("centroid_x", "centroid_y", "d4sigma_major", "d4sigma_minor", "orientation", "ellipticity"),
+    *FLUENCE_FEATURES,
+    *SPOT_FEATURES,
+}
 
 real_frames = pytest.mark.skipif(not BEAMS.is_dir(), reason=f"real frames are absent: no {BEAMS}")
 
@@ -131,13 +138,13 @@ def test_light_too_faint_to_be_told_from_noise_stays_outside_the_aperture() -> N
     assert with_stray_light["d4sigma_major"] == alone["d4sigma_major"]
 
 
-def test_moving_a_beam_by_whole_pixels_moves_its_centroid_and_nothing_else() -> None:
+def test_moving_a_beam_by_whole_pixels_moves_its_places_and_nothing_else() -> None:
     frame = recorded(gaussian())
     before, after = measure(frame), measure(np.roll(frame, (3, -5), axis=(1, 2)))
-    assert after["centroid_x"] - before["centroid_x"] == pytest.approx(-5)
-    assert after["centroid_y"] - before["centroid_y"] == pytest.approx(3)
-    for name in {feature.name for feature in BEAM_FEATURES} - {"centroid_x", "centroid_y"}:
-        assert after[name] == pytest.approx(before[name])
+    shifts = {"centroid_x": -5, "centroid_y": 3, "spot_x": -5, "spot_y": 3, "hole_x": -5, "hole_y": 3}
+    for feature in BEAM_FEATURES:
+        shift = shifts.get(feature.name, 0)
+        assert after[feature.name] - before[feature.name] == pytest.approx(shift, abs=1e-6)
 
 
 def test_orientation_is_counter_clockwise_as_the_frame_is_shown() -> None:
@@ -295,6 +302,33 @@ def test_any_frame_has_every_feature_in_its_range_or_no_beam_at_all(images: Imag
     without_beam = np.isnan(features["d4sigma_major"])
     for name in ("centroid_x", "centroid_y", "d4sigma_minor"):
         assert (np.isnan(features[name]) == without_beam).all()
+
+
+@settings(max_examples=50)
+@given(frames)
+def test_with_a_noise_model_any_frame_has_its_fluence_or_none(images: Images) -> None:
+    noise = fit_noise(np.full((10, *images.shape[1:]), 30, np.uint16))
+    features = measure_beams(images, SATURATED_AT, noise)
+    assert list(features) == [feature.name for feature in BEAM_FEATURES]
+    for name in FLUENCE_FEATURES:
+        assert (np.isnan(features[name]) == np.isnan(features["effective_area"])).all()
+
+
+def test_a_camera_s_hot_pixels_are_no_light_once_its_noise_is_known() -> None:
+    random = np.random.default_rng(5)
+    dark = random.normal(30, 3, (70, *SHAPE)).round()
+    dark[:, 20:22, 30:32] += 500
+    frames = dark.astype(np.uint16)
+    noise = fit_noise(frames[:50])
+    assert np.isfinite(measure(frames[50:])["effective_area"]).all()
+    assert np.isnan(measure_beams(frames[50:], SATURATED_AT, noise)["effective_area"]).all()
+    assert np.isnan(measure_beams(frames[50:], SATURATED_AT, noise)["spot_excess"]).all()
+
+
+def test_frames_of_another_shape_than_the_noise_are_refused() -> None:
+    noise = fit_noise(np.full((10, 8, 9), 30, np.uint16))
+    with pytest.raises(ValueError, match="noise's shape"):
+        measure_beams(np.zeros((2, 9, 8), np.uint16), SATURATED_AT, noise)
 
 
 @given(start=st.integers(0, 59), count=st.integers(1, 60))

@@ -2,6 +2,8 @@
 
 import typer
 
+from shotwatch_cli.commands.characterise import noise, reference
+from shotwatch_cli.commands.distances import compare_frames
 from shotwatch_cli.commands.doctor import doctor
 from shotwatch_cli.commands.ledger import ledger
 from shotwatch_cli.commands.pack import pack_frames
@@ -30,4 +32,7 @@ app.command()(tail)
 app.command()(status)
 app.command()(ledger)
 app.command("train")(train_model)
+app.command("distances")(compare_frames)
+app.add_typer(noise, name="noise")
+app.add_typer(reference, name="reference")
 app.command()(doctor)

@@ -34,7 +34,7 @@ WORK = RabbitExchange("shotwatch.work", ExchangeType.DIRECT, durable=True)
 ANOMALIES = RabbitExchange("anomalies", ExchangeType.TOPIC, durable=True)
 """Where operators subscribe."""
 
-STAGES = ("ingest", "validate", "aggregate", "features", "inference")
+STAGES = ("ingest", "validate", "aggregate", "features", "inference", "examination")
 RETRY_DELAYS_S = (1, 5, 15, 30, 30, 30)
 """Pauses before the second, third … attempt; after the last one the message is parked."""
 ATTEMPT_HEADER = "x-shotwatch-attempt"

@@ -3,7 +3,8 @@
 Every column of a message has one entry per record (or per shot), in the order of `times` (or `pulses`).
 """
 
-from typing import Annotated, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -178,6 +179,14 @@ class ShotsMeasured(Message):
     shots: ShotsClosed
 
 
+class ShotsFlagged(Message):
+    """inference → features: anomalous shots of a batch, to be examined closely."""
+
+    batch_id: str
+    shots: list[int]
+    """Indices into the batch's columns."""
+
+
 class Contribution(Message):
     """How far one feature is from its reference, and what it is."""
 
@@ -267,3 +276,19 @@ class AnomalyEvent(BaseModel):
     def routing_key(self) -> str:
         place = self.data.place
         return f"anomaly.{self.data.severity}.{place.frontend}.{place.amp}.{place.arm}.{self.data.kind}"
+
+    @classmethod
+    def about(cls, anomaly: Anomaly, event_id: str, facility: str, traceparent: str) -> Self:
+        """The event that tells of an anomaly, as of now."""
+        return cls(
+            id=event_id,
+            source=f"/shotwatch/{facility}",
+            subject=anomaly.shot,
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            trace_parent=traceparent,
+            data=anomaly,
+        )
+
+    def numbered(self, sequence: int) -> Self:
+        """The same event with its sequence number."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"sequence": sequence})})

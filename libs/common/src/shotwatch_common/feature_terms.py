@@ -1,10 +1,15 @@
 """Every feature and score of a shot: what it is, in which unit and range, and who defines it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+
+EVERY_SHOT = "every shot"
+EXAMINED_SHOTS = "one shot a second, and every anomalous one"
+SCORED_SHOTS = "every shot, once there is a model"
+REFERRED_SHOTS = "every shot, once the camera has a reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +24,26 @@ class FeatureTerm:
     description: str
     source: str = ""
     """The standard or report that defines it, where there is one."""
+    measured_on: str = EVERY_SHOT
+    """Which shots have it."""
 
 
 ISO_BEAM = "ISO 11146-1, ISO/TR 11146-3"
+ISO_FLUENCE = "ISO 13694"
 REPORT = "ELI-NP report RST-2.3, energy of a shot"
 _NO_BEAM = (
     "NaN when no pixel is lit (six standard deviations of the noise above background) "
     "or the light is no more than background."
 )
+_MAXIMUM = "the maximum (the largest mean over 3 x 3 pixels, which one hot pixel hardly changes)"
+_CLIPPED = f"where the fluence is above a tenth of {_MAXIMUM}"
+_CONTRAST = (
+    "mean of 3 x 3 pixels against the mean of the surrounding ring (11 x 11 without the inner 5 x 5), as a "
+    "share of the largest 3 x 3 mean"
+)
+_SELF_CONTRAST = "The beam's own curvature is part of it; the camera's history knows what is usual."
+_NO_SPOT = f"{_NO_BEAM} NaN also in frames of at most 3 x 3 pixels."
+_NO_HOLE = f"{_NO_SPOT} NaN also when nowhere the ring has a fifth of the largest 3 x 3 mean."
 _AXIS_UNIT = "In nm where the spectrometer's wavelengths are known, else in samples."
 
 BEAM_FEATURES = (
@@ -85,6 +102,96 @@ BEAM_FEATURES = (
         "Dark pixels amid light: no brighter than the background's noise, while both neighbours in the row, "
         "or both in the column, have a tenth of the peak. Finds pixels, rows and columns where light is.",
     ),
+    FeatureTerm(
+        "effective_area",
+        "px²",
+        (1, np.inf),
+        f"(Σ E)² / Σ E² over the fluence E above noise: an evenly lit area is its own. {_NO_BEAM}",
+        "Effective mode area",
+    ),
+    FeatureTerm(
+        "fluence_uniformity",
+        "",
+        (0, np.inf),
+        f"Beam uniformity: rms deviation of the fluence from its mean, over that mean, {_CLIPPED}; "
+        f"0 is even. {_NO_BEAM}",
+        ISO_FLUENCE,
+    ),
+    FeatureTerm(
+        "flatness",
+        "",
+        (0, 9),
+        f"Flatness factor: mean fluence {_CLIPPED}, over that maximum; 1 is flat, more than 1 occurs only "
+        f"for light on a few pixels. {_NO_BEAM}",
+        ISO_FLUENCE,
+    ),
+    FeatureTerm(
+        "plateau_uniformity",
+        "",
+        (0, 1.5),
+        "Full width at half maximum of the peak that the histogram of fluence has near its maximum, over "
+        f"{_MAXIMUM}. Small for a flat top, though not below the bin of 1/64; near 1 without a plateau. "
+        f"{_NO_BEAM}",
+        ISO_FLUENCE,
+    ),
+    FeatureTerm(
+        "edge_steepness",
+        "",
+        (0, 1),
+        "Share of the area above a tenth of the maximum fluence that is not above nine tenths of it; 0 is a "
+        f"vertical edge. The maximum is the largest mean over 3 x 3 pixels. {_NO_BEAM}",
+        ISO_FLUENCE,
+    ),
+    FeatureTerm(
+        "peak_to_average",
+        "",
+        (1, np.inf),
+        f"Brightest single pixel over the mean fluence {_CLIPPED}. {_NO_BEAM}",
+    ),
+    FeatureTerm(
+        "encircled_radius_50",
+        "px",
+        (0, np.inf),
+        "Radius of the circle about the light's centroid that holds 50 % of the light above noise. "
+        f"{_NO_BEAM}",
+    ),
+    FeatureTerm(
+        "encircled_radius_86",
+        "px",
+        (0, np.inf),
+        "Radius of the circle about the light's centroid that holds 86.5 % of the light above noise: "
+        f"1 - 1/e², two standard deviations of a round Gaussian. {_NO_BEAM}",
+    ),
+    FeatureTerm(
+        "spot_excess",
+        "",
+        (-np.inf, np.inf),
+        f"Largest local excess: {_CONTRAST}. {_SELF_CONTRAST} {_NO_SPOT}",
+    ),
+    FeatureTerm("spot_x", "px", (0, np.inf), f"Column of the largest local excess, from 0. {_NO_SPOT}"),
+    FeatureTerm("spot_y", "px", (0, np.inf), f"Row of the largest local excess, from 0. {_NO_SPOT}"),
+    FeatureTerm(
+        "spot_size",
+        "pixels",
+        (0, 121),
+        "Pixels within 11 x 11 that exceed the ring's mean by more than half of the largest local excess. "
+        f"{_NO_SPOT}",
+    ),
+    FeatureTerm(
+        "hole_deficit",
+        "",
+        (-np.inf, np.inf),
+        f"Largest local deficit within the light: {_CONTRAST}. {_SELF_CONTRAST} {_NO_HOLE}",
+    ),
+    FeatureTerm("hole_x", "px", (0, np.inf), f"Column of the largest local deficit, from 0. {_NO_HOLE}"),
+    FeatureTerm("hole_y", "px", (0, np.inf), f"Row of the largest local deficit, from 0. {_NO_HOLE}"),
+    FeatureTerm(
+        "hole_size",
+        "pixels",
+        (0, 121),
+        "Pixels within 11 x 11 that fall short of the ring's mean by more than half of the largest local "
+        f"deficit. {_NO_HOLE}",
+    ),
 )
 
 SPECTRUM_FEATURES = (
@@ -116,6 +223,37 @@ SPECTRUM_FEATURES = (
         "linearly; a hole or a second hump inside does not shorten it. "
         f"{_AXIS_UNIT} NaN when the peak is not positive or a crossing lies outside the spectrum.",
     ),
+    FeatureTerm(
+        "spectrum_width_e2",
+        "px",
+        (0, np.inf),
+        "Full width at 1/e² of the peak, between the outermost crossings like the one at half maximum. "
+        f"{_AXIS_UNIT} NaN when the peak is not positive or a crossing lies outside the spectrum.",
+    ),
+    FeatureTerm(
+        "fourier_limit",
+        "fs",
+        (0, np.inf),
+        "Shortest pulse that the spectrum allows: full width at half maximum, between the outermost "
+        "crossings, of the intensity over time when the phase is flat. Longer by a few percent when wings "
+        "lie below the noise, shorter on a pedestal. NaN where the spectrometer's wavelengths are not known, "
+        "without light, or for a line too narrow to be resolved "
+        "(1/512 of the frequency range).",
+    ),
+    FeatureTerm(
+        "spectrum_hole_depth",
+        "",
+        (0, 1),
+        "Deepest dip below the lower of the highest maxima on its two sides, over the peak, in the spectrum "
+        "smoothed over 1/128 of its length; negative samples count as zero. 0 without a dip, NaN when the "
+        "peak is not positive.",
+    ),
+    FeatureTerm(
+        "spectrum_hole_position",
+        "px",
+        (-np.inf, np.inf),
+        f"Bottom of the deepest dip. {_AXIS_UNIT} NaN without a dip or when the peak is not positive.",
+    ),
 )
 
 ENERGY_FEATURES = (
@@ -134,6 +272,107 @@ ENERGY_FEATURES = (
     ),
 )
 
+_GAUSSIAN_TERMS = (
+    ("amplitude", "counts", (0, np.inf), "Height"),
+    ("x", "px", (-np.inf, np.inf), "Centre column, from 0,"),
+    ("y", "px", (-np.inf, np.inf), "Centre row, from 0,"),
+    ("sigma_x", "px", (0, np.inf), "Standard deviation along x"),
+    ("sigma_y", "px", (0, np.inf), "Standard deviation along y"),
+)
+_GAUSSIANS = {1: "with the most light", 2: "with the second most light", 3: "with the least light"}
+_FITS = (
+    ("", "gaussian_fit", "fitted to the light above noise"),
+    ("crop_", "crop_fit", "fitted to a crop of 45 x 55 px about the centroid"),
+)
+_REPORT_FIT = "ELI-NP report RST-2.3, profile"
+
+
+def _fit_terms(prefix: str, fit: str, fitted: str) -> Iterator[FeatureTerm]:
+    for n, which in _GAUSSIANS.items():
+        for name, unit, bounds, what in _GAUSSIAN_TERMS:
+            description = f"{what} of the Gaussian {which}, of three that are {fitted}."
+            yield FeatureTerm(
+                f"{prefix}gaussian{n}_{name}", unit, bounds, description, _REPORT_FIT, EXAMINED_SHOTS
+            )
+    error = f"Rms error of the three Gaussians {fitted}, over the frame's maximum less its minimum."
+    yield FeatureTerm(f"{fit}_error", "", (0, 1), error, _REPORT_FIT, EXAMINED_SHOTS)
+    ended = f"1 when the search for the three Gaussians {fitted} ended at a minimum, else 0."
+    yield FeatureTerm(f"{fit}_converged", "", (0, 1), ended, _REPORT_FIT, EXAMINED_SHOTS)
+
+
+EXAMINATION_FEATURES = (
+    *(term for fit in _FITS for term in _fit_terms(*fit)),
+    FeatureTerm(
+        "component1",
+        "σ",
+        (-np.inf, np.inf),
+        "First principal component of the three Gaussians' parameters, from those of the camera's reference.",
+        _REPORT_FIT,
+        EXAMINED_SHOTS,
+    ),
+    FeatureTerm(
+        "component2",
+        "σ",
+        (-np.inf, np.inf),
+        "Second principal component of the three Gaussians' parameters.",
+        _REPORT_FIT,
+        EXAMINED_SHOTS,
+    ),
+    FeatureTerm(
+        "distance_to_reference",
+        "px",
+        (0, np.inf),
+        "Sliced 1-Wasserstein distance of the light above noise to the camera's reference, over 32 "
+        "directions: how far light would have to be moved.",
+        "ELI-NP report RST-2.3, similarity",
+        EXAMINED_SHOTS,
+    ),
+)
+
+POINTING_FEATURES = (
+    FeatureTerm(
+        "pointing_x",
+        "px",
+        (-np.inf, np.inf),
+        "Column of the centre of light, from that of the camera's reference.",
+        ISO_BEAM,
+        REFERRED_SHOTS,
+    ),
+    FeatureTerm(
+        "pointing_y",
+        "px",
+        (-np.inf, np.inf),
+        "Row of the centre of light, from that of the camera's reference.",
+        ISO_BEAM,
+        REFERRED_SHOTS,
+    ),
+    FeatureTerm(
+        "pointing",
+        "px",
+        (0, np.inf),
+        "Distance of the centre of light from that of the camera's reference.",
+        ISO_BEAM,
+        REFERRED_SHOTS,
+    ),
+)
+
+_SPOTS = (("hot_spot", "excess", "over"), ("dark_spot", "deficit", "under"))
+
+
+def _spot_terms(spot: str, what: str, over: str) -> Iterator[FeatureTerm]:
+    where = f"of the largest local {what} {over} the reconstruction"
+    yield FeatureTerm(
+        f"{spot}_excess",
+        "",
+        (-np.inf, np.inf),
+        f"Size {where}, as a share of the reference's peak.",
+        "",
+        SCORED_SHOTS,
+    )
+    yield FeatureTerm(f"{spot}_x", "px", (0, np.inf), f"Column {where}, from 0.", "", SCORED_SHOTS)
+    yield FeatureTerm(f"{spot}_y", "px", (0, np.inf), f"Row {where}, from 0.", "", SCORED_SHOTS)
+
+
 SCORES = (
     FeatureTerm(
         "residual",
@@ -141,18 +380,37 @@ SCORES = (
         (0, np.inf),
         "Integral of |image - reconstruction| by the model, in pixels of full brightness.",
         "ELI-NP report RST-2.3, anomaly metric",
+        SCORED_SHOTS,
     ),
     FeatureTerm(
         "hot_spot",
         "σ",
         (-np.inf, np.inf),
         "Largest local excess over the reconstruction, less the largest deficit.",
+        "",
+        SCORED_SHOTS,
     ),
     FeatureTerm(
-        "dark_spot", "σ", (-np.inf, np.inf), "Largest local deficit of light, less the largest excess."
+        "dark_spot",
+        "σ",
+        (-np.inf, np.inf),
+        "Largest local deficit of light, less the largest excess.",
+        "",
+        SCORED_SHOTS,
     ),
+    *(term for spot in _SPOTS for term in _spot_terms(*spot)),
 )
 
 FEATURE_TERMS: Mapping[str, FeatureTerm] = MappingProxyType(
-    {term.name: term for term in (*BEAM_FEATURES, *SPECTRUM_FEATURES, *ENERGY_FEATURES, *SCORES)}
+    {
+        term.name: term
+        for term in (
+            *BEAM_FEATURES,
+            *POINTING_FEATURES,
+            *EXAMINATION_FEATURES,
+            *SPECTRUM_FEATURES,
+            *ENERGY_FEATURES,
+            *SCORES,
+        )
+    }
 )

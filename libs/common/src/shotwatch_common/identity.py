@@ -20,3 +20,8 @@ def event_id(shot: str, kind: str, revision: int) -> str:
 def residual_key(shot: str, device: str) -> str:
     """Where the residual of an anomalous shot's frame lies in the block bucket (NPY)."""
     return f"residuals/{shot}/{device}.npy"
+
+
+def characterisation_key(device: str, kind: str, data: bytes) -> str:
+    """Where the arrays of a characterisation lie (NPZ)."""
+    return f"characterisations/{device}/{kind}/{blake2b(data, digest_size=12).hexdigest()}.npz"

@@ -38,9 +38,9 @@ class Edges(Generic[AnySettings]):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a service does with its edges: the queue it works on and what runs beside."""
+    """What a service does with its edges: the queues it works on and what runs beside."""
 
-    subscription: Subscription
+    subscriptions: tuple[Subscription, ...] = ()
     background: tuple[Background, ...] = ()
     facts: Facts = dict
     """What /ready tells beside being ready."""
@@ -60,7 +60,8 @@ def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
 async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
     async with edges(name, settings) as touched, AsyncExitStack() as resources:
         service = await assemble(touched, resources)
-        touched.bus.subscribe(service.subscription)
+        for subscription in service.subscriptions:
+            touched.bus.subscribe(subscription)
         await touched.bus.start()
         await resources.enter_async_context(
             serve_health(settings.health_host, settings.health_port, touched.bus.ready, service.facts)

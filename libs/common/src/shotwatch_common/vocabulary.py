@@ -72,6 +72,7 @@ class AnomalyKind(StrEnum):
     BEAM_SIZE = "beam_size"
     HOT_SPOT = "hot_spot"
     PROFILE = "profile"
+    TREND = "trend"
     SUPERSEDED = "superseded"
 
 

@@ -13,6 +13,7 @@ class Side(StrEnum):
 
     BOTH = "both"
     HIGH = "high"
+    LOW = "low"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ SIGNS: Mapping[str, Sign] = MappingProxyType(
         "d4sigma_major": _relative(AnomalyKind.BEAM_SIZE, "px"),
         "d4sigma_minor": _relative(AnomalyKind.BEAM_SIZE, "px"),
         "ellipticity": Sign(AnomalyKind.BEAM_SIZE, "", floor=0.01),
-        "spectrum_rms_width": _relative(AnomalyKind.BANDWIDTH, "px"),
-        "spectrum_fwhm": _relative(AnomalyKind.BANDWIDTH, "px"),
+        "spectrum_rms_width": Sign(AnomalyKind.BANDWIDTH, "px", relative_floor=0.01, side=Side.LOW),
+        "spectrum_fwhm": Sign(AnomalyKind.BANDWIDTH, "px", relative_floor=0.01, side=Side.LOW),
         "spectrum_centroid": Sign(AnomalyKind.WAVELENGTH, "px", floor=0.5),
         "spectrum_sum": _relative(AnomalyKind.SPECTRUM, "counts"),
         "hot_spot": Sign(AnomalyKind.HOT_SPOT, "σ", floor=0.5, side=Side.HIGH),
@@ -54,6 +55,7 @@ SIGNS: Mapping[str, Sign] = MappingProxyType(
 )
 """A floor keeps a feature that hardly moved while it was watched from raising an alarm when it does.
 
+A spectrum that gets narrower raises the peak power past what optics bear; one that gets broader does not.
 Features that are not listed are not judged: an orientation means nothing for a round beam, the brightest
 pixel is noise on top of what `hot_spot` sees, saturation and the disagreement of a meter have rules.
 """

@@ -38,7 +38,7 @@ def severity_of_rule(kind: AnomalyKind) -> Severity:
 def severity_of_deviation(kind: AnomalyKind, exceedance: float, rises: bool) -> Severity:
     """The severity of a deviation of `exceedance` thresholds, upwards if it `rises`."""
     clear = exceedance >= CLEAR
-    if kind is AnomalyKind.HOT_SPOT or (kind is AnomalyKind.BANDWIDTH and not rises):
+    if kind in (AnomalyKind.HOT_SPOT, AnomalyKind.BANDWIDTH):
         return Severity.CRITICAL
     if kind is AnomalyKind.ENERGY:
         return Severity.CRITICAL if rises and clear else Severity.WARNING

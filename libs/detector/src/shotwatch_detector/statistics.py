@@ -48,7 +48,13 @@ class Usual:
     def exceedances(self, values: Values) -> Values:
         """Deviation over limit on the side that matters, 1 = at the threshold: (n,); 0 without a value."""
         deviations = self.deviations(values)
-        unusual = np.abs(deviations) if self.side is Side.BOTH else np.maximum(deviations, 0.0)
+        match self.side:
+            case Side.BOTH:
+                unusual = np.abs(deviations)
+            case Side.HIGH:
+                unusual = np.maximum(deviations, 0.0)
+            case Side.LOW:
+                unusual = np.maximum(-deviations, 0.0)
         return np.nan_to_num(unusual / self.limit, nan=0.0)
 
     def of_runs(self) -> "Usual":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 HEALTH_PORT = "SHOTWATCH_HEALTH_PORT"
 QUERY_PORT = "SHOTWATCH_QUERY_PORT"
 
-_PATH = ("ingest", "validate", "aggregate", "features", "inference", "query")
+_PATH = ("ingest", "validate", "aggregate", "features", "inference", "history", "query")
 _ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",

@@ -6,7 +6,10 @@ from numpy.typing import NDArray
 from shotwatch_physics.aperture import measure_spread
 from shotwatch_physics.background import UNLIT_SIGMAS, Background, estimate_background
 from shotwatch_physics.feature import Features, FloatArray, ratio
+from shotwatch_physics.fluence import measure_fluence
 from shotwatch_physics.moments import ROUNDING, Images, Spread, principal_moments, whole_counts
+from shotwatch_physics.noise import NoiseModel, counts_above_dark, light_of
+from shotwatch_physics.spots import measure_spots
 
 PIXELS_AT_ONCE = 2**18
 """Bounds the memory: a few arrays of so many float64."""
@@ -14,36 +17,39 @@ LIT_SHARE = 0.1
 """A pixel with this share of the frame's peak is well inside the light."""
 
 
-def measure_beams(images: Images, saturated_at: int) -> Features:
+def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = None) -> Features:
     """BEAM_FEATURES of frames (n, h, w) in counts; `saturated_at` is the count at which the camera saturates.
 
-    A frame's features do not depend on the other frames.
+    Fluence and spots are measured above the camera's `noise`, without one above that of each frame's border;
+    all else above the border's. A frame's features do not depend on the other frames.
 
     Raises:
-        ValueError: images are not (n, h, w) uint16 with at least one pixel.
+        ValueError: images are not (n, h, w) uint16 with at least one pixel, or not of the noise's shape.
     """
     if images.ndim != 3 or images.dtype != np.uint16 or 0 in images.shape[1:]:
         raise ValueError(f"frames must be (n, h, w) uint16, not {images.shape} {images.dtype}")
     at_once = max(1, PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))
     chunks = [
-        _measure(images[start : start + at_once], saturated_at)
+        _measure(images[start : start + at_once], saturated_at, noise)
         for start in range(0, max(1, len(images)), at_once)
     ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _measure(images: Images, saturated_at: int) -> Features:
+def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
     background = estimate_background(images)
     peak = images.max(axis=(1, 2)) - background.level
     pixels = images.shape[1] * images.shape[2]
+    spread = measure_spread(images, background)
     return {
         "total_intensity": images.sum(axis=(1, 2)) - background.level * pixels,
         "peak_intensity": peak,
         "background": background.level,
         "background_noise": background.noise,
-        **_shape(measure_spread(images, background)),
+        **_shape(spread),
         "saturated_pixels": _count(images >= saturated_at),
         "dead_pixels": _dead_pixels(images, background, peak),
+        **_fluence_and_spots(images, background, noise, spread),
     }
 
 
@@ -59,6 +65,17 @@ def _shape(spread: Spread) -> Features:
         "orientation": np.where(major - minor > ROUNDING, orientation, np.nan),
         "ellipticity": ratio(d4sigma_minor, d4sigma_major),
     }
+
+
+def _fluence_and_spots(
+    images: Images, background: Background, noise: NoiseModel | None, spread: Spread
+) -> Features:
+    """NaN where there is no beam, or none but the camera's hot pixels are lit."""
+    dark = noise or background
+    light = light_of(images, dark)
+    features = {**measure_fluence(light), **measure_spots(counts_above_dark(images, dark))}
+    lit = light.max(axis=(1, 2)) > background.faintest_light - background.level
+    return {name: np.where(lit & np.isfinite(spread[0]), values, np.nan) for name, values in features.items()}
 
 
 def _dead_pixels(images: Images, background: Background, peak: FloatArray) -> FloatArray:

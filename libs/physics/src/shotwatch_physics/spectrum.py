@@ -1,29 +1,76 @@
-"""Where a spectrum lies and how broad it is."""
+"""Where a spectrum lies, how broad it is, what is missing in it, and how short a pulse it allows."""
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
+from scipy.ndimage import uniform_filter1d
 
 from shotwatch_physics.feature import Features, FloatArray, ratio
+from shotwatch_physics.moments import ROUNDING
+
+LIGHT_SPEED = 299.792458
+"""nm/fs."""
+SPECTRA_AT_ONCE = 64
+"""Bounds the memory: a few arrays of so many spectra."""
+HOLE_RESOLUTION = 1 / 128
+"""Holes are sought in the mean over this share of the spectrum: narrower ones are noise."""
+FREQUENCIES = 512
+"""Bins of equal frequency: of 2047 samples about four go into one."""
+ZERO_PADDING = 8
+"""The pulse is sampled at 1 / (padding × frequency range)."""
 
 
 def measure_spectra(intensities: NDArray[np.float32], wavelengths: FloatArray | None = None) -> Features:
-    """SPECTRUM_FEATURES of n spectra.
+    """SPECTRUM_FEATURES of n spectra. A spectrum's features do not depend on the other spectra.
 
     Args:
         intensities: (n, m) counts. A sample is the light on one pixel of the spectrometer, so moments are
             sums over samples, whatever the spacing of the wavelengths.
-        wavelengths: (m,) nm, strictly monotonic; without it positions are sample numbers from 0.
+        wavelengths: (m,) nm, positive, strictly monotonic; without it positions are sample numbers from 0.
+
+    Raises:
+        ValueError: the spectra have no samples, or the wavelengths are not as above.
     """
+    _check(intensities, wavelengths)
+    chunks = [
+        _measure(intensities[start : start + SPECTRA_AT_ONCE], wavelengths)
+        for start in range(0, max(1, len(intensities)), SPECTRA_AT_ONCE)
+    ]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _check(intensities: NDArray[np.float32], wavelengths: FloatArray | None) -> None:
+    if intensities.ndim != 2 or intensities.shape[1] == 0:
+        raise ValueError(f"spectra must be (n, m) with at least one sample, not {intensities.shape}")
+    if wavelengths is None:
+        return
+    steps = np.diff(wavelengths)
+    monotonic = (steps > 0).all() or (steps < 0).all()
+    if wavelengths.shape != intensities.shape[1:] or not monotonic or not _positive(wavelengths):
+        raise ValueError("wavelengths must be (m,), positive and strictly monotonic")
+
+
+def _positive(wavelengths: FloatArray) -> bool:
+    return bool((np.isfinite(wavelengths) & (wavelengths > 0)).all())
+
+
+def _measure(intensities: NDArray[np.float32], wavelengths: FloatArray | None) -> Features:
     axis = np.arange(intensities.shape[1], dtype=np.float64) if wavelengths is None else wavelengths
     usable = np.isfinite(np.abs(intensities).max(axis=1))
     spectra = np.where(usable[:, None], intensities, 0).astype(np.float64)
     centroid, rms_width = _centroid_and_rms_width(spectra, axis)
+    peak = spectra.max(axis=1)
+    hole_depth, hole_position = _deepest_hole(spectra, axis)
     features = {
         "spectrum_sum": spectra.sum(axis=1),
-        "spectrum_peak": spectra.max(axis=1),
+        "spectrum_peak": peak,
         "spectrum_centroid": centroid,
         "spectrum_rms_width": rms_width,
-        "spectrum_fwhm": _full_width_at_half_maximum(spectra, axis),
+        "spectrum_fwhm": _full_width(spectra, axis, peak / 2),
+        "spectrum_width_e2": _full_width(spectra, axis, peak / np.e**2),
+        "fourier_limit": _fourier_limit(spectra, wavelengths),
+        "spectrum_hole_depth": hole_depth,
+        "spectrum_hole_position": hole_position,
     }
     return {name: np.where(usable, values, np.nan) for name, values in features.items()}
 
@@ -35,20 +82,81 @@ def _centroid_and_rms_width(spectra: FloatArray, axis: FloatArray) -> tuple[Floa
     return centroid, np.sqrt(np.where(variance >= 0, variance, np.nan))
 
 
-def _full_width_at_half_maximum(spectra: FloatArray, axis: FloatArray) -> FloatArray:
-    half = spectra.max(axis=1) / 2
-    above = spectra >= half[:, None]
-    first = above.argmax(axis=1)
-    last = spectra.shape[1] - 1 - above[:, ::-1].argmax(axis=1)
-    width = np.abs(_crossing(spectra, axis, half, last, +1) - _crossing(spectra, axis, half, first, -1))
-    return np.where(half > 0, width, np.nan)
+def _full_width(curves: FloatArray, axis: FloatArray, level: FloatArray) -> FloatArray:
+    """Distance between the outermost crossings of each curve's level (n,)."""
+    first, last = _outermost(curves, level)
+    width = np.abs(_crossing(curves, axis, level, last, +1) - _crossing(curves, axis, level, first, -1))
+    return np.where(level > 0, width, np.nan)
+
+
+def _outermost(curves: FloatArray, level: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first and the last sample of each curve that reach its level."""
+    above = curves >= level[:, None]
+    return above.argmax(axis=1), curves.shape[1] - 1 - above[:, ::-1].argmax(axis=1)
 
 
 def _crossing(
-    spectra: FloatArray, axis: FloatArray, half: FloatArray, inner: NDArray[np.intp], step: int
+    curves: FloatArray, axis: FloatArray, level: FloatArray, inner: NDArray[np.intp], step: int
 ) -> FloatArray:
-    """Where each spectrum falls to `half` between sample `inner` and its neighbour; NaN at the edge."""
-    shots = np.arange(len(spectra))
-    outer = np.clip(inner + step, 0, spectra.shape[1] - 1)
-    high, low = spectra[shots, inner], spectra[shots, outer]
-    return axis[inner] + ratio(high - half, high - low) * (axis[outer] - axis[inner])
+    """Where each curve falls to its level between sample `inner` and its neighbour; NaN at the edge."""
+    shots = np.arange(len(curves))
+    outer = np.clip(inner + step, 0, curves.shape[1] - 1)
+    high, low = curves[shots, inner], curves[shots, outer]
+    return axis[inner] + ratio(high - level, high - low) * (axis[outer] - axis[inner])
+
+
+def _deepest_hole(spectra: FloatArray, axis: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Depth (share of the peak) and position of the deepest dip, as deep as water would stand in it."""
+    window = 2 * int(spectra.shape[1] * HOLE_RESOLUTION / 2) + 1
+    smooth = uniform_filter1d(np.maximum(spectra, 0), window, axis=1, mode="nearest")
+    from_left = np.maximum.accumulate(smooth, axis=1)
+    from_right = np.maximum.accumulate(smooth[:, ::-1], axis=1)[:, ::-1]
+    water = np.minimum(from_left, from_right) - smooth
+    deepest = water.argmax(axis=1)
+    depth = ratio(water[np.arange(len(water)), deepest], from_left[:, -1])
+    depth = np.where(depth < ROUNDING, 0.0, depth)
+    return depth, np.where(depth > 0, axis[deepest], np.nan)
+
+
+def _fourier_limit(spectra: FloatArray, wavelengths: FloatArray | None) -> FloatArray:
+    """FWHM (fs) of the pulse with this spectrum and a flat phase.
+
+    The field is the Fourier transform of the square root of the power per frequency. As that is real,
+    the pulse is symmetric: half of it is enough.
+    """
+    if wavelengths is None or len(wavelengths) == 1:
+        return np.full(len(spectra), np.nan)
+    power, step = _over_frequency(spectra, wavelengths)
+    length = next_fast_len(ZERO_PADDING * FREQUENCIES, real=True)
+    field = np.fft.rfft(np.sqrt(power), length, axis=1)
+    pulse = field.real**2 + field.imag**2
+    half = pulse[:, 0] / 2
+    _, last = _outermost(pulse, half)
+    times = np.arange(pulse.shape[1]) / (length * step)
+    return np.where(half > 0, 2 * _crossing(pulse, times, half, last, +1), np.nan)
+
+
+def _over_frequency(spectra: FloatArray, wavelengths: FloatArray) -> tuple[FloatArray, float]:
+    """The light, relative to the strongest, in FREQUENCIES bins of equal frequency, and their width (1/fs).
+
+    A pixel's light is shared out among the bins that it overlaps, which is what the Jacobian λ²/c does in
+    the limit. Light can only be positive: what lies no higher above zero than the lowest bin lies below it
+    is noise, and is left out.
+    """
+    if wavelengths[0] < wavelengths[-1]:
+        spectra, wavelengths = spectra[:, ::-1], wavelengths[::-1]
+    edges = _pixel_edges(LIGHT_SPEED / wavelengths)
+    bins = np.linspace(edges[0], edges[-1], FREQUENCIES + 1)
+    position = np.interp(bins, edges, np.arange(len(edges)))
+    pixel = np.minimum(position.astype(np.intp), spectra.shape[1] - 1)
+    below = np.cumsum(spectra, axis=1) - spectra
+    power = np.diff(below[:, pixel] + (position - pixel) * spectra[:, pixel], axis=1)
+    noise = np.maximum(-power.min(axis=1), 0)
+    power = np.where(power > noise[:, None], power, 0)
+    return power / np.where(power.any(axis=1), power.max(axis=1), 1)[:, None], float(bins[1] - bins[0])
+
+
+def _pixel_edges(centres: FloatArray) -> FloatArray:
+    """The edges (m + 1,) halfway between the pixels, and as far outside the first and the last."""
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])

@@ -45,7 +45,7 @@ async def assemble(edges: Edges[AggregateSettings], _resources: AsyncExitStack) 
         await every(pause, aggregator.publish_unsent, edges.log)
 
     subscription = Subscription("aggregate", FileValidated, aggregator.join, edges.settings.prefetch)
-    return Service(subscription, (close_overdue, publish_unsent))
+    return Service((subscription,), (close_overdue, publish_unsent))
 
 
 class Aggregator:

@@ -1,17 +1,22 @@
 """features: measures each shot.
 
-Consumes `ShotsClosed`, publishes `ShotsMeasured`.
+Consumes `ShotsClosed`, publishes `ShotsMeasured`; consumes `ShotsFlagged`.
 
-Delivery: reads the blocks of the shots' valid members, writes what it measured under the batch's id, then
-publishes the shots. Run twice it writes the same and publishes the same message twice; dying half-way leaves
-nothing that the message, which comes again, would not write again.
+Delivery of `ShotsClosed`: reads the blocks of the shots' valid members, writes what it measured under the
+batch's id, then publishes the shots; last it examines a share of them closely and writes that. Of
+`ShotsFlagged`: reads the batch and its blocks, examines the shots named, and writes that. Run twice it
+writes the same and publishes the same message twice; dying half-way leaves nothing that the message, which
+comes again, would not write again.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import numpy as np
+from numpy.typing import NDArray
 
+from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.blocks import Block, read_block
 from shotwatch_common.bus import Subscription
@@ -21,58 +26,116 @@ from shotwatch_common.contracts import (
     BlockRef,
     Member,
     ShotsClosed,
+    ShotsFlagged,
     ShotsMeasured,
 )
-from shotwatch_common.errors import Retry
-from shotwatch_common.process import Edges, Service
+from shotwatch_common.errors import Reject, Retry
+from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.shelf import Shelf
 from shotwatch_common.store import ObjectGone
-from shotwatch_features.domain.measure import MEASURED_KINDS, measure, spread
+from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_features.domain.measure import (
+    MEASURED_KINDS,
+    CameraKnowledge,
+    examine_camera,
+    examined,
+    measure,
+)
 from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.feature import Features
+from shotwatch_physics.noise import NoiseModel
+from shotwatch_physics.reference import Reference
+
+Rows = NDArray[np.intp]
+Physics = Callable[[Block, Rows], Features]
+READERS = {
+    CharacterisationKind.NOISE: NoiseModel.from_npz,
+    CharacterisationKind.REFERENCE: Reference.from_npz,
+}
 
 
 async def assemble(edges: Edges[FeaturesSettings], _resources: AsyncExitStack) -> Service:
-    measurer = Measurer(edges)
-    return Service(Subscription("features", ShotsClosed, measurer.measure, edges.settings.prefetch))
+    shelf = Shelf(edges.archive, edges.store, READERS)
+    measurer = Measurer(edges, shelf)
+
+    async def look_again_and_again() -> None:
+        await every(edges.settings.characterisation_poll_seconds, shelf.look, edges.log)
+
+    prefetch = edges.settings.prefetch
+    subscriptions = (
+        Subscription("features", ShotsClosed, measurer.measure, prefetch),
+        Subscription("examination", ShotsFlagged, measurer.examine_flagged, prefetch),
+    )
+    return Service(subscriptions, (look_again_and_again,))
 
 
 class Measurer:
     """Blocks in, features out."""
 
-    def __init__(self, edges: Edges[FeaturesSettings]) -> None:
+    def __init__(self, edges: Edges[FeaturesSettings], shelf: Shelf) -> None:
         self._edges = edges
-        self._saturated_at = edges.facility.frames.saturated_at
+        self._shelf = shelf
 
     async def measure(self, shots: ShotsClosed) -> None:
-        """Measure every valid member of a batch of shots."""
+        """Measure every valid member of a batch of shots, and examine a share of them."""
+        everything = np.ones(len(shots.pulses), bool)
         measured = {
-            member.device: await self._measure_member(member, len(shots.pulses))
+            member.device: await self._over_blocks(member, everything, self._physics(member))
             for member in shots.members
             if member.kind in MEASURED_KINDS
         }
         await self._edges.archive.measurements.keep(shots, Source.FEATURES, measured)
         await self._edges.bus.send("inference", ShotsMeasured(shots=shots))
+        await self._examine(shots, examined(np.array(shots.pulses)), Source.EXAMINATION)
         self._edges.log.info("shots measured", batch=shots.batch_id, devices=len(measured))
 
-    async def _measure_member(self, member: Member, shots: int) -> Features:
+    async def examine_flagged(self, flagged: ShotsFlagged) -> None:
+        """Examine the anomalous shots of a batch."""
+        shots = await self._edges.archive.batches.find(flagged.batch_id)
+        if shots is None:
+            raise Reject("unknown_batch", f"there is no batch {flagged.batch_id}")
+        chosen = np.zeros(len(shots.pulses), bool)
+        chosen[flagged.shots] = True
+        await self._examine(shots, chosen, Source.FLAGGED)
+
+    async def _examine(self, shots: ShotsClosed, chosen: NDArray[np.bool_], source: Source) -> None:
+        measured = {
+            member.device: await self._over_blocks(member, chosen, self._examination(member))
+            for member in shots.members
+            if member.kind is DeviceKind.CAMERA and chosen.any()
+        }
+        await self._edges.archive.measurements.keep(shots, source, measured)
+
+    async def _over_blocks(self, member: Member, chosen: NDArray[np.bool_], physics: Physics) -> Features:
+        """Features of the chosen shots in which the member is valid: one entry per shot, NaN elsewhere."""
         columns: Features = {}
-        source = np.array(member.source)
-        valid = (source != ABSENT) & (np.array(member.verdict) == VALID)
+        source, row = np.array(member.source), np.array(member.row, np.intp)
+        valid = chosen & (source != ABSENT) & (np.array(member.verdict) == VALID)
         for n, ref in enumerate(member.blocks):
             where = np.flatnonzero(valid & (source == n))
             if len(where):
                 block = await self._block(ref)
-                rows = np.array(member.row, np.intp)[where]
-                features = await asyncio.to_thread(measure, member.kind, block, rows, self._saturated_at)
-                columns = _merged(columns, spread(features, where, shots))
+                for name, values in (await asyncio.to_thread(physics, block, row[where])).items():
+                    columns.setdefault(name, np.full(len(source), np.nan))[where] = values
         return columns
+
+    def _physics(self, member: Member) -> Physics:
+        known = self._known(member.device)
+        return lambda block, rows: measure(member.kind, block, rows, known)
+
+    def _examination(self, member: Member) -> Physics:
+        known = self._known(member.device)
+        return lambda block, rows: examine_camera(block, rows, known)
+
+    def _known(self, device: str) -> CameraKnowledge:
+        return CameraKnowledge(
+            self._edges.facility.frames.saturated_at,
+            self._shelf.newest(device, CharacterisationKind.NOISE),
+            self._shelf.newest(device, CharacterisationKind.REFERENCE),
+        )
 
     async def _block(self, ref: BlockRef) -> Block:
         try:
             return read_block(await self._edges.store.get(ref.bucket, ref.key))
         except ObjectGone as error:
             raise Retry(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
-
-
-def _merged(some: Features, more: Features) -> Features:
-    return {name: np.where(np.isnan(more[name]), some.get(name, np.nan), more[name]) for name in more}

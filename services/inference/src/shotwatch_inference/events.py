@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 
 from shotwatch_common.contracts import (
     ABSENT,
@@ -90,10 +89,6 @@ def withdrawals(
     ]
 
 
-def numbered(event: AnomalyEvent, sequence: int) -> AnomalyEvent:
-    return _with(event, sequence=sequence)
-
-
 def _withdrawal(event: AnomalyEvent, revision: int, publication: Publication) -> AnomalyEvent:
     anomaly = event.data.model_copy(
         update={
@@ -113,14 +108,8 @@ def _withdrawal(event: AnomalyEvent, revision: int, publication: Publication) ->
 
 
 def _wrapped(anomaly: Anomaly, publication: Publication) -> AnomalyEvent:
-    return AnomalyEvent(
-        id=event_id(anomaly.shot, anomaly.kind, anomaly.revision),
-        source=f"/shotwatch/{publication.facility}",
-        subject=anomaly.shot,
-        time=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        trace_parent=publication.traceparent,
-        data=anomaly,
-    )
+    id_ = event_id(anomaly.shot, anomaly.kind, anomaly.revision)
+    return AnomalyEvent.about(anomaly, id_, publication.facility, publication.traceparent)
 
 
 def _with(event: AnomalyEvent, **changes: object) -> AnomalyEvent:

@@ -1,13 +1,13 @@
 """inference: scores each shot, decides, and tells operators.
 
-Consumes `ShotsMeasured`, publishes `AnomalyEvent` on the exchange `anomalies`.
+Consumes `ShotsMeasured`, publishes `AnomalyEvent` on the exchange `anomalies`, and `ShotsFlagged`.
 
 Delivery: reads the features that lie under the batch's id and the frames' blocks; writes residuals, scores
 and the shots with their verdicts; then events are stored under their id (shot, kind, revision) with a
-sequence number, published with confirms, and marked as published; last the batch is marked as judged. Run
-twice, what is written stays, stored events keep their numbers, and only what was not yet marked is published
-again. Dying half-way, the message comes again. A batch of a revision that is no longer the newest raises no
-events and changes no shot.
+sequence number, published with confirms, and marked as published; the anomalous shots are sent to be
+examined; last the batch is marked as judged. Run twice, what is written stays, stored events keep their
+numbers, and only what was not yet marked is published again. Dying half-way, the message comes again. A
+batch of a revision that is no longer the newest raises no events and changes no shot.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.blocks import Block, read_block
@@ -34,6 +35,7 @@ from shotwatch_common.contracts import (
     ModelRef,
     PlaceRef,
     ShotsClosed,
+    ShotsFlagged,
     ShotsMeasured,
 )
 from shotwatch_common.errors import Retry
@@ -53,7 +55,6 @@ from shotwatch_inference.events import (
     Publication,
     camera_of,
     event_of,
-    numbered,
     shot_ids,
     superseding,
     withdrawals,
@@ -77,7 +78,7 @@ async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -
 
     judge = Judge(edges, watch)
     subscription = Subscription("inference", ShotsMeasured, judge.judge, settings.prefetch)
-    return Service(subscription, (look_again_and_again,), facts)
+    return Service((subscription,), (look_again_and_again,), facts)
 
 
 class Judge:
@@ -91,7 +92,7 @@ class Judge:
         """Judge a batch of shots, store what is known, tell of what is odd."""
         batch = message.shots
         champion = self._champion.current
-        features = await self._edges.archive.measurements.of_batch(batch.batch_id)
+        features = await self._edges.archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
         scores = await self._score(batch, champion) if champion else {}
         everything = {device: {**known, **scores.get(device, {})} for device, known in features.items()}
         findings, score = await asyncio.to_thread(self._decide, batch, everything, champion)
@@ -106,7 +107,9 @@ class Judge:
             event_of(finding, batch, ids[finding.shot], _cameras_scored(scores, finding.shot), publication)
             for finding in findings
         ]
-        await self._tell(await self._newest(batch, events, publication))
+        newest = await self._newest(batch, events, publication)
+        await announce(newest, self._edges.archive, self._edges.bus, self._edges.log)
+        await self._have_examined(batch, findings)
         await self._edges.archive.batches.judged(batch.batch_id)
 
     def _decide(
@@ -176,19 +179,12 @@ class Judge:
         current = [superseding(event, earlier) for event in events if event.subject in newest]
         return [*current, *withdrawals(batch, current, earlier, publication)]
 
-    async def _tell(self, events: Sequence[AnomalyEvent]) -> None:
-        """Store, number, publish and mark: in that order, so that no event is lost or has two numbers."""
-        store = self._edges.archive.events
-        stored = await store.stored([event.id for event in events])
-        new = [event for event in events if event.id not in stored]
-        if new:
-            first = await store.reserve(len(new))
-            await store.add([numbered(event, first + n) for n, event in enumerate(new)])
-        waiting = await store.unpublished([event.id for event in events])
-        for event in waiting:
-            await self._edges.bus.announce(event)
-            self._edges.log.info("anomaly", shot=event.subject, kind=event.data.kind, event_id=event.id)
-        await store.published([event.id for event in waiting])
+    async def _have_examined(self, batch: ShotsClosed, findings: Sequence[Finding]) -> None:
+        """Ask features for everything that can be measured of the anomalous shots."""
+        flagged = sorted({finding.shot for finding in findings})
+        if flagged:
+            message = ShotsFlagged(batch_id=batch.batch_id, shots=flagged)
+            await self._edges.bus.send("examination", message)
 
     def _publication(self, champion: Champion | None) -> Publication:
         model = None

@@ -46,9 +46,8 @@ async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> S
         await every(settings.sweep_seconds, sweep.look, edges.log)
 
     background = (look_again_and_again,) if settings.sweep_seconds else ()
-    return Service(
-        Subscription("ingest", None, Ingestor(edges, readers).handle, settings.prefetch), background
-    )
+    subscription = Subscription("ingest", None, Ingestor(edges, readers).handle, settings.prefetch)
+    return Service((subscription,), background)
 
 
 class Ingestor:

@@ -1,9 +1,7 @@
 """The past as the archive and the object store keep it, read into arrays."""
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -11,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.blocks import read_block
-from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member
 from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.store import ObjectGone, ObjectStore
-from shotwatch_common.vocabulary import DeviceKind
-from shotwatch_detector.arrays import Features, Frames, Values
+from shotwatch_common.store import ObjectStore
+from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
@@ -26,22 +22,8 @@ from shotwatch_training.settings import Recipe
 SLICES = 20
 """A long period is sampled in so many slices, so that few blocks are read for many shots."""
 SHOTS_PER_PLACE = 1000
-READERS = 4
-"""Blocks, or shots, that are read at a time."""
 
 Document = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where the frame of a shot lies."""
-
-    pulse: int
-    row: int
-
-
-Sources = Mapping[str, Mapping[BlockRef, Sequence[_Source]]]
-"""Camera → block → the frames that are wanted of it."""
 
 
 class Past:
@@ -49,9 +31,8 @@ class Past:
 
     def __init__(self, archive: Archive, store: ObjectStore, facility: Facility) -> None:
         self._archive = archive
-        self._store = store
+        self._frames = FrameReader(archive, store)
         self._facility = facility
-        self._readers = asyncio.Semaphore(READERS)
 
     async def read(self, recipe: Recipe) -> History:
         """The history that a recipe asks for."""
@@ -90,41 +71,8 @@ class Past:
         return PlaceHistory(str(roster.place), times, _columns(shots, measured))
 
     async def _cameras(self, shots: Sequence[Document]) -> list[CameraHistory]:
-        sources = await self._sources(shots)
-        return [await self._camera(device, blocks) for device, blocks in sources.items()]
-
-    async def _sources(self, shots: Sequence[Document]) -> Sources:
-        sources: dict[str, dict[BlockRef, list[_Source]]] = defaultdict(lambda: defaultdict(list))
-        for batch_id in dict.fromkeys(shot["batch"] for shot in shots):
-            batch = await self._archive.batches.find(batch_id)
-            chosen = [(shot["pulse"], shot["index"]) for shot in shots if shot["batch"] == batch_id]
-            for member in batch.members if batch else ():
-                if member.kind is DeviceKind.CAMERA:
-                    for block, source in _frames_of(member, chosen):
-                        sources[member.device][block].append(source)
-        return sources
-
-    async def _camera(self, device: str, blocks: Mapping[BlockRef, Sequence[_Source]]) -> CameraHistory:
-        read = await asyncio.gather(*(self._frames(ref, wanted) for ref, wanted in blocks.items()))
-        there = [
-            (wanted, frames)
-            for wanted, frames in zip(blocks.values(), read, strict=True)
-            if frames is not None
-        ]
-        times = np.array([source.pulse for wanted, _ in there for source in wanted], np.int64)
-        order = np.argsort(times)
-        frames = np.concatenate([frames for _, frames in there]) if there else np.empty((0, 0, 0), np.uint16)
-        return CameraHistory(device, times[order], frames[order])
-
-    async def _frames(self, ref: BlockRef, wanted: Sequence[_Source]) -> Frames | None:
-        """Some rows of a block; None when the block has expired."""
-        async with self._readers:
-            try:
-                data = await self._store.get(ref.bucket, ref.key)
-            except ObjectGone:
-                return None
-            images: Frames = read_block(data).arrays["image"].astype(np.uint16, copy=False)
-            return images[[source.row for source in wanted]]
+        cameras = await self._frames.read(shots)
+        return [CameraHistory(camera.device, camera.times, camera.frames) for camera in cameras]
 
 
 async def read_history(archive: Archive, store: ObjectStore, facility: Facility, recipe: Recipe) -> History:
@@ -165,10 +113,3 @@ def _columns(
             for name, values in features.items():
                 columns[device].setdefault(name, np.full(len(shots), np.nan))[where] = values[rows]
     return dict(columns)
-
-
-def _frames_of(member: Member, shots: Iterable[tuple[int, int]]) -> Iterator[tuple[BlockRef, _Source]]:
-    """Block and row of the valid frames of one camera; `shots` are (pulse, index in the batch)."""
-    for pulse, n in shots:
-        if member.source[n] != ABSENT and member.verdict[n] == VALID:
-            yield member.blocks[member.source[n]], _Source(pulse, member.row[n])

@@ -2,9 +2,10 @@
 
 Consumes `FileIngested`, publishes `FileValidated`; reads no pixels, for the message carries a digest of each.
 
-Delivery: publishes the verdicts, then remembers each camera's last frame (to know a frozen one that begins
-the next file) and notes the refusals in the ledger. Run twice it publishes and writes the same; dying
-half-way, the message comes again. A file's first frame is compared with the newest earlier one known by then.
+Delivery: publishes the verdicts, then keeps the records' times and states, remembers each camera's last
+frame (to know a frozen one that begins the next file) and notes the refusals in the ledger. Run twice it
+publishes and writes the same; dying half-way, the message comes again. A file's first frame is compared
+with the newest earlier one known by then.
 """
 
 from collections import Counter
@@ -21,7 +22,7 @@ from shotwatch_validate.settings import ValidateSettings
 
 async def assemble(edges: Edges[ValidateSettings], _resources: AsyncExitStack) -> Service:
     validator = Validator(edges)
-    return Service(Subscription("validate", FileIngested, validator.validate, edges.settings.prefetch))
+    return Service((Subscription("validate", FileIngested, validator.validate, edges.settings.prefetch),))
 
 
 class Validator:
@@ -35,6 +36,8 @@ class Validator:
         """Judge every record of a file."""
         judged = [await self._judge(records) for records in message.devices]
         await self._edges.bus.send("aggregate", FileValidated(object=message.object, devices=judged))
+        for device in judged:
+            await self._edges.archive.records.keep(message.object, device)
         for records in message.devices:
             await self._remember_last_frame(records)
         refusals = _refusals(judged)

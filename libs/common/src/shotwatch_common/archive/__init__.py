@@ -20,11 +20,14 @@ from pymongo.errors import (
 )
 
 from shotwatch_common.archive.batches import Batches
+from shotwatch_common.archive.characterisations import Characterisations
 from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.ledger import Entry, Ledger
 from shotwatch_common.archive.measurements import Measurements
+from shotwatch_common.archive.records import Records
 from shotwatch_common.archive.shots import Shots
+from shotwatch_common.archive.trends import Trends
 from shotwatch_common.archive.windows import Windows
 from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.settings import Settings
@@ -46,6 +49,9 @@ class Archive:
         self._client: Any = AsyncIOMotorClient(url, serverSelectionTimeoutMS=5000, tz_aware=True)
         database = self._client[name]
         self.ledger = Ledger(database)
+        self.records = Records(database)
+        self.characterisations = Characterisations(database)
+        self.trends = Trends(database)
         self.windows = Windows(database)
         self.batches = Batches(database)
         self.measurements = Measurements(database)
@@ -87,6 +93,8 @@ class Archive:
         """Make the indexes that queries stand on; nothing happens when they exist."""
         for part in (
             self.ledger,
+            self.records,
+            self.characterisations,
             self.windows,
             self.batches,
             self.measurements,

@@ -22,6 +22,10 @@ class Source(StrEnum):
 
     FEATURES = "features"
     """Of every shot."""
+    EXAMINATION = "examination"
+    """What takes too long for every shot, of a share of them."""
+    FLAGGED = "flagged"
+    """The same, of anomalous shots."""
     MODEL = "model"
     """The scores of the model."""
 
@@ -55,13 +59,16 @@ class Measurements:
         if replacements:
             await self._measurements.bulk_write(replacements, ordered=False)
 
-    async def of_batch(self, batch_id: str) -> dict[str, Columns]:
-        """Device → everything that was measured of it."""
-        measured: dict[str, Columns] = {}
+    async def of_batch(self, batch_id: str, only: Source | None = None) -> dict[str, Columns]:
+        """Device → everything that was measured of it, or only what one source did."""
+        measured: dict[str, dict[str, Values]] = {}
         async for document in self._measurements.find({"batch": batch_id}):
-            device = document["device"]
-            measured[device] = {**measured.get(device, {}), **_columns(document)}
-        return measured
+            if only not in (None, document["source"]):
+                continue
+            columns = measured.setdefault(document["device"], {})
+            for name, values in _columns(document).items():
+                columns[name] = np.where(np.isnan(values), columns.get(name, np.nan), values)
+        return dict(measured)
 
     async def series(self, device: str, names: Sequence[str], start_ms: int, end_ms: int) -> Series:
         """Features of a device with start <= pulse < end; of a shot's revisions the newest counts."""
@@ -72,9 +79,22 @@ class Measurements:
         newest = {
             name: _newest([d for d in documents if name in d.get("features", {})], name) for name in names
         }
-        pulses = np.unique(np.concatenate([times for times, _ in newest.values()]))
-        pulses = pulses[(pulses >= start_ms) & (pulses < end_ms)]
-        return Series(pulses, {name: _aligned(pulses, *column) for name, column in newest.items()})
+        return _series(newest, start_ms, end_ms)
+
+    async def medians(self, device: str, names: Sequence[str], start_ms: int, end_ms: int) -> Series:
+        """The median of each batch with start <= first pulse < end, at that pulse: a long series in short."""
+        wanted = dict.fromkeys((*(f"medians.{name}" for name in names), "start"), 1)
+        starts = {"device": device, "start": {"$gte": start_ms, "$lt": end_ms}}
+        documents = [document async for document in self._measurements.find(starts, wanted)]
+        told = {name: _told_medians(documents, name) for name in names}
+        return _series(told, start_ms, end_ms)
+
+
+def _series(known: Mapping[str, tuple[NDArray[np.int64], Values]], start_ms: int, end_ms: int) -> Series:
+    """Features with pulses of their own as columns over the pulses that any of them has."""
+    pulses = np.unique(np.concatenate([times for times, _ in known.values()]))
+    pulses = pulses[(pulses >= start_ms) & (pulses < end_ms)]
+    return Series(pulses, {name: _aligned(pulses, *column) for name, column in known.items()})
 
 
 def of_shot(measured: Mapping[str, Columns], shot: int) -> dict[str, dict[str, float]]:
@@ -87,18 +107,17 @@ def of_shot(measured: Mapping[str, Columns], shot: int) -> dict[str, dict[str, f
 
 
 def _document(batch: ShotsClosed, source: Source, device: str, columns: Columns) -> dict[str, Any]:
+    measured = {name: values for name, values in columns.items() if np.isfinite(values).any()}
     return {
         "_id": f"{batch.batch_id}/{device}/{source}",
         "batch": batch.batch_id,
         "device": device,
+        "source": source.value,
         "start": min(batch.pulses),
         "pulses": np.array(batch.pulses, "<i8").tobytes(),
         "revisions": np.array(batch.revisions, "<i4").tobytes(),
-        "features": {
-            name: values.astype("<f4").tobytes()
-            for name, values in columns.items()
-            if np.isfinite(values).any()
-        },
+        "features": {name: values.astype("<f4").tobytes() for name, values in measured.items()},
+        "medians": {name: float(np.nanmedian(values)) for name, values in measured.items()},
     }
 
 
@@ -109,6 +128,12 @@ def _told(value: np.float64) -> float:
 
 def _columns(document: Mapping[str, Any]) -> dict[str, Values]:
     return {name: _unpacked(data) for name, data in document["features"].items()}
+
+
+def _told_medians(documents: Sequence[Mapping[str, Any]], name: str) -> tuple[NDArray[np.int64], Values]:
+    told = {d["start"]: d["medians"][name] for d in documents if name in d.get("medians", {})}
+    starts = sorted(told)
+    return np.array(starts, np.int64), np.array([told[start] for start in starts], np.float64)
 
 
 def _unpacked(data: bytes) -> Values:

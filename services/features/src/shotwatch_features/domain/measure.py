@@ -1,5 +1,6 @@
 """Which features a device has: its kind decides which physics its block goes through."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,41 +11,72 @@ from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.feature import Features
+from shotwatch_physics.noise import NoiseModel
+from shotwatch_physics.reference import Reference, examine, pointing
 from shotwatch_physics.spectrum import measure_spectra
 
 MEASURED_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
+EXAMINED_EVERY_MS = 1000
+"""Of the shots at 10 Hz one in ten is examined, of slower ones all."""
 
 
-def measure(kind: DeviceKind, block: Block, rows: NDArray[np.intp], saturated_at: int) -> Features:
-    """The features of these rows of a block.
+@dataclass(frozen=True, slots=True)
+class CameraKnowledge:
+    """What is known of a camera beforehand; None for what is not."""
+
+    saturated_at: int
+    """Counts."""
+    noise: NoiseModel | None = None
+    reference: Reference | None = None
+
+
+def measure(kind: DeviceKind, block: Block, rows: NDArray[np.intp], known: CameraKnowledge) -> Features:
+    """What is measured of every shot, from these rows of a block.
 
     Raises:
         ValueError: the block lacks the arrays of a device of this kind.
     """
-    try:
-        match kind:
-            case DeviceKind.CAMERA:
-                return measure_beams(_rows(block, "image", rows), saturated_at)
-            case DeviceKind.SPECTRO:
-                return measure_spectra(_rows(block, "spectrum", rows))
-            case DeviceKind.ENERGY_METER:
-                return measure_energies(_rows(block, "energy1", rows), _rows(block, "energy2", rows))
-            case DeviceKind.OTHER:
-                return {}
-    except KeyError as error:
-        raise ValueError(f"the block of {block.device} has no {error}, which a {kind} has") from error
+    match kind:
+        case DeviceKind.CAMERA:
+            return _measure_camera(rows_of(block, "image", rows), known)
+        case DeviceKind.SPECTRO:
+            return measure_spectra(rows_of(block, "spectrum", rows))
+        case DeviceKind.ENERGY_METER:
+            return measure_energies(rows_of(block, "energy1", rows), rows_of(block, "energy2", rows))
+        case DeviceKind.OTHER:
+            return {}
 
 
-def spread(features: Features, where: NDArray[np.intp], shots: int) -> Features:
-    """Columns with one entry per shot: a feature's values at the shots `where`, NaN at the others."""
-    columns = {}
-    for name, values in features.items():
-        columns[name] = np.full(shots, np.nan)
-        columns[name][where] = values
-    return columns
+def examine_camera(block: Block, rows: NDArray[np.intp], known: CameraKnowledge) -> Features:
+    """What takes too long for every shot, from these rows of a camera's block.
+
+    Raises:
+        ValueError: the block has no images.
+    """
+    return examine(rows_of(block, "image", rows), known.noise, known.reference)
 
 
-def _rows(block: Block, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+def examined(pulses: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which shots are examined whatever they look like, by their pulses (epoch ms)."""
+    chosen: NDArray[np.bool_] = pulses % EXAMINED_EVERY_MS == 0
+    return chosen
+
+
+def rows_of(block: Block, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+    """
+    Raises:
+        ValueError: the block has no such array.
+    """
+    if name not in block.arrays:
+        raise ValueError(f"the block of {block.device} has no {name}")
     array = block.arrays[name]
     whole = len(rows) == len(array) and bool((np.diff(rows) == 1).all())
     return array if whole else array[rows]
+
+
+def _measure_camera(images: NDArray[np.uint16], known: CameraKnowledge) -> Features:
+    features = measure_beams(images, known.saturated_at, known.noise)
+    if known.reference is None:
+        return features
+    centroids = np.stack([features["centroid_x"], features["centroid_y"]], axis=1)
+    return {**features, **pointing(centroids, known.reference)}

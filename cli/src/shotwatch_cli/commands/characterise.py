@@ -1,0 +1,193 @@
+"""`shotwatch noise fit` and `shotwatch reference fit`: what is known of a camera beyond its records."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
+from shotwatch_cli.failures import Failure
+from shotwatch_cli.frames import find_camera, recorded_frames
+from shotwatch_cli.options import FromOption, JsonOption, ToOption
+from shotwatch_cli.output import moment, stderr, table, tell
+from shotwatch_common.archive import Archive
+from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
+from shotwatch_common.facility import load_facility
+from shotwatch_common.past_frames import CameraFrames, Document, FrameReader
+from shotwatch_common.pulses import epoch_ms, epoch_now
+from shotwatch_common.shelf import Period, Shelf, shelve
+from shotwatch_common.store import ObjectStore
+from shotwatch_physics.noise import NoiseModel, fit_noise
+from shotwatch_physics.reference import make_reference
+
+SLICES = 10
+"""Frames are taken from so many parts of the time asked for: from few blocks, and yet from all of it."""
+
+noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")
+reference = typer.Typer(no_args_is_help=True, help="What a camera's beam usually looks like.")
+
+Made = tuple[bytes, dict[str, Any]]
+"""What goes on the shelf, and what is told of it."""
+CameraArgument = Annotated[str, typer.Argument(help="Group name, such as LA_A1_11-Camera_1-Camera-1.")]
+MostOption = Annotated[int, typer.Option("--most", min=10, help="As many frames as this.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which frames of which camera."""
+
+    device: str
+    start: datetime | None
+    end: datetime | None
+    most: int
+    dark: bool
+    """Dark frames are no shots that anybody calls normal."""
+
+
+@noise.command("fit")
+def fit_noise_model(
+    device: CameraArgument,
+    frames: Annotated[
+        list[Path] | None,
+        typer.Option("--frames", exists=True, help="Dark images or folders of them, not recorded shots."),
+    ] = None,
+    start: FromOption = None,
+    end: ToOption = None,
+    most: MostOption = 50,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Fit a normal distribution to each pixel of dark frames, and keep it as the camera's noise model.
+
+    Pixels that could be noise no longer count as light. A new version is used from the next shots on.
+
+    \b
+    Examples:
+      shotwatch noise fit LA_A1_11-Camera_1-Camera-1 --from 2022-07-01T06:00 --to 2022-07-01T06:01
+      shotwatch noise fit LA_A1_11-Camera_1-Camera-1 --frames recordings/dark
+    """
+
+    def make(camera: CameraFrames, _noise: NoiseModel | None) -> Made:
+        model = fit_noise(camera.frames)
+        hot = int((model.mean > np.median(model.mean) + 6 * np.median(model.sigma)).sum())
+        level, sigma = float(np.median(model.mean)), float(np.median(model.sigma))
+        return model.to_npz(), {"level": level, "sigma": sigma, "hot_pixels": hot}
+
+    wanted = Wanted(device, start, end, most, dark=True)
+    fitting = _fit(find_deployment(root, name), wanted, CharacterisationKind.NOISE, make, frames)
+    _tell(asyncio.run(fitting), json)
+
+
+@reference.command("fit")
+def fit_reference(
+    device: CameraArgument,
+    start: FromOption = None,
+    end: ToOption = None,
+    most: MostOption = 200,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Make a camera's reference from the normal shots of a time, and keep it.
+
+    The service `history` does so by itself, once a day; after the beam was changed on purpose do it at once.
+
+    \b
+    Example:
+      shotwatch reference fit LA_A1_11-Camera_1-Camera-1 --from 2022-07-01T07:00 --to 2022-07-01T08:00
+    """
+
+    def make(camera: CameraFrames, noise: NoiseModel | None) -> Made:
+        made = make_reference(camera.frames, noise)
+        x, y = made.centroid.tolist()
+        explained = float(made.components.explained.sum())
+        return made.to_npz(), {"centroid_x": x, "centroid_y": y, "explained_by_two_components": explained}
+
+    wanted = Wanted(device, start, end, most, dark=False)
+    fitting = _fit(find_deployment(root, name), wanted, CharacterisationKind.REFERENCE, make)
+    _tell(asyncio.run(fitting), json)
+
+
+async def _fit(
+    deployment: Deployment,
+    wanted: Wanted,
+    kind: CharacterisationKind,
+    make: Callable[[CameraFrames, NoiseModel | None], Made],
+    files: Sequence[Path] | None = None,
+) -> dict[str, Any]:
+    settings = deployment.settings
+    async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+        with stderr.status("reading frames"):
+            camera = _recorded(wanted, files) if files else await _stored(deployment, archive, store, wanted)
+        shelf = Shelf(archive, store, {CharacterisationKind.NOISE: NoiseModel.from_npz})
+        await shelf.look()
+        try:
+            data, figures = make(camera, shelf.newest(wanted.device, CharacterisationKind.NOISE))
+        except ValueError as error:
+            raise Failure(f"{wanted.device}: {error}", "choose other frames by --from and --to") from error
+        period = Period(int(camera.times[0]), int(camera.times[-1]), len(camera.times))
+        bucket = settings.data_bucket
+        made = await shelve(archive, store, bucket, wanted.device, kind, data, period)
+    return _record(made) | figures
+
+
+def _recorded(wanted: Wanted, files: Sequence[Path]) -> CameraFrames:
+    """Frames of image files, as of now."""
+    frames: list[NDArray[np.uint16]] = [frame.counts for frame in recorded_frames(files)]
+    if len({frame.shape for frame in frames}) > 1:
+        raise Failure("the images are of different shapes")
+    return CameraFrames(wanted.device, np.full(len(frames), epoch_now(), np.int64), np.stack(frames))
+
+
+async def _stored(
+    deployment: Deployment, archive: Archive, store: ObjectStore, wanted: Wanted
+) -> CameraFrames:
+    roster = find_camera(load_facility(deployment.settings.facility), wanted.device)
+    query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+    shots = [
+        shot
+        for shot in await _evenly(archive, query, wanted)
+        if wanted.dark or (shot["complete"] and not shot["kinds"])
+    ]
+    cameras = await FrameReader(archive, store).read(shots, [wanted.device], refused_too=wanted.dark)
+    if not cameras or not len(cameras[0].times):
+        raise Failure(
+            f"there are no frames of {wanted.device} in that time", "say another by --from and --to"
+        )
+    return cameras[0]
+
+
+async def _evenly(archive: Archive, query: Document, wanted: Wanted) -> list[dict[str, Any]]:
+    """Shots of the time asked for (all there is, by default), as many of each part of it."""
+    end = epoch_now() if wanted.end is None else epoch_ms(wanted.end)
+    start = 0 if wanted.start is None else epoch_ms(wanted.start)
+    first = await archive.shots.page(query, start, end, 1)
+    last = await archive.shots.page(query, start, end, 1, newest_first=True)
+    if not first:
+        return []
+    edges = np.linspace(first[0]["pulse"], last[0]["pulse"] + 1, SLICES + 1).astype(int).tolist()
+    each = -(-wanted.most // SLICES)
+    parts = [await archive.shots.page(query, *part, each) for part in pairwise(edges)]
+    return [shot for part in parts for shot in part]
+
+
+def _record(made: Characterisation) -> dict[str, Any]:
+    told = {name: value for name, value in asdict(made).items() if name not in ("bucket", "key")}
+    return told | {"kind": made.kind.value}
+
+
+def _tell(record: dict[str, Any], json: bool) -> None:
+    times = ("made_at", "start", "end")
+    rows = [
+        (name, moment(value) if name in times else f"{value:.6g}" if isinstance(value, float) else value)
+        for name, value in record.items()
+    ]
+    tell(json, record, table(f"{record['kind']} of {record['device']}", ("", "value"), rows))

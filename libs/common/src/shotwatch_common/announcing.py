@@ -1,0 +1,28 @@
+"""How anomaly events are told: no event is lost, and none has two numbers."""
+
+from collections.abc import Sequence
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.bus import Bus
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.telemetry import Log
+
+
+async def announce(events: Sequence[AnomalyEvent], archive: Archive, bus: Bus, log: Log) -> None:
+    """Number, store, publish and mark events, in that order.
+
+    Run again with the same events after it died anywhere, it publishes what was not marked as published: a
+    subscriber may receive an event twice, with the same id and number.
+    """
+    store = archive.events
+    ids = [event.id for event in events]
+    stored = await store.stored(ids)
+    new = [event for event in events if event.id not in stored]
+    if new:
+        first = await store.reserve(len(new))
+        await store.add([event.numbered(first + n) for n, event in enumerate(new)])
+    waiting = await store.unpublished(ids)
+    for event in waiting:
+        await bus.announce(event)
+        log.info("anomaly", shot=event.subject, kind=event.data.kind, event_id=event.id)
+    await store.published([event.id for event in waiting])

@@ -1,0 +1,112 @@
+"""When each device recorded, in which state, and what came of it: columns per file and device."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymongo.errors import DuplicateKeyError
+
+from shotwatch_common.contracts import VALID, JudgedRecords, ObjectRef
+
+NO_STATE = -1
+"""The code of a record whose file has no state."""
+_LONGEST_FILE_MS = 86_400_000
+"""A recorder writes a file a minute; the old layout writes one a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecords:
+    """The records of one device, in the order of their times."""
+
+    times: NDArray[np.int64]
+    """Epoch ms: (n,)."""
+    state: NDArray[np.int64]
+    """Index into `states`, NO_STATE where there is none: (n,)."""
+    states: tuple[str, ...]
+    refused: Mapping[str, int]
+    """Reason → number of records that do not count, of all files that reach into the span."""
+
+
+class Records:
+    """Collection `records`: `_id` = device and object key; a file that comes again replaces its records."""
+
+    def __init__(self, database: Any) -> None:
+        self._records = database["records"]
+
+    async def ensure_indexes(self) -> None:
+        await self._records.create_index([("device", 1), ("start", 1)])
+
+    async def keep(self, obj: ObjectRef, judged: JudgedRecords) -> None:
+        """Write the records of a device in a file, unless those of a later version of it are known."""
+        if not judged.times:
+            return
+        document = _document(obj, judged)
+        known = {"_id": document["_id"], "arrived_at": {"$lte": obj.arrived_at}}
+        result = await self._records.update_one(known, {"$set": document})
+        if not result.matched_count:
+            try:
+                await self._records.insert_one(document)
+            except DuplicateKeyError:
+                return
+
+    async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceRecords:
+        """The device's records with start <= time < end."""
+        starts = {"$gte": start_ms - _LONGEST_FILE_MS, "$lt": end_ms}
+        documents = [
+            document
+            async for document in self._records.find({"device": device, "start": starts})
+            if document["end"] >= start_ms
+        ]
+        return _joined(documents, start_ms, end_ms)
+
+
+def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:
+    times = np.array(judged.times, "<i8")
+    return {
+        "_id": f"{judged.device}/{obj.key}",
+        "device": judged.device,
+        "arrived_at": obj.arrived_at,
+        "start": judged.times[0],
+        "end": judged.times[-1],
+        "times": zlib.compress(np.diff(times, prepend=0).tobytes()),
+        "states": judged.states,
+        "state": zlib.compress(np.array(judged.state, "<i2").tobytes()),
+        "refused": _refused(judged),
+    }
+
+
+def _refused(judged: JudgedRecords) -> dict[str, int]:
+    verdicts = np.array(judged.verdict)
+    reasons = [reason.partition(":")[0] for reason in judged.reasons]
+    counts = dict.fromkeys(reasons, 0)
+    for n, reason in enumerate(reasons):
+        counts[reason] += int((verdicts == VALID + 1 + n).sum())
+    return counts
+
+
+def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) -> DeviceRecords:
+    states = tuple(sorted({state for document in documents for state in document["states"]}))
+    empty = np.empty(0, np.int64)
+    times = np.concatenate([empty, *(np.cumsum(_unpacked(d["times"], "<i8")) for d in documents)])
+    state = np.concatenate([empty, *(_codes(document, states) for document in documents)])
+    order = np.argsort(times, kind="stable")
+    order = order[(times[order] >= start_ms) & (times[order] < end_ms)]
+    refused: dict[str, int] = {}
+    for document in documents:
+        for reason, count in document["refused"].items():
+            refused[reason] = refused.get(reason, 0) + count
+    return DeviceRecords(times[order], state[order], states, refused)
+
+
+def _codes(document: Mapping[str, Any], states: Sequence[str]) -> NDArray[np.int64]:
+    """The states of a document's records as indices into `states`."""
+    renumbered = np.array([*(states.index(state) for state in document["states"]), NO_STATE])
+    codes: NDArray[np.int64] = renumbered[_unpacked(document["state"], "<i2")]
+    return codes
+
+
+def _unpacked(data: bytes, dtype: str) -> NDArray[np.int64]:
+    return np.frombuffer(zlib.decompress(data), dtype).astype(np.int64)

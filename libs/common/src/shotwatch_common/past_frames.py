@@ -1,0 +1,106 @@
+"""The frames of past shots: from shots to batches to blocks to pixels."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.blocks import read_block
+from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member
+from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_common.vocabulary import DeviceKind
+
+READERS = 4
+"""Blocks that are read at a time."""
+
+Document = Mapping[str, Any]
+Frames = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFrames:
+    """Frames of one camera in the order of their shots' pulses."""
+
+    device: str
+    times: NDArray[np.int64]
+    """Epoch ms of the pulses: (n,)."""
+    frames: Frames
+    """(n, h, w) counts; (0, 0, 0) when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Where the frame of a shot lies in its block."""
+
+    pulse: int
+    row: int
+
+
+_Rows = Mapping[BlockRef, Sequence[_Row]]
+
+
+class FrameReader:
+    """Reads each block once, and no more than a few at a time. A block that has expired is left out."""
+
+    def __init__(self, archive: Archive, store: ObjectStore) -> None:
+        self._archive = archive
+        self._store = store
+        self._readers = asyncio.Semaphore(READERS)
+
+    async def read(
+        self, shots: Sequence[Document], devices: Collection[str] = (), refused_too: bool = False
+    ) -> list[CameraFrames]:
+        """The frames that cameras recorded in these shots (documents of the archive).
+
+        Args:
+            shots: in any order.
+            devices: group names; none = every camera of the shots.
+            refused_too: also frames that validation refused, such as dark ones.
+        """
+        found = await self._find(shots, devices, refused_too)
+        return [await self._camera(device, rows) for device, rows in found.items()]
+
+    async def _find(
+        self, shots: Sequence[Document], devices: Collection[str], refused_too: bool
+    ) -> Mapping[str, _Rows]:
+        found: dict[str, dict[BlockRef, list[_Row]]] = defaultdict(lambda: defaultdict(list))
+        for batch_id in dict.fromkeys(shot["batch"] for shot in shots):
+            batch = await self._archive.batches.find(batch_id)
+            chosen = [shot for shot in shots if shot["batch"] == batch_id]
+            for member in batch.members if batch else ():
+                if member.kind is DeviceKind.CAMERA and (not devices or member.device in devices):
+                    for block, row in _rows_of(member, chosen, refused_too):
+                        found[member.device][block].append(row)
+        return found
+
+    async def _camera(self, device: str, blocks: _Rows) -> CameraFrames:
+        read = await asyncio.gather(*(self._frames(ref, rows) for ref, rows in blocks.items()))
+        there = [
+            (rows, frames) for rows, frames in zip(blocks.values(), read, strict=True) if frames is not None
+        ]
+        times = np.array([row.pulse for rows, _ in there for row in rows], np.int64)
+        order = np.argsort(times)
+        frames = np.concatenate([frames for _, frames in there]) if there else np.empty((0, 0, 0), np.uint16)
+        return CameraFrames(device, times[order], frames[order])
+
+    async def _frames(self, ref: BlockRef, rows: Sequence[_Row]) -> Frames | None:
+        """Some rows of a block; None when the block has expired."""
+        async with self._readers:
+            try:
+                data = await self._store.get(ref.bucket, ref.key)
+            except ObjectGone:
+                return None
+            images: Frames = read_block(data).arrays["image"].astype(np.uint16, copy=False)
+            return images[[row.row for row in rows]]
+
+
+def _rows_of(member: Member, shots: Sequence[Document], refused_too: bool) -> Iterator[tuple[BlockRef, _Row]]:
+    for shot in shots:
+        n = shot["index"]
+        if member.source[n] != ABSENT and (refused_too or member.verdict[n] == VALID):
+            yield member.blocks[member.source[n]], _Row(shot["pulse"], member.row[n])

@@ -1,0 +1,77 @@
+"""Characterisations on the shelf: their arrays in the object store, their versions in the database."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
+from shotwatch_common.errors import Retry
+from shotwatch_common.identity import characterisation_key
+from shotwatch_common.pulses import epoch_now
+from shotwatch_common.store import ObjectGone, ObjectStore
+
+Readers = Mapping[CharacterisationKind, Callable[[bytes], Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The frames that a characterisation was made from: first and last time (epoch ms), and how many."""
+
+    start: int
+    end: int
+    frames: int
+
+
+@dataclass(slots=True)
+class Shelf:
+    """The newest characterisations, each read once; `readers` make arrays of the stored bytes."""
+
+    archive: Archive
+    store: ObjectStore
+    readers: Readers
+    _read: dict[tuple[str, CharacterisationKind], tuple[Characterisation, Any]] = field(default_factory=dict)
+
+    async def look(self) -> None:
+        """Read what is new on the shelf."""
+        for latest in await self.archive.characterisations.latest():
+            known = self._read.get((latest.device, latest.kind))
+            if latest.kind in self.readers and (known is None or known[0].version < latest.version):
+                data = await _stored(self.store, latest)
+                self._read[latest.device, latest.kind] = latest, self.readers[latest.kind](data)
+
+    def newest(self, device: str, kind: CharacterisationKind) -> Any:
+        """What the reader made of the newest version that `look` has seen; None when there is none."""
+        known = self._read.get((device, kind))
+        return None if known is None else known[1]
+
+
+async def shelve(
+    archive: Archive,
+    store: ObjectStore,
+    bucket: str,
+    device: str,
+    kind: CharacterisationKind,
+    data: bytes,
+    of: Period,
+) -> Characterisation:
+    """Store a characterisation as the next version of its device and kind."""
+    key = characterisation_key(device, kind, data)
+    await store.put(bucket, key, data)
+    while True:
+        versions = [
+            each.version for each in await archive.characterisations.of_device(device) if each.kind is kind
+        ]
+        next_version = max(versions, default=0) + 1
+        made = Characterisation(
+            device, kind, next_version, epoch_now(), of.start, of.end, of.frames, bucket, key
+        )
+        if await archive.characterisations.add(made):
+            return made
+
+
+async def _stored(store: ObjectStore, characterisation: Characterisation) -> bytes:
+    try:
+        return await store.get(characterisation.bucket, characterisation.key)
+    except ObjectGone as error:
+        raise Retry(f"the arrays of characterisation {characterisation.key} are not there") from error

@@ -1,0 +1,27 @@
+"""`python -m shotwatch_physics`: compiles what is compiled at its first use, so that no service waits for it.
+
+Numba keeps the machine code beside the modules, for this kind of processor.
+"""
+
+import numpy as np
+
+from shotwatch_physics.beam import measure_beams
+from shotwatch_physics.reference import examine, make_reference
+from shotwatch_physics.wasserstein import distance_matrix, equispaced_angles
+
+FRAMES = 30
+
+
+def compile_kernels() -> None:
+    """Run everything once on round beams that wander a little."""
+    y, x = np.indices((48, 64))
+    wander = np.random.default_rng(0).normal(0, 1, (FRAMES, 2, 1, 1))
+    images = 10 + 1000 * np.exp(-((x - 30 - wander[:, 0]) ** 2 + (y - 24 - wander[:, 1]) ** 2) / 80)
+    frames = images.astype(np.uint16)
+    measure_beams(frames, saturated_at=4092)
+    examine(frames, None, make_reference(frames, None))
+    distance_matrix(images[:2].astype(np.float32), equispaced_angles(2))
+
+
+if __name__ == "__main__":
+    compile_kernels()

@@ -1,0 +1,189 @@
+"""How evenly the light of a beam is spread: the power density distribution of ISO 13694, energy per area.
+
+ISO 13694 looks at the area where the fluence E is above the clip level, a share η = 0.1 of its maximum. A
+camera's single brightest pixel is often a hot one, and with noise always too bright, so the maximum here is
+that of the mean over 3 x 3 px. Only `peak_to_average` is about the single brightest pixel, for that is what
+damages a mirror. Light on fewer than 3 x 3 px has pixels above this maximum.
+"""
+
+import numpy as np
+from numba import njit
+
+from shotwatch_physics.feature import Features, FloatArray
+from shotwatch_physics.noise import Light
+from shotwatch_physics.spots import SPOT_REACH, box_sums, require_light, summed_area
+
+FLUENCE_FEATURES = (
+    "effective_area",
+    "fluence_uniformity",
+    "flatness",
+    "plateau_uniformity",
+    "edge_steepness",
+    "peak_to_average",
+    "encircled_radius_50",
+    "encircled_radius_86",
+)
+
+CLIP_LEVEL = 0.1
+"""η, and the lower level of the edge steepness."""
+EDGE_LEVEL = 0.9
+"""ε, the upper level of the edge steepness."""
+BINS_PER_MAXIMUM = 64
+"""Bins of the fluence histogram between zero and the maximum."""
+BINS = 96
+"""Bins up to one and a half maxima, of which the last holds all that is brighter."""
+RINGS_PER_PIXEL = 2
+
+
+def measure_fluence(light: Light) -> Features:
+    """FLUENCE_FEATURES (n,) of the light (n, h, w) without noise (`light_of`).
+
+    effective_area: (Σ E)² / Σ E² (px²): an evenly lit area is its own, a Gaussian's is 4π σx σy.
+    fluence_uniformity: U_η, rms deviation of E from its mean above the clip level, over that mean.
+    flatness: F_η, mean above the clip level over the maximum.
+    plateau_uniformity: U_P, full width at half maximum of the histogram's peak near the maximum, over the
+        maximum. Bins of 1/64 of the maximum; the peak is the fullest bin above half of the maximum. Not
+        below 1/64; near 1 where there is no plateau; rough where the plateau has fewer than 100 px.
+    edge_steepness: s, share of the area above η E_max that is not above 0.9 E_max; 0 is a vertical edge.
+    peak_to_average: brightest pixel over the mean above the clip level.
+    encircled_radius_50, encircled_radius_86: radius (px) about the light's own centroid that encircles 50 %
+        and 86.5 % of it; for a round Gaussian σ √(2 ln 2) and 2σ.
+
+    A frame without light has NaN throughout, others have all features.
+
+    Raises:
+        ValueError: light is not (n, h, w) finite float32 with at least one pixel, or is negative somewhere.
+    """
+    require_light(light)
+    if light.min(initial=0) < 0:
+        raise ValueError("light must not be negative")
+    columns = np.full((len(FLUENCE_FEATURES), len(light)), np.nan)
+    _measure_frames(np.ascontiguousarray(light), columns)
+    return dict(zip(FLUENCE_FEATURES, columns, strict=True))
+
+
+@njit(cache=True)
+def _measure_frames(light: Light, columns: FloatArray) -> None:
+    """Fill the columns (8, n)."""
+    window = box_sums(summed_area(np.ones(light.shape[1:])), SPOT_REACH)
+    for index in range(len(light)):
+        frame = light[index].astype(np.float64)
+        brightest = frame.max()
+        if brightest > 0:
+            maximum = (box_sums(summed_area(frame), SPOT_REACH) / window).max()
+            area, plateau = _area(frame, CLIP_LEVEL * maximum), _area(frame, EDGE_LEVEL * maximum)
+            mean, deviation = _mean_and_deviation(frame, CLIP_LEVEL * maximum, area)
+            columns[0, index] = _effective_area(frame)
+            columns[1, index] = deviation / mean
+            columns[2, index] = mean / maximum
+            columns[3, index] = _histogram_peak_width(_histogram(frame, maximum)) / BINS_PER_MAXIMUM
+            columns[4, index] = (area - plateau) / area
+            columns[5, index] = brightest / mean
+            encircled = _encircled(frame)
+            columns[6, index] = _radius(encircled, 0.5)
+            columns[7, index] = _radius(encircled, 0.865)
+
+
+@njit(cache=True)
+def _effective_area(frame: FloatArray) -> float:
+    total, squares = 0.0, 0.0
+    for fluence in frame.flat:
+        total += fluence
+        squares += fluence**2
+    return float(total**2 / squares)
+
+
+@njit(cache=True)
+def _area(frame: FloatArray, level: float) -> int:
+    """Pixels above the level."""
+    area: int = (frame > level).sum()
+    return area
+
+
+@njit(cache=True)
+def _mean_and_deviation(frame: FloatArray, level: float, area: int) -> tuple[float, float]:
+    """Mean and standard deviation of the pixels above the level, of which there are `area`."""
+    total, squares = 0.0, 0.0
+    for fluence in frame.flat:
+        if fluence > level:
+            total += fluence
+    mean = total / area
+    for fluence in frame.flat:
+        if fluence > level:
+            squares += (fluence - mean) ** 2
+    return mean, np.sqrt(squares / area)
+
+
+@njit(cache=True)
+def _histogram(frame: FloatArray, maximum: float) -> FloatArray:
+    """Lit pixels in bins of E / maximum."""
+    histogram = np.zeros(BINS)
+    for fluence in frame.flat:
+        if fluence > 0:
+            histogram[min(int(fluence / maximum * BINS_PER_MAXIMUM), BINS - 1)] += 1
+    return histogram
+
+
+@njit(cache=True)
+def _histogram_peak_width(histogram: FloatArray) -> float:
+    """Distance (bins) between the crossings of half the peak's height, linear between the bins' middles."""
+    peak = BINS_PER_MAXIMUM // 2
+    for index in range(peak, BINS):
+        if histogram[index] >= histogram[peak]:
+            peak = index
+    return _distance_to_half(histogram[peak:]) + _distance_to_half(histogram[peak::-1])
+
+
+@njit(cache=True)
+def _distance_to_half(histogram: FloatArray) -> float:
+    """Bins from the first one to where half of its height is crossed, or to the end."""
+    half = histogram[0] / 2
+    for index in range(1, len(histogram)):
+        if histogram[index] < half:
+            before = histogram[index - 1]
+            return float(index - 1 + (before - half) / (before - histogram[index]))
+    return len(histogram) - 0.5
+
+
+@njit(cache=True)
+def _encircled(frame: FloatArray) -> FloatArray:
+    """Share of the light within whole numbers of rings, half a pixel wide each, about its centroid.
+
+    A pixel's light is spread evenly from half a pixel nearer to half a pixel farther than its middle.
+    """
+    x, y = _centroid(frame)
+    height, width = frame.shape
+    rings = np.zeros(int(RINGS_PER_PIXEL * np.hypot(height, width)) + 4)
+    for row in range(height):
+        for column in range(width):
+            fluence = frame[row, column]
+            if fluence > 0:
+                radius = RINGS_PER_PIXEL * np.sqrt((column - x) ** 2 + (row - y) ** 2)
+                ring = int(radius)
+                beyond = radius - ring
+                rings[max(ring - 1, 0)] += fluence * (1 - beyond) / 2
+                rings[ring] += fluence / 2
+                rings[ring + 1] += fluence * beyond / 2
+    encircled: FloatArray = np.cumsum(rings)
+    encircled /= encircled[-1]
+    return encircled
+
+
+@njit(cache=True)
+def _centroid(frame: FloatArray) -> tuple[float, float]:
+    total, along_x, along_y = 0.0, 0.0, 0.0
+    for row in range(frame.shape[0]):
+        for column in range(frame.shape[1]):
+            total += frame[row, column]
+            along_x += column * frame[row, column]
+            along_y += row * frame[row, column]
+    return along_x / total, along_y / total
+
+
+@njit(cache=True)
+def _radius(encircled: FloatArray, share: float) -> float:
+    """Radius (px) that encircles a share of the light, evenly spread within a ring."""
+    ring = np.searchsorted(encircled, share)
+    inner = encircled[ring - 1] if ring > 0 else 0.0
+    part = (share - inner) / (encircled[ring] - inner)
+    return float(np.sqrt(ring**2 + part * ((ring + 1) ** 2 - ring**2)) / RINGS_PER_PIXEL)

@@ -1,0 +1,203 @@
+"""A frame as the sum of three axis-aligned two-dimensional Gaussians: the model and its derivatives.
+
+A Gaussian is a function of x times one of y, and so is each of its derivatives. Hence JᵀJ follows from
+one-dimensional sums, and all that depends on the frame from its sums with products of such functions:
+neither the image of the model nor its Jacobian J is ever made.
+
+Along an axis the functions of a Gaussian are uᵐ g for m from 0 to 4, with u = (coordinate - centre) / sigma
+and g = exp(-u²/2): up to m = 2 for first derivatives, up to m = 4 for second ones.
+"""
+
+import numpy as np
+from numba import njit
+
+from shotwatch_physics.feature import FloatArray
+
+GAUSSIANS = 3
+OF_EACH = ("amplitude", "x", "y", "sigma_x", "sigma_y")
+PARAMETER_NAMES = tuple(f"gaussian{k}_{name}" for k in range(1, GAUSSIANS + 1) for name in OF_EACH)
+"""Amplitude (the frame's unit), centre and standard deviations (px) of each Gaussian, most light first."""
+
+EACH, PARAMETERS = len(OF_EACH), len(PARAMETER_NAMES)
+AMPLITUDE, X, Y, SIGMA_X, SIGMA_Y = range(EACH)
+POWERS = 5
+ALONG_X, ALONG_Y = (0, 1, 0, 2, 0), (0, 0, 1, 0, 2)
+"""The derivative by each of OF_EACH has u to this power as a factor along x and along y."""
+
+
+def _second_derivatives() -> FloatArray:
+    """σ² ∂²g / g along one axis as polynomials in u (3, 3, 5), by none, centre or sigma and again."""
+    table = np.zeros((3, 3, POWERS))
+    for by in range(3):
+        table[0, by, by] = table[by, 0, by] = 1
+    table[1, 1, [2, 0]] = 1, -1
+    table[1, 2, [3, 1]] = table[2, 1, [3, 1]] = 1, -2
+    table[2, 2, [4, 2]] = 1, -3
+    return table
+
+
+SECOND_DERIVATIVES = _second_derivatives()
+
+
+@njit(cache=True, nogil=True)
+def functions_along(axis: int, parameters: FloatArray, first: float, length: int) -> FloatArray:
+    """uᵐ g along x (axis 0) or y (1) of pixels from coordinate `first` on: (length, 15)."""
+    functions = np.empty((length, GAUSSIANS * POWERS))
+    for k in range(GAUSSIANS):
+        centre, sigma = parameters[EACH * k + X + axis], parameters[EACH * k + SIGMA_X + axis]
+        for pixel in range(length):
+            u = (first + pixel - centre) / sigma
+            value = np.exp(-u * u / 2)
+            for m in range(POWERS):
+                functions[pixel, POWERS * k + m] = value
+                value *= u
+    return functions
+
+
+@njit(cache=True, nogil=True)
+def gaussian_image(parameters: FloatArray, corner: FloatArray, height: int, width: int) -> FloatArray:
+    """The model (height, width); `corner` is x and y of its first pixel."""
+    of_x = functions_along(0, parameters, corner[0], width)
+    of_y = functions_along(1, parameters, corner[1], height)
+    image = np.zeros((height, width))
+    for k in range(GAUSSIANS):
+        for row in range(height):
+            factor = parameters[EACH * k + AMPLITUDE] * of_y[row, POWERS * k]
+            for column in range(width):
+                image[row, column] += factor * of_x[column, POWERS * k]
+    return image
+
+
+@njit(cache=True, nogil=True)
+def overlaps(functions: FloatArray) -> FloatArray:
+    """Sums over the pixels of each two functions' product: (15, 15)."""
+    sums = np.zeros((GAUSSIANS * POWERS, GAUSSIANS * POWERS))
+    for pixel in range(len(functions)):
+        for p in range(GAUSSIANS * POWERS):
+            value = functions[pixel, p]
+            for q in range(GAUSSIANS * POWERS):
+                sums[p, q] += value * functions[pixel, q]
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def frame_sums(frame: FloatArray, of_x: FloatArray, of_y: FloatArray) -> FloatArray:
+    """Sums over the frame times a function of x and one of y of the same Gaussian: (3, 5, 5)."""
+    sums = np.zeros((GAUSSIANS, POWERS, POWERS))
+    row_sums = np.empty(GAUSSIANS * POWERS)
+    for row in range(frame.shape[0]):
+        row_sums[:] = 0
+        for column in range(frame.shape[1]):
+            light = frame[row, column]
+            if light > 0:
+                for p in range(GAUSSIANS * POWERS):
+                    row_sums[p] += light * of_x[column, p]
+        for k in range(GAUSSIANS):
+            for m in range(POWERS):
+                for n in range(POWERS):
+                    sums[k, m, n] += row_sums[POWERS * k + m] * of_y[row, POWERS * k + n]
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def model_sums(parameters: FloatArray, over_x: FloatArray, over_y: FloatArray) -> FloatArray:
+    """What `frame_sums` are of the model, from its functions' overlaps."""
+    sums = np.zeros((GAUSSIANS, POWERS, POWERS))
+    for k in range(GAUSSIANS):
+        for m in range(POWERS):
+            for n in range(POWERS):
+                for other in range(GAUSSIANS):
+                    overlap = over_x[POWERS * k + m, POWERS * other] * over_y[POWERS * k + n, POWERS * other]
+                    sums[k, m, n] += parameters[EACH * other + AMPLITUDE] * overlap
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def inner_derivatives(parameters: FloatArray) -> FloatArray:
+    """1 for amplitudes, 1 / sigma along their axis for the others: (15,)."""
+    inner = np.ones(PARAMETERS)
+    for first in range(0, PARAMETERS, EACH):
+        for axis in range(2):
+            inner[first + X + axis] = inner[first + SIGMA_X + axis] = 1 / parameters[first + SIGMA_X + axis]
+    return inner
+
+
+@njit(cache=True, nogil=True)
+def derivative_factors(parameters: FloatArray) -> FloatArray:
+    """What turns uᵐ g(x) uⁿ g(y) into the model's derivative by each parameter: (15,)."""
+    factors = inner_derivatives(parameters)
+    for p in range(PARAMETERS):
+        if p % EACH != AMPLITUDE:
+            factors[p] *= parameters[p - p % EACH]
+    return factors
+
+
+@njit(cache=True, nogil=True)
+def normal_matrix(parameters: FloatArray, over_x: FloatArray, over_y: FloatArray) -> FloatArray:
+    """JᵀJ (15, 15)."""
+    factors = derivative_factors(parameters)
+    matrix = np.empty((PARAMETERS, PARAMETERS))
+    for p in range(PARAMETERS):
+        first, i = POWERS * (p // EACH), p % EACH
+        for q in range(PARAMETERS):
+            second, j = POWERS * (q // EACH), q % EACH
+            overlap_x = over_x[first + ALONG_X[i], second + ALONG_X[j]]
+            overlap_y = over_y[first + ALONG_Y[i], second + ALONG_Y[j]]
+            matrix[p, q] = factors[p] * factors[q] * overlap_x * overlap_y
+    return matrix
+
+
+@njit(cache=True, nogil=True)
+def slope_of(parameters: FloatArray, residual_sums: FloatArray) -> FloatArray:
+    """Jᵀr (15,) of the residual r = frame - model: half the downward slope of Σ r²."""
+    slope = derivative_factors(parameters)
+    for p in range(PARAMETERS):
+        slope[p] *= residual_sums[p // EACH, ALONG_X[p % EACH], ALONG_Y[p % EACH]]
+    return slope
+
+
+@njit(cache=True, nogil=True)
+def residual_curvature(parameters: FloatArray, residual_sums: FloatArray) -> FloatArray:
+    """Σ r times the model's second derivatives (15, 15), which vanish between two Gaussians."""
+    inner = inner_derivatives(parameters)
+    curvature = np.zeros((PARAMETERS, PARAMETERS))
+    for first in range(0, PARAMETERS, EACH):
+        for i in range(EACH):
+            for j in range(1, EACH):
+                along_x = SECOND_DERIVATIVES[ALONG_X[i], ALONG_X[j]]
+                along_y = SECOND_DERIVATIVES[ALONG_Y[i], ALONG_Y[j]]
+                value = inner[first + i] * inner[first + j]
+                if i != AMPLITUDE:
+                    value *= parameters[first + AMPLITUDE]
+                value *= weighted_sum(residual_sums[first // EACH], along_x, along_y)
+                curvature[first + i, first + j] = curvature[first + j, first + i] = value
+    return curvature
+
+
+@njit(cache=True, nogil=True)
+def weighted_sum(sums: FloatArray, along_x: FloatArray, along_y: FloatArray) -> float:
+    total = 0.0
+    for m in range(POWERS):
+        for n in range(POWERS):
+            total += along_x[m] * along_y[n] * sums[m, n]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def residual_equations(
+    frame: FloatArray, corner: FloatArray, parameters: FloatArray
+) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+    """Σ r² - Σ frame², Jᵀr (15,), JᵀJ (15, 15) and half the Hessian of Σ r² (15, 15).
+
+    `frame` (h, w) without negative pixels; `corner` is x and y of its first pixel.
+    """
+    of_x = functions_along(0, parameters, corner[0], frame.shape[1])
+    of_y = functions_along(1, parameters, corner[1], frame.shape[0])
+    over_x, over_y = overlaps(of_x), overlaps(of_y)
+    of_frame = frame_sums(frame, of_x, of_y)
+    of_residual = of_frame - model_sums(parameters, over_x, over_y)
+    amplitudes = parameters[::EACH]
+    change = -(amplitudes * (of_frame[:, 0, 0] + of_residual[:, 0, 0])).sum()
+    normal = normal_matrix(parameters, over_x, over_y)
+    hessian = normal - residual_curvature(parameters, of_residual)
+    return change, slope_of(parameters, of_residual), normal, hessian

@@ -1,0 +1,143 @@
+"""The Levenberg-Marquardt search for the three Gaussians that are closest to a frame."""
+
+import numpy as np
+from numba import njit
+
+from shotwatch_physics.feature import FloatArray
+from shotwatch_physics.gaussian_model import EACH, GAUSSIANS, PARAMETERS, residual_equations
+
+NARROWEST = 0.5
+"""Least sigma (px): what is narrower lies on one pixel, whatever its width."""
+ORTHOGONAL = 1e-6
+"""Converged: the cosine between the residual and each free derivative of the model is at most this."""
+ROUNDING = 1e-14
+"""Residuals below this share of the frame's Σ light² are zero."""
+MAX_ITERATIONS = 200
+FIRST_DAMPING, LARGEST_DAMPING = 1e-3, 1e12
+
+
+@njit(cache=True, nogil=True)
+def search_gaussians(
+    frame: FloatArray, corner: FloatArray, start: FloatArray
+) -> tuple[FloatArray, float, bool, int]:
+    """A local minimum of Σ (frame - model)², downhill from `start` (15,).
+
+    Levenberg-Marquardt with Marquardt's scaling and Nielsen's damping (Madsen, Nielsen & Tingleff, Methods
+    for Non-Linear Least Squares Problems, 2004, 3.2), with the whole Hessian in place of JᵀJ: what three
+    Gaussians leave of a real beam is not small, and JᵀJ alone then takes six times as many iterations.
+    Centres stay on the frame, sigmas between NARROWEST and the frame's longer side, and amplitudes at 0 or
+    above: two nearly equal Gaussians with large amplitudes of opposite sign would describe no beam. A step is
+    cut off at these bounds, and a parameter that is pushed against its bound rests.
+
+    Returns:
+        The parameters (15,), Σ (frame - model)², whether the search converged, and its iterations.
+    """
+    power = (frame * frame).sum()
+    low, high = bounds(frame.shape[0], frame.shape[1], corner)
+    here = np.minimum(np.maximum(start, low), high)
+    change, slope, normal, hessian = residual_equations(frame, corner, here)
+    damping, growth, iterations, converged = FIRST_DAMPING, 2.0, 0, False
+    while iterations < MAX_ITERATIONS and damping < LARGEST_DAMPING:
+        unit = units_of_free(here, slope, normal, low, high)
+        residual = max(power + change, 0.0)
+        converged = residual <= ROUNDING * power or np.abs(slope * unit).max() <= ORTHOGONAL * np.sqrt(
+            residual
+        )
+        if converged:
+            break
+        iterations += 1
+        step, solved = damped_step(hessian, slope, unit, damping)
+        gain = 0.0
+        if solved:
+            there = np.minimum(np.maximum(here + step, low), high)
+            equations = residual_equations(frame, corner, there)
+            gain = gain_of(there - here, change - equations[0], slope, hessian)
+        if gain > 0:
+            here, (change, slope, normal, hessian) = there, equations
+            damping, growth = damping * max(0.1, 1 - (2 * gain - 1) ** 3), 2.0
+        else:
+            damping, growth = damping * growth, 2 * growth
+    return here, max(power + change, 0.0), converged, iterations
+
+
+@njit(cache=True, nogil=True)
+def bounds(height: int, width: int, corner: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The lowest and highest values of the parameters: (15,) each."""
+    widest = float(max(height, width))
+    low, high = np.empty((GAUSSIANS, EACH)), np.empty((GAUSSIANS, EACH))
+    low[:] = np.array([0.0, corner[0], corner[1], NARROWEST, NARROWEST])
+    high[:] = np.array([np.inf, corner[0] + width - 1, corner[1] + height - 1, widest, widest])
+    return low.ravel(), high.ravel()
+
+
+@njit(cache=True, nogil=True)
+def units_of_free(
+    here: FloatArray, slope: FloatArray, normal: FloatArray, low: FloatArray, high: FloatArray
+) -> FloatArray:
+    """The change of each parameter that changes the model by 1 (15,); 0 for those that are not free to move.
+
+    The place and width of a Gaussian without amplitude are not free, nor is what is pushed out of bounds.
+    """
+    unit = np.zeros(PARAMETERS)
+    for p in range(PARAMETERS):
+        pushed_out = (here[p] <= low[p] and slope[p] < 0) or (here[p] >= high[p] and slope[p] > 0)
+        if normal[p, p] > 0 and not pushed_out:
+            unit[p] = 1 / np.sqrt(normal[p, p])
+    return unit
+
+
+@njit(cache=True, nogil=True)
+def damped_step(
+    hessian: FloatArray, slope: FloatArray, unit: FloatArray, damping: float
+) -> tuple[FloatArray, bool]:
+    """The step (15,) to the lowest point of the damped parabola, and whether the parabola has one."""
+    factor = np.empty((PARAMETERS, PARAMETERS))
+    for p in range(PARAMETERS):
+        for q in range(PARAMETERS):
+            factor[p, q] = hessian[p, q] * unit[p] * unit[q]
+        factor[p, p] += damping
+    if not factorise(factor):
+        return np.zeros(PARAMETERS), False
+    return unit * solution(factor, slope * unit), True
+
+
+@njit(cache=True, nogil=True)
+def factorise(matrix: FloatArray) -> bool:
+    """Cholesky's factor in place of the lower triangle; False, if the matrix is not positive definite."""
+    for p in range(PARAMETERS):
+        for q in range(p + 1):
+            rest = matrix[p, q]
+            for k in range(q):
+                rest -= matrix[p, k] * matrix[q, k]
+            if p > q:
+                matrix[p, q] = rest / matrix[q, q]
+            elif rest > 0:
+                matrix[p, p] = np.sqrt(rest)
+            else:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def solution(factor: FloatArray, right: FloatArray) -> FloatArray:
+    """x (15,) with L Lᵀ x = right for the lower triangular factor L."""
+    x = right.copy()
+    for p in range(PARAMETERS):
+        for k in range(p):
+            x[p] -= factor[p, k] * x[k]
+        x[p] /= factor[p, p]
+    for p in range(PARAMETERS - 1, -1, -1):
+        for k in range(p + 1, PARAMETERS):
+            x[p] -= factor[k, p] * x[k]
+        x[p] /= factor[p, p]
+    return x
+
+
+@njit(cache=True, nogil=True)
+def gain_of(step: FloatArray, drop: float, slope: FloatArray, hessian: FloatArray) -> float:
+    """How much Σ r² drops over how much the parabola said; 0 where it said that it would not."""
+    curved = 0.0
+    for p in range(PARAMETERS):
+        curved += step[p] * (hessian[p] * step).sum()
+    expected = 2 * (slope * step).sum() - curved
+    return drop / expected if expected > 0 else 0.0

@@ -1,0 +1,158 @@
+"""What a camera records without light, and what is light in spite of it.
+
+The report's rule: each pixel of a camera has a normal distribution, known from dark frames, and a pixel that
+could be noise with a probability of more than 10⁻⁶ is set to zero. Without dark frames the border of each
+frame stands in, with one level and one noise for all of the frame's pixels.
+"""
+
+import io
+from dataclasses import dataclass
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, special
+
+from shotwatch_physics.background import STEP, UNLIT_SIGMAS, Background, estimate_background
+from shotwatch_physics.moments import Images
+
+Light = NDArray[np.float32]
+"""Frames (n, h, w) or one number per pixel (h, w), in counts without the dark level."""
+
+NOISE_PROBABILITY = 1e-6
+"""The report's p: the probability that a dark pixel is taken for a lit one."""
+FEWEST_DARK_FRAMES = 10
+"""With fewer, a pixel's standard deviation is unknown by more than a quarter. The report takes 50."""
+QUIETEST = 1 / np.sqrt(12)
+"""Standard deviation (counts) that rounding to whole counts leaves: no pixel is taken to be quieter."""
+PATCH = 5
+"""Side (px) of the patches that are dark in a dark frame: the median of one is blind to its hot pixels."""
+NOT_A_MODEL = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError, BadZipFile)
+"""What numpy raises on bytes that are no .npz file, or one with other arrays."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoiseModel:
+    """A camera's normal distribution per pixel, estimated from `frames` dark frames.
+
+    Hot pixels and fixed patterns are part of it: they have means and standard deviations of their own.
+
+    Raises:
+        ValueError: not (h, w) float32 each, not finite, sigma not positive, or fewer than ten frames.
+    """
+
+    mean: Light
+    sigma: Light
+    """Sample standard deviation (counts), at least 1/√12."""
+    frames: int
+
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("sigma", self.sigma)):
+            if values.ndim != 2 or values.dtype != np.float32 or values.shape != self.mean.shape:
+                raise ValueError(f"{name} must be (h, w) float32, not {values.shape} {values.dtype}")
+            if not values.size or not np.isfinite(values).all():
+                raise ValueError(f"{name} must be a finite number for every pixel")
+        if (self.sigma <= 0).any():
+            raise ValueError("sigma must be positive")
+        if self.frames < FEWEST_DARK_FRAMES:
+            raise ValueError(f"noise takes at least {FEWEST_DARK_FRAMES} dark frames, not {self.frames}")
+
+    def to_npz(self) -> bytes:
+        """The model as an .npz file; equal models give equal bytes."""
+        file = io.BytesIO()
+        np.savez(file, mean=self.mean, sigma=self.sigma, frames=np.int64(self.frames))
+        return file.getvalue()
+
+    @staticmethod
+    def from_npz(data: bytes) -> "NoiseModel":
+        """The model that `to_npz` wrote.
+
+        Raises:
+            ValueError: the bytes are not such a file, or what it holds is no noise model.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                mean, sigma, frames = file["mean"], file["sigma"], int(file["frames"])
+        except NOT_A_MODEL as error:
+            raise ValueError(f"not a stored noise model: {error}") from error
+        return NoiseModel(mean, sigma, frames)
+
+
+def fit_noise(dark: Images) -> NoiseModel:
+    """The normal distribution of each pixel in dark frames (n, h, w).
+
+    Raises:
+        ValueError: not (n, h, w) uint16, fewer than ten frames, or a frame that is not dark: the median of
+            some patch of 5 x 5 px is more than three standard deviations of the border above the border.
+            Light that is even over the whole frame, border included, cannot be told from the dark level.
+    """
+    if dark.ndim != 3 or dark.dtype != np.uint16 or 0 in dark.shape[1:]:
+        raise ValueError(f"dark frames must be (n, h, w) uint16, not {dark.shape} {dark.dtype}")
+    if len(dark) < FEWEST_DARK_FRAMES:
+        raise ValueError(f"noise takes at least {FEWEST_DARK_FRAMES} dark frames, not {len(dark)}")
+    _require_darkness(dark)
+    sigma = np.maximum(dark.std(axis=0, ddof=1), QUIETEST)
+    return NoiseModel(dark.mean(axis=0).astype(np.float32), sigma.astype(np.float32), len(dark))
+
+
+def _require_darkness(dark: Images) -> None:
+    border = estimate_background(dark)
+    brightest = border.level + UNLIT_SIGMAS * np.maximum(border.noise, STEP)
+    for index, frame in enumerate(dark):
+        patches = ndimage.median_filter(frame, size=PATCH, mode="nearest")
+        if patches.max() > brightest[index]:
+            row, column = np.unravel_index(patches.argmax(), patches.shape)
+            raise ValueError(
+                f"frame {index} is not dark: about column {column}, row {row} it has {patches.max()} counts, "
+                f"its border {border.level[index]:.1f}"
+            )
+
+
+def threshold(noise: NoiseModel | Background, p: float = NOISE_PROBABILITY) -> Light:
+    """The count that a dark pixel exceeds with probability p: (h, w), or (n, 1, 1) from borders.
+
+    Mean and sigma of a model are estimates from n frames, so the next dark count is distributed about the
+    mean as sigma √(1 + 1/n) times Student's t of n - 1 degrees of freedom. For 50 frames and 10⁻⁶ that is
+    5.5 sigma; a normal distribution's 4.75 would let through ten times as many. A border has pixels enough
+    to take its noise, at least one count, as known.
+
+    Raises:
+        ValueError: p is not above 0 and at most ½.
+    """
+    if not 0 < p <= 0.5:
+        raise ValueError(f"a probability of noise must be above 0 and at most 0.5, not {p}")
+    if isinstance(noise, Background):
+        counts = noise.level - special.ndtri(p) * np.maximum(noise.noise, STEP)
+        return _per_frame(counts)
+    sigmas = -special.stdtrit(noise.frames - 1, p) * np.sqrt(1 + 1 / noise.frames)
+    return noise.mean + np.float32(sigmas) * noise.sigma
+
+
+def counts_above_dark(images: Images, noise: NoiseModel | Background) -> Light:
+    """Frames (n, h, w) without the dark level: image - mean, noise and all.
+
+    Raises:
+        ValueError: the frames are not of the noise's shape.
+    """
+    if isinstance(noise, Background):
+        mean, fits = _per_frame(noise.level), images.shape[:1] == noise.level.shape
+    else:
+        mean, fits = noise.mean, images.shape[1:] == noise.mean.shape
+    if images.ndim != 3 or not fits:
+        raise ValueError(f"frames {images.shape} are not of the noise's shape {mean.shape}")
+    return images - mean
+
+
+def light_of(images: Images, noise: NoiseModel | Background, p: float = NOISE_PROBABILITY) -> Light:
+    """Frames (n, h, w) without noise: image - mean where the count is above the threshold, 0 elsewhere.
+
+    Raises:
+        ValueError: the frames are not of the noise's shape, or p is not above 0 and at most ½.
+    """
+    counts = counts_above_dark(images, noise)
+    counts[images <= threshold(noise, p)] = 0
+    return counts
+
+
+def _per_frame(values: NDArray[np.float64]) -> Light:
+    return values.astype(np.float32)[:, None, None]

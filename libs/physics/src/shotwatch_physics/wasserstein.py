@@ -1,0 +1,190 @@
+"""Sliced 1-Wasserstein distance between frames: how far light must be moved to make one of the other.
+
+A frame is a distribution of light over its pixels. It is projected onto a line (a slice), where the distance
+is the area between the two cumulative distributions; the mean over the directions of the line is the sliced
+distance (Bonneel, Rabin, Peyré, Pfister, J. Math. Imaging Vis. 51, 2015, with p = 1).
+
+Pixels are where they are in every frame: per slice they are sorted once, whatever the number of frames.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import get_num_threads, njit, prange
+from numpy.typing import NDArray
+
+from shotwatch_physics.feature import FloatArray
+
+Light = NDArray[Any]
+"""Frames (n, h, w) or one frame (h, w): light above background, integers or floats ≥ 0, in any unit."""
+
+SLICES = 64
+"""So many equispaced ones err by less than 0.01 %, 3,000 random ones by up to 0.6 % (bench/distances.py)."""
+
+_VALUES_AT_ONCE = 2**20
+"""Bounds the memory of a matrix: a few arrays of so many float64 for the slices that are cut at once."""
+_FRAMES_AT_ONCE = 32
+"""Light of so many frames is moved side by side."""
+_POSITIONS_AT_ONCE = 64
+"""The cumulative distributions of 50 frames at so many positions fit into the fastest cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """The pixels of frames of one shape as they lie on some lines."""
+
+    shape: tuple[int, int]
+    """Height and width of the frames (px)."""
+    order: NDArray[np.int32]
+    """Flat indices of the pixels from one end of the line to the other: (slices, h·w)."""
+    gap: FloatArray
+    """Distance on the line from each pixel to the next (px): (slices, h·w - 1)."""
+
+
+def equispaced_angles(slices: int = SLICES) -> FloatArray:
+    """Directions of lines (rad, from x towards y) that divide the half circle [0, π) evenly: (slices,)."""
+    return np.linspace(0, np.pi, slices, endpoint=False)
+
+
+def random_angles(slices: int, seed: int) -> FloatArray:
+    """Directions of lines (rad) drawn evenly from the half circle [0, π): (slices,)."""
+    return np.random.default_rng(seed).uniform(0, np.pi, slices)
+
+
+def make_slices(shape: tuple[int, int], angles: FloatArray) -> Slices:
+    """Project the pixels of frames of a shape (h, w) onto lines with these directions (rad), (slices,).
+
+    Raises:
+        ValueError: a frame of this shape has no pixel, or the angles are not at least one finite number.
+    """
+    if min(shape) < 1:
+        raise ValueError(f"a frame of shape {shape} has no pixel")
+    if angles.ndim != 1 or not angles.size or not np.isfinite(angles).all():
+        raise ValueError("angles must be (slices,) finite numbers, at least one")
+    y, x = np.indices(shape).reshape(2, -1)
+    position = np.cos(angles)[:, None] * x + np.sin(angles)[:, None] * y
+    order = np.argsort(position, axis=1, kind="stable")  # knows the rows of pixels as runs already sorted
+    gap = np.diff(np.take_along_axis(position, order, axis=1), axis=1)
+    return Slices(shape, order.astype(np.int32), gap)
+
+
+def distances_to(reference: Light, images: Light, slices: Slices) -> FloatArray:
+    """Distance of each frame (n, h, w) to a reference (h, w): (n,) px, ≥ 0.
+
+    A frame's distance is the same to the last bit whatever is beside it. It is NaN for a frame without
+    light or with a pixel that is no finite number, and for every frame when the reference is such a one.
+    It does not depend on how much light there is. Runs on one core.
+
+    Raises:
+        ValueError: pixels are negative, or not of the shape that the slices are for.
+    """
+    if reference.shape != slices.shape or images.shape[1:] != slices.shape:
+        raise ValueError(f"frames are {reference.shape} and {images.shape}, the slices for {slices.shape}")
+    mass = _mass(reference[None])
+    distances = np.empty(len(images))
+    for start in range(0, len(images), _FRAMES_AT_ONCE):
+        chunk = slice(start, start + _FRAMES_AT_ONCE)
+        surplus = np.ascontiguousarray((_mass(images[chunk]) - mass).T)
+        distances[chunk] = _mean_distances(surplus, slices.order, slices.gap)
+    return distances
+
+
+def distance_matrix(
+    images: Light, angles: FloatArray, progress: Callable[[int], None] | None = None
+) -> FloatArray:
+    """Distance of each frame (n, h, w) to each other: (n, n) px, symmetric, ≥ 0, with a diagonal of zeros.
+
+    Distances to a frame without light, or with a pixel that is no finite number, are NaN. The result does
+    not depend on how much light a frame has, nor on the number of threads; numba's setting says how many.
+
+    Args:
+        images: all of one shape.
+        angles: (slices,) rad.
+        progress: told how many more slices are done.
+
+    Raises:
+        ValueError: pixels are negative, or shapes are not as above.
+    """
+    mass = np.ascontiguousarray(_mass(images).T)
+    total = np.zeros((len(images), len(images)))
+    at_once = max(get_num_threads(), _VALUES_AT_ONCE // max(len(mass), total.size))
+    for start in range(0, max(1, len(angles)), at_once):
+        slices = make_slices(images.shape[1:], angles[start : start + at_once])
+        for distances in _pairwise_distances(mass, slices.order, slices.gap):
+            total += distances
+        if progress:
+            progress(len(slices.order))
+    return (total + total.T) / len(angles)
+
+
+def _mass(images: Light) -> FloatArray:
+    """Each frame's light as a distribution over its pixels: (n, h·w), sums 1; NaN where there is none."""
+    if images.ndim != 3 or 0 in images.shape[1:] or images.dtype.kind not in "uif":
+        raise ValueError(f"frames must be (n, h, w) numbers, not {images.shape} {images.dtype}")
+    count, height, width = images.shape
+    light = images.reshape(count, height * width).astype(np.float64)
+    light[~np.isfinite(light).all(axis=1)] = 0
+    if (light < 0).any():
+        raise ValueError("light is never negative: take the background away and cut at zero")
+    relative = _share(light, light.max(axis=1, keepdims=True))  # so that no sum overflows
+    return _share(relative, relative.sum(axis=1, keepdims=True))
+
+
+def _share(light: FloatArray, whole: FloatArray) -> FloatArray:
+    return np.divide(light, whole, out=np.full_like(light, np.nan), where=whole > 0)
+
+
+@njit(cache=True, nogil=True)
+def _mean_distances(surplus: FloatArray, order: NDArray[np.int32], gap: FloatArray) -> FloatArray:
+    """Mean over slices of the light that lies too far along the line, times how far it must go back.
+
+    `surplus` is what each pixel of n frames has more than the reference: (h·w, n).
+    """
+    frames = surplus.shape[1]
+    total, distance, ahead = np.zeros(frames), np.empty(frames), np.empty(frames)
+    for each in range(len(order)):
+        distance[:], ahead[:] = 0, 0
+        for position in range(gap.shape[1]):
+            pixel, length = surplus[order[each, position]], gap[each, position]
+            for frame in range(frames):
+                ahead[frame] += pixel[frame]
+                distance[frame] += length * abs(ahead[frame])
+        total += distance
+    return total / len(order)
+
+
+@njit(cache=True, parallel=True)
+def _pairwise_distances(mass: FloatArray, order: NDArray[np.int32], gap: FloatArray) -> FloatArray:
+    """Distances in each slice between frames i < j, zero elsewhere: (slices, n, n); `mass` is (h·w, n)."""
+    distances = np.zeros((len(order), mass.shape[1], mass.shape[1]))
+    for each in prange(len(order)):
+        _add_distances(distances[each], mass, order[each], gap[each])
+    return distances
+
+
+@njit(cache=True)
+def _add_distances(
+    distances: FloatArray, mass: FloatArray, order: NDArray[np.int32], gap: FloatArray
+) -> None:
+    """Walk along one slice, some positions at a time, and add what lies between each two frames."""
+    frames = mass.shape[1]
+    passed = np.zeros(frames)
+    for start in range(0, len(gap), _POSITIONS_AT_ONCE):
+        cumulative = np.zeros((frames, _POSITIONS_AT_ONCE))
+        for n in range(min(_POSITIONS_AT_ONCE, len(gap) - start)):
+            passed += mass[order[start + n]]
+            cumulative[:, n] = passed * gap[start + n]
+        for i in range(frames):
+            for j in range(i + 1, frames):
+                distances[i, j] += _summed_difference(cumulative[i], cumulative[j])
+
+
+@njit(cache=True, fastmath={"reassoc"})
+def _summed_difference(one: FloatArray, other: FloatArray) -> float:
+    """Σ |one - other|. The sum may run in lanes: their number is the machine's, never the data's."""
+    total = 0.0
+    for n in range(one.size):
+        total += abs(one[n] - other[n])
+    return total

@@ -1,0 +1,1 @@
+"""history: keeps each camera's reference, and tells of slow changes."""

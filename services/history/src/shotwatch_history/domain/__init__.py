@@ -1,0 +1,1 @@
+"""What has changed, slowly, and whether it matters."""

@@ -1,0 +1,108 @@
+"""A slow quantity of a device against its own past: when its level changed by more than it usually varies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.feature_terms import FEATURE_TERMS
+from shotwatch_common.pulses import instant
+from shotwatch_common.vocabulary import DeviceKind, Severity
+from shotwatch_detector.catalogue import SIGNS
+from shotwatch_physics.history import ChangePoint, against_own_past, change_points
+
+WATCHED: Mapping[DeviceKind, tuple[str, ...]] = {
+    DeviceKind.CAMERA: (
+        "total_intensity",
+        "centroid_x",
+        "centroid_y",
+        "d4sigma_major",
+        "d4sigma_minor",
+        "background",
+    ),
+    DeviceKind.SPECTRO: ("spectrum_sum", "spectrum_centroid", "spectrum_rms_width"),
+    DeviceKind.ENERGY_METER: ("energy",),
+    DeviceKind.OTHER: (),
+}
+"""The slow quantities of each kind of device."""
+
+SURE = 0.999
+"""A change point that noise makes more often than once in a thousand series is not told."""
+MATTERS = 3.0
+"""A change matters from so many of the feature's smallest standard deviations on (`detector.catalogue`)."""
+CLEAR = 3.0
+"""A change of so many times what matters is worth a warning."""
+
+Times = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A lasting change of one feature of one device."""
+
+    device: str
+    feature: str
+    time: int
+    """Epoch ms: the first batch after the change."""
+    before: float
+    after: float
+    sigmas: float
+    """after - before in standard deviations of a batch's median."""
+    weight: float
+    """after - before over what matters, > 1."""
+    percentile: float
+    """Share of the medians before the change that lie below the level after it, 0 to 100."""
+
+    @property
+    def severity(self) -> Severity:
+        return Severity.WARNING if self.weight > CLEAR else Severity.INFO
+
+    @property
+    def why(self) -> str:
+        """One sentence for the person on shift."""
+        unit = FEATURE_TERMS[self.feature].unit
+        name = self.feature.replace("_", " ")
+        side = "above" if self.after > self.before else "below"
+        beyond = self.percentile if self.after > self.before else 100 - self.percentile
+        since = f"{instant(self.time):%Y-%m-%d %H:%M} UTC"
+        return (
+            f"{name} of {self.device} has been {self.after:.4g} {unit} since {since}, "
+            f"{self.before:.4g} {unit} before; {side} {beyond:.0f} % of what it was"
+        ).replace("  ", " ")
+
+
+def find_shift(device: str, feature: str, times: Times, values: Values) -> Shift | None:
+    """The first lasting change in a series of medians (n,) that is sure and matters; None without one.
+
+    Args:
+        device: whose.
+        feature: one of WATCHED.
+        times: epoch ms, ascending.
+        values: in the feature's unit; NaN where nothing was measured.
+    """
+    for change in change_points(times, values):
+        weight = abs(change.after - change.before) / _what_matters(feature, change)
+        if change.confidence > SURE and weight > 1:
+            return _shift(device, feature, change, weight, values[times < change.time_ms])
+    return None
+
+
+def _what_matters(feature: str, change: ChangePoint) -> float:
+    sign = SIGNS[feature]
+    return MATTERS * max(sign.floor, sign.relative_floor * abs(change.before))
+
+
+def _shift(device: str, feature: str, change: ChangePoint, weight: float, past: Values) -> Shift:
+    percentile = float(against_own_past(np.array([change.after]), past).percentile[0])
+    return Shift(
+        device,
+        feature,
+        change.time_ms,
+        change.before,
+        change.after,
+        change.sigmas,
+        weight,
+        percentile,
+    )

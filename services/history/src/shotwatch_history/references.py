@@ -1,0 +1,94 @@
+"""References: made of the normal shots of a while, put on the shelf."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
+from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.past_frames import CameraFrames, FrameReader
+from shotwatch_common.process import Edges
+from shotwatch_common.shelf import Period, Shelf, shelve
+from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_history.settings import HistorySettings
+from shotwatch_physics.noise import NoiseModel
+from shotwatch_physics.reference import make_reference
+
+SLICES = 10
+SHOTS_PER_SLICE = 20
+"""A reference is made of up to 200 frames, evenly over its period, from few blocks."""
+FEWEST_FRAMES = 100
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+
+
+class References:
+    """Renews the reference of each camera that has none, or an old one."""
+
+    def __init__(self, edges: Edges[HistorySettings]) -> None:
+        self._edges = edges
+        self._frames = FrameReader(edges.archive, edges.store)
+        self._shelf = Shelf(edges.archive, edges.store, {CharacterisationKind.NOISE: NoiseModel.from_npz})
+
+    async def renew(self) -> None:
+        """Make what is due from the newest data. Two replicas that do so at once make two equal versions."""
+        now = await self._edges.archive.devices.newest()
+        if now is None:
+            return
+        await self._shelf.look()
+        latest = {
+            each.device: each
+            for each in await self._edges.archive.characterisations.latest()
+            if each.kind is CharacterisationKind.REFERENCE
+        }
+        for roster in self._edges.facility.places:
+            cameras = cameras_of(roster, self._edges.facility)
+            due = [camera for camera in cameras if self._due(latest.get(camera), now)]
+            if due:
+                await self._make(roster, due, now)
+
+    def _due(self, latest: Characterisation | None, now: int) -> bool:
+        return latest is None or latest.end < now - self._edges.settings.reference_hours * HOUR_MS
+
+    async def _make(self, roster: PlaceRoster, cameras: Sequence[str], now: int) -> None:
+        shots = await self._normal_shots(roster, now)
+        if len(shots) >= FEWEST_FRAMES:
+            for camera in await self._frames.read(shots, cameras):
+                await self._make_one(camera)
+
+    async def _normal_shots(self, roster: PlaceRoster, now: int) -> list[Mapping[str, Any]]:
+        """Complete shots without any anomaly, some of each part of the period."""
+        query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+        start = now - round(self._edges.settings.reference_minutes * MINUTE_MS)
+        shots = []
+        for begin, end in pairwise(np.linspace(start, now + 1, SLICES + 1).astype(int).tolist()):
+            shots += await self._edges.archive.shots.page(query, begin, end, SHOTS_PER_SLICE)
+        return [shot for shot in shots if shot["complete"] and not shot["kinds"]]
+
+    async def _make_one(self, camera: CameraFrames) -> None:
+        if len(camera.times) < FEWEST_FRAMES:
+            return
+        noise = self._shelf.newest(camera.device, CharacterisationKind.NOISE)
+        try:
+            reference = await asyncio.to_thread(make_reference, camera.frames, noise)
+        except ValueError as error:
+            self._edges.log.warning("no reference", device=camera.device, why=str(error))
+            return
+        period = Period(int(camera.times[0]), int(camera.times[-1]), len(camera.times))
+        made = await shelve(
+            self._edges.archive,
+            self._edges.store,
+            self._edges.settings.data_bucket,
+            camera.device,
+            CharacterisationKind.REFERENCE,
+            reference.to_npz(),
+            period,
+        )
+        self._edges.log.info("reference made", device=camera.device, version=made.version)
+
+
+def cameras_of(roster: PlaceRoster, facility: Facility) -> list[str]:
+    devices = (facility.device(group) for group in roster.groups)
+    return [device.group for device in devices if device is not None and device.kind is DeviceKind.CAMERA]

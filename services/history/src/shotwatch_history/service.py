@@ -1,0 +1,70 @@
+"""history: keeps each camera's reference, and tells of slow changes.
+
+Consumes nothing; looks at the archive again and again. Publishes `AnomalyEvent` of kind `trend`.
+
+Delivery: an event is stored, numbered and published before the change is noted as told, under an id that says
+what was told before; so dying in between tells the same event again, and two replicas tell one event. A
+reference is on the shelf once its arrays are stored; dying before leaves arrays that nobody knows of.
+"""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+from shotwatch_common.announcing import announce
+from shotwatch_common.contracts import PlaceRef
+from shotwatch_common.facility import Device, PlaceRoster
+from shotwatch_common.process import Edges, Service, every
+from shotwatch_history.domain.trends import WATCHED, find_shift
+from shotwatch_history.events import event_of
+from shotwatch_history.references import HOUR_MS, References
+from shotwatch_history.settings import HistorySettings
+
+ToldUntil = Mapping[tuple[str, str], int]
+
+
+async def assemble(edges: Edges[HistorySettings], _resources: AsyncExitStack) -> Service:
+    settings, historian, references = edges.settings, Historian(edges), References(edges)
+
+    async def look_for_trends() -> None:
+        await every(settings.trend_poll_seconds, historian.look, edges.log)
+
+    async def renew_references() -> None:
+        await every(settings.reference_poll_seconds, references.renew, edges.log)
+
+    return Service((), (look_for_trends, renew_references))
+
+
+class Historian:
+    """Compares what each device measured lately with what it measured before."""
+
+    def __init__(self, edges: Edges[HistorySettings]) -> None:
+        self._edges = edges
+
+    async def look(self) -> None:
+        """Tell of every slow change that has not been told."""
+        now = await self._edges.archive.devices.newest()
+        if now is None:
+            return
+        told_until = await self._edges.archive.trends.told_until()
+        with self._edges.tracer.start_as_current_span("look for trends"):
+            for roster in self._edges.facility.places:
+                for device in filter(None, map(self._edges.facility.device, roster.groups)):
+                    await self._compare(device, roster, now, told_until)
+
+    async def _compare(self, device: Device, roster: PlaceRoster, now: int, told_until: ToldUntil) -> None:
+        start = now - round(self._edges.settings.trend_hours * HOUR_MS)
+        names = WATCHED[device.kind]
+        if not names:
+            return
+        series = await self._edges.archive.measurements.medians(device.group, names, start, now + 1)
+        for name in names:
+            told = told_until.get((device.group, name), 0)
+            recent = series.pulses >= told
+            shift = find_shift(device.group, name, series.pulses[recent], series.columns[name][recent])
+            if shift is not None:
+                place = PlaceRef(
+                    frontend=roster.frontend, amp=roster.amp, arm=roster.arm, interval=roster.interval
+                )
+                event = event_of(shift, place, told, self._edges.facility.name)
+                await announce([event], self._edges.archive, self._edges.bus, self._edges.log)
+                await self._edges.archive.trends.told(device.group, name, shift.time)
