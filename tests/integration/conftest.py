@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,14 @@ from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.install import ensure_rabbitmq
-from shotwatch_embedded.services import path_services
+from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FACILITY = REPOSITORY / "facilities" / "hpls.yaml"
 DEADLINE_S = 90.0
+TWO_OF_MOST = {"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}
+IMPATIENT = {f"SHOTWATCH_{name}_POLL_SECONDS": "1" for name in ("TREND", "REFERENCE", "CHARACTERISATION")}
 FOREVER_MS = 2**53
 
 
@@ -31,6 +33,11 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: fl
                 await asyncio.sleep(0.1)
     except TimeoutError:
         pytest.fail(f"after {seconds:g} s: not {what}")
+
+
+def impatient(service: ServiceSpec) -> ServiceSpec:
+    """The service, looking every second for what it otherwise looks for now and then."""
+    return replace(service, environment={**service.environment, **IMPATIENT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
     ensure_rabbitmq(install=True)
     root = tmp_path_factory.mktemp("stacks")
     async with Stack.claim(root, "tests", facility=FACILITY, settings={}) as stack:
-        stack.start_services(path_services({"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}))
+        stack.start_services(map(impatient, path_services(TWO_OF_MOST)))
         await stack.services_ready()
         settings = settings_of(stack.environment())
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:

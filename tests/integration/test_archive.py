@@ -1,10 +1,16 @@
-"""The archive under several hands at once."""
+"""The archive: several hands at once, and what comes out of what was put in."""
 
 import asyncio
+from collections.abc import Sequence
 
+import numpy as np
+
+from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.ledger import Entry
-from shotwatch_common.contracts import ObjectRef
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_common.archive.measurements import Source, of_shot
+from shotwatch_common.contracts import BlockRef, JudgedRecords, ObjectRef, PlaceRef, ShotsClosed
+from shotwatch_common.shelf import Period, Shelf, shelve
+from shotwatch_common.vocabulary import DeviceKind, ObjectState
 
 from .conftest import Running
 
@@ -21,3 +27,105 @@ async def test_of_many_that_enter_an_object_one_is_the_first(running: Running) -
     entered = await asyncio.gather(*(running.archive.ledger.enter(ref, "test") for _ in range(20)))
     assert sum(entered) == 1
     await running.archive.ledger.settle("once", Entry(ObjectState.IGNORED, "test"))
+
+
+PLACE = PlaceRef(frontend="LA", amp="A9", arm="00", interval="1s")
+BLOCK = BlockRef(bucket="blocks", key="k", object_id="o", object_key="o.h5")
+
+
+def batch(name: str, pulses: Sequence[int], revision: int = 1) -> ShotsClosed:
+    return ShotsClosed(
+        batch_id=name,
+        window_id="w",
+        place=PLACE,
+        pulses=list(pulses),
+        revisions=[revision] * len(pulses),
+        complete=[True] * len(pulses),
+        members=[],
+        last_arrival=0,
+    )
+
+
+async def test_measurements_come_back_by_shot_and_as_a_series(running: Running) -> None:
+    kept = running.archive.measurements
+    first, second = batch("m-1", [1000, 2000, 3000]), batch("m-2", [4000, 5000])
+    energies = np.array([1.5, np.nan, 1.25])
+    await kept.keep(first, Source.FEATURES, {"meter": {"energy": energies}})
+    await kept.keep(second, Source.FEATURES, {"meter": {"energy": np.array([2.0, 2.5])}})
+    assert of_shot(await kept.of_batch("m-1"), 0) == {"meter": {"energy": 1.5}}
+    assert of_shot(await kept.of_batch("m-1"), 1) == {}
+    series = await kept.series("meter", ["energy", "energy_disagreement"], 1000, 5000)
+    assert series.pulses.tolist() == [1000, 2000, 3000, 4000]
+    np.testing.assert_array_equal(series.columns["energy"], [1.5, np.nan, 1.25, 2.0])
+    assert np.isnan(series.columns["energy_disagreement"]).all()
+    medians = await kept.medians("meter", ["energy"], 0, 5000)
+    assert medians.pulses.tolist() == [1000, 4000]
+    assert medians.columns["energy"].tolist() == [1.375, 2.25]
+
+
+async def test_of_a_shot_that_was_measured_again_the_newest_revision_counts(running: Running) -> None:
+    kept = running.archive.measurements
+    await kept.keep(
+        batch("r-2", [2000], revision=2), Source.FEATURES, {"meter-2": {"energy": np.array([9.0])}}
+    )
+    await kept.keep(
+        batch("r-1", [1000, 2000]), Source.FEATURES, {"meter-2": {"energy": np.array([1.0, 2.0])}}
+    )
+    assert (await kept.series("meter-2", ["energy"], 0, 9000)).columns["energy"].tolist() == [1.0, 9.0]
+
+
+async def test_what_several_sources_measured_of_a_device_is_told_together(running: Running) -> None:
+    kept, shots = running.archive.measurements, batch("s-1", [1000, 2000])
+    await kept.keep(shots, Source.FEATURES, {"camera": {"peak": np.array([1.0, 2.0])}})
+    await kept.keep(shots, Source.EXAMINATION, {"camera": {"fit": np.array([3.0, np.nan])}})
+    await kept.keep(shots, Source.FLAGGED, {"camera": {"fit": np.array([np.nan, 4.0])}})
+    measured = await kept.of_batch("s-1")
+    assert [of_shot(measured, n)["camera"] for n in (0, 1)] == [{"peak": 1, "fit": 3}, {"peak": 2, "fit": 4}]
+    assert (await kept.of_batch("s-1", Source.FEATURES))["camera"].keys() == {"peak"}
+
+
+def file(key: str, version: int) -> ObjectRef:
+    return ObjectRef(object_id=f"{key}-{version}", bucket="b", key=key, etag="e", size=1, arrived_at=version)
+
+
+def records(times: Sequence[int], states: Sequence[str]) -> JudgedRecords:
+    names = sorted(set(states))
+    return JudgedRecords(
+        device="pump",
+        kind=DeviceKind.OTHER,
+        place=PLACE,
+        block=BLOCK,
+        times=list(times),
+        states=names,
+        state=[names.index(state) for state in states],
+        reasons=["state_not_on: FAULT"],
+        verdict=[int(state != "ON") for state in states],
+    )
+
+
+async def test_a_file_that_comes_again_replaces_its_records_and_an_older_one_does_not(
+    running: Running,
+) -> None:
+    kept = running.archive.records
+    await kept.keep(file("a.h5", 1), records([1000, 2000], ["ON", "ON"]))
+    await kept.keep(file("b.h5", 1), records([3000, 4000], ["FAULT", "ON"]))
+    await kept.keep(file("a.h5", 3), records([1001, 2001], ["STANDBY", "ON"]))
+    await kept.keep(file("a.h5", 2), records([1002, 2002], ["FAULT", "FAULT"]))
+    of_pump = await kept.of_device("pump", 0, 4000)
+    assert of_pump.times.tolist() == [1001, 2001, 3000]
+    assert [of_pump.states[code] for code in of_pump.state] == ["STANDBY", "ON", "FAULT"]
+    assert of_pump.refused == {"state_not_on": 2}
+
+
+async def test_versions_of_a_characterisation_are_counted_and_the_newest_is_used(running: Running) -> None:
+    archive, store = running.archive, running.store
+    kind, period = CharacterisationKind.NOISE, Period(0, 1, 50)
+    made = await asyncio.gather(
+        *(shelve(archive, store, "data", "dark camera", kind, bytes([n]), period) for n in range(4))
+    )
+    assert sorted(each.version for each in made) == [1, 2, 3, 4]
+    shelf = Shelf(archive, store, {kind: bytes})
+    assert shelf.newest("dark camera", kind) is None
+    await shelf.look()
+    (newest,) = (each for each in made if each.version == 4)
+    assert shelf.newest("dark camera", kind) == await store.get("data", newest.key)

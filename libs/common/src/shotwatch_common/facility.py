@@ -67,6 +67,8 @@ class Dataset:
     unit: str
     range: tuple[float, float]
     shape: tuple[int, ...] = ()
+    wavelengths: tuple[float, float] | None = None
+    """Of a spectrum's first and last sample (nm), where they are known; in between they are even."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ _CONTRAST = (
 _SELF_CONTRAST = "The beam's own curvature is part of it; the camera's history knows what is usual."
 _NO_SPOT = f"{_NO_BEAM} NaN also in frames of at most 3 x 3 pixels."
 _NO_HOLE = f"{_NO_SPOT} NaN also when nowhere the ring has a fifth of the largest 3 x 3 mean."
-_AXIS_UNIT = "In nm where the spectrometer's wavelengths are known, else in samples."
+_AXIS_UNIT = "In samples of the spectrometer."
 
 BEAM_FEATURES = (
     FeatureTerm("total_intensity", "counts", (-np.inf, np.inf), "Sum of the whole frame above background."),
@@ -236,9 +236,9 @@ SPECTRUM_FEATURES = (
         (0, np.inf),
         "Shortest pulse that the spectrum allows: full width at half maximum, between the outermost "
         "crossings, of the intensity over time when the phase is flat. Longer by a few percent when wings "
-        "lie below the noise, shorter on a pedestal. NaN where the spectrometer's wavelengths are not known, "
-        "without light, or for a line too narrow to be resolved "
-        "(1/512 of the frequency range).",
+        "lie below the noise, shorter on a pedestal. NaN where the facility file does not tell the "
+        "spectrometer's wavelengths, without light, or for a line too narrow to be resolved (1/512 of the "
+        "frequency range).",
     ),
     FeatureTerm(
         "spectrum_hole_depth",

@@ -1,5 +1,7 @@
 """Where a spectrum lies, how broad it is, what is missing in it, and how short a pulse it allows."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import next_fast_len
@@ -32,11 +34,22 @@ def measure_spectra(intensities: NDArray[np.float32], wavelengths: FloatArray | 
         ValueError: the spectra have no samples, or the wavelengths are not as above.
     """
     _check(intensities, wavelengths)
-    chunks = [
-        _measure(intensities[start : start + SPECTRA_AT_ONCE], wavelengths)
-        for start in range(0, max(1, len(intensities)), SPECTRA_AT_ONCE)
-    ]
+    chunks = [_measure(chunk, wavelengths) for chunk in _chunks(intensities)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def fourier_limits(intensities: NDArray[np.float32], wavelengths: FloatArray) -> FloatArray:
+    """The shortest pulse (fs, full width at half maximum) that each spectrum (n, m) allows: (n,).
+
+    Args:
+        intensities: (n, m) counts.
+        wavelengths: (m,) nm, positive, strictly monotonic.
+
+    Raises:
+        ValueError: the spectra have no samples, or the wavelengths are not as above.
+    """
+    _check(intensities, wavelengths)
+    return np.concatenate([_fourier_limit(_usable(chunk)[0], wavelengths) for chunk in _chunks(intensities)])
 
 
 def _check(intensities: NDArray[np.float32], wavelengths: FloatArray | None) -> None:
@@ -54,10 +67,20 @@ def _positive(wavelengths: FloatArray) -> bool:
     return bool((np.isfinite(wavelengths) & (wavelengths > 0)).all())
 
 
+def _chunks(intensities: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, max(1, len(intensities)), SPECTRA_AT_ONCE):
+        yield intensities[start : start + SPECTRA_AT_ONCE]
+
+
+def _usable(intensities: NDArray[np.float32]) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """The spectra, zero where a sample is no finite number; and which are not."""
+    usable = np.isfinite(np.abs(intensities).max(axis=1))
+    return np.where(usable[:, None], intensities, 0).astype(np.float64), usable
+
+
 def _measure(intensities: NDArray[np.float32], wavelengths: FloatArray | None) -> Features:
     axis = np.arange(intensities.shape[1], dtype=np.float64) if wavelengths is None else wavelengths
-    usable = np.isfinite(np.abs(intensities).max(axis=1))
-    spectra = np.where(usable[:, None], intensities, 0).astype(np.float64)
+    spectra, usable = _usable(intensities)
     centroid, rms_width = _centroid_and_rms_width(spectra, axis)
     peak = spectra.max(axis=1)
     hole_depth, hole_position = _deepest_hole(spectra, axis)

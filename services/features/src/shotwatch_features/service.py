@@ -36,7 +36,7 @@ from shotwatch_common.store import ObjectGone
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_features.domain.measure import (
     MEASURED_KINDS,
-    CameraKnowledge,
+    Known,
     examine_camera,
     examined,
     measure,
@@ -127,9 +127,10 @@ class Measurer:
         known = self._known(member.device)
         return lambda block, rows: examine_camera(block, rows, known)
 
-    def _known(self, device: str) -> CameraKnowledge:
-        return CameraKnowledge(
+    def _known(self, device: str) -> Known:
+        return Known(
             self._edges.facility.frames.saturated_at,
+            self._edges.facility.dataset(DeviceKind.SPECTRO).wavelengths,
             self._shelf.newest(device, CharacterisationKind.NOISE),
             self._shelf.newest(device, CharacterisationKind.REFERENCE),
         )

@@ -34,9 +34,6 @@ class References:
 
     async def renew(self) -> None:
         """Make what is due from the newest data. Two replicas that do so at once make two equal versions."""
-        now = await self._edges.archive.devices.newest()
-        if now is None:
-            return
         await self._shelf.look()
         latest = {
             each.device: each
@@ -44,16 +41,17 @@ class References:
             if each.kind is CharacterisationKind.REFERENCE
         }
         for roster in self._edges.facility.places:
-            cameras = cameras_of(roster, self._edges.facility)
-            due = [camera for camera in cameras if self._due(latest.get(camera), now)]
-            if due:
+            now = await self._edges.archive.devices.newest(roster.groups)
+            if now is not None:
+                cameras = cameras_of(roster, self._edges.facility)
+                due = [camera for camera in cameras if self._due(latest.get(camera), now)]
                 await self._make(roster, due, now)
 
     def _due(self, latest: Characterisation | None, now: int) -> bool:
         return latest is None or latest.end < now - self._edges.settings.reference_hours * HOUR_MS
 
     async def _make(self, roster: PlaceRoster, cameras: Sequence[str], now: int) -> None:
-        shots = await self._normal_shots(roster, now)
+        shots = await self._normal_shots(roster, now) if cameras else []
         if len(shots) >= FEWEST_FRAMES:
             for camera in await self._frames.read(shots, cameras):
                 await self._make_one(camera)

@@ -42,16 +42,16 @@ class Historian:
 
     async def look(self) -> None:
         """Tell of every slow change that has not been told."""
-        now = await self._edges.archive.devices.newest()
-        if now is None:
-            return
         told_until = await self._edges.archive.trends.told_until()
         with self._edges.tracer.start_as_current_span("look for trends"):
             for roster in self._edges.facility.places:
-                for device in filter(None, map(self._edges.facility.device, roster.groups)):
-                    await self._compare(device, roster, now, told_until)
+                now = await self._edges.archive.devices.newest(roster.groups)
+                if now is not None:
+                    for device in filter(None, map(self._edges.facility.device, roster.groups)):
+                        await self._compare(device, roster, now, told_until)
 
     async def _compare(self, device: Device, roster: PlaceRoster, now: int, told_until: ToldUntil) -> None:
+        """Tell of the device's first untold changes before `now` (epoch ms, by the place's own clocks)."""
         start = now - round(self._edges.settings.trend_hours * HOUR_MS)
         names = WATCHED[device.kind]
         if not names:

@@ -39,9 +39,10 @@ class Devices:
         found = self._devices.find({"_id": {"$in": list(devices)}})
         return {d["_id"]: LastState(d["time"], d["state"]) async for d in found}
 
-    async def newest(self) -> int | None:
-        """Time (epoch ms) of the newest record of any device; None before the first."""
-        times = [document["time"] async for document in self._devices.find({}, {"time": 1})]
+    async def newest(self, devices: Sequence[str] | None = None) -> int | None:
+        """Time (epoch ms) of the newest record of these devices, or of any; None before the first."""
+        which = {} if devices is None else {"_id": {"$in": list(devices)}}
+        times = [document["time"] async for document in self._devices.find(which, {"time": 1})]
         return max(times, default=None)
 
 

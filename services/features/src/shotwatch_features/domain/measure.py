@@ -13,7 +13,7 @@ from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.feature import Features
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference, examine, pointing
-from shotwatch_physics.spectrum import measure_spectra
+from shotwatch_physics.spectrum import fourier_limits, measure_spectra
 
 MEASURED_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
 EXAMINED_EVERY_MS = 1000
@@ -21,16 +21,18 @@ EXAMINED_EVERY_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class CameraKnowledge:
-    """What is known of a camera beforehand; None for what is not."""
+class Known:
+    """What is known of a device beforehand; None for what is not."""
 
     saturated_at: int
     """Counts."""
+    wavelengths: tuple[float, float] | None = None
+    """Of a spectrum's first and last sample, nm."""
     noise: NoiseModel | None = None
     reference: Reference | None = None
 
 
-def measure(kind: DeviceKind, block: Block, rows: NDArray[np.intp], known: CameraKnowledge) -> Features:
+def measure(kind: DeviceKind, block: Block, rows: NDArray[np.intp], known: Known) -> Features:
     """What is measured of every shot, from these rows of a block.
 
     Raises:
@@ -40,14 +42,14 @@ def measure(kind: DeviceKind, block: Block, rows: NDArray[np.intp], known: Camer
         case DeviceKind.CAMERA:
             return _measure_camera(rows_of(block, "image", rows), known)
         case DeviceKind.SPECTRO:
-            return measure_spectra(rows_of(block, "spectrum", rows))
+            return _measure_spectrometer(rows_of(block, "spectrum", rows), known)
         case DeviceKind.ENERGY_METER:
             return measure_energies(rows_of(block, "energy1", rows), rows_of(block, "energy2", rows))
         case DeviceKind.OTHER:
             return {}
 
 
-def examine_camera(block: Block, rows: NDArray[np.intp], known: CameraKnowledge) -> Features:
+def examine_camera(block: Block, rows: NDArray[np.intp], known: Known) -> Features:
     """What takes too long for every shot, from these rows of a camera's block.
 
     Raises:
@@ -74,7 +76,15 @@ def rows_of(block: Block, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
     return array if whole else array[rows]
 
 
-def _measure_camera(images: NDArray[np.uint16], known: CameraKnowledge) -> Features:
+def _measure_spectrometer(spectra: NDArray[np.float32], known: Known) -> Features:
+    features = measure_spectra(spectra)
+    if known.wavelengths is None:
+        return features
+    wavelengths = np.linspace(*known.wavelengths, spectra.shape[1])
+    return {**features, "fourier_limit": fourier_limits(spectra, wavelengths)}
+
+
+def _measure_camera(images: NDArray[np.uint16], known: Known) -> Features:
     features = measure_beams(images, known.saturated_at, known.noise)
     if known.reference is None:
         return features

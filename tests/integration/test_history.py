@@ -1,0 +1,99 @@
+"""The service `history` on a running stack: references appear, and slow changes are told."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
+from shotwatch_common.archive.devices import LastState
+from shotwatch_common.archive.measurements import Source
+from shotwatch_common.contracts import PlaceRef, ShotsClosed
+from shotwatch_common.facility import Place
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_simulator.simulation import Simulation, simulate
+
+from .conftest import Running, until
+
+METER = "LB_A3_32-EM_1-EnergyMeter-1"
+PLACE = PlaceRef(frontend="LB", amp="A3", arm="32", interval="60s")
+START = epoch_ms(datetime(2024, 3, 1, 8, tzinfo=UTC))
+
+
+async def references(running: Running, device: str) -> Sequence[Characterisation]:
+    found = await running.archive.characterisations.of_device(device)
+    return [each for each in found if each.kind is CharacterisationKind.REFERENCE]
+
+
+async def test_a_camera_gets_a_reference_and_its_shots_are_compared_with_it(
+    running: Running, tmp_path: Path
+) -> None:
+    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    assert roster is not None
+    camera = next(group for group in roster.groups if "Camera" in group)
+    start = datetime(2024, 3, 2, 8, tzinfo=UTC)
+    await running.upload(
+        *simulate(Simulation(running.facility, (roster,), start, timedelta(minutes=3)), tmp_path / "before")
+    )
+
+    async def made() -> bool:
+        return bool(await references(running, camera))
+
+    await until(made, f"a reference of {camera}")
+    (reference,) = await references(running, camera)
+    assert (reference.version, reference.frames) == (1, 180)
+
+    later = start + timedelta(minutes=3)
+
+    async def compared() -> bool:
+        span = epoch_ms(later), epoch_ms(later) + 60_000
+        series = await running.archive.measurements.series(
+            camera, ["pointing", "distance_to_reference"], *span
+        )
+        return len(series.pulses) == 60 and all(np.isfinite(x).all() for x in series.columns.values())
+
+    async def seen_by_features() -> bool:
+        """Features look for new references now and then: send the minute until they have."""
+        minute = Simulation(running.facility, (roster,), later, timedelta(minutes=1))
+        await running.upload(*simulate(minute, tmp_path / "after"))
+        await running.judged()
+        return await compared()
+
+    await until(seen_by_features, "shots compared with the reference")
+
+
+def minute(n: int) -> ShotsClosed:
+    return ShotsClosed(
+        batch_id=f"trend-{n}",
+        window_id=f"trend-{n}",
+        place=PLACE,
+        pulses=[START + 60_000 * n],
+        revisions=[1],
+        complete=[True],
+        members=[],
+        last_arrival=0,
+    )
+
+
+async def test_an_energy_that_has_dropped_for_good_is_told_once(running: Running) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.002, 120)
+    for n in range(120):
+        energy = np.array([(1.0 if n < 70 else 0.9) + noise[n]])
+        await running.archive.measurements.keep(minute(n), Source.FEATURES, {METER: {"energy": energy}})
+    await running.archive.devices.saw(METER, LastState(START + 60_000 * 119, "ON"))
+
+    async def told() -> bool:
+        return bool(await running.archive.trends.told_until())
+
+    await until(told, "the change told")
+    found = [
+        event["event"]["data"]
+        for event in await running.archive.events.numbered(0, await running.archive.events.last_number())
+        if event["kind"] == AnomalyKind.TREND and event["event"]["data"]["devices"] == [METER]
+    ]
+    (event,) = found
+    assert abs(event["time"] - (START + 60_000 * 70)) <= 60_000
+    assert event["severity"] == "warning"
+    assert event["shot"].startswith("LB-A3-32-60s-20240301T09")
