@@ -65,8 +65,8 @@ def test_a_stage_is_judged_by_its_queues_and_consumers(queues: StageQueues, verd
 
 def test_thresholds_are_summed_up_over_devices() -> None:
     usual = {
-        "camera-1": {"energy": {"limit": 8.0}, "hot_spot": {"limit": 9.0}},
-        "camera-2": {"energy": {"limit": 12.5}},
+        "camera-1": {"energy": {"tail": {"reach": 8.0}}, "hot_spot": {"tail": {"reach": 9.0}}},
+        "camera-2": {"energy": {"tail": {"reach": 12.5}}},
     }
     assert summarise(usual) == [Thresholds("energy", 2, 8.0, 12.5), Thresholds("hot_spot", 1, 9.0, 9.0)]
 

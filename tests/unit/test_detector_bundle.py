@@ -21,7 +21,7 @@ from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_detector.frames import Reference
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import Camera
-from shotwatch_detector.statistics import Usual
+from shotwatch_detector.statistics import Tail, Usual
 
 RNG = np.random.default_rng(3)
 ORIGIN = Origin("HPLS", "strided", "0.1.0", trained_from=1, calibrated_from=2, until=3)
@@ -36,10 +36,10 @@ def bundle() -> Bundle:
     cameras = {name: Camera(Reference(image(), 3000.0), ResidualMap(image(), image())) for name in ("a", "b")}
     usual = {
         "a": {
-            "hot_spot": Usual(0.1, 0.5, 8.0, 3.0, Side.HIGH),
-            "centroid_x": Usual(60.0, 0.3, 8.5, 2.9, Side.BOTH),
+            "hot_spot": Usual(0.1, 0.5, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.HIGH),
+            "centroid_x": Usual(60.0, 0.3, Tail(3.1, 1.2), Tail(1.1, 1.0), Side.BOTH),
         },
-        "meter": {"energy": Usual(2.0, 0.02, 8.0, 3.0, Side.BOTH)},
+        "meter": {"energy": Usual(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)},
     }
     return Bundle(ORIGIN, b"network", cameras, usual)
 
@@ -67,7 +67,7 @@ def test_a_bundle_with_a_file_missing_is_refused(name: str, bundle: Bundle, tmp_
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        (("format",), 2),
+        (("format",), 3),
         (("origin", "facility"), None),
         (("surprise",), 1),
         (("usual", "a", "hot_spot", "sigma"), 0.0),

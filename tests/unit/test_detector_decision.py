@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from shotwatch_common.vocabulary import AnomalyKind, Severity
-from shotwatch_detector.catalogue import SIGNS
+from shotwatch_detector.catalogue import SIGNS, Side
 from shotwatch_detector.decision import Judgement, judge
-from shotwatch_detector.statistics import RUN, Usual
+from shotwatch_detector.sentences import chance_of
+from shotwatch_detector.statistics import RUN, Tail, Usual
 
 SHOTS = 40
 CAMERAS = ("Camera-1", "Camera-2", "Camera-3")
@@ -32,7 +33,7 @@ SPOT = {"hot_spot_x": 61.0, "hot_spot_y": 48.0, "hot_spot_excess": 0.18}
 
 def usual_of(feature: str, centre: float) -> Usual:
     sigma = SIGNS[feature].floor or SIGNS[feature].relative_floor * centre
-    return Usual(centre, sigma, limit=8.0, shift_limit=3.0, side=SIGNS[feature].side)
+    return Usual(centre, sigma, tail=Tail(2.6, 1.5), run_tail=Tail(1.0, 1.5), side=SIGNS[feature].side)
 
 
 USUAL = {
@@ -71,7 +72,7 @@ def test_usual_shots_raise_nothing() -> None:
     judgement = decide(usual_features())
     assert judgement.findings == ()
     assert judgement.score.shape == (SHOTS,)
-    assert judgement.score.max() < 1
+    assert judgement.score.max() < judgement.threshold == pytest.approx(4.556, abs=0.001)
 
 
 def test_an_energy_drop_is_one_finding_of_all_devices_that_saw_it() -> None:
@@ -83,8 +84,10 @@ def test_an_energy_drop_is_one_finding_of_all_devices_that_saw_it() -> None:
     (finding,) = decide(features).findings
     assert (finding.shot, finding.kind, finding.severity) == (7, AnomalyKind.ENERGY, Severity.WARNING)
     assert set(finding.devices) == {*CAMERAS, "EM-1"}
-    assert finding.why == "energy of LA A1 11 is 30 % below its reference on 4 of 4 devices"
-    assert finding.score > finding.threshold == 8.0
+    assert finding.why == (
+        "energy of LA A1 11 is 30 % below its reference on 4 of 4 devices; never by chance"
+    )
+    assert finding.score > 3 * finding.threshold
 
 
 def test_less_light_in_the_spectrum_alone_is_a_matter_of_the_spectrum() -> None:
@@ -135,6 +138,15 @@ def test_a_beam_that_moved_or_grew_is_not_a_hot_spot_too(feature: str, kind: Ano
     assert finding.kind is kind
 
 
+def test_light_that_one_camera_loses_follows_from_its_profile_and_what_all_lose_does_not() -> None:
+    features = usual_features()
+    deviate(features, "Camera-1", "total_intensity", -15)
+    deviate(features, "Camera-1", "residual", 30)
+    assert [finding.kind for finding in decide(features).findings] == [AnomalyKind.PROFILE]
+    deviate(features, "EM-1", "energy", -15)
+    assert [finding.kind for finding in decide(features).findings] == [AnomalyKind.ENERGY]
+
+
 def test_a_cause_on_one_device_explains_nothing_on_another() -> None:
     features = usual_features()
     deviate(features, "Camera-1", "centroid_x", 20)
@@ -175,12 +187,12 @@ def test_without_any_reference_every_shot_scores_zero() -> None:
 
 def test_a_level_that_shifts_is_told_once_though_no_shot_is_odd() -> None:
     features = usual_features()
-    features["EM-1"]["energy"][20:] += 4.5 * USUAL["EM-1"]["energy"].sigma
+    features["EM-1"]["energy"][20:] += 3.5 * USUAL["EM-1"]["energy"].sigma
     (finding,) = decide(features).findings
     assert finding.kind is AnomalyKind.ENERGY
     assert 20 <= finding.shot < 20 + 2 * RUN
     assert f"in the median of {RUN} shots" in finding.why
-    assert finding.score > finding.threshold == 3.0
+    assert finding.score > finding.threshold
 
 
 def test_a_level_that_shifts_far_is_told_by_its_shots_alone() -> None:
@@ -195,3 +207,42 @@ def test_one_odd_shot_shifts_no_level() -> None:
     features = usual_features()
     deviate(features, "EM-1", "energy", -500)
     assert len(decide(features).findings) == 1
+
+
+def test_fewer_false_alarms_are_bought_with_a_higher_threshold() -> None:
+    features = usual_features()
+    deviate(features, "EM-1", "energy", -6.5)
+    often, seldom = (judge("LA A1 11", features, USUAL, SHOTS, rate) for rate in (10.0, 0.001))
+    assert len(often.findings) == 1
+    assert seldom.findings == ()
+    assert seldom.threshold == pytest.approx(often.threshold + 4)
+
+
+def test_a_feature_that_only_explains_raises_nothing_and_is_told_with_what_does() -> None:
+    features = usual_features()
+    usual = {
+        **USUAL,
+        "Camera-1": {
+            **USUAL["Camera-1"],
+            "flatness": Usual(0.4, 0.01, Tail(2.6, 1.5), Tail(1, 1), Side.BOTH),
+        },
+    }
+    features["Camera-1"]["flatness"] = np.full(SHOTS, 0.8)
+    assert judge("LA A1 11", features, usual, SHOTS).findings == ()
+    deviate(features, "Camera-1", "d4sigma_major", 20)
+    (finding,) = judge("LA A1 11", features, usual, SHOTS).findings
+    assert [each.feature for each in finding.contributions] == ["flatness", "d4sigma_major"]
+
+
+@pytest.mark.parametrize(
+    ("per_hour", "said"),
+    [
+        (1.0, "by chance once an hour"),
+        (0.1, "by chance once in 10 hours"),
+        (1 / 240, "by chance once in 10 days"),
+        (1e-6, "by chance once in 114 years"),
+        (1e-9, "never by chance"),
+    ],
+)
+def test_an_event_says_how_likely_chance_is(per_hour: float, said: str) -> None:
+    assert chance_of(per_hour) == said

@@ -9,8 +9,9 @@ from shotwatch_detector.statistics import (
     FEWEST_CALIBRATION,
     FEWEST_TRAINING,
     RUN,
-    SMALLEST_LIMIT,
+    Tail,
     Usual,
+    fit_tail,
     last_of_run,
     measure_usual,
     medians_of_runs,
@@ -23,6 +24,10 @@ def usual_of(training: np.ndarray, calibration: np.ndarray, sign: Sign = SIGN) -
     usual = measure_usual(training, calibration, sign)
     assert usual is not None
     return usual
+
+
+ONCE_AN_HOUR = 7.0
+"""Surprise that one of a few hundred features must have for an alarm an hour at 10 Hz."""
 
 
 def normals(seed: int, count: int) -> np.ndarray:
@@ -41,25 +46,43 @@ def test_one_anomaly_in_a_hundred_shots_sets_neither_reference_nor_threshold() -
     training[::100], calibration[::100] = 7.0, 7.0
     usual = usual_of(training, calibration)
     assert usual.centre == pytest.approx(clean.centre, abs=0.01)
-    assert usual.limit < 1.3 * clean.limit
+    assert usual.tail.reach < 1.3 * clean.tail.reach
 
 
 def test_a_hundred_thousand_normal_values_raise_no_alarm() -> None:
     usual = usual_of(normals(1, 300), normals(2, 100))
-    assert usual.exceedances(normals(3, 100_000)).max() < 1
+    assert usual.surprises(normals(3, 100_000)).max() < ONCE_AN_HOUR
 
 
-def test_heavy_tails_widen_the_limit() -> None:
+@pytest.mark.parametrize("draw", ["normal", "laplace", "logistic", "uniform"])
+def test_surprises_are_rarer_than_they_say_and_not_by_orders_of_magnitude(draw: str) -> None:
     rng = np.random.default_rng(4)
-    usual = usual_of(rng.laplace(size=500), rng.laplace(size=300))
-    assert usual.limit > 1.2 * SMALLEST_LIMIT
-    assert usual.exceedances(rng.laplace(size=20_000)).max() < 1
+    usual = usual_of(getattr(rng, draw)(size=5000), getattr(rng, draw)(size=5000))
+    surprises = usual.surprises(getattr(rng, draw)(size=1_000_000))
+    for surprise in (2, 3, 4):
+        share = (surprises > surprise).mean()
+        assert share < 1.5 * 10.0**-surprise
+        if draw != "uniform":
+            assert share > 0.02 * 10.0**-surprise
 
 
-def test_a_drift_between_training_and_calibration_widens_the_limit() -> None:
+def test_a_heavy_tail_is_extrapolated_as_one() -> None:
+    rng = np.random.default_rng(4)
+    light, heavy = fit_tail(rng.normal(size=2000), 2.0), fit_tail(rng.laplace(size=2000), 2.0)
+    assert light.shape > 1.3 > 1.1 > heavy.shape
+
+
+def test_few_shots_make_a_careful_tail() -> None:
+    rng = np.random.default_rng(4)
+    few = [fit_tail(rng.normal(size=30), 2.0).surprises(np.array([5.0]))[0] for _ in range(20)]
+    assert np.median(few) < fit_tail(rng.normal(size=3000), 2.0).surprises(np.array([5.0]))[0]
+    assert fit_tail(np.empty(0), 2.0) == Tail(2.0, 0.8)
+
+
+def test_a_drift_between_training_and_calibration_makes_the_tail_longer() -> None:
     usual = usual_of(normals(1, 300), normals(2, 100) + 0.5)
     assert usual.centre == pytest.approx(10, abs=0.02)
-    assert usual.exceedances(normals(3, 1000) + 0.8).max() < 1
+    assert usual.surprises(normals(3, 1000) + 0.8).max() < 4
 
 
 @pytest.mark.parametrize(
@@ -93,12 +116,13 @@ def test_shots_without_a_value_do_not_count() -> None:
 
 def test_a_missing_value_is_no_deviation() -> None:
     usual = usual_of(normals(1, 300), normals(2, 100))
-    assert usual.exceedances(np.array([np.nan])) == 0
+    assert usual.surprises(np.array([np.nan])) == 0
 
 
-def test_a_one_sided_feature_is_judged_on_its_side_only() -> None:
-    high = Usual(centre=0, sigma=1, limit=8, shift_limit=3, side=Side.HIGH)
-    assert high.exceedances(np.array([-80.0, 16.0])) == pytest.approx([0, 2])
+@pytest.mark.parametrize(("side", "expected"), [(Side.HIGH, [0, 4]), (Side.LOW, [4, 0]), (Side.BOTH, [4, 4])])
+def test_a_one_sided_feature_is_judged_on_its_side_only(side: Side, expected: list[float]) -> None:
+    usual = Usual(centre=0, sigma=1, tail=Tail(3, 1), run_tail=Tail(1, 1), side=side)
+    assert usual.surprises(np.array([-6.0, 6.0])) == pytest.approx(expected)
 
 
 def test_the_median_of_a_run_ignores_single_outliers() -> None:
@@ -119,7 +143,7 @@ def test_a_batch_shorter_than_a_run_has_none() -> None:
 
 
 def test_a_shift_is_seen_long_before_a_single_shot_would_be_odd() -> None:
-    usual = usual_of(normals(1, 300), normals(2, 200))
-    shifted = normals(3, 120) + 0.38
-    assert usual.exceedances(shifted).max() < 1
-    assert usual.of_runs().exceedances(medians_of_runs(shifted)).min() > 1
+    usual = usual_of(normals(1, 300), normals(2, 600))
+    shifted = normals(3, 120) + 0.3
+    assert np.median(usual.surprises(shifted)) < 4
+    assert np.median(usual.of_runs().surprises(medians_of_runs(shifted))) > ONCE_AN_HOUR

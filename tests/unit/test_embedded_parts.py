@@ -41,7 +41,8 @@ def test_a_port_is_free_again_when_its_listener_is_gone() -> None:
 
 def test_the_path_has_one_replica_of_each_service_unless_told_otherwise() -> None:
     counts = {service.name: service.replicas for service in path_services({"inference": 3})}
-    assert counts == {"ingest": 1, "validate": 1, "aggregate": 1, "features": 1, "inference": 3, "history": 1, "query": 1}
+    assert counts == dict.fromkeys(counts, 1) | {"inference": 3}
+    assert {"ingest", "validate", "aggregate", "features", "history", "query"} < counts.keys()
 
 
 def test_replicas_of_an_unknown_service_are_refused_by_name() -> None:

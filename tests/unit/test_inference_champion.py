@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from shotwatch_common.errors import Retry
 from shotwatch_detector.bundle import CAMERAS, MANIFEST, NETWORK, Bundle, Origin, save_bundle
 from shotwatch_detector.catalogue import Side
-from shotwatch_detector.statistics import Usual
+from shotwatch_detector.statistics import Tail, Usual
 from shotwatch_inference.champion import ChampionWatch
 
 
@@ -43,7 +43,7 @@ class Registry:
     def add(self, version: str, network: bytes = b"network") -> None:
         folder = self.folder / version
         folder.mkdir()
-        usual = {"EM-1": {"energy": Usual(2.0, 0.02, 8.0, 3.0, Side.BOTH)}}
+        usual = {"EM-1": {"energy": Usual(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
         save_bundle(Bundle(Origin("HPLS", "strided", version, 0, 1, 2), network, {}, usual), folder)
 
     async def named(self, request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 import typer
 
 from shotwatch_cli.commands.characterise import noise, reference
+from shotwatch_cli.commands.devices import devices
 from shotwatch_cli.commands.distances import compare_frames
 from shotwatch_cli.commands.doctor import doctor
 from shotwatch_cli.commands.ledger import ledger
@@ -31,6 +32,7 @@ app.command()(upload)
 app.command()(tail)
 app.command()(status)
 app.command()(ledger)
+app.command()(devices)
 app.command("train")(train_model)
 app.command("distances")(compare_frames)
 app.add_typer(noise, name="noise")

@@ -17,8 +17,8 @@ _PAGE = 500
 class RestApi:
     """Every method raises Failure when the API does not answer, or answers with a problem."""
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.AsyncClient(base_url=url + _PREFIX, timeout=_TIMEOUT_S, trust_env=False)
+    def __init__(self, url: str, timeout_s: float = _TIMEOUT_S) -> None:
+        self._client = httpx.AsyncClient(base_url=url + _PREFIX, timeout=timeout_s, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self

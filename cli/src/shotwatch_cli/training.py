@@ -67,5 +67,5 @@ def summarise(usual: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Thre
     limits: dict[str, list[float]] = {}
     for features in usual.values():
         for feature, reference in features.items():
-            limits.setdefault(feature, []).append(reference["limit"])
+            limits.setdefault(feature, []).append(reference["tail"]["reach"])
     return [Thresholds(feature, len(of), min(of), max(of)) for feature, of in sorted(limits.items())]

@@ -72,7 +72,7 @@ def _arguments(given: Mapping[str, object]) -> Iterator[str]:
 
 
 def _show(trained: Step, thresholds: Sequence[Thresholds]) -> None:
-    title = "thresholds (robust σ)"
+    title = "what one usual shot in a hundred exceeds (robust σ)"
     rows = ((of.feature, of.devices, f"{of.lowest:.1f}", f"{of.highest:.1f}") for of in thresholds)
     stdout.print(table(title, ("feature", "devices#", "lowest#", "highest#"), rows))
     version, alias = trained["version"], trained["alias"]

@@ -230,6 +230,7 @@ class Anomaly(Message):
     severity: Severity
     devices: list[str]
     score: float
+    """Of what a model found: -log₁₀ of the probability that a usual shot deviates as much anywhere."""
     threshold: float
     why: str
     """One sentence for the person on shift."""

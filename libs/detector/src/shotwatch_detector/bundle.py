@@ -70,7 +70,7 @@ class Manifest:
 
     __pydantic_config__ = _STRICT
 
-    format: Literal[1]
+    format: Literal[2]
     origin: Origin
     cameras: list[str]
     usual: dict[str, dict[str, Usual]]
@@ -81,7 +81,7 @@ _manifest = TypeAdapter(Manifest)
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write a bundle into an existing folder."""
-    manifest = Manifest(1, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.usual.items()})
+    manifest = Manifest(2, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.usual.items()})
     (folder / MANIFEST).write_bytes(_manifest.dump_json(manifest, indent=1))
     (folder / NETWORK).write_bytes(bundle.network)
     cameras = bundle.cameras.values()
@@ -129,7 +129,12 @@ def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[
 def _check_usual(folder: Path, usual: UsualOfDevices) -> None:
     for device, features in usual.items():
         for feature, reference in features.items():
-            numbers = (reference.centre, reference.sigma, reference.limit, reference.shift_limit)
+            tails = (reference.tail, reference.run_tail)
+            numbers = (
+                reference.centre,
+                reference.sigma,
+                *(number for tail in tails for number in (tail.reach, tail.shape)),
+            )
             if feature not in SIGNS:
                 raise BundleError(f"{folder / MANIFEST}: {device}: {feature} is not a feature that is judged")
             if not np.isfinite(numbers).all() or min(numbers[1:]) <= 0:

@@ -20,7 +20,8 @@ class Side(StrEnum):
 class Sign:
     """A feature as a sign of an anomaly."""
 
-    kind: AnomalyKind
+    kind: AnomalyKind | None
+    """None of a feature that explains others and raises no alarm itself."""
     unit: str
     floor: float = 0.0
     """Smallest standard deviation, in the feature's unit."""
@@ -31,6 +32,10 @@ class Sign:
 
 def _relative(kind: AnomalyKind, unit: str) -> Sign:
     return Sign(kind, unit, relative_floor=0.01)
+
+
+def _explaining(unit: str) -> Sign:
+    return Sign(None, unit, relative_floor=0.01)
 
 
 SIGNS: Mapping[str, Sign] = MappingProxyType(
@@ -51,6 +56,14 @@ SIGNS: Mapping[str, Sign] = MappingProxyType(
         "residual": Sign(AnomalyKind.PROFILE, "px", relative_floor=0.02, side=Side.HIGH),
         "background": Sign(AnomalyKind.PROFILE, "counts", floor=0.1),
         "dead_pixels": Sign(AnomalyKind.PROFILE, "pixels", floor=1.0, side=Side.HIGH),
+        "spectrum_hole_depth": Sign(AnomalyKind.SPECTRUM, "", floor=0.005, side=Side.HIGH),
+        "effective_area": _explaining("px²"),
+        "fluence_uniformity": _explaining(""),
+        "flatness": _explaining(""),
+        "encircled_radius_86": _explaining("px"),
+        "spot_excess": _explaining(""),
+        "hole_deficit": _explaining(""),
+        "spectrum_width_e2": _explaining("px"),
     }
 )
 """A floor keeps a feature that hardly moved while it was watched from raising an alarm when it does.

@@ -9,15 +9,19 @@ from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.catalogue import SIGNS
 from shotwatch_detector.finding import Contribution, Finding
-from shotwatch_detector.sentences import explain
+from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.severity import severity_of_deviation
 from shotwatch_detector.statistics import RUN, Usual, last_of_run, medians_of_runs
 
 UsualOfDevices = Mapping[str, Mapping[str, Usual]]
 """Device → feature or score → its reference."""
 
-THRESHOLD = 1.0
-"""Of a shot's score: the largest of its deviations over their limits."""
+SHOTS_PER_HOUR = 36_000
+"""At 10 Hz, for which the rate of false alarms is stated; slower places raise as many fewer."""
+MOST_SURPRISING = 99.0
+EXPLAINING_SIGMAS = 3.0
+"""From here on a deviation is told with the event, whether it is one by itself or not."""
+MOST_CONTRIBUTIONS = 12
 
 _MOVED = frozenset({AnomalyKind.POINTING, AnomalyKind.BEAM_SIZE})
 CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
@@ -31,6 +35,8 @@ A beam elsewhere or of another size leaves light where there was none; a spot of
 enough light to move the beam.
 """
 
+_OF_PROFILE = frozenset({AnomalyKind.PROFILE, AnomalyKind.BEAM_SIZE})
+
 COMMON_CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
     AnomalyKind.SPECTRUM: frozenset({AnomalyKind.ENERGY})
 }
@@ -42,7 +48,9 @@ class Judgement:
     """What the statistics say of a batch of n shots."""
 
     score: Values
-    """Of each shot, 1 = at the threshold: (n,)."""
+    """Of each shot, -log₁₀ of the probability that a usual shot has so large a deviation anywhere: (n,)."""
+    threshold: float
+    """A shot with a higher score is an anomaly."""
     findings: tuple[Finding, ...]
     """By shot; one per shot and kind."""
 
@@ -53,13 +61,26 @@ class _Column:
 
     device: str
     feature: str
-    kind: AnomalyKind
+    kind: AnomalyKind | None
+    """None of a feature that only explains."""
     usual: Usual
     values: Values
-    exceedances: Values
+    score: Values
+    """Surprise, less what so many features make likely."""
 
 
-def judge(place: str, features: Mapping[str, Features], usual: UsualOfDevices, shots: int) -> Judgement:
+def threshold_of(false_alarms_per_hour: float) -> float:
+    """The score that usual shots exceed so often, at 10 Hz."""
+    return float(np.log10(SHOTS_PER_HOUR / false_alarms_per_hour))
+
+
+def judge(
+    place: str,
+    features: Mapping[str, Features],
+    usual: UsualOfDevices,
+    shots: int,
+    false_alarms_per_hour: float = 1.0,
+) -> Judgement:
     """Judge a batch of consecutive shots of one place.
 
     A shot is odd by itself, or because the level of a feature has shifted: then the median of a run of shots
@@ -70,16 +91,20 @@ def judge(place: str, features: Mapping[str, Features], usual: UsualOfDevices, s
         features: device → feature or score → value per shot (n,).
         usual: the references; what has none is not judged.
         shots: n.
+        false_alarms_per_hour: how often usual shots of a place may be called odd, at 10 Hz.
     """
-    score, findings = _judge(place, features, usual, shots)
-    for shift in _shifts(place, features, usual):
+    threshold = threshold_of(false_alarms_per_hour)
+    score, findings = _judge(place, features, usual, shots, threshold)
+    for shift in _shifts(place, features, usual, threshold):
         if not any(f.kind is shift.kind and shift.shot - RUN < f.shot <= shift.shot for f in findings):
-            score[shift.shot] = max(score[shift.shot], shift.score / shift.threshold)
+            score[shift.shot] = max(score[shift.shot], shift.score)
             findings.append(shift)
-    return Judgement(score, tuple(sorted(findings, key=lambda finding: finding.shot)))
+    return Judgement(score, threshold, tuple(sorted(findings, key=lambda finding: finding.shot)))
 
 
-def _shifts(place: str, features: Mapping[str, Features], usual: UsualOfDevices) -> list[Finding]:
+def _shifts(
+    place: str, features: Mapping[str, Features], usual: UsualOfDevices, threshold: float
+) -> list[Finding]:
     """The first shift of each kind in the batch."""
     medians = {
         device: {name: medians_of_runs(values) for name, values in measured.items()}
@@ -90,7 +115,7 @@ def _shifts(place: str, features: Mapping[str, Features], usual: UsualOfDevices)
         for device in features
     }
     runs = max((len(values) for measured in medians.values() for values in measured.values()), default=0)
-    _, found = _judge(place, medians, of_runs, runs)
+    _, found = _judge(place, medians, of_runs, runs, threshold)
     first = {finding.kind: finding for finding in reversed(found)}
     return [
         replace(shift, shot=last_of_run(shift.shot), why=f"{shift.why}, in the median of {RUN} shots")
@@ -99,90 +124,139 @@ def _shifts(place: str, features: Mapping[str, Features], usual: UsualOfDevices)
 
 
 def _judge(
-    place: str, features: Mapping[str, Features], usual: UsualOfDevices, shots: int
+    place: str, features: Mapping[str, Features], usual: UsualOfDevices, shots: int, threshold: float
 ) -> tuple[Values, list[Finding]]:
-    columns = list(_columns(features, usual))
-    if not columns:
+    columns = _columns(features, usual)
+    judged = [column.score for column in columns if column.kind is not None]
+    if not judged:
         return np.zeros(shots), []
-    score = np.max([column.exceedances for column in columns], axis=0)
-    odd = np.flatnonzero(score > THRESHOLD).tolist()
-    return score, [finding for shot in odd for finding in _findings(shot, place, columns, features)]
+    score: Values = np.max(judged, axis=0)
+    odd = np.flatnonzero(score > threshold).tolist()
+    return score, [
+        finding for shot in odd for finding in _findings(shot, place, columns, features, threshold)
+    ]
 
 
-def _columns(features: Mapping[str, Features], usual: Mapping[str, Mapping[str, Usual]]) -> Iterable[_Column]:
-    for device, measured in features.items():
-        for feature, reference in usual.get(device, {}).items():
-            if feature in measured:
-                values = measured[feature]
-                exceedances = reference.exceedances(values)
-                yield _Column(device, feature, SIGNS[feature].kind, reference, values, exceedances)
+def _columns(features: Mapping[str, Features], usual: UsualOfDevices) -> list[_Column]:
+    known = [
+        (device, feature, reference, measured[feature])
+        for device, measured in features.items()
+        for feature, reference in usual.get(device, {}).items()
+        if feature in measured
+    ]
+    chances = np.log10(max(1, sum(SIGNS[feature].kind is not None for _, feature, _, _ in known)))
+    return [
+        _Column(
+            device,
+            feature,
+            SIGNS[feature].kind,
+            reference,
+            values,
+            np.clip(reference.surprises(values) - chances, 0.0, MOST_SURPRISING),
+        )
+        for device, feature, reference, values in known
+    ]
 
 
 def _findings(
-    shot: int, place: str, columns: Sequence[_Column], features: Mapping[str, Features]
+    shot: int,
+    place: str,
+    columns: Sequence[_Column],
+    features: Mapping[str, Features],
+    threshold: float,
 ) -> Iterable[Finding]:
     odd = sorted(
-        (column for column in columns if column.exceedances[shot] > THRESHOLD),
-        key=lambda column: -column.exceedances[shot],
+        (column for column in columns if column.kind is not None and column.score[shot] > threshold),
+        key=lambda column: (-column.score[shot], -abs(_sigmas(column, shot))),
     )
-    own_causes = [column for column in odd if not _follows(column, odd)]
+    own_causes = [column for column in odd if not _follows(column, odd, shot)]
     for kind in dict.fromkeys(column.kind for column in own_causes):
-        leading = [column for column in own_causes if column.kind is kind]
-        yield _finding(shot, place, leading, odd, columns, features)
+        if kind is not None:
+            leading = [column for column in own_causes if column.kind is kind]
+            yield _finding(shot, place, kind, leading, columns, features, threshold)
 
 
-def _follows(column: _Column, odd: Sequence[_Column]) -> bool:
+def _follows(column: _Column, odd: Sequence[_Column], shot: int) -> bool:
     """Whether the deviation of a column only follows from another one of the same shot."""
+    if column.kind is None:
+        return False
+    own, common = CAUSES.get(column.kind, frozenset()), COMMON_CAUSES.get(column.kind, frozenset())
     return any(
-        (other.device == column.device and other.kind in CAUSES.get(column.kind, ()))
-        or other.kind in COMMON_CAUSES.get(column.kind, ())
+        (other.device == column.device and (other.kind in own or _outweighs(other, column, odd, shot)))
+        or other.kind in common
         for other in odd
     )
+
+
+def _outweighs(other: _Column, column: _Column, odd: Sequence[_Column], shot: int) -> bool:
+    """Whether of a camera's light and its profile the other one is the cause.
+
+    A clipped or widened beam loses light, a fainter one has less of it at its rim. Energy that other devices
+    miss too is the cause; else the one that is odder.
+    """
+    kinds = {other.kind, column.kind}
+    if AnomalyKind.ENERGY not in kinds or not kinds & _OF_PROFILE:
+        return False
+    energy_is_common = len({c.device for c in odd if c.kind is AnomalyKind.ENERGY}) > 1
+    if energy_is_common:
+        return other.kind is AnomalyKind.ENERGY
+    return bool(other.score[shot] > column.score[shot])
 
 
 def _finding(
     shot: int,
     place: str,
+    kind: AnomalyKind,
     leading: Sequence[_Column],
-    odd: Sequence[_Column],
     columns: Sequence[_Column],
     features: Mapping[str, Features],
+    threshold: float,
 ) -> Finding:
     strongest = leading[0]
+    score = float(strongest.score[shot])
     devices = tuple(dict.fromkeys(column.device for column in leading))
-    contributions = sorted(
-        (_contribution(column, shot) for column in odd if column.device in devices),
-        key=lambda contribution: -abs(contribution.sigmas),
-    )
     head = _contribution(strongest, shot)
     return Finding(
         shot=shot,
-        kind=strongest.kind,
-        severity=severity_of_deviation(
-            strongest.kind, float(strongest.exceedances[shot]), rises=head.sigmas > 0
-        ),
+        kind=kind,
+        severity=severity_of_deviation(kind, score / threshold, rises=head.sigmas > 0),
         devices=devices,
-        score=abs(head.sigmas),
-        threshold=strongest.usual.limit,
+        score=score,
+        threshold=threshold,
         why=explain(
             place,
             head,
             showing=len(devices),
-            watching=_watching(strongest.kind, columns, shot),
+            watching=_watching(kind, columns, shot),
             measured={name: float(values[shot]) for name, values in features[strongest.device].items()},
-        ),
-        contributions=tuple(contributions),
+        )
+        + f"; {chance_of(SHOTS_PER_HOUR / 10**score)}",
+        contributions=_contributions(devices, columns, shot),
     )
 
 
+def _contributions(devices: Sequence[str], columns: Sequence[_Column], shot: int) -> tuple[Contribution, ...]:
+    """What else is unusual on these devices, strongest first."""
+    unusual = [
+        _contribution(column, shot)
+        for column in columns
+        if column.device in devices and abs(_sigmas(column, shot)) >= EXPLAINING_SIGMAS
+    ]
+    return tuple(sorted(unusual, key=lambda each: -abs(each.sigmas))[:MOST_CONTRIBUTIONS])
+
+
+def _sigmas(column: _Column, shot: int) -> float:
+    """NaN without a value; no comparison with it is true."""
+    return float((column.values[shot] - column.usual.centre) / column.usual.sigma)
+
+
 def _contribution(column: _Column, shot: int) -> Contribution:
-    value = column.values[shot]
     return Contribution(
         device=column.device,
         feature=column.feature,
-        value=float(value),
+        value=float(column.values[shot]),
         reference=column.usual.centre,
-        sigmas=float((value - column.usual.centre) / column.usual.sigma),
+        sigmas=_sigmas(column, shot),
         unit=SIGNS[column.feature].unit,
     )
 

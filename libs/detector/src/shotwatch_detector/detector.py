@@ -39,9 +39,11 @@ class Detector:
             return {}
         return score_frames(frames, camera, self.engine)
 
-    def judge(self, place: str, features: Mapping[str, Features], shots: int) -> Judgement:
+    def judge(
+        self, place: str, features: Mapping[str, Features], shots: int, false_alarms_per_hour: float = 1.0
+    ) -> Judgement:
         """Judge n shots of a place by their features and scores: device → name → (n,)."""
-        return judge(place, features, self.bundle.usual, shots)
+        return judge(place, features, self.bundle.usual, shots, false_alarms_per_hour)
 
     def residual(self, device: str, frame: NDArray[np.uint16]) -> Image:
         """Image less reconstruction of one frame (h, w) of a known camera, in shares of the reference's peak.

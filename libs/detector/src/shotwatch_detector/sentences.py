@@ -11,6 +11,7 @@ _NOUNS = {
     "spectrum_fwhm": "bandwidth",
     "spectrum_centroid": "centre wavelength",
     "spectrum_sum": "light in the spectrum",
+    "spectrum_hole_depth": "depth of the deepest hole in the spectrum",
     "centroid_x": "beam position in x",
     "centroid_y": "beam position in y",
     "d4sigma_major": "beam size",
@@ -20,8 +21,19 @@ _NOUNS = {
     "background": "background",
     "dead_pixels": "number of dead pixels",
 }
+_LENGTHS = (("years", 8766.0), ("days", 24.0), ("hours", 1.0))
+_PRACTICALLY_NEVER = 1000
+"""Years."""
 _SPOTS = {"hot_spot": "above", "dark_spot": "below"}
-_ABSOLUTE = {"spectrum_centroid", "centroid_x", "centroid_y", "ellipticity", "background", "dead_pixels"}
+_ABSOLUTE = {
+    "spectrum_hole_depth",
+    "spectrum_centroid",
+    "centroid_x",
+    "centroid_y",
+    "ellipticity",
+    "background",
+    "dead_pixels",
+}
 """Told in their unit: per cent of an arbitrary or vanishing reference mean nothing."""
 
 
@@ -41,6 +53,16 @@ def explain(
     if strongest.feature in _SPOTS:
         return f"{_spot(strongest, measured)} ({devices} of {place})"
     return f"{_NOUNS[strongest.feature]} of {place} is {_distance(strongest)} its reference {devices}"
+
+
+def chance_of(per_hour: float) -> str:
+    """`by chance once in 12 days`: how often usual shots at 10 Hz look like this."""
+    hours = 1 / per_hour
+    for unit, length in _LENGTHS:
+        if hours >= 2 * length:
+            many = hours / length
+            return f"by chance once in {many:.0f} {unit}" if many < _PRACTICALLY_NEVER else "never by chance"
+    return "by chance once an hour"
 
 
 def _distance(contribution: Contribution) -> str:

@@ -1,7 +1,9 @@
-"""What is usual of a feature of a device, and how far from it is too far."""
+"""What is usual of a feature of a device, and how surprising it is to be that far from it.
+
+A surprise is -log₁₀ of the probability that a usual shot deviates as far: 3 is once in a thousand shots.
+"""
 
 from dataclasses import dataclass, replace
-from math import sqrt
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -15,18 +17,42 @@ FEWEST_CALIBRATION = 20
 """Shots without which no threshold can be set."""
 SIGMA_OF_MAD = 1.4826
 """Standard deviation over median absolute deviation of a normal distribution."""
-SMALLEST_LIMIT = 8.0
-"""Standard deviations that are never too far: a place has a hundred features, each a chance to be wrong."""
-TAIL_QUANTILE = 0.98
-"""Higher quantiles of a few hundred shots would let one anomaly among them set the threshold."""
-TAIL_FACTOR = 3.5
-"""Limit over that quantile: for normal deviations 8.1 σ, for exponential ones 1 in 10⁶ is further away."""
+TAIL_SHARES = np.array([0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
+"""Where the tail is looked at: the deviations that such shares of the shots exceed."""
+FEWEST_BEYOND = 4
+"""Shots beyond the last of these: fewer say nothing about how far it is."""
+TRUSTED_SHARE = 0.02
+"""One shot in a hundred may be an anomaly: further out they count only where they fit to the tail so far."""
+OUTLIER_SURPRISE = 3.0
+"""Calibration shots that a tail expects once in a thousand times as many shots are anomalies themselves."""
+SHAPES = (0.8, 1.5)
+"""Tails are taken to be no lighter and no heavier: 1 is exponential, and of a normal distribution's tail
+between 1 in 5 and 1 in 1,000 the fit is 1.5, from which it is extrapolated with some reserve."""
+SMALLEST_REACH = 2.0
+"""Robust standard deviations that one shot in a hundred exceeds, at least."""
 RUN = 12
 """Consecutive shots whose median says whether the level has shifted."""
 RUN_STEP = 6
 """From one run to the next."""
-SIGMA_OF_MEDIAN = 1.2533 / sqrt(RUN)
+SIGMA_OF_MEDIAN = 1.2533 / np.sqrt(RUN)
 """Standard deviation of the median of a run of normal deviates, over that of one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """How often a usual shot deviates so far: P(|deviation| ≥ d) = 100^-(d / reach)^shape.
+
+    Weibull's form, which holds the normal, the exponential and heavier ones in one.
+    """
+
+    reach: float
+    """Deviation that one shot in a hundred exceeds."""
+    shape: float
+
+    def surprises(self, deviations: Values) -> Values:
+        """Of deviations ≥ 0: (n,)."""
+        surprises: Values = 2.0 * (deviations / self.reach) ** self.shape
+        return surprises
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +61,9 @@ class Usual:
 
     centre: float
     sigma: float
-    limit: float
-    """Threshold: deviations (in sigma) beyond it are anomalies."""
-    shift_limit: float
+    tail: Tail
+    """Of deviations in sigma."""
+    run_tail: Tail
     """The same for the median of a run of shots, in which the jitter of single shots is averaged out."""
     side: Side
 
@@ -45,8 +71,8 @@ class Usual:
         """(value - centre) / sigma: (n,)."""
         return (values - self.centre) / self.sigma
 
-    def exceedances(self, values: Values) -> Values:
-        """Deviation over limit on the side that matters, 1 = at the threshold: (n,); 0 without a value."""
+    def surprises(self, values: Values) -> Values:
+        """How surprising values are on the side that matters: (n,); 0 without a value."""
         deviations = self.deviations(values)
         match self.side:
             case Side.BOTH:
@@ -55,11 +81,11 @@ class Usual:
                 unusual = np.maximum(deviations, 0.0)
             case Side.LOW:
                 unusual = np.maximum(-deviations, 0.0)
-        return np.nan_to_num(unusual / self.limit, nan=0.0)
+        return np.nan_to_num(self.tail.surprises(unusual), nan=0.0)
 
     def of_runs(self) -> "Usual":
         """The reference by which the medians of runs are judged."""
-        return replace(self, limit=self.shift_limit)
+        return replace(self, tail=self.run_tail)
 
 
 def medians_of_runs(values: Values) -> Values:
@@ -79,10 +105,10 @@ def last_of_run(run: int) -> int:
 
 
 def measure_usual(training: Values, calibration: Values, sign: Sign) -> Usual | None:
-    """Centre and sigma from the training shots, the limit from the later calibration shots.
+    """Centre and sigma from the training shots, the tails from the later calibration shots.
 
-    The calibration shots were not used for the centre, so a drift between the two widens the limits. Robust:
-    one shot in a hundred may be an anomaly. None when there are too few shots with a value.
+    The calibration shots were not used for the centre, so a drift between the two makes the tails longer.
+    Robust: one shot in a hundred may be an anomaly. None when there are too few shots with a value.
     """
     training, calibration = (values[np.isfinite(values)] for values in (training, calibration))
     if len(training) < FEWEST_TRAINING or len(calibration) < FEWEST_CALIBRATION:
@@ -93,14 +119,39 @@ def measure_usual(training: Values, calibration: Values, sign: Sign) -> Usual | 
     if sigma == 0:
         return None
     deviations = (calibration - centre) / sigma
+    medians = medians_of_runs(deviations)
     return Usual(
         centre=centre,
         sigma=sigma,
-        limit=_limit(deviations, SMALLEST_LIMIT),
-        shift_limit=_limit(medians_of_runs(deviations), SMALLEST_LIMIT * SIGMA_OF_MEDIAN),
+        tail=fit_tail(deviations, SMALLEST_REACH),
+        run_tail=fit_tail(medians, SMALLEST_REACH * SIGMA_OF_MEDIAN),
         side=sign.side,
     )
 
 
-def _limit(deviations: Values, smallest: float) -> float:
-    return max(smallest, TAIL_FACTOR * float(np.quantile(np.abs(deviations), TAIL_QUANTILE)))
+def fit_tail(deviations: Values, smallest_reach: float) -> Tail:
+    """The tail of deviations (n,), no shorter than what was seen, and longer the fewer there were.
+
+    Fitted first to the inner part of the tail, then to all that does not contradict it.
+    """
+    inner = _fit(np.abs(deviations), TAIL_SHARES[TAIL_SHARES >= TRUSTED_SHARE], smallest_reach)
+    expected = inner.surprises(np.abs(deviations)) < OUTLIER_SURPRISE + np.log10(max(len(deviations), 1))
+    return _fit(np.abs(deviations[expected]), TAIL_SHARES, smallest_reach)
+
+
+def _fit(distances: Values, shares: Values, smallest_reach: float) -> Tail:
+    shares = shares[shares * len(distances) >= FEWEST_BEYOND]
+    if not len(shares):
+        return Tail(max(smallest_reach, float(distances.max(initial=0.0))), SHAPES[0])
+    quantiles, surprises = np.quantile(distances, 1 - shares), -np.log10(shares)
+    shape = _shape(quantiles, surprises)
+    reach = float((quantiles * (2.0 / surprises) ** (1 / shape)).max())
+    return Tail(max(smallest_reach, reach) * (1 + 1 / np.sqrt(len(distances))), shape)
+
+
+def _shape(quantiles: Values, surprises: Values) -> float:
+    """The slope of log surprise over log deviation; the heaviest tail where that cannot be told."""
+    if len(quantiles) < 2 or quantiles[0] <= 0 or quantiles[0] == quantiles[-1]:
+        return SHAPES[0] if len(quantiles) < 2 else SHAPES[1]
+    slope = np.polyfit(np.log(quantiles), np.log(surprises), 1)[0]
+    return float(np.clip(slope, *SHAPES))

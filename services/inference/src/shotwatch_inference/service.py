@@ -46,7 +46,7 @@ from shotwatch_common.store import ObjectGone
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_common.vocabulary import DeviceKind, Severity
 from shotwatch_detector.arrays import Features, Values
-from shotwatch_detector.decision import THRESHOLD
+from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
 from shotwatch_inference.champion import Champion, ChampionWatch
@@ -95,12 +95,12 @@ class Judge:
         features = await self._edges.archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
         scores = await self._score(batch, champion) if champion else {}
         everything = {device: {**known, **scores.get(device, {})} for device, known in features.items()}
-        findings, score = await asyncio.to_thread(self._decide, batch, everything, champion)
+        findings, judgement = await asyncio.to_thread(self._decide, batch, everything, champion)
         publication = self._publication(champion)
         if champion is not None:
             await self._keep_residuals(batch, findings, scores, champion)
         await self._edges.archive.measurements.keep(batch, Source.MODEL, scores)
-        verdicts = _verdicts(findings, score, len(batch.pulses))
+        verdicts = _verdicts(findings, judgement, len(batch.pulses))
         await self._edges.archive.shots.write(batch, verdicts, publication.model, publication.trace_id)
         ids = shot_ids(batch)
         events = [
@@ -114,13 +114,14 @@ class Judge:
 
     def _decide(
         self, batch: ShotsClosed, features: Mapping[str, Features], champion: Champion | None
-    ) -> tuple[list[Finding], Values | None]:
+    ) -> tuple[list[Finding], Judgement | None]:
         place = _spoken(batch.place)
         findings = apply_rules(batch, features, place, self._edges.facility)
         if champion is None:
             return findings, None
-        judgement = champion.detector.judge(place, features, len(batch.pulses))
-        return [*findings, *judgement.findings], judgement.score
+        rate = self._edges.settings.false_alarms_per_hour
+        judgement = champion.detector.judge(place, features, len(batch.pulses), rate)
+        return [*findings, *judgement.findings], judgement
 
     async def _score(self, batch: ShotsClosed, champion: Champion) -> dict[str, Features]:
         """The model's scores of each camera it knows, one entry per shot, NaN where it has no valid frame."""
@@ -199,17 +200,17 @@ class Judge:
             raise Retry(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
 
 
-def _verdicts(findings: Sequence[Finding], score: Values | None, shots: int) -> list[Verdict]:
+def _verdicts(findings: Sequence[Finding], judgement: Judgement | None, shots: int) -> list[Verdict]:
     of_shot: dict[int, list[Finding]] = {}
     for finding in findings:
         of_shot.setdefault(finding.shot, []).append(finding)
-    return [_verdict(of_shot.get(n, ()), None if score is None else float(score[n])) for n in range(shots)]
+    return [_verdict(of_shot.get(n, ()), judgement, n) for n in range(shots)]
 
 
-def _verdict(findings: Sequence[Finding], score: float | None) -> Verdict:
+def _verdict(findings: Sequence[Finding], judgement: Judgement | None, shot: int) -> Verdict:
     return Verdict(
-        score=score,
-        threshold=None if score is None else THRESHOLD,
+        score=None if judgement is None else float(judgement.score[shot]),
+        threshold=None if judgement is None else judgement.threshold,
         kinds=sorted({finding.kind for finding in findings}),
         severity=max((f.severity for f in findings), key=_SEVERITIES.index, default=None),
     )

@@ -1,5 +1,7 @@
 """Settings of the inference service."""
 
+from pydantic import Field
+
 from shotwatch_common.settings import Settings
 
 
@@ -10,5 +12,7 @@ class InferenceSettings(Settings):
     """Name in the model registry."""
     model_alias: str = "champion"
     """The alias whose version scores."""
+    false_alarms_per_hour: float = Field(1.0, gt=0)
+    """How often usual shots of a place may be called odd, at 10 Hz; slower places raise as many fewer."""
     model_poll_seconds: float = 2.0
     """Pause between two looks whether the alias has moved."""

@@ -21,6 +21,8 @@ meters recorded of one pulse. Here they can be searched and looked at, down to t
 TAGS = [
     {"name": "shots", "description": "Search shots; members, features, score and reasons of one."},
     {"name": "records", "description": "What a device recorded: frames, residuals, spectra, rows, blocks."},
+    {"name": "features", "description": "What is measured, and of which shots."},
+    {"name": "devices", "description": "A device over time: features, energy, trends, states, frames."},
     {"name": "events", "description": "Anomaly events that a subscriber of the exchange `anomalies` missed."},
     {"name": "ledger", "description": "Every object that arrived: how it ended, when and why."},
     {"name": "models", "description": "The model that scores."},

@@ -1,20 +1,24 @@
 """Query parameters of listings by time."""
 
 import re
-from datetime import datetime
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
+from shotwatch_common.feature_terms import FEATURE_TERMS
 from shotwatch_common.pulses import epoch_ms
-from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, LATEST_MS, Cursor, Span
+from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, HOUR_MS, LATEST_MS, Cursor, Span
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.schemas import DEVICE, SHOT_ID, Order
 
 ShotId = Annotated[str, Path(description="Id of a shot.", examples=[SHOT_ID])]
 DeviceName = Annotated[str, Path(description="Name of a device.", examples=[DEVICE])]
+
+MOST_VALUES = 1_000_000
+"""What one answer is made of: a little more than a day of a feature at 10 Hz."""
 
 _EPOCH_MS = re.compile(r"-?\d{1,18}", re.ASCII)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -53,6 +57,19 @@ Moment = Annotated[
 """RFC 3339 or epoch ms; held as epoch ms."""
 
 
+def _feature_name(text: str) -> str:
+    if text not in FEATURE_TERMS:
+        raise ValueError("no feature of this name is known; /features lists them")
+    return text
+
+
+FeatureName = Annotated[
+    str,
+    AfterValidator(_feature_name),
+    WithJsonSchema({"type": "string", "enum": list(FEATURE_TERMS)}),
+]
+
+
 class Parameters(BaseModel):
     """Query parameters; one that is not known is a mistake."""
 
@@ -61,6 +78,9 @@ class Parameters(BaseModel):
 
 class SpanParameters(Parameters):
     """Which stretch of time."""
+
+    usual_ms: ClassVar[int] = DAY_MS
+    """How long it is when nobody says when it begins."""
 
     start: Moment | SkipJsonSchema[None] = Field(
         None,
@@ -73,9 +93,21 @@ class SpanParameters(Parameters):
     )
 
     def span(self, end_of_data: int) -> Span:
-        """The span asked for; the day before the end of data (epoch ms) when nothing was."""
+        """The span asked for; the usual one up to the end of data (epoch ms) when nothing was."""
         end = end_of_data if self.end is None else self.end
-        return Span(max(end - DAY_MS, EARLIEST_MS) if self.start is None else self.start, end)
+        return Span(max(end - self.usual_ms, EARLIEST_MS) if self.start is None else self.start, end)
+
+
+class HourParameters(SpanParameters):
+    """Which stretch of time, an hour if nobody says otherwise."""
+
+    usual_ms: ClassVar[int] = HOUR_MS
+    start: Moment | SkipJsonSchema[None] = Field(
+        None,
+        alias="from",
+        description="From this time on (RFC 3339 or epoch ms); an hour before `to` when left out.",
+        examples=["2022-07-01T07:33:00Z", 1656660780000],
+    )
 
 
 class PageParameters(SpanParameters):
@@ -101,3 +133,15 @@ class PageParameters(SpanParameters):
             return None if self.cursor is None else Cursor.decode(self.cursor)
         except ValueError as error:
             raise BadRequest(f"cursor: {error}") from error
+
+
+def require_short(span: Span, value_every_ms: int, features: int = 1) -> None:
+    """Refuse a span in which features with a value every so many ms have more than MOST_VALUES.
+
+    Raises:
+        BadRequest: it has; the message says what to ask for instead.
+    """
+    longest_ms = MOST_VALUES * value_every_ms // features
+    if span.end - span.start > longest_ms:
+        longest = timedelta(seconds=longest_ms // 1000)
+        raise BadRequest(f"from, to: more than {MOST_VALUES:,} values; ask for at most {longest} at a time")

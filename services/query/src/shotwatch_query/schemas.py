@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Severity
 
@@ -41,7 +42,8 @@ class ShotSummary(Where):
     complete: bool = Field(description="Every kind of device of the place is there with a valid record.")
     missing: list[str] = Field(description="Devices without a record in this shot.")
     score: float | None = Field(
-        description="How odd: its largest deviation over its limit. Null when no model scored it."
+        description="How odd: -log10 of the probability that a usual shot deviates as much anywhere; 4.6 is "
+        "once an hour at 10 Hz. Null when no model scored it."
     )
     threshold: float | None = Field(description="From where on a score is an anomaly.")
     kinds: list[AnomalyKind] = Field(description="Kinds of anomalies of its newest revision.")
@@ -158,6 +160,228 @@ class ArrayDocument(Schema):
     unit: str
     shape: list[int]
     values: list[Any] = Field(description="Row by row.")
+
+
+class FeatureDefinition(Schema):
+    """What a feature is."""
+
+    name: str = Field(examples=["centroid_x"])
+    unit: str = Field(description="Empty for pure numbers.", examples=["px"])
+    range: tuple[float | None, float | None] = Field(
+        description="Lowest and highest value that can occur; null where there is no bound."
+    )
+    description: str
+    source: str = Field(description="The standard or report that defines it, if any.")
+    measured_on: str = Field(description="Which shots have it.", examples=["every shot"])
+
+
+class FeatureCatalogue(Schema):
+    """Everything that is measured."""
+
+    features: list[FeatureDefinition]
+
+
+class CharacterisationSummary(Schema):
+    """The newest noise model or reference of a camera."""
+
+    kind: CharacterisationKind
+    version: int
+    made_at: datetime
+    start: datetime = Field(description="Time of the first frame that it was made from.")
+    end: datetime = Field(description="Time of the last one.")
+    frames: int
+
+
+class DeviceSummary(Where):
+    """A device of the facility, and what was last known of it."""
+
+    device: str = Field(examples=[DEVICE])
+    kind: DeviceKind
+    state: str | None = Field(description="At its newest record; null before the first.", examples=["ON"])
+    time: datetime | None = Field(description="Time of its newest record.")
+    characterisations: list[CharacterisationSummary] = Field(description="The newest of each kind.")
+
+
+class DeviceList(Schema):
+    """The devices of the facility."""
+
+    devices: list[DeviceSummary]
+
+
+class SeriesColumn(Schema):
+    """A feature over time."""
+
+    name: str = Field(examples=["centroid_x"])
+    unit: str = Field(description="Empty for pure numbers.", examples=["px"])
+    values: list[float | None] = Field(description="One per time; null where it could not be measured.")
+
+
+class SeriesDocument(Schema):
+    """Features of one device over time."""
+
+    device: str = Field(examples=[DEVICE])
+    times: list[datetime] = Field(description="Of the shots that have any of the features, ascending.")
+    columns: list[SeriesColumn]
+
+
+class TrendLine(Schema):
+    """The straight line through a series (Theil-Sen)."""
+
+    slope_per_hour: float
+    total_change: float = Field(description="Along the line, from the first value to the last.")
+    sigmas: float = Field(description="Total change in standard deviations of the noise about the line.")
+    significant: bool = Field(description="Whether the slope is more than four of its standard errors.")
+
+
+class DropOutSpan(Schema):
+    """Consecutive shots with less than half of the usual energy, or none."""
+
+    start: datetime
+    end: datetime = Field(description="Time of the last of them.")
+    shots: int
+
+
+class MeterDisagreement(Schema):
+    """|energy1 - energy2| over their mean, of the shots where both are positive."""
+
+    shots: int
+    median: float | None
+    largest: float | None
+    limit: float = Field(description="Above it the two halves of a meter disagree.")
+    above_limit: int = Field(description="Number of shots.")
+
+
+class LightAgainstEnergy(Schema):
+    """A camera's total intensity against the energy of the same shots; null for fewer than three."""
+
+    camera: str = Field(examples=[DEVICE])
+    shots: int
+    ratio: float | None = Field(description="Median, counts/J.")
+    spread: float | None = Field(description="Robust standard deviation of the ratio, relative to it.")
+    correlation: float | None = Field(description="Spearman's; null when either did not vary.")
+
+
+class EnergyDocument(Schema):
+    """The energies of a meter over time, smoothed, and what they say."""
+
+    device: str = Field(examples=["LA_A1_11-EM_1-EnergyMeter-1"])
+    unit: str = Field(examples=["J"])
+    sigma_s: float = Field(description="Standard deviation of the Gaussian filter, s.")
+    times: list[datetime]
+    energy: list[float | None]
+    smoothed: list[float | None] = Field(description="An outlier is left as it was measured.")
+    outlier: list[bool] = Field(description="More than five robust standard deviations from the median.")
+    drift: TrendLine | None = Field(description="Null for a series too short to tell.")
+    drop_outs: list[DropOutSpan]
+    disagreement: MeterDisagreement
+    light: LightAgainstEnergy | None = Field(description="When a camera was named.")
+
+
+class LevelChange(Schema):
+    """A lasting step of a slow quantity."""
+
+    time: datetime = Field(description="The first value after the change.")
+    before: float = Field(description="Median since the change before.")
+    after: float = Field(description="Median until the next change.")
+    sigmas: float = Field(description="The step in standard deviations of the noise.")
+    confidence: float = Field(description="One minus the probability that noise makes such a step.")
+
+
+class NewestValue(Schema):
+    """The newest value among all earlier ones."""
+
+    time: datetime
+    value: float
+    percentile: float | None = Field(description="Share of the past below it, 0 to 100; null without a past.")
+    tail_probability: float = Field(description="How likely a value this far out is, by ranks alone.")
+    sigmas: float | None = Field(
+        description="Distance from the median in robust standard deviations; null when the past did not vary."
+    )
+
+
+class HistoryDocument(Schema):
+    """A feature of a device against its own past, in medians of a minute or so."""
+
+    device: str = Field(examples=[DEVICE])
+    feature: str = Field(examples=["centroid_x"])
+    unit: str = Field(description="Empty for pure numbers.", examples=["px"])
+    times: list[datetime] = Field(description="First shot of each median.")
+    medians: list[float | None]
+    trend: TrendLine | None = Field(description="Null for a series too short to tell.")
+    changes: list[LevelChange]
+    newest: NewestValue | None = Field(description="Null without values.")
+
+
+class StateTime(Schema):
+    """How long a device was in a state."""
+
+    state: str | None = Field(description="Null where records have none.", examples=["ON"])
+    seconds: float
+    share: float = Field(description="Of the recorded time, 0 to 1.")
+
+
+class GapSummary(Schema):
+    """Where records are missing: the next one came more than 1.5 intervals after the last."""
+
+    count: int
+    total_s: float
+    longest_s: float
+
+
+class ChatterSummary(Schema):
+    """Changes of state."""
+
+    changes: int
+    per_hour: float | None = Field(description="Of recorded time; null without records.")
+    bursts: int = Field(description="How often the state changed four times or more within ten seconds.")
+
+
+class ClockComparison(Schema):
+    """How much later the device's clock shows than that of another device of its place."""
+
+    against: str = Field(examples=["LA_A1_11-Camera_2-Camera-2"])
+    offset_ms: float | None = Field(description="Median; null without pairs.")
+    spread_ms: float | None = Field(description="Robust standard deviation.")
+    pairs: int = Field(description="Records of the one that have a record of the other within half a period.")
+
+
+class StateSegment(Schema):
+    """A stretch of time without a gap in which the state did not change."""
+
+    state: str | None = Field(examples=["ON"])
+    start: datetime
+    end: datetime
+
+
+class DeviceReport(Where):
+    """What the records of a device say about its work in a span of time."""
+
+    device: str = Field(examples=[DEVICE])
+    kind: DeviceKind
+    start: datetime
+    end: datetime
+    records: int
+    first: datetime | None = Field(description="Time of the first record.")
+    last: datetime | None = Field(description="Time of the last one.")
+    states: list[StateTime] = Field(description="The state in which it works first, then the longest.")
+    gaps: GapSummary = Field(description="Between the first record and the last.")
+    chatter: ChatterSummary
+    refused: Mapping[str, int] = Field(
+        description="Reason → records that do not count, of all files that reach into the span."
+    )
+    clock: ClockComparison | None = Field(description="Null at a place with one device.")
+    segments: list[StateSegment] = Field(
+        description="States over time. More than a thousand are told in slots of a thousandth of the span, "
+        "each in the rarest state that it has."
+    )
+
+
+class DeviceReports(Schema):
+    """Reports of the devices that recorded anything in a span of time."""
+
+    start: datetime
+    end: datetime
+    devices: list[DeviceReport]
 
 
 class EventPage(Schema):

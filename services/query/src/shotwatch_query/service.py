@@ -16,6 +16,7 @@ from fastapi_offline import FastAPIOffline
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
 from shotwatch_common.health import serve_health
+from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs, configure_traces
@@ -23,12 +24,40 @@ from shotwatch_query.blocks import BlockReader
 from shotwatch_query.openapi import describe
 from shotwatch_query.problems import explain_errors
 from shotwatch_query.registry import Registry
-from shotwatch_query.routes import blocks, devices, events, facility, health, ledger, models, shots
+from shotwatch_query.routes import (
+    blocks,
+    devices,
+    events,
+    facility,
+    features,
+    frames,
+    health,
+    history,
+    ledger,
+    models,
+    reports,
+    series,
+    shots,
+)
 from shotwatch_query.settings import QuerySettings
 from shotwatch_query.sources import Sources
 
 PREFIX = "/api/v1"
-ROUTES = (shots, devices, blocks, events, ledger, models, facility, health)
+ROUTES = (
+    shots,
+    devices,
+    blocks,
+    features,
+    reports,
+    series,
+    history,
+    frames,
+    events,
+    ledger,
+    models,
+    facility,
+    health,
+)
 
 
 def create_app(sources: Sources) -> FastAPI:
@@ -75,7 +104,8 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
         Archive.of(settings) as archive,
         Registry(settings.models_url) as registry,
     ):
-        yield Sources(settings, facility_file, archive, store, BlockReader(store), registry)
+        frame_reader = FrameReader(archive, store)
+        yield Sources(settings, facility_file, archive, store, BlockReader(store), frame_reader, registry)
 
 
 def _server(sources: Sources) -> uvicorn.Server:

@@ -7,6 +7,8 @@ from fastapi import Depends, Request
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility
+from shotwatch_common.past_frames import FrameReader
+from shotwatch_common.pulses import WINDOW_MS
 from shotwatch_common.store import ObjectStore
 from shotwatch_query.blocks import BlockReader
 from shotwatch_query.registry import Registry
@@ -22,7 +24,12 @@ class Sources:
     archive: Archive
     store: ObjectStore
     blocks: BlockReader
+    frames: FrameReader
     registry: Registry
+
+    async def end_of_data(self) -> int:
+        """Epoch ms. A pulse may lie a little after its records."""
+        return (await self.archive.devices.newest() or 0) + WINDOW_MS
 
 
 def _sources(request: Request) -> Sources:

@@ -6,52 +6,39 @@ cannot be reached.
 
 import argparse
 import asyncio
-import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import TextIO
 
-from shotwatch_common.archive import TRANSIENT, Archive
-from shotwatch_common.errors import Retry
-from shotwatch_common.facility import Facility, FacilityError, load_facility
-from shotwatch_common.settings import SettingsError
+from shotwatch_common.archive import Archive
+from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.store import ObjectStore
 from shotwatch_training.archive import read_history
+from shotwatch_training.command_line import (
+    exit_status,
+    keep_output_for_progress,
+    read_list,
+    read_time,
+    tell,
+)
 from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import History
 from shotwatch_training.settings import ArchitectureName, Recipe, TrainingSettings
-
-_progress: TextIO = sys.stdout
 
 
 def main(arguments: Sequence[str]) -> int:
     """Train as the command line says; returns the exit status."""
     recipe = parse(arguments)
-    try:
-        settings = TrainingSettings.load()
-        facility = load_facility(settings.facility)
-        tell("reading")
-        history = asyncio.run(_read(settings, facility, recipe))
-        _train(history, facility, recipe, settings)
-    except TooLittleData as error:
-        return _fail(1, error)
-    except (SettingsError, FacilityError) as error:
-        return _fail(2, error)
-    except (Retry, *TRANSIENT) as error:
-        return _fail(3, error)
-    return 0
+    return exit_status(lambda: _run(recipe), TooLittleData)
 
 
 def parse(arguments: Sequence[str]) -> Recipe:
     """The recipe that the command line asks for; exits with a message when it is wrong."""
     default = Recipe()
     parser = argparse.ArgumentParser(prog="shotwatch_training", description="Train and register a model.")
-    parser.add_argument("--from", dest="start", type=_time, help="ISO 8601, UTC unless it says otherwise")
-    parser.add_argument("--to", dest="end", type=_time)
-    parser.add_argument("--places", default=(), type=_list, help="such as LA-A1-11,LA-A2-00; default all")
+    parser.add_argument("--from", dest="start", type=read_time, help="ISO 8601, UTC unless it says otherwise")
+    parser.add_argument("--to", dest="end", type=read_time)
+    parser.add_argument("--places", default=(), type=read_list, help="such as LA-A1-11,LA-A2-00; default all")
     parser.add_argument(
         "--architecture", default=default.architecture, choices=list(ArchitectureName), type=ArchitectureName
     )
@@ -62,16 +49,12 @@ def parse(arguments: Sequence[str]) -> Recipe:
     return Recipe(**vars(parser.parse_args(arguments)))
 
 
-def tell(step: str, **figures: object) -> None:
-    """One line of progress."""
-    print(json.dumps({"step": step, **figures}), file=_progress, flush=True)
-
-
-def _keep_output_for_progress() -> TextIO:
-    """Standard output as a file of ours; what libraries print there goes to standard error from now on."""
-    ours = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return ours
+def _run(recipe: Recipe) -> None:
+    settings = TrainingSettings.load()
+    facility = load_facility(settings.facility)
+    tell("reading")
+    history = asyncio.run(_read(settings, facility, recipe))
+    _train(history, facility, recipe, settings)
 
 
 async def _read(settings: TrainingSettings, facility: Facility, recipe: Recipe) -> History:
@@ -90,21 +73,6 @@ def _train(history: History, facility: Facility, recipe: Recipe, settings: Train
     tell("registered", alias=settings.model_alias, **asdict(trained))
 
 
-def _fail(status: int, error: Exception) -> int:
-    tell("failed", why=str(error))
-    print(f"shotwatch-training: {error}", file=sys.stderr)
-    return status
-
-
-def _time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 if __name__ == "__main__":
-    _progress = _keep_output_for_progress()
+    keep_output_for_progress()
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """Camera frames and spectra as files."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,13 @@ def npy(array: NDArray[np.generic]) -> bytes:
     """A NumPy file."""
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def frames_npz(shots: Sequence[str], times: NDArray[np.int64], frames: NDArray[np.uint16]) -> bytes:
+    """A NumPy file with the ids of shots (n,), their times (n,) from epoch ms, and frames (n, h, w)."""
+    file = io.BytesIO()
+    np.savez(file, shots=np.array(shots), times=times.astype("<M8[ms]"), frames=frames, allow_pickle=False)
     return file.getvalue()
 
 

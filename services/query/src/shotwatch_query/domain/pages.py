@@ -10,7 +10,7 @@ LONGEST_SLICE_MS = 512_000
 """How much time is read at once: enough to cross a night, little enough at the facility's full rate."""
 EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999."""
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.feature_terms import FEATURE_TERMS, FeatureTerm
-from shotwatch_common.pulses import WINDOW_MS, instant
+from shotwatch_common.pulses import instant
 from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.listing import Document, Listing
@@ -68,7 +68,7 @@ async def search_shots(sources: From, search: Annotated[ShotSearch, Query()]) ->
         )
 
     listing = Listing(fetch, "pulse", search.newest_first)
-    cursor = search.read_cursor() or listing.first_page(search.span(await _end_of_data(sources)))
+    cursor = search.read_cursor() or listing.first_page(search.span(await sources.end_of_data()))
     documents, following = await listing.page(cursor, search.limit)
     return ShotPage(
         shots=[ShotSummary(**_summary(document)) for document in documents],
@@ -105,11 +105,6 @@ async def _revisions(sources: Sources, document: Document) -> list[Revision]:
         Revision(revision=batch.revisions[n], at=instant(closed_at), complete=batch.complete[n])
         for batch, n, closed_at in closings
     ]
-
-
-async def _end_of_data(sources: Sources) -> int:
-    """Epoch ms. A pulse may lie a little after its records."""
-    return (await sources.archive.devices.newest() or 0) + WINDOW_MS
 
 
 def _summary(document: Document) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""`shotwatch devices`: how devices worked."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment
+from shotwatch_cli.failures import Failure, Misuse
+from shotwatch_cli.options import FromOption, JsonOption, ToOption
+from shotwatch_cli.output import counting, print_json, stdout, table
+from shotwatch_cli.rest import RestApi
+from shotwatch_cli.timelines import Report, draw_timelines
+from shotwatch_common.facility import NO_ARM, Facility, PlaceRoster, StatePolicy, load_facility
+from shotwatch_common.pulses import epoch_ms
+
+_PATIENCE_S = 120
+"""A day of a place with many devices at 10 Hz takes the API a while."""
+_COLUMNS = (
+    *("device", "place", "time in state", "gaps#", "missing#", "longest gap#"),
+    *("changes/h#", "refused#", "clock (ms)#"),
+)
+
+
+def devices(
+    start: FromOption = None,
+    end: ToOption = None,
+    frontend: Annotated[str | None, typer.Option(help="Devices of this beam line: LA, LB.")] = None,
+    amp: Annotated[str | None, typer.Option(help="Devices of this amplifier or diagnostics: A1.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="PNG file for the states over time.")
+    ] = None,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Show how devices worked, by default on the last day of data: share of time in each state, gaps, clocks.
+
+    A gap is where the next record came more than 1.5 sampling periods after the last. The clock is compared
+    with that of another device of the place. With --json one line per device.
+
+    \b
+    Examples:
+      shotwatch devices --frontend LA --plot devices.png
+      shotwatch devices --from 2022-07-01T07:00 --to 2022-07-01T08:00 --json
+    """
+    if start is not None and end is not None and start >= end:
+        raise Misuse("--from is not before --to")
+    deployment = find_deployment(root, name)
+    facility = load_facility(deployment.settings.facility)
+    asked = {"from": start, "to": end}
+    span = {edge: epoch_ms(time) for edge, time in asked.items() if time is not None}
+    reports = asyncio.run(_reports(deployment.api_url, _rosters(facility, frontend, amp), span))
+    if not reports:
+        raise Failure("no device recorded anything in this time", "name another by --from and --to")
+    _show(reports, json)
+    if plot is not None:
+        _draw(reports, facility.state, plot)
+
+
+def device_table(reports: Sequence[Report]) -> Table:
+    """A row for each device."""
+    title = f"{len(reports)} devices, {reports[0]['start']} to {reports[0]['end']}"
+    return table(title, _COLUMNS, map(_row, reports))
+
+
+def _rosters(facility: Facility, frontend: str | None, amp: str | None) -> list[PlaceRoster]:
+    chosen = [
+        roster
+        for roster in facility.places
+        if frontend in (None, roster.frontend) and amp in (None, roster.amp)
+    ]
+    if not chosen:
+        known = ", ".join(dict.fromkeys(f"{each.frontend} {each.amp}" for each in facility.places))
+        asked = " ".join(each for each in (frontend, amp) if each)
+        raise Misuse(f"{facility.name} has no place {asked}", f"it has {known}")
+    return chosen
+
+
+async def _reports(url: str, rosters: Sequence[PlaceRoster], span: Mapping[str, Any]) -> list[Report]:
+    """Place by place, as the API has to read every record; all of the span that the first answer is about."""
+    reports: list[Report] = []
+    with counting() as progress:
+        task = progress.add_task("reading records, place by place", total=len(rosters))
+        async with RestApi(url, timeout_s=_PATIENCE_S) as api:
+            for roster in rosters:
+                where = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+                answer = await api.get("/reports", **where, **span)
+                span = {"from": answer["start"], "to": answer["end"]}
+                reports += answer["devices"]
+                progress.advance(task)
+    return reports
+
+
+def _show(reports: Sequence[Report], json: bool) -> None:
+    if json:
+        for report in reports:
+            print_json(report)
+    else:
+        stdout.print(device_table(reports))
+
+
+def _draw(reports: Sequence[Report], policy: StatePolicy, file: Path) -> None:
+    try:
+        draw_timelines(reports, policy).save(file, "PNG")
+    except OSError as error:
+        raise Failure(f"cannot write {file}: {error.strerror}") from error
+
+
+def _row(report: Report) -> Iterator[Any]:
+    place = f"{report['frontend']}-{report['amp']}-{report['arm']}".removesuffix(f"-{NO_ARM}")
+    gaps = report["gaps"]
+    yield report["device"]
+    yield f"{place} ({report['interval']})"
+    yield ", ".join(f"{each['state'] or 'no state'} {each['share']:.1%}" for each in report["states"])
+    yield gaps["count"]
+    yield _duration(gaps["total_s"])
+    yield _duration(gaps["longest_s"])
+    yield f"{report['chatter']['per_hour']:.1f}"
+    yield ", ".join(f"{count} {reason}" for reason, count in report["refused"].items()) or 0
+    yield _clock(report["clock"])
+
+
+def _duration(seconds: float) -> str:
+    """`0:00:00.3`, `1 day, 2:03:04`."""
+    return str(timedelta(seconds=round(seconds, 1))).removesuffix("00000")
+
+
+def _clock(clock: Mapping[str, Any] | None) -> str:
+    if clock is None or clock["offset_ms"] is None:
+        return "?"
+    return f"{clock['offset_ms']:+.1f} ± {clock['spread_ms']:.1f}"

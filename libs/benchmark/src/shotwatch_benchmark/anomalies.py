@@ -1,0 +1,274 @@
+"""The classes of anomaly, their severities, and what each does to a shot.
+
+Each acts where its cause would: on the beam, in the optics or on the sensor, before or after photon noise. A
+severity of zero changes nothing, to the last bit. Place and direction are drawn anew for each shot; one of a
+drift is judged at a random moment of it. These are not the injections of the simulator: those keep one place
+for all shots of an injection, and their clipping cuts the beam's outskirts even where the severity is zero.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_benchmark.lasers import LIMIT, SHAPE
+from shotwatch_benchmark.scenes import Batch, Beam
+from shotwatch_detector.arrays import Frames
+from shotwatch_simulator.noise import Floats, Images
+from shotwatch_simulator.spectra import Colour
+
+HOT_SPOT_RADIUS = 1.5
+DUST_RADIUS = 2.5
+"""px, standard deviations."""
+FRINGE_PERIODS = (6.0, 12.0)
+"""px"""
+GHOST_OFFSETS = (0.8, 1.2)
+"""Over the beam's radius."""
+HOLE_WIDTH = 0.01
+HOLE_PLACES = (0.42, 0.58)
+"""Over the length of the spectrometer's line."""
+
+
+class Stage(Enum):
+    """What an anomaly changes."""
+
+    BEAM = auto()
+    LIGHT = auto()
+    """On the camera, before photon noise: (n, h, w)."""
+    FRAMES = auto()
+    COLOUR = auto()
+    LINE = auto()
+    """Light on the spectrometer's line, before photon noise: (n, m)."""
+    ENERGY2 = auto()
+
+
+Inject = Callable[[Any, Batch, float], Any]
+"""(what its stage has, the shots, severity) → the same, changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the detector must reach at one false alarm an hour."""
+
+    severity: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """A class of anomaly."""
+
+    name: str
+    meaning: str
+    """What the severity is."""
+    stage: Stage
+    inject: Inject
+    severities: tuple[float, ...]
+    """Ascending, without zero."""
+    target: Target | None = None
+
+    def alter(self, stage: Stage, value: Any, batch: Batch, severity: float) -> Any:
+        """What the shots have at a stage, changed if it is the stage of this class."""
+        return self.inject(value, batch, severity) if stage is self.stage else value
+
+
+def _spots(batch: Batch, radius: float) -> Images:
+    """A Gaussian of height 1 somewhere in the beam of each shot: (n, h, w)."""
+    profiles = [
+        np.exp(-(((np.arange(length) - middle[:, None]) / radius) ** 2) / 2).astype(np.float32)
+        for length, middle in zip(SHAPE, batch.inside_beam(), strict=True)
+    ]
+    spots: Images = profiles[0][:, :, None] * profiles[1][:, None, :]
+    return spots
+
+
+def _hot_spot(light: Images, batch: Batch, severity: float) -> Images:
+    return light + np.float32(severity * batch.scene.laser.mean.max()) * _spots(batch, HOT_SPOT_RADIUS)
+
+
+def _dust(light: Images, batch: Batch, severity: float) -> Images:
+    return light * (1 - np.float32(severity) * _spots(batch, DUST_RADIUS))
+
+
+def _fringes(light: Images, batch: Batch, severity: float) -> Images:
+    """cos(a + b) = cos a cos b - sin a sin b, with a along the columns and b along the rows."""
+    angle, phase = (batch.uniform(what, 0, 2 * np.pi) for what in ("angle", "phase"))
+    wave = 2 * np.pi / batch.uniform("period", *FRINGE_PERIODS)
+    across = np.arange(SHAPE[1]) * (wave * np.cos(angle))[:, None] + phase[:, None]
+    down = np.arange(SHAPE[0]) * (wave * np.sin(angle))[:, None]
+    pattern = np.cos(down)[:, :, None] * np.cos(across)[:, None, :]
+    pattern -= np.sin(down)[:, :, None] * np.sin(across)[:, None, :]
+    return light * (1 + severity * pattern).astype(np.float32)
+
+
+def _clipping(light: Images, batch: Batch, severity: float) -> Images:
+    """A sharp edge comes in from one of the four sides until it cuts this share of the mean beam's light."""
+    mean = batch.scene.laser.mean
+    from_left, from_top = _behind_edge(mean.sum(axis=0), severity), _behind_edge(mean.sum(axis=1), severity)
+    from_right = _behind_edge(mean.sum(axis=0)[::-1], severity)[::-1]
+    from_bottom = _behind_edge(mean.sum(axis=1)[::-1], severity)[::-1]
+    columns, rows = np.ones(SHAPE[1], np.float32), np.ones(SHAPE[0], np.float32)
+    sides = [
+        np.outer(*sides)
+        for sides in ((rows, from_left), (rows, from_right), (from_top, columns), (from_bottom, columns))
+    ]
+    return light * np.stack(sides)[(batch.uniform("side") * len(sides)).astype(np.intp)]
+
+
+def _behind_edge(profile: NDArray[np.float32], share: float) -> Images:
+    """The transmission along a profile of light that loses this share of it from its beginning on."""
+    before = np.cumsum(profile, dtype=np.float64) - profile
+    lost = np.clip((share * profile.sum(dtype=np.float64) - before) / np.maximum(profile, 1e-9), 0, 1)
+    return (1 - lost).astype(np.float32)
+
+
+def _ghost(light: Images, batch: Batch, severity: float) -> Images:
+    """A weak copy of the beam beside it, on the side where there is more room."""
+    columns = np.arange(SHAPE[1])
+    profile = batch.scene.laser.mean.sum(axis=0)
+    middle = np.average(columns, weights=profile)
+    radius = 2 * np.sqrt(np.average((columns - middle) ** 2, weights=profile))
+    offsets = np.rint(radius * batch.uniform("offset", *GHOST_OFFSETS)).astype(np.intp)
+    source = columns - (offsets if middle < SHAPE[1] / 2 else -offsets)[:, None]
+    inside = (source >= 0) & (source < SHAPE[1])
+    copy = np.take_along_axis(light, np.where(inside, source, 0)[:, None, :], axis=2)
+    return light + np.float32(severity) * copy * inside[:, None, :]
+
+
+def _saturation(light: Images, _: Batch, severity: float) -> Images:
+    return light * np.float32(1 + severity)
+
+
+def _dead_pixel(frames: Frames, batch: Batch, severity: float) -> Frames:
+    return _at(frames, batch, 1 - severity, 0)
+
+
+def _hot_pixel(frames: Frames, batch: Batch, severity: float) -> Frames:
+    return _at(frames, batch, 1, severity * LIMIT)
+
+
+def _at(frames: Frames, batch: Batch, gain: float, offset: float) -> Frames:
+    """One pixel in the beam of each frame reads something else."""
+    frames, (rows, columns) = frames.copy(), batch.inside_beam()
+    shots = np.arange(len(frames))
+    frames[shots, rows, columns] = np.clip(np.rint(gain * frames[shots, rows, columns] + offset), 0, LIMIT)
+    return frames
+
+
+def _dead_column(frames: Frames, batch: Batch, severity: float) -> Frames:
+    frames, shots = frames.copy(), np.arange(len(frames))
+    _, columns = batch.inside_beam()
+    frames[shots, :, columns] = np.rint((1 - severity) * frames[shots, :, columns])
+    return frames
+
+
+def _defocus(beam: Beam, _: Batch, severity: float) -> Beam:
+    return replace(beam, blur=severity)
+
+
+def _pointing_step(beam: Beam, batch: Batch, severity: float) -> Beam:
+    return _moved(beam, batch, severity * np.ones(len(batch.pulses)))
+
+
+def _pointing_drift(beam: Beam, batch: Batch, severity: float) -> Beam:
+    return _moved(beam, batch, severity * batch.uniform("moment"))
+
+
+def _moved(beam: Beam, batch: Batch, pixels: Floats) -> Beam:
+    right = np.rint(batch.either_way() * pixels * batch.scene.laser.factor).astype(np.intp)
+    return replace(beam, shifts=beam.shifts + np.stack([np.zeros_like(right), right], axis=1))
+
+
+def _energy_drop(beam: Beam, _: Batch, severity: float) -> Beam:
+    return replace(beam, energy=beam.energy * (1 - severity))
+
+
+def _energy_drift(beam: Beam, batch: Batch, severity: float) -> Beam:
+    return replace(beam, energy=beam.energy * (1 - severity * batch.uniform("moment")))
+
+
+def _energy_disagreement(energy2: Floats, _: Batch, severity: float) -> Floats:
+    return energy2 * (1 - severity)
+
+
+def _low_bandwidth(colour: Colour, _: Batch, severity: float) -> Colour:
+    return replace(colour, width=colour.width * (1 - severity))
+
+
+def _wavelength_shift(colour: Colour, batch: Batch, severity: float) -> Colour:
+    return replace(colour, shift=colour.shift + severity * batch.either_way())
+
+
+def _spectral_hole(light: Images, batch: Batch, severity: float) -> Images:
+    pixels = np.arange(light.shape[1]) / light.shape[1]
+    hole = np.exp(-(((pixels - batch.uniform("hole", *HOLE_PLACES)[:, None]) / HOLE_WIDTH) ** 2) / 2)
+    return light * (1 - severity * hole).astype(np.float32)
+
+
+_SHARES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
+_LOST = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+ANOMALIES = (
+    Anomaly("hot spot", "amplitude over the peak", Stage.LIGHT, _hot_spot, _SHARES, Target(0.05, 0.95)),
+    Anomaly("dust", "light taken in its middle", Stage.LIGHT, _dust, (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)),
+    Anomaly("fringes", "modulation depth", Stage.LIGHT, _fringes, _SHARES),
+    Anomaly(
+        "clipping",
+        "share of the light cut off",
+        Stage.LIGHT,
+        _clipping,
+        (0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+        Target(0.01, 0.95),
+    ),
+    Anomaly(
+        "ghost", "brightness over the beam's", Stage.LIGHT, _ghost, (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+    ),
+    Anomaly("saturation", "too much light", Stage.LIGHT, _saturation, (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)),
+    Anomaly("dead pixel", "share of the counts lost", Stage.FRAMES, _dead_pixel, _LOST),
+    Anomaly("hot pixel", "counts more, over the limit", Stage.FRAMES, _hot_pixel, _SHARES),
+    Anomaly("dead column", "share of the counts lost", Stage.FRAMES, _dead_column, _LOST),
+    Anomaly(
+        "defocus",
+        "blur, standard deviation, px",
+        Stage.BEAM,
+        _defocus,
+        (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0),
+        Target(0.5, 0.95),
+    ),
+    Anomaly(
+        "pointing step",
+        "px",
+        Stage.BEAM,
+        _pointing_step,
+        (0.2, 0.4, 0.6, 0.8, 1.0, 1.6),
+        Target(1.0, 0.8),
+    ),
+    Anomaly("pointing drift", "px at its end", Stage.BEAM, _pointing_drift, (0.4, 0.6, 0.8, 1.0, 1.6, 2.0)),
+    Anomaly("energy drop", "share of the energy lost", Stage.BEAM, _energy_drop, _SHARES, Target(0.1, 0.9)),
+    Anomaly(
+        "energy drift", "share lost at its end", Stage.BEAM, _energy_drift, (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+    ),
+    Anomaly(
+        "energy disagreement",
+        "share lost by energy2",
+        Stage.ENERGY2,
+        _energy_disagreement,
+        (0.02, 0.05, 0.1, 0.2, 0.3, 0.4),
+    ),
+    Anomaly(
+        "low bandwidth", "share of the width lost", Stage.COLOUR, _low_bandwidth, _SHARES, Target(0.1, 0.9)
+    ),
+    Anomaly(
+        "wavelength shift",
+        "px of the line",
+        Stage.COLOUR,
+        _wavelength_shift,
+        (1.0, 2.0, 3.0, 5.0, 10.0, 30.0),
+    ),
+    Anomaly("spectral hole", "depth", Stage.LINE, _spectral_hole, (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)),
+)
+"""Severities are spaced across the noise floor: at the lowest nobody can see it, at the highest everybody."""
+BY_NAME = {anomaly.name: anomaly for anomaly in ANOMALIES}

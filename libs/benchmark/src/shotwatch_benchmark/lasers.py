@@ -1,0 +1,149 @@
+"""The lasers that shots are made of: native frames, binned at every whole-pixel shift, and their mean.
+
+A frame is never interpolated, for smoothed noise would give a shift away: it is moved by whole native pixels
+before it is binned. Its own noise stays in it, in normal shots and odd ones alike; only defocus needs a frame
+without noise, and takes the difference between the blurred and the sharp mean of all frames, in which the
+noise of one frame is left by its share of that mean.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from shotwatch_common.pulses import Times
+from shotwatch_simulator import frames as simulated
+from shotwatch_simulator.noise import Floats, Images
+from shotwatch_simulator.recordings import find_frame, load_recording, read_images
+
+SHAPE = (102, 128)
+"""Height and width of a camera's frame (px)."""
+LIMIT = 4092
+"""The highest count of a camera."""
+PEAK_SHARE = 0.7
+"""The peak of the mean frame over `LIMIT`: a hot spot must not saturate."""
+REACH = 3.0
+"""px: no shot is moved further."""
+LEARNING_SHARE = 2 / 3
+"""The frames before are learned from, the later ones are for the test."""
+CHANGE_OF_REGIME = "15:26:53"
+"""From here on the recording of the guide shows another beam (shared/data/README.md)."""
+
+SIMULATED_FRAMES = 42
+SIMULATED_SHAPE = (540, 720)
+SIMULATED_LIMIT = 1023
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Laser:
+    """The normal frames of one laser as one camera saw it."""
+
+    name: str
+    origin: str
+    """Where the frames are from, for people."""
+    factor: int
+    """Native pixels to a side of a binned one."""
+    sums: Images
+    """Light (counts of the camera) on the binned pixel that begins at each native one: (frames, H, W)."""
+    sharp: Floats
+    """The mean of all frames, native: light of one native pixel."""
+
+    @property
+    def learning(self) -> NDArray[np.intp]:
+        """The frames to learn from; a laser of one frame has no others."""
+        return np.arange(max(1, int(len(self.sums) * LEARNING_SHARE)))
+
+    @property
+    def test(self) -> NDArray[np.intp]:
+        """The later frames."""
+        return np.arange(int(len(self.sums) * LEARNING_SHARE), len(self.sums))
+
+    @property
+    def mean(self) -> Images:
+        """The mean frame, not moved: (h, w)."""
+        return self._window(self.sums.mean(axis=0), 0, 0)
+
+    def light(self, frames: NDArray[np.intp], shifts: NDArray[np.intp]) -> Images:
+        """Frames moved by (down, right) native pixels, (n, 2), and binned: (n, h, w)."""
+        moved = zip(frames.tolist(), shifts.tolist(), strict=True)
+        return np.stack([self._window(self.sums[frame], *shift) for frame, shift in moved])
+
+    def defocus(self, sigma: float, shifts: NDArray[np.intp]) -> Images:
+        """What a blur with a Gaussian of `sigma` (px) changes of the light, moved and binned: (n, h, w)."""
+        change = box_sums(gaussian_filter(self.sharp, sigma * self.factor) - self.sharp, self.factor)
+        return np.stack([self._window(change, *shift) for shift in shifts.tolist()])
+
+    def _window(self, sums: Images, down: int, right: int) -> Images:
+        high, wide = (length * self.factor for length in SHAPE)
+        height, width = (length + self.factor - 1 for length in sums.shape)
+        top, left = (height - high) // 2 - down, (width - wide) // 2 - right
+        return sums[top : top + high : self.factor, left : left + wide : self.factor]
+
+
+def recorded_laser(path: Path) -> Laser:
+    """A laser from a folder of recorded frames, up to the change of regime where it has that; or from one file.
+
+    Raises:
+        ValueError: there is no image, or one is too small.
+    """
+    if path.is_file():
+        return _laser(
+            path.name, f"{path.name}, one recorded frame", [_without_dark_level(read_images(path)[0])]
+        )
+    recording = load_recording(path, SHAPE)
+    sources = recording.sources
+    try:
+        sources = sources[: find_frame(recording, CHANGE_OF_REGIME)]
+        until = f" before {CHANGE_OF_REGIME}"
+    except ValueError:
+        until = ""
+    frames = [_without_dark_level(read_images(source.path)[source.page]) for source in sources]
+    return _laser(path.name, f"{len(frames)} recorded frames of {path.name}{until}", frames)
+
+
+def simulated_laser(name: str, seed: int) -> Laser:
+    """A laser of the simulator's, one frame a second."""
+    camera = simulated.camera(name, SIMULATED_SHAPE, SIMULATED_LIMIT, seed)
+    pulses = 1000 * np.arange(SIMULATED_FRAMES, dtype=np.int64)
+    frames = [_simulated_frame(camera, pulses[n : n + 1], seed) for n in range(len(pulses))]
+    return _laser(name, f"{len(frames)} simulated frames: no recorded ones were given", frames)
+
+
+def box_sums(image: NDArray[Any], factor: int) -> Images:
+    """The sum over the square of `factor` pixels a side that begins at each pixel: (H - factor + 1, …)."""
+    total = np.cumsum(np.cumsum(np.pad(image, ((1, 0), (1, 0))), axis=0, dtype=np.float64), axis=1)
+    sums = total[factor:, factor:] - total[:-factor, factor:] - total[factor:, :-factor]
+    return (sums + total[:-factor, :-factor]).astype(np.float32)
+
+
+def _laser(name: str, origin: str, frames: Sequence[Floats]) -> Laser:
+    """All frames get the same energy, for each shot gets its own."""
+    factor = min(
+        int(length / (binned + 2 * REACH)) for length, binned in zip(frames[0].shape, SHAPE, strict=True)
+    )
+    if factor < 1:
+        raise ValueError(
+            f"{origin}: {frames[0].shape} px is too small for {SHAPE} and {REACH:g} px around it"
+        )
+    energies = [frame.sum() for frame in frames]
+    alike = [frame * (np.mean(energies) / energy) for frame, energy in zip(frames, energies, strict=True)]
+    sharp = np.mean(alike, axis=0)
+    to_counts = PEAK_SHARE * LIMIT / box_sums(sharp, factor).max()
+    sums = np.stack([np.maximum(box_sums(to_counts * frame, factor), 0) for frame in alike])
+    return Laser(name, origin, factor, sums, to_counts * sharp)
+
+
+def _simulated_frame(camera: simulated.Camera, pulse: Times, seed: int) -> Floats:
+    light = simulated.illuminate(camera, simulated.beam(camera, pulse, np.ones(1), seed))
+    noise = simulated.sensor_noise(camera, pulse, seed)
+    return _without_dark_level(simulated.expose(light, camera.sensor, noise)[0])
+
+
+def _without_dark_level(image: NDArray[Any]) -> Floats:
+    """Light is never negative: what the camera's own dark level leaves below zero is set to zero."""
+    border = np.concatenate([*image[[0, -1]], *image[:, [0, -1]].T])
+    return np.maximum(image - np.median(border), 0.0).astype(np.float64)

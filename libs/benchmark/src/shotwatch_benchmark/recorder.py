@@ -1,0 +1,73 @@
+"""From a scene to shots: pulses, their light, and what the devices make of it."""
+
+from typing import Any
+
+import numpy as np
+
+from shotwatch_benchmark.anomalies import Anomaly, Stage
+from shotwatch_benchmark.lasers import LIMIT, SHAPE
+from shotwatch_benchmark.scenes import Batch, Beam, Scene, Shots
+from shotwatch_common.pulses import Times
+from shotwatch_detector.arrays import Frames
+from shotwatch_simulator import energies, spectra
+from shotwatch_simulator.frames import Sensor, expose
+from shotwatch_simulator.noise import Floats, Images, white
+
+SENSOR = Sensor(LIMIT, background=16.0, read_noise=0.6, electrons_per_count=90.0)
+"""Within the ranges of the simulator's cameras; photon noise at the peak is 0.2 % of it."""
+JITTER = 0.2
+"""Pointing from shot to shot, each axis (px, rms)."""
+FURTHEST_JITTER = 1.0
+"""px"""
+DRIFT = 0.05
+"""Slow pointing drift (px)."""
+ENERGY_JITTER = 0.0076
+"""From shot to shot (rms), as in the recording of the guide."""
+ENERGY_DRIFT = 0.002
+LINE = 2047
+"""Samples of a spectrum."""
+
+
+def record(scene: Scene, pulses: Times, anomaly: Anomaly | None = None, severity: float = 0.0) -> Shots:
+    """The shots of a scene at these pulses, all of them with that anomaly."""
+    batch = Batch(scene, pulses)
+
+    def altered(stage: Stage, value: Any) -> Any:
+        return anomaly.alter(stage, value, batch, severity) if anomaly else value
+
+    beam: Beam = altered(Stage.BEAM, _beam(batch))
+    light = altered(Stage.LIGHT, _light(batch, beam))
+    noise = white(pulses, SHAPE, scene.seed, scene.laser.name)
+    frames: Frames = altered(Stage.FRAMES, expose(light, SENSOR, noise))
+    device = energies.meter("meter", scene.laser.name, scene.seed)
+    energy1, energy2 = energies.read_meter(device, pulses, beam.energy, scene.seed)
+    spectrum = _spectra(batch, beam.energy, altered)
+    return Shots(frames, spectrum, energy1, altered(Stage.ENERGY2, energy2), batch.blocks)
+
+
+def _beam(batch: Batch) -> Beam:
+    energy = 1 + ENERGY_JITTER * batch.normal("energy") + ENERGY_DRIFT * batch.drift("energy")
+    return Beam(energy, np.stack([_jitter(batch, axis) for axis in ("down", "right")], axis=1))
+
+
+def _jitter(batch: Batch, axis: str) -> Any:
+    pixels = np.clip(JITTER * batch.normal(axis), -FURTHEST_JITTER, FURTHEST_JITTER) + DRIFT * batch.drift(
+        axis
+    )
+    return np.rint(batch.scene.laser.factor * pixels).astype(np.intp)
+
+
+def _light(batch: Batch, beam: Beam) -> Images:
+    laser = batch.scene.laser
+    light = laser.light(batch.frames, beam.shifts)
+    if beam.blur is not None:
+        light = np.maximum(light + laser.defocus(beam.blur, beam.shifts), 0)
+    return light * beam.energy.astype(np.float32)[:, None, None]
+
+
+def _spectra(batch: Batch, energy: Floats, altered: Any) -> Images:
+    scene = batch.scene
+    device = spectra.spectrometer(scene.laser.name, LINE, scene.seed)
+    colour = spectra.colour(scene.laser.name, batch.pulses, energy, scene.seed)
+    light = altered(Stage.LINE, spectra.disperse(device, altered(Stage.COLOUR, colour)))
+    return spectra.read_out(light, device, batch.pulses, scene.seed)

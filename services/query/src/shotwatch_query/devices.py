@@ -1,0 +1,30 @@
+"""Devices of the facility, as requests name them."""
+
+from dataclasses import asdict
+from typing import Any
+
+from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_query.errors import NotFound
+
+
+def find_roster(facility: Facility, device: str, kind: DeviceKind | None = None) -> PlaceRoster:
+    """The roster to which a device (of this kind) belongs.
+
+    Raises:
+        NotFound: the facility has no such device.
+    """
+    for roster in facility.places:
+        if device in roster.groups and kind in (None, facility.device_type(device).kind):
+            return roster
+    raise NotFound(f"{facility.name} has no {kind or 'device'} {device}; /devices lists what it has")
+
+
+def period_ms(facility: Facility, roster: PlaceRoster) -> int:
+    """The time between two records of a roster's devices."""
+    return facility.interval(roster.interval).period_ms
+
+
+def where(roster: PlaceRoster) -> dict[str, Any]:
+    """Place and interval, as schemas and the database name them."""
+    return {**asdict(roster.place), "interval": roster.interval}

@@ -1,0 +1,132 @@
+"""The newest frames of a camera, all or as one."""
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from shotwatch_common.facility import PlaceRoster
+from shotwatch_common.past_frames import CameraFrames
+from shotwatch_common.pulses import shot_id
+from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_physics.spots import running_maximum
+from shotwatch_query.devices import find_roster, where
+from shotwatch_query.domain.frames import colour_png, frames_npz, npy
+from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, Span, slices
+from shotwatch_query.errors import NotFound
+from shotwatch_query.listing import Document
+from shotwatch_query.parameters import DeviceName, Moment, Parameters
+from shotwatch_query.sources import From, Sources
+
+router = APIRouter(prefix="/devices/{device}", tags=["devices"])
+MOST_SHOTS = 1000
+
+
+class PictureFormat(StrEnum):
+    """How a frame is written."""
+
+    PNG = "png"
+    NPY = "npy"
+
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_COUNTED = {"X-Frames": {"description": "Number of frames.", "schema": {"type": "integer"}}}
+MAXIMUM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The maximum in the format asked for; NPY comes as application/octet-stream.",
+        "headers": _COUNTED,
+        "content": {"image/png": _BINARY, "application/octet-stream": _BINARY},
+    }
+}
+FRAMES_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "NPZ with `shots` (ids), `times` (of the pulses, UTC) and `frames` (n, h, w).",
+        "headers": _COUNTED,
+        "content": {"application/octet-stream": _BINARY},
+    }
+}
+
+
+class NewestShots(Parameters):
+    """Which shots of the camera's place."""
+
+    shots: int = Field(100, ge=1, le=MOST_SHOTS, description="So many shots, the newest ones.")
+    end: Moment | SkipJsonSchema[None] = Field(
+        None,
+        alias="to",
+        description="Before this time, within a day (RFC 3339 or epoch ms); the end of data when left out.",
+        examples=["2022-07-01T08:00:00Z", 1656662400000],
+    )
+
+
+class MaximumParameters(NewestShots):
+    """Which shots, and how their maximum is written."""
+
+    form: PictureFormat = Field(
+        PictureFormat.PNG,
+        alias="format",
+        description="PNG: false colours from darkest to brightest; NPY: counts.",
+    )
+
+
+@router.get(
+    "/maximum", summary="Brightest count of each pixel", response_class=Response, responses=MAXIMUM_RESPONSES
+)
+async def get_maximum(
+    sources: From, device: DeviceName, asked: Annotated[MaximumParameters, Query()]
+) -> Response:
+    """Max of N: the brightest that each pixel was in the camera's valid frames of the newest shots.
+
+    It shows hot spots that moved or came once.
+    """
+    roster = find_roster(sources.facility, device, DeviceKind.CAMERA)
+    frames = await _newest_frames(sources, roster, device, asked)
+    maximum = await asyncio.to_thread(running_maximum, frames.frames)
+    if asked.form is PictureFormat.NPY:
+        return _file(npy(maximum), "application/octet-stream", frames)
+    return _file(await asyncio.to_thread(colour_png, maximum), "image/png", frames)
+
+
+@router.get("/frames", summary="The newest frames", response_class=Response, responses=FRAMES_RESPONSES)
+async def get_frames(sources: From, device: DeviceName, asked: Annotated[NewestShots, Query()]) -> Response:
+    """The camera's valid frames of the newest shots, in the order of time, as one NPZ file."""
+    roster = find_roster(sources.facility, device, DeviceKind.CAMERA)
+    frames = await _newest_frames(sources, roster, device, asked)
+    shots = [shot_id(roster.place, roster.interval, time) for time in frames.times.tolist()]
+    data = await asyncio.to_thread(frames_npz, shots, frames.times, frames.frames)
+    return _file(data, "application/octet-stream", frames)
+
+
+async def _newest_frames(
+    sources: Sources, roster: PlaceRoster, device: str, asked: NewestShots
+) -> CameraFrames:
+    """
+    Raises:
+        NotFound: the camera has none.
+    """
+    end = await sources.end_of_data() if asked.end is None else asked.end
+    shots = await _newest_shots(sources, roster, end, asked.shots)
+    found = await sources.frames.read(shots, [device])
+    if not found or not len(found[0].frames):
+        raise NotFound(
+            f"{device} has no valid frame in the newest {asked.shots} shots of the day before `to`"
+        )
+    return found[0]
+
+
+async def _newest_shots(sources: Sources, roster: PlaceRoster, end: int, count: int) -> list[Document]:
+    """Up to so many shots of a place on the day before a time (epoch ms), the newest first."""
+    shots: list[Document] = []
+    for piece in slices(Span(max(end - DAY_MS, EARLIEST_MS), end), newest_first=True):
+        missing = count - len(shots)
+        shots += await sources.archive.shots.page(where(roster), piece.start, piece.end, missing, True)
+        if len(shots) == count:
+            break
+    return shots
+
+
+def _file(data: bytes, media_type: str, frames: CameraFrames) -> Response:
+    return Response(data, media_type=media_type, headers={"X-Frames": str(len(frames.frames))})

@@ -1,0 +1,82 @@
+"""A device against its own past."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from shotwatch_common.archive.measurements import Series
+from shotwatch_common.feature_terms import FEATURE_TERMS
+from shotwatch_common.pulses import instant, window_length_ms
+from shotwatch_physics.feature import FloatArray
+from shotwatch_physics.history import ChangePoint, Trend, against_own_past, change_points, trend
+from shotwatch_query.devices import find_roster
+from shotwatch_query.domain.columns import Times, instants, told
+from shotwatch_query.parameters import DeviceName, FeatureName, SpanParameters, require_short
+from shotwatch_query.schemas import HistoryDocument, LevelChange, NewestValue, TrendLine
+from shotwatch_query.sources import From
+
+router = APIRouter(prefix="/devices/{device}", tags=["devices"])
+
+
+class HistoryParameters(SpanParameters):
+    """Which feature, over which past."""
+
+    feature: FeatureName = Field(description="Name of a feature.")
+
+
+@router.get("/history", summary="A feature against its own past")
+async def get_history(
+    sources: From, device: DeviceName, asked: Annotated[HistoryParameters, Query()]
+) -> HistoryDocument:
+    """Trend and lasting changes of a feature, and where its newest value lies among all earlier ones.
+
+    Of the medians of a minute or so each, without assuming a distribution. Without `from` and `to` of the
+    last day of data.
+    """
+    roster = find_roster(sources.facility, device)
+    span = asked.span(await sources.end_of_data())
+    require_short(span, window_length_ms(sources.facility.interval(roster.interval)))
+    series = await sources.archive.measurements.medians(device, [asked.feature], span.start, span.end)
+    return await asyncio.to_thread(_history, device, asked.feature, series)
+
+
+def trend_line(found: Trend | None) -> TrendLine | None:
+    return None if found is None else TrendLine(**asdict(found))
+
+
+def _history(device: str, feature: str, series: Series) -> HistoryDocument:
+    medians = series.columns[feature]
+    return HistoryDocument(
+        device=device,
+        feature=feature,
+        unit=FEATURE_TERMS[feature].unit,
+        times=instants(series.pulses),
+        medians=told(medians),
+        trend=trend_line(trend(series.pulses, medians)),
+        changes=[_level_change(change) for change in change_points(series.pulses, medians)],
+        newest=_newest(series.pulses, medians) if len(medians) else None,
+    )
+
+
+def _level_change(change: ChangePoint) -> LevelChange:
+    return LevelChange(
+        time=instant(change.time_ms),
+        before=change.before,
+        after=change.after,
+        sigmas=change.sigmas,
+        confidence=change.confidence,
+    )
+
+
+def _newest(times: Times, medians: FloatArray) -> NewestValue:
+    comparison = against_own_past(medians[-1:], medians[:-1])
+    return NewestValue(
+        time=instant(int(times[-1])),
+        value=float(medians[-1]),
+        percentile=float(comparison.percentile[0]),
+        tail_probability=float(comparison.tail_probability[0]),
+        sigmas=float(comparison.sigmas[0]),
+    )

@@ -1,0 +1,203 @@
+"""How devices are, and how they worked: time in each state, gaps, chatter, clocks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from shotwatch_common.archive.characterisations import Characterisation
+from shotwatch_common.archive.devices import LastState
+from shotwatch_common.archive.records import NO_STATE, DeviceRecords
+from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.pulses import instant
+from shotwatch_physics.device_states import Gaps, clock_skew, find_gaps, state_chatter, state_shares
+from shotwatch_query.devices import find_roster, period_ms, where
+from shotwatch_query.domain.pages import Span
+from shotwatch_query.domain.timelines import segments
+from shotwatch_query.parameters import DeviceName, SpanParameters, require_short
+from shotwatch_query.schemas import (
+    CharacterisationSummary,
+    ChatterSummary,
+    ClockComparison,
+    DeviceList,
+    DeviceReport,
+    DeviceReports,
+    DeviceSummary,
+    GapSummary,
+    StateSegment,
+    StateTime,
+)
+from shotwatch_query.sources import From, Sources
+
+router = APIRouter(tags=["devices"])
+StateNames = Mapping[int, str | None]
+"""By the codes of records."""
+
+
+class ReportSearch(SpanParameters):
+    """Which devices, when; a parameter that is left out asks for any."""
+
+    frontend: str | SkipJsonSchema[None] = Field(None, examples=["LA"])
+    amp: str | SkipJsonSchema[None] = Field(None, examples=["A1"])
+    arm: str | SkipJsonSchema[None] = Field(None, description="`00` = no arm.", examples=["11"])
+
+    def accepts(self, roster: PlaceRoster) -> bool:
+        asked = self.model_dump(include={"frontend", "amp", "arm"}, exclude_none=True)
+        return asked.items() <= where(roster).items()
+
+
+@router.get("/devices", summary="All devices")
+async def list_devices(sources: From) -> DeviceList:
+    """Every device of the facility: kind, place, last known state, noise models and references."""
+    groups = [group for roster in sources.facility.places for group in roster.groups]
+    seen = await sources.archive.devices.last_states(groups)
+    known: dict[str, list[Characterisation]] = {}
+    for each in await sources.archive.characterisations.latest():
+        known.setdefault(each.device, []).append(each)
+    return DeviceList(
+        devices=[
+            _device(sources, roster, group, seen.get(group), known.get(group, []))
+            for roster in sources.facility.places
+            for group in roster.groups
+        ]
+    )
+
+
+@router.get("/devices/{device}/report", summary="How a device worked")
+async def get_report(
+    sources: From, device: DeviceName, asked: Annotated[SpanParameters, Query()]
+) -> DeviceReport:
+    """Share of time in each state, gaps, chatter, refused records, and its clock.
+
+    Without `from` and `to` of the last day of data; of a million records at most.
+    """
+    roster = find_roster(sources.facility, device)
+    span = asked.span(await sources.end_of_data())
+    require_short(span, period_ms(sources.facility, roster))
+    return await anext(_reports(sources, roster, [device], span))
+
+
+@router.get("/reports", summary="How all devices worked")
+async def list_reports(sources: From, asked: Annotated[ReportSearch, Query()]) -> DeviceReports:
+    """The reports of all devices that recorded anything, by default on the last day of data.
+
+    A day of a place at 10 Hz takes seconds, of the whole facility the better part of a minute.
+    """
+    rosters = [roster for roster in sources.facility.places if asked.accepts(roster)]
+    span = asked.span(await sources.end_of_data())
+    for roster in rosters:
+        require_short(span, period_ms(sources.facility, roster))
+    reports = [
+        report
+        for roster in rosters
+        async for report in _reports(sources, roster, roster.groups, span)
+        if report.records
+    ]
+    return DeviceReports(start=instant(span.start), end=instant(span.end), devices=reports)
+
+
+def _device(
+    sources: Sources,
+    roster: PlaceRoster,
+    group: str,
+    last: LastState | None,
+    characterisations: Sequence[Characterisation],
+) -> DeviceSummary:
+    return DeviceSummary(
+        **where(roster),
+        device=group,
+        kind=sources.facility.device_type(group).kind,
+        state=last and last.state,
+        time=last and instant(last.time),
+        characterisations=[_characterisation(each) for each in characterisations],
+    )
+
+
+def _characterisation(characterisation: Characterisation) -> CharacterisationSummary:
+    return CharacterisationSummary(
+        kind=characterisation.kind,
+        version=characterisation.version,
+        made_at=instant(characterisation.made_at),
+        start=instant(characterisation.start),
+        end=instant(characterisation.end),
+        frames=characterisation.frames,
+    )
+
+
+async def _reports(
+    sources: Sources, roster: PlaceRoster, devices: Sequence[str], span: Span
+) -> AsyncIterator[DeviceReport]:
+    """One device after the other: the records of three are in memory at most."""
+
+    async def read(device: str) -> DeviceRecords:
+        return await sources.archive.records.of_device(device, span.start, span.end)
+
+    first = {device: await read(device) for device in roster.groups[:2]}
+    for device in devices:
+        records = first[device] if device in first else await read(device)
+        other = next((each for each in first if each != device), None)
+        clock = None if other is None else _clock(sources, roster, records, other, first[other])
+        yield await asyncio.to_thread(_report, sources.facility, roster, device, records, span, clock)
+
+
+def _clock(
+    sources: Sources, roster: PlaceRoster, records: DeviceRecords, other: str, others: DeviceRecords
+) -> ClockComparison:
+    skew = clock_skew(others.times, records.times, period_ms(sources.facility, roster))
+    return ClockComparison(against=other, **asdict(skew))
+
+
+def _report(
+    facility: Facility,
+    roster: PlaceRoster,
+    device: str,
+    records: DeviceRecords,
+    span: Span,
+    clock: ClockComparison | None,
+) -> DeviceReport:
+    interval, times = period_ms(facility, roster), records.times
+    names: StateNames = {NO_STATE: None, **dict(enumerate(records.states))}
+    return DeviceReport(
+        **where(roster),
+        device=device,
+        kind=facility.device_type(device).kind,
+        start=instant(span.start),
+        end=instant(span.end),
+        records=len(times),
+        first=instant(int(times[0])) if len(times) else None,
+        last=instant(int(times[-1])) if len(times) else None,
+        states=_state_times(records, names, interval, facility.state.on),
+        gaps=_gaps(find_gaps(times, interval)),
+        chatter=_chatter(records, interval),
+        refused=records.refused,
+        clock=clock,
+        segments=_segments(records, names, interval, span),
+    )
+
+
+def _state_times(records: DeviceRecords, names: StateNames, interval: int, on: str) -> list[StateTime]:
+    spent = [
+        StateTime(state=names[each.state], seconds=each.time_ms / 1000, share=each.share)
+        for each in state_shares(records.times, records.state, interval)
+    ]
+    return sorted(spent, key=lambda each: (each.state != on, -each.share))
+
+
+def _gaps(gaps: Gaps) -> GapSummary:
+    return GapSummary(count=gaps.count, total_s=gaps.total_ms / 1000, longest_s=gaps.longest_ms / 1000)
+
+
+def _chatter(records: DeviceRecords, interval: int) -> ChatterSummary:
+    chatter = state_chatter(records.times, records.state, interval)
+    return ChatterSummary(changes=chatter.changes, per_hour=chatter.per_hour, bursts=len(chatter.bursts))
+
+
+def _segments(records: DeviceRecords, names: StateNames, interval: int, span: Span) -> list[StateSegment]:
+    return [
+        StateSegment(state=names[each.state], start=instant(each.start), end=instant(each.end))
+        for each in segments(records.times, records.state, interval, span)
+    ]

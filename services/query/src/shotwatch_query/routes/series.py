@@ -1,0 +1,236 @@
+"""Features of a device over time, and the energies of a meter smoothed."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Response
+from pydantic import Field, FiniteFloat
+from pydantic.json_schema import SkipJsonSchema
+
+from shotwatch_common.archive.measurements import Series
+from shotwatch_common.feature_terms import FEATURE_TERMS
+from shotwatch_common.pulses import instant
+from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_physics.energy_series import (
+    DropOut,
+    SmoothedEnergy,
+    calibrate_light,
+    drop_outs,
+    smooth_energy,
+)
+from shotwatch_physics.feature import FloatArray
+from shotwatch_physics.history import trend
+from shotwatch_query.devices import find_roster, period_ms
+from shotwatch_query.domain.columns import Column, Times, columns_csv, columns_npy, instants, told
+from shotwatch_query.domain.pages import Span
+from shotwatch_query.errors import BadRequest
+from shotwatch_query.parameters import DeviceName, FeatureName, HourParameters, Parameters, require_short
+from shotwatch_query.routes.history import trend_line
+from shotwatch_query.schemas import (
+    DEVICE,
+    DropOutSpan,
+    EnergyDocument,
+    LightAgainstEnergy,
+    MeterDisagreement,
+    SeriesColumn,
+    SeriesDocument,
+)
+from shotwatch_query.sources import From, Sources
+
+router = APIRouter(prefix="/devices/{device}", tags=["devices"])
+WIDEST_FILTER_SHOTS = 1200
+"""Standard deviation of the filter in sampling periods: 2 min at 10 Hz."""
+
+
+class ColumnFormat(StrEnum):
+    """How columns are written."""
+
+    JSON = "json"
+    CSV = "csv"
+    NPY = "npy"
+
+
+_FILES = {
+    "text/csv": {"schema": {"type": "string"}},
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+}
+_WRITTEN = "The columns in the format asked for; NPY is a structured array with the field `time` (UTC)."
+SERIES_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": _WRITTEN, "model": SeriesDocument, "content": _FILES}
+}
+ENERGY_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": f"{_WRITTEN} Only JSON holds more.", "model": EnergyDocument, "content": _FILES}
+}
+
+
+class _Written(Parameters):
+    form: ColumnFormat = Field(ColumnFormat.JSON, alias="format", description="How the columns are written.")
+
+
+class SeriesParameters(HourParameters, _Written):
+    """Which features, when."""
+
+    feature: list[FeatureName] = Field(min_length=1, description="Names of features; repeat for more.")
+
+
+class EnergyParameters(HourParameters, _Written):
+    """Which energies, and how they are looked at."""
+
+    sigma_s: FiniteFloat = Field(
+        30,
+        gt=0,
+        description="Standard deviation of the Gaussian filter in time, s; at most that of "
+        f"{WIDEST_FILTER_SHOTS} shots.",
+    )
+    camera: str | SkipJsonSchema[None] = Field(
+        None, description="Compare with the total intensity of this camera.", examples=[DEVICE]
+    )
+
+
+@router.get(
+    "/series",
+    summary="Features over time",
+    response_class=Response,
+    responses=SERIES_RESPONSES,
+)
+async def get_series(
+    sources: From, device: DeviceName, asked: Annotated[SeriesParameters, Query()]
+) -> Response:
+    """Features of a device, shot by shot; without `from` and `to` the last hour of data.
+
+    At most a million values are told at a time: a little more than a day of one feature at 10 Hz.
+    """
+    roster, names = find_roster(sources.facility, device), list(dict.fromkeys(asked.feature))
+    span = asked.span(await sources.end_of_data())
+    require_short(span, period_ms(sources.facility, roster), len(names))
+    series = await sources.archive.measurements.series(device, names, span.start, span.end)
+    if asked.form is not ColumnFormat.JSON:
+        return await asyncio.to_thread(_file, asked.form, series.pulses, series.columns)
+    document = await asyncio.to_thread(_series_document, device, series)
+    return await asyncio.to_thread(_json, document)
+
+
+@router.get(
+    "/energy",
+    summary="Energies, smoothed",
+    response_class=Response,
+    responses=ENERGY_RESPONSES,
+)
+async def get_energy(
+    sources: From, device: DeviceName, asked: Annotated[EnergyParameters, Query()]
+) -> Response:
+    """The energies of a meter: outliers set aside, the rest smoothed in time, drift and drop-outs.
+
+    Report RST-2.3. A minute of shots in which the meter measured nothing at all is not among them. Without
+    `from` and `to` the last hour of data; half a million shots at most.
+    """
+    period = period_ms(sources.facility, find_roster(sources.facility, device, DeviceKind.ENERGY_METER))
+    span, measured = asked.span(await sources.end_of_data()), ("energy", "energy_disagreement")
+    require_short(span, period, len(measured))
+    _require_narrow(asked.sigma_s, period)
+    series = await sources.archive.measurements.series(device, measured, span.start, span.end)
+    smooth = await asyncio.to_thread(smooth_energy, series.pulses, series.columns["energy"], asked.sigma_s)
+    if asked.form is not ColumnFormat.JSON:
+        return await asyncio.to_thread(_file, asked.form, series.pulses, _energy_columns(series, smooth))
+    light = None if asked.camera is None else await _light(sources, asked.camera, series, span)
+    limit = sources.facility.energy_disagreement
+    document = await asyncio.to_thread(_energy_document, device, asked, series, smooth, limit, light)
+    return await asyncio.to_thread(_json, document)
+
+
+def _require_narrow(sigma_s: float, period: int) -> None:
+    """
+    Raises:
+        BadRequest: the filter is wider than WIDEST_FILTER_SHOTS sampling periods (ms).
+    """
+    widest_s = WIDEST_FILTER_SHOTS * period / 1000
+    if sigma_s > widest_s:
+        raise BadRequest(
+            f"sigma_s: a meter that records every {period} ms is smoothed by at most {widest_s:g} s"
+        )
+
+
+def _file(form: ColumnFormat, times: Times, columns: Mapping[str, Column]) -> Response:
+    if form is ColumnFormat.CSV:
+        return Response(columns_csv(times, columns), media_type="text/csv")
+    return Response(columns_npy(times, columns), media_type="application/octet-stream")
+
+
+def _json(document: SeriesDocument | EnergyDocument) -> Response:
+    return Response(document.model_dump_json(), media_type="application/json")
+
+
+def _energy_columns(series: Series, smooth: SmoothedEnergy) -> dict[str, Column]:
+    return {"energy": series.columns["energy"], "smoothed": smooth.smoothed, "outlier": smooth.outlier}
+
+
+def _series_document(device: str, series: Series) -> SeriesDocument:
+    return SeriesDocument(
+        device=device,
+        times=instants(series.pulses),
+        columns=[
+            SeriesColumn(name=name, unit=FEATURE_TERMS[name].unit, values=told(values))
+            for name, values in series.columns.items()
+        ],
+    )
+
+
+async def _light(sources: Sources, camera: str, energies: Series, span: Span) -> LightAgainstEnergy:
+    """
+    Raises:
+        NotFound: the facility has no such camera.
+    """
+    find_roster(sources.facility, camera, DeviceKind.CAMERA)
+    light = await sources.archive.measurements.series(camera, ["total_intensity"], span.start, span.end)
+    return await asyncio.to_thread(_light_against_energy, camera, energies, light)
+
+
+def _energy_document(
+    device: str,
+    asked: EnergyParameters,
+    series: Series,
+    smooth: SmoothedEnergy,
+    limit: float,
+    light: LightAgainstEnergy | None,
+) -> EnergyDocument:
+    energy = series.columns["energy"]
+    return EnergyDocument(
+        device=device,
+        unit=FEATURE_TERMS["energy"].unit,
+        sigma_s=asked.sigma_s,
+        times=instants(series.pulses),
+        energy=told(energy),
+        smoothed=told(smooth.smoothed),
+        outlier=smooth.outlier.tolist(),
+        drift=trend_line(trend(series.pulses, energy)),
+        drop_outs=[_drop_out(found) for found in drop_outs(series.pulses, energy)],
+        disagreement=_disagreement(series.columns["energy_disagreement"], limit),
+        light=light,
+    )
+
+
+def _drop_out(found: DropOut) -> DropOutSpan:
+    return DropOutSpan(start=instant(found.start_ms), end=instant(found.end_ms), shots=found.shots)
+
+
+def _disagreement(values: FloatArray, limit: float) -> MeterDisagreement:
+    known = values[np.isfinite(values)]
+    return MeterDisagreement(
+        shots=len(known),
+        median=float(np.median(known)) if len(known) else None,
+        largest=float(known.max()) if len(known) else None,
+        limit=limit,
+        above_limit=int((known > limit).sum()),
+    )
+
+
+def _light_against_energy(camera: str, energies: Series, light: Series) -> LightAgainstEnergy:
+    _, of_energy, of_light = np.intersect1d(energies.pulses, light.pulses, True, True)
+    calibration = calibrate_light(
+        energies.columns["energy"][of_energy], light.columns["total_intensity"][of_light]
+    )
+    return LightAgainstEnergy(camera=camera, **asdict(calibration))

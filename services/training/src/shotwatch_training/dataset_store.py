@@ -1,0 +1,115 @@
+"""Training sets in the object store: `{name}/part-00000-of-00004.tfrecord` … and `{name}/manifest.json`."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+
+from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_training.domain.manifest import Manifest, Shard
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_MANIFEST = "manifest.json"
+_AT_ONCE = 8
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+class DatasetError(ValueError):
+    """A set cannot be made or found; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetStore:
+    """The sets in a bucket. A set whose manifest is not there yet does not exist."""
+
+    objects: ObjectStore
+    bucket: str
+
+    async def reserve(self, name: str) -> None:
+        """Make room for a new set: remove what an interrupted making left under its name.
+
+        Raises:
+            DatasetError: the name cannot be used.
+        """
+        if not _NAME.fullmatch(name):
+            raise DatasetError(f"{name!r} is no name: use small letters, digits and . _ -")
+        await self.objects.ensure_buckets(self.bucket)
+        if await self.objects.etag(self.bucket, f"{name}/{_MANIFEST}") is not None:
+            raise DatasetError(
+                f"there is a set {name} already and sets do not change: take another name, or remove all of "
+                f"{self.bucket}/{name}/ from the object store, the manifest first"
+            )
+        for left in [found.key async for found in self.objects.list(self.bucket, f"{name}/")]:
+            await self.objects.remove(self.bucket, left)
+
+    async def put_shard(self, key: str, path: Path, examples: int) -> Shard:
+        """Upload a shard's file."""
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+        size = path.stat().st_size
+        with pa.memory_map(str(path)) as data:
+            await self.objects.put(self.bucket, key, data.read_buffer())
+        return Shard(key=key, examples=examples, size=size, sha256=digest)
+
+    async def get_shard(self, shard: Shard) -> bytes:
+        """
+        Raises:
+            DatasetError: the shard is gone, or is not what the manifest says.
+        """
+        try:
+            data = await self.objects.get(self.bucket, shard.key)
+        except ObjectGone as error:
+            raise DatasetError(f"the shard {shard.key} is gone") from error
+        if sha256(data).hexdigest() != shard.sha256:
+            raise DatasetError(f"the shard {shard.key} is not what the manifest says")
+        return data
+
+    async def publish(self, manifest: Manifest) -> None:
+        """Write the manifest: from now on the set exists."""
+        data = manifest.model_dump_json().encode()
+        await self.objects.put(self.bucket, f"{manifest.name}/{_MANIFEST}", data, "application/json")
+
+    async def names(self) -> list[str]:
+        """The sets there are."""
+        try:
+            keys = [found.key async for found in self.objects.list(self.bucket)]
+        except ObjectGone:
+            return []
+        return [key.removesuffix(f"/{_MANIFEST}") for key in keys if key.endswith(f"/{_MANIFEST}")]
+
+    async def find(self, name: str) -> Manifest:
+        """
+        Raises:
+            DatasetError: there is no such set; says which there are.
+        """
+        try:
+            data = await self.objects.get(self.bucket, f"{name}/{_MANIFEST}")
+        except ObjectGone as error:
+            known = ", ".join(await self.names()) or "none"
+            raise DatasetError(f"there is no set {name}; there are: {known}") from error
+        return Manifest.model_validate_json(data)
+
+
+def shard_key(name: str, number: int, count: int) -> str:
+    """`name/part-00000-of-00004.tfrecord`."""
+    return f"{name}/part-{number:05d}-of-{count:05d}.tfrecord"
+
+
+async def ask_all(
+    questions: Iterable[Asked], ask: Callable[[Asked], Awaitable[Answer]]
+) -> dict[Asked, Answer]:
+    """The answer to each question, a few asked at a time."""
+    free = asyncio.Semaphore(_AT_ONCE)
+
+    async def answer(question: Asked) -> tuple[Asked, Answer]:
+        async with free:
+            return question, await ask(question)
+
+    return dict(await asyncio.gather(*map(answer, questions)))

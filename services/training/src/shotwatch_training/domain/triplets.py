@@ -1,0 +1,118 @@
+"""Which examples a training set has: from a query and batches of shots to rows of blocks.
+
+The report's set holds triplets: the image, the spectrum and the energy of a shot. A place may have several
+devices of a kind. Here an example is one frame of one camera, with the spectrum and the energy of that shot:
+those of the first spectrometer and the first energy meter, by name, whose record is valid. A shot at a place
+with ten cameras is ten examples.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member, ShotsClosed
+from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_training.domain.dataset import evenly
+from shotwatch_training.domain.manifest import Column, Group, Query, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A shot that a query chose, and where it lies in its batch."""
+
+    id: str
+    revision: int
+    kinds: tuple[AnomalyKind, ...]
+    batch: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """A triplet, by the names that the report gives its parts."""
+
+    image: NDArray[np.uint16]
+    energymeter: np.float32
+    spectra: NDArray[np.float32]
+    amp: str
+    arm: str
+    front: str
+    timestamp: int
+    interval: str
+    date: str
+
+
+def matches(shot: Mapping[str, Any], query: Query) -> bool:
+    """Whether a shot (a document of the archive) has the completeness and the anomalies asked for."""
+    kinds = shot["kinds"]
+    return (
+        (shot["complete"] or query.incomplete)
+        and (not query.include or not set(query.include).isdisjoint(kinds))
+        and set(query.exclude).isdisjoint(kinds)
+    )
+
+
+def sampled(shots: Sequence[Shot], most: int | None) -> list[Shot]:
+    """At most so many shots, evenly spread over all."""
+    if most is None or not shots:
+        return list(shots)
+    return [shots[n] for n in evenly(len(shots), most).tolist()]
+
+
+def groups_of(batch: ShotsClosed, shots: Sequence[Shot]) -> list[Group]:
+    """The examples of these shots of a batch, camera by camera; a camera without a valid frame has none."""
+    cameras = _members(batch, DeviceKind.CAMERA)
+    return [group for camera in cameras if (group := _group(batch, camera, shots)).shots]
+
+
+def without(group: Group, expired: Collection[BlockRef]) -> Group:
+    """The group without the examples that need one of these blocks."""
+    columns = (group.image.records, group.spectrum.records, group.energy.records)
+    kept = [
+        n
+        for n, records in enumerate(zip(*columns, strict=True))
+        if not any(record and record[0] in expired for record in records)
+    ]
+    image, spectrum, energy = (Column.of([column[n] for n in kept]) for column in columns)
+    lists = {name: [getattr(group, name)[n] for n in kept] for name in ("shots", "pulses", "revisions", "kinds")}
+    return group.model_copy(update={**lists, "image": image, "spectrum": spectrum, "energy": energy})
+
+
+def _group(batch: ShotsClosed, camera: Member, shots: Sequence[Shot]) -> Group:
+    seen = [shot for shot in shots if _record(camera, shot.index)]
+    return Group(
+        batch=batch.batch_id,
+        place=batch.place,
+        camera=camera.device,
+        shots=[shot.id for shot in seen],
+        pulses=[batch.pulses[shot.index] for shot in seen],
+        revisions=[shot.revision for shot in seen],
+        kinds=[list(shot.kinds) for shot in seen],
+        image=_column([camera], seen),
+        spectrum=_column(_members(batch, DeviceKind.SPECTRO), seen),
+        energy=_column(_members(batch, DeviceKind.ENERGY_METER), seen),
+    )
+
+
+def _members(batch: ShotsClosed, kind: DeviceKind) -> list[Member]:
+    return sorted((member for member in batch.members if member.kind is kind), key=lambda m: m.device)
+
+
+def _column(members: Sequence[Member], shots: Sequence[Shot]) -> Column:
+    return Column.of([next(_records(members, shot.index), None) for shot in shots])
+
+
+def _records(members: Sequence[Member], index: int) -> Iterator[Record]:
+    for member in members:
+        if record := _record(member, index):
+            yield record
+
+
+def _record(member: Member, index: int) -> Record | None:
+    """The member's record of a shot, if it has one that is valid."""
+    if member.source[index] == ABSENT or member.verdict[index] != VALID:
+        return None
+    return member.blocks[member.source[index]], member.row[index]
