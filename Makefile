@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml)
 SOURCES := libs services cli tests bench
 
-.PHONY: help setup demo test test-fast lint format bench lock schemas clean
+.PHONY: help setup demo test test-fast lint format bench bench-detect lock schemas clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ format: setup  ## Put the code in shape
 
 bench: setup  ## Drive the embedded stack with a share of the facility's load and print the figures
 	@$(BIN)/python -m bench.load
+
+bench-detect: setup  ## Measure the detector: SIZE=full, FRAMES=folder and UNSEEN=file or folder of recorded frames
+	@$(BIN)/shotwatch benchmark --size $(or $(SIZE),small) $(if $(FRAMES),--frames "$(FRAMES)") $(if $(UNSEEN),--unseen "$(UNSEEN)")
 
 schemas: setup  ## Write the JSON Schemas of the public contracts to docs/schemas
 	@$(BIN)/python scripts/schemas.py

@@ -21,7 +21,7 @@ def test_the_demo_overlooks_nothing_gross_loses_nothing_and_leaves_nothing_behin
     assert report["balances"]
     assert report["overlooked"] == []
     assert len(report["kinds"]) == 8
-    odd_normals = {event["subject"] for event in report["false_alarms"]}
+    odd_normals = {alarm["shot"] for alarm in report["false_alarms"]}
     assert len(odd_normals) <= report["normal_shots"] / 1000
     assert processes_of(REPOSITORY / ".shotwatch" / "demo") == []
 

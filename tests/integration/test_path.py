@@ -20,7 +20,7 @@ from shotwatch_common.facility import Place
 from shotwatch_common.identity import object_id
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind, FileReason, ObjectState
+from shotwatch_common.vocabulary import AnomalyKind, FileReason, ObjectState, Phase
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_simulator.anomalies import Kind
@@ -68,8 +68,8 @@ def expected(of: Simulation) -> set[tuple[str, str]]:
     return {(shot, label.expected) for label in of.labels for shot in label.shots}
 
 
-def said(events: Sequence[AnomalyEvent]) -> set[tuple[str, str]]:
-    return {(event.subject, event.data.kind) for event in events}
+async def found(archive: Archive, of: Simulation) -> set[tuple[str, str]]:
+    return {(shot["_id"], kind) for shot in await shots_of(archive, of) for kind in shot["kinds"]}
 
 
 async def test_before_any_model_the_rules_name_every_odd_shot_and_no_other(
@@ -79,7 +79,8 @@ async def test_before_any_model_the_rules_name_every_odd_shot_and_no_other(
     await running.upload(*simulate(minute, tmp_path))
     await running.judged()
     events = await events_of(running.archive, minute)
-    assert said(events) == expected(minute)
+    assert await found(running.archive, minute) == expected(minute)
+    assert {event.data.kind for event in events} == {label.expected for label in minute.labels}
     assert len(await shots_of(running.archive, minute)) == 60
     assert all(event.data.model is None for event in events)
 
@@ -183,7 +184,7 @@ async def test_a_file_sent_again_is_a_new_revision_and_withdraws_what_is_no_long
     odd = Simulation(running.facility, (roster,), start, quiet.duration, 1, (black,))
     await running.upload(*simulate(odd, tmp_path / "odd"))
     await running.judged()
-    assert said(await events_of(running.archive, odd)) == expected(odd)
+    assert await found(running.archive, odd) == expected(odd)
 
     files = {path.name: path for path in simulate(quiet, tmp_path / "quiet")}
     await running.upload(next(path for name, path in files.items() if "Camera-1" in name))
@@ -209,8 +210,11 @@ async def test_a_device_whose_file_is_missing_is_noticed_at_the_deadline(
     await running.judged()
     shots = await shots_of(running.archive, then)
     assert [shot["missing"] for shot in shots] == [["LA_A2-EM_1-EnergyMeter-1"]] * 3
-    events = await events_of(running.archive, then)
-    assert said(events) == {(shot["_id"], AnomalyKind.MISSING_MEMBER) for shot in shots}
+    assert await found(running.archive, then) == {(shot["_id"], AnomalyKind.MISSING_MEMBER) for shot in shots}
+    (event,) = await events_of(running.archive, then)
+    assert event.data.phase in (Phase.OPENED, Phase.PASSED)
+    assert event.data.shots == 3
+    assert (event.data.since, event.data.until) == (shots[0]["pulse"], shots[2]["pulse"])
 
 
 async def test_one_trace_runs_from_the_object_event_to_the_anomaly_event(

@@ -39,16 +39,18 @@ from shotwatch_common.contracts import (
     BlockRef,
     JudgedRecords,
     Member,
+    ModelRef,
     ObjectRef,
     PlaceRef,
     ShotsClosed,
 )
 from shotwatch_common.facility import Place
 from shotwatch_common.feature_terms import FEATURE_TERMS
+from shotwatch_common.feedback import ShotLabels, Snooze
 from shotwatch_common.identity import event_id, residual_key
-from shotwatch_common.pulses import shot_id
+from shotwatch_common.pulses import epoch_now, shot_id
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Severity
+from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Severity
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_query.service import create_app
@@ -184,7 +186,15 @@ def closed(place: PlaceRef, members: Sequence[Member], shot_pulses: Sequence[int
     )
 
 
-def anomaly_event(n: int, sequence: int, kind: AnomalyKind = AnomalyKind.HOT_SPOT) -> AnomalyEvent:
+def anomaly_event(
+    n: int,
+    sequence: int,
+    kind: AnomalyKind = AnomalyKind.HOT_SPOT,
+    *,
+    model: ModelRef | None = None,
+    opened: int | None = None,
+) -> AnomalyEvent:
+    """Shot n is odd; so has the beam been since shot `opened`."""
     anomaly = Anomaly(
         sequence=sequence,
         shot=shot(n),
@@ -201,7 +211,12 @@ def anomaly_event(n: int, sequence: int, kind: AnomalyKind = AnomalyKind.HOT_SPO
         evidence=[],
         image_url=f"/api/v1/shots/{shot(n)}/devices/{CAMERA}/image",
         residual_url=None,
-        model=None,
+        model=model,
+        condition=event_id(shot(n if opened is None else opened), kind, 1),
+        phase=Phase.OPENED if opened is None else Phase.UPDATED,
+        since=0,
+        until=0,
+        shots=1,
         supersedes=[],
         trace_id="0" * 32,
     )
@@ -592,6 +607,7 @@ def test_a_row_tells_the_energies_with_their_unit(world: World) -> None:
         (f"/devices/{OTHER_CAMERA}/maximum", "has no valid frame"),
         (f"/devices/{CAMERA}/frames?to={FIRST_PULSE}", "has no valid frame"),
         ("/events/none", "none"),
+        ("/events/none/feedback", "none"),
         ("/ledger/objects/none", "none"),
         ("/nothing", "Not Found"),
     ],
@@ -867,6 +883,152 @@ def test_an_event_keeps_to_its_published_schema(world: World) -> None:
     for event in world.get("/events")["events"]:
         jsonschema.validate(event, schema, jsonschema.Draft202012Validator)
         assert world.get(f"/events/{event['id']}") == event
+
+
+def test_the_latest_events_are_those_of_the_last_numbers(world: World) -> None:
+    everything = world.get("/events")
+    latest = world.get("/events", latest=1)
+    assert (latest["events"], latest["last"]) == (everything["events"][-1:], everything["last"])
+    assert world.get("/events", latest=1000)["events"] == everything["events"]
+
+
+# Feedback.
+
+
+async def raise_event(world: World, n: int, **more: Any) -> AnomalyEvent:
+    """Shot n is odd, and an event says so."""
+    async with world.archive() as archive:
+        event = anomaly_event(n, await archive.events.reserve(1), **more)
+        await archive.events.add([event])
+    return event
+
+
+def say(world: World, event: AnomalyEvent, action: str, **more: Any) -> dict[str, Any]:
+    body = {"action": action, "who": "amelie", **more}
+    answer = world.api.post(f"/events/{event.id}/feedback", json=body)
+    assert answer.status_code == 201, answer.text
+    statement: dict[str, Any] = answer.json()
+    return statement
+
+
+def test_what_is_said_about_an_event_comes_back_with_what_counts(world: World) -> None:
+    event, soon = asyncio.run(raise_event(world, 12)), epoch_now() + HOUR
+    said = [
+        say(world, event, "false"),
+        say(world, event, "acknowledged", note="on it"),
+        say(world, event, "snoozed", until=soon),
+        say(world, event, "confirmed", who="bruno", label="pointing"),
+    ]
+    assert (said[0]["shot"], said[0]["kind"], said[0]["frontend"]) == (shot(12), "hot_spot", "LA")
+    assert (said[1]["who"], said[1]["note"]) == ("amelie", "on it")
+    feedback = world.get(f"/events/{event.id}/feedback")
+    assert sorted(feedback["statements"], key=lambda each: each["id"]) == sorted(said, key=lambda e: e["id"])
+    assert feedback["standing"] == {
+        "acknowledged_by": "amelie",
+        "snoozed_until": said[2]["until"],
+        "verdict": "confirmed",
+        "label": "pointing",
+    }
+    listed = world.get("/events", since=event.data.sequence - 1)
+    assert listed["standings"] == {event.id: feedback["standing"]}
+
+
+def test_what_is_said_about_one_event_of_a_condition_holds_for_the_others(world: World) -> None:
+    opened = asyncio.run(raise_event(world, 13))
+    updated = asyncio.run(raise_event(world, 14, opened=13))
+    say(world, opened, "acknowledged")
+    assert world.get(f"/events/{updated.id}/feedback")["standing"]["acknowledged_by"] == "amelie"
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ({"action": "ignored"}, "acknowledged"),
+        ({"action": "confirmed", "label": "ufo"}, "body.confirmed.label"),
+        ({"action": "false", "label": "pointing"}, "body.false.label"),
+        ({"action": "snoozed"}, "body.snoozed.until"),
+        ({"action": "snoozed", "until": "tomorrow"}, "body.snoozed.until"),
+        ({"action": "snoozed", "until": "2022-07-01T07:33:00Z"}, "not within the next 30 days"),
+        ({"action": "snoozed", "until": "9000-01-01T00:00:00Z"}, "not within the next 30 days"),
+        ({"action": "acknowledged", "who": ""}, "body.acknowledged.who"),
+    ],
+)
+def test_feedback_that_makes_no_sense_is_told_why_and_not_kept(
+    world: World, body: dict[str, Any], complaint: str
+) -> None:
+    event = world.get("/events", limit=1)["events"][0]
+    path = f"/events/{event['id']}/feedback"
+    before = world.get(path)
+    answer = world.api.post(path, json={"who": "amelie", **body})
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert complaint in answer.text
+    assert world.get(path) == before
+
+
+def test_nothing_can_be_said_about_an_event_that_does_not_exist(world: World) -> None:
+    answer = world.api.post("/events/none/feedback", json={"action": "false", "who": "amelie"})
+    assert answer.status_code == 404
+    assert "none" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+def test_feedback_is_paged_by_time_without_loss(world: World, order: str) -> None:
+    event = asyncio.run(raise_event(world, 15))
+    said = [say(world, event, "acknowledged", note=str(n))["id"] for n in range(5)]
+    found, cursor = [], None
+    while True:
+        query = {"cursor": cursor} if cursor else {}
+        page = world.get("/feedback", action="acknowledged", order=order, limit=2, **query)
+        found += [each["id"] for each in page["statements"] if each["event"] == event.id]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert len(found) == len(set(found))
+    assert set(said) <= set(found)
+    told = world.get("/feedback", action="confirmed", limit=1000)["statements"]
+    assert {each["action"] for each in told} <= {"confirmed"}
+
+
+def test_verdicts_count_in_the_record_of_the_model_and_in_the_registry(world: World) -> None:
+    champion = ModelRef(name="shotwatch", version="1", run_id="")
+    right = asyncio.run(raise_event(world, 16, model=champion))
+    wrong = asyncio.run(raise_event(world, 17, model=champion))
+    updated = asyncio.run(raise_event(world, 18, model=champion, opened=17))
+    say(world, wrong, "confirmed")
+    say(world, right, "confirmed")
+    say(world, wrong, "false")
+    say(world, updated, "false")
+
+    def version(n: int) -> dict[str, Any]:
+        found: dict[str, Any] = world.get("/models")["versions"][2 - n]
+        return found
+
+    assert version(1)["record"] == {"raised": 2, "confirmed": 1, "false": 1}
+    assert version(2)["record"] == {"raised": 0, "confirmed": 0, "false": 0}
+    counted = {"network": "small", "confirmed": "1", "false": "1"}
+    give_up = time.monotonic() + 60
+    while version(1)["tags"] != counted:
+        assert time.monotonic() < give_up, version(1)["tags"]
+        time.sleep(0.05)
+
+
+async def test_snoozes_and_labels_are_there_for_those_who_ask_the_archive(world: World) -> None:
+    spot = await raise_event(world, 19)
+    pointing = await raise_event(world, 19, kind=AnomalyKind.POINTING)
+    now = epoch_now()
+    say(world, pointing, "snoozed", until=now + HOUR)
+    say(world, spot, "false")
+    say(world, pointing, "confirmed")
+    async with world.archive() as archive:
+        pulse = pulses()[19]
+        labels = await archive.feedback.labels(pulse, pulse + 1)
+        assert labels == {
+            shot(19): ShotLabels(frozenset({AnomalyKind.POINTING}), frozenset({AnomalyKind.HOT_SPOT}))
+        }
+        snoozed = Snooze(LA, AnomalyKind.POINTING, now + HOUR)
+        assert snoozed in await archive.feedback.snoozes(epoch_now())
+        assert snoozed not in await archive.feedback.snoozes(now + HOUR)
 
 
 # The ledger, and the rest.

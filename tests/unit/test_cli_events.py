@@ -6,7 +6,7 @@ import pytest
 
 from shotwatch_cli.events import Recent, event_line, matches, without_double, without_gap
 from shotwatch_common.contracts import Anomaly, AnomalyEvent, ModelRef, PlaceRef
-from shotwatch_common.vocabulary import AnomalyKind, Severity
+from shotwatch_common.vocabulary import AnomalyKind, Phase, Severity
 
 MODEL = ModelRef(name="shotwatch", version="3", run_id="0" * 32)
 
@@ -29,6 +29,11 @@ def event(sequence: int, severity: Severity = Severity.WARNING) -> AnomalyEvent:
         image_url=None,
         residual_url=None,
         model=None,
+        condition="condition",
+        phase=Phase.OPENED,
+        since=0,
+        until=0,
+        shots=1,
         supersedes=[],
         trace_id="0" * 32,
     )

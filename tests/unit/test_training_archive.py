@@ -16,6 +16,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import Block, write_block
 from shotwatch_common.contracts import ABSENT, BlockRef, Member, PlaceRef, ShotsClosed
 from shotwatch_common.facility import load_facility
+from shotwatch_common.feedback import ShotLabels
 from shotwatch_common.store import ObjectGone, ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.__main__ import parse
@@ -42,6 +43,7 @@ class Shelf:
     absent: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
     expired: set[str] = field(default_factory=set)
+    labelled: dict[str, ShotLabels] = field(default_factory=dict)
 
     async def page(
         self, query: Mapping[str, Any], start: int, end: int, limit: int, newest_first: bool = False
@@ -79,6 +81,10 @@ class Shelf:
             last_arrival=0,
         )
 
+    async def labels(self, start: int, end: int) -> dict[str, ShotLabels]:
+        times = {shot["_id"]: shot["pulse"] for shot in self.shots}
+        return {shot: labels for shot, labels in self.labelled.items() if start <= times[shot] < end}
+
     async def get(self, bucket: str, key: str) -> bytes:
         if key in self.expired:
             raise ObjectGone(f"{bucket}/{key}")
@@ -91,7 +97,7 @@ class Shelf:
 
     def read(self, recipe: Recipe | None = None) -> History:
         archive, store = (
-            cast(Archive, SimpleNamespace(shots=self, batches=self, measurements=self)),
+            cast(Archive, SimpleNamespace(shots=self, batches=self, measurements=self, feedback=self)),
             cast(ObjectStore, self),
         )
         return asyncio.run(read_history(archive, store, FACILITY, recipe or Recipe()))
@@ -151,6 +157,18 @@ def test_a_shot_that_is_not_normal_is_left_out(change: dict[str, Any], shelf: Sh
 def test_what_an_earlier_model_found_odd_is_kept(shelf: Shelf) -> None:
     shelf.shots[7]["kinds"] = [AnomalyKind.PROFILE]
     assert 7 in numbers(shelf.read())
+
+
+def test_a_shot_that_people_confirmed_to_be_odd_is_left_out_whoever_found_it(shelf: Shelf) -> None:
+    shelf.labelled = {"shot-7": ShotLabels(confirmed=frozenset({AnomalyKind.HOT_SPOT}))}
+    assert numbers(shelf.read()) == [n for n in range(40) if n != 7]
+
+
+def test_a_shot_about_which_a_rule_was_wrong_is_kept(shelf: Shelf) -> None:
+    for n in (7, 8):
+        shelf.shots[n]["kinds"] = [AnomalyKind.ENERGY_DISAGREEMENT, AnomalyKind.FROZEN_FRAME][: n - 6]
+        shelf.labelled[f"shot-{n}"] = ShotLabels(false=frozenset({AnomalyKind.ENERGY_DISAGREEMENT}))
+    assert numbers(shelf.read()) == [n for n in range(40) if n != 8]
 
 
 def test_a_feature_that_a_shot_lacks_is_not_a_number(shelf: Shelf) -> None:

@@ -2,10 +2,13 @@
 
 import typer
 
+from shotwatch_cli.commands.benchmark import measure_detection
 from shotwatch_cli.commands.characterise import noise, reference
+from shotwatch_cli.commands.dataset import dataset
 from shotwatch_cli.commands.devices import devices
 from shotwatch_cli.commands.distances import compare_frames
 from shotwatch_cli.commands.doctor import doctor
+from shotwatch_cli.commands.events import events
 from shotwatch_cli.commands.ledger import ledger
 from shotwatch_cli.commands.pack import pack_frames
 from shotwatch_cli.commands.simulate import simulate_files
@@ -33,8 +36,11 @@ app.command()(tail)
 app.command()(status)
 app.command()(ledger)
 app.command()(devices)
+app.add_typer(dataset, name="dataset")
 app.command("train")(train_model)
+app.command("benchmark")(measure_detection)
 app.command("distances")(compare_frames)
+app.add_typer(events, name="events")
 app.add_typer(noise, name="noise")
 app.add_typer(reference, name="reference")
 app.command()(doctor)

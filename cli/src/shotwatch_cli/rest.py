@@ -1,6 +1,6 @@
 """The REST API as its clients see it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,8 +30,15 @@ class RestApi:
 
     async def get(self, path: str, **query: Any) -> Any:
         """The answer's JSON."""
+        return await self._ask("GET", path, params=query)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON of the answer to this body."""
+        return await self._ask("POST", path, json=body)
+
+    async def _ask(self, method: str, path: str, **what: Any) -> Any:
         try:
-            response = await self._client.get(path, params=query)
+            response = await self._client.request(method, path, **what)
             response.raise_for_status()
         except httpx.HTTPStatusError as error:
             raise Failure(f"the REST API says: {_detail(error.response)}") from error

@@ -1,19 +1,13 @@
 """Training as a process beside us: started, listened to, and its thresholds told."""
 
-import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from subprocess import PIPE, Popen
-from tempfile import TemporaryFile
 from typing import Any
 
 import httpx
 
 from shotwatch_cli.failures import Failure
-
-Step = Mapping[str, Any]
-"""One line of training's progress: `step` and its figures."""
+from shotwatch_cli.steps import Step, run_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +26,7 @@ def train(environment: Mapping[str, str], arguments: Sequence[str], tell: Callab
     Raises:
         Failure: it did not come to a model; says why.
     """
-    step: Step = {}
-    command = [sys.executable, "-m", "shotwatch_training", *arguments]
-    with TemporaryFile("w+") as errors:
-        with Popen(command, env=dict(environment), stdout=PIPE, stderr=errors, text=True) as process:  # noqa: S603 - our own
-            assert process.stdout is not None
-            for line in process.stdout:
-                step = json.loads(line)
-                tell(step)
-        if process.returncode == 0:
-            return step
-        errors.seek(0)
-        why = step.get("why") or "".join(errors.readlines()[-20:])
-    raise Failure(f"training ended with exit code {process.returncode}: {why}")
+    return run_steps("shotwatch_training", environment, arguments, tell)
 
 
 def thresholds_of(models_url: str, run_id: str) -> list[Thresholds]:

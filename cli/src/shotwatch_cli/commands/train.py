@@ -10,7 +10,8 @@ from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployme
 from shotwatch_cli.options import FromOption, JsonOption, SeedOption, ToOption
 from shotwatch_cli.output import print_json, stderr, stdout, table
 from shotwatch_cli.places import named_rosters
-from shotwatch_cli.training import Step, Thresholds, thresholds_of, train
+from shotwatch_cli.steps import Step
+from shotwatch_cli.training import Thresholds, thresholds_of, train
 from shotwatch_common.facility import load_facility
 
 
@@ -22,6 +23,10 @@ def train_model(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     budget_seconds: Annotated[float | None, typer.Option(min=1, help="Time for fitting.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="SET", help="Learn images from the frames of this set (`shotwatch dataset`)."),
+    ] = None,
     seed: SeedOption = 0,
     name: NameOption = None,
     root: RootOption = ROOT,
@@ -45,6 +50,7 @@ def train_model(
             "places": ",".join(str(roster.place) for roster in rosters),
             "epochs": epochs,
             "budget-seconds": budget_seconds,
+            "dataset": dataset,
             "seed": seed,
         }
     )

@@ -1,13 +1,13 @@
 """The sums at the end of the demo: pure functions from what was fed and seen to what is reported."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_common.contracts import AnomalyEvent, PlaceRef
+from shotwatch_common.vocabulary import AnomalyKind, Phase
 from shotwatch_simulator.labels import Label
 
 MINUTE_MS = 60_000
@@ -31,7 +31,7 @@ class KindFigures:
     injected: int
     """Injections, each of one shot or more."""
     reported: int
-    """Injections of which at least one shot has an event of the kind."""
+    """Injections of which at least one shot was told of as that kind."""
     shots: int
     shots_reported: int
 
@@ -45,9 +45,40 @@ class Latency:
     p99: float
 
 
-def by_kind(labels: Iterable[Label], seen: Iterable[Seen]) -> list[KindFigures]:
+@dataclass(frozen=True, slots=True)
+class JudgedShot:
+    """A shot with the kinds of anomaly that were found in it."""
+
+    id: str
+    place: PlaceRef
+    pulse: int
+    kinds: tuple[AnomalyKind, ...]
+
+
+Told = Collection[tuple[str, AnomalyKind]]
+"""Shots and kinds of anomaly that the subscriber heard of."""
+
+
+def told_of(shots: Iterable[JudgedShot], seen: Iterable[Seen]) -> set[tuple[str, AnomalyKind]]:
+    """Shots and kinds that events cover: from the first shot of a condition to its last."""
+    conditions: dict[str, AnomalyEvent] = {}
+    for each in sorted(seen, key=lambda each: each.event.data.sequence):
+        conditions[each.event.data.condition] = each.event
+    return {
+        (shot.id, kind)
+        for shot in shots
+        for kind in shot.kinds
+        if any(_covers(event, shot, kind) for event in conditions.values())
+    }
+
+
+def _covers(event: AnomalyEvent, shot: JudgedShot, kind: AnomalyKind) -> bool:
+    data = event.data
+    return data.kind is kind and data.place == shot.place and data.since <= shot.pulse <= data.until
+
+
+def by_kind(labels: Iterable[Label], reported: Told) -> list[KindFigures]:
     """For each kind that was injected: how much of it was reported under its name."""
-    reported = {(s.event.subject, s.event.data.kind) for s in seen}
     together: defaultdict[AnomalyKind, list[Label]] = defaultdict(list)
     for label in labels:
         together[label.expected].append(label)
@@ -63,10 +94,22 @@ def by_kind(labels: Iterable[Label], seen: Iterable[Seen]) -> list[KindFigures]:
     ]
 
 
-def false_alarms(labels: Iterable[Label], seen: Iterable[Seen]) -> list[AnomalyEvent]:
-    """Events of shots into which nothing was put; what was withdrawn later counts, too."""
+@dataclass(frozen=True, slots=True)
+class FalseAlarm:
+    """A shot into which nothing was put, and what it was called."""
+
+    shot: str
+    kind: AnomalyKind
+
+
+def false_alarms(
+    labels: Iterable[Label], shots: Iterable[JudgedShot], seen: Iterable[Seen]
+) -> list[FalseAlarm]:
+    """What was found in normal shots, and events about them; what was withdrawn later counts, too."""
     odd = {shot for label in labels for shot in label.shots}
-    return [s.event for s in seen if s.event.subject not in odd]
+    found = {(shot.id, kind) for shot in shots for kind in shot.kinds}
+    told = {(each.event.subject, each.event.data.kind) for each in seen}
+    return [FalseAlarm(shot, kind) for shot, kind in sorted(found | told) if shot not in odd]
 
 
 def latency(seen: Iterable[Seen], completed: Mapping[Minute, float]) -> Latency | None:
@@ -78,7 +121,9 @@ def latency(seen: Iterable[Seen], completed: Mapping[Minute, float]) -> Latency 
     delays = [
         s.at - completed[minute_of(s.event)]
         for s in seen
-        if s.event.data.kind is not AnomalyKind.MISSING_MEMBER and minute_of(s.event) in completed
+        if s.event.data.kind is not AnomalyKind.MISSING_MEMBER
+        and s.event.data.phase in (Phase.OPENED, Phase.PASSED)
+        and minute_of(s.event) in completed
     ]
     if not delays:
         return None

@@ -7,9 +7,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from shotwatch_cli.demo.figures import KindFigures, Latency
+from shotwatch_cli.demo.figures import FalseAlarm, KindFigures, Latency
 from shotwatch_cli.output import table
-from shotwatch_common.contracts import AnomalyEvent
 
 _MEGABYTE = 1_000_000
 
@@ -36,7 +35,7 @@ class Report:
     incomplete: int
     unjudged: int
     kinds: Sequence[KindFigures]
-    false_alarms: Sequence[AnomalyEvent]
+    false_alarms: Sequence[FalseAlarm]
     normal_shots: int
     latency: Latency | None
     throughput: Sequence[Throughput]
@@ -96,8 +95,8 @@ def _ledger_rows(report: Report) -> list[tuple[str, int]]:
 
 
 def _alarms(report: Report) -> Text:
-    shots = {event.subject for event in report.false_alarms}
-    kinds = ", ".join(sorted({event.data.kind for event in report.false_alarms}))
+    shots = {alarm.shot for alarm in report.false_alarms}
+    kinds = ", ".join(sorted({alarm.kind for alarm in report.false_alarms}))
     share = 1000 * len(shots) / max(report.normal_shots, 1)
     return Text(
         f"Normal shots: {report.normal_shots}, of which {len(shots)} raised an event"

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import httpx
 from rich.console import Console
@@ -14,24 +15,29 @@ from rich.console import Console
 from shotwatch_cli.broker import subscription
 from shotwatch_cli.demo.figures import (
     MINUTE_MS,
+    JudgedShot,
     Minute,
     Seen,
     by_kind,
     false_alarms,
     latency,
+    told_of,
 )
 from shotwatch_cli.demo.report import Report, Throughput
 from shotwatch_cli.demo.scenario import Scenario
 from shotwatch_cli.events import event_line
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import counting, transferring
-from shotwatch_cli.training import Step, train
+from shotwatch_cli.steps import Step
+from shotwatch_cli.training import train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
+from shotwatch_common.contracts import PlaceRef
 from shotwatch_common.facility import Facility
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_embedded.stack import Stack
 
 Listen = Callable[[str, asyncio.Event], Awaitable[None]]
@@ -152,7 +158,7 @@ class Demo:
         model: str,
     ) -> Report:
         odd = {shot for label in scenario.labels for shot in label.shots}
-        live = await archive.shots.count({}, scenario.live_from, _FOREVER_MS)
+        live = [_judged(s) for s in await archive.shots.page({}, scenario.live_from, _FOREVER_MS, 0)]
         everything = await archive.shots.count({}, 0, _FOREVER_MS)
         complete = await archive.shots.count({"complete": True}, 0, _FOREVER_MS)
         inbox = [stored async for stored in store.list(self._settings.inbox_bucket)]
@@ -163,13 +169,18 @@ class Demo:
             complete=complete,
             incomplete=everything - complete,
             unjudged=await archive.batches.unjudged(),
-            kinds=by_kind(scenario.labels, seen),
-            false_alarms=false_alarms(scenario.labels, seen),
-            normal_shots=live - len(odd),
+            kinds=by_kind(scenario.labels, told_of(live, seen)),
+            false_alarms=false_alarms(scenario.labels, live, seen),
+            normal_shots=len(live) - len(odd),
             latency=latency(seen, self._completed),
             throughput=throughput,
             model=model,
         )
+
+
+def _judged(shot: Mapping[str, Any]) -> JudgedShot:
+    place = PlaceRef(**{name: shot[name] for name in ("frontend", "amp", "arm", "interval")})
+    return JudgedShot(shot["_id"], place, shot["pulse"], tuple(map(AnomalyKind, shot["kinds"])))
 
 
 async def _model(client: httpx.AsyncClient, port: int) -> str:

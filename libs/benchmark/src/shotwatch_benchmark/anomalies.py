@@ -69,6 +69,8 @@ class Anomaly:
     severities: tuple[float, ...]
     """Ascending, without zero."""
     target: Target | None = None
+    needs_mean: bool = False
+    """It cannot be put into a laser of one frame: it needs the mean of several."""
 
     def alter(self, stage: Stage, value: Any, batch: Batch, severity: float) -> Any:
         """What the shots have at a stage, changed if it is the stage of this class."""
@@ -86,11 +88,14 @@ def _spots(batch: Batch, radius: float) -> Images:
 
 
 def _hot_spot(light: Images, batch: Batch, severity: float) -> Images:
-    return light + np.float32(severity * batch.scene.laser.mean.max()) * _spots(batch, HOT_SPOT_RADIUS)
+    amplitude = np.float32(severity * batch.scene.laser.mean.max())
+    brighter: Images = light + amplitude * _spots(batch, HOT_SPOT_RADIUS)
+    return brighter
 
 
 def _dust(light: Images, batch: Batch, severity: float) -> Images:
-    return light * (1 - np.float32(severity) * _spots(batch, DUST_RADIUS))
+    darker: Images = light * (1 - np.float32(severity) * _spots(batch, DUST_RADIUS))
+    return darker
 
 
 def _fringes(light: Images, batch: Batch, severity: float) -> Images:
@@ -101,7 +106,8 @@ def _fringes(light: Images, batch: Batch, severity: float) -> Images:
     down = np.arange(SHAPE[0]) * (wave * np.sin(angle))[:, None]
     pattern = np.cos(down)[:, :, None] * np.cos(across)[:, None, :]
     pattern -= np.sin(down)[:, :, None] * np.sin(across)[:, None, :]
-    return light * (1 + severity * pattern).astype(np.float32)
+    fringed: Images = light * (1 + severity * pattern).astype(np.float32)
+    return fringed
 
 
 def _clipping(light: Images, batch: Batch, severity: float) -> Images:
@@ -115,14 +121,16 @@ def _clipping(light: Images, batch: Batch, severity: float) -> Images:
         np.outer(*sides)
         for sides in ((rows, from_left), (rows, from_right), (from_top, columns), (from_bottom, columns))
     ]
-    return light * np.stack(sides)[(batch.uniform("side") * len(sides)).astype(np.intp)]
+    clipped: Images = light * np.stack(sides)[(batch.uniform("side") * len(sides)).astype(np.intp)]
+    return clipped
 
 
 def _behind_edge(profile: NDArray[np.float32], share: float) -> Images:
     """The transmission along a profile of light that loses this share of it from its beginning on."""
     before = np.cumsum(profile, dtype=np.float64) - profile
     lost = np.clip((share * profile.sum(dtype=np.float64) - before) / np.maximum(profile, 1e-9), 0, 1)
-    return (1 - lost).astype(np.float32)
+    transmission: Images = (1 - lost).astype(np.float32)
+    return transmission
 
 
 def _ghost(light: Images, batch: Batch, severity: float) -> Images:
@@ -135,7 +143,8 @@ def _ghost(light: Images, batch: Batch, severity: float) -> Images:
     source = columns - (offsets if middle < SHAPE[1] / 2 else -offsets)[:, None]
     inside = (source >= 0) & (source < SHAPE[1])
     copy = np.take_along_axis(light, np.where(inside, source, 0)[:, None, :], axis=2)
-    return light + np.float32(severity) * copy * inside[:, None, :]
+    doubled: Images = light + np.float32(severity) * copy * inside[:, None, :]
+    return doubled
 
 
 def _saturation(light: Images, _: Batch, severity: float) -> Images:
@@ -205,7 +214,8 @@ def _wavelength_shift(colour: Colour, batch: Batch, severity: float) -> Colour:
 def _spectral_hole(light: Images, batch: Batch, severity: float) -> Images:
     pixels = np.arange(light.shape[1]) / light.shape[1]
     hole = np.exp(-(((pixels - batch.uniform("hole", *HOLE_PLACES)[:, None]) / HOLE_WIDTH) ** 2) / 2)
-    return light * (1 - severity * hole).astype(np.float32)
+    holed: Images = light * (1 - severity * hole).astype(np.float32)
+    return holed
 
 
 _SHARES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
@@ -237,6 +247,7 @@ ANOMALIES = (
         _defocus,
         (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0),
         Target(0.5, 0.95),
+        needs_mean=True,
     ),
     Anomaly(
         "pointing step",
@@ -272,3 +283,4 @@ ANOMALIES = (
 )
 """Severities are spaced across the noise floor: at the lowest nobody can see it, at the highest everybody."""
 BY_NAME = {anomaly.name: anomaly for anomaly in ANOMALIES}
+"""Tasks for other processes say a name."""

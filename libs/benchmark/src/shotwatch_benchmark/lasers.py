@@ -51,6 +51,8 @@ class Laser:
     """Light (counts of the camera) on the binned pixel that begins at each native one: (frames, H, W)."""
     sharp: Floats
     """The mean of all frames, native: light of one native pixel."""
+    mean: Images
+    """The mean frame, binned and not moved: (h, w)."""
 
     @property
     def learning(self) -> NDArray[np.intp]:
@@ -62,30 +64,19 @@ class Laser:
         """The later frames."""
         return np.arange(int(len(self.sums) * LEARNING_SHARE), len(self.sums))
 
-    @property
-    def mean(self) -> Images:
-        """The mean frame, not moved: (h, w)."""
-        return self._window(self.sums.mean(axis=0), 0, 0)
-
     def light(self, frames: NDArray[np.intp], shifts: NDArray[np.intp]) -> Images:
         """Frames moved by (down, right) native pixels, (n, 2), and binned: (n, h, w)."""
         moved = zip(frames.tolist(), shifts.tolist(), strict=True)
-        return np.stack([self._window(self.sums[frame], *shift) for frame, shift in moved])
+        return np.stack([window(self.sums[frame], self.factor, *shift) for frame, shift in moved])
 
     def defocus(self, sigma: float, shifts: NDArray[np.intp]) -> Images:
         """What a blur with a Gaussian of `sigma` (px) changes of the light, moved and binned: (n, h, w)."""
         change = box_sums(gaussian_filter(self.sharp, sigma * self.factor) - self.sharp, self.factor)
-        return np.stack([self._window(change, *shift) for shift in shifts.tolist()])
-
-    def _window(self, sums: Images, down: int, right: int) -> Images:
-        high, wide = (length * self.factor for length in SHAPE)
-        height, width = (length + self.factor - 1 for length in sums.shape)
-        top, left = (height - high) // 2 - down, (width - wide) // 2 - right
-        return sums[top : top + high : self.factor, left : left + wide : self.factor]
+        return np.stack([window(change, self.factor, *shift) for shift in shifts.tolist()])
 
 
 def recorded_laser(path: Path) -> Laser:
-    """A laser from a folder of recorded frames, up to the change of regime where it has that; or from one file.
+    """A laser from a folder of recorded frames, up to a change of regime that it is known for, or one file.
 
     Raises:
         ValueError: there is no image, or one is too small.
@@ -113,6 +104,14 @@ def simulated_laser(name: str, seed: int) -> Laser:
     return _laser(name, f"{len(frames)} simulated frames: no recorded ones were given", frames)
 
 
+def window(sums: Images, factor: int, down: int = 0, right: int = 0) -> Images:
+    """The frame in the middle of `box_sums`, its content moved by native pixels: (h, w)."""
+    high, wide = (length * factor for length in SHAPE)
+    height, width = (length + factor - 1 for length in sums.shape)
+    top, left = (height - high) // 2 - down, (width - wide) // 2 - right
+    return sums[top : top + high : factor, left : left + wide : factor]
+
+
 def box_sums(image: NDArray[Any], factor: int) -> Images:
     """The sum over the square of `factor` pixels a side that begins at each pixel: (H - factor + 1, …)."""
     total = np.cumsum(np.cumsum(np.pad(image, ((1, 0), (1, 0))), axis=0, dtype=np.float64), axis=1)
@@ -134,7 +133,8 @@ def _laser(name: str, origin: str, frames: Sequence[Floats]) -> Laser:
     sharp = np.mean(alike, axis=0)
     to_counts = PEAK_SHARE * LIMIT / box_sums(sharp, factor).max()
     sums = np.stack([np.maximum(box_sums(to_counts * frame, factor), 0) for frame in alike])
-    return Laser(name, origin, factor, sums, to_counts * sharp)
+    mean = window(box_sums(to_counts * sharp, factor), factor)
+    return Laser(name, origin, factor, sums, to_counts * sharp, mean)
 
 
 def _simulated_frame(camera: simulated.Camera, pulse: Times, seed: int) -> Floats:
@@ -144,6 +144,7 @@ def _simulated_frame(camera: simulated.Camera, pulse: Times, seed: int) -> Float
 
 
 def _without_dark_level(image: NDArray[Any]) -> Floats:
-    """Light is never negative: what the camera's own dark level leaves below zero is set to zero."""
+    """Light around zero where there is none; cut at zero, what is left of noise would pass for light."""
     border = np.concatenate([*image[[0, -1]], *image[:, [0, -1]].T])
-    return np.maximum(image - np.median(border), 0.0).astype(np.float64)
+    light: Floats = image - border.mean(dtype=np.float64)
+    return light

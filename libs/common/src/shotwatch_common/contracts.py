@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, Severity
+from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, Phase, Severity
 
 VALID = 0
 """The verdict of a good record; any other verdict n means `reasons[n - 1]`."""
@@ -242,8 +242,17 @@ class Anomaly(Message):
     """Path of that frame minus its reconstruction, when a model scored it."""
     model: ModelRef | None
     """None for anomalies that a rule found."""
+    condition: str
+    """Id of the event that opened the condition: what lasts is one condition, told of by several events."""
+    phase: Phase
+    since: int
+    """Epoch ms of the first shot that shows the condition."""
+    until: int
+    """Epoch ms of the last one so far."""
+    shots: int
+    """How many show it so far."""
     supersedes: list[str]
-    """Ids of events of earlier revisions of the shot that this one replaces."""
+    """Ids of events of earlier revisions of the shot that are no longer true."""
     trace_id: str
 
 

@@ -17,6 +17,11 @@ def event_id(shot: str, kind: str, revision: int) -> str:
     return _digest(shot, kind, revision)
 
 
+def statement_id(*said: object) -> str:
+    """Id of what somebody said about an event."""
+    return _digest(*said)
+
+
 def residual_key(shot: str, device: str) -> str:
     """Where the residual of an anomalous shot's frame lies in the block bucket (NPY)."""
     return f"residuals/{shot}/{device}.npy"

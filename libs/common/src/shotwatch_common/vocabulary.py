@@ -76,6 +76,32 @@ class AnomalyKind(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class Phase(StrEnum):
+    """Where a condition stands when an event tells of it."""
+
+    OPENED = "opened"
+    """It has begun, and may last."""
+    UPDATED = "updated"
+    """It got worse, shows on more devices, or lasts on."""
+    CLOSED = "closed"
+    """It is over."""
+    PASSED = "passed"
+    """It came and went before it could be told of."""
+
+
+class FeedbackAction(StrEnum):
+    """What somebody says about an event."""
+
+    ACKNOWLEDGED = "acknowledged"
+    """Seen, and in hand."""
+    SNOOZED = "snoozed"
+    """Nobody wants to hear of this kind at this place for a while."""
+    FALSE = "false"
+    """A false alarm."""
+    CONFIRMED = "confirmed"
+    """Right, with a label of what it was."""
+
+
 class Severity(StrEnum):
     """How soon somebody should look, mildest first."""
 

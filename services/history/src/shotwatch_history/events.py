@@ -6,7 +6,7 @@ from shotwatch_common.feature_terms import FEATURE_TERMS
 from shotwatch_common.identity import event_id
 from shotwatch_common.pulses import shot_id
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_common.vocabulary import AnomalyKind, Phase
 from shotwatch_history.domain.trends import Shift
 
 
@@ -25,6 +25,7 @@ def event_of(shift: Shift, place: PlaceRef, told_until: int, facility: str) -> A
         sigmas=shift.sigmas,
         unit=FEATURE_TERMS[shift.feature].unit,
     )
+    id_ = event_id(f"{shift.device}/{shift.feature}/{told_until}", AnomalyKind.TREND, 1)
     anomaly = Anomaly(
         sequence=0,
         shot=shot,
@@ -42,12 +43,12 @@ def event_of(shift: Shift, place: PlaceRef, told_until: int, facility: str) -> A
         image_url=None,
         residual_url=None,
         model=None,
+        condition=id_,
+        phase=Phase.OPENED,
+        since=shift.time,
+        until=shift.time,
+        shots=1,
         supersedes=[],
         trace_id=current_trace_id(),
     )
-    return AnomalyEvent.about(
-        anomaly,
-        event_id(f"{shift.device}/{shift.feature}/{told_until}", AnomalyKind.TREND, 1),
-        facility,
-        current_traceparent(),
-    )
+    return AnomalyEvent.about(anomaly, id_, facility, current_traceparent())

@@ -1,7 +1,8 @@
 """Findings as anomaly events by the public contract."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from shotwatch_common.contracts import (
     ABSENT,
@@ -15,8 +16,9 @@ from shotwatch_common.contracts import (
 from shotwatch_common.facility import Place
 from shotwatch_common.identity import event_id
 from shotwatch_common.pulses import shot_id
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, Severity
+from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, Phase, Severity
 from shotwatch_detector.finding import Finding
+from shotwatch_inference.domain.conditions import Condition, Sighting, Telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,56 +36,131 @@ def shot_ids(batch: ShotsClosed) -> list[str]:
     return [shot_id(place, batch.place.interval, pulse) for pulse in batch.pulses]
 
 
+def sightings_of(findings: Iterable[Finding], batch: ShotsClosed) -> list[Sighting]:
+    """The findings with the times of their shots, and the ids that their events would have."""
+    ids = shot_ids(batch)
+    return [
+        Sighting(
+            batch.pulses[finding.shot],
+            event_id(ids[finding.shot], finding.kind, batch.revisions[finding.shot]),
+            finding,
+        )
+        for finding in findings
+    ]
+
+
 def event_of(
-    finding: Finding, batch: ShotsClosed, shot: str, scored: Collection[str], publication: Publication
+    telling: Telling, batch: ShotsClosed, scored: Callable[[int], Collection[str]], publication: Publication
 ) -> AnomalyEvent:
-    """The event of a finding, with sequence 0 until one is reserved; `scored` are the model's cameras."""
+    """The event that tells of a condition, with sequence 0 until one is reserved.
+
+    Its id follows from the shot that it shows, or from what it ends: told again, it is the same event.
+    `scored` says which cameras of a shot the model scored.
+    """
+    if telling.sighting is None:
+        return _closing(telling.condition, batch, publication)
+    finding = telling.sighting.finding
+    anomaly = _anomaly_of(finding, telling, batch, scored(finding.shot), publication)
+    return AnomalyEvent.about(
+        anomaly, telling.sighting.event_id, publication.facility, publication.traceparent
+    )
+
+
+def _anomaly_of(
+    finding: Finding,
+    telling: Telling,
+    batch: ShotsClosed,
+    scored: Collection[str],
+    publication: Publication,
+) -> Anomaly:
+    shot = shot_ids(batch)[finding.shot]
     camera = camera_of(finding, batch)
     image = f"/api/v1/shots/{shot}/devices/{camera}" if camera else None
-    anomaly = Anomaly(
+    return Anomaly(
         sequence=0,
         shot=shot,
         revision=batch.revisions[finding.shot],
         time=batch.pulses[finding.shot],
         place=batch.place,
         kind=finding.kind,
-        severity=finding.severity,
+        severity=telling.condition.severity,
         devices=list(finding.devices),
         score=finding.score,
         threshold=finding.threshold,
-        why=finding.why,
+        why=finding.why + _lasting(telling.condition),
         contributions=[Contribution(**asdict(contribution)) for contribution in finding.contributions],
         evidence=_evidence(finding, batch),
         image_url=f"{image}/image" if image else None,
         residual_url=f"{image}/residual" if image and camera in scored else None,
         model=publication.model,
+        **_standing(telling.condition, telling.phase),
         supersedes=[],
         trace_id=publication.trace_id,
     )
-    return _wrapped(anomaly, publication)
 
 
-def superseding(event: AnomalyEvent, earlier: Sequence[AnomalyEvent]) -> AnomalyEvent:
-    """The event, naming those of earlier revisions of its shot and kind that it replaces."""
-    replaced = [e.id for e in earlier if e.subject == event.subject and e.data.kind is event.data.kind]
-    return _with(event, supersedes=[id_ for id_ in replaced if id_ != event.id])
+def _closing(condition: Condition, batch: ShotsClosed, publication: Publication) -> AnomalyEvent:
+    """A condition that was told of before is over: the event is about its last shot."""
+    place = Place(batch.place.frontend, batch.place.amp, batch.place.arm)
+    anomaly = Anomaly(
+        sequence=0,
+        shot=shot_id(place, batch.place.interval, condition.until),
+        revision=1,
+        time=condition.until,
+        place=batch.place,
+        kind=condition.kind,
+        severity=Severity.INFO,
+        devices=list(condition.devices),
+        score=0.0,
+        threshold=0.0,
+        why=f"{condition.kind.replace('_', ' ')} is over{_lasting(condition)}",
+        contributions=[],
+        evidence=[],
+        image_url=None,
+        residual_url=None,
+        model=publication.model,
+        **_standing(condition, Phase.CLOSED),
+        supersedes=[],
+        trace_id=publication.trace_id,
+    )
+    id_ = event_id(condition.id, Phase.CLOSED, 1)
+    return AnomalyEvent.about(anomaly, id_, publication.facility, publication.traceparent)
+
+
+def _standing(condition: Condition, phase: Phase) -> dict[str, Any]:
+    return {
+        "condition": condition.id,
+        "phase": phase,
+        "since": condition.since,
+        "until": condition.until,
+        "shots": condition.shots,
+    }
+
+
+def _lasting(condition: Condition) -> str:
+    if condition.shots == 1:
+        return ""
+    seconds = (condition.until - condition.since) / 1000
+    return f", in {condition.shots} shots of {seconds:.3g} s"
 
 
 def withdrawals(
     batch: ShotsClosed,
-    found: Sequence[AnomalyEvent],
+    findings: Iterable[Finding],
     earlier: Sequence[AnomalyEvent],
     publication: Publication,
 ) -> list[AnomalyEvent]:
     """For each event of an earlier revision that is no longer true: an event that says so."""
-    revisions = dict(zip(shot_ids(batch), batch.revisions, strict=True))
-    still_true = {(event.subject, event.data.kind) for event in found}
+    ids = shot_ids(batch)
+    revisions = dict(zip(ids, batch.revisions, strict=True))
+    still_true = {(ids[finding.shot], finding.kind) for finding in findings}
     spoken_of = {id_ for event in earlier for id_ in event.data.supersedes}
     return [
         _withdrawal(event, revisions[event.subject], publication)
         for event in earlier
         if (event.subject, event.data.kind) not in still_true
-        and event.data.kind is not AnomalyKind.SUPERSEDED
+        and event.data.kind not in (AnomalyKind.SUPERSEDED, AnomalyKind.TREND)
+        and event.data.phase is not Phase.CLOSED
         and event.data.revision < revisions[event.subject]
         and event.id not in spoken_of
     ]
@@ -98,22 +175,14 @@ def _withdrawal(event: AnomalyEvent, revision: int, publication: Publication) ->
             "why": f"{event.data.kind} no longer holds: the shot was judged again as revision {revision}",
             "contributions": [],
             "evidence": [],
+            "phase": Phase.CLOSED,
             "supersedes": [event.id],
             "model": publication.model,
             "trace_id": publication.trace_id,
         }
     )
-    wrapped = _wrapped(anomaly, publication)
-    return wrapped.model_copy(update={"id": event_id(event.id, AnomalyKind.SUPERSEDED, revision)})
-
-
-def _wrapped(anomaly: Anomaly, publication: Publication) -> AnomalyEvent:
-    id_ = event_id(anomaly.shot, anomaly.kind, anomaly.revision)
+    id_ = event_id(event.id, AnomalyKind.SUPERSEDED, revision)
     return AnomalyEvent.about(anomaly, id_, publication.facility, publication.traceparent)
-
-
-def _with(event: AnomalyEvent, **changes: object) -> AnomalyEvent:
-    return event.model_copy(update={"data": event.data.model_copy(update=changes)})
 
 
 def _evidence(finding: Finding, batch: ShotsClosed) -> list[Evidence]:

@@ -3,17 +3,20 @@
 Consumes `ShotsMeasured`, publishes `AnomalyEvent` on the exchange `anomalies`, and `ShotsFlagged`.
 
 Delivery: reads the features that lie under the batch's id and the frames' blocks; writes residuals, scores
-and the shots with their verdicts; then events are stored under their id (shot, kind, revision) with a
-sequence number, published with confirms, and marked as published; the anomalous shots are sent to be
-examined; last the batch is marked as judged. Run twice, what is written stays, stored events keep their
-numbers, and only what was not yet marked is published again. Dying half-way, the message comes again. A
-batch of a revision that is no longer the newest raises no events and changes no shot.
+and the shots with their verdicts; then enters the batch into the book of conditions of its place by
+compare-and-set, together with the events to tell (the book's outbox); these are stored under their id with
+a sequence number, published with confirms, marked as published, and struck off; the anomalous shots are
+sent to be examined; last the batch is marked as judged. Run twice, what is written stays, a batch that is
+in the book is not entered again, and only events that were not yet marked are published. Dying half-way,
+the message comes again. A batch of a revision that is no longer the newest raises no events and changes no
+shot.
 """
 
 import asyncio
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import groupby
 from math import isfinite
 from typing import Any
@@ -49,14 +52,16 @@ from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
+from shotwatch_inference.book import Book
 from shotwatch_inference.champion import Champion, ChampionWatch
+from shotwatch_inference.domain.conditions import Telling, quiet_ms
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_inference.events import (
     Publication,
     camera_of,
     event_of,
     shot_ids,
-    superseding,
+    sightings_of,
     withdrawals,
 )
 from shotwatch_inference.settings import InferenceSettings
@@ -87,6 +92,7 @@ class Judge:
     def __init__(self, edges: Edges[InferenceSettings], champion: ChampionWatch) -> None:
         self._edges = edges
         self._champion = champion
+        self._book = Book(edges.archive)
 
     async def judge(self, message: ShotsMeasured) -> None:
         """Judge a batch of shots, store what is known, tell of what is odd."""
@@ -102,13 +108,7 @@ class Judge:
         await self._edges.archive.measurements.keep(batch, Source.MODEL, scores)
         verdicts = _verdicts(findings, judgement, len(batch.pulses))
         await self._edges.archive.shots.write(batch, verdicts, publication.model, publication.trace_id)
-        ids = shot_ids(batch)
-        events = [
-            event_of(finding, batch, ids[finding.shot], _cameras_scored(scores, finding.shot), publication)
-            for finding in findings
-        ]
-        newest = await self._newest(batch, events, publication)
-        await announce(newest, self._edges.archive, self._edges.bus, self._edges.log)
+        await self._tell(batch, findings, scores, publication)
         await self._have_examined(batch, findings)
         await self._edges.archive.batches.judged(batch.batch_id)
 
@@ -166,19 +166,42 @@ class Judge:
                     key = residual_key(ids[n], member.device)
                     await self._edges.store.put(self._edges.settings.block_bucket, key, _npy(residual))
 
-    async def _newest(
-        self, batch: ShotsClosed, events: list[AnomalyEvent], publication: Publication
-    ) -> list[AnomalyEvent]:
-        """The events of shots that have no later revision, and those that withdraw earlier ones."""
+    async def _tell(
+        self,
+        batch: ShotsClosed,
+        findings: Sequence[Finding],
+        scores: Mapping[str, Features],
+        publication: Publication,
+    ) -> None:
+        """Enter what the newest revisions show into the book of conditions, and tell what it says."""
+        ids, newest = shot_ids(batch), await self._newest(batch, findings)
+        current = [finding for finding in findings if ids[finding.shot] in newest]
+        revised = [n for n, revision in enumerate(batch.revisions) if revision > 1 and ids[n] in newest]
+        earlier = await self._edges.archive.events.of_shots([ids[n] for n in revised]) if revised else []
+        withdrawn = withdrawals(batch, current, earlier, publication)
+
+        def events_of(tellings: Sequence[Telling]) -> list[AnomalyEvent]:
+            told = [
+                event_of(telling, batch, partial(_cameras_scored, scores), publication)
+                for telling in tellings
+            ]
+            return [*told, *withdrawn]
+
+        quiet = quiet_ms(self._edges.facility.interval(batch.place.interval).period_ms)
+        events = await self._book.enter(batch, sightings_of(current, batch), quiet, events_of)
+        if events:
+            await announce(events, self._edges.archive, self._edges.bus, self._edges.log)
+            await self._book.told(batch)
+
+    async def _newest(self, batch: ShotsClosed, findings: Sequence[Finding]) -> set[str]:
+        """Of the shots that are odd or revised: those that have no later revision."""
         ids = shot_ids(batch)
-        concerned = {event.subject for event in events}
-        revised = {shot for shot, revision in zip(ids, batch.revisions, strict=True) if revision > 1}
-        revisions = await self._edges.archive.shots.revisions(sorted(concerned | revised))
-        in_batch = dict(zip(ids, batch.revisions, strict=True))
-        newest = {shot for shot, revision in revisions.items() if revision == in_batch[shot]}
-        earlier = await self._edges.archive.events.of_shots(sorted(revised & newest)) if revised else []
-        current = [superseding(event, earlier) for event in events if event.subject in newest]
-        return [*current, *withdrawals(batch, current, earlier, publication)]
+        odd = {finding.shot for finding in findings}
+        concerned = [n for n, revision in enumerate(batch.revisions) if n in odd or revision > 1]
+        if not concerned:
+            return set()
+        revisions = await self._edges.archive.shots.revisions([ids[n] for n in concerned])
+        return {ids[n] for n in concerned if revisions.get(ids[n]) == batch.revisions[n]}
 
     async def _have_examined(self, batch: ShotsClosed, findings: Sequence[Finding]) -> None:
         """Ask features for everything that can be measured of the anomalous shots."""

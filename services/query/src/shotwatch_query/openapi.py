@@ -23,7 +23,7 @@ TAGS = [
     {"name": "records", "description": "What a device recorded: frames, residuals, spectra, rows, blocks."},
     {"name": "features", "description": "What is measured, and of which shots."},
     {"name": "devices", "description": "A device over time: features, energy, trends, states, frames."},
-    {"name": "events", "description": "Anomaly events that a subscriber of the exchange `anomalies` missed."},
+    {"name": "events", "description": "Anomaly events that a subscriber missed, and feedback on them."},
     {"name": "ledger", "description": "Every object that arrived: how it ended, when and why."},
     {"name": "models", "description": "The model that scores."},
     {"name": "facility", "description": "Places of the chain and their devices."},

@@ -1,6 +1,7 @@
 """The model registry, over MLflow's REST API."""
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,9 +41,18 @@ class Registry:
         """Return when the server answers."""
         await self._get("/registered-models/search", max_results="1")
 
+    async def tag(self, version: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a version; nothing happens when there is no such version."""
+        for key, value in tags.items():
+            tag = {"name": MODEL, "version": version, "key": key, "value": value}
+            await self._ask("POST", "/model-versions/set-tag", json=tag)
+
     async def _get(self, path: str, **query: str) -> dict[str, Any]:
+        return await self._ask("GET", path, params=query)
+
+    async def _ask(self, method: str, path: str, **what: Any) -> dict[str, Any]:
         try:
-            async with self._session.get(f"{self._url}{_API}{path}", params=query) as response:
+            async with self._session.request(method, f"{self._url}{_API}{path}", **what) as response:
                 if response.status == 404:
                     return {}
                 response.raise_for_status()

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Severity
+from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, FeedbackAction, ObjectState, Severity
 
 SHOT_ID = "LA-A1-11-100ms-20220701T073300.100"
 DEVICE = "LA_A1_11-Camera_1-Camera-1"
@@ -384,10 +384,56 @@ class DeviceReports(Schema):
     devices: list[DeviceReport]
 
 
+class EventStanding(Schema):
+    """What counts of all that was said about a condition: the newest of each sort."""
+
+    acknowledged_by: str | None
+    snoozed_until: datetime | None = Field(description="May have passed.")
+    verdict: FeedbackAction | None = Field(description="`false` or `confirmed`.")
+    label: AnomalyKind | None = Field(description="What it was, when it is confirmed.")
+
+
+class FeedbackStatement(Where):
+    """What somebody said about an event, and what the event was about."""
+
+    id: str
+    event: str
+    condition: str = Field(description="Id of the event that opened the condition.")
+    shot: str = Field(examples=[SHOT_ID])
+    revision: int
+    time: datetime = Field(description="Time of the shot's pulse.")
+    kind: AnomalyKind
+    devices: list[str]
+    model: str | None = Field(description="Version of the model that raised the event; null for no model.")
+    action: FeedbackAction
+    label: AnomalyKind | None = Field(description="What it really was, when it is confirmed.")
+    until: datetime | None = Field(description="When it is snoozed.")
+    who: str
+    note: str
+    at: datetime = Field(description="When it was said.")
+
+
+class EventFeedback(Schema):
+    """All that was said about the condition that an event tells of."""
+
+    standing: EventStanding
+    statements: list[FeedbackStatement] = Field(description="Oldest first.")
+
+
+class FeedbackPage(Schema):
+    """One page of feedback."""
+
+    statements: list[FeedbackStatement]
+    next: str | None = Field(description="Cursor of the next page; null when there is none.")
+
+
 class EventPage(Schema):
     """Events in the order of their numbers, none left out before the last."""
 
     events: list[AnomalyEvent]
+    standings: Mapping[str, EventStanding] = Field(
+        description="By condition: how those of them stand about which anything was said."
+    )
     last: int = Field(description="Ask for events since this number next; all up to it have been searched.")
     more: bool = Field(description="Whether asking again at once may bring more.")
 
@@ -437,6 +483,14 @@ class LedgerPage(Schema):
     next: str | None = Field(description="Cursor of the next page; null when there is none.")
 
 
+class ModelRecord(Schema):
+    """How right a version of the model was, as people saw it."""
+
+    raised: int = Field(description="Conditions that it raised an event about.")
+    confirmed: int = Field(description="Those that somebody confirmed.")
+    false: int = Field(description="Those that somebody called a false alarm.")
+
+
 class ModelVersion(Schema):
     """A registered version of the model."""
 
@@ -446,6 +500,7 @@ class ModelVersion(Schema):
     run_id: str
     aliases: list[str]
     tags: Mapping[str, str]
+    record: ModelRecord
 
 
 class Model(Schema):

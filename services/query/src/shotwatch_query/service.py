@@ -1,6 +1,7 @@
 """query: the REST API.
 
-Reads the database, the object store and the model registry; asks nothing of the broker and writes nothing.
+Reads the database, the object store and the model registry, and asks nothing of the broker. It writes what
+people say about events, and nothing else.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from shotwatch_query.routes import (
     events,
     facility,
     features,
+    feedback,
     frames,
     health,
     history,
@@ -53,6 +55,7 @@ ROUTES = (
     history,
     frames,
     events,
+    feedback,
     ledger,
     models,
     facility,

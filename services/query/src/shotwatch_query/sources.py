@@ -1,4 +1,4 @@
-"""What the routes read from."""
+"""What the routes read from, and keep feedback in."""
 
 from dataclasses import dataclass
 from typing import Annotated

@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility, load_facility
@@ -21,15 +21,17 @@ from shotwatch_training.command_line import (
     read_time,
     tell,
 )
+from shotwatch_training.dataset_store import DatasetError, DatasetStore
 from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import History
+from shotwatch_training.domain.manifest import Manifest
 from shotwatch_training.settings import ArchitectureName, Recipe, TrainingSettings
 
 
 def main(arguments: Sequence[str]) -> int:
     """Train as the command line says; returns the exit status."""
     recipe = parse(arguments)
-    return exit_status(lambda: _run(recipe), TooLittleData)
+    return exit_status(lambda: _run(recipe), TooLittleData, DatasetError)
 
 
 def parse(arguments: Sequence[str]) -> Recipe:
@@ -45,6 +47,7 @@ def parse(arguments: Sequence[str]) -> Recipe:
     parser.add_argument("--epochs", default=default.epochs, type=int)
     parser.add_argument("--budget-seconds", default=default.budget_seconds, type=float, help="for fitting")
     parser.add_argument("--frames-per-camera", default=default.frames_per_camera, type=int)
+    parser.add_argument("--dataset", help="frames of this stored training set, instead of normal shots")
     parser.add_argument("--seed", default=default.seed, type=int)
     return Recipe(**vars(parser.parse_args(arguments)))
 
@@ -53,8 +56,23 @@ def _run(recipe: Recipe) -> None:
     settings = TrainingSettings.load()
     facility = load_facility(settings.facility)
     tell("reading")
-    history = asyncio.run(_read(settings, facility, recipe))
+    history = _history(settings, facility, recipe)
     _train(history, facility, recipe, settings)
+
+
+def _history(settings: TrainingSettings, facility: Facility, recipe: Recipe) -> History:
+    if recipe.dataset is None:
+        return asyncio.run(_read(settings, facility, recipe))
+    manifest = asyncio.run(_manifest(settings, recipe.dataset))
+    history = asyncio.run(_read(settings, facility, replace(recipe, frames_per_camera=0)))
+    from shotwatch_training.stored import fetcher, read_cameras  # TensorFlow takes seconds to import
+
+    return replace(history, cameras=read_cameras(manifest, fetcher(settings), recipe.frames_per_camera))
+
+
+async def _manifest(settings: TrainingSettings, dataset: str) -> Manifest:
+    async with ObjectStore.of(settings) as store:
+        return await DatasetStore(store, settings.dataset_bucket).find(dataset)
 
 
 async def _read(settings: TrainingSettings, facility: Facility, recipe: Recipe) -> History:

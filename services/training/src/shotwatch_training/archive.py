@@ -10,6 +10,7 @@ import numpy as np
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.feedback import ShotLabels
 from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.store import ObjectStore
@@ -23,11 +24,13 @@ SLICES = 20
 """A long period is sampled in so many slices, so that few blocks are read for many shots."""
 SHOTS_PER_PLACE = 1000
 
+UNLABELLED = ShotLabels()
+
 Document = Mapping[str, Any]
 
 
 class Past:
-    """Reads normal shots: complete, judged, and without any anomaly that a rule found."""
+    """Reads normal shots: complete, judged, and without any anomaly that a rule found or people confirmed."""
 
     def __init__(self, archive: Archive, store: ObjectStore, facility: Facility) -> None:
         self._archive = archive
@@ -58,10 +61,11 @@ class Past:
     async def _normal_shots(self, roster: PlaceRoster, recipe: Recipe) -> list[Document]:
         query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
         start, end = await self._period(recipe, query)
+        labels = await self._archive.feedback.labels(start, end)
         shots: list[Document] = []
         for begin, stop in _slices(start, end):
             page = await self._archive.shots.page(query, begin, stop, SHOTS_PER_PLACE // SLICES)
-            shots += [shot for shot in page if _is_normal(shot, roster)]
+            shots += [shot for shot in page if _is_normal(shot, roster, labels.get(shot["_id"], UNLABELLED))]
         return shots
 
     async def _place(self, roster: PlaceRoster, shots: Sequence[Document]) -> PlaceHistory:
@@ -89,11 +93,12 @@ def _slices(start: int, end: int) -> Iterator[tuple[int, int]]:
     return pairwise(edges)
 
 
-def _is_normal(shot: Document, roster: PlaceRoster) -> bool:
+def _is_normal(shot: Document, roster: PlaceRoster, labels: ShotLabels) -> bool:
     return (
         shot["interval"] == roster.interval
         and shot["complete"]
-        and not RULE_KINDS.intersection(shot["kinds"])
+        and not labels.confirmed
+        and not RULE_KINDS.intersection(shot["kinds"]) - labels.false
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,12 +51,10 @@ class DatasetStore:
 
     async def put_shard(self, key: str, path: Path, examples: int) -> Shard:
         """Upload a shard's file."""
-        with path.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
-        size = path.stat().st_size
-        with pa.memory_map(str(path)) as data:
-            await self.objects.put(self.bucket, key, data.read_buffer())
-        return Shard(key=key, examples=examples, size=size, sha256=digest)
+        with pa.memory_map(str(path)) as file:
+            data = file.read_buffer()
+            await self.objects.put(self.bucket, key, data)
+        return Shard(key=key, examples=examples, size=data.size, sha256=sha256(data).hexdigest())
 
     async def get_shard(self, shard: Shard) -> bytes:
         """

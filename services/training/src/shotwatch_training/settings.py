@@ -21,6 +21,8 @@ class TrainingSettings(Settings):
     """Name in the model registry, and of the experiment."""
     model_alias: str = "champion"
     """The alias that the new version gets."""
+    dataset_bucket: str = "datasets"
+    """Where training sets are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +40,6 @@ class Recipe:
     budget_seconds: float = 20.0
     """For fitting alone; reading, calibration and logging come on top."""
     frames_per_camera: int = 300
+    dataset: str | None = None
+    """A stored training set to take frames from; None = frames of the normal shots."""
     seed: int = 0

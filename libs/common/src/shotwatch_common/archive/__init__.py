@@ -21,8 +21,10 @@ from pymongo.errors import (
 
 from shotwatch_common.archive.batches import Batches
 from shotwatch_common.archive.characterisations import Characterisations
+from shotwatch_common.archive.conditions import Conditions
 from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.events import Events
+from shotwatch_common.archive.feedback import Feedback
 from shotwatch_common.archive.ledger import Entry, Ledger
 from shotwatch_common.archive.measurements import Measurements
 from shotwatch_common.archive.records import Records
@@ -52,11 +54,13 @@ class Archive:
         self.records = Records(database)
         self.characterisations = Characterisations(database)
         self.trends = Trends(database)
+        self.conditions = Conditions(database)
         self.windows = Windows(database)
         self.batches = Batches(database)
         self.measurements = Measurements(database)
         self.shots = Shots(database)
         self.events = Events(database)
+        self.feedback = Feedback(database)
         self.devices = Devices(database)
         self.frames = Frames(database)
 
@@ -100,5 +104,6 @@ class Archive:
             self.measurements,
             self.shots,
             self.events,
+            self.feedback,
         ):
             await part.ensure_indexes()

@@ -7,8 +7,12 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.vocabulary import Phase
 
 _DUPLICATE_KEY = 11000
+_MODEL_VERSION = "event.data.model.version"
+_BEGINNINGS = (Phase.OPENED, Phase.PASSED)
+"""Phases of which each condition has exactly one event."""
 
 
 class Events:
@@ -22,6 +26,7 @@ class Events:
         await self._events.create_index([("sequence", 1)])
         await self._events.create_index([("shot", 1)])
         await self._events.create_index([("time", 1)])
+        await self._events.create_index([(_MODEL_VERSION, 1)])
 
     async def reserve(self, count: int) -> int:
         """The first of `count` sequence numbers that nobody else has."""
@@ -83,6 +88,21 @@ class Events:
         """The highest sequence number that anybody has reserved."""
         counter = await self._counters.find_one({"_id": "events"})
         return int(counter["value"]) if counter else 0
+
+    async def raised(self, models: Sequence[str]) -> dict[str, int]:
+        """How many conditions each of these model versions raised, however many events told of them."""
+        groups = self._events.aggregate(
+            [
+                {
+                    "$match": {
+                        _MODEL_VERSION: {"$in": list(models)},
+                        "event.data.phase": {"$in": list(_BEGINNINGS)},
+                    }
+                },
+                {"$group": {"_id": f"${_MODEL_VERSION}", "count": {"$sum": 1}}},
+            ]
+        )
+        return dict.fromkeys(models, 0) | {group["_id"]: group["count"] async for group in groups}
 
     async def _begin_counting(self) -> None:
         try:

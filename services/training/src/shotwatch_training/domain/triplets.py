@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member, ShotsClosed
+from shotwatch_common.pulses import instant
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.manifest import Column, Group, Query, Record
@@ -77,8 +78,31 @@ def without(group: Group, expired: Collection[BlockRef]) -> Group:
         if not any(record and record[0] in expired for record in records)
     ]
     image, spectrum, energy = (Column.of([column[n] for n in kept]) for column in columns)
-    lists = {name: [getattr(group, name)[n] for n in kept] for name in ("shots", "pulses", "revisions", "kinds")}
+    lists = {
+        name: [getattr(group, name)[n] for n in kept] for name in ("shots", "pulses", "revisions", "kinds")
+    }
     return group.model_copy(update={**lists, "image": image, "spectrum": spectrum, "energy": energy})
+
+
+def examples_of(
+    group: Group, images: NDArray[np.uint16], spectra: NDArray[np.float32], energies: NDArray[np.float32]
+) -> list[Example]:
+    """The examples of a group from their images (n, h, w), spectra (n, m) and energies (n,)."""
+    place = group.place
+    return [
+        Example(
+            image=images[n],
+            energymeter=energies[n],
+            spectra=spectra[n],
+            amp=place.amp,
+            arm=place.arm,
+            front=place.frontend,
+            timestamp=pulse,
+            interval=place.interval,
+            date=f"{instant(pulse):%Y-%m-%d}",
+        )
+        for n, pulse in enumerate(group.pulses)
+    ]
 
 
 def _group(batch: ShotsClosed, camera: Member, shots: Sequence[Shot]) -> Group:

@@ -1,0 +1,237 @@
+"""`shotwatch events`: which there were, what each says, and what people say about them."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from getpass import getuser
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
+from shotwatch_cli.events import event_record
+from shotwatch_cli.failures import Failure, Misuse
+from shotwatch_cli.feedback import (
+    Standing,
+    Statement,
+    contribution_table,
+    event_table,
+    fact_table,
+    statement_table,
+)
+from shotwatch_cli.options import JsonOption
+from shotwatch_cli.output import print_json, stdout
+from shotwatch_cli.rest import RestApi
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.pulses import epoch_now
+from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, Severity
+
+events = typer.Typer(no_args_is_help=True, help="Anomaly events, and what people say about them.")
+
+_MOST = 1000
+_NUMBER = re.compile(r"#?(\d{1,15})", re.ASCII)
+_MINUTE_MS = 60_000
+
+
+def _login_name() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError) as error:
+        raise Misuse("this machine does not know who you are", "say so by --who") from error
+
+
+EventArgument = Annotated[
+    str, typer.Argument(metavar="EVENT", help="Its number, as `shotwatch tail` shows it, or its id.")
+]
+EventsArgument = Annotated[
+    list[str], typer.Argument(metavar="EVENT", help="Numbers as `shotwatch tail` shows them, or ids.")
+]
+WhoOption = Annotated[
+    str, typer.Option("--who", default_factory=_login_name, show_default="login name", help="Who says so.")
+]
+NoteOption = Annotated[str, typer.Option("--note", help="Why.")]
+
+
+@events.command("list")
+def list_events(
+    last: Annotated[int, typer.Option(min=1, max=_MOST, help="Among the last so many numbers.")] = 20,
+    kind: Annotated[AnomalyKind | None, typer.Option(help="Events of this kind.")] = None,
+    severity: Annotated[Severity | None, typer.Option(help="Events of this severity.")] = None,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """List the latest events with what people said about them. With --json one line per event.
+
+    \b
+    Examples:
+      shotwatch events list
+      shotwatch events list --last 500 --kind hot_spot
+    """
+    filters = {"kind": kind, "severity": severity}
+    asked = {field: value for field, value in filters.items() if value is not None}
+    found, standings = asyncio.run(_latest(find_deployment(root, name), last, asked))
+    if not json:
+        stdout.print(event_table(found, standings))
+        return
+    for event in found:
+        print_json({"event": event_record(event), "standing": standings.get(event.data.condition)})
+
+
+@events.command("show")
+def show_event(
+    named: EventArgument, name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False
+) -> None:
+    """Show what was wrong, where and how sure, and what people said about it.
+
+    \b
+    Example:
+      shotwatch events show 12
+    """
+    found, feedback = asyncio.run(_one(find_deployment(root, name), named))
+    if json:
+        print_json({"event": event_record(found), **feedback})
+        return
+    stdout.print(fact_table(found, feedback["standing"]))
+    if found.data.contributions:
+        stdout.print(contribution_table(found.data.contributions))
+    if feedback["statements"]:
+        stdout.print(statement_table(feedback["statements"]))
+
+
+@events.command("ack")
+def acknowledge(
+    named: EventsArgument,
+    who: WhoOption,
+    note: NoteOption = "",
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Say that you saw an event and look after it.
+
+    \b
+    Example:
+      shotwatch events ack 12 --note "realigning the mirror"
+    """
+    said = {"action": FeedbackAction.ACKNOWLEDGED, "who": who, "note": note}
+    _tell(asyncio.run(_say(find_deployment(root, name), named, said)), json)
+
+
+@events.command("snooze")
+def snooze(
+    named: EventsArgument,
+    who: WhoOption,
+    minutes: Annotated[float, typer.Option(min=0, help="For so long; at most 30 days.")] = 60,
+    note: NoteOption = "",
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Do not want to hear of this kind of event at its place for a while; it is recorded all the same.
+
+    The newest snooze of a kind at a place counts, so a short one ends a long one.
+
+    \b
+    Example:
+      shotwatch events snooze 12 --minutes 30
+    """
+    until = epoch_now() + round(minutes * _MINUTE_MS)
+    said = {"action": FeedbackAction.SNOOZED, "until": until, "who": who, "note": note}
+    _tell(asyncio.run(_say(find_deployment(root, name), named, said)), json)
+
+
+@events.command("false")
+def call_false(
+    named: EventsArgument,
+    who: WhoOption,
+    note: NoteOption = "",
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Say that an event is a false alarm. Training then takes what it complained of for normal.
+
+    \b
+    Example:
+      shotwatch events false 12 13
+    """
+    said = {"action": FeedbackAction.FALSE, "who": who, "note": note}
+    _tell(asyncio.run(_say(find_deployment(root, name), named, said)), json)
+
+
+@events.command("confirm")
+def confirm(
+    named: EventsArgument,
+    who: WhoOption,
+    label: Annotated[
+        AnomalyKind | None, typer.Option(help="What it really was. Default: what the event says.")
+    ] = None,
+    note: NoteOption = "",
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Say that an event is right, and what it was. Its shot never counts as normal in training.
+
+    \b
+    Example:
+      shotwatch events confirm 12 --label pointing
+    """
+    said = {"action": FeedbackAction.CONFIRMED, "label": label, "who": who, "note": note}
+    _tell(asyncio.run(_say(find_deployment(root, name), named, said)), json)
+
+
+async def _latest(
+    deployment: Deployment, last: int, filters: Mapping[str, str]
+) -> tuple[list[AnomalyEvent], dict[str, Standing]]:
+    """Events by number, and the standings of their conditions."""
+    found: list[AnomalyEvent] = []
+    standings: dict[str, Standing] = {}
+    asked, more = {"latest": last}, True
+    async with RestApi(deployment.api_url) as api:
+        while more:
+            page = await api.get("/events", **asked, **filters, limit=_MOST)
+            found += [AnomalyEvent.model_validate(event) for event in page["events"]]
+            standings |= page["standings"]
+            asked, more = {"since": page["last"]}, page["more"]
+    return found, standings
+
+
+async def _one(deployment: Deployment, named: str) -> tuple[AnomalyEvent, dict[str, Any]]:
+    async with RestApi(deployment.api_url) as api:
+        event = await _find(api, named)
+        return event, await api.get(f"/events/{quote(event.id)}/feedback")
+
+
+async def _say(deployment: Deployment, named: Sequence[str], said: Mapping[str, Any]) -> list[Statement]:
+    """The same about each of these events, or about none when one of them does not exist."""
+    async with RestApi(deployment.api_url) as api:
+        found = [await _find(api, each) for each in named]
+        return [await api.post(f"/events/{quote(event.id)}/feedback", said) for event in found]
+
+
+async def _find(api: RestApi, named: str) -> AnomalyEvent:
+    """The event with this number or id.
+
+    Raises:
+        Failure: there is none.
+    """
+    numbered = _NUMBER.fullmatch(named)
+    if numbered is None:
+        return AnomalyEvent.model_validate(await api.get(f"/events/{quote(named, safe='')}"))
+    number = int(numbered[1])
+    page = await api.get("/events", since=max(number - 1, 0), limit=1)
+    for event in map(AnomalyEvent.model_validate, page["events"]):
+        if event.data.sequence == number:
+            return event
+    raise Failure(f"there is no event #{number}", "`shotwatch events list` shows the latest")
+
+
+def _tell(statements: Sequence[Statement], json: bool) -> None:
+    if not json:
+        stdout.print(statement_table(statements))
+        return
+    for statement in statements:
+        print_json(statement)

@@ -1,0 +1,89 @@
+"""Events and what was said about them, as people read them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from shotwatch_cli.events import SEVERITY_STYLES, place_of
+from shotwatch_cli.output import moment, table
+from shotwatch_common.contracts import Anomaly, AnomalyEvent, Contribution
+
+Standing = Mapping[str, Any]
+"""What counts of all that was said about a condition, as the REST API tells it."""
+Statement = Mapping[str, Any]
+"""What somebody said about an event, as the REST API tells it."""
+
+_EVENT_COLUMNS = ("event#", "time", "place", "severity", "kind", "why", "feedback")
+_CONTRIBUTION_COLUMNS = ("device", "feature", "value#", "reference#", "sigmas#", "unit")
+_STATEMENT_COLUMNS = ("event", "at", "who", "action", "label", "until", "note")
+
+
+def event_table(events: Sequence[AnomalyEvent], standings: Mapping[str, Standing]) -> Table:
+    """A row for each event; `standings` by condition."""
+    rows = [_event_row(event.data, standings.get(event.data.condition)) for event in events]
+    return table(f"{len(events)} events", _EVENT_COLUMNS, rows)
+
+
+def fact_table(event: AnomalyEvent, standing: Standing) -> Table:
+    """What one event says, and how it stands."""
+    return table(f"event #{event.data.sequence}", ("", "value"), _facts(event, standing))
+
+
+def contribution_table(contributions: Sequence[Contribution]) -> Table:
+    rows = [
+        (
+            each.device,
+            each.feature,
+            f"{each.value:.4g}",
+            f"{each.reference:.4g}",
+            f"{each.sigmas:+.1f}",
+            each.unit,
+        )
+        for each in contributions
+    ]
+    return table("what is unusual", _CONTRIBUTION_COLUMNS, rows)
+
+
+def statement_table(statements: Sequence[Statement]) -> Table:
+    rows = [[each[column] or "" for column in _STATEMENT_COLUMNS] for each in statements]
+    return table("feedback", _STATEMENT_COLUMNS, rows)
+
+
+def standing_words(standing: Standing | None) -> str:
+    """`confirmed: hot_spot, acknowledged by amelie`; empty when nothing was said."""
+    return ", ".join(_words(standing)) if standing else ""
+
+
+def _words(standing: Standing) -> Iterator[str]:
+    if verdict := standing["verdict"]:
+        yield f"{verdict}: {standing['label']}" if standing["label"] else verdict
+    if who := standing["acknowledged_by"]:
+        yield f"acknowledged by {who}"
+    if until := standing["snoozed_until"]:
+        yield f"snoozed until {until}"
+
+
+def _event_row(anomaly: Anomaly, standing: Standing | None) -> tuple[object, ...]:
+    severity = Text(anomaly.severity, style=SEVERITY_STYLES[anomaly.severity])
+    when_and_where = anomaly.sequence, moment(anomaly.time), place_of(anomaly)
+    return *when_and_where, severity, anomaly.kind, anomaly.why, standing_words(standing)
+
+
+def _facts(event: AnomalyEvent, standing: Standing) -> Iterator[tuple[str, object]]:
+    anomaly = event.data
+    yield "why", anomaly.why
+    yield "id", event.id
+    yield "shot", anomaly.shot
+    yield "devices", ", ".join(anomaly.devices)
+    yield "kind", anomaly.kind
+    yield "severity", Text(anomaly.severity, style=SEVERITY_STYLES[anomaly.severity])
+    yield "score", f"{anomaly.score:.3g} (threshold {anomaly.threshold:.3g})"
+    yield "condition", f"{anomaly.phase}: {anomaly.shots} shots"
+    yield "since", moment(anomaly.since)
+    yield "until", moment(anomaly.until)
+    yield "image", anomaly.image_url or "none"
+    yield "residual", anomaly.residual_url or "none"
+    yield "model", f"version {anomaly.model.version}" if anomaly.model else "none: a rule"
+    yield "feedback", standing_words(standing) or "none"

@@ -1,0 +1,41 @@
+"""Work with TensorFlow runs as a process beside us, and tells its steps line by line."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from subprocess import PIPE, Popen
+from tempfile import TemporaryFile
+from typing import Any
+
+from shotwatch_cli.failures import Failure
+
+Step = Mapping[str, Any]
+"""One line of progress: `step` and its figures."""
+
+
+def run_steps(
+    module: str,
+    environment: Mapping[str, str],
+    arguments: Sequence[str],
+    tell: Callable[[Step], None] = lambda _: None,
+) -> Step:
+    """Run `python -m module`; `tell` hears of each step. Returns the last one, empty if there is none.
+
+    Raises:
+        Failure: it did not get there; says why.
+    """
+    step: Step = {}
+    command = [sys.executable, "-m", module, *arguments]
+    with TemporaryFile("w+") as errors:
+        with Popen(command, env=dict(environment), stdout=PIPE, stderr=errors, text=True) as process:  # noqa: S603 - our own
+            assert process.stdout is not None
+            for line in process.stdout:
+                step = json.loads(line)
+                tell(step)
+        if process.returncode == 0:
+            return step
+        if "why" in step:
+            raise Failure(step["why"])
+        errors.seek(0)
+        last_words = "".join(errors.readlines()[-20:])
+    raise Failure(f"{module} ended with exit code {process.returncode}: {last_words}")

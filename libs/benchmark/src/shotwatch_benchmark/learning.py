@@ -1,0 +1,113 @@
+"""What is learned before the test: the detector as training makes it, and the baselines, from equal shots."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_benchmark.baselines import (
+    BEAM_FEATURES,
+    Components,
+    ComponentsMaximum,
+    ComponentsMean,
+    Distance,
+    Forest,
+    LargestDeviation,
+    ReportMetric,
+)
+from shotwatch_benchmark.lasers import Laser
+from shotwatch_benchmark.observing import CAMERA, PLACE, Observed, chunks, observe, together
+from shotwatch_benchmark.scenes import Scene
+from shotwatch_benchmark.scorers import DetectorScorer, Scorer
+from shotwatch_common.pulses import Times
+from shotwatch_detector.bundle import Bundle
+from shotwatch_training.bundling import Material, Progress, calibrate, make_bundle, prepare
+from shotwatch_training.domain.dataset import Split
+from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
+from shotwatch_training.models.fitting import Epoch, convert, fit
+from shotwatch_training.settings import ArchitectureName, Recipe
+
+NO_TIME_LIMIT = 3600.0
+"""Seconds: it is the number of epochs that ends fitting, so that a run can be repeated."""
+FEWEST_FRAMES = 7
+"""From so many on, each block of training's split has at least one of its own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """Normal shots of one laser, and what they are for training."""
+
+    observed: Observed
+    material: Material
+
+
+def learn(laser: Laser, pulses: Times, seed: int) -> Learned:
+    """Normal shots at these pulses, each time block of training's split with recorded frames of its own."""
+    split = Split()
+    blocks = (split.training_shots, split.validation_shots, split.calibration_shots)
+    parts = [
+        observe(Scene(laser, _frames(laser.learning, block(laser.learning)), seed), some)
+        for block in blocks
+        for some in chunks(pulses[block(pulses)])
+    ]
+    observed = together(parts)
+    place = PlaceHistory(PLACE, pulses, {device: dict(of) for device, of in observed.features.items()})
+    camera = CameraHistory(CAMERA, pulses, observed.shots.frames)
+    return Learned(observed, prepare(History((place,), (camera,))))
+
+
+def _frames(frames: NDArray[np.intp], block: slice) -> NDArray[np.intp]:
+    """The frames of a block; all where there are too few to share."""
+    return frames[block] if len(frames) >= FEWEST_FRAMES else frames
+
+
+def train(learned: Learned, epochs: int, seed: int, progress: Progress) -> Bundle:
+    """The detector that `shotwatch train` would make of these shots."""
+    recipe = Recipe(epochs=epochs, budget_seconds=NO_TIME_LIMIT, seed=seed)
+    return make_bundle(learned.material, "benchmark", recipe, _telling(progress), progress).bundle
+
+
+def transfer(bundle: Bundle, learned: Learned) -> Bundle:
+    """A detector for another laser: its own references and thresholds, the network as it is."""
+    return calibrate(learned.material, bundle.network, bundle.origin)
+
+
+def baselines(learned: Learned, seed: int) -> list[Scorer]:
+    """All that need no network of their own."""
+    observed, frames = learned.observed, learned.observed.shots.frames
+    components = Components.fit(frames)
+    return [
+        LargestDeviation.fit("total intensity", observed, ("total_intensity",)),
+        LargestDeviation.fit("brightest pixel", observed, ("peak_intensity",)),
+        LargestDeviation.fit("largest beam feature", observed, BEAM_FEATURES),
+        ComponentsMean(components),
+        ComponentsMaximum.fit(components, frames),
+        Forest.fit(observed, seed),
+        Distance.fit(frames),
+    ]
+
+
+def report_network(learned: Learned, epochs: int, seed: int, progress: Progress) -> bytes:
+    """The report's autoencoder, fitted to the same images as the detector's."""
+    fitted = fit(
+        ArchitectureName.REPORT, learned.material.images, epochs, NO_TIME_LIMIT, seed, _telling(progress)
+    )
+    return convert(fitted.model)
+
+
+def report_metric(network: bytes, learned: Learned) -> ReportMetric:
+    """Its metric, on frames normalised by the laser's own reference."""
+    return ReportMetric(network, learned.material.references[CAMERA])
+
+
+def detector_and(others: Sequence[Scorer], bundle: Bundle, most_disagreement: float) -> list[Scorer]:
+    """The detector first."""
+    return [DetectorScorer(bundle, most_disagreement), *others]
+
+
+def _telling(progress: Progress) -> Callable[[Epoch], None]:
+    def tell(epoch: Epoch) -> None:
+        progress("epoch", number=epoch.number, validation_loss=epoch.validation_loss)
+
+    return tell

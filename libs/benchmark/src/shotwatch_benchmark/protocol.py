@@ -1,0 +1,216 @@
+"""The protocol: learn from earlier shots, score later ones one at a time, count.
+
+Time runs on: shots to learn from, then the test, in which odd shots lie between the normal ones. So a slow
+drift is the same for both, and a severity of zero cannot be told from normal.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from shotwatch_benchmark.anomalies import ANOMALIES, Anomaly
+from shotwatch_benchmark.lasers import Laser
+from shotwatch_benchmark.learning import (
+    Learned,
+    baselines,
+    detector_and,
+    learn,
+    report_metric,
+    report_network,
+    train,
+    transfer,
+)
+from shotwatch_benchmark.metrics import RATES, FalseAlarms, auroc, recall, threshold_at
+from shotwatch_benchmark.observing import chunks
+from shotwatch_benchmark.results import LaserResult, Outcome, Row
+from shotwatch_benchmark.rules import measure_rules
+from shotwatch_benchmark.scenes import Scene
+from shotwatch_benchmark.scorers import DETECTOR, DetectorScorer, Scorer
+from shotwatch_benchmark.workers import Bench, Case, ScoresOfScorers, Task, joined, score_all
+from shotwatch_common.facility import Facility
+from shotwatch_common.pulses import Times
+from shotwatch_detector.bundle import Bundle
+
+PERIOD_MS = 100
+BETWEEN_MS = 50
+"""Odd shots lie between two pulses of the grid, so that none is a normal one too."""
+RULE_SHOTS = 400
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(what is being done, how much of it is done, of how much); 0 of 0 when nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    name: str
+    normals: int
+    """To which the thresholds are set; one alarm an hour at 95 % confidence takes 108,000."""
+    unseen_normals: int
+    """Of the laser that training never saw; 0: it is left out."""
+    learning: int
+    """Normal shots to learn from."""
+    at_zero: int
+    per_severity: int
+    """Odd shots of each class."""
+    targets_only: bool
+    """Classes with a target, at three severities around it; else all."""
+    epochs: int
+    report_epochs: int
+    """Of the report's autoencoder; 0: it is left out."""
+
+
+SMALL = Size("small", 4_000, 0, 1_500, 1_200, 200, True, 12, 0)
+FULL = Size("full", 112_000, 20_000, 4_000, 1_200, 300, False, 30, 12)
+SIZES = {size.name: size for size in (SMALL, FULL)}
+
+
+def run_benchmark(
+    laser: Laser, unseen: Laser, facility: Facility, size: Size, seed: int, progress: Progress
+) -> Outcome:
+    """Train, calibrate and measure the detector and its baselines.
+
+    Raises:
+        TooLittleData: the frames show no beam.
+    """
+    lasers, benches = _benches(laser, unseen, facility, size, seed, progress)
+    cases = [case for each, normals in lasers for case in _cases(each, normals, size)]
+    scores = _scored(benches, cases, progress)
+    progress("counting", 0, 0)
+    results = [_laser_result(benches[each.name], scores, each, size, each is laser) for each, _ in lasers]
+    rows = [row for case in scores for row in _rows(case, scores, benches, seed)]
+    rules = measure_rules(benches[laser.name].scene, _test_pulses(size, RULE_SHOTS), facility)
+    return Outcome(_conditions(size, seed), tuple(results), tuple(rows), tuple(rules))
+
+
+def _benches(
+    laser: Laser, unseen: Laser, facility: Facility, size: Size, seed: int, progress: Progress
+) -> tuple[list[tuple[Laser, int]], dict[str, Bench]]:
+    """The lasers with the number of their normal shots, and by their names what is fitted to them."""
+    tell = partial(_tell_training, progress)
+    learned = _learn(laser, size, seed, progress)
+    bundle = train(learned, size.epochs, seed, partial(tell, "detector", size.epochs))
+    network = (
+        report_network(
+            learned, size.report_epochs, seed, partial(tell, "report's network", size.report_epochs)
+        )
+        if size.report_epochs
+        else None
+    )
+    limit = facility.energy_disagreement
+    benches = {laser.name: _bench(laser, learned, bundle, network, limit, seed)}
+    if not size.unseen_normals:
+        return [(laser, size.normals)], benches
+    of_unseen = _learn(unseen, size, seed, progress)
+    benches[unseen.name] = _bench(unseen, of_unseen, transfer(bundle, of_unseen), network, limit, seed)
+    return [(laser, size.normals), (unseen, size.unseen_normals)], benches
+
+
+def _learn(laser: Laser, size: Size, seed: int, progress: Progress) -> Learned:
+    progress(f"{laser.name}: shots to learn from", 0, 0)
+    return learn(laser, PERIOD_MS * np.arange(size.learning, dtype=np.int64), seed)
+
+
+def _bench(
+    laser: Laser, learned: Learned, bundle: Bundle, network: bytes | None, limit: float, seed: int
+) -> Bench:
+    others: list[Scorer] = baselines(learned, seed)
+    if network is not None:
+        others.append(report_metric(network, learned))
+    return Bench(Scene(laser, laser.test, seed), detector_and(others, bundle, limit))
+
+
+def _tell_training(progress: Progress, what: str, epochs: int, step: str, **figures: Any) -> None:
+    progress(f"training: {what}, {step}", figures.get("number", 0), epochs)
+
+
+def _cases(laser: Laser, normals: int, size: Size) -> Iterator[Task]:
+    """Normal shots, and the odd ones, spread evenly between them."""
+    test = _test_pulses(size, normals)
+    yield Task(Case(laser.name), test)
+    for anomaly in ANOMALIES:
+        if anomaly.needs_mean and len(laser.sums) == 1:
+            continue
+        for severity in _severities(anomaly, size):
+            count = size.per_severity if severity else size.at_zero
+            between = test[np.linspace(0, len(test) - 1, count).astype(np.intp)] + BETWEEN_MS
+            yield Task(Case(laser.name, anomaly.name, severity), between)
+
+
+def _test_pulses(size: Size, count: int) -> Times:
+    return PERIOD_MS * (size.learning + np.arange(count, dtype=np.int64))
+
+
+def _severities(anomaly: Anomaly, size: Size) -> Sequence[float]:
+    if not size.targets_only:
+        return (0.0, *anomaly.severities)
+    if anomaly.target is None:
+        return ()
+    at = anomaly.severities.index(anomaly.target.severity)
+    return (0.0, *anomaly.severities[at - 1 : at + 2])
+
+
+def _scored(
+    benches: Mapping[str, Bench], cases: Sequence[Task], progress: Progress
+) -> dict[Case, ScoresOfScorers]:
+    tasks = [Task(case.case, pulses) for case in cases for pulses in chunks(case.pulses)]
+    total, done = sum(len(task.pulses) for task in tasks), 0
+    parts: dict[int, ScoresOfScorers] = {}
+    for number, scores in score_all(benches, tasks):
+        parts[number] = scores
+        done += len(tasks[number].pulses)
+        progress("scoring shots", done, total)
+    of_case: dict[Case, list[ScoresOfScorers]] = {case.case: [] for case in cases}
+    for number, task in enumerate(tasks):
+        of_case[task.case].append(parts[number])
+    return {case: joined(of) for case, of in of_case.items()}
+
+
+def _rows(
+    case: Case, scores: Mapping[Case, ScoresOfScorers], benches: Mapping[str, Bench], seed: int
+) -> Iterator[Row]:
+    if case.anomaly is None:
+        return
+    normal = scores[Case(case.laser)]
+    for name, odd in scores[case].items():
+        thresholds = [threshold_at(normal[name].values, rate) for rate in RATES]
+        own = _own_threshold(benches[case.laser]) if name == DETECTOR else None
+        yield Row(
+            laser=case.laser,
+            anomaly=case.anomaly,
+            severity=case.severity,
+            scorer=name,
+            shots=len(odd.values),
+            auroc=auroc(normal[name], odd, seed),
+            recalls=tuple(recall(odd.values, threshold) for threshold in thresholds),
+            recall_at_own_threshold=None if own is None else recall(odd.values, own),
+        )
+
+
+def _own_threshold(bench: Bench) -> float:
+    return next(scorer.threshold for scorer in bench.scorers if isinstance(scorer, DetectorScorer))
+
+
+def _laser_result(
+    bench: Bench, scores: Mapping[Case, ScoresOfScorers], laser: Laser, size: Size, trained_on: bool
+) -> LaserResult:
+    values = scores[Case(laser.name)][DETECTOR].values
+    alarms = FalseAlarms(len(values), int((values > _own_threshold(bench)).sum()))
+    return LaserResult(laser.name, laser.origin, trained_on, size.learning, alarms)
+
+
+def _conditions(size: Size, seed: int) -> dict[str, Any]:
+    return {
+        "size": size.name,
+        "seed": seed,
+        "normals": size.normals,
+        "odd shots per severity": size.per_severity,
+        "odd shots of severity zero": size.at_zero,
+        "normal shots to learn from": size.learning,
+        "version": version("shotwatch-detector"),
+    }

@@ -1,0 +1,149 @@
+"""What the benchmark found, and what follows from it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shotwatch_benchmark.anomalies import BY_NAME, Target
+from shotwatch_benchmark.metrics import RATES, Auroc, FalseAlarms, severity_found
+from shotwatch_benchmark.rules import RuleResult
+from shotwatch_benchmark.scorers import DETECTOR
+
+ZERO_TOLERANCE = 0.03
+"""How far the AUROC of severity zero may be from 0.50."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one scorer did on one class at one severity."""
+
+    laser: str
+    anomaly: str
+    severity: float
+    scorer: str
+    shots: int
+    auroc: Auroc
+    recalls: tuple[float, ...]
+    """At each of `RATES`."""
+    recall_at_own_threshold: float | None
+    """Of the detector."""
+
+    @property
+    def recall(self) -> float:
+        """At one false alarm an hour."""
+        return self.recalls[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class LaserResult:
+    """The detector's false alarms on one laser."""
+
+    laser: str
+    origin: str
+    trained_on: bool
+    """The network saw earlier frames of it; of another laser only references and thresholds were learned."""
+    learned_from: int
+    """Normal shots."""
+    false_alarms: FalseAlarms
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """Whether the detector reached a target, at the threshold of one false alarm an hour."""
+
+    anomaly: str
+    target: Target
+    recall: float
+    recall_at_own_threshold: float
+
+    @property
+    def met(self) -> bool:
+        return self.recall >= self.target.recall
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The detector beside the best baseline for a class: mean recall over its severities."""
+
+    anomaly: str
+    detector: float
+    baseline: str
+    best: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All figures of a run."""
+
+    conditions: dict[str, Any]
+    lasers: tuple[LaserResult, ...]
+    """The first is the one that the network was trained on."""
+    rows: tuple[Row, ...]
+    rules: tuple[RuleResult, ...]
+
+    @property
+    def leaks(self) -> list[Row]:
+        """Severity zero that can be told from normal: the benchmark is wrong."""
+        return [row for row in self.rows if row.severity == 0 and abs(row.auroc.value - 0.5) > ZERO_TOLERANCE]
+
+    @property
+    def targets(self) -> list[TargetResult]:
+        """Of the first laser."""
+        found = ((row, BY_NAME[row.anomaly].target) for row in self.of(DETECTOR))
+        return [
+            TargetResult(row.anomaly, target, row.recall, row.recall_at_own_threshold or 0.0)
+            for row, target in found
+            if target and row.severity == target.severity
+        ]
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Of the first laser, by class."""
+        return [self._compared(anomaly) for anomaly in self.anomalies()]
+
+    def anomalies(self, laser: str | None = None) -> list[str]:
+        """The classes that were tried on a laser, the first by default."""
+        return list(dict.fromkeys(row.anomaly for row in self.of(DETECTOR, laser)))
+
+    def scorers(self) -> list[str]:
+        """The detector first."""
+        return list(dict.fromkeys(row.scorer for row in self.rows))
+
+    def of(self, scorer: str, laser: str | None = None) -> list[Row]:
+        """A scorer's rows of a laser, the first by default."""
+        wanted = laser or self.lasers[0].laser
+        return [row for row in self.rows if row.scorer == scorer and row.laser == wanted]
+
+    def mean_recall(self, scorer: str, anomaly: str) -> float:
+        """At one false alarm an hour, over all severities but zero, of the first laser."""
+        recalls = [row.recall for row in self.of(scorer) if row.anomaly == anomaly and row.severity > 0]
+        return sum(recalls) / len(recalls)
+
+    def record(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            "conditions": self.conditions,
+            "false_positive_rates": list(RATES),
+            "lasers": [_of_laser(laser) for laser in self.lasers],
+            "targets": [asdict(target) | {"met": target.met} for target in self.targets],
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "leaks": [asdict(row) for row in self.leaks],
+            "rules": [asdict(rule) for rule in self.rules],
+            "rows": [asdict(row) for row in self.rows],
+        }
+
+    def _compared(self, anomaly: str) -> Comparison:
+        others = {name: self.mean_recall(name, anomaly) for name in self.scorers() if name != DETECTOR}
+        best = max(others, key=others.__getitem__)
+        return Comparison(anomaly, self.mean_recall(DETECTOR, anomaly), best, others[best])
+
+
+def found_at(rows: Sequence[Row], share: float) -> float | None:
+    """The severity that is found so often at one false alarm an hour, from a class's rows."""
+    ordered = sorted(rows, key=lambda row: row.severity)
+    return severity_found([row.severity for row in ordered], [row.recall for row in ordered], share)
+
+
+def _of_laser(laser: LaserResult) -> dict[str, Any]:
+    alarms = laser.false_alarms
+    return asdict(laser) | {"per_hour": alarms.per_hour, "at_most_per_hour": alarms.most_per_hour}

@@ -1,0 +1,131 @@
+"""What rules find, not models: whether validation and inference's rules see each such shot, and no other.
+
+Measured through their own functions. A corrupt file is no shot: reading refuses it before anything is judged.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_benchmark.lasers import LIMIT, SHAPE
+from shotwatch_benchmark.observing import PLACE
+from shotwatch_benchmark.recorder import SENSOR, record
+from shotwatch_benchmark.scenes import Scene
+from shotwatch_common.contracts import ABSENT, BlockRef, Member, PlaceRef, ShotsClosed
+from shotwatch_common.facility import Facility
+from shotwatch_common.pulses import Times
+from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_detector.arrays import Frames
+from shotwatch_inference.domain.rules import apply_rules
+from shotwatch_ingest.domain.digest import ImageDigest, digest_of
+from shotwatch_simulator.frames import expose
+from shotwatch_simulator.noise import white
+from shotwatch_validate.domain.judge import judge
+from shotwatch_validate.domain.records import Frames as FrameDigests
+from shotwatch_validate.domain.records import Records
+
+GROUP = "LA_A1_11-Camera_1-Camera-1"
+SATURATED = 4.0
+"""Brightness over normal."""
+
+Odd = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """How a rule did."""
+
+    anomaly: str
+    shots: int
+    """Odd ones among as many normal ones."""
+    found: float
+    """Share of the odd shots that are called by the right kind."""
+    false: float
+    """Share of the normal ones that break any rule."""
+
+
+def measure_rules(scene: Scene, pulses: Times, facility: Facility) -> list[RuleResult]:
+    """Every other shot is odd, the first is normal."""
+    odd = np.arange(len(pulses)) % 2 == 1
+    normal = record(scene, pulses).frames
+    on, chatter = np.zeros(len(pulses), np.int64), odd.astype(np.int64)
+    return [
+        _result(
+            "black frame", AnomalyKind.BLACK_FRAME, facility, odd, _black(normal, scene, pulses, odd), on
+        ),
+        _result("frozen frame", AnomalyKind.FROZEN_FRAME, facility, odd, _frozen(normal, odd), on),
+        _result("saturated frame", AnomalyKind.SATURATED_FRAME, facility, odd, _saturated(normal, odd), on),
+        _result("state chatter", AnomalyKind.DEVICE_STATE, facility, odd, normal, chatter),
+        _result("missing device", AnomalyKind.MISSING_MEMBER, facility, odd, normal, on, odd),
+    ]
+
+
+def _black(normal: Frames, scene: Scene, pulses: Times, odd: Odd) -> Frames:
+    dark = np.zeros((len(pulses), *SHAPE), np.float32)
+    black = expose(dark, SENSOR, white(pulses, SHAPE, scene.seed, scene.laser.name))
+    return np.where(odd[:, None, None], black, normal)
+
+
+def _frozen(normal: Frames, odd: Odd) -> Frames:
+    return np.where(odd[:, None, None], np.roll(normal, 1, axis=0), normal)
+
+
+def _saturated(normal: Frames, odd: Odd) -> Frames:
+    brighter = np.minimum(normal * SATURATED, LIMIT).astype(np.uint16)
+    return np.where(odd[:, None, None], brighter, normal)
+
+
+def _result(
+    anomaly: str,
+    kind: AnomalyKind,
+    facility: Facility,
+    odd: Odd,
+    frames: Frames,
+    state: NDArray[np.int64],
+    absent: Odd | None = None,
+) -> RuleResult:
+    """Frames and states (index into ON and FAULT) go through validation and the rules as records would."""
+    digest = digest_of(
+        DeviceKind.CAMERA, {"image": frames}, np.ones(len(frames), np.bool_), facility.frames.saturated_at
+    )
+    assert isinstance(digest, ImageDigest)
+    low, high = digest.minimum.astype(np.float64), digest.maximum.astype(np.float64)
+    data = FrameDigests(low, high, digest.saturated, digest.fingerprint)
+    judgement = judge(Records(GROUP, (facility.state.on, "FAULT"), state, (), data), facility)
+    source = np.where(absent, ABSENT, 0) if absent is not None else np.zeros(len(frames), np.int64)
+    member = _member(source.tolist(), judgement.reasons, judgement.verdict.tolist())
+    findings = apply_rules(_shots(member), {}, PLACE, facility)
+    right = {finding.shot for finding in findings if finding.kind is kind}
+    of_odd, of_normal = set(np.flatnonzero(odd).tolist()), set(np.flatnonzero(~odd).tolist())
+    false = {finding.shot for finding in findings} & of_normal
+    return RuleResult(anomaly, len(of_odd), len(right & of_odd) / len(of_odd), len(false) / len(of_normal))
+
+
+def _member(source: list[int], reasons: Sequence[str], verdict: list[int]) -> Member:
+    shots = len(source)
+    return Member(
+        device=GROUP,
+        kind=DeviceKind.CAMERA,
+        blocks=[BlockRef(bucket="", key="", object_id="", object_key="")],
+        source=source,
+        row=list(range(shots)),
+        reasons=list(reasons),
+        verdict=[0 if where == ABSENT else said for where, said in zip(source, verdict, strict=True)],
+        on=[True] * shots,
+    )
+
+
+def _shots(member: Member) -> ShotsClosed:
+    shots = len(member.source)
+    return ShotsClosed(
+        batch_id="",
+        window_id="",
+        place=PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms"),
+        pulses=list(range(shots)),
+        revisions=[1] * shots,
+        complete=[True] * shots,
+        members=[member],
+        last_arrival=0,
+    )

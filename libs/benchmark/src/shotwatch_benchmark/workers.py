@@ -1,0 +1,87 @@
+"""Scoring in processes of their own: a task is some shots of one kind, its answer their scores."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from shotwatch_benchmark.anomalies import BY_NAME
+from shotwatch_benchmark.metrics import Scores
+from shotwatch_benchmark.observing import observe
+from shotwatch_benchmark.scenes import Scene
+from shotwatch_benchmark.scorers import Scorer
+from shotwatch_common.pulses import Times
+
+PROCESSES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Shots of one laser with one anomaly at one severity; normal ones without."""
+
+    laser: str
+    anomaly: str | None = None
+    severity: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """A case at some pulses."""
+
+    case: Case
+    pulses: Times
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """The test block of a laser, and the scorers fitted to its earlier shots."""
+
+    scene: Scene
+    scorers: Sequence[Scorer]
+
+
+ScoresOfScorers = dict[str, Scores]
+"""Scorer → its scores of a case's shots."""
+
+_benches: dict[str, Bench] = {}
+"""Of this process; a task would be too large with them in it."""
+
+
+def score_all(benches: Mapping[str, Bench], tasks: Sequence[Task]) -> Iterator[tuple[int, ScoresOfScorers]]:
+    """The scores of each task with its number, in the order in which they come."""
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn"), _start, (benches,)) as pool:
+        numbers = {pool.submit(score, task): number for number, task in enumerate(tasks)}
+        try:
+            for future in as_completed(numbers):
+                yield numbers[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def score(task: Task) -> ScoresOfScorers:
+    """The scores of a task's shots."""
+    bench, case = _benches[task.case.laser], task.case
+    anomaly = BY_NAME[case.anomaly] if case.anomaly else None
+    observed = observe(bench.scene, task.pulses, anomaly, case.severity)
+    blocks = observed.shots.blocks
+    return {scorer.name: Scores(scorer.score(observed), blocks) for scorer in bench.scorers}
+
+
+def joined(parts: Sequence[ScoresOfScorers]) -> ScoresOfScorers:
+    """The scores of several tasks of one case."""
+    return {
+        name: Scores(
+            np.concatenate([part[name].values for part in parts]),
+            np.concatenate([part[name].blocks for part in parts]),
+        )
+        for name in parts[0]
+    }
+
+
+def _start(benches: Mapping[str, Bench]) -> None:
+    """One thread each: the processes share the cores."""
+    threadpool_limits(1)
+    _benches.update(benches)

@@ -1,0 +1,80 @@
+"""What people said about events, kept for good."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from shotwatch_common.feedback import (
+    LONGEST_SNOOZE_MS,
+    ShotLabels,
+    Snooze,
+    Standing,
+    Statement,
+    active_snoozes,
+    newest_verdicts,
+    shot_labels,
+    standings,
+)
+from shotwatch_common.vocabulary import FeedbackAction
+
+
+class Feedback:
+    """Collection `feedback`: a document for each statement, `_id` = its id. None is ever changed."""
+
+    def __init__(self, database: Any) -> None:
+        self._feedback = database["feedback"]
+
+    async def ensure_indexes(self) -> None:
+        await self._feedback.create_index([("condition", 1)])
+        await self._feedback.create_index([("time", 1)])
+        await self._feedback.create_index([("at", 1)])
+        await self._feedback.create_index([("action", 1), ("at", 1)])
+        await self._feedback.create_index([("model", 1)])
+
+    async def add(self, statement: Statement) -> None:
+        """Keep a statement; nothing happens when it is there already."""
+        try:
+            await self._feedback.insert_one({"_id": statement.id, **statement.model_dump(mode="json")})
+        except DuplicateKeyError:
+            return
+
+    async def of_condition(self, condition: str) -> list[Statement]:
+        return await self._found({"condition": condition})
+
+    async def standings(self, conditions: Sequence[str]) -> dict[str, Standing]:
+        """The standing of those of these conditions about which anything was said."""
+        return standings(await self._found({"condition": {"$in": list(conditions)}}))
+
+    async def page(
+        self, query: Mapping[str, Any], start_ms: int, end_ms: int, limit: int, newest_first: bool = False
+    ) -> list[dict[str, Any]]:
+        """Statements made in [start, end) that match `query` (equalities), by time, then by id.
+
+        Limit 0 is no limit.
+        """
+        order = -1 if newest_first else 1
+        conditions = {**query, "at": {"$gte": start_ms, "$lt": end_ms}}
+        found = self._feedback.find(conditions).sort([("at", order), ("_id", order)]).limit(limit)
+        return [document async for document in found]
+
+    async def snoozes(self, now_ms: int) -> list[Snooze]:
+        """What nobody wants to hear of now."""
+        recent = {"$gt": now_ms - LONGEST_SNOOZE_MS, "$lte": now_ms}
+        return active_snoozes(await self._found({"action": FeedbackAction.SNOOZED, "at": recent}), now_ms)
+
+    async def labels(self, start_ms: int, end_ms: int) -> dict[str, ShotLabels]:
+        """What is known of the shots with start <= pulse < end on whose events there is a verdict."""
+        return shot_labels(await self._found({"time": {"$gte": start_ms, "$lt": end_ms}}))
+
+    async def verdicts(self, models: Sequence[str]) -> dict[str, Counter[FeedbackAction]]:
+        """Of each of these model versions: how many of its conditions were confirmed, and how many false."""
+        statements = await self._found({"model": {"$in": list(models)}})
+        counts: dict[str, Counter[FeedbackAction]] = defaultdict(Counter)
+        for verdict in newest_verdicts(statements, lambda each: each.condition):
+            counts[str(verdict.model)][verdict.action] += 1
+        return {model: counts[model] for model in models}
+
+    async def _found(self, query: Mapping[str, Any]) -> list[Statement]:
+        return [Statement.model_validate(document) async for document in self._feedback.find(query)]

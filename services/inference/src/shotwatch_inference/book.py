@@ -1,0 +1,86 @@
+"""The book of conditions: what lasts at each place, kept in the archive, one change at a time."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.contracts import AnomalyEvent, ShotsClosed
+from shotwatch_common.vocabulary import AnomalyKind, Severity
+from shotwatch_inference.domain.conditions import Condition, Sighting, Telling, Watch, follow
+
+REMEMBERED_BATCHES = 100
+"""Batches that come again later than that many others of their place are taken for new ones."""
+
+NOTHING: Mapping[str, Any] = {"version": 0, "open": [], "over": [], "batches": [], "outbox": {}}
+TellEvents = Callable[[Sequence[Telling]], list[AnomalyEvent]]
+
+
+class Book:
+    """Follows conditions. A batch is entered once, however often it comes."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def enter(
+        self, batch: ShotsClosed, sightings: Sequence[Sighting], quiet: int, events_of: TellEvents
+    ) -> list[AnomalyEvent]:
+        """Follow the batch's sightings; the events to tell, kept until `told` has been called."""
+        place = _key(batch)
+        async with self._locks[place]:
+            while True:
+                document = await self._archive.conditions.load(place) or {"_id": place, **NOTHING}
+                if batch.batch_id in document["batches"]:
+                    return _events(document["outbox"].get(batch.batch_id, []))
+                before = _watch_of(document)
+                after, tellings = follow(before, sightings, max(batch.pulses), quiet)
+                events = events_of(tellings)
+                if after == before and not events:
+                    return []
+                if await self._archive.conditions.save(_entered(document, batch.batch_id, after, events)):
+                    return events
+
+    async def told(self, batch: ShotsClosed) -> None:
+        """The batch's events have reached the broker."""
+        await self._archive.conditions.strike_off(_key(batch), batch.batch_id)
+
+
+def _key(batch: ShotsClosed) -> str:
+    where = batch.place
+    return f"{where.frontend}-{where.amp}-{where.arm}-{where.interval}"
+
+
+def _entered(
+    document: Mapping[str, Any], batch_id: str, watch: Watch, events: Sequence[AnomalyEvent]
+) -> dict[str, Any]:
+    waiting = {batch_id: [event.model_dump_json(by_alias=True) for event in events]} if events else {}
+    return {
+        "_id": document["_id"],
+        "version": document["version"] + 1,
+        "open": [_stored(condition) for condition in watch.open.values()],
+        "over": [_stored(condition) for condition in watch.over],
+        "batches": [*document["batches"], batch_id][-REMEMBERED_BATCHES:],
+        "outbox": {**document["outbox"], **waiting},
+    }
+
+
+def _events(stored: Sequence[str]) -> list[AnomalyEvent]:
+    return [AnomalyEvent.model_validate_json(event) for event in stored]
+
+
+def _stored(condition: Condition) -> dict[str, Any]:
+    names = {"kind": condition.kind.value, "severity": condition.severity.value}
+    return {**asdict(condition), "devices": list(condition.devices), **names}
+
+
+def _watch_of(document: Mapping[str, Any]) -> Watch:
+    still_open = [_condition(each) for each in document["open"]]
+    return Watch({each.kind: each for each in still_open}, tuple(map(_condition, document["over"])))
+
+
+def _condition(stored: Mapping[str, Any]) -> Condition:
+    kind, severity = AnomalyKind(stored["kind"]), Severity(stored["severity"])
+    return Condition(**{**stored, "kind": kind, "severity": severity, "devices": tuple(stored["devices"])})

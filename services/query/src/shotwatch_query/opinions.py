@@ -1,0 +1,48 @@
+"""What a client may say about an event: bodies of requests, one for each action."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction
+from shotwatch_query.parameters import Moment
+
+
+class _Said(BaseModel):
+    """What belongs to every statement; a field that is not known is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    who: str = Field(min_length=1, max_length=200, description="Whoever says so.", examples=["amelie"])
+    note: str = Field("", max_length=2000, description="Why.")
+
+
+class Acknowledgement(_Said):
+    """Somebody saw the event and looks after it."""
+
+    action: Literal[FeedbackAction.ACKNOWLEDGED]
+
+
+class SnoozeUntil(_Said):
+    """Nobody wants to hear of this kind at this place for a while."""
+
+    action: Literal[FeedbackAction.SNOOZED]
+    until: Moment = Field(
+        description="RFC 3339 or epoch ms; within the next 30 days.", examples=["2022-07-01T08:00:00Z"]
+    )
+
+
+class FalseAlarm(_Said):
+    """Nothing was wrong."""
+
+    action: Literal[FeedbackAction.FALSE]
+
+
+class Confirmation(_Said):
+    """Something was wrong."""
+
+    action: Literal[FeedbackAction.CONFIRMED]
+    label: AnomalyKind | None = Field(None, description="What it really was; null = what the event says.")
+
+
+Opinion = Annotated[Acknowledgement | SnoozeUntil | FalseAlarm | Confirmation, Field(discriminator="action")]

@@ -1,0 +1,124 @@
+"""Feedback on events: the only thing that this API writes."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, BackgroundTasks, Body, Path, Query
+from pydantic.json_schema import SkipJsonSchema
+
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.feedback import LONGEST_SNOOZE_MS, VERDICTS, Standing, Statement, in_order, standing
+from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
+from shotwatch_common.vocabulary import FeedbackAction
+from shotwatch_query.domain.pages import DAY_MS, Span
+from shotwatch_query.errors import BadRequest, NotFound, Unavailable
+from shotwatch_query.listing import Document, Listing
+from shotwatch_query.opinions import Opinion, SnoozeUntil
+from shotwatch_query.parameters import PageParameters
+from shotwatch_query.schemas import EventFeedback, EventStanding, FeedbackPage, FeedbackStatement
+from shotwatch_query.sources import From, Sources
+
+router = APIRouter(tags=["events"])
+
+EventId = Annotated[str, Path(description="Id of an event.")]
+
+
+class FeedbackSearch(PageParameters):
+    """Which statements, by when they were made."""
+
+    action: FeedbackAction | SkipJsonSchema[None] = None
+
+    def equalities(self) -> dict[str, Any]:
+        return {} if self.action is None else {"action": self.action}
+
+
+@router.post("/events/{event_id}/feedback", summary="Say something about an event", status_code=201)
+async def give_feedback(
+    sources: From, event_id: EventId, opinion: Annotated[Opinion, Body()], later: BackgroundTasks
+) -> FeedbackStatement:
+    """Acknowledge an event, snooze its kind at its place, call it a false alarm, or confirm it with a label.
+
+    A statement is never changed: whoever thinks better of it makes another one, and the newest counts.
+    Verdicts are kept for training, and counted in the record of the model that raised the event.
+    """
+    event, now = await find_event(sources, event_id), epoch_now()
+    if isinstance(opinion, SnoozeUntil):
+        _require_soon(opinion.until, now)
+    statement = Statement.about(event, at=now, **opinion.model_dump())
+    await sources.archive.feedback.add(statement)
+    if statement.model is not None and statement.action in VERDICTS:
+        later.add_task(_count_in_registry, sources, statement.model)
+    return _told(statement)
+
+
+@router.get("/events/{event_id}/feedback", summary="What was said about an event")
+async def get_feedback(sources: From, event_id: EventId) -> EventFeedback:
+    """All that was said about the condition that the event tells of, oldest first, and what counts of it."""
+    event = await find_event(sources, event_id)
+    statements = await sources.archive.feedback.of_condition(event.data.condition)
+    return EventFeedback(
+        standing=event_standing(standing(statements)),
+        statements=[_told(statement) for statement in in_order(statements)],
+    )
+
+
+@router.get("/feedback", summary="Feedback by time")
+async def list_feedback(sources: From, search: Annotated[FeedbackSearch, Query()]) -> FeedbackPage:
+    """What was said about any event in a span of time, a page at a time. Without `to` the span ends now."""
+
+    async def fetch(span: Span, limit: int) -> Sequence[Document]:
+        return await sources.archive.feedback.page(
+            search.equalities(), span.start, span.end, limit, search.newest_first
+        )
+
+    listing = Listing(fetch, "at", search.newest_first)
+    cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
+    documents, following = await listing.page(cursor, search.limit)
+    statements = [_told(Statement.model_validate(document)) for document in documents]
+    return FeedbackPage(statements=statements, next=following and following.encode())
+
+
+async def find_event(sources: Sources, event_id: str) -> AnomalyEvent:
+    """
+    Raises:
+        NotFound: there is no such event.
+    """
+    event = await sources.archive.events.find(event_id)
+    if event is None:
+        raise NotFound(f"there is no event {event_id}")
+    return event
+
+
+def event_standing(found: Standing) -> EventStanding:
+    return EventStanding(
+        acknowledged_by=found.acknowledged_by,
+        snoozed_until=None if found.snoozed_until is None else instant(found.snoozed_until),
+        verdict=found.verdict,
+        label=found.label,
+    )
+
+
+def _require_soon(until: int, now: int) -> None:
+    if not now < until <= now + LONGEST_SNOOZE_MS:
+        raise BadRequest(f"until: not within the next {LONGEST_SNOOZE_MS // DAY_MS} days")
+
+
+async def _count_in_registry(sources: Sources, model: str) -> None:
+    """Write the version's verdicts beside it; when the registry is away the next verdict does so."""
+    counts = (await sources.archive.feedback.verdicts([model]))[model]
+    try:
+        await sources.registry.tag(model, {action: str(counts[action]) for action in sorted(VERDICTS)})
+    except Unavailable as error:
+        structlog.get_logger().warning("verdicts not counted in the registry", model=model, why=str(error))
+
+
+def _told(statement: Statement) -> FeedbackStatement:
+    return FeedbackStatement(
+        id=statement.id,
+        **statement.place.model_dump(),
+        time=instant(statement.time),
+        until=None if statement.until is None else instant(statement.until),
+        at=instant(statement.at),
+        **statement.model_dump(exclude={"place", "time", "until", "at"}),
+    )

@@ -1,0 +1,86 @@
+"""From normal shots to a trained and calibrated detector; what becomes of it is for others to say."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from shotwatch_detector.bundle import Bundle, Origin
+from shotwatch_detector.engine import LiteRtEngine
+from shotwatch_detector.frames import Reference
+from shotwatch_training.domain.calibration import learn_cameras, learn_usual
+from shotwatch_training.domain.dataset import ImageSet, Split, image_set, usable_references
+from shotwatch_training.domain.history import History
+from shotwatch_training.models.fitting import Epoch, Fit, convert, fit
+from shotwatch_training.settings import Recipe
+
+MOST_IMAGES = 6000
+"""More images than this no network here learns anything new from; they would take memory and time."""
+
+Progress = Callable[..., None]
+"""Called as progress(step, figure=…, …)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What a detector is made of."""
+
+    history: History
+    split: Split
+    references: Mapping[str, Reference]
+    """Camera → its reference."""
+    images: ImageSet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """A detector, and how its network was fitted."""
+
+    bundle: Bundle
+    fitted: Fit
+
+
+def prepare(history: History) -> Material:
+    """Split, references and images of a history.
+
+    Raises:
+        TooLittleData: there are not enough normal shots.
+    """
+    split = Split()
+    references = usable_references(history, split)
+    return Material(history, split, references, image_set(history.cameras, references, split, MOST_IMAGES))
+
+
+def make_bundle(
+    material: Material,
+    facility: str,
+    recipe: Recipe,
+    on_epoch: Callable[[Epoch], None],
+    progress: Progress,
+) -> Made:
+    """Fit the recipe's network, and calibrate its scores and the features that were measured."""
+    fitted = fit(
+        recipe.architecture, material.images, recipe.epochs, recipe.budget_seconds, recipe.seed, on_epoch
+    )
+    progress("calibrating", cameras=len(material.references))
+    origin = _origin(facility, recipe, material)
+    return Made(calibrate(material, convert(fitted.model), origin), fitted)
+
+
+def calibrate(material: Material, network: bytes, origin: Origin) -> Bundle:
+    """A detector with this network (TFLite), whatever it was trained on, for the devices of a history."""
+    engine = LiteRtEngine(network)
+    history, split = material.history, material.split
+    cameras = learn_cameras(history, material.references, split, engine)
+    return Bundle(origin, network, cameras, learn_usual(history, cameras, split, engine))
+
+
+def _origin(facility: str, recipe: Recipe, material: Material) -> Origin:
+    times = material.history.times
+    return Origin(
+        facility=facility,
+        architecture=recipe.architecture,
+        code_version=version("shotwatch-training"),
+        trained_from=int(times[0]),
+        calibrated_from=int(times[material.split.calibration_shots(times)][0]),
+        until=int(times[-1]),
+    )

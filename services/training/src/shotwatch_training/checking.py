@@ -1,0 +1,91 @@
+"""Checking a stored set: are its shards what the manifest says, and could it be made again?"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from itertools import islice
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.contracts import BlockRef
+from shotwatch_training.dataset_store import DatasetError, DatasetStore, ask_all
+from shotwatch_training.domain.manifest import Manifest, RawObject
+
+_AT_ONCE = 1000
+
+Progress = Callable[..., None]
+"""Called as progress(step, figure=…, …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found."""
+
+    name: str
+    shards: int
+    broken: tuple[str, ...]
+    """What is wrong with those that cannot be trained on."""
+    blocks: int
+    expired: int
+    """Blocks that are gone, while the files they were made from are there as they were."""
+    lost: tuple[str, ...]
+    """Keys of the blocks that are gone for good."""
+    revised: int
+    """Shots that have a later revision by now than the set has."""
+
+    @property
+    def good(self) -> bool:
+        """The set can be trained on, and could be made again."""
+        return not self.broken and not self.lost
+
+
+async def check(manifest: Manifest, sets: DatasetStore, archive: Archive, progress: Progress) -> Checked:
+    """Compare a set with its manifest, and the manifest with what the store and the archive have now."""
+    broken = [why async for why in _broken(manifest, sets, progress)]
+    progress("looking for blocks")
+    missing = await _missing(manifest, sets)
+    raw = await _unchanged(manifest, sets) if missing else set()
+    lost = [block.key for block in missing if block.object_id not in raw]
+    return Checked(
+        name=manifest.name,
+        shards=len(manifest.shards),
+        broken=tuple(broken),
+        blocks=len(manifest.blocks),
+        expired=len(missing) - len(lost),
+        lost=tuple(lost),
+        revised=await _revised(manifest, archive),
+    )
+
+
+async def _broken(manifest: Manifest, sets: DatasetStore, progress: Progress) -> AsyncIterator[str]:
+    for number, shard in enumerate(manifest.shards, 1):
+        try:
+            await sets.get_shard(shard)
+        except DatasetError as error:
+            yield str(error)
+        progress("checking", shards=number, of=len(manifest.shards))
+
+
+async def _missing(manifest: Manifest, sets: DatasetStore) -> list[BlockRef]:
+    etags = await ask_all(manifest.blocks, lambda block: sets.objects.etag(block.bucket, block.key))
+    return [block for block, etag in etags.items() if etag is None]
+
+
+async def _unchanged(manifest: Manifest, sets: DatasetStore) -> set[str]:
+    """Ids of the raw objects that are what they were when the set was made."""
+
+    async def unchanged(raw: RawObject) -> bool:
+        return raw.etag is not None and await sets.objects.etag(raw.bucket, raw.key) == raw.etag
+
+    return {raw.object_id for raw, same in (await ask_all(manifest.raw_objects, unchanged)).items() if same}
+
+
+async def _revised(manifest: Manifest, archive: Archive) -> int:
+    known = {
+        shot: revision
+        for group in manifest.groups
+        for shot, revision in zip(group.shots, group.revisions, strict=True)
+    }
+    shots, revised = iter(known), 0
+    while some := list(islice(shots, _AT_ONCE)):
+        now = await archive.shots.revisions(some)
+        revised += sum(now.get(shot, 0) > known[shot] for shot in some)
+    return revised

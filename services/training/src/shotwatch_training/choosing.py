@@ -1,0 +1,120 @@
+"""From a query to the examples of a training set, by what the archive and the object store have."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.contracts import BlockRef
+from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.pulses import epoch_now
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_training.dataset_store import ask_all
+from shotwatch_training.domain.manifest import Group, Query, RawObject
+from shotwatch_training.domain.triplets import Shot, groups_of, matches, sampled, without
+
+_STEP_MS = 600_000
+"""Shots are looked up ten minutes at a time: a short range is what every server answers fast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What sets are made from."""
+
+    archive: Archive
+    store: ObjectStore
+    facility: Facility
+    data_bucket: str
+    """Where raw objects lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The examples of a set, group by group."""
+
+    groups: Sequence[Group]
+    expired: int
+    """Examples that are not in it as a block of theirs has expired."""
+
+    @property
+    def examples(self) -> int:
+        return sum(len(group.shots) for group in self.groups)
+
+
+async def choose(query: Query, sources: Sources) -> list[Shot]:
+    """The shots that the query chooses, place by place, in the order of their pulses."""
+    return sampled([shot async for shot in _matching(query, sources)], query.most)
+
+
+async def plan(shots: Sequence[Shot], sources: Sources) -> Plan:
+    """The examples that can be made of these shots: batch by batch, camera by camera."""
+    batches: dict[str, list[Shot]] = defaultdict(list)
+    for shot in shots:
+        batches[shot.batch].append(shot)
+    plans = [await _plan_batch(batch, chosen, sources) for batch, chosen in batches.items()]
+    return Plan([group for each in plans for group in each.groups], sum(each.expired for each in plans))
+
+
+async def find_raw_objects(groups: Sequence[Group], sources: Sources) -> list[RawObject]:
+    """The files that the groups' blocks were made from, where ingest has put them."""
+    blocks = (block for group in groups for block in group.blocks)
+    origins = {block.object_id: _raw_key(block.object_key, sources.facility) for block in blocks}
+    bucket = sources.data_bucket
+    etags = await ask_all(set(origins.values()), lambda key: sources.store.etag(bucket, key))
+    return [
+        RawObject(object_id=identity, bucket=bucket, key=key, etag=etags[key])
+        for identity, key in origins.items()
+    ]
+
+
+async def _matching(query: Query, sources: Sources) -> AsyncIterator[Shot]:
+    for roster in sources.facility.places:
+        if not query.places or str(roster.place) in query.places:
+            async for found in _recorded(roster, query, sources.archive):
+                if found["interval"] == roster.interval and matches(found, query):
+                    yield _shot(found)
+
+
+async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> AsyncIterator[Mapping[str, Any]]:
+    place = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+    end = epoch_now() if query.end is None else query.end
+    begin = query.start or 0
+    while begin < end:
+        stop = min(begin + _STEP_MS, end)
+        page = await archive.shots.page(place, begin, stop, 0)
+        for shot in page:
+            yield shot
+        begin = stop if page else await _next_pulse(archive, place, stop, end)
+
+
+async def _next_pulse(archive: Archive, place: Mapping[str, str], begin: int, end: int) -> int:
+    """A pause of any length is passed in one step; `end` when nothing comes after it."""
+    later = await archive.shots.page(place, begin, end, 1)
+    return int(later[0]["pulse"]) if later else end
+
+
+def _shot(found: Mapping[str, Any]) -> Shot:
+    kinds = tuple(map(AnomalyKind, found["kinds"]))
+    return Shot(found["_id"], found["revision"], kinds, found["batch"], found["index"])
+
+
+async def _plan_batch(batch_id: str, shots: Sequence[Shot], sources: Sources) -> Plan:
+    batch = await sources.archive.batches.find(batch_id)
+    whole = Plan(groups_of(batch, shots) if batch else [], 0)
+    expired = await _expired({block for group in whole.groups for block in group.blocks}, sources.store)
+    kept = [without(group, expired) for group in whole.groups] if expired else whole.groups
+    left = Plan([group for group in kept if group.shots], 0)
+    return Plan(left.groups, whole.examples - left.examples)
+
+
+async def _expired(blocks: Collection[BlockRef], store: ObjectStore) -> set[BlockRef]:
+    etags = await ask_all(blocks, lambda block: store.etag(block.bucket, block.key))
+    return {block for block, etag in etags.items() if etag is None}
+
+
+def _raw_key(object_key: str, facility: Facility) -> str:
+    """Ingest sorts files by the date in their names."""
+    name = facility.file_name(object_key)
+    return f"{name.starts_at:%Y-%m-%d}/{object_key}" if name else object_key

@@ -1,0 +1,129 @@
+"""`python -m shotwatch_training.dataset`: training sets; steps and results as JSON lines on standard output.
+
+Exit status: 0 done, 1 it cannot be done, 2 wrong arguments or settings, 3 a server cannot be reached.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.facility import load_facility
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_training.checking import check
+from shotwatch_training.choosing import Sources
+from shotwatch_training.command_line import (
+    exit_status,
+    keep_output_for_progress,
+    read_list,
+    read_time,
+    tell,
+)
+from shotwatch_training.dataset_store import DatasetError, DatasetStore
+from shotwatch_training.domain.manifest import Manifest, Query
+from shotwatch_training.making import make_set
+from shotwatch_training.settings import TrainingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    sources: Sources
+    sets: DatasetStore
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line says; returns the exit status."""
+    asked = parse(arguments)
+    return exit_status(lambda: asyncio.run(_run(asked)), DatasetError)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What the command line asks for, `work` is what does it; exits with a message when it is wrong."""
+    parser = argparse.ArgumentParser(prog="shotwatch_training.dataset", description="Training sets.")
+    commands = parser.add_subparsers(required=True)
+    make = _command(commands, "make", _make)
+    make.add_argument("--from", dest="start", type=read_time, help="ISO 8601, UTC unless it says otherwise")
+    make.add_argument("--to", dest="end", type=read_time)
+    make.add_argument("--places", default=(), type=read_list, help="such as LA-A1-11,LA-A2-00; default all")
+    make.add_argument("--incomplete", action="store_true", help="also shots that lack a kind of device")
+    make.add_argument("--include", default=(), type=_kinds, help="only shots with such anomalies")
+    make.add_argument("--exclude", default=(), type=_kinds, help="no shots with such anomalies")
+    make.add_argument("--most", type=int, help="at most so many shots")
+    _command(commands, "list", _list, named=False)
+    _command(commands, "show", _show)
+    _command(commands, "check", _check)
+    return parser.parse_args(arguments)
+
+
+def _command(commands: Any, name: str, work: Callable[..., Awaitable[None]], named: bool = True) -> Any:
+    command = commands.add_parser(name)
+    command.set_defaults(work=work)
+    if named:
+        command.add_argument("name")
+    return command
+
+
+def _kinds(text: str) -> tuple[AnomalyKind, ...]:
+    return tuple(map(AnomalyKind, read_list(text)))
+
+
+async def _run(asked: argparse.Namespace) -> None:
+    async with _edges() as edges:
+        await asked.work(edges, asked)
+
+
+@asynccontextmanager
+async def _edges() -> AsyncIterator[_Edges]:
+    settings = TrainingSettings.load()
+    facility = load_facility(settings.facility)
+    async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+        yield _Edges(
+            Sources(archive, store, facility, settings.data_bucket),
+            DatasetStore(store, settings.dataset_bucket),
+        )
+
+
+async def _make(edges: _Edges, asked: argparse.Namespace) -> None:
+    query = Query(
+        places=asked.places,
+        start=asked.start and epoch_ms(asked.start),
+        end=asked.end and epoch_ms(asked.end),
+        incomplete=asked.incomplete,
+        include=asked.include,
+        exclude=asked.exclude,
+        most=asked.most,
+    )
+    manifest = await make_set(asked.name, query, edges.sources, edges.sets, tell)
+    tell("made", **_summary(manifest))
+
+
+async def _list(edges: _Edges, _: argparse.Namespace) -> None:
+    for name in await edges.sets.names():
+        tell("set", **_summary(await edges.sets.find(name)))
+
+
+async def _show(edges: _Edges, asked: argparse.Namespace) -> None:
+    tell("set", **(await edges.sets.find(asked.name)).model_dump(mode="json"))
+
+
+async def _check(edges: _Edges, asked: argparse.Namespace) -> None:
+    manifest = await edges.sets.find(asked.name)
+    checked = await check(manifest, edges.sets, edges.sources.archive, tell)
+    tell("checked", **asdict(checked), good=checked.good)
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    """All but the long lists."""
+    told = manifest.model_dump(mode="json", exclude={"groups", "raw_objects", "shards"})
+    return {**told, "shards": len(manifest.shards), "bytes": sum(shard.size for shard in manifest.shards)}
+
+
+if __name__ == "__main__":
+    keep_output_for_progress()
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,181 @@
+"""Feedback: the newest statement of each sort counts, in whatever order they are read."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shotwatch_common.contracts import Anomaly, AnomalyEvent, ModelRef, PlaceRef
+from shotwatch_common.feedback import (
+    ShotLabels,
+    Snooze,
+    Standing,
+    Statement,
+    active_snoozes,
+    newest_verdicts,
+    shot_labels,
+    standing,
+    standings,
+)
+from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, Phase, Severity
+
+HERE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+THERE = HERE.model_copy(update={"frontend": "LB"})
+ACKNOWLEDGED, SNOOZED, FALSE, CONFIRMED = FeedbackAction
+
+
+def event(
+    id_: str = "first",
+    condition: str = "first",
+    shot: str = "shot",
+    kind: AnomalyKind = AnomalyKind.HOT_SPOT,
+    place: PlaceRef = HERE,
+) -> AnomalyEvent:
+    anomaly = Anomaly(
+        sequence=1,
+        shot=shot,
+        revision=2,
+        time=1000,
+        place=place,
+        kind=kind,
+        severity=Severity.WARNING,
+        devices=["camera"],
+        score=8,
+        threshold=4,
+        why="a spot",
+        contributions=[],
+        evidence=[],
+        image_url=None,
+        residual_url=None,
+        model=ModelRef(name="shotwatch", version="3", run_id=""),
+        condition=condition,
+        phase=Phase.OPENED,
+        since=1000,
+        until=1000,
+        shots=1,
+        supersedes=[],
+        trace_id="",
+    )
+    return AnomalyEvent(id=id_, source="/", subject=shot, time="", trace_parent="", data=anomaly)
+
+
+def said(action: FeedbackAction, at: int, about: AnomalyEvent | None = None, **more: Any) -> Statement:
+    return Statement.about(about or event(), **{"action": action, "who": "amelie", "at": at, **more})
+
+
+def test_a_statement_holds_what_the_event_was_about() -> None:
+    statement = said(ACKNOWLEDGED, 5)
+    about = (statement.event, statement.shot, statement.revision, statement.time, statement.kind)
+    assert about == ("first", "shot", 2, 1000, AnomalyKind.HOT_SPOT)
+    assert (statement.place, statement.devices, statement.model) == (HERE, ("camera",), "3")
+
+
+def test_what_is_confirmed_without_a_label_is_what_the_event_says() -> None:
+    assert said(CONFIRMED, 1).label is AnomalyKind.HOT_SPOT
+    assert said(CONFIRMED, 1, label=AnomalyKind.POINTING).label is AnomalyKind.POINTING
+    assert said(FALSE, 1).label is None
+
+
+def test_the_same_statement_has_the_same_id_and_another_one_another() -> None:
+    first = said(CONFIRMED, 1, note="seen")
+    assert first.id == said(CONFIRMED, 1, note="seen").id
+    others = (
+        said(FALSE, 1, note="seen"),
+        said(CONFIRMED, 2, note="seen"),
+        said(CONFIRMED, 1, note="seen", label=AnomalyKind.POINTING),
+        said(CONFIRMED, 1, note="seen", who="bruno"),
+        said(CONFIRMED, 1, note="seen", about=event("second")),
+    )
+    assert len({first.id, *(other.id for other in others)}) == 6
+
+
+def test_about_what_nobody_spoke_of_nothing_stands() -> None:
+    assert standing([]) == Standing()
+
+
+def test_the_newest_of_each_sort_stands() -> None:
+    assert standing(
+        [
+            said(FALSE, 1),
+            said(ACKNOWLEDGED, 2),
+            said(SNOOZED, 3, until=100),
+            said(CONFIRMED, 4, label=AnomalyKind.POINTING),
+            said(ACKNOWLEDGED, 5, who="bruno"),
+            said(SNOOZED, 6, until=50),
+        ]
+    ) == Standing("bruno", 50, CONFIRMED, AnomalyKind.POINTING)
+
+
+def test_a_false_alarm_takes_back_a_label() -> None:
+    assert standing([said(CONFIRMED, 1), said(FALSE, 2)]) == Standing(verdict=FALSE)
+
+
+statements = st.builds(
+    said,
+    st.sampled_from(FeedbackAction),
+    st.integers(0, 5),
+    until=st.integers(0, 10),
+    who=st.sampled_from(["amelie", "bruno"]),
+)
+
+
+@given(st.lists(statements, max_size=8).flatmap(lambda made: st.tuples(st.just(made), st.permutations(made))))
+def test_the_order_of_reading_changes_nothing(both: tuple[list[Statement], list[Statement]]) -> None:
+    made, read = both
+    assert standing(read) == standing(made)
+    assert active_snoozes(read, 5) == active_snoozes(made, 5)
+    assert shot_labels(read) == shot_labels(made)
+
+
+def test_a_condition_stands_as_what_was_said_about_any_of_its_events() -> None:
+    opened, updated, other = event("first"), event("second"), event("third", condition="third")
+    found = standings([said(ACKNOWLEDGED, 1, opened), said(FALSE, 2, updated), said(CONFIRMED, 3, other)])
+    assert found == {
+        "first": Standing(acknowledged_by="amelie", verdict=FALSE),
+        "third": Standing(verdict=CONFIRMED, label=AnomalyKind.HOT_SPOT),
+    }
+
+
+def test_a_snooze_lasts_until_its_end() -> None:
+    snoozed = [said(SNOOZED, 1, until=100)]
+    assert active_snoozes(snoozed, 99) == [Snooze(HERE, AnomalyKind.HOT_SPOT, 100)]
+    assert active_snoozes(snoozed, 100) == []
+
+
+def test_a_shorter_snooze_of_the_same_kind_and_place_ends_a_longer_one() -> None:
+    elsewhere = event("other", place=THERE)
+    pointing = event("pointing", kind=AnomalyKind.POINTING)
+    snoozed = [
+        said(SNOOZED, 1, until=100),
+        said(SNOOZED, 1, elsewhere, until=100),
+        said(SNOOZED, 1, pointing, until=100),
+        said(SNOOZED, 2, event("later"), until=10),
+    ]
+    assert active_snoozes(snoozed, 50) == [
+        Snooze(THERE, AnomalyKind.HOT_SPOT, 100),
+        Snooze(HERE, AnomalyKind.POINTING, 100),
+    ]
+
+
+def test_a_shot_is_labelled_by_the_newest_verdict_on_each_of_its_events() -> None:
+    spot, pointing = event("spot"), event("pointing", kind=AnomalyKind.POINTING)
+    other = event("other", shot="another shot")
+    verdicts = [
+        said(CONFIRMED, 1, spot),
+        said(FALSE, 2, spot),
+        said(CONFIRMED, 3, pointing, label=AnomalyKind.BEAM_SIZE),
+        said(ACKNOWLEDGED, 4, spot),
+        said(CONFIRMED, 5, other),
+    ]
+    assert shot_labels(verdicts) == {
+        "shot": ShotLabels(
+            confirmed=frozenset({AnomalyKind.BEAM_SIZE}), false=frozenset({AnomalyKind.HOT_SPOT})
+        ),
+        "another shot": ShotLabels(confirmed=frozenset({AnomalyKind.HOT_SPOT})),
+    }
+
+
+def test_a_condition_counts_once_however_many_of_its_events_were_judged() -> None:
+    verdicts = [said(FALSE, 1, event("first")), said(FALSE, 2, event("second")), said(ACKNOWLEDGED, 3)]
+    (counted,) = newest_verdicts(verdicts, lambda each: each.condition)
+    assert counted.event == "second"
