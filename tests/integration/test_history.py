@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from shotwatch_simulator.simulation import Simulation, simulate
 
 from .conftest import Running, until
 
-METER = "LB_A3_32-EM_1-EnergyMeter-1"
-PLACE = PlaceRef(frontend="LB", amp="A3", arm="32", interval="60s")
+METER = "LA_A3_31-EM_1-EnergyMeter-1"
+PLACE = PlaceRef(frontend="LA", amp="A3", arm="31", interval="60s")
 START = epoch_ms(datetime(2024, 3, 1, 8, tzinfo=UTC))
 
 
@@ -43,25 +44,25 @@ async def test_a_camera_gets_a_reference_and_its_shots_are_compared_with_it(
 
     await until(made, f"a reference of {camera}")
     (reference,) = await references(running, camera)
-    assert (reference.version, reference.frames) == (1, 180)
+    assert reference.version == 1
+    assert reference.frames >= 100
 
-    later = start + timedelta(minutes=3)
+    minutes = count(3)
 
     async def compared() -> bool:
-        span = epoch_ms(later), epoch_ms(later) + 60_000
-        series = await running.archive.measurements.series(
-            camera, ["pointing", "distance_to_reference"], *span
+        """Features look for new references now and then: the next minutes may still come too early."""
+        later = start + timedelta(minutes=next(minutes))
+        await running.upload(
+            *simulate(
+                Simulation(running.facility, (roster,), later, timedelta(minutes=1)), tmp_path / "after"
+            )
         )
-        return len(series.pulses) == 60 and all(np.isfinite(x).all() for x in series.columns.values())
-
-    async def seen_by_features() -> bool:
-        """Features look for new references now and then: send the minute until they have."""
-        minute = Simulation(running.facility, (roster,), later, timedelta(minutes=1))
-        await running.upload(*simulate(minute, tmp_path / "after"))
         await running.judged()
-        return await compared()
+        names = ["pointing", "distance_to_reference"]
+        series = await running.archive.measurements.series(camera, names, epoch_ms(start), epoch_ms(later))
+        return all(np.isfinite(values).sum() >= 60 for values in series.columns.values())
 
-    await until(seen_by_features, "shots compared with the reference")
+    await until(compared, "shots compared with the reference")
 
 
 def minute(n: int) -> ShotsClosed:
@@ -96,4 +97,4 @@ async def test_an_energy_that_has_dropped_for_good_is_told_once(running: Running
     (event,) = found
     assert abs(event["time"] - (START + 60_000 * 70)) <= 60_000
     assert event["severity"] == "warning"
-    assert event["shot"].startswith("LB-A3-32-60s-20240301T09")
+    assert event["shot"].startswith("LA-A3-31-60s-20240301T09")

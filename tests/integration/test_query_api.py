@@ -23,7 +23,9 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from PIL import Image
 from schemathesis.checks import positive_data_acceptance
+from typer.testing import CliRunner
 
+from shotwatch_cli.main import app
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.archive.devices import LastState
@@ -972,14 +974,19 @@ def test_nothing_can_be_said_about_an_event_that_does_not_exist(world: World) ->
     assert "none" in answer.json()["detail"]
 
 
+def test_a_path_says_which_methods_it_allows(world: World) -> None:
+    assert world.api.delete("/events/none/feedback").headers["allow"] == "GET, POST"
+    assert world.api.delete("/events/none").headers["allow"] == "GET"
+
+
 @pytest.mark.parametrize("order", ["oldest", "newest"])
 def test_feedback_is_paged_by_time_without_loss(world: World, order: str) -> None:
     event = asyncio.run(raise_event(world, 15))
     said = [say(world, event, "acknowledged", note=str(n))["id"] for n in range(5)]
     found, cursor = [], None
     while True:
-        query = {"cursor": cursor} if cursor else {}
-        page = world.get("/feedback", action="acknowledged", order=order, limit=2, **query)
+        where: dict[str, Any] = {"cursor": cursor} if cursor else {}
+        page = world.get("/feedback", action="acknowledged", order=order, limit=2, **where)
         found += [each["id"] for each in page["statements"] if each["event"] == event.id]
         cursor = page["next"]
         if cursor is None:
@@ -1011,6 +1018,24 @@ def test_verdicts_count_in_the_record_of_the_model_and_in_the_registry(world: Wo
     while version(1)["tags"] != counted:
         assert time.monotonic() < give_up, version(1)["tags"]
         time.sleep(0.05)
+
+
+def test_the_command_line_says_and_shows_the_same(world: World) -> None:
+    event = asyncio.run(raise_event(world, 1))
+    environment = {**world.environment, "SHOTWATCH_QUERY_URL": str(world.api.base_url.join("/"))[:-1]}
+
+    def shotwatch_events(*arguments: str) -> list[Any]:
+        told = CliRunner().invoke(app, ["events", *arguments, "--json"], env=environment)
+        assert told.exit_code == 0, told.output
+        return [json.loads(line) for line in told.stdout.splitlines()]
+
+    (confirmed,) = shotwatch_events("confirm", f"#{event.data.sequence}", "--label", "pointing")
+    (snoozed,) = shotwatch_events("snooze", event.id, "--minutes", "30")
+    (shown,) = shotwatch_events("show", event.id)
+    assert shown["statements"] == [confirmed, snoozed]
+    assert shown["standing"]["label"] == "pointing"
+    listed = shotwatch_events("list", "--last", "1000", "--kind", "hot_spot")
+    assert {"event": shown["event"], "standing": shown["standing"]} in listed
 
 
 async def test_snoozes_and_labels_are_there_for_those_who_ask_the_archive(world: World) -> None:

@@ -60,8 +60,10 @@ class References:
         """Complete shots without any anomaly, some of each part of the period."""
         query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
         start = now - round(self._edges.settings.reference_minutes * MINUTE_MS)
+        first = await self._edges.archive.shots.page(query, start, now + 1, 1)
+        edges = np.linspace(_pulse_of(first, now), now + 1, SLICES + 1).astype(int).tolist()
         shots = []
-        for begin, end in pairwise(np.linspace(start, now + 1, SLICES + 1).astype(int).tolist()):
+        for begin, end in pairwise(edges):
             shots += await self._edges.archive.shots.page(query, begin, end, SHOTS_PER_SLICE)
         return [shot for shot in shots if shot["complete"] and not shot["kinds"]]
 
@@ -85,6 +87,10 @@ class References:
             period,
         )
         self._edges.log.info("reference made", device=camera.device, version=made.version)
+
+
+def _pulse_of(shots: Sequence[Mapping[str, Any]], otherwise: int) -> int:
+    return next((int(shot["pulse"]) for shot in shots), otherwise)
 
 
 def cameras_of(roster: PlaceRoster, facility: Facility) -> list[str]:
