@@ -8,7 +8,7 @@ from rich.text import Text
 
 from shotwatch_cli.output import moment
 from shotwatch_common.contracts import Anomaly, AnomalyEvent
-from shotwatch_common.vocabulary import Severity
+from shotwatch_common.vocabulary import Phase, Severity
 
 Missed = Callable[[], AsyncIterator[AnomalyEvent]]
 """Asks for the stored events that nobody has asked it for yet."""
@@ -98,7 +98,9 @@ def place_of(anomaly: Anomaly) -> str:
 
 
 def _score(anomaly: Anomaly) -> str:
-    return "rule" if anomaly.model is None else f"{anomaly.score:.3g} > {anomaly.threshold:.3g}"
+    if anomaly.phase is Phase.CLOSED:
+        return "over"
+    return f"{anomaly.score:.3g} > {anomaly.threshold:.3g}" if anomaly.threshold else "rule"
 
 
 async def _matching(events: AsyncIterator[AnomalyEvent], binding_key: str) -> AsyncIterator[AnomalyEvent]:

@@ -28,6 +28,7 @@ CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
     AnomalyKind.HOT_SPOT: _MOVED,
     AnomalyKind.PROFILE: _MOVED | {AnomalyKind.HOT_SPOT},
     AnomalyKind.SPECTRUM: frozenset({AnomalyKind.BANDWIDTH}),
+    AnomalyKind.WAVELENGTH: frozenset({AnomalyKind.BANDWIDTH}),
 }
 """A kind is not reported for a device on which one of its causes is: it only follows from it.
 

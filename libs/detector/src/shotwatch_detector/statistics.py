@@ -37,6 +37,9 @@ RUN_STEP = 6
 SIGMA_OF_MEDIAN = 1.2533 / np.sqrt(RUN)
 """Standard deviation of the median of a run of normal deviates, over that of one of them."""
 
+DRIFT_RESERVE = 1.5
+"""Medians of runs may stray so much further: slow drifts, of which calibration saw a few at best, move them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tail:
@@ -124,7 +127,7 @@ def measure_usual(training: Values, calibration: Values, sign: Sign) -> Usual | 
         centre=centre,
         sigma=sigma,
         tail=fit_tail(deviations, SMALLEST_REACH),
-        run_tail=fit_tail(medians, SMALLEST_REACH * SIGMA_OF_MEDIAN),
+        run_tail=fit_tail(medians, DRIFT_RESERVE * SMALLEST_REACH * SIGMA_OF_MEDIAN),
         side=sign.side,
     )
 

@@ -18,6 +18,7 @@ from shotwatch_common.identity import event_id
 from shotwatch_common.pulses import shot_id
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, Phase, Severity
 from shotwatch_detector.finding import Finding
+from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.conditions import Condition, Sighting, Telling
 
 
@@ -92,7 +93,7 @@ def _anomaly_of(
         evidence=_evidence(finding, batch),
         image_url=f"{image}/image" if image else None,
         residual_url=f"{image}/residual" if image and camera in scored else None,
-        model=publication.model,
+        model=None if finding.kind in RULE_KINDS else publication.model,
         **_standing(telling.condition, telling.phase),
         supersedes=[],
         trace_id=publication.trace_id,
@@ -118,7 +119,7 @@ def _closing(condition: Condition, batch: ShotsClosed, publication: Publication)
         evidence=[],
         image_url=None,
         residual_url=None,
-        model=publication.model,
+        model=None if condition.kind in RULE_KINDS else publication.model,
         **_standing(condition, Phase.CLOSED),
         supersedes=[],
         trace_id=publication.trace_id,
