@@ -1,6 +1,7 @@
 """`shotwatch tail`: what is missed is asked for, what comes is awaited, and each event is shown once."""
 
 from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 import pytest
 
@@ -118,5 +119,10 @@ def test_an_event_is_told_in_one_line_with_number_time_place_severity_kind_score
     ]
 
 
-def test_an_event_that_a_rule_made_has_no_score_to_tell() -> None:
-    assert " rule  a spot of 22 %" in event_line(event(7)).plain
+@pytest.mark.parametrize(
+    ("change", "said"), [({"threshold": 0.0}, " rule  a spot"), ({"phase": Phase.CLOSED}, " over  a spot")]
+)
+def test_what_a_rule_found_and_what_is_over_have_no_score_to_tell(change: dict[str, Any], said: str) -> None:
+    told = event(7)
+    told = told.model_copy(update={"data": told.data.model_copy(update=change)})
+    assert said in event_line(told).plain

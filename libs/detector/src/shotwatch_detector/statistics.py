@@ -38,7 +38,7 @@ SIGMA_OF_MEDIAN = 1.2533 / np.sqrt(RUN)
 """Standard deviation of the median of a run of normal deviates, over that of one of them."""
 
 DRIFT_RESERVE = 1.5
-"""Medians of runs may stray so much further: slow drifts, of which calibration saw a few at best, move them."""
+"""Medians of runs may stray so much further: slow drifts move them, and calibration saw a few at best."""
 
 
 @dataclass(frozen=True, slots=True)
