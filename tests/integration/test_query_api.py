@@ -979,10 +979,10 @@ def test_a_path_says_which_methods_it_allows(world: World) -> None:
     assert world.api.delete("/events/none").headers["allow"] == "GET"
 
 
-@pytest.mark.parametrize("order", ["oldest", "newest"])
-def test_feedback_is_paged_by_time_without_loss(world: World, order: str) -> None:
-    event = asyncio.run(raise_event(world, 15))
-    said = [say(world, event, "acknowledged", note=str(n))["id"] for n in range(5)]
+@pytest.mark.parametrize(("order", "n"), [("oldest", 15), ("newest", 2)])
+def test_feedback_is_paged_by_time_without_loss(world: World, order: str, n: int) -> None:
+    event = asyncio.run(raise_event(world, n))
+    said = [say(world, event, "acknowledged", note=str(part))["id"] for part in range(5)]
     found, cursor = [], None
     while True:
         where: dict[str, Any] = {"cursor": cursor} if cursor else {}
@@ -1035,7 +1035,8 @@ def test_the_command_line_says_and_shows_the_same(world: World) -> None:
     assert shown["statements"] == [confirmed, snoozed]
     assert shown["standing"]["label"] == "pointing"
     listed = shotwatch_events("list", "--last", "1000", "--kind", "hot_spot")
-    assert {"event": shown["event"], "standing": shown["standing"]} in listed
+    (found,) = (each for each in listed if each["event"]["id"] == event.id)
+    assert found == {"event": shown["event"], "standing": shown["standing"]}
 
 
 async def test_snoozes_and_labels_are_there_for_those_who_ask_the_archive(world: World) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from shotwatch_benchmark.anomalies import ANOMALIES, BY_NAME, Anomaly
-from shotwatch_benchmark.lasers import LIMIT, SHAPE, Laser, box_sums, simulated_laser, window
+from shotwatch_benchmark.lasers import LIMIT, SHAPE, Laser, box_sums, recorded_laser, simulated_laser, window
 from shotwatch_benchmark.recorder import record
 from shotwatch_benchmark.scenes import Batch, Scene, Shots
 from shotwatch_physics.beam import measure_beams
@@ -157,3 +158,22 @@ def test_a_window_is_the_binned_frame_moved_by_native_pixels() -> None:
     moved = np.roll(image, (3, -1), axis=(0, 1))[4:-4, 4:-4]
     binned = moved.reshape(SHAPE[0], factor, SHAPE[1], factor).sum(axis=(1, 3))
     np.testing.assert_array_equal(window(box_sums(image, factor), factor, 3, -1), binned)
+
+
+def test_frames_after_a_change_of_regime_are_no_normal_ones(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows, columns = np.indices((110, 140))
+    beam = 200 * np.exp(-((rows - 55) ** 2 + (columns - 70) ** 2) / 800)
+    for n in range(20):
+        energy = (1.0 if n < 12 else 1.2) + 0.001 * random.normal()
+        np.save(tmp_path / f"frame-{n:02}.npy", energy * beam)
+    laser = recorded_laser(tmp_path)
+    assert len(laser.sums) == 12
+    assert "frame-11" in laser.origin
+
+
+def test_frames_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    for n, width in enumerate((140, 150)):
+        np.save(tmp_path / f"{n}.npy", np.ones((110, width)) + np.eye(110, width))
+    with pytest.raises(ValueError, match="different sizes"):
+        recorded_laser(tmp_path)

@@ -19,7 +19,7 @@ from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import moment, stderr, table, tell
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
-from shotwatch_common.facility import load_facility
+from shotwatch_common.facility import PlaceRoster, load_facility
 from shotwatch_common.past_frames import CameraFrames, Document, FrameReader
 from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
@@ -124,9 +124,10 @@ async def _fit(
     files: Sequence[Path] | None = None,
 ) -> dict[str, Any]:
     settings = deployment.settings
+    roster = find_camera(load_facility(settings.facility), wanted.device)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
         with stderr.status("reading frames"):
-            camera = _recorded(wanted, files) if files else await _stored(deployment, archive, store, wanted)
+            camera = _recorded(wanted, files) if files else await _stored(roster, archive, store, wanted)
         shelf = Shelf(archive, store, {CharacterisationKind.NOISE: NoiseModel.from_npz})
         await shelf.look()
         try:
@@ -147,10 +148,7 @@ def _recorded(wanted: Wanted, files: Sequence[Path]) -> CameraFrames:
     return CameraFrames(wanted.device, np.full(len(frames), epoch_now(), np.int64), np.stack(frames))
 
 
-async def _stored(
-    deployment: Deployment, archive: Archive, store: ObjectStore, wanted: Wanted
-) -> CameraFrames:
-    roster = find_camera(load_facility(deployment.settings.facility), wanted.device)
+async def _stored(roster: PlaceRoster, archive: Archive, store: ObjectStore, wanted: Wanted) -> CameraFrames:
     query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
     shots = [
         shot

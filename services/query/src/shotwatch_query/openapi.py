@@ -30,6 +30,7 @@ TAGS = [
     {"name": "health", "description": "Which servers behind this one answer."},
 ]
 _PROBLEMS = {
+    "400": "The body is not text.",
     "404": "There is no such thing; `detail` names what is missing.",
     "422": "The request makes no sense; `mistakes` says where.",
     "503": "A server behind this one is away; the same request may succeed later.",
@@ -61,8 +62,13 @@ def describe(app: FastAPI) -> None:
 def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
     """Say which problem documents an operation may answer with."""
     responses = operation["responses"]
-    possible = {"503"} | ({"422"} & responses.keys()) | ({"404"} if has_path_parameter else set())
-    for status in sorted(possible):
+    possible = {
+        "400": "requestBody" in operation,
+        "404": has_path_parameter,
+        "422": "422" in responses,
+        "503": True,
+    }
+    for status in (status for status, may_be in possible.items() if may_be):
         schema = {"$ref": "#/components/schemas/Problem"}
         responses[status] = {
             "description": _PROBLEMS[status],

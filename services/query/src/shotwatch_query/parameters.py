@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeGuard
 
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -30,7 +30,7 @@ def _moment(value: object) -> int:
     Raises:
         ValueError: neither of both, or outside the years 1 to 9999.
     """
-    text = str(value).upper()
+    text = str(int(value) if _is_whole(value) else value).upper()
     if _EPOCH_MS.fullmatch(text):
         time = int(text)
     elif _RFC_3339.fullmatch(text):
@@ -40,6 +40,11 @@ def _moment(value: object) -> int:
     if not EARLIEST_MS <= time <= LATEST_MS:
         raise ValueError("not within the years 1 to 9999")
     return time
+
+
+def _is_whole(value: object) -> TypeGuard[float]:
+    """In JSON 1.0 is an integer, too."""
+    return isinstance(value, float) and value.is_integer()
 
 
 Moment = Annotated[

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.errors import Retry
@@ -14,6 +15,7 @@ from shotwatch_query.errors import BadRequest, NotFound, Unavailable
 from shotwatch_query.schemas import Mistake, Problem
 
 MEDIA_TYPE = "application/problem+json"
+METHODS = ("GET", "HEAD", "POST")
 AWAY = (Unavailable, Retry, *TRANSIENT)
 """What a server behind this one raises when it is away."""
 
@@ -68,4 +70,16 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem(request, error.status_code, str(error.detail), headers=error.headers)
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return problem(request, error.status_code, str(error.detail), headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of a path; Starlette by itself names only those of the path's first route."""
+    routes = request.app.routes
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    return ", ".join(
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    )

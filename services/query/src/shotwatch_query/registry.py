@@ -20,6 +20,8 @@ class Registry:
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        self.counting = asyncio.Lock()
+        """Held from counting to writing the count, so that no older count is written over a newer one."""
 
     async def __aenter__(self) -> Self:
         return self

@@ -28,8 +28,8 @@ class EventSearch(Parameters):
     """Which events; a filter that is left out asks for any."""
 
     since: int = Field(0, ge=0, le=LARGEST_NUMBER, description="Number of the last event that is known.")
-    latest: int | SkipJsonSchema[None] = Field(
-        None, ge=1, le=1000, description="Only events among the last so many numbers."
+    latest: Annotated[int, Field(ge=1, le=1000)] | SkipJsonSchema[None] = Field(
+        None, description="Only events among the last so many numbers."
     )
     limit: int = Field(100, ge=1, le=1000)
     kind: AnomalyKind | SkipJsonSchema[None] = None

@@ -12,10 +12,11 @@ from shotwatch_common.feedback import LONGEST_SNOOZE_MS, VERDICTS, Standing, Sta
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
 from shotwatch_common.vocabulary import FeedbackAction
 from shotwatch_query.domain.pages import DAY_MS, Span
-from shotwatch_query.errors import BadRequest, NotFound, Unavailable
+from shotwatch_query.errors import BadRequest, NotFound
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.opinions import Opinion, SnoozeUntil
 from shotwatch_query.parameters import PageParameters
+from shotwatch_query.problems import AWAY
 from shotwatch_query.schemas import EventFeedback, EventStanding, FeedbackPage, FeedbackStatement
 from shotwatch_query.sources import From, Sources
 
@@ -105,11 +106,12 @@ def _require_soon(until: int, now: int) -> None:
 
 
 async def _count_in_registry(sources: Sources, model: str) -> None:
-    """Write the version's verdicts beside it; when the registry is away the next verdict does so."""
-    counts = (await sources.archive.feedback.verdicts([model]))[model]
+    """Write the version's verdicts beside it; when a server is away the next verdict does so."""
     try:
-        await sources.registry.tag(model, {action: str(counts[action]) for action in sorted(VERDICTS)})
-    except Unavailable as error:
+        async with sources.registry.counting:
+            counts = (await sources.archive.feedback.verdicts([model]))[model]
+            await sources.registry.tag(model, {action: str(counts[action]) for action in sorted(VERDICTS)})
+    except AWAY as error:
         structlog.get_logger().warning("verdicts not counted in the registry", model=model, why=str(error))
 
 

@@ -1,0 +1,123 @@
+"""A whole run of the benchmark, as small as it can be, and what its outcome says."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from shotwatch_benchmark import protocol
+from shotwatch_benchmark.anomalies import ANOMALIES
+from shotwatch_benchmark.lasers import simulated_laser
+from shotwatch_benchmark.metrics import Auroc, FalseAlarms
+from shotwatch_benchmark.protocol import SMALL, Size, run_benchmark
+from shotwatch_benchmark.report import markdown, write_report
+from shotwatch_benchmark.results import LaserResult, Outcome, Row
+from shotwatch_benchmark.scorers import DETECTOR
+from shotwatch_cli.main import app
+from shotwatch_common.facility import load_facility
+
+HPLS = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
+FACILITY = load_facility(HPLS)
+TINY = replace(
+    SMALL,
+    normals=300,
+    unseen_normals=100,
+    learning=240,
+    at_zero=40,
+    per_severity=20,
+    epochs=1,
+    report_epochs=1,
+)
+
+
+@pytest.fixture(scope="module")
+def outcome() -> Outcome:
+    return run(TINY)
+
+
+def run(size: Size) -> Outcome:
+    lasers = simulated_laser("one", 0), simulated_laser("another", 0)
+    return run_benchmark(*lasers, FACILITY, size, 0, lambda *_: None)
+
+
+def row(scorer: str, severity: float, auroc: float, recall: float) -> Row:
+    interval = Auroc(auroc, auroc - 0.01, auroc + 0.01)
+    return Row("one", "hot spot", severity, scorer, 100, interval, (1.0, 1.0, recall), recall)
+
+
+FOUND = (row(DETECTOR, 0.05, 0.99, 0.9), row("cheat", 0.05, 0.9, 0.5))
+
+
+def outcome_of(*rows: Row) -> Outcome:
+    return Outcome({}, (LaserResult("one", "", True, 100, FalseAlarms(1000, 0)),), rows, ())
+
+
+def test_every_scorer_is_measured_on_every_case(outcome: Outcome) -> None:
+    wanted = {anomaly.name for anomaly in ANOMALIES if anomaly.target}
+    assert "report's autoencoder" in outcome.scorers()
+    for laser in outcome.lasers:
+        for scorer in outcome.scorers():
+            rows = outcome.of(scorer, laser.laser)
+            assert {row.anomaly for row in rows} == wanted
+            assert len(rows) == 4 * len(wanted)
+
+
+def test_of_the_two_lasers_the_network_knows_the_first(outcome: Outcome) -> None:
+    assert [laser.trained_on for laser in outcome.lasers] == [True, False]
+    assert [laser.false_alarms.normals for laser in outcome.lasers] == [300, 100]
+
+
+def test_rules_find_what_they_are_for_and_nothing_else(outcome: Outcome) -> None:
+    assert {rule.anomaly for rule in outcome.rules} >= {"black frame", "frozen frame", "missing device"}
+    assert all(rule.found == 1 and rule.false == 0 for rule in outcome.rules)
+
+
+def test_the_report_has_tables_figures_and_pictures(outcome: Outcome, tmp_path: Path) -> None:
+    write_report(outcome, tmp_path / "new")
+    text = (tmp_path / "new" / "report.md").read_text()
+    assert "## Targets" in text
+    assert "| hot spot |" in text
+    figures = json.loads((tmp_path / "new" / "report.json").read_text())
+    assert len(figures["rows"]) == len(outcome.rows)
+    assert (tmp_path / "new" / "recall.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_seed_gives_the_same_figures(outcome: Outcome) -> None:
+    again = run(replace(TINY, unseen_normals=0, report_epochs=0))
+    others = [row for row in outcome.rows if row.laser == "one" and row.scorer != "report's autoencoder"]
+    assert list(again.rows) == others
+
+
+def test_a_scorer_that_tells_severity_zero_from_normal_leaks() -> None:
+    honest, leaking = row(DETECTOR, 0.0, 0.52, 0.0), row("cheat", 0.0, 0.54, 0.0)
+    assert outcome_of(honest, leaking, row("cheat", 0.05, 0.9, 0.5)).leaks == [leaking]
+    assert outcome_of(honest).leaks == []
+
+
+def test_a_target_is_met_or_not_at_one_false_alarm_an_hour() -> None:
+    for recall, met in ((0.95, True), (0.94, False)):
+        (found,) = outcome_of(row(DETECTOR, 0.05, 0.99, recall)).targets
+        assert found.met is met
+
+
+def test_the_report_says_where_the_detector_is_behind() -> None:
+    rows = [row(DETECTOR, 0.0, 0.5, 0.0), row("other", 0.0, 0.5, 0.0)]
+    behind = outcome_of(*rows, row(DETECTOR, 0.05, 0.9, 0.4), row("other", 0.05, 0.9, 0.6))
+    (compared,) = behind.comparisons
+    assert (compared.baseline, compared.best) == ("other", 0.6)
+    assert "BEHIND" in markdown(behind)
+
+
+def test_the_command_fails_and_says_why_when_the_benchmark_leaks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    leaking = outcome_of(row(DETECTOR, 0.0, 0.5, 0.0), row("cheat", 0.0, 0.6, 0.0), *FOUND)
+    monkeypatch.setattr(protocol, "run_benchmark", lambda *_: leaking)
+    arguments = ["benchmark", "--facility", str(HPLS), "--out", str(tmp_path), "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "cheat on hot spot: 0.600" in " ".join(result.stderr.split())
+    assert json.loads(result.stdout)["leaks"][0]["scorer"] == "cheat"
+    assert (tmp_path / "report.md").exists()
