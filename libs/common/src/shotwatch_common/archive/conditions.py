@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
+from shotwatch_common.archive.versioned import save_version
 
 
 class Conditions:
@@ -22,16 +22,7 @@ class Conditions:
 
     async def save(self, document: Mapping[str, Any]) -> bool:
         """Write version n over version n - 1 (or the first one); False when somebody else was faster."""
-        if document["version"] == 1:
-            try:
-                await self._conditions.insert_one(document)
-            except DuplicateKeyError:
-                return False
-            return True
-        before = {"_id": document["_id"], "version": document["version"] - 1}
-        changes = {name: value for name, value in document.items() if name != "_id"}
-        result = await self._conditions.update_one(before, {"$set": changes})
-        return bool(result.modified_count)
+        return await save_version(self._conditions, document)
 
     async def strike_off(self, place: str, batch_id: str) -> None:
         """The events of the batch are told. This counts as a change."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
+from shotwatch_common.archive.versioned import save_version
 
 NEVER = 0
 
@@ -29,16 +29,7 @@ class Windows:
 
     async def save(self, document: dict[str, Any]) -> bool:
         """Write version n over version n - 1 (or the first one); False when somebody else was faster."""
-        if document["version"] == 1:
-            try:
-                await self._windows.insert_one(document)
-            except DuplicateKeyError:
-                return False
-            return True
-        before = {"_id": document["_id"], "version": document["version"] - 1}
-        changes = {name: value for name, value in document.items() if name != "_id"}
-        result = await self._windows.update_one(before, {"$set": changes})
-        return bool(result.modified_count)
+        return await save_version(self._windows, document)
 
     async def strike_off(self, window_id: str, batch_id: str) -> None:
         """The batch was published: forget its message.

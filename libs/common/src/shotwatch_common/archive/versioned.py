@@ -1,0 +1,20 @@
+"""Compare-and-set: a document is changed only by whoever saw its last version."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+
+async def save_version(collection: Any, document: Mapping[str, Any]) -> bool:
+    """Write version n over version n - 1 (or the first one); False when somebody else was faster."""
+    if document["version"] == 1:
+        try:
+            await collection.insert_one(document)
+        except DuplicateKeyError:
+            return False
+        return True
+    before = {"_id": document["_id"], "version": document["version"] - 1}
+    changes = {name: value for name, value in document.items() if name != "_id"}
+    result = await collection.update_one(before, {"$set": changes})
+    return bool(result.modified_count)
