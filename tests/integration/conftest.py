@@ -21,7 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FACILITY = REPOSITORY / "facilities" / "hpls.yaml"
 DEADLINE_S = 90.0
 TWO_OF_MOST = {"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}
-IMPATIENT = {f"SHOTWATCH_{name}_POLL_SECONDS": "1" for name in ("TREND", "REFERENCE", "CHARACTERISATION")}
+NOW_AND_THEN = ("TREND", "DRIFT", "REFERENCE", "CHARACTERISATION")
+IMPATIENT = {f"SHOTWATCH_{name}_POLL_SECONDS": "1" for name in NOW_AND_THEN}
 FOREVER_MS = 2**53
 
 
@@ -63,6 +64,7 @@ class Running:
         return (
             not [found async for found in self.store.list(self.settings.inbox_bucket)]
             and not balance["states"]["waiting"]
+            and not await self.archive.ledger.unjoined()
             and not await self.archive.windows.unfinished()
             and not await self.archive.batches.unjudged()
         )

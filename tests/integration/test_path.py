@@ -198,6 +198,23 @@ async def test_a_file_sent_again_is_a_new_revision_and_withdraws_what_is_no_long
     assert after.data.supersedes == [before.id]
 
 
+async def test_a_file_sent_again_leaves_nothing_in_minutes_that_it_no_longer_covers(
+    running: Running, tmp_path: Path
+) -> None:
+    start = datetime(2022, 7, 2, 16, tzinfo=UTC)
+    first = simulation(running, start, duration=timedelta(seconds=3))
+    second = simulation(running, start + MINUTE, duration=timedelta(seconds=3))
+    await running.upload(*simulate(first, tmp_path / "first"))
+    await running.judged()
+    mistaken = next(path for path in simulate(second, tmp_path / "second") if "Camera-1" in path.name)
+    name = next(path.name for path in (tmp_path / "first").iterdir() if "Camera-1" in path.name)
+    await running.upload(mistaken.rename(tmp_path / name))
+    await running.judged()
+    shots = await shots_of(running.archive, first)
+    assert [shot["missing"] for shot in shots] == [["LA_A2-Camera_1-Camera-1"]] * 3
+    assert [shot["revision"] for shot in shots] == [2] * 3
+
+
 async def test_a_device_whose_file_is_missing_is_noticed_at_the_deadline(
     running: Running, tmp_path: Path
 ) -> None:

@@ -17,8 +17,10 @@ import pytest
 import structlog
 from mlflow import MlflowClient
 
+from shotwatch_common.registry import ModelRegistry
+from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_detector.bundle import KERAS_MODEL, load_bundle
-from shotwatch_inference.champion import ChampionWatch
+from shotwatch_inference.models import ModelWatch
 from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.registry import Registry
@@ -27,7 +29,7 @@ from shotwatch_training.settings import ArchitectureName, Recipe
 
 DEADLINE_S = 90
 CAMERA, METER = "LA_A1_11-Camera_1-Camera-1", "LA_A1_11-EM_1-EnergyMeter-1"
-SHOTS = 120
+SHOTS = 400
 rows, columns = np.indices((40, 48))
 
 
@@ -88,11 +90,13 @@ def train_once(url: str, name: str, steps: list[dict[str, Any]] | None = None, *
             steps.append({"step": step, **figures})
 
     chosen = Recipe(epochs=2, **recipe)
-    return train(history(), "HPLS", chosen, Registry(url, name), "champion", progress)
+    trained = train(history(), "HPLS", chosen, Registry(url, name), progress)
+    MlflowClient(url, url).set_registered_model_alias(name, "champion", trained.version)
+    return trained
 
 
 @pytest.mark.parametrize("architecture", ArchitectureName)
-def test_a_run_is_logged_whole_and_its_model_is_the_champion(
+def test_a_run_is_logged_whole_and_its_model_is_registered_with_its_figures(
     architecture: ArchitectureName, mlflow_url: str, tmp_path: Path
 ) -> None:
     steps: list[dict[str, Any]] = []
@@ -107,8 +111,9 @@ def test_a_run_is_logged_whole_and_its_model_is_the_champion(
         "curves.png",
         "reconstructions.png",
     }
-    champion = client.get_model_version_by_alias(f"logged-{architecture}", "champion")
-    assert (champion.version, champion.run_id) == (trained.version, trained.run_id)
+    version = client.get_model_version(f"logged-{architecture}", trained.version)
+    assert version.run_id == trained.run_id
+    assert {"cameras": "1", "devices": "2", "architecture": architecture}.items() <= version.tags.items()
     folder = Path(client.download_artifacts(trained.run_id, "bundle", str(tmp_path)))
     assert load_bundle(folder).origin.architecture == architecture
     assert (folder / KERAS_MODEL).stat().st_size > 0
@@ -118,14 +123,15 @@ def test_a_run_is_logged_whole_and_its_model_is_the_champion(
 
 async def test_inference_takes_up_each_new_champion_and_judges_with_it(mlflow_url: str) -> None:
     log: Any = structlog.get_logger()
-    async with ChampionWatch(mlflow_url, "watched", "champion", log) as watch:
+    async with ModelRegistry(mlflow_url, "watched") as registry:
+        watch = ModelWatch(registry, ModelAlias.CHAMPION, log)
         await watch.look()
         assert watch.current is None
         for version in ("1", "2"):
             assert train_once(mlflow_url, "watched").version == version
             await watch.look()
             assert watch.current is not None
-            assert watch.current.version == version
+            assert watch.current.ref.version == version
     frames = beams(20, 3)
     frames[7, 18:21, 30:33] += 1200
     detector = watch.current.detector
@@ -138,7 +144,7 @@ async def test_inference_takes_up_each_new_champion_and_judges_with_it(mlflow_ur
 def test_without_enough_shots_nothing_is_registered(mlflow_url: str) -> None:
     few = History((), (CameraHistory(CAMERA, np.arange(10, dtype=np.int64), beams(10, 2)),))
     with pytest.raises(TooLittleData):
-        train(few, "HPLS", Recipe(), Registry(mlflow_url, "few"), "champion", lambda *_, **__: None)
+        train(few, "HPLS", Recipe(), Registry(mlflow_url, "few"), lambda *_, **__: None)
     assert not MlflowClient(mlflow_url, mlflow_url).search_registered_models("name = 'few'")
 
 
@@ -146,7 +152,7 @@ def test_a_run_that_fails_leaves_the_champion_as_it_was(
     mlflow_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = train_once(mlflow_url, "failing")
-    monkeypatch.setattr("shotwatch_training.service.learn_usual", lambda *_: 1 / 0)
+    monkeypatch.setattr("shotwatch_training.service.make_bundle", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train_once(mlflow_url, "failing")
     client = MlflowClient(mlflow_url, mlflow_url)

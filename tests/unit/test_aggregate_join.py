@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotwatch_aggregate.documents import from_document, to_document, to_message
-from shotwatch_aggregate.domain.join import Split, admit, close, complete, ripe, split
+from shotwatch_aggregate.domain.join import Split, admit, close, complete, nothing_of, ripe, split
 from shotwatch_aggregate.domain.window import Records, Source, Window
 from shotwatch_common.contracts import ABSENT
 from shotwatch_common.facility import Interval, Place
@@ -120,6 +120,15 @@ def test_a_file_sent_again_replaces_all_that_was_known_from_it() -> None:
     window = arrive(window, records("camera", [0, 2], resent))
     assert window.revision[:3].tolist() == [2, 2, 2]
     assert complete(window, ROSTER)[:3].tolist() == [True, False, True]
+
+
+def test_a_file_sent_again_leaves_a_window_that_it_no_longer_covers() -> None:
+    before = joined(*(records(device, [3]) for device in ROSTER))
+    later = source("camera", arrived_at=2)
+    left = arrive(before, nothing_of("camera", ROSTER["camera"], later))
+    assert not left.devices["camera"].present.any()
+    assert left.revision[3] == before.revision[3] + 1
+    assert arrive(left, records("camera", [3])).devices["camera"].present.any() == np.False_
 
 
 def test_an_old_version_that_comes_after_the_new_one_is_ignored() -> None:

@@ -124,7 +124,8 @@ class Demo:
                     unjudged = await archive.batches.unjudged()
                     progress.update(bar, completed=judged, total=judged + unjudged)
                     settled = balance["in"] >= self._uploaded and not balance["states"]["waiting"]
-                    if settled and not unjudged and not await archive.windows.unfinished():
+                    joined = settled and not await archive.ledger.unjoined()
+                    if joined and not unjudged and not await archive.windows.unfinished():
                         return
                     await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -136,7 +137,8 @@ class Demo:
                 status.update("training: " + " ".join(f"{name}={_short(x)}" for name, x in step.items()))
 
             environment = {**os.environ, **self._stack.environment()}
-            version = str((await asyncio.to_thread(train, environment, (), tell))["version"])
+            trained = await asyncio.to_thread(train, environment, ("--alias=champion",), tell)
+            version = str(trained["version"])
             status.update(f"waiting until inference scores with version {version}")
             await self._scores_with(version)
         self._console.print(f"trained and registered: shotwatch version {version}, alias champion")

@@ -23,6 +23,8 @@ from shotwatch_simulator.spectra import Colour
 HOT_SPOT_RADIUS = 1.5
 DUST_RADIUS = 2.5
 """px, standard deviations."""
+FAINTEST = 0.01
+"""Share of the peak: fainter light is not the beam's, and an edge that cuts it takes nothing of the beam."""
 FRINGE_PERIODS = (6.0, 12.0)
 """px"""
 GHOST_OFFSETS = (0.8, 1.2)
@@ -113,15 +115,20 @@ def _fringes(light: Images, batch: Batch, severity: float) -> Images:
 def _clipping(light: Images, batch: Batch, severity: float) -> Images:
     """A sharp edge comes in from one of the four sides until it cuts this share of the mean beam's light."""
     mean = batch.scene.laser.mean
-    from_left, from_top = _behind_edge(mean.sum(axis=0), severity), _behind_edge(mean.sum(axis=1), severity)
-    from_right = _behind_edge(mean.sum(axis=0)[::-1], severity)[::-1]
-    from_bottom = _behind_edge(mean.sum(axis=1)[::-1], severity)[::-1]
-    columns, rows = np.ones(SHAPE[1], np.float32), np.ones(SHAPE[0], np.float32)
-    sides = [
-        np.outer(*sides)
-        for sides in ((rows, from_left), (rows, from_right), (from_top, columns), (from_bottom, columns))
-    ]
-    clipped: Images = light * np.stack(sides)[(batch.uniform("side") * len(sides)).astype(np.intp)]
+    beam = np.where(mean > FAINTEST * mean.max(), mean, 0)
+    columns, rows = beam.sum(axis=0), beam.sum(axis=1)
+    from_left, from_right = _behind_edge(columns, severity), _behind_edge(columns[::-1], severity)[::-1]
+    from_top, from_bottom = _behind_edge(rows, severity), _behind_edge(rows[::-1], severity)[::-1]
+    across, down = np.ones_like(from_left), np.ones_like(from_top)
+    sides = np.stack(
+        [
+            np.outer(down, from_left),
+            np.outer(down, from_right),
+            np.outer(from_top, across),
+            np.outer(from_bottom, across),
+        ]
+    )
+    clipped: Images = light * sides[(batch.uniform("side") * len(sides)).astype(np.intp)]
     return clipped
 
 

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 from shotwatch_common.pulses import Times
 from shotwatch_simulator import frames as simulated
 from shotwatch_simulator.noise import Floats, Images
-from shotwatch_simulator.recordings import find_frame, load_recording, read_images
+from shotwatch_simulator.recordings import change_of_regime, load_recording, read_images
 
 SHAPE = (102, 128)
 """Height and width of a camera's frame (px)."""
@@ -30,8 +30,6 @@ REACH = 3.0
 """px: no shot is moved further."""
 LEARNING_SHARE = 2 / 3
 """The frames before are learned from, the later ones are for the test."""
-CHANGE_OF_REGIME = "15:26:53"
-"""From here on the recording of the guide shows another beam (shared/data/README.md)."""
 
 SIMULATED_FRAMES = 42
 SIMULATED_SHAPE = (540, 720)
@@ -76,24 +74,18 @@ class Laser:
 
 
 def recorded_laser(path: Path) -> Laser:
-    """A laser from a folder of recorded frames, up to a change of regime that it is known for, or one file.
+    """A laser from a folder of recorded frames, up to where its regime changes; or from one frame.
 
     Raises:
-        ValueError: there is no image, or one is too small.
+        ValueError: there is no image, one is too small, or they are of different sizes.
     """
     if path.is_file():
-        return _laser(
-            path.name, f"{path.name}, one recorded frame", [_without_dark_level(read_images(path)[0])]
-        )
+        return _laser(path.name, "one recorded frame", [_without_dark_level(read_images(path)[0])])
     recording = load_recording(path, SHAPE)
-    sources = recording.sources
-    try:
-        sources = sources[: find_frame(recording, CHANGE_OF_REGIME)]
-        until = f" before {CHANGE_OF_REGIME}"
-    except ValueError:
-        until = ""
-    frames = [_without_dark_level(read_images(source.path)[source.page]) for source in sources]
-    return _laser(path.name, f"{len(frames)} recorded frames of {path.name}{until}", frames)
+    normal = recording.sources[: change_of_regime(recording)]
+    frames = [_without_dark_level(read_images(source.path)[source.page]) for source in normal]
+    last = "" if len(normal) == len(recording.sources) else f", to {normal[-1].path.name}: then it changes"
+    return _laser(path.name, f"{len(frames)} recorded frames{last}", frames)
 
 
 def simulated_laser(name: str, seed: int) -> Laser:
@@ -121,13 +113,12 @@ def box_sums(image: NDArray[Any], factor: int) -> Images:
 
 def _laser(name: str, origin: str, frames: Sequence[Floats]) -> Laser:
     """All frames get the same energy, for each shot gets its own."""
-    factor = min(
-        int(length / (binned + 2 * REACH)) for length, binned in zip(frames[0].shape, SHAPE, strict=True)
-    )
+    shape = frames[0].shape
+    factor = min(int(length / (binned + 2 * REACH)) for length, binned in zip(shape, SHAPE, strict=True))
     if factor < 1:
-        raise ValueError(
-            f"{origin}: {frames[0].shape} px is too small for {SHAPE} and {REACH:g} px around it"
-        )
+        raise ValueError(f"{name}: {shape} px is too small for {SHAPE} and {REACH:g} px around it")
+    if any(frame.shape != shape for frame in frames):
+        raise ValueError(f"{name}: the frames are of different sizes")
     energies = [frame.sum() for frame in frames]
     alike = [frame * (np.mean(energies) / energy) for frame, energy in zip(frames, energies, strict=True)]
     sharp = np.mean(alike, axis=0)

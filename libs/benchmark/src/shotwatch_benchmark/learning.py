@@ -1,6 +1,6 @@
 """What is learned before the test: the detector as training makes it, and the baselines, from equal shots."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from shotwatch_benchmark.baselines import (
 from shotwatch_benchmark.lasers import Laser
 from shotwatch_benchmark.observing import CAMERA, PLACE, Observed, chunks, observe, together
 from shotwatch_benchmark.scenes import Scene
-from shotwatch_benchmark.scorers import DetectorScorer, Scorer
+from shotwatch_benchmark.scorers import Scorer
 from shotwatch_common.pulses import Times
 from shotwatch_detector.bundle import Bundle
 from shotwatch_training.bundling import Material, Progress, calibrate, make_bundle, prepare
@@ -99,11 +99,6 @@ def report_network(learned: Learned, epochs: int, seed: int, progress: Progress)
 def report_metric(network: bytes, learned: Learned) -> ReportMetric:
     """Its metric, on frames normalised by the laser's own reference."""
     return ReportMetric(network, learned.material.references[CAMERA])
-
-
-def detector_and(others: Sequence[Scorer], bundle: Bundle, most_disagreement: float) -> list[Scorer]:
-    """The detector first."""
-    return [DetectorScorer(bundle, most_disagreement), *others]
 
 
 def _telling(progress: Progress) -> Callable[[Epoch], None]:

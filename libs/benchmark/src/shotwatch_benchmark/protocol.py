@@ -17,7 +17,6 @@ from shotwatch_benchmark.lasers import Laser
 from shotwatch_benchmark.learning import (
     Learned,
     baselines,
-    detector_and,
     learn,
     report_metric,
     report_network,
@@ -66,7 +65,7 @@ class Size:
 
 
 SMALL = Size("small", 4_000, 0, 1_500, 1_200, 200, True, 12, 0)
-FULL = Size("full", 112_000, 20_000, 4_000, 1_200, 300, False, 30, 12)
+FULL = Size("full", 112_000, 10_000, 3_000, 1_200, 200, False, 30, 5)
 SIZES = {size.name: size for size in (SMALL, FULL)}
 
 
@@ -79,7 +78,7 @@ def run_benchmark(
         TooLittleData: the frames show no beam.
     """
     lasers, benches = _benches(laser, unseen, facility, size, seed, progress)
-    cases = [case for each, normals in lasers for case in _cases(each, normals, size)]
+    cases = dict(case for each, normals in lasers for case in _cases(each, normals, size))
     scores = _scored(benches, cases, progress)
     progress("counting", 0, 0)
     results = [_laser_result(benches[each.name], scores, each, size, each is laser) for each, _ in lasers]
@@ -122,24 +121,24 @@ def _bench(
     others: list[Scorer] = baselines(learned, seed)
     if network is not None:
         others.append(report_metric(network, learned))
-    return Bench(Scene(laser, laser.test, seed), detector_and(others, bundle, limit))
+    return Bench(Scene(laser, laser.test, seed), [DetectorScorer(bundle, limit), *others])
 
 
 def _tell_training(progress: Progress, what: str, epochs: int, step: str, **figures: Any) -> None:
     progress(f"training: {what}, {step}", figures.get("number", 0), epochs)
 
 
-def _cases(laser: Laser, normals: int, size: Size) -> Iterator[Task]:
-    """Normal shots, and the odd ones, spread evenly between them."""
+def _cases(laser: Laser, normals: int, size: Size) -> Iterator[tuple[Case, Times]]:
+    """The pulses of the normal shots, and of the odd ones, which are spread evenly between them."""
     test = _test_pulses(size, normals)
-    yield Task(Case(laser.name), test)
+    yield Case(laser.name), test
     for anomaly in ANOMALIES:
         if anomaly.needs_mean and len(laser.sums) == 1:
             continue
         for severity in _severities(anomaly, size):
             count = size.per_severity if severity else size.at_zero
             between = test[np.linspace(0, len(test) - 1, count).astype(np.intp)] + BETWEEN_MS
-            yield Task(Case(laser.name, anomaly.name, severity), between)
+            yield Case(laser.name, anomaly.name, severity), between
 
 
 def _test_pulses(size: Size, count: int) -> Times:
@@ -156,16 +155,16 @@ def _severities(anomaly: Anomaly, size: Size) -> Sequence[float]:
 
 
 def _scored(
-    benches: Mapping[str, Bench], cases: Sequence[Task], progress: Progress
+    benches: Mapping[str, Bench], cases: Mapping[Case, Times], progress: Progress
 ) -> dict[Case, ScoresOfScorers]:
-    tasks = [Task(case.case, pulses) for case in cases for pulses in chunks(case.pulses)]
+    tasks = [Task(case, some) for case, pulses in cases.items() for some in chunks(pulses)]
     total, done = sum(len(task.pulses) for task in tasks), 0
     parts: dict[int, ScoresOfScorers] = {}
     for number, scores in score_all(benches, tasks):
         parts[number] = scores
         done += len(tasks[number].pulses)
         progress("scoring shots", done, total)
-    of_case: dict[Case, list[ScoresOfScorers]] = {case.case: [] for case in cases}
+    of_case: dict[Case, list[ScoresOfScorers]] = {case: [] for case in cases}
     for number, task in enumerate(tasks):
         of_case[task.case].append(parts[number])
     return {case: joined(of) for case, of in of_case.items()}

@@ -17,9 +17,10 @@ from dataclasses import replace
 import numpy as np
 
 from shotwatch_aggregate.documents import from_document, to_document, to_message
-from shotwatch_aggregate.domain.join import Batch, admit, close, retract, ripe, split
+from shotwatch_aggregate.domain.join import Batch, admit, close, nothing_of, retract, ripe, split
 from shotwatch_aggregate.domain.window import Records, Source, Window
 from shotwatch_aggregate.settings import AggregateSettings
+from shotwatch_common import faults
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.bus import Subscription
@@ -60,10 +61,12 @@ class Aggregator:
     async def join(self, message: FileValidated) -> None:
         """Put a file's records into their windows; close the shots that are ripe."""
         parts, facts = self._split(message)
-        await self._edges.archive.ledger.note(message.object.object_id, facts)
+        await self._leave(message, parts)
         await self._remember_devices(message)
         for (place, start), records in parts.items():
             await self._change(place, start, self._admit_all(message.object, records, place))
+        joined = {**facts, "joined_at": epoch_now()}
+        await self._edges.archive.ledger.note(message.object.object_id, joined)
 
     async def close_overdue(self) -> None:
         """Close the open shots of windows whose lateness is over, whoever is missing."""
@@ -104,6 +107,17 @@ class Aggregator:
                 parts[judged.place, start].append(records)
         return parts, {"off_grid": off_grid, "second_samples": second_samples}
 
+    async def _leave(self, message: FileValidated, parts: dict[SlotKey, list[Records]]) -> None:
+        """Windows that hold an earlier version of the file, and none of its records now, are to be told."""
+        for document in await self._windows.of_file(message.object.key):
+            slot = _place_of(document), document["start"]
+            if slot not in parts:
+                parts[slot] = [
+                    nothing_of(judged.device, judged.kind, _source(message.object, judged))
+                    for judged in message.devices
+                    if judged.place == slot[0]
+                ]
+
     def _admit_all(self, obj: ObjectRef, records: list[Records], place: PlaceRef) -> Change:
         roster = self._roster(place)
         devices = {record.device for record in records}
@@ -121,6 +135,8 @@ class Aggregator:
         window_id = _window_id(place, start)
         async with self._locks[window_id]:
             published = await self._saved_change(window_id, place, start, change)
+        if published:
+            faults.reach("aggregate.after_save")
         self._locks.pop(window_id, None)
         await self._empty_outbox(window_id, published)
 
@@ -167,6 +183,7 @@ class Aggregator:
             closed = ShotsClosed.model_validate_json(body)
             await self._edges.archive.batches.add(closed)
             await self._edges.bus.send("features", closed)
+            faults.reach("aggregate.after_publish")
             await self._windows.strike_off(window_id, batch_id)
             self._edges.log.info("shots closed", batch=batch_id, shots=len(closed.pulses))
 

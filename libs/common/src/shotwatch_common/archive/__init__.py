@@ -23,11 +23,14 @@ from shotwatch_common.archive.batches import Batches
 from shotwatch_common.archive.characterisations import Characterisations
 from shotwatch_common.archive.conditions import Conditions
 from shotwatch_common.archive.devices import Devices, Frames
+from shotwatch_common.archive.drifts import Drifts
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.feedback import Feedback
 from shotwatch_common.archive.ledger import Entry, Ledger
 from shotwatch_common.archive.measurements import Measurements
+from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.archive.records import Records
+from shotwatch_common.archive.shadows import Shadows
 from shotwatch_common.archive.shots import Shots
 from shotwatch_common.archive.trends import Trends
 from shotwatch_common.archive.windows import Windows
@@ -61,6 +64,9 @@ class Archive:
         self.shots = Shots(database)
         self.events = Events(database)
         self.feedback = Feedback(database)
+        self.drifts = Drifts(database)
+        self.promotions = Promotions(database)
+        self.shadows = Shadows(database)
         self.devices = Devices(database)
         self.frames = Frames(database)
 
@@ -105,5 +111,6 @@ class Archive:
             self.shots,
             self.events,
             self.feedback,
+            self.shadows,
         ):
             await part.ensure_indexes()

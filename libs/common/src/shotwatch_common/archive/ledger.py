@@ -71,6 +71,31 @@ class Ledger:
             {"_id": object_id}, {"$set": changes, "$push": {"history": _step(entry)}}
         )
 
+    async def revive(self, object_id: str, stage: str, why: str) -> None:
+        """A parked message about the object is at work again: the object is where it was before.
+
+        Nothing happens to an object that is not dead-lettered.
+        """
+        document = await self.find(object_id)
+        if document is None or document["state"] != ObjectState.DEAD_LETTERED:
+            return
+        states = (ObjectState(step["state"]) for step in reversed(document["history"]))
+        before = next(state for state in states if state is not ObjectState.DEAD_LETTERED)
+        await self._objects.update_one(
+            {"_id": object_id, "state": ObjectState.DEAD_LETTERED},
+            {
+                "$set": {"state": before, "reason": "", "detail": why},
+                "$push": {"history": _step(Entry(before, stage, why))},
+            },
+        )
+
+    async def bury(self, object_id: str, stage: str, why: str) -> None:
+        """A parked message about the object was thrown away: the object stays as it is, and tells why."""
+        step = _step(Entry(ObjectState.DEAD_LETTERED, stage, why))
+        await self._objects.update_one(
+            {"_id": object_id}, {"$set": {"detail": why}, "$push": {"history": step}}
+        )
+
     async def note(self, object_id: str, facts: Mapping[str, Any]) -> None:
         """Keep facts about an object without changing its state."""
         await self._objects.update_one({"_id": object_id}, {"$set": dict(facts)})
@@ -78,6 +103,12 @@ class Ledger:
     async def find(self, object_id: str) -> dict[str, Any] | None:
         document: dict[str, Any] | None = await self._objects.find_one({"_id": object_id})
         return document
+
+    async def unjoined(self) -> int:
+        """How many ingested objects are still on their way into shots."""
+        under_way = {"state": ObjectState.INGESTED.value, "joined_at": {"$exists": False}}
+        count: int = await self._objects.count_documents(under_way)
+        return count
 
     async def balance(self, start_ms: int, end_ms: int) -> dict[str, Any]:
         """How the objects that arrived in [start, end) ended.

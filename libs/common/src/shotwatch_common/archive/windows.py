@@ -22,6 +22,7 @@ class Windows:
     async def ensure_indexes(self) -> None:
         await self._windows.create_index([("deadline", 1)])
         await self._windows.create_index([("outbox_since", 1)])
+        await self._windows.create_index([("files", 1)])
 
     async def load(self, window_id: str) -> dict[str, Any] | None:
         document: dict[str, Any] | None = await self._windows.find_one({"_id": window_id})
@@ -40,6 +41,11 @@ class Windows:
             {"_id": window_id}, {"$unset": {f"outbox.{batch_id}": ""}, "$inc": {"version": 1}}
         )
         await self._windows.update_one({"_id": window_id, "outbox": {}}, {"$set": {"outbox_since": NEVER}})
+
+    async def of_file(self, object_key: str) -> list[dict[str, Any]]:
+        """Place and start of the windows that hold records of a file."""
+        wanted = dict.fromkeys(("frontend", "amp", "arm", "interval", "start"), 1)
+        return [document async for document in self._windows.find({"files": object_key}, wanted)]
 
     async def overdue(self, now_ms: int) -> list[str]:
         """Windows whose deadline has passed."""

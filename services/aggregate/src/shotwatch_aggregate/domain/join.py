@@ -76,6 +76,12 @@ def split(
     return Split(by_window, dropped[~near[dropped]].tolist(), dropped[near[dropped]].tolist())
 
 
+def nothing_of(device: str, kind: DeviceKind, source: Source) -> Records:
+    """What a file says of a window into which none of the device's records fall any more."""
+    nothing = np.empty(0, np.int32)
+    return Records(device, kind, source, nothing, nothing, nothing, (), np.empty(0, bool))
+
+
 def admit(window: Window, records: Records) -> Window:
     """The window with a device's records in it; shots that are different now are open again."""
     before = window.devices.get(records.device) or DeviceColumns.empty(records.kind, len(window.revision))

@@ -1,0 +1,64 @@
+"""What challengers said of shots, beside the champion and unheard by anybody."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.contracts import ShotsClosed
+from shotwatch_common.vocabulary import AnomalyKind
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowRecord:
+    """What a version did in shadow."""
+
+    shots: int
+    odd: int
+    """Shots that it would have called odd."""
+
+
+class Shadows:
+    """Collection `shadows`: `_id` = batch id and version; columns have one entry per shot of the batch."""
+
+    def __init__(self, database: Any) -> None:
+        self._shadows = database["shadows"]
+
+    async def ensure_indexes(self) -> None:
+        await self._shadows.create_index([("version", 1), ("start", 1)])
+
+    async def keep(
+        self,
+        batch: ShotsClosed,
+        version: str,
+        scores: NDArray[np.float64],
+        kinds: Mapping[int, Sequence[AnomalyKind]],
+    ) -> None:
+        """Write the scores (n,) of a batch and the kinds of its odd shots; done twice, it changes nothing."""
+        document = {
+            **batch.place.model_dump(),
+            "batch": batch.batch_id,
+            "version": version,
+            "start": min(batch.pulses),
+            "shots": len(batch.pulses),
+            "odd": len(kinds),
+            "pulses": np.array(batch.pulses, "<i8").tobytes(),
+            "score": scores.astype("<f4").tobytes(),
+            "kinds": {str(shot): [kind.value for kind in of_shot] for shot, of_shot in kinds.items()},
+        }
+        id_ = f"{batch.batch_id}/{version}"
+        await self._shadows.replace_one({"_id": id_}, {"_id": id_, **document}, upsert=True)
+
+    async def of_batch(self, batch_id: str, version: str) -> dict[str, Any] | None:
+        document: dict[str, Any] | None = await self._shadows.find_one({"_id": f"{batch_id}/{version}"})
+        return document
+
+    async def records(self, versions: Sequence[str]) -> dict[str, ShadowRecord]:
+        """What those of these versions did that ever were in shadow."""
+        counts = {"shots": {"$sum": "$shots"}, "odd": {"$sum": "$odd"}}
+        groups = self._shadows.aggregate(
+            [{"$match": {"version": {"$in": list(versions)}}}, {"$group": {"_id": "$version", **counts}}]
+        )
+        return {group["_id"]: ShadowRecord(group["shots"], group["odd"]) async for group in groups}

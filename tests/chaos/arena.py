@@ -1,0 +1,283 @@
+"""Where the tortures happen: a stack that can be broken, its inputs, and the account of what came of them."""
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import aio_pika
+import yaml
+from aio_pika.exceptions import AMQPError
+from pymongo import AsyncMongoClient
+
+from shotwatch_cli.broker import depth_of
+from shotwatch_cli.deployment import settings_of
+from shotwatch_cli.failures import AWAY
+from shotwatch_cli.uploads import planned_uploads, upload_all
+from shotwatch_common.archive import Archive
+from shotwatch_common.bus import ANOMALIES, RETRY_DELAYS_S, STAGES, parked_queue_of, queue_of, waiting_queue_of
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.facility import load_facility
+from shotwatch_common.identity import object_id
+from shotwatch_common.settings import Settings
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.vocabulary import AnomalyKind, Phase
+from shotwatch_embedded.servers.broker import SCRIPT
+from shotwatch_embedded.stack import Stack
+from shotwatch_embedded.status import State, Status
+
+from .inputs import Input
+
+FAULTS = "SHOTWATCH_FAULTS"
+PATIENCE_S = 240.0
+FOREVER_MS = 2**53
+LISTENER = "chaos.listener"
+LATENESS_S = {"1s": 300, "100ms": 20, "60s": 30}
+"""An outage of 30 s makes no shot of the big input late; the small one waits no longer than in the facility."""
+
+_WORKING = [queue_of(stage).name for stage in STAGES] + [
+    waiting_queue_of(stage, delay).name for stage in STAGES for delay in sorted(set(RETRY_DELAYS_S))
+]
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = PATIENCE_S) -> None:
+    """Wait for a condition; fail saying what did not happen."""
+    deadline = monotonic() + seconds
+    while not await condition():
+        if monotonic() > deadline:
+            raise AssertionError(f"after {seconds:g} s: not {what}")
+        await asyncio.sleep(0.3)
+
+
+def patient_facility(facility: Path, folder: Path) -> Path:
+    """The facility with the lateness that the tortures need."""
+    content = yaml.safe_load(facility.read_text(encoding="utf-8"))
+    for interval in content["intervals"]:
+        interval["lateness_s"] = LATENESS_S[interval["name"]]
+    path = folder / "facility.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class Account:
+    """What came of an input: what is stored, and what a subscriber received."""
+
+    states: Mapping[str, int]
+    shots: Mapping[str, Mapping[str, Any]]
+    """What was decided of each shot."""
+    revisions: Mapping[str, int]
+    begun: Mapping[str, tuple[str, str]]
+    """Shot and kind of each condition's first event, by its id, unless it was withdrawn."""
+    numbers: Sequence[int]
+    """Of all stored events."""
+    unpublished: int
+    received: Mapping[str, set[int]]
+    """The numbers under which a subscriber received each event."""
+
+
+@dataclass
+class Arena:
+    """A stack with services whose fault points can be armed, and ways into it."""
+
+    stack: Stack
+    settings: Settings
+    store: ObjectStore
+    archive: Archive
+    inputs: Mapping[str, Input]
+    random: random.Random = field(default_factory=lambda: random.Random(5))
+    _references: dict[str, Account] = field(default_factory=dict)
+
+    @classmethod
+    def over(cls, stack: Stack, store: ObjectStore, archive: Archive, inputs: Mapping[str, Input]) -> "Arena":
+        folder = stack.folder / "faults"
+        folder.mkdir()
+        return cls(stack, settings_of(stack.environment()), store, archive, inputs)
+
+    @property
+    def broker_url(self) -> str:
+        return self.settings.broker_url.get_secret_value()
+
+    # what is put in
+
+    async def upload(self, paths: Iterable[Path]) -> None:
+        await upload_all(self.store, self.settings.inbox_bucket, planned_uploads(paths), lambda _: None)
+
+    async def put(self, key: str, content: bytes) -> str:
+        """Put an object into the inbox; its id."""
+        await self.store.put(self.settings.inbox_bucket, key, content)
+        etag = await self.store.etag(self.settings.inbox_bucket, key) or ""
+        return object_id(self.settings.inbox_bucket, key, etag)
+
+    # what is broken
+
+    def arm(self, point: str) -> Path:
+        armed = self.stack.folder / "faults" / point
+        armed.touch()
+        return armed
+
+    def processes(self, name: str) -> list[Status]:
+        """The replicas of a service, or a server."""
+        return [each for each in self.stack.status() if each.name.rpartition("-")[0] == name or each.name == name]
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """To all processes of a server."""
+        for each in self.processes(name):
+            if each.pid is not None:
+                os.killpg(each.pid, number)
+
+    async def ready(self, name: str) -> None:
+        async def all_ready() -> bool:
+            return all(each.state is State.READY for each in self.processes(name))
+
+        await until(all_ready, f"{name} ready")
+
+    def restarts(self) -> dict[str, int]:
+        return {each.name: each.restarts for each in self.stack.status()}
+
+    # what came of it
+
+    async def ingested(self, count: int) -> None:
+        """Wait until so many objects were read: work is under way."""
+
+        async def enough() -> bool:
+            return (await self.archive.ledger.balance(0, FOREVER_MS))["states"]["ingested"] >= count
+
+        await until(enough, f"{count} objects ingested")
+
+    async def at_rest(self, objects: int) -> None:
+        """Wait until so many objects came in, nothing waits anywhere, no window is open, all is judged."""
+
+        async def rests() -> bool:
+            return await self._stored_is_settled(objects) and not any((await self._ready()).values())
+
+        await until(rests, "everything judged and the queues empty")
+
+    async def settled(self) -> None:
+        """Wait until no service has a message in its hands."""
+
+        async def none_in_hand() -> bool:
+            return not any((await self._held()).get(name, 0) for name in _WORKING)
+
+        await until(none_in_hand, "every message settled")
+
+    async def parked(self) -> int:
+        async with await aio_pika.connect(self.broker_url) as connection:
+            depths = [await depth_of(connection, parked_queue_of(stage).name) for stage in STAGES]
+        return sum(depth.messages for depth in depths if depth is not None)
+
+    async def account(self) -> Account:
+        shots = await self.archive.shots.page({}, 0, FOREVER_MS, 0)
+        last = await self.archive.events.last_number()
+        documents = await self.archive.events.numbered(0, last)
+        events = [AnomalyEvent.model_validate(document["event"]) for document in documents]
+        return Account(
+            states=(await self.archive.ledger.balance(0, FOREVER_MS))["states"],
+            shots={shot["_id"]: _decided(shot) for shot in shots},
+            revisions={shot["_id"]: shot["revision"] for shot in shots},
+            begun=_begun(events),
+            numbers=[event.data.sequence for event in events],
+            unpublished=sum(not document["published_at"] for document in documents),
+            received=await self._received(),
+        )
+
+    async def reference(self, which: str) -> Account:
+        """What an undisturbed run of an input gives."""
+        if which not in self._references:
+            await self.clear()
+            await self.upload(self.inputs[which].files)
+            await self.at_rest(len(self.inputs[which].files))
+            self._references[which] = await self.account()
+        return self._references[which]
+
+    async def clear(self) -> None:
+        """Forget everything that earlier runs left, so that the same input is new again."""
+        await self.settled()
+        async with AsyncMongoClient(self.settings.database_url.get_secret_value()) as client:
+            database = client[self.settings.database_name]
+            for name in await database.list_collection_names():
+                await database[name].delete_many({})
+        for bucket in ("inbox", "data", "errors", "blocks"):
+            for found in [found async for found in self.store.list(bucket)]:
+                await self.store.remove(bucket, found.key)
+        async with await aio_pika.connect(self.broker_url) as connection:
+            channel = await connection.channel()
+            listener = await channel.declare_queue(LISTENER, durable=True)
+            await listener.bind(ANOMALIES.name, "#")
+            await listener.purge()
+            for stage in STAGES:
+                await (await channel.get_queue(parked_queue_of(stage).name)).purge()
+
+    async def _stored_is_settled(self, objects: int) -> bool:
+        try:
+            balance = await self.archive.ledger.balance(0, FOREVER_MS)
+            return (
+                balance["in"] >= objects
+                and not balance["states"]["waiting"]
+                and not [found async for found in self.store.list(self.settings.inbox_bucket)]
+                and not await self.archive.windows.unfinished()
+                and not await self.archive.batches.unjudged()
+            )
+        except AWAY:
+            return False
+
+    async def _ready(self) -> dict[str, int]:
+        """Messages that lie in the stages' queues; those in somebody's hands are not counted."""
+        try:
+            async with await aio_pika.connect(self.broker_url) as connection:
+                depths = [await depth_of(connection, name) for name in _WORKING]
+        except (AMQPError, OSError):
+            return {"unknown": 1}
+        return {depth.name: depth.messages for depth in depths if depth is not None}
+
+    async def _held(self) -> dict[str, int]:
+        """All messages of every queue, as the broker itself counts them."""
+        (broker,) = self.processes("broker")
+        environment = Path(f"/proc/{broker.pid}/environ").read_bytes().decode().split("\0")
+        control = await asyncio.create_subprocess_exec(
+            SCRIPT.with_name("rabbitmqctl"),
+            *("--quiet", "list_queues", "name", "messages"),
+            env=dict(line.split("=", 1) for line in environment if "=" in line),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        listed, _ = await control.communicate()
+        rows = (line.split("\t") for line in listed.decode().splitlines())
+        return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdecimal()}
+
+    async def _received(self) -> dict[str, set[int]]:
+        received: dict[str, set[int]] = {}
+        async with await aio_pika.connect(self.broker_url) as connection:
+            queue = await (await connection.channel()).get_queue(LISTENER)
+            while (message := await queue.get(no_ack=True, fail=False)) is not None:
+                event = AnomalyEvent.model_validate_json(message.body)
+                received.setdefault(event.id, set()).add(event.data.sequence)
+        return received
+
+
+def _decided(shot: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: shot[name] for name in ("kinds", "severity", "score", "complete", "missing", "refused", "pulse")
+    }
+
+
+def _begun(events: Sequence[AnomalyEvent]) -> dict[str, tuple[str, str]]:
+    withdrawn = {identity for event in events for identity in event.data.supersedes}
+    return {
+        event.id: (event.data.shot, event.data.kind)
+        for event in events
+        if event.data.phase in (Phase.OPENED, Phase.PASSED)
+        and event.data.kind is not AnomalyKind.SUPERSEDED
+        and event.id not in withdrawn
+    }
+
+
+def twice(account: Account) -> int:
+    """Numbers that two events have, and events that were told under two numbers."""
+    shared = sum(count - 1 for count in Counter(account.numbers).values())
+    return shared + sum(len(numbers) - 1 for numbers in account.received.values())

@@ -1,0 +1,48 @@
+"""What the tortured system is fed with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from shotwatch_common.facility import Facility, Place
+from shotwatch_simulator.anomalies import Kind
+from shotwatch_simulator.injections import plan_injections
+from shotwatch_simulator.simulation import Simulation, simulate
+
+KINDS = (Kind.FROZEN_FRAME, Kind.BLACK_FRAME, Kind.SATURATED_FRAME, Kind.FAULT)
+BIG, SMALL = "four places, three minutes", "one place, five seconds"
+START = datetime(2022, 7, 1, 7, 30, tzinfo=UTC)
+ONE_HZ = tuple((Place(frontend, amp), "1s") for frontend in ("LA", "LB") for amp in ("A2", "FSD"))
+TEN_HZ = ((Place("LB", "F1"), "100ms"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Snapshot files, and those of the same names with other content."""
+
+    files: Sequence[Path]
+    others: Sequence[Path]
+
+
+def make_inputs(facility: Facility, folder: Path) -> Mapping[str, Input]:
+    places = {BIG: (ONE_HZ, timedelta(minutes=3)), SMALL: (TEN_HZ, timedelta(seconds=5))}
+    return {
+        name: Input(
+            _files(facility, where, duration, folder / f"{n}", seed=1),
+            _files(facility, where, duration, folder / f"{n}-others", seed=2),
+        )
+        for n, (name, (where, duration)) in enumerate(places.items())
+    }
+
+
+def _files(
+    facility: Facility,
+    where: Sequence[tuple[Place, str]],
+    duration: timedelta,
+    folder: Path,
+    seed: int,
+) -> list[Path]:
+    rosters = [roster for each in where if (roster := facility.roster(*each)) is not None]
+    odd = plan_injections(facility, rosters, START, duration, kinds=KINDS, seed=seed)
+    return list(simulate(Simulation(facility, tuple(rosters), START, duration, seed, odd), folder))

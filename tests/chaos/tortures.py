@@ -1,0 +1,276 @@
+"""The tortures: each feeds an input to the arena and breaks something meanwhile."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote_plus
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractQueue
+from aio_pika.exceptions import QueueEmpty
+
+from shotwatch_common.bus import OBJECTS, STAGES, WORK, queue_of
+from shotwatch_common.vocabulary import ObjectState
+
+from ..integration.conftest import REPOSITORY
+from .arena import Arena, until
+from .inputs import BIG, SMALL
+
+OUTAGE_S = 30.0
+UNDER_WAY = 8
+"""So many files were read when a server is broken."""
+CORPUS = REPOSITORY.parent / "shared" / "data" / "malformed_hdf5"
+GARBAGE = (b"", b"garbage", b"{}", b"[" * 100_000, b'{"object": null}', b"\xff\x00" * 5000)
+_COPIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Inflicted:
+    """What was done, and what else than the input it brought in."""
+
+    faults: int
+    more: Mapping[ObjectState, int] = field(default_factory=dict)
+    """Further objects, by the state in which they must end."""
+    parked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Torture:
+    """`inflict` returns at the end of the fault."""
+
+    name: str
+    inflict: Callable[[Arena], Awaitable[Inflicted]]
+    input: str = BIG
+    revises: bool = False
+    """Shots are judged anew on the way; what counts is what they come to."""
+    restarts: bool = True
+    """Whether services may die of it."""
+
+
+async def die_at(point: str, arena: Arena) -> Inflicted:
+    """A service dies twice at its worst moment, under load."""
+    armed = arena.arm(point)
+    await arena.upload(arena.inputs[BIG].files)
+    for _ in range(2):
+
+        async def fired() -> bool:
+            return not armed.exists()
+
+        await until(fired, f"somebody died at {point}")
+        armed = arena.arm(point) if _ == 0 else armed
+    return Inflicted(2)
+
+
+async def die_anywhere(service: str, arena: Arena) -> Inflicted:
+    """A replica of a service dies at random moments."""
+    kills = 4
+    await arena.upload(arena.inputs[BIG].files)
+    await arena.ingested(UNDER_WAY)
+    for _ in range(kills):
+        await asyncio.sleep(arena.random.uniform(0.2, 2.5))
+        living = [each.pid for each in arena.processes(service) if each.pid is not None]
+        if living:
+            with suppress(ProcessLookupError):
+                _kill(arena.random.choice(living))
+    return Inflicted(kills)
+
+
+async def killed(server: str, arena: Arena) -> Inflicted:
+    """A server dies and is started again."""
+    await _under_load(arena)
+    before = arena.restarts()[server]
+    arena.signal(server, signal.SIGKILL)
+
+    async def again() -> bool:
+        return arena.restarts()[server] > before
+
+    await until(again, f"{server} started again")
+    await arena.ready(server)
+    return Inflicted(1)
+
+
+async def frozen(server: str, arena: Arena) -> Inflicted:
+    """A server answers nothing for a while, its connections stay open."""
+    await _under_load(arena)
+    arena.signal(server, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(OUTAGE_S)
+    finally:
+        arena.signal(server, signal.SIGCONT)
+    return Inflicted(1)
+
+
+async def thrice_and_shuffled(arena: Arena) -> Inflicted:
+    """Every message of every stage comes three times, in random order."""
+    copies = 0
+    async with await aio_pika.connect(arena.broker_url) as connection, asyncio.TaskGroup() as group:
+        channel = await connection.channel(publisher_confirms=True)
+        over = asyncio.Event()
+        taps = [group.create_task(_shuffle(channel, stage, arena, over)) for stage in STAGES[:5]]
+        await asyncio.sleep(1)
+        await arena.upload(arena.random.sample(arena.inputs[BIG].files, len(arena.inputs[BIG].files)))
+        await arena.at_rest(len(arena.inputs[BIG].files))
+        over.set()
+    copies = sum(tap.result() for tap in taps)
+    return Inflicted(copies)
+
+
+async def late(arena: Arena, after_deadline: bool) -> Inflicted:
+    """One member of every shot comes when the others were joined long ago."""
+    *punctual, straggler = arena.inputs[SMALL].files
+    await arena.upload(punctual)
+    if after_deadline:
+        await arena.at_rest(len(punctual))
+    else:
+        await arena.ingested(len(punctual))
+    await arena.upload([straggler])
+    return Inflicted(1)
+
+
+async def notified_of_half(arena: Arena) -> Inflicted:
+    """Of every second object comes a notification, three times and late; of the others none."""
+    files = arena.inputs[BIG].files
+    await arena.upload(files)
+    async with await aio_pika.connect(arena.broker_url) as connection:
+        exchange = await (await connection.channel()).get_exchange(OBJECTS.name)
+        for path in [*files[::2]] * 3:
+            body = json.dumps(await _notification(arena, path)).encode()
+            await exchange.publish(aio_pika.Message(body), routing_key="")
+    return Inflicted(len(files) - len(files[::2]))
+
+
+async def sent_again(arena: Arena) -> Inflicted:
+    """Files come with wrong content first, and are sent again when it was judged."""
+    files, others = arena.inputs[SMALL].files, {path.name: path for path in arena.inputs[SMALL].others}
+    wrong = [others[path.name] for path in files[:3]]
+    await arena.upload([*wrong, *files[3:]])
+    await arena.at_rest(len(files))
+    await arena.upload(files[:3])
+    return Inflicted(len(wrong), {ObjectState.INGESTED: len(wrong)})
+
+
+async def hostile_files(arena: Arena) -> Inflicted:
+    """Malformed files under good names lie between the good ones."""
+    hostile = sorted(CORPUS.rglob("*.h5"))
+    good = list(arena.inputs[BIG].files)
+    for n, path in enumerate(hostile):
+        await arena.put(f"LA_Hostile-{n}_1s_snapshot_2022-07-01_06-00-00.h5", path.read_bytes())
+        if n % 4 == 0 and good:
+            await arena.upload([good.pop()])
+    await arena.upload(good)
+    return Inflicted(len(hostile), {ObjectState.REJECTED: len(hostile)})
+
+
+async def poison_first(arena: Arena) -> Inflicted:
+    """Messages that are none lie in every queue before the good ones."""
+    async with await aio_pika.connect(arena.broker_url) as connection:
+        channel = await connection.channel()
+        for stage in STAGES:
+            for body in GARBAGE:
+                await channel.default_exchange.publish(aio_pika.Message(body), queue_of(stage).name)
+    await arena.upload(arena.inputs[BIG].files)
+    count = len(GARBAGE) * len(STAGES)
+    return Inflicted(count, parked=count)
+
+
+POINTS = (
+    "ingest.after_blocks",
+    "ingest.after_publish",
+    "ingest.after_settle",
+    "validate.after_publish",
+    "aggregate.after_save",
+    "aggregate.after_publish",
+    "features.after_write",
+    "features.after_publish",
+)
+QUICK = (
+    Torture("SIGKILL at aggregate.after_save", partial(die_at, "aggregate.after_save")),
+    Torture("poison before good", poison_first, restarts=False),
+)
+TORTURES = (
+    *(Torture(f"SIGKILL at {point}", partial(die_at, point)) for point in POINTS if point != POINTS[4]),
+    Torture("SIGKILL of inference, anywhere", partial(die_anywhere, "inference")),
+    Torture("broker killed", partial(killed, "broker")),
+    Torture("database frozen 30 s", partial(frozen, "database")),
+    Torture("database killed", partial(killed, "database")),
+    Torture("store frozen 30 s", partial(frozen, "store")),
+    Torture("store killed", partial(killed, "store")),
+    Torture("every message thrice, shuffled", thrice_and_shuffled, restarts=False),
+    Torture("late before the deadline", partial(late, after_deadline=False), SMALL, restarts=False),
+    Torture("late after it", partial(late, after_deadline=True), SMALL, revises=True, restarts=False),
+    Torture("notifications lost", notified_of_half, restarts=False),
+    Torture("files sent again with other content", sent_again, SMALL, revises=True, restarts=False),
+    Torture("malformed files beside good ones", hostile_files, restarts=False),
+)
+
+
+def _kill(pid: int) -> None:
+    import os
+
+    os.kill(pid, signal.SIGKILL)
+
+
+async def _under_load(arena: Arena) -> None:
+    await arena.upload(arena.inputs[BIG].files)
+    await arena.ingested(UNDER_WAY)
+
+
+async def _shuffle(channel: AbstractChannel, stage: str, arena: Arena, over: asyncio.Event) -> int:
+    """Stand between a stage's exchange and its queue; how many messages were put in beside the first ones."""
+    more = 0
+    async with _tapped(channel, stage) as tap:
+        while not over.is_set():
+            bodies = [message async for message in _taken(tap)]
+            for message in arena.random.sample(bodies * _COPIES, len(bodies) * _COPIES):
+                again = aio_pika.Message(message.body, headers=message.headers)
+                again.delivery_mode = aio_pika.DeliveryMode.PERSISTENT
+                await channel.default_exchange.publish(again, queue_of(stage).name)
+            more += len(bodies) * (_COPIES - 1)
+            await asyncio.sleep(0.5)
+    return more
+
+
+@asynccontextmanager
+async def _tapped(channel: AbstractChannel, stage: str) -> AsyncIterator[AbstractQueue]:
+    """A queue in the place of the stage's own."""
+    exchange = await channel.get_exchange(OBJECTS.name if stage == "ingest" else WORK.name)
+    own = await channel.get_queue(queue_of(stage).name)
+    tap = await channel.declare_queue(f"chaos.{stage}", durable=True)
+    await tap.bind(exchange, stage)
+    await own.unbind(exchange, stage)
+    try:
+        yield tap
+    finally:
+        await own.bind(exchange, stage)
+        await tap.unbind(exchange, stage)
+        await tap.delete(if_empty=True)
+
+
+async def _taken(tap: AbstractQueue) -> AsyncIterator[aio_pika.abc.AbstractIncomingMessage]:
+    with suppress(QueueEmpty):
+        while (message := await tap.get(no_ack=True)) is not None:
+            yield message
+
+
+async def _notification(arena: Arena, path: Path) -> Mapping[str, object]:
+    """What an S3 server tells when an object was put."""
+    bucket = arena.settings.inbox_bucket
+    etag = await arena.store.etag(bucket, path.name) or "gone"
+    stored = {"key": quote_plus(path.name), "size": path.stat().st_size, "eTag": etag, "sequencer": "1"}
+    record = {
+        "eventVersion": "2.0",
+        "eventSource": "minio:s3",
+        "eventName": "s3:ObjectCreated:Put",
+        "eventTime": "2022-07-02T11:00:00.000Z",
+        "s3": {"bucket": {"name": bucket}, "object": stored},
+    }
+    return {"EventName": "s3:ObjectCreated:Put", "Key": f"{bucket}/{path.name}", "Records": [record]}
+
+
+def named(tortures: Sequence[Torture]) -> list[str]:
+    return [torture.name for torture in tortures]

@@ -1,0 +1,205 @@
+"""The life of a model on a running stack: trained, challenged, compared, promoted and rolled back."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from shotwatch_common.archive.devices import LastState
+from shotwatch_common.archive.measurements import Source
+from shotwatch_common.contracts import AnomalyEvent, PlaceRef, ShotsClosed
+from shotwatch_common.facility import Place
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.registry import ModelRegistry
+from shotwatch_common.vocabulary import AnomalyKind, ModelAlias
+from shotwatch_detector.bundle import load_bundle, save_bundle
+from shotwatch_detector.decision import UsualOfDevices
+from shotwatch_embedded.description import find_stack
+from shotwatch_simulator.anomalies import Kind
+from shotwatch_simulator.injections import plan_injections
+from shotwatch_simulator.simulation import Simulation, simulate
+
+from .conftest import Running, until
+from .test_cli import shotwatch
+
+PLACE = Place("LB", "A2")
+START = datetime(2022, 8, 1, 8, tzinfo=UTC)
+LIVE = START + timedelta(minutes=3)
+METER = "LB_A2-EM_1-EnergyMeter-1"
+LEARNING = ("--from", START.isoformat(), "--to", LIVE.isoformat(), "--places", "LB-A2")
+
+
+@pytest.fixture(scope="module")
+async def learned(running: Running, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The version of a champion; it is forgotten afterwards, so that others find a stack without a model."""
+    await running.upload(*recorded(running, START, timedelta(minutes=3), tmp_path_factory.mktemp("learning")))
+    await running.judged()
+    trained = await shotwatch(running, "train", *LEARNING, "--epochs", "1", "--budget-seconds", "3", "--json")
+    assert trained.exit_code == 0, trained.stderr
+    assert trained.documents[0]["alias"] == ModelAlias.CHAMPION
+    yield trained.documents[0]["version"]
+    async with ModelRegistry.of(running.settings) as registry:
+        for alias in ModelAlias:
+            await registry.withdraw(alias)
+    await loaded(running, "none: only rules apply", "none")
+
+
+def recorded(
+    running: Running, start: datetime, duration: timedelta, folder: Path, kinds: Sequence[Kind] = ()
+) -> list[Path]:
+    roster = running.facility.roster(PLACE, "1s")
+    assert roster is not None
+    odd = plan_injections(running.facility, [roster], start, duration, kinds=kinds) if kinds else ()
+    return list(simulate(Simulation(running.facility, (roster,), start, duration, injections=odd), folder))
+
+
+async def loaded(running: Running, champion: str, challenger: str) -> None:
+    """Wait until every replica of inference says that it has these versions."""
+    ports = [s.port for s in running.stack.status() if s.name.startswith("inference")]
+    assert len(ports) == 2
+
+    async def all_have() -> bool:
+        async with httpx.AsyncClient() as client:
+            told = [(await client.get(f"http://127.0.0.1:{port}/ready")).json() for port in ports]
+        return all((each["model"], each["challenger"]) == (champion, challenger) for each in told)
+
+    await until(all_have, f"champion {champion} and challenger {challenger} loaded")
+
+
+def register_stricter(running: Running, version: str, folder: Path) -> str:
+    """A version whose thresholds are a fifth of another one's."""
+    url, name = running.settings.models_url, running.settings.model_name
+    client = MlflowClient(url, url)
+    run_id = client.get_model_version(name, version).run_id
+    assert run_id is not None
+    folder.mkdir()
+    bundle = load_bundle(Path(client.download_artifacts(run_id, "bundle", str(folder))))
+    stricter = folder / "stricter"
+    stricter.mkdir()
+    save_bundle(replace(bundle, usual=shortened(bundle.usual)), stricter)
+    client.log_artifacts(run_id, str(stricter), "stricter")
+    source = f"{client.get_run(run_id).info.artifact_uri}/stricter"
+    made: str = client.create_model_version(name, source, run_id).version
+    return made
+
+
+def shortened(usual: UsualOfDevices) -> UsualOfDevices:
+    return {
+        device: {
+            name: replace(of, tail=replace(of.tail, reach=of.tail.reach / 5)) for name, of in features.items()
+        }
+        for device, features in usual.items()
+    }
+
+
+async def keep_energies(running: Running, level: float) -> None:
+    """Ten minutes of one energy meter alone, after everything that was recorded."""
+    rng = np.random.default_rng(0)
+    for minute in range(10):
+        start = epoch_ms(LIVE) + 60_000 * (10 + minute)
+        batch = ShotsClosed(
+            batch_id=f"drifting-{minute}",
+            window_id=f"drifting-{minute}",
+            place=PlaceRef(frontend=PLACE.frontend, amp=PLACE.amp, arm=PLACE.arm, interval="1s"),
+            pulses=list(range(start, start + 60_000, 1000)),
+            revisions=[1] * 60,
+            complete=[True] * 60,
+            members=[],
+            last_arrival=0,
+        )
+        energy = level * rng.normal(1, 0.001, 60)
+        await running.archive.measurements.keep(batch, Source.FEATURES, {METER: {"energy": energy}})
+    await running.archive.devices.saw(METER, LastState(epoch_ms(LIVE) + 20 * 60_000, "ON"))
+
+
+async def told(running: Running, start: datetime) -> list[AnomalyEvent]:
+    where = {"frontend": PLACE.frontend, "amp": PLACE.amp, "arm": PLACE.arm}
+    shots = await running.archive.shots.page(where, epoch_ms(start), epoch_ms(start) + 60_000, 0)
+    return await running.archive.events.of_shots([shot["_id"] for shot in shots])
+
+
+async def changed(running: Running, *arguments: str) -> Any:
+    made = await shotwatch(running, "models", *arguments, "--who", "amelie", "--json")
+    assert made.exit_code == 0, made.stderr
+    return made.documents[0]
+
+
+async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
+    running: Running, learned: str, tmp_path: Path
+) -> None:
+    await loaded(running, learned, "none")
+    stricter = register_stricter(running, learned, tmp_path / "bundles")
+    async with ModelRegistry.of(running.settings) as registry:
+        await registry.give(ModelAlias.CHALLENGER, stricter)
+    await loaded(running, learned, stricter)
+
+    minute = timedelta(minutes=1)
+    await running.upload(*recorded(running, LIVE, minute, tmp_path / "live", [Kind.ENERGY_DROP]))
+    await running.judged()
+
+    async def in_shadow() -> bool:
+        return stricter in await running.archive.shadows.records([stricter])
+
+    await until(in_shadow, "the challenger's scores kept")
+    events = await told(running, LIVE)
+    assert AnomalyKind.ENERGY in {event.data.kind for event in events}
+    assert {event.data.model.version for event in events if event.data.model} == {learned}
+
+    span = ("--from", LIVE.isoformat(), "--to", (LIVE + minute).isoformat(), "--places", "LB-A2")
+    compared = await shotwatch(running, "models", "compare", learned, stricter, *span, "--json")
+    assert compared.exit_code == 0, compared.stderr
+    comparison = compared.documents[0]
+    mild, strict = comparison["versions"]
+    assert mild["shots"] == strict["shots"] == 60
+    assert 0 < mild["odd"] < strict["odd"]
+    assert [only["shots"] for only in comparison["only"]] == [0, strict["odd"] - mild["odd"]]
+    assert (await running.archive.shadows.records([stricter]))[stricter].odd == strict["odd"]
+
+    assert (await changed(running, "promote", stricter, "--why", "finds more"))["before"] == learned
+    await loaded(running, stricter, "none")
+    assert (await changed(running, "rollback", "--why", "too nervous"))["version"] == learned
+    await loaded(running, learned, "none")
+
+    listed = json.loads((await shotwatch(running, "models", "list", "--history", "--json")).stdout)
+    assert listed["aliases"] == {"champion": learned}
+    assert listed["versions"][0]["shadow"] == {"shots": 60, "odd": strict["odd"]}
+    assert listed["versions"][0]["tags"]["promoted_by"] == "amelie"
+    assert [(c["before"], c["version"], c["who"], c["why"]) for c in listed["promotions"]] == [
+        (stricter, learned, "amelie", "too nervous"),
+        (learned, stricter, "amelie", "finds more"),
+        (None, learned, "shotwatch train", "trained"),
+    ]
+    people = await shotwatch(running, "models", "list", "--history", environment={"COLUMNS": "200"})
+    assert all(word in people.stdout for word in ("champion", "rolled back: too nervous", "amelie"))
+
+
+async def test_a_device_that_drifts_from_the_training_period_is_told_of(
+    running: Running, learned: str
+) -> None:
+    trained = await running.archive.measurements.series(METER, ["energy"], epoch_ms(START), epoch_ms(LIVE))
+    await keep_energies(running, 0.8 * float(np.nanmedian(trained.columns["energy"])))
+    events: list[dict[str, Any]] = []
+
+    async def announced() -> bool:
+        found = await running.archive.events.numbered(0, await running.archive.events.last_number())
+        events[:] = [event for event in found if event["kind"] == AnomalyKind.DRIFT]
+        return any(METER in event["event"]["data"]["devices"] for event in events)
+
+    await until(announced, "the drift told")
+    (event,) = [event for event in events if METER in event["event"]["data"]["devices"]]
+    assert event["severity"] == "warning"
+    stack = find_stack(running.stack.folder.parent, None)
+    async with httpx.AsyncClient(base_url=stack.query_urls[0]) as client:
+        report = (await client.get("/api/v1/models/drift")).json()
+    assert report["version"] == learned
+    (device,) = [each for each in report["devices"] if each["device"] == METER]
+    (energy,) = device["features"]
+    assert energy["shift"] < -4
+    assert energy["beyond"] == 1

@@ -1,0 +1,78 @@
+"""Drift: what a device measures of late against what the champion was trained on."""
+
+import numpy as np
+import pytest
+
+from shotwatch_common.archive.drifts import Drift
+from shotwatch_common.contracts import PlaceRef
+from shotwatch_common.vocabulary import AnomalyKind, Severity
+from shotwatch_detector.catalogue import Side
+from shotwatch_detector.statistics import Tail, Usual
+from shotwatch_history.domain.drift import Columns, measure_drift, shifted
+from shotwatch_history.events import drift_event_of
+
+CAMERA = "LA_A1_11-Camera_1-Camera-1"
+PLACE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+END = 1_656_660_780_000
+TAIL = Tail(2.6, 1.5)
+USUAL = {
+    "total_intensity": Usual(1000.0, 10.0, TAIL, TAIL, Side.BOTH),
+    "centroid_x": Usual(60.0, 0.5, TAIL, TAIL, Side.BOTH),
+}
+
+
+def drift(medians: Columns, newest: Columns) -> Drift:
+    return Drift(CAMERA, "3", END - 600_000, END, measure_drift(USUAL, medians, newest))
+
+
+def shots(centre: float, sigma: float) -> np.ndarray:
+    return np.random.default_rng(0).normal(centre, sigma, 600)
+
+
+def test_a_device_that_is_as_it_was_does_not_drift() -> None:
+    found = drift(
+        {"total_intensity": np.full(10, 1001.0), "centroid_x": np.full(10, 60.1)},
+        {"total_intensity": shots(1001, 10), "centroid_x": shots(60.1, 0.5)},
+    )
+    assert found.features["total_intensity"].shift == pytest.approx(0.1)
+    assert found.features["total_intensity"].beyond == pytest.approx(0.003, abs=0.005)
+    assert shifted(found) == {}
+
+
+def test_a_shift_is_measured_in_the_spread_of_the_training_period() -> None:
+    found = drift({"total_intensity": np.full(10, 970.0)}, {"total_intensity": shots(970, 10)})
+    feature = found.features["total_intensity"]
+    assert (feature.centre, feature.median) == (1000, 970)
+    assert feature.shift == pytest.approx(-3)
+    assert feature.beyond == pytest.approx(0.5, abs=0.05)
+    assert set(shifted(found)) == {"total_intensity"}
+
+
+def test_one_bad_batch_is_no_drift_and_few_batches_say_nothing() -> None:
+    medians = np.array([1000.0] * 9 + [500.0])
+    assert shifted(drift({"total_intensity": medians}, {})) == {}
+    few = np.array([500.0] * 4 + [np.nan] * 6)
+    assert drift({"total_intensity": few}, {}).features == {}
+
+
+def test_an_event_tells_the_furthest_feature_first_and_once_for_a_device_and_version() -> None:
+    found = drift({"total_intensity": np.full(10, 970.0), "centroid_x": np.full(10, 63.0)}, {})
+    event = drift_event_of(found, shifted(found), PLACE, "HPLS")
+    assert (event.data.kind, event.data.severity) == (AnomalyKind.DRIFT, Severity.WARNING)
+    assert [each.feature for each in event.data.contributions] == ["centroid_x", "total_intensity"]
+    assert event.data.score == pytest.approx(6)
+    assert event.data.why == (
+        f"centroid x of {CAMERA} is 6.0 σ above what model version 3 was trained on, and so is 1 more "
+        "feature: it may be time to train again"
+    )
+    later = Drift(CAMERA, "3", END, END + 600_000, found.features)
+    assert drift_event_of(later, shifted(later), PLACE, "HPLS").id == event.id
+    newer = Drift(CAMERA, "4", END, END + 600_000, found.features)
+    assert drift_event_of(newer, shifted(newer), PLACE, "HPLS").id != event.id
+
+
+def test_a_small_drift_is_only_worth_knowing() -> None:
+    found = drift({"total_intensity": np.full(10, 975.0)}, {})
+    event = drift_event_of(found, shifted(found), PLACE, "HPLS")
+    assert event.data.severity is Severity.INFO
+    assert event.data.why.endswith("was trained on: it may be time to train again")
