@@ -2,9 +2,9 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml)
-SOURCES := libs services cli tests bench
+SOURCES := libs services cli tests bench deploy
 
-.PHONY: help setup demo test test-fast lint format bench bench-detect lock schemas clean
+.PHONY: help setup demo test test-fast chaos lint format bench bench-detect lock schemas clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,17 +17,23 @@ setup: .venv/ready  ## Install everything into .venv
 demo: setup  ## The main job on the embedded stack; FRAMES=folder for recorded frames, KEEP=1 leaves it running
 	@$(BIN)/shotwatch demo $(if $(FRAMES),--frames "$(FRAMES)") $(if $(KEEP),--keep)
 
-test: setup  ## Every test, on real servers
+test: setup  ## Every test, on real servers; of the tortures the quick ones
 	@$(BIN)/pytest
+
+chaos: setup  ## Every torture of the running system; writes docs/chaos.md
+	@CHAOS_REPORT=docs/chaos.md $(BIN)/pytest tests/chaos -m ""
 
 test-fast: setup  ## The tests that start nothing
 	@$(BIN)/pytest tests/unit
 
-lint: setup  ## Style, types and import contracts
+lint: setup  ## Style, types, import contracts, and what is deployed against its schemas
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@$(BIN)/python deploy/check.py
 
 format: setup  ## Put the code in shape
 	@$(BIN)/ruff check --fix --quiet $(SOURCES)

@@ -2,18 +2,17 @@
 
 import asyncio
 import os
-import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from time import monotonic
 from typing import Any
 
 import aio_pika
 import yaml
-from aio_pika.exceptions import AMQPError
 from pymongo import AsyncMongoClient
 
 from shotwatch_cli.broker import depth_of
@@ -21,9 +20,15 @@ from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import AWAY
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
-from shotwatch_common.bus import ANOMALIES, RETRY_DELAYS_S, STAGES, parked_queue_of, queue_of, waiting_queue_of
+from shotwatch_common.bus import (
+    ANOMALIES,
+    RETRY_DELAYS_S,
+    STAGES,
+    parked_queue_of,
+    queue_of,
+    waiting_queue_of,
+)
 from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.facility import load_facility
 from shotwatch_common.identity import object_id
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
@@ -39,10 +44,22 @@ PATIENCE_S = 240.0
 FOREVER_MS = 2**53
 LISTENER = "chaos.listener"
 LATENESS_S = {"1s": 300, "100ms": 20, "60s": 30}
-"""An outage of 30 s makes no shot of the big input late; the small one waits no longer than in the facility."""
+"""An outage of 30 s makes no shot of the big input late; the small one waits as in the facility."""
 
-_WORKING = [queue_of(stage).name for stage in STAGES] + [
-    waiting_queue_of(stage, delay).name for stage in STAGES for delay in sorted(set(RETRY_DELAYS_S))
+
+def tap_of(stage: str) -> str:
+    """A queue that a torture may put in the place of the stage's own."""
+    return f"chaos.{stage}"
+
+
+_WORKING = [
+    name
+    for stage in STAGES
+    for name in (
+        queue_of(stage).name,
+        *(waiting_queue_of(stage, delay).name for delay in sorted(set(RETRY_DELAYS_S))),
+        tap_of(stage),
+    )
 ]
 
 
@@ -91,7 +108,7 @@ class Arena:
     store: ObjectStore
     archive: Archive
     inputs: Mapping[str, Input]
-    random: random.Random = field(default_factory=lambda: random.Random(5))
+    chance: Random = field(default_factory=lambda: Random(5))
     _references: dict[str, Account] = field(default_factory=dict)
 
     @classmethod
@@ -124,7 +141,9 @@ class Arena:
 
     def processes(self, name: str) -> list[Status]:
         """The replicas of a service, or a server."""
-        return [each for each in self.stack.status() if each.name.rpartition("-")[0] == name or each.name == name]
+        return [
+            each for each in self.stack.status() if each.name.rpartition("-")[0] == name or each.name == name
+        ]
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """To all processes of a server."""
@@ -155,17 +174,9 @@ class Arena:
         """Wait until so many objects came in, nothing waits anywhere, no window is open, all is judged."""
 
         async def rests() -> bool:
-            return await self._stored_is_settled(objects) and not any((await self._ready()).values())
+            return await self._stored_is_settled(objects) and await self._queues_are_empty()
 
         await until(rests, "everything judged and the queues empty")
-
-    async def settled(self) -> None:
-        """Wait until no service has a message in its hands."""
-
-        async def none_in_hand() -> bool:
-            return not any((await self._held()).get(name, 0) for name in _WORKING)
-
-        await until(none_in_hand, "every message settled")
 
     async def parked(self) -> int:
         async with await aio_pika.connect(self.broker_url) as connection:
@@ -198,7 +209,6 @@ class Arena:
 
     async def clear(self) -> None:
         """Forget everything that earlier runs left, so that the same input is new again."""
-        await self.settled()
         async with AsyncMongoClient(self.settings.database_url.get_secret_value()) as client:
             database = client[self.settings.database_name]
             for name in await database.list_collection_names():
@@ -227,24 +237,21 @@ class Arena:
         except AWAY:
             return False
 
-    async def _ready(self) -> dict[str, int]:
-        """Messages that lie in the stages' queues; those in somebody's hands are not counted."""
-        try:
-            async with await aio_pika.connect(self.broker_url) as connection:
-                depths = [await depth_of(connection, name) for name in _WORKING]
-        except (AMQPError, OSError):
-            return {"unknown": 1}
-        return {depth.name: depth.messages for depth in depths if depth is not None}
+    async def _queues_are_empty(self) -> bool:
+        """No message waits, and none is in anybody's hands: only the broker itself counts these."""
+        messages = await self._messages()
+        return bool(messages) and not any(messages.get(name, 0) for name in _WORKING)
 
-    async def _held(self) -> dict[str, int]:
-        """All messages of every queue, as the broker itself counts them."""
+    async def _messages(self) -> dict[str, int]:
+        """Of every queue; empty when the broker does not answer."""
         (broker,) = self.processes("broker")
-        environment = Path(f"/proc/{broker.pid}/environ").read_bytes().decode().split("\0")
+        environment = await asyncio.to_thread(_environment, broker.pid)
         control = await asyncio.create_subprocess_exec(
             SCRIPT.with_name("rabbitmqctl"),
             *("--quiet", "list_queues", "name", "messages"),
-            env=dict(line.split("=", 1) for line in environment if "=" in line),
+            env=environment,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
         )
         listed, _ = await control.communicate()
         rows = (line.split("\t") for line in listed.decode().splitlines())
@@ -258,6 +265,15 @@ class Arena:
                 event = AnomalyEvent.model_validate_json(message.body)
                 received.setdefault(event.id, set()).add(event.data.sequence)
         return received
+
+
+def _environment(pid: int | None) -> dict[str, str]:
+    """The environment of a process; that of none is empty."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    except OSError:
+        return {}
+    return dict(variable.split("=", 1) for variable in variables if "=" in variable)
 
 
 def _decided(shot: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
+import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from urllib.parse import quote_plus
 
 import aio_pika
@@ -17,9 +17,8 @@ from aio_pika.exceptions import QueueEmpty
 from shotwatch_common.bus import OBJECTS, STAGES, WORK, queue_of
 from shotwatch_common.vocabulary import ObjectState
 
-from ..integration.conftest import REPOSITORY
-from .arena import Arena, until
-from .inputs import BIG, SMALL
+from .arena import Arena, tap_of, until
+from .inputs import BIG, REPOSITORY, SMALL
 
 OUTAGE_S = 30.0
 UNDER_WAY = 8
@@ -55,14 +54,14 @@ class Torture:
 async def die_at(point: str, arena: Arena) -> Inflicted:
     """A service dies twice at its worst moment, under load."""
     armed = arena.arm(point)
+
+    async def fired() -> bool:
+        return not armed.exists()
+
     await arena.upload(arena.inputs[BIG].files)
-    for _ in range(2):
-
-        async def fired() -> bool:
-            return not armed.exists()
-
-        await until(fired, f"somebody died at {point}")
-        armed = arena.arm(point) if _ == 0 else armed
+    await until(fired, f"somebody died at {point}")
+    arena.arm(point)
+    await until(fired, f"somebody died at {point} again")
     return Inflicted(2)
 
 
@@ -72,11 +71,11 @@ async def die_anywhere(service: str, arena: Arena) -> Inflicted:
     await arena.upload(arena.inputs[BIG].files)
     await arena.ingested(UNDER_WAY)
     for _ in range(kills):
-        await asyncio.sleep(arena.random.uniform(0.2, 2.5))
+        await asyncio.sleep(arena.chance.uniform(0.2, 2.5))
         living = [each.pid for each in arena.processes(service) if each.pid is not None]
         if living:
             with suppress(ProcessLookupError):
-                _kill(arena.random.choice(living))
+                os.kill(arena.chance.choice(living), signal.SIGKILL)
     return Inflicted(kills)
 
 
@@ -107,13 +106,11 @@ async def frozen(server: str, arena: Arena) -> Inflicted:
 
 async def thrice_and_shuffled(arena: Arena) -> Inflicted:
     """Every message of every stage comes three times, in random order."""
-    copies = 0
     async with await aio_pika.connect(arena.broker_url) as connection, asyncio.TaskGroup() as group:
         channel = await connection.channel(publisher_confirms=True)
         over = asyncio.Event()
         taps = [group.create_task(_shuffle(channel, stage, arena, over)) for stage in STAGES[:5]]
-        await asyncio.sleep(1)
-        await arena.upload(arena.random.sample(arena.inputs[BIG].files, len(arena.inputs[BIG].files)))
+        await arena.upload(arena.chance.sample(arena.inputs[BIG].files, len(arena.inputs[BIG].files)))
         await arena.at_rest(len(arena.inputs[BIG].files))
         over.set()
     copies = sum(tap.result() for tap in taps)
@@ -139,7 +136,7 @@ async def notified_of_half(arena: Arena) -> Inflicted:
     async with await aio_pika.connect(arena.broker_url) as connection:
         exchange = await (await connection.channel()).get_exchange(OBJECTS.name)
         for path in [*files[::2]] * 3:
-            body = json.dumps(await _notification(arena, path)).encode()
+            body = json.dumps(await _notification(arena, path.name)).encode()
             await exchange.publish(aio_pika.Message(body), routing_key="")
     return Inflicted(len(files) - len(files[::2]))
 
@@ -209,12 +206,6 @@ TORTURES = (
 )
 
 
-def _kill(pid: int) -> None:
-    import os
-
-    os.kill(pid, signal.SIGKILL)
-
-
 async def _under_load(arena: Arena) -> None:
     await arena.upload(arena.inputs[BIG].files)
     await arena.ingested(UNDER_WAY)
@@ -225,12 +216,14 @@ async def _shuffle(channel: AbstractChannel, stage: str, arena: Arena, over: asy
     more = 0
     async with _tapped(channel, stage) as tap:
         while not over.is_set():
-            bodies = [message async for message in _taken(tap)]
-            for message in arena.random.sample(bodies * _COPIES, len(bodies) * _COPIES):
+            taken = [message async for message in _taken(tap)]
+            for message in arena.chance.sample(taken * _COPIES, len(taken) * _COPIES):
                 again = aio_pika.Message(message.body, headers=message.headers)
                 again.delivery_mode = aio_pika.DeliveryMode.PERSISTENT
                 await channel.default_exchange.publish(again, queue_of(stage).name)
-            more += len(bodies) * (_COPIES - 1)
+            for message in taken:
+                await message.ack()
+            more += len(taken) * (_COPIES - 1)
             await asyncio.sleep(0.5)
     return more
 
@@ -240,7 +233,7 @@ async def _tapped(channel: AbstractChannel, stage: str) -> AsyncIterator[Abstrac
     """A queue in the place of the stage's own."""
     exchange = await channel.get_exchange(OBJECTS.name if stage == "ingest" else WORK.name)
     own = await channel.get_queue(queue_of(stage).name)
-    tap = await channel.declare_queue(f"chaos.{stage}", durable=True)
+    tap = await channel.declare_queue(tap_of(stage), durable=True)
     await tap.bind(exchange, stage)
     await own.unbind(exchange, stage)
     try:
@@ -248,20 +241,20 @@ async def _tapped(channel: AbstractChannel, stage: str) -> AsyncIterator[Abstrac
     finally:
         await own.bind(exchange, stage)
         await tap.unbind(exchange, stage)
-        await tap.delete(if_empty=True)
+        await tap.delete()
 
 
 async def _taken(tap: AbstractQueue) -> AsyncIterator[aio_pika.abc.AbstractIncomingMessage]:
     with suppress(QueueEmpty):
-        while (message := await tap.get(no_ack=True)) is not None:
+        while (message := await tap.get()) is not None:
             yield message
 
 
-async def _notification(arena: Arena, path: Path) -> Mapping[str, object]:
+async def _notification(arena: Arena, key: str) -> Mapping[str, object]:
     """What an S3 server tells when an object was put."""
     bucket = arena.settings.inbox_bucket
-    etag = await arena.store.etag(bucket, path.name) or "gone"
-    stored = {"key": quote_plus(path.name), "size": path.stat().st_size, "eTag": etag, "sequencer": "1"}
+    etag = await arena.store.etag(bucket, key)
+    stored = {"key": quote_plus(key), "size": 1, "eTag": etag or "gone", "sequencer": "1"}
     record = {
         "eventVersion": "2.0",
         "eventSource": "minio:s3",
@@ -269,8 +262,4 @@ async def _notification(arena: Arena, path: Path) -> Mapping[str, object]:
         "eventTime": "2022-07-02T11:00:00.000Z",
         "s3": {"bucket": {"name": bucket}, "object": stored},
     }
-    return {"EventName": "s3:ObjectCreated:Put", "Key": f"{bucket}/{path.name}", "Records": [record]}
-
-
-def named(tortures: Sequence[Torture]) -> list[str]:
-    return [torture.name for torture in tortures]
+    return {"EventName": "s3:ObjectCreated:Put", "Key": f"{bucket}/{key}", "Records": [record]}

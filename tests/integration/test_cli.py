@@ -112,7 +112,8 @@ async def test_status_tells_of_every_process_queue_and_server(running: Running) 
     [told] = (await shotwatch(running, "status", "--json")).documents
     names = {process.name for process in running.stack.status()}
     assert {process["name"] for process in told["processes"]} == names
-    workers = {stage: "features" if stage == "examination" else stage for stage in STAGES}
+    second_jobs = {"examination": "features", "shadow": "inference"}
+    workers = {stage: second_jobs.get(stage, stage) for stage in STAGES}
     replicas = {stage: sum(name.startswith(who) for name in names) for stage, who in workers.items()}
     assert {queue["stage"]: queue["consumers"] for queue in told["queues"]} == replicas
     assert told["ledger"]["states"].keys() == set(ObjectState)

@@ -19,6 +19,7 @@ from shotwatch_detector.bundle import (
 from shotwatch_detector.catalogue import Side
 from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_detector.frames import Reference
+from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import Camera
 from shotwatch_detector.statistics import Tail, Usual
@@ -31,9 +32,15 @@ def image() -> np.ndarray:
     return RNG.random((6, 8), np.float32) + np.float32(0.1)
 
 
+def camera(patterns: int) -> Camera:
+    basis = np.array([image() for _ in range(patterns)])
+    left = ResidualMap(image(), image())
+    return Camera(Reference(image(), 3000.0), ResidualMap(image(), image()), Patterns(image(), basis, left))
+
+
 @pytest.fixture
 def bundle() -> Bundle:
-    cameras = {name: Camera(Reference(image(), 3000.0), ResidualMap(image(), image())) for name in ("a", "b")}
+    cameras = {name: camera(patterns) for name, patterns in (("a", 3), ("b", 2))}
     usual = {
         "a": {
             "hot_spot": Usual(0.1, 0.5, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.HIGH),
@@ -54,6 +61,11 @@ def test_a_bundle_comes_back_as_it_was(bundle: Bundle, tmp_path: Path) -> None:
         assert loaded.cameras[name].reference.peak == camera.reference.peak
         assert (loaded.cameras[name].residuals.centre == camera.residuals.centre).all()
         assert (loaded.cameras[name].residuals.sigma == camera.residuals.sigma).all()
+        images = np.array([image(), image()])
+        np.testing.assert_allclose(
+            loaded.cameras[name].patterns.rest(images), camera.patterns.rest(images), rtol=1e-5, atol=1e-5
+        )
+        assert (loaded.cameras[name].patterns.left.sigma == camera.patterns.left.sigma).all()
 
 
 @pytest.mark.parametrize("name", [MANIFEST, NETWORK, CAMERAS])
@@ -67,7 +79,7 @@ def test_a_bundle_with_a_file_missing_is_refused(name: str, bundle: Bundle, tmp_
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        (("format",), 3),
+        (("format",), 4),
         (("origin", "facility"), None),
         (("surprise",), 1),
         (("usual", "a", "hot_spot", "sigma"), 0.0),

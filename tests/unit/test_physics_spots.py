@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from shotwatch_common.feature_terms import FEATURE_TERMS
 from shotwatch_physics.noise import Light
@@ -133,10 +133,21 @@ def test_any_counts_have_spots_in_range_or_none_for_the_reasons_given(frames: Li
     for name, values in features.items():
         low, high = FEATURE_TERMS[name].range
         assert (np.isnan(values) | ((values >= low) & (values <= high))).all()
-        assert (np.isnan(values) == np.isnan(features[f"{name[:4]}_x"])).all()
+        known = features["hole_x" if name.startswith("hole") else "spot_x"]
+        assert (np.isnan(values) == np.isnan(known)).all()
     for frame, excess in zip(frames, features["spot_excess"], strict=True):
         bright = uniform_filter(frame.astype(float), 3, mode="constant").max() > 0
         assert np.isfinite(excess) == (bright and max(frame.shape) > 3)
+
+
+def test_an_image_out_of_focus_is_less_sharp() -> None:
+    sharp = gaussian_filter(np.random.default_rng(8).random((60, 80)), 1.0) * 1000
+    blurred = gaussian_filter(sharp, 0.5)
+    before, after = measure_spots(np.stack([sharp, blurred]).astype(np.float32))["sharpness"]
+    difference = sharp - uniform_filter(sharp, 3, mode="nearest")
+    inner = (slice(1, -1), slice(1, -1))
+    assert before == pytest.approx((difference[inner] ** 2).sum() / (sharp**2).sum(), rel=0.2)
+    assert after < 0.8 * before
 
 
 def test_a_frame_s_spots_do_not_depend_on_its_neighbours() -> None:

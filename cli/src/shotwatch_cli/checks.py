@@ -106,7 +106,7 @@ def stage_finding(queues: StageQueues) -> Finding:
     if not queues.consumers:
         return Finding(subject, Verdict.FAIL, f"nobody consumes, {queues.ready} wait", _LOOK)
     if queues.parked:
-        advice = f"`shotwatch ledger --objects --state dead_lettered`, and the log of {queues.stage}, say why"
+        advice = f"`shotwatch dead list --stage {queues.stage}` says why"
         return Finding(subject, Verdict.WARN, f"{queues.parked} messages are parked", advice)
     return Finding(subject, Verdict.OK, f"{queues.consumers} consumers, {queues.ready} wait")
 

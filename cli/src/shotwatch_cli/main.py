@@ -5,11 +5,13 @@ import typer
 from shotwatch_cli.commands.benchmark import measure_detection
 from shotwatch_cli.commands.characterise import noise, reference
 from shotwatch_cli.commands.dataset import dataset
+from shotwatch_cli.commands.dead import dead
 from shotwatch_cli.commands.devices import devices
 from shotwatch_cli.commands.distances import compare_frames
 from shotwatch_cli.commands.doctor import doctor
 from shotwatch_cli.commands.events import events
 from shotwatch_cli.commands.ledger import ledger
+from shotwatch_cli.commands.models import models
 from shotwatch_cli.commands.pack import pack_frames
 from shotwatch_cli.commands.simulate import simulate_files
 from shotwatch_cli.commands.status import status
@@ -35,9 +37,11 @@ app.command()(upload)
 app.command()(tail)
 app.command()(status)
 app.command()(ledger)
+app.add_typer(dead, name="dead")
 app.command()(devices)
 app.add_typer(dataset, name="dataset")
 app.command("train")(train_model)
+app.add_typer(models, name="models")
 app.command("benchmark")(measure_detection)
 app.command("distances")(compare_frames)
 app.add_typer(events, name="events")

@@ -1,10 +1,13 @@
 """Options that several commands share."""
 
 from datetime import UTC, datetime
+from getpass import getuser
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from shotwatch_cli.failures import Misuse
 
 FACILITY = Path("facilities/hpls.yaml")
 
@@ -20,6 +23,13 @@ def read_time(text: str) -> datetime:
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is no time such as 2022-07-01T07:33") from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _login_name() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError) as error:
+        raise Misuse("this machine does not know who you are", "say so by --who") from error
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
@@ -42,4 +52,7 @@ FromOption = Annotated[
 ]
 ToOption = Annotated[
     datetime | None, typer.Option("--to", parser=read_time, metavar="TIME", help="Before this time, UTC.")
+]
+WhoOption = Annotated[
+    str, typer.Option("--who", default_factory=_login_name, show_default="login name", help="Who says so.")
 ]

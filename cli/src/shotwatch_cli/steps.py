@@ -1,4 +1,4 @@
-"""Work with TensorFlow runs as a process beside us, and tells its steps line by line."""
+"""Long work runs as a process beside us, and tells its steps line by line."""
 
 import json
 import sys

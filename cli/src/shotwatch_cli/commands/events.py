@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from getpass import getuser
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,7 +10,7 @@ import typer
 
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.events import event_record
-from shotwatch_cli.failures import Failure, Misuse
+from shotwatch_cli.failures import Failure
 from shotwatch_cli.feedback import (
     Standing,
     Statement,
@@ -20,7 +19,7 @@ from shotwatch_cli.feedback import (
     fact_table,
     statement_table,
 )
-from shotwatch_cli.options import JsonOption
+from shotwatch_cli.options import JsonOption, WhoOption
 from shotwatch_cli.output import print_json, stdout
 from shotwatch_cli.rest import RestApi
 from shotwatch_common.contracts import AnomalyEvent
@@ -34,21 +33,11 @@ _NUMBER = re.compile(r"#?(\d{1,15})", re.ASCII)
 _MINUTE_MS = 60_000
 
 
-def _login_name() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError) as error:
-        raise Misuse("this machine does not know who you are", "say so by --who") from error
-
-
 EventArgument = Annotated[
     str, typer.Argument(metavar="EVENT", help="Its number, as `shotwatch tail` shows it, or its id.")
 ]
 EventsArgument = Annotated[
     list[str], typer.Argument(metavar="EVENT", help="Numbers as `shotwatch tail` shows them, or ids.")
-]
-WhoOption = Annotated[
-    str, typer.Option("--who", default_factory=_login_name, show_default="login name", help="Who says so.")
 ]
 NoteOption = Annotated[str, typer.Option("--note", help="Why.")]
 

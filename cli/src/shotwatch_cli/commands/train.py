@@ -13,6 +13,7 @@ from shotwatch_cli.places import named_rosters
 from shotwatch_cli.steps import Step
 from shotwatch_cli.training import Thresholds, thresholds_of, train
 from shotwatch_common.facility import load_facility
+from shotwatch_common.vocabulary import ModelAlias
 
 
 def train_model(
@@ -27,19 +28,24 @@ def train_model(
         str | None,
         typer.Option(metavar="SET", help="Learn images from the frames of this set (`shotwatch dataset`)."),
     ] = None,
+    alias: Annotated[
+        ModelAlias | None,
+        typer.Option(help="Of the new version. Default: champion if there is none yet, else challenger."),
+    ] = None,
     seed: SeedOption = 0,
     name: NameOption = None,
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Train a model on the normal shots of a time, register it, and make it the champion.
+    """Train a model on the normal shots of a time, and register it as champion or challenger.
 
-    Inference picks it up by itself.
+    Inference picks it up by itself: the champion scores, the challenger scores beside it in silence
+    (`shotwatch models`).
 
     \b
     Examples:
       shotwatch train
-      shotwatch train --from 2022-07-01T07:00 --to 2022-07-01T08:00 --places LA-A1-11
+      shotwatch train --from 2022-07-01T07:00 --to 2022-07-01T08:00 --places LA-A1-11 --alias challenger
     """
     deployment = find_deployment(root, name)
     rosters = named_rosters(load_facility(deployment.settings.facility), places or [])
@@ -51,6 +57,7 @@ def train_model(
             "epochs": epochs,
             "budget-seconds": budget_seconds,
             "dataset": dataset,
+            "alias": alias,
             "seed": seed,
         }
     )

@@ -34,11 +34,12 @@ WORK = RabbitExchange("shotwatch.work", ExchangeType.DIRECT, durable=True)
 ANOMALIES = RabbitExchange("anomalies", ExchangeType.TOPIC, durable=True)
 """Where operators subscribe."""
 
-STAGES = ("ingest", "validate", "aggregate", "features", "inference", "examination")
+STAGES = ("ingest", "validate", "aggregate", "features", "inference", "examination", "shadow")
 RETRY_DELAYS_S = (1, 5, 15, 30, 30, 30)
 """Pauses before the second, third … attempt; after the last one the message is parked."""
 ATTEMPT_HEADER = "x-shotwatch-attempt"
 REASON_HEADER = "x-shotwatch-reason"
+_NO_LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,14 @@ def queue_of(stage: str) -> RabbitQueue:
 
 
 def parked_queue_of(stage: str) -> RabbitQueue:
-    return RabbitQueue(f"shotwatch.{stage}.parked", queue_type=QueueType.QUORUM, durable=True)
+    """A queue without consumers. Looking at a message takes it and gives it back, which newer brokers count
+    as a failed delivery: by their usual limit, the twentieth look would throw it away."""
+    return RabbitQueue(
+        f"shotwatch.{stage}.parked",
+        queue_type=QueueType.QUORUM,
+        durable=True,
+        arguments={"x-delivery-limit": _NO_LIMIT},
+    )
 
 
 def waiting_queue_of(stage: str, delay_s: int) -> RabbitQueue:

@@ -192,6 +192,13 @@ BEAM_FEATURES = (
         "Pixels within 11 x 11 that fall short of the ring's mean by more than half of the largest local "
         f"deficit. {_NO_HOLE}",
     ),
+    FeatureTerm(
+        "sharpness",
+        "",
+        (0, np.inf),
+        "Share of the squared fluence that lies in structure finer than 3 x 3 pixels, noise included; less "
+        f"when the image is out of focus. {_NO_SPOT}",
+    ),
 )
 
 SPECTRUM_FEATURES = (
@@ -373,6 +380,21 @@ def _spot_terms(spot: str, what: str, over: str) -> Iterator[FeatureTerm]:
     yield FeatureTerm(f"{spot}_y", "px", (0, np.inf), f"Row {where}, from 0.", "", SCORED_SHOTS)
 
 
+_RESTS = (("excess", "above"), ("deficit", "below"))
+
+
+def _rest_terms(name: str, side: str) -> Iterator[FeatureTerm]:
+    what = f"largest local {name}, {side} what the camera's usual patterns explain"
+    bounds = (-np.inf, np.inf)
+    told = f"{what.capitalize()}, in standard deviations of that pixel."
+    yield FeatureTerm(name, "σ", bounds, told, "", SCORED_SHOTS)
+    yield FeatureTerm(
+        f"{name}_size", "", bounds, f"Size of the {what}, as a share of the peak.", "", SCORED_SHOTS
+    )
+    yield FeatureTerm(f"{name}_x", "px", (0, np.inf), f"Column of the {what}, from 0.", "", SCORED_SHOTS)
+    yield FeatureTerm(f"{name}_y", "px", (0, np.inf), f"Row of the {what}, from 0.", "", SCORED_SHOTS)
+
+
 SCORES = (
     FeatureTerm(
         "residual",
@@ -399,6 +421,16 @@ SCORES = (
         SCORED_SHOTS,
     ),
     *(term for spot in _SPOTS for term in _spot_terms(*spot)),
+    FeatureTerm(
+        "structure",
+        "σ",
+        (0, np.inf),
+        "Rms over the frame of what the camera's usual patterns do not explain, in standard deviations of "
+        "each pixel.",
+        "",
+        SCORED_SHOTS,
+    ),
+    *(term for rest in _RESTS for term in _rest_terms(*rest)),
 )
 
 FEATURE_TERMS: Mapping[str, FeatureTerm] = MappingProxyType(

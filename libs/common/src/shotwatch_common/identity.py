@@ -22,6 +22,11 @@ def statement_id(*said: object) -> str:
     return _digest(*said)
 
 
+def message_id(stage: str, body: bytes) -> str:
+    """Id of a message that a stage gave up."""
+    return _digest(stage, body)
+
+
 def residual_key(shot: str, device: str) -> str:
     """Where the residual of an anomalous shot's frame lies in the block bucket (NPY)."""
     return f"residuals/{shot}/{device}.npy"

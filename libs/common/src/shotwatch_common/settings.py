@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     store_secret_key: SecretStr
     models_url: str
     """http(s)://host:port of the MLflow server"""
+    model_name: str = "shotwatch"
+    """Name in the model registry."""
     facility: Path
     """The facility file."""
     inbox_bucket: str = "inbox"

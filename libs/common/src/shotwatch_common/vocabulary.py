@@ -73,6 +73,7 @@ class AnomalyKind(StrEnum):
     HOT_SPOT = "hot_spot"
     PROFILE = "profile"
     TREND = "trend"
+    DRIFT = "drift"
     SUPERSEDED = "superseded"
 
 
@@ -100,6 +101,15 @@ class FeedbackAction(StrEnum):
     """A false alarm."""
     CONFIRMED = "confirmed"
     """Right, with a label of what it was."""
+
+
+class ModelAlias(StrEnum):
+    """What the registry calls the versions of the model that inference loads."""
+
+    CHAMPION = "champion"
+    """It scores."""
+    CHALLENGER = "challenger"
+    """It scores beside the champion, and nobody hears of it."""
 
 
 class Severity(StrEnum):

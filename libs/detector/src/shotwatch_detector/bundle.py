@@ -4,11 +4,12 @@ autoencoder.tflite   the network, (n, h, w, 1) → (n, h, w, 1), normalised imag
 autoencoder.keras    the same to train on; scoring does not read it
 bundle.json          `Manifest`: what it was made of, and the references of every device
 cameras.npz          float32 (c, h, w), in the order of the manifest's `cameras`:
-                     `reference`, `residual_centre`, `residual_sigma`; and `peak` (c,), float64
+                     `reference`, `residual_centre`, `residual_sigma`, `pattern_mean`, `rest_centre`,
+                     `rest_sigma`; `patterns` (c, k, h, w); and `peak` (c,), float64
 """
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from shotwatch_detector.catalogue import SIGNS
 from shotwatch_detector.decision import UsualOfDevices
 from shotwatch_detector.frames import Reference
+from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import Camera
 from shotwatch_detector.statistics import Usual
@@ -28,7 +30,15 @@ NETWORK = "autoencoder.tflite"
 KERAS_MODEL = "autoencoder.keras"
 MANIFEST = "bundle.json"
 CAMERAS = "cameras.npz"
-_MAPS = ("reference", "residual_centre", "residual_sigma")
+_MAPS = (
+    "reference",
+    "residual_centre",
+    "residual_sigma",
+    "pattern_mean",
+    "rest_centre",
+    "rest_sigma",
+)
+_SIGMAS = ("residual_sigma", "rest_sigma")
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -70,7 +80,7 @@ class Manifest:
 
     __pydantic_config__ = _STRICT
 
-    format: Literal[2]
+    format: Literal[3]
     origin: Origin
     cameras: list[str]
     usual: dict[str, dict[str, Usual]]
@@ -81,7 +91,7 @@ _manifest = TypeAdapter(Manifest)
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write a bundle into an existing folder."""
-    manifest = Manifest(2, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.usual.items()})
+    manifest = Manifest(3, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.usual.items()})
     (folder / MANIFEST).write_bytes(_manifest.dump_json(manifest, indent=1))
     (folder / NETWORK).write_bytes(bundle.network)
     cameras = bundle.cameras.values()
@@ -91,6 +101,10 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         peak=np.array([camera.reference.peak for camera in cameras]),
         residual_centre=np.array([camera.residuals.centre for camera in cameras], np.float32),
         residual_sigma=np.array([camera.residuals.sigma for camera in cameras], np.float32),
+        pattern_mean=np.array([camera.patterns.mean for camera in cameras], np.float32),
+        patterns=_padded([camera.patterns.basis for camera in cameras]),
+        rest_centre=np.array([camera.patterns.left.centre for camera in cameras], np.float32),
+        rest_sigma=np.array([camera.patterns.left.sigma for camera in cameras], np.float32),
     )
 
 
@@ -104,7 +118,7 @@ def load_bundle(folder: Path) -> Bundle:
         manifest = _manifest.validate_json((folder / MANIFEST).read_bytes(), strict=True)
         network = (folder / NETWORK).read_bytes()
         with np.load(folder / CAMERAS, allow_pickle=False) as arrays:
-            maps = {name: arrays[name] for name in (*_MAPS, "peak")}
+            maps = {name: arrays[name] for name in (*_MAPS, "patterns", "peak")}
     except OSError as error:
         raise BundleError(f"{folder}: {error}") from error
     except ValidationError as error:
@@ -116,14 +130,40 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(manifest.origin, network, _cameras(manifest.cameras, maps), manifest.usual)
 
 
+def read_usual(manifest: bytes) -> UsualOfDevices:
+    """The references of every device, from the content of bundle.json alone.
+
+    Raises:
+        BundleError: it is not what `save_bundle` writes.
+    """
+    try:
+        usual = _manifest.validate_json(manifest, strict=True).usual
+    except ValidationError as error:
+        raise BundleError(f"{MANIFEST}: {error}") from error
+    _check_usual(Path(), usual)
+    return usual
+
+
 def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[str, Camera]:
     return {
         name: Camera(
             Reference(maps["reference"][n], float(maps["peak"][n])),
             ResidualMap(maps["residual_centre"][n], maps["residual_sigma"][n]),
+            Patterns(
+                maps["pattern_mean"][n],
+                maps["patterns"][n],
+                ResidualMap(maps["rest_centre"][n], maps["rest_sigma"][n]),
+            ),
         )
         for n, name in enumerate(names)
     }
+
+
+def _padded(bases: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Cameras that have seen fewer frames have fewer patterns: zeros explain nothing."""
+    most = max((len(basis) for basis in bases), default=0)
+    missing = [((0, most - len(basis)), (0, 0), (0, 0)) for basis in bases]
+    return np.array([np.pad(basis, width) for basis, width in zip(bases, missing, strict=True)], np.float32)
 
 
 def _check_usual(folder: Path, usual: UsualOfDevices) -> None:
@@ -152,5 +192,9 @@ def _check_maps(folder: Path, maps: Mapping[str, NDArray[np.float32]], count: in
             )
     if maps["peak"].shape != (count,) or not (maps["peak"] > 0).all():
         raise BundleError(f"{folder / CAMERAS}: peak must be {count} positive numbers")
-    if not all(np.isfinite(maps[name]).all() for name in _MAPS) or not (maps["residual_sigma"] > 0).all():
+    patterns = maps["patterns"]
+    if patterns.dtype != np.float32 or (count and (patterns.ndim != 4 or patterns.shape[2:] != shape[1:])):
+        raise BundleError(f"{folder / CAMERAS}: patterns is {patterns.shape} {patterns.dtype}")
+    finite = all(np.isfinite(maps[name]).all() for name in (*_MAPS, "patterns"))
+    if not finite or not all((maps[name] > 0).all() for name in _SIGMAS):
         raise BundleError(f"{folder / CAMERAS}: not finite, or a standard deviation that is not positive")

@@ -26,7 +26,7 @@ MOST_CONTRIBUTIONS = 12
 _MOVED = frozenset({AnomalyKind.POINTING, AnomalyKind.BEAM_SIZE})
 CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
     AnomalyKind.HOT_SPOT: _MOVED,
-    AnomalyKind.PROFILE: _MOVED | {AnomalyKind.HOT_SPOT},
+    AnomalyKind.PROFILE: _MOVED,
     AnomalyKind.SPECTRUM: frozenset({AnomalyKind.BANDWIDTH}),
     AnomalyKind.WAVELENGTH: frozenset({AnomalyKind.BANDWIDTH}),
 }
@@ -36,6 +36,7 @@ A beam elsewhere or of another size leaves light where there was none; a spot of
 enough light to move the beam.
 """
 
+_SPOTS = frozenset({AnomalyKind.HOT_SPOT, AnomalyKind.PROFILE})
 _OF_PROFILE = frozenset({AnomalyKind.PROFILE, AnomalyKind.BEAM_SIZE})
 
 COMMON_CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
@@ -168,7 +169,8 @@ def _findings(
 ) -> Iterable[Finding]:
     odd = sorted(
         (column for column in columns if column.kind is not None and column.score[shot] > threshold),
-        key=lambda column: (-column.score[shot], -abs(_sigmas(column, shot))),
+        key=lambda column: _oddness(column, shot),
+        reverse=True,
     )
     own_causes = [column for column in odd if not _follows(column, odd, shot)]
     for kind in dict.fromkeys(column.kind for column in own_causes):
@@ -190,18 +192,26 @@ def _follows(column: _Column, odd: Sequence[_Column], shot: int) -> bool:
 
 
 def _outweighs(other: _Column, column: _Column, odd: Sequence[_Column], shot: int) -> bool:
-    """Whether of a camera's light and its profile the other one is the cause.
+    """Whether of two kinds that bring each other about the other one is the cause.
 
-    A clipped or widened beam loses light, a fainter one has less of it at its rim. Energy that other devices
-    miss too is the cause; else the one that is odder.
+    A spot, bright or dark, shifts what counts as the rest of the frame, and so leaves some of its opposite:
+    the larger one is the spot. A clipped or widened beam loses light, a fainter one has less of it at its
+    rim: energy that other devices miss too is the cause, else the one that is odder.
     """
     kinds = {other.kind, column.kind}
+    if kinds == _SPOTS:
+        return _oddness(other, shot) > _oddness(column, shot)
     if AnomalyKind.ENERGY not in kinds or not kinds & _OF_PROFILE:
         return False
     energy_is_common = len({c.device for c in odd if c.kind is AnomalyKind.ENERGY}) > 1
     if energy_is_common:
         return other.kind is AnomalyKind.ENERGY
     return bool(other.score[shot] > column.score[shot])
+
+
+def _oddness(column: _Column, shot: int) -> tuple[float, float]:
+    """Scores end somewhere, deviations do not."""
+    return float(column.score[shot]), abs(_sigmas(column, shot))
 
 
 def _finding(

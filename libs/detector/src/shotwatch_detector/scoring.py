@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from shotwatch_detector.arrays import Features, Frames, Image, Images, Values
 from shotwatch_detector.engine import Engine
 from shotwatch_detector.frames import Reference, normalise
+from shotwatch_detector.patterns import Patterns, learn_patterns, measure_rest
 from shotwatch_detector.residuals import ResidualMap, map_residuals, measure_residuals, smooth
 
 FRAMES_AT_ONCE = 32
@@ -21,31 +22,41 @@ class Camera:
 
     reference: Reference
     residuals: ResidualMap
+    """Of the network."""
+    patterns: Patterns
 
 
 def learn_camera(frames: Frames, reference: Reference, engine: Engine) -> Camera:
     """What is usual of a camera, from normal frames (n, h, w) and the trained network."""
-    smoothed = [smooth(residuals) for residuals, _ in _residuals(frames, reference, engine)]
-    return Camera(reference, map_residuals(np.concatenate(smoothed)))
+    smoothed = [smooth(residuals) for _, residuals, _ in _residuals(frames, reference, engine)]
+    patterns = learn_patterns(normalise(frames, reference).images)
+    return Camera(reference, map_residuals(np.concatenate(smoothed)), patterns)
 
 
 def score_frames(frames: Frames, camera: Camera, engine: Engine) -> Features:
-    """The scores (`measure_residuals`) of frames (n, h, w) of one camera, n ≥ 1."""
+    """The scores (`measure_residuals`, `measure_rest`) of frames (n, h, w) of one camera, n ≥ 1."""
     scores = [
-        measure_residuals(residuals, brightness, camera.residuals)
-        for residuals, brightness in _residuals(frames, camera.reference, engine)
+        {
+            **measure_residuals(residuals, brightness, camera.residuals),
+            **measure_rest(images, brightness, camera.patterns),
+        }
+        for images, residuals, brightness in _residuals(frames, camera.reference, engine)
     ]
     return {name: np.concatenate([score[name] for score in scores]) for name in scores[0]}
 
 
 def residual_of(frame: NDArray[np.uint16], camera: Camera, engine: Engine) -> Image:
     """Image less reconstruction of one frame (h, w), in shares of the reference's peak."""
-    residuals, _ = next(_residuals(frame[np.newaxis], camera.reference, engine))
+    _, residuals, _ = next(_residuals(frame[np.newaxis], camera.reference, engine))
     residual: Image = residuals[0]
     return residual
 
 
-def _residuals(frames: Frames, reference: Reference, engine: Engine) -> Iterator[tuple[Images, Values]]:
+def _residuals(
+    frames: Frames, reference: Reference, engine: Engine
+) -> Iterator[tuple[Images, Images, Values]]:
+    """Normalised images, what the network leaves of them, and their brightness."""
     for start in range(0, len(frames), FRAMES_AT_ONCE):
         normalised = normalise(frames[start : start + FRAMES_AT_ONCE], reference)
-        yield normalised.images - engine.reconstruct(normalised.images), normalised.brightness
+        images = normalised.images
+        yield images, images - engine.reconstruct(images), normalised.brightness

@@ -18,13 +18,20 @@ _NOUNS = {
     "d4sigma_minor": "beam size",
     "ellipticity": "ellipticity",
     "residual": "what the model cannot reconstruct of the beam profile",
+    "sharpness": "sharpness",
     "background": "background",
     "dead_pixels": "number of dead pixels",
 }
 _LENGTHS = (("years", 8766.0), ("days", 24.0), ("hours", 1.0))
 _PRACTICALLY_NEVER = 1000
 """Years."""
-_SPOTS = {"hot_spot": "above", "dark_spot": "below"}
+_SPOTS = {
+    "hot_spot": ("hot spot", "excess", "above"),
+    "excess": ("hot spot", "size", "above"),
+    "dark_spot": ("dark spot", "excess", "below"),
+    "deficit": ("dark spot", "size", "below"),
+}
+"""What to call it, where its size is told, and on which side of the usual it lies."""
 _ABSOLUTE = {
     "spectrum_hole_depth",
     "spectrum_centroid",
@@ -74,9 +81,10 @@ def _distance(contribution: Contribution) -> str:
 
 
 def _spot(spot: Contribution, measured: Mapping[str, float]) -> str:
-    name = spot.feature
+    feature = spot.feature
+    name, size, side = _SPOTS[feature]
     return (
-        f"{name.replace('_', ' ')} on {spot.device} at x = {measured[f'{name}_x']:.0f}, "
-        f"y = {measured[f'{name}_y']:.0f} px, {100 * measured[f'{name}_excess']:.0f} % of the peak "
-        f"{_SPOTS[name]} what is usual there"
+        f"{name} on {spot.device} at x = {measured[f'{feature}_x']:.0f}, "
+        f"y = {measured[f'{feature}_y']:.0f} px, {100 * measured[f'{feature}_{size}']:.0f} % of the peak "
+        f"{side} what is usual there"
     )

@@ -20,6 +20,7 @@ from shotwatch_physics.noise import Light
 SPOT_FEATURES = (
     *("spot_excess", "spot_x", "spot_y", "spot_size"),
     *("hole_deficit", "hole_x", "hole_y", "hole_size"),
+    "sharpness",
 )
 
 SPOT_REACH = 1
@@ -36,7 +37,8 @@ def measure_spots(counts: Light) -> Features:
     Excess and deficit are contrasts as shares of the peak, x and y their pixel, size the number of pixels
     within 11 x 11 px around that are themselves beyond the surroundings' mean by more than half of the
     contrast. A deficit counts where the surroundings have a fifth of the peak. A single hot pixel has a
-    ninth of its own contrast, size 1, and is found within a pixel of its place.
+    ninth of its own contrast, size 1, and is found within a pixel of its place. Sharpness is the share of
+    Σ counts² that lies in structure finer than 3 x 3 px: what is left of it without their mean.
 
     Args:
         counts: above the dark level, noise included (`counts_above_dark`).
@@ -84,7 +86,7 @@ def require_light(frames: Light) -> None:
 
 @njit(cache=True)
 def _measure_frames(counts: Light, columns: FloatArray) -> None:
-    """Fill the columns (8, n)."""
+    """Fill the columns (9, n)."""
     height, width = counts.shape[1:]
     ones = summed_area(np.ones((height, width)))
     near_area = box_sums(ones, SPOT_REACH)
@@ -99,9 +101,20 @@ def _measure_frames(counts: Light, columns: FloatArray) -> None:
             excess = near - ring
             deficit = _where_lit(-excess, ring, HOLE_LIGHT * peak)
             _find_largest(excess, 1, frame, ring, columns[:4, index])
-            _find_largest(deficit, -1, frame, ring, columns[4:, index])
+            _find_largest(deficit, -1, frame, ring, columns[4:8, index])
             columns[0, index] /= peak
             columns[4, index] /= peak
+            if not np.isnan(columns[0, index]):
+                columns[8, index] = _squares_of_difference(frame, near) / (frame * frame).sum()
+
+
+@njit(cache=True)
+def _squares_of_difference(frame: FloatArray, smoothed: FloatArray) -> float:
+    total = 0.0
+    for row in range(frame.shape[0]):
+        for column in range(frame.shape[1]):
+            total += (frame[row, column] - smoothed[row, column]) ** 2
+    return total
 
 
 @njit(cache=True)

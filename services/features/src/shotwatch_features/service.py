@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_common import faults
 from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.blocks import Block, read_block
@@ -85,7 +86,9 @@ class Measurer:
             if member.kind in MEASURED_KINDS
         }
         await self._edges.archive.measurements.keep(shots, Source.FEATURES, measured)
+        faults.reach("features.after_write")
         await self._edges.bus.send("inference", ShotsMeasured(shots=shots))
+        faults.reach("features.after_publish")
         await self._examine(shots, examined(np.array(shots.pulses)), Source.EXAMINATION)
         self._edges.log.info("shots measured", batch=shots.batch_id, devices=len(measured))
 

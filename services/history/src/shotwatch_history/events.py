@@ -1,12 +1,18 @@
-"""Slow changes as anomaly events by the public contract."""
+"""Slow changes and drift as anomaly events by the public contract."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from shotwatch_common.archive.drifts import Drift, FeatureDrift
 from shotwatch_common.contracts import Anomaly, AnomalyEvent, Contribution, PlaceRef
-from shotwatch_common.facility import Place
+from shotwatch_common.facility import Place, PlaceRoster
 from shotwatch_common.feature_terms import FEATURE_TERMS
 from shotwatch_common.identity import event_id
 from shotwatch_common.pulses import shot_id
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_common.vocabulary import AnomalyKind, Phase
+from shotwatch_detector.catalogue import SIGNS
+from shotwatch_history.domain.drift import MATTERS, severity_of, why
 from shotwatch_history.domain.trends import Shift
 
 
@@ -16,7 +22,6 @@ def event_of(shift: Shift, place: PlaceRef, told_until: int, facility: str) -> A
     It is about the first shot after the change. Its id depends on what was told before, not on where exactly
     the change is found: the same change, found again, is the same event.
     """
-    shot = shot_id(Place(place.frontend, place.amp, place.arm), place.interval, shift.time)
     contribution = Contribution(
         device=shift.device,
         feature=shift.feature,
@@ -26,12 +31,11 @@ def event_of(shift: Shift, place: PlaceRef, told_until: int, facility: str) -> A
         unit=FEATURE_TERMS[shift.feature].unit,
     )
     id_ = event_id(f"{shift.device}/{shift.feature}/{told_until}", AnomalyKind.TREND, 1)
-    anomaly = Anomaly(
-        sequence=0,
-        shot=shot,
-        revision=1,
-        time=shift.time,
-        place=place,
+    return _event(
+        id_,
+        shift.time,
+        place,
+        facility,
         kind=AnomalyKind.TREND,
         severity=shift.severity,
         devices=[shift.device],
@@ -39,16 +43,66 @@ def event_of(shift: Shift, place: PlaceRef, told_until: int, facility: str) -> A
         threshold=1.0,
         why=shift.why,
         contributions=[contribution],
+    )
+
+
+def drift_event_of(
+    drift: Drift, features: Mapping[str, FeatureDrift], place: PlaceRef, facility: str
+) -> AnomalyEvent:
+    """The event of a drift, with sequence 0 until one is reserved; `features` are those that have shifted.
+
+    It is about a shot of the newest batch. It has one id for a device and a version: it is told once.
+    """
+    contributions = [
+        Contribution(
+            device=drift.device,
+            feature=name,
+            value=of.median,
+            reference=of.centre,
+            sigmas=of.shift,
+            unit=SIGNS[name].unit,
+        )
+        for name, of in features.items()
+    ]
+    furthest = contributions[0].sigmas
+    return _event(
+        event_id(f"{drift.device}/{drift.version}", AnomalyKind.DRIFT, 1),
+        drift.end,
+        place,
+        facility,
+        kind=AnomalyKind.DRIFT,
+        severity=severity_of(furthest),
+        devices=[drift.device],
+        score=abs(furthest),
+        threshold=MATTERS,
+        why=why(drift, features),
+        contributions=contributions,
+    )
+
+
+def place_of(roster: PlaceRoster) -> PlaceRef:
+    return PlaceRef(frontend=roster.frontend, amp=roster.amp, arm=roster.arm, interval=roster.interval)
+
+
+def _event(id_: str, time: int, place: PlaceRef, facility: str, **said: Any) -> AnomalyEvent:
+    """An event about a shot, of a condition that has no end."""
+    anomaly = Anomaly(
+        sequence=0,
+        shot=shot_id(Place(place.frontend, place.amp, place.arm), place.interval, time),
+        revision=1,
+        time=time,
+        place=place,
         evidence=[],
         image_url=None,
         residual_url=None,
         model=None,
         condition=id_,
         phase=Phase.OPENED,
-        since=shift.time,
-        until=shift.time,
+        since=time,
+        until=time,
         shots=1,
         supersedes=[],
         trace_id=current_trace_id(),
+        **said,
     )
     return AnomalyEvent.about(anomaly, id_, facility, current_traceparent())

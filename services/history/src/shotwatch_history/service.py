@@ -1,29 +1,32 @@
-"""history: keeps each camera's reference, and tells of slow changes.
+"""history: keeps each camera's reference, and tells of slow changes and of drift.
 
-Consumes nothing; looks at the archive again and again. Publishes `AnomalyEvent` of kind `trend`.
+Consumes nothing; looks at the archive again and again. Publishes `AnomalyEvent` of kinds `trend` and `drift`.
 
 Delivery: an event is stored, numbered and published before the change is noted as told, under an id that says
-what was told before; so dying in between tells the same event again, and two replicas tell one event. A
-reference is on the shelf once its arrays are stored; dying before leaves arrays that nobody knows of.
+what was told before; so dying in between tells the same event again, and two replicas tell one event. Drift
+is told under an id that names the device and the version: once. A reference is on the shelf once its arrays
+are stored; dying before leaves arrays that nobody knows of.
 """
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from shotwatch_common.announcing import announce
-from shotwatch_common.contracts import PlaceRef
 from shotwatch_common.facility import Device, PlaceRoster
 from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.registry import ModelRegistry
 from shotwatch_history.domain.trends import WATCHED, find_shift
-from shotwatch_history.events import event_of
+from shotwatch_history.drift import DriftWatch
+from shotwatch_history.events import event_of, place_of
 from shotwatch_history.references import HOUR_MS, References
 from shotwatch_history.settings import HistorySettings
 
 ToldUntil = Mapping[tuple[str, str], int]
 
 
-async def assemble(edges: Edges[HistorySettings], _resources: AsyncExitStack) -> Service:
+async def assemble(edges: Edges[HistorySettings], resources: AsyncExitStack) -> Service:
     settings, historian, references = edges.settings, Historian(edges), References(edges)
+    drift = DriftWatch(edges, await resources.enter_async_context(ModelRegistry.of(settings)))
 
     async def look_for_trends() -> None:
         await every(settings.trend_poll_seconds, historian.look, edges.log)
@@ -31,7 +34,10 @@ async def assemble(edges: Edges[HistorySettings], _resources: AsyncExitStack) ->
     async def renew_references() -> None:
         await every(settings.reference_poll_seconds, references.renew, edges.log)
 
-    return Service((), (look_for_trends, renew_references))
+    async def look_for_drift() -> None:
+        await every(settings.drift_poll_seconds, drift.look, edges.log)
+
+    return Service((), (look_for_trends, renew_references, look_for_drift))
 
 
 class Historian:
@@ -62,9 +68,6 @@ class Historian:
             recent = series.pulses >= told
             shift = find_shift(device.group, name, series.pulses[recent], series.columns[name][recent])
             if shift is not None:
-                place = PlaceRef(
-                    frontend=roster.frontend, amp=roster.amp, arm=roster.arm, interval=roster.interval
-                )
-                event = event_of(shift, place, told, self._edges.facility.name)
+                event = event_of(shift, place_of(roster), told, self._edges.facility.name)
                 await announce([event], self._edges.archive, self._edges.bus, self._edges.log)
                 await self._edges.archive.trends.told(device.group, name, shift.time)

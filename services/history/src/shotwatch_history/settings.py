@@ -9,6 +9,9 @@ class HistorySettings(Settings):
     trend_hours: float = 24.0
     """Slow changes are sought in so many hours of data."""
     trend_poll_seconds: float = 60.0
+    drift_minutes: float = 15.0
+    """Drift is sought in so many minutes of data."""
+    drift_poll_seconds: float = 60.0
     reference_minutes: float = 60.0
     """A camera's reference is made from the normal shots of so many minutes of data."""
     reference_hours: float = 24.0

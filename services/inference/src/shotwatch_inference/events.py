@@ -160,7 +160,7 @@ def withdrawals(
         _withdrawal(event, revisions[event.subject], publication)
         for event in earlier
         if (event.subject, event.data.kind) not in still_true
-        and event.data.kind not in (AnomalyKind.SUPERSEDED, AnomalyKind.TREND)
+        and event.data.kind not in (AnomalyKind.SUPERSEDED, AnomalyKind.TREND, AnomalyKind.DRIFT)
         and event.data.phase is not Phase.CLOSED
         and event.data.revision < revisions[event.subject]
         and event.id not in spoken_of

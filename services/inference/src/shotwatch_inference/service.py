@@ -6,10 +6,10 @@ Delivery: reads the features that lie under the batch's id and the frames' block
 and the shots with their verdicts; then enters the batch into the book of conditions of its place by
 compare-and-set, together with the events to tell (the book's outbox); these are stored under their id with
 a sequence number, published with confirms, marked as published, and struck off; the anomalous shots are
-sent to be examined; last the batch is marked as judged. Run twice, what is written stays, a batch that is
-in the book is not entered again, and only events that were not yet marked are published. Dying half-way,
-the message comes again. A batch of a revision that is no longer the newest raises no events and changes no
-shot.
+sent to be examined, and the batch is marked as judged; last the challenger, if there is one, gets it too.
+Run twice, what is written stays, a batch that is in the book is not entered again, and only events that were
+not yet marked are published. Dying half-way, the message comes again. A batch of a revision that is no longer
+the newest raises no events and changes no shot.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import groupby
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -27,33 +26,22 @@ from numpy.typing import NDArray
 from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.shots import Verdict
-from shotwatch_common.blocks import Block, read_block
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import (
-    ABSENT,
-    VALID,
     AnomalyEvent,
-    BlockRef,
-    Member,
-    ModelRef,
-    PlaceRef,
     ShotsClosed,
     ShotsFlagged,
     ShotsMeasured,
 )
-from shotwatch_common.errors import Retry
-from shotwatch_common.facility import NO_ARM
 from shotwatch_common.identity import residual_key
 from shotwatch_common.process import Edges, Service, every
-from shotwatch_common.store import ObjectGone
+from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
-from shotwatch_common.vocabulary import DeviceKind, Severity
-from shotwatch_detector.arrays import Features, Values
+from shotwatch_common.vocabulary import ModelAlias, Severity
+from shotwatch_detector.arrays import Features
 from shotwatch_detector.decision import Judgement
-from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
 from shotwatch_inference.book import Book
-from shotwatch_inference.champion import Champion, ChampionWatch
 from shotwatch_inference.domain.conditions import Telling, quiet_ms
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_inference.events import (
@@ -64,34 +52,51 @@ from shotwatch_inference.events import (
     sightings_of,
     withdrawals,
 )
+from shotwatch_inference.judging import judge_batch, spoken
+from shotwatch_inference.models import Model, ModelWatch
+from shotwatch_inference.scoring import CameraScores, images, score, was_scored, with_scores
 from shotwatch_inference.settings import InferenceSettings
+from shotwatch_inference.shadow import Shadow
 
 _SEVERITIES = tuple(Severity)
 
 
 async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -> Service:
     settings = edges.settings
-    watch = await resources.enter_async_context(
-        ChampionWatch(settings.models_url, settings.model_name, settings.model_alias, edges.log)
-    )
+    registry = await resources.enter_async_context(ModelRegistry.of(settings))
+    champion, challenger = (ModelWatch(registry, alias, edges.log) for alias in ModelAlias)
 
-    async def look_again_and_again() -> None:
-        await every(settings.model_poll_seconds, watch.look, edges.log)
+    async def look_for_champion() -> None:
+        await every(settings.model_poll_seconds, champion.look, edges.log)
+
+    async def look_for_challenger() -> None:
+        await every(settings.model_poll_seconds, challenger.look, edges.log)
 
     def facts() -> dict[str, str]:
-        return {"model": watch.current.version if watch.current else "none: only rules apply"}
+        return {
+            "model": _version(champion, "none: only rules apply"),
+            "challenger": _version(challenger, "none"),
+        }
 
-    judge = Judge(edges, watch)
-    subscription = Subscription("inference", ShotsMeasured, judge.judge, settings.prefetch)
-    return Service((subscription,), (look_again_and_again,), facts)
+    judge, shadow = Judge(edges, champion, challenger), Shadow(edges, challenger)
+    subscriptions = (
+        Subscription("inference", ShotsMeasured, judge.judge, settings.prefetch),
+        Subscription("shadow", ShotsMeasured, shadow.score, prefetch=1),
+    )
+    return Service(subscriptions, (look_for_champion, look_for_challenger), facts)
+
+
+def _version(watch: ModelWatch, otherwise: str) -> str:
+    return watch.current.ref.version if watch.current else otherwise
 
 
 class Judge:
     """Features and blocks in; events, and shots with a verdict, out."""
 
-    def __init__(self, edges: Edges[InferenceSettings], champion: ChampionWatch) -> None:
+    def __init__(self, edges: Edges[InferenceSettings], champion: ModelWatch, challenger: ModelWatch) -> None:
         self._edges = edges
         self._champion = champion
+        self._challenger = challenger
         self._book = Book(edges.archive)
 
     async def judge(self, message: ShotsMeasured) -> None:
@@ -99,9 +104,10 @@ class Judge:
         batch = message.shots
         champion = self._champion.current
         features = await self._edges.archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
-        scores = await self._score(batch, champion) if champion else {}
-        everything = {device: {**known, **scores.get(device, {})} for device, known in features.items()}
-        findings, judgement = await asyncio.to_thread(self._decide, batch, everything, champion)
+        scores = await score(batch, champion.detector, self._edges.store) if champion else {}
+        findings, judgement = await asyncio.to_thread(
+            self._decide, batch, with_scores(features, scores), champion
+        )
         publication = self._publication(champion)
         if champion is not None:
             await self._keep_residuals(batch, findings, scores, champion)
@@ -111,54 +117,35 @@ class Judge:
         await self._tell(batch, findings, scores, publication)
         await self._have_examined(batch, findings)
         await self._edges.archive.batches.judged(batch.batch_id)
+        if self._challenger.current is not None:
+            await self._edges.bus.send("shadow", message)
 
     def _decide(
-        self, batch: ShotsClosed, features: Mapping[str, Features], champion: Champion | None
+        self, batch: ShotsClosed, features: Mapping[str, Features], champion: Model | None
     ) -> tuple[list[Finding], Judgement | None]:
-        place = _spoken(batch.place)
-        findings = apply_rules(batch, features, place, self._edges.facility)
+        findings = apply_rules(batch, features, spoken(batch.place), self._edges.facility)
         if champion is None:
             return findings, None
         rate = self._edges.settings.false_alarms_per_hour
-        judgement = champion.detector.judge(place, features, len(batch.pulses), rate)
+        judgement = judge_batch(batch, features, champion.detector, rate)
         return [*findings, *judgement.findings], judgement
-
-    async def _score(self, batch: ShotsClosed, champion: Champion) -> dict[str, Features]:
-        """The model's scores of each camera it knows, one entry per shot, NaN where it has no valid frame."""
-        scores: dict[str, Features] = {}
-        for member in batch.members:
-            if member.kind is DeviceKind.CAMERA and member.device in champion.detector.bundle.cameras:
-                scores[member.device] = await self._score_camera(member, len(batch.pulses), champion.detector)
-        return scores
-
-    async def _score_camera(self, member: Member, shots: int, detector: Detector) -> Features:
-        columns: dict[str, Values] = {}
-        source = np.array(member.source)
-        valid = (source != ABSENT) & (np.array(member.verdict) == VALID)
-        for n, ref in enumerate(member.blocks):
-            where = np.flatnonzero(valid & (source == n))
-            if len(where):
-                frames = (await self._block(ref)).arrays["image"][np.array(member.row, np.intp)[where]]
-                for name, values in (await asyncio.to_thread(detector.score, member.device, frames)).items():
-                    columns.setdefault(name, np.full(shots, np.nan))[where] = values
-        return columns
 
     async def _keep_residuals(
         self,
         batch: ShotsClosed,
         findings: Sequence[Finding],
-        scores: Mapping[str, Features],
-        champion: Champion,
+        scores: CameraScores,
+        champion: Model,
     ) -> None:
         """Store the residual of the frame that shows each finding best, where the model scored it."""
         ids = shot_ids(batch)
         shown = {(camera_of(finding, batch), finding.shot) for finding in findings}
         for member in batch.members:
-            shots = [n for camera, n in shown if camera == member.device and _was_scored(scores, camera, n)]
+            shots = [n for camera, n in shown if camera == member.device and was_scored(scores, camera, n)]
             for source, of_block in groupby(
                 sorted(shots, key=member.source.__getitem__), member.source.__getitem__
             ):
-                frames = (await self._block(member.blocks[source])).arrays["image"]
+                frames = await images(member.blocks[source], self._edges.store)
                 for n in of_block:
                     residual = await asyncio.to_thread(
                         champion.detector.residual, member.device, frames[member.row[n]]
@@ -170,7 +157,7 @@ class Judge:
         self,
         batch: ShotsClosed,
         findings: Sequence[Finding],
-        scores: Mapping[str, Features],
+        scores: CameraScores,
         publication: Publication,
     ) -> None:
         """Enter what the newest revisions show into the book of conditions, and tell what it says."""
@@ -210,17 +197,9 @@ class Judge:
             message = ShotsFlagged(batch_id=batch.batch_id, shots=flagged)
             await self._edges.bus.send("examination", message)
 
-    def _publication(self, champion: Champion | None) -> Publication:
-        model = None
-        if champion is not None:
-            model = ModelRef(name=champion.name, version=champion.version, run_id=champion.run_id)
+    def _publication(self, champion: Model | None) -> Publication:
+        model = champion.ref if champion else None
         return Publication(self._edges.facility.name, model, current_trace_id(), current_traceparent())
-
-    async def _block(self, ref: BlockRef) -> Block:
-        try:
-            return read_block(await self._edges.store.get(ref.bucket, ref.key))
-        except ObjectGone as error:
-            raise Retry(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
 
 
 def _verdicts(findings: Sequence[Finding], judgement: Judgement | None, shots: int) -> list[Verdict]:
@@ -239,17 +218,8 @@ def _verdict(findings: Sequence[Finding], judgement: Judgement | None, shot: int
     )
 
 
-def _cameras_scored(scores: Mapping[str, Features], shot: int) -> set[str]:
-    return {camera for camera in scores if _was_scored(scores, camera, shot)}
-
-
-def _was_scored(scores: Mapping[str, Features], camera: str, shot: int) -> bool:
-    return any(isfinite(values[shot]) for values in scores.get(camera, {}).values())
-
-
-def _spoken(place: PlaceRef) -> str:
-    """`LA A1 11`, as people at the facility say it."""
-    return " ".join(part for part in (place.frontend, place.amp, place.arm) if part != NO_ARM)
+def _cameras_scored(scores: CameraScores, shot: int) -> set[str]:
+    return {camera for camera in scores if was_scored(scores, camera, shot)}
 
 
 def _npy(array: NDArray[Any]) -> bytes:

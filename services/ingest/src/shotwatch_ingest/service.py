@@ -15,6 +15,7 @@ from pathlib import Path
 
 from opentelemetry import trace
 
+from shotwatch_common import faults
 from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef
@@ -88,8 +89,11 @@ class Ingestor:
                 found = await self._readers.read(path, name, obj.key)
             with self._edges.tracer.start_as_current_span("write blocks"):
                 devices = await self._write_blocks(obj, name, found)
+        faults.reach("ingest.after_blocks")
         await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
+        faults.reach("ingest.after_publish")
         await self._settle(obj, ObjectState.INGESTED, facts=_facts(devices, found))
+        faults.reach("ingest.after_settle")
         await self._leave_inbox(obj, (self._edges.settings.data_bucket, f"{_date(name)}/{obj.key}"))
         self._edges.log.info("ingested", object=obj.key, **_facts(devices, found))
 

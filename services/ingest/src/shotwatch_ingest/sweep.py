@@ -13,6 +13,8 @@ from shotwatch_ingest.domain.notification import ArrivedObject, build_notificati
 from shotwatch_ingest.settings import IngestSettings
 
 _AT_ONCE = 500
+_CLAIM_MS = 10_000
+"""So long an object is left to the replica that entered it, which may have died before it fed it in."""
 
 
 class Sweep:
@@ -40,11 +42,12 @@ class Sweep:
     async def _feed(self, found: list[ArrivedObject]) -> None:
         long_ago = round((time() - self._settings.sweep_again_seconds) * 1000)
         worked_on = await self._ledger.seen_since([arrived.object_id for arrived in found], long_ago)
-        for arrived in found:
-            if arrived.object_id not in worked_on:
-                if not await self._ledger.enter(ref_of(arrived), "sweep"):
-                    await self._ledger.see(arrived.object_id)
-                await self._bus.send("ingest", build_notification(arrived))
+        idle = [arrived for arrived in found if arrived.object_id not in worked_on]
+        for arrived in idle:
+            await self._ledger.enter(ref_of(arrived), "sweep", seen_at=long_ago + _CLAIM_MS)
+            await self._bus.send("ingest", build_notification(arrived))
+        if idle:
+            await self._ledger.see([arrived.object_id for arrived in idle])
 
 
 def ref_of(arrived: ArrivedObject) -> ObjectRef:

@@ -491,6 +491,13 @@ class ModelRecord(Schema):
     false: int = Field(description="Those that somebody called a false alarm.")
 
 
+class ShadowOpinion(Schema):
+    """What a version did in shadow: beside the champion, and nobody heard of it."""
+
+    shots: int = Field(description="Shots that it judged.")
+    odd: int = Field(description="Those that it would have called odd.")
+
+
 class ModelVersion(Schema):
     """A registered version of the model."""
 
@@ -501,6 +508,7 @@ class ModelVersion(Schema):
     aliases: list[str]
     tags: Mapping[str, str]
     record: ModelRecord
+    shadow: ShadowOpinion | None = Field(description="Null when it never was the challenger.")
 
 
 class Model(Schema):
@@ -508,9 +516,55 @@ class Model(Schema):
 
     name: str
     aliases: Mapping[str, str] = Field(
-        description="Alias → version; `champion` scores.", examples=[{"champion": "3"}]
+        description="Alias → version; `champion` scores, `challenger` beside it in silence.",
+        examples=[{"champion": "3", "challenger": "4"}],
     )
     versions: list[ModelVersion]
+
+
+class ChampionChange(Schema):
+    """A version became champion."""
+
+    at: datetime
+    who: str
+    before: str | None = Field(description="Version that was champion until then; null for the first one.")
+    version: str = Field(description="Version that is it from then on.")
+    why: str
+    rollback: bool = Field(description="Whether an earlier champion came back.")
+
+
+class FeatureShift(Schema):
+    """A feature or score of late, against what the champion was trained on."""
+
+    name: str = Field(examples=["centroid_x"])
+    centre: float = Field(description="Its median in the training period.")
+    median: float = Field(description="Its median of late.")
+    shift: float = Field(description="median - centre in robust standard deviations of the training period.")
+    beyond: float | None = Field(
+        description="Share of the newest shots more than three of them away; 0.003 of normal noise."
+    )
+
+
+class DeviceDrift(Schema):
+    """How far a device is from what the champion was trained on."""
+
+    device: str = Field(examples=[DEVICE])
+    start: datetime = Field(description="First data that was looked at.")
+    end: datetime = Field(description="Newest data that was looked at.")
+    features: list[FeatureShift] = Field(description="Furthest first.")
+
+
+class DriftReport(Schema):
+    """The drift of every device that the champion knows and that recorded something since."""
+
+    version: str | None = Field(description="The champion; null when there is none.")
+    devices: list[DeviceDrift]
+
+
+class ChampionHistory(Schema):
+    """Every change of the champion, newest first."""
+
+    promotions: list[ChampionChange]
 
 
 class Health(Schema):

@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import Facility, load_facility
-from shotwatch_common.store import ObjectStore
-from shotwatch_training.archive import read_history
-from shotwatch_training.command_line import (
+from shotwatch_common.command_line import (
     exit_status,
     keep_output_for_progress,
     read_list,
     read_time,
     tell,
 )
+from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.registry import ModelRegistry
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.succession import Succession
+from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_training.archive import read_history
 from shotwatch_training.dataset_store import DatasetError, DatasetStore
 from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import History
@@ -49,6 +52,7 @@ def parse(arguments: Sequence[str]) -> Recipe:
     parser.add_argument("--frames-per-camera", default=default.frames_per_camera, type=int)
     parser.add_argument("--dataset", help="frames of this stored training set, instead of normal shots")
     parser.add_argument("--seed", default=default.seed, type=int)
+    parser.add_argument("--alias", type=ModelAlias, choices=list(ModelAlias), help="of the new version")
     return Recipe(**vars(parser.parse_args(arguments)))
 
 
@@ -87,8 +91,14 @@ def _train(history: History, facility: Facility, recipe: Recipe, settings: Train
     from shotwatch_training.service import train
 
     registry = Registry(settings.models_url, settings.model_name)
-    trained = train(history, facility.name, recipe, registry, settings.model_alias, tell)
-    tell("registered", alias=settings.model_alias, **asdict(trained))
+    trained = train(history, facility.name, recipe, registry, tell)
+    alias = asyncio.run(_introduce(trained.version, settings, recipe))
+    tell("registered", alias=alias, **asdict(trained))
+
+
+async def _introduce(version: str, settings: TrainingSettings, recipe: Recipe) -> ModelAlias:
+    async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
+        return await Succession(registry, archive).introduce(version, recipe.alias, "shotwatch train")
 
 
 if __name__ == "__main__":

@@ -12,19 +12,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import load_facility
-from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind
-from shotwatch_training.checking import check
-from shotwatch_training.choosing import Sources
-from shotwatch_training.command_line import (
+from shotwatch_common.command_line import (
     exit_status,
     keep_output_for_progress,
     read_list,
     read_time,
     tell,
 )
+from shotwatch_common.facility import load_facility
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_training.checking import check
+from shotwatch_training.choosing import Sources
 from shotwatch_training.dataset_store import DatasetError, DatasetStore
 from shotwatch_training.domain.manifest import Manifest, Query
 from shotwatch_training.making import make_set

@@ -49,7 +49,7 @@ class Run:
 
 
 class Registry:
-    """Runs, versions and aliases of one model name on an MLflow server."""
+    """Runs and versions of one model name on an MLflow server."""
 
     def __init__(self, url: str, name: str) -> None:
         self._client = MlflowClient(tracking_uri=url, registry_uri=url)
@@ -66,12 +66,11 @@ class Registry:
             raise
         self._client.set_terminated(run_id)
 
-    def register(self, run: Run, alias: str) -> str:
-        """Make the run's bundle a new version of the model and give it the alias; returns the version."""
+    def register(self, run: Run, tags: dict[str, str]) -> str:
+        """Make the run's bundle a new version of the model; returns the version."""
         self._ensure_model()
         source = f"{self._client.get_run(run.id).info.artifact_uri}/{BUNDLE}"
-        version: str = self._client.create_model_version(self._name, source, run.id).version
-        self._client.set_registered_model_alias(self._name, alias, version)
+        version: str = self._client.create_model_version(self._name, source, run.id, tags).version
         return version
 
     def _experiment(self) -> str:

@@ -1,14 +1,15 @@
 """training: from stored shots to a registered, calibrated model.
 
 Fits an autoencoder to the earlier normal shots, learns what is usual of every device, sets the thresholds by
-the later ones, logs the run and registers the bundle. The alias moves last: a run that dies on the way leaves
-the champion as it was.
+the later ones, logs the run and registers the bundle. The caller gives the version its alias last: a run that
+dies on the way leaves the champion as it was.
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from shotwatch_common.pulses import instant
 from shotwatch_detector.bundle import KERAS_MODEL, save_bundle
 from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_training.bundling import Made, Progress, make_bundle, prepare
@@ -33,10 +34,8 @@ class Trained:
     devices: int
 
 
-def train(
-    history: History, facility: str, recipe: Recipe, registry: Registry, alias: str, progress: Progress
-) -> Trained:
-    """Train, calibrate, log and register one model, and give it the alias.
+def train(history: History, facility: str, recipe: Recipe, registry: Registry, progress: Progress) -> Trained:
+    """Train, calibrate, log and register one model.
 
     Raises:
         TooLittleData: there are not enough normal shots.
@@ -55,8 +54,21 @@ def train(
         bundle = made.bundle
         progress("registering", devices=len(bundle.usual))
         _log(run, made, images)
-        registered = registry.register(run, alias)
+        registered = registry.register(run, _figures(made))
     return Trained(registered, run.id, len(bundle.cameras), len(bundle.usual))
+
+
+def _figures(made: Made) -> dict[str, str]:
+    """What a list of versions tells of each."""
+    origin = made.bundle.origin
+    return {
+        "architecture": origin.architecture,
+        "trained_from": instant(origin.trained_from).isoformat(),
+        "trained_until": instant(origin.until).isoformat(),
+        "cameras": str(len(made.bundle.cameras)),
+        "devices": str(len(made.bundle.usual)),
+        "validation_loss": f"{min(epoch.validation_loss for epoch in made.fitted.epochs):.3g}",
+    }
 
 
 def _log(run: Run, made: Made, images: ImageSet) -> None:

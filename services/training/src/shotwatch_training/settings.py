@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from shotwatch_common.settings import Settings
+from shotwatch_common.vocabulary import ModelAlias
 
 
 class ArchitectureName(StrEnum):
@@ -15,14 +16,9 @@ class ArchitectureName(StrEnum):
 
 
 class TrainingSettings(Settings):
-    """What all services share, and the name under which models are registered."""
+    """What all services share, and where training sets are kept."""
 
-    model_name: str = "shotwatch"
-    """Name in the model registry, and of the experiment."""
-    model_alias: str = "champion"
-    """The alias that the new version gets."""
     dataset_bucket: str = "datasets"
-    """Where training sets are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +39,5 @@ class Recipe:
     dataset: str | None = None
     """A stored training set to take frames from; None = frames of the normal shots."""
     seed: int = 0
+    alias: ModelAlias | None = None
+    """Of the new version; None = champion when there is none yet, else challenger."""

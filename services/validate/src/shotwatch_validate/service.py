@@ -11,6 +11,7 @@ with the newest earlier one known by then.
 from collections import Counter
 from contextlib import AsyncExitStack
 
+from shotwatch_common import faults
 from shotwatch_common.archive.devices import LastFrame
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import VALID, DeviceRecords, FileIngested, FileValidated, JudgedRecords
@@ -36,6 +37,7 @@ class Validator:
         """Judge every record of a file."""
         judged = [await self._judge(records) for records in message.devices]
         await self._edges.bus.send("aggregate", FileValidated(object=message.object, devices=judged))
+        faults.reach("validate.after_publish")
         for device in judged:
             await self._edges.archive.records.keep(message.object, device)
         for records in message.devices:

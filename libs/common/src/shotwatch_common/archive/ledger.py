@@ -32,8 +32,11 @@ class Ledger:
         await self._objects.create_index([("arrived_at", 1)])
         await self._objects.create_index([("key", 1)])
 
-    async def enter(self, ref: ObjectRef, stage: str) -> bool:
-        """An object was seen: it waits. True when it is new; an object that is known keeps its state."""
+    async def enter(self, ref: ObjectRef, stage: str, seen_at: int | None = None) -> bool:
+        """An object was seen, now unless `seen_at` (epoch ms) says otherwise: it waits.
+
+        True when it is new; an object that is known keeps its state.
+        """
         result = await self._objects.update_one(
             {"_id": ref.object_id},
             {
@@ -41,7 +44,7 @@ class Ledger:
                     **ref.model_dump(exclude={"object_id"}),
                     "state": ObjectState.WAITING,
                     "reason": "",
-                    "seen_at": epoch_now(),
+                    "seen_at": epoch_now() if seen_at is None else seen_at,
                     "history": [_step(Entry(ObjectState.WAITING, stage))],
                 }
             },
@@ -58,9 +61,11 @@ class Ledger:
         """Which of these objects the ledger has."""
         return await self.seen_since(object_ids, 0)
 
-    async def see(self, object_id: str) -> None:
-        """The object is in the inbox now."""
-        await self._objects.update_one({"_id": object_id}, {"$set": {"seen_at": epoch_now()}})
+    async def see(self, object_ids: Sequence[str]) -> None:
+        """The objects are in the inbox now, and somebody works on them."""
+        await self._objects.update_many(
+            {"_id": {"$in": list(object_ids)}}, {"$set": {"seen_at": epoch_now()}}
+        )
 
     async def settle(
         self, object_id: str, entry: Entry, reason: str = "", facts: Mapping[str, Any] | None = None

@@ -1,14 +1,27 @@
 """The model in the registry."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
 
+from shotwatch_common.archive.drifts import Drift
+from shotwatch_common.archive.shadows import ShadowRecord
 from shotwatch_common.pulses import instant
-from shotwatch_common.vocabulary import FeedbackAction
+from shotwatch_common.vocabulary import FeedbackAction, ModelAlias
 from shotwatch_query.registry import MODEL
-from shotwatch_query.schemas import Model, ModelRecord, ModelVersion
+from shotwatch_query.schemas import (
+    ChampionChange,
+    ChampionHistory,
+    DeviceDrift,
+    DriftReport,
+    FeatureShift,
+    Model,
+    ModelRecord,
+    ModelVersion,
+    ShadowOpinion,
+)
 from shotwatch_query.sources import From, Sources
 
 router = APIRouter(tags=["models"])
@@ -16,15 +29,58 @@ router = APIRouter(tags=["models"])
 
 @router.get("/models", summary="Versions and aliases of the model")
 async def get_model(sources: From) -> Model:
-    """What training registered in MLflow, newest first. Inference scores with the alias `champion`."""
+    """What training registered in MLflow, newest first. Inference scores with the alias `champion`.
+
+    The alias `challenger` scores beside it, in shadow: `shadow` counts what it would have called odd.
+    """
     model, versions = await sources.registry.model()
-    aliases = {alias["alias"]: alias["version"] for alias in model.get("aliases", [])}
-    records = await _records(sources, [version["version"] for version in versions])
+    aliases = _aliases(model)
+    names = [version["version"] for version in versions]
+    records, shadows = await _records(sources, names), await sources.archive.shadows.records(names)
     return Model(
         name=MODEL,
         aliases=aliases,
-        versions=[_version(version, aliases, records[version["version"]]) for version in versions],
+        versions=[
+            _version(version, aliases, records[version["version"]], shadows.get(version["version"]))
+            for version in versions
+        ],
     )
+
+
+@router.get("/models/promotions", summary="Which version was champion when")
+async def list_promotions(sources: From) -> ChampionHistory:
+    """Every change of the champion: who made it, when, why, and whether it was a way back. Newest first."""
+    promotions = await sources.archive.promotions.newest()
+    return ChampionHistory(
+        promotions=[ChampionChange(**{**asdict(each), "at": instant(each.at)}) for each in promotions]
+    )
+
+
+@router.get("/models/drift", summary="How far devices are from what the champion was trained on")
+async def get_drift(sources: From) -> DriftReport:
+    """Features and scores of each device in its last minutes, against the training period of the champion.
+
+    Only data counts that came since it became champion.
+    """
+    model, _ = await sources.registry.model()
+    champion = _aliases(model).get(ModelAlias.CHAMPION)
+    drifts = [] if champion is None else await sources.archive.drifts.of_version(champion)
+    return DriftReport(version=champion, devices=[_device_drift(drift) for drift in drifts])
+
+
+def _device_drift(drift: Drift) -> DeviceDrift:
+    furthest_first = sorted(drift.features.items(), key=lambda item: -abs(item[1].shift))
+    return DeviceDrift(
+        device=drift.device,
+        start=instant(drift.start),
+        end=instant(drift.end),
+        features=[FeatureShift(name=name, **asdict(feature)) for name, feature in furthest_first],
+    )
+
+
+def _aliases(model: Mapping[str, Any]) -> dict[str, str]:
+    """Alias → version."""
+    return {alias["alias"]: alias["version"] for alias in model.get("aliases", [])}
 
 
 async def _records(sources: Sources, versions: Sequence[str]) -> dict[str, ModelRecord]:
@@ -40,7 +96,9 @@ async def _records(sources: Sources, versions: Sequence[str]) -> dict[str, Model
     }
 
 
-def _version(version: dict[str, Any], aliases: dict[str, str], record: ModelRecord) -> ModelVersion:
+def _version(
+    version: dict[str, Any], aliases: dict[str, str], record: ModelRecord, shadow: ShadowRecord | None
+) -> ModelVersion:
     return ModelVersion(
         version=version["version"],
         created_at=instant(version["creation_timestamp"]),
@@ -49,4 +107,5 @@ def _version(version: dict[str, Any], aliases: dict[str, str], record: ModelReco
         aliases=[alias for alias, named in aliases.items() if named == version["version"]],
         tags={tag["key"]: tag["value"] for tag in version.get("tags", [])},
         record=record,
+        shadow=None if shadow is None else ShadowOpinion(**asdict(shadow)),
     )

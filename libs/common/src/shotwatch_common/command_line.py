@@ -1,4 +1,4 @@
-"""What the commands of this package share: progress as JSON lines, arguments, exit status."""
+"""What commands in processes of their own share: progress as JSON lines, arguments, exit status."""
 
 import json
 import os
@@ -53,5 +53,5 @@ def read_list(text: str) -> tuple[str, ...]:
 
 def _fail(status: int, error: Exception) -> int:
     tell("failed", why=str(error))
-    print(f"shotwatch-training: {error}", file=sys.stderr)
+    print(error, file=sys.stderr)
     return status

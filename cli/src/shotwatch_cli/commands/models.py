@@ -1,0 +1,167 @@
+"""`shotwatch models`: which versions there are, how they differ, and which of them scores."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
+from shotwatch_cli.failures import Failure
+from shotwatch_cli.models import comparison_tables, history_table, version_table
+from shotwatch_cli.options import FromOption, JsonOption, ToOption, WhoOption
+from shotwatch_cli.output import counting, print_json, stdout, tell
+from shotwatch_cli.places import named_rosters
+from shotwatch_cli.rest import RestApi
+from shotwatch_cli.steps import Step, run_steps
+from shotwatch_common.archive import Archive
+from shotwatch_common.archive.promotions import Promotion
+from shotwatch_common.facility import load_facility
+from shotwatch_common.registry import ModelRegistry
+from shotwatch_common.succession import Succession, SuccessionError
+
+models = typer.Typer(no_args_is_help=True, help="Versions of the model, and which of them scores.")
+
+_MODULE = "shotwatch_inference.compare"
+
+VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of a version.")]
+WhyOption = Annotated[str, typer.Option("--why", help="Kept with the change.")]
+
+
+@models.command("list")
+def list_versions(
+    history: Annotated[
+        bool, typer.Option("--history", help="Also which version was champion when, and who said so.")
+    ] = False,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """List the versions with their aliases, what they were trained on and how right they were.
+
+    \b
+    Examples:
+      shotwatch models list
+      shotwatch models list --history
+    """
+    model, changes = asyncio.run(_known(find_deployment(root, name)))
+    if json:
+        print_json({**model, "promotions": changes} if history else model)
+        return
+    stdout.print(version_table(model["versions"]))
+    if history:
+        stdout.print(history_table(changes))
+
+
+@models.command("compare")
+def compare(
+    one: VersionArgument,
+    other: VersionArgument,
+    start: FromOption = None,
+    end: ToOption = None,
+    places: Annotated[
+        list[str] | None, typer.Option("--places", help="Such as LA-A1-11; may be repeated. Default: all.")
+    ] = None,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Replay stored shots through two versions, and show what only one of them calls odd.
+
+    Without a time: the last hour of data. Shots whose frames have expired are left out. Rules are the same
+    for both, and left out too.
+
+    \b
+    Examples:
+      shotwatch models compare 3 4
+      shotwatch models compare 3 4 --from 2022-07-01 --to 2022-07-02 --places LA-A1-11
+    """
+    deployment = find_deployment(root, name)
+    rosters = named_rosters(load_facility(deployment.settings.facility), places or [])
+    given = {
+        "from": start and start.isoformat(),
+        "to": end and end.isoformat(),
+        "places": ",".join(str(roster.place) for roster in rosters),
+    }
+    options = [f"--{option}={value}" for option, value in given.items() if value]
+    compared = _replay(deployment, str(one), str(other), *options)
+    tell(json, compared, comparison_tables(compared))
+
+
+@models.command("promote")
+def promote(
+    version: VersionArgument,
+    who: WhoOption,
+    why: WhyOption = "",
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Make a version the champion; inference takes it up by itself, without a gap.
+
+    \b
+    Example:
+      shotwatch models promote 4 --why "fewer false alarms on LA-A1-11"
+    """
+    made = asyncio.run(_change(find_deployment(root, name), who, why, str(version)))
+    tell(json, asdict(made), _told(made))
+
+
+@models.command("rollback")
+def rollback(
+    who: WhoOption,
+    why: WhyOption = "",
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Make the version champion again that was it before the present one.
+
+    \b
+    Example:
+      shotwatch models rollback --why "misses hot spots"
+    """
+    made = asyncio.run(_change(find_deployment(root, name), who, why))
+    tell(json, asdict(made), _told(made))
+
+
+async def _known(deployment: Deployment) -> tuple[Any, Any]:
+    """The model with its versions, and every change of the champion."""
+    async with RestApi(deployment.api_url) as api:
+        return await api.get("/models"), (await api.get("/models/promotions"))["promotions"]
+
+
+async def _change(deployment: Deployment, who: str, why: str, version: str | None = None) -> Promotion:
+    """Promote a version, or without one roll back."""
+    async with _succession(deployment) as succession:
+        try:
+            if version is None:
+                return await succession.roll_back(who, why)
+            return await succession.promote(version, who, why)
+        except SuccessionError as error:
+            raise Failure(str(error), "`shotwatch models list --history` shows what there is") from error
+
+
+@asynccontextmanager
+async def _succession(deployment: Deployment) -> AsyncIterator[Succession]:
+    async with ModelRegistry.of(deployment.settings) as registry, Archive.of(deployment.settings) as archive:
+        yield Succession(registry, archive)
+
+
+def _told(made: Promotion) -> str:
+    before = f", version {made.before} no longer" if made.before else ""
+    return f"version {made.version} is the champion now{before}"
+
+
+def _replay(deployment: Deployment, *arguments: str) -> Step:
+    """What a comparison came to, its progress shown."""
+    with counting() as progress:
+        task = progress.add_task("starting", total=None)
+
+        def show_step(step: Step) -> None:
+            progress.update(task, description=step["step"], completed=step.get("done"), total=step.get("of"))
+
+        compared = run_steps(_MODULE, deployment.environment, arguments, show_step)
+    return {name: value for name, value in compared.items() if name != "step"}

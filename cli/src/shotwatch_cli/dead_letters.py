@@ -1,0 +1,57 @@
+"""Parked messages, for people and for programs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from shotwatch_cli.output import moment, table
+from shotwatch_common.dead_letters import object_of
+from shotwatch_common.parked import ParkedMessage
+
+_COLUMNS = ("id", "stage", "parked", "attempts#", "about", "reason", "trace")
+_SHOWN_BYTES = 2000
+
+
+def message_record(message: ParkedMessage, with_body: bool = False) -> dict[str, Any]:
+    """A message as JSON; its body is text, with what is no text replaced."""
+    record = {
+        "id": message.id,
+        "stage": message.stage,
+        "parked_at": message.parked_at,
+        "attempts": message.attempts,
+        "object": _key(message) or None,
+        "reason": message.reason,
+        "trace_id": message.trace_id or None,
+        "bytes": len(message.body),
+    }
+    return {**record, "body": _text(message.body)} if with_body else record
+
+
+def message_table(title: str, messages: Sequence[ParkedMessage]) -> Table:
+    return table(f"{len(messages)} messages {title}", _COLUMNS, map(_row, messages))
+
+
+def shown_message(message: ParkedMessage) -> Text:
+    """All that is known of a message, and how its body begins."""
+    facts = dict(zip(_COLUMNS, _row(message), strict=True))
+    lines = [f"{name.removesuffix('#'):10}{value}" for name, value in facts.items()]
+    body = _text(message.body[:_SHOWN_BYTES]) + (" …" if len(message.body) > _SHOWN_BYTES else "")
+    return Text("\n".join([*lines, f"{'bytes':10}{len(message.body)}", body]))
+
+
+def _row(message: ParkedMessage) -> tuple[object, ...]:
+    when = moment(message.parked_at)
+    about = _key(message)
+    return message.id, message.stage, when, message.attempts, about, message.reason, message.trace_id
+
+
+def _key(message: ParkedMessage) -> str:
+    """The file that the message is about; empty when it is about shots, or is no message of ours."""
+    obj = object_of(message)
+    return obj.key if obj else ""
+
+
+def _text(body: bytes) -> str:
+    return body.decode(errors="replace")

@@ -1,0 +1,84 @@
+"""Dead letters: parked messages that a person looks through, sends back or throws away, on record."""
+
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass
+
+from aio_pika.abc import AbstractConnection
+from pydantic import ValidationError
+
+from shotwatch_common.archive import Archive, FileInMessage
+from shotwatch_common.bus import STAGES
+from shotwatch_common.contracts import ObjectRef
+from shotwatch_common.parked import HeldMessage, ParkedMessage, hold_parked
+
+Done = Callable[[ParkedMessage], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which parked messages are meant; what is left out leaves nothing out."""
+
+    stage: str | None = None
+    reason: str = ""
+    """A part of the reason, in either case."""
+    since: int = 0
+    """Parked at this time or later, epoch ms."""
+    ids: Collection[str] = ()
+
+    def fits(self, message: ParkedMessage) -> bool:
+        return (
+            self.reason.casefold() in message.reason.casefold()
+            and message.parked_at >= self.since
+            and (not self.ids or message.id in self.ids)
+        )
+
+
+class DeadLetters:
+    """The parked messages of all stages. Every change is written into the history of its object."""
+
+    def __init__(self, connection: AbstractConnection, archive: Archive) -> None:
+        self._connection = connection
+        self._ledger = archive.ledger
+
+    async def find(self, wanted: Wanted) -> list[ParkedMessage]:
+        """The messages that are wanted, by stage and age. They stay where they are."""
+        return [held.message async for held in self._hold(wanted)]
+
+    async def reinject(self, wanted: Wanted, done: Done) -> None:
+        """Send messages back to their stages, to be tried as if for the first time; `done` hears of each.
+
+        Dying on the way leaves each message parked or at work, or both: handlers bear to see it twice.
+        """
+        async for held in self._hold(wanted):
+            obj = object_of(held.message)
+            if obj is not None:
+                await self._ledger.revive(obj.object_id, held.message.stage, _why("reinjected", held.message))
+            await held.send_back()
+            done(held.message)
+
+    async def purge(self, wanted: Wanted, done: Done) -> None:
+        """Throw messages away; their objects stay dead-lettered. `done` hears of each."""
+        async for held in self._hold(wanted):
+            obj = object_of(held.message)
+            if obj is not None:
+                await self._ledger.bury(obj.object_id, held.message.stage, _why("purged", held.message))
+            await held.discard()
+            done(held.message)
+
+    async def _hold(self, wanted: Wanted) -> AsyncIterator[HeldMessage]:
+        for stage in STAGES if wanted.stage is None else (wanted.stage,):
+            async for held in hold_parked(self._connection, stage):
+                if wanted.fits(held.message):
+                    yield held
+
+
+def object_of(message: ParkedMessage) -> ObjectRef | None:
+    """The object that a message is about; None when it is about shots, or is no message of ours."""
+    try:
+        return FileInMessage.model_validate_json(message.body).object
+    except ValidationError:
+        return None
+
+
+def _why(what: str, message: ParkedMessage) -> str:
+    return f"{what}; it was parked: {message.reason}"

@@ -1,0 +1,117 @@
+"""The model registry: MLflow's REST API, spoken directly, for its client takes seconds to import."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from shotwatch_common.errors import Retry
+from shotwatch_common.settings import Settings
+from shotwatch_common.vocabulary import ModelAlias
+
+_API = "/api/2.0/mlflow"
+_ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+_SERVED = "mlflow-artifacts:/"
+_TIMEOUT = aiohttp.ClientTimeout(total=30)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A registered version of the model."""
+
+    version: str
+    run_id: str
+    source: str
+    """Where its bundle lies."""
+
+
+class ModelRegistry:
+    """Versions and aliases of one model name.
+
+    Every method raises Retry when the server does not answer.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self.name = name
+        self._url = url.rstrip("/")
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings.models_url, settings.model_name)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def aliases(self) -> dict[str, str]:
+        """Alias → version; none before the first training."""
+        answer = await self._ask("GET", "/registered-models/get", params=self._model())
+        aliases = answer["registered_model"].get("aliases", []) if answer else []
+        return {each["alias"]: each["version"] for each in aliases}
+
+    async def find(self, version: str) -> ModelVersion | None:
+        """A version by its number."""
+        answer = await self._ask("GET", "/model-versions/get", params=self._model(version=version))
+        if answer is None:
+            return None
+        found = answer["model_version"]
+        return ModelVersion(found["version"], found["run_id"], found["source"])
+
+    async def give(self, alias: ModelAlias, version: str) -> None:
+        """Give an alias to a version that exists; whichever had it before has it no longer."""
+        await self._ask("POST", "/registered-models/alias", json=self._model(alias=alias, version=version))
+
+    async def withdraw(self, alias: ModelAlias) -> None:
+        """Take an alias away; nothing happens when no version has it."""
+        await self._ask("DELETE", "/registered-models/alias", json=self._model(alias=alias))
+
+    async def tag(self, version: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        for key, value in tags.items():
+            tag = self._model(version=version, key=key, value=value)
+            await self._ask("POST", "/model-versions/set-tag", json=tag)
+
+    async def download(self, version: ModelVersion, file: str) -> bytes:
+        """A file of a version's bundle.
+
+        Raises:
+            ValueError: the registry does not serve it.
+        """
+        if not version.source.startswith(_SERVED):
+            raise ValueError(f"{version.source} is not served by the model registry")
+        url = f"{self._url}{_ARTIFACTS}/{version.source.removeprefix(_SERVED).lstrip('/')}/{file}"
+        try:
+            async with self._session.get(url) as response:
+                if response.status == HTTPStatus.NOT_FOUND:
+                    raise ValueError(f"{url} does not exist")
+                response.raise_for_status()
+                return await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _away(error) from error
+
+    def _model(self, **more: str) -> dict[str, str]:
+        return {"name": self.name, **more}
+
+    async def _ask(self, method: str, path: str, **what: Any) -> Mapping[str, Any] | None:
+        """The answer's JSON; None when there is no such thing."""
+        try:
+            async with self._session.request(method, f"{self._url}{_API}{path}", **what) as response:
+                if response.status == HTTPStatus.NOT_FOUND:
+                    return None
+                response.raise_for_status()
+                answer: Mapping[str, Any] = await response.json()
+                return answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _away(error) from error
+
+
+def _away(error: Exception) -> Retry:
+    return Retry(f"the model registry does not answer: {error!r}")

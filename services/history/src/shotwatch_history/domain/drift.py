@@ -1,0 +1,84 @@
+"""What a device measures of late against what the champion was trained on: a model outlives its beam."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.archive.drifts import Drift, FeatureDrift
+from shotwatch_common.vocabulary import Severity
+from shotwatch_detector.statistics import Usual
+
+Values = NDArray[np.float64]
+Columns = Mapping[str, Values]
+
+FEWEST_MEDIANS = 5
+"""Batches without which nobody knows where a feature is of late."""
+BEYOND = 3.0
+"""Robust standard deviations of the training period that one usual shot in 370 exceeds."""
+MATTERS = 2.0
+"""So many of them off the centre, half of the usual shots are where one in forty was in training."""
+CLEAR = 4.0
+"""From here on the model says of most shots what it should say of few."""
+
+
+def measure_drift(usual: Mapping[str, Usual], medians: Columns, newest: Columns) -> dict[str, FeatureDrift]:
+    """How far features are from their reference; those with too few medians are left out.
+
+    Args:
+        usual: the champion's references of one device.
+        medians: of the batches of a while: feature → (b,), NaN where there is none.
+        newest: values of single shots: feature → (n,), NaN where there is none.
+    """
+    known = {name: _known(medians.get(name)) for name in usual}
+    return {
+        name: _feature(usual[name], values, _known(newest.get(name)))
+        for name, values in known.items()
+        if len(values) >= FEWEST_MEDIANS
+    }
+
+
+def shifted(drift: Drift) -> dict[str, FeatureDrift]:
+    """The features whose shift matters, the furthest first."""
+    far = {name: of for name, of in drift.features.items() if abs(of.shift) >= MATTERS}
+    return dict(sorted(far.items(), key=lambda item: -abs(item[1].shift)))
+
+
+def severity_of(shift: float) -> Severity:
+    """Of a shift that matters."""
+    return Severity.WARNING if abs(shift) >= CLEAR else Severity.INFO
+
+
+def why(drift: Drift, features: Mapping[str, FeatureDrift]) -> str:
+    """One sentence for the person on shift; `features` are those that have shifted, the furthest first."""
+    name, worst = next(iter(features.items()))
+    side = "above" if worst.shift > 0 else "below"
+    return (
+        f"{name.replace('_', ' ')} of {drift.device} is {abs(worst.shift):.1f} σ {side} what model version "
+        f"{drift.version} was trained on{_more(len(features) - 1)}: it may be time to train again"
+    )
+
+
+def _more(features: int) -> str:
+    match features:
+        case 0:
+            return ""
+        case 1:
+            return ", and so is 1 more feature"
+        case _:
+            return f", and so are {features} more features"
+
+
+def _known(values: Values | None) -> Values:
+    return np.empty(0) if values is None else values[np.isfinite(values)]
+
+
+def _feature(usual: Usual, medians: Values, newest: Values) -> FeatureDrift:
+    median = float(np.median(medians))
+    far = np.abs(usual.deviations(newest)) > BEYOND
+    return FeatureDrift(
+        centre=usual.centre,
+        median=median,
+        shift=(median - usual.centre) / usual.sigma,
+        beyond=float(far.mean()) if len(far) else None,
+    )

@@ -1,0 +1,83 @@
+"""Drift: what each device measures of late, compared with what the champion was trained on."""
+
+from collections.abc import Mapping
+
+from shotwatch_common.announcing import announce
+from shotwatch_common.archive.drifts import Drift
+from shotwatch_common.facility import PlaceRoster
+from shotwatch_common.process import Edges
+from shotwatch_common.pulses import window_length_ms
+from shotwatch_common.registry import ModelRegistry
+from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_detector.bundle import MANIFEST, read_usual
+from shotwatch_detector.decision import UsualOfDevices
+from shotwatch_detector.statistics import Usual
+from shotwatch_history.domain.drift import measure_drift, shifted
+from shotwatch_history.events import drift_event_of, place_of
+from shotwatch_history.settings import HistorySettings
+
+MINUTE_MS = 60_000
+
+
+class DriftWatch:
+    """Looks only at data that came since the champion was seen: scores of an earlier one are no drift."""
+
+    def __init__(self, edges: Edges[HistorySettings], registry: ModelRegistry) -> None:
+        self._edges = edges
+        self._registry = registry
+        self._version: str | None = None
+        self._usual: UsualOfDevices = {}
+        self._since: dict[PlaceRoster, int] = {}
+        """Place → epoch ms of its newest data when the champion was first seen."""
+
+    async def look(self) -> None:
+        """Measure every device that the champion knows, and tell of drift that has not been told."""
+        await self._look_for_champion()
+        if self._version is None:
+            return
+        with self._edges.tracer.start_as_current_span("look for drift"):
+            for roster in self._edges.facility.places:
+                now = await self._edges.archive.devices.newest(roster.groups)
+                if now is not None:
+                    for device in self._usual.keys() & set(roster.groups):
+                        await self._compare(device, self._usual[device], roster, now, self._version)
+
+    async def _look_for_champion(self) -> None:
+        version = (await self._registry.aliases()).get(ModelAlias.CHAMPION)
+        if version == self._version:
+            return
+        self._usual = await self._fetch(version) if version else {}
+        newest = {
+            roster: await self._edges.archive.devices.newest(roster.groups)
+            for roster in self._edges.facility.places
+        }
+        self._since = {roster: time for roster, time in newest.items() if time is not None}
+        self._version = version
+
+    async def _fetch(self, version: str) -> UsualOfDevices:
+        """A version's references; none when it cannot be read, which is told once."""
+        found = await self._registry.find(version)
+        try:
+            return read_usual(await self._registry.download(found, MANIFEST)) if found else {}
+        except ValueError as error:
+            self._edges.log.error("references cannot be read", version=version, why=str(error))
+            return {}
+
+    async def _compare(
+        self, device: str, usual: Mapping[str, Usual], roster: PlaceRoster, now: int, version: str
+    ) -> None:
+        """Measure a device's drift before `now` (epoch ms, by the place's own clocks); tell of it once."""
+        measurements, names = self._edges.archive.measurements, list(usual)
+        window = round(self._edges.settings.drift_minutes * MINUTE_MS)
+        start = max(now - window, self._since.get(roster, 0) + 1)
+        newest = max(start, now - window_length_ms(self._edges.facility.interval(roster.interval)))
+        medians = await measurements.medians(device, names, start, now + 1)
+        shots = await measurements.series(device, names, newest, now + 1)
+        features = measure_drift(usual, medians.columns, shots.columns)
+        if not features:
+            return
+        drift = Drift(device, version, start, int(medians.pulses[-1]), features)
+        await self._edges.archive.drifts.keep(drift)
+        if far := shifted(drift):
+            event = drift_event_of(drift, far, place_of(roster), self._edges.facility.name)
+            await announce([event], self._edges.archive, self._edges.bus, self._edges.log)

@@ -1,0 +1,103 @@
+"""`python -m shotwatch_inference.compare`: two versions of the model on stored shots.
+
+Steps and the result as JSON lines on standard output. Exit status: 0 compared, 1 it cannot be done, 2 wrong
+arguments or settings, 3 a server cannot be reached.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.command_line import (
+    exit_status,
+    keep_output_for_progress,
+    read_list,
+    read_time,
+    tell,
+)
+from shotwatch_common.facility import load_facility
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.registry import ModelRegistry
+from shotwatch_common.store import ObjectStore
+from shotwatch_inference.models import Model, fetch
+from shotwatch_inference.replay import Comparison, Replay
+from shotwatch_inference.settings import InferenceSettings
+
+HOUR_MS = 3_600_000
+
+
+class CannotCompare(ValueError):
+    """The message says why."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare as the command line says; returns the exit status."""
+    asked = _parse(arguments)
+    return exit_status(lambda: asyncio.run(_run(asked)), CannotCompare)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="shotwatch_inference.compare", description="Two versions of the model on stored shots."
+    )
+    parser.add_argument("versions", nargs=2, metavar="VERSION")
+    parser.add_argument("--from", dest="start", type=read_time, help="default: an hour before the end")
+    parser.add_argument("--to", dest="end", type=read_time, help="default: the end of the data")
+    parser.add_argument("--places", default=(), type=read_list, help="such as LA-A1-11,LA-A2-00; default all")
+    return parser.parse_args(arguments)
+
+
+async def _run(asked: argparse.Namespace) -> None:
+    settings = InferenceSettings.load()
+    async with (
+        ObjectStore.of(settings) as store,
+        Archive.of(settings) as archive,
+        ModelRegistry.of(settings) as registry,
+    ):
+        tell("loading")
+        one, other = [await _fetch(registry, version) for version in asked.versions]
+        start, end = await _span(asked, archive)
+        facility = load_facility(settings.facility)
+        rosters = [
+            roster for roster in facility.places if not asked.places or str(roster.place) in asked.places
+        ]
+        replay = Replay(archive, store, facility, settings.false_alarms_per_hour)
+        comparison = await replay.compare((one, other), rosters, start, end, tell)
+    _tell(comparison, start, end)
+
+
+async def _fetch(registry: ModelRegistry, version: str) -> Model:
+    try:
+        return await fetch(registry, version)
+    except ValueError as error:
+        raise CannotCompare(f"version {version} cannot be loaded: {error}") from error
+
+
+async def _span(asked: argparse.Namespace, archive: Archive) -> tuple[int, int]:
+    """Epoch ms.
+
+    Raises:
+        CannotCompare: there is no such time.
+    """
+    newest = await archive.devices.newest()
+    if newest is None:
+        raise CannotCompare("nothing has been recorded yet")
+    end = epoch_ms(asked.end) if asked.end else newest + 1
+    start = epoch_ms(asked.start) if asked.start else end - HOUR_MS
+    if start >= end:
+        raise CannotCompare("--from is not before --to")
+    return start, end
+
+
+def _tell(comparison: Comparison, start: int, end: int) -> None:
+    if not comparison.shots:
+        raise CannotCompare(f"no shot of that time can be replayed; frames of {comparison.expired} expired")
+    tell("compared", start=start, end=end, **asdict(comparison))
+
+
+if __name__ == "__main__":
+    keep_output_for_progress()
+    sys.exit(main(sys.argv[1:]))

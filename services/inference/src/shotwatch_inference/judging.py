@@ -1,0 +1,32 @@
+"""What a model says of a batch whose features and scores are known."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from shotwatch_common.contracts import PlaceRef, ShotsClosed
+from shotwatch_common.facility import NO_ARM
+from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_detector.arrays import Features
+from shotwatch_detector.decision import Judgement
+from shotwatch_detector.detector import Detector
+from shotwatch_detector.finding import Finding
+
+
+def judge_batch(
+    batch: ShotsClosed, features: Mapping[str, Features], detector: Detector, false_alarms_per_hour: float
+) -> Judgement:
+    """Judge the shots of a batch by what was measured of them and how they were scored."""
+    return detector.judge(spoken(batch.place), features, len(batch.pulses), false_alarms_per_hour)
+
+
+def kinds_of(findings: Iterable[Finding]) -> dict[int, Sequence[AnomalyKind]]:
+    """Shot → the kinds of its findings."""
+    kinds: dict[int, set[AnomalyKind]] = defaultdict(set)
+    for finding in findings:
+        kinds[finding.shot].add(finding.kind)
+    return {shot: sorted(of_shot) for shot, of_shot in kinds.items()}
+
+
+def spoken(place: PlaceRef) -> str:
+    """`LA A1 11`, as people at the facility say it."""
+    return " ".join(part for part in (place.frontend, place.amp, place.arm) if part != NO_ARM)

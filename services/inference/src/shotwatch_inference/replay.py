@@ -1,0 +1,163 @@
+"""Stored shots once more, through two versions of the model: nothing is written, nobody is told."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.archive.measurements import Source
+from shotwatch_common.contracts import ShotsClosed
+from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.vocabulary import Phase
+from shotwatch_detector.arrays import Features
+from shotwatch_detector.detector import Detector
+from shotwatch_detector.finding import Finding
+from shotwatch_detector.severity import RULE_KINDS
+from shotwatch_inference.domain.comparison import Only, Opinion, Summary, Tally, only
+from shotwatch_inference.domain.conditions import Watch, follow, quiet_ms
+from shotwatch_inference.events import shot_ids, sightings_of
+from shotwatch_inference.judging import judge_batch, kinds_of
+from shotwatch_inference.models import Model
+from shotwatch_inference.scoring import BlockGone, Scores, frames_of, with_scores
+
+MINUTE_MS = 60_000
+STEP_MS = 10 * MINUTE_MS
+"""Shots are looked up ten minutes at a time: a short range is what every server answers fast."""
+
+Progress = Callable[..., None]
+"""Called as progress(step, figure=…, …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two versions on the same shots."""
+
+    versions: tuple[Summary, Summary]
+    only: tuple[Only, Only]
+    """Of each version: what it alone calls odd."""
+    shots: int
+    expired: int
+    """Shots that were left out as frames of theirs have expired."""
+
+
+@dataclass(slots=True)
+class _Contender:
+    """A version at one place: its tally, and the conditions that last."""
+
+    detector: Detector
+    tally: Tally
+    watch: Watch = field(default_factory=lambda: Watch({}))
+
+    def form(
+        self,
+        batch: ShotsClosed,
+        shots: Sequence[int],
+        features: Mapping[str, Features],
+        rate: float,
+        quiet: int,
+    ) -> Opinion:
+        """The opinion on some shots of a batch."""
+        judgement = judge_batch(batch, features, self.detector, rate)
+        findings = [finding for finding in judgement.findings if finding.shot in shots]
+        ids, kinds = shot_ids(batch), kinds_of(findings)
+        return Opinion(
+            scores={ids[n]: float(judgement.score[n]) for n in shots},
+            kinds={ids[n]: of_shot for n, of_shot in kinds.items()},
+            alarms=self._alarms(batch, findings, quiet),
+        )
+
+    def _alarms(self, batch: ShotsClosed, findings: Sequence[Finding], quiet: int) -> int:
+        """How many conditions begin."""
+        self.watch, told = follow(self.watch, sightings_of(findings, batch), max(batch.pulses), quiet)
+        return sum(telling.phase in (Phase.OPENED, Phase.PASSED) for telling in told)
+
+
+class Replay:
+    """Replays stored shots through two versions."""
+
+    def __init__(
+        self, archive: Archive, store: ObjectStore, facility: Facility, false_alarms_per_hour: float
+    ) -> None:
+        self._archive = archive
+        self._store = store
+        self._facility = facility
+        self._rate = false_alarms_per_hour
+        self._expired = 0
+
+    async def compare(
+        self,
+        models: tuple[Model, Model],
+        rosters: Sequence[PlaceRoster],
+        start: int,
+        end: int,
+        progress: Progress,
+    ) -> Comparison:
+        """Replay the shots with start <= pulse < end (epoch ms) of these places."""
+        one, other = (Tally(model.ref.version) for model in models)
+        for number, roster in enumerate(rosters):
+            contenders = [
+                _Contender(model.detector, tally) for model, tally in zip(models, (one, other), strict=True)
+            ]
+            async for minutes in self._replay(roster, start, end, contenders):
+                whole = (end - start) / MINUTE_MS
+                progress("replaying", done=round(number * whole + minutes), of=round(len(rosters) * whole))
+        labels = await self._archive.feedback.labels(start, end)
+        return Comparison(
+            versions=(one.summary(labels, RULE_KINDS), other.summary(labels, RULE_KINDS)),
+            only=(only(one, other), only(other, one)),
+            shots=len(one.scores),
+            expired=self._expired,
+        )
+
+    async def _replay(
+        self, roster: PlaceRoster, start: int, end: int, contenders: Sequence[_Contender]
+    ) -> AsyncIterator[float]:
+        """Replay one place; tells how many minutes of it are done."""
+        quiet = quiet_ms(self._facility.interval(roster.interval).period_ms)
+        for begin in range(start, end, STEP_MS):
+            stop = min(begin + STEP_MS, end)
+            for batch_id, shots in (await self._batches(roster, begin, stop)).items():
+                batch = await self._archive.batches.find(batch_id)
+                if batch is not None:
+                    await self._hear(batch, shots, contenders, quiet)
+            yield (stop - start) / MINUTE_MS
+
+    async def _batches(self, roster: PlaceRoster, start: int, end: int) -> dict[str, list[int]]:
+        """Batch → those of its shots that are of its revision, in the order of the first of them."""
+        query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+        batches: dict[str, list[int]] = defaultdict(list)
+        for shot in await self._archive.shots.page(query, start, end, 0):
+            if shot["interval"] == roster.interval:
+                batches[shot["batch"]].append(shot["index"])
+        return batches
+
+    async def _hear(
+        self, batch: ShotsClosed, shots: Sequence[int], contenders: Sequence[_Contender], quiet: int
+    ) -> None:
+        """Both opinions on a batch, or neither."""
+        features = await self._archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
+        scores = [Scores(contender.detector, len(batch.pulses)) for contender in contenders]
+        seconds = [0.0 for _ in contenders]
+        cameras = {camera for contender in contenders for camera in contender.detector.bundle.cameras}
+        try:
+            async for part in frames_of(batch, cameras, self._store):
+                for n, of_version in enumerate(scores):
+                    seconds[n] += await asyncio.to_thread(_timed, of_version.add, part)
+        except BlockGone:
+            self._expired += len(shots)
+            return
+        for contender, of_version, spent in zip(contenders, scores, seconds, strict=True):
+            began = perf_counter()
+            everything = with_scores(features, of_version.columns)
+            opinion = await asyncio.to_thread(contender.form, batch, shots, everything, self._rate, quiet)
+            contender.tally.add(opinion, spent + perf_counter() - began)
+
+
+def _timed(work: Callable[..., None], *arguments: object) -> float:
+    """Do the work; returns how many seconds it took."""
+    began = perf_counter()
+    work(*arguments)
+    return perf_counter() - began

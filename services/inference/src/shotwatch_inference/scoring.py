@@ -1,0 +1,107 @@
+"""The model's scores of a batch, from its frames in the object store."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotwatch_common.blocks import read_block
+from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member, ShotsClosed
+from shotwatch_common.errors import Retry
+from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_detector.arrays import Features, Frames, Values
+from shotwatch_detector.detector import Detector
+
+CameraScores = Mapping[str, Features]
+"""Device → score → one entry per shot, NaN where it has no valid frame."""
+
+
+class BlockGone(Retry):
+    """A block is not there: not yet, or it has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFrames:
+    """The valid frames of one camera that lie in one block."""
+
+    device: str
+    shots: NDArray[np.intp]
+    """Which shots of the batch have them: (n,)."""
+    frames: Frames
+    """(n, h, w) counts."""
+
+
+class Scores:
+    """Collects the scores of a batch of n shots."""
+
+    def __init__(self, detector: Detector, shots: int) -> None:
+        self.columns: dict[str, dict[str, Values]] = {}
+        self._detector = detector
+        self._shots = shots
+
+    def add(self, part: CameraFrames) -> None:
+        """Score some frames; a camera that training never saw has no scores."""
+        columns = self.columns.setdefault(part.device, {})
+        for name, values in self._detector.score(part.device, part.frames).items():
+            columns.setdefault(name, np.full(self._shots, np.nan))[part.shots] = values
+
+
+async def score(batch: ShotsClosed, detector: Detector, store: ObjectStore) -> CameraScores:
+    """Score the frames of the cameras that a detector knows, a block at a time.
+
+    Raises:
+        BlockGone: a block is not there.
+    """
+    scores = Scores(detector, len(batch.pulses))
+    async for part in frames_of(batch, detector.bundle.cameras, store):
+        await asyncio.to_thread(scores.add, part)
+    return scores.columns
+
+
+def with_scores(features: Mapping[str, Features], scores: CameraScores) -> dict[str, Features]:
+    """Device → what was measured of it and how it was scored."""
+    return {device: {**known, **scores.get(device, {})} for device, known in features.items()}
+
+
+def was_scored(scores: CameraScores, camera: str, shot: int) -> bool:
+    return any(isfinite(values[shot]) for values in scores.get(camera, {}).values())
+
+
+async def frames_of(
+    batch: ShotsClosed, cameras: Collection[str], store: ObjectStore
+) -> AsyncIterator[CameraFrames]:
+    """The valid frames of these cameras, a block at a time.
+
+    Raises:
+        BlockGone: a block is not there.
+    """
+    for member in batch.members:
+        if member.kind is DeviceKind.CAMERA and member.device in cameras:
+            for ref, shots in _blocks_of(member):
+                rows = np.array(member.row, np.intp)[shots]
+                yield CameraFrames(member.device, shots, (await images(ref, store))[rows])
+
+
+async def images(ref: BlockRef, store: ObjectStore) -> Frames:
+    """All frames of a block: (n, h, w).
+
+    Raises:
+        BlockGone: it is not there.
+    """
+    try:
+        frames: Frames = read_block(await store.get(ref.bucket, ref.key)).arrays["image"]
+    except ObjectGone as error:
+        raise BlockGone(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
+    return frames
+
+
+def _blocks_of(member: Member) -> list[tuple[BlockRef, NDArray[np.intp]]]:
+    """Each block with the shots whose valid record lies in it."""
+    source, verdict = np.array(member.source), np.array(member.verdict)
+    valid = (source != ABSENT) & (verdict == VALID)
+    found = ((ref, np.flatnonzero(valid & (source == n))) for n, ref in enumerate(member.blocks))
+    return [(ref, shots) for ref, shots in found if len(shots)]

@@ -1,0 +1,88 @@
+"""The stack that is tortured, started once, and the table of what it bore."""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from shotwatch_cli.deployment import settings_of
+from shotwatch_common.archive import Archive
+from shotwatch_common.facility import load_facility
+from shotwatch_common.store import ObjectStore
+from shotwatch_embedded.install import ensure_rabbitmq
+from shotwatch_embedded.services import path_services
+from shotwatch_embedded.stack import Stack
+
+from .arena import FAULTS, Arena, patient_facility
+from .inputs import FACILITY, make_inputs
+
+REPORT = "CHAOS_REPORT"
+"""Environment variable: the file that the table is written to."""
+REPLICAS = {"ingest": 2, "validate": 2, "aggregate": 2, "features": 2, "inference": 2}
+_HEAD = """# What the system bears
+
+Written by `make chaos`: each row is one torture of the embedded stack with two replicas of each service, on 2
+cores that others use too. *lost*: objects, shots and events of the undisturbed run that are missing or came
+out otherwise. *twice*: events with two numbers, or that the undisturbed run does not have. *recovery*: from
+the end of the fault until every queue was empty and every shot judged; the work that was left is in it.
+
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a torture came to."""
+
+    torture: str
+    objects: int
+    faults: int
+    lost: int
+    twice: int
+    recovery_s: float
+
+
+_lines = pytest.StashKey[list[Line]]()
+
+
+@pytest.fixture(scope="session")
+async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
+    ensure_rabbitmq(install=True)
+    root = tmp_path_factory.mktemp("chaos")
+    facility = patient_facility(FACILITY, root)
+    inputs = make_inputs(load_facility(facility), root / "inputs")
+    async with Stack.claim(root, "tortured", facility=facility, settings={}) as stack:
+        faults = {FAULTS: str(stack.folder / "faults")}
+        path = [spec for spec in path_services(REPLICAS) if spec.name not in ("query", "history")]
+        stack.start_services(replace(spec, environment={**spec.environment, **faults}) for spec in path)
+        await stack.services_ready()
+        settings = settings_of(stack.environment())
+        async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+            yield Arena.over(stack, store, archive, inputs)
+
+
+@pytest.fixture(scope="session")
+def lines(pytestconfig: pytest.Config) -> list[Line]:
+    return pytestconfig.stash.setdefault(_lines, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    lines = config.stash.get(_lines, [])
+    if not lines:
+        return
+    table = _table(lines)
+    terminalreporter.write_sep("-", "tortures")
+    terminalreporter.write_line(table)
+    if REPORT in os.environ:
+        Path(os.environ[REPORT]).write_text(f"{_HEAD}{table}\n", encoding="utf-8")
+
+
+def _cells(line: Line) -> tuple[object, ...]:
+    return line.torture, line.objects, line.faults, line.lost, line.twice, round(line.recovery_s)
+
+
+def _table(lines: list[Line]) -> str:
+    rows = [f"| {' | '.join(map(str, _cells(line)))} |" for line in lines]
+    head = "| torture | objects | faults | lost | twice | recovery, s |"
+    return "\n".join([head, "|---|---:|---:|---:|---:|---:|", *rows])

@@ -1,0 +1,88 @@
+"""Nothing is lost and nothing is done twice, whatever breaks."""
+
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from shotwatch_common.vocabulary import ObjectState
+
+from .arena import Account, Arena, twice
+from .conftest import Line
+from .inputs import BIG
+from .tortures import QUICK, TORTURES, Inflicted, Torture
+
+RECOVERED_S = 60.0
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def cases() -> list[Any]:
+    quick = [pytest.param(torture, id=torture.name) for torture in QUICK]
+    return quick + [pytest.param(torture, id=torture.name, marks=pytest.mark.chaos) for torture in TORTURES]
+
+
+@pytest.mark.parametrize("torture", cases())
+async def test_after_it_all_is_as_if_nothing_had_happened(
+    torture: Torture, arena: Arena, lines: list[Line]
+) -> None:
+    undisturbed = await arena.reference(torture.input)
+    assert undisturbed.shots
+    assert undisturbed.begun
+    await arena.clear()
+    before = arena.restarts()
+    inflicted = await torture.inflict(arena)
+    over = monotonic()
+    objects = len(arena.inputs[torture.input].files) + sum(inflicted.more.values())
+    await arena.at_rest(objects)
+    recovery = monotonic() - over
+    after = await arena.account()
+    lost, more = missing(undisturbed, after, torture), surplus(undisturbed, after, torture)
+    lines.append(Line(torture.name, objects, inflicted.faults, len(lost), len(more) + twice(after), recovery))
+    assert after.states == expected_states(undisturbed, inflicted)
+    assert (lost, more, twice(after)) == ({}, {}, 0)
+    assert after.unpublished == 0
+    assert after.begun.keys() <= after.received.keys(), "a subscriber heard of every condition"
+    assert await arena.parked() == inflicted.parked
+    assert torture.restarts or arena.restarts() == before, "no process dies of its input"
+    assert recovery <= RECOVERED_S
+
+
+async def test_an_undisturbed_run_tells_of_each_event_once(arena: Arena) -> None:
+    undisturbed = await arena.reference(BIG)
+    assert undisturbed.begun.keys() <= undisturbed.received.keys()
+    assert twice(undisturbed) == 0
+    assert set(undisturbed.revisions.values()) == {1}
+    assert undisturbed.states[ObjectState.INGESTED] == len(arena.inputs[BIG].files)
+
+
+def expected_states(undisturbed: Account, inflicted: Inflicted) -> dict[str, int]:
+    return {
+        state: count + inflicted.more.get(ObjectState(state), 0)
+        for state, count in undisturbed.states.items()
+    }
+
+
+def missing(undisturbed: Account, after: Account, torture: Torture) -> dict[str, Any]:
+    """What the undisturbed run has and this one has not, or has otherwise."""
+    return _less(_account_of(undisturbed, torture), _account_of(after, torture))
+
+
+def surplus(undisturbed: Account, after: Account, torture: Torture) -> dict[str, Any]:
+    """What this run has and the undisturbed one has not at all."""
+    known = _account_of(undisturbed, torture).keys()
+    return {name: value for name, value in _account_of(after, torture).items() if name not in known}
+
+
+def _less(these: Mapping[str, Any], those: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: (value, those.get(name)) for name, value in these.items() if those.get(name) != value}
+
+
+def _account_of(account: Account, torture: Torture) -> dict[str, Any]:
+    """Shots and conditions by id. An id of an event says the revision: judged anew, it is another one."""
+    if torture.revises:
+        begun = {f"event {shot} {kind}": True for shot, kind in account.begun.values()}
+        return {**account.shots, **begun}
+    revisions = {f"revision of {shot}": revision for shot, revision in account.revisions.items()}
+    return {**account.shots, **revisions, **{f"event {i}": what for i, what in account.begun.items()}}

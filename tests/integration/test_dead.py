@@ -1,0 +1,147 @@
+"""`shotwatch dead` on real servers: what is parked is found, sent back once, or thrown away on record."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aio_pika
+
+from shotwatch_common.bus import REASON_HEADER, WORK, parked_queue_of, queue_of
+from shotwatch_common.contracts import FileIngested, ShotsFlagged
+from shotwatch_common.dead_letters import DeadLetters, Wanted
+from shotwatch_common.facility import Place
+from shotwatch_common.parked import hold_parked
+from shotwatch_common.vocabulary import ObjectState
+from shotwatch_simulator.simulation import Simulation, simulate
+
+from .conftest import Running, until
+from .test_cli import Told, shotwatch
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@asynccontextmanager
+async def channel(running: Running) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
+    async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
+        yield await connection.channel()
+
+
+def message_of(body: bytes, reason: str = "") -> aio_pika.Message:
+    headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", REASON_HEADER: reason}
+    return aio_pika.Message(body, headers=headers, timestamp=datetime.now(UTC))
+
+
+async def listed(running: Running, *filters: str) -> list[dict[str, object]]:
+    return (await shotwatch(running, "dead", "list", "--json", *filters)).documents
+
+
+async def park_unknown_batch(running: Running, batch: str) -> str:
+    """Have features park a message; its id."""
+    body = ShotsFlagged(batch_id=batch, shots=[0]).model_dump_json().encode()
+    async with channel(running) as publishing:
+        await publishing.default_exchange.publish(message_of(body), queue_of("examination").name)
+    found: list[dict[str, object]] = []
+
+    async def parked() -> bool:
+        found[:] = await listed(running, "--stage", "examination", "--reason", batch.upper())
+        return bool(found)
+
+    await until(parked, "parked")
+    return str(found[0]["id"])
+
+
+async def test_what_is_parked_is_found_by_stage_reason_and_time_with_its_trace(running: Running) -> None:
+    began = datetime.now(UTC)
+    identity = await park_unknown_batch(running, "nobody-knows-1")
+    since = ("--reason", "nobody-knows-1", "--since")
+    (message,) = await listed(running, *since, began.isoformat(timespec="seconds"))
+    assert (message["id"], message["stage"], message["trace_id"]) == (identity, "examination", TRACE)
+    assert "there is no batch" in str(message["reason"])
+    assert await listed(running, *since, "2999-01-01") == []
+    assert await listed(running, "--reason", "nobody-knows-1", "--stage", "validate") == []
+    (shown,) = (await shotwatch(running, "dead", "show", identity, "--json")).documents
+    assert '"batch_id":"nobody-knows-1"' in shown["body"]
+
+
+async def test_looking_takes_nothing_away_however_often(running: Running) -> None:
+    await park_unknown_batch(running, "looked-at")
+    async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
+        letters = DeadLetters(connection, running.archive)
+        counts = {len(await letters.find(Wanted(reason="looked-at"))) for _ in range(25)}
+        async with aclosing(hold_parked(connection, "examination")) as broken_off:
+            await anext(broken_off)
+        counts.add(len(await letters.find(Wanted(reason="looked-at"))))
+    assert counts == {1}
+
+
+async def test_what_is_thrown_away_was_asked_for_and_is_gone(running: Running) -> None:
+    identity = await park_unknown_batch(running, "to-be-purged")
+    dry = await shotwatch(running, "dead", "purge", identity, "--dry-run", "--json")
+    assert [message["id"] for message in dry.documents] == [identity]
+    unanswered = await shotwatch(running, "dead", "purge", identity)
+    assert unanswered.exit_code == 1
+    assert len(await listed(running, "--reason", "to-be-purged")) == 1
+    purged = await shotwatch(running, "dead", "purge", identity, "--yes", "--json")
+    assert [message["id"] for message in purged.documents] == [identity]
+    assert await listed(running, "--reason", "to-be-purged") == []
+    again = await shotwatch(running, "dead", "purge", identity, "--yes")
+    assert (again.exit_code, again.stdout) == (1, "nothing purged\n")
+    assert identity in again.stderr
+
+
+async def test_what_fails_again_is_parked_again_as_one_message(running: Running) -> None:
+    identity = await park_unknown_batch(running, "fails-again")
+    told = await shotwatch(running, "dead", "reinject", identity, "--json")
+    assert [message["attempts"] for message in told.documents] == [1]
+
+    async def parked_again() -> bool:
+        return [message["id"] for message in await listed(running, "--reason", "fails-again")] == [identity]
+
+    await until(parked_again, "parked again")
+
+
+async def test_a_reinjected_file_goes_its_way_and_the_ledger_says_so(
+    running: Running, tmp_path: Path
+) -> None:
+    body = await ingested_message(running, tmp_path)
+    obj = FileIngested.model_validate_json(body).object
+    async with channel(running) as publishing:
+        await publishing.default_exchange.publish(
+            message_of(body, "gave up"), parked_queue_of("validate").name
+        )
+    await running.archive.dead_letter(body, "gave up")
+    assert await state_of(running, obj.object_id) == ObjectState.DEAD_LETTERED
+    (message,) = await listed(running, "--stage", "validate", "--reason", "gave up")
+    assert message["object"] == obj.key
+
+    told: Told = await shotwatch(running, "dead", "reinject", str(message["id"]), "--json")
+    assert (told.exit_code, len(told.documents)) == (0, 1)
+    await running.judged()
+    assert await state_of(running, obj.object_id) == ObjectState.INGESTED
+    entry = await running.archive.ledger.find(obj.object_id)
+    assert entry is not None
+    assert [step["state"] for step in entry["history"]][-2:] == ["dead_lettered", "ingested"]
+    assert "reinjected" in entry["history"][-1]["why"]
+    assert await listed(running, "--stage", "validate", "--reason", "gave up") == []
+
+
+async def ingested_message(running: Running, folder: Path) -> bytes:
+    """Ingest a file; what ingest told validate of it."""
+    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    assert roster is not None
+    start = datetime(2024, 3, 1, 8, tzinfo=UTC)
+    files = list(simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=2)), folder))
+    async with channel(running) as listening:
+        tap = await listening.declare_queue(exclusive=True, auto_delete=True)
+        await tap.bind(WORK.name, "validate")
+        await running.upload(*files)
+        await running.judged()
+        message = await tap.get()
+        return bytes(message.body)
+
+
+async def state_of(running: Running, object_id: str) -> str:
+    entry = await running.archive.ledger.find(object_id)
+    assert entry is not None
+    return str(entry["state"])
