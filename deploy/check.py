@@ -1,4 +1,4 @@
-"""Holds each overlay, as kustomize renders it, against the schemas of Kubernetes and KEDA; part of `make lint`."""
+"""Holds the overlays, as kustomize renders them, against the schemas of Kubernetes and KEDA."""
 
 import subprocess
 import sys

@@ -209,6 +209,8 @@ class Arena:
 
     async def clear(self) -> None:
         """Forget everything that earlier runs left, so that the same input is new again."""
+        for armed in (self.stack.folder / "faults").iterdir():
+            armed.unlink()
         async with AsyncMongoClient(self.settings.database_url.get_secret_value()) as client:
             database = client[self.settings.database_name]
             for name in await database.list_collection_names():

@@ -1,4 +1,4 @@
-"""The stack that is tortured, started once, and the table of what it bore."""
+"""The stack that is tortured, started once for all tortures and ended after them, and the table of what it bore."""
 
 import os
 from collections.abc import AsyncIterator
@@ -27,6 +27,7 @@ Written by `make chaos`: each row is one torture of the embedded stack with two 
 cores that others use too. *lost*: objects, shots and events of the undisturbed run that are missing or came
 out otherwise. *twice*: events with two numbers, or that the undisturbed run does not have. *recovery*: from
 the end of the fault until every queue was empty and every shot judged; the work that was left is in it.
+A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/tortures.py, with the reason.
 
 """
 
@@ -46,7 +47,7 @@ class Line:
 _lines = pytest.StashKey[list[Line]]()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
     ensure_rabbitmq(install=True)
     root = tmp_path_factory.mktemp("chaos")

@@ -1,6 +1,7 @@
 """The tortures: each feeds an input to the arena and breaks something meanwhile."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -49,6 +50,8 @@ class Torture:
     """Shots are judged anew on the way; what counts is what they come to."""
     restarts: bool = True
     """Whether services may die of it."""
+    known_hole: str = ""
+    """Why it cannot be borne yet."""
 
 
 async def die_at(point: str, arena: Arena) -> Inflicted:
@@ -131,12 +134,12 @@ async def late(arena: Arena, after_deadline: bool) -> Inflicted:
 
 async def notified_of_half(arena: Arena) -> Inflicted:
     """Of every second object comes a notification, three times and late; of the others none."""
-    files = arena.inputs[BIG].files
+    files, bucket = arena.inputs[BIG].files, arena.settings.inbox_bucket
+    notifications = [_notification(bucket, path.name, path.read_bytes()) for path in files[::2]]
     await arena.upload(files)
     async with await aio_pika.connect(arena.broker_url) as connection:
         exchange = await (await connection.channel()).get_exchange(OBJECTS.name)
-        for path in [*files[::2]] * 3:
-            body = json.dumps(await _notification(arena, path.name)).encode()
+        for body in notifications * 3:
             await exchange.publish(aio_pika.Message(body), routing_key="")
     return Inflicted(len(files) - len(files[::2]))
 
@@ -201,7 +204,14 @@ TORTURES = (
     Torture("late before the deadline", partial(late, after_deadline=False), SMALL, restarts=False),
     Torture("late after it", partial(late, after_deadline=True), SMALL, revises=True, restarts=False),
     Torture("notifications lost", notified_of_half, restarts=False),
-    Torture("files sent again with other content", sent_again, SMALL, revises=True, restarts=False),
+    Torture(
+        "files sent again with other content",
+        sent_again,
+        SMALL,
+        revises=True,
+        restarts=False,
+        known_hole="a condition whose event was withdrawn stays in the book, and swallows what comes near it",
+    ),
     Torture("malformed files beside good ones", hostile_files, restarts=False),
 )
 
@@ -250,11 +260,10 @@ async def _taken(tap: AbstractQueue) -> AsyncIterator[aio_pika.abc.AbstractIncom
             yield message
 
 
-async def _notification(arena: Arena, key: str) -> Mapping[str, object]:
+def _notification(bucket: str, key: str, content: bytes) -> bytes:
     """What an S3 server tells when an object was put."""
-    bucket = arena.settings.inbox_bucket
-    etag = await arena.store.etag(bucket, key)
-    stored = {"key": quote_plus(key), "size": 1, "eTag": etag or "gone", "sequencer": "1"}
+    etag = hashlib.md5(content).hexdigest()
+    stored = {"key": quote_plus(key), "size": len(content), "eTag": etag, "sequencer": "1"}
     record = {
         "eventVersion": "2.0",
         "eventSource": "minio:s3",
@@ -262,4 +271,5 @@ async def _notification(arena: Arena, key: str) -> Mapping[str, object]:
         "eventTime": "2022-07-02T11:00:00.000Z",
         "s3": {"bucket": {"name": bucket}, "object": stored},
     }
-    return {"EventName": "s3:ObjectCreated:Put", "Key": f"{bucket}/{key}", "Records": [record]}
+    envelope = {"EventName": "s3:ObjectCreated:Put", "Key": f"{bucket}/{key}", "Records": [record]}
+    return json.dumps(envelope).encode()

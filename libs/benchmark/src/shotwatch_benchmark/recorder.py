@@ -15,9 +15,9 @@ from shotwatch_simulator.noise import Floats, Images, white
 
 SENSOR = Sensor(LIMIT, background=16.0, read_noise=0.6, electrons_per_count=90.0)
 """Within the ranges of the simulator's cameras; photon noise at the peak is 0.2 % of it."""
-JITTER = 0.18
+JITTER = 0.09
 """Pointing from shot to shot, each axis (px, rms). With that of the recorded frames, the drift and the
-rounding to native pixels it comes to 0.2 px."""
+rounding to native pixels it comes to 0.12 px, twice what the recording of the guide shows."""
 FURTHEST_JITTER = 1.0
 """px"""
 DRIFT = 0.05

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aio_pika.exceptions import AMQPError
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
@@ -40,6 +40,7 @@ RETRY_DELAYS_S = (1, 5, 15, 30, 30, 30)
 ATTEMPT_HEADER = "x-shotwatch-attempt"
 REASON_HEADER = "x-shotwatch-reason"
 _NO_LIMIT = 2**31 - 1
+_BROKER_AWAY = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Bus:
         body = message if isinstance(message, bytes) else message.model_dump_json(by_alias=True).encode()
         try:
             await self._broker.publish(body, persist=True, content_type=content_type, **where)
-        except (AMQPError, ConnectionError, TimeoutError) as error:
+        except _BROKER_AWAY as error:
             raise Retry(f"the broker does not take messages: {error!r}") from error
 
     async def _settle(self, subscription: Subscription, message: RabbitMessage) -> None:

@@ -5,7 +5,7 @@ autoencoder.keras    the same to train on; scoring does not read it
 bundle.json          `Manifest`: what it was made of, and the references of every device
 cameras.npz          float32 (c, h, w), in the order of the manifest's `cameras`:
                      `reference`, `residual_centre`, `residual_sigma`, `pattern_mean`, `rest_centre`,
-                     `rest_sigma`; `patterns` (c, k, h, w); and `peak` (c,), float64
+                     `rest_sigma`; `patterns` (c, k, h, w), `pattern_spread` (c, k); and `peak` (c,), float64
 """
 
 import zipfile
@@ -102,7 +102,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         residual_centre=np.array([camera.residuals.centre for camera in cameras], np.float32),
         residual_sigma=np.array([camera.residuals.sigma for camera in cameras], np.float32),
         pattern_mean=np.array([camera.patterns.mean for camera in cameras], np.float32),
-        patterns=_padded([camera.patterns.basis for camera in cameras]),
+        patterns=_padded([camera.patterns.basis for camera in cameras], 0.0),
+        pattern_spread=_padded([camera.patterns.spread for camera in cameras], 1.0),
         rest_centre=np.array([camera.patterns.left.centre for camera in cameras], np.float32),
         rest_sigma=np.array([camera.patterns.left.sigma for camera in cameras], np.float32),
     )
@@ -118,7 +119,7 @@ def load_bundle(folder: Path) -> Bundle:
         manifest = _manifest.validate_json((folder / MANIFEST).read_bytes(), strict=True)
         network = (folder / NETWORK).read_bytes()
         with np.load(folder / CAMERAS, allow_pickle=False) as arrays:
-            maps = {name: arrays[name] for name in (*_MAPS, "patterns", "peak")}
+            maps = {name: arrays[name] for name in (*_MAPS, "patterns", "pattern_spread", "peak")}
     except OSError as error:
         raise BundleError(f"{folder}: {error}") from error
     except ValidationError as error:
@@ -152,6 +153,7 @@ def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[
             Patterns(
                 maps["pattern_mean"][n],
                 maps["patterns"][n],
+                maps["pattern_spread"][n],
                 ResidualMap(maps["rest_centre"][n], maps["rest_sigma"][n]),
             ),
         )
@@ -159,11 +161,14 @@ def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[
     }
 
 
-def _padded(bases: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Cameras that have seen fewer frames have fewer patterns: zeros explain nothing."""
-    most = max((len(basis) for basis in bases), default=0)
-    missing = [((0, most - len(basis)), (0, 0), (0, 0)) for basis in bases]
-    return np.array([np.pad(basis, width) for basis, width in zip(bases, missing, strict=True)], np.float32)
+def _padded(of_cameras: Sequence[NDArray[np.float32]], filling: float) -> NDArray[np.float32]:
+    """Cameras that have seen fewer frames have fewer patterns: weaker ones, of nothing, come before them."""
+    most = max((len(of_camera) for of_camera in of_cameras), default=0)
+    shape = of_cameras[0].shape[1:] if of_cameras else ()
+    padded = np.full((len(of_cameras), most, *shape), filling, np.float32)
+    for row, of_camera in zip(padded, of_cameras, strict=True):
+        row[most - len(of_camera) :] = of_camera
+    return padded
 
 
 def _check_usual(folder: Path, usual: UsualOfDevices) -> None:
@@ -195,6 +200,9 @@ def _check_maps(folder: Path, maps: Mapping[str, NDArray[np.float32]], count: in
     patterns = maps["patterns"]
     if patterns.dtype != np.float32 or (count and (patterns.ndim != 4 or patterns.shape[2:] != shape[1:])):
         raise BundleError(f"{folder / CAMERAS}: patterns is {patterns.shape} {patterns.dtype}")
+    spread = maps["pattern_spread"]
+    if spread.dtype != np.float32 or spread.shape != patterns.shape[:2] or not (spread > 0).all():
+        raise BundleError(f"{folder / CAMERAS}: pattern_spread must be positive, one for each pattern")
     finite = all(np.isfinite(maps[name]).all() for name in (*_MAPS, "patterns"))
     if not finite or not all((maps[name] > 0).all() for name in _SIGMAS):
         raise BundleError(f"{folder / CAMERAS}: not finite, or a standard deviation that is not positive")

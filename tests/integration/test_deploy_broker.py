@@ -1,0 +1,165 @@
+"""A real RabbitMQ with our definitions: who may do what, and where poison goes."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import aio_pika
+import pytest
+import pytest_asyncio
+from aio_pika.abc import AbstractChannel
+from aiormq.exceptions import ChannelAccessRefused
+from opentelemetry.sdk.trace import TracerProvider
+
+from shotwatch_common.bus import Bus, Subscription, parked_queue_of, queue_of
+from shotwatch_common.telemetry import configure_logs
+from shotwatch_embedded.install import ensure_rabbitmq
+from shotwatch_embedded.ports import Ports
+from shotwatch_embedded.servers.broker import broker, name_server
+from shotwatch_embedded.servers.probes import opens_channel
+from tests.integration.conftest import until
+from tests.unit.test_deploy_broker import PASSWORDS
+from tests.unit.test_deploy_broker import broker as deployed
+
+Url = Callable[[str], str]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Url]:
+    """A node that loaded the definitions: account → its address, with every queue declared."""
+    ensure_rabbitmq(install=True)
+    folder, ports = tmp_path_factory.mktemp("broker"), Ports()
+    names = name_server(folder, ports)
+    node = broker(folder, "not used: definitions leave out the default user", names.port, ports)
+    definitions = folder / "definitions.json"
+    definitions.write_text(json.dumps(deployed.definitions(PASSWORDS)))
+    with (folder / "rabbitmq.conf").open("a") as configuration:
+        configuration.write(f"load_definitions = {definitions}\n")
+
+    def of(account: str) -> str:
+        password = PASSWORDS[f"BROKER_{account.upper()}_PASSWORD"].replace(" ", "%20")
+        return f"amqp://{account}:{password}@127.0.0.1:{node.port}/{deployed.VIRTUAL_HOST}"
+
+    with _running(names.command, names.environment), _running(node.command, node.environment):
+        await until(lambda: opens_channel(of("operator")), "a broker that takes connections")
+        bus = _bus(of("ingest"))
+        await bus.connect()
+        await bus.stop()
+        yield of
+
+
+@pytest.mark.parametrize("service", list(deployed.STAGES_OF))
+async def test_a_service_may_declare_publish_and_consume_what_it_works_on(url: Url, service: str):
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+    bus = _bus(url(service))
+    await bus.connect()
+    for stage in deployed.STAGES_OF[service]:
+        bus.subscribe(Subscription(stage, None, arrived.put, prefetch=1))
+    await bus.start()
+    try:
+        for stage in deployed.STAGES_OF[service]:
+            await bus.send(stage, stage.encode())
+            assert await asyncio.wait_for(arrived.get(), 20) == stage.encode()
+    finally:
+        await bus.stop()
+
+
+async def test_an_operator_may_listen_to_anomalies(url: Url):
+    async with _channel(url("operator")) as channel:
+        queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+        await queue.bind("anomalies", "anomaly.critical.#")
+        assert await queue.get(fail=False) is None
+
+
+async def _consume(channel: AbstractChannel) -> None:
+    await (await channel.get_queue(queue_of("ingest").name, ensure=False)).get(fail=False)
+
+
+async def _raise_an_anomaly(channel: AbstractChannel) -> None:
+    anomalies = await channel.get_exchange("anomalies", ensure=False)
+    await anomalies.publish(aio_pika.Message(b""), "anomaly", mandatory=False)
+
+
+async def _send_work(channel: AbstractChannel) -> None:
+    work = await channel.get_exchange("shotwatch.work", ensure=False)
+    await work.publish(aio_pika.Message(b""), "validate")
+
+
+async def _overhear_objects(channel: AbstractChannel) -> None:
+    queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+    await queue.bind("shotwatch.objects")
+
+
+@pytest.mark.parametrize(
+    ("account", "act"),
+    [
+        *(("operator", act) for act in (_consume, _raise_an_anomaly, _send_work, _overhear_objects)),
+        *(("store", act) for act in (_consume, _raise_an_anomaly, _send_work)),
+        *(("validate", act) for act in (_consume, _overhear_objects)),
+        *(("monitor", act) for act in (_consume, _send_work)),
+    ],
+)
+async def test_what_is_not_an_accounts_work_is_refused(
+    url: Url, account: str, act: Callable[[AbstractChannel], Awaitable[None]]
+):
+    async with _channel(url(account)) as channel:
+        with pytest.raises(ChannelAccessRefused):
+            await act(channel)
+
+
+async def test_the_object_store_may_announce_objects(url: Url):
+    async with _channel(url("store")) as channel:
+        objects = await channel.declare_exchange("shotwatch.objects", "fanout", durable=True)
+        await objects.publish(aio_pika.Message(b"an event"), "")
+    async with _channel(url("ingest")) as channel:
+        queue = await channel.get_queue(queue_of("ingest").name, ensure=False)
+        message = await queue.get(timeout=20)
+        assert message is not None
+        assert message.body == b"an event"
+        await message.ack()
+
+
+async def test_a_message_that_every_consumer_dies_of_is_parked(url: Url):
+    async with _channel(url("validate")) as channel:
+        await channel.default_exchange.publish(aio_pika.Message(b"poison"), queue_of("validate").name)
+        parked = await channel.declare_queue(parked_queue_of("validate").name, passive=True)
+
+    async def is_parked() -> bool:
+        async with _channel(url("validate")) as channel:
+            queue = await channel.get_queue(queue_of("validate").name, ensure=False)
+            await queue.get(fail=False)  # and the connection is lost before it is acknowledged
+        async with _channel(url("validate")) as channel:
+            found = await channel.declare_queue(parked.name, passive=True)
+            return found.declaration_result.message_count == 1
+
+    await until(is_parked, "parked")
+
+
+@contextmanager
+def _running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
+    """The process in a group of its own, which is killed at the end."""
+    process = subprocess.Popen(
+        command, env=dict(environment), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _bus(address: str) -> Bus:
+    async def on_parked(_body: bytes, _reason: str) -> None:
+        return None
+
+    return Bus(address, TracerProvider(), configure_logs("test"), on_parked)
+
+
+@asynccontextmanager
+async def _channel(address: str) -> AsyncIterator[AbstractChannel]:
+    async with await aio_pika.connect(address) as connection:
+        yield await connection.channel()
