@@ -1,4 +1,4 @@
-"""The stack that is tortured, started once for all tortures and ended after them, and the table of what it bore."""
+"""The stack that is tortured, started once for all tortures, and the table of what it bore."""
 
 import os
 from collections.abc import AsyncIterator

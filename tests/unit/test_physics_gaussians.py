@@ -21,7 +21,7 @@ Light = NDArray[np.float32]
 
 SHAPE = (102, 128)
 RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "beams" / "regime_change_1hz"
-EVERY = 3
+EVERY = 9
 """Of the 63 recorded frames one in so many is also given to curve_fit, which takes its time."""
 
 APART = np.array([900, 40, 35, 9, 7, 700, 85, 40, 6, 8, 500, 60, 75, 5, 4], np.float64)

@@ -140,6 +140,8 @@ def change_points(times_ms: Times, values: FloatArray) -> list[ChangePoint]:
     if len(bins) < FEWEST_BINS or np.ptp(bins.medians) < LEAST_CHANGE:
         return []
     noise = _noise_of(bins)
+    if noise.deviation == 0:
+        return []
     scaled = (bins.medians - np.median(bins.medians)) / noise.deviation
     search = KernelCPD(kernel="linear", min_size=SHORTEST_SEGMENT).fit(scaled[:, None])
     edges = [0, *search.predict(pen=PENALTY * noise.inflation)]
@@ -179,6 +181,8 @@ def trend(times_ms: Times, values: FloatArray) -> Trend | None:
     hours = (bins.times_ms - bins.times_ms[0]) / HOUR_MS
     slope = float(theilslopes(bins.medians, hours).slope)
     noise = _noise_of(bins)
+    if noise.deviation == 0:
+        return Trend(0.0, 0.0, 0.0, significant=False)
     error = THEIL_SEN_ERROR * noise.deviation * np.sqrt(noise.inflation / len(bins)) / hours.std()
     change = slope * float(hours[-1])
     return Trend(slope, change, change / noise.deviation, significant=bool(abs(slope) > TREND_SIGMAS * error))
@@ -214,6 +218,8 @@ def _noise_of(bins: _Bins) -> _Noise:
     typical = robust_spread(np.concatenate([differences, -differences]))
     differences = np.clip(differences, -OUTLIER_SIGMAS * typical, OUTLIER_SIGMAS * typical)
     squared = float(np.mean(differences**2))
+    if squared == 0:
+        return _Noise(deviation=0.0, inflation=1.0)
     estimate = 1 + 2 * float(np.mean(differences[1:] * differences[:-1])) / squared
     error = CORRELATION_ERROR / np.sqrt(len(bins))
     correlation = min(estimate + error, MOST_CORRELATED) if estimate > CORRELATION_SIGMAS * error else 0.0
