@@ -129,3 +129,22 @@ async def test_versions_of_a_characterisation_are_counted_and_the_newest_is_used
     await shelf.look()
     (newest,) = (each for each in made if each.version == 4)
     assert shelf.newest("dark camera", kind) == await store.get("data", newest.key)
+
+
+async def test_a_characterisation_that_cannot_be_read_leaves_the_last_one_in_use(running: Running) -> None:
+    archive, store = running.archive, running.store
+    kind, period = CharacterisationKind.NOISE, Period(0, 1, 50)
+    await shelve(archive, store, "data", "another camera", kind, b"good", period)
+    shelf = Shelf(archive, store, {kind: readable})
+    await shelf.look()
+    await shelve(archive, store, "data", "another camera", kind, b"bad", period)
+    (told,) = [(bad.version, why) for bad, why in await shelf.look() if bad.device == "another camera"]
+    assert told == (2, "b'bad' is no model")
+    assert shelf.newest("another camera", kind) == b"good"
+    assert not [bad for bad, _ in await shelf.look() if bad.device == "another camera"]
+
+
+def readable(data: bytes) -> bytes:
+    if data == b"bad":
+        raise ValueError(f"{data!r} is no model")
+    return data

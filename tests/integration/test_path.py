@@ -17,10 +17,11 @@ from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.bus import OBJECTS, parked_queue_of, queue_of
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.facility import Place
+from shotwatch_common.feedback import Statement
 from shotwatch_common.identity import object_id
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind, FileReason, ObjectState, Phase
+from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, FileReason, ObjectState, Phase
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_simulator.anomalies import Kind
@@ -107,6 +108,29 @@ async def test_a_subscriber_receives_events_by_the_public_contract(running: Runn
     jsonschema.validate(event.model_dump(mode="json", by_alias=True), EVENT_SCHEMA)
     assert event.data.evidence
     await running.judged()
+
+
+async def test_what_is_snoozed_is_stored_and_not_told(running: Running, tmp_path: Path) -> None:
+    start = datetime(2022, 7, 5, 10, tzinfo=UTC)
+    first = simulation(running, start, kinds=[Kind.BLACK_FRAME])
+    await running.upload(*simulate(first, tmp_path / "first"))
+    await running.judged()
+    (event,) = await events_of(running.archive, first)
+    now = epoch_now()
+    snooze = Statement.about(event, FeedbackAction.SNOOZED, "a test", now, until=now + 600_000)
+    await running.archive.feedback.add(snooze)
+    second = simulation(running, start + MINUTE, kinds=[Kind.BLACK_FRAME, Kind.SATURATED_FRAME])
+    url = running.settings.broker_url.get_secret_value()
+    async with subscription(url, "anomaly.*.LA.A2.00.*") as events:
+        await running.upload(*simulate(second, tmp_path / "second"))
+        told = [(await anext(events)).data.kind]
+    await running.judged()
+    stored = {each.data.kind for each in await events_of(running.archive, second)}
+    assert stored == {AnomalyKind.BLACK_FRAME, AnomalyKind.SATURATED_FRAME}
+    assert told == [AnomalyKind.SATURATED_FRAME]
+    await running.archive.feedback.add(
+        Statement.about(event, FeedbackAction.SNOOZED, "a test", epoch_now(), until=epoch_now() + 1)
+    )
 
 
 async def test_a_notification_alone_brings_a_file_in_once(running: Running, tmp_path: Path) -> None:

@@ -109,6 +109,14 @@ def test_shots_judged_again_after_it_was_over_are_nothing_new() -> None:
     assert follow(watch, [sighting(1000), sighting(2000)], 60_000, QUIET) == (watch, [])
 
 
+@pytest.mark.parametrize("last", [1000, 60_000])
+def test_what_was_none_after_all_hides_nothing(last: int) -> None:
+    watch, (telling,) = follow(NOTHING, [sighting(1000)], last, QUIET)
+    watch = watch.without({telling.condition.id})
+    _, tellings = follow(watch, [sighting(2000)], 2000, QUIET)
+    assert told(tellings) == [(Phase.OPENED, 2000, 2000, 1)]
+
+
 def test_shots_from_before_a_condition_that_come_late_are_one_that_has_passed() -> None:
     watch, _ = follow(NOTHING, [sighting(100_000)], 100_000, QUIET)
     later, tellings = follow(watch, [sighting(1000)], 1000, QUIET)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from shotwatch_common.archive import Archive
 from shotwatch_common.bus import Bus
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import Log
 
 
@@ -12,7 +13,8 @@ async def announce(events: Sequence[AnomalyEvent], archive: Archive, bus: Bus, l
     """Number, store, publish and mark events, in that order.
 
     Run again with the same events after it died anywhere, it publishes what was not marked as published: a
-    subscriber may receive an event twice, with the same id and number.
+    subscriber may receive an event twice, with the same id and number. What somebody has snoozed is numbered
+    and stored like the rest, and not published.
     """
     store = archive.events
     ids = [event.id for event in events]
@@ -22,7 +24,10 @@ async def announce(events: Sequence[AnomalyEvent], archive: Archive, bus: Bus, l
         first = await store.reserve(len(new))
         await store.add([event.numbered(first + n) for n, event in enumerate(new)])
     waiting = await store.unpublished(ids)
+    snoozed = {(each.place, each.kind) for each in await archive.feedback.snoozes(epoch_now())}
     for event in waiting:
-        await bus.announce(event)
-        log.info("anomaly", shot=event.subject, kind=event.data.kind, event_id=event.id)
+        silent = (event.data.place, event.data.kind) in snoozed
+        if not silent:
+            await bus.announce(event)
+        log.info("anomaly", shot=event.subject, kind=event.data.kind, event_id=event.id, snoozed=silent)
     await store.published([event.id for event in waiting])

@@ -32,13 +32,20 @@ class Shelf:
     readers: Readers
     _read: dict[tuple[str, CharacterisationKind], tuple[Characterisation, Any]] = field(default_factory=dict)
 
-    async def look(self) -> None:
-        """Read what is new on the shelf."""
+    async def look(self) -> list[tuple[Characterisation, str]]:
+        """Read what is new on the shelf; what cannot be read, and why, is told once and left alone."""
+        unreadable = []
         for latest in await self.archive.characterisations.latest():
             known = self._read.get((latest.device, latest.kind))
             if latest.kind in self.readers and (known is None or known[0].version < latest.version):
                 data = await _stored(self.store, latest)
-                self._read[latest.device, latest.kind] = latest, self.readers[latest.kind](data)
+                try:
+                    read = self.readers[latest.kind](data)
+                except ValueError as error:
+                    read = None if known is None else known[1]
+                    unreadable.append((latest, str(error)))
+                self._read[latest.device, latest.kind] = latest, read
+        return unreadable
 
     def newest(self, device: str, kind: CharacterisationKind) -> Any:
         """What the reader made of the newest version that `look` has seen; None when there is none."""

@@ -37,7 +37,7 @@ RUN_STEP = 6
 SIGMA_OF_MEDIAN = 1.2533 / np.sqrt(RUN)
 """Standard deviation of the median of a run of normal deviates, over that of one of them."""
 
-DRIFT_RESERVE = 1.5
+DRIFT_RESERVE = 2.0
 """Medians of runs may stray so much further: slow drifts move them, and calibration saw a few at best."""
 
 

@@ -59,8 +59,12 @@ async def assemble(edges: Edges[FeaturesSettings], _resources: AsyncExitStack) -
     shelf = Shelf(edges.archive, edges.store, READERS)
     measurer = Measurer(edges, shelf)
 
+    async def look() -> None:
+        for bad, why in await shelf.look():
+            edges.log.warning("unusable", device=bad.device, kind=bad.kind, version=bad.version, why=why)
+
     async def look_again_and_again() -> None:
-        await every(edges.settings.characterisation_poll_seconds, shelf.look, edges.log)
+        await every(edges.settings.characterisation_poll_seconds, look, edges.log)
 
     prefetch = edges.settings.prefetch
     subscriptions = (

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,9 +26,17 @@ class Book:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def enter(
-        self, batch: ShotsClosed, sightings: Sequence[Sighting], quiet: int, events_of: TellEvents
+        self,
+        batch: ShotsClosed,
+        sightings: Sequence[Sighting],
+        quiet: int,
+        events_of: TellEvents,
+        withdrawn: Collection[str] = (),
     ) -> list[AnomalyEvent]:
-        """Follow the batch's sightings; the events to tell, kept until `told` has been called."""
+        """Follow the batch's sightings; the events to tell, kept until `told` has been called.
+
+        `withdrawn` are the ids of conditions that the batch shows to be none.
+        """
         place = _key(batch)
         async with self._locks[place]:
             while True:
@@ -36,7 +44,7 @@ class Book:
                 if batch.batch_id in document["batches"]:
                     return _events(document["outbox"].get(batch.batch_id, []))
                 before = _watch_of(document)
-                after, tellings = follow(before, sightings, max(batch.pulses), quiet)
+                after, tellings = follow(before.without(withdrawn), sightings, max(batch.pulses), quiet)
                 events = events_of(tellings)
                 if after == before and not events:
                     return []

@@ -175,7 +175,9 @@ class Judge:
             return [*told, *withdrawn]
 
         quiet = quiet_ms(self._edges.facility.interval(batch.place.interval).period_ms)
-        events = await self._book.enter(batch, sightings_of(current, batch), quiet, events_of)
+        none_after_all = {e.data.condition for e in withdrawn if e.data.condition in e.data.supersedes}
+        sightings = sightings_of(current, batch)
+        events = await self._book.enter(batch, sightings, quiet, events_of, none_after_all)
         if events:
             await announce(events, self._edges.archive, self._edges.bus, self._edges.log)
             await self._book.told(batch)

@@ -4,7 +4,7 @@ A condition is one kind of anomaly at one place, from its first shot to its last
 passed without another shot that shows it; so a fault that comes and goes is one condition, too.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -65,6 +65,11 @@ class Watch:
     open: Mapping[AnomalyKind, Condition]
     over: tuple[Condition, ...] = ()
     """The last few, so that shots that are judged late or again are not told as something new."""
+
+    def without(self, withdrawn: Collection[str]) -> "Watch":
+        """The watch without conditions that were none after all, so that they hide nothing new."""
+        still_open = {kind: each for kind, each in self.open.items() if each.id not in withdrawn}
+        return Watch(still_open, tuple(each for each in self.over if each.id not in withdrawn))
 
 
 REMEMBERED = 50
