@@ -144,6 +144,6 @@ def test_a_batch_shorter_than_a_run_has_none() -> None:
 
 def test_a_shift_is_seen_long_before_a_single_shot_would_be_odd() -> None:
     usual = usual_of(normals(1, 300), normals(2, 600))
-    shifted = normals(3, 120) + 0.3
+    shifted = normals(3, 120) + 0.4
     assert np.median(usual.surprises(shifted)) < 4
     assert np.median(usual.of_runs().surprises(medians_of_runs(shifted))) > ONCE_AN_HOUR
