@@ -213,7 +213,6 @@ TORTURES = (
         SMALL,
         revises=True,
         restarts=False,
-        known_hole="a condition whose event was withdrawn stays in the book, and swallows what comes near it",
     ),
     Torture("malformed files beside good ones", hostile_files, restarts=False),
 )
