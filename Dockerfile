@@ -14,7 +14,7 @@ RUN sed -n '/^uv==/,/^[^ ]*[^\\]$/p' requirements.lock > uv.txt \
 COPY libs libs
 COPY services services
 COPY deploy/install deploy/install
-RUN --mount=type=cache,target=/root/.cache/uv UV_LINK_MODE=copy deploy/install "$SERVICE" /opt/shotwatch
+RUN --mount=type=cache,target=/var/cache/uv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy deploy/install "$SERVICE" /opt/shotwatch
 
 FROM python
 ARG SERVICE
