@@ -8,6 +8,7 @@ import numpy as np
 from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.archive.measurements import Source, of_shot
+from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.contracts import BlockRef, JudgedRecords, ObjectRef, PlaceRef, ShotsClosed
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.vocabulary import DeviceKind, ObjectState
@@ -148,3 +149,18 @@ def readable(data: bytes) -> bytes:
     if data == b"bad":
         raise ValueError(f"{data!r} is no model")
     return data
+
+
+async def test_a_spread_of_shots_is_of_each_part_of_the_time_and_no_larger_than_asked(
+    running: Running,
+) -> None:
+    where = {"frontend": "LA", "amp": "A9", "arm": "00"}
+    pulses = [1000 * n for n in range(1, 401)]
+    shots = batch("spread", pulses)
+    await running.archive.shots.write(shots, [Verdict(None, None)] * len(pulses), None, "0" * 32)
+    found = [shot["pulse"] for shot in await running.archive.shots.spread(where, 100)]
+    assert found == [pulse for pulse in pulses if (pulse - 1000) % 20_000 < 5_000]
+    some = await running.archive.shots.spread(where, 7, start_ms=300_000, end_ms=350_000)
+    assert len(some) == 7
+    assert all(300_000 <= shot["pulse"] < 350_000 for shot in some)
+    assert await running.archive.shots.spread(where, 7, start_ms=10**9) == []

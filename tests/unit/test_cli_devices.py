@@ -3,22 +3,20 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from shotwatch_cli.main import app
 from shotwatch_cli.timelines import draw_timelines
 from shotwatch_common.facility import load_facility
 
-FACILITY = Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml"
+from .rest import FACILITY, run_against, served
+
 START, END = "2022-07-01T07:00:00Z", "2022-07-01T08:00:00Z"
 CAMERA, METER = "LA_A1_11-Camera_1-Camera-1", "LA_A1_11-EM_1-EnergyMeter-1"
 GREEN, RED, WHITE = (46, 139, 87), (192, 57, 43), (255, 255, 255)
@@ -64,36 +62,12 @@ class Api:
 @pytest.fixture
 def api() -> Iterator[Api]:
     api = Api([report(CAMERA), report(METER, clock=None, refused={}, states=[], segments=[])])
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(api.answer(self.path)).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        api.url = f"http://127.0.0.1:{server.server_port}"
-        Thread(target=server.serve_forever).start()
+    with served(api.answer) as api.url:
         yield api
-        server.shutdown()
 
 
 def devices(api: Api, *arguments: str) -> Result:
-    environment = {
-        "SHOTWATCH_BROKER_URL": "amqp://nobody",
-        "SHOTWATCH_DATABASE_URL": "mongodb://nobody",
-        "SHOTWATCH_STORE_URL": "http://nobody",
-        "SHOTWATCH_STORE_ACCESS_KEY": "access",
-        "SHOTWATCH_STORE_SECRET_KEY": "secret",
-        "SHOTWATCH_MODELS_URL": "http://nobody",
-        "SHOTWATCH_FACILITY": str(FACILITY),
-        "SHOTWATCH_QUERY_URL": api.url,
-        "COLUMNS": "250",
-    }
-    return CliRunner().invoke(app, ["devices", *arguments], env=environment)
+    return run_against(api.url, "devices", *arguments)
 
 
 def test_people_get_a_row_for_each_device(api: Api) -> None:

@@ -4,22 +4,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from getpass import getuser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from shotwatch_cli.main import app
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.pulses import epoch_now
 
+from .rest import run_against, served
 from .test_cli_events import event
 
-FACILITY = Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml"
 STANDING = {
     "acknowledged_by": "amelie",
     "snoozed_until": None,
@@ -77,41 +73,12 @@ class Api:
 @pytest.fixture
 def api() -> Iterator[Api]:
     api = Api({each.id: each for each in map(event, (5, 7, 9))})
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.answer(api.get(self.path))
-
-        def do_POST(self) -> None:
-            self.answer(api.post(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-
-        def answer(self, document: Any) -> None:
-            self.send_response(200 if document else 404)
-            self.end_headers()
-            self.wfile.write(json.dumps(document or {"detail": "there is no such event"}).encode())
-
-        def log_message(self, *_: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        api.url = f"http://127.0.0.1:{server.server_port}"
-        Thread(target=server.serve_forever).start()
+    with served(api.get, api.post) as api.url:
         yield api
-        server.shutdown()
 
 
 def shotwatch_events(api: Api, *arguments: str) -> Result:
-    environment = {
-        "SHOTWATCH_BROKER_URL": "amqp://nobody",
-        "SHOTWATCH_DATABASE_URL": "mongodb://nobody",
-        "SHOTWATCH_STORE_URL": "http://nobody",
-        "SHOTWATCH_STORE_ACCESS_KEY": "access",
-        "SHOTWATCH_STORE_SECRET_KEY": "secret",
-        "SHOTWATCH_MODELS_URL": "http://nobody",
-        "SHOTWATCH_FACILITY": str(FACILITY),
-        "SHOTWATCH_QUERY_URL": api.url,
-        "COLUMNS": "250",
-    }
-    return CliRunner().invoke(app, ["events", *arguments], env=environment)
+    return run_against(api.url, "events", *arguments)
 
 
 def documents(told: Result) -> list[Any]:

@@ -45,12 +45,9 @@ class Shelf:
     expired: set[str] = field(default_factory=set)
     labelled: dict[str, ShotLabels] = field(default_factory=dict)
 
-    async def page(
-        self, query: Mapping[str, Any], start: int, end: int, limit: int, newest_first: bool = False
-    ) -> list[dict[str, Any]]:
+    async def spread(self, query: Mapping[str, Any], most: int, start: int, end: int) -> list[dict[str, Any]]:
         found = [s for s in self.shots if start <= s["pulse"] < end and query.items() <= s.items()]
-        ordered = found[::-1] if newest_first else found
-        return ordered[:limit]
+        return found[:most]
 
     async def of_batch(self, batch_id: str) -> dict[str, dict[str, NDArray[np.float64]]]:
         first = PER_BLOCK * int(batch_id)

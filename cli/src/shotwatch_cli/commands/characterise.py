@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,15 +19,12 @@ from shotwatch_cli.output import moment, stderr, table, tell
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.facility import PlaceRoster, load_facility
-from shotwatch_common.past_frames import CameraFrames, Document, FrameReader
+from shotwatch_common.past_frames import CameraFrames, FrameReader
 from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.store import ObjectStore
-from shotwatch_physics.noise import NoiseModel, fit_noise
+from shotwatch_physics.noise import NOISE_PROBABILITY, NoiseModel, fit_noise
 from shotwatch_physics.reference import make_reference
-
-SLICES = 10
-"""Frames are taken from so many parts of the time asked for: from few blocks, and yet from all of it."""
 
 noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")
 reference = typer.Typer(no_args_is_help=True, help="What a camera's beam usually looks like.")
@@ -61,6 +57,10 @@ def fit_noise_model(
     start: FromOption = None,
     end: ToOption = None,
     most: MostOption = 50,
+    probability: Annotated[
+        float,
+        typer.Option("--p", min=0, max=0.5, help="Probability that a dark pixel is taken for a lit one."),
+    ] = NOISE_PROBABILITY,
     name: NameOption = None,
     root: RootOption = ROOT,
     json: JsonOption = False,
@@ -76,10 +76,10 @@ def fit_noise_model(
     """
 
     def make(camera: CameraFrames, _noise: NoiseModel | None) -> Made:
-        model = fit_noise(camera.frames)
+        model = fit_noise(camera.frames, probability)
         hot = int((model.mean > np.median(model.mean) + 6 * np.median(model.sigma)).sum())
         level, sigma = float(np.median(model.mean)), float(np.median(model.sigma))
-        return model.to_npz(), {"level": level, "sigma": sigma, "hot_pixels": hot}
+        return model.to_npz(), {"level": level, "sigma": sigma, "hot_pixels": hot, "p": model.p}
 
     wanted = Wanted(device, start, end, most, dark=True)
     fitting = _fit(find_deployment(root, name), wanted, CharacterisationKind.NOISE, make, frames)
@@ -150,9 +150,11 @@ def _recorded(wanted: Wanted, files: Sequence[Path]) -> CameraFrames:
 
 async def _stored(roster: PlaceRoster, archive: Archive, store: ObjectStore, wanted: Wanted) -> CameraFrames:
     query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+    start = epoch_ms(wanted.start) if wanted.start else 0
+    end = epoch_ms(wanted.end) if wanted.end else None
     shots = [
         shot
-        for shot in await _evenly(archive, query, wanted)
+        for shot in await archive.shots.spread(query, wanted.most, start, end)
         if wanted.dark or (shot["complete"] and not shot["kinds"])
     ]
     cameras = await FrameReader(archive, store).read(shots, [wanted.device], refused_too=wanted.dark)
@@ -161,20 +163,6 @@ async def _stored(roster: PlaceRoster, archive: Archive, store: ObjectStore, wan
             f"there are no frames of {wanted.device} in that time", "say another by --from and --to"
         )
     return cameras[0]
-
-
-async def _evenly(archive: Archive, query: Document, wanted: Wanted) -> list[dict[str, Any]]:
-    """Shots of the time asked for (all there is, by default), as many of each part of it."""
-    end = epoch_now() if wanted.end is None else epoch_ms(wanted.end)
-    start = 0 if wanted.start is None else epoch_ms(wanted.start)
-    first = await archive.shots.page(query, start, end, 1)
-    last = await archive.shots.page(query, start, end, 1, newest_first=True)
-    if not first:
-        return []
-    edges = np.linspace(first[0]["pulse"], last[0]["pulse"] + 1, SLICES + 1).astype(int).tolist()
-    each = -(-wanted.most // SLICES)
-    parts = [await archive.shots.page(query, *part, each) for part in pairwise(edges)]
-    return [shot for part in parts for shot in part]
 
 
 def _record(made: Characterisation) -> dict[str, Any]:

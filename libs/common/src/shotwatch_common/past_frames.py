@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.blocks import read_block
 from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member
-from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_common.fetching import BlockGone, fetch_block
+from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import DeviceKind
 
 READERS = 4
@@ -92,10 +92,10 @@ class FrameReader:
         """Some rows of a block; None when the block has expired."""
         async with self._readers:
             try:
-                data = await self._store.get(ref.bucket, ref.key)
-            except ObjectGone:
+                block = await fetch_block(self._store, ref)
+            except BlockGone:
                 return None
-            images: Frames = read_block(data).arrays["image"].astype(np.uint16, copy=False)
+            images: Frames = block.arrays["image"].astype(np.uint16, copy=False)
             return images[[row.row for row in rows]]
 
 

@@ -28,6 +28,18 @@ class ModelVersion:
     """Where its bundle lies."""
 
 
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """What the registry tells of a version, for people."""
+
+    version: str
+    run_id: str
+    created_at: int
+    """Epoch ms."""
+    status: str
+    tags: Mapping[str, str]
+
+
 class ModelRegistry:
     """Versions and aliases of one model name.
 
@@ -51,11 +63,21 @@ class ModelRegistry:
     ) -> None:
         await self._session.close()
 
+    async def alive(self) -> None:
+        """Return when the server answers."""
+        await self._ask("GET", "/registered-models/search", params={"max_results": "1"})
+
     async def aliases(self) -> dict[str, str]:
         """Alias → version; none before the first training."""
         answer = await self._ask("GET", "/registered-models/get", params=self._model())
         aliases = answer["registered_model"].get("aliases", []) if answer else []
         return {each["alias"]: each["version"] for each in aliases}
+
+    async def versions(self) -> list[RegisteredVersion]:
+        """All versions, newest first; none before the first training."""
+        asked = {"filter": f"name='{self.name}'", "max_results": "1000"}
+        answer = await self._ask("GET", "/model-versions/search", params=asked)
+        return [_registered(each) for each in answer.get("model_versions", [])] if answer else []
 
     async def find(self, version: str) -> ModelVersion | None:
         """A version by its number."""
@@ -74,7 +96,7 @@ class ModelRegistry:
         await self._ask("DELETE", "/registered-models/alias", json=self._model(alias=alias))
 
     async def tag(self, version: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a version."""
+        """Set tags of a version; nothing happens when there is no such version."""
         for key, value in tags.items():
             tag = self._model(version=version, key=key, value=value)
             await self._ask("POST", "/model-versions/set-tag", json=tag)
@@ -111,6 +133,16 @@ class ModelRegistry:
                 return answer
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _away(error) from error
+
+
+def _registered(found: Mapping[str, Any]) -> RegisteredVersion:
+    return RegisteredVersion(
+        version=found["version"],
+        run_id=found.get("run_id", ""),
+        created_at=int(found["creation_timestamp"]),
+        status=found["status"],
+        tags={tag["key"]: tag["value"] for tag in found.get("tags", [])},
+    )
 
 
 def _away(error: Exception) -> Retry:

@@ -38,13 +38,16 @@ class NoiseModel:
     Hot pixels and fixed patterns are part of it: they have means and standard deviations of their own.
 
     Raises:
-        ValueError: not (h, w) float32 each, not finite, sigma not positive, or fewer than ten frames.
+        ValueError: not (h, w) float32 each, not finite, sigma not positive, fewer than ten frames, or p not
+            above 0 and at most ½.
     """
 
     mean: Light
     sigma: Light
     """Sample standard deviation (counts), at least 1/√12."""
     frames: int
+    p: float = NOISE_PROBABILITY
+    """Probability that a dark pixel is taken for a lit one."""
 
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("sigma", self.sigma)):
@@ -56,11 +59,13 @@ class NoiseModel:
             raise ValueError("sigma must be positive")
         if self.frames < FEWEST_DARK_FRAMES:
             raise ValueError(f"noise takes at least {FEWEST_DARK_FRAMES} dark frames, not {self.frames}")
+        if not 0 < self.p <= 0.5:
+            raise ValueError(f"a probability of noise must be above 0 and at most 0.5, not {self.p}")
 
     def to_npz(self) -> bytes:
         """The model as an .npz file; equal models give equal bytes."""
         file = io.BytesIO()
-        np.savez(file, mean=self.mean, sigma=self.sigma, frames=np.int64(self.frames))
+        np.savez(file, mean=self.mean, sigma=self.sigma, frames=np.int64(self.frames), p=np.float64(self.p))
         return file.getvalue()
 
     @staticmethod
@@ -72,19 +77,20 @@ class NoiseModel:
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                mean, sigma, frames = file["mean"], file["sigma"], int(file["frames"])
+                mean, sigma, frames, p = file["mean"], file["sigma"], int(file["frames"]), float(file["p"])
         except NOT_A_MODEL as error:
             raise ValueError(f"not a stored noise model: {error}") from error
-        return NoiseModel(mean, sigma, frames)
+        return NoiseModel(mean, sigma, frames, p)
 
 
-def fit_noise(dark: Images) -> NoiseModel:
+def fit_noise(dark: Images, p: float = NOISE_PROBABILITY) -> NoiseModel:
     """The normal distribution of each pixel in dark frames (n, h, w).
 
     Raises:
-        ValueError: not (n, h, w) uint16, fewer than ten frames, or a frame that is not dark: the median of
-            some patch of 5 x 5 px is more than three standard deviations of the border above the border.
-            Light that is even over the whole frame, border included, cannot be told from the dark level.
+        ValueError: not (n, h, w) uint16, fewer than ten frames, p not above 0 and at most ½, or a frame that
+            is not dark: the median of some patch of 5 x 5 px is more than three standard deviations of the
+            border above the border. Light that is even over the whole frame, border included, cannot be told
+            from the dark level.
     """
     if dark.ndim != 3 or dark.dtype != np.uint16 or 0 in dark.shape[1:]:
         raise ValueError(f"dark frames must be (n, h, w) uint16, not {dark.shape} {dark.dtype}")
@@ -92,7 +98,7 @@ def fit_noise(dark: Images) -> NoiseModel:
         raise ValueError(f"noise takes at least {FEWEST_DARK_FRAMES} dark frames, not {len(dark)}")
     _require_darkness(dark)
     sigma = np.maximum(dark.std(axis=0, ddof=1), QUIETEST)
-    return NoiseModel(dark.mean(axis=0).astype(np.float32), sigma.astype(np.float32), len(dark))
+    return NoiseModel(dark.mean(axis=0).astype(np.float32), sigma.astype(np.float32), len(dark), p)
 
 
 def _require_darkness(dark: Images) -> None:
@@ -108,23 +114,19 @@ def _require_darkness(dark: Images) -> None:
             )
 
 
-def threshold(noise: NoiseModel | Background, p: float = NOISE_PROBABILITY) -> Light:
-    """The count that a dark pixel exceeds with probability p: (h, w), or (n, 1, 1) from borders.
+def threshold(noise: NoiseModel | Background) -> Light:
+    """The count that a dark pixel exceeds with the model's probability: (h, w); or with 10⁻⁶, from borders:
+    (n, 1, 1).
 
     Mean and sigma of a model are estimates from n frames, so the next dark count is distributed about the
     mean as sigma √(1 + 1/n) times Student's t of n - 1 degrees of freedom. For 50 frames and 10⁻⁶ that is
     5.5 sigma; a normal distribution's 4.75 would let through ten times as many. A border has pixels enough
     to take its noise, at least one count, as known.
-
-    Raises:
-        ValueError: p is not above 0 and at most ½.
     """
-    if not 0 < p <= 0.5:
-        raise ValueError(f"a probability of noise must be above 0 and at most 0.5, not {p}")
     if isinstance(noise, Background):
-        counts = noise.level - special.ndtri(p) * np.maximum(noise.noise, STEP)
+        counts = noise.level - special.ndtri(NOISE_PROBABILITY) * np.maximum(noise.noise, STEP)
         return _per_frame(counts)
-    sigmas = -special.stdtrit(noise.frames - 1, p) * np.sqrt(1 + 1 / noise.frames)
+    sigmas = -special.stdtrit(noise.frames - 1, noise.p) * np.sqrt(1 + 1 / noise.frames)
     return noise.mean + np.float32(sigmas) * noise.sigma
 
 
@@ -143,14 +145,14 @@ def counts_above_dark(images: Images, noise: NoiseModel | Background) -> Light:
     return images - mean
 
 
-def light_of(images: Images, noise: NoiseModel | Background, p: float = NOISE_PROBABILITY) -> Light:
+def light_of(images: Images, noise: NoiseModel | Background) -> Light:
     """Frames (n, h, w) without noise: image - mean where the count is above the threshold, 0 elsewhere.
 
     Raises:
-        ValueError: the frames are not of the noise's shape, or p is not above 0 and at most ½.
+        ValueError: the frames are not of the noise's shape.
     """
     counts = counts_above_dark(images, noise)
-    counts[images <= threshold(noise, p)] = 0
+    counts[images <= threshold(noise)] = 0
     return counts
 
 

@@ -19,21 +19,20 @@ from numpy.typing import NDArray
 from shotwatch_common import faults
 from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.blocks import Block, read_block
+from shotwatch_common.blocks import Block
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import (
     ABSENT,
     VALID,
-    BlockRef,
     Member,
     ShotsClosed,
     ShotsFlagged,
     ShotsMeasured,
 )
-from shotwatch_common.errors import Reject, Retry
+from shotwatch_common.errors import Reject
+from shotwatch_common.fetching import fetch_block
 from shotwatch_common.process import Edges, Service, every
 from shotwatch_common.shelf import Shelf
-from shotwatch_common.store import ObjectGone
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_features.domain.measure import (
     MEASURED_KINDS,
@@ -121,7 +120,7 @@ class Measurer:
         for n, ref in enumerate(member.blocks):
             where = np.flatnonzero(valid & (source == n))
             if len(where):
-                block = await self._block(ref)
+                block = await fetch_block(self._edges.store, ref)
                 for name, values in (await asyncio.to_thread(physics, block, row[where])).items():
                     columns.setdefault(name, np.full(len(source), np.nan))[where] = values
         return columns
@@ -141,9 +140,3 @@ class Measurer:
             self._shelf.newest(device, CharacterisationKind.NOISE),
             self._shelf.newest(device, CharacterisationKind.REFERENCE),
         )
-
-    async def _block(self, ref: BlockRef) -> Block:
-        try:
-            return read_block(await self._edges.store.get(ref.bucket, ref.key))
-        except ObjectGone as error:
-            raise Retry(f"block {ref.key} of {ref.object_key} is not there (yet)") from error

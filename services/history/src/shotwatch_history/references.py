@@ -2,10 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
-
-import numpy as np
 
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.facility import Facility, PlaceRoster
@@ -17,9 +14,7 @@ from shotwatch_history.settings import HistorySettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
 
-SLICES = 10
-SHOTS_PER_SLICE = 20
-"""A reference is made of up to 200 frames, evenly over its period, from few blocks."""
+MOST_FRAMES = 200
 FEWEST_FRAMES = 100
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
@@ -60,11 +55,7 @@ class References:
         """Complete shots without any anomaly, some of each part of the period."""
         query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
         start = now - round(self._edges.settings.reference_minutes * MINUTE_MS)
-        first = await self._edges.archive.shots.page(query, start, now + 1, 1)
-        edges = np.linspace(_pulse_of(first, now), now + 1, SLICES + 1).astype(int).tolist()
-        shots = []
-        for begin, end in pairwise(edges):
-            shots += await self._edges.archive.shots.page(query, begin, end, SHOTS_PER_SLICE)
+        shots = await self._edges.archive.shots.spread(query, MOST_FRAMES, start, now + 1)
         return [shot for shot in shots if shot["complete"] and not shot["kinds"]]
 
     async def _make_one(self, camera: CameraFrames) -> None:
@@ -87,10 +78,6 @@ class References:
             period,
         )
         self._edges.log.info("reference made", device=camera.device, version=made.version)
-
-
-def _pulse_of(shots: Sequence[Mapping[str, Any]], otherwise: int) -> int:
-    return next((int(shot["pulse"]) for shot in shots), otherwise)
 
 
 def cameras_of(roster: PlaceRoster, facility: Facility) -> list[str]:

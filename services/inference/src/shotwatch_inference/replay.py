@@ -10,6 +10,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.contracts import ShotsClosed
 from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.fetching import BlockGone
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import Phase
 from shotwatch_detector.arrays import Features
@@ -21,7 +22,7 @@ from shotwatch_inference.domain.conditions import Watch, follow, quiet_ms
 from shotwatch_inference.events import shot_ids, sightings_of
 from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import Model
-from shotwatch_inference.scoring import BlockGone, Scores, frames_of, with_scores
+from shotwatch_inference.scoring import Scores, frames_of, with_scores
 
 MINUTE_MS = 60_000
 STEP_MS = 10 * MINUTE_MS

@@ -8,20 +8,15 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.blocks import read_block
 from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member, ShotsClosed
-from shotwatch_common.errors import Retry
-from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_common.fetching import fetch_block
+from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_detector.arrays import Features, Frames, Values
 from shotwatch_detector.detector import Detector
 
 CameraScores = Mapping[str, Features]
 """Device → score → one entry per shot, NaN where it has no valid frame."""
-
-
-class BlockGone(Retry):
-    """A block is not there: not yet, or it has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +87,8 @@ async def images(ref: BlockRef, store: ObjectStore) -> Frames:
     Raises:
         BlockGone: it is not there.
     """
-    try:
-        frames: Frames = read_block(await store.get(ref.bucket, ref.key)).arrays["image"]
-    except ObjectGone as error:
-        raise BlockGone(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
+    block = await fetch_block(store, ref)
+    frames: Frames = block.arrays["image"]
     return frames
 
 

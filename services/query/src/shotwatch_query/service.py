@@ -18,13 +18,13 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
 from shotwatch_common.health import serve_health
 from shotwatch_common.past_frames import FrameReader
+from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs, configure_traces
 from shotwatch_query.blocks import BlockReader
 from shotwatch_query.openapi import describe
 from shotwatch_query.problems import explain_errors
-from shotwatch_query.registry import Registry
 from shotwatch_query.routes import (
     blocks,
     devices,
@@ -105,7 +105,7 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
     async with (
         ObjectStore.of(settings) as store,
         Archive.of(settings) as archive,
-        Registry(settings.models_url) as registry,
+        ModelRegistry.of(settings) as registry,
     ):
         frame_reader = FrameReader(archive, store)
         yield Sources(settings, facility_file, archive, store, BlockReader(store), frame_reader, registry)

@@ -1,6 +1,7 @@
 """What the routes read from, and keep feedback in."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -9,9 +10,9 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility
 from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.pulses import WINDOW_MS
+from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_query.blocks import BlockReader
-from shotwatch_query.registry import Registry
 from shotwatch_query.settings import QuerySettings
 
 
@@ -25,7 +26,9 @@ class Sources:
     store: ObjectStore
     blocks: BlockReader
     frames: FrameReader
-    registry: Registry
+    registry: ModelRegistry
+    counting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held from counting verdicts to writing the count: no older count is written over a newer one."""
 
     async def end_of_data(self) -> int:
         """Epoch ms. A pulse may lie a little after its records."""

@@ -1,9 +1,7 @@
 """The past as the archive and the object store keep it, read into arrays."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility, PlaceRoster
 from shotwatch_common.feedback import ShotLabels
 from shotwatch_common.past_frames import FrameReader
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.severity import RULE_KINDS
@@ -20,8 +18,6 @@ from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.settings import Recipe
 
-SLICES = 20
-"""A long period is sampled in so many slices, so that few blocks are read for many shots."""
 SHOTS_PER_PLACE = 1000
 
 UNLABELLED = ShotLabels()
@@ -49,24 +45,13 @@ class Past:
         ]
         return History(tuple(places), tuple(cameras))
 
-    async def _period(self, recipe: Recipe, query: Document) -> tuple[int, int]:
-        """Epoch ms; without bounds in the recipe all that there is of the place."""
-        now = epoch_ms(datetime.now(UTC))
-        oldest = await self._archive.shots.page(query, 0, now, 1)
-        newest = await self._archive.shots.page(query, 0, now, 1, newest_first=True)
-        start = epoch_ms(recipe.start) if recipe.start else next((shot["pulse"] for shot in oldest), now)
-        end = epoch_ms(recipe.end) if recipe.end else next((shot["pulse"] + 1 for shot in newest), now)
-        return start, end
-
     async def _normal_shots(self, roster: PlaceRoster, recipe: Recipe) -> list[Document]:
         query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
-        start, end = await self._period(recipe, query)
+        start = epoch_ms(recipe.start) if recipe.start else 0
+        end = epoch_ms(recipe.end) if recipe.end else epoch_now()
         labels = await self._archive.feedback.labels(start, end)
-        shots: list[Document] = []
-        for begin, stop in _slices(start, end):
-            page = await self._archive.shots.page(query, begin, stop, SHOTS_PER_PLACE // SLICES)
-            shots += [shot for shot in page if _is_normal(shot, roster, labels.get(shot["_id"], UNLABELLED))]
-        return shots
+        shots = await self._archive.shots.spread(query, SHOTS_PER_PLACE, start, end)
+        return [shot for shot in shots if _is_normal(shot, roster, labels.get(shot["_id"], UNLABELLED))]
 
     async def _place(self, roster: PlaceRoster, shots: Sequence[Document]) -> PlaceHistory:
         times = np.array([shot["pulse"] for shot in shots], np.int64)
@@ -86,11 +71,6 @@ async def read_history(archive: Archive, store: ObjectStore, facility: Facility,
 
 def _asked_for(roster: PlaceRoster, places: Sequence[str]) -> bool:
     return not places or str(roster.place) in places
-
-
-def _slices(start: int, end: int) -> Iterator[tuple[int, int]]:
-    edges = np.linspace(start, end, SLICES + 1).astype(np.int64).tolist()
-    return pairwise(edges)
 
 
 def _is_normal(shot: Document, roster: PlaceRoster, labels: ShotLabels) -> bool:

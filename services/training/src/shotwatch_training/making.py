@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.blocks import Block, read_block
+from shotwatch_common.blocks import Block
 from shotwatch_common.contracts import BlockRef
 from shotwatch_common.facility import Facility
+from shotwatch_common.fetching import BlockGone, fetch_block
 from shotwatch_common.pulses import epoch_now
-from shotwatch_common.store import ObjectGone
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.energy import measure_energies
 from shotwatch_training.choosing import Plan, Sources, choose, find_raw_objects, plan
@@ -150,8 +150,8 @@ class _Reader:
 
     async def _fetch(self, ref: BlockRef) -> Block:
         try:
-            return read_block(await self.sources.store.get(ref.bucket, ref.key))
-        except ObjectGone as error:
+            return await fetch_block(self.sources.store, ref)
+        except BlockGone as error:
             raise DatasetError(
                 f"the block {ref.key} expired while the set was made: make it again"
             ) from error

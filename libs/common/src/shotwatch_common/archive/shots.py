@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from pymongo import UpdateOne
@@ -12,6 +13,8 @@ from shotwatch_common.facility import Place
 from shotwatch_common.pulses import epoch_now, shot_id
 from shotwatch_common.vocabulary import AnomalyKind, Severity
 
+PARTS = 20
+"""A long time is sampled in so many parts."""
 _DUPLICATE_KEY = 11000
 _INDEXED_WITH_PULSE = (("kinds",), ("frontend", "amp", "arm"))
 """Fields that have an index together with the pulse, the most selective first."""
@@ -81,6 +84,23 @@ class Shots:
         conditions = await self._led_by_index(asked, {"$gte": start_ms, "$lt": end_ms})
         found = self._shots.find(conditions).sort([("pulse", order), ("_id", order)]).limit(limit)
         return [document async for document in found]
+
+    async def spread(
+        self, query: Mapping[str, Any], most: int, start_ms: int = 0, end_ms: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Up to `most` matching shots with start <= pulse < end (all so far), in the order of their pulses.
+
+        Neighbours are taken from each part of the time that has any: of few files, and yet of all of it.
+        """
+        end_ms = epoch_now() if end_ms is None else end_ms
+        oldest = await self.page(query, start_ms, end_ms, 1)
+        newest = await self.page(query, start_ms, end_ms, 1, newest_first=True)
+        if not oldest or not newest:
+            return []
+        first, length = oldest[0]["pulse"], newest[0]["pulse"] + 1 - oldest[0]["pulse"]
+        edges = [first + length * n // PARTS for n in range(PARTS + 1)]
+        parts = [await self.page(query, *part, -(-most // PARTS)) for part in pairwise(edges)]
+        return [shot for part in parts for shot in part][:most]
 
     async def count(self, query: Mapping[str, Any], start_ms: int, end_ms: int) -> int:
         total: int = await self._shots.count_documents({**query, "pulse": {"$gte": start_ms, "$lt": end_ms}})

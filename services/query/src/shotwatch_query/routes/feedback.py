@@ -108,7 +108,7 @@ def _require_soon(until: int, now: int) -> None:
 async def _count_in_registry(sources: Sources, model: str) -> None:
     """Write the version's verdicts beside it; when a server is away the next verdict does so."""
     try:
-        async with sources.registry.counting:
+        async with sources.counting:
             counts = (await sources.archive.feedback.verdicts([model]))[model]
             await sources.registry.tag(model, {action: str(counts[action]) for action in sorted(VERDICTS)})
     except AWAY as error:

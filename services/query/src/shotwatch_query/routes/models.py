@@ -1,16 +1,16 @@
 """The model in the registry."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from fastapi import APIRouter
 
 from shotwatch_common.archive.drifts import Drift
 from shotwatch_common.archive.shadows import ShadowRecord
 from shotwatch_common.pulses import instant
+from shotwatch_common.registry import RegisteredVersion
 from shotwatch_common.vocabulary import FeedbackAction, ModelAlias
-from shotwatch_query.registry import MODEL
 from shotwatch_query.schemas import (
     ChampionChange,
     ChampionHistory,
@@ -33,15 +33,14 @@ async def get_model(sources: From) -> Model:
 
     The alias `challenger` scores beside it, in shadow: `shadow` counts what it would have called odd.
     """
-    model, versions = await sources.registry.model()
-    aliases = _aliases(model)
-    names = [version["version"] for version in versions]
+    aliases, versions = await asyncio.gather(sources.registry.aliases(), sources.registry.versions())
+    names = [version.version for version in versions]
     records, shadows = await _records(sources, names), await sources.archive.shadows.records(names)
     return Model(
-        name=MODEL,
+        name=sources.registry.name,
         aliases=aliases,
         versions=[
-            _version(version, aliases, records[version["version"]], shadows.get(version["version"]))
+            _version(version, aliases, records[version.version], shadows.get(version.version))
             for version in versions
         ],
     )
@@ -62,8 +61,7 @@ async def get_drift(sources: From) -> DriftReport:
 
     Only data counts that came since it became champion.
     """
-    model, _ = await sources.registry.model()
-    champion = _aliases(model).get(ModelAlias.CHAMPION)
+    champion = (await sources.registry.aliases()).get(ModelAlias.CHAMPION)
     drifts = [] if champion is None else await sources.archive.drifts.of_version(champion)
     return DriftReport(version=champion, devices=[_device_drift(drift) for drift in drifts])
 
@@ -76,11 +74,6 @@ def _device_drift(drift: Drift) -> DeviceDrift:
         end=instant(drift.end),
         features=[FeatureShift(name=name, **asdict(feature)) for name, feature in furthest_first],
     )
-
-
-def _aliases(model: Mapping[str, Any]) -> dict[str, str]:
-    """Alias → version."""
-    return {alias["alias"]: alias["version"] for alias in model.get("aliases", [])}
 
 
 async def _records(sources: Sources, versions: Sequence[str]) -> dict[str, ModelRecord]:
@@ -97,15 +90,15 @@ async def _records(sources: Sources, versions: Sequence[str]) -> dict[str, Model
 
 
 def _version(
-    version: dict[str, Any], aliases: dict[str, str], record: ModelRecord, shadow: ShadowRecord | None
+    version: RegisteredVersion, aliases: Mapping[str, str], record: ModelRecord, shadow: ShadowRecord | None
 ) -> ModelVersion:
     return ModelVersion(
-        version=version["version"],
-        created_at=instant(version["creation_timestamp"]),
-        status=version["status"],
-        run_id=version.get("run_id", ""),
-        aliases=[alias for alias, named in aliases.items() if named == version["version"]],
-        tags={tag["key"]: tag["value"] for tag in version.get("tags", [])},
+        version=version.version,
+        created_at=instant(version.created_at),
+        status=version.status,
+        run_id=version.run_id,
+        aliases=[alias for alias, named in aliases.items() if named == version.version],
+        tags=dict(version.tags),
         record=record,
         shadow=None if shadow is None else ShadowOpinion(**asdict(shadow)),
     )

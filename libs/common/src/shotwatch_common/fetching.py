@@ -1,0 +1,22 @@
+"""Blocks from the object store."""
+
+from shotwatch_common.blocks import Block, read_block
+from shotwatch_common.contracts import BlockRef
+from shotwatch_common.errors import Retry
+from shotwatch_common.store import ObjectGone, ObjectStore
+
+
+class BlockGone(Retry):
+    """A block is not there: not yet, or it has expired."""
+
+
+async def fetch_block(store: ObjectStore, ref: BlockRef) -> Block:
+    """
+    Raises:
+        BlockGone: it is not there.
+        Retry: the store is away.
+    """
+    try:
+        return read_block(await store.get(ref.bucket, ref.key))
+    except ObjectGone as error:
+        raise BlockGone(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
