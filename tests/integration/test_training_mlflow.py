@@ -117,8 +117,25 @@ def test_a_run_is_logged_whole_and_its_model_is_registered_with_its_figures(
     folder = Path(client.download_artifacts(trained.run_id, "bundle", str(tmp_path)))
     assert load_bundle(folder).origin.architecture == architecture
     assert (folder / KERAS_MODEL).stat().st_size > 0
-    assert [step["step"] for step in steps] == ["fitting", "epoch", "epoch", "calibrating", "registering"]
+    assert [step["step"] for step in steps] == [
+        *("fitting", "epoch", "epoch", "fitted", "calibrating", "registering")
+    ]
     assert json.dumps(steps)
+
+
+def test_of_several_networks_the_one_that_shows_spots_best_is_registered(mlflow_url: str) -> None:
+    steps: list[dict[str, Any]] = []
+    trained = train_once(mlflow_url, "searched", steps, trials=3)
+    client = MlflowClient(mlflow_url, mlflow_url)
+    chosen = client.get_run(trained.run_id)
+    below = f"tags.`mlflow.parentRunId` = '{trained.run_id}'"
+    trials = client.search_runs([chosen.info.experiment_id], below)
+    contrasts = [trial.data.metrics["spot_contrast"] for trial in trials]
+    assert len(contrasts) == 3
+    assert chosen.data.metrics["spot_contrast"] == max(contrasts)
+    best = next(trial for trial in trials if trial.data.metrics["spot_contrast"] == max(contrasts))
+    searched = ("learning_rate", "filters", "code", "spots")
+    assert [chosen.data.params[name] for name in searched] == [best.data.params[name] for name in searched]
 
 
 async def test_inference_takes_up_each_new_champion_and_judges_with_it(mlflow_url: str) -> None:

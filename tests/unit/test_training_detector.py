@@ -25,7 +25,7 @@ from shotwatch_training.domain.dataset import Split, image_set, usable_reference
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.models.architectures import ARCHITECTURES
 from shotwatch_training.models.fitting import convert, fit
-from shotwatch_training.settings import ArchitectureName
+from shotwatch_training.settings import ArchitectureName, Hyperparameters
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 ROSTER = next(roster for roster in FACILITY.places if str(roster.place) == "LA-A1-11")
@@ -87,7 +87,7 @@ def detector() -> Detector:
     split = Split()
     references = usable_references(history, split)
     images = image_set(history.cameras, references, split, 1000)
-    fitted = fit(ArchitectureName.STRIDED, images, epochs=6, seconds=60, seed=1, on_epoch=lambda _: None)
+    fitted = fit(ArchitectureName.STRIDED, images, 6, 60, 1, lambda _: None, Hyperparameters())
     engine = LiteRtEngine(convert(fitted.model))
     cameras = learn_cameras(history, references, split, engine)
     usual = learn_usual(history, cameras, split, engine)

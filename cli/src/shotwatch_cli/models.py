@@ -20,7 +20,7 @@ _VERSION_COLUMNS = (
     *("version#", "alias", "created", "trained until", "network", "cameras#", "loss#"),
     *("raised#", "confirmed#", "false#", "odd in shadow#"),
 )
-_TAGS = ("trained_until", "architecture", "cameras", "validation_loss")
+_TAGS = ("trained_until", "architecture", "cameras", "spot_contrast")
 _CHANGE_COLUMNS = ("at", "champion#", "before#", "who", "why")
 _EXAMPLE_COLUMNS = ("shot", "kinds", "score#", "other's score#")
 

@@ -23,7 +23,11 @@ def train_model(
         list[str] | None, typer.Option("--places", help="Such as LA-A1-11; may be repeated. Default: all.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    budget_seconds: Annotated[float | None, typer.Option(min=1, help="Time for fitting.")] = None,
+    budget_seconds: Annotated[float | None, typer.Option(min=1, help="Time for fitting a network.")] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Fit so many networks of different hyperparameters, and take the best."),
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(metavar="SET", help="Learn images from the frames of this set (`shotwatch dataset`)."),
@@ -56,6 +60,7 @@ def train_model(
             "places": ",".join(str(roster.place) for roster in rosters),
             "epochs": epochs,
             "budget-seconds": budget_seconds,
+            "trials": trials,
             "dataset": dataset,
             "alias": alias,
             "seed": seed,

@@ -26,7 +26,8 @@ from shotwatch_training.bundling import Material, Progress, calibrate, make_bund
 from shotwatch_training.domain.dataset import Split
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.models.fitting import Epoch, convert, fit
-from shotwatch_training.settings import ArchitectureName, Recipe
+from shotwatch_training.models.search import Trial
+from shotwatch_training.settings import ArchitectureName, Hyperparameters, Recipe
 
 NO_TIME_LIMIT = 3600.0
 """Seconds: it is the number of epochs that ends fitting, so that a run can be repeated."""
@@ -65,7 +66,8 @@ def _frames(frames: NDArray[np.intp], block: slice) -> NDArray[np.intp]:
 def train(learned: Learned, epochs: int, seed: int, progress: Progress) -> Bundle:
     """The detector that `shotwatch train` would make of these shots."""
     recipe = Recipe(epochs=epochs, budget_seconds=NO_TIME_LIMIT, seed=seed)
-    return make_bundle(learned.material, "benchmark", recipe, _telling(progress), progress).bundle
+    made = make_bundle(learned.material, "benchmark", recipe, _telling(progress), _ignored, progress)
+    return made.bundle
 
 
 def transfer(bundle: Bundle, learned: Learned) -> Bundle:
@@ -91,7 +93,13 @@ def baselines(learned: Learned, seed: int) -> list[Scorer]:
 def report_network(learned: Learned, epochs: int, seed: int, progress: Progress) -> bytes:
     """The report's autoencoder, fitted to the same images as the detector's."""
     fitted = fit(
-        ArchitectureName.REPORT, learned.material.images, epochs, NO_TIME_LIMIT, seed, _telling(progress)
+        ArchitectureName.REPORT,
+        learned.material.images,
+        epochs,
+        NO_TIME_LIMIT,
+        seed,
+        _telling(progress),
+        Hyperparameters(),
     )
     return convert(fitted.model)
 
@@ -99,6 +107,9 @@ def report_network(learned: Learned, epochs: int, seed: int, progress: Progress)
 def report_metric(network: bytes, learned: Learned) -> ReportMetric:
     """Its metric, on frames normalised by the laser's own reference."""
     return ReportMetric(network, learned.material.references[CAMERA])
+
+
+def _ignored(_number: int, _trial: Trial) -> None: ...
 
 
 def _telling(progress: Progress) -> Callable[[Epoch], None]:

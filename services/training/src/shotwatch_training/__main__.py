@@ -49,11 +49,21 @@ def parse(arguments: Sequence[str]) -> Recipe:
     )
     parser.add_argument("--epochs", default=default.epochs, type=int)
     parser.add_argument("--budget-seconds", default=default.budget_seconds, type=float, help="for fitting")
+    parser.add_argument("--trials", default=default.trials, type=_count, help="networks to choose from")
     parser.add_argument("--frames-per-camera", default=default.frames_per_camera, type=int)
     parser.add_argument("--dataset", help="frames of this stored training set, instead of normal shots")
     parser.add_argument("--seed", default=default.seed, type=int)
     parser.add_argument("--alias", type=ModelAlias, choices=list(ModelAlias), help="of the new version")
-    return Recipe(**vars(parser.parse_args(arguments)))
+    recipe = Recipe(**vars(parser.parse_args(arguments)))
+    if recipe.trials > 1 and recipe.architecture is ArchitectureName.REPORT:
+        parser.error("--trials: the report's network is as it is; only the strided one has choices")
+    return recipe
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"at least 1, not {count}")
+    return count
 
 
 def _run(recipe: Recipe) -> None:

@@ -10,7 +10,8 @@ from shotwatch_detector.frames import Reference
 from shotwatch_training.domain.calibration import learn_cameras, learn_usual
 from shotwatch_training.domain.dataset import ImageSet, Split, image_set, usable_references
 from shotwatch_training.domain.history import History
-from shotwatch_training.models.fitting import Epoch, Fit, convert, fit
+from shotwatch_training.models.fitting import Epoch, convert
+from shotwatch_training.models.search import Trial, search
 from shotwatch_training.settings import Recipe
 
 MOST_IMAGES = 6000
@@ -33,10 +34,10 @@ class Material:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Made:
-    """A detector, and how its network was fitted."""
+    """A detector, and how its network was chosen."""
 
     bundle: Bundle
-    fitted: Fit
+    chosen: Trial
 
 
 def prepare(history: History) -> Material:
@@ -55,15 +56,14 @@ def make_bundle(
     facility: str,
     recipe: Recipe,
     on_epoch: Callable[[Epoch], None],
+    on_trial: Callable[[int, Trial], None],
     progress: Progress,
 ) -> Made:
     """Fit the recipe's network, and calibrate its scores and the features that were measured."""
-    fitted = fit(
-        recipe.architecture, material.images, recipe.epochs, recipe.budget_seconds, recipe.seed, on_epoch
-    )
+    chosen = search(recipe, material.images, on_epoch, on_trial)
     progress("calibrating", cameras=len(material.references))
     origin = _origin(facility, recipe, material)
-    return Made(calibrate(material, convert(fitted.model), origin), fitted)
+    return Made(calibrate(material, convert(chosen.fitted.model), origin), chosen)
 
 
 def calibrate(material: Material, network: bytes, origin: Origin) -> Bundle:

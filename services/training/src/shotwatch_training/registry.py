@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from shotwatch_common.pulses import epoch_now
 from shotwatch_training.models.fitting import Epoch
@@ -65,6 +66,14 @@ class Registry:
             self._client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
             raise
         self._client.set_terminated(run_id)
+
+    def log_trial(self, run: Run, params: Mapping[str, object], metrics: Mapping[str, float]) -> None:
+        """Log one network of a search as a run below the whole run."""
+        created = self._client.create_run(self._experiment(), tags={MLFLOW_PARENT_RUN_ID: run.id})
+        trial = Run(created.info.run_id, self._client)
+        trial.params(params)
+        trial.metrics(metrics)
+        self._client.set_terminated(trial.id)
 
     def register(self, run: Run, tags: dict[str, str]) -> str:
         """Make the run's bundle a new version of the model; returns the version."""

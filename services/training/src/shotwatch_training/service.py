@@ -16,6 +16,7 @@ from shotwatch_training.bundling import Made, Progress, make_bundle, prepare
 from shotwatch_training.domain.dataset import ImageSet, evenly
 from shotwatch_training.domain.history import History
 from shotwatch_training.models.fitting import Epoch, save
+from shotwatch_training.models.search import Trial
 from shotwatch_training.plots import plot_curves, plot_reconstructions
 from shotwatch_training.registry import BUNDLE, Registry, Run
 from shotwatch_training.settings import Recipe
@@ -50,12 +51,25 @@ def train(history: History, facility: str, recipe: Recipe, registry: Registry, p
             run.epoch(epoch)
             progress("epoch", **asdict(epoch))
 
-        made = make_bundle(material, facility, recipe, on_epoch, progress)
+        def on_trial(number: int, trial: Trial) -> None:
+            figures = _of_trial(trial)
+            progress("fitted", network=number, of=recipe.trials, **figures)
+            if recipe.trials > 1:
+                registry.log_trial(run, asdict(trial.hyperparameters), figures)
+
+        made = make_bundle(material, facility, recipe, on_epoch, on_trial, progress)
+        run.params(asdict(made.chosen.hyperparameters))
+        run.metrics(_of_trial(made.chosen))
         bundle = made.bundle
         progress("registering", devices=len(bundle.usual))
         _log(run, made, images)
         registered = registry.register(run, _figures(made))
     return Trained(registered, run.id, len(bundle.cameras), len(bundle.usual))
+
+
+def _of_trial(trial: Trial) -> dict[str, float]:
+    best = min(epoch.validation_loss for epoch in trial.fitted.epochs)
+    return {"spot_contrast": trial.spot_contrast, "best_val_loss": best}
 
 
 def _figures(made: Made) -> dict[str, str]:
@@ -67,7 +81,7 @@ def _figures(made: Made) -> dict[str, str]:
         "trained_until": instant(origin.until).isoformat(),
         "cameras": str(len(made.bundle.cameras)),
         "devices": str(len(made.bundle.usual)),
-        "validation_loss": f"{min(epoch.validation_loss for epoch in made.fitted.epochs):.3g}",
+        **{name: f"{figure:.3g}" for name, figure in _of_trial(made.chosen).items()},
     }
 
 
@@ -79,8 +93,8 @@ def _log(run: Run, made: Made, images: ImageSet) -> None:
         folder.mkdir()
         pictures.mkdir()
         save_bundle(made.bundle, folder)
-        save(made.fitted.model, folder / KERAS_MODEL)
-        plot_curves(made.fitted.epochs, pictures / "curves.png")
+        save(made.chosen.fitted.model, folder / KERAS_MODEL)
+        plot_curves(made.chosen.fitted.epochs, pictures / "curves.png")
         plot_reconstructions(examples, engine.reconstruct(examples), pictures / "reconstructions.png")
         run.files(folder, BUNDLE)
         run.files(pictures)

@@ -22,6 +22,19 @@ class TrainingSettings(Settings):
 
 
 @dataclass(frozen=True, slots=True)
+class Hyperparameters:
+    """How the strided network is built and fitted."""
+
+    learning_rate: float = 3e-3
+    filters: int = 16
+    """Of the first convolution; the second has twice as many."""
+    code: int = 8
+    """Numbers that tell a patch of 8 x 8 pixels."""
+    spots: int = 20
+    """Put into each training image, at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """What to train on, and how."""
 
@@ -34,7 +47,9 @@ class Recipe:
     architecture: ArchitectureName = ArchitectureName.STRIDED
     epochs: int = 30
     budget_seconds: float = 20.0
-    """For fitting alone; reading, calibration and logging come on top."""
+    """For fitting each network; reading, calibration and logging come on top."""
+    trials: int = 1
+    """Strided networks to fit; from the second on with hyperparameters drawn at random. The best is taken."""
     frames_per_camera: int = 300
     dataset: str | None = None
     """A stored training set to take frames from; None = frames of the normal shots."""

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import keras
 from keras import layers
 
-from shotwatch_training.settings import ArchitectureName
+from shotwatch_training.settings import ArchitectureName, Hyperparameters
 
 PATCH = 8
 """px; the strided network sees the frame in patches of so many pixels a side."""
@@ -17,29 +17,29 @@ PATCH = 8
 class Architecture:
     """A network and how it learns."""
 
-    build: Callable[[int, int], keras.Model]
+    build: Callable[[int, int, Hyperparameters], keras.Model]
     """From height and width."""
     spots: bool
     """Learns to remove spots that were put into its input, so that it cannot reconstruct them."""
 
 
-def strided(height: int, width: int) -> keras.Model:
+def strided(height: int, width: int, chosen: Hyperparameters) -> keras.Model:
     """A small network: convolutions with strides, no layer at full resolution but the last.
 
-    Each patch of 8 x 8 pixels is told in eight numbers, decoded with a view of its neighbours.
+    Each patch of 8 x 8 pixels is told in a few numbers, decoded with a view of its neighbours.
     """
     image = keras.Input((height, width, 1))
     padded, crop = _padded(image, height, width, PATCH)
-    x = layers.Conv2D(16, 4, strides=4, activation="relu")(padded)
-    x = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(x)
-    code = layers.Conv2D(8, 1, activation="relu")(x)
-    x = layers.Conv2DTranspose(32, 3, padding="same", activation="relu")(code)
-    x = layers.Conv2DTranspose(16, 2, strides=2, activation="relu")(x)
+    x = layers.Conv2D(chosen.filters, 4, strides=4, activation="relu")(padded)
+    x = layers.Conv2D(2 * chosen.filters, 3, strides=2, padding="same", activation="relu")(x)
+    code = layers.Conv2D(chosen.code, 1, activation="relu")(x)
+    x = layers.Conv2DTranspose(2 * chosen.filters, 3, padding="same", activation="relu")(code)
+    x = layers.Conv2DTranspose(chosen.filters, 2, strides=2, activation="relu")(x)
     x = layers.Conv2DTranspose(1, 4, strides=4)(x)
     return keras.Model(image, layers.Cropping2D(crop)(x), name="strided")
 
 
-def report(height: int, width: int) -> keras.Model:
+def report(height: int, width: int, _: Hyperparameters) -> keras.Model:
     """The report's kind of network: three channels, convolutions and pooling at full resolution.
 
     The report gives the input, 102 x 128 x 3, and not the layers; these are the usual ones. Differences:

@@ -15,10 +15,9 @@ import tensorflow as tf
 from shotwatch_training.domain.dataset import ImageSet
 from shotwatch_training.models.architectures import ARCHITECTURES
 from shotwatch_training.models.spots import ImageBatches
-from shotwatch_training.settings import ArchitectureName
+from shotwatch_training.settings import ArchitectureName, Hyperparameters
 
 BATCH = 32
-LEARNING_RATE = 3e-3
 PATIENCE = 3
 """Epochs without a better validation loss after which fitting stops and the best weights are taken."""
 
@@ -47,16 +46,18 @@ def fit(
     seconds: float,
     seed: int,
     on_epoch: Callable[[Epoch], None],
+    hyperparameters: Hyperparameters,
 ) -> Fit:
     """Fit a network to images until the later validation images say stop, or epochs or time are over."""
     keras.utils.set_random_seed(seed)
     chosen = ARCHITECTURES[architecture]
-    model = chosen.build(*images.training.shape[1:])
-    model.compile(keras.optimizers.Adam(LEARNING_RATE), "mse")
+    _, height, width = images.training.shape
+    model = chosen.build(height, width, hyperparameters)
+    model.compile(keras.optimizers.Adam(hyperparameters.learning_rate), "mse")
     history = _History(on_epoch)
     validation = images.validation[..., np.newaxis]
     model.fit(
-        ImageBatches(images.training, BATCH, chosen.spots, seed),
+        ImageBatches(images.training, BATCH, hyperparameters.spots if chosen.spots else 0, seed),
         validation_data=(validation, validation),
         epochs=epochs,
         verbose=0,

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from shotwatch_detector.arrays import Images
 
-SPOTS = 20
-"""In each image, at most."""
 RADII = (0.7, 3.0)
 """px, standard deviations."""
 STRONGEST = 0.4
@@ -17,9 +15,9 @@ STRONGEST = 0.4
 
 
 class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Shuffled batches (input, target) of images (n, h, w), with or without spots in the input."""
+    """Shuffled batches (input, target) of images (n, h, w), with so many spots in each input."""
 
-    def __init__(self, images: Images, batch: int, spots: bool, seed: int) -> None:
+    def __init__(self, images: Images, batch: int, spots: int, seed: int) -> None:
         super().__init__()
         self._images = images
         self._batch = batch
@@ -33,22 +31,22 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         chosen = self._order[index * self._batch : (index + 1) * self._batch]
         target = self._images[chosen]
-        source = target + draw_spots(target.shape, self._random) if self._spots else target
+        source = target + draw_spots(target.shape, self._spots, self._random) if self._spots else target
         return source[..., np.newaxis], target[..., np.newaxis]
 
     def on_epoch_end(self) -> None:
         self._order = self._random.permutation(len(self._images))
 
 
-def draw_spots(shape: tuple[int, ...], random: np.random.Generator) -> Images:
+def draw_spots(shape: tuple[int, ...], spots: int, random: np.random.Generator) -> Images:
     """Gaussian spots of random place, radius and strength, bright and dark: (n, h, w)."""
     count, height, width = shape
 
     def uniform(low: float, high: float) -> NDArray[Any]:
-        return random.uniform(low, high, (count, SPOTS, 1)).astype(np.float32)
+        return random.uniform(low, high, (count, spots, 1)).astype(np.float32)
 
     x, y, radius, strength = uniform(0, width), uniform(0, height), uniform(*RADII), uniform(-1, 1)
     rows = STRONGEST * strength * np.exp(-(((np.arange(height, dtype=np.float32) - y) / radius) ** 2) / 2)
     columns = np.exp(-(((np.arange(width, dtype=np.float32) - x) / radius) ** 2) / 2)
-    spots: Images = rows.swapaxes(1, 2) @ columns
-    return spots
+    drawn: Images = rows.swapaxes(1, 2) @ columns
+    return drawn
