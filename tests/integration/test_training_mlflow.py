@@ -138,6 +138,16 @@ def test_of_several_networks_the_one_that_shows_spots_best_is_registered(mlflow_
     assert [chosen.data.params[name] for name in searched] == [best.data.params[name] for name in searched]
 
 
+async def test_figures_of_the_benchmark_are_logged_with_the_run_that_made_the_model(mlflow_url: str) -> None:
+    trained = train_once(mlflow_url, "measured")
+    async with ModelRegistry(mlflow_url, "measured") as registry:
+        version = await registry.find(trained.version)
+        assert version is not None
+        await registry.log(version, {"benchmark/alarms": 1, "benchmark/hot_spot/0.05": 0.97})
+    metrics = MlflowClient(mlflow_url, mlflow_url).get_run(trained.run_id).data.metrics
+    assert {"benchmark/alarms": 1, "benchmark/hot_spot/0.05": 0.97}.items() <= metrics.items()
+
+
 async def test_inference_takes_up_each_new_champion_and_judges_with_it(mlflow_url: str) -> None:
     log: Any = structlog.get_logger()
     async with ModelRegistry(mlflow_url, "watched") as registry:

@@ -96,6 +96,11 @@ def test_a_scorer_that_tells_severity_zero_from_normal_leaks() -> None:
     assert outcome_of(honest).leaks == []
 
 
+def test_models_are_compared_by_what_they_find_and_by_their_alarms() -> None:
+    found = outcome_of(row(DETECTOR, 0.0, 0.5, 0.0), *FOUND).figures()
+    assert found == {"benchmark/normals": 1000, "benchmark/alarms": 0, "benchmark/hot_spot/0.05": 0.9}
+
+
 def test_a_target_is_met_or_not_at_one_false_alarm_an_hour() -> None:
     for recall, met in ((0.95, True), (0.94, False)):
         (found,) = outcome_of(row(DETECTOR, 0.05, 0.99, recall)).targets

@@ -1,15 +1,21 @@
 """`shotwatch benchmark`: how much the detector finds, at how many false alarms an hour."""
 
+import asyncio
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.options import FACILITY, FacilityOption, JsonOption, SeedOption
 from shotwatch_cli.output import counting, print_json, stdout, table
 from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.registry import ModelRegistry, ModelVersion
+from shotwatch_common.settings import Settings
+from shotwatch_detector.bundle import NETWORK
 
 if TYPE_CHECKING:
     from shotwatch_benchmark.lasers import Laser
@@ -23,6 +29,14 @@ class Sizes(StrEnum):
     FULL = "full"
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A registered version and its network (TFLite)."""
+
+    version: ModelVersion
+    network: bytes
+
+
 def measure_detection(
     frames: Annotated[
         Path | None,
@@ -34,7 +48,16 @@ def measure_detection(
     ] = None,
     size: Annotated[Sizes, typer.Option(help="A minute for CI, or twenty for figures.")] = Sizes.SMALL,
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the report.")] = Path("benchmark"),
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Measure the network of this registered version; log the figures in its run.",
+        ),
+    ] = None,
     facility: FacilityOption = FACILITY,
+    name: NameOption = None,
+    root: RootOption = ROOT,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -48,8 +71,12 @@ def measure_detection(
     Examples:
       shotwatch benchmark
       shotwatch benchmark --frames recordings/beam --unseen recordings/other.pgm --size full
+      shotwatch benchmark --model 3
     """
-    outcome = _measure(frames, unseen, load_facility(facility), size, seed)
+    chosen = None if model is None else asyncio.run(_find(find_deployment(root, name).settings, model))
+    outcome = _measure(frames, unseen, load_facility(facility), size, seed, chosen)
+    if chosen is not None:
+        asyncio.run(_log(find_deployment(root, name).settings, chosen.version, outcome))
     from shotwatch_benchmark.report import tables, write_report
 
     write_report(outcome, out)
@@ -64,8 +91,26 @@ def measure_detection(
         raise Failure(f"severity zero can be told from normal, so the benchmark leaks: AUROC of {names}")
 
 
+async def _find(settings: Settings, version: str) -> _Chosen:
+    async with ModelRegistry.of(settings) as registry:
+        found = await registry.find(version)
+        if found is None:
+            raise Failure(f"{registry.name} has no version {version}", "`shotwatch models list` tells them")
+        return _Chosen(found, await registry.download(found, NETWORK))
+
+
+async def _log(settings: Settings, version: ModelVersion, outcome: "Outcome") -> None:
+    async with ModelRegistry.of(settings) as registry:
+        await registry.log(version, outcome.figures())
+
+
 def _measure(
-    frames: Path | None, unseen: Path | None, facility: Facility, size: Sizes, seed: int
+    frames: Path | None,
+    unseen: Path | None,
+    facility: Facility,
+    size: Sizes,
+    seed: int,
+    chosen: _Chosen | None,
 ) -> "Outcome":
     # TensorFlow takes seconds to import: only for this command.
     from shotwatch_benchmark.protocol import SIZES, run_benchmark
@@ -77,7 +122,8 @@ def _measure(
             bars.update(task, description=doing, completed=done, total=total or None)
 
         lasers = _laser(frames, "simulated", seed), _laser(unseen, "simulated, another", seed)
-        return run_benchmark(*lasers, facility, SIZES[size.value], seed, tell)
+        network = None if chosen is None else chosen.network
+        return run_benchmark(*lasers, facility, SIZES[size.value], seed, tell, network)
 
 
 def _laser(path: Path | None, otherwise: str, seed: int) -> "Laser":

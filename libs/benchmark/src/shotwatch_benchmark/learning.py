@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from shotwatch_benchmark.observing import CAMERA, PLACE, Observed, chunks, obser
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_benchmark.scorers import Scorer
 from shotwatch_common.pulses import Times
-from shotwatch_detector.bundle import Bundle
+from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_training.bundling import Material, Progress, calibrate, make_bundle, prepare
 from shotwatch_training.domain.dataset import Split
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
@@ -68,6 +69,19 @@ def train(learned: Learned, epochs: int, seed: int, progress: Progress) -> Bundl
     recipe = Recipe(epochs=epochs, budget_seconds=NO_TIME_LIMIT, seed=seed)
     made = make_bundle(learned.material, "benchmark", recipe, _telling(progress), _ignored, progress)
     return made.bundle
+
+
+def adopt(network: bytes, learned: Learned) -> Bundle:
+    """The detector that a network which was trained elsewhere (TFLite) makes with these shots' references.
+
+    Raises:
+        ValueError: the network is for frames of another shape.
+    """
+    times, split = learned.material.history.times, learned.material.split
+    calibrated = times[split.calibration_shots(times)]
+    code = version("shotwatch-benchmark")
+    origin = Origin("benchmark", "adopted", code, int(times[0]), int(calibrated[0]), int(calibrated[-1]))
+    return calibrate(learned.material, network, origin)
 
 
 def transfer(bundle: Bundle, learned: Learned) -> Bundle:

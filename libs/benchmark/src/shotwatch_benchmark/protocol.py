@@ -16,6 +16,7 @@ from shotwatch_benchmark.anomalies import ANOMALIES, Anomaly
 from shotwatch_benchmark.lasers import Laser
 from shotwatch_benchmark.learning import (
     Learned,
+    adopt,
     baselines,
     learn,
     report_metric,
@@ -70,31 +71,52 @@ SIZES = {size.name: size for size in (SMALL, FULL)}
 
 
 def run_benchmark(
-    laser: Laser, unseen: Laser, facility: Facility, size: Size, seed: int, progress: Progress
+    laser: Laser,
+    unseen: Laser,
+    facility: Facility,
+    size: Size,
+    seed: int,
+    progress: Progress,
+    network: bytes | None = None,
 ) -> Outcome:
     """Train, calibrate and measure the detector and its baselines.
+
+    `network` (TFLite), which was trained elsewhere, takes the place of the one that would be trained.
 
     Raises:
         TooLittleData: the frames show no beam.
     """
-    lasers, benches = _benches(laser, unseen, facility, size, seed, progress)
+    lasers, benches = _benches(laser, unseen, facility, size, seed, progress, network)
     cases = dict(case for each, normals in lasers for case in _cases(each, normals, size))
     scores = _scored(benches, cases, progress)
     progress("counting", 0, 0)
-    results = [_laser_result(benches[each.name], scores, each, size, each is laser) for each, _ in lasers]
+    results = [
+        _laser_result(benches[each.name], scores, each, size, each is laser and network is None)
+        for each, _ in lasers
+    ]
     rows = [row for case in scores for row in _rows(case, scores, benches, seed)]
     rules = measure_rules(benches[laser.name].scene, _test_pulses(size, RULE_SHOTS), facility)
     return Outcome(_conditions(size, seed), tuple(results), tuple(rows), tuple(rules))
 
 
 def _benches(
-    laser: Laser, unseen: Laser, facility: Facility, size: Size, seed: int, progress: Progress
+    laser: Laser,
+    unseen: Laser,
+    facility: Facility,
+    size: Size,
+    seed: int,
+    progress: Progress,
+    network: bytes | None,
 ) -> tuple[list[tuple[Laser, int]], dict[str, Bench]]:
     """The lasers with the number of their normal shots, and by their names what is fitted to them."""
     tell = partial(_tell_training, progress)
     learned = _learn(laser, size, seed, progress)
-    bundle = train(learned, size.epochs, seed, partial(tell, "detector", size.epochs))
-    network = (
+    bundle = (
+        train(learned, size.epochs, seed, partial(tell, "detector", size.epochs))
+        if network is None
+        else adopt(network, learned)
+    )
+    reported = (
         report_network(
             learned, size.report_epochs, seed, partial(tell, "report's network", size.report_epochs)
         )
@@ -102,11 +124,11 @@ def _benches(
         else None
     )
     limit = facility.energy_disagreement
-    benches = {laser.name: _bench(laser, learned, bundle, network, limit, seed)}
+    benches = {laser.name: _bench(laser, learned, bundle, reported, limit, seed)}
     if not size.unseen_normals:
         return [(laser, size.normals)], benches
     of_unseen = _learn(unseen, size, seed, progress)
-    benches[unseen.name] = _bench(unseen, of_unseen, transfer(bundle, of_unseen), network, limit, seed)
+    benches[unseen.name] = _bench(unseen, of_unseen, transfer(bundle, of_unseen), reported, limit, seed)
     return [(laser, size.normals), (unseen, size.unseen_normals)], benches
 
 

@@ -119,6 +119,16 @@ class Outcome:
         recalls = [row.recall for row in self.of(scorer) if row.anomaly == anomaly and row.severity > 0]
         return sum(recalls) / len(recalls)
 
+    def figures(self) -> dict[str, float]:
+        """What models are compared by: recall at one false alarm an hour, and alarms, on the first laser."""
+        alarms = self.lasers[0].false_alarms
+        recalls = {
+            f"benchmark/{row.anomaly.replace(' ', '_')}/{row.severity:g}": row.recall
+            for row in self.of(DETECTOR)
+            if row.severity > 0
+        }
+        return {"benchmark/normals": alarms.normals, "benchmark/alarms": alarms.alarms, **recalls}
+
     def record(self) -> dict[str, Any]:
         """Everything, for JSON."""
         return {

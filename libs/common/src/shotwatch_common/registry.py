@@ -9,6 +9,7 @@ from typing import Any, Self
 import aiohttp
 
 from shotwatch_common.errors import Retry
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.settings import Settings
 from shotwatch_common.vocabulary import ModelAlias
 
@@ -100,6 +101,14 @@ class ModelRegistry:
         for key, value in tags.items():
             tag = self._model(version=version, key=key, value=value)
             await self._ask("POST", "/model-versions/set-tag", json=tag)
+
+    async def log(self, version: ModelVersion, metrics: Mapping[str, float]) -> None:
+        """Add figures to the run that made a version."""
+        logged = [
+            {"key": key, "value": value, "timestamp": epoch_now(), "step": 0}
+            for key, value in metrics.items()
+        ]
+        await self._ask("POST", "/runs/log-batch", json={"run_id": version.run_id, "metrics": logged})
 
     async def download(self, version: ModelVersion, file: str) -> bytes:
         """A file of a version's bundle.
