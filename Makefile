@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml)
 SOURCES := libs services cli tests bench deploy
 
-.PHONY: help setup demo test test-fast chaos lint format bench bench-detect lock schemas clean
+.PHONY: help setup demo test test-fast chaos lint format bench bench-detect lock schemas settings sbom audit clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ bench-detect: setup  ## Measure the detector: SIZE=full, FRAMES=folder and UNSEE
 
 schemas: setup  ## Write the JSON Schemas of the public contracts to docs/schemas
 	@$(BIN)/python scripts/schemas.py
+
+settings: setup  ## Write docs/settings.md from the settings of all services
+	@$(BIN)/python scripts/settings.py
 
 lock: setup  ## Resolve the dependencies of all packages anew
 	@scripts/lock

@@ -43,7 +43,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.bus import OBJECTS
 from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility
 from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.settings import Settings
+from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_embedded.install import ensure_rabbitmq
@@ -210,7 +210,7 @@ def single_shots(facility: Facility, start: datetime, folder: Path) -> Iterator[
 
 
 async def latency(
-    title: str, settings: Settings, store: ObjectStore, shots: Sequence[Shot], *, notify: bool
+    title: str, settings: BrokerSettings, store: ObjectStore, shots: Sequence[Shot], *, notify: bool
 ) -> Latency:
     """Upload a shot a second and time the events of the odd ones."""
     watch = Watch(Console(quiet=True))
@@ -236,7 +236,7 @@ async def latency(
 
 
 async def _upload(
-    settings: Settings, store: ObjectStore, members: Sequence[Upload], exchange: AbstractExchange | None
+    settings: BrokerSettings, store: ObjectStore, members: Sequence[Upload], exchange: AbstractExchange | None
 ) -> float:
     """Put the members into the inbox; returns when the last had arrived (seconds, monotonic)."""
     arrived: list[float] = []
@@ -246,7 +246,9 @@ async def _upload(
     return max(arrived)
 
 
-async def _notify(settings: Settings, store: ObjectStore, upload: Upload, exchange: AbstractExchange) -> None:
+async def _notify(
+    settings: BrokerSettings, store: ObjectStore, upload: Upload, exchange: AbstractExchange
+) -> None:
     """What a store with notifications would say of the object, unless the sweep was faster."""
     etag = await store.etag(settings.inbox_bucket, upload.key)
     if etag is not None:

@@ -30,7 +30,7 @@ from shotwatch_common.bus import (
 )
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.identity import object_id
-from shotwatch_common.settings import Settings
+from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind, Phase
 from shotwatch_embedded.servers.broker import SCRIPT
@@ -104,7 +104,7 @@ class Arena:
     """A stack with services whose fault points can be armed, and ways into it."""
 
     stack: Stack
-    settings: Settings
+    settings: BrokerSettings
     store: ObjectStore
     archive: Archive
     inputs: Mapping[str, Input]

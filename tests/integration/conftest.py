@@ -11,7 +11,7 @@ from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility, load_facility
-from shotwatch_common.settings import Settings
+from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import ServiceSpec, path_services
@@ -46,7 +46,7 @@ class Running:
     """A stack with all services ready, and ways into it."""
 
     stack: Stack
-    settings: Settings
+    settings: BrokerSettings
     facility: Facility
     store: ObjectStore
     archive: Archive

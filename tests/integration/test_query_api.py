@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner
 
 from shotwatch_cli.main import app
+from shotwatch_common.api_keys import make_key, read_scopes
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.archive.devices import LastState
@@ -52,7 +54,7 @@ from shotwatch_common.feedback import ShotLabels, Snooze
 from shotwatch_common.identity import event_id, residual_key
 from shotwatch_common.pulses import epoch_now, shot_id
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Severity
+from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Scope, Severity
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_query.service import create_app
@@ -83,6 +85,16 @@ class World:
     api: httpx.Client
     environment: dict[str, str]
 
+    @property
+    def keys(self) -> Path:
+        return Path(self.environment["SHOTWATCH_QUERY_KEYS_FILE"])
+
+    def let_in(self, name: str, scopes: str, expires: datetime | None = None) -> dict[str, str]:
+        """A new key, as a header."""
+        secret, key = make_key(name, read_scopes(scopes), expires)
+        self.keys.write_text(f"{self.keys.read_text()}{key.line()}\n")
+        return {"Authorization": f"Bearer {secret}"}
+
     def archive(self) -> Archive:
         return Archive(self.environment["SHOTWATCH_DATABASE_URL"], "shotwatch")
 
@@ -99,16 +111,21 @@ class World:
 @pytest.fixture(scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     root = tmp_path_factory.mktemp("stack")
+    keys = root / "keys"
+    all_scopes, known = make_key("tests", frozenset(Scope), None)
+    keys.write_text(known.line() + "\n")
+    told = {"SHOTWATCH_QUERY_KEYS_FILE": str(keys), "SHOTWATCH_API_KEY": all_scopes}
     no_broker = {"SHOTWATCH_BROKER_URL": "amqp://nobody"}
     async with Stack.claim(root, "query", facility=FACILITY, settings=no_broker) as stack:
         (query,) = (spec for spec in path_services() if spec.name == "query")
-        stack.start_services([query])
+        stack.start_services([replace(query, environment={**query.environment, **told})])
         await stack.services_ready()
         (port,) = (
             process.ports["SHOTWATCH_QUERY_PORT"] for process in stack.status() if process.name == "query-1"
         )
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as client:
-            world = World(client, stack.environment())
+        base, shown = f"http://127.0.0.1:{port}/api/v1", {"Authorization": f"Bearer {all_scopes}"}
+        with httpx.Client(base_url=base, headers=shown, timeout=30) as client:
+            world = World(client, {**stack.environment(), **told})
             await fill(world)
             yield world
 
@@ -407,7 +424,9 @@ def test_every_answer_is_as_the_description_says(world: World, case: Any) -> Non
     refusable = "cursor" in case.query or case.operation.path.endswith(LIMITED)
     excluded = [positive_data_acceptance] if refusable else []
     case.call_and_validate(
-        base_url=str(world.api.base_url).removesuffix("/api/v1/"), excluded_checks=excluded
+        base_url=str(world.api.base_url).removesuffix("/api/v1/"),
+        headers={"Authorization": world.api.headers["Authorization"]},
+        excluded_checks=excluded,
     )
 
 
@@ -1057,6 +1076,114 @@ async def test_snoozes_and_labels_are_there_for_those_who_ask_the_archive(world:
         assert snoozed not in await archive.feedback.snoozes(now + HOUR)
 
 
+# Who may ask.
+
+
+def bare(world: World) -> httpx.Client:
+    """A client that nobody knows."""
+    return httpx.Client(base_url=world.api.base_url, timeout=30)
+
+
+def audited(world: World, who: str) -> list[dict[str, Any]]:
+    changes = world.get("/audit", limit=1000)["changes"]
+    return [change for change in changes if change["who"] == who]
+
+
+def test_who_shows_no_key_or_a_wrong_one_is_asked_for_one(world: World) -> None:
+    with bare(world) as stranger:
+        for headers in ({}, {"Authorization": "Bearer shotwatch_wrong"}, {"Authorization": "Basic YTpi"}):
+            answer = stranger.get("/shots", headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_description_is_for_all_and_names_the_ways_in(world: World) -> None:
+    with bare(world) as stranger:
+        described = stranger.get("/openapi.json").json()
+        assert stranger.get(f"{world.api.base_url.join('/docs')}").status_code == 200
+    assert {each["type"] for each in described["components"]["securitySchemes"].values()} == {
+        "http",
+        "apiKey",
+    }
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            assert {name for way in operation["security"] for name in way} == {"bearer", "cookie"}, path
+
+
+def test_a_scope_that_is_missing_is_named(world: World) -> None:
+    event = asyncio.run(raise_event(world, 2))
+    reader, labeller = world.let_in("reader", "read"), world.let_in("labeller", "label")
+    opinion = {"action": "acknowledged", "who": "amelie"}
+    with bare(world) as client:
+        assert client.get("/shots", headers=reader).status_code == 200
+        assert client.get("/audit", headers=reader).json()["detail"] == "reader lacks the scope `admin`"
+        refused = client.post(f"/events/{event.id}/feedback", json=opinion, headers=reader)
+        assert (refused.status_code, refused.json()["detail"]) == (403, "reader lacks the scope `label`")
+        assert 'scope="label"' in refused.headers["www-authenticate"]
+        assert client.get("/shots", headers=labeller).status_code == 403
+        assert client.post(f"/events/{event.id}/feedback", json=opinion, headers=labeller).is_success
+
+
+def test_a_key_that_is_struck_out_or_has_expired_lets_nobody_in(world: World) -> None:
+    guest = world.let_in("guest", "read")
+    late = world.let_in("late", "read", datetime.now(UTC) - timedelta(seconds=1))
+    with bare(world) as client:
+        assert client.get("/facility", headers=guest).status_code == 200
+        assert client.get("/facility", headers=late).status_code == 401
+        struck = CliRunner().invoke(app, ["keys", "revoke", "guest"], env=world.environment)
+        assert struck.exit_code == 0, struck.output
+        assert client.get("/facility", headers=guest).status_code == 401
+
+
+def test_every_change_and_every_try_is_audited_with_its_trace(world: World) -> None:
+    event = asyncio.run(raise_event(world, 4))
+    trace = {"traceparent": f"00-{'12' * 16}-{'34' * 8}-01"}
+    known = world.let_in("audited", "label")
+    opinion = {"action": "acknowledged", "who": "amelie"}
+    path = f"/events/{event.id}/feedback"
+    with bare(world) as client:
+        client.post(path, json=opinion, headers={**known, **trace})
+        client.post(path, json={"action": "nonsense"}, headers=known)
+        client.post(path, json=opinion, headers=world.let_in("refused", "read"))
+    failed, done = audited(world, "audited")
+    assert (done["what"], done["which"]) == ("give_feedback", f"/api/v1{path}")
+    assert (done["outcome"], done["status"], done["trace_id"]) == ("done", 201, "12" * 16)
+    assert (failed["outcome"], failed["status"]) == ("failed", 422)
+    assert [change["outcome"] for change in audited(world, "refused")] == ["refused"]
+    environment = {**world.environment, "SHOTWATCH_QUERY_URL": str(world.api.base_url.join("/"))[:-1]}
+    told = CliRunner().invoke(app, ["audit", "--last", "1000", "--json"], env=environment)
+    assert done in [json.loads(line) for line in told.stdout.splitlines()], told.output
+
+
+def test_a_browser_gets_in_by_the_form_and_other_sites_cannot_use_its_cookie(world: World) -> None:
+    event = asyncio.run(raise_event(world, 6))
+    key = world.let_in("browser", "read,label")["Authorization"].removeprefix("Bearer ")
+    origin = str(world.api.base_url.join("/"))[:-1]
+    feedback = {"url": f"/events/{event.id}/feedback", "json": {"action": "acknowledged", "who": "amelie"}}
+    with bare(world) as browser:
+        form = f"{origin}/login?next=//elsewhere.example"
+        assert "<form" in browser.get(form).text
+        assert browser.post(form, data={"key": key}).status_code == 401
+        assert browser.post(form, data={"key": "wrong"}, headers={"Origin": origin}).status_code == 401
+        logged_in = browser.post(form, data={"key": key}, headers={"Origin": origin})
+        assert (logged_in.status_code, logged_in.headers["location"]) == (303, "/docs")
+        cookie = logged_in.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert browser.get("/facility").status_code == 200
+        assert browser.post(**feedback, headers={"Origin": "http://elsewhere.example"}).status_code == 401
+        assert browser.post(**feedback).status_code == 401
+        assert browser.post(**feedback, headers={"Origin": origin}).status_code == 201
+        browser.post(f"{origin}/logout", headers={"Origin": origin})
+        assert browser.get("/facility").status_code == 401
+
+
+def test_a_body_without_end_is_refused(world: World) -> None:
+    answer = world.api.post("/events/any/feedback", content=(b"x" * 1000 for _ in range(100)))
+    assert answer.status_code == 413
+
+
 # The ledger, and the rest.
 
 
@@ -1123,13 +1250,14 @@ def test_without_its_servers_every_answer_says_so_and_the_service_ends_cleanly(
     with subprocess.Popen([sys.executable, "-m", "shotwatch_query"], env=environment) as process:
         base = f"http://127.0.0.1:{api}/api/v1"
         wait_for(f"{base}/facility")
-        caller = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+        known = {"Authorization": world.api.headers["Authorization"]}
+        caller = {**known, "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
         for path in (f"/shots/{shot(0)}", f"/blocks/{block_key(METER)}", "/models"):
             answer = httpx.get(base + path, timeout=30, headers=caller)
             assert answer.status_code == 503
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.headers["retry-after"]
-        assert httpx.get(f"{base}/health", timeout=30).json()["status"] == "degraded"
+        assert httpx.get(f"{base}/health", timeout=30, headers=known).json()["status"] == "degraded"
         assert httpx.get(f"http://127.0.0.1:{health}/live").status_code == 200
         assert httpx.get(f"http://127.0.0.1:{health}/ready", timeout=30).status_code == 503
         process.send_signal(signal.SIGTERM)

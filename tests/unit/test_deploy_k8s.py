@@ -76,7 +76,7 @@ def test_a_service_is_told_all_that_it_must_know_but_secrets(objects: dict[str, 
     }
     secret = {"SHOTWATCH_DATABASE_URL", "SHOTWATCH_STORE_ACCESS_KEY", "SHOTWATCH_STORE_SECRET_KEY"}
     for service, pod in pods(objects).items():
-        own = {each["name"] for each in pod["spec"]["containers"][0]["env"]}
+        own = {each["name"] for each in pod["spec"]["containers"][0].get("env", ())}
         settings = settings_of(service)
         assert names(settings, required=True) <= own | shared | IMAGE_SETTINGS | secret
         assert own | shared | secret <= names(settings, required=False)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from shotwatch_cli.failures import Failure
-from shotwatch_common.settings import Settings
+from shotwatch_common.settings import PREFIX, BrokerSettings, variable
 from shotwatch_embedded.description import DEFAULT_ROOT, find_stack
 from shotwatch_embedded.status import Status
 
@@ -21,7 +21,6 @@ RootOption = Annotated[
 ]
 ROOT = DEFAULT_ROOT
 
-_PREFIX = "SHOTWATCH_"
 _QUERY_URL = "SHOTWATCH_QUERY_URL"
 
 
@@ -29,7 +28,7 @@ _QUERY_URL = "SHOTWATCH_QUERY_URL"
 class Deployment:
     """Where the servers are, and what is known of the processes."""
 
-    settings: Settings
+    settings: BrokerSettings
     environment: Mapping[str, str]
     """What a service is told."""
     query_url: str | None
@@ -60,7 +59,7 @@ def find_deployment(root: Path, name: str | None) -> Deployment:
         StackNotFound: neither is there, or several stacks run and none was named.
     """
     if name is None and _describes_all(os.environ):
-        return Deployment(Settings.load(), dict(os.environ), os.environ.get(_QUERY_URL))
+        return Deployment(BrokerSettings.load(), dict(os.environ), os.environ.get(_QUERY_URL))
     stack = find_stack(root, name)
     return Deployment(
         settings_of(stack.environment),
@@ -71,12 +70,12 @@ def find_deployment(root: Path, name: str | None) -> Deployment:
 
 
 def _describes_all(environment: Mapping[str, str]) -> bool:
-    required = (name for name, field in Settings.model_fields.items() if field.is_required())
-    return all(environment.get(_PREFIX + name.upper()) for name in required)
+    required = (name for name, field in BrokerSettings.model_fields.items() if field.is_required())
+    return all(environment.get(variable(name)) for name in required)
 
 
-def settings_of(environment: Mapping[str, str]) -> Settings:
+def settings_of(environment: Mapping[str, str]) -> BrokerSettings:
     """The settings that a service with this environment has."""
-    return Settings.model_validate(
-        {name.removeprefix(_PREFIX).lower(): value for name, value in environment.items()}
+    return BrokerSettings.model_validate(
+        {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
     )

@@ -2,6 +2,7 @@
 
 import typer
 
+from shotwatch_cli.commands.audit import audit
 from shotwatch_cli.commands.benchmark import measure_detection
 from shotwatch_cli.commands.characterise import noise, reference
 from shotwatch_cli.commands.dataset import dataset
@@ -10,6 +11,7 @@ from shotwatch_cli.commands.devices import devices
 from shotwatch_cli.commands.distances import compare_frames
 from shotwatch_cli.commands.doctor import doctor
 from shotwatch_cli.commands.events import events
+from shotwatch_cli.commands.keys import keys
 from shotwatch_cli.commands.ledger import ledger
 from shotwatch_cli.commands.models import models
 from shotwatch_cli.commands.pack import pack_frames
@@ -47,4 +49,6 @@ app.command("distances")(compare_frames)
 app.add_typer(events, name="events")
 app.add_typer(noise, name="noise")
 app.add_typer(reference, name="reference")
+app.add_typer(keys, name="keys")
+app.command()(audit)
 app.command()(doctor)

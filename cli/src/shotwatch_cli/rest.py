@@ -1,5 +1,6 @@
 """The REST API as its clients see it."""
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -9,16 +10,24 @@ import httpx
 from shotwatch_cli.failures import Failure
 from shotwatch_common.contracts import AnomalyEvent
 
+API_KEY = "SHOTWATCH_API_KEY"
+"""The variable that holds the key, or a token, which the API is shown."""
 _PREFIX = "/api/v1"
 _TIMEOUT_S = 10
 _PAGE = 500
+_ADVICE = {
+    401: f"set {API_KEY} to a key that `shotwatch keys create` made, or to a token",
+    403: "ask for a key with this scope: `shotwatch keys create --scope …`",
+}
 
 
 class RestApi:
     """Every method raises Failure when the API does not answer, or answers with a problem."""
 
     def __init__(self, url: str, timeout_s: float = _TIMEOUT_S) -> None:
-        self._client = httpx.AsyncClient(base_url=url + _PREFIX, timeout=timeout_s, trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=url + _PREFIX, headers=_credential(), timeout=timeout_s, trust_env=False
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -41,7 +50,8 @@ class RestApi:
             response = await self._client.request(method, path, **what)
             response.raise_for_status()
         except httpx.HTTPStatusError as error:
-            raise Failure(f"the REST API says: {_detail(error.response)}") from error
+            said = f"the REST API says: {_detail(error.response)}"
+            raise Failure(said, _ADVICE.get(error.response.status_code, "")) from error
         except httpx.HTTPError as error:
             away = f"the REST API at {self._client.base_url} does not answer: {error!r}"
             raise Failure(away, "`shotwatch doctor` says what is away and what to do") from error
@@ -62,6 +72,11 @@ class MissedEvents:
             for event in page["events"]:
                 yield AnomalyEvent.model_validate(event)
             self._last, more = page["last"], page["more"]
+
+
+def _credential() -> dict[str, str]:
+    key = os.environ.get(API_KEY)
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _detail(response: httpx.Response) -> str:

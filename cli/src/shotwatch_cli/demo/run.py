@@ -35,7 +35,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import PlaceRef
 from shotwatch_common.facility import Facility
 from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.settings import Settings
+from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_embedded.stack import Stack
@@ -69,7 +69,7 @@ class Watch:
 class Demo:
     """One run on a stack whose services are ready."""
 
-    def __init__(self, stack: Stack, settings: Settings, facility: Facility, console: Console) -> None:
+    def __init__(self, stack: Stack, settings: BrokerSettings, facility: Facility, console: Console) -> None:
         self._stack = stack
         self._settings = settings
         self._facility = facility

@@ -15,11 +15,11 @@ from shotwatch_common.bus import Bus, Subscription
 from shotwatch_common.errors import Retry
 from shotwatch_common.facility import Facility, FacilityError, load_facility
 from shotwatch_common.health import Facts, serve_health
-from shotwatch_common.settings import Settings, SettingsError
+from shotwatch_common.settings import BrokerSettings, SettingsError
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import Log, configure_logs, configure_traces
 
-AnySettings = TypeVar("AnySettings", bound=Settings)
+AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
 Background = Callable[[], Coroutine[Any, Any, None]]
 
 

@@ -1,57 +1,138 @@
 """What every service is told by its environment (`SHOTWATCH_…`), read once at the start."""
 
+import os
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "SHOTWATCH_"
+OTHERS = frozenset(
+    f"{PREFIX}{name}" for name in ("API_KEY", "FAULTS", "PROCESS_OF", "QUERY_URL", "ROOT", "SERVICE")
+)
+"""No settings of a service: the command line, the image and the embedded stack read these."""
 
 
 class SettingsError(ValueError):
     """The environment lacks a setting or has a wrong one; the message names each."""
 
 
+def url_with(*schemes: str) -> Callable[[str], str]:
+    """A check that a text is a URL with one of these schemes and a host."""
+
+    def check(text: str) -> str:
+        url = urlsplit(text)
+        if url.scheme not in schemes or not url.hostname:
+            raise ValueError(f"not {' or '.join(f'{scheme}://…' for scheme in schemes)}")
+        return text
+
+    return check
+
+
+def _secret_url_with(*schemes: str) -> AfterValidator:
+    check = url_with(*schemes)
+
+    def check_secret(secret: SecretStr) -> SecretStr:
+        check(secret.get_secret_value())
+        return secret
+
+    return AfterValidator(check_secret)
+
+
+HttpUrl = Annotated[str, AfterValidator(url_with("http", "https"))]
+Port = Annotated[int, Field(ge=0, le=65535)]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Settings(BaseSettings):
     """Addresses of the servers, the facility file, the buckets. Nothing secret has a default."""
 
-    model_config = SettingsConfigDict(env_prefix="SHOTWATCH_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
-    broker_url: SecretStr
-    """amqp://user:password@host:port/vhost"""
-    database_url: SecretStr
-    """mongodb://…"""
-    database_name: str = "shotwatch"
-    store_url: str
-    """http(s)://host:port of the S3 server"""
+    database_url: Annotated[SecretStr, _secret_url_with("mongodb", "mongodb+srv")]
+    """`mongodb://user:password@host:port/database`."""
+    database_name: str = Field("shotwatch", min_length=1)
+    """Name of the database."""
+    store_url: HttpUrl
+    """`http(s)://host:port` of the S3 server."""
     store_access_key: SecretStr
+    """Access key of the S3 server."""
     store_secret_key: SecretStr
-    models_url: str
-    """http(s)://host:port of the MLflow server"""
-    model_name: str = "shotwatch"
+    """Secret key of the S3 server."""
+    models_url: HttpUrl
+    """`http(s)://host:port` of the MLflow server."""
+    model_name: str = Field("shotwatch", min_length=1)
     """Name in the model registry."""
     facility: Path
     """The facility file."""
-    inbox_bucket: str = "inbox"
-    data_bucket: str = "data"
-    error_bucket: str = "errors"
-    block_bucket: str = "blocks"
+    inbox_bucket: str = Field("inbox", min_length=3)
+    """Where new files arrive."""
+    data_bucket: str = Field("data", min_length=3)
+    """Where files go that were read."""
+    error_bucket: str = Field("errors", min_length=3)
+    """Where files go that were rejected, each with its reason beside it."""
+    block_bucket: str = Field("blocks", min_length=3)
+    """Where the records of files are kept as blocks."""
     traces_folder: Path | None = None
     """Where spans are written as JSON lines; OTEL_EXPORTER_OTLP_ENDPOINT sends them to a collector."""
     health_host: str = "127.0.0.1"
-    health_port: int = 0
+    """Address on which /live and /ready are served."""
+    health_port: Port = 0
     """Port of /live and /ready; 0 = none."""
-    prefetch: int = 4
-    """Messages that one replica works on at a time."""
 
     @classmethod
     def load(cls) -> Self:
         """Read the environment.
 
         Raises:
-            SettingsError: a setting is missing or wrong.
+            SettingsError: a setting is missing or wrong, or a variable is called like one and is none.
         """
+        mistakes = list(_unknown(cls, os.environ))
         try:
-            return cls()
+            settings = cls()
         except ValidationError as error:
-            lines = (f"SHOTWATCH_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-            raise SettingsError("wrong settings:\n  " + "\n  ".join(lines)) from None
+            mistakes += [f"{_variable_of(e['loc'])}{e['msg']}" for e in error.errors()]
+        if mistakes:
+            raise SettingsError("wrong settings:\n  " + "\n  ".join(mistakes))
+        return settings
+
+
+class BrokerSettings(Settings):
+    """What all services share that work on a queue."""
+
+    broker_url: Annotated[SecretStr, _secret_url_with("amqp", "amqps")]
+    """`amqp(s)://user:password@host:port/vhost`."""
+    prefetch: PositiveInt = 4
+    """Messages that one replica works on at a time."""
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def installed_settings() -> dict[str, type[Settings]]:
+    """Service → its settings, of every service that is installed here."""
+    return {found.name: found.load() for found in entry_points(group="shotwatch.settings")}
+
+
+def _unknown(asked: type[Settings], environment: Mapping[str, str]) -> Iterator[str]:
+    """Variables that no service here reads; most are slips of the pen."""
+    classes = (asked, *installed_settings().values())
+    known = {variable(name) for settings in classes for name in settings.model_fields} | OTHERS
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            close = get_close_matches(name, known, n=1)
+            yield f"{name}: there is no such setting" + (f"; is {close[0]} meant?" if close else "")
+
+
+def _variable_of(where: tuple[int | str, ...]) -> str:
+    return f"{variable('_'.join(map(str, where)))}: " if where else ""

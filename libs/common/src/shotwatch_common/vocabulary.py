@@ -118,3 +118,23 @@ class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
+
+
+class Scope(StrEnum):
+    """What a caller of the REST API may do; none implies another."""
+
+    READ = "read"
+    """See everything but the audit."""
+    LABEL = "label"
+    """Give feedback on events."""
+    ADMIN = "admin"
+    """Change anything else, and read the audit."""
+
+
+class Outcome(StrEnum):
+    """What became of a change that somebody asked the REST API for."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    """The caller may not."""
+    FAILED = "failed"

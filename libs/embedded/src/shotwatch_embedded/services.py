@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 HEALTH_PORT = "SHOTWATCH_HEALTH_PORT"
 QUERY_PORT = "SHOTWATCH_QUERY_PORT"
+OPEN = "SHOTWATCH_QUERY_OPEN"
+"""The stack listens on loopback alone: whoever is on this machine needs no key."""
 
 _PATH = ("ingest", "validate", "aggregate", "features", "inference", "history", "query")
 _ONE_THREAD = dict.fromkeys(
@@ -53,7 +55,7 @@ def _service(name: str, replicas: int) -> ServiceSpec:
     return ServiceSpec(
         name=name,
         command=(sys.executable, "-m", f"shotwatch_{name}"),
-        environment=_ONE_THREAD,
+        environment={**_ONE_THREAD, OPEN: "true"} if name == "query" else _ONE_THREAD,
         replicas=replicas,
         ports=(HEALTH_PORT, QUERY_PORT) if name == "query" else (HEALTH_PORT,),
     )

@@ -1,5 +1,27 @@
 """Errors by what the client is told about them; problems.py says how."""
 
+from shotwatch_common.vocabulary import Scope
+
+
+class NotAdmitted(Exception):
+    """Nobody knows who asks; the message says why."""
+
+    def __init__(self, why: str, shown: bool = False) -> None:
+        """
+        Args:
+            shown: whether a key or token was shown.
+        """
+        super().__init__(why)
+        self.shown = shown
+
+
+class Forbidden(Exception):
+    """The caller may not; the message names the scope that is missing."""
+
+    def __init__(self, why: str, scope: Scope) -> None:
+        super().__init__(why)
+        self.scope = scope
+
 
 class NotFound(LookupError):
     """What was asked for does not exist; the message names it."""

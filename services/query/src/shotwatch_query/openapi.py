@@ -16,6 +16,8 @@ meters recorded of one pulse. Here they can be searched and looked at, down to t
 
 - Times are RFC 3339 or epoch milliseconds; answers hold RFC 3339 in UTC.
 - Listings come in pages: ask again with `cursor` = `next` until it is null.
+- Callers show an API key or a token of the OpenID Connect issuer: `Authorization: Bearer …`; a browser may
+  log in at `/login` instead. Scopes are `read`, `label` (feedback), `admin` (the audit); none holds another.
 - Errors are problem documents (RFC 9457, `application/problem+json`).
 """
 TAGS = [
@@ -27,11 +29,15 @@ TAGS = [
     {"name": "ledger", "description": "Every object that arrived: how it ended, when and why."},
     {"name": "models", "description": "The model that scores."},
     {"name": "facility", "description": "Places of the chain and their devices."},
+    {"name": "audit", "description": "Who asked for which change."},
     {"name": "health", "description": "Which servers behind this one answer."},
 ]
 _PROBLEMS = {
     "400": "The body is not text.",
+    "401": "The caller is not known.",
+    "403": "The caller lacks a scope; `detail` names it.",
     "404": "There is no such thing; `detail` names what is missing.",
+    "413": "The body is too large.",
     "422": "The request makes no sense; `mistakes` says where.",
     "503": "A server behind this one is away; the same request may succeed later.",
 }
@@ -64,7 +70,10 @@ def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
     responses = operation["responses"]
     possible = {
         "400": "requestBody" in operation,
+        "401": True,
+        "403": True,
         "404": has_path_parameter,
+        "413": "requestBody" in operation,
         "422": "422" in responses,
         "503": True,
     }

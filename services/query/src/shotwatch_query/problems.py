@@ -11,7 +11,7 @@ from starlette.routing import Match
 from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.errors import Retry
 from shotwatch_common.store import ObjectGone
-from shotwatch_query.errors import BadRequest, NotFound, Unavailable
+from shotwatch_query.errors import BadRequest, Forbidden, NotAdmitted, NotFound, Unavailable
 from shotwatch_query.schemas import Mistake, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -49,6 +49,16 @@ def explain_errors(app: FastAPI) -> None:
     async def away(request: Request, error: Exception) -> Response:
         return problem(request, 503, str(error), headers={"Retry-After": "5"})
 
+    async def not_admitted(request: Request, error: Exception) -> Response:
+        assert isinstance(error, NotAdmitted)
+        asked = 'Bearer realm="shotwatch"' + (', error="invalid_token"' if error.shown else "")
+        return problem(request, 401, str(error), headers={"WWW-Authenticate": asked})
+
+    async def forbidden(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Forbidden)
+        asked = f'Bearer realm="shotwatch", error="insufficient_scope", scope="{error.scope}"'
+        return problem(request, 403, str(error), headers={"WWW-Authenticate": asked})
+
     async def broken(request: Request, _error: Exception) -> Response:
         return problem(request, 500, "a fault of this service; its log says more")
 
@@ -57,6 +67,8 @@ def explain_errors(app: FastAPI) -> None:
     for server_away in AWAY:
         app.add_exception_handler(server_away, away)
     app.add_exception_handler(BadRequest, bad_request)
+    app.add_exception_handler(NotAdmitted, not_admitted)
+    app.add_exception_handler(Forbidden, forbidden)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, broken)

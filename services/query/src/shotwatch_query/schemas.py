@@ -9,7 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, FeedbackAction, ObjectState, Severity
+from shotwatch_common.vocabulary import (
+    AnomalyKind,
+    DeviceKind,
+    FeedbackAction,
+    ObjectState,
+    Outcome,
+    Severity,
+)
 
 SHOT_ID = "LA-A1-11-100ms-20220701T073300.100"
 DEVICE = "LA_A1_11-Camera_1-Camera-1"
@@ -424,6 +431,25 @@ class FeedbackPage(Schema):
     """One page of feedback."""
 
     statements: list[FeedbackStatement]
+    next: str | None = Field(description="Cursor of the next page; null when there is none.")
+
+
+class Change(Schema):
+    """A change that a caller asked for."""
+
+    at: datetime
+    who: str = Field(description="Name of the API key, or subject of the token.")
+    what: str = Field(description="Name of the operation.", examples=["give_feedback"])
+    which: str = Field(description="Path of what it was about.")
+    outcome: Outcome
+    status: int = Field(description="HTTP status of the answer.")
+    trace_id: str = Field(description="Of the request's trace; empty when it had none.")
+
+
+class AuditPage(Schema):
+    """One page of the audit."""
+
+    changes: list[Change]
     next: str | None = Field(description="Cursor of the next page; null when there is none.")
 
 

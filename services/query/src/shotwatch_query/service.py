@@ -1,7 +1,8 @@
 """query: the REST API.
 
 Reads the database, the object store and the model registry, and asks nothing of the broker. It writes what
-people say about events, and nothing else.
+people say about events and who asked for which change, and nothing else. Callers show an API key or a token;
+ROUTES says which scope they need.
 """
 
 import asyncio
@@ -22,10 +23,16 @@ from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs, configure_traces
+from shotwatch_common.vocabulary import Scope
+from shotwatch_query.access import Access, login
+from shotwatch_query.access.audit import Audited
+from shotwatch_query.access.guard import requires
 from shotwatch_query.blocks import BlockReader
+from shotwatch_query.limits import Limited
 from shotwatch_query.openapi import describe
 from shotwatch_query.problems import explain_errors
 from shotwatch_query.routes import (
+    audit,
     blocks,
     devices,
     events,
@@ -45,7 +52,7 @@ from shotwatch_query.settings import QuerySettings
 from shotwatch_query.sources import Sources
 
 PREFIX = "/api/v1"
-ROUTES = (
+READING = (
     shots,
     devices,
     blocks,
@@ -61,14 +68,23 @@ ROUTES = (
     facility,
     health,
 )
+ROUTES = (
+    *((resource.router, Scope.READ) for resource in READING),
+    (feedback.giving, Scope.LABEL),
+    (audit.router, Scope.ADMIN),
+)
+"""What there is, and the scope that it takes."""
 
 
 def create_app(sources: Sources) -> FastAPI:
     """The REST API over these sources. FastAPI traces each request by itself, in its caller's trace."""
     app: FastAPI = FastAPIOffline(openapi_url=f"{PREFIX}/openapi.json", telemetry={"operation_spans": False})
     app.state.sources = sources
-    for resource in ROUTES:
-        app.include_router(resource.router, prefix=PREFIX)
+    for router, scope in ROUTES:
+        app.include_router(router, prefix=PREFIX, dependencies=[requires(scope)])
+    app.include_router(login.router)
+    app.add_middleware(Limited)
+    app.add_middleware(Audited, prefix=PREFIX)
     explain_errors(app)
     describe(app)
     return app
@@ -106,9 +122,10 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
         ObjectStore.of(settings) as store,
         Archive.of(settings) as archive,
         ModelRegistry.of(settings) as registry,
+        Access.of(settings) as access,
     ):
-        frame_reader = FrameReader(archive, store)
-        yield Sources(settings, facility_file, archive, store, BlockReader(store), frame_reader, registry)
+        blocks_read, frames_read = BlockReader(store), FrameReader(archive, store)
+        yield Sources(settings, facility_file, archive, store, blocks_read, frames_read, registry, access)
 
 
 def _server(sources: Sources) -> uvicorn.Server:

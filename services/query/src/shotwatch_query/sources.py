@@ -12,6 +12,7 @@ from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.pulses import WINDOW_MS
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
+from shotwatch_query.access import Access
 from shotwatch_query.blocks import BlockReader
 from shotwatch_query.settings import QuerySettings
 
@@ -27,6 +28,7 @@ class Sources:
     blocks: BlockReader
     frames: FrameReader
     registry: ModelRegistry
+    access: Access
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting verdicts to writing the count: no older count is written over a newer one."""
 

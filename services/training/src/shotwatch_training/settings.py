@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from pydantic import Field
+
 from shotwatch_common.settings import Settings
 from shotwatch_common.vocabulary import ModelAlias
 
@@ -18,7 +20,8 @@ class ArchitectureName(StrEnum):
 class TrainingSettings(Settings):
     """What all services share, and where training sets are kept."""
 
-    dataset_bucket: str = "datasets"
+    dataset_bucket: str = Field("datasets", min_length=3)
+    """Where training sets are kept."""
 
 
 @dataclass(frozen=True, slots=True)

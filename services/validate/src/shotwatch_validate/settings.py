@@ -1,7 +1,7 @@
 """Settings of the validate service."""
 
-from shotwatch_common.settings import Settings
+from shotwatch_common.settings import BrokerSettings
 
 
-class ValidateSettings(Settings):
+class ValidateSettings(BrokerSettings):
     """What all services share."""

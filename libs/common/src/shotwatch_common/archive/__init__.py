@@ -19,6 +19,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
+from shotwatch_common.archive.audit import Audit
 from shotwatch_common.archive.batches import Batches
 from shotwatch_common.archive.characterisations import Characterisations
 from shotwatch_common.archive.conditions import Conditions
@@ -64,6 +65,7 @@ class Archive:
         self.shots = Shots(database)
         self.events = Events(database)
         self.feedback = Feedback(database)
+        self.audit = Audit(database)
         self.drifts = Drifts(database)
         self.promotions = Promotions(database)
         self.shadows = Shadows(database)
@@ -111,6 +113,7 @@ class Archive:
             self.shots,
             self.events,
             self.feedback,
+            self.audit,
             self.shadows,
         ):
             await part.ensure_indexes()

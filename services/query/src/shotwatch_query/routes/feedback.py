@@ -1,4 +1,4 @@
-"""Feedback on events: the only thing that this API writes."""
+"""Feedback on events: the only thing that people change through this API."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from shotwatch_query.schemas import EventFeedback, EventStanding, FeedbackPage, 
 from shotwatch_query.sources import From, Sources
 
 router = APIRouter(tags=["events"])
+giving = APIRouter(tags=["events"])
 
 EventId = Annotated[str, Path(description="Id of an event.")]
 
@@ -34,7 +35,7 @@ class FeedbackSearch(PageParameters):
         return {} if self.action is None else {"action": self.action}
 
 
-@router.post("/events/{event_id}/feedback", summary="Say something about an event", status_code=201)
+@giving.post("/events/{event_id}/feedback", summary="Say something about an event", status_code=201)
 async def give_feedback(
     sources: From, event_id: EventId, opinion: Annotated[Opinion, Body()], later: BackgroundTasks
 ) -> FeedbackStatement:

@@ -1,0 +1,60 @@
+"""`shotwatch audit`: who asked the REST API for which change."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment
+from shotwatch_cli.options import FromOption, JsonOption, ToOption
+from shotwatch_cli.output import print_json, stdout, table
+from shotwatch_cli.rest import RestApi
+
+_COLUMNS = ("at", "who", "what", "which", "outcome", "status#", "trace")
+
+
+def audit(
+    start: FromOption = None,
+    end: ToOption = None,
+    limit: Annotated[int, typer.Option("--last", min=1, max=1000, help="So many, newest first.")] = 100,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Show who asked the REST API for which change, the refused ones too. It takes the scope `admin`.
+
+    Without a time: the last day. Changes of the champion are in `shotwatch models list --history`.
+
+    \b
+    Examples:
+      shotwatch audit
+      shotwatch audit --from 2022-07-01 --json | jq 'select(.outcome == "refused")'
+    """
+    changes = asyncio.run(_asked(find_deployment(root, name).api_url, _query(start, end, limit)))
+    if not json:
+        stdout.print(table(f"{len(changes)} changes", _COLUMNS, map(_row, changes)))
+        return
+    for change in changes:
+        print_json(change)
+
+
+def _query(start: Any, end: Any, limit: int) -> dict[str, Any]:
+    span = {"from": start and start.isoformat(), "to": end and end.isoformat()}
+    return {"limit": limit, **{name: time for name, time in span.items() if time}}
+
+
+async def _asked(url: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+    """Up to `limit` changes; a page may end before, where little was changed in a long time."""
+    changes: list[dict[str, Any]] = []
+    async with RestApi(url) as api:
+        page = await api.get("/audit", **query)
+        changes += page["changes"]
+        while page["next"] and len(changes) < query["limit"]:
+            page = await api.get("/audit", limit=query["limit"] - len(changes), cursor=page["next"])
+            changes += page["changes"]
+    return changes
+
+
+def _row(change: dict[str, Any]) -> tuple[object, ...]:
+    at = change["at"][:19].replace("T", " ")
+    return at, *(change[name] for name in ("who", "what", "which", "outcome", "status", "trace_id"))

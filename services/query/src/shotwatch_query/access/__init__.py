@@ -1,0 +1,71 @@
+"""Who may ask the REST API for what: API keys and tokens of an OpenID Connect issuer, each with scopes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import aiohttp
+
+from shotwatch_common.api_keys import PREFIX
+from shotwatch_common.vocabulary import Scope
+from shotwatch_query.access.issuer import Issuer
+from shotwatch_query.access.key_ring import KeyRing
+from shotwatch_query.errors import NotAdmitted
+from shotwatch_query.settings import QuerySettings
+
+_TIMEOUT = aiohttp.ClientTimeout(total=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever asks, as the audit names them."""
+
+    name: str
+    scopes: frozenset[Scope]
+
+
+ANYBODY = Caller("anybody", frozenset(Scope))
+"""Who asks an API that is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The keys and the issuer by which callers are known; with neither, everybody may do everything."""
+
+    keys: KeyRing | None = None
+    issuer: Issuer | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, settings: QuerySettings) -> AsyncIterator[Self]:
+        """
+        Raises:
+            SettingsError: the keys file cannot be read.
+        """
+        keys = None if settings.query_keys_file is None else KeyRing(settings.query_keys_file)
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+            url, audience = settings.query_oidc_issuer, settings.query_oidc_audience
+            yield cls(keys, Issuer(url, audience, session) if url and audience else None)
+
+    async def caller(self, credential: str | None) -> Caller:
+        """Who shows this key or token.
+
+        Raises:
+            NotAdmitted: none is shown, or it is not (or no longer) a valid one.
+            Unavailable: the issuer is away.
+        """
+        if self.keys is None and self.issuer is None:
+            return ANYBODY
+        if not credential:
+            raise NotAdmitted("show an API key or a token: `Authorization: Bearer …`")
+        if credential.startswith(PREFIX) or self.issuer is None:
+            return self._holder(credential)
+        claims = await self.issuer.verify(credential)
+        return Caller(claims.subject, claims.scopes)
+
+    def _holder(self, secret: str) -> Caller:
+        key = self.keys.find(secret) if self.keys else None
+        if key is None:
+            raise NotAdmitted("this key is unknown, revoked or expired", shown=True)
+        return Caller(key.name, key.scopes)

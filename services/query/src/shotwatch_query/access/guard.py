@@ -1,0 +1,59 @@
+"""What stands before every route: who asks, and may they?"""
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+
+from shotwatch_common.vocabulary import Scope
+from shotwatch_query.access import Caller
+from shotwatch_query.errors import Forbidden, NotAdmitted
+from shotwatch_query.sources import From
+
+COOKIE = "shotwatch_key"
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+_bearer = HTTPBearer(
+    scheme_name="bearer",
+    description="An API key (`shotwatch keys create`), or a token of the OpenID Connect issuer.",
+    auto_error=False,
+)
+_cookie = APIKeyCookie(
+    name=COOKIE, scheme_name="cookie", description="Set by the form at `/login`.", auto_error=False
+)
+
+
+async def _caller(
+    request: Request,
+    sources: From,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    cookie: Annotated[str | None, Security(_cookie)],
+) -> Caller:
+    """Who asks. The audit hears of it, too."""
+    if bearer is None and cookie and request.method not in SAFE_METHODS:
+        require_same_origin(request)
+    caller = await sources.access.caller(bearer.credentials if bearer else cookie)
+    request.state.caller = caller.name
+    return caller
+
+
+def requires(scope: Scope) -> Any:
+    """The dependency of routes that ask for a scope."""
+
+    async def check(caller: Annotated[Caller, Depends(_caller)]) -> None:
+        if scope not in caller.scopes:
+            raise Forbidden(f"{caller.name} lacks the scope `{scope}`", scope)
+
+    return Depends(check)
+
+
+def require_same_origin(request: Request) -> None:
+    """A browser sends its cookie whoever made it ask: pages of others must not.
+
+    Raises:
+        NotAdmitted: it was not a page of this API.
+    """
+    origin = request.headers.get("origin", "")
+    if urlsplit(origin).netloc != request.headers.get("host"):
+        raise NotAdmitted("the cookie counts for pages of this API alone; others send `Authorization`", True)

@@ -1,0 +1,71 @@
+"""The form by which a browser gets in: neither a page nor an EventSource can send `Authorization`."""
+
+from html import escape
+from typing import Annotated
+from urllib.parse import parse_qs, urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from shotwatch_query.access.guard import COOKIE, require_same_origin
+from shotwatch_query.errors import NotAdmitted
+from shotwatch_query.sources import From
+
+router = APIRouter(include_in_schema=False)
+
+Next = Annotated[str, Query(alias="next", max_length=2000)]
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>shotwatch</title>
+<meta name="viewport" content="width=device-width">
+<style>body {{ font: 16px sans-serif; max-width: 24em; margin: 4em auto }} input {{ width: 100% }}</style>
+<h1>shotwatch</h1>
+<form method="post" action="/login?{query}">
+<p><label>API key <input name="key" type="password" required autofocus></label>
+<p><button>Log in</button> {why}
+</form>
+"""
+
+
+@router.get("/login")
+async def show_form(following: Next = "/docs") -> HTMLResponse:
+    return _form(following)
+
+
+@router.post("/login")
+async def log_in(request: Request, sources: From, following: Next = "/docs") -> Response:
+    """Keep a valid key in a cookie that scripts cannot read and other sites cannot make use of."""
+    require_same_origin(request)
+    key = parse_qs((await request.body()).decode(errors="replace")).get("key", [""])[0].strip()
+    try:
+        await sources.access.caller(key)
+    except NotAdmitted as error:
+        return _form(following, str(error), 401)
+    answer = RedirectResponse(_local(following), 303)
+    answer.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=_over_tls(request))
+    return answer
+
+
+@router.post("/logout")
+async def log_out(request: Request) -> Response:
+    require_same_origin(request)
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
+def _form(following: str, why: str = "", status: int = 200) -> HTMLResponse:
+    page = _PAGE.format(query=escape(urlencode({"next": following})), why=escape(why))
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": "frame-ancestors 'none'"}
+    return HTMLResponse(page, status, headers)
+
+
+def _local(path: str) -> str:
+    """The path, unless it leads to another site."""
+    elsewhere = not path.startswith("/") or path.startswith(("//", "/\\"))
+    return "/docs" if elsewhere else path
+
+
+def _over_tls(request: Request) -> bool:
+    """An ingress that ends TLS says so in a header; who forges it harms their own cookie alone."""
+    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))

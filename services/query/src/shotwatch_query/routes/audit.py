@@ -1,0 +1,35 @@
+"""Who asked this API for which change."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from shotwatch_common.archive.audit import AuditLine
+from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
+from shotwatch_query.domain.pages import Span
+from shotwatch_query.listing import Document, Listing
+from shotwatch_query.parameters import PageParameters
+from shotwatch_query.schemas import AuditPage, Change
+from shotwatch_query.sources import From
+
+router = APIRouter(tags=["audit"])
+
+
+@router.get("/audit", summary="Who asked for which change")
+async def list_audit(sources: From, search: Annotated[PageParameters, Query()]) -> AuditPage:
+    """Changes that known callers asked for, also those that were refused. Without `to` the span ends now."""
+
+    async def fetch(span: Span, limit: int) -> Sequence[Document]:
+        return await sources.archive.audit.page(span.start, span.end, limit, search.newest_first)
+
+    listing = Listing(fetch, "at", search.newest_first)
+    cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
+    documents, following = await listing.page(cursor, search.limit)
+    changes = [_told(AuditLine.of(document)) for document in documents]
+    return AuditPage(changes=changes, next=following and following.encode())
+
+
+def _told(line: AuditLine) -> Change:
+    return Change(**{**asdict(line), "at": instant(line.at)})
