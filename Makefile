@@ -54,5 +54,12 @@ settings: setup  ## Write docs/settings.md from the settings of all services
 lock: setup  ## Resolve the dependencies of all packages anew
 	@scripts/lock
 
+sbom: setup  ## Write build/sbom.json (CycloneDX): what is in requirements.lock
+	@mkdir -p build
+	@$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --output-reproducible -o build/sbom.json
+
+audit: setup  ## Ask PyPI for known vulnerabilities of what is in requirements.lock; fails when it cannot tell
+	@$(BIN)/uv tool run pip-audit==2.10.1 --requirement requirements.lock --disable-pip --require-hashes --strict
+
 clean:  ## Forget the virtual environment and the embedded stacks' data
 	rm -rf .venv .shotwatch

@@ -7,12 +7,14 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
+from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractChannel
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import AMQPConnectionError, ChannelAccessRefused
 from opentelemetry.sdk.trace import TracerProvider
 
 from shotwatch_common.bus import Bus, Subscription, parked_queue_of, queue_of
@@ -21,6 +23,7 @@ from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.broker import broker, name_server
 from shotwatch_embedded.servers.probes import opens_channel
+from tests.integration.certificates import Certificates
 from tests.integration.conftest import until
 from tests.unit.test_deploy_broker import PASSWORDS
 from tests.unit.test_deploy_broker import broker as deployed
@@ -28,8 +31,28 @@ from tests.unit.test_deploy_broker import broker as deployed
 Url = Callable[[str], str]
 
 
+_TLS = """\
+listeners.ssl.default = 127.0.0.1:{port}
+ssl_options.cacertfile = {authority}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+"""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def tls_port() -> int:
+    return Ports().take()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Url]:
+async def url(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tls_port: int
+) -> AsyncIterator[Url]:
     """A node that loaded the definitions: account → its address, with every queue declared."""
     ensure_rabbitmq(install=True)
     folder, ports = tmp_path_factory.mktemp("broker"), Ports()
@@ -39,6 +62,7 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Url]:
     definitions.write_text(json.dumps(deployed.definitions(PASSWORDS)))
     with (folder / "rabbitmq.conf").open("a") as configuration:
         configuration.write(f"load_definitions = {definitions}\n")
+        configuration.write(_TLS.format(port=tls_port, **asdict(certificates)))
 
     def of(account: str) -> str:
         password = PASSWORDS[f"BROKER_{account.upper()}_PASSWORD"].replace(" ", "%20")
@@ -64,6 +88,26 @@ async def test_a_service_may_declare_publish_and_consume_what_it_works_on(url: U
         for stage in deployed.STAGES_OF[service]:
             await bus.send(stage, stage.encode())
             assert await asyncio.wait_for(arrived.get(), 20) == stage.encode()
+    finally:
+        await bus.stop()
+
+
+async def test_over_tls_the_bus_talks_to_a_broker_whose_authority_it_is_told(
+    url: Url, certificates: Certificates, tls_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    plain = urlsplit(url("validate"))
+    address = url("validate").replace("amqp:", "amqps:").replace(f":{plain.port}/", f":{tls_port}/")
+    with pytest.raises(AMQPConnectionError, match="certificate verify failed"):
+        await aio_pika.connect(address)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+    bus = _bus(address)
+    await bus.connect()
+    bus.subscribe(Subscription("validate", None, arrived.put, prefetch=1))
+    await bus.start()
+    try:
+        await bus.send("validate", b"over TLS")
+        assert await asyncio.wait_for(arrived.get(), 20) == b"over TLS"
     finally:
         await bus.stop()
 

@@ -115,6 +115,10 @@ async def _database(deployment: Deployment) -> AsyncIterator[Finding]:
     async with Archive.of(deployment.settings) as archive:
         answers = await archive.ready()
         yield _found("database", answers, "answers" if answers else "does not answer", _LOOK)
+        missing = await archive.missing_indexes() if answers else []
+    if answers:
+        found = f"missing: {'; '.join(missing)}" if missing else "there"
+        yield _found("indexes", not missing, found, "start the services: they make them")
 
 
 async def _store(deployment: Deployment) -> AsyncIterator[Finding]:
@@ -130,7 +134,7 @@ async def _store(deployment: Deployment) -> AsyncIterator[Finding]:
             yield _found(
                 f"bucket {bucket}", there, "there" if there else "missing", "make it in the object store"
             )
-    yield await _clock(settings.store_url)
+    yield await _clock("store", settings.store_url)
 
 
 async def _bucket_exists(store: ObjectStore, bucket: str) -> bool:
@@ -141,12 +145,14 @@ async def _bucket_exists(store: ObjectStore, bucket: str) -> bool:
     return True
 
 
-async def _clock(store_url: str) -> Finding:
-    """The store's clock against ours: its times say when an object arrived."""
-    answer = await _get(store_url)
+async def _clock(server: str, url: str) -> Finding:
+    """A server's clock against ours: the store's say when an object arrived, the API's when it was judged."""
+    answer = await _get(url)
     skew = parsedate_to_datetime(answer.headers["Date"]).timestamp() + _HALF_OF_A_DATE_S - time()
     advice = "let both machines follow the same time server (NTP)"
-    return _found("clock of the store", abs(skew) < _SKEW_S, f"{skew:+.1f} s from ours", advice, Verdict.WARN)
+    return _found(
+        f"clock of the {server}", abs(skew) < _SKEW_S, f"{skew:+.1f} s from ours", advice, Verdict.WARN
+    )
 
 
 async def _models(deployment: Deployment) -> AsyncIterator[Finding]:
@@ -162,6 +168,7 @@ async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:
     version = model["aliases"].get("champion")
     found = f"version {version}" if version else "none: only rules judge"
     yield _found("champion model", bool(version), found, "`shotwatch train` makes one", Verdict.WARN)
+    yield await _clock("REST API", f"{deployment.api_url}/docs")
 
 
 async def _get(url: str) -> httpx.Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import asdict
+from pathlib import Path
 
 import typer
 from rich.text import Text
@@ -16,18 +17,17 @@ _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"
 
 
 def doctor(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
-    """Check this machine and the running system; exit code 1 when something is broken.
+    """Check the running system, and this machine where it is to run the embedded stack.
+
+    A system elsewhere is described by the variables of docs/settings.md and SHOTWATCH_QUERY_URL. Exit code 1
+    when something is broken.
 
     \b
     Examples:
       shotwatch doctor
       shotwatch doctor --json | jq 'select(.verdict != "ok")'
     """
-    findings = list(machine_findings(root))
-    try:
-        findings += asyncio.run(_examine(find_deployment(root, name)))
-    except StackNotFound as error:
-        findings.append(Finding("system", Verdict.WARN, "none runs here", str(error)))
+    findings = _findings(root, name)
     if json:
         for finding in findings:
             print_json(asdict(finding))
@@ -35,6 +35,15 @@ def doctor(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = 
         stdout.print(table("", ("what", "", "found", "what to do"), map(_row, findings)))
     if any(finding.verdict is Verdict.FAIL for finding in findings):
         raise typer.Exit(1)
+
+
+def _findings(root: Path, name: str | None) -> list[Finding]:
+    try:
+        deployment = find_deployment(root, name)
+    except StackNotFound as error:
+        return [*machine_findings(root), Finding("system", Verdict.WARN, "none runs here", str(error))]
+    here = machine_findings(root) if deployment.processes else ()
+    return [*here, *asyncio.run(_examine(deployment))]
 
 
 async def _examine(deployment: Deployment) -> list[Finding]:

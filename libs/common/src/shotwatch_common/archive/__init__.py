@@ -27,6 +27,7 @@ from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.drifts import Drifts
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.feedback import Feedback
+from shotwatch_common.archive.indexes import Indexed, missing_indexes
 from shotwatch_common.archive.ledger import Entry, Ledger
 from shotwatch_common.archive.measurements import Measurements
 from shotwatch_common.archive.promotions import Promotions
@@ -41,6 +42,20 @@ from shotwatch_common.vocabulary import ObjectState
 
 TRANSIENT = (AutoReconnect, ConnectionFailure, NetworkTimeout, ExecutionTimeout, WTimeoutError)
 
+_INDEXED: tuple[type[Indexed], ...] = (
+    Ledger,
+    Records,
+    Characterisations,
+    Windows,
+    Batches,
+    Measurements,
+    Shots,
+    Events,
+    Feedback,
+    Audit,
+    Shadows,
+)
+
 
 class FileInMessage(BaseModel):
     """The part of a message about a file that says which file."""
@@ -53,7 +68,7 @@ class Archive:
 
     def __init__(self, url: str, name: str) -> None:
         self._client: Any = AsyncIOMotorClient(url, serverSelectionTimeoutMS=5000, tz_aware=True)
-        database = self._client[name]
+        self._database = database = self._client[name]
         self.ledger = Ledger(database)
         self.records = Records(database)
         self.characterisations = Characterisations(database)
@@ -103,17 +118,9 @@ class Archive:
 
     async def ensure_indexes(self) -> None:
         """Make the indexes that queries stand on; nothing happens when they exist."""
-        for part in (
-            self.ledger,
-            self.records,
-            self.characterisations,
-            self.windows,
-            self.batches,
-            self.measurements,
-            self.shots,
-            self.events,
-            self.feedback,
-            self.audit,
-            self.shadows,
-        ):
-            await part.ensure_indexes()
+        for part in _INDEXED:
+            await part(self._database).ensure_indexes()
+
+    async def missing_indexes(self) -> list[str]:
+        """Indexes that queries stand on and that do not exist, such as `shots: pulse`."""
+        return await missing_indexes(self._database, _INDEXED)

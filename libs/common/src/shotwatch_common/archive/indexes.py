@@ -1,0 +1,48 @@
+"""Which indexes there should be, and which there are."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pymongo.errors import OperationFailure
+
+Keys = Sequence[tuple[str, int]]
+
+
+class Indexed(Protocol):
+    """A part of the archive that queries stand on indexes of."""
+
+    def __init__(self, database: Any) -> None: ...
+
+    async def ensure_indexes(self) -> None: ...
+
+
+class _Wanted:
+    """A collection that only remembers which indexes it is asked for."""
+
+    def __init__(self) -> None:
+        self.indexes: list[Keys] = []
+
+    async def create_index(self, keys: Keys, **_options: Any) -> None:
+        self.indexes.append(keys)
+
+
+async def missing_indexes(database: Any, parts: Sequence[type[Indexed]]) -> list[str]:
+    """Those that the parts would make, such as `shots: pulse`."""
+    wanted: dict[str, _Wanted] = defaultdict(_Wanted)
+    for part in parts:
+        await part(wanted).ensure_indexes()
+    return [
+        f"{name}: {', '.join(field for field, _ in keys)}"
+        for name, collection in wanted.items()
+        for keys in await _lacking(database[name], collection.indexes)
+    ]
+
+
+async def _lacking(collection: Any, wanted: Sequence[Keys]) -> list[Keys]:
+    try:
+        found = await collection.index_information()
+    except OperationFailure:  # there is no such collection yet
+        found = {}
+    there = [[tuple(key) for key in index["key"]] for index in found.values()]
+    return [keys for keys in wanted if list(keys) not in there]
