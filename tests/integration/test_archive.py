@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 import numpy as np
+from pymongo import AsyncMongoClient
 
+from shotwatch_common.archive import Archive
 from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.archive.measurements import Source, of_shot
@@ -21,6 +23,19 @@ async def test_no_sequence_number_is_given_to_two_writers(running: Running) -> N
     firsts = await asyncio.gather(*(events.reserve(3) for _ in range(40)))
     numbers = sorted(number for first in firsts for number in range(first, first + 3))
     assert numbers == list(range(numbers[0], numbers[0] + 120))
+
+
+async def test_an_index_that_is_gone_is_named_and_made_again(running: Running) -> None:
+    async with AsyncMongoClient(running.settings.database_url.get_secret_value()) as client:
+        archive = Archive(running.settings.database_url.get_secret_value(), "indexes")
+        async with archive:
+            assert "shots: pulse" in await archive.missing_indexes()
+            await archive.ensure_indexes()
+            assert await archive.missing_indexes() == []
+            await client["indexes"]["shots"].drop_index("pulse_1")
+            assert await archive.missing_indexes() == ["shots: pulse"]
+            await archive.ensure_indexes()
+            assert await archive.missing_indexes() == []
 
 
 async def test_of_many_that_enter_an_object_one_is_the_first(running: Running) -> None:

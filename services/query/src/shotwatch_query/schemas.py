@@ -438,7 +438,7 @@ class Change(Schema):
     """A change that a caller asked for."""
 
     at: datetime
-    who: str = Field(description="Name of the API key, or subject of the token.")
+    who: str = Field(description="Name of the API key, or `oidc:` and the subject of the token.")
     what: str = Field(description="Name of the operation.", examples=["give_feedback"])
     which: str = Field(description="Path of what it was about.")
     outcome: Outcome

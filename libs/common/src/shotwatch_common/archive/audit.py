@@ -15,7 +15,7 @@ class AuditLine:
     at: int
     """Epoch ms."""
     who: str
-    """Name of the key, or subject of the token."""
+    """Name of the key, or `oidc:` and the subject of the token."""
     what: str
     """Name of the operation."""
     which: str

@@ -19,7 +19,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever asks, as the audit names them."""
+    """Whoever asks, as the audit names them: by the name of the key, or as `oidc:subject`."""
 
     name: str
     scopes: frozenset[Scope]
@@ -62,7 +62,7 @@ class Access:
         if credential.startswith(PREFIX) or self.issuer is None:
             return self._holder(credential)
         claims = await self.issuer.verify(credential)
-        return Caller(claims.subject, claims.scopes)
+        return Caller(f"oidc:{claims.subject}", claims.scopes)
 
     def _holder(self, secret: str) -> Caller:
         key = self.keys.find(secret) if self.keys else None

@@ -12,7 +12,6 @@ from shotwatch_common.vocabulary import Outcome
 from shotwatch_query.access.guard import SAFE_METHODS
 from shotwatch_query.sources import Sources
 
-NOBODY = "unknown"
 _REFUSED = (401, 403)
 
 
@@ -54,10 +53,11 @@ class Audited:
 
 
 async def _write_down(scope: Scope, status: int) -> None:
-    line = _line(scope, status)
+    caller: str | None = scope["state"].get("caller")
+    line = _line(scope, status, caller or "stranger")
     log = structlog.get_logger()
     log.info("audit", who=line.who, what=line.what, which=line.which, outcome=line.outcome, status=status)
-    if line.who == NOBODY:
+    if caller is None:
         return
     app: FastAPI = scope["app"]
     sources: Sources = app.state.sources
@@ -67,10 +67,10 @@ async def _write_down(scope: Scope, status: int) -> None:
         log.warning("audit not stored", why=str(error))
 
 
-def _line(scope: Scope, status: int) -> AuditLine:
+def _line(scope: Scope, status: int, who: str) -> AuditLine:
     return AuditLine(
         at=epoch_now(),
-        who=scope["state"].get("caller", NOBODY),
+        who=who,
         what=str(getattr(scope.get("route"), "name", scope["method"])),
         which=scope["path"],
         outcome=_outcome(status),
