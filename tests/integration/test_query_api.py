@@ -1146,11 +1146,13 @@ def test_every_change_and_every_try_is_audited_with_its_trace(world: World) -> N
         client.post(path, json=opinion, headers={**known, **trace})
         client.post(path, json={"action": "nonsense"}, headers=known)
         client.post(path, json=opinion, headers=world.let_in("refused", "read"))
+        assert client.post(path, json=opinion).status_code == 401
     failed, done = audited(world, "audited")
     assert (done["what"], done["which"]) == ("give_feedback", f"/api/v1{path}")
     assert (done["outcome"], done["status"], done["trace_id"]) == ("done", 201, "12" * 16)
     assert (failed["outcome"], failed["status"]) == ("failed", 422)
     assert [change["outcome"] for change in audited(world, "refused")] == ["refused"]
+    assert audited(world, "stranger") == []
     environment = {**world.environment, "SHOTWATCH_QUERY_URL": str(world.api.base_url.join("/"))[:-1]}
     told = CliRunner().invoke(app, ["audit", "--last", "1000", "--json"], env=environment)
     assert done in [json.loads(line) for line in told.stdout.splitlines()], told.output

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,9 +18,12 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from shotwatch_common.api_keys import make_key
 from shotwatch_common.vocabulary import Scope
+from shotwatch_query.access import Access, Caller
 from shotwatch_query.access import issuer as issuer_module
 from shotwatch_query.access.issuer import Issuer
+from shotwatch_query.access.key_ring import KeyRing
 from shotwatch_query.errors import NotAdmitted, Unavailable
 
 AUDIENCE = "shotwatch"
@@ -195,3 +199,22 @@ async def test_an_issuer_that_is_away_or_calls_itself_otherwise_is_no_fault_of_t
         for url in ("http://127.0.0.1:9", provider.url + "/"):
             with pytest.raises(Unavailable):
                 await Issuer(url, AUDIENCE, session).verify(token)
+
+
+async def test_keys_and_tokens_are_let_in_side_by_side(
+    provider: Provider, issuer: Issuer, tmp_path: Path
+) -> None:
+    secret, key = make_key("amelie", frozenset({Scope.LABEL}), None)
+    (tmp_path / "keys").write_text(key.line())
+    access = Access(KeyRing(tmp_path / "keys"), issuer)
+    assert await access.caller(secret) == Caller("amelie", frozenset({Scope.LABEL}))
+    assert await access.caller(provider.token("first")) == Caller("oidc:amelie", frozenset({Scope.READ}))
+    for shown in (None, "", "shotwatch_unknown", "unknown"):
+        with pytest.raises(NotAdmitted):
+            await access.caller(shown)
+
+
+async def test_a_token_says_nothing_where_no_issuer_is_named(provider: Provider, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("")
+    with pytest.raises(NotAdmitted):
+        await Access(KeyRing(tmp_path / "keys")).caller(provider.token("first"))
