@@ -99,7 +99,9 @@ class Settings(BaseSettings):
         try:
             settings = cls()
         except ValidationError as error:
-            mistakes += [f"{_variable_of(e['loc'])}{e['msg']}" for e in error.errors()]
+            mistakes += [
+                f"{_variable_of(e['loc'])}{e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+            ]
         if mistakes:
             raise SettingsError("wrong settings:\n  " + "\n  ".join(mistakes))
         return settings
