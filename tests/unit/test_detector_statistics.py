@@ -68,14 +68,27 @@ def test_surprises_are_rarer_than_they_say_and_not_by_orders_of_magnitude(draw: 
 
 def test_a_heavy_tail_is_extrapolated_as_one() -> None:
     rng = np.random.default_rng(4)
-    light, heavy = fit_tail(rng.normal(size=2000), 2.0), fit_tail(rng.laplace(size=2000), 2.0)
+    light, heavy = (fit_tail(np.abs(drawn), 2.0) for drawn in (rng.normal(size=2000), rng.laplace(size=2000)))
     assert light.shape > 1.3 > 1.1 > heavy.shape
+
+
+def test_what_happens_on_the_other_side_says_nothing_of_the_tail_on_this_one() -> None:
+    rng = np.random.default_rng(4)
+    light = np.abs(rng.normal(size=4000))
+    heavy_below = np.where(rng.random(4000) < 0.5, light, -3 * rng.exponential(size=4000))
+    high = Sign(AnomalyKind.HOT_SPOT, "", side=Side.HIGH)
+    low = Sign(AnomalyKind.HOT_SPOT, "", side=Side.LOW)
+    tails = [measure_usual(heavy_below[:2000], heavy_below[2000:], sign) for sign in (high, low)]
+    assert tails[0] is not None
+    assert tails[1] is not None
+    assert tails[0].tail.shape > tails[1].tail.shape
+    assert tails[0].tail.reach < tails[1].tail.reach
 
 
 def test_few_shots_make_a_careful_tail() -> None:
     rng = np.random.default_rng(4)
-    few = [fit_tail(rng.normal(size=30), 2.0).surprises(np.array([5.0]))[0] for _ in range(20)]
-    assert np.median(few) < fit_tail(rng.normal(size=3000), 2.0).surprises(np.array([5.0]))[0]
+    few = [fit_tail(np.abs(rng.normal(size=30)), 2.0).surprises(np.array([5.0]))[0] for _ in range(20)]
+    assert np.median(few) < fit_tail(np.abs(rng.normal(size=3000)), 2.0).surprises(np.array([5.0]))[0]
     assert fit_tail(np.empty(0), 2.0) == Tail(2.0, 0.8)
 
 

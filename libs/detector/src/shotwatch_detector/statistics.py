@@ -43,7 +43,7 @@ DRIFT_RESERVE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """How often a usual shot deviates so far: P(|deviation| ≥ d) = 100^-(d / reach)^shape.
+    """How often a usual shot deviates so far, to the side that matters: P(≥ d) = 100^-(d / reach)^shape.
 
     Weibull's form, which holds the normal, the exponential and heavier ones in one.
     """
@@ -52,9 +52,9 @@ class Tail:
     """Deviation that one shot in a hundred exceeds."""
     shape: float
 
-    def surprises(self, deviations: Values) -> Values:
-        """Of deviations ≥ 0: (n,)."""
-        surprises: Values = 2.0 * (deviations / self.reach) ** self.shape
+    def surprises(self, distances: Values) -> Values:
+        """Of deviations to that side, ≥ 0: (n,)."""
+        surprises: Values = 2.0 * (distances / self.reach) ** self.shape
         return surprises
 
 
@@ -76,15 +76,8 @@ class Usual:
 
     def surprises(self, values: Values) -> Values:
         """How surprising values are on the side that matters: (n,); 0 without a value."""
-        deviations = self.deviations(values)
-        match self.side:
-            case Side.BOTH:
-                unusual = np.abs(deviations)
-            case Side.HIGH:
-                unusual = np.maximum(deviations, 0.0)
-            case Side.LOW:
-                unusual = np.maximum(-deviations, 0.0)
-        return np.nan_to_num(self.tail.surprises(unusual), nan=0.0)
+        distances = _distances(self.deviations(values), self.side)
+        return np.nan_to_num(self.tail.surprises(distances), nan=0.0)
 
     def of_runs(self) -> "Usual":
         """The reference by which the medians of runs are judged."""
@@ -126,20 +119,31 @@ def measure_usual(training: Values, calibration: Values, sign: Sign) -> Usual | 
     return Usual(
         centre=centre,
         sigma=sigma,
-        tail=fit_tail(deviations, SMALLEST_REACH),
-        run_tail=fit_tail(medians, DRIFT_RESERVE * SMALLEST_REACH * SIGMA_OF_MEDIAN),
+        tail=fit_tail(_distances(deviations, sign.side), SMALLEST_REACH),
+        run_tail=fit_tail(_distances(medians, sign.side), DRIFT_RESERVE * SMALLEST_REACH * SIGMA_OF_MEDIAN),
         side=sign.side,
     )
 
 
-def fit_tail(deviations: Values, smallest_reach: float) -> Tail:
-    """The tail of deviations (n,), no shorter than what was seen, and longer the fewer there were.
+def fit_tail(distances: Values, smallest_reach: float) -> Tail:
+    """The tail of deviations to a side, ≥ 0: no shorter than what was seen, and longer the fewer there were.
 
     Fitted first to the inner part of the tail, then to all that does not contradict it.
     """
-    inner = _fit(np.abs(deviations), TAIL_SHARES[TAIL_SHARES >= TRUSTED_SHARE], smallest_reach)
-    expected = inner.surprises(np.abs(deviations)) < OUTLIER_SURPRISE + np.log10(max(len(deviations), 1))
-    return _fit(np.abs(deviations[expected]), TAIL_SHARES, smallest_reach)
+    inner = _fit(distances, TAIL_SHARES[TAIL_SHARES >= TRUSTED_SHARE], smallest_reach)
+    expected = inner.surprises(distances) < OUTLIER_SURPRISE + np.log10(max(len(distances), 1))
+    return _fit(distances[expected], TAIL_SHARES, smallest_reach)
+
+
+def _distances(deviations: Values, side: Side) -> Values:
+    """How far deviations are to the side that matters: ≥ 0, NaN where they are."""
+    match side:
+        case Side.BOTH:
+            return np.abs(deviations)
+        case Side.HIGH:
+            return np.maximum(deviations, 0.0)
+        case Side.LOW:
+            return np.maximum(-deviations, 0.0)
 
 
 def _fit(distances: Values, shares: Values, smallest_reach: float) -> Tail:
@@ -153,8 +157,13 @@ def _fit(distances: Values, shares: Values, smallest_reach: float) -> Tail:
 
 
 def _shape(quantiles: Values, surprises: Values) -> float:
-    """The slope of log surprise over log deviation; the heaviest tail where that cannot be told."""
-    if len(quantiles) < 2 or quantiles[0] <= 0 or quantiles[0] == quantiles[-1]:
-        return SHAPES[0] if len(quantiles) < 2 else SHAPES[1]
-    slope = np.polyfit(np.log(quantiles), np.log(surprises), 1)[0]
+    """The slope of log surprise over log deviation: the lightest tail of what never deviates, or always by as
+    much; the heaviest where a slope cannot be told.
+    """
+    if quantiles[0] == quantiles[-1] and len(quantiles) > 1:
+        return SHAPES[1]
+    deviating = quantiles > 0
+    if np.count_nonzero(deviating) < 2:
+        return SHAPES[0]
+    slope = np.polyfit(np.log(quantiles[deviating]), np.log(surprises[deviating]), 1)[0]
     return float(np.clip(slope, *SHAPES))
