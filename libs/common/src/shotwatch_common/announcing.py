@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from shotwatch_common import metrics
 from shotwatch_common.archive import Archive
 from shotwatch_common.bus import Bus
 from shotwatch_common.contracts import AnomalyEvent
@@ -9,12 +10,17 @@ from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import Log
 
 
-async def announce(events: Sequence[AnomalyEvent], archive: Archive, bus: Bus, log: Log) -> None:
+async def announce(
+    events: Sequence[AnomalyEvent], archive: Archive, bus: Bus, log: Log, arrived_at: int | None = None
+) -> None:
     """Number, store, publish and mark events, in that order.
 
     Run again with the same events after it died anywhere, it publishes what was not marked as published: a
     subscriber may receive an event twice, with the same id and number. What somebody has snoozed is numbered
     and stored like the rest, and not published.
+
+    `arrived_at` is when the store had the last file of their shots (epoch ms), where that is known; a metric
+    tells how long it took from there.
     """
     store = archive.events
     ids = [event.id for event in events]
@@ -29,5 +35,6 @@ async def announce(events: Sequence[AnomalyEvent], archive: Archive, bus: Bus, l
         silent = (event.data.place, event.data.kind) in snoozed
         if not silent:
             await bus.announce(event)
+        metrics.event_told(event, silent, arrived_at)
         log.info("anomaly", shot=event.subject, kind=event.data.kind, event_id=event.id, snoozed=silent)
     await store.published([event.id for event in waiting])

@@ -10,21 +10,24 @@ What a handler raises decides where the message goes:
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 from faststream.rabbit.opentelemetry import RabbitTelemetryMiddleware
+from faststream.rabbit.subscriber import RabbitSubscriber
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import BaseModel, ValidationError
 
-from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common import metrics
+from shotwatch_common.contracts import AnomalyEvent, StageMessage
 from shotwatch_common.errors import Reject, Retry
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import Log
+from shotwatch_common.vocabulary import Outcome
 
-Contract = TypeVar("Contract", bound=BaseModel)
 Parked = Callable[[bytes, str], Awaitable[None]]
 
 OBJECTS = RabbitExchange("shotwatch.objects", ExchangeType.FANOUT, durable=True)
@@ -39,6 +42,8 @@ RETRY_DELAYS_S = (1, 5, 15, 30, 30, 30)
 """Pauses before the second, third … attempt; after the last one the message is parked."""
 ATTEMPT_HEADER = "x-shotwatch-attempt"
 REASON_HEADER = "x-shotwatch-reason"
+PUBLISHED_HEADER = "timestamp_in_ms"
+"""When a message was first published, epoch ms: RabbitMQ's own name, which it can be told to set."""
 _NO_LIMIT = 2**31 - 1
 _BROKER_AWAY = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError)
 
@@ -48,7 +53,7 @@ class Subscription:
     """What a stage wants: each message of its queue, checked against the contract, handed to the handler."""
 
     stage: str
-    contract: type[BaseModel] | None
+    contract: type[StageMessage] | None
     """None hands over the raw bytes."""
     handle: Callable[[Any], Awaitable[None]]
     prefetch: int
@@ -132,19 +137,22 @@ class Bus:
             await self._settle(subscription, message)
 
         exchange = OBJECTS if subscription.stage == "ingest" else WORK
-        self._broker.subscriber(
+        subscriber = self._broker.subscriber(
             queue_of(subscription.stage),
             exchange,
             channel=Channel(prefetch_count=subscription.prefetch, on_return_raises=True),
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
             decoder=_undecoded,
-        )(on_message)
+        )
+        subscriber(on_message)
+        metrics.CONSUMERS.labels(subscription.stage).set_function(lambda: _consumes(subscriber))
 
     async def send(self, stage: str, message: BaseModel | bytes) -> None:
         """Publish to a stage's queue: persistent, confirmed, an error when it cannot be routed."""
         exchange = OBJECTS if stage == "ingest" else WORK
-        await self._publish(message, exchange=exchange, routing_key=stage)
+        headers = {PUBLISHED_HEADER: epoch_now()}
+        await self._publish(message, exchange=exchange, routing_key=stage, headers=headers)
 
     async def announce(self, event: AnomalyEvent) -> None:
         """Publish an anomaly event; nobody need be listening."""
@@ -167,26 +175,44 @@ class Bus:
             raise Retry(f"the broker does not take messages: {error!r}") from error
 
     async def _settle(self, subscription: Subscription, message: RabbitMessage) -> None:
-        try:
-            await subscription.handle(_decoded(subscription.contract, message.body))
-        except self._transient as error:
-            await self._retry(subscription.stage, message, error)
-        except Reject as error:
-            await self._park(subscription.stage, message, str(error))
-        except Exception as error:  # noqa: BLE001 - the edge of the process: a bug parks its message, loudly
-            self._log.exception("bug", stage=subscription.stage, attempt=_attempt(message))
-            await self._park(subscription.stage, message, f"bug: {error!r}")
+        stage = subscription.stage
+        published_at = message.headers.get(PUBLISHED_HEADER)
+        if isinstance(published_at, int):
+            metrics.message_waited(stage, published_at)
+        with metrics.message_in_work(stage):
+            outcome = await self._outcome(subscription, message)
         await message.ack()
+        metrics.MESSAGES.labels(stage, outcome).inc()
 
-    async def _retry(self, stage: str, message: RabbitMessage, error: Exception) -> None:
+    async def _outcome(self, subscription: Subscription, message: RabbitMessage) -> Outcome:
+        """Handle a message, and put it where it belongs when that failed."""
+        stage = subscription.stage
+        try:
+            await subscription.handle(_decoded(subscription, message.body))
+        except self._transient as error:
+            metrics.attempt_failed(stage, Outcome.RETRY, error)
+            return await self._retry(stage, message, error)
+        except Reject as error:
+            metrics.attempt_failed(stage, Outcome.REJECT, error)
+            await self._park(stage, message, str(error))
+            return Outcome.REJECT
+        except Exception as error:  # noqa: BLE001 - the edge of the process: a bug parks its message, loudly
+            metrics.attempt_failed(stage, Outcome.BUG, error)
+            self._log.exception("bug", stage=stage, attempt=_attempt(message))
+            await self._park(stage, message, f"bug: {error!r}")
+            return Outcome.BUG
+        return Outcome.DONE
+
+    async def _retry(self, stage: str, message: RabbitMessage, error: Exception) -> Outcome:
         attempt = _attempt(message)
         if attempt > len(RETRY_DELAYS_S):
             await self._park(stage, message, f"gave up after {attempt} attempts: {error}")
-            return
+            return Outcome.GAVE_UP
         delay = RETRY_DELAYS_S[attempt - 1]
         self._log.warning("retry", stage=stage, attempt=attempt, delay_s=delay, why=str(error))
-        headers = {ATTEMPT_HEADER: attempt + 1}
+        headers = {**_first_published(message), ATTEMPT_HEADER: attempt + 1}
         await self._publish(message.body, routing_key=waiting_queue_of(stage, delay).name, headers=headers)
+        return Outcome.RETRY
 
     async def _park(self, stage: str, message: RabbitMessage, reason: str) -> None:
         self._log.error("parked", stage=stage, reason=reason)
@@ -206,20 +232,34 @@ class Bus:
                 await self._broker.declare_queue(waiting_queue_of(stage, delay))
 
 
-def _decoded(contract: type[Contract] | None, body: bytes) -> Contract | bytes:
+def _decoded(subscription: Subscription, body: bytes) -> StageMessage | bytes:
+    contract = subscription.contract
     if contract is None:
         return body
     try:
-        return contract.model_validate_json(body)
+        message = contract.model_validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise Reject("wrong_message", f"not a {contract.__name__}: {where}: {first['msg']}") from error
+    metrics.BATCH_RECORDS.labels(subscription.stage).observe(message.batch_size)
+    return message
 
 
 def _attempt(message: RabbitMessage) -> int:
     attempt = message.headers.get(ATTEMPT_HEADER, 1)
     return attempt if isinstance(attempt, int) else 1
+
+
+def _first_published(message: RabbitMessage) -> dict[str, Any]:
+    return {name: value for name, value in message.headers.items() if name == PUBLISHED_HEADER}
+
+
+def _consumes(subscriber: RabbitSubscriber) -> bool:
+    """Whether the broker sends messages here now; it may cancel a consumer on its own."""
+    queue, tag = subscriber._queue_obj, subscriber._consumer_tag
+    channel = queue.channel._channel if queue else None  # type: ignore[attr-defined]
+    return channel is not None and not channel.channel.is_closed and tag in channel.channel.consumers
 
 
 async def _undecoded(message: RabbitMessage) -> bytes:

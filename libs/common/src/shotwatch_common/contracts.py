@@ -3,6 +3,7 @@
 Every column of a message has one entry per record (or per shot), in the order of `times` (or `pulses`).
 """
 
+from abc import abstractmethod
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
@@ -19,6 +20,15 @@ ABSENT = -1
 
 class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class StageMessage(Message):
+    """What a stage takes from its queue."""
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """How many records or shots it is about."""
 
 
 class PlaceRef(Message):
@@ -109,11 +119,15 @@ class DeviceRecords(Message):
     """None for devices without data of their own (state only)."""
 
 
-class FileIngested(Message):
+class FileIngested(StageMessage):
     """ingest → validate: a file was read; its records lie in blocks."""
 
     object: ObjectRef
     devices: list[DeviceRecords]
+
+    @property
+    def batch_size(self) -> int:
+        return sum(len(device.times) for device in self.devices)
 
 
 class JudgedRecords(Message):
@@ -132,11 +146,15 @@ class JudgedRecords(Message):
     """VALID, or 1 + the index in `reasons`."""
 
 
-class FileValidated(Message):
+class FileValidated(StageMessage):
     """validate → aggregate: every record of a file was judged."""
 
     object: ObjectRef
     devices: list[JudgedRecords]
+
+    @property
+    def batch_size(self) -> int:
+        return sum(len(device.times) for device in self.devices)
 
 
 class Member(Message):
@@ -156,7 +174,7 @@ class Member(Message):
     """Whether the device was last known to be ON: an absent member of a device that is ON is an anomaly."""
 
 
-class ShotsClosed(Message):
+class ShotsClosed(StageMessage):
     """aggregate → features: shots of one place and window that are complete or whose lateness is over."""
 
     batch_id: str
@@ -172,19 +190,31 @@ class ShotsClosed(Message):
     last_arrival: int
     """Epoch ms when the object that closed the batch arrived in the store."""
 
+    @property
+    def batch_size(self) -> int:
+        return len(self.pulses)
 
-class ShotsMeasured(Message):
+
+class ShotsMeasured(StageMessage):
     """features → inference: the same shots; what was measured of them lies in the archive, by their batch."""
 
     shots: ShotsClosed
 
+    @property
+    def batch_size(self) -> int:
+        return self.shots.batch_size
 
-class ShotsFlagged(Message):
+
+class ShotsFlagged(StageMessage):
     """inference → features: anomalous shots of a batch, to be examined closely."""
 
     batch_id: str
     shots: list[int]
     """Indices into the batch's columns."""
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.shots)
 
 
 class Contribution(Message):

@@ -1,9 +1,10 @@
-"""/live and /ready over HTTP, for supervisors and orchestrators."""
+"""/live and /ready over HTTP, for supervisors and orchestrators; /metrics for Prometheus."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from prometheus_client.aiohttp import make_aiohttp_handler
 
 Ready = Callable[[], Awaitable[bool]]
 Facts = Callable[[], dict[str, str]]
@@ -11,12 +12,18 @@ Facts = Callable[[], dict[str, str]]
 
 @asynccontextmanager
 async def serve_health(host: str, port: int, ready: Ready, facts: Facts = dict) -> AsyncIterator[None]:
-    """Answer /live while the process lives, /ready with facts while it can work (else 503)."""
+    """Answer /live while the process lives, /ready with facts while it can work (else 503), and /metrics."""
     if port == 0:  # none asked for
         yield
         return
     app = web.Application()
-    app.add_routes([web.get("/live", _live), web.get("/ready", _answer(ready, facts))])
+    app.add_routes(
+        [
+            web.get("/live", _live),
+            web.get("/ready", _answer(ready, facts)),
+            web.get("/metrics", make_aiohttp_handler()),
+        ]
+    )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

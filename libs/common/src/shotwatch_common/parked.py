@@ -12,9 +12,16 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from shotwatch_common.bus import ATTEMPT_HEADER, OBJECTS, REASON_HEADER, WORK, parked_queue_of
+from shotwatch_common.bus import (
+    ATTEMPT_HEADER,
+    OBJECTS,
+    PUBLISHED_HEADER,
+    REASON_HEADER,
+    WORK,
+    parked_queue_of,
+)
 from shotwatch_common.identity import message_id
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.pulses import epoch_ms, epoch_now
 
 _RETURNED_S = 2.0
 _OF_THE_FAILURE = (ATTEMPT_HEADER, REASON_HEADER)
@@ -124,7 +131,7 @@ def _as_new(delivery: AbstractIncomingMessage) -> Message:
     headers = {name: value for name, value in delivery.headers.items() if name not in _OF_THE_FAILURE}
     return Message(
         delivery.body,
-        headers=headers,
+        headers={**headers, PUBLISHED_HEADER: epoch_now()},
         content_type=delivery.content_type,
         correlation_id=delivery.correlation_id,
         delivery_mode=DeliveryMode.PERSISTENT,

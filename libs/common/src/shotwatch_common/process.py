@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from opentelemetry.trace import Tracer
 
+from shotwatch_common import metrics
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.bus import Bus, Subscription
 from shotwatch_common.errors import Retry
@@ -58,6 +59,7 @@ def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
 
 
 async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
+    metrics.tell_build(name)
     async with edges(name, settings) as touched, AsyncExitStack() as resources:
         service = await assemble(touched, resources)
         for subscription in service.subscriptions:

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     health_host: str = "127.0.0.1"
     """Address on which /live and /ready are served."""
     health_port: Port = 0
-    """Port of /live and /ready; 0 = none."""
+    """Port of /live, /ready and /metrics; 0 = none."""
 
     @classmethod
     def load(cls) -> Self:

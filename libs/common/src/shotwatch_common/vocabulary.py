@@ -54,6 +54,27 @@ class ObjectState(StrEnum):
     DEAD_LETTERED = "dead_lettered"
 
 
+class Outcome(StrEnum):
+    """What became of a message that a stage took."""
+
+    DONE = "done"
+    RETRY = "retry"
+    """It comes again after a pause."""
+    REJECT = "reject"
+    """Parked: the input's fault."""
+    BUG = "bug"
+    """Parked: ours."""
+    GAVE_UP = "gave_up"
+    """Parked after its last attempt."""
+
+
+class Completeness(StrEnum):
+    """Whether every kind of device of the place has a valid record in the shot."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+
+
 class AnomalyKind(StrEnum):
     """What an anomaly event says happened."""
 

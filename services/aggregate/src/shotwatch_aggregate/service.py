@@ -20,7 +20,7 @@ from shotwatch_aggregate.documents import from_document, to_document, to_message
 from shotwatch_aggregate.domain.join import Batch, admit, close, nothing_of, retract, ripe, split
 from shotwatch_aggregate.domain.window import Records, Source, Window
 from shotwatch_aggregate.settings import AggregateSettings
-from shotwatch_common import faults
+from shotwatch_common import faults, metrics
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.bus import Subscription
@@ -77,6 +77,7 @@ class Aggregator:
             place = _place_of(document)
             with continued_trace(self._edges.tracer, "close overdue shots", document["traceparent"]):
                 await self._change(place, document["start"], lambda window: close(window, window.open))
+        metrics.WINDOWS_OPEN.set(await self._windows.open())
 
     async def publish_unsent(self) -> None:
         """Publish what a replica wrote and did not live to publish."""
@@ -185,6 +186,7 @@ class Aggregator:
             await self._edges.bus.send("features", closed)
             faults.reach("aggregate.after_publish")
             await self._windows.strike_off(window_id, batch_id)
+            metrics.shots_closed(closed)
             self._edges.log.info("shots closed", batch=batch_id, shots=len(closed.pulses))
 
     async def _remember_devices(self, message: FileValidated) -> None:

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common import faults
+from shotwatch_common import faults, metrics
 from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.blocks import Block
@@ -91,6 +91,7 @@ class Measurer:
         await self._edges.archive.measurements.keep(shots, Source.FEATURES, measured)
         faults.reach("features.after_write")
         await self._edges.bus.send("inference", ShotsMeasured(shots=shots))
+        metrics.shots_measured(shots.place, measured)
         faults.reach("features.after_publish")
         await self._examine(shots, examined(np.array(shots.pulses)), Source.EXAMINATION)
         self._edges.log.info("shots measured", batch=shots.batch_id, devices=len(measured))

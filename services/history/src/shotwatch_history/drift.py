@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from shotwatch_common import metrics
 from shotwatch_common.announcing import announce
 from shotwatch_common.archive.drifts import Drift
 from shotwatch_common.facility import PlaceRoster
@@ -46,6 +47,7 @@ class DriftWatch:
         version = (await self._registry.aliases()).get(ModelAlias.CHAMPION)
         if version == self._version:
             return
+        metrics.DRIFT.clear()
         self._usual = await self._fetch(version) if version else {}
         newest = {
             roster: await self._edges.archive.devices.newest(roster.groups)
@@ -78,6 +80,7 @@ class DriftWatch:
             return
         drift = Drift(device, version, start, int(medians.pulses[-1]), features)
         await self._edges.archive.drifts.keep(drift)
+        metrics.drift_measured(place_of(roster), device, (of.shift for of in features.values()))
         if far := shifted(drift):
             event = drift_event_of(drift, far, place_of(roster), self._edges.facility.name)
             await announce([event], self._edges.archive, self._edges.bus, self._edges.log)

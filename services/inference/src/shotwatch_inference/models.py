@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from shotwatch_common import metrics
 from shotwatch_common.contracts import ModelRef
 from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.telemetry import Log
@@ -55,6 +56,7 @@ class ModelWatch:
             return
         if version is None:
             self.current = None
+            metrics.model_withdrawn(self._alias)
             self._log.warning("no model has the alias any more", alias=self._alias)
         else:
             await self._change(version)
@@ -66,6 +68,7 @@ class ModelWatch:
         except ValueError as error:
             self._log.error("model cannot be loaded", alias=self._alias, version=version, why=str(error))
         else:
+            metrics.model_loaded(self._alias, self.current.ref)
             cameras = len(self.current.detector.bundle.cameras)
             self._log.info("model loaded", alias=self._alias, version=version, cameras=cameras)
 

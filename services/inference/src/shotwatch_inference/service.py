@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_common import metrics
 from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.shots import Verdict
@@ -117,6 +118,7 @@ class Judge:
         await self._tell(batch, findings, scores, publication)
         await self._have_examined(batch, findings)
         await self._edges.archive.batches.judged(batch.batch_id)
+        metrics.shots_judged(batch.place, len(verdicts), verdicts[-1].score, verdicts[-1].threshold)
         if self._challenger.current is not None:
             await self._edges.bus.send("shadow", message)
 
@@ -179,7 +181,8 @@ class Judge:
         sightings = sightings_of(current, batch)
         events = await self._book.enter(batch, sightings, quiet, events_of, none_after_all)
         if events:
-            await announce(events, self._edges.archive, self._edges.bus, self._edges.log)
+            edges = self._edges
+            await announce(events, edges.archive, edges.bus, edges.log, batch.last_arrival)
             await self._book.told(batch)
 
     async def _newest(self, batch: ShotsClosed, findings: Sequence[Finding]) -> set[str]:

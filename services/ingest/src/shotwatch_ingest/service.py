@@ -15,7 +15,7 @@ from pathlib import Path
 
 from opentelemetry import trace
 
-from shotwatch_common import faults
+from shotwatch_common import faults, metrics
 from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef
@@ -109,6 +109,7 @@ class Ingestor:
             )
             data = await asyncio.to_thread(Path(device.block_file).read_bytes)
             await self._edges.store.put(block.bucket, block.key, data)
+            metrics.block_written(len(data))
             records.append(device.records(block))
         return records
 
@@ -143,7 +144,9 @@ class Ingestor:
         reason: str = "",
         facts: dict[str, int] | None = None,
     ) -> None:
-        await self._edges.archive.ledger.settle(obj.object_id, Entry(state, "ingest", why), reason, facts)
+        entry = Entry(state, "ingest", why)
+        if await self._edges.archive.ledger.settle(obj.object_id, entry, reason, facts):
+            metrics.file_settled(obj, state, reason)
 
     async def _leave_inbox(self, obj: ObjectRef, target: tuple[str, str]) -> None:
         """Move the object away, unless another version has come under its key meanwhile."""

@@ -6,6 +6,7 @@ replicas may sweep: an object is new to one of them only.
 
 from time import time
 
+from shotwatch_common import metrics
 from shotwatch_common.bus import Bus
 from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.process import Edges
@@ -28,6 +29,10 @@ class Sweep:
 
     async def look(self) -> None:
         """List the inbox once; publish an object event for each object that nobody works on."""
+        with metrics.sweep():
+            await self._look()
+
+    async def _look(self) -> None:
         bucket = self._settings.inbox_bucket
         found: list[ArrivedObject] = []
         async for stored in self._store.list(bucket):
@@ -46,6 +51,7 @@ class Sweep:
         for arrived in idle:
             await self._ledger.enter(ref_of(arrived), "sweep", seen_at=long_ago + _CLAIM_MS)
             await self._bus.send("ingest", build_notification(arrived))
+            metrics.SWEEP_FOUND.inc()
         if idle:
             await self._ledger.see([arrived.object_id for arrived in idle])
 

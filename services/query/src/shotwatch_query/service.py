@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from shotwatch_common import metrics
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
 from shotwatch_common.health import serve_health
@@ -99,6 +100,7 @@ def run() -> None:
 
 
 async def _live(settings: QuerySettings) -> None:
+    metrics.tell_build("query")
     log = configure_logs("query")
     tracing = configure_traces("query", settings.traces_folder)
     async with open_sources(settings) as sources:

@@ -11,7 +11,7 @@ with the newest earlier one known by then.
 from collections import Counter
 from contextlib import AsyncExitStack
 
-from shotwatch_common import faults
+from shotwatch_common import faults, metrics
 from shotwatch_common.archive.devices import LastFrame
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import VALID, DeviceRecords, FileIngested, FileValidated, JudgedRecords
@@ -42,7 +42,9 @@ class Validator:
             await self._edges.archive.records.keep(message.object, device)
         for records in message.devices:
             await self._remember_last_frame(records)
-        refusals = _refusals(judged)
+        for device in judged:
+            metrics.records_judged(device, _refusals(device))
+        refusals = dict(sum(map(_refusals, judged), Counter()))
         await self._edges.archive.ledger.note(message.object.object_id, {"refused": refusals})
         self._edges.log.info("validated", object=message.object.key, refused=refusals)
 
@@ -59,11 +61,7 @@ class Validator:
             await self._frames.saw(message.device, LastFrame(message.times[-1], fingerprint))
 
 
-def _refusals(devices: list[JudgedRecords]) -> dict[str, int]:
-    """How many records of the file were refused for each reason."""
-    refusals: Counter[str] = Counter()
-    for device in devices:
-        for verdict in device.verdict:
-            if verdict != VALID:
-                refusals[device.reasons[verdict - 1].partition(":")[0]] += 1
-    return dict(refusals)
+def _refusals(device: JudgedRecords) -> Counter[str]:
+    """How many of its records were refused for each reason."""
+    refused = (verdict for verdict in device.verdict if verdict != VALID)
+    return Counter(device.reasons[verdict - 1].partition(":")[0] for verdict in refused)

@@ -69,12 +69,18 @@ class Ledger:
 
     async def settle(
         self, object_id: str, entry: Entry, reason: str = "", facts: Mapping[str, Any] | None = None
-    ) -> None:
-        """The object's state is now `entry.state`; `facts` (records, devices …) are kept beside it."""
+    ) -> bool:
+        """The object's state is now `entry.state`; `facts` (records, devices …) are kept beside it.
+
+        True when it was in another state before.
+        """
         changes = {"state": entry.state, "reason": reason, "detail": entry.why, **(facts or {})}
-        await self._objects.update_one(
-            {"_id": object_id}, {"$set": changes, "$push": {"history": _step(entry)}}
-        )
+        update = {"$set": changes, "$push": {"history": _step(entry)}}
+        other = {"_id": object_id, "state": {"$ne": entry.state}}
+        if (await self._objects.update_one(other, update)).matched_count:
+            return True
+        await self._objects.update_one({"_id": object_id}, update)
+        return False
 
     async def revive(self, object_id: str, stage: str, why: str) -> None:
         """A parked message about the object is at work again: the object is where it was before.

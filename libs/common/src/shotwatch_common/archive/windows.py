@@ -56,6 +56,11 @@ class Windows:
         waiting = {"$or": [{"deadline": {"$gt": NEVER}}, {"outbox_since": {"$gt": NEVER}}]}
         return await self._windows.find_one(waiting, {"_id": 1}) is not None
 
+    async def open(self) -> int:
+        """How many windows have open shots."""
+        count: int = await self._windows.count_documents({"deadline": {"$gt": NEVER}})
+        return count
+
     async def unsent(self, before_ms: int) -> list[str]:
         """Windows that have held a message back since before the given time."""
         return await self._ids({"outbox_since": {"$gt": NEVER, "$lt": before_ms}})

@@ -7,6 +7,7 @@ import structlog
 from fastapi import APIRouter, BackgroundTasks, Body, Path, Query
 from pydantic.json_schema import SkipJsonSchema
 
+from shotwatch_common import metrics
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.feedback import LONGEST_SNOOZE_MS, VERDICTS, Standing, Statement, in_order, standing
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
@@ -49,6 +50,7 @@ async def give_feedback(
         _require_soon(opinion.until, now)
     statement = Statement.about(event, at=now, **opinion.model_dump())
     await sources.archive.feedback.add(statement)
+    metrics.OPINIONS.labels(statement.action).inc()
     if statement.model is not None and statement.action in VERDICTS:
         later.add_task(_count_in_registry, sources, statement.model)
     return _told(statement)

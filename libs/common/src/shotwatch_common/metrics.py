@@ -1,0 +1,284 @@
+"""Every metric that services answer on GET /metrics: names, units and labels in one place (docs/metrics.md).
+
+Labels have few values: stages, the words of `vocabulary`, versions of the model, the places and devices of
+the facility file; never ids or paths. Counters start at 0 with their process. What is delivered twice is counted
+twice, unless a metric says otherwise.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
+
+from shotwatch_common.contracts import (
+    VALID,
+    AnomalyEvent,
+    JudgedRecords,
+    ModelRef,
+    ObjectRef,
+    PlaceRef,
+    ShotsClosed,
+)
+from shotwatch_common.pulses import epoch_now
+from shotwatch_common.telemetry import current_trace_id
+from shotwatch_common.vocabulary import Completeness, ModelAlias, ObjectState, Outcome
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and nobody asks
+
+STAGE = ("stage",)
+PLACE = ("frontend", "amp", "arm")
+DEVICE = (*PLACE, "device")
+WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+WORK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+LATENCY_BUCKETS = (0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 1, 1.5, 2.5, 5, 10, 30, 60, 300, 1800)
+BATCH_BUCKETS = (1, 5, 10, 30, 60, 100, 300, 600, 1000, 3000, 6000, 10_000)
+
+BUILD = Info("shotwatch_build", "What runs: service and version.")
+
+MESSAGES = Counter(
+    "shotwatch_messages_total", "Messages settled, by what became of them.", (*STAGE, "outcome")
+)
+FAILURES = Counter(
+    "shotwatch_failures_total",
+    "Attempts that failed: class retry, reject or bug; reason is a Reject's, else the error's type. "
+    "Files that ingest rejects are no failures of messages: see shotwatch_files_total.",
+    (*STAGE, "class", "reason"),
+)
+MESSAGE_WAIT = Histogram(
+    "shotwatch_message_wait_seconds",
+    "From a message's first publication to its handling, earlier attempts and their pauses included. "
+    "Unknown, and left out, for messages that others publish without the header timestamp_in_ms.",
+    STAGE,
+    unit="seconds",
+    buckets=WAIT_BUCKETS,
+)
+MESSAGE_WORK = Histogram(
+    "shotwatch_message_work_seconds",
+    "Handling a message, whatever became of it.",
+    STAGE,
+    unit="seconds",
+    buckets=WORK_BUCKETS,
+)
+MESSAGES_IN_FLIGHT = Gauge("shotwatch_messages_in_flight", "Messages that are being handled.", STAGE)
+CONSUMERS = Gauge("shotwatch_consumers", "Consumers of the stage's queue that this process has.", STAGE)
+BATCH_RECORDS = Histogram(
+    "shotwatch_batch_records",
+    "Records in one message (ingest: in one file, validate, aggregate), or shots (later stages).",
+    STAGE,
+    buckets=BATCH_BUCKETS,
+)
+
+FILES = Counter(
+    "shotwatch_files_total",
+    "Objects of the inbox that came into a state of the ledger: ingested, rejected, ignored. Each counts once.",
+    ("outcome", "reason"),
+)
+LAST_FILE = Gauge(
+    "shotwatch_last_file_timestamp_seconds",
+    "When the store had the object that was settled last.",
+    unit="seconds",
+)
+SWEEP_FOUND = Counter(
+    "shotwatch_sweep_found_total", "Objects that the sweep fed in: nobody was at work on them."
+)
+SWEEP_DURATION = Histogram(
+    "shotwatch_sweep_seconds", "One look into the inbox.", unit="seconds", buckets=WORK_BUCKETS
+)
+SWEEP_LAST_SUCCESS = Gauge(
+    "shotwatch_sweep_last_success_timestamp_seconds", "End of the last whole look.", unit="seconds"
+)
+
+RECORDS = Counter(
+    "shotwatch_records_total",
+    "Records judged, by kind of device: valid, or the reason why not.",
+    (*PLACE, "kind", "verdict"),
+)
+
+SHOTS = Counter("shotwatch_shots_total", "Shots closed for the first time.", ("completeness",))
+SHOTS_REVISED = Counter(
+    "shotwatch_shots_revised_total", "Shots closed again: a record came late, or a file was sent again."
+)
+WINDOWS_OPEN = Gauge(
+    "shotwatch_windows_open", "Windows with open shots in the database; every replica tells the same."
+)
+
+BLOCKS = Counter("shotwatch_blocks_total", "Blocks read or written.", ("direction",))
+BLOCK_BYTES = Counter("shotwatch_block_bytes_total", "Their bytes.", ("direction",), unit="bytes")
+
+ENERGY = Gauge("shotwatch_energy_joules", "Energy of the last shot measured.", DEVICE, unit="joules")
+POINTING_X = Gauge(
+    "shotwatch_pointing_x_pixels",
+    "Column of the last shot's centre of light, from that of the camera's reference.",
+    DEVICE,
+    unit="pixels",
+)
+POINTING_Y = Gauge(
+    "shotwatch_pointing_y_pixels",
+    "Row of the last shot's centre of light, from that of the camera's reference.",
+    DEVICE,
+    unit="pixels",
+)
+BEAM_SIZE_MAJOR = Gauge(
+    "shotwatch_beam_size_major_pixels", "D4σ beam width of the last shot, major axis.", DEVICE, unit="pixels"
+)
+BEAM_SIZE_MINOR = Gauge(
+    "shotwatch_beam_size_minor_pixels", "D4σ beam width of the last shot, minor axis.", DEVICE, unit="pixels"
+)
+
+SHOTS_JUDGED = Counter("shotwatch_shots_judged_total", "Shots judged.", PLACE)
+SCORE = Gauge("shotwatch_score", "Score of the last shot that a model judged.", PLACE)
+THRESHOLD = Gauge("shotwatch_threshold", "Above it the shot is anomalous.", PLACE)
+EVENT_LABELS = (*PLACE, "kind", "severity", "phase")
+EVENTS = Counter("shotwatch_events_total", "Anomaly events published.", EVENT_LABELS)
+SNOOZED_EVENTS = Counter(
+    "shotwatch_snoozed_events_total", "Anomaly events stored and not published.", EVENT_LABELS
+)
+EVENT_LATENCY = Histogram(
+    "shotwatch_event_latency_seconds",
+    "From when the store had the last file of the shots to the publication of an event about them.",
+    unit="seconds",
+    buckets=LATENCY_BUCKETS,
+)
+MODEL = Info("shotwatch_model", "The version at work under each alias.", ("alias",))
+MODEL_LOADED = Gauge(
+    "shotwatch_model_loaded_timestamp_seconds", "When it was loaded.", ("alias",), unit="seconds"
+)
+DRIFT = Gauge(
+    "shotwatch_drift",
+    "Largest shift of a feature of the device from what the champion was trained on, in its robust standard "
+    "deviations, either side.",
+    DEVICE,
+)
+OPINIONS = Counter("shotwatch_opinions_total", "Statements about events.", ("opinion",))
+
+LAST_MEASURED: Mapping[str, Gauge] = {
+    "energy": ENERGY,
+    "pointing_x": POINTING_X,
+    "pointing_y": POINTING_Y,
+    "d4sigma_major": BEAM_SIZE_MAJOR,
+    "d4sigma_minor": BEAM_SIZE_MINOR,
+}
+"""Features of which the newest value is told."""
+
+
+def tell_build(service: str) -> None:
+    BUILD.info({"service": service, "version": version(f"shotwatch-{service}")})
+
+
+@contextmanager
+def message_in_work(stage: str) -> Iterator[None]:
+    """Around the handling of a message; one whose settling fails comes again, and is timed then."""
+    with MESSAGES_IN_FLIGHT.labels(stage).track_inprogress():
+        began = perf_counter()
+        yield
+        MESSAGE_WORK.labels(stage).observe(perf_counter() - began, _exemplar())
+
+
+def message_waited(stage: str, published_at: int) -> None:
+    """`published_at`: epoch ms, by the publisher's clock."""
+    MESSAGE_WAIT.labels(stage).observe(_seconds_since(published_at), _exemplar())
+
+
+def attempt_failed(stage: str, class_: Outcome, error: Exception) -> None:
+    FAILURES.labels(stage, class_, getattr(error, "reason", type(error).__name__)).inc()
+
+
+def file_settled(obj: ObjectRef, state: ObjectState, reason: str) -> None:
+    FILES.labels(state, reason).inc()
+    LAST_FILE.set(obj.arrived_at / 1000)
+
+
+@contextmanager
+def sweep() -> Iterator[None]:
+    """Around one look into the inbox."""
+    with SWEEP_DURATION.time():
+        yield
+    SWEEP_LAST_SUCCESS.set_to_current_time()
+
+
+def records_judged(judged: JudgedRecords, refused: Mapping[str, int]) -> None:
+    """`refused`: reason → how many of the device's records."""
+    verdicts = {"valid": judged.verdict.count(VALID), **refused}
+    for verdict, count in verdicts.items():
+        RECORDS.labels(*_place(judged.place), judged.kind, verdict).inc(count)
+
+
+def shots_closed(batch: ShotsClosed) -> None:
+    first = Tally(complete for complete, n in zip(batch.complete, batch.revisions, strict=True) if n == 1)
+    SHOTS.labels(Completeness.COMPLETE).inc(first[True])
+    SHOTS.labels(Completeness.INCOMPLETE).inc(first[False])
+    SHOTS_REVISED.inc(len(batch.revisions) - first.total())
+
+
+def block_read(size: int) -> None:
+    _count_block("read", size)
+
+
+def block_written(size: int) -> None:
+    _count_block("written", size)
+
+
+def shots_measured(place: PlaceRef, measured: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> None:
+    """Show the newest values. `measured`: device → feature → one entry per shot, NaN where there is none."""
+    for device, features in measured.items():
+        for name in LAST_MEASURED.keys() & features.keys():
+            known = features[name][np.isfinite(features[name])]
+            if len(known):
+                LAST_MEASURED[name].labels(*_place(place), device).set(known[-1])
+
+
+def shots_judged(place: PlaceRef, shots: int, score: float | None, threshold: float | None) -> None:
+    """Score and threshold of the last one; None without a model."""
+    SHOTS_JUDGED.labels(*_place(place)).inc(shots)
+    if score is not None and threshold is not None:
+        SCORE.labels(*_place(place)).set(score)
+        THRESHOLD.labels(*_place(place)).set(threshold)
+
+
+def event_told(event: AnomalyEvent, snoozed: bool, arrived_at: int | None) -> None:
+    """`arrived_at`: epoch ms when the store had the last file of its shots, where that is known."""
+    about = event.data
+    labels = (*_place(about.place), about.kind, about.severity, about.phase)
+    (SNOOZED_EVENTS if snoozed else EVENTS).labels(*labels).inc()
+    if arrived_at is not None and not snoozed:
+        EVENT_LATENCY.observe(_seconds_since(arrived_at), _exemplar())
+
+
+def model_loaded(alias: ModelAlias, model: ModelRef) -> None:
+    MODEL.labels(alias).info({"version": model.version, "run": model.run_id})
+    MODEL_LOADED.labels(alias).set_to_current_time()
+
+
+def model_withdrawn(alias: ModelAlias) -> None:
+    MODEL.remove(alias)
+    MODEL_LOADED.remove(alias)
+
+
+def drift_measured(place: PlaceRef, device: str, shifts: Iterable[float]) -> None:
+    """`shifts`: of each feature of the device."""
+    DRIFT.labels(*_place(place), device).set(max(map(abs, shifts)))
+
+
+def _count_block(direction: str, size: int) -> None:
+    BLOCKS.labels(direction).inc()
+    BLOCK_BYTES.labels(direction).inc(size)
+
+
+def _place(place: PlaceRef) -> tuple[str, str, str]:
+    return place.frontend, place.amp, place.arm
+
+
+def _seconds_since(epoch: int) -> float:
+    """Since a time in epoch ms; not negative, though clocks of two machines differ."""
+    return max(epoch_now() - epoch, 0) / 1000
+
+
+def _exemplar() -> dict[str, str] | None:
+    """The trace in which it was so."""
+    trace_id = current_trace_id()
+    return {"trace_id": trace_id} if trace_id else None
