@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml)
 SOURCES := libs services cli tests bench deploy
 
-.PHONY: help setup demo test test-fast chaos lint format bench bench-detect lock schemas settings sbom audit clean
+.PHONY: help setup demo test test-fast chaos lint format bench bench-detect lock schemas settings sbom audit metrics clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ schemas: setup  ## Write the JSON Schemas of the public contracts to docs/schema
 
 settings: setup  ## Write docs/settings.md from the settings of all services
 	@$(BIN)/python scripts/settings.py
+
+metrics: setup  ## Write docs/metrics.md
+	@$(BIN)/python scripts/metrics.py
 
 lock: setup  ## Resolve the dependencies of all packages anew
 	@scripts/lock

@@ -1,6 +1,7 @@
 """The embedded stack, started once for all integration tests, and what they do with it."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,9 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
+from shotwatch_embedded.status import Role
+
+from .prometheus import Prometheus, Targets, started
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FACILITY = REPOSITORY / "facilities" / "hpls.yaml"
@@ -80,3 +84,21 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
         settings = settings_of(stack.environment())
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
             yield Running(stack, settings, load_facility(FACILITY), store, archive)
+
+
+def scrape_targets(stack: Stack) -> Targets:
+    """Service → the ports of its replicas."""
+    ports: defaultdict[str, list[int]] = defaultdict(list)
+    for process in stack.status():
+        if process.role is Role.SERVICE:
+            ports[process.name.rpartition("-")[0]].append(process.port)
+    return ports
+
+
+@pytest.fixture(scope="session")
+async def prometheus(running: Running, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Prometheus]:
+    """Debian's Prometheus, which scrapes every service of the stack; jobs are named as in Compose."""
+    async with started(tmp_path_factory.mktemp("prometheus"), scrape_targets(running.stack)) as server:
+        await until(server.ready, "Prometheus is ready")
+        await until(server.sees_all, "Prometheus scrapes every service")
+        yield server

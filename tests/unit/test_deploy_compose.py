@@ -136,6 +136,13 @@ def test_services_change_no_file_hold_no_privilege_and_may_finish_their_work():
         assert int(service["stop_grace_period"].removesuffix("s")) > 60
 
 
+def test_prometheus_scrapes_every_service_where_it_answers():
+    configuration = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    [scraped] = [found for job in configuration["scrape_configs"] for found in job.get("dns_sd_configs", ())]
+    assert set(scraped["names"]) == {spec.name for spec in path_services()}
+    assert f"SHOTWATCH_HEALTH_PORT={scraped['port']}" in (ROOT / "Dockerfile").read_text()
+
+
 def test_grafana_and_the_collector_know_their_servers():
     datasources = yaml.safe_load((ROOT / "deploy/grafana/datasources/datasources.yml").read_text())
     hosts = {urlsplit(each["url"]).hostname for each in datasources["datasources"]}

@@ -136,6 +136,17 @@ def test_traffic_is_denied_by_default_and_let_out_to_the_servers_that_are_told_o
     assert {urlsplit(value).port for value in told if value.startswith("http://")} <= ports
 
 
+def test_prometheus_may_scrape_each_service_at_the_port_that_its_pods_name(objects: dict[str, Objects]):
+    policy = objects["NetworkPolicy"]["to-metrics"]["spec"]
+    [port] = [port["port"] for rule in policy["ingress"] for port in rule["ports"]]
+    for each in objects["Deployment"].values():
+        pod = each["spec"]["template"]
+        assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        told = pod["metadata"]["annotations"]["prometheus.io/port"]
+        open_ports = pod["spec"]["containers"][0]["ports"]
+        assert [str(each["containerPort"]) for each in open_ports if each["name"] == port] == [told]
+
+
 def test_the_api_is_served_by_its_pods(objects: dict[str, Objects]):
     service = objects["Service"]["shotwatch-query"]["spec"]
     pod = pods(objects)["query"]

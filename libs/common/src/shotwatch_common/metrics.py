@@ -1,8 +1,8 @@
 """Every metric that services answer on GET /metrics: names, units and labels in one place (docs/metrics.md).
 
 Labels have few values: stages, the words of `vocabulary`, versions of the model, the places and devices of
-the facility file; never ids or paths. Counters start at 0 with their process. What is delivered twice is counted
-twice, unless a metric says otherwise.
+the facility file; never ids or paths. Counters start at 0 with their process. What is delivered twice is
+counted twice, unless a metric says otherwise.
 """
 
 from collections import Counter as Tally
@@ -75,7 +75,7 @@ BATCH_RECORDS = Histogram(
 
 FILES = Counter(
     "shotwatch_files_total",
-    "Objects of the inbox that came into a state of the ledger: ingested, rejected, ignored. Each counts once.",
+    "Objects of the inbox that came into a state of the ledger: ingested, rejected, ignored. Each is one.",
     ("outcome", "reason"),
 )
 LAST_FILE = Gauge(

@@ -92,10 +92,12 @@ class Ingestor:
         faults.reach("ingest.after_blocks")
         await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
         faults.reach("ingest.after_publish")
-        await self._settle(obj, ObjectState.INGESTED, facts=_facts(devices, found))
+        facts = _facts(devices, found)
+        metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
+        await self._settle(obj, ObjectState.INGESTED, facts=facts)
         faults.reach("ingest.after_settle")
         await self._leave_inbox(obj, (self._edges.settings.data_bucket, f"{_date(name)}/{obj.key}"))
-        self._edges.log.info("ingested", object=obj.key, **_facts(devices, found))
+        self._edges.log.info("ingested", object=obj.key, **facts)
 
     async def _write_blocks(self, obj: ObjectRef, name: FileName, found: ReadFile) -> list[DeviceRecords]:
         records = []

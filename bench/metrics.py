@@ -1,0 +1,98 @@
+"""What metrics cost: per message, and per scrape by Prometheus.
+
+    python -m bench.metrics
+
+Per message is all that the bus counts of one that succeeds, in a recorded span as in a service, so that
+exemplars are kept; beside it the decoding of a file's message of 600 records, in turns. A scrape is the page
+of a process that knows every device of the facility. Left out is what the services count themselves.
+"""
+
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from time import process_time
+
+import numpy as np
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import REGISTRY
+from prometheus_client.openmetrics.exposition import generate_latest
+
+from shotwatch_common import metrics
+from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef, PlaceRef
+from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.pulses import epoch_now
+from shotwatch_common.vocabulary import DeviceKind, Outcome
+
+FACILITY = Path(__file__).parents[1] / "facilities" / "hpls.yaml"
+RECORDS, MESSAGES, TURNS, SCRAPES = 600, 2000, 9, 20
+
+
+def main() -> None:
+    print_conditions()
+    body = made_message()
+    tracer = TracerProvider().get_tracer("bench")
+    counting, decoding = [], []
+    for _ in range(TURNS):
+        with tracer.start_as_current_span("bench"):
+            counting.append(cpu_s(count_message, MESSAGES))
+        decoding.append(cpu_s(lambda: FileIngested.model_validate_json(body), MESSAGES // 10))
+    share = median(c / d for c, d in zip(counting, decoding, strict=True))
+    print(f"counting a message        {median(counting) * 1e6:8.1f} µs of CPU")
+    print(f"decoding its body         {median(decoding) * 1e6:8.1f} µs of CPU; counting is {share:.1%} of it")
+    know_every_device(load_facility(FACILITY))
+    scrape = cpu_s(lambda: generate_latest(REGISTRY), SCRAPES)
+    print(
+        f"a scrape                  {scrape * 1e3:8.1f} ms of CPU, {len(generate_latest(REGISTRY)) >> 10} KiB"
+    )
+
+
+def print_conditions() -> None:
+    print(f"Python {platform.python_version()}, prometheus-client {version('prometheus-client')}")
+    print(f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}")
+    print(f"CPU time of the process, median of {TURNS} turns")
+
+
+def count_message() -> None:
+    metrics.message_waited("bench", epoch_now() - 20)
+    with metrics.message_in_work("bench"):
+        metrics.BATCH_RECORDS.labels("bench").observe(RECORDS)
+    metrics.MESSAGES.labels("bench", Outcome.DONE).inc()
+
+
+def know_every_device(facility: Facility) -> None:
+    for roster in facility.places:
+        place = PlaceRef(frontend=roster.frontend, amp=roster.amp, arm=roster.arm, interval=roster.interval)
+        measured = dict.fromkeys(metrics.LAST_MEASURED, np.ones(1))
+        metrics.shots_measured(place, dict.fromkeys(roster.groups, measured))
+
+
+def made_message() -> bytes:
+    place = PlaceRef(frontend="LA", amp="A2", arm="00", interval="100ms")
+    records = DeviceRecords(
+        device="LA_A2-Other_1-Other-1",
+        kind=DeviceKind.OTHER,
+        place=place,
+        block=BlockRef(bucket="blocks", key="block", object_id="id", object_key="key"),
+        times=list(range(RECORDS)),
+        states=["ON"],
+        state=[0] * RECORDS,
+        problems=[],
+        digest=None,
+    )
+    obj = ObjectRef(object_id="id", bucket="inbox", key="key", etag="tag", size=1, arrived_at=1)
+    return FileIngested(object=obj, devices=[records]).model_dump_json().encode()
+
+
+def cpu_s(work: Callable[[], object], times: int) -> float:
+    """CPU of one call."""
+    began = process_time()
+    for _ in range(times):
+        work()
+    return (process_time() - began) / times
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Writes docs/metrics.md from the module that declares the metrics; a test holds it against the code."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from shotwatch_common import metrics
+
+FILE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
+SUFFIXES = {"counter": "_total", "info": "_info"}
+MORE_LABELS = {metrics.BUILD: ("service", "version"), metrics.MODEL: ("version", "run")}
+"""What an info says beside its labels."""
+HEAD = """\
+# Metrics
+
+Written by `make metrics` from `shotwatch_common/metrics.py`. Every service of the path answers `GET /metrics`
+beside `/live` and `/ready`, on its health port (8080 in images; `shotwatch status` prints the embedded
+stack's), as OpenMetrics to whoever asks for it, and tells of its process too (`process_…`, `python_…`).
+Training is a job that ends, and has none.
+
+Histograms carry exemplars: the `trace_id` of the trace in which something was observed. Compose's Prometheus
+finds each replica by its name; `job` is the service. In Kubernetes pods have the annotations
+`prometheus.io/scrape`, `port` and `path`, and Prometheus may come from the namespace `monitoring`.
+
+A series appears with its first observation, and belongs to a process: add up the rates of counters over
+replicas, and take the largest of gauges that each of them tells. `frontend`, `amp`, `arm` and `device` are
+those of the facility file. Records are counted by kind of device, and drift is the device's largest, for by
+device and reason, or by device and feature, there would be thousands of series.
+
+| metric | type | labels | what |
+| --- | --- | --- | --- |
+"""
+
+
+def declared() -> Iterator[MetricWrapperBase]:
+    """The metrics in the order of their declaration."""
+    return (each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase))
+
+
+def page() -> str:
+    return HEAD + "".join(map(_row, declared()))
+
+
+def _row(metric: MetricWrapperBase) -> str:
+    [described] = metric.describe()
+    name = described.name + SUFFIXES.get(described.type, "")
+    labels = ", ".join(f"`{label}`" for label in (*metric._labelnames, *MORE_LABELS.get(metric, ())))
+    return f"| `{name}` | {described.type} | {labels} | {described.documentation} |\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(page(), encoding="utf-8")
