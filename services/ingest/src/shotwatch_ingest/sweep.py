@@ -48,12 +48,17 @@ class Sweep:
         long_ago = round((time() - self._settings.sweep_again_seconds) * 1000)
         worked_on = await self._ledger.seen_since([arrived.object_id for arrived in found], long_ago)
         idle = [arrived for arrived in found if arrived.object_id not in worked_on]
+        if not idle:
+            return
+        known = await self._ledger.known([arrived.object_id for arrived in idle])
+        fed = []
         for arrived in idle:
-            await self._ledger.enter(ref_of(arrived), "sweep", seen_at=long_ago + _CLAIM_MS)
-            await self._bus.send("ingest", build_notification(arrived))
-            metrics.SWEEP_FOUND.inc()
-        if idle:
-            await self._ledger.see([arrived.object_id for arrived in idle])
+            is_new = await self._ledger.enter(ref_of(arrived), "sweep", seen_at=long_ago + _CLAIM_MS)
+            if is_new or arrived.object_id in known:  # else another replica entered it meanwhile
+                await self._bus.send("ingest", build_notification(arrived))
+                fed.append(arrived.object_id)
+        await self._ledger.see(fed)
+        metrics.SWEEP_FOUND.inc(len(fed))
 
 
 def ref_of(arrived: ArrivedObject) -> ObjectRef:
