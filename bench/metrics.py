@@ -24,7 +24,7 @@ from shotwatch_common import metrics
 from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef, PlaceRef
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.pulses import epoch_now
-from shotwatch_common.vocabulary import DeviceKind, Outcome
+from shotwatch_common.vocabulary import DeviceKind, Settlement
 
 FACILITY = Path(__file__).parents[1] / "facilities" / "hpls.yaml"
 RECORDS, MESSAGES, TURNS, SCRAPES = 600, 2000, 9, 20
@@ -59,7 +59,7 @@ def count_message() -> None:
     metrics.message_waited("bench", epoch_now() - 20)
     with metrics.message_in_work("bench"):
         metrics.BATCH_RECORDS.labels("bench").observe(RECORDS)
-    metrics.MESSAGES.labels("bench", Outcome.DONE).inc()
+    metrics.MESSAGES.labels("bench", Settlement.DONE).inc()
 
 
 def know_every_device(facility: Facility) -> None:

@@ -26,7 +26,7 @@ from shotwatch_common.contracts import AnomalyEvent, StageMessage
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import Log
-from shotwatch_common.vocabulary import Outcome
+from shotwatch_common.vocabulary import Settlement
 
 Parked = Callable[[bytes, str], Awaitable[None]]
 
@@ -184,35 +184,35 @@ class Bus:
         await message.ack()
         metrics.MESSAGES.labels(stage, outcome).inc()
 
-    async def _outcome(self, subscription: Subscription, message: RabbitMessage) -> Outcome:
+    async def _outcome(self, subscription: Subscription, message: RabbitMessage) -> Settlement:
         """Handle a message, and put it where it belongs when that failed."""
         stage = subscription.stage
         try:
             await subscription.handle(_decoded(subscription, message.body))
         except self._transient as error:
-            metrics.attempt_failed(stage, Outcome.RETRY, error)
+            metrics.attempt_failed(stage, Settlement.RETRY, error)
             return await self._retry(stage, message, error)
         except Reject as error:
-            metrics.attempt_failed(stage, Outcome.REJECT, error)
+            metrics.attempt_failed(stage, Settlement.REJECT, error)
             await self._park(stage, message, str(error))
-            return Outcome.REJECT
+            return Settlement.REJECT
         except Exception as error:  # noqa: BLE001 - the edge of the process: a bug parks its message, loudly
-            metrics.attempt_failed(stage, Outcome.BUG, error)
+            metrics.attempt_failed(stage, Settlement.BUG, error)
             self._log.exception("bug", stage=stage, attempt=_attempt(message))
             await self._park(stage, message, f"bug: {error!r}")
-            return Outcome.BUG
-        return Outcome.DONE
+            return Settlement.BUG
+        return Settlement.DONE
 
-    async def _retry(self, stage: str, message: RabbitMessage, error: Exception) -> Outcome:
+    async def _retry(self, stage: str, message: RabbitMessage, error: Exception) -> Settlement:
         attempt = _attempt(message)
         if attempt > len(RETRY_DELAYS_S):
             await self._park(stage, message, f"gave up after {attempt} attempts: {error}")
-            return Outcome.GAVE_UP
+            return Settlement.GAVE_UP
         delay = RETRY_DELAYS_S[attempt - 1]
         self._log.warning("retry", stage=stage, attempt=attempt, delay_s=delay, why=str(error))
         headers = {**_first_published(message), ATTEMPT_HEADER: attempt + 1}
         await self._publish(message.body, routing_key=waiting_queue_of(stage, delay).name, headers=headers)
-        return Outcome.RETRY
+        return Settlement.RETRY
 
     async def _park(self, stage: str, message: RabbitMessage, reason: str) -> None:
         self._log.error("parked", stage=stage, reason=reason)

@@ -26,7 +26,7 @@ from shotwatch_common.contracts import (
 )
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import current_trace_id
-from shotwatch_common.vocabulary import Completeness, ModelAlias, ObjectState, Outcome
+from shotwatch_common.vocabulary import Completeness, ModelAlias, ObjectState, Settlement
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and nobody asks
 
@@ -184,7 +184,7 @@ def message_waited(stage: str, published_at: int) -> None:
     MESSAGE_WAIT.labels(stage).observe(_seconds_since(published_at), _exemplar())
 
 
-def attempt_failed(stage: str, class_: Outcome, error: Exception) -> None:
+def attempt_failed(stage: str, class_: Settlement, error: Exception) -> None:
     FAILURES.labels(stage, class_, getattr(error, "reason", type(error).__name__)).inc()
 
 

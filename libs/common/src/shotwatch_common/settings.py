@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     traces_folder: Path | None = None
     """Where spans are written as JSON lines; OTEL_EXPORTER_OTLP_ENDPOINT sends them to a collector."""
     health_host: str = "127.0.0.1"
-    """Address on which these are served."""
+    """Address on which /live, /ready and /metrics are served."""
     health_port: Port = 0
     """Port of /live, /ready and /metrics; 0 = none."""
 

@@ -54,7 +54,7 @@ class ObjectState(StrEnum):
     DEAD_LETTERED = "dead_lettered"
 
 
-class Outcome(StrEnum):
+class Settlement(StrEnum):
     """What became of a message that a stage took."""
 
     DONE = "done"
