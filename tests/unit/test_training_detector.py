@@ -149,7 +149,7 @@ def test_the_scoring_engine_and_the_training_framework_agree(
     name: ArchitectureName, shape: tuple[int, int]
 ) -> None:
     keras.utils.set_random_seed(2)
-    model = ARCHITECTURES[name].build(*shape)
+    model = ARCHITECTURES[name].build(*shape, Hyperparameters())
     images = np.random.default_rng(3).normal(0.5, 0.3, (5, *shape)).astype(np.float32)
     by_framework = model(images[..., np.newaxis]).numpy()[..., 0]
     by_engine = LiteRtEngine(convert(model)).reconstruct(images)

@@ -30,6 +30,10 @@ SHAPES = (0.8, 1.5)
 between 1 in 5 and 1 in 1,000 the fit is 1.5, from which it is extrapolated with some reserve."""
 SMALLEST_REACH = 2.0
 """Robust standard deviations that one shot in a hundred exceeds, at least."""
+RESERVE = 2.0
+"""Over the root of the number of shots: how much longer a tail is taken to be than it was seen."""
+DECIDING_SURPRISE = 6.0
+"""Once in a million shots: about there it is decided whether a shot is odd."""
 RUN = 12
 """Consecutive shots whose median says whether the level has shifted."""
 RUN_STEP = 6
@@ -56,6 +60,10 @@ class Tail:
         """Of deviations to that side, ≥ 0: (n,)."""
         surprises: Values = 2.0 * (distances / self.reach) ** self.shape
         return surprises
+
+    def distance(self, surprise: float) -> float:
+        """The deviation that is so surprising."""
+        return float(self.reach * (surprise / 2.0) ** (1 / self.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +161,9 @@ def _fit(distances: Values, shares: Values, smallest_reach: float) -> Tail:
     quantiles, surprises = np.quantile(distances, 1 - shares), -np.log10(shares)
     shape = _shape(quantiles, surprises)
     reach = float((quantiles * (2.0 / surprises) ** (1 / shape)).max())
-    return Tail(max(smallest_reach, reach) * (1 + 1 / np.sqrt(len(distances))), shape)
+    reserve = 1 + RESERVE / np.sqrt(len(distances))
+    fitted, shortest = Tail(reach * reserve, shape), Tail(smallest_reach * reserve, SHAPES[1])
+    return max(fitted, shortest, key=lambda tail: tail.distance(DECIDING_SURPRISE))
 
 
 def _shape(quantiles: Values, surprises: Values) -> float:

@@ -9,7 +9,7 @@ from shotwatch_detector.frames import Reference
 from shotwatch_detector.scoring import Camera, learn_camera, score_frames
 from shotwatch_detector.statistics import Usual, measure_usual
 from shotwatch_training.domain.dataset import Split
-from shotwatch_training.domain.history import History, Times
+from shotwatch_training.domain.history import History
 
 UsualOfDevices = dict[str, dict[str, Usual]]
 """Device → feature or score → its reference."""
@@ -21,7 +21,7 @@ def learn_cameras(
     """What is usual of each camera's residuals under the trained network."""
     return {
         camera.device: learn_camera(
-            camera.frames[split.reference_shots(camera.times)], references[camera.device], engine
+            camera.frames[split.training_shots(camera.times)], references[camera.device], engine
         )
         for camera in history.cameras
         if camera.device in references
@@ -31,22 +31,27 @@ def learn_cameras(
 def learn_usual(
     history: History, cameras: Mapping[str, Camera], split: Split, engine: Engine
 ) -> UsualOfDevices:
-    """The references of all features that were measured, and of the scores of all cameras."""
+    """The references of all features that were measured, and of the scores of all cameras.
+
+    Frames from which patterns were learned leave less than any others: what is usual of scores is told by
+    the frames after them.
+    """
     usual: UsualOfDevices = {}
     for place in history.places:
         for device, features in place.features.items():
-            usual[device] = _of_device(features, place.times, split)
+            past, later = split.reference_shots(place.times), split.calibration_shots(place.times)
+            usual[device] = _of_device(features, past, later)
     for camera in history.cameras:
         if camera.device in cameras:
             scores = score_frames(camera.frames, cameras[camera.device], engine)
-            usual.setdefault(camera.device, {}).update(_of_device(scores, camera.times, split))
+            unlearned, later = split.unlearned_shots(camera.times), split.calibration_shots(camera.times)
+            usual.setdefault(camera.device, {}).update(_of_device(scores, unlearned, later))
     return usual
 
 
-def _of_device(features: Features, times: Times, split: Split) -> dict[str, Usual]:
-    past, later = split.reference_shots(times), split.calibration_shots(times)
+def _of_device(features: Features, centre: slice, tail: slice) -> dict[str, Usual]:
     measured = {
-        name: measure_usual(values[past], values[later], SIGNS[name])
+        name: measure_usual(values[centre], values[tail], SIGNS[name])
         for name, values in features.items()
         if name in SIGNS
     }

@@ -11,7 +11,7 @@ import numpy as np
 
 from shotwatch_detector.arrays import Images
 from shotwatch_detector.frames import Reference, make_reference, normalise
-from shotwatch_detector.statistics import FEWEST_CALIBRATION, FEWEST_TRAINING
+from shotwatch_detector.statistics import FEWEST_TRAINING
 from shotwatch_training.domain.history import CameraHistory, History, Times
 
 TRAINING_SHARE = 0.55
@@ -41,6 +41,10 @@ class Split:
         """Shots that say when to stop."""
         return slice(int(len(times) * self.validation), int(len(times) * self.calibration))
 
+    def unlearned_shots(self, times: Times) -> slice:
+        """Shots that no network and no pattern was learned from."""
+        return slice(int(len(times) * self.validation), len(times))
+
     def reference_shots(self, times: Times) -> slice:
         """Shots that say what is usual: all before calibration."""
         return slice(0, int(len(times) * self.calibration))
@@ -69,14 +73,14 @@ def usable_references(history: History, split: Split) -> dict[str, Reference]:
     if not references:
         raise TooLittleData(
             f"none of {len(found)} cameras has {FEWEST_TRAINING} frames of a beam to learn from "
-            f"and {FEWEST_CALIBRATION} later ones"
+            f"and as many later ones"
         )
     return references
 
 
 def _reference(camera: CameraHistory, split: Split) -> Reference | None:
-    past, later = split.reference_shots(camera.times), split.calibration_shots(camera.times)
-    if past.stop < FEWEST_TRAINING or later.stop - later.start < FEWEST_CALIBRATION:
+    past, later = split.reference_shots(camera.times), split.unlearned_shots(camera.times)
+    if past.stop < FEWEST_TRAINING or later.stop - later.start < FEWEST_TRAINING:
         return None
     return make_reference(camera.frames[past])
 
