@@ -12,7 +12,7 @@ from shotwatch_common.errors import Retry
 
 NO_BUCKET = "NoSuchBucket"
 _ABSENT = {"NoSuchKey", "NoSuchObject", "NoSuchVersion", f"HTTP {HTTPStatus.NOT_FOUND}"}
-_CODE = re.compile(r"<Code>(\w+)</Code>")
+_PART = r"<{0}>([^<]*)</{0}>"
 
 REFUSED = (S3Error, InvalidResponseError)
 """The client raises the latter for an error in a content type that it does not read."""
@@ -42,8 +42,13 @@ def code_of(error: S3Error | InvalidResponseError) -> str:
     """S3's code of the error, such as `AccessDenied`; `HTTP 507` where the store names none."""
     if isinstance(error, S3Error):
         return error.code or "an error without a code"
-    named = _CODE.search(error._body or "")
-    return named[1] if named else f"HTTP {error._code}"
+    return _part(error, "Code") or f"HTTP {error._code}"
+
+
+def answer_of(error: S3Error | InvalidResponseError) -> str:
+    """The code, and what the store says about it: `InternalError: no space left on device`."""
+    message = error.message if isinstance(error, S3Error) else _part(error, "Message")
+    return f"{code_of(error)}: {message}" if message else code_of(error)
 
 
 def _in_our_words(error: S3Error | InvalidResponseError, bucket: str, key: str) -> Exception:
@@ -52,4 +57,9 @@ def _in_our_words(error: S3Error | InvalidResponseError, bucket: str, key: str) 
         return BucketMissing(f"there is no bucket {bucket}: `shotwatch bucket setup` makes it")
     if code in _ABSENT:
         return ObjectGone(f"{bucket}/{key} does not exist")
-    return Retry(f"{bucket}/{key}: the object store says {code}")
+    return Retry(f"{bucket}/{key}: the object store says {answer_of(error)}")
+
+
+def _part(error: InvalidResponseError, name: str) -> str:
+    found = re.search(_PART.format(name), error._body or "")
+    return found[1] if found else ""

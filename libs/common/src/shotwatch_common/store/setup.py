@@ -16,7 +16,7 @@ from pydantic import NonNegativeInt
 
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import BucketMissing, ObjectStore
-from shotwatch_common.store.errors import NO_BUCKET, REFUSED, code_of, translated
+from shotwatch_common.store.errors import NO_BUCKET, REFUSED, answer_of, code_of, translated
 
 _CREATED = "s3:ObjectCreated:*"
 _OURS = "shotwatch"
@@ -210,7 +210,7 @@ async def _asked(bucket: str) -> AsyncIterator[None]:
                 raise
             if code in _UNSUPPORTED:
                 raise _Unsupported from error
-            raise _Refused(f"{code}: {getattr(error, 'message', '')}".removesuffix(": ")) from error
+            raise _Refused(answer_of(error)) from error
 
 
 def _tells_of_all(queue: QueueConfig, target: str) -> bool:
