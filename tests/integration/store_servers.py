@@ -1,6 +1,7 @@
 """The object stores that the services must get on with, each a server that a test can start."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from shotwatch_embedded.servers.store import store as embedded_store
 from .conftest import REPOSITORY
 
 KEYS = ("the-access-key", "the-secret-key-is-longer")
-NOWHERE = f"amqp://{LOOPBACK}:1/"
 
+_BROKER_URL = "MINIO_NOTIFY_AMQP_URL_SHOTWATCH"
 _MINIO = REPOSITORY / ".venv" / "bin" / "minio"
 
 
@@ -27,8 +28,8 @@ def _deployed() -> Mapping[str, Any]:
     return told
 
 
-def minio(folder: Path, access_key: str, secret_key: str, ports: Ports, broker_url: str = NOWHERE) -> Server:
-    """MinIO, configured as docker-compose.yml does, telling this broker of new objects."""
+def minio(folder: Path, access_key: str, secret_key: str, ports: Ports) -> Server:
+    """MinIO, configured as docker-compose.yml does; the broker that it tells of new objects is away."""
     if not _MINIO.exists():
         pytest.skip("MinIO is not installed: `make test-minio` does that")
     port, console = ports.take(), ports.take()
@@ -36,7 +37,7 @@ def minio(folder: Path, access_key: str, secret_key: str, ports: Ports, broker_u
     here = {
         "MINIO_ROOT_USER": access_key,
         "MINIO_ROOT_PASSWORD": secret_key,
-        "MINIO_NOTIFY_AMQP_URL_SHOTWATCH": broker_url,
+        _BROKER_URL: f"amqp://{LOOPBACK}:1/",
         "MINIO_NOTIFY_AMQP_QUEUE_DIR_SHOTWATCH": str(folder / "events"),
     }
     deployed = _deployed()
@@ -57,6 +58,11 @@ def minio(folder: Path, access_key: str, secret_key: str, ports: Ports, broker_u
             "SHOTWATCH_STORE_SECRET_KEY": secret_key,
         },
     )
+
+
+def telling(server: Server, broker_url: str) -> Server:
+    """The server, telling this broker of new objects."""
+    return replace(server, environment={**server.environment, _BROKER_URL: broker_url})
 
 
 StoreRecipe = Callable[[Path, str, str, Ports], Server]

@@ -27,26 +27,25 @@ from shotwatch_simulator.simulation import simulate
 
 from .conftest import FACILITY, FOREVER_MS, Running, until
 from .processes import serving
-from .store_servers import KEYS, minio
+from .store_servers import KEYS, minio, telling
 from .test_path import shots_of, simulation
 
 pytestmark = pytest.mark.minio
 
 NO_SWEEP = {"SHOTWATCH_SWEEP_SECONDS": "0"}
 SECONDS = timedelta(seconds=3)
+NINE = datetime(2022, 7, 2, 9, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
 async def notified(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     """A stack whose store tells of new objects."""
     ensure_rabbitmq(install=True)
-    root, ports = tmp_path_factory.mktemp("notified"), Ports()
-    promised = minio(root / "store", *KEYS, ports)
-    async with Stack.claim(root, "notified", facility=FACILITY, settings=promised.settings) as stack:
+    root = tmp_path_factory.mktemp("notified")
+    server = minio(root / "store", *KEYS, Ports())
+    async with Stack.claim(root, "notified", facility=FACILITY, settings=server.settings) as stack:
         environment = stack.environment()
-        server = minio(root / "store", *KEYS, ports, environment["SHOTWATCH_BROKER_URL"])
-        # the address was promised before the broker's was known
-        async with serving(replace(server, command=promised.command, probe=promised.probe)):
+        async with serving(telling(server, environment["SHOTWATCH_BROKER_URL"])):
             await set_up_store(environment)
             path = (spec for spec in path_services() if spec.name not in ("query", "history"))
             stack.start_services(replace(spec, environment={**spec.environment, **NO_SWEEP}) for spec in path)
@@ -72,6 +71,23 @@ async def test_an_object_is_judged_because_the_store_told_of_it(notified: Runnin
     assert await ingested(notified) == len(files)
 
 
+async def test_an_expired_block_is_made_again_when_its_file_is_put_into_the_inbox_again(
+    notified: Running, tmp_path: Path
+) -> None:
+    store, blocks = notified.store, notified.settings.block_bucket
+    files = list(simulate(simulation(notified, NINE, duration=SECONDS), tmp_path))
+    await notified.upload(*files)
+    await notified.judged()
+    there = {found.key: found.etag async for found in store.list(blocks)}
+    for key in there:
+        await store.remove(blocks, key)
+    await notified.upload(*files)
+    await notified.judged()
+    again = {found.key: found.etag async for found in store.list(blocks)}
+    assert again
+    assert again.items() <= there.items()
+
+
 async def test_odd_keys_arrive_as_they_are(notified: Running) -> None:
     keys = {"a b+c.txt", "100 %.txt", "é/日本&?=#.txt"}
     for key in keys:
@@ -85,7 +101,7 @@ async def test_what_is_put_while_the_broker_is_down_is_told_of_when_it_is_back(
     notified: Running, tmp_path: Path
 ) -> None:
     before = await ingested(notified)
-    minute = simulation(notified, datetime(2022, 7, 2, 9, tzinfo=UTC), duration=SECONDS)
+    minute = simulation(notified, datetime(2022, 7, 2, 10, tzinfo=UTC), duration=SECONDS)
     files = list(simulate(minute, tmp_path))
     url = notified.settings.broker_url.get_secret_value()
     stop_broker(notified)
