@@ -52,7 +52,7 @@ class Served:
     store: ConfigurableStore
 
     def settings(self, **further: Any) -> SetupSettings:
-        elsewhere = {f"{name}_url": f"{name}://elsewhere" for name in ("broker", "database", "models")}
+        elsewhere = {"database_url": "mongodb://elsewhere", "models_url": "http://elsewhere"}
         told = {
             name.removeprefix("SHOTWATCH_").lower(): value for name, value in self.server.settings.items()
         }

@@ -35,6 +35,7 @@ class SetupSettings(Settings):
     raw_tier: str = ""
     """Storage class that raw files move to after `raw_tier_days`; empty = they stay where they are."""
     raw_tier_days: NonNegativeInt = 30
+    """Days after which raw files move to `raw_tier`."""
 
 
 class State(StrEnum):
