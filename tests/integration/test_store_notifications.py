@@ -21,7 +21,7 @@ from shotwatch_common.vocabulary import ObjectState
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.probes import opens_channel
-from shotwatch_embedded.services import path_services
+from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_simulator.simulation import simulate
 
@@ -32,7 +32,7 @@ from .test_path import shots_of, simulation
 
 pytestmark = pytest.mark.minio
 
-NO_SWEEP = {"SHOTWATCH_SWEEP_SECONDS": "0"}
+NO_SWEEP = {"ingest": {"SHOTWATCH_SWEEP_SECONDS": "0"}}
 SECONDS = timedelta(seconds=3)
 NINE = datetime(2022, 7, 2, 9, tzinfo=UTC)
 
@@ -48,11 +48,16 @@ async def notified(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ru
         async with serving(telling(server, environment["SHOTWATCH_BROKER_URL"])):
             await set_up_store(environment)
             path = (spec for spec in path_services() if spec.name not in ("query", "history"))
-            stack.start_services(replace(spec, environment={**spec.environment, **NO_SWEEP}) for spec in path)
+            stack.start_services(map(without_sweep, path))
             await stack.services_ready()
             settings = settings_of(environment)
             async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
                 yield Running(stack, settings, load_facility(FACILITY), store, archive)
+
+
+def without_sweep(service: ServiceSpec) -> ServiceSpec:
+    """The service; if it is ingest, it never looks into the inbox."""
+    return replace(service, environment={**service.environment, **NO_SWEEP.get(service.name, {})})
 
 
 async def set_up_store(environment: Mapping[str, str]) -> None:
