@@ -2,11 +2,8 @@
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
@@ -25,6 +22,7 @@ from shotwatch_embedded.servers.broker import broker, name_server
 from shotwatch_embedded.servers.probes import opens_channel
 from tests.integration.certificates import Certificates
 from tests.integration.conftest import until
+from tests.integration.processes import running
 from tests.unit.test_deploy_broker import PASSWORDS
 from tests.unit.test_deploy_broker import broker as deployed
 
@@ -68,7 +66,7 @@ async def url(
         password = PASSWORDS[f"BROKER_{account.upper()}_PASSWORD"].replace(" ", "%20")
         return f"amqp://{account}:{password}@127.0.0.1:{node.port}/{deployed.VIRTUAL_HOST}"
 
-    with _running(names.command, names.environment), _running(node.command, node.environment):
+    with running(names.command, names.environment), running(node.command, node.environment):
         await until(lambda: opens_channel(of("operator")), "a broker that takes connections")
         bus = _bus(of("ingest"))
         await bus.connect()
@@ -181,19 +179,6 @@ async def test_a_message_that_every_consumer_dies_of_is_parked(url: Url):
             return found.declaration_result.message_count == 1
 
     await until(is_parked, "parked")
-
-
-@contextmanager
-def _running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
-    """The process in a group of its own, which is killed at the end."""
-    process = subprocess.Popen(
-        command, env=dict(environment), start_new_session=True, stdout=subprocess.DEVNULL
-    )
-    try:
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _bus(address: str) -> Bus:

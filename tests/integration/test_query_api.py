@@ -74,6 +74,8 @@ CAMERA, SPECTRO, METER = (
     "LA_A1_11-EM_1-EnergyMeter-1",
 )
 OTHER_CAMERA = "LA_A1_11-Camera_2-Camera-2"
+EXPIRED = "LB_A1_11-Camera_1-Camera-1"
+"""A camera whose block is gone from the store."""
 MINUTE, HOUR = 60_000, 3_600_000
 ENERGIES_FROM = FIRST_PULSE - 2 * HOUR
 
@@ -307,7 +309,8 @@ async def fill_shots(archive: Archive) -> None:
     verdicts[ODD] = Verdict(9.5, 5.0, [AnomalyKind.HOT_SPOT], Severity.CRITICAL)
     verdicts[0] = replace(usual, score=float("nan"))
     await judge(archive, batch, verdicts)
-    await judge(archive, closed(LB, [], pulses(), "LB-batch"), [Verdict(None, None)] * SHOTS)
+    beside = closed(LB, [member(EXPIRED, DeviceKind.CAMERA)], pulses(), "LB-batch")
+    await judge(archive, beside, [Verdict(None, None)] * SHOTS)
     await archive.devices.saw(CAMERA, LastState(pulses()[-1] + 7, "ON"))
     await archive.events.add([anomaly_event(ODD, await archive.events.reserve(1))])
 
@@ -613,6 +616,7 @@ def test_a_row_tells_the_energies_with_their_unit(world: World) -> None:
         (f"/shots/{shot(0)}/devices/{CAMERA}/residual", "residuals"),
         (f"/shots/{shot(MISSING)}/devices/{METER}/row", "has no record"),
         (f"/shots/{shot(UNREADABLE)}/devices/{CAMERA}/image", "wrong_shape: 101 x 128"),
+        (f"/shots/{shot(0, LB)}/devices/{EXPIRED}/image", f"put {EXPIRED}.h5 into the inbox again"),
         ("/blocks/2022-07-01/none.arrow", "none.arrow"),
         ("/blocks/%2e%2e/data/x", "../data/x"),
         (f"/blocks/{residual_key(shot(ODD), CAMERA)}", "there is no block"),

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from shotwatch_common.bus import OBJECTS
 from shotwatch_common.settings import Settings
+from shotwatch_common.store.setup import SetupSettings
 from shotwatch_embedded.services import path_services
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +105,20 @@ def test_configs_and_volumes_are_declared_and_used():
         COMPOSE["configs"]
     )
     assert {source for source, _ in _mounts() if "/" not in source} == set(COMPOSE["volumes"])
+
+
+def test_the_store_has_the_target_that_its_setup_has_told():
+    target = SetupSettings.model_fields["event_target"].default.split(":")[-2]
+    told = SERVICES["store"]["environment"]
+    assert {name for name in told if "NOTIFY" in name and not name.endswith(f"_{target}")} == set()
+    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == OBJECTS.name
+    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == OBJECTS.type.value
+
+
+def test_the_store_is_set_up_with_all_settings_that_this_takes():
+    told = {name for name in SERVICES["store-setup"]["environment"] if name.startswith("SHOTWATCH_")}
+    assert names(SetupSettings, required=True) <= told | IMAGE_SETTINGS
+    assert told <= names(SetupSettings, required=False)
 
 
 def test_nothing_waits_in_a_circle_and_what_must_be_healthy_says_when_it_is():

@@ -44,6 +44,13 @@ def test_the_service_starts_from_the_image_and_says_which_settings_it_lacks(inst
     assert "SHOTWATCH_BROKER_URL: Field required" in done.stderr
 
 
+def test_an_image_can_set_the_store_up(installed: Path):
+    command = [installed / "bin" / "python", "-m", "shotwatch_common.store"]
+    done = subprocess.run(command, env={}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "SHOTWATCH_STORE_URL: Field required" in done.stderr
+
+
 def test_what_the_image_copies_exists_and_is_not_kept_from_the_builder():
     sources = re.findall(r"^COPY (?!--from)(\S+) ", DOCKERFILE, re.MULTILINE)
     let_in = re.findall(r"^!(\S+)", (ROOT / ".dockerignore").read_text(), re.MULTILINE)

@@ -19,7 +19,7 @@ from shotwatch_cli.rest import RestApi
 from shotwatch_common.archive import Archive
 from shotwatch_common.bus import ANOMALIES, OBJECTS, STAGES, WORK
 from shotwatch_common.facility import FacilityError, load_facility
-from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.install import is_installed
 
 _GIGABYTE = 1e9
@@ -29,6 +29,7 @@ _SKEW_S = 2.0
 _HALF_OF_A_DATE_S = 0.5
 """HTTP tells the time in whole seconds."""
 _LOOK = "`shotwatch status` shows its state and its log"
+_MAKE_BUCKET = "`shotwatch bucket setup` makes it"
 _DECLARED = "start the services: they declare it"
 
 
@@ -124,25 +125,10 @@ async def _database(deployment: Deployment) -> AsyncIterator[Finding]:
 async def _store(deployment: Deployment) -> AsyncIterator[Finding]:
     settings = deployment.settings
     async with ObjectStore.of(settings) as store:
-        for bucket in (
-            settings.inbox_bucket,
-            settings.data_bucket,
-            settings.error_bucket,
-            settings.block_bucket,
-        ):
-            there = await _bucket_exists(store, bucket)
-            yield _found(
-                f"bucket {bucket}", there, "there" if there else "missing", "make it in the object store"
-            )
+        for bucket in settings.buckets:
+            there = await store.has_bucket(bucket)
+            yield _found(f"bucket {bucket}", there, "there" if there else "missing", _MAKE_BUCKET)
     yield await _clock("store", settings.store_url)
-
-
-async def _bucket_exists(store: ObjectStore, bucket: str) -> bool:
-    try:
-        await anext(store.list(bucket), None)
-    except ObjectGone:
-        return False
-    return True
 
 
 async def _clock(server: str, url: str) -> Finding:

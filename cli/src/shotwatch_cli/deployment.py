@@ -4,12 +4,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from shotwatch_cli.failures import Failure
-from shotwatch_common.settings import PREFIX, BrokerSettings, variable
+from shotwatch_common.settings import PREFIX, BrokerSettings, Settings, variable
 from shotwatch_embedded.description import DEFAULT_ROOT, find_stack
 from shotwatch_embedded.status import Status
 
@@ -20,6 +20,8 @@ RootOption = Annotated[
     Path, typer.Option("--root", file_okay=False, help="Folder of the stacks.", envvar="SHOTWATCH_ROOT")
 ]
 ROOT = DEFAULT_ROOT
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 _QUERY_URL = "SHOTWATCH_QUERY_URL"
 
@@ -76,6 +78,14 @@ def _describes_all(environment: Mapping[str, str]) -> bool:
 
 def settings_of(environment: Mapping[str, str]) -> BrokerSettings:
     """The settings that a service with this environment has."""
-    return BrokerSettings.model_validate(
-        {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
-    )
+    return settings_as(BrokerSettings, environment)
+
+
+def settings_as(kind: type[AnySettings], environment: Mapping[str, str]) -> AnySettings:
+    """The settings of this kind that a process with this environment has.
+
+    Raises:
+        SettingsError: one is missing or wrong.
+    """
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
+    return kind.load(**given)

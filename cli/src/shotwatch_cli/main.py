@@ -4,6 +4,7 @@ import typer
 
 from shotwatch_cli.commands.audit import audit
 from shotwatch_cli.commands.benchmark import measure_detection
+from shotwatch_cli.commands.bucket import bucket
 from shotwatch_cli.commands.characterise import noise, reference
 from shotwatch_cli.commands.dataset import dataset
 from shotwatch_cli.commands.dead import dead
@@ -51,4 +52,5 @@ app.add_typer(noise, name="noise")
 app.add_typer(reference, name="reference")
 app.add_typer(keys, name="keys")
 app.command()(audit)
+app.add_typer(bucket, name="bucket")
 app.command()(doctor)

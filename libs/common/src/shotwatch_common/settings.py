@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     """Where files go that were rejected, each with its reason beside it."""
     block_bucket: str = Field("blocks", min_length=3)
     """Where the records of files are kept as blocks."""
+    dataset_bucket: str = Field("datasets", min_length=3)
+    """Where training sets are kept."""
     traces_folder: Path | None = None
     """Where spans are written as JSON lines; OTEL_EXPORTER_OTLP_ENDPOINT sends them to a collector."""
     health_host: str = "127.0.0.1"
@@ -88,16 +90,27 @@ class Settings(BaseSettings):
     health_port: Port = 0
     """Port of /live, /ready and /metrics; 0 = none."""
 
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """All that the store must have."""
+        return (
+            self.inbox_bucket,
+            self.data_bucket,
+            self.error_bucket,
+            self.block_bucket,
+            self.dataset_bucket,
+        )
+
     @classmethod
-    def load(cls) -> Self:
-        """Read the environment.
+    def load(cls, **given: str) -> Self:
+        """Read the environment; what is given by name comes before it.
 
         Raises:
             SettingsError: a setting is missing or wrong, or a variable is called like one and is none.
         """
         mistakes = list(_unknown(cls, os.environ))
         try:
-            settings = cls()
+            settings = cls.model_validate(given)
         except ValidationError as error:
             mistakes += [
                 f"{_variable_of(e['loc'])}{e['msg'].removeprefix('Value error, ')}" for e in error.errors()

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_common.store import BucketMissing, ObjectGone, ObjectStore
 from shotwatch_training.domain.manifest import Manifest, Shard
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -78,7 +78,7 @@ class DatasetStore:
         """The sets there are."""
         try:
             keys = [found.key async for found in self.objects.list(self.bucket)]
-        except ObjectGone:
+        except BucketMissing:
             return []
         return [key.removesuffix(f"/{_MANIFEST}") for key in keys if key.endswith(f"/{_MANIFEST}")]
 
@@ -89,7 +89,7 @@ class DatasetStore:
         """
         try:
             data = await self.objects.get(self.bucket, f"{name}/{_MANIFEST}")
-        except ObjectGone as error:
+        except (ObjectGone, BucketMissing) as error:
             known = ", ".join(await self.names()) or "none"
             raise DatasetError(f"there is no set {name}; there are: {known}") from error
         return Manifest.model_validate_json(data)

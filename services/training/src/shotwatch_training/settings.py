@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field
-
 from shotwatch_common.settings import Settings
 from shotwatch_common.vocabulary import ModelAlias
 
@@ -18,10 +16,7 @@ class ArchitectureName(StrEnum):
 
 
 class TrainingSettings(Settings):
-    """What all services share, and where training sets are kept."""
-
-    dataset_bucket: str = Field("datasets", min_length=3)
-    """Where training sets are kept."""
+    """What all services share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from shotwatch_common.archive.characterisations import Characterisations
 from shotwatch_common.archive.conditions import Conditions
 from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.drifts import Drifts
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.feedback import Feedback
 from shotwatch_common.archive.indexes import Indexed, missing_indexes
@@ -68,7 +69,7 @@ class Archive:
 
     def __init__(self, url: str, name: str) -> None:
         self._client: Any = AsyncIOMotorClient(url, serverSelectionTimeoutMS=5000, tz_aware=True)
-        self._database = database = self._client[name]
+        self._database = database = Database(self._client[name])
         self.ledger = Ledger(database)
         self.records = Records(database)
         self.characterisations = Characterisations(database)

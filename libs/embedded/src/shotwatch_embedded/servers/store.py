@@ -8,7 +8,7 @@ from pathlib import Path
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
 
-BUCKETS = ("inbox", "data", "errors", "blocks")
+BUCKETS = ("inbox", "data", "errors", "blocks", "datasets")
 
 
 def store(folder: Path, access_key: str, secret_key: str, ports: Ports) -> Server:

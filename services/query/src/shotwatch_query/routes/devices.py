@@ -13,8 +13,10 @@ from fastapi import APIRouter, Query, Response
 from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Block
+from shotwatch_common.contracts import BlockRef
 from shotwatch_common.identity import residual_key
 from shotwatch_common.pulses import instant
+from shotwatch_common.store import ObjectGone
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_query.domain.frames import (
     colour_png,
@@ -164,8 +166,16 @@ async def _find_record(sources: Sources, shot: str, device: str) -> Record:
     member = await find_member(sources, shot, device)
     if member.block is None or member.row is None:
         raise NotFound(f"{device} has no record in shot {shot}")
-    block = await sources.blocks.read(member.block.bucket, member.block.key)
-    return Record(shot, member, block, member.row)
+    return Record(shot, member, await _read(sources, member.block), member.row)
+
+
+async def _read(sources: Sources, ref: BlockRef) -> Block:
+    try:
+        return await sources.blocks.read(ref.bucket, ref.key)
+    except ObjectGone as error:
+        raise NotFound(
+            f"the block {ref.key} has expired: put {ref.object_key} into the inbox again to make it anew"
+        ) from error
 
 
 def _file(data: bytes, form: ArrayFormat) -> Response:

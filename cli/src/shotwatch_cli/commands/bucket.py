@@ -1,0 +1,72 @@
+"""`shotwatch bucket`: the buckets of the object store."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment, settings_as
+from shotwatch_cli.options import JsonOption
+from shotwatch_cli.output import print_json, stdout, table
+from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
+
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Change nothing; say what is missing. What the store cannot shows later."),
+]
+
+bucket = typer.Typer(no_args_is_help=True, help="The buckets of the object store.")
+
+_STYLES = {
+    State.THERE: "green",
+    State.MADE: "bold green",
+    State.MISSING: "yellow",
+    State.UNSUPPORTED: "yellow",
+    State.REFUSED: "bold red",
+}
+
+
+@bucket.callback()
+def _group() -> None:
+    """Keeps `setup` a command of its own."""
+
+
+@bucket.command("setup")
+def setup(
+    dry_run: DryRunOption = False, name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False
+) -> None:
+    """Make the buckets, have the store tell of new objects, and let old blocks expire; may be run again.
+
+    What the store cannot is said, and the rest is done. Exit code 1 when it refuses something.
+    SHOTWATCH_BLOCK_DAYS, SHOTWATCH_RAW_TIER, SHOTWATCH_RAW_TIER_DAYS and SHOTWATCH_EVENT_TARGET say how.
+
+    \b
+    Examples:
+      shotwatch bucket setup --dry-run
+      SHOTWATCH_BLOCK_DAYS=7 shotwatch bucket setup
+    """
+    settings = settings_as(SetupSettings, find_deployment(root, name).environment)
+    findings = asyncio.run(_set_up(settings, dry_run))
+    _show(findings, json)
+    if any(finding.state is State.REFUSED for finding in findings):
+        raise typer.Exit(1)
+
+
+async def _set_up(settings: SetupSettings, dry_run: bool) -> list[Finding]:
+    async with ConfigurableStore.of(settings) as store:
+        return [finding async for finding in set_up(store, settings, dry_run)]
+
+
+def _show(findings: Iterable[Finding], json: bool) -> None:
+    if json:
+        for finding in findings:
+            print_json(asdict(finding))
+    else:
+        stdout.print(table("", ("bucket", "what", "", "so"), map(_row, findings)))
+
+
+def _row(finding: Finding) -> tuple[object, ...]:
+    return finding.bucket, finding.what, Text(finding.state, style=_STYLES[finding.state]), finding.detail

@@ -1,0 +1,65 @@
+"""What object stores say when they refuse, in our words."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import aiohttp
+from miniopy_async.error import InvalidResponseError, S3Error, ServerError
+
+from shotwatch_common.errors import Retry
+
+NO_BUCKET = "NoSuchBucket"
+_ABSENT = {"NoSuchKey", "NoSuchObject", "NoSuchVersion", f"HTTP {HTTPStatus.NOT_FOUND}"}
+_PART = r"<{0}>([^<]*)</{0}>"
+
+REFUSED = (S3Error, InvalidResponseError)
+"""The client raises the latter for an error in a content type that it does not read."""
+AWAY = (TimeoutError, ServerError, aiohttp.ClientError, OSError)
+
+
+class ObjectGone(LookupError):
+    """There is no such object (any more)."""
+
+
+class BucketMissing(Retry):
+    """There is no such bucket: nobody has set the store up yet, or somebody took the bucket away."""
+
+
+@asynccontextmanager
+async def translated(bucket: str, key: str) -> AsyncIterator[None]:
+    """Raises ObjectGone, BucketMissing or Retry for what the client raises inside."""
+    try:
+        yield
+    except REFUSED as error:
+        raise _in_our_words(error, bucket, key) from error
+    except AWAY as error:
+        raise Retry(f"{bucket}/{key}: the object store cannot be reached: {error}") from error
+
+
+def code_of(error: S3Error | InvalidResponseError) -> str:
+    """S3's code of the error, such as `AccessDenied`; `HTTP 507` where the store names none."""
+    if isinstance(error, S3Error):
+        return error.code or "an error without a code"
+    return _part(error, "Code") or f"HTTP {error._code}"
+
+
+def answer_of(error: S3Error | InvalidResponseError) -> str:
+    """The code, and what the store says about it: `InternalError: no space left on device`."""
+    message = error.message if isinstance(error, S3Error) else _part(error, "Message")
+    return f"{code_of(error)}: {message}" if message else code_of(error)
+
+
+def _in_our_words(error: S3Error | InvalidResponseError, bucket: str, key: str) -> Exception:
+    code = code_of(error)
+    if code == NO_BUCKET:
+        return BucketMissing(f"there is no bucket {bucket}: `shotwatch bucket setup` makes it")
+    if code in _ABSENT:
+        return ObjectGone(f"{bucket}/{key} does not exist")
+    return Retry(f"{bucket}/{key}: the object store says {answer_of(error)}")
+
+
+def _part(error: InvalidResponseError, name: str) -> str:
+    found = re.search(_PART.format(name), error._body or "")
+    return found[1] if found else ""

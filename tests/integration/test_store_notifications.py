@@ -1,0 +1,139 @@
+"""The path behind a store that tells of new objects itself, configured as docker-compose.yml does.
+
+No sweep looks into the inbox here: what is judged was told of.
+"""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from shotwatch_cli.deployment import settings_as, settings_of
+from shotwatch_common.archive import Archive
+from shotwatch_common.facility import load_facility
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.store.setup import ConfigurableStore, SetupSettings, State, set_up
+from shotwatch_common.vocabulary import ObjectState
+from shotwatch_embedded.install import ensure_rabbitmq
+from shotwatch_embedded.ports import Ports
+from shotwatch_embedded.servers.probes import opens_channel
+from shotwatch_embedded.services import ServiceSpec, path_services
+from shotwatch_embedded.stack import Stack
+from shotwatch_simulator.simulation import simulate
+
+from .conftest import FACILITY, FOREVER_MS, Running, until
+from .processes import serving
+from .store_servers import KEYS, minio, telling
+from .test_path import shots_of, simulation
+
+pytestmark = pytest.mark.minio
+
+NO_SWEEP = {"ingest": {"SHOTWATCH_SWEEP_SECONDS": "0"}}
+SECONDS = timedelta(seconds=3)
+NINE = datetime(2022, 7, 2, 9, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+async def notified(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """A stack whose store tells of new objects."""
+    ensure_rabbitmq(install=True)
+    root = tmp_path_factory.mktemp("notified")
+    server = minio(root / "store", *KEYS, Ports())
+    async with Stack.claim(root, "notified", facility=FACILITY, settings=server.settings) as stack:
+        environment = stack.environment()
+        async with serving(telling(server, environment["SHOTWATCH_BROKER_URL"])):
+            await set_up_store(environment)
+            path = (spec for spec in path_services() if spec.name not in ("query", "history"))
+            stack.start_services(map(without_sweep, path))
+            await stack.services_ready()
+            settings = settings_of(environment)
+            async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+                yield Running(stack, settings, load_facility(FACILITY), store, archive)
+
+
+def without_sweep(service: ServiceSpec) -> ServiceSpec:
+    """The service; if it is ingest, it never looks into the inbox."""
+    return replace(service, environment={**service.environment, **NO_SWEEP.get(service.name, {})})
+
+
+async def set_up_store(environment: Mapping[str, str]) -> None:
+    settings = settings_as(SetupSettings, environment)
+    async with ConfigurableStore.of(settings) as store:
+        found = {part.state async for part in set_up(store, settings)}
+    assert found <= {State.THERE, State.MADE}
+
+
+async def test_an_object_is_judged_because_the_store_told_of_it(notified: Running, tmp_path: Path) -> None:
+    first = simulation(notified, datetime(2022, 7, 2, 8, tzinfo=UTC), duration=SECONDS)
+    files = list(simulate(first, tmp_path))
+    await notified.upload(*files)
+    await notified.judged()
+    assert len(await shots_of(notified.archive, first)) == 3
+    assert await ingested(notified) == len(files)
+
+
+async def test_an_expired_block_is_made_again_when_its_file_is_put_into_the_inbox_again(
+    notified: Running, tmp_path: Path
+) -> None:
+    store, blocks = notified.store, notified.settings.block_bucket
+    files = list(simulate(simulation(notified, NINE, duration=SECONDS), tmp_path))
+    await notified.upload(*files)
+    await notified.judged()
+    there = {found.key: found.etag async for found in store.list(blocks)}
+    for key in there:
+        await store.remove(blocks, key)
+    await notified.upload(*files)
+    await notified.judged()
+    again = {found.key: found.etag async for found in store.list(blocks)}
+    assert again
+    assert again.items() <= there.items()
+
+
+async def test_odd_keys_arrive_as_they_are(notified: Running) -> None:
+    keys = {"a b+c.txt", "100 %.txt", "é/日本&?=#.txt"}
+    for key in keys:
+        await notified.store.put(notified.settings.inbox_bucket, key, b"no snapshot")
+    await notified.judged()
+    set_aside = {found.key async for found in notified.store.list(notified.settings.data_bucket, "ignored/")}
+    assert set_aside == {f"ignored/{key}" for key in keys}
+
+
+async def test_what_is_put_while_the_broker_is_down_is_told_of_when_it_is_back(
+    notified: Running, tmp_path: Path
+) -> None:
+    before = await ingested(notified)
+    minute = simulation(notified, datetime(2022, 7, 2, 10, tzinfo=UTC), duration=SECONDS)
+    files = list(simulate(minute, tmp_path))
+    url = notified.settings.broker_url.get_secret_value()
+    stop_broker(notified)
+    await until(lambda: _refuses(url), "a broker that is down")
+    await notified.upload(*files)
+    assert await _refuses(url), "the broker was back too early for this test to mean anything"
+    await until(lambda: opens_channel(url), "a broker that is back")
+    await until(lambda: _all_ingested(notified, before + len(files)), "ingested")
+    await notified.judged()
+    assert len(await shots_of(notified.archive, minute)) == 3
+
+
+def stop_broker(notified: Running) -> None:
+    """Ended in good order; its keeper starts it again."""
+    [broker] = [status for status in notified.stack.status() if status.name == "broker"]
+    assert broker.pid is not None
+    os.killpg(broker.pid, signal.SIGTERM)
+
+
+async def ingested(running: Running) -> int:
+    states: Mapping[str, int] = (await running.archive.ledger.balance(0, FOREVER_MS))["states"]
+    return states[ObjectState.INGESTED]
+
+
+async def _all_ingested(running: Running, count: int) -> bool:
+    return await ingested(running) == count
+
+
+async def _refuses(url: str) -> bool:
+    return not await opens_channel(url)
