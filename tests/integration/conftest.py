@@ -1,23 +1,38 @@
 """The embedded stack, started once for all integration tests, and what they do with it."""
 
 import asyncio
+import json
+import os
+import signal
+import subprocess
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
+from shotwatch_common.bus import Bus
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.install import ensure_rabbitmq
+from shotwatch_embedded.ports import Ports
+from shotwatch_embedded.servers import Server
+from shotwatch_embedded.servers.broker import broker, name_server
+from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role
+from tests.integration.certificates import Certificates
+from tests.unit.test_deploy_broker import PASSWORDS
+from tests.unit.test_deploy_broker import broker as deployed
 
 from .prometheus import Prometheus, Targets, started
 
@@ -102,3 +117,71 @@ async def prometheus(running: Running, tmp_path_factory: pytest.TempPathFactory)
         await until(server.ready, "Prometheus is ready")
         await until(server.sees_all, "Prometheus scrapes every service")
         yield server
+
+
+Url = Callable[[str], str]
+
+
+_TLS = """\
+listeners.ssl.default = 127.0.0.1:{port}
+ssl_options.cacertfile = {authority}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+"""
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def tls_port() -> int:
+    return Ports().take()
+
+
+@pytest.fixture(scope="session")
+async def url(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tls_port: int
+) -> AsyncIterator[Url]:
+    """A node that loaded the definitions: account → its address, with every queue declared."""
+    ensure_rabbitmq(install=True)
+    folder, ports = tmp_path_factory.mktemp("broker"), Ports()
+    names = name_server(folder, ports)
+    node = broker(folder, "not used: definitions leave out the default user", names.port, ports)
+    definitions = folder / "definitions.json"
+    definitions.write_text(json.dumps(deployed.definitions(PASSWORDS)))
+    with (folder / "rabbitmq.conf").open("a") as configuration:
+        configuration.write(f"load_definitions = {definitions}\n")
+        configuration.write(_TLS.format(port=tls_port, **asdict(certificates)))
+
+    def of(account: str) -> str:
+        password = PASSWORDS[f"BROKER_{account.upper()}_PASSWORD"].replace(" ", "%20")
+        return f"amqp://{account}:{password}@127.0.0.1:{node.port}/{deployed.VIRTUAL_HOST}"
+
+    with _process(names), _process(node):
+        await until(lambda: opens_channel(of("operator")), "a broker that takes connections")
+        bus = bus_to(of("ingest"))
+        await bus.connect()
+        await bus.stop()
+        yield of
+
+
+def bus_to(address: str) -> Bus:
+    async def on_parked(_stage: str, _body: bytes, _reason: str) -> None:
+        return None
+
+    return Bus(address, TracerProvider(), configure_logs("test"), on_parked)
+
+
+@contextmanager
+def _process(server: Server) -> Iterator[None]:
+    """The server in a process group of its own, which is killed at the end."""
+    process = subprocess.Popen(
+        server.command, env=dict(server.environment), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     health_port: Port = 0
     """Port of /live, /ready and /metrics; 0 = none."""
 
+    @property
+    def drain_seconds(self) -> float:
+        """How long a replica that is told to stop may go on with the messages in its hands."""
+        return 30.0
+
     @classmethod
     def load(cls) -> Self:
         """Read the environment.
