@@ -128,42 +128,42 @@ class Reprocessing:
 
     async def _read_again(self, keys: Sequence[str]) -> None:
         """Put raw files into the inbox and wait until they are joined; then remove old blocks of theirs."""
-        objects = [
-            each for each in await self._archive.ledger.newest(keys) if await self._is_kept(each["key"])
-        ]
+        objects = [o for o in await self._archive.ledger.newest(keys) if await self._is_kept(o)]
         blocks = {each["_id"]: await self._stored(self._block_prefix(each)) for each in objects}
-        for each in objects:
-            await self._pace.take(1)
-            await self._archive.ledger.start_again(each["_id"], "reprocess", self._why)
-            await self._send_back(each["_id"], each["key"])
-        await self._until_joined([each["key"] for each in objects])
+        fed = [await self._feed(each["_id"], each["key"]) for each in objects]
+        await self._until(lambda: self._are_joined(fed))
         for each in objects:
             await self._remove_unchanged(self._block_prefix(each), blocks[each["_id"]])
 
-    async def _is_kept(self, key: str) -> bool:
+    async def _is_kept(self, each: Mapping[str, str]) -> bool:
         """Whether the raw file is still there, in the data bucket or (we were stopped) in the inbox."""
+        if each["state"] not in (ObjectState.INGESTED, ObjectState.WAITING):
+            return False
+        key = each["key"]
         if await self._store.etag(self._settings.inbox_bucket, key) is not None:
             return True
         return await self._store.etag(self._settings.data_bucket, self._raw_key(key)) is not None
 
-    async def _send_back(self, identity: str, key: str) -> None:
+    async def _feed(self, identity: str, key: str) -> str:
+        """Put a raw file into the inbox; the id of the object there, for a copy may have another etag."""
         inbox = self._settings.inbox_bucket
+        await self._pace.take(1)
+        await self._archive.ledger.start_again(identity, "reprocess", self._why)
         if await self._store.etag(inbox, key) is None:
             await self._store.move((self._settings.data_bucket, self._raw_key(key)), (inbox, key))
         etag = await self._store.etag(inbox, key)
-        if etag is not None and object_id(inbox, key, etag) != identity:
-            entry = Entry(ObjectState.IGNORED, "reprocess", f"{self._why}, as another version")
+        there = identity if etag is None else object_id(inbox, key, etag)  # None: it was read by now
+        if there != identity:
+            entry = Entry(ObjectState.IGNORED, "reprocess", f"{self._why}, as object {there}")
             await self._archive.ledger.settle(identity, entry)
+        return there
 
-    async def _until_joined(self, keys: Sequence[str]) -> None:
-        while True:
-            objects = await self._archive.ledger.newest(keys)
-            for each in objects:
-                if each["state"] == ObjectState.DEAD_LETTERED:
-                    raise ReprocessingStopped(f"{each['key']} was given up: {each['detail']}")
-            if all(_has_ended(each) for each in objects):
-                return
-            await asyncio.sleep(_LOOK_S)
+    async def _are_joined(self, identities: Sequence[str]) -> bool:
+        objects = [await self._archive.ledger.find(identity) for identity in identities]
+        for each in objects:
+            if each is not None and each["state"] == ObjectState.DEAD_LETTERED:
+                raise ReprocessingStopped(f"{each['key']} was given up: {each['detail']}")
+        return all(each is not None and _has_ended(each) for each in objects)
 
     def _raw_key(self, key: str) -> str:
         name = self._facility.file_name(key)
