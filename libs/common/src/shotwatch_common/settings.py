@@ -88,11 +88,6 @@ class Settings(BaseSettings):
     health_port: Port = 0
     """Port of /live, /ready and /metrics; 0 = none."""
 
-    @property
-    def drain_seconds(self) -> float:
-        """How long a replica that is told to stop may go on with the messages in its hands."""
-        return 30.0
-
     @classmethod
     def load(cls) -> Self:
         """Read the environment.
@@ -119,6 +114,11 @@ class BrokerSettings(Settings):
     """`amqp(s)://user:password@host:port/vhost`."""
     prefetch: PositiveInt = 4
     """Messages that one replica works on at a time."""
+
+    @property
+    def drain_seconds(self) -> float:
+        """How long a replica that is told to stop may go on with the messages in its hands."""
+        return 30.0
 
 
 def variable(name: str) -> str:
