@@ -11,8 +11,7 @@ A look writes nothing, so that any number of replicas may look.
 
 from collections.abc import AsyncIterator
 
-from prometheus_client import Gauge
-
+from shotwatch_common import metrics
 from shotwatch_common.identity import object_id
 from shotwatch_common.process import Edges
 from shotwatch_common.pulses import epoch_now
@@ -25,12 +24,6 @@ SWEPT_MS = 60_000
 """So soon the sweep finds what lies in the inbox."""
 _HOUR_MS = 3_600_000
 _AT_ONCE = 500
-
-_OBJECTS = Gauge(
-    "shotwatch_ledger_objects", "Objects that arrived in the last hour, by their state.", ["state"]
-)
-_UNACCOUNTED = Gauge("shotwatch_ledger_unaccounted", "What came in, and neither ended nor is under way.")
-_CHECKED = Gauge("shotwatch_ledger_checked_timestamp_seconds", "When the ledger was last checked.")
 
 
 class LedgerWatch:
@@ -57,9 +50,9 @@ class LedgerWatch:
         now = epoch_now()
         balance = await self._archive.ledger.balance(now - _HOUR_MS, now)
         for state, count in balance["states"].items():
-            _OBJECTS.labels(state).set(count)
-        _UNACCOUNTED.set(unaccounted)
-        _CHECKED.set_to_current_time()
+            metrics.LEDGER_OBJECTS.labels(state).set(count)
+        metrics.LEDGER_UNACCOUNTED.set(unaccounted)
+        metrics.LEDGER_CHECKED.set_to_current_time()
 
     async def _open_ends(self, now: int) -> AsyncIterator[str]:
         overdue = now - self._under_way_ms
