@@ -133,6 +133,20 @@ async def late(arena: Arena, after_deadline: bool) -> Inflicted:
     return Inflicted(1)
 
 
+async def behind(arena: Arena) -> Inflicted:
+    """A member comes in time, and is read when its shots would have been closed without it."""
+    *punctual, straggler = arena.inputs[SMALL].files
+    await arena.upload(punctual)
+    await arena.ingested(len(punctual))
+    arena.signal("ingest", signal.SIGSTOP)
+    try:
+        await arena.upload([straggler])
+        await asyncio.sleep(OUTAGE_S)
+    finally:
+        arena.signal("ingest", signal.SIGCONT)
+    return Inflicted(1)
+
+
 async def notified_of_half(arena: Arena) -> Inflicted:
     """Of every second object comes a notification, three times and late; of the others none."""
     files, bucket = arena.inputs[BIG].files, arena.settings.inbox_bucket
@@ -206,6 +220,7 @@ TORTURES = (
     Torture("every message thrice, shuffled", thrice_and_shuffled, restarts=False),
     Torture("late before the deadline", partial(late, after_deadline=False), SMALL, restarts=False),
     Torture("late after it", partial(late, after_deadline=True), SMALL, revises=True, restarts=False),
+    Torture("ingest frozen past the deadline", behind, SMALL),
     Torture("notifications lost", notified_of_half, restarts=False),
     Torture(
         "files sent again with other content",

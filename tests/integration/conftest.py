@@ -1,43 +1,43 @@
 """The embedded stack, started once for all integration tests, and what they do with it."""
 
-import asyncio
+import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
+from shotwatch_common.bus import Bus
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.install import ensure_rabbitmq
+from shotwatch_embedded.ports import Ports
+from shotwatch_embedded.servers.broker import broker, name_server
+from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role
+from tests.integration.certificates import Certificates
+from tests.unit.test_deploy_broker import PASSWORDS
+from tests.unit.test_deploy_broker import broker as deployed
 
+from .processes import running as running_process
 from .prometheus import Prometheus, Targets, started
+from .waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FACILITY = REPOSITORY / "facilities" / "hpls.yaml"
-DEADLINE_S = 90.0
 TWO_OF_MOST = {"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}
 NOW_AND_THEN = ("TREND", "DRIFT", "REFERENCE", "CHARACTERISATION")
 IMPATIENT = {f"SHOTWATCH_{name}_POLL_SECONDS": "1" for name in NOW_AND_THEN}
 FOREVER_MS = 2**53
-
-
-async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = DEADLINE_S) -> None:
-    """Wait for a condition; fail saying what did not happen."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not await condition():
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        pytest.fail(f"after {seconds:g} s: not {what}")
 
 
 def impatient(service: ServiceSpec) -> ServiceSpec:
@@ -102,3 +102,58 @@ async def prometheus(running: Running, tmp_path_factory: pytest.TempPathFactory)
         await until(server.ready, "Prometheus is ready")
         await until(server.sees_all, "Prometheus scrapes every service")
         yield server
+
+
+Url = Callable[[str], str]
+
+
+_TLS = """\
+listeners.ssl.default = 127.0.0.1:{port}
+ssl_options.cacertfile = {authority}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+"""
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def tls_port() -> int:
+    return Ports().take()
+
+
+@pytest.fixture(scope="session")
+async def url(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tls_port: int
+) -> AsyncIterator[Url]:
+    """A node that loaded the definitions: account → its address, with every queue declared."""
+    ensure_rabbitmq(install=True)
+    folder, ports = tmp_path_factory.mktemp("broker"), Ports()
+    names = name_server(folder, ports)
+    node = broker(folder, "not used: definitions leave out the default user", names.port, ports)
+    definitions = folder / "definitions.json"
+    definitions.write_text(json.dumps(deployed.definitions(PASSWORDS)))
+    with (folder / "rabbitmq.conf").open("a") as configuration:
+        configuration.write(f"load_definitions = {definitions}\n")
+        configuration.write(_TLS.format(port=tls_port, **asdict(certificates)))
+
+    def of(account: str) -> str:
+        password = PASSWORDS[f"BROKER_{account.upper()}_PASSWORD"].replace(" ", "%20")
+        return f"amqp://{account}:{password}@127.0.0.1:{node.port}/{deployed.VIRTUAL_HOST}"
+
+    with running_process(names.command, names.environment), running_process(node.command, node.environment):
+        await until(lambda: opens_channel(of("operator")), "a broker that takes connections")
+        bus = bus_to(of("ingest"))
+        await bus.connect()
+        await bus.stop()
+        yield of
+
+
+def bus_to(address: str) -> Bus:
+    async def on_parked(_stage: str, _body: bytes, _reason: str) -> None:
+        return None
+
+    return Bus(address, TracerProvider(), configure_logs("test"), on_parked)

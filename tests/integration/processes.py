@@ -11,7 +11,7 @@ import pytest
 
 from shotwatch_embedded.servers import Server
 
-from .conftest import until
+from .waiting import until
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
 
-from .conftest import DEADLINE_S, FACILITY, Running
+from .conftest import FACILITY, Running
+from .waiting import DEADLINE_S
 
 NOBODY = "amqp://guest:guest@127.0.0.1:1/"
 SHOTWATCH = Path(sys.executable).with_name("shotwatch")

@@ -1,5 +1,6 @@
 """`shotwatch dead` on real servers: what is parked is found, sent back once, or thrown away on record."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,9 @@ from shotwatch_common.bus import REASON_HEADER, WORK, parked_queue_of, queue_of
 from shotwatch_common.contracts import FileIngested, ShotsFlagged
 from shotwatch_common.dead_letters import DeadLetters, Wanted
 from shotwatch_common.facility import Place
+from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.parked import hold_parked
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 
@@ -110,7 +113,7 @@ async def test_a_reinjected_file_goes_its_way_and_the_ledger_says_so(
         await publishing.default_exchange.publish(
             message_of(body, "gave up"), parked_queue_of("validate").name
         )
-    await running.archive.dead_letter(body, "gave up")
+    await running.archive.dead_letter("validate", body, "gave up")
     assert await state_of(running, obj.object_id) == ObjectState.DEAD_LETTERED
     (message,) = await listed(running, "--stage", "validate", "--reason", "gave up")
     assert message["object"] == obj.key
@@ -126,12 +129,42 @@ async def test_a_reinjected_file_goes_its_way_and_the_ledger_says_so(
     assert await listed(running, "--stage", "validate", "--reason", "gave up") == []
 
 
-async def ingested_message(running: Running, folder: Path) -> bytes:
-    """Ingest a file; what ingest told validate of it."""
+async def test_what_ingest_gave_up_is_left_alone_until_somebody_sends_it_back(
+    running: Running, tmp_path: Path
+) -> None:
+    given_up, later = simulated(running, tmp_path, datetime(2024, 3, 2, 8, tzinfo=UTC))[:2]
+    etag = hashlib.md5(given_up.read_bytes()).hexdigest()
+    size = given_up.stat().st_size
+    arrived = ArrivedObject(running.settings.inbox_bucket, given_up.name, etag, size, epoch_now())
+    body = build_notification(arrived)
+    async with channel(running) as publishing:
+        await publishing.default_exchange.publish(message_of(body, "gave up"), parked_queue_of("ingest").name)
+    await running.archive.dead_letter("ingest", body, "gave up")
+    await running.upload(given_up)
+    await running.upload(later)
+
+    async def swept() -> bool:
+        known = await running.archive.ledger.newest([later.name])
+        return [each["state"] for each in known] == ["ingested"]
+
+    await until(swept, "the later one ingested")
+    assert await state_of(running, arrived.object_id) == ObjectState.DEAD_LETTERED
+    (message,) = await listed(running, "--stage", "ingest", "--reason", "gave up")
+    assert message["object"] == given_up.name
+    await shotwatch(running, "dead", "reinject", str(message["id"]))
+    await running.judged()
+    assert await state_of(running, arrived.object_id) == ObjectState.INGESTED
+
+
+def simulated(running: Running, folder: Path, start: datetime) -> list[Path]:
     roster = running.facility.roster(Place("LA", "FSD"), "1s")
     assert roster is not None
-    start = datetime(2024, 3, 1, 8, tzinfo=UTC)
-    files = list(simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=2)), folder))
+    return list(simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=2)), folder))
+
+
+async def ingested_message(running: Running, folder: Path) -> bytes:
+    """Ingest a file; what ingest told validate of it."""
+    files = simulated(running, folder, datetime(2024, 3, 1, 8, tzinfo=UTC))
     async with channel(running) as listening:
         tap = await listening.declare_queue(exclusive=True, auto_delete=True)
         await tap.bind(WORK.name, "validate")

@@ -1,83 +1,25 @@
 """A real RabbitMQ with our definitions: who may do what, and where poison goes."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
-import pytest_asyncio
 from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import AMQPConnectionError, ChannelAccessRefused
-from opentelemetry.sdk.trace import TracerProvider
 
-from shotwatch_common.bus import Bus, Subscription, parked_queue_of, queue_of
-from shotwatch_common.telemetry import configure_logs
-from shotwatch_embedded.install import ensure_rabbitmq
-from shotwatch_embedded.ports import Ports
-from shotwatch_embedded.servers.broker import broker, name_server
-from shotwatch_embedded.servers.probes import opens_channel
+from shotwatch_common.bus import Subscription, parked_queue_of, queue_of
 from tests.integration.certificates import Certificates
-from tests.integration.conftest import until
-from tests.integration.processes import running
-from tests.unit.test_deploy_broker import PASSWORDS
+from tests.integration.conftest import Url, bus_to, until
 from tests.unit.test_deploy_broker import broker as deployed
-
-Url = Callable[[str], str]
-
-
-_TLS = """\
-listeners.ssl.default = 127.0.0.1:{port}
-ssl_options.cacertfile = {authority}
-ssl_options.certfile = {certificate}
-ssl_options.keyfile = {key}
-"""
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates.make(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def tls_port() -> int:
-    return Ports().take()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def url(
-    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tls_port: int
-) -> AsyncIterator[Url]:
-    """A node that loaded the definitions: account → its address, with every queue declared."""
-    ensure_rabbitmq(install=True)
-    folder, ports = tmp_path_factory.mktemp("broker"), Ports()
-    names = name_server(folder, ports)
-    node = broker(folder, "not used: definitions leave out the default user", names.port, ports)
-    definitions = folder / "definitions.json"
-    definitions.write_text(json.dumps(deployed.definitions(PASSWORDS)))
-    with (folder / "rabbitmq.conf").open("a") as configuration:
-        configuration.write(f"load_definitions = {definitions}\n")
-        configuration.write(_TLS.format(port=tls_port, **asdict(certificates)))
-
-    def of(account: str) -> str:
-        password = PASSWORDS[f"BROKER_{account.upper()}_PASSWORD"].replace(" ", "%20")
-        return f"amqp://{account}:{password}@127.0.0.1:{node.port}/{deployed.VIRTUAL_HOST}"
-
-    with running(names.command, names.environment), running(node.command, node.environment):
-        await until(lambda: opens_channel(of("operator")), "a broker that takes connections")
-        bus = _bus(of("ingest"))
-        await bus.connect()
-        await bus.stop()
-        yield of
 
 
 @pytest.mark.parametrize("service", list(deployed.STAGES_OF))
 async def test_a_service_may_declare_publish_and_consume_what_it_works_on(url: Url, service: str):
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
-    bus = _bus(url(service))
+    bus = bus_to(url(service))
     await bus.connect()
     for stage in deployed.STAGES_OF[service]:
         bus.subscribe(Subscription(stage, None, arrived.put, prefetch=1))
@@ -99,7 +41,7 @@ async def test_over_tls_the_bus_talks_to_a_broker_whose_authority_it_is_told(
         await aio_pika.connect(address)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
-    bus = _bus(address)
+    bus = bus_to(address)
     await bus.connect()
     bus.subscribe(Subscription("validate", None, arrived.put, prefetch=1))
     await bus.start()
@@ -179,13 +121,6 @@ async def test_a_message_that_every_consumer_dies_of_is_parked(url: Url):
             return found.declaration_result.message_count == 1
 
     await until(is_parked, "parked")
-
-
-def _bus(address: str) -> Bus:
-    async def on_parked(_body: bytes, _reason: str) -> None:
-        return None
-
-    return Bus(address, TracerProvider(), configure_logs("test"), on_parked)
 
 
 @asynccontextmanager

@@ -1200,6 +1200,7 @@ def test_the_ledger_adds_up(world: World) -> None:
     }
     assert (balance["objects"], balance["bytes"], balance["adds_up"]) == (40, 400, True)
     assert balance["reasons"] == {"empty": 10}
+    assert balance["shots"] == sum(balance["shot_states"].values())
 
 
 def test_objects_that_arrived_together_are_paged_without_loss(world: World) -> None:

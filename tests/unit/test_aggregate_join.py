@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotwatch_aggregate.documents import from_document, to_document, to_message
-from shotwatch_aggregate.domain.join import Split, admit, close, complete, nothing_of, ripe, split
+from shotwatch_aggregate.domain.join import Split, admit, close, close_due, complete, nothing_of, ripe, split
 from shotwatch_aggregate.domain.window import Records, Source, Window
 from shotwatch_common.contracts import ABSENT
 from shotwatch_common.facility import Interval, Place
@@ -215,3 +215,13 @@ def shots(window: Window) -> dict[str, list[tuple[str, int] | None]]:
         ]
         for device, columns in window.devices.items()
     }
+
+
+def test_what_is_wanted_again_is_closed_once_more_as_it_is_and_only_once() -> None:
+    window, _ = close(admit(empty(), records("camera", [3, 4])), np.ones(600, bool))
+    again, batch = close_due(replace(window, again=True))
+    assert batch is not None
+    assert batch.slots.tolist() == [3, 4]
+    assert again.revision[[3, 4]].tolist() == [2, 2]
+    assert again.devices is window.devices
+    assert close_due(again) == (again, None)

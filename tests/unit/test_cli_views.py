@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 
 def audit(objects: int, unknown: tuple[str, ...] = (), **states: int) -> Audit:
-    return Audit(objects, 0, states, {}, len(unknown), 0, unknown)
+    return Audit(objects, 0, states, {}, 0, {}, len(unknown), 0, unknown)
 
 
 def test_a_ledger_adds_up_when_every_object_is_in_one_state() -> None:

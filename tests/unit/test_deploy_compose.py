@@ -16,6 +16,7 @@ from shotwatch_common.bus import OBJECTS
 from shotwatch_common.settings import Settings
 from shotwatch_common.store.setup import SetupSettings
 from shotwatch_embedded.services import path_services
+from shotwatch_ingest.settings import IngestSettings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -145,11 +146,12 @@ def test_the_servers_are_addressed_by_the_ports_that_they_listen_on():
 
 
 def test_services_change_no_file_hold_no_privilege_and_may_finish_their_work():
+    drain = IngestSettings.model_construct().drain_seconds
     for name in OURS:
         service = SERVICES[name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
-        assert int(service["stop_grace_period"].removesuffix("s")) > 60
+        assert int(service["stop_grace_period"].removesuffix("s")) > drain
 
 
 def test_prometheus_scrapes_every_service_where_it_answers():

@@ -20,6 +20,9 @@ class Audit:
     bytes: int
     states: Mapping[str, int]
     reasons: Mapping[str, int]
+    shots: int
+    """Closed from these objects; one that was closed again counts again."""
+    shot_states: Mapping[str, int]
     in_inbox: int
     in_errors: int
     """Rejected objects, of any time."""
@@ -51,11 +54,14 @@ async def audit(archive: Archive, store: ObjectStore, settings: Settings, start:
     rejected = [found async for found in store.list(settings.error_bucket) if not _is_note(found)]
     unknown = await _unknown(archive, settings.inbox_bucket, inbox)
     balance = await archive.ledger.balance(start, end)
+    shots = await archive.batches.balance(start, end)
     return Audit(
         balance["in"],
         balance["bytes"],
         balance["states"],
         balance["reasons"],
+        shots["in"],
+        shots["states"],
         len(inbox),
         len(rejected),
         unknown,

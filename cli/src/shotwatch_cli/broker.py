@@ -1,17 +1,20 @@
 """The broker as a subscriber and a watcher see it; the services' own path is shotwatch_common.bus."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 import aio_pika
-from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from shotwatch_cli.failures import Failure
-from shotwatch_common.bus import ANOMALIES
+from shotwatch_common.bus import ANOMALIES, EXCHANGES, STAGES, declare_exchange, declare_queue, queues_of
 from shotwatch_common.contracts import AnomalyEvent
+
+Declare = Callable[[AbstractChannel], Awaitable[None]]
 
 _PREFETCH = 100
 _AGAIN = "start again; `--since NUMBER`, the last that you saw, first shows what was missed"
@@ -61,6 +64,32 @@ async def exchange_exists(connection: AbstractConnection, exchange: str) -> bool
         try:
             await channel.get_exchange(exchange, ensure=True)
         except ChannelNotFoundEntity:
+            return False
+        return True
+
+
+async def drifted(connection: AbstractConnection) -> list[str]:
+    """The exchanges and queues of the system that are missing, or are others than ours."""
+    declarations = [
+        *((exchange.name, partial(declare_exchange, exchange=exchange)) for exchange in EXCHANGES),
+        *(
+            (queue.name, partial(declare_queue, queue=queue))
+            for stage in STAGES
+            for queue in queues_of(stage)
+        ),
+    ]
+    return [name for name, declare in declarations if not await _is_ours(connection, name, declare)]
+
+
+async def _is_ours(connection: AbstractConnection, name: str, declare: Declare) -> bool:
+    """What is there is declared once more as ours: that changes nothing, and is refused if it is another."""
+    there = await exchange_exists(connection, name) or await depth_of(connection, name) is not None
+    if not there:
+        return False
+    async with connection.channel() as channel:
+        try:
+            await declare(channel)
+        except ChannelPreconditionFailed:
             return False
         return True
 

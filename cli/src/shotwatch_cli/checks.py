@@ -11,13 +11,13 @@ from time import time
 
 import httpx
 
-from shotwatch_cli.broker import connected, exchange_exists
+from shotwatch_cli.broker import connected, drifted
 from shotwatch_cli.deployment import Deployment
 from shotwatch_cli.failures import AWAY, Failure, as_failure
 from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_cli.rest import RestApi
 from shotwatch_common.archive import Archive
-from shotwatch_common.bus import ANOMALIES, OBJECTS, STAGES, WORK
+from shotwatch_common.bus import STAGES
 from shotwatch_common.facility import FacilityError, load_facility
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.install import is_installed
@@ -92,9 +92,9 @@ async def _facility(deployment: Deployment) -> AsyncIterator[Finding]:
 async def _broker(deployment: Deployment) -> AsyncIterator[Finding]:
     async with connected(deployment.broker_url) as connection:
         yield Finding("broker", Verdict.OK, "answers")
-        for exchange in (OBJECTS.name, WORK.name, ANOMALIES.name):
-            there = await exchange_exists(connection, exchange)
-            yield _found(f"exchange {exchange}", there, "there" if there else "missing", _DECLARED)
+        others = await drifted(connection)
+        found = f"missing, or others than ours: {', '.join(others)}" if others else "as it should be"
+        yield _found("topology", not others, found, "`shotwatch topology apply`")
         for stage in STAGES:
             yield stage_finding(await stage_queues(connection, stage))
 

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from shotwatch_cli.output import moment, table
-from shotwatch_common.dead_letters import object_of
 from shotwatch_common.parked import ParkedMessage
+from shotwatch_common.subjects import subject_of
 
 _COLUMNS = ("id", "stage", "parked", "attempts#", "about", "reason", "trace")
 _SHOWN_BYTES = 2000
@@ -48,9 +48,9 @@ def _row(message: ParkedMessage) -> tuple[object, ...]:
 
 
 def _key(message: ParkedMessage) -> str:
-    """The file that the message is about; empty when it is about shots, or is no message of ours."""
-    obj = object_of(message)
-    return obj.key if obj else ""
+    """The file or the batch of shots that the message is about; empty when it is no message of ours."""
+    about = subject_of(message.body)
+    return ", ".join((*(obj.key for obj in about.objects), *about.batches))
 
 
 def _text(body: bytes) -> str:

@@ -16,9 +16,11 @@ from shotwatch_cli.commands.keys import keys
 from shotwatch_cli.commands.ledger import ledger
 from shotwatch_cli.commands.models import models
 from shotwatch_cli.commands.pack import pack_frames
+from shotwatch_cli.commands.reprocess import reprocess
 from shotwatch_cli.commands.simulate import simulate_files
 from shotwatch_cli.commands.status import status
 from shotwatch_cli.commands.tail import tail
+from shotwatch_cli.commands.topology import topology
 from shotwatch_cli.commands.train import train_model
 from shotwatch_cli.commands.up import up
 from shotwatch_cli.commands.upload import upload
@@ -41,6 +43,8 @@ app.command()(tail)
 app.command()(status)
 app.command()(ledger)
 app.add_typer(dead, name="dead")
+app.add_typer(topology, name="topology")
+app.command()(reprocess)
 app.command()(devices)
 app.add_typer(dataset, name="dataset")
 app.command("train")(train_model)

@@ -31,8 +31,8 @@ def ledger(
 ) -> None:
     """Show how the objects that arrived ended, and check that none is unaccounted for.
 
-    In = ingested + rejected + ignored + waiting + dead-lettered, and the ledger knows all that lies in the
-    inbox. Exit code 1 when it does not add up.
+    In = ingested + rejected + ignored + waiting + dead-lettered, the ledger knows all that lies in the inbox,
+    and the shots that came of them = judged + waiting + dead-lettered. Exit code 1 when it does not add up.
 
     \b
     Examples:
@@ -71,6 +71,7 @@ async def _objects(
 
 def _show(audited: Audit) -> None:
     stdout.print(table("objects", ("", "objects#"), _balance_rows(audited)))
+    stdout.print(table("shots", ("", "shots#"), _shot_rows(audited)))
     if audited.reasons:
         stdout.print(table("reasons", ("reason", "objects#"), sorted(audited.reasons.items())))
     stdout.print(f"in the inbox now: {audited.in_inbox}, in the error bucket: {audited.in_errors}")
@@ -83,6 +84,12 @@ def _show(audited: Audit) -> None:
 def _balance_rows(audited: Audit) -> Iterator[tuple[str, int]]:
     yield f"in ({megabytes(audited.bytes)})", audited.objects
     for state, count in audited.states.items():
+        yield f"  {state}", count
+
+
+def _shot_rows(audited: Audit) -> Iterator[tuple[str, int]]:
+    yield "closed", audited.shots
+    for state, count in audited.shot_states.items():
         yield f"  {state}", count
 
 

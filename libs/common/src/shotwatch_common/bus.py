@@ -6,13 +6,18 @@ published was confirmed; so it may be handled more than once, and every handler 
 What a handler raises decides where the message goes:
 - `Retry`: to a waiting queue that gives it back after a while; parked after the last attempt;
 - `Reject` and everything else: to the stage's parked queue, with the reason in its headers.
+
+A service that no longer consumes a queue of its own is of no use, however alive it looks: `Bus.watch` ends
+it, so that its supervisor starts it anew.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aio_pika.abc import AbstractChannel, AbstractQueue, AbstractRobustConnection
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
@@ -25,10 +30,12 @@ from shotwatch_common import metrics
 from shotwatch_common.contracts import AnomalyEvent, StageMessage
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.pulses import epoch_now
-from shotwatch_common.telemetry import Log
+from shotwatch_common.telemetry import Log, attempting
 from shotwatch_common.vocabulary import Settlement
 
-Parked = Callable[[bytes, str], Awaitable[None]]
+Parked = Callable[[str, bytes, str], Awaitable[None]]
+"""Stage, body, reason."""
+Act = Callable[[], Awaitable[Any]]
 
 OBJECTS = RabbitExchange("shotwatch.objects", ExchangeType.FANOUT, durable=True)
 """Where the object store's AMQP target publishes its events."""
@@ -36,6 +43,7 @@ WORK = RabbitExchange("shotwatch.work", ExchangeType.DIRECT, durable=True)
 """Between the stages; the routing key is the stage that is to work."""
 ANOMALIES = RabbitExchange("anomalies", ExchangeType.TOPIC, durable=True)
 """Where operators subscribe."""
+EXCHANGES = (OBJECTS, WORK, ANOMALIES)
 
 STAGES = ("ingest", "validate", "aggregate", "features", "inference", "examination", "shadow")
 RETRY_DELAYS_S = (1, 5, 15, 30, 30, 30)
@@ -46,6 +54,15 @@ PUBLISHED_HEADER = "timestamp_in_ms"
 """When a message was first published, epoch ms: RabbitMQ's own name, which it can be told to set."""
 _NO_LIMIT = 2**31 - 1
 _BROKER_AWAY = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError)
+_INSIST_S = 2.0
+"""Pause before a message that could not be set aside is set aside again."""
+_WATCH_S = 5.0
+_RECOVERY_S = 15.0
+"""So long the consumers of a broker that answers may be gone: the client library restores most by itself."""
+
+
+class ConsumersLost(Exception):
+    """The broker answers, and does not give us the messages that are ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +74,11 @@ class Subscription:
     """None hands over the raw bytes."""
     handle: Callable[[Any], Awaitable[None]]
     prefetch: int
+
+
+def exchange_of(stage: str) -> RabbitExchange:
+    """Where the stage's messages are published."""
+    return OBJECTS if stage == "ingest" else WORK
 
 
 def queue_of(stage: str) -> RabbitQueue:
@@ -90,6 +112,12 @@ def waiting_queue_of(stage: str, delay_s: int) -> RabbitQueue:
     )
 
 
+def queues_of(stage: str) -> tuple[RabbitQueue, ...]:
+    """Every queue of a stage: its own, the parked one, the waiting ones."""
+    waiting = (waiting_queue_of(stage, delay) for delay in sorted(set(RETRY_DELAYS_S)))
+    return queue_of(stage), parked_queue_of(stage), *waiting
+
+
 class Bus:
     """Publishes with confirms, consumes with acknowledgements after the work is done."""
 
@@ -100,24 +128,32 @@ class Bus:
         log: Log,
         on_parked: Parked,
         transient: tuple[type[Exception], ...] = (),
+        drain_seconds: float = 30.0,
     ) -> None:
-        """`transient`: other libraries' errors that count as Retry; `on_parked` hears of what is parked."""
+        """`transient`: other libraries' errors that count as Retry; `on_parked` hears of what is parked.
+
+        `drain_seconds`: so long `stop` waits for messages that are being handled.
+        """
         self._broker = RabbitBroker(
             url,
             default_channel=Channel(on_return_raises=True),
             middlewares=[RabbitTelemetryMiddleware(tracer_provider=tracer_provider)],
-            graceful_timeout=30,
+            graceful_timeout=drain_seconds,
             reconnect_interval=1.0,
             logger=None,
         )
         self._log = log
         self._on_parked = on_parked
         self._transient: tuple[type[Exception], ...] = (Retry, *transient)
+        self._consumers: dict[str, RabbitSubscriber] = {}
+        self._lost: Sequence[str] = ()
+        self._connection: AbstractRobustConnection | None = None
 
     async def connect(self) -> None:
         """Connect and declare every queue and exchange, so that no stage publishes into the void."""
-        await self._broker.connect()
-        await self._declare_topology()
+        self._connection = await self._broker.connect()
+        async with self._connection.channel() as channel:
+            await declare_topology(channel)
 
     async def start(self) -> None:
         """Begin to consume."""
@@ -128,18 +164,71 @@ class Bus:
         await self._broker.stop()
 
     async def ready(self) -> bool:
-        return await self._broker.ping(timeout=2)
+        """Whether the broker answers, and `watch` last found all consumed that was subscribed to."""
+        return not self._lost and await self._broker.ping(timeout=2)
+
+    async def watch(self) -> None:
+        """Return never, as long as all that was subscribed to is consumed or the broker is away.
+
+        Raises:
+            ConsumersLost: a consumer, or a queue of its stage, was gone for some 20 s.
+        """
+        looks = 0
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            self._lost = await self._lost_stages()
+            looks = looks + 1 if self._lost else 0
+            if looks * _WATCH_S > _RECOVERY_S:
+                stages = ", ".join(self._lost)
+                raise ConsumersLost(f"nothing comes from {stages} any more, though the broker answers")
+
+    async def _lost_stages(self) -> Sequence[str]:
+        """The stages that were subscribed to and whose consumer or queues are gone, as the broker says."""
+        try:
+            return [stage for stage in self._consumers if not await self._comes(stage)]
+        except (Retry, *_BROKER_AWAY):  # it says nothing
+            return ()
+
+    async def under_way(self, *stages: str) -> bool:
+        """Whether messages of these stages wait for a handler, now or after a pause.
+
+        Raises:
+            Retry: the broker does not say.
+        """
+        names = [
+            queue.name for stage in stages for queue in queues_of(stage) if queue != parked_queue_of(stage)
+        ]
+        try:
+            found = await self._declared(names)
+        except _BROKER_AWAY as error:
+            raise Retry(f"the broker does not tell its queues: {error!r}") from error
+        return any(queue.declaration_result.message_count for queue in found)
+
+    async def _declared(self, queues: Sequence[str]) -> list[AbstractQueue]:
+        if self._connection is None:
+            raise Retry("not connected to the broker")
+        async with self._connection.channel(publisher_confirms=False) as channel:
+            return [await channel.declare_queue(name, passive=True, robust=False) for name in queues]
+
+    async def _comes(self, stage: str) -> bool:
+        """Whether the broker has all queues of a stage and a consumer for its own, and we are one."""
+        try:
+            async with asyncio.timeout(_WATCH_S):
+                own, *_ = await self._declared([queue.name for queue in queues_of(stage)])
+        except ChannelNotFoundEntity:
+            return False
+        return bool(own.declaration_result.consumer_count) and _consumes(self._consumers[stage])
 
     def subscribe(self, subscription: Subscription) -> None:
         """Hand each message of the stage's queue to the handler; settle it by what the handler raises."""
 
         async def on_message(message: RabbitMessage) -> None:
-            await self._settle(subscription, message)
+            with attempting(_attempt(message)):
+                await self._settle(subscription, message)
 
-        exchange = OBJECTS if subscription.stage == "ingest" else WORK
         subscriber = self._broker.subscriber(
             queue_of(subscription.stage),
-            exchange,
+            exchange_of(subscription.stage),
             channel=Channel(prefetch_count=subscription.prefetch, on_return_raises=True),
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
@@ -147,12 +236,12 @@ class Bus:
         )
         subscriber(on_message)
         metrics.CONSUMERS.labels(subscription.stage).set_function(lambda: _consumes(subscriber))
+        self._consumers[subscription.stage] = subscriber
 
     async def send(self, stage: str, message: BaseModel | bytes) -> None:
         """Publish to a stage's queue: persistent, confirmed, an error when it cannot be routed."""
-        exchange = OBJECTS if stage == "ingest" else WORK
         headers = {PUBLISHED_HEADER: epoch_now()}
-        await self._publish(message, exchange=exchange, routing_key=stage, headers=headers)
+        await self._publish(message, exchange=exchange_of(stage), routing_key=stage, headers=headers)
 
     async def announce(self, event: AnomalyEvent) -> None:
         """Publish an anomaly event; nobody need be listening."""
@@ -211,25 +300,54 @@ class Bus:
         delay = RETRY_DELAYS_S[attempt - 1]
         self._log.warning("retry", stage=stage, attempt=attempt, delay_s=delay, why=str(error))
         headers = {**_first_published(message), ATTEMPT_HEADER: attempt + 1}
-        await self._publish(message.body, routing_key=waiting_queue_of(stage, delay).name, headers=headers)
+        where = waiting_queue_of(stage, delay).name
+        await self._insist(message, lambda: self._publish(message.body, routing_key=where, headers=headers))
         return Settlement.RETRY
 
     async def _park(self, stage: str, message: RabbitMessage, reason: str) -> None:
         self._log.error("parked", stage=stage, reason=reason)
         headers = {ATTEMPT_HEADER: _attempt(message), REASON_HEADER: reason[:1000]}
-        await self._publish(message.body, routing_key=parked_queue_of(stage).name, headers=headers)
-        await self._on_parked(message.body, reason)
+        where = parked_queue_of(stage).name
+        await self._insist(message, lambda: self._publish(message.body, routing_key=where, headers=headers))
+        await self._insist(message, lambda: self._on_parked(stage, message.body, reason))
 
-    async def _declare_topology(self) -> None:
-        for exchange in (OBJECTS, WORK, ANOMALIES):
-            await self._broker.declare_exchange(exchange)
-        for stage in STAGES:
-            source = await self._broker.declare_exchange(OBJECTS if stage == "ingest" else WORK)
-            queue = await self._broker.declare_queue(queue_of(stage))
-            await queue.bind(source, routing_key=stage)
-            await self._broker.declare_queue(parked_queue_of(stage))
-            for delay in sorted(set(RETRY_DELAYS_S)):
-                await self._broker.declare_queue(waiting_queue_of(stage, delay))
+    async def _insist(self, message: RabbitMessage, act: Act) -> None:
+        """Do it until it succeeds: a message that is neither set aside nor given back would come never again.
+
+        Once its channel is closed the broker gives the message to somebody anyway: then there is no need.
+        """
+        while True:
+            try:
+                await act()
+                return
+            except self._transient as error:
+                if message.raw_message.channel.is_closed:
+                    raise
+                self._log.warning("cannot be set aside yet", why=str(error))
+            await asyncio.sleep(_INSIST_S)
+
+
+async def declare_topology(channel: AbstractChannel) -> None:
+    """Make every exchange, queue and binding that is not there.
+
+    Raises:
+        ChannelPreconditionFailed: one is there, and is another than ours.
+    """
+    for exchange in EXCHANGES:
+        await declare_exchange(channel, exchange)
+    for stage in STAGES:
+        for queue in queues_of(stage):
+            await declare_queue(channel, queue)
+        own = await channel.get_queue(queue_of(stage).name, ensure=False)
+        await own.bind(exchange_of(stage).name, routing_key=stage)
+
+
+async def declare_exchange(channel: AbstractChannel, exchange: RabbitExchange) -> None:
+    await channel.declare_exchange(exchange.name, exchange.type.value, durable=exchange.durable)
+
+
+async def declare_queue(channel: AbstractChannel, queue: RabbitQueue) -> None:
+    await channel.declare_queue(queue.name, durable=queue.durable, arguments=queue.arguments)
 
 
 def _decoded(subscription: Subscription, body: bytes) -> StageMessage | bytes:

@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
-from pydantic import ValidationError
 
-from shotwatch_common.archive import Archive, FileInMessage
+from shotwatch_common.archive import Archive
 from shotwatch_common.bus import STAGES
-from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.parked import HeldMessage, ParkedMessage, hold_parked
+from shotwatch_common.subjects import subject_of
 
 Done = Callable[[ParkedMessage], None]
 
@@ -38,7 +37,7 @@ class DeadLetters:
 
     def __init__(self, connection: AbstractConnection, archive: Archive) -> None:
         self._connection = connection
-        self._ledger = archive.ledger
+        self._archive = archive
 
     async def find(self, wanted: Wanted) -> list[ParkedMessage]:
         """The messages that are wanted, by stage and age. They stay where they are."""
@@ -50,18 +49,20 @@ class DeadLetters:
         Dying on the way leaves each message parked or at work, or both: handlers bear to see it twice.
         """
         async for held in self._hold(wanted):
-            obj = object_of(held.message)
-            if obj is not None:
-                await self._ledger.revive(obj.object_id, held.message.stage, _why("reinjected", held.message))
+            about, why = subject_of(held.message.body), _why("reinjected", held.message)
+            for obj in about.objects:
+                await self._archive.ledger.revive(obj.object_id, held.message.stage, why)
+            for batch_id in about.batches:
+                await self._archive.batches.revive(batch_id)
             await held.send_back()
             done(held.message)
 
     async def purge(self, wanted: Wanted, done: Done) -> None:
         """Throw messages away; their objects stay dead-lettered. `done` hears of each."""
         async for held in self._hold(wanted):
-            obj = object_of(held.message)
-            if obj is not None:
-                await self._ledger.bury(obj.object_id, held.message.stage, _why("purged", held.message))
+            for obj in subject_of(held.message.body).objects:
+                why = _why("purged", held.message)
+                await self._archive.ledger.bury(obj.object_id, held.message.stage, why)
             await held.discard()
             done(held.message)
 
@@ -70,14 +71,6 @@ class DeadLetters:
             async for held in hold_parked(self._connection, stage):
                 if wanted.fits(held.message):
                     yield held
-
-
-def object_of(message: ParkedMessage) -> ObjectRef | None:
-    """The object that a message is about; None when it is about shots, or is no message of ours."""
-    try:
-        return FileInMessage.model_validate_json(message.body).object
-    except ValidationError:
-        return None
 
 
 def _why(what: str, message: ParkedMessage) -> str:

@@ -1,5 +1,6 @@
 """Deterministic ids: the same thing has the same id however often and wherever it is processed."""
 
+from datetime import datetime
 from hashlib import blake2b
 
 
@@ -27,9 +28,24 @@ def message_id(stage: str, body: bytes) -> str:
     return _digest(stage, body)
 
 
+def raw_key(day: datetime, key: str) -> str:
+    """Where the file that arrived under `key` lies in the data bucket once it was read."""
+    return f"{day:%Y-%m-%d}/{key}"
+
+
+def block_folder(day: datetime, object_id: str) -> str:
+    """Where the blocks of an object lie in the block bucket."""
+    return f"{day:%Y-%m-%d}/{object_id}/"
+
+
+def residual_folder(shot: str) -> str:
+    """Where the residuals of an anomalous shot's frames lie in the block bucket."""
+    return f"residuals/{shot}/"
+
+
 def residual_key(shot: str, device: str) -> str:
-    """Where the residual of an anomalous shot's frame lies in the block bucket (NPY)."""
-    return f"residuals/{shot}/{device}.npy"
+    """Where the residual of one of its frames lies (NPY)."""
+    return f"{residual_folder(shot)}{device}.npy"
 
 
 def characterisation_key(device: str, kind: str, data: bytes) -> str:

@@ -93,6 +93,16 @@ SWEEP_LAST_SUCCESS = Gauge(
     "shotwatch_sweep_last_success_timestamp_seconds", "End of the last whole look.", unit="seconds"
 )
 
+LEDGER_OBJECTS = Gauge(
+    "shotwatch_ledger_objects", "Objects that arrived in the last hour, by where they are.", ("state",)
+)
+LEDGER_UNACCOUNTED = Gauge(
+    "shotwatch_ledger_unaccounted", "Objects, shots and messages that neither ended nor are under way."
+)
+LEDGER_CHECKED = Gauge(
+    "shotwatch_ledger_checked_timestamp_seconds", "When that was last checked.", unit="seconds"
+)
+
 RECORDS = Counter(
     "shotwatch_records_total",
     "Records judged, by kind of device: valid, or the reason why not.",

@@ -12,7 +12,7 @@ from opentelemetry.trace import Tracer
 
 from shotwatch_common import metrics
 from shotwatch_common.archive import TRANSIENT, Archive
-from shotwatch_common.bus import Bus, Subscription
+from shotwatch_common.bus import Bus, ConsumersLost, Subscription
 from shotwatch_common.errors import Retry
 from shotwatch_common.facility import Facility, FacilityError, load_facility
 from shotwatch_common.health import Facts, serve_health
@@ -51,10 +51,14 @@ Assemble = Callable[[Edges[Any], AsyncExitStack], Awaitable[Service]]
 
 
 def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
-    """Run a service until SIGTERM or SIGINT; exit 1 with a message when it was set up wrongly."""
+    """Run a service until SIGTERM or SIGINT.
+
+    Exit 1 with a message when it was set up wrongly, or when it lost its consumers and its supervisor is to
+    start it anew.
+    """
     try:
         asyncio.run(_live(name, settings.load(), assemble))
-    except (SettingsError, FacilityError) as error:
+    except (SettingsError, FacilityError, ConsumersLost) as error:
         sys.exit(f"shotwatch-{name}: {error}")
 
 
@@ -69,7 +73,7 @@ async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
             serve_health(settings.health_host, settings.health_port, touched.bus.ready, service.facts)
         )
         touched.log.info("ready")
-        await _until_told_to_stop(service.background)
+        await _until_told_to_stop((touched.bus.watch, *service.background))
         touched.log.info("stopping")
         await touched.bus.stop()
 
@@ -81,7 +85,8 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySett
     facility = load_facility(settings.facility)
     provider = configure_traces(name, settings.traces_folder)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
-        bus = Bus(settings.broker_url.get_secret_value(), provider, log, archive.dead_letter, TRANSIENT)
+        url = settings.broker_url.get_secret_value()
+        bus = Bus(url, provider, log, archive.dead_letter, TRANSIENT, settings.drain_seconds)
         await bus.connect()
         await archive.ensure_indexes()
         try:

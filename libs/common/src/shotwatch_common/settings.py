@@ -128,6 +128,11 @@ class BrokerSettings(Settings):
     prefetch: PositiveInt = 4
     """Messages that one replica works on at a time."""
 
+    @property
+    def drain_seconds(self) -> float:
+        """How long a replica that is told to stop may go on with the messages in its hands."""
+        return 30.0
+
 
 def variable(name: str) -> str:
     """The environment variable of a setting."""

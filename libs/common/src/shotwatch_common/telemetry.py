@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,17 @@ def current_trace_id() -> str:
     """The id of the trace that runs now, 32 hex digits; empty outside of any."""
     context = trace.get_current_span().get_span_context()
     return format_trace_id(context.trace_id) if context.is_valid else ""
+
+
+def attempting(attempt: int) -> AbstractContextManager[Any]:
+    """Within it, logs and the ledger say which attempt at a message this is, from 1."""
+    return structlog.contextvars.bound_contextvars(attempt=attempt)
+
+
+def current_attempt() -> int:
+    """Which attempt at the current message this is; 1 outside of any."""
+    attempt: int = structlog.contextvars.get_contextvars().get("attempt", 1)
+    return attempt
 
 
 def current_traceparent() -> str:

@@ -75,6 +75,14 @@ class Completeness(StrEnum):
     INCOMPLETE = "incomplete"
 
 
+class ShotState(StrEnum):
+    """Where the shots of a batch are. The ledger balances over these, too."""
+
+    JUDGED = "judged"
+    WAITING = "waiting"
+    DEAD_LETTERED = "dead_lettered"
+
+
 class AnomalyKind(StrEnum):
     """What an anomaly event says happened."""
 

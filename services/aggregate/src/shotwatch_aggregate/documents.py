@@ -29,6 +29,7 @@ def to_document(window: Window) -> dict[str, Any]:
         "interval": window.interval.name,
         "start": window.start,
         "version": window.version,
+        "again": window.again,
         "files": sorted({s.object_key for columns in window.devices.values() for s in columns.sources}),
         "revision": _packed(window.revision, "<i4"),
         "devices": [_device_document(device, columns) for device, columns in window.devices.items()],
@@ -44,6 +45,7 @@ def from_document(document: Mapping[str, Any], interval: Interval) -> Window:
         {device["device"]: _columns(device) for device in document["devices"]},
         _unpacked(document["revision"], "<i4"),
         document["version"],
+        document["again"],
     )
 
 

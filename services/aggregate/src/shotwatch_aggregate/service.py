@@ -6,6 +6,8 @@ Delivery: a file's records go into the windows of their places by compare-and-se
 that closes the shots they complete (the window's outbox). Then the batch is kept, the message is
 published, and struck off. Run twice, the second time changes nothing. Dying before the window is written
 leaves nothing behind, the file comes again; dying after it leaves the outbox, which any replica empties.
+Shots close without a member once their lateness is over and no file that may hold it is under way
+(stragglers), and once more when somebody asks for it (reprocessing).
 """
 
 import asyncio
@@ -17,9 +19,10 @@ from dataclasses import replace
 import numpy as np
 
 from shotwatch_aggregate.documents import from_document, to_document, to_message
-from shotwatch_aggregate.domain.join import Batch, admit, close, nothing_of, retract, ripe, split
+from shotwatch_aggregate.domain.join import Batch, admit, close, close_due, nothing_of, retract, ripe, split
 from shotwatch_aggregate.domain.window import Records, Source, Window
 from shotwatch_aggregate.settings import AggregateSettings
+from shotwatch_aggregate.stragglers import Stragglers
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.windows import NEVER
@@ -56,6 +59,7 @@ class Aggregator:
         self._edges = edges
         self._facility = edges.facility
         self._windows = edges.archive.windows
+        self._stragglers = Stragglers(edges)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def join(self, message: FileValidated) -> None:
@@ -69,14 +73,19 @@ class Aggregator:
         await self._edges.archive.ledger.note(message.object.object_id, joined)
 
     async def close_overdue(self) -> None:
-        """Close the open shots of windows whose lateness is over, whoever is missing."""
-        for overdue in await self._windows.overdue(epoch_now()):
-            document = await self._windows.load(overdue)
+        """Close shots whose lateness is over and who wait for no file, and those that are wanted again."""
+        overdue = await self._windows.overdue(epoch_now())
+        if overdue:
+            await self._stragglers.look(overdue)
+        for due in overdue:
+            document = await self._windows.load(due)
             if document is None:
                 continue
             place = _place_of(document)
+            if not document["again"] and self._stragglers.hold(due, place, document["start"]):
+                continue
             with continued_trace(self._edges.tracer, "close overdue shots", document["traceparent"]):
-                await self._change(place, document["start"], lambda window: close(window, window.open))
+                await self._change(place, document["start"], close_due)
         metrics.WINDOWS_OPEN.set(await self._windows.open())
 
     async def publish_unsent(self) -> None:
@@ -162,10 +171,9 @@ class Aggregator:
                 return called_for
 
     def _stored(self, window: Window, outbox: Mapping[str, bytes]) -> dict[str, object]:
-        lateness = round(window.interval.lateness_s * 1000)
         return {
             **to_document(window),
-            "deadline": epoch_now() + lateness if window.open.any() else NEVER,
+            "deadline": _deadline(window),
             "outbox": dict(outbox),
             "outbox_since": epoch_now() if outbox else NEVER,
             "traceparent": current_traceparent(),
@@ -205,6 +213,12 @@ class Aggregator:
     def _on(self, judged: JudgedRecords) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         on = np.array([state == self._facility.state.on for state in judged.states] + [False])
         return on[np.array(judged.state, np.intp)]
+
+
+def _deadline(window: Window) -> int:
+    if window.again:
+        return epoch_now()
+    return epoch_now() + round(window.interval.lateness_s * 1000) if window.open.any() else NEVER
 
 
 def _source(obj: ObjectRef, judged: JudgedRecords) -> Source:

@@ -1,11 +1,11 @@
-"""history: keeps each camera's reference, and tells of slow changes and of drift.
+"""history: keeps each camera's reference, tells of slow changes and of drift, and watches the ledger.
 
 Consumes nothing; looks at the archive again and again. Publishes `AnomalyEvent` of kinds `trend` and `drift`.
 
 Delivery: an event is stored, numbered and published before the change is noted as told, under an id that says
 what was told before; so dying in between tells the same event again, and two replicas tell one event. Drift
 is told under an id that names the device and the version: once. A reference is on the shelf once its arrays
-are stored; dying before leaves arrays that nobody knows of.
+are stored; dying before leaves arrays that nobody knows of. The watch over the ledger writes nothing.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from shotwatch_common.registry import ModelRegistry
 from shotwatch_history.domain.trends import WATCHED, find_shift
 from shotwatch_history.drift import DriftWatch
 from shotwatch_history.events import event_of, place_of
+from shotwatch_history.ledger_watch import LedgerWatch
 from shotwatch_history.references import HOUR_MS, References
 from shotwatch_history.settings import HistorySettings
 
@@ -26,6 +27,7 @@ ToldUntil = Mapping[tuple[str, str], int]
 
 async def assemble(edges: Edges[HistorySettings], resources: AsyncExitStack) -> Service:
     settings, historian, references = edges.settings, Historian(edges), References(edges)
+    ledger = LedgerWatch(edges)
     drift = DriftWatch(edges, await resources.enter_async_context(ModelRegistry.of(settings)))
 
     async def look_for_trends() -> None:
@@ -37,7 +39,10 @@ async def assemble(edges: Edges[HistorySettings], resources: AsyncExitStack) -> 
     async def look_for_drift() -> None:
         await every(settings.drift_poll_seconds, drift.look, edges.log)
 
-    return Service((), (look_for_trends, renew_references, look_for_drift))
+    async def look_at_ledger() -> None:
+        await every(settings.ledger_poll_seconds, ledger.look, edges.log)
+
+    return Service((), (look_for_trends, renew_references, look_for_drift, look_at_ledger))
 
 
 class Historian:

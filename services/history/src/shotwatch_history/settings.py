@@ -20,3 +20,5 @@ class HistorySettings(BrokerSettings):
     """A reference that is so many hours older than the newest data is made anew."""
     reference_poll_seconds: PositiveFloat = 30.0
     """Pause between two looks for references that are old."""
+    ledger_poll_seconds: PositiveFloat = 60.0
+    """Pause between two checks that the ledger adds up."""

@@ -145,6 +145,23 @@ def _lasting(condition: Condition) -> str:
     return f", in {condition.shots} shots of {seconds:.3g} s"
 
 
+def superseding(event: AnomalyEvent, earlier: Iterable[AnomalyEvent]) -> AnomalyEvent:
+    """The event, naming those that told the same of an earlier revision of its shot.
+
+    Only an event that opens a condition replaces others: one that goes on with it belongs to the first.
+    """
+    if event.data.phase not in (Phase.OPENED, Phase.PASSED):
+        return event
+    replaced = [
+        each.id
+        for each in earlier
+        if (each.subject, each.data.kind) == (event.subject, event.data.kind)
+        and each.data.revision < event.data.revision
+        and each.data.phase is not Phase.CLOSED
+    ]
+    return event.model_copy(update={"data": event.data.model_copy(update={"supersedes": replaced})})
+
+
 def withdrawals(
     batch: ShotsClosed,
     findings: Iterable[Finding],

@@ -51,6 +51,7 @@ from shotwatch_inference.events import (
     event_of,
     shot_ids,
     sightings_of,
+    superseding,
     withdrawals,
 )
 from shotwatch_inference.judging import judge_batch, spoken
@@ -170,11 +171,9 @@ class Judge:
         withdrawn = withdrawals(batch, current, earlier, publication)
 
         def events_of(tellings: Sequence[Telling]) -> list[AnomalyEvent]:
-            told = [
-                event_of(telling, batch, partial(_cameras_scored, scores), publication)
-                for telling in tellings
-            ]
-            return [*told, *withdrawn]
+            scored = partial(_cameras_scored, scores)
+            told = [event_of(telling, batch, scored, publication) for telling in tellings]
+            return [*(superseding(event, earlier) for event in told), *withdrawn]
 
         quiet = quiet_ms(self._edges.facility.interval(batch.place.interval).period_ms)
         none_after_all = {e.data.condition for e in withdrawn if e.data.condition in e.data.supersedes}

@@ -3,8 +3,10 @@
 Consumes object events (the store's notifications, and the sweep's), publishes `FileIngested`.
 
 Delivery, for each object: enter it in the ledger; read the file; write its blocks under keys of this object
-version; publish; settle the ledger; move the raw object out of the inbox. Run twice, everything is written
-again as it was. Dying anywhere, the message comes again; an object that left the inbox was settled before.
+version; settle the ledger; publish; move the raw object out of the inbox. Run twice, everything is written
+again as it was. Dying anywhere, the message comes again; an object that left the inbox was settled and
+published before. It is settled before anybody else knows of it, so that nothing a later stage writes of it
+(that it was parked) is overwritten.
 """
 
 import asyncio
@@ -21,14 +23,15 @@ from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import FileName
+from shotwatch_common.identity import block_folder, raw_key
+from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import Edges, Service, every
 from shotwatch_common.store import ObjectGone
 from shotwatch_common.vocabulary import FileReason, ObjectState
-from shotwatch_ingest.domain.notification import parse_notification
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
 from shotwatch_ingest.settings import IngestSettings
-from shotwatch_ingest.sweep import Sweep, ref_of
+from shotwatch_ingest.sweep import Sweep
 
 
 async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> Service:
@@ -62,7 +65,7 @@ class Ingestor:
         """Ingest every object that an object event names."""
         for arrived in parse_notification(body):
             if arrived.bucket == self._edges.settings.inbox_bucket:
-                await self._ingest(ref_of(arrived))
+                await self._ingest(arrived.ref)
 
     async def _ingest(self, obj: ObjectRef) -> None:
         trace.get_current_span().set_attributes({"shotwatch.object": obj.key, "shotwatch.size": obj.size})
@@ -90,19 +93,19 @@ class Ingestor:
             with self._edges.tracer.start_as_current_span("write blocks"):
                 devices = await self._write_blocks(obj, name, found)
         faults.reach("ingest.after_blocks")
-        await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
-        faults.reach("ingest.after_publish")
         facts = _facts(devices, found)
-        metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
         await self._settle(obj, ObjectState.INGESTED, facts=facts)
         faults.reach("ingest.after_settle")
-        await self._leave_inbox(obj, (self._edges.settings.data_bucket, f"{_date(name)}/{obj.key}"))
+        await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
+        faults.reach("ingest.after_publish")
+        metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
+        await self._leave_inbox(obj, (self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key)))
         self._edges.log.info("ingested", object=obj.key, **facts)
 
     async def _write_blocks(self, obj: ObjectRef, name: FileName, found: ReadFile) -> list[DeviceRecords]:
         records = []
         for device in found.devices:
-            key = f"{_date(name)}/{obj.object_id}/{device.device}.arrow"
+            key = f"{block_folder(name.starts_at, obj.object_id)}{device.device}.arrow"
             block = BlockRef(
                 bucket=self._edges.settings.block_bucket,
                 key=key,
@@ -154,10 +157,6 @@ class Ingestor:
         """Move the object away, unless another version has come under its key meanwhile."""
         if await self._edges.store.etag(obj.bucket, obj.key) == obj.etag:
             await self._edges.store.move((obj.bucket, obj.key), target)
-
-
-def _date(name: FileName) -> str:
-    return f"{name.starts_at:%Y-%m-%d}"
 
 
 def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, int]:

@@ -18,3 +18,8 @@ class IngestSettings(BrokerSettings):
     """Pause between two looks into the inbox for what no notification brought; 0 never looks."""
     sweep_again_seconds: PositiveFloat = 120.0
     """An object still in the inbox after that long is fed in again: its message was lost."""
+
+    @property
+    def drain_seconds(self) -> float:
+        """Longer than the longest file takes."""
+        return self.reader_seconds + super().drain_seconds

@@ -1,16 +1,16 @@
 """The sweep: the bucket is the truth, notifications are hints.
 
-Lists the inbox and feeds in what nobody has seen, and again what still lies there long after. Several
-replicas may sweep: an object is new to one of them only.
+Lists the inbox and feeds in what nobody has seen, and again what still lies there long after, unless its
+message was parked: that is for a person to send back. Several replicas may sweep: an object is new to one of
+them only.
 """
 
 from time import time
 
 from shotwatch_common import metrics
 from shotwatch_common.bus import Bus
-from shotwatch_common.contracts import ObjectRef
+from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.process import Edges
-from shotwatch_ingest.domain.notification import ArrivedObject, build_notification
 from shotwatch_ingest.settings import IngestSettings
 
 _AT_ONCE = 500
@@ -46,28 +46,17 @@ class Sweep:
 
     async def _feed(self, found: list[ArrivedObject]) -> None:
         long_ago = round((time() - self._settings.sweep_again_seconds) * 1000)
-        worked_on = await self._ledger.seen_since([arrived.object_id for arrived in found], long_ago)
-        idle = [arrived for arrived in found if arrived.object_id not in worked_on]
+        ids = [arrived.object_id for arrived in found]
+        left = await self._ledger.seen_since(ids, long_ago) | await self._ledger.dead_lettered(ids)
+        idle = [arrived for arrived in found if arrived.object_id not in left]
         if not idle:
             return
         known = await self._ledger.known([arrived.object_id for arrived in idle])
         fed = []
         for arrived in idle:
-            is_new = await self._ledger.enter(ref_of(arrived), "sweep", seen_at=long_ago + _CLAIM_MS)
+            is_new = await self._ledger.enter(arrived.ref, "sweep", seen_at=long_ago + _CLAIM_MS)
             if is_new or arrived.object_id in known:  # else another replica entered it meanwhile
                 await self._bus.send("ingest", build_notification(arrived))
                 fed.append(arrived.object_id)
         await self._ledger.see(fed)
         metrics.SWEEP_FOUND.inc(len(fed))
-
-
-def ref_of(arrived: ArrivedObject) -> ObjectRef:
-    """The object as messages and the ledger name it."""
-    return ObjectRef(
-        object_id=arrived.object_id,
-        bucket=arrived.bucket,
-        key=arrived.key,
-        etag=arrived.etag,
-        size=arrived.size,
-        arrived_at=arrived.arrived_at_ms,
-    )

@@ -16,6 +16,7 @@ from shotwatch_common.vocabulary import (
     ObjectState,
     Outcome,
     Severity,
+    ShotState,
 )
 
 SHOT_ID = "LA-A1-11-100ms-20220701T073300.100"
@@ -473,7 +474,11 @@ class Balance(Schema):
     bytes: int
     states: Mapping[ObjectState, int]
     reasons: Mapping[str, int]
-    adds_up: bool = Field(description="Every object is in exactly one state.")
+    shots: int = Field(
+        description="Shots whose last file arrived then; one that was closed again counts again."
+    )
+    shot_states: Mapping[ShotState, int]
+    adds_up: bool = Field(description="Every object and every shot is in exactly one state.")
 
 
 class LedgerStep(Schema):
@@ -481,6 +486,7 @@ class LedgerStep(Schema):
 
     state: ObjectState
     stage: str
+    attempt: int
     at: datetime
     why: str
     trace_id: str

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from motor.motor_asyncio import AsyncIOMotorClient
-from pydantic import BaseModel, ValidationError
 from pymongo.errors import (
     AutoReconnect,
     ConnectionFailure,
@@ -33,12 +32,13 @@ from shotwatch_common.archive.ledger import Entry, Ledger
 from shotwatch_common.archive.measurements import Measurements
 from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.archive.records import Records
+from shotwatch_common.archive.reprocessings import Reprocessings
 from shotwatch_common.archive.shadows import Shadows
 from shotwatch_common.archive.shots import Shots
 from shotwatch_common.archive.trends import Trends
 from shotwatch_common.archive.windows import Windows
-from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.settings import Settings
+from shotwatch_common.subjects import subject_of
 from shotwatch_common.vocabulary import ObjectState
 
 TRANSIENT = (AutoReconnect, ConnectionFailure, NetworkTimeout, ExecutionTimeout, WTimeoutError)
@@ -56,12 +56,6 @@ _INDEXED: tuple[type[Indexed], ...] = (
     Audit,
     Shadows,
 )
-
-
-class FileInMessage(BaseModel):
-    """The part of a message about a file that says which file."""
-
-    object: ObjectRef
 
 
 class Archive:
@@ -84,6 +78,7 @@ class Archive:
         self.audit = Audit(database)
         self.drifts = Drifts(database)
         self.promotions = Promotions(database)
+        self.reprocessings = Reprocessings(database)
         self.shadows = Shadows(database)
         self.devices = Devices(database)
         self.frames = Frames(database)
@@ -100,14 +95,15 @@ class Archive:
     ) -> None:
         self._client.close()
 
-    async def dead_letter(self, body: bytes, reason: str) -> None:
-        """A message was parked: what it was about is dead-lettered in the ledger."""
-        try:
-            message = FileInMessage.model_validate_json(body)
-        except ValidationError:
-            return
-        entry = Entry(ObjectState.DEAD_LETTERED, "parked", reason)
-        await self.ledger.settle(message.object.object_id, entry, "dead_lettered")
+    async def dead_letter(self, stage: str, body: bytes, reason: str) -> None:
+        """A stage parked a message: the objects or shots that it was about are dead-lettered."""
+        about = subject_of(body)
+        for obj in about.objects:
+            await self.ledger.enter(obj, stage)
+            entry = Entry(ObjectState.DEAD_LETTERED, stage, reason)
+            await self.ledger.settle(obj.object_id, entry, "dead_lettered")
+        for batch_id in about.batches:
+            await self.batches.dead_letter(batch_id, stage, reason)
 
     async def ready(self) -> bool:
         """Whether the server answers."""

@@ -1,15 +1,20 @@
 """The batches in which shots were closed: their members, blocks and rows."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shotwatch_common.contracts import ShotsClosed
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.vocabulary import ShotState
 
 _NOT_YET = 0
 
 
 class Batches:
-    """Collection `batches`: `_id` = batch id; `judged_at` is 0 until the batch's shots are written."""
+    """Collection `batches`: `_id` = batch id; `judged_at` is 0 until the batch's shots are written.
+
+    `dead_lettered` says why a message about the batch was parked, "" when none is.
+    """
 
     def __init__(self, database: Any) -> None:
         self._batches = database["batches"]
@@ -17,6 +22,7 @@ class Batches:
     async def ensure_indexes(self) -> None:
         await self._batches.create_index([("window", 1)])
         await self._batches.create_index([("judged_at", 1)])
+        await self._batches.create_index([("arrived_at", 1)])
 
     async def add(self, batch: ShotsClosed) -> None:
         """Keep a batch; one that is there already stays as it is."""
@@ -25,13 +31,25 @@ class Batches:
             "shots": len(batch.pulses),
             "closed_at": epoch_now(),
             "judged_at": _NOT_YET,
+            "dead_lettered": "",
+            "arrived_at": batch.last_arrival,
             "message": batch.model_dump_json().encode(),
         }
         await self._batches.update_one({"_id": batch.batch_id}, {"$setOnInsert": document}, upsert=True)
 
     async def judged(self, batch_id: str) -> None:
         """The batch's shots are written, and its events are told."""
-        await self._batches.update_one({"_id": batch_id}, {"$set": {"judged_at": epoch_now()}})
+        changes = {"judged_at": epoch_now(), "dead_lettered": ""}
+        await self._batches.update_one({"_id": batch_id}, {"$set": changes})
+
+    async def dead_letter(self, batch_id: str, stage: str, reason: str) -> None:
+        """A message about the batch was parked; nothing happens to a batch that is judged."""
+        waiting = {"_id": batch_id, "judged_at": _NOT_YET}
+        await self._batches.update_one(waiting, {"$set": {"dead_lettered": f"{stage}: {reason}"}})
+
+    async def revive(self, batch_id: str) -> None:
+        """The message about the batch is at work again."""
+        await self._batches.update_one({"_id": batch_id}, {"$set": {"dead_lettered": ""}})
 
     async def find(self, batch_id: str) -> ShotsClosed | None:
         document = await self._batches.find_one({"_id": batch_id})
@@ -46,7 +64,42 @@ class Batches:
         ]
         return sorted(batches, key=lambda batch: batch[1])
 
+    async def overdue(self, before_ms: int) -> list[str]:
+        """Batches that were closed before the given time, and wait for their verdict; dead letters do not."""
+        waiting = {"judged_at": _NOT_YET}
+        found = self._batches.find(waiting, {"closed_at": 1, "dead_lettered": 1})
+        return [d["_id"] async for d in found if d["closed_at"] < before_ms and not d["dead_lettered"]]
+
+    async def balance(self, start_ms: int, end_ms: int) -> dict[str, Any]:
+        """What became of the shots whose last file arrived in [start, end).
+
+        Returns `{"in": n, "states": {state: n}}`; every state is there. A shot that was closed again counts
+        again.
+        """
+        states = {str(state): 0 for state in ShotState}
+        arrived = {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}
+        wanted = {"shots": 1, "judged_at": 1, "dead_lettered": 1}
+        async for document in self._batches.find(arrived, wanted):
+            states[_state(document)] += document["shots"]
+        return {"in": sum(states.values()), "states": states}
+
+    async def undecided(self, window_id: str) -> Mapping[str, str]:
+        """The batches of a window without a verdict, and why theirs does not come ("" when it may yet)."""
+        wanted = {"judged_at": 1, "dead_lettered": 1}
+        found = self._batches.find({"window": window_id}, wanted)
+        return {d["_id"]: d["dead_lettered"] async for d in found if not d["judged_at"]}
+
+    async def forget(self, batch_ids: Sequence[str]) -> None:
+        """Remove batches of which every shot was closed again."""
+        await self._batches.delete_many({"_id": {"$in": list(batch_ids)}})
+
     async def unjudged(self) -> int:
         """How many shots are closed and wait for their verdict."""
         waiting = self._batches.find({"judged_at": _NOT_YET}, {"shots": 1})
         return sum([document["shots"] async for document in waiting])
+
+
+def _state(document: Mapping[str, Any]) -> ShotState:
+    if document["judged_at"]:
+        return ShotState.JUDGED
+    return ShotState.DEAD_LETTERED if document["dead_lettered"] else ShotState.WAITING

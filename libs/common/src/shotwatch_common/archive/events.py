@@ -25,6 +25,7 @@ class Events:
     async def ensure_indexes(self) -> None:
         await self._events.create_index([("sequence", 1)])
         await self._events.create_index([("shot", 1)])
+        await self._events.create_index([("published_at", 1)])
         await self._events.create_index([("time", 1)])
         await self._events.create_index([(_MODEL_VERSION, 1)])
 
@@ -63,6 +64,11 @@ class Events:
         found = self._events.find(waiting, {"event": 1})
         events = [AnomalyEvent.model_validate(document["event"]) async for document in found]
         return sorted(events, key=lambda event: event.data.sequence)
+
+    async def overdue(self, before_ms: int) -> list[str]:
+        """Events that were stored before the given time, and that the broker has not confirmed yet."""
+        waiting = self._events.find({"published_at": 0}, {"stored_at": 1})
+        return [document["_id"] async for document in waiting if document["stored_at"] < before_ms]
 
     async def published(self, event_ids: Sequence[str]) -> None:
         """The broker has confirmed these events."""

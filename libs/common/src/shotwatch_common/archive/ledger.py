@@ -6,8 +6,10 @@ from typing import Any
 
 from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.pulses import epoch_now
-from shotwatch_common.telemetry import current_trace_id
+from shotwatch_common.telemetry import current_attempt, current_trace_id
 from shotwatch_common.vocabulary import ObjectState
+
+NOT_YET = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Entry:
 class Ledger:
     """Collection `objects`: one document per object version, `_id` = object id.
 
-    Every write is an update by id, so writing the same step twice leaves one state.
+    Every write is an update by id, so writing the same step twice leaves one state. `since` is when the
+    object came into its state, `joined_at` when its records were joined, NOT_YET before; both are epoch ms.
     """
 
     def __init__(self, database: Any) -> None:
@@ -31,6 +34,7 @@ class Ledger:
     async def ensure_indexes(self) -> None:
         await self._objects.create_index([("arrived_at", 1)])
         await self._objects.create_index([("key", 1)])
+        await self._objects.create_index([("state", 1), ("joined_at", 1)])
 
     async def enter(self, ref: ObjectRef, stage: str, seen_at: int | None = None) -> bool:
         """An object was seen, now unless `seen_at` (epoch ms) says otherwise: it waits.
@@ -44,6 +48,8 @@ class Ledger:
                     **ref.model_dump(exclude={"object_id"}),
                     "state": ObjectState.WAITING,
                     "reason": "",
+                    "since": epoch_now(),
+                    "joined_at": NOT_YET,
                     "seen_at": epoch_now() if seen_at is None else seen_at,
                     "history": [_step(Entry(ObjectState.WAITING, stage))],
                 }
@@ -61,6 +67,11 @@ class Ledger:
         """Which of these objects the ledger has."""
         return await self.seen_since(object_ids, 0)
 
+    async def dead_lettered(self, object_ids: Sequence[str]) -> set[str]:
+        """Which of these objects have a message that was parked."""
+        query = {"_id": {"$in": list(object_ids)}, "state": ObjectState.DEAD_LETTERED.value}
+        return {document["_id"] async for document in self._objects.find(query, {"_id": 1})}
+
     async def see(self, object_ids: Sequence[str]) -> None:
         """The objects are in the inbox now, and somebody works on them."""
         await self._objects.update_many(
@@ -74,8 +85,8 @@ class Ledger:
 
         True when it was in another state before.
         """
-        changes = {"state": entry.state, "reason": reason, "detail": entry.why, **(facts or {})}
-        update = {"$set": changes, "$push": {"history": _step(entry)}}
+        changes = {"state": entry.state, "since": epoch_now(), "reason": reason, "detail": entry.why}
+        update = {"$set": {**changes, **(facts or {})}, "$push": {"history": _step(entry)}}
         other = {"_id": object_id, "state": {"$ne": entry.state}}
         if (await self._objects.update_one(other, update)).matched_count:
             return True
@@ -95,10 +106,32 @@ class Ledger:
         await self._objects.update_one(
             {"_id": object_id, "state": ObjectState.DEAD_LETTERED},
             {
-                "$set": {"state": before, "reason": "", "detail": why},
+                "$set": {"state": before, "since": epoch_now(), "reason": "", "detail": why},
                 "$push": {"history": _step(Entry(before, stage, why))},
             },
         )
+
+    async def newest(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """Of each of these keys the object version that arrived last."""
+        newest: dict[str, dict[str, Any]] = {}
+        async for document in self._objects.find({"key": {"$in": list(keys)}}).sort("arrived_at", 1):
+            newest[document["key"]] = document
+        return list(newest.values())
+
+    async def start_again(self, object_id: str, stage: str, why: str) -> None:
+        """The object waits as if nobody had seen it: the sweep feeds it in once it lies in the inbox."""
+        changes = {"state": ObjectState.WAITING, "since": epoch_now(), "joined_at": NOT_YET, "seen_at": 0}
+        step = _step(Entry(ObjectState.WAITING, stage, why))
+        await self._objects.update_one(
+            {"_id": object_id},
+            {"$set": {**changes, "reason": "", "detail": why}, "$push": {"history": step}},
+        )
+
+    async def tell(self, keys: Sequence[str], stage: str, why: str) -> None:
+        """Something was done again with what came of these files: their history says so."""
+        for document in await self.newest(keys):
+            step = _step(Entry(ObjectState(document["state"]), stage, why))
+            await self._objects.update_one({"_id": document["_id"]}, {"$push": {"history": step}})
 
     async def bury(self, object_id: str, stage: str, why: str) -> None:
         """A parked message about the object was thrown away: the object stays as it is, and tells why."""
@@ -117,9 +150,13 @@ class Ledger:
 
     async def unjoined(self) -> int:
         """How many ingested objects are still on their way into shots."""
-        under_way = {"state": ObjectState.INGESTED.value, "joined_at": {"$exists": False}}
-        count: int = await self._objects.count_documents(under_way)
+        count: int = await self._objects.count_documents(_unjoined(ObjectState.INGESTED))
         return count
+
+    async def overdue(self, state: ObjectState, before_ms: int) -> list[dict[str, Any]]:
+        """Unjoined objects in this state since before the given time; of each `_id`, `key` and `since`."""
+        found = self._objects.find(_unjoined(state), {"key": 1, "since": 1})
+        return [document async for document in found if document["since"] < before_ms]
 
     async def balance(self, start_ms: int, end_ms: int) -> dict[str, Any]:
         """How the objects that arrived in [start, end) ended.
@@ -167,10 +204,15 @@ class Ledger:
         return [document async for document in found]
 
 
+def _unjoined(state: ObjectState) -> dict[str, Any]:
+    return {"state": state.value, "joined_at": NOT_YET}
+
+
 def _step(entry: Entry) -> dict[str, Any]:
     return {
         "state": entry.state,
         "stage": entry.stage,
+        "attempt": current_attempt(),
         "why": entry.why,
         "at": epoch_now(),
         "trace_id": current_trace_id(),

@@ -59,6 +59,10 @@ class Measurements:
         if replacements:
             await self._measurements.bulk_write(replacements, ordered=False)
 
+    async def forget(self, batch_ids: Sequence[str]) -> None:
+        """Remove what was measured of batches of which every shot was closed again."""
+        await self._measurements.delete_many({"batch": {"$in": list(batch_ids)}})
+
     async def of_batch(self, batch_id: str, only: Source | None = None) -> dict[str, Columns]:
         """Device → everything that was measured of it, or only what one source did."""
         measured: dict[str, dict[str, Values]] = {}

@@ -1,10 +1,23 @@
 """Windows of the join: one document per place, interval and minute, changed by compare-and-set."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from shotwatch_common.archive.versioned import save_version
+from shotwatch_common.pulses import epoch_now
 
 NEVER = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWindow:
+    """A window, and the files that it was joined from."""
+
+    id: str
+    start: int
+    """Epoch ms."""
+    files: tuple[str, ...]
+    """Their keys."""
 
 
 class Windows:
@@ -13,7 +26,7 @@ class Windows:
     A change is written only when nobody else changed the window since it was read. The messages that a
     change calls for are written with it (`outbox`) and struck off once they are published; `outbox_since`
     is when the oldest was put there, NEVER when there is none. `deadline` is when the window's open shots
-    close, NEVER when none is open. Both are epoch ms.
+    close, NEVER when none is open. Both are epoch ms. `again` asks for closed ones to be closed again.
     """
 
     def __init__(self, database: Any) -> None:
@@ -23,6 +36,7 @@ class Windows:
         await self._windows.create_index([("deadline", 1)])
         await self._windows.create_index([("outbox_since", 1)])
         await self._windows.create_index([("files", 1)])
+        await self._windows.create_index([("start", 1)])
 
     async def load(self, window_id: str) -> dict[str, Any] | None:
         document: dict[str, Any] | None = await self._windows.find_one({"_id": window_id})
@@ -46,6 +60,23 @@ class Windows:
         """Place and start of the windows that hold records of a file."""
         wanted = dict.fromkeys(("frontend", "amp", "arm", "interval", "start"), 1)
         return [document async for document in self._windows.find({"files": object_key}, wanted)]
+
+    async def between(self, start_ms: int, end_ms: int) -> list[KnownWindow]:
+        """The windows with start <= first pulse < end, in the order of time."""
+        found = self._windows.find({"start": {"$gte": start_ms, "$lt": end_ms}}, {"start": 1, "files": 1})
+        known = [KnownWindow(d["_id"], d["start"], tuple(d["files"])) async for d in found]
+        return sorted(known, key=lambda window: (window.start, window.id))
+
+    async def ask_again(self, window_id: str) -> bool:
+        """Have the window's shots closed again at their next revision; False while any of them is open."""
+        changes = {"$set": {"again": True, "deadline": epoch_now()}, "$inc": {"version": 1}}
+        result = await self._windows.update_one({"_id": window_id, "deadline": NEVER}, changes)
+        return bool(result.modified_count)
+
+    async def at_rest(self, window_id: str) -> bool:
+        """Whether no shot of the window is open or wanted again, and no message held back."""
+        resting = {"_id": window_id, "deadline": NEVER, "outbox_since": NEVER}
+        return await self._windows.find_one(resting, {"_id": 1}) is not None
 
     async def overdue(self, now_ms: int) -> list[str]:
         """Windows whose deadline has passed."""

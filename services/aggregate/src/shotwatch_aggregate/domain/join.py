@@ -118,6 +118,13 @@ def close(window: Window, which: Mask) -> tuple[Window, Batch | None]:
     return closed, Batch(closed, np.flatnonzero(which))
 
 
+def close_due(window: Window) -> tuple[Window, Batch | None]:
+    """Close what is due: the open shots, or once more the closed ones if they are wanted again."""
+    if window.again:
+        return close(replace(window, again=False), window.revision > 0)
+    return close(window, window.open)
+
+
 def complete(window: Window, roster: Mapping[str, DeviceKind]) -> Mask:
     """Pulses at which every kind of device of the place has a valid record."""
     known = {device: columns.kind for device, columns in window.devices.items()}

@@ -118,6 +118,8 @@ class Window:
     """0 for shots that are open (or do not exist); counts closings."""
     version: int = 0
     """Counts changes of the stored window."""
+    again: bool = False
+    """Somebody wants its closed shots to be closed again, though nothing changed."""
 
     @classmethod
     def empty(cls, place: Place, interval: Interval, start: int) -> "Window":

@@ -17,7 +17,7 @@ from shotwatch_query.schemas import Balance, LedgerObject, LedgerPage, LedgerSte
 from shotwatch_query.sources import From
 
 router = APIRouter(prefix="/ledger", tags=["ledger"])
-_COLUMNS = {"_id", "bucket", "key", "etag", "size", "arrived_at", "state", "reason", "detail", "history"}
+_COLUMNS = {*LedgerObject.model_fields, "_id", "since"}
 
 
 class LedgerSearch(PageParameters):
@@ -28,12 +28,14 @@ class LedgerSearch(PageParameters):
 
 @router.get("", summary="Do the objects add up?")
 async def get_balance(sources: From, asked: Annotated[SpanParameters, Query()]) -> Balance:
-    """How the objects that arrived in a span of time ended.
+    """How the objects that arrived in a span of time ended, and the shots that came of them.
 
-    `objects = ingested + rejected + ignored + waiting + dead_lettered`. Without `to` the span ends now.
+    `objects = ingested + rejected + ignored + waiting + dead_lettered`, `shots = judged + waiting +
+    dead_lettered`. Without `to` the span ends now.
     """
     span = _span(asked)
     balance = await sources.archive.ledger.balance(span.start, span.end)
+    shots = await sources.archive.batches.balance(span.start, span.end)
     return Balance(
         start=instant(span.start),
         end=instant(span.end),
@@ -41,6 +43,8 @@ async def get_balance(sources: From, asked: Annotated[SpanParameters, Query()]) 
         bytes=balance["bytes"],
         states=balance["states"],
         reasons=balance["reasons"],
+        shots=shots["in"],
+        shot_states=shots["states"],
         adds_up=balance["in"] == sum(balance["states"].values()),
     )
 

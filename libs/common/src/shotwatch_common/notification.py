@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
+from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.errors import Reject
 from shotwatch_common.identity import object_id
 
@@ -32,6 +33,18 @@ class ArrivedObject:
     @property
     def object_id(self) -> str:
         return object_id(self.bucket, self.key, self.etag)
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object as messages and the ledger name it."""
+        return ObjectRef(
+            object_id=self.object_id,
+            bucket=self.bucket,
+            key=self.key,
+            etag=self.etag,
+            size=self.size,
+            arrived_at=self.arrived_at_ms,
+        )
 
 
 def parse_notification(body: bytes) -> list[ArrivedObject]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotwatch_common.errors import Reject
-from shotwatch_ingest.domain.notification import (
+from shotwatch_common.notification import (
     NOT_A_NOTIFICATION,
     ArrivedObject,
     build_notification,

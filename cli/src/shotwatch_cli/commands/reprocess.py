@@ -1,0 +1,76 @@
+"""`shotwatch reprocess`: what was recorded is computed again, with the model and the facility file of now."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import typer
+
+from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
+from shotwatch_cli.failures import Failure, Misuse
+from shotwatch_cli.options import FromOption, JsonOption, ToOption
+from shotwatch_cli.output import counting, tell
+from shotwatch_common.archive import Archive
+from shotwatch_common.facility import load_facility
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.reprocessing import FROM_FILES, FROM_SHOTS, Order, Reprocessing, ReprocessingStopped
+from shotwatch_common.store import ObjectStore
+
+_STAGES = (*FROM_FILES, *FROM_SHOTS)
+
+
+def reprocess(
+    stage: Annotated[str, typer.Option("--stage", help=f"Where to begin: {', '.join(_STAGES)}.")],
+    start: FromOption = None,
+    end: ToOption = None,
+    rate: Annotated[float, typer.Option("--rate", min=0.1, help="At most so many files a minute.")] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much it would be.")] = False,
+    name: NameOption = None,
+    root: RootOption = ROOT,
+    json: JsonOption = False,
+) -> None:
+    """Compute again what was recorded from --from to --to (times of pulses), beside live traffic.
+
+    From `ingest` (or `validate`) after a change of the facility file: the raw files are read again. From
+    `inference` (or `aggregate`, `features`) after a change of the model: the shots are measured and judged
+    again. Every shot gets its next revision, events that are no longer true say so, and what only the
+    earlier revision had is removed. Stopped, it goes on where it was when the same is asked for again.
+
+    \b
+    Examples:
+      shotwatch reprocess --from 2022-07-01 --to 2022-07-02 --stage inference
+      shotwatch reprocess --from 2022-07-01T07:30 --to 2022-07-01T08:00 --stage ingest --rate 10 --dry-run
+    """
+    if stage not in _STAGES:
+        raise Misuse(f"nothing can be computed again from {stage}", f"the stages are {', '.join(_STAGES)}")
+    if start is None or end is None or start >= end:
+        raise Misuse("the span of time is missing or empty", "say --from TIME --to TIME")
+    order = Order(stage, epoch_ms(start), epoch_ms(end), rate)
+    minutes, files, windows = asyncio.run(_reprocess(find_deployment(root, name), order, dry_run))
+    record = {"stage": stage, "minutes": minutes, "files": files, "windows": windows, "dry_run": dry_run}
+    verb = "would be" if dry_run else "were"
+    tell(json, record, f"{windows} windows of {minutes} minutes, from {files} files, {verb} computed again")
+
+
+async def _reprocess(deployment: Deployment, order: Order, dry_run: bool) -> tuple[int, int, int]:
+    async with _reprocessing(deployment, order) as work:
+        minutes = [minute async for minute in work.minutes()]
+        files = sum(len(minute.files) for minute in minutes)
+        if not dry_run:
+            with counting() as progress:
+                bar = progress.add_task("files computed again", total=files)
+                await work.run(lambda minute: progress.advance(bar, len(minute.files)))
+    return len(minutes), files, sum(len(minute.windows) for minute in minutes)
+
+
+@asynccontextmanager
+async def _reprocessing(deployment: Deployment, order: Order) -> AsyncIterator[Reprocessing]:
+    settings = deployment.settings
+    facility = load_facility(settings.facility)
+    async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+        try:
+            yield Reprocessing(archive, store, facility, settings, order)
+        except ReprocessingStopped as error:
+            advice = "`shotwatch dead list` says why; mend it, then ask for the same again"
+            raise Failure(str(error), advice) from error

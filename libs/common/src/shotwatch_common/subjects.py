@@ -1,0 +1,64 @@
+"""What a message of any stage is about, so that what became of it can be written down."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shotwatch_common.contracts import ObjectRef
+from shotwatch_common.errors import Reject
+from shotwatch_common.notification import parse_notification
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Nothing, when it is no message of ours."""
+
+    objects: tuple[ObjectRef, ...] = ()
+    batches: tuple[str, ...] = ()
+    """Ids of batches of shots."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class _AboutFile(_Part):
+    object: ObjectRef
+
+
+class _AboutShots(_Part):
+    batch_id: str
+    window_id: str
+
+
+class _AboutMeasuredShots(_Part):
+    shots: _AboutShots
+
+
+def subject_of(body: bytes) -> Subject:
+    """The objects or the batch of shots that a message stands for.
+
+    Messages that ask for something more about shots that are judged (an examination) stand for none.
+    """
+    try:
+        return Subject(objects=tuple(arrived.ref for arrived in parse_notification(body)))
+    except Reject:
+        return _of_contract(body)
+
+
+def _of_contract(body: bytes) -> Subject:
+    if (file := _read(_AboutFile, body)) is not None:
+        return Subject(objects=(file.object,))
+    measured = _read(_AboutMeasuredShots, body)
+    shots = measured.shots if measured else _read(_AboutShots, body)
+    return Subject(batches=(shots.batch_id,)) if shots else Subject()
+
+
+def _read(part: type[Part], body: bytes) -> Part | None:
+    try:
+        return part.model_validate_json(body)
+    except ValidationError:
+        return None

@@ -1,0 +1,112 @@
+"""`shotwatch reprocess` and the watch over the ledger, on real servers."""
+
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from opentelemetry import trace
+
+from shotwatch_common.archive.measurements import Source
+from shotwatch_common.facility import Place
+from shotwatch_common.identity import object_id
+from shotwatch_common.process import Edges
+from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.telemetry import configure_logs
+from shotwatch_common.vocabulary import ObjectState
+from shotwatch_history.ledger_watch import LedgerWatch
+from shotwatch_history.settings import HistorySettings
+from shotwatch_simulator.simulation import Simulation, simulate
+
+from .conftest import Running, bus_to
+from .test_cli import shotwatch
+
+START = datetime(2024, 5, 1, 8, tzinfo=UTC)
+SPAN = (epoch_ms(START), epoch_ms(START + timedelta(minutes=1)))
+WHEN = ("--from", START.isoformat(), "--to", (START + timedelta(minutes=1)).isoformat())
+
+
+def simulated(running: Running, folder: Path, start: datetime) -> list[Path]:
+    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    assert roster is not None
+    return list(simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=5)), folder))
+
+
+async def shots(running: Running) -> dict[str, dict[str, object]]:
+    return {shot["_id"]: shot for shot in await running.archive.shots.page({}, *SPAN, 0)}
+
+
+async def blocks(running: Running) -> set[str]:
+    prefix = f"{START:%Y-%m-%d}/"
+    return {found.key async for found in running.store.list(running.settings.block_bucket, prefix)}
+
+
+async def windows(running: Running) -> Sequence[str]:
+    return [window.id for window in await running.archive.windows.between(*SPAN)]
+
+
+@pytest.fixture(scope="module")
+async def recorded(running: Running, tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
+    files = simulated(running, tmp_path_factory.mktemp("recorded"), START)
+    await running.upload(*files)
+    await running.judged()
+    return files
+
+
+@pytest.mark.parametrize("stage", ["inference", "ingest"])
+async def test_shots_are_computed_again_beside_live_files_and_nothing_old_is_left(
+    running: Running, recorded: Sequence[Path], stage: str, tmp_path: Path
+) -> None:
+    before, old_blocks = await shots(running), await blocks(running)
+    assert before
+    dry = await shotwatch(running, "reprocess", *WHEN, "--stage", stage, "--dry-run", "--json")
+    assert dry.documents[0]["files"] == len(recorded)
+    assert await shots(running) == before
+    live = simulated(running, tmp_path, START + timedelta(days=1, minutes=stage == "ingest"))
+    await running.upload(*live)
+
+    told = await shotwatch(running, "reprocess", *WHEN, "--stage", stage, "--rate", "6000", "--json")
+    assert told.exit_code == 0, told.stderr
+    after = await shots(running)
+    assert after.keys() == before.keys()
+    assert all(after[shot]["revision"] > before[shot]["revision"] for shot in after)  # type: ignore[operator]
+    assert await blocks(running) == old_blocks
+    for window in await windows(running):
+        ((batch, _),) = await running.archive.batches.of_window(window)
+        assert {shot["batch"] for shot in after.values() if shot["window"] == window} == {batch.batch_id}
+        assert await running.archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
+    for superseded in {str(shot["batch"]) for shot in before.values()}:
+        assert not await running.archive.measurements.of_batch(superseded)
+    for document in await running.archive.ledger.newest([path.name for path in recorded]):
+        assert document["state"] == ObjectState.INGESTED
+        assert f"computed again from {stage}" in {step["why"] for step in document["history"]}
+    await running.judged()
+    landed = await running.archive.ledger.newest([path.name for path in live])
+    assert {document["state"] for document in landed} == {"ingested"}
+
+
+async def test_what_lies_in_the_inbox_and_nobody_knows_is_told_at_the_second_look(running: Running) -> None:
+    """In an inbox of its own, which nobody sweeps."""
+    told = io.StringIO()
+    with redirect_stderr(told):
+        known = running.settings.model_dump()
+        settings = HistorySettings.model_validate({**known, "inbox_bucket": "unswept"})
+        bus = bus_to(settings.broker_url.get_secret_value())
+        await bus.connect()
+        log = configure_logs("test")
+        edges = Edges(
+            settings, running.facility, bus, running.store, running.archive, trace.get_tracer("test"), log
+        )
+        await running.store.ensure_buckets("unswept")
+        await running.store.put("unswept", "forgotten.h5", b"x")
+        watch = LedgerWatch(edges, under_way_ms=0, swept_ms=-60_000)
+        await watch.look()
+        assert "unaccounted" not in told.getvalue()
+        await watch.look()
+        await bus.stop()
+    assert "forgotten.h5" in told.getvalue()
+    etag = await running.store.etag("unswept", "forgotten.h5")
+    assert etag is not None
+    assert object_id("unswept", "forgotten.h5", etag) in told.getvalue()

@@ -1,0 +1,18 @@
+"""Waiting for what a running system will do."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+DEADLINE_S = 90.0
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = DEADLINE_S) -> None:
+    """Wait for a condition; fail saying what did not happen."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not await condition():
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"after {seconds:g} s: not {what}")
