@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from shotwatch_cli.audit import Audit
+from shotwatch_cli.balance import Balance
 from shotwatch_cli.checks import Verdict, stage_finding
 from shotwatch_cli.commands.train import told
 from shotwatch_cli.deployment import find_deployment
@@ -30,21 +30,21 @@ ENVIRONMENT = {
 }
 
 
-def audit(objects: int, unknown: tuple[str, ...] = (), **states: int) -> Audit:
-    return Audit(objects, 0, states, {}, 0, {}, len(unknown), 0, unknown)
+def balance(objects: int, unknown: tuple[str, ...] = (), **states: int) -> Balance:
+    return Balance(objects, 0, states, {}, 0, {}, len(unknown), 0, unknown)
 
 
 def test_a_ledger_adds_up_when_every_object_is_in_one_state() -> None:
-    assert not audit(5, ingested=3, rejected=1, waiting=1).problems
+    assert not balance(5, ingested=3, rejected=1, waiting=1).problems
 
 
 def test_an_object_in_no_known_state_is_a_problem() -> None:
-    [problem] = audit(5, ingested=3, rejected=1).problems
+    [problem] = balance(5, ingested=3, rejected=1).problems
     assert problem == "5 objects came in, but 4 are in a known state"
 
 
 def test_an_object_in_the_inbox_that_the_ledger_does_not_know_is_a_problem() -> None:
-    [problem] = audit(1, ("a.h5", "b.h5", "c.h5", "d.h5"), ingested=1).problems
+    [problem] = balance(1, ("a.h5", "b.h5", "c.h5", "d.h5"), ingested=1).problems
     assert problem == "4 in the inbox are unknown to the ledger: a.h5, b.h5, c.h5 …"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from shotwatch_cli.audit import Audit, audit
+from shotwatch_cli.balance import Balance, take_balance
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import megabytes, moment, print_json, stdout, table
@@ -47,19 +47,19 @@ def ledger(
     if objects:
         _show_objects(asyncio.run(_objects(deployment, span, state, limit)), json)
         return
-    audited = asyncio.run(_audit(deployment, span))
+    balance = asyncio.run(_balance(deployment, span))
     if json:
-        print_json(audited.record())
+        print_json(balance.record())
     else:
-        _show(audited)
-    if audited.problems:
+        _show(balance)
+    if balance.problems:
         raise typer.Exit(1)
 
 
-async def _audit(deployment: Deployment, span: tuple[int, int]) -> Audit:
+async def _balance(deployment: Deployment, span: tuple[int, int]) -> Balance:
     settings = deployment.settings
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
-        return await audit(archive, store, settings, *span)
+        return await take_balance(archive, store, settings, *span)
 
 
 async def _objects(
@@ -69,27 +69,27 @@ async def _objects(
         return await archive.ledger.objects(*span, state, limit)
 
 
-def _show(audited: Audit) -> None:
-    stdout.print(table("objects", ("", "objects#"), _balance_rows(audited)))
-    stdout.print(table("shots", ("", "shots#"), _shot_rows(audited)))
-    if audited.reasons:
-        stdout.print(table("reasons", ("reason", "objects#"), sorted(audited.reasons.items())))
-    stdout.print(f"in the inbox now: {audited.in_inbox}, in the error bucket: {audited.in_errors}")
-    for problem in audited.problems:
+def _show(balance: Balance) -> None:
+    stdout.print(table("objects", ("", "objects#"), _balance_rows(balance)))
+    stdout.print(table("shots", ("", "shots#"), _shot_rows(balance)))
+    if balance.reasons:
+        stdout.print(table("reasons", ("reason", "objects#"), sorted(balance.reasons.items())))
+    stdout.print(f"in the inbox now: {balance.in_inbox}, in the error bucket: {balance.in_errors}")
+    for problem in balance.problems:
         stdout.print(Text(f"it does not add up: {problem}", style="bold red"))
-    if not audited.problems:
+    if not balance.problems:
         stdout.print(Text("it adds up", style="bold green"))
 
 
-def _balance_rows(audited: Audit) -> Iterator[tuple[str, int]]:
-    yield f"in ({megabytes(audited.bytes)})", audited.objects
-    for state, count in audited.states.items():
+def _balance_rows(balance: Balance) -> Iterator[tuple[str, int]]:
+    yield f"in ({megabytes(balance.bytes)})", balance.objects
+    for state, count in balance.states.items():
         yield f"  {state}", count
 
 
-def _shot_rows(audited: Audit) -> Iterator[tuple[str, int]]:
-    yield "closed", audited.shots
-    for state, count in audited.shot_states.items():
+def _shot_rows(balance: Balance) -> Iterator[tuple[str, int]]:
+    yield "closed", balance.shots
+    for state, count in balance.shot_states.items():
         yield f"  {state}", count
 
 

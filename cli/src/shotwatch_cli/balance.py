@@ -13,7 +13,7 @@ _AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class Balance:
     """How the objects that arrived in a span of time ended, beside what lies in the buckets now."""
 
     objects: int
@@ -44,8 +44,10 @@ class Audit:
         return {**asdict(self), "adds_up": not self.problems, "problems": self.problems}
 
 
-async def audit(archive: Archive, store: ObjectStore, settings: Settings, start: int, end: int) -> Audit:
-    """Audit the objects that arrived in [start, end) (epoch ms).
+async def take_balance(
+    archive: Archive, store: ObjectStore, settings: Settings, start: int, end: int
+) -> Balance:
+    """Balance the objects that arrived in [start, end) (epoch ms).
 
     Raises:
         Retry: the store cannot be reached.
@@ -53,13 +55,13 @@ async def audit(archive: Archive, store: ObjectStore, settings: Settings, start:
     inbox = [found async for found in store.list(settings.inbox_bucket) if start <= found.modified_ms < end]
     rejected = [found async for found in store.list(settings.error_bucket) if not _is_note(found)]
     unknown = await _unknown(archive, settings.inbox_bucket, inbox)
-    balance = await archive.ledger.balance(start, end)
+    objects = await archive.ledger.balance(start, end)
     shots = await archive.batches.balance(start, end)
-    return Audit(
-        balance["in"],
-        balance["bytes"],
-        balance["states"],
-        balance["reasons"],
+    return Balance(
+        objects["in"],
+        objects["bytes"],
+        objects["states"],
+        objects["reasons"],
         shots["in"],
         shots["states"],
         len(inbox),
