@@ -74,7 +74,7 @@ async def stage() -> Stage:
 
 @pytest_asyncio.fixture
 async def broker(stage: Stage) -> AsyncIterator[RabbitBroker]:
-    async def on_parked(_body: bytes, _reason: str) -> None:
+    async def on_parked(_stage: str, _body: bytes, _reason: str) -> None:
         return None
 
     bus = Bus("amqp://nowhere", TracerProvider(), configure_logs("test"), on_parked)

@@ -8,9 +8,11 @@ them only.
 from time import time
 
 from shotwatch_common import metrics
+from shotwatch_common.archive.ledger import Seen
 from shotwatch_common.bus import Bus
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.process import Edges
+from shotwatch_common.vocabulary import ObjectState
 from shotwatch_ingest.settings import IngestSettings
 
 _AT_ONCE = 500
@@ -46,17 +48,24 @@ class Sweep:
 
     async def _feed(self, found: list[ArrivedObject]) -> None:
         long_ago = round((time() - self._settings.sweep_again_seconds) * 1000)
-        ids = [arrived.object_id for arrived in found]
-        left = await self._ledger.seen_since(ids, long_ago) | await self._ledger.dead_lettered(ids)
-        idle = [arrived for arrived in found if arrived.object_id not in left]
-        if not idle:
-            return
-        known = await self._ledger.known([arrived.object_id for arrived in idle])
+        seen = await self._ledger.seen([arrived.object_id for arrived in found])
         fed = []
-        for arrived in idle:
-            is_new = await self._ledger.enter(arrived.ref, "sweep", seen_at=long_ago + _CLAIM_MS)
-            if is_new or arrived.object_id in known:  # else another replica entered it meanwhile
+        for arrived in found:
+            before = seen.get(arrived.object_id)
+            if _is_left(before, long_ago) and await self._claim(arrived, before, long_ago + _CLAIM_MS):
                 await self._bus.send("ingest", build_notification(arrived))
                 fed.append(arrived.object_id)
-        await self._ledger.see(fed)
+        if fed:
+            await self._ledger.see(fed)
         metrics.SWEEP_FOUND.inc(len(fed))
+
+    async def _claim(self, arrived: ArrivedObject, before: Seen | None, seen_at: int) -> bool:
+        """Whether nobody else feeds it in meanwhile."""
+        if before is None:
+            return await self._ledger.enter(arrived.ref, "sweep", seen_at=seen_at)
+        return await self._ledger.claim(arrived.object_id, before, seen_at)
+
+
+def _is_left(before: Seen | None, long_ago: int) -> bool:
+    """Whether nobody works on the object, nor is it for a person to send back."""
+    return before is None or (before.at < long_ago and before.state is not ObjectState.DEAD_LETTERED)

@@ -21,6 +21,14 @@ class Entry:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """When an object was last seen in the inbox (epoch ms), and where it is."""
+
+    at: int
+    state: ObjectState
+
+
 class Ledger:
     """Collection `objects`: one document per object version, `_id` = object id.
 
@@ -58,19 +66,20 @@ class Ledger:
         )
         return result.upserted_id is not None
 
-    async def seen_since(self, object_ids: Sequence[str], since_ms: int) -> set[str]:
-        """Which of these objects somebody has seen in the inbox since then."""
-        query = {"_id": {"$in": list(object_ids)}, "seen_at": {"$gte": since_ms}}
-        return {document["_id"] async for document in self._objects.find(query, {"_id": 1})}
+    async def seen(self, object_ids: Sequence[str]) -> dict[str, Seen]:
+        """When those of these objects that the ledger has were last seen in the inbox."""
+        found = self._objects.find({"_id": {"$in": list(object_ids)}}, {"seen_at": 1, "state": 1})
+        return {each["_id"]: Seen(each["seen_at"], ObjectState(each["state"])) async for each in found}
 
     async def known(self, object_ids: Sequence[str]) -> set[str]:
         """Which of these objects the ledger has."""
-        return await self.seen_since(object_ids, 0)
+        return set(await self.seen(object_ids))
 
-    async def dead_lettered(self, object_ids: Sequence[str]) -> set[str]:
-        """Which of these objects have a message that was parked."""
-        query = {"_id": {"$in": list(object_ids)}, "state": ObjectState.DEAD_LETTERED.value}
-        return {document["_id"] async for document in self._objects.find(query, {"_id": 1})}
+    async def claim(self, object_id: str, before: Seen, seen_at: int) -> bool:
+        """Take on an object that was last seen then; False when somebody else was faster."""
+        known = {"_id": object_id, "seen_at": before.at}
+        result = await self._objects.update_one(known, {"$set": {"seen_at": seen_at}})
+        return bool(result.modified_count)
 
     async def see(self, object_ids: Sequence[str]) -> None:
         """The objects are in the inbox now, and somebody works on them."""
