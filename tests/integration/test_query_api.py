@@ -1070,11 +1070,12 @@ async def test_snoozes_and_labels_are_there_for_those_who_ask_the_archive(world:
     say(world, spot, "false")
     say(world, pointing, "confirmed")
     async with world.archive() as archive:
-        pulse = pulses()[19]
-        labels = await archive.feedback.labels(pulse, pulse + 1)
-        assert labels == {
+        found = await archive.shots.find(shot(19))
+        assert found is not None
+        assert await archive.feedback.labels([found]) == {
             shot(19): ShotLabels(frozenset({AnomalyKind.POINTING}), frozenset({AnomalyKind.HOT_SPOT}))
         }
+        assert await archive.events.spans([spot.id]) == {spot.id: (spot.data.since, spot.data.until)}
         snoozed = Snooze(LA, AnomalyKind.POINTING, now + HOUR)
         assert snoozed in await archive.feedback.snoozes(epoch_now())
         assert snoozed not in await archive.feedback.snoozes(now + HOUR)

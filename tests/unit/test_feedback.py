@@ -20,6 +20,7 @@ from shotwatch_common.feedback import (
 from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, Phase, Severity
 
 HERE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+SHOT = {"_id": "shot", "pulse": 1000, "kinds": [], **HERE.model_dump()}
 THERE = HERE.model_copy(update={"frontend": "LB"})
 ACKNOWLEDGED, SNOOZED, FALSE, CONFIRMED = FeedbackAction
 
@@ -124,7 +125,7 @@ def test_the_order_of_reading_changes_nothing(both: tuple[list[Statement], list[
     made, read = both
     assert standing(read) == standing(made)
     assert active_snoozes(read, 5) == active_snoozes(made, 5)
-    assert shot_labels(read) == shot_labels(made)
+    assert shot_labels([SHOT], read, {}) == shot_labels([SHOT], made, {})
 
 
 def test_a_condition_stands_as_what_was_said_about_any_of_its_events() -> None:
@@ -160,6 +161,7 @@ def test_a_shorter_snooze_of_the_same_kind_and_place_ends_a_longer_one() -> None
 def test_a_shot_is_labelled_by_the_newest_verdict_on_each_of_its_events() -> None:
     spot, pointing = event("spot"), event("pointing", kind=AnomalyKind.POINTING)
     other = event("other", shot="another shot")
+    shots = [SHOT, {**SHOT, "_id": "another shot"}, {**SHOT, "_id": "a third one"}]
     verdicts = [
         said(CONFIRMED, 1, spot),
         said(FALSE, 2, spot),
@@ -167,12 +169,36 @@ def test_a_shot_is_labelled_by_the_newest_verdict_on_each_of_its_events() -> Non
         said(ACKNOWLEDGED, 4, spot),
         said(CONFIRMED, 5, other),
     ]
-    assert shot_labels(verdicts) == {
+    assert shot_labels(shots, verdicts, {}) == {
         "shot": ShotLabels(
             confirmed=frozenset({AnomalyKind.BEAM_SIZE}), false=frozenset({AnomalyKind.HOT_SPOT})
         ),
         "another shot": ShotLabels(confirmed=frozenset({AnomalyKind.HOT_SPOT})),
     }
+
+
+def test_a_verdict_on_a_condition_is_one_on_every_shot_that_shows_it() -> None:
+    spans = {"lasting": (1000, 9000)}
+    lasting = {**SHOT, "pulse": 5000, "kinds": ["hot_spot", "pointing"]}
+    shots = [
+        {**lasting, "_id": "in the middle"},
+        {**lasting, "_id": "the last one", "pulse": 9000},
+        {**lasting, "_id": "before", "pulse": 999},
+        {**lasting, "_id": "after", "pulse": 9001},
+        {**lasting, "_id": "odd otherwise", "kinds": ["pointing"]},
+        {**lasting, "_id": "elsewhere", "arm": "99"},
+    ]
+    opened = event("opened", condition="lasting", shot="the first one")
+    confirmed = shot_labels(shots, [said(CONFIRMED, 1, opened, label=AnomalyKind.BEAM_SIZE)], spans)
+    shown = ShotLabels(confirmed=frozenset({AnomalyKind.BEAM_SIZE}))
+    assert confirmed == {"in the middle": shown, "the last one": shown}
+    taken_back = shot_labels(shots, [said(CONFIRMED, 1, opened), said(FALSE, 2, opened)], spans)
+    assert taken_back["in the middle"] == ShotLabels(false=frozenset({AnomalyKind.HOT_SPOT}))
+
+
+def test_what_people_said_corrects_what_was_found() -> None:
+    labels = ShotLabels(frozenset({AnomalyKind.BEAM_SIZE}), frozenset({AnomalyKind.HOT_SPOT}))
+    assert labels.corrected(["hot_spot", "energy"]) == sorted([AnomalyKind.BEAM_SIZE, AnomalyKind.ENERGY])
 
 
 def test_a_condition_counts_once_however_many_of_its_events_were_judged() -> None:

@@ -5,9 +5,9 @@ event of a condition need not acknowledge the next one.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,7 @@ from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction
 
 VERDICTS = frozenset({FeedbackAction.FALSE, FeedbackAction.CONFIRMED})
 """Actions that say whether an event was right."""
+Span = tuple[int, int]
 LONGEST_SNOOZE_MS = 30 * 86_400_000
 """What should be silent for longer is wrong in the model or the facility file."""
 
@@ -109,12 +110,19 @@ class Snooze:
 
 @dataclass(frozen=True, slots=True)
 class ShotLabels:
-    """What people said of a shot's events."""
+    """What people said of a shot's events, and of what lasted while it came."""
 
     confirmed: frozenset[AnomalyKind] = frozenset()
     """What was really wrong with it."""
     false: frozenset[AnomalyKind] = frozenset()
     """Kinds of its events that were false alarms."""
+
+    def corrected(self, kinds: Iterable[str]) -> list[AnomalyKind]:
+        """What was wrong with a shot that was found to be odd in these ways."""
+        return sorted(set(map(AnomalyKind, kinds)) - self.false | self.confirmed)
+
+
+UNLABELLED = ShotLabels()
 
 
 def standing(statements: Iterable[Statement]) -> Standing:
@@ -144,12 +152,35 @@ def active_snoozes(statements: Iterable[Statement], now_ms: int) -> list[Snooze]
     return [Snooze(place, kind, until) for (place, kind), until in newest.items() if until > now_ms]
 
 
-def shot_labels(statements: Iterable[Statement]) -> dict[str, ShotLabels]:
-    """What is known of each shot by the newest verdict on each of its events."""
-    by_shot: dict[str, list[Statement]] = defaultdict(list)
-    for verdict in newest_verdicts(statements, lambda each: each.event):
-        by_shot[verdict.shot].append(verdict)
-    return {shot: _labels(verdicts) for shot, verdicts in by_shot.items()}
+def shot_labels(
+    shots: Iterable[Mapping[str, Any]], statements: Iterable[Statement], spans: Mapping[str, Span]
+) -> dict[str, ShotLabels]:
+    """What people said of shots (documents of the archive), as far as they said anything.
+
+    The newest verdict on an event counts for its shot, whatever is found odd about that by now; and the
+    newest one on a condition for every shot of its place and span that shows it. `spans`: condition → its
+    first and last shot (epoch ms).
+    """
+    said = list(statements)
+    of_events: dict[str, list[Statement]] = defaultdict(list)
+    for verdict in newest_verdicts(said, lambda each: each.event):
+        of_events[verdict.shot].append(verdict)
+    of_conditions = newest_verdicts(said, lambda each: each.condition)
+    labels = {}
+    for shot in shots:
+        lasting = [each for each in of_conditions if _shows(shot, each, spans.get(each.condition))]
+        if verdicts := [*lasting, *of_events.get(shot["_id"], [])]:
+            labels[shot["_id"]] = _labels(verdicts)
+    return labels
+
+
+def _shows(shot: Mapping[str, Any], verdict: Statement, span: Span | None) -> bool:
+    return (
+        span is not None
+        and span[0] <= shot["pulse"] <= span[1]
+        and verdict.kind in shot["kinds"]
+        and all(shot[name] == value for name, value in verdict.place)
+    )
 
 
 def newest_verdicts(statements: Iterable[Statement], of: Callable[[Statement], str]) -> list[Statement]:

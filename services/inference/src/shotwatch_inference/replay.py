@@ -10,6 +10,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.contracts import ShotsClosed
 from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.feedback import ShotLabels
 from shotwatch_common.fetching import BlockGone
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import Phase
@@ -86,6 +87,7 @@ class Replay:
         self._store = store
         self._facility = facility
         self._rate = false_alarms_per_hour
+        self._labels: dict[str, ShotLabels] = {}
         self._expired = 0
 
     async def compare(
@@ -105,9 +107,8 @@ class Replay:
             async for minutes in self._replay(roster, start, end, contenders):
                 whole = (end - start) / MINUTE_MS
                 progress("replaying", done=round(number * whole + minutes), of=round(len(rosters) * whole))
-        labels = await self._archive.feedback.labels(start, end)
         return Comparison(
-            versions=(one.summary(labels, RULE_KINDS), other.summary(labels, RULE_KINDS)),
+            versions=(one.summary(self._labels, RULE_KINDS), other.summary(self._labels, RULE_KINDS)),
             only=(only(one, other), only(other, one)),
             shots=len(one.scores),
             expired=self._expired,
@@ -130,7 +131,9 @@ class Replay:
         """Batch → those of its shots that are of its revision, in the order of the first of them."""
         query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
         batches: dict[str, list[int]] = defaultdict(list)
-        for shot in await self._archive.shots.page(query, start, end, 0):
+        shots = await self._archive.shots.page(query, start, end, 0)
+        self._labels |= await self._archive.feedback.labels(shots)
+        for shot in shots:
             if shot["interval"] == roster.interval:
                 batches[shot["batch"]].append(shot["index"])
         return batches

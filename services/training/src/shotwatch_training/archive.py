@@ -8,7 +8,7 @@ import numpy as np
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.feedback import ShotLabels
+from shotwatch_common.feedback import UNLABELLED, ShotLabels
 from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
@@ -19,8 +19,6 @@ from shotwatch_training.domain.history import CameraHistory, History, PlaceHisto
 from shotwatch_training.settings import Recipe
 
 SHOTS_PER_PLACE = 1000
-
-UNLABELLED = ShotLabels()
 
 Document = Mapping[str, Any]
 
@@ -49,8 +47,8 @@ class Past:
         query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
         start = epoch_ms(recipe.start) if recipe.start else 0
         end = epoch_ms(recipe.end) if recipe.end else epoch_now()
-        labels = await self._archive.feedback.labels(start, end)
         shots = await self._archive.shots.spread(query, SHOTS_PER_PLACE, start, end)
+        labels = await self._archive.feedback.labels(shots)
         return [shot for shot in shots if _is_normal(shot, roster, labels.get(shot["_id"], UNLABELLED))]
 
     async def _place(self, roster: PlaceRoster, shots: Sequence[Document]) -> PlaceHistory:

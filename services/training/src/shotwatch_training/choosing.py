@@ -8,6 +8,7 @@ from typing import Any
 from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import BlockRef
 from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.feedback import UNLABELLED
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind
@@ -78,14 +79,16 @@ async def _matching(query: Query, sources: Sources) -> AsyncIterator[Shot]:
 
 
 async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> AsyncIterator[Mapping[str, Any]]:
+    """The shots of a place; their kinds are what people said, where they said anything."""
     place = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
     end = epoch_now() if query.end is None else query.end
     begin = query.start or 0
     while begin < end:
         stop = min(begin + _STEP_MS, end)
         page = await archive.shots.page(place, begin, stop, 0)
+        labels = await archive.feedback.labels(page)
         for shot in page:
-            yield shot
+            yield {**shot, "kinds": labels.get(shot["_id"], UNLABELLED).corrected(shot["kinds"])}
         begin = stop if page else await _next_pulse(archive, place, stop, end)
 
 

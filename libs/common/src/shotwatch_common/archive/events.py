@@ -6,11 +6,13 @@ from typing import Any
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.feedback import Span
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.vocabulary import Phase
 
 _DUPLICATE_KEY = 11000
 _MODEL_VERSION = "event.data.model.version"
+_CONDITION = "event.data.condition"
 _BEGINNINGS = (Phase.OPENED, Phase.PASSED)
 """Phases of which each condition has exactly one event."""
 
@@ -28,6 +30,7 @@ class Events:
         await self._events.create_index([("published_at", 1)])
         await self._events.create_index([("time", 1)])
         await self._events.create_index([(_MODEL_VERSION, 1)])
+        await self._events.create_index([(_CONDITION, 1)])
 
     async def reserve(self, count: int) -> int:
         """The first of `count` sequence numbers that nobody else has."""
@@ -80,6 +83,16 @@ class Events:
         """All events of these shots, of every revision."""
         found = self._events.find({"shot": {"$in": list(shots)}}, {"event": 1})
         return [AnomalyEvent.model_validate(document["event"]) async for document in found]
+
+    async def spans(self, conditions: Sequence[str]) -> dict[str, Span]:
+        """First and last shot (epoch ms) of each of these conditions, as far as they were told of."""
+        told = {_CONDITION: {"$in": list(conditions)}}
+        spans: dict[str, Span] = {}
+        async for document in self._events.find(told, {"event.data": 1}):
+            data = document["event"]["data"]
+            since, until = spans.get(data["condition"], (data["since"], data["until"]))
+            spans[data["condition"]] = min(since, data["since"]), max(until, data["until"])
+        return spans
 
     async def find(self, event_id: str) -> AnomalyEvent | None:
         document = await self._events.find_one({"_id": event_id}, {"event": 1})

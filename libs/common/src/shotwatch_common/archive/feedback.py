@@ -6,8 +6,10 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
+from shotwatch_common.archive.events import Events
 from shotwatch_common.feedback import (
     LONGEST_SNOOZE_MS,
+    VERDICTS,
     ShotLabels,
     Snooze,
     Standing,
@@ -25,6 +27,7 @@ class Feedback:
 
     def __init__(self, database: Any) -> None:
         self._feedback = database["feedback"]
+        self._events = Events(database)
 
     async def ensure_indexes(self) -> None:
         await self._feedback.create_index([("condition", 1)])
@@ -64,9 +67,13 @@ class Feedback:
         recent = {"$gt": now_ms - LONGEST_SNOOZE_MS, "$lte": now_ms}
         return active_snoozes(await self._found({"action": FeedbackAction.SNOOZED, "at": recent}), now_ms)
 
-    async def labels(self, start_ms: int, end_ms: int) -> dict[str, ShotLabels]:
-        """What is known of the shots with start <= pulse < end on whose events there is a verdict."""
-        return shot_labels(await self._found({"time": {"$gte": start_ms, "$lt": end_ms}}))
+    async def labels(self, shots: Sequence[Mapping[str, Any]]) -> dict[str, ShotLabels]:
+        """What people said of those of these shots of which they said anything. All verdicts are read: they
+        are as few as people can make.
+        """
+        verdicts = await self._found({"action": {"$in": sorted(VERDICTS)}})
+        spans = await self._events.spans(sorted({each.condition for each in verdicts}))
+        return shot_labels(shots, verdicts, spans)
 
     async def verdicts(self, models: Sequence[str]) -> dict[str, Counter[FeedbackAction]]:
         """Of each of these model versions: how many of its conditions were confirmed, and how many false."""
