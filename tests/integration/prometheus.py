@@ -76,7 +76,7 @@ def promtool(*arguments: str | Path) -> None:
 async def started(folder: Path, targets: Targets, rules: Path) -> AsyncIterator[Prometheus]:
     """Prometheus on a free port, with all that it keeps in the folder; its rules fire at once."""
     port = Ports().take()
-    (folder / "rules.yml").write_text(yaml.safe_dump(_at_once(yaml.safe_load(rules.read_text()))))
+    (folder / "rules.yml").write_text(yaml.safe_dump(_at_once(rules)))
     (folder / "prometheus.yml").write_text(yaml.safe_dump(_configuration(targets)))
     command = [
         _programs() / "prometheus",
@@ -103,12 +103,13 @@ def _configuration(targets: Targets) -> dict[str, Any]:
     return {"global": often, "rule_files": ["rules.yml"], "scrape_configs": jobs}
 
 
-def _at_once(rules: dict[str, Any]) -> dict[str, Any]:
+def _at_once(rules: Path) -> Any:
     """The rules without the time for which a fault must last."""
-    for group in rules["groups"]:
+    groups = yaml.safe_load(rules.read_text(encoding="utf-8"))
+    for group in groups["groups"]:
         for rule in group["rules"]:
             rule.pop("for", None)
-    return rules
+    return groups
 
 
 def _programs() -> Path:
