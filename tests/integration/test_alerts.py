@@ -14,8 +14,8 @@ from .prometheus import promtool
 
 Series = dict[str, str]
 """Selector → values a minute apart, in promtool's notation."""
-UP = {f'up{{job="{rule}"}}': "1x90" for rule in ("validate", "aggregate", "features", "inference")}
-UP |= {f'up{{job="{rule}"}}': "1x90" for rule in ("history", "query", "broker")}
+REST = ("validate", "aggregate", "features", "inference", "history", "query", "broker")
+UP = {f'up{{job="{job}"}}': "1x90" for job in REST}
 PARKED = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate.parked"}'
 VALIDATE = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate"}'
 WAIT = "shotwatch_message_wait_seconds_bucket"
@@ -31,6 +31,8 @@ class Case:
     alert: str
     fault: Series
     healthy: Series
+    labels: str = ""
+    """That the alert has."""
     minute: int = 30
 
 
@@ -70,6 +72,13 @@ CASES = [
         "ShotwatchServiceDown",
         {**UP, 'up{job="ingest", instance="a"}': "1x20 0x70", 'up{job="ingest", instance="b"}': "1x20 _x70"},
         {**UP, 'up{job="ingest", instance="a"}': "1x20 0x70", 'up{job="ingest", instance="b"}': "1x90"},
+        'job="ingest"',
+    ),
+    Case(
+        "ShotwatchServiceDown",
+        {**UP, 'up{job="ingest"}': "1x20 _x70"},
+        {**UP, 'up{job="ingest"}': "1x90"},
+        'job="ingest"',
     ),
     Case(
         "ShotwatchNoConsumers",
@@ -114,12 +123,13 @@ CASES = [
 
 def fires(case: Case, series: Series, expected: bool) -> dict[str, Any]:
     """A promtool test: whether the alert fires in the case's minute."""
+    firing = f'ALERTS{{alertname="{case.alert}", alertstate="firing", {case.labels}}}'
     return {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "promql_expr_test": [
             {
-                "expr": f'count(ALERTS{{alertname="{case.alert}", alertstate="firing"}}) or vector(0)',
+                "expr": f"count({firing}) or vector(0)",
                 "eval_time": f"{case.minute}m",
                 "exp_samples": [{"labels": "{}", "value": int(expected)}],
             }

@@ -7,14 +7,16 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 from shotwatch_common.vocabulary import FileReason, ObjectState
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.simulation import simulate
-from tests.unit.test_deploy_dashboards import Asked, asked
+from tests.unit.test_deploy_dashboards import asked
 
 from .conftest import Running
+from .panels import filled, shows
 from .prometheus import Prometheus
 from .test_cli import shotwatch
 from .test_dead import park_unknown_batch
@@ -23,19 +25,13 @@ from .waiting import until
 
 MINUTE = timedelta(minutes=1)
 START = datetime(2022, 7, 6, 12, tzinfo=UTC)
-VARIABLES = {
-    "$__rate_interval": "5m",
-    "$frontend": "LA",
-    "$amp": "A2",
-    "$arm": "00",
-    "$budget": "1",
-}
+PLACE = {"frontend": "LA", "amp": "A2", "arm": "00"}
 EMPTY_HERE = {
     ("Beam", "Score"): "needs a model: test_models.py",
     ("Models", "Versions"): "needs a model: test_models.py",
     ("Models", "Loaded"): "needs a model: test_models.py",
-    ("Models", "Drift"): "needs a model and time",
-    ("Models", "Furthest off now"): "needs a model and time",
+    ("Models", "Drift"): "needs a model: test_models.py",
+    ("Models", "Furthest off now"): "needs a model: test_models.py",
     ("Models", "Snoozed"): "needs somebody who snoozes",
     ("Traces", "Spans, p99"): "comes from the collector",
 }
@@ -53,23 +49,28 @@ async def test_every_panel_shows_something_once_files_alarms_opinions_and_failur
         await prometheus_has_seen(prometheus)
         await park_unknown_batch(running, f"dashboards {minute}")
     (event,) = await events_of(running.archive, odd)
+    await pointing_is_told(running, prometheus, tmp_path)
     assert (await shotwatch(running, "events", "false", event.id)).exit_code == 0
     questions = [each for each in asked() if each.source == "prometheus"]
     assert {(each.dashboard, each.panel) for each in questions} >= EMPTY_HERE.keys()
     for each in questions:
-        await prometheus.parse(filled(each.query))
+        await prometheus.parse(filled(each.query, PLACE))
         if (each.dashboard, each.panel) not in EMPTY_HERE:
-            await shows(prometheus, each)
+            await shows(prometheus, each, PLACE)
 
 
-async def shows(prometheus: Prometheus, question: Asked) -> None:
-    """Wait until a panel's query has a number."""
+async def pointing_is_told(running: Running, prometheus: Prometheus, folder: Path) -> None:
+    """Send seconds until a camera's reference, made of the minutes before, is at work."""
+    starts = (START + minute * MINUTE for minute in count(2))
 
-    async def answered() -> bool:
-        found = await prometheus.query(filled(question.query))
-        return any(series["value"][1] != "NaN" for series in found)
+    async def told() -> bool:
+        start = next(starts)
+        seconds = simulation(running, start, duration=timedelta(seconds=2))
+        await running.upload(*simulate(seconds, folder / f"{start:%H-%M}"))
+        await running.judged()
+        return bool(await prometheus.query("shotwatch_pointing_x_pixels"))
 
-    await until(answered, f"data in {question.dashboard}: {question.panel}: {filled(question.query)}")
+    await until(told, "pointing told")
 
 
 async def prometheus_has_seen(prometheus: Prometheus) -> None:
@@ -81,13 +82,6 @@ async def prometheus_has_seen(prometheus: Prometheus) -> None:
         return float(latest[0]["value"][1]) > now
 
     await until(scraped, "scraped again")
-
-
-def filled(query: str) -> str:
-    """The query as Grafana sends it."""
-    for name, value in VARIABLES.items():
-        query = query.replace(name, value)
-    return query
 
 
 async def test_a_parked_message_and_a_service_that_does_not_answer_raise_alerts(

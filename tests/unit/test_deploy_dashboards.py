@@ -109,6 +109,7 @@ def test_every_job_that_prometheus_scrapes_of_ours_and_the_broker_is_missed_when
     (expr,) = (rule["expr"] for rule in RULES if rule["alert"] == "ShotwatchServiceDown")
     jobs = [*services["dns_sd_configs"][0]["names"], broker["job_name"]]
     assert sorted(re.findall(r'job="(\w+)"', expr)) == sorted(jobs)
+    assert f'job=~"{"|".join(jobs)}"' in expr
 
 
 def test_budget_and_drift_are_measured_as_the_services_do() -> None:
