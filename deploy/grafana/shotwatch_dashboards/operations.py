@@ -2,6 +2,7 @@
 
 from grafana_foundation_sdk.builders import dashboard as board
 from grafana_foundation_sdk.builders import timeseries
+from grafana_foundation_sdk.models.common import BigValueTextMode
 
 from shotwatch_dashboards.parts import (
     Shown,
@@ -111,27 +112,30 @@ def _latency() -> list[Shown]:
             quantile(0.5, event),
             "p50",
             P50_OBJECTIVE_S,
-        ).span(8),
+        ).span(6),
         _against_objective(
             "File to event, p99",
             f"Objective {P99_OBJECTIVE_S} s. Dots lead to traces.",
             quantile(0.99, event),
             "p99",
             P99_OBJECTIVE_S,
-        ).span(8),
+        ).span(6),
         number(
             "Slowest stage now",
             "Time per message, in the queue and in work.",
             now_of(f"topk(1, {_time_per_message()})", "{{stage}}"),
             unit="s",
-            span=8,
-        ).height(3),
+            span=6,
+        )
+        .height(8)
+        .text_mode(BigValueTextMode.VALUE_AND_NAME),
         bars(
             "Time per message now",
             "Mean time in the queue and in work.",
             now_of(f"sort_desc({_time_per_message()})", "{{stage}}"),
             unit="s",
-        ).height(5),
+            span=6,
+        ),
         *(
             _against_objective(
                 f"{title}, p{100 * q:g}",

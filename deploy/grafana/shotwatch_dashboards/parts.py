@@ -21,6 +21,10 @@ from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
     DataSourceRef,
     GraphThresholdsStyleMode,
+    LegendDisplayMode,
+    LegendPlacement,
+    SortOrder,
+    TooltipDisplayMode,
     VizOrientation,
 )
 from grafana_foundation_sdk.models.dashboard import (
@@ -111,7 +115,10 @@ def lines_of(query: str) -> loki.Dataquery:
 
 
 def graph(title: str, why: str, *queries: Query, unit: str = "short", span: Size = 12) -> timeseries.Panel:
+    legend = common.VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST)
+    tooltip = common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
     panel = timeseries.Panel().unit(unit).axis_soft_min(0).fill_opacity(5)
+    panel = panel.legend(legend.placement(LegendPlacement.BOTTOM)).tooltip(tooltip)
     return _placed(panel, title, why, queries, span)
 
 
