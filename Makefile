@@ -5,7 +5,7 @@ PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyp
 MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
 SOURCES := libs services cli tests bench deploy
 
-.PHONY: help setup demo test test-fast test-minio chaos lint format bench bench-detect lock schemas settings sbom audit metrics clean
+.PHONY: help setup demo test test-fast test-minio chaos lint format bench bench-detect lock schemas settings sbom audit metrics dashboards clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ settings: setup  ## Write docs/settings.md from the settings of all services
 
 metrics: setup  ## Write docs/metrics.md
 	@$(BIN)/python scripts/metrics.py
+
+dashboards: setup  ## Write Grafana's dashboards to deploy/grafana/dashboards
+	@PYTHONPATH=deploy/grafana $(BIN)/python -m shotwatch_dashboards
 
 lock: setup  ## Resolve the dependencies of all packages anew
 	@scripts/lock

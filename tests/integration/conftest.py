@@ -18,7 +18,7 @@ from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.install import ensure_rabbitmq
-from shotwatch_embedded.ports import Ports
+from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers.broker import broker, name_server
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
@@ -34,6 +34,7 @@ from .waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FACILITY = REPOSITORY / "facilities" / "hpls.yaml"
+RULES = REPOSITORY / "deploy" / "prometheus" / "rules" / "shotwatch.yml"
 TWO_OF_MOST = {"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}
 NOW_AND_THEN = ("TREND", "DRIFT", "REFERENCE", "CHARACTERISATION")
 IMPATIENT = {f"SHOTWATCH_{name}_POLL_SECONDS": "1" for name in NOW_AND_THEN}
@@ -75,15 +76,34 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+def broker_metrics_port() -> int:
+    """Where the stack's broker answers /metrics, as Compose's does."""
+    return Ports().take()
+
+
+@pytest.fixture(scope="session")
+async def running(
+    tmp_path_factory: pytest.TempPathFactory, broker_metrics_port: int
+) -> AsyncIterator[Running]:
     ensure_rabbitmq(install=True)
-    root = tmp_path_factory.mktemp("stacks")
-    async with Stack.claim(root, "tests", facility=FACILITY, settings={}) as stack:
+    claimed = Stack.claim(tmp_path_factory.mktemp("stacks"), "tests", facility=FACILITY, settings={})
+    show_broker_metrics(claimed.folder / "broker", broker_metrics_port)
+    async with claimed as stack:
         stack.start_services(map(impatient, path_services(TWO_OF_MOST)))
         await stack.services_ready()
         settings = settings_of(stack.environment())
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
             yield Running(stack, settings, load_facility(FACILITY), store, archive)
+
+
+def show_broker_metrics(folder: Path, port: int) -> None:
+    """Have the broker of that folder tell of each queue, on loopback."""
+    folder.mkdir(parents=True)
+    (folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
+    (folder / "advanced.config").write_text(
+        "[{rabbitmq_prometheus, [{return_per_object_metrics, true}, "
+        f'{{tcp_config, [{{ip, "{LOOPBACK}"}}, {{port, {port}}}]}}]}}].\n'
+    )
 
 
 def scrape_targets(stack: Stack) -> Targets:
@@ -96,9 +116,12 @@ def scrape_targets(stack: Stack) -> Targets:
 
 
 @pytest.fixture(scope="session")
-async def prometheus(running: Running, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Prometheus]:
-    """Debian's Prometheus, which scrapes every service of the stack; jobs are named as in Compose."""
-    async with started(tmp_path_factory.mktemp("prometheus"), scrape_targets(running.stack)) as server:
+async def prometheus(
+    running: Running, broker_metrics_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Prometheus]:
+    """Debian's Prometheus, which scrapes the services and the broker; jobs are named as in Compose."""
+    targets = {**scrape_targets(running.stack), "broker": [broker_metrics_port]}
+    async with started(tmp_path_factory.mktemp("prometheus"), targets, RULES) as server:
         await until(server.ready, "Prometheus is ready")
         await until(server.sees_all, "Prometheus scrapes every service")
         yield server

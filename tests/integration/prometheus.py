@@ -28,8 +28,6 @@ class Prometheus:
 
     url: str
     targets: int
-    programs: Path
-    """The folder of `prometheus` and `promtool`."""
 
     async def query(self, promql: str) -> list[dict[str, Any]]:
         """The series of an instant query, each `{"metric": labels, "value": [time, text]}`."""
@@ -48,10 +46,15 @@ class Prometheus:
         """Whether the last scrape of every target succeeded."""
         return len(await self.query("up == 1")) == self.targets
 
-    def promtool(self, *arguments: str | Path) -> None:
-        """Run promtool; fail with what it says."""
-        done = subprocess.run([self.programs / "promtool", *arguments], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+    async def parse(self, promql: str) -> None:
+        """Fail when it is no PromQL, with what Prometheus says."""
+        await self._ask("format_query", query=promql)
+
+    async def fires(self, alert: str, **labels: str) -> bool:
+        """Whether an alert with such labels fires now."""
+        wanted = {"alertname": alert, "alertstate": "firing", **labels}
+        selector = ",".join(f'{name}="{value}"' for name, value in wanted.items())
+        return bool(await self.query(f"ALERTS{{{selector}}}"))
 
     async def _ask(self, what: str, **parameters: str) -> Any:
         async with (
@@ -63,13 +66,20 @@ class Prometheus:
             return answer["data"]
 
 
+def promtool(*arguments: str | Path) -> None:
+    """Run promtool; fail with what it says."""
+    done = subprocess.run([_programs() / "promtool", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @asynccontextmanager
-async def started(folder: Path, targets: Targets) -> AsyncIterator[Prometheus]:
-    """Prometheus on a free port, with all that it keeps in the folder."""
-    programs, port = _programs(), Ports().take()
+async def started(folder: Path, targets: Targets, rules: Path) -> AsyncIterator[Prometheus]:
+    """Prometheus on a free port, with all that it keeps in the folder; its rules fire at once."""
+    port = Ports().take()
+    (folder / "rules.yml").write_text(yaml.safe_dump(_at_once(rules)))
     (folder / "prometheus.yml").write_text(yaml.safe_dump(_configuration(targets)))
     command = [
-        programs / "prometheus",
+        _programs() / "prometheus",
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={LOOPBACK}:{port}",
@@ -78,7 +88,7 @@ async def started(folder: Path, targets: Targets) -> AsyncIterator[Prometheus]:
     with (folder / "log").open("w") as log:
         server = await asyncio.create_subprocess_exec(*command, stderr=log)
         try:
-            yield Prometheus(f"http://{LOOPBACK}:{port}", sum(map(len, targets.values())), programs)
+            yield Prometheus(f"http://{LOOPBACK}:{port}", sum(map(len, targets.values())))
         finally:
             server.terminate()
             await server.wait()
@@ -89,7 +99,17 @@ def _configuration(targets: Targets) -> dict[str, Any]:
         {"job_name": job, "static_configs": [{"targets": [f"{LOOPBACK}:{port}" for port in ports]}]}
         for job, ports in targets.items()
     ]
-    return {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "scrape_configs": jobs}
+    often = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    return {"global": often, "rule_files": ["rules.yml"], "scrape_configs": jobs}
+
+
+def _at_once(rules: Path) -> Any:
+    """The rules without the time for which a fault must last."""
+    groups = yaml.safe_load(rules.read_text(encoding="utf-8"))
+    for group in groups["groups"]:
+        for rule in group["rules"]:
+            rule.pop("for", None)
+    return groups
 
 
 def _programs() -> Path:

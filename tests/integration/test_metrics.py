@@ -13,7 +13,7 @@ from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.simulation import simulate
 
 from .conftest import FOREVER_MS, REPOSITORY, Running, scrape_targets, until
-from .prometheus import Prometheus
+from .prometheus import Prometheus, promtool
 from .test_path import events_of, shots_of, simulation, spans, trace_id_of
 
 Figures = Counter[tuple[str, ...]]
@@ -110,5 +110,5 @@ async def test_prometheus_scrapes_every_service_and_an_exemplar_leads_to_a_trace
     await until(exported, "spans of every exemplar's trace")
 
 
-def test_the_deployed_configuration_is_one_that_prometheus_takes(prometheus: Prometheus) -> None:
-    prometheus.promtool("check", "config", REPOSITORY / "deploy" / "prometheus" / "prometheus.yml")
+def test_the_deployed_configuration_is_one_that_prometheus_takes() -> None:
+    promtool("check", "config", REPOSITORY / "deploy" / "prometheus" / "prometheus.yml")

@@ -25,8 +25,11 @@ from shotwatch_embedded.description import find_stack
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.unit.test_deploy_dashboards import asked
 
 from .conftest import Running, until
+from .panels import shows
+from .prometheus import Prometheus
 from .test_cli import shotwatch
 
 PLACE = Place("LB", "A2")
@@ -180,8 +183,8 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
     assert all(word in people.stdout for word in ("champion", "rolled back: too nervous", "amelie"))
 
 
-async def test_a_device_that_drifts_from_the_training_period_is_told_of(
-    running: Running, learned: str
+async def test_a_device_that_drifts_from_the_training_period_is_told_of_and_shown(
+    running: Running, prometheus: Prometheus, learned: str
 ) -> None:
     trained = await running.archive.measurements.series(METER, ["energy"], epoch_ms(START), epoch_ms(LIVE))
     await keep_energies(running, 0.8 * float(np.nanmedian(trained.columns["energy"])))
@@ -193,6 +196,7 @@ async def test_a_device_that_drifts_from_the_training_period_is_told_of(
         return any(METER in event["event"]["data"]["devices"] for event in events)
 
     await until(announced, "the drift told")
+    await show(prometheus, ("Models", "Drift"), ("Models", "Furthest off now"))
     (event,) = [event for event in events if METER in event["event"]["data"]["devices"]]
     assert event["severity"] == "warning"
     stack = find_stack(running.stack.folder.parent, None)
@@ -203,3 +207,20 @@ async def test_a_device_that_drifts_from_the_training_period_is_told_of(
     (energy,) = device["features"]
     assert energy["shift"] < -4
     assert energy["beyond"] == 1
+
+
+async def test_dashboards_show_the_model_at_work(
+    running: Running, prometheus: Prometheus, learned: str, tmp_path: Path
+) -> None:
+    await loaded(running, learned, "none")
+    await running.upload(*recorded(running, LIVE + timedelta(hours=1), timedelta(seconds=5), tmp_path))
+    await running.judged()
+    await show(prometheus, ("Models", "Versions"), ("Models", "Loaded"), ("Beam", "Score"))
+
+
+async def show(prometheus: Prometheus, *panels: tuple[str, str]) -> None:
+    """Wait until these panels of dashboards have data of the place."""
+    questions = [each for each in asked() if (each.dashboard, each.panel) in panels]
+    assert len(questions) >= len(panels)
+    for each in questions:
+        await shows(prometheus, each, {"frontend": PLACE.frontend, "amp": PLACE.amp, "arm": "00"})

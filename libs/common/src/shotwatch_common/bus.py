@@ -30,7 +30,7 @@ from shotwatch_common import metrics
 from shotwatch_common.contracts import AnomalyEvent, StageMessage
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.pulses import epoch_now
-from shotwatch_common.telemetry import Log, attempting
+from shotwatch_common.telemetry import Log, attempting, fail_current_span
 from shotwatch_common.vocabulary import Settlement
 
 Parked = Callable[[str, bytes, str], Awaitable[None]]
@@ -279,14 +279,14 @@ class Bus:
         try:
             await subscription.handle(_decoded(subscription, message.body))
         except self._transient as error:
-            metrics.attempt_failed(stage, Settlement.RETRY, error)
+            _tell_of_failure(stage, Settlement.RETRY, error)
             return await self._retry(stage, message, error)
         except Reject as error:
-            metrics.attempt_failed(stage, Settlement.REJECT, error)
+            _tell_of_failure(stage, Settlement.REJECT, error)
             await self._park(stage, message, str(error))
             return Settlement.REJECT
         except Exception as error:  # noqa: BLE001 - the edge of the process: a bug parks its message, loudly
-            metrics.attempt_failed(stage, Settlement.BUG, error)
+            _tell_of_failure(stage, Settlement.BUG, error)
             self._log.exception("bug", stage=stage, attempt=_attempt(message))
             await self._park(stage, message, f"bug: {error!r}")
             return Settlement.BUG
@@ -362,6 +362,11 @@ def _decoded(subscription: Subscription, body: bytes) -> StageMessage | bytes:
         raise Reject("wrong_message", f"not a {contract.__name__}: {where}: {first['msg']}") from error
     metrics.BATCH_RECORDS.labels(subscription.stage).observe(message.batch_size)
     return message
+
+
+def _tell_of_failure(stage: str, class_: Settlement, error: Exception) -> None:
+    metrics.attempt_failed(stage, class_, error)
+    fail_current_span(error)
 
 
 def _attempt(message: RabbitMessage) -> int:

@@ -14,7 +14,15 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
-from opentelemetry.trace import Link, SpanContext, TraceFlags, Tracer, format_span_id, format_trace_id
+from opentelemetry.trace import (
+    Link,
+    SpanContext,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+    format_span_id,
+    format_trace_id,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 Log = structlog.stdlib.BoundLogger
@@ -85,6 +93,13 @@ def continued_trace(tracer: Tracer, name: str, traceparent: str) -> Iterator[Non
     before = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
     with tracer.start_as_current_span(name, context=before):
         yield
+
+
+def fail_current_span(error: Exception) -> None:
+    """Show that the work of the current span failed, though its message is settled and nothing is raised."""
+    span = trace.get_current_span()
+    span.record_exception(error)
+    span.set_status(StatusCode.ERROR, str(error))
 
 
 def link_current_span(traceparents: Sequence[str]) -> None:

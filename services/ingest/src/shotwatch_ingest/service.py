@@ -149,6 +149,7 @@ class Ingestor:
         reason: str = "",
         facts: dict[str, int] | None = None,
     ) -> None:
+        trace.get_current_span().set_attribute("shotwatch.state", state)
         entry = Entry(state, "ingest", why)
         if await self._edges.archive.ledger.settle(obj.object_id, entry, reason, facts):
             metrics.file_settled(obj, state, reason)

@@ -1,0 +1,89 @@
+"""Models: which versions work, whether the beam is what they learned, what people say of their alarms."""
+
+from grafana_foundation_sdk.builders import dashboard as board
+
+from shotwatch_dashboards.beam import ALARMS
+from shotwatch_dashboards.parts import Shown, bars, field, graph, lines_at, now_of, range_of, rows, rows_of
+from shotwatch_dashboards.parts import dashboard as empty_dashboard
+from shotwatch_dashboards.promql import counted
+
+PLACE = "frontend, amp, arm"
+OF_PLACE = "{{frontend}}-{{amp}}-{{arm}}"
+SHOTS_PER_HOUR = 36_000
+"""At 10 Hz: the shots among which the threshold allows the chosen number of false alarms."""
+MODEL_IS_WRONG = 4.0
+"""Robust standard deviations from which the service history tells drift as a warning."""
+
+
+def dashboard() -> board.Dashboard:
+    shown = empty_dashboard("models", "Models", "Versions, drift, alarms against their budget, feedback.")
+    budget = field(
+        "budget",
+        "False alarms an hour",
+        "1",
+        "What is borne at a place at 10 Hz: SHOTWATCH_FALSE_ALARMS_PER_HOUR.",
+    )
+    shown = shown.with_variable(budget).time("now-24h", "now")
+    for panel in (*_versions(), *_alarms()):
+        shown = shown.with_panel(panel)
+    return shown
+
+
+def _versions() -> list[Shown]:
+    loaded = "time() - max by (alias) (shotwatch_model_loaded_timestamp_seconds)"
+    drift = f"max by ({PLACE}, device) (shotwatch_drift)"
+    return [
+        rows(
+            "Versions",
+            "At work under each alias, and in how many replicas.",
+            rows_of("count by (alias, version, run) (shotwatch_model_info)"),
+        ),
+        bars(
+            "Loaded", "Since a replica last loaded a version.", now_of(loaded, "{{alias}}"), unit="s", span=12
+        ),
+        lines_at(
+            graph(
+                "Drift",
+                "Largest shift of a feature from the champion's training, in robust standard deviations.",
+                range_of(drift, "{{device}}"),
+            ),
+            MODEL_IS_WRONG,
+        ),
+        bars(
+            "Furthest off now", "Devices.", now_of(f"topk(10, {drift})", "{{device}}"), unit="short", span=12
+        ),
+    ]
+
+
+def _alarms() -> list[Shown]:
+    alarms = counted("shotwatch_events_total", PLACE, "1h", ALARMS)
+    budget = f"$budget * {counted('shotwatch_shots_judged_total', PLACE, '1h')} / {SHOTS_PER_HOUR}"
+    opinions = counted("shotwatch_opinions_total", "opinion", "1d")
+    return [
+        graph(
+            "Alarms in an hour",
+            "Conditions that were first told, true and false ones.",
+            range_of(alarms, OF_PLACE),
+        ),
+        graph(
+            "Budget of false alarms in an hour",
+            "What the threshold lets happen by chance among the shots of that hour.",
+            range_of(budget, OF_PLACE),
+        ),
+        graph(
+            "Alarms by kind",
+            "In an hour, at all places.",
+            range_of(counted("shotwatch_events_total", "kind", "1h", ALARMS), "{{kind}}"),
+        ),
+        graph(
+            "Snoozed",
+            "Events in an hour that were stored and not told.",
+            range_of(counted("shotwatch_snoozed_events_total", "kind", "1h"), "{{kind}}"),
+        ),
+        graph(
+            "Feedback",
+            "Statements of a day, by what people said.",
+            range_of(opinions, "{{opinion}}"),
+            span=24,
+        ),
+    ]

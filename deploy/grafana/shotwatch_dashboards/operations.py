@@ -1,0 +1,277 @@
+"""Operations: is every file accounted for, how fast, and what stands in the way."""
+
+from grafana_foundation_sdk.builders import dashboard as board
+from grafana_foundation_sdk.builders import timeseries
+from grafana_foundation_sdk.models.common import BigValueTextMode
+
+from shotwatch_dashboards.parts import (
+    Shown,
+    bad_above,
+    bars,
+    graph,
+    lines_at,
+    now_of,
+    number,
+    range_of,
+    rows,
+    rows_of,
+)
+from shotwatch_dashboards.parts import (
+    dashboard as empty_dashboard,
+)
+from shotwatch_dashboards.promql import quantile, rate, seconds_since
+
+P50_OBJECTIVE_S, P99_OBJECTIVE_S = 0.25, 1.0
+"""From the end of the upload of a shot's last file to its event."""
+STAGE_QUEUES = 'job="broker", queue=~"shotwatch[.][a-z]+"'
+PARKED_QUEUES = 'job="broker", queue=~"shotwatch[.].+[.]parked"'
+WAITING_QUEUES = 'job="broker", queue=~"shotwatch[.].+[.]retry[.].+"'
+
+
+def dashboard() -> board.Dashboard:
+    shown = empty_dashboard("operations", "Operations", "Is every file accounted for, and how fast?")
+    for title, panels in (
+        ("Is every file accounted for?", [*_accounts(), *_ledger()]),
+        ("How fast?", _latency()),
+        ("What waits, and what fails?", _obstacles()),
+        ("What goes through", [*_shots(), *_bulk()]),
+    ):
+        shown = shown.with_row(board.Row(title))
+        for panel in panels:
+            shown = shown.with_panel(panel)
+    return shown
+
+
+def _accounts() -> list[Shown]:
+    return [
+        number(
+            "Unaccounted for",
+            "Objects, shots and events that came in, and neither ended nor are under way.",
+            now_of("max(shotwatch_ledger_unaccounted)"),
+        ).thresholds(bad_above(1)),
+        _age(
+            "Ledger checked", "Since history last looked.", "shotwatch_ledger_checked_timestamp_seconds", 300
+        ),
+        _age(
+            "Last file",
+            "Since the store had the object that was settled last.",
+            "shotwatch_last_file_timestamp_seconds",
+            300,
+        ),
+        _age(
+            "Last sweep",
+            "Since a whole look into the inbox.",
+            "shotwatch_sweep_last_success_timestamp_seconds",
+            60,
+        ),
+        number(
+            "Parked",
+            "Messages that a stage gave up; `shotwatch dead list`.",
+            now_of(f"sum(rabbitmq_queue_messages{{{PARKED_QUEUES}}})"),
+        ).thresholds(bad_above(1)),
+        number(
+            "Alerts",
+            "Alerts that fire now.",
+            now_of('count(ALERTS{alertname=~"Shotwatch.+", alertstate="firing"}) or vector(0)'),
+        ).thresholds(bad_above(1)),
+    ]
+
+
+def _ledger() -> list[Shown]:
+    return [
+        graph(
+            "Ledger",
+            "Objects that arrived in the last hour, by their state.",
+            range_of("max by (state) (shotwatch_ledger_objects)", "{{state}}"),
+        ),
+        graph(
+            "Files settled",
+            "Per second, by what became of them and why.",
+            range_of(rate("shotwatch_files_total", "outcome, reason"), "{{outcome}} {{reason}}"),
+        ),
+        rows(
+            "Firing alerts",
+            "Severity and place; docs/runbook.md says what to do.",
+            rows_of('ALERTS{alertname=~"Shotwatch.+", alertstate="firing"}'),
+            hidden=("Value", "alertstate", "job"),
+            span=24,
+        ).height(5),
+    ]
+
+
+def _age(title: str, why: str, timestamp: str, limit_s: float) -> Shown:
+    return number(title, why, now_of(seconds_since(timestamp)), unit="s").thresholds(bad_above(limit_s))
+
+
+def _latency() -> list[Shown]:
+    event = "shotwatch_event_latency_seconds"
+    return [
+        _against_objective(
+            "File to event, p50",
+            f"Objective {P50_OBJECTIVE_S} s. Events about incomplete shots wait for the deadline.",
+            quantile(0.5, event),
+            "p50",
+            P50_OBJECTIVE_S,
+        ).span(6),
+        _against_objective(
+            "File to event, p99",
+            f"Objective {P99_OBJECTIVE_S} s. Dots lead to traces.",
+            quantile(0.99, event),
+            "p99",
+            P99_OBJECTIVE_S,
+        ).span(6),
+        number(
+            "Slowest stage now",
+            "Time per message, in the queue and in work.",
+            now_of(f"topk(1, {_time_per_message()})", "{{stage}}"),
+            unit="s",
+            span=6,
+        )
+        .height(8)
+        .text_mode(BigValueTextMode.VALUE_AND_NAME),
+        bars(
+            "Time per message now",
+            "Mean time in the queue and in work.",
+            now_of(f"sort_desc({_time_per_message()})", "{{stage}}"),
+            unit="s",
+            span=6,
+        ),
+        *(
+            _against_objective(
+                f"{title}, p{100 * q:g}",
+                "No stage may take what all of them have together.",
+                quantile(q, metric, "stage"),
+                "{{stage}}",
+                objective,
+            )
+            for q, objective in ((0.5, P50_OBJECTIVE_S), (0.99, P99_OBJECTIVE_S))
+            for title, metric in (
+                ("Time in the queue", "shotwatch_message_wait_seconds"),
+                ("Time in work", "shotwatch_message_work_seconds"),
+            )
+        ),
+    ]
+
+
+def _against_objective(title: str, why: str, expr: str, legend: str, objective_s: float) -> timeseries.Panel:
+    return lines_at(graph(title, why, range_of(expr, legend, exemplars=True), unit="s"), objective_s)
+
+
+def _time_per_message() -> str:
+    """Messages that others publish without their time have no wait; they count with their work."""
+    waited = rate("shotwatch_message_wait_seconds_sum", "stage")
+    worked = rate("shotwatch_message_work_seconds_sum", "stage")
+    return (
+        f"({worked} + ({waited} or 0 * {worked})) / {rate('shotwatch_message_work_seconds_count', 'stage')}"
+    )
+
+
+def _obstacles() -> list[Shown]:
+    return [
+        graph(
+            "Queues",
+            "Messages that wait or are in work.",
+            range_of(f"sum by (queue) (rabbitmq_queue_messages{{{STAGE_QUEUES}}})", "{{queue}}"),
+        ),
+        graph(
+            "In work",
+            "Messages that are being handled.",
+            range_of("sum by (stage) (shotwatch_messages_in_flight)", "{{stage}}"),
+        ),
+        graph(
+            "Waiting for another attempt",
+            "Messages in the waiting queues.",
+            range_of(f"sum by (queue) (rabbitmq_queue_messages{{{WAITING_QUEUES}}})", "{{queue}}"),
+        ),
+        graph(
+            "Parked",
+            "Messages that a stage gave up.",
+            range_of(f"sum by (queue) (rabbitmq_queue_messages{{{PARKED_QUEUES}}})", "{{queue}}"),
+        ),
+        graph(
+            "Failures",
+            "Attempts that failed, per second, by class and reason.",
+            range_of(
+                rate("shotwatch_failures_total", "stage, class, reason"), "{{stage}} {{class}} {{reason}}"
+            ),
+        ),
+        graph(
+            "Messages settled",
+            "Per second, by what became of them.",
+            range_of(rate("shotwatch_messages_total", "stage, outcome"), "{{stage}} {{outcome}}"),
+        ),
+        graph(
+            "Consumers",
+            "As the services know it.",
+            range_of("sum by (stage) (shotwatch_consumers)", "{{stage}}"),
+        ),
+        graph(
+            "Consumers, says the broker",
+            "What counts.",
+            range_of(f"sum by (queue) (rabbitmq_queue_consumers{{{STAGE_QUEUES}}})", "{{queue}}"),
+        ),
+    ]
+
+
+def _shots() -> list[Shown]:
+    return [
+        graph(
+            "Shots closed",
+            "Per second.",
+            range_of(rate("shotwatch_shots_total", "completeness"), "{{completeness}}"),
+            range_of("sum(rate(shotwatch_shots_revised_total[$__rate_interval]))", "closed again"),
+            span=8,
+        ),
+        graph(
+            "Open windows",
+            "Minutes with open shots.",
+            range_of("max(shotwatch_windows_open)", "windows"),
+            span=8,
+        ),
+        graph(
+            "Found by the sweep",
+            "Objects in a minute that no notification brought.",
+            range_of("sum(increase(shotwatch_sweep_found_total[1m]))", "objects"),
+            span=8,
+        ),
+    ]
+
+
+def _bulk() -> list[Shown]:
+    batch = "shotwatch_batch_records"
+    return [
+        graph(
+            "Blocks",
+            "Bytes per second.",
+            range_of(rate("shotwatch_block_bytes_total", "direction"), "{{direction}}"),
+            unit="Bps",
+            span=8,
+        ),
+        graph(
+            "Batches",
+            "Records or shots in a message, on average.",
+            range_of(
+                f"{rate(f'{batch}_sum', 'stage')} / {rate(f'{batch}_count', 'stage')}",
+                "{{stage}}",
+            ),
+            span=8,
+        ),
+        graph(
+            "One sweep, p99",
+            "A look into the inbox.",
+            range_of(quantile(0.99, "shotwatch_sweep_seconds"), "p99"),
+            unit="s",
+            span=8,
+        ),
+        rows(
+            "What runs",
+            "Processes by service and version.",
+            rows_of("count by (service, version) (shotwatch_build_info)"),
+        ),
+        graph(
+            "Memory",
+            "Resident, the largest replica of each service.",
+            range_of('max by (job) (process_resident_memory_bytes{job!~"broker|store"})', "{{job}}"),
+            unit="bytes",
+        ),
+    ]

@@ -1,0 +1,61 @@
+"""Traces: where the time goes, what failed, and the way of one object."""
+
+from grafana_foundation_sdk.builders import dashboard as board
+
+from shotwatch_dashboards.parts import Shown, field, found_traces, graph, one_trace, range_of, service_graph
+from shotwatch_dashboards.parts import dashboard as empty_dashboard
+from shotwatch_dashboards.promql import quantile
+
+OURS = 'resource.service.name =~ "shotwatch-.+"'
+
+
+def dashboard() -> board.Dashboard:
+    shown = empty_dashboard("traces", "Traces", "Slow and failed traces, and the way of one object.")
+    for variable in _variables():
+        shown = shown.with_variable(variable)
+    for panel in _panels():
+        shown = shown.with_panel(panel)
+    return shown
+
+
+def _variables() -> list[board.TextBoxVariable]:
+    return [
+        field(
+            "trace_id", "Trace", "", "The trace_id of an event, of a log line, or of `shotwatch dead list`."
+        ),
+        field("object", "Object", "", "A part of a file's name."),
+        field("slow", "Slower than", "1s", "A duration: 500ms, 2s."),
+    ]
+
+
+def _panels() -> list[Shown]:
+    return [
+        found_traces(
+            "Failed", "A stage set a message aside, or tries it again.", f"{{ {OURS} && status = error }}"
+        ),
+        found_traces(
+            "Slow",
+            "The whole trace, pauses before another attempt included.",
+            f"{{ {OURS} && traceDuration > $slow }}",
+        ),
+        found_traces(
+            "The way of an object",
+            "Of each version that came under the name.",
+            '{ span.shotwatch.object =~ ".*$object.*" }',
+        ),
+        found_traces(
+            "Files that were rejected", "ingest could not read them.", '{ span.shotwatch.state = "rejected" }'
+        ),
+        one_trace("The trace", "Type or follow a trace id.", "$trace_id"),
+        service_graph("Who sends to whom", "From the collector's service graph."),
+        graph(
+            "Spans, p99",
+            "From the collector's span metrics; dots lead to traces.",
+            range_of(
+                quantile(0.99, "traces_span_metrics_duration_milliseconds", "service_name, span_name"),
+                "{{service_name}} {{span_name}}",
+                exemplars=True,
+            ),
+            unit="ms",
+        ).height(12),
+    ]

@@ -1,0 +1,164 @@
+"""Alert rules on made-up series (promtool): each fires for its fault, and not without."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.test_deploy_dashboards import RULES, RULES_FILE
+
+from .prometheus import promtool
+
+Series = dict[str, str]
+"""Selector → values a minute apart, in promtool's notation."""
+REST = ("validate", "aggregate", "features", "inference", "history", "query", "broker")
+UP = {f'up{{job="{job}"}}': "1x90" for job in REST}
+PARKED = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate.parked"}'
+VALIDATE = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate"}'
+WAIT = "shotwatch_message_wait_seconds_bucket"
+LA = 'frontend="LA", amp="A2", arm="00"'
+LB = 'frontend="LB", amp="A2", arm="00"'
+RECORDS = "shotwatch_records_total"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An alert, series by which it fires, and series by which it does not, in the same minute."""
+
+    alert: str
+    fault: Series
+    healthy: Series
+    labels: str = ""
+    """That the alert has."""
+    minute: int = 30
+
+
+def waits(below_half_a_second: int, all_: int) -> Series:
+    """A stage's messages per minute."""
+    return {
+        f'{WAIT}{{stage="validate", le="0.5"}}': f"0+{below_half_a_second}x90",
+        f'{WAIT}{{stage="validate", le="5"}}': f"0+{all_}x90",
+        f'{WAIT}{{stage="validate", le="+Inf"}}': f"0+{all_}x90",
+    }
+
+
+def records(place: str, values: str, verdict: str = "valid") -> Series:
+    return {f'{RECORDS}{{{place}, kind="Camera", verdict="{verdict}"}}': values}
+
+
+CASES = [
+    Case(
+        "ShotwatchLedgerDoesNotBalance",
+        {'shotwatch_ledger_unaccounted{job="history"}': "0x20 2x70"},
+        {'shotwatch_ledger_unaccounted{job="history"}': "0x90"},
+    ),
+    Case(
+        "ShotwatchLedgerCheckStale",
+        {'shotwatch_ledger_checked_timestamp_seconds{job="history"}': "0+60x10 600x80"},
+        {'shotwatch_ledger_checked_timestamp_seconds{job="history"}': "0+60x90"},
+    ),
+    Case(
+        "ShotwatchSweepFails",
+        {'shotwatch_sweep_last_success_timestamp_seconds{instance="a"}': "0+60x10 600x80"},
+        {
+            'shotwatch_sweep_last_success_timestamp_seconds{instance="a"}': "0+60x10 600x80",
+            'shotwatch_sweep_last_success_timestamp_seconds{instance="b"}': "0+60x90",
+        },
+    ),
+    Case(
+        "ShotwatchServiceDown",
+        {**UP, 'up{job="ingest", instance="a"}': "1x20 0x70", 'up{job="ingest", instance="b"}': "1x20 _x70"},
+        {**UP, 'up{job="ingest", instance="a"}': "1x20 0x70", 'up{job="ingest", instance="b"}': "1x90"},
+        'job="ingest"',
+    ),
+    Case(
+        "ShotwatchServiceDown",
+        {**UP, 'up{job="ingest"}': "1x20 _x70"},
+        {**UP, 'up{job="ingest"}': "1x90"},
+        'job="ingest"',
+    ),
+    Case(
+        "ShotwatchNoConsumers",
+        {'rabbitmq_queue_consumers{job="broker", queue="shotwatch.validate"}': "1x20 0x70"},
+        {
+            'rabbitmq_queue_consumers{job="broker", queue="shotwatch.validate"}': "1x90",
+            'rabbitmq_queue_consumers{job="broker", queue="shotwatch.validate.parked"}': "0x90",
+        },
+    ),
+    Case("ShotwatchParked", {PARKED: "0x20 1x70"}, {PARKED: "0x90", VALIDATE: "3x90"}),
+    Case("ShotwatchParkedGrows", {PARKED: "0x10 0+1x80"}, {PARKED: "0x10 0+1x5 5x75"}),
+    Case("ShotwatchLag", waits(90, 100), waits(100, 100)),
+    Case(
+        "ShotwatchBacklog",
+        {VALIDATE: "7x90", 'shotwatch_messages_total{stage="validate", outcome="done"}': "5x90"},
+        {VALIDATE: "7x90", 'shotwatch_messages_total{stage="validate", outcome="done"}': "0+60x90"},
+    ),
+    Case("ShotwatchNoFiles", records(LA, "0+60x22 1320x68"), records(LA, "0+60x90")),
+    Case(
+        "ShotwatchPlaceSilent",
+        {**records(LA, "0+60x22 1320x68"), **records(LB, "0+60x90")},
+        {**records(LA, "0+60x90"), **records(LB, "0+60x90")},
+    ),
+    Case(
+        "ShotwatchFalseAlarms",
+        {
+            'shotwatch_opinions_total{opinion="false"}': "_x9 4x80",
+            f"shotwatch_shots_judged_total{{{LA}}}": "0+1000x90",
+        },
+        {
+            'shotwatch_opinions_total{opinion="false"}': "_x9 4x80",
+            f"shotwatch_shots_judged_total{{{LA}}}": "0+9000x90",
+        },
+    ),
+    Case(
+        "ShotwatchDrift",
+        {f'shotwatch_drift{{{LA}, device="meter"}}': "4.5x90"},
+        {f'shotwatch_drift{{{LA}, device="meter"}}': "3.9x90"},
+    ),
+]
+
+
+def fires(case: Case, series: Series, expected: bool) -> dict[str, Any]:
+    """A promtool test: whether the alert fires in the case's minute."""
+    firing = f'ALERTS{{alertname="{case.alert}", alertstate="firing", {case.labels}}}'
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": f"count({firing}) or vector(0)",
+                "eval_time": f"{case.minute}m",
+                "exp_samples": [{"labels": "{}", "value": int(expected)}],
+            }
+        ],
+    }
+
+
+def check(folder: Path, tests: Sequence[dict[str, Any]]) -> None:
+    file = folder / "tests.yml"
+    written = {"rule_files": [str(RULES_FILE)], "evaluation_interval": "1m", "tests": list(tests)}
+    file.write_text(yaml.safe_dump(written))
+    promtool("test", "rules", file)
+
+
+def test_prometheus_takes_the_rules() -> None:
+    promtool("check", "rules", RULES_FILE)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
+def test_an_alert_fires_for_its_fault_and_not_without(case: Case, tmp_path: Path) -> None:
+    check(tmp_path, [fires(case, case.fault, True), fires(case, case.healthy, False)])
+
+
+def test_devices_that_are_not_on_before_the_last_file_are_no_laser_that_runs(tmp_path: Path) -> None:
+    ended = Case(
+        "ShotwatchNoFiles", {}, {**records(LA, "0x90"), **records(LA, "0+60x22 1320x68", "state_not_on")}
+    )
+    check(tmp_path, [fires(ended, ended.healthy, False)])
+
+
+def test_every_alert_has_a_case() -> None:
+    assert {case.alert for case in CASES} == {rule["alert"] for rule in RULES}
