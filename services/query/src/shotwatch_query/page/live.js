@@ -8,11 +8,6 @@ const MOST_OVER = 100;
 const HOUR_MS = 3600000;
 const SEVERITIES = ["info", "warning", "critical"];
 const SHAPES = { info: "●", warning: "▲", critical: "■" };
-const KINDS = [
-  "missing_member", "device_state", "black_frame", "frozen_frame", "saturated_frame", "bad_record",
-  "energy_disagreement", "energy", "bandwidth", "wavelength", "spectrum", "pointing", "beam_size", "hot_spot",
-  "profile", "trend", "drift",
-];
 const SVG = "http://www.w3.org/2000/svg";
 
 /** What the page knows: conditions by id, each { id, opened, event, last, superseded, standing }. */
@@ -65,8 +60,16 @@ async function begin() {
   at("facility").textContent = (await ask("/facility")).name;
   at("caller").textContent = caller.known ? caller.name : "";
   at("leaving").hidden = !caller.known;
+  at("who").value = caller.known ? caller.name : localStorage.getItem("who") ?? "";
+  await readKinds();
   await readPast();
   listen();
+}
+
+async function readKinds() {
+  const schema = await ask("/schemas/anomaly-event.json");
+  const kinds = schema.$defs.AnomalyKind.enum.filter((kind) => kind !== "superseded");
+  at("label").replaceChildren(...kinds.map((kind) => Object.assign(element("option", words(kind)), { value: kind })));
 }
 
 async function readPast() {
@@ -484,8 +487,5 @@ function beep() {
 at("sound").addEventListener("change", () => { audio ??= new AudioContext(); });
 at("feedback").addEventListener("submit", say);
 at("details").addEventListener("close", () => { shown = null; });
-at("label").append(...KINDS.map((kind) => Object.assign(element("option", words(kind)), { value: kind })));
-await untilBegun();
-at("who").value = caller.known ? caller.name : localStorage.getItem("who") ?? "";
-await readPlaces();
 setInterval(showConnection, 1000);
+await Promise.all([untilBegun(), readPlaces()]);
