@@ -4,6 +4,7 @@ const API = "/api/v1";
 const PLACES_EVERY_MS = 3000;
 const PATIENCE_MS = 10000;
 const STALE_S = 60;
+const GRACE_MS = 3000; // a stream that ends comes back within a second
 const MOST_OVER = 100;
 const HOUR_MS = 3600000;
 const SEVERITIES = ["info", "warning", "critical"];
@@ -14,7 +15,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const conditions = new Map();
 const rows = new Map();
 const tiles = new Map();
-const connection = { stream: null, since: null, known: 0, databaseWrong: null, serverAway: null, brokenAt: Date.now() };
+const connection = { stream: null, since: null, known: 0, databaseWrong: null, serverAway: null, brokenAt: 0 };
 let caller = { name: "", known: false, scopes: [], trace_url: null };
 let places = { now: null, places: [] };
 let shown = null;
@@ -204,8 +205,8 @@ function fillRow(row, condition) {
 }
 
 function stateOf(condition) {
-  if (condition.superseded) return "no longer true, was";
-  return isOpen(condition) ? "open since" : "over, was";
+  if (condition.superseded) return "no longer true ·";
+  return isOpen(condition) ? "open since" : "over ·";
 }
 
 const CHANCE = /;?\s*(never by chance|by chance once [^,;]*)/;
@@ -309,7 +310,8 @@ function whatIsWrong() {
   const { serverAway, brokenAt, databaseWrong } = connection;
   const since = serverAway?.since ?? brokenAt;
   if (databaseWrong) return "✕ database away";
-  return since === null ? null : `✕ reconnecting since ${clock(since)}`;
+  if (since === 0) return "connecting …";
+  return since === null || Date.now() - since < GRACE_MS ? null : `✕ reconnecting since ${clock(since)}`;
 }
 
 /** Seconds since the newest shot was judged, by the server's clock; null before the first. */
@@ -412,7 +414,7 @@ function showContributions(contributions) {
 
 function contribution({ device, feature, value, reference, sigmas, unit }, largest) {
   const row = element("tr");
-  const bar = element("meter");
+  const bar = element("progress");
   bar.max = largest;
   bar.value = Math.abs(sigmas);
   const cell = element("td");
