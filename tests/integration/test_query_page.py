@@ -94,7 +94,7 @@ async def test_a_click_shows_the_frame_and_acknowledging_is_kept(screen: Screen,
     frame = screen.page.get_by_role("img", name="frame").locator("image")
     await expect(frame).to_have_attribute("href", re.compile(f"{CAMERA}/image$"))
     assert await frame.get_attribute("width") == "128"
-    await screen.page.get_by_role("button", name="Acknowledge").click()
+    await screen.page.get_by_role("button", name="Acknowledge", exact=True).click()
     await expect(screen.page.locator("#answer")).to_have_text("kept")
     async with world.archive() as archive:
         (statement,) = await archive.feedback.of_condition(event.data.condition)
@@ -106,7 +106,7 @@ async def test_who_may_only_read_is_offered_no_opinion(browser: Browser, world: 
     screen = await logged_in(browser, world, "onlooker", "read")
     event = await raise_event(world, 9, why="only look")
     await shown(screen, event)
-    await expect(screen.page.get_by_role("button", name="Acknowledge")).to_have_count(0)
+    await expect(screen.page.get_by_role("button", name="Acknowledge", exact=True)).to_have_count(0)
     await screen.page.close()
 
 
