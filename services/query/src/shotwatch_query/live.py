@@ -89,7 +89,7 @@ class Live:
         if len(self._listeners) >= MOST_LISTENERS:
             raise Unavailable(f"{MOST_LISTENERS} listen already")
         if self._told is None:
-            raise Unavailable(f"the database has not answered yet: {self._wrong}")
+            raise Unavailable("the database has not answered yet")
         listener = Listener(self._told)
         self._listeners.add(listener)
         try:
