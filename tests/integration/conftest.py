@@ -30,6 +30,7 @@ from tests.unit.test_deploy_broker import broker as deployed
 
 from .processes import running as running_process
 from .prometheus import Prometheus, Targets, started
+from .query_world import World, started_world
 from .waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -180,3 +181,10 @@ def bus_to(address: str) -> Bus:
         return None
 
     return Bus(address, TracerProvider(), configure_logs("test"), on_parked)
+
+
+@pytest.fixture(scope="session")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """The REST API alone, with two places' shots behind it."""
+    async with started_world(tmp_path_factory.mktemp("query")) as world:
+        yield world

@@ -89,5 +89,5 @@ def _end_on_sigterm() -> None:
 def _addresses(stack: StackDescription) -> Text:
     lines = [f"{stack.name} is ready in {stack.folder}; Ctrl-C stops it"]
     for url in stack.query_urls:
-        lines += [f"REST API  {url}/api/v1", f"its docs  {url}/docs"]
+        lines += [f"live page {url}/", f"REST API  {url}/api/v1", f"its docs  {url}/docs"]
     return Text("\n".join(lines), style="bold")

@@ -69,6 +69,8 @@ async def _demo(frames: Path | None, keep: bool, console: Console) -> Report:
             await stack.services_ready()
             scenario = await making
             console.print(f"everything runs after {monotonic() - started:.0f} s: stack {stack.name}")
+            for url in stack.describe().query_urls:
+                console.print(f"see it live: {url}/")
             report = await _on(stack, facility, scenario, console)
             console.print(rendered(report))
             console.print(f"{monotonic() - started:.0f} s in all")
@@ -108,7 +110,7 @@ def fresh_stack(purpose: str) -> Stack:
 
 async def _keep(stack: Stack, console: Console) -> None:
     for url in stack.describe().query_urls:
-        console.print(f"REST API: {url}/api/v1    its documentation: {url}/docs")
+        console.print(f"live page: {url}/    REST API: {url}/api/v1    its documentation: {url}/docs")
     console.print(
         f"`shotwatch status`, `shotwatch tail` and the others find it as {stack.name}. Ctrl-C ends it."
     )

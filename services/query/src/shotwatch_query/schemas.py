@@ -15,6 +15,7 @@ from shotwatch_common.vocabulary import (
     FeedbackAction,
     ObjectState,
     Outcome,
+    Scope,
     Severity,
     ShotState,
 )
@@ -634,6 +635,37 @@ class FacilityDocument(Schema):
     name: str
     intervals: list[FacilityInterval]
     places: list[FacilityPlace]
+
+
+class PlaceActivity(Where):
+    """The newest shots of a place."""
+
+    recorded_at: datetime = Field(description="Time of its newest record.")
+    shot_at: datetime | None = Field(description="Time of its newest shot that was judged; null before it.")
+    judged_at: datetime | None = Field(description="When that shot was judged.")
+    shots_per_minute: float | None = Field(description="Over the shots below; null for fewer than two.")
+    scores: list[float | None] = Field(
+        description="Of up to a hundred newest shots, oldest first; null where no model scored one."
+    )
+    threshold: float | None = Field(description="From where on a score is an anomaly; null without a model.")
+
+
+class PlaceActivities(Schema):
+    """What each place that recorded anything did last."""
+
+    now: datetime = Field(description="By this server's clock.")
+    places: list[PlaceActivity]
+
+
+class CallerDocument(Schema):
+    """Who asks, and what they may do."""
+
+    name: str = Field(description="Name of the API key, or `oidc:` and the subject of the token.")
+    known: bool = Field(description="Whether callers must show a key or token; else the name says nothing.")
+    scopes: list[Scope]
+    trace_url: str | None = Field(
+        description="Where a trace is shown, with `{trace_id}` in it; null when there is no such place."
+    )
 
 
 class Mistake(Schema):

@@ -1,4 +1,4 @@
-"""query: the REST API.
+"""query: the REST API, the stream of new events, and the operators' page.
 
 Reads the database, the object store and the model registry, and asks nothing of the broker. It writes what
 people say about events and who asked for which change, and nothing else. Callers show an API key or a token;
@@ -30,11 +30,14 @@ from shotwatch_query.access.audit import Audited
 from shotwatch_query.access.guard import requires
 from shotwatch_query.blocks import BlockReader
 from shotwatch_query.limits import Limited
+from shotwatch_query.live import Live
 from shotwatch_query.openapi import describe
+from shotwatch_query.overview import Overview
 from shotwatch_query.problems import explain_errors
 from shotwatch_query.routes import (
     audit,
     blocks,
+    caller,
     devices,
     events,
     facility,
@@ -45,6 +48,8 @@ from shotwatch_query.routes import (
     history,
     ledger,
     models,
+    page,
+    places,
     reports,
     series,
     shots,
@@ -67,6 +72,8 @@ READING = (
     ledger,
     models,
     facility,
+    places,
+    caller,
     health,
 )
 ROUTES = (
@@ -84,6 +91,7 @@ def create_app(sources: Sources) -> FastAPI:
     for router, scope in ROUTES:
         app.include_router(router, prefix=PREFIX, dependencies=[requires(scope)])
     app.include_router(login.router)
+    app.include_router(page.router)
     app.add_middleware(Limited)
     app.add_middleware(Audited, prefix=PREFIX)
     explain_errors(app)
@@ -111,7 +119,7 @@ async def _live(settings: QuerySettings) -> None:
 
         async with serve_health(settings.health_host, settings.health_port, ready):
             log.info("starting", host=settings.query_host, port=settings.query_port)
-            await _until_told_to_stop(server)
+            await _until_told_to_stop(server, sources.live)
             log.info("stopping")
     tracing.shutdown()
 
@@ -125,9 +133,22 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
         Archive.of(settings) as archive,
         ModelRegistry.of(settings) as registry,
         Access.of(settings) as access,
+        Live.of(archive.events) as live,
     ):
         blocks_read, frames_read = BlockReader(store), FrameReader(archive, store)
-        yield Sources(settings, facility_file, archive, store, blocks_read, frames_read, registry, access)
+        overview = Overview(facility_file, archive)
+        yield Sources(
+            settings,
+            facility_file,
+            archive,
+            store,
+            blocks_read,
+            frames_read,
+            registry,
+            access,
+            live,
+            overview,
+        )
 
 
 def _server(sources: Sources) -> uvicorn.Server:
@@ -138,11 +159,12 @@ def _server(sources: Sources) -> uvicorn.Server:
     )
 
 
-async def _until_told_to_stop(server: uvicorn.Server) -> None:
+async def _until_told_to_stop(server: uvicorn.Server, live: Live) -> None:
     """Serve until a signal. uvicorn raises it again at the end; with a handler of ours that does no harm."""
 
     def stop() -> None:
         server.should_exit = True
+        live.close()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

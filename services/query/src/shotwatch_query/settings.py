@@ -26,6 +26,12 @@ def _private(url: str) -> str:
     return url
 
 
+def _for_any_trace(url: str) -> str:
+    if "{trace_id}" not in url:
+        raise ValueError("no `{trace_id}` in it")
+    return url
+
+
 class QuerySettings(Settings):
     """What all services share, where the REST API listens, and who is let in."""
 
@@ -39,6 +45,8 @@ class QuerySettings(Settings):
     """OpenID Connect issuer whose tokens are let in, exactly as it calls itself in them."""
     query_oidc_audience: str | None = Field(None, min_length=1)
     """What these tokens call this API, in the claim `aud`."""
+    query_trace_url: Annotated[HttpUrl, AfterValidator(_for_any_trace)] | None = None
+    """Where the operators' page sends who wants to see a trace: an address with `{trace_id}` in it."""
     query_open: bool = False
     """Let everybody do everything, where neither a keys file nor an issuer is told; on loopback only."""
 

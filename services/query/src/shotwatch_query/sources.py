@@ -14,6 +14,8 @@ from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_query.access import Access
 from shotwatch_query.blocks import BlockReader
+from shotwatch_query.live import Live
+from shotwatch_query.overview import Overview
 from shotwatch_query.settings import QuerySettings
 
 
@@ -29,6 +31,8 @@ class Sources:
     frames: FrameReader
     registry: ModelRegistry
     access: Access
+    live: Live
+    overview: Overview
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting verdicts to writing the count: no older count is written over a newer one."""
 

@@ -48,6 +48,11 @@ class Access:
             url, audience = settings.query_oidc_issuer, settings.query_oidc_audience
             yield cls(keys, Issuer(url, audience, session) if url and audience else None)
 
+    @property
+    def required(self) -> bool:
+        """Whether callers must show a key or token."""
+        return self.keys is not None or self.issuer is not None
+
     async def caller(self, credential: str | None) -> Caller:
         """Who shows this key or token.
 
@@ -55,7 +60,7 @@ class Access:
             NotAdmitted: none is shown, or it is not (or no longer) a valid one.
             Unavailable: the issuer is away.
         """
-        if self.keys is None and self.issuer is None:
+        if not self.required:
             return ANYBODY
         if not credential:
             raise NotAdmitted("show an API key or a token: `Authorization: Bearer …`")

@@ -38,10 +38,14 @@ async def _caller(
     return caller
 
 
+Known = Annotated[Caller, Depends(_caller)]
+"""The parameter of a route by which it gets to know who asks."""
+
+
 def requires(scope: Scope) -> Any:
     """The dependency of routes that ask for a scope."""
 
-    async def check(caller: Annotated[Caller, Depends(_caller)]) -> None:
+    async def check(caller: Known) -> None:
         if scope not in caller.scopes:
             raise Forbidden(f"{caller.name} lacks the scope `{scope}`", scope)
 

@@ -1,37 +1,35 @@
-"""Anomaly events: what a subscriber missed, and the schema of an event."""
+"""Anomaly events: what a subscriber missed, what is new, and the schema of an event."""
 
 from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.pulses import epoch_now
 from shotwatch_common.vocabulary import AnomalyKind, Severity
-from shotwatch_query.domain.settled import Numbered, settled
 from shotwatch_query.listing import BUDGET_S, Document
+from shotwatch_query.live import Listener, Outage
 from shotwatch_query.parameters import Parameters
 from shotwatch_query.routes.feedback import EventId, event_standing, find_event
 from shotwatch_query.schemas import EventPage
+from shotwatch_query.settled_events import settled_since
 from shotwatch_query.sources import From, Sources
 
 router = APIRouter(tags=["events"])
 LARGEST_NUMBER = 2**53
-SLICE = 200
-"""How many numbers are read at once."""
 
 
-class EventSearch(Parameters):
+RECONNECT_MS = 1000
+Number = Annotated[int, Field(ge=0, le=LARGEST_NUMBER)]
+
+
+class EventFilter(Parameters):
     """Which events; a filter that is left out asks for any."""
 
-    since: int = Field(0, ge=0, le=LARGEST_NUMBER, description="Number of the last event that is known.")
-    latest: Annotated[int, Field(ge=1, le=1000)] | SkipJsonSchema[None] = Field(
-        None, description="Only events among the last so many numbers."
-    )
-    limit: int = Field(100, ge=1, le=1000)
     kind: AnomalyKind | SkipJsonSchema[None] = None
     severity: Severity | SkipJsonSchema[None] = None
     frontend: str | SkipJsonSchema[None] = Field(None, examples=["LA"])
@@ -40,8 +38,31 @@ class EventSearch(Parameters):
     interval: str | SkipJsonSchema[None] = Field(None, examples=["100ms"])
 
     def accepts(self, document: Document) -> bool:
-        wanted = self.model_dump(exclude={"since", "latest", "limit"}, exclude_none=True)
+        wanted = self.model_dump(include=set(EventFilter.model_fields), exclude_none=True)
         return all(document[field] == value for field, value in wanted.items())
+
+
+class EventSearch(EventFilter):
+    """Which events, a page at a time."""
+
+    since: Number = Field(0, description="Number of the last event that is known.")
+    latest: Annotated[int, Field(ge=1, le=1000)] | SkipJsonSchema[None] = Field(
+        None, description="Only events among the last so many numbers."
+    )
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class StreamSearch(EventFilter):
+    """Which events, and what was missed of them."""
+
+    since: Number | SkipJsonSchema[None] = Field(
+        None, description="Number of the last event that is known; only what is new when left out."
+    )
+
+
+async def _listen(sources: From) -> AsyncIterator[Listener]:
+    with sources.live.listener() as listener:
+        yield listener
 
 
 @router.get("/events", summary="Events since a number")
@@ -54,7 +75,7 @@ async def list_events(sources: From, search: Annotated[EventSearch, Query()]) ->
     found: list[AnomalyEvent] = []
     since = await _beginning(sources, search)
     last, more, deadline = since, False, monotonic() + BUDGET_S
-    async for document in _settled_since(sources, since):
+    async for document in settled_since(sources.archive.events, since):
         if len(found) == search.limit or monotonic() > deadline:
             more = True
             break
@@ -65,6 +86,32 @@ async def list_events(sources: From, search: Annotated[EventSearch, Query()]) ->
     standings = await sources.archive.feedback.standings(sorted(conditions))
     told = {condition: event_standing(each) for condition, each in standings.items()}
     return EventPage(events=found, standings=told, last=last, more=more)
+
+
+@router.get("/events/stream", summary="Events as they come", response_class=EventSourceResponse)
+async def stream_events(
+    sources: From,
+    listener: Annotated[Listener, Depends(_listen)],
+    search: Annotated[StreamSearch, Query()],
+    last_event_id: Annotated[
+        Number | SkipJsonSchema[None],
+        Header(description="As a browser sends it when it comes back; counts before `since`."),
+    ] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Server-Sent Events: first what was missed, then what is new, within a second of its storing.
+
+    `anomaly` carries an event, and its number as the id. `database` says `{"wrong": …}` when the database is
+    away, and `{"wrong": null}` when it is back; nothing is lost meanwhile. A comment comes every 15 s. The
+    stream ends after a quarter of an hour, or when the subscriber falls behind: come back with the last id.
+    Delivery is at least once: a subscriber that comes back may be told an event again.
+    """
+    yield ServerSentEvent(comment="listening", retry=RECONNECT_MS)
+    since = search.since if last_event_id is None else last_event_id
+    async for news in sources.live.follow(listener, since):
+        if isinstance(news, Outage):
+            yield ServerSentEvent(event="database", data={"wrong": news.wrong})
+        elif search.accepts(news):
+            yield ServerSentEvent(event="anomaly", id=str(news["sequence"]), data=news["event"])
 
 
 @router.get("/events/{event_id}", summary="One event")
@@ -85,18 +132,3 @@ async def _beginning(sources: Sources, search: EventSearch) -> int:
     if search.latest is None:
         return search.since
     return max(search.since, await sources.archive.events.last_number() - search.latest)
-
-
-async def _settled_since(sources: Sources, since: int) -> AsyncIterator[Document]:
-    """Stored events after `since`, up to the first whose predecessors may still come."""
-    events = sources.archive.events
-    end, width = await events.last_number(), SLICE
-    while since < end:
-        documents = await events.numbered(since, min(since + width, end))
-        numbers = [Numbered(document["sequence"], document["stored_at"]) for document in documents]
-        ready = settled(numbers, since, epoch_now())
-        for document in documents[:ready]:
-            yield document
-        if ready < len(documents) or since + width >= end:
-            return
-        since, width = (numbers[-1].sequence, SLICE) if numbers else (since, 2 * width)

@@ -1,0 +1,166 @@
+"""New events, read once for everybody who listens.
+
+One poller asks the database for new numbers; what it finds goes into the bounded queue of each listener. Who
+lets it fill up is dropped, and comes back with the last number that it had.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Self
+
+from shotwatch_common.archive.events import Events
+from shotwatch_query.errors import Unavailable
+from shotwatch_query.listing import Document
+from shotwatch_query.problems import AWAY
+from shotwatch_query.settled_events import SLICE, settled_since
+
+POLL_S = 0.25
+RECENT = 1000
+"""An event that is so many numbers old when the service starts has no predecessor that may still come."""
+MOST_LISTENERS = 100
+MOST_WAITING = 1000
+"""Events that a listener may be behind."""
+LONGEST_S = 900.0
+"""A stream ends after so long: whoever goes on shows a key that is still valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The database went away, or came back: then nothing is wrong."""
+
+    wrong: str | None
+
+
+News = Document | Outage
+"""An event as it is stored, or what became of the database."""
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """What somebody has still to be told; None ends it."""
+
+    start: int
+    """Everything after this number comes by the queue."""
+    ends_at: float = field(default_factory=lambda: monotonic() + LONGEST_S)
+    queue: asyncio.Queue[News | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+
+    def tell(self, news: News) -> None:
+        if self.queue.full():
+            self.end()
+        else:
+            self.queue.put_nowait(news)
+
+    def end(self) -> None:
+        """Forget what waits: it will be asked for again."""
+        while not self.queue.empty():
+            self.queue.get_nowait()
+        self.queue.put_nowait(None)
+        self.ends_at = 0.0
+
+
+class Live:
+    """The poller and its listeners."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._told: int | None = None
+        self._wrong: str | None = None
+        self._listeners: set[Listener] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, events: Events) -> AsyncIterator[Self]:
+        """Poll meanwhile; a poller that dies ends the service."""
+        live = cls(events)
+        async with asyncio.TaskGroup() as tasks:
+            poller = tasks.create_task(live._poll())
+            yield live
+            poller.cancel()
+
+    @contextmanager
+    def listener(self) -> Iterator[Listener]:
+        """
+        Raises:
+            Unavailable: too many listen already, or the database has not answered yet.
+        """
+        if len(self._listeners) >= MOST_LISTENERS:
+            raise Unavailable(f"{MOST_LISTENERS} listen already")
+        if self._told is None:
+            raise Unavailable("the database has not answered yet")
+        listener = Listener(self._told)
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)
+
+    async def follow(self, listener: Listener, since: int | None) -> AsyncIterator[News]:
+        """What was missed since a number, if one is told, then what is new; each event once, in order."""
+        since = listener.start if since is None else since
+        if self._wrong is not None:
+            yield Outage(self._wrong)
+        async for news in self._missed(since, listener.start):
+            yield news
+        while (following := await listener.queue.get()) is not None:
+            if isinstance(following, Outage) or following["sequence"] > since:
+                yield following
+
+    def close(self) -> None:
+        """End all streams."""
+        for listener in tuple(self._listeners):
+            self._drop(listener)
+
+    async def _missed(self, since: int, until: int) -> AsyncIterator[News]:
+        """Whatever is not there up to `until`, which has been told, will never be."""
+        away = False
+        while since < until:
+            upto = min(since + SLICE, until)
+            try:
+                documents = await self._events.numbered(since, upto)
+            except AWAY as error:
+                away = True
+                yield Outage(str(error))
+                await asyncio.sleep(POLL_S)
+                continue
+            for document in documents:
+                yield document
+            since = upto
+        if away:
+            yield Outage(None)
+
+    async def _poll(self) -> None:
+        while True:
+            try:
+                await self._tell_new()
+                self._tell_outage(None)
+            except AWAY as error:
+                self._tell_outage(str(error))
+            for listener in [each for each in self._listeners if each.ends_at < monotonic()]:
+                self._drop(listener)
+            await asyncio.sleep(POLL_S)
+
+    async def _tell_new(self) -> None:
+        told = await self._beginning() if self._told is None else self._told
+        new = [document async for document in settled_since(self._events, told)]
+        for document in new:
+            self._tell(document)
+        self._told = new[-1]["sequence"] if new else told
+
+    async def _beginning(self) -> int:
+        return max(0, await self._events.last_number() - RECENT)
+
+    def _tell_outage(self, wrong: str | None) -> None:
+        if (wrong is None) != (self._wrong is None):
+            self._tell(Outage(wrong))
+        self._wrong = wrong
+
+    def _tell(self, news: News) -> None:
+        for listener in self._listeners:
+            listener.tell(news)
+
+    def _drop(self, listener: Listener) -> None:
+        listener.end()
+        self._listeners.discard(listener)

@@ -1,0 +1,65 @@
+"""What every place of the facility did last."""
+
+import asyncio
+from time import monotonic
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.pulses import WINDOW_MS, instant
+from shotwatch_query.devices import period_ms, where
+from shotwatch_query.listing import Document
+from shotwatch_query.schemas import PlaceActivity
+
+FRESH_S = 2.0
+"""What was read so short a time ago is told again, however many look."""
+SHOTS = 100
+"""The newest shots of a place that are looked at."""
+
+
+class Overview:
+    """Reads the newest shots of each place, one reading at a time."""
+
+    def __init__(self, facility: Facility, archive: Archive) -> None:
+        self._facility = facility
+        self._archive = archive
+        self._reading = asyncio.Lock()
+        self._places: list[PlaceActivity] = []
+        self._stale_at = 0.0
+
+    async def read(self) -> list[PlaceActivity]:
+        """The places that recorded anything yet, as in the facility file; up to FRESH_S old."""
+        async with self._reading:
+            if monotonic() >= self._stale_at:
+                self._places = await self._read()
+                self._stale_at = monotonic() + FRESH_S
+            return self._places
+
+    async def _read(self) -> list[PlaceActivity]:
+        rosters = self._facility.places
+        groups = [group for roster in rosters for group in roster.groups]
+        seen = await self._archive.devices.last_states(groups)
+        newest = [max((seen[group].time for group in r.groups if group in seen), default=0) for r in rosters]
+        return [await self._place(*each) for each in zip(rosters, newest, strict=True) if each[1]]
+
+    async def _place(self, roster: PlaceRoster, newest: int) -> PlaceActivity:
+        """Its shots may be a window behind its records."""
+        span = 2 * WINDOW_MS + SHOTS * period_ms(self._facility, roster)
+        place = {name: value for name, value in where(roster).items() if name != "interval"}
+        found = await self._archive.shots.page(place, newest - span, newest + WINDOW_MS, SHOTS, True)
+        shots = [shot for shot in reversed(found) if shot["interval"] == roster.interval]
+        last = shots[-1] if shots else {}
+        return PlaceActivity(
+            **where(roster),
+            recorded_at=instant(newest),
+            shot_at=instant(last["pulse"]) if last else None,
+            judged_at=instant(last["judged_at"]) if last else None,
+            shots_per_minute=_per_minute(shots),
+            scores=[shot["score"] for shot in shots],
+            threshold=last.get("threshold"),
+        )
+
+
+def _per_minute(shots: list[Document]) -> float | None:
+    if len(shots) < 2:
+        return None
+    return 60_000 * (len(shots) - 1) / float(shots[-1]["pulse"] - shots[0]["pulse"])

@@ -1,0 +1,493 @@
+// The operators' page. All text of others goes through textContent: nothing of it is ever markup.
+
+const API = "/api/v1";
+const PLACES_EVERY_MS = 3000;
+const PATIENCE_MS = 10000;
+const STALE_S = 60;
+const GRACE_MS = 3000; // a stream that ends comes back within a second
+const MOST_OVER = 100;
+const HOUR_MS = 3600000;
+const SEVERITIES = ["info", "warning", "critical"];
+const SHAPES = { info: "●", warning: "▲", critical: "■" };
+const SVG = "http://www.w3.org/2000/svg";
+
+/** What the page knows: conditions by id, each { id, opened, event, last, superseded, standing }. */
+const conditions = new Map();
+const rows = new Map();
+const tiles = new Map();
+const connection = { stream: null, since: null, known: 0, databaseWrong: null, serverAway: null, brokenAt: 0 };
+let caller = { name: "", known: false, scopes: [], trace_url: null };
+let places = { now: null, places: [] };
+let shown = null;
+let audio = null;
+
+const at = (id) => document.getElementById(id);
+const words = (name) => name.replaceAll("_", " ");
+const placeName = (where) => [where.frontend, where.amp, where.arm].filter((part) => part !== "00").join(" ");
+const placeKey = (where) => [where.frontend, where.amp, where.arm, where.interval].join("/");
+const isOpen = (condition) => !condition.superseded && ["opened", "updated"].includes(condition.last.phase);
+
+function element(name, text = "", className = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+function drawn(name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
+  return made;
+}
+
+function clock(time) {
+  const when = new Date(time);
+  const today = when.toDateString() === new Date().toDateString();
+  return today ? when.toLocaleTimeString("en-GB") : when.toLocaleString("en-GB").replace(",", "");
+}
+
+// Asking the API.
+
+async function ask(path, options = {}) {
+  const answer = await fetch(API + path, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
+  if (answer.status === 401) location.assign("/login?next=/");
+  const told = await answer.json();
+  if (!answer.ok) throw new Error(told.detail ?? answer.statusText);
+  return told;
+}
+
+async function begin() {
+  caller = await ask("/caller");
+  at("facility").textContent = (await ask("/facility")).name;
+  at("caller").textContent = caller.known ? caller.name : "";
+  at("leaving").hidden = !caller.known;
+  at("who").value = caller.known ? caller.name : localStorage.getItem("who") ?? "";
+  await readKinds();
+  await readPast();
+  listen();
+}
+
+async function readKinds() {
+  const schema = await ask("/schemas/anomaly-event.json");
+  const kinds = schema.$defs.AnomalyKind.enum.filter((kind) => kind !== "superseded");
+  at("label").replaceChildren(...kinds.map((kind) => Object.assign(element("option", words(kind)), { value: kind })));
+}
+
+async function readPast() {
+  let page = { last: 0, more: true };
+  while (page.more) {
+    page = await ask(`/events?latest=1000&limit=1000&since=${page.last}`);
+    page.events.forEach(learn);
+    learnStandings(page.standings);
+  }
+  connection.known = page.last;
+  showConditions();
+}
+
+async function untilBegun() {
+  try {
+    await begin();
+  } catch (error) {
+    connection.databaseWrong = error.message;
+    showConnection();
+    setTimeout(untilBegun, PLACES_EVERY_MS);
+  }
+}
+
+// The stream.
+
+function listen() {
+  connection.stream?.close();
+  const stream = new EventSource(`${API}/events/stream?since=${connection.known}`);
+  connection.stream = stream;
+  stream.addEventListener("open", () => streamState(null, connection.databaseWrong));
+  stream.addEventListener("error", () => streamBroke(stream));
+  stream.addEventListener("anomaly", (message) => hear(JSON.parse(message.data)));
+  stream.addEventListener("database", (message) => streamState(null, JSON.parse(message.data).wrong));
+}
+
+function streamState(brokenAt, databaseWrong) {
+  Object.assign(connection, { brokenAt, databaseWrong });
+  showConnection();
+}
+
+/** The browser comes back by itself, unless the server answered with an error: then we do. */
+function streamBroke(stream) {
+  streamState(connection.brokenAt ?? Date.now(), connection.databaseWrong);
+  if (stream.readyState === EventSource.CLOSED && stream === connection.stream) setTimeout(listen, PLACES_EVERY_MS);
+}
+
+function hear(event) {
+  learn(event);
+  connection.databaseWrong = null;
+  connection.known = Math.max(connection.known, event.data.sequence);
+  if (event.data.severity === "critical" && ["opened", "passed"].includes(event.data.phase)) beep();
+  showConditions();
+  showConnection();
+}
+
+function learn(event) {
+  const { condition: id, kind, phase, supersedes, sequence } = event.data;
+  const known = conditions.get(id);
+  if (kind === "superseded") {
+    if (known && supersedes.includes(id)) known.superseded = true;
+    return;
+  }
+  if (known && known.last.sequence >= sequence) return;
+  const changed = known ?? { id, opened: sequence, event, superseded: false, standing: {} };
+  changed.last = event.data;
+  if (phase !== "closed") changed.event = event;
+  conditions.set(id, changed);
+}
+
+function learnStandings(standings) {
+  Object.entries(standings).forEach(([id, standing]) => {
+    const known = conditions.get(id);
+    if (known) known.standing = standing;
+  });
+}
+
+function forgetOldest(ordered) {
+  const over = ordered.filter((condition) => !isOpen(condition));
+  over.slice(MOST_OVER).forEach((condition) => {
+    conditions.delete(condition.id);
+    rows.get(condition.id)?.remove();
+    rows.delete(condition.id);
+  });
+}
+
+// Conditions.
+
+function inOrder() {
+  return [...conditions.values()].sort((a, b) => isOpen(b) - isOpen(a) || b.opened - a.opened);
+}
+
+function showConditions() {
+  forgetOldest(inOrder());
+  const ordered = inOrder();
+  ordered.forEach((condition, n) => {
+    const row = rows.get(condition.id) ?? newRow(condition);
+    fillRow(row, condition);
+    const there = at("conditions").children[n];
+    if (there !== row) at("conditions").insertBefore(row, there ?? null);
+  });
+  at("quiet").hidden = ordered.length > 0;
+  at("open-count").textContent = ordered.filter(isOpen).length;
+  document.title = `${ordered.filter(isOpen).length} open · shotwatch`;
+  showPlaces();
+}
+
+function newRow(condition) {
+  const row = element("li");
+  const button = element("button");
+  button.type = "button";
+  button.append(...["badge", "what", "when", "why", "sure"].map((part) => element("span", "", part)));
+  button.addEventListener("click", () => openDetails(condition));
+  row.append(button);
+  rows.set(condition.id, row);
+  return row;
+}
+
+function fillRow(row, condition) {
+  const { event, last } = condition;
+  const severity = event.data.severity;
+  row.className = condition.superseded ? "superseded closed" : isOpen(condition) ? "open" : "closed";
+  row.dataset.severity = severity;
+  const told = {
+    badge: `${SHAPES[severity]} ${severity}`,
+    what: `${words(event.data.kind)} · ${placeName(event.data.place)}`,
+    when: `${stateOf(condition)} ${clock(last.since || event.data.time)}`,
+    why: sentence(event.data.why),
+    sure: [howSure(event.data), `${last.shots} shot${last.shots === 1 ? "" : "s"}`, standingOf(condition)]
+      .filter(Boolean).join(" · "),
+  };
+  Object.entries(told).forEach(([part, text]) => { row.querySelector(`.${part}`).textContent = text; });
+}
+
+function stateOf(condition) {
+  if (condition.superseded) return "no longer true ·";
+  return isOpen(condition) ? "open since" : "over ·";
+}
+
+const CHANCE = /;?\s*(never by chance|by chance once [^,;]*)/;
+const sentence = (why) => why.replace(CHANCE, "");
+
+function howSure(anomaly) {
+  const chance = CHANCE.exec(anomaly.why);
+  if (anomaly.model === null && !chance) return "told by a rule";
+  const score = `score ${anomaly.score.toPrecision(3)} of ${anomaly.threshold.toPrecision(3)}`;
+  return chance ? `${chance[1]} · ${score}` : score;
+}
+
+function standingOf({ standing }) {
+  const snoozed = standing.snoozed_until && new Date(standing.snoozed_until) > new Date();
+  return [
+    standing.acknowledged_by && `✓ acknowledged by ${standing.acknowledged_by}`,
+    snoozed && `snoozed until ${clock(standing.snoozed_until)}`,
+    standing.verdict === "false" && "false alarm",
+    standing.verdict === "confirmed" && `confirmed: ${words(standing.label)}`,
+  ].filter(Boolean).join(" · ");
+}
+
+// Places.
+
+async function readPlaces() {
+  try {
+    places = await ask("/places");
+    if (connection.serverAway) listen();
+    connection.serverAway = null;
+  } catch (error) {
+    connection.serverAway ??= { since: Date.now(), why: error.message };
+  }
+  showPlaces();
+  showConnection();
+  setTimeout(readPlaces, PLACES_EVERY_MS);
+}
+
+function showPlaces() {
+  if (places.places.length) at("places").querySelector(".empty")?.remove();
+  const open = [...conditions.values()].filter(isOpen);
+  places.places.forEach((place) => {
+    const key = placeKey(place);
+    if (!tiles.has(key)) at("places").append(newTile(key));
+    fillTile(tiles.get(key), place, open.filter((each) => placeKey(each.event.data.place) === key));
+  });
+}
+
+function newTile(key) {
+  const tile = element("article", "", "tile");
+  const name = element("h3");
+  name.append(element("span", "", "name"), element("span", "", "state"));
+  tile.append(name, drawn("svg", { viewBox: "0 0 100 30", preserveAspectRatio: "none", "aria-hidden": "true" }));
+  tile.append(element("p", "", "now"), element("p", "", "pace"));
+  tiles.set(key, tile);
+  return tile;
+}
+
+function fillTile(tile, place, open) {
+  const worst = Math.max(-1, ...open.map((each) => SEVERITIES.indexOf(each.event.data.severity)));
+  const severity = SEVERITIES[worst];
+  if (severity) tile.dataset.severity = severity;
+  else delete tile.dataset.severity;
+  const score = place.scores.at(-1);
+  const told = {
+    name: placeName(place),
+    state: severity ? `${SHAPES[severity]} ${severity}` : "✓ quiet",
+    now: score == null ? "no score" : `score ${score.toFixed(1)} of ${place.threshold?.toFixed(1) ?? "–"}`,
+    pace: `${place.shot_at ? clock(place.shot_at) : "no shot"} · ${pace(place)}`,
+  };
+  Object.entries(told).forEach(([part, text]) => { tile.querySelector(`.${part}`).textContent = text; });
+  tile.querySelector("svg").replaceChildren(...sparkline(place.scores, place.threshold));
+}
+
+const pace = ({ shots_per_minute: shots }) => (shots === null ? "– /min" : `${Math.round(shots)} shots/min`);
+
+/** Scores from left to right, the threshold dashed, what is above it marked. Twice the threshold is the top. */
+function sparkline(scores, threshold) {
+  if (!threshold) return [];
+  const y = (score) => 29 - 28 * Math.min(Math.max(score, 0) / (2 * threshold), 1);
+  const points = scores.map((score, n) => ({ x: (100 * (n + 0.5)) / scores.length, score })).filter((p) => p.score !== null);
+  const line = points.map(({ x, score }, n) => `${n ? "L" : "M"}${x} ${y(score)}`).join("");
+  const odd = points.filter(({ score }) => score >= threshold).map(({ x, score }) => `M${x} ${y(score)}h0`).join("");
+  return [
+    drawn("path", { class: "threshold", d: `M0 ${y(threshold)}H100` }),
+    drawn("path", { class: "score", d: line }),
+    drawn("path", { class: "odd", d: odd }),
+  ];
+}
+
+// How fresh the page is.
+
+function showConnection() {
+  const told = at("connection");
+  const trouble = whatIsWrong();
+  told.dataset.state = trouble ? "away" : "live";
+  told.textContent = trouble ?? "● live";
+  showStaleness(silence());
+}
+
+function whatIsWrong() {
+  const { serverAway, brokenAt, databaseWrong } = connection;
+  const since = serverAway?.since ?? brokenAt;
+  if (databaseWrong) return "✕ database away";
+  if (since === 0) return "connecting …";
+  return since === null || Date.now() - since < GRACE_MS ? null : `✕ reconnecting since ${clock(since)}`;
+}
+
+/** Seconds since the newest shot was judged, by the server's clock; null before the first. */
+function silence() {
+  const judged = places.places.map((place) => Date.parse(place.judged_at)).filter(Number.isFinite);
+  return judged.length ? Math.max(0, Math.round((Date.parse(places.now) - Math.max(...judged)) / 1000)) : null;
+}
+
+function showStaleness(seconds) {
+  const told = at("shots");
+  const stale = seconds === null || seconds > STALE_S;
+  told.dataset.state = stale ? "stale" : "live";
+  if (seconds === null) told.textContent = "▲ no shot yet";
+  else told.textContent = stale ? `▲ stale: no shot for ${seconds} s` : `last shot ${seconds} s ago`;
+}
+
+// One condition, closely.
+
+async function openDetails(condition) {
+  shown = condition;
+  const anomaly = condition.event.data;
+  at("details-title").textContent =
+    `${SHAPES[anomaly.severity]} ${anomaly.severity}: ${words(anomaly.kind)} · ${placeName(anomaly.place)}`;
+  at("details-why").textContent = anomaly.why;
+  at("details-standing").textContent = standingOf(condition);
+  at("answer").textContent = "";
+  at("pictures").replaceChildren();
+  at("feedback").hidden = !caller.scopes.includes("label");
+  at("label").value = anomaly.kind;
+  showContributions(anomaly.contributions);
+  showFacts(condition);
+  if (!at("details").open) at("details").showModal();
+  await Promise.allSettled([showPictures(anomaly), readStanding(condition)]);
+}
+
+async function readStanding(condition) {
+  const told = await ask(`/events/${encodeURIComponent(condition.event.id)}/feedback`);
+  condition.standing = told.standing;
+  if (shown === condition) at("details-standing").textContent = standingOf(condition);
+  showConditions();
+}
+
+async function showPictures(anomaly) {
+  const asked = [["frame", anomaly.image_url], ["residual", anomaly.residual_url], ...spectra(anomaly)];
+  const [spot, ...pictures] = await Promise.all([
+    findSpot(anomaly), ...asked.filter(([, url]) => url).map(([what, url]) => load(what, url)),
+  ]);
+  if (shown?.event.data !== anomaly) return;
+  at("pictures").replaceChildren(...pictures.map(({ what, image }) => figure(what, image, what === "spectrum" ? null : spot)));
+}
+
+function spectra(anomaly) {
+  const path = (device) => `${API}/shots/${encodeURIComponent(anomaly.shot)}/devices/${encodeURIComponent(device)}`;
+  return anomaly.devices.filter((device) => device.includes("Spectro")).slice(0, 2)
+    .map((device) => ["spectrum", `${path(device)}/spectrum`]);
+}
+
+async function load(what, url) {
+  const image = new Image();
+  image.src = url;
+  await image.decode().catch(() => null);
+  return { what, image };
+}
+
+/** Where the strongest contribution lies in the frame, if it has a place there. */
+async function findSpot(anomaly) {
+  const [strongest] = anomaly.contributions;
+  if (!strongest || !anomaly.image_url?.includes(`/devices/${strongest.device}/`)) return null;
+  const shot = await ask(`/shots/${encodeURIComponent(anomaly.shot)}`).catch(() => ({ features: [] }));
+  const found = (axis) => shot.features.find(
+    (each) => each.device === strongest.device && each.name === `${strongest.feature}_${axis}`,
+  )?.value;
+  return found("x") === undefined ? null : { x: found("x"), y: found("y") };
+}
+
+function figure(what, image, spot) {
+  const made = element("figure");
+  const { naturalWidth: width, naturalHeight: height } = image;
+  if (!width) {
+    made.append(element("figcaption", `${what}: not there any more, or not yet`));
+    return made;
+  }
+  const picture = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": what });
+  picture.append(drawn("image", { href: image.src, width, height }));
+  if (spot) {
+    const ring = { cx: spot.x + 0.5, cy: spot.y + 0.5, r: Math.max(width, height) / 16 };
+    picture.append(drawn("circle", { class: "spot under", ...ring }), drawn("circle", { class: "spot", ...ring }));
+  }
+  made.append(picture, element("figcaption", what));
+  return made;
+}
+
+function showContributions(contributions) {
+  const table = at("contributions");
+  const largest = Math.max(1, ...contributions.map((each) => Math.abs(each.sigmas)));
+  table.hidden = !contributions.length;
+  table.tBodies[0]?.remove();
+  table.createTBody().append(...contributions.map((each) => contribution(each, largest)));
+}
+
+function contribution({ device, feature, value, reference, sigmas, unit }, largest) {
+  const row = element("tr");
+  const bar = element("progress");
+  bar.max = largest;
+  bar.value = Math.abs(sigmas);
+  const cell = element("td");
+  cell.append(bar);
+  const said = `${value.toPrecision(4)}, usually ${reference.toPrecision(4)} ${unit}`;
+  row.append(element("th", words(feature)), cell, element("td", `${sigmas > 0 ? "+" : "−"}${Math.abs(sigmas).toFixed(1)} σ`));
+  row.append(element("td", said), element("td", device));
+  return row;
+}
+
+function showFacts({ event, last }) {
+  const { shot, devices, evidence, trace_id: trace, model } = event.data;
+  const files = [...new Set(evidence.map((each) => each.raw_object))];
+  const facts = [
+    ["how sure", howSure(event.data)],
+    ["since", `${clock(last.since || event.data.time)}, ${last.shots} shots`],
+    ["shot", shot],
+    ["devices", devices.join(", ")],
+    ["raw file", files.join(", ") || "–"],
+    ["model", model ? `${model.name} ${model.version}` : "none: a rule"],
+  ];
+  at("facts").replaceChildren(...facts.flatMap(([name, fact]) => [element("dt", name), element("dd", fact)]), ...traceFact(trace));
+}
+
+function traceFact(trace) {
+  const told = element("dd", caller.trace_url ? "" : trace);
+  if (caller.trace_url) {
+    const link = element("a", trace);
+    link.href = caller.trace_url.replace("{trace_id}", encodeURIComponent(trace));
+    told.append(link);
+  }
+  return [element("dt", "trace"), told];
+}
+
+// What people say.
+
+async function say(submitted) {
+  submitted.preventDefault();
+  const action = submitted.submitter?.value ?? "acknowledged";
+  const opinion = { action, who: at("who").value, note: at("note").value };
+  if (action === "snoozed") opinion.until = Date.now() + HOUR_MS;
+  if (action === "confirmed") opinion.label = at("label").value;
+  const condition = shown;
+  localStorage.setItem("who", opinion.who);
+  at("answer").textContent = await told(condition, opinion);
+}
+
+async function told(condition, opinion) {
+  try {
+    await ask(`/events/${encodeURIComponent(condition.event.id)}/feedback`, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(opinion),
+    });
+    at("note").value = "";
+    await readStanding(condition);
+    return "kept";
+  } catch (error) {
+    return `not kept: ${error.message}`;
+  }
+}
+
+// Sound: browsers play it only after a click, which switching it on is.
+
+function beep() {
+  if (!at("sound").checked || !audio) return;
+  const tone = audio.createOscillator();
+  tone.frequency.value = 880;
+  tone.connect(audio.destination);
+  tone.start();
+  tone.stop(audio.currentTime + 0.3);
+}
+
+at("sound").addEventListener("change", () => { audio ??= new AudioContext(); });
+at("feedback").addEventListener("submit", say);
+at("details").addEventListener("close", () => { shown = null; });
+setInterval(showConnection, 1000);
+await Promise.all([untilBegun(), readPlaces()]);

@@ -1,0 +1,397 @@
+"""The REST API as a real process, on a real database and object store with two places' shots in them."""
+
+import io
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from shotwatch_common.api_keys import make_key, read_scopes
+from shotwatch_common.archive import Archive
+from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
+from shotwatch_common.archive.devices import LastState
+from shotwatch_common.archive.ledger import Entry
+from shotwatch_common.archive.measurements import Source
+from shotwatch_common.archive.shots import Verdict
+from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.contracts import (
+    ABSENT,
+    VALID,
+    Anomaly,
+    AnomalyEvent,
+    BlockRef,
+    JudgedRecords,
+    Member,
+    ModelRef,
+    ObjectRef,
+    PlaceRef,
+    ShotsClosed,
+)
+from shotwatch_common.facility import Place
+from shotwatch_common.identity import event_id, residual_key
+from shotwatch_common.pulses import shot_id
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Scope, Severity
+from shotwatch_embedded.services import path_services
+from shotwatch_embedded.stack import Stack
+
+FACILITY = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
+FIRST_PULSE = 1_656_660_780_100
+"""2022-07-01 07:33:00.100 UTC."""
+SHOTS = 20
+UNREADABLE, MISSING, ODD = 3, 5, 7
+"""Which shots of LA have an unreadable frame, no energy, an anomaly."""
+LA = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+LB = PlaceRef(frontend="LB", amp="A1", arm="11", interval="100ms")
+CAMERA, SPECTRO, METER = (
+    "LA_A1_11-Camera_1-Camera-1",
+    "LA_A1_11-Spectro_1-Spectro-1",
+    "LA_A1_11-EM_1-EnergyMeter-1",
+)
+OTHER_CAMERA = "LA_A1_11-Camera_2-Camera-2"
+EXPIRED = "LB_A1_11-Camera_1-Camera-1"
+"""A camera whose block is gone from the store."""
+MINUTE, HOUR = 60_000, 3_600_000
+ENERGIES_FROM = FIRST_PULSE - 2 * HOUR
+
+
+@dataclass(frozen=True)
+class World:
+    """A running API and what lies behind it."""
+
+    api: httpx.Client
+    environment: dict[str, str]
+
+    @property
+    def keys(self) -> Path:
+        return Path(self.environment["SHOTWATCH_QUERY_KEYS_FILE"])
+
+    def let_in(self, name: str, scopes: str, expires: datetime | None = None) -> dict[str, str]:
+        """A new key, as a header."""
+        secret, key = make_key(name, read_scopes(scopes), expires)
+        self.keys.write_text(f"{self.keys.read_text()}{key.line()}\n")
+        return {"Authorization": f"Bearer {secret}"}
+
+    def archive(self) -> Archive:
+        return Archive(self.environment["SHOTWATCH_DATABASE_URL"], "shotwatch")
+
+    def store(self) -> ObjectStore:
+        keys = ("SHOTWATCH_STORE_URL", "SHOTWATCH_STORE_ACCESS_KEY", "SHOTWATCH_STORE_SECRET_KEY")
+        return ObjectStore(*(self.environment[key] for key in keys))
+
+    def get(self, path: str, **query: Any) -> Any:
+        answer = self.api.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@asynccontextmanager
+async def started_world(root: Path) -> AsyncIterator[World]:
+    """The API on a stack of its own, filled."""
+    keys = root / "keys"
+    all_scopes, known = make_key("tests", frozenset(Scope), None)
+    keys.write_text(known.line() + "\n")
+    told = {"SHOTWATCH_QUERY_KEYS_FILE": str(keys), "SHOTWATCH_API_KEY": all_scopes}
+    no_broker = {"SHOTWATCH_BROKER_URL": "amqp://nobody"}
+    async with Stack.claim(root, "query", facility=FACILITY, settings=no_broker) as stack:
+        (query,) = (spec for spec in path_services() if spec.name == "query")
+        stack.start_services([replace(query, environment={**query.environment, **told})])
+        await stack.services_ready()
+        (port,) = (
+            process.ports["SHOTWATCH_QUERY_PORT"] for process in stack.status() if process.name == "query-1"
+        )
+        base, shown = f"http://127.0.0.1:{port}/api/v1", {"Authorization": f"Bearer {all_scopes}"}
+        with httpx.Client(base_url=base, headers=shown, timeout=30) as client:
+            world = World(client, {**stack.environment(), **told})
+            await fill(world)
+            yield world
+
+
+# What lies in the database and the store.
+
+
+def pulses() -> list[int]:
+    return [FIRST_PULSE + 100 * n for n in range(SHOTS)]
+
+
+def shot(n: int, place: PlaceRef = LA) -> str:
+    return shot_id(Place(place.frontend, place.amp, place.arm), place.interval, FIRST_PULSE + 100 * n)
+
+
+def recorded() -> dict[str, Block]:
+    """The blocks of the devices of LA."""
+    random = np.random.default_rng(1)
+    arrays = {
+        CAMERA: {"image": random.integers(0, 4093, (SHOTS, 102, 128), np.uint16)},
+        SPECTRO: {"spectrum": random.normal(1000, 300, (SHOTS, 2047)).astype(np.float32)},
+        METER: {"energy1": random.normal(1, 0.1, SHOTS), "energy2": np.full(SHOTS, np.nan)},
+    }
+    readable = np.arange(SHOTS) != UNREADABLE
+    return {
+        device: Block(
+            device,
+            np.array(pulses()) + 7,
+            ["ON"] * SHOTS,
+            readable if device == CAMERA else np.ones(SHOTS, bool),
+            columns,
+        )
+        for device, columns in arrays.items()
+    }
+
+
+def block_key(device: str) -> str:
+    return f"2022-07-01/0123abcd/{device}.arrow"
+
+
+def member(
+    device: str, kind: DeviceKind, *, missing: int | None = None, refused: int | None = None
+) -> Member:
+    """A device whose rows are the shots, but for one that is missing or refused."""
+    source, verdict = [0] * SHOTS, [VALID] * SHOTS
+    if missing is not None:
+        source[missing] = ABSENT
+    if refused is not None:
+        verdict[refused] = 1
+    return Member(
+        device=device,
+        kind=kind,
+        blocks=[
+            BlockRef(bucket="blocks", key=block_key(device), object_id="0123abcd", object_key=f"{device}.h5")
+        ],
+        source=source,
+        row=list(range(SHOTS)),
+        reasons=["wrong_shape: 101 x 128"],
+        verdict=verdict,
+        on=[True] * SHOTS,
+    )
+
+
+def closed(place: PlaceRef, members: Sequence[Member], shot_pulses: Sequence[int], batch: str) -> ShotsClosed:
+    return ShotsClosed(
+        batch_id=batch,
+        window_id=batch,
+        place=place,
+        pulses=list(shot_pulses),
+        revisions=[1] * len(shot_pulses),
+        complete=[
+            all(m.source[n] != ABSENT and m.verdict[n] == VALID for m in members)
+            for n in range(len(shot_pulses))
+        ],
+        members=list(members),
+        last_arrival=0,
+    )
+
+
+def anomaly_event(
+    n: int,
+    sequence: int,
+    kind: AnomalyKind = AnomalyKind.HOT_SPOT,
+    *,
+    model: ModelRef | None = None,
+    opened: int | None = None,
+    place: PlaceRef = LA,
+    why: str = "hot spot: 9.5 σ",
+    phase: Phase | None = None,
+) -> AnomalyEvent:
+    """Shot n is odd; so has the beam been since shot `opened`."""
+    anomaly = Anomaly(
+        sequence=sequence,
+        shot=shot(n, place),
+        revision=1,
+        time=FIRST_PULSE + 100 * n,
+        place=place,
+        kind=kind,
+        severity=Severity.CRITICAL,
+        devices=[CAMERA],
+        score=9.5,
+        threshold=6.0,
+        why=why,
+        contributions=[],
+        evidence=[],
+        image_url=f"/api/v1/shots/{shot(n, place)}/devices/{CAMERA}/image",
+        residual_url=None,
+        model=model,
+        condition=event_id(shot(n if opened is None else opened, place), kind, 1),
+        phase=phase or (Phase.OPENED if opened is None else Phase.UPDATED),
+        since=0,
+        until=0,
+        shots=1,
+        supersedes=[],
+        trace_id="0" * 32,
+    )
+    return AnomalyEvent(
+        id=event_id(anomaly.shot, kind, 1),
+        source="/shotwatch/HPLS",
+        subject=anomaly.shot,
+        time="2022-07-01T07:34:00Z",
+        trace_parent="",
+        data=anomaly,
+    )
+
+
+def residual() -> np.ndarray[Any, Any]:
+    return np.linspace(-1, 2, 102 * 128, dtype=np.float32).reshape(102, 128)
+
+
+async def fill(world: World) -> None:
+    async with world.archive() as archive, world.store() as store:
+        await archive.ensure_indexes()
+        await fill_store(store)
+        await fill_shots(archive)
+        await fill_records(archive)
+        await fill_measurements(archive)
+        await fill_ledger(archive)
+    register_models(world.environment["SHOTWATCH_MODELS_URL"])
+
+
+def register_models(url: str) -> None:
+    """Two versions of the model, the first one champion."""
+
+    def post(path: str, **body: Any) -> Any:
+        answer = httpx.post(f"{url}/api/2.0/mlflow/{path}", json=body, timeout=30)
+        return answer.raise_for_status().json()
+
+    run = post("runs/create", experiment_id="0")["run"]["info"]
+    post("registered-models/create", name="shotwatch")
+    for network in ("small", "report"):
+        post(
+            "model-versions/create",
+            name="shotwatch",
+            source=f"{run['artifact_uri']}/model",
+            run_id=run["run_id"],
+            tags=[{"key": "network", "value": network}],
+        )
+    post("registered-models/alias", name="shotwatch", alias="champion", version="1")
+
+
+async def fill_store(store: ObjectStore) -> None:
+    await store.ensure_buckets("blocks")
+    for device, block in recorded().items():
+        await store.put("blocks", block_key(device), write_block(block))
+    file = io.BytesIO()
+    np.save(file, residual())
+    await store.put("blocks", residual_key(shot(ODD), CAMERA), file.getvalue())
+
+
+async def fill_shots(archive: Archive) -> None:
+    members = [
+        member(CAMERA, DeviceKind.CAMERA, refused=UNREADABLE),
+        member(SPECTRO, DeviceKind.SPECTRO),
+        member(METER, DeviceKind.ENERGY_METER, missing=MISSING),
+    ]
+    batch = closed(LA, members, pulses(), "LA-batch")
+    centroids = np.full(SHOTS, 63.5)
+    await archive.measurements.keep(batch, Source.FEATURES, {CAMERA: {"centroid_x": centroids}})
+    usual = Verdict(score=1.0, threshold=5.0)
+    verdicts = [usual] * SHOTS
+    verdicts[ODD] = Verdict(9.5, 5.0, [AnomalyKind.HOT_SPOT], Severity.CRITICAL)
+    verdicts[0] = replace(usual, score=float("nan"))
+    await judge(archive, batch, verdicts)
+    beside = closed(LB, [member(EXPIRED, DeviceKind.CAMERA)], pulses(), "LB-batch")
+    await judge(archive, beside, [Verdict(None, None)] * SHOTS)
+    await archive.devices.saw(CAMERA, LastState(pulses()[-1] + 7, "ON"))
+    await archive.events.add([anomaly_event(ODD, await archive.events.reserve(1))])
+
+
+async def judge(archive: Archive, batch: ShotsClosed, verdicts: Sequence[Verdict]) -> None:
+    await archive.batches.add(batch)
+    await archive.shots.write(batch, verdicts, None, "0" * 32)
+    await archive.batches.judged(batch.batch_id)
+
+
+async def fill_records(archive: Archive) -> None:
+    """The first camera has no records of shots 8 to 10, is in STANDBY from shot 16, 4 ms after the second."""
+    recorded_shots = [n for n in range(SHOTS) if n not in (8, 9, 10)]
+    await keep_records(archive, CAMERA, [pulses()[n] + 7 for n in recorded_shots], standby=4, refused=1)
+    await keep_records(archive, OTHER_CAMERA, [pulse + 3 for pulse in pulses()])
+    newest = Characterisation(
+        CAMERA, CharacterisationKind.NOISE, 2, FIRST_PULSE + 3, FIRST_PULSE, FIRST_PULSE + 1, 50, "b", "k"
+    )
+    for made in (replace(newest, version=1), newest):
+        await archive.characterisations.add(made)
+
+
+async def keep_records(
+    archive: Archive, device: str, times: list[int], standby: int = 0, refused: int = 0
+) -> None:
+    """Records of which the last few are in STANDBY, and the first few black."""
+    block = BlockRef(bucket="blocks", key=block_key(device), object_id="0123abcd", object_key="r.h5")
+    obj = ObjectRef(
+        object_id="0123abcd", bucket="inbox", key="r.h5", etag="e", size=10, arrived_at=FIRST_PULSE
+    )
+    judged = JudgedRecords(
+        device=device,
+        kind=DeviceKind.CAMERA,
+        place=LA,
+        block=block,
+        times=times,
+        states=["ON", "STANDBY"],
+        state=[0] * (len(times) - standby) + [1] * standby,
+        reasons=["black_frame: 12"],
+        verdict=[1] * refused + [VALID] * (len(times) - refused),
+    )
+    await archive.records.keep(obj, judged)
+
+
+async def fill_measurements(archive: Archive) -> None:
+    """Energies of twenty seconds, two hours ago; a spectrum that jumped half an hour ago."""
+    times = [ENERGIES_FROM + 100 * n for n in range(len(energies()))]
+    measured = {
+        METER: {"energy": energies(), "energy_disagreement": disagreements()},
+        CAMERA: {"total_intensity": 1000 * energies()},
+    }
+    await archive.measurements.keep(closed(LA, [], times, "energies"), Source.FEATURES, measured)
+    for minute, position in enumerate(spectrum_positions()):
+        batch = closed(LA, [], [FIRST_PULSE - HOUR + minute * MINUTE], f"minute-{minute}")
+        column = {"spectrum_centroid": np.array([position])}
+        await archive.measurements.keep(batch, Source.FEATURES, {SPECTRO: column})
+
+
+def energies() -> np.ndarray[Any, Any]:
+    """About 1 J; one shot of 5 J, three of 0.1 J."""
+    values = 1 + 0.01 * np.sin(np.arange(200.0))
+    values[50], values[100:103] = 5, 0.1
+    return values.astype(np.float32).astype(float)
+
+
+def disagreements() -> np.ndarray[Any, Any]:
+    values = np.full(200, 0.125)
+    values[7] = 0.5
+    return values
+
+
+def spectrum_positions() -> np.ndarray[Any, Any]:
+    """Every minute for an hour: 1000 px, then 1010."""
+    noise = np.random.default_rng(3).normal(0, 0.5, 60)
+    return 1000 + 10.0 * (np.arange(60) >= 30) + noise
+
+
+async def fill_ledger(archive: Archive) -> None:
+    states = [ObjectState.INGESTED, ObjectState.REJECTED, ObjectState.IGNORED, ObjectState.WAITING]
+    for n in range(40):
+        ref = ObjectRef(
+            object_id=f"object-{n:02d}",
+            bucket="inbox",
+            key=f"{n}.h5",
+            etag="e",
+            size=10,
+            arrived_at=FIRST_PULSE,
+        )
+        await archive.ledger.enter(ref, "ingest")
+        state = states[n % 4]
+        if state is not ObjectState.WAITING:
+            reason = "empty" if state is ObjectState.REJECTED else ""
+            await archive.ledger.settle(ref.object_id, Entry(state, "ingest", "why"), reason, {"records": 7})
+
+
+async def raise_event(world: World, n: int, **more: Any) -> AnomalyEvent:
+    """Shot n is odd, and an event says so."""
+    async with world.archive() as archive:
+        event = anomaly_event(n, await archive.events.reserve(1), **more)
+        await archive.events.add([event])
+    return event

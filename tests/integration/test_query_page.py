@@ -1,0 +1,125 @@
+"""The operators' page in a real browser, logged in by the form."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.vocabulary import FeedbackAction, Phase
+
+from .browser import browser as chromium
+from .query_world import CAMERA, LA, World, raise_event
+
+WITHIN_MS = 15_000
+"""A deadline for a busy machine: the stream is asked for every quarter of a second."""
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as started:
+        yield started
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """The page, and every error that the browser complained of."""
+
+    page: Page
+    errors: list[str]
+
+
+async def logged_in(browser: Browser, world: World, name: str, scopes: str) -> Screen:
+    key = world.let_in(name, scopes)["Authorization"].removeprefix("Bearer ")
+    page, errors = await browser.new_page(viewport={"width": 1600, "height": 1000}), []
+    page.set_default_timeout(WITHIN_MS)
+    expect.set_options(timeout=WITHIN_MS)
+    await page.goto(str(world.api.base_url.join("/")))
+    await page.get_by_label("API key").fill(key)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.locator("#connection")).to_have_text("● live")
+    return Screen(page, errors)
+
+
+@pytest.fixture
+async def screen(browser: Browser, world: World, request: pytest.FixtureRequest) -> AsyncIterator[Screen]:
+    screen = await logged_in(browser, world, request.node.name, "read,label")
+    yield screen
+    await screen.page.close()
+    assert screen.errors == []
+
+
+async def test_the_page_shows_a_place_and_how_long_it_has_been_silent(screen: Screen) -> None:
+    tile = screen.page.get_by_role("article").filter(has_text=f"{LA.frontend} {LA.amp} {LA.arm}")
+    await expect(tile).to_contain_text("600 shots/min")
+    await expect(tile).to_contain_text("score 1.0 of 5.0")
+    await expect(screen.page.locator("#shots")).to_contain_text("shot")
+
+
+async def test_an_event_appears_and_changes_in_place_without_a_reload(screen: Screen, world: World) -> None:
+    opened = await raise_event(world, 200, why="first seen")
+    row = screen.page.get_by_role("listitem").filter(has_text="first seen")
+    await expect(row).to_contain_text("open since")
+    await raise_event(world, 201, opened=200, why="worse now")
+    await expect(screen.page.get_by_role("listitem").filter(has_text="worse now")).to_have_count(1)
+    await expect(row).to_have_count(0)
+    await raise_event(world, 202, opened=200, why="it is over", phase=Phase.CLOSED)
+    over = screen.page.get_by_role("listitem").filter(has_text="worse now")
+    await expect(over).to_contain_text("over ·")
+    assert opened.data.condition == opened.id
+
+
+async def test_text_of_an_event_is_shown_as_text(screen: Screen, world: World) -> None:
+    why = "<img src=x onerror=\"document.title='taken'\"><b>bold</b>"
+    await raise_event(world, 210, why=why)
+    row = screen.page.get_by_role("listitem").filter(has_text=why)
+    await row.get_by_role("button").press("Enter")
+    await expect(screen.page.locator("#details-why")).to_have_text(why)
+    assert await screen.page.locator("li b, dialog b, li img").count() == 0
+    await expect(screen.page).not_to_have_title("taken")
+
+
+async def shown(screen: Screen, event: AnomalyEvent) -> None:
+    row = screen.page.get_by_role("listitem").filter(has_text=event.data.why)
+    await row.get_by_role("button").click()
+    await expect(screen.page.get_by_role("dialog")).to_be_visible()
+
+
+async def test_a_click_shows_the_frame_and_acknowledging_is_kept(screen: Screen, world: World) -> None:
+    event = await raise_event(world, 8, why="look at this")
+    await shown(screen, event)
+    frame = screen.page.get_by_role("img", name="frame").locator("image")
+    await expect(frame).to_have_attribute("href", re.compile(f"{CAMERA}/image$"))
+    assert await frame.get_attribute("width") == "128"
+    await screen.page.get_by_role("button", name="Acknowledge", exact=True).click()
+    await expect(screen.page.locator("#answer")).to_have_text("kept")
+    async with world.archive() as archive:
+        (statement,) = await archive.feedback.of_condition(event.data.condition)
+    assert statement.action is FeedbackAction.ACKNOWLEDGED
+    await expect(screen.page.locator("#conditions")).to_contain_text(f"acknowledged by {statement.who}")
+
+
+async def test_who_may_only_read_is_offered_no_opinion(browser: Browser, world: World) -> None:
+    screen = await logged_in(browser, world, "onlooker", "read")
+    event = await raise_event(world, 9, why="only look")
+    await shown(screen, event)
+    await expect(screen.page.get_by_role("button", name="Acknowledge", exact=True)).to_have_count(0)
+    await screen.page.close()
+
+
+async def test_the_page_says_so_when_it_hears_nothing_any_more(screen: Screen) -> None:
+    await screen.page.context.set_offline(True)
+    await expect(screen.page.locator("#connection")).to_contain_text("reconnecting since")
+    await screen.page.context.set_offline(False)
+    await expect(screen.page.locator("#connection")).to_have_text("● live")
+
+
+async def test_the_page_may_load_nothing_from_elsewhere(world: World) -> None:
+    for path in ("/", "/page/live.js", "/page/live.css"):
+        answer = world.api.get(str(world.api.base_url.join(path)))
+        assert answer.status_code == 200
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';")

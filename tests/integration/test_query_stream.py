@@ -1,0 +1,89 @@
+"""The stream of new events, as a subscriber hears it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import httpx
+
+from .query_world import LB, World, raise_event
+
+FIRST = 100
+"""Shots from here on have no events but those of this module."""
+
+
+@contextmanager
+def listening(world: World, **more: Any) -> Iterator[Iterator[dict[str, str]]]:
+    """What the stream tells: fields of each message; one that does not come within 30 s is an error."""
+    with world.api.stream("GET", "/events/stream", **more) as answer:
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        told = messages(answer.iter_lines())
+        assert next(told) == {"retry": "1000"}
+        yield told
+
+
+def messages(lines: Iterator[str]) -> Iterator[dict[str, str]]:
+    message: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        if line and name:
+            message[name] = value.removeprefix(" ")
+        elif message:
+            yield message
+            message = {}
+
+
+def numbers(told: Iterator[dict[str, str]], count: int) -> list[int]:
+    found = list(islice(told, count))
+    assert [message["event"] for message in found] == ["anomaly"] * count
+    assert [str(json.loads(message["data"])["data"]["sequence"]) for message in found] == [
+        message["id"] for message in found
+    ]
+    return [int(message["id"]) for message in found]
+
+
+async def test_what_was_missed_comes_first_then_what_is_new(world: World) -> None:
+    missed = [(await raise_event(world, FIRST + n)).data.sequence for n in range(3)]
+    with listening(world, params={"since": missed[0]}) as told:
+        assert numbers(told, 2) == missed[1:]
+        new = (await raise_event(world, FIRST + 3)).data.sequence
+        assert numbers(told, 1) == [new]
+
+
+async def test_who_names_no_number_hears_only_what_is_new(world: World) -> None:
+    await raise_event(world, FIRST + 10)
+    with listening(world, params={"since": world.get("/events")["last"]}) as known:
+        seen = await raise_event(world, FIRST + 11)
+        assert numbers(known, 1) == [seen.data.sequence]
+    with listening(world) as told:
+        new = await raise_event(world, FIRST + 12)
+        assert numbers(told, 1) == [new.data.sequence]
+
+
+async def test_a_browser_that_comes_back_goes_on_where_it_was(world: World) -> None:
+    first, second = [(await raise_event(world, FIRST + 20 + n)).data.sequence for n in range(2)]
+    back = {"params": {"since": 0}, "headers": {"Last-Event-ID": str(first)}}
+    with listening(world, **back) as told:
+        assert numbers(told, 1) == [second]
+
+
+async def test_a_subscriber_hears_only_what_the_filters_ask_for(world: World) -> None:
+    since = world.get("/events")["last"]
+    await raise_event(world, FIRST + 30)
+    wanted = (await raise_event(world, FIRST + 31, place=LB)).data.sequence
+    with listening(world, params={"since": since, "frontend": "LB"}) as told:
+        assert numbers(told, 1) == [wanted]
+        await raise_event(world, FIRST + 32)
+        live = (await raise_event(world, FIRST + 33, place=LB)).data.sequence
+        assert numbers(told, 1) == [live]
+
+
+def test_the_stream_is_for_readers(world: World) -> None:
+    labeller, nonsense = world.let_in("deaf", "label"), {"since": -1}
+    with httpx.Client(base_url=world.api.base_url, timeout=30) as client:
+        assert client.get("/events/stream").status_code == 401
+        assert client.get("/events/stream", headers=labeller).status_code == 403
+    assert world.api.get("/events/stream", params=nonsense).status_code == 422
