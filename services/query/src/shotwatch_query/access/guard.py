@@ -7,8 +7,9 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from shotwatch_common.vocabulary import Scope
-from shotwatch_query.access import Caller
+from shotwatch_query.access import ANYBODY, Caller
 from shotwatch_query.errors import Forbidden, NotAdmitted
+from shotwatch_query.settings import is_loopback
 from shotwatch_query.sources import From
 
 COOKIE = "shotwatch_key"
@@ -31,9 +32,12 @@ async def _caller(
     cookie: Annotated[str | None, Security(_cookie)],
 ) -> Caller:
     """Who asks. The audit hears of it, too."""
-    if bearer is None and cookie and request.method not in SAFE_METHODS:
+    by_browser = bool(cookie) or "origin" in request.headers
+    if bearer is None and by_browser and request.method not in SAFE_METHODS:
         require_same_origin(request)
     caller = await sources.access.caller(bearer.credentials if bearer else cookie)
+    if caller is ANYBODY:
+        require_own_name(request)
     request.state.caller = caller.name
     return caller
 
@@ -50,6 +54,16 @@ def requires(scope: Scope) -> Any:
             raise Forbidden(f"{caller.name} lacks the scope `{scope}`", scope)
 
     return Depends(check)
+
+
+def require_own_name(request: Request) -> None:
+    """An open API is for this machine: not for pages of others whose name leads here.
+
+    Raises:
+        NotAdmitted: it was called by another name than a loopback one.
+    """
+    if not is_loopback(request.url.hostname or ""):
+        raise NotAdmitted("an API without keys answers to localhost and loopback addresses alone", shown=True)
 
 
 def require_same_origin(request: Request) -> None:

@@ -1,0 +1,44 @@
+"""An API without keys is for this machine, and not for pages of others that a browser on it shows."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from shotwatch_common.facility import load_facility
+from shotwatch_query.access import Access
+from shotwatch_query.service import create_app
+from shotwatch_query.sources import Sources
+
+FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
+APP = create_app(cast(Sources, SimpleNamespace(access=Access(), facility=FACILITY)))
+
+
+async def ask(url: str, method: str = "GET", **more: Any) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(APP)) as client:
+        return await client.request(method, f"{url}/api/v1/{more.pop('path', 'facility')}", **more)
+
+
+@pytest.mark.parametrize("name", ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"])
+async def test_it_answers_by_the_names_of_this_machine(name: str) -> None:
+    assert (await ask(name)).status_code == 200
+
+
+async def test_it_does_not_answer_by_a_name_that_somebody_else_made_lead_here() -> None:
+    answer = await ask("http://elsewhere.example:8000")
+    assert answer.status_code == 401
+    assert "loopback" in answer.json()["detail"]
+
+
+async def test_a_page_of_another_site_changes_nothing() -> None:
+    opinion = {"action": "false", "who": "nobody"}
+    answer = await ask(
+        "http://127.0.0.1:8000",
+        "POST",
+        path="events/some/feedback",
+        json=opinion,
+        headers={"Origin": "https://elsewhere.example"},
+    )
+    assert answer.status_code == 401
