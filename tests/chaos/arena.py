@@ -3,8 +3,11 @@
 import asyncio
 import os
 import signal
+import sys
+from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -33,11 +36,13 @@ from shotwatch_common.identity import object_id
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind, Phase
+from shotwatch_embedded.processes import mark
 from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import State, Status
 
 from .inputs import Input
+from .links import Link, through
 
 FAULTS = "SHOTWATCH_FAULTS"
 PATIENCE_S = 240.0
@@ -82,6 +87,11 @@ def patient_facility(facility: Path, folder: Path) -> Path:
     return path
 
 
+def told_services(stack: Stack, links: Mapping[str, Link]) -> dict[str, str]:
+    """The environment of services that can be tortured."""
+    return {**through(links, stack.environment()), FAULTS: str(stack.folder / "faults")}
+
+
 @dataclass(frozen=True)
 class Account:
     """What came of an input: what is stored, and what a subscriber received."""
@@ -101,9 +111,13 @@ class Account:
 
 @dataclass
 class Arena:
-    """A stack with services whose fault points can be armed, and ways into it."""
+    """A stack with services whose fault points can be armed, and ways into it.
+
+    The services come to their servers by the links, the tests directly.
+    """
 
     stack: Stack
+    links: Mapping[str, Link]
     settings: BrokerSettings
     store: ObjectStore
     archive: Archive
@@ -112,10 +126,17 @@ class Arena:
     _references: dict[str, Account] = field(default_factory=dict)
 
     @classmethod
-    def over(cls, stack: Stack, store: ObjectStore, archive: Archive, inputs: Mapping[str, Input]) -> "Arena":
+    def over(
+        cls,
+        stack: Stack,
+        links: Mapping[str, Link],
+        store: ObjectStore,
+        archive: Archive,
+        inputs: Mapping[str, Input],
+    ) -> "Arena":
         folder = stack.folder / "faults"
         folder.mkdir()
-        return cls(stack, settings_of(stack.environment()), store, archive, inputs)
+        return cls(stack, links, settings_of(stack.environment()), store, archive, inputs)
 
     @property
     def broker_url(self) -> str:
@@ -131,6 +152,22 @@ class Arena:
         await self.store.put(self.settings.inbox_bucket, key, content)
         etag = await self.store.etag(self.settings.inbox_bucket, key) or ""
         return object_id(self.settings.inbox_bucket, key, etag)
+
+    @asynccontextmanager
+    async def history(self) -> AsyncIterator[Process]:
+        """A history beside the supervised services: it looks for slow changes every second."""
+        told = {**told_services(self.stack, self.links), "SHOTWATCH_TREND_POLL_SECONDS": "1"}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "shotwatch_history"),
+            env={**os.environ, **told, **mark(self.stack.folder)},
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
     # what is broken
 
@@ -157,6 +194,14 @@ class Arena:
 
         await until(all_ready, f"{name} ready")
 
+    async def unready(self, name: str) -> None:
+        """Wait until it is told that the service does not serve."""
+
+        async def told() -> bool:
+            return all(each.state is State.UNREADY for each in self.processes(name))
+
+        await until(told, f"{name} unready")
+
     def restarts(self) -> dict[str, int]:
         return {each.name: each.restarts for each in self.stack.status()}
 
@@ -169,6 +214,20 @@ class Arena:
             return (await self.archive.ledger.balance(0, FOREVER_MS))["states"]["ingested"] >= count
 
         await until(enough, f"{count} objects ingested")
+
+    def resident_mib(self) -> dict[str, int]:
+        """Memory that each living process holds."""
+        return {each.name: _resident_mib(each.pid) for each in self.stack.status() if each.pid is not None}
+
+    async def only_waits(self, stage: str) -> None:
+        """Wait until messages lie before this stage alone, if anywhere."""
+        others = set(_WORKING) - {queue_of(stage).name}
+
+        async def waits() -> bool:
+            messages = await self.messages()
+            return bool(messages) and not any(messages.get(name, 0) for name in others)
+
+        await until(waits, f"messages before {stage} alone")
 
     async def at_rest(self, objects: int) -> None:
         """Wait until so many objects came in, nothing waits anywhere, no window is open, all is judged."""
@@ -241,10 +300,10 @@ class Arena:
 
     async def _queues_are_empty(self) -> bool:
         """No message waits, and none is in anybody's hands: only the broker itself counts these."""
-        messages = await self._messages()
+        messages = await self.messages()
         return bool(messages) and not any(messages.get(name, 0) for name in _WORKING)
 
-    async def _messages(self) -> dict[str, int]:
+    async def messages(self) -> dict[str, int]:
         """Of every queue; empty when the broker does not answer."""
         (broker,) = self.processes("broker")
         environment = await asyncio.to_thread(_environment, broker.pid)
@@ -276,6 +335,11 @@ def _environment(pid: int | None) -> dict[str, str]:
     except OSError:
         return {}
     return dict(variable.split("=", 1) for variable in variables if "=" in variable)
+
+
+def _resident_mib(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
 def _decided(shot: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 
-from .arena import FAULTS, Arena, patient_facility
+from .arena import Arena, patient_facility, told_services
 from .inputs import FACILITY, make_inputs
+from .links import links_to
 
 REPORT = "CHAOS_REPORT"
 """Environment variable: the file that the table is written to."""
@@ -28,6 +29,15 @@ cores that others use too. *lost*: objects, shots and events of the undisturbed 
 out otherwise. *twice*: events with two numbers, or that the undisturbed run does not have. *recovery*: from
 the end of the fault until every queue was empty and every shot judged; the work that was left is in it.
 A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/tortures.py, with the reason.
+
+The services come to broker, database and store by *links*, a proxy of the tests' own. A link that is *cut*
+resets all connections and refuses new ones for 5 s, three times; its *faults* are the connections that were
+reset. A *black hole* takes connections and loses all that is sent for 30 s, then resets them. A *slow* link
+holds every 64 KiB for 0.1 s and passes 500 kB/s on each connection, until all files were read. *Past the
+deadline*: a file came in time, and was read when its shots would have been closed without it. *Stopped*: a
+stage does nothing until all before it is done. What waits lies in its queue, each message once; no process
+before it grows by more than 100 MiB, and its replicas are told as not ready. Nothing slows the stages before
+it down: its queue grows with what comes in, by a message for each batch of shots.
 
 """
 
@@ -53,14 +63,15 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
     root = tmp_path_factory.mktemp("chaos")
     facility = patient_facility(FACILITY, root)
     inputs = make_inputs(load_facility(facility), root / "inputs")
-    async with Stack.claim(root, "tortured", facility=facility, settings={}) as stack:
-        faults = {FAULTS: str(stack.folder / "faults")}
+    tortured = Stack.claim(root, "tortured", facility=facility, settings={})
+    async with tortured as stack, links_to(stack) as links:
+        told = told_services(stack, links)
         path = [spec for spec in path_services(REPLICAS) if spec.name not in ("query", "history")]
-        stack.start_services(replace(spec, environment={**spec.environment, **faults}) for spec in path)
+        stack.start_services(replace(spec, environment={**spec.environment, **told}) for spec in path)
         await stack.services_ready()
         settings = settings_of(stack.environment())
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
-            yield Arena.over(stack, store, archive, inputs)
+            yield Arena.over(stack, links, store, archive, inputs)
 
 
 @pytest.fixture(scope="session")

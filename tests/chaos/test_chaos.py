@@ -1,5 +1,7 @@
 """Nothing is lost and nothing is done twice, whatever breaks."""
 
+import asyncio
+import signal
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any
@@ -7,13 +9,15 @@ from typing import Any
 import pytest
 
 from shotwatch_common.vocabulary import ObjectState
+from tests.trends import drop_energy
 
-from .arena import Account, Arena, twice
+from .arena import PATIENCE_S, Account, Arena, twice, until
 from .conftest import Line
 from .inputs import BIG
 from .tortures import QUICK, TORTURES, Inflicted, Torture
 
 RECOVERED_S = 60.0
+HISTORY_POINTS = ("announcing.after_store", "announcing.after_publish", "history.after_announce")
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -61,6 +65,31 @@ async def test_an_undisturbed_run_tells_of_each_event_once(arena: Arena) -> None
     assert twice(undisturbed) == 0
     assert set(undisturbed.revisions.values()) == {1}
     assert undisturbed.states[ObjectState.INGESTED] == len(arena.inputs[BIG].files)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("point", HISTORY_POINTS)
+async def test_a_slow_change_is_one_event_though_history_died_over_it(
+    point: str, arena: Arena, lines: list[Line]
+) -> None:
+    await arena.clear()
+    await drop_energy(arena.archive)
+    arena.arm(point)
+    async with arena.history() as dying:
+        assert await asyncio.wait_for(dying.wait(), PATIENCE_S) == -signal.SIGKILL
+    over = monotonic()
+
+    async def told() -> bool:
+        return bool(await arena.archive.trends.told_until())
+
+    async with arena.history():
+        await until(told, "the change told")
+    after = await arena.account()
+    lines.append(Line(f"SIGKILL of history at {point}", 0, 1, 0, twice(after), monotonic() - over))
+    assert len(after.numbers) == len(after.begun) == 1
+    assert twice(after) == 0
+    assert after.unpublished == 0
+    assert after.begun.keys() == after.received.keys()
 
 
 def expected_states(undisturbed: Account, inflicted: Inflicted) -> dict[str, int]:

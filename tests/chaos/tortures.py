@@ -19,7 +19,7 @@ from aio_pika.exceptions import QueueEmpty
 from shotwatch_common.bus import OBJECTS, STAGES, WORK, queue_of
 from shotwatch_common.vocabulary import ObjectState
 
-from .arena import Arena, tap_of, until
+from .arena import FOREVER_MS, Arena, tap_of, until
 from .inputs import BIG, REPOSITORY, SMALL
 
 OUTAGE_S = 30.0
@@ -28,6 +28,10 @@ UNDER_WAY = 8
 CORPUS = REPOSITORY.parent / "shared" / "data" / "malformed_hdf5"
 GARBAGE = (b"", b"garbage", b"{}", b"[" * 100_000, b'{"object": null}', b"\xff\x00" * 5000)
 _COPIES = 3
+_GROWTH_MIB = 100
+_CUTS, _CUT_S = 3, 5.0
+_DELAY_S, _BYTES_PER_S = 0.1, 500_000
+"""A link across a country, over which many talk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,67 @@ async def frozen(server: str, arena: Arena) -> Inflicted:
     return Inflicted(1)
 
 
+async def cut_off(server: str, arena: Arena) -> Inflicted:
+    """The link to a server is cut, again and again; nobody can connect for a while."""
+    await _under_load(arena)
+    broken = 0
+    for _ in range(_CUTS):
+        broken += await arena.links[server].cut(_CUT_S)
+        await asyncio.sleep(arena.chance.uniform(0.5, 3))
+    assert broken, f"the services come to the {server} by the link"
+    return Inflicted(broken)
+
+
+async def swallowed(server: str, arena: Arena) -> Inflicted:
+    """The link to a server loses all that is sent, and tells nobody."""
+    await _under_load(arena)
+    broken = await arena.links[server].swallow(OUTAGE_S)
+    assert broken, f"the services come to the {server} by the link"
+    return Inflicted(broken)
+
+
+async def slowed(server: str, arena: Arena) -> Inflicted:
+    """All files are read over a slow link."""
+    files = arena.inputs[BIG].files
+    with arena.links[server].slowed(_DELAY_S, _BYTES_PER_S):
+        await arena.upload(files)
+        await arena.ingested(len(files))
+    return Inflicted(1)
+
+
+async def stopped(stage: str, arena: Arena) -> Inflicted:
+    """A stage does nothing until all before it is done: what waits for it is in bounds, and is seen."""
+    at_first = arena.resident_mib()
+    arena.signal(stage, signal.SIGSTOP)
+    try:
+        await arena.upload(arena.inputs[BIG].files)
+        await arena.ingested(len(arena.inputs[BIG].files))
+        await arena.only_waits(stage)
+        waiting = (await arena.messages())[queue_of(stage).name]
+        assert waiting <= len(await arena.archive.batches.overdue(FOREVER_MS)), "no message waits twice"
+        await arena.unready(stage)
+        grown = {name: now - at_first[name] for name, now in arena.resident_mib().items()}
+    finally:
+        arena.signal(stage, signal.SIGCONT)
+    assert max(grown.values()) <= _GROWTH_MIB, f"what waits lies in the broker, in nobody's memory: {grown}"
+    return Inflicted(1)
+
+
+async def forgotten(stage: str, arena: Arena) -> Inflicted:
+    """The broker loses a stage's queue: the stage's replicas find out, end, and are started anew."""
+    before = arena.restarts()
+    async with await aio_pika.connect(arena.broker_url) as connection:
+        await (await connection.channel()).queue_delete(queue_of(stage).name)
+    await arena.upload(arena.inputs[BIG].files)
+
+    async def anew() -> bool:
+        return all(each.restarts > before[each.name] for each in arena.processes(stage))
+
+    await until(anew, f"{stage} started anew")
+    await arena.ready(stage)
+    return Inflicted(1)
+
+
 async def thrice_and_shuffled(arena: Arena) -> Inflicted:
     """Every message of every stage comes three times, in random order."""
     async with await aio_pika.connect(arena.broker_url) as connection, asyncio.TaskGroup() as group:
@@ -133,18 +198,28 @@ async def late(arena: Arena, after_deadline: bool) -> Inflicted:
     return Inflicted(1)
 
 
-async def behind(arena: Arena) -> Inflicted:
-    """A member comes in time, and is read when its shots would have been closed without it."""
+async def behind(service: str, arena: Arena) -> Inflicted:
+    """A member comes in time, and a service gets to it when its shots would have been closed without it."""
     *punctual, straggler = arena.inputs[SMALL].files
     await arena.upload(punctual)
     await arena.ingested(len(punctual))
-    arena.signal("ingest", signal.SIGSTOP)
+    arena.signal(service, signal.SIGSTOP)
     try:
         await arena.upload([straggler])
         await asyncio.sleep(OUTAGE_S)
     finally:
-        arena.signal("ingest", signal.SIGCONT)
+        arena.signal(service, signal.SIGCONT)
     return Inflicted(1)
+
+
+async def behind_a_hole(server: str, arena: Arena) -> Inflicted:
+    """A member comes in time, and nobody gets to a server until its shots would have been closed."""
+    *punctual, straggler = arena.inputs[SMALL].files
+    await arena.upload(punctual)
+    await arena.ingested(len(punctual))
+    hole = asyncio.create_task(arena.links[server].swallow(OUTAGE_S))
+    await arena.upload([straggler])
+    return Inflicted(await hole)
 
 
 async def notified_of_half(arena: Arena) -> Inflicted:
@@ -204,6 +279,12 @@ POINTS = (
     "aggregate.after_publish",
     "features.after_write",
     "features.after_publish",
+    "features.after_examination",
+    "inference.after_verdicts",
+    "inference.after_booking",
+    "announcing.after_store",
+    "announcing.after_publish",
+    "inference.after_judged",
 )
 QUICK = (
     Torture("SIGKILL at aggregate.after_save", partial(die_at, "aggregate.after_save")),
@@ -217,10 +298,19 @@ TORTURES = (
     Torture("database killed", partial(killed, "database")),
     Torture("store frozen 30 s", partial(frozen, "store")),
     Torture("store killed", partial(killed, "store")),
+    Torture("link to the broker cut", partial(cut_off, "broker")),
+    Torture("link to the database cut", partial(cut_off, "database")),
+    Torture("link to the broker a black hole 30 s", partial(swallowed, "broker")),
+    Torture("link to the database a black hole 30 s", partial(swallowed, "database")),
+    Torture("link to the store slow", partial(slowed, "store"), restarts=False),
+    Torture("features stopped", partial(stopped, "features"), restarts=False),
+    Torture("queue of features lost", partial(forgotten, "features")),
     Torture("every message thrice, shuffled", thrice_and_shuffled, restarts=False),
     Torture("late before the deadline", partial(late, after_deadline=False), SMALL, restarts=False),
     Torture("late after it", partial(late, after_deadline=True), SMALL, revises=True, restarts=False),
-    Torture("ingest frozen past the deadline", behind, SMALL),
+    Torture("ingest frozen past the deadline", partial(behind, "ingest"), SMALL),
+    Torture("validate frozen past the deadline", partial(behind, "validate"), SMALL),
+    Torture("link to the store a black hole past the deadline", partial(behind_a_hole, "store"), SMALL),
     Torture("notifications lost", notified_of_half, restarts=False),
     Torture(
         "files sent again with other content",

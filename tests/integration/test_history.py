@@ -8,19 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
-from shotwatch_common.archive.devices import LastState
-from shotwatch_common.archive.measurements import Source
-from shotwatch_common.contracts import PlaceRef, ShotsClosed
 from shotwatch_common.facility import Place
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.trends import DROPPED, METER, drop_energy
 
 from .conftest import Running, until
-
-METER = "LA_A3_31-EM_1-EnergyMeter-1"
-PLACE = PlaceRef(frontend="LA", amp="A3", arm="31", interval="60s")
-START = epoch_ms(datetime(2024, 3, 1, 8, tzinfo=UTC))
 
 
 async def references(running: Running, device: str) -> Sequence[Characterisation]:
@@ -65,25 +59,8 @@ async def test_a_camera_gets_a_reference_and_its_shots_are_compared_with_it(
     await until(compared, "shots compared with the reference")
 
 
-def minute(n: int) -> ShotsClosed:
-    return ShotsClosed(
-        batch_id=f"trend-{n}",
-        window_id=f"trend-{n}",
-        place=PLACE,
-        pulses=[START + 60_000 * n],
-        revisions=[1],
-        complete=[True],
-        members=[],
-        last_arrival=0,
-    )
-
-
 async def test_an_energy_that_has_dropped_for_good_is_told_once(running: Running) -> None:
-    noise = np.random.default_rng(0).normal(0, 0.002, 120)
-    for n in range(120):
-        energy = np.array([(1.0 if n < 70 else 0.9) + noise[n]])
-        await running.archive.measurements.keep(minute(n), Source.FEATURES, {METER: {"energy": energy}})
-    await running.archive.devices.saw(METER, LastState(START + 60_000 * 119, "ON"))
+    await drop_energy(running.archive)
 
     async def told() -> bool:
         return bool(await running.archive.trends.told_until())
@@ -95,6 +72,6 @@ async def test_an_energy_that_has_dropped_for_good_is_told_once(running: Running
         if event["kind"] == AnomalyKind.TREND and event["event"]["data"]["devices"] == [METER]
     ]
     (event,) = found
-    assert abs(event["time"] - (START + 60_000 * 70)) <= 60_000
+    assert abs(event["time"] - DROPPED) <= 60_000
     assert event["severity"] == "warning"
     assert event["shot"].startswith("LA-A3-31-60s-20240301T09")

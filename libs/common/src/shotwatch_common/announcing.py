@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shotwatch_common import metrics
+from shotwatch_common import faults, metrics
 from shotwatch_common.archive import Archive
 from shotwatch_common.bus import Bus
 from shotwatch_common.contracts import AnomalyEvent
@@ -29,6 +29,7 @@ async def announce(
     if new:
         first = await store.reserve(len(new))
         await store.add([event.numbered(first + n) for n, event in enumerate(new)])
+        faults.reach("announcing.after_store")
     waiting = await store.unpublished(ids)
     snoozed = {(each.place, each.kind) for each in await archive.feedback.snoozes(epoch_now())}
     for event in waiting:
@@ -37,4 +38,5 @@ async def announce(
             await bus.announce(event)
         metrics.event_told(event, silent, arrived_at)
         log.info("anomaly", shot=event.subject, kind=event.data.kind, event_id=event.id, snoozed=silent)
+    faults.reach("announcing.after_publish")
     await store.published([event.id for event in waiting])

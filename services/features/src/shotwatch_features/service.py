@@ -112,6 +112,7 @@ class Measurer:
             if member.kind is DeviceKind.CAMERA and chosen.any()
         }
         await self._edges.archive.measurements.keep(shots, source, measured)
+        faults.reach("features.after_examination")
 
     async def _over_blocks(self, member: Member, chosen: NDArray[np.bool_], physics: Physics) -> Features:
         """Features of the chosen shots in which the member is valid: one entry per shot, NaN elsewhere."""

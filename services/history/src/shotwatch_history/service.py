@@ -11,6 +11,7 @@ are stored; dying before leaves arrays that nobody knows of. The watch over the 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+from shotwatch_common import faults
 from shotwatch_common.announcing import announce
 from shotwatch_common.facility import Device, PlaceRoster
 from shotwatch_common.process import Edges, Service, every
@@ -75,4 +76,5 @@ class Historian:
             if shift is not None:
                 event = event_of(shift, place_of(roster), told, self._edges.facility.name)
                 await announce([event], self._edges.archive, self._edges.bus, self._edges.log)
+                faults.reach("history.after_announce")
                 await self._edges.archive.trends.told(device.group, name, shift.time)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common import metrics
+from shotwatch_common import faults, metrics
 from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.shots import Verdict
@@ -116,12 +116,14 @@ class Judge:
         await self._edges.archive.measurements.keep(batch, Source.MODEL, scores)
         verdicts = _verdicts(findings, judgement, len(batch.pulses))
         await self._edges.archive.shots.write(batch, verdicts, publication.model, publication.trace_id)
+        faults.reach("inference.after_verdicts")
         await self._tell(batch, findings, scores, publication)
         await self._have_examined(batch, findings)
         await self._edges.archive.batches.judged(batch.batch_id)
         metrics.shots_judged(batch.place, len(verdicts), verdicts[-1].score, verdicts[-1].threshold)
         if self._challenger.current is not None:
             await self._edges.bus.send("shadow", message)
+        faults.reach("inference.after_judged")
 
     def _decide(
         self, batch: ShotsClosed, features: Mapping[str, Features], champion: Model | None
@@ -180,6 +182,7 @@ class Judge:
         sightings = sightings_of(current, batch)
         events = await self._book.enter(batch, sightings, quiet, events_of, none_after_all)
         if events:
+            faults.reach("inference.after_booking")
             edges = self._edges
             await announce(events, edges.archive, edges.bus, edges.log, batch.last_arrival)
             await self._book.told(batch)

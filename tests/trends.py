@@ -1,0 +1,40 @@
+"""A slow change that the archive holds, for `history` to find."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.archive.devices import LastState
+from shotwatch_common.archive.measurements import Source
+from shotwatch_common.contracts import PlaceRef, ShotsClosed
+from shotwatch_common.pulses import epoch_ms
+
+METER = "LA_A3_31-EM_1-EnergyMeter-1"
+PLACE = PlaceRef(frontend="LA", amp="A3", arm="31", interval="60s")
+START = epoch_ms(datetime(2024, 3, 1, 8, tzinfo=UTC))
+DROPPED = START + 60_000 * 70
+_SHOTS = 120
+
+
+async def drop_energy(archive: Archive) -> None:
+    """Two hours of shots at a meter that shows a tenth less from `DROPPED` on."""
+    noise = np.random.default_rng(0).normal(0, 0.002, _SHOTS)
+    for n in range(_SHOTS):
+        shot = _shot(n)
+        energy = np.array([(1.0 if shot.pulses[0] < DROPPED else 0.9) + noise[n]])
+        await archive.measurements.keep(shot, Source.FEATURES, {METER: {"energy": energy}})
+    await archive.devices.saw(METER, LastState(_shot(_SHOTS - 1).pulses[0], "ON"))
+
+
+def _shot(n: int) -> ShotsClosed:
+    return ShotsClosed(
+        batch_id=f"trend-{n}",
+        window_id=f"trend-{n}",
+        place=PLACE,
+        pulses=[START + 60_000 * n],
+        revisions=[1],
+        complete=[True],
+        members=[],
+        last_arrival=0,
+    )
