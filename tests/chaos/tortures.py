@@ -158,17 +158,22 @@ async def stopped(stage: str, arena: Arena) -> Inflicted:
     return Inflicted(1)
 
 
-async def forgotten(stage: str, arena: Arena) -> Inflicted:
-    """The broker loses a stage's queue: the stage's replicas find out, end, and are started anew."""
-    before = arena.restarts()
-    async with await aio_pika.connect(arena.broker_url) as connection:
-        await (await connection.channel()).queue_delete(queue_of(stage).name)
-    await arena.upload(arena.inputs[BIG].files)
+async def usurped(stage: str, arena: Arena) -> Inflicted:
+    """Another queue stands in the place of a stage's own: its replicas lose their consumers and end."""
+    before, name = arena.restarts(), queue_of(stage).name
 
-    async def anew() -> bool:
+    async def ended() -> bool:
         return all(each.restarts > before[each.name] for each in arena.processes(stage))
 
-    await until(anew, f"{stage} started anew")
+    async with await aio_pika.connect(arena.broker_url) as connection:
+        channel = await connection.channel()
+        arena.signal(stage, signal.SIGSTOP)  # else it declares its queue again at once
+        await channel.queue_delete(name)
+        await channel.declare_queue(name, auto_delete=True)
+        arena.signal(stage, signal.SIGCONT)
+        await arena.upload(arena.inputs[BIG].files)
+        await until(ended, f"{stage} ended")
+        await channel.queue_delete(name)
     await arena.ready(stage)
     return Inflicted(1)
 
@@ -304,7 +309,7 @@ TORTURES = (
     Torture("link to the database a black hole 30 s", partial(swallowed, "database")),
     Torture("link to the store slow", partial(slowed, "store"), restarts=False),
     Torture("features stopped", partial(stopped, "features"), restarts=False),
-    Torture("queue of features lost", partial(forgotten, "features")),
+    Torture("queue of features another", partial(usurped, "features")),
     Torture("every message thrice, shuffled", thrice_and_shuffled, restarts=False),
     Torture("late before the deadline", partial(late, after_deadline=False), SMALL, restarts=False),
     Torture("late after it", partial(late, after_deadline=True), SMALL, revises=True, restarts=False),
