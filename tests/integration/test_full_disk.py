@@ -21,7 +21,7 @@ from .test_path import shots_of, simulation
 
 
 async def test_files_wait_until_the_store_has_room_for_their_blocks(running: Running, tmp_path: Path) -> None:
-    seconds = simulation(running, datetime(2022, 7, 6, 8, tzinfo=UTC), duration=timedelta(seconds=3))
+    seconds = simulation(running, datetime(2022, 7, 7, 8, tzinfo=UTC), duration=timedelta(seconds=3))
     blocks = running.stack.folder / "store" / "buckets" / "blocks"
     with small_disk(blocks, "4k"):
         await running.upload(*simulate(seconds, tmp_path))

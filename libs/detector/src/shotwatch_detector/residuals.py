@@ -9,7 +9,7 @@ from shotwatch_detector.arrays import Features, Image, Images, Values
 
 SMOOTHING_PASSES = 2
 """Two means over 3 x 3 pixels: a triangle of 5 pixels, the width of the smallest spot that matters."""
-SMALLEST_SIGMA = 0.0005
+SMALLEST_SIGMA = 0.002
 """Share of the reference's peak: no pixel's residual is taken to be steadier."""
 
 
