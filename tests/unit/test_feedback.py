@@ -198,7 +198,7 @@ def test_a_verdict_on_a_condition_is_one_on_every_shot_that_shows_it() -> None:
 
 def test_what_people_said_corrects_what_was_found() -> None:
     labels = ShotLabels(frozenset({AnomalyKind.BEAM_SIZE}), frozenset({AnomalyKind.HOT_SPOT}))
-    assert labels.corrected(["hot_spot", "energy"]) == sorted([AnomalyKind.BEAM_SIZE, AnomalyKind.ENERGY])
+    assert labels.corrected(["hot_spot", "energy"]) == [AnomalyKind.ENERGY, AnomalyKind.BEAM_SIZE]
 
 
 def test_a_condition_counts_once_however_many_of_its_events_were_judged() -> None:

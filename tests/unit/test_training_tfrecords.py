@@ -19,6 +19,7 @@ from shotwatch_common.blocks import Block, read_block, write_block
 from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member, PlaceRef, ShotsClosed
 from shotwatch_common.errors import Retry
 from shotwatch_common.facility import load_facility
+from shotwatch_common.feedback import ShotLabels
 from shotwatch_common.pulses import epoch_ms, instant
 from shotwatch_common.store import ObjectGone, ObjectStore, StoredObject
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
@@ -91,6 +92,10 @@ class Facts:
     refused: dict[str, set[int]] = field(default_factory=dict)
     absent: dict[str, set[int]] = field(default_factory=dict)
     later_revisions: set[str] = field(default_factory=set)
+    said: dict[str, ShotLabels] = field(default_factory=dict)
+
+    async def labels(self, _shots: Sequence[Mapping[str, Any]]) -> dict[str, ShotLabels]:
+        return self.said
 
     async def page(self, query: Mapping[str, Any], start: int, end: int, limit: int) -> list[dict[str, Any]]:
         found = [s for s in self.shots if start <= s["pulse"] < end and query.items() <= s.items()]
@@ -182,7 +187,7 @@ class World:
 
     @property
     def archive(self) -> Archive:
-        return cast(Archive, SimpleNamespace(shots=self.facts, batches=self.facts))
+        return cast(Archive, SimpleNamespace(shots=self.facts, batches=self.facts, feedback=self.facts))
 
     @property
     def sets(self) -> DatasetStore:
@@ -359,6 +364,15 @@ def test_a_query_chooses_shots(query: dict[str, Any], chosen: Sequence[int], wor
         shot: kinds for each in manifest.groups for shot, kinds in zip(each.shots, each.kinds, strict=True)
     }
     assert all(kinds[f"shot-{n}"] == world.facts.shots[n]["kinds"] for n in chosen)
+
+
+def test_what_people_said_of_a_shot_counts_for_more_than_what_was_found(world: World) -> None:
+    hot_spot = frozenset({AnomalyKind.HOT_SPOT})
+    world.facts.shots[3]["kinds"] = ["hot_spot"]
+    world.facts.said = {"shot-3": ShotLabels(false=hot_spot), "shot-7": ShotLabels(confirmed=hot_spot)}
+    manifest = world.make(include=["hot_spot"])
+    assert numbers(manifest) == [7]
+    assert {tuple(kinds) for each in manifest.groups for kinds in each.kinds} == {("hot_spot",)}
 
 
 def test_a_long_pause_between_shots_hides_none(world: World) -> None:

@@ -119,7 +119,8 @@ class ShotLabels:
 
     def corrected(self, kinds: Iterable[str]) -> list[AnomalyKind]:
         """What was wrong with a shot that was found to be odd in these ways."""
-        return sorted(set(map(AnomalyKind, kinds)) - self.false | self.confirmed)
+        found = [kind for kind in map(AnomalyKind, kinds) if kind not in self.false]
+        return [*found, *sorted(self.confirmed.difference(found))]
 
 
 UNLABELLED = ShotLabels()
