@@ -9,8 +9,6 @@ from shotwatch_common.identity import object_id
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore, StoredObject
 
-_AT_ONCE = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Balance:
@@ -77,10 +75,7 @@ def _is_note(found: StoredObject) -> bool:
 
 async def _unknown(archive: Archive, bucket: str, found: list[StoredObject]) -> tuple[str, ...]:
     keys = {object_id(bucket, each.key, each.etag): each.key for each in found}
-    ids = list(keys)
-    known: set[str] = set()
-    for first in range(0, len(ids), _AT_ONCE):
-        known |= await archive.ledger.known(ids[first : first + _AT_ONCE])
+    known = await archive.ledger.known(list(keys))
     return tuple(key for identity, key in keys.items() if identity not in known)
 
 

@@ -24,6 +24,7 @@ from shotwatch_common.contracts import (
     PlaceRef,
     ShotsClosed,
 )
+from shotwatch_common.errors import Reject
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import current_trace_id
 from shotwatch_common.vocabulary import Completeness, ModelAlias, ObjectState, Settlement
@@ -195,7 +196,8 @@ def message_waited(stage: str, published_at: int) -> None:
 
 
 def attempt_failed(stage: str, class_: Settlement, error: Exception) -> None:
-    FAILURES.labels(stage, class_, getattr(error, "reason", type(error).__name__)).inc()
+    reason = error.reason if isinstance(error, Reject) else type(error).__name__
+    FAILURES.labels(stage, class_, reason).inc()
 
 
 def file_settled(obj: ObjectRef, state: ObjectState, reason: str) -> None:

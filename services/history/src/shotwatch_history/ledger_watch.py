@@ -23,7 +23,6 @@ UNDER_WAY_MS = 600_000
 SWEPT_MS = 60_000
 """So soon the sweep finds what lies in the inbox."""
 _HOUR_MS = 3_600_000
-_AT_ONCE = 500
 
 
 class LedgerWatch:
@@ -75,10 +74,7 @@ class LedgerWatch:
         stored = [each async for each in self._edges.store.list(bucket) if each.etag]
         there = {object_id(bucket, each.key, each.etag): each for each in stored}
         old = [id_ for id_, each in there.items() if each.modified_ms < now - self._swept_ms]
-        known: set[str] = set()
-        for first in range(0, len(old), _AT_ONCE):
-            known |= await self._archive.ledger.known(old[first : first + _AT_ONCE])
-        for id_ in set(old) - known:
+        for id_ in set(old) - await self._archive.ledger.known(old):
             yield f"object {id_} ({there[id_].key}): in the inbox, and unknown to the ledger"
         for document in await self._archive.ledger.overdue(ObjectState.WAITING, overdue):
             if document["_id"] not in there and not await self._edges.bus.under_way("ingest"):

@@ -10,6 +10,7 @@ from shotwatch_common.telemetry import current_attempt, current_trace_id
 from shotwatch_common.vocabulary import ObjectState
 
 NOT_YET = 0
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,9 @@ class Ledger:
         return {each["_id"]: Seen(each["seen_at"], ObjectState(each["state"])) async for each in found}
 
     async def known(self, object_ids: Sequence[str]) -> set[str]:
-        """Which of these objects the ledger has."""
-        return set(await self.seen(object_ids))
+        """Which of these objects, however many, the ledger has."""
+        parts = (object_ids[n : n + _AT_ONCE] for n in range(0, len(object_ids), _AT_ONCE))
+        return {known for part in parts for known in await self.seen(part)}
 
     async def claim(self, object_id: str, before: Seen, seen_at: int) -> bool:
         """Take on an object that was last seen then; False when somebody else was faster."""
