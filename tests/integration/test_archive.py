@@ -77,6 +77,8 @@ async def test_measurements_come_back_by_shot_and_as_a_series(running: Running) 
     medians = await kept.medians("meter", ["energy"], 0, 5000)
     assert medians.pulses.tolist() == [1000, 4000]
     assert medians.columns["energy"].tolist() == [1.375, 2.25]
+    of_nothing = await kept.medians("meter", [], 0, 5000)
+    assert (len(of_nothing.pulses), of_nothing.columns) == (0, {})
 
 
 async def test_of_a_shot_that_was_measured_again_the_newest_revision_counts(running: Running) -> None:

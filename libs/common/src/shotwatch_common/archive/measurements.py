@@ -96,7 +96,7 @@ class Measurements:
 
 def _series(known: Mapping[str, tuple[NDArray[np.int64], Values]], start_ms: int, end_ms: int) -> Series:
     """Features with pulses of their own as columns over the pulses that any of them has."""
-    pulses = np.unique(np.concatenate([times for times, _ in known.values()]))
+    pulses = np.unique(np.concatenate([np.empty(0, np.int64), *(times for times, _ in known.values())]))
     pulses = pulses[(pulses >= start_ms) & (pulses < end_ms)]
     return Series(pulses, {name: _aligned(pulses, *column) for name, column in known.items()})
 
