@@ -40,12 +40,12 @@ from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import print_json, stderr, stdout, table
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
-from shotwatch_common.bus import OBJECTS
 from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.topology import OBJECTS
 from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services

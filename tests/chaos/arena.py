@@ -23,7 +23,11 @@ from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import AWAY
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
-from shotwatch_common.bus import (
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.identity import object_id
+from shotwatch_common.settings import BrokerSettings
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.topology import (
     ANOMALIES,
     RETRY_DELAYS_S,
     STAGES,
@@ -31,10 +35,6 @@ from shotwatch_common.bus import (
     queue_of,
     waiting_queue_of,
 )
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.identity import object_id
-from shotwatch_common.settings import BrokerSettings
-from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind, Phase
 from shotwatch_embedded.processes import mark
 from shotwatch_embedded.servers.broker import SCRIPT

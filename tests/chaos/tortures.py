@@ -16,7 +16,7 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import QueueEmpty
 
-from shotwatch_common.bus import OBJECTS, STAGES, WORK, queue_of
+from shotwatch_common.topology import OBJECTS, STAGES, WORK, queue_of
 from shotwatch_common.vocabulary import ObjectState
 
 from .arena import FOREVER_MS, Arena, tap_of, until

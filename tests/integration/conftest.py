@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -12,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
-from shotwatch_common.bus import Bus
+from shotwatch_common.bus import Answer, Bus
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
@@ -176,11 +177,15 @@ async def url(
         yield of
 
 
-def bus_to(address: str) -> Bus:
+async def all_answer() -> bool:
+    return True
+
+
+def bus_to(address: str, servers_answer: Answer = all_answer, **more: Any) -> Bus:
     async def on_parked(_stage: str, _body: bytes, _reason: str) -> None:
         return None
 
-    return Bus(address, TracerProvider(), configure_logs("test"), on_parked)
+    return Bus(address, TracerProvider(), configure_logs("test"), on_parked, servers_answer, **more)
 
 
 @pytest.fixture(scope="session")

@@ -3,24 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
 from shotwatch_cli.broker import drifted
-from shotwatch_common.bus import (
-    Bus,
-    ConsumersLost,
-    Subscription,
-    declare_queue,
-    parked_queue_of,
-    queue_of,
-    queues_of,
-)
-from shotwatch_common.errors import Reject
+from shotwatch_common import metrics
+from shotwatch_common.bus import Answer, Bus, ConsumersLost, Subscription
+from shotwatch_common.errors import Reject, Retry
+from shotwatch_common.topology import declare_queue, parked_queue_of, queue_of, queues_of
+from shotwatch_common.vocabulary import HeldFor
 
-from .conftest import Url, bus_to, until
+from .conftest import Url, all_answer, bus_to, until
 
 STAGE = "shadow"
 
@@ -32,8 +28,11 @@ async def channel(url: Url) -> AsyncIterator[AbstractChannel]:
 
 
 @asynccontextmanager
-async def consuming(url: Url, subscription: Subscription) -> AsyncIterator[Bus]:
-    bus = bus_to(url("inference"))
+async def consuming(
+    url: Url, subscription: Subscription, servers_answer: Answer = all_answer, **more: Any
+) -> AsyncIterator[Bus]:
+    account = "features" if subscription.stage == "features" else "inference"
+    bus = bus_to(url(account), servers_answer, **more)
     await bus.connect()
     bus.subscribe(subscription)
     await bus.start()
@@ -42,7 +41,7 @@ async def consuming(url: Url, subscription: Subscription) -> AsyncIterator[Bus]:
     finally:
         await bus.stop()
         async with channel(url) as clearing:
-            for queue in queues_of(STAGE):
+            for queue in (*queues_of(STAGE), *queues_of(subscription.stage)):
                 await clearing.queue_delete(queue.name)
         again = bus_to(url("inference"))
         await again.connect()
@@ -109,6 +108,80 @@ async def test_a_stage_works_on_as_many_messages_at_a_time_as_it_asked_for(url: 
         await until(lambda: _ready(url, queue_of(STAGE).name, 3), "three wait")
         assert len(held) == 2
         released.set()
+
+
+class Server:
+    """One that handlers need, and that may be away."""
+
+    def __init__(self) -> None:
+        self.there = False
+        self.asked = 0
+        self.handled: list[bytes] = []
+
+    async def answers(self) -> bool:
+        self.asked += 1
+        return self.there
+
+    async def handle(self, body: bytes) -> None:
+        if not self.there:
+            raise Retry("away")
+        self.handled.append(body)
+
+
+async def test_while_a_server_is_away_a_message_is_held_and_others_wait(url: Url) -> None:
+    server = Server()
+    async with consuming(url, Subscription(STAGE, None, server.handle, 1), server.answers) as bus:
+        for body in (b"first", b"second"):
+            await bus.send(STAGE, body)
+        await until(lambda: _so(server.asked > 1), "the server asked for")
+        assert await _waiting(url, *(queue.name for queue in queues_of(STAGE))) == 1
+        server.there = True
+        await until(lambda: _so(server.handled == [b"first", b"second"]), "both handled, in their order")
+
+
+async def test_what_is_held_when_a_service_is_told_to_stop_comes_to_another(url: Url) -> None:
+    server = Server()
+    async with consuming(
+        url, Subscription(STAGE, None, server.handle, 1), server.answers, drain_seconds=600
+    ) as bus:
+        await bus.send(STAGE, b"held")
+        await until(lambda: _so(server.asked > 1), "the server asked for")
+        await bus.stop()
+        await until(lambda: _ready(url, queue_of(STAGE).name, 1), "given back")
+
+
+async def test_a_stage_rests_while_the_queue_of_the_next_one_is_long(url: Url) -> None:
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+    subscription = Subscription("features", None, arrived.put, 1)
+    async with consuming(url, subscription, longest_queue=4) as bus, channel(url) as working:
+        watching = asyncio.create_task(bus.watch())
+        for _ in range(5):
+            await bus.send("inference", b"for the next stage")
+        resting = metrics.MESSAGES_HELD.labels("features", HeldFor.NEXT_STAGE)
+
+        async def rests() -> bool:
+            await bus.send("features", b"work")
+            return resting._value.get() == 1
+
+        await until(rests, "a message held for the next stage")
+        done = arrived.qsize()
+        assert await bus.room("inference") == -1
+        next_queue = await working.get_queue(queue_of("inference").name)
+        for _ in range(3):
+            await next_queue.get(no_ack=True)
+        await until(lambda: _so(arrived.qsize() > done), "at work again")
+        watching.cancel()
+        await next_queue.purge()
+
+
+async def _so(condition: bool) -> bool:
+    return condition
+
+
+async def _waiting(url: Url, *queues: str) -> int:
+    async with channel(url) as looking:
+        found = [await looking.declare_queue(queue, passive=True) for queue in queues]
+        return sum(queue.declaration_result.message_count or 0 for queue in found)
 
 
 async def _ready(url: Url, queue: str, count: int) -> bool:

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shotwatch_common.bus import STAGES
 from shotwatch_common.facility import Facility, Place
+from shotwatch_common.topology import STAGES
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_embedded.description import running_stacks
 from shotwatch_embedded.processes import processes

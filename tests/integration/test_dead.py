@@ -8,13 +8,14 @@ from pathlib import Path
 
 import aio_pika
 
-from shotwatch_common.bus import REASON_HEADER, WORK, parked_queue_of, queue_of
+from shotwatch_common.bus import REASON_HEADER
 from shotwatch_common.contracts import FileIngested, ShotsFlagged
 from shotwatch_common.dead_letters import DeadLetters, Wanted
 from shotwatch_common.facility import Place
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.parked import hold_parked
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.topology import WORK, parked_queue_of, queue_of
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 

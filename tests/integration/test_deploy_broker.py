@@ -10,7 +10,8 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import AMQPConnectionError, ChannelAccessRefused
 
-from shotwatch_common.bus import Subscription, parked_queue_of, queue_of
+from shotwatch_common.bus import Subscription
+from shotwatch_common.topology import parked_queue_of, queue_of
 from tests.integration.certificates import Certificates
 from tests.integration.conftest import Url, bus_to, until
 from tests.unit.test_deploy_broker import broker as deployed

@@ -14,13 +14,13 @@ from shotwatch_cli.broker import subscription
 from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.measurements import of_shot
-from shotwatch_common.bus import OBJECTS, parked_queue_of, queue_of
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.facility import Place
 from shotwatch_common.feedback import Statement
 from shotwatch_common.identity import object_id
 from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.topology import OBJECTS, parked_queue_of, queue_of
 from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, FileReason, ObjectState, Phase
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack

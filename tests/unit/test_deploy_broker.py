@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shotwatch_common.bus import STAGES
+from shotwatch_common.topology import STAGES
 
 FILE = Path(__file__).parents[2] / "deploy" / "rabbitmq" / "definitions.py"
 spec = importlib.util.spec_from_file_location("definitions", FILE)

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from shotwatch_common.bus import OBJECTS
 from shotwatch_common.settings import Settings
 from shotwatch_common.store.setup import SetupSettings
+from shotwatch_common.topology import OBJECTS
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from shotwatch_common.bus import STAGES
+from shotwatch_common.topology import STAGES
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
 from tests.unit.test_deploy_compose import IMAGE_SETTINGS, names, settings_of

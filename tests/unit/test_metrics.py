@@ -14,20 +14,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import REGISTRY
 
 from shotwatch_common import metrics
-from shotwatch_common.bus import (
-    ATTEMPT_HEADER,
-    PUBLISHED_HEADER,
-    RETRY_DELAYS_S,
-    WORK,
-    Bus,
-    Subscription,
-    parked_queue_of,
-    waiting_queue_of,
-)
+from shotwatch_common.bus import ATTEMPT_HEADER, PUBLISHED_HEADER, Bus, Subscription
 from shotwatch_common.contracts import PlaceRef, ShotsFlagged
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import configure_logs
+from shotwatch_common.topology import RETRY_DELAYS_S, WORK, parked_queue_of, waiting_queue_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGE = "examination"
@@ -77,7 +69,10 @@ async def broker(stage: Stage) -> AsyncIterator[RabbitBroker]:
     async def on_parked(_stage: str, _body: bytes, _reason: str) -> None:
         return None
 
-    bus = Bus("amqp://nowhere", TracerProvider(), configure_logs("test"), on_parked)
+    async def all_answer() -> bool:
+        return True
+
+    bus = Bus("amqp://nowhere", TracerProvider(), configure_logs("test"), on_parked, all_answer)
     bus.subscribe(Subscription(STAGE, ShotsFlagged, stage.handle, 1))
     for queue in (parked_queue_of(STAGE), waiting_queue_of(STAGE, RETRY_DELAYS_S[0])):
         bus._broker.subscriber(queue)(stage.look_aside)

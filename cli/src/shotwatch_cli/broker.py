@@ -11,8 +11,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from shotwatch_cli.failures import Failure
-from shotwatch_common.bus import ANOMALIES, EXCHANGES, STAGES, declare_exchange, declare_queue, queues_of
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.topology import ANOMALIES, EXCHANGES, STAGES, declare_exchange, declare_queue, queues_of
 
 Declare = Callable[[AbstractChannel], Awaitable[None]]
 

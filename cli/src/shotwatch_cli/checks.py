@@ -17,9 +17,9 @@ from shotwatch_cli.failures import AWAY, Failure, as_failure
 from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_cli.rest import RestApi
 from shotwatch_common.archive import Archive
-from shotwatch_common.bus import STAGES
 from shotwatch_common.facility import FacilityError, load_facility
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.topology import STAGES
 from shotwatch_embedded.install import is_installed
 
 _GIGABYTE = 1e9

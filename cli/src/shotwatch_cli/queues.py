@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractConnection
 
 from shotwatch_cli.broker import depth_of
-from shotwatch_common.bus import RETRY_DELAYS_S, parked_queue_of, queue_of, waiting_queue_of
+from shotwatch_common.topology import RETRY_DELAYS_S, parked_queue_of, queue_of, waiting_queue_of
 
 
 @dataclass(frozen=True, slots=True)

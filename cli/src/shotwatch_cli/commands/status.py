@@ -18,9 +18,9 @@ from shotwatch_cli.processes import process_record, process_table
 from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_cli.rest import RestApi
 from shotwatch_common.archive import Archive
-from shotwatch_common.bus import STAGES
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.topology import STAGES
 
 Shown = Table | Text | str
 

@@ -10,7 +10,7 @@ from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, f
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.options import JsonOption
 from shotwatch_cli.output import tell
-from shotwatch_common.bus import declare_topology
+from shotwatch_common.topology import declare_topology
 
 topology = typer.Typer(no_args_is_help=True, help="Exchanges, queues and bindings at the broker.")
 

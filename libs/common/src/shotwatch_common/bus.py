@@ -7,19 +7,24 @@ What a handler raises decides where the message goes:
 - `Retry`: to a waiting queue that gives it back after a while; parked after the last attempt;
 - `Reject` and everything else: to the stage's parked queue, with the reason in its headers.
 
+A message is *held*, in the service's hands, while nothing could come of it: as long as the database or the
+store does not answer (an attempt that failed for that does not count), and as long as the queue of the next
+stage is long. Meanwhile the stage takes no others, its own queue grows, and the stage before it rests, too.
+
 A service that no longer consumes a queue of its own is of no use, however alive it looks: `Bus.watch` ends
 it, so that its supervisor starts it anew.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aio_pika.abc import AbstractChannel, AbstractQueue, AbstractRobustConnection
+from aio_pika.abc import AbstractQueue, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from faststream import AckPolicy
-from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
+from faststream.rabbit import Channel, RabbitBroker
 from faststream.rabbit.annotations import RabbitMessage
 from faststream.rabbit.opentelemetry import RabbitTelemetryMiddleware
 from faststream.rabbit.subscriber import RabbitSubscriber
@@ -31,31 +36,32 @@ from shotwatch_common.contracts import AnomalyEvent, StageMessage
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import Log, attempting, fail_current_span
-from shotwatch_common.vocabulary import Settlement
+from shotwatch_common.topology import (
+    ANOMALIES,
+    NEXT,
+    RETRY_DELAYS_S,
+    declare_topology,
+    exchange_of,
+    parked_queue_of,
+    queue_of,
+    queues_of,
+    waiting_queue_of,
+)
+from shotwatch_common.vocabulary import HeldFor, Settlement
 
 Parked = Callable[[str, bytes, str], Awaitable[None]]
 """Stage, body, reason."""
 Act = Callable[[], Awaitable[Any]]
+Answer = Callable[[], Awaitable[bool]]
+"""Whether the servers answer that handlers need."""
 
-OBJECTS = RabbitExchange("shotwatch.objects", ExchangeType.FANOUT, durable=True)
-"""Where the object store's AMQP target publishes its events."""
-WORK = RabbitExchange("shotwatch.work", ExchangeType.DIRECT, durable=True)
-"""Between the stages; the routing key is the stage that is to work."""
-ANOMALIES = RabbitExchange("anomalies", ExchangeType.TOPIC, durable=True)
-"""Where operators subscribe."""
-EXCHANGES = (OBJECTS, WORK, ANOMALIES)
-
-STAGES = ("ingest", "validate", "aggregate", "features", "inference", "examination", "shadow")
-RETRY_DELAYS_S = (1, 5, 15, 30, 30, 30)
-"""Pauses before the second, third … attempt; after the last one the message is parked."""
 ATTEMPT_HEADER = "x-shotwatch-attempt"
 REASON_HEADER = "x-shotwatch-reason"
 PUBLISHED_HEADER = "timestamp_in_ms"
 """When a message was first published, epoch ms: RabbitMQ's own name, which it can be told to set."""
-_NO_LIMIT = 2**31 - 1
 _BROKER_AWAY = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError)
 _INSIST_S = 2.0
-"""Pause before a message that could not be set aside is set aside again."""
+"""Pause before a message that could not be set aside is set aside again, and between looks for a server."""
 _WATCH_S = 5.0
 _RECOVERY_S = 15.0
 """So long the consumers of a broker that answers may be gone: the client library restores most by itself."""
@@ -76,48 +82,6 @@ class Subscription:
     prefetch: int
 
 
-def exchange_of(stage: str) -> RabbitExchange:
-    """Where the stage's messages are published."""
-    return OBJECTS if stage == "ingest" else WORK
-
-
-def queue_of(stage: str) -> RabbitQueue:
-    return RabbitQueue(f"shotwatch.{stage}", queue_type=QueueType.QUORUM, durable=True, routing_key=stage)
-
-
-def parked_queue_of(stage: str) -> RabbitQueue:
-    """A queue without consumers. Looking at a message takes it and gives it back, which newer brokers count
-    as a failed delivery: by their usual limit, the twentieth look would throw it away."""
-    return RabbitQueue(
-        f"shotwatch.{stage}.parked",
-        queue_type=QueueType.QUORUM,
-        durable=True,
-        arguments={"x-delivery-limit": _NO_LIMIT},
-    )
-
-
-def waiting_queue_of(stage: str, delay_s: int) -> RabbitQueue:
-    """A queue without consumers: what lies in it for `delay_s` goes back to the stage's own queue."""
-    return RabbitQueue(
-        f"shotwatch.{stage}.retry.{delay_s}s",
-        queue_type=QueueType.QUORUM,
-        durable=True,
-        arguments={
-            "x-message-ttl": delay_s * 1000,
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": queue_of(stage).name,
-            "x-dead-letter-strategy": "at-least-once",
-            "x-overflow": "reject-publish",
-        },
-    )
-
-
-def queues_of(stage: str) -> tuple[RabbitQueue, ...]:
-    """Every queue of a stage: its own, the parked one, the waiting ones."""
-    waiting = (waiting_queue_of(stage, delay) for delay in sorted(set(RETRY_DELAYS_S)))
-    return queue_of(stage), parked_queue_of(stage), *waiting
-
-
 class Bus:
     """Publishes with confirms, consumes with acknowledgements after the work is done."""
 
@@ -127,12 +91,15 @@ class Bus:
         tracer_provider: TracerProvider,
         log: Log,
         on_parked: Parked,
+        servers_answer: Answer,
         transient: tuple[type[Exception], ...] = (),
         drain_seconds: float = 30.0,
+        longest_queue: int = 500,
     ) -> None:
         """`transient`: other libraries' errors that count as Retry; `on_parked` hears of what is parked.
 
-        `drain_seconds`: so long `stop` waits for messages that are being handled.
+        `drain_seconds`: so long `stop` waits for messages that are being handled. `longest_queue`: a stage
+        rests while more messages wait for the next one, until half of them are gone.
         """
         self._broker = RabbitBroker(
             url,
@@ -144,7 +111,11 @@ class Bus:
         )
         self._log = log
         self._on_parked = on_parked
+        self._servers_answer = servers_answer
         self._transient: tuple[type[Exception], ...] = (Retry, *transient)
+        self._longest_queue = longest_queue
+        self._way_is_free: dict[str, asyncio.Event] = {}
+        self._held: set[asyncio.Task[Any]] = set()
         self._consumers: dict[str, RabbitSubscriber] = {}
         self._lost: Sequence[str] = ()
         self._connection: AbstractRobustConnection | None = None
@@ -160,7 +131,9 @@ class Bus:
         await self._broker.start()
 
     async def stop(self) -> None:
-        """Finish what is in flight, then disconnect."""
+        """Finish what is in flight, then disconnect; what is held comes again to somebody else."""
+        for task in self._held:
+            task.cancel()
         await self._broker.stop()
 
     async def ready(self) -> bool:
@@ -176,6 +149,7 @@ class Bus:
         looks = 0
         while True:
             await asyncio.sleep(_WATCH_S)
+            await self._look_ahead()
             self._lost = await self._lost_stages()
             looks = looks + 1 if self._lost else 0
             if looks * _WATCH_S > _RECOVERY_S:
@@ -189,6 +163,28 @@ class Bus:
         except (Retry, *_BROKER_AWAY):  # it says nothing
             return ()
 
+    async def _look_ahead(self) -> None:
+        """Close the way of a stage to the next one whose queue is long, and open it when half is gone."""
+        for stage, way_is_free in self._way_is_free.items():
+            try:
+                room = await self.room(NEXT[stage])
+            except Retry:
+                continue
+            if room < 0 and way_is_free.is_set():
+                self._log.warning("rests", stage=stage, why=f"the queue of {NEXT[stage]} is long")
+                way_is_free.clear()
+            elif room >= self._longest_queue / 2:
+                way_is_free.set()
+
+    async def room(self, stage: str) -> int:
+        """How many more messages may wait for a stage; negative when it is too many already.
+
+        Raises:
+            Retry: the broker does not say.
+        """
+        (queue,) = await self._told([queue_of(stage).name])
+        return self._longest_queue - (queue.declaration_result.message_count or 0)
+
     async def under_way(self, *stages: str) -> bool:
         """Whether messages of these stages wait for a handler, now or after a pause.
 
@@ -198,11 +194,13 @@ class Bus:
         names = [
             queue.name for stage in stages for queue in queues_of(stage) if queue != parked_queue_of(stage)
         ]
+        return any(queue.declaration_result.message_count for queue in await self._told(names))
+
+    async def _told(self, queues: Sequence[str]) -> list[AbstractQueue]:
         try:
-            found = await self._declared(names)
+            return await self._declared(queues)
         except _BROKER_AWAY as error:
             raise Retry(f"the broker does not tell its queues: {error!r}") from error
-        return any(queue.declaration_result.message_count for queue in found)
 
     async def _declared(self, queues: Sequence[str]) -> list[AbstractQueue]:
         if self._connection is None:
@@ -237,6 +235,9 @@ class Bus:
         subscriber(on_message)
         metrics.CONSUMERS.labels(subscription.stage).set_function(lambda: _consumes(subscriber))
         self._consumers[subscription.stage] = subscriber
+        if subscription.stage in NEXT:
+            self._way_is_free[subscription.stage] = free = asyncio.Event()
+            free.set()
 
     async def send(self, stage: str, message: BaseModel | bytes) -> None:
         """Publish to a stage's queue: persistent, confirmed, an error when it cannot be routed."""
@@ -265,6 +266,7 @@ class Bus:
 
     async def _settle(self, subscription: Subscription, message: RabbitMessage) -> None:
         stage = subscription.stage
+        await self._until_the_way_is_free(stage)
         published_at = message.headers.get(PUBLISHED_HEADER)
         if isinstance(published_at, int):
             metrics.message_waited(stage, published_at)
@@ -280,7 +282,10 @@ class Bus:
             await subscription.handle(_decoded(subscription, message.body))
         except self._transient as error:
             _tell_of_failure(stage, Settlement.RETRY, error)
-            return await self._retry(stage, message, error)
+            if await self._servers_answer():
+                return await self._retry(stage, message, error)
+            await self._until_servers_answer(stage, message, error)
+            return await self._outcome(subscription, message)
         except Reject as error:
             _tell_of_failure(stage, Settlement.REJECT, error)
             await self._park(stage, message, str(error))
@@ -291,6 +296,31 @@ class Bus:
             await self._park(stage, message, f"bug: {error!r}")
             return Settlement.BUG
         return Settlement.DONE
+
+    async def _until_the_way_is_free(self, stage: str) -> None:
+        way_is_free = self._way_is_free.get(stage)
+        if way_is_free is not None and not way_is_free.is_set():
+            with self._holding(stage, HeldFor.NEXT_STAGE):
+                await way_is_free.wait()
+
+    async def _until_servers_answer(self, stage: str, message: RabbitMessage, error: Exception) -> None:
+        self._log.warning("held: a server does not answer", stage=stage, why=str(error))
+        with self._holding(stage, HeldFor.SERVER):
+            while not await self._servers_answer():
+                if message.raw_message.channel.is_closed:
+                    raise error
+                await asyncio.sleep(_INSIST_S)
+
+    @contextmanager
+    def _holding(self, stage: str, why: HeldFor) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._held.add(task)
+        try:
+            with metrics.MESSAGES_HELD.labels(stage, why).track_inprogress():
+                yield
+        finally:
+            self._held.discard(task)
 
     async def _retry(self, stage: str, message: RabbitMessage, error: Exception) -> Settlement:
         attempt = _attempt(message)
@@ -325,29 +355,6 @@ class Bus:
                     raise
                 self._log.warning("cannot be set aside yet", why=str(error))
             await asyncio.sleep(_INSIST_S)
-
-
-async def declare_topology(channel: AbstractChannel) -> None:
-    """Make every exchange, queue and binding that is not there.
-
-    Raises:
-        ChannelPreconditionFailed: one is there, and is another than ours.
-    """
-    for exchange in EXCHANGES:
-        await declare_exchange(channel, exchange)
-    for stage in STAGES:
-        for queue in queues_of(stage):
-            await declare_queue(channel, queue)
-        own = await channel.get_queue(queue_of(stage).name, ensure=False)
-        await own.bind(exchange_of(stage).name, routing_key=stage)
-
-
-async def declare_exchange(channel: AbstractChannel, exchange: RabbitExchange) -> None:
-    await channel.declare_exchange(exchange.name, exchange.type.value, durable=exchange.durable)
-
-
-async def declare_queue(channel: AbstractChannel, queue: RabbitQueue) -> None:
-    await channel.declare_queue(queue.name, durable=queue.durable, arguments=queue.arguments)
 
 
 def _decoded(subscription: Subscription, body: bytes) -> StageMessage | bytes:

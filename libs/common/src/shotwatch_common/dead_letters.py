@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractConnection
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.bus import STAGES
 from shotwatch_common.parked import HeldMessage, ParkedMessage, hold_parked
 from shotwatch_common.subjects import subject_of
+from shotwatch_common.topology import STAGES
 
 Done = Callable[[ParkedMessage], None]
 

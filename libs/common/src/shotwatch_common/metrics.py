@@ -66,6 +66,12 @@ MESSAGE_WORK = Histogram(
     buckets=WORK_BUCKETS,
 )
 MESSAGES_IN_FLIGHT = Gauge("shotwatch_messages_in_flight", "Messages that are being handled.", STAGE)
+MESSAGES_HELD = Gauge(
+    "shotwatch_messages_held",
+    "Messages in hand that wait: for a server that does not answer, or until the queue of the next stage is "
+    "short again.",
+    (*STAGE, "why"),
+)
 CONSUMERS = Gauge("shotwatch_consumers", "Consumers of the stage's queue that this process has.", STAGE)
 BATCH_RECORDS = Histogram(
     "shotwatch_batch_records",

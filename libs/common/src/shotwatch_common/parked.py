@@ -12,16 +12,10 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from shotwatch_common.bus import (
-    ATTEMPT_HEADER,
-    OBJECTS,
-    PUBLISHED_HEADER,
-    REASON_HEADER,
-    WORK,
-    parked_queue_of,
-)
+from shotwatch_common.bus import ATTEMPT_HEADER, PUBLISHED_HEADER, REASON_HEADER
 from shotwatch_common.identity import message_id
 from shotwatch_common.pulses import epoch_ms, epoch_now
+from shotwatch_common.topology import OBJECTS, WORK, parked_queue_of
 
 _RETURNED_S = 2.0
 _OF_THE_FAILURE = (ATTEMPT_HEADER, REASON_HEADER)

@@ -86,7 +86,20 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySett
     provider = configure_traces(name, settings.traces_folder)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
         url = settings.broker_url.get_secret_value()
-        bus = Bus(url, provider, log, archive.dead_letter, TRANSIENT, settings.drain_seconds)
+
+        async def servers_answer() -> bool:
+            return await archive.ready() and await store.ready(settings.block_bucket)
+
+        bus = Bus(
+            url,
+            provider,
+            log,
+            archive.dead_letter,
+            servers_answer,
+            transient=TRANSIENT,
+            drain_seconds=settings.drain_seconds,
+            longest_queue=settings.longest_queue,
+        )
         await bus.connect()
         await archive.ensure_indexes()
         try:

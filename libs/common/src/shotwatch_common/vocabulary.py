@@ -54,6 +54,15 @@ class ObjectState(StrEnum):
     DEAD_LETTERED = "dead_lettered"
 
 
+class HeldFor(StrEnum):
+    """What a message in a service's hands waits for."""
+
+    SERVER = "server"
+    """The database or the store does not answer."""
+    NEXT_STAGE = "next_stage"
+    """Its queue is long."""
+
+
 class Settlement(StrEnum):
     """What became of a message that a stage took."""
 

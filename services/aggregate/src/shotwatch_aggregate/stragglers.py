@@ -2,12 +2,14 @@
 
 The lateness of a shot is the time that recorders are given, not the time that we take. After an outage of
 ours the files lie in the inbox or on their way; the shots that they may belong to wait for them.
+While a server is away nobody can look, and no window closes; the time of holding begins anew after that.
 """
 
 from collections.abc import Collection
 
 from shotwatch_aggregate.settings import AggregateSettings
 from shotwatch_common.contracts import PlaceRef
+from shotwatch_common.errors import Retry
 from shotwatch_common.identity import object_id
 from shotwatch_common.process import Edges
 from shotwatch_common.pulses import WINDOW_MS, epoch_ms, epoch_now
@@ -27,8 +29,14 @@ class Stragglers:
         self._held_since: dict[str, int] = {}
 
     async def look(self, overdue: Collection[str]) -> None:
-        """See what lies in the inbox and was not given up, and what was ingested and not joined."""
-        self._held_since = {id_: since for id_, since in self._held_since.items() if id_ in overdue}
+        """See what lies in the inbox and was not given up, and what was ingested and not joined.
+
+        Raises:
+            Retry: a server is away.
+        """
+        held_since, self._held_since = self._held_since, {}
+        if not await self._edges.bus.ready():
+            raise Retry("the broker does not answer: files may be on their way")
         ledger, bucket = self._edges.archive.ledger, self._edges.settings.inbox_bucket
         given_up = {each["_id"] for each in await ledger.overdue(ObjectState.DEAD_LETTERED, epoch_now())}
         unjoined = [each["key"] for each in await ledger.overdue(ObjectState.INGESTED, epoch_now())]
@@ -39,6 +47,7 @@ class Stragglers:
         ]
         names = map(self._edges.facility.file_name, [*waiting, *unjoined])
         self._starts = [(name.frontend, name.interval, epoch_ms(name.starts_at)) for name in names if name]
+        self._held_since = {id_: since for id_, since in held_since.items() if id_ in overdue}
 
     def hold(self, window_id: str, place: PlaceRef, start: int) -> bool:
         """Whether the window that starts then is to stay open for a file that is under way."""

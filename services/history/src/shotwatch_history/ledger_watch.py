@@ -2,8 +2,8 @@
 
 Every object is ingested, rejected, ignored, waiting or dead-lettered, every shot judged, waiting or
 dead-lettered. What waits is accounted for as long as somebody will go on with it: an object that lies in the
-inbox (the sweep feeds it in again), or a message that lies in a queue. What has waited longer than all
-attempts take, and of which nothing is left, is an *open end*; one that two looks in a row find is unaccounted
+inbox (the sweep feeds it in again), or a message that lies in a queue. What has waited longer than any
+attempt takes, and of which nothing is left, is an *open end*; one that two looks in a row find is unaccounted
 for.
 
 A look writes nothing, so that any number of replicas may look.
@@ -19,7 +19,7 @@ from shotwatch_common.vocabulary import ObjectState
 from shotwatch_history.settings import HistorySettings
 
 UNDER_WAY_MS = 600_000
-"""All pauses (111 s) and all attempts of the longest handler (7 x 60 s): nothing older is tried again."""
+"""Longer than a message stays in anybody's hands: what is older, and in no queue, is nowhere."""
 SWEPT_MS = 60_000
 """So soon the sweep finds what lies in the inbox."""
 _HOUR_MS = 3_600_000

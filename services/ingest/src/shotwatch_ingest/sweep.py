@@ -2,7 +2,7 @@
 
 Lists the inbox and feeds in what nobody has seen, and again what still lies there long after, unless its
 message was parked: that is for a person to send back. Several replicas may sweep: an object is new to one of
-them only.
+them only. No more is fed in than the queue should hold: the rest lies in the inbox, for a later look.
 """
 
 from time import time
@@ -49,10 +49,11 @@ class Sweep:
     async def _feed(self, found: list[ArrivedObject]) -> None:
         long_ago = round((time() - self._settings.sweep_again_seconds) * 1000)
         seen = await self._ledger.seen([arrived.object_id for arrived in found])
+        left = [arrived for arrived in found if _is_left(seen.get(arrived.object_id), long_ago)]
+        room = max(await self._bus.room("ingest"), 0) if left else 0
         fed = []
-        for arrived in found:
-            before = seen.get(arrived.object_id)
-            if _is_left(before, long_ago) and await self._claim(arrived, before, long_ago + _CLAIM_MS):
+        for arrived in left[:room]:
+            if await self._claim(arrived, seen.get(arrived.object_id), long_ago + _CLAIM_MS):
                 await self._bus.send("ingest", build_notification(arrived))
                 fed.append(arrived.object_id)
         if fed:

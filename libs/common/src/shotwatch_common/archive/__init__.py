@@ -9,6 +9,7 @@
 from types import TracebackType
 from typing import Any, Self
 
+import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import (
     AutoReconnect,
@@ -42,6 +43,7 @@ from shotwatch_common.subjects import subject_of
 from shotwatch_common.vocabulary import ObjectState
 
 TRANSIENT = (AutoReconnect, ConnectionFailure, NetworkTimeout, ExecutionTimeout, WTimeoutError)
+_ANSWER_S = 5.0
 
 _INDEXED: tuple[type[Indexed], ...] = (
     Ledger,
@@ -106,9 +108,10 @@ class Archive:
             await self.batches.dead_letter(batch_id, stage, reason)
 
     async def ready(self) -> bool:
-        """Whether the server answers."""
+        """Whether the server answers, and soon."""
         try:
-            await self._client.admin.command("ping")
+            with pymongo.timeout(_ANSWER_S):
+                await self._client.admin.command("ping")
         except TRANSIENT:
             return False
         return True

@@ -1,5 +1,6 @@
 """The object store: the one place that knows the S3 client."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from miniopy_async.api import Minio
 from miniopy_async.commonconfig import CopySource
 
 from shotwatch_common.settings import Settings
-from shotwatch_common.store.errors import BucketMissing, ObjectGone, translated
+from shotwatch_common.store.errors import AWAY, REFUSED, BucketMissing, ObjectGone, translated
 
 __all__ = ["BucketMissing", "ObjectGone", "ObjectStore", "StoredObject"]
+
+_ANSWER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,17 @@ class ObjectStore:
             if not await self.has_bucket(bucket):
                 async with translated(bucket, ""):
                     await self._client.make_bucket(bucket)
+
+    async def ready(self, bucket: str) -> bool:
+        """Whether the server answers, and soon, if asked for a bucket; it may say that there is none."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._client.bucket_exists(bucket)
+        except AWAY:
+            return False
+        except REFUSED:
+            return True
+        return True
 
     async def has_bucket(self, bucket: str) -> bool:
         """Whether there is such a bucket."""
