@@ -1,8 +1,8 @@
 """The stack that is tortured, started once for all tortures, and the table of what it bore."""
 
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,9 @@ from shotwatch_embedded.stack import Stack
 from .arena import Arena, patient_facility, told_services
 from .inputs import FACILITY, make_inputs
 from .links import links_to
+from .tortures import QUICK, TORTURES
 
+LINE = "torture"
 REPORT = "CHAOS_REPORT"
 """Environment variable: the file that the table is written to."""
 REPLICAS = {"ingest": 2, "validate": 2, "aggregate": 2, "features": 2, "inference": 2}
@@ -36,8 +38,9 @@ reset. A *black hole* takes connections and loses all that is sent for 30 s, the
 holds every 64 KiB for 0.1 s and passes 500 kB/s on each connection, until all files were read. *Past the
 deadline*: a file came in time, and was read when its shots would have been closed without it. *Stopped*: a
 stage does nothing until all before it is done. What waits lies in its queue, each message once; no process
-before it grows by more than 100 MiB, and its replicas are told as not ready. Nothing slows the stages before
-it down: its queue grows with what comes in, by a message for each batch of shots.
+before it grows by more than 100 MiB, and its replicas are told as not ready. (That stages rest while the queue
+of the next one is long is shown in tests/integration/test_bus.py.) *Away*: nobody can connect for a minute;
+half a minute after the connections were reset no message may be waiting for another attempt, for none counts.
 
 """
 
@@ -52,9 +55,6 @@ class Line:
     lost: int
     twice: int
     recovery_s: float
-
-
-_lines = pytest.StashKey[list[Line]]()
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +74,16 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
             yield Arena.over(stack, links, store, archive, inputs)
 
 
-@pytest.fixture(scope="session")
-def lines(pytestconfig: pytest.Config) -> list[Line]:
-    return pytestconfig.stash.setdefault(_lines, [])
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[Line], None]:
+    """Enter what a torture came to into the table, which another process than the test's own may print."""
+    return lambda line: record_property(LINE, asdict(line))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    lines = config.stash.get(_lines, [])
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    told = [dict(report.user_properties) for report in reports if getattr(report, "when", "") == "call"]
+    lines = sorted((Line(**each[LINE]) for each in told if LINE in each), key=_place)
     if not lines:
         return
     table = _table(lines)
@@ -88,6 +91,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_line(table)
     if REPORT in os.environ:
         Path(os.environ[REPORT]).write_text(f"{_HEAD}{table}\n", encoding="utf-8")
+
+
+def _place(line: Line) -> int:
+    """In the order in which the tortures are listed; others come last."""
+    listed = [torture.name for torture in (*QUICK, *TORTURES)]
+    return listed.index(line.torture) if line.torture in listed else len(listed)
 
 
 def _cells(line: Line) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -35,7 +35,7 @@ def marks_of(torture: Torture) -> list[pytest.MarkDecorator]:
 
 @pytest.mark.parametrize("torture", cases())
 async def test_after_it_all_is_as_if_nothing_had_happened(
-    torture: Torture, arena: Arena, lines: list[Line]
+    torture: Torture, arena: Arena, tell: Callable[[Line], None]
 ) -> None:
     undisturbed = await arena.reference(torture.input)
     assert undisturbed.shots
@@ -49,7 +49,7 @@ async def test_after_it_all_is_as_if_nothing_had_happened(
     recovery = monotonic() - over
     after = await arena.account()
     lost, more = missing(undisturbed, after, torture), surplus(undisturbed, after, torture)
-    lines.append(Line(torture.name, objects, inflicted.faults, len(lost), len(more) + twice(after), recovery))
+    tell(Line(torture.name, objects, inflicted.faults, len(lost), len(more) + twice(after), recovery))
     assert after.states == expected_states(undisturbed, inflicted)
     assert (lost, more, twice(after)) == ({}, {}, 0)
     assert after.unpublished == 0
@@ -70,7 +70,7 @@ async def test_an_undisturbed_run_tells_of_each_event_once(arena: Arena) -> None
 @pytest.mark.chaos
 @pytest.mark.parametrize("point", HISTORY_POINTS)
 async def test_a_slow_change_is_one_event_though_history_died_over_it(
-    point: str, arena: Arena, lines: list[Line]
+    point: str, arena: Arena, tell: Callable[[Line], None]
 ) -> None:
     await arena.clear()
     await drop_energy(arena.archive)
@@ -85,7 +85,7 @@ async def test_a_slow_change_is_one_event_though_history_died_over_it(
     async with arena.history():
         await until(told, "the change told")
     after = await arena.account()
-    lines.append(Line(f"SIGKILL of history at {point}", 0, 1, 0, twice(after), monotonic() - over))
+    tell(Line(f"SIGKILL of history at {point}", 0, 1, 0, twice(after), monotonic() - over))
     assert len(after.numbers) == len(after.begun) == 1
     assert twice(after) == 0
     assert after.unpublished == 0

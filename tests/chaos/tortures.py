@@ -123,6 +123,20 @@ async def cut_off(server: str, arena: Arena) -> Inflicted:
     return Inflicted(broken)
 
 
+async def away(server: str, arena: Arena) -> Inflicted:
+    """Nobody can connect to a server for a minute: what is at work is held, and no attempt is used up."""
+    await _under_load(arena)
+    cut = asyncio.create_task(arena.links[server].cut(2 * OUTAGE_S))
+    await asyncio.sleep(OUTAGE_S)
+    messages = await arena.messages()
+    waiting = {name: count for name, count in messages.items() if ".retry." in name and count}
+    assert messages
+    assert not waiting
+    broken = await cut
+    assert broken, f"the services come to the {server} by the link"
+    return Inflicted(broken)
+
+
 async def swallowed(server: str, arena: Arena) -> Inflicted:
     """The link to a server loses all that is sent, and tells nobody."""
     await _under_load(arena)
@@ -305,6 +319,8 @@ TORTURES = (
     Torture("store killed", partial(killed, "store")),
     Torture("link to the broker cut", partial(cut_off, "broker")),
     Torture("link to the database cut", partial(cut_off, "database")),
+    Torture("database away for a minute", partial(away, "database")),
+    Torture("store away for a minute", partial(away, "store")),
     Torture("link to the broker a black hole 30 s", partial(swallowed, "broker")),
     Torture("link to the database a black hole 30 s", partial(swallowed, "database")),
     Torture("link to the store slow", partial(slowed, "store"), restarts=False),

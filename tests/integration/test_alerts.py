@@ -88,6 +88,11 @@ CASES = [
             'rabbitmq_queue_consumers{job="broker", queue="shotwatch.validate.parked"}': "0x90",
         },
     ),
+    Case(
+        "ShotwatchServerAway",
+        {'shotwatch_messages_held{stage="ingest", why="server"}': "0x20 4x70"},
+        {'shotwatch_messages_held{stage="ingest", why="next_stage"}': "0x20 4x70"},
+    ),
     Case("ShotwatchParked", {PARKED: "0x20 1x70"}, {PARKED: "0x90", VALIDATE: "3x90"}),
     Case("ShotwatchParkedGrows", {PARKED: "0x10 0+1x80"}, {PARKED: "0x10 0+1x5 5x75"}),
     Case("ShotwatchLag", waits(90, 100), waits(100, 100)),

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import aio_pika
@@ -10,10 +11,18 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from shotwatch_cli.broker import drifted
+from shotwatch_common import bus as bus_module
 from shotwatch_common import metrics
 from shotwatch_common.bus import Answer, Bus, ConsumersLost, Subscription
 from shotwatch_common.errors import Reject, Retry
-from shotwatch_common.topology import declare_queue, parked_queue_of, queue_of, queues_of
+from shotwatch_common.topology import (
+    NEXT,
+    declare_queue,
+    declare_topology,
+    parked_queue_of,
+    queue_of,
+    queues_of,
+)
 from shotwatch_common.vocabulary import HeldFor
 
 from .conftest import Url, all_answer, bus_to, until
@@ -172,6 +181,41 @@ async def test_a_stage_rests_while_the_queue_of_the_next_one_is_long(url: Url) -
         await until(lambda: _so(arrived.qsize() > done), "at work again")
         watching.cancel()
         await next_queue.purge()
+
+
+async def test_stages_before_one_that_is_stopped_rest_one_after_the_other(
+    url: Url, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "_WATCH_S", 0.1)
+    path, longest, prefetch = ("ingest", "validate", "aggregate"), 3, 2
+    async with AsyncExitStack() as running, asyncio.TaskGroup() as group:
+        buses = {stage: bus_to(url(stage), longest_queue=longest) for stage in path}
+        for stage, bus in buses.items():
+            await bus.connect()
+            running.push_async_callback(bus.stop)
+            if stage in path[:-1]:
+                forward = partial(buses[stage].send, NEXT[stage])
+                bus.subscribe(Subscription(stage, None, forward, prefetch))
+        for bus in buses.values():
+            await bus.start()
+        watching = [group.create_task(bus.watch()) for bus in buses.values()]
+        held = [metrics.MESSAGES_HELD.labels(stage, HeldFor.NEXT_STAGE) for stage in path[:-1]]
+
+        async def all_rest() -> bool:
+            await buses["ingest"].send("ingest", b"file")
+            return [each._value.get() for each in held] == [prefetch, prefetch]
+
+        await until(all_rest, "two stages at rest")
+        rooms = [await buses["ingest"].room(stage) for stage in path[1:]]
+        await buses["ingest"].send("ingest", b"one more")
+        assert [await buses["ingest"].room(stage) for stage in path[1:]] == rooms
+        assert all(room < 0 for room in rooms)
+        for task in watching:
+            task.cancel()
+    async with await aio_pika.connect(url("ingest")) as connection:
+        for stage in path:
+            await (await connection.channel()).queue_delete(queue_of(stage).name)
+        await declare_topology(await connection.channel())
 
 
 async def _so(condition: bool) -> bool:

@@ -179,6 +179,11 @@ def _obstacles() -> list[Shown]:
             range_of("sum by (stage) (shotwatch_messages_in_flight)", "{{stage}}"),
         ),
         graph(
+            "Held",
+            "Messages in hand that wait for a server, or until the queue of the next stage is short again.",
+            range_of("sum by (stage, why) (shotwatch_messages_held)", "{{stage}} {{why}}"),
+        ),
+        graph(
             "Waiting for another attempt",
             "Messages in the waiting queues.",
             range_of(f"sum by (queue) (rabbitmq_queue_messages{{{WAITING_QUEUES}}})", "{{queue}}"),

@@ -234,6 +234,8 @@ class Bus:
         )
         subscriber(on_message)
         metrics.CONSUMERS.labels(subscription.stage).set_function(lambda: _consumes(subscriber))
+        for why in HeldFor:
+            metrics.MESSAGES_HELD.labels(subscription.stage, why)
         self._consumers[subscription.stage] = subscriber
         if subscription.stage in NEXT:
             self._way_is_free[subscription.stage] = free = asyncio.Event()
