@@ -38,9 +38,9 @@ reset. A *black hole* takes connections and loses all that is sent for 30 s, the
 holds every 64 KiB for 0.1 s and passes 500 kB/s on each connection, until all files were read. *Past the
 deadline*: a file came in time, and was read when its shots would have been closed without it. *Stopped*: a
 stage does nothing until all before it is done. What waits lies in its queue, each message once; no process
-before it grows by more than 100 MiB, and its replicas are told as not ready. (That stages rest while the queue
-of the next one is long is shown in tests/integration/test_bus.py.) *Away*: nobody can connect for a minute;
-half a minute after the connections were reset no message may be waiting for another attempt, for none counts.
+before it grows by more than 100 MiB, and its replicas are told as not ready. (That stages rest while the
+queue of the next one is long is shown in tests/integration/test_bus.py.) *Away*: nobody can connect for a
+minute; half a minute after the connections were reset no message waits for another attempt: none counts.
 
 """
 
