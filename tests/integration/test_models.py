@@ -41,10 +41,16 @@ LEARNING = ("--from", START.isoformat(), "--to", LIVE.isoformat(), "--places", "
 
 @pytest.fixture(scope="module")
 async def learned(running: Running, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The version of a champion; it is forgotten afterwards, so that others find a stack without a model."""
+    """The version of a champion that learned from a training set of recorded shots.
+
+    It is forgotten afterwards, so that others find a stack without a model.
+    """
     await running.upload(*recorded(running, START, timedelta(minutes=3), tmp_path_factory.mktemp("learning")))
     await running.judged()
-    trained = await shotwatch(running, "train", *LEARNING, "--epochs", "1", "--budget-seconds", "3", "--json")
+    made = await shotwatch(running, "dataset", "make", "learning", *LEARNING, "--normal", "--json")
+    assert made.exit_code == 0, made.stderr
+    fast = ("--epochs", "1", "--budget-seconds", "3")
+    trained = await shotwatch(running, "train", *LEARNING, "--dataset", "learning", *fast, "--json")
     assert trained.exit_code == 0, trained.stderr
     assert trained.documents[0]["alias"] == ModelAlias.CHAMPION
     yield trained.documents[0]["version"]
