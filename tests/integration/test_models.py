@@ -36,6 +36,7 @@ PLACE = Place("LB", "A2")
 START = datetime(2022, 8, 1, 8, tzinfo=UTC)
 LIVE = START + timedelta(minutes=3)
 METER = "LB_A2-EM_1-EnergyMeter-1"
+WHERE = {"frontend": PLACE.frontend, "amp": PLACE.amp, "arm": PLACE.arm}
 LEARNING = ("--from", START.isoformat(), "--to", LIVE.isoformat(), "--places", "LB-A2")
 
 
@@ -129,8 +130,7 @@ async def keep_energies(running: Running, level: float) -> None:
 
 
 async def told(running: Running, start: datetime) -> list[AnomalyEvent]:
-    where = {"frontend": PLACE.frontend, "amp": PLACE.amp, "arm": PLACE.arm}
-    shots = await running.archive.shots.page(where, epoch_ms(start), epoch_ms(start) + 60_000, 0)
+    shots = await running.archive.shots.page(WHERE, epoch_ms(start), epoch_ms(start) + 60_000, 0)
     return await running.archive.events.of_shots([shot["_id"] for shot in shots])
 
 
@@ -173,6 +173,14 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
 
     assert (await changed(running, "promote", stricter, "--why", "finds more"))["before"] == learned
     await loaded(running, stricter, "none")
+    again = await shotwatch(
+        running, "reprocess", *span[:4], "--stage", "inference", "--rate", "6000", "--json"
+    )
+    assert again.exit_code == 0, again.stderr
+    shots = await running.archive.shots.page(WHERE, epoch_ms(LIVE), epoch_ms(LIVE + minute), 0)
+    assert {(shot["revision"], shot["model"]["version"]) for shot in shots} == {(2, stricter)}
+    assert sum(bool(shot["kinds"]) for shot in shots) == strict["odd"]
+
     assert (await changed(running, "rollback", "--why", "too nervous"))["version"] == learned
     await loaded(running, learned, "none")
 

@@ -14,6 +14,7 @@ from shotwatch_common.facility import Place
 from shotwatch_common.identity import object_id
 from shotwatch_common.process import Edges
 from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.reprocessing import Minute, Order, Reprocessing
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_history.ledger_watch import LedgerWatch
@@ -85,6 +86,34 @@ async def test_shots_are_computed_again_beside_live_files_and_nothing_old_is_lef
     await running.judged()
     landed = await running.archive.ledger.newest([path.name for path in live])
     assert {document["state"] for document in landed} == {"ingested"}
+
+
+async def test_what_was_stopped_goes_on_where_it_was_stopped(running: Running, tmp_path: Path) -> None:
+    first, minute = START + timedelta(days=2), timedelta(minutes=1)
+    for start in (first, first + minute):
+        await running.upload(*simulated(running, tmp_path / f"{start:%M}", start))
+    await running.judged()
+    span = epoch_ms(first), epoch_ms(first + 2 * minute)
+
+    def reprocessing() -> Reprocessing:
+        order = Order("inference", *span, files_per_minute=6000)
+        return Reprocessing(running.archive, running.store, running.facility, running.settings, order)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(_done: Minute) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        await reprocessing().run(stop)
+    left = [each.start async for each in reprocessing().minutes()]
+    assert left == [epoch_ms(first + minute)]
+    again: list[int] = []
+    await reprocessing().run(lambda done: again.append(done.start))
+    assert again == left
+    shots = await running.archive.shots.page({}, *span, 0)
+    assert {shot["revision"] for shot in shots} == {2}
 
 
 async def test_what_lies_in_the_inbox_and_nobody_knows_is_told_at_the_second_look(running: Running) -> None:
