@@ -205,14 +205,16 @@ class Bus:
     async def _declared(self, queues: Sequence[str]) -> list[AbstractQueue]:
         if self._connection is None:
             raise Retry("not connected to the broker")
-        async with self._connection.channel(publisher_confirms=False) as channel:
+        async with (
+            asyncio.timeout(_WATCH_S),
+            self._connection.channel(publisher_confirms=False) as channel,
+        ):
             return [await channel.declare_queue(name, passive=True, robust=False) for name in queues]
 
     async def _comes(self, stage: str) -> bool:
         """Whether the broker has all queues of a stage and a consumer for its own, and we are one."""
         try:
-            async with asyncio.timeout(_WATCH_S):
-                own, *_ = await self._declared([queue.name for queue in queues_of(stage)])
+            own, *_ = await self._declared([queue.name for queue in queues_of(stage)])
         except ChannelNotFoundEntity:
             return False
         return bool(own.declaration_result.consumer_count) and _consumes(self._consumers[stage])
