@@ -63,6 +63,8 @@ _BROKER_AWAY = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutErr
 _INSIST_S = 2.0
 """Pause before a message that could not be set aside is set aside again, and between looks for a server."""
 _WATCH_S = 5.0
+_SPEECHLESS_S = 60.0
+"""So long the broker's answer is waited for: giving up a question costs the connection it was asked on."""
 _RECOVERY_S = 15.0
 """So long the consumers of a broker that answers may be gone: the client library restores most by itself."""
 
@@ -134,11 +136,14 @@ class Bus:
         """Finish what is in flight, then disconnect; what is held comes again to somebody else."""
         for task in self._held:
             task.cancel()
+        self._connection = None
         await self._broker.stop()
 
     async def ready(self) -> bool:
-        """Whether the broker answers, and `watch` last found all consumed that was subscribed to."""
-        return not self._lost and await self._broker.ping(timeout=2)
+        """Whether the broker answers, and `watch` last found all consumed; not once we were told to stop."""
+        if self._connection is None or self._lost:
+            return False
+        return await self._broker.ping(timeout=2)
 
     async def watch(self) -> None:
         """Return never, as long as all that was subscribed to is consumed or the broker is away.
@@ -206,7 +211,7 @@ class Bus:
         if self._connection is None:
             raise Retry("not connected to the broker")
         async with (
-            asyncio.timeout(_WATCH_S),
+            asyncio.timeout(_SPEECHLESS_S),
             self._connection.channel(publisher_confirms=False) as channel,
         ):
             return [await channel.declare_queue(name, passive=True, robust=False) for name in queues]
