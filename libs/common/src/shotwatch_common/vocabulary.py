@@ -174,7 +174,7 @@ class Scope(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a change that somebody asked the REST API for."""
+    """What became of a change that somebody asked for."""
 
     DONE = "done"
     REFUSED = "refused"
