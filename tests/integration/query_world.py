@@ -39,6 +39,7 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Scope, Severity
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from tests.issuer import AUDIENCE, Provider, served
 
 FACILITY = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 FIRST_PULSE = 1_656_660_780_100
@@ -66,6 +67,8 @@ class World:
 
     api: httpx.Client
     environment: dict[str, str]
+    issuer: Provider
+    """Whose tokens are let in, too. It answers while the tests' event loop runs."""
 
     @property
     def keys(self) -> Path:
@@ -98,16 +101,20 @@ async def started_world(root: Path) -> AsyncIterator[World]:
     keys.write_text(known.line() + "\n")
     told = {"SHOTWATCH_QUERY_KEYS_FILE": str(keys), "SHOTWATCH_API_KEY": all_scopes}
     no_broker = {"SHOTWATCH_BROKER_URL": "amqp://nobody"}
-    async with Stack.claim(root, "query", facility=FACILITY, settings=no_broker) as stack:
+    issuer = Provider()
+    issuer.rotate("first")
+    claimed = Stack.claim(root, "query", facility=FACILITY, settings=no_broker)
+    async with served(issuer), claimed as stack:
+        tokens = {"SHOTWATCH_QUERY_OIDC_ISSUER": issuer.url, "SHOTWATCH_QUERY_OIDC_AUDIENCE": AUDIENCE}
         (query,) = (spec for spec in path_services() if spec.name == "query")
-        stack.start_services([replace(query, environment={**query.environment, **told})])
+        stack.start_services([replace(query, environment={**query.environment, **told, **tokens})])
         await stack.services_ready()
         (port,) = (
             process.ports["SHOTWATCH_QUERY_PORT"] for process in stack.status() if process.name == "query-1"
         )
         base, shown = f"http://127.0.0.1:{port}/api/v1", {"Authorization": f"Bearer {all_scopes}"}
         with httpx.Client(base_url=base, headers=shown, timeout=30) as client:
-            world = World(client, {**stack.environment(), **told})
+            world = World(client, {**stack.environment(), **told}, issuer)
             await fill(world)
             yield world
 

@@ -55,6 +55,16 @@ async def shotwatch(running: Running, *arguments: str, environment: Mapping[str,
     return Told(process.returncode, stdout.decode(), stderr.decode())
 
 
+async def audited(running: Running, which: str) -> list[str]:
+    """What this machine's user did to it from the command line, newest first."""
+    changes = (await shotwatch(running, "audit", "--last", "1000", "--json")).documents
+    return [
+        change["what"]
+        for change in changes
+        if change["which"] == which and change["who"].startswith("os:") and change["status"] is None
+    ]
+
+
 def snapshots(facility: Facility, folder: Path, minute: int, *kinds: Kind) -> Sequence[Path]:
     """A minute of LB-FSD with these anomalies."""
     roster = facility.roster(Place("LB", "FSD"), "1s")

@@ -20,7 +20,7 @@ from shotwatch_common.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 
 from .conftest import Running, until
-from .test_cli import Told, shotwatch
+from .test_cli import Told, audited, shotwatch
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -86,8 +86,10 @@ async def test_what_is_thrown_away_was_asked_for_and_is_gone(running: Running) -
     unanswered = await shotwatch(running, "dead", "purge", identity)
     assert unanswered.exit_code == 1
     assert len(await listed(running, "--reason", "to-be-purged")) == 1
+    assert await audited(running, f"examination/{identity}") == []
     purged = await shotwatch(running, "dead", "purge", identity, "--yes", "--json")
     assert [message["id"] for message in purged.documents] == [identity]
+    assert await audited(running, f"examination/{identity}") == ["purge"]
     assert await listed(running, "--reason", "to-be-purged") == []
     again = await shotwatch(running, "dead", "purge", identity, "--yes")
     assert (again.exit_code, again.stdout) == (1, "nothing purged\n")
@@ -121,6 +123,7 @@ async def test_a_reinjected_file_goes_its_way_and_the_ledger_says_so(
 
     told: Told = await shotwatch(running, "dead", "reinject", str(message["id"]), "--json")
     assert (told.exit_code, len(told.documents)) == (0, 1)
+    assert await audited(running, f"validate/{message['id']}: {obj.key}") == ["reinject"]
     await running.judged()
     assert await state_of(running, obj.object_id) == ObjectState.INGESTED
     entry = await running.archive.ledger.find(obj.object_id)

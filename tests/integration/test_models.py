@@ -30,7 +30,7 @@ from tests.unit.test_deploy_dashboards import asked
 from .conftest import Running, until
 from .panels import shows
 from .prometheus import Prometheus
-from .test_cli import shotwatch
+from .test_cli import audited, shotwatch
 
 PLACE = Place("LB", "A2")
 START = datetime(2022, 8, 1, 8, tzinfo=UTC)
@@ -182,6 +182,8 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
     assert sum(bool(shot["kinds"]) for shot in shots) == strict["odd"]
 
     assert (await changed(running, "rollback", "--why", "too nervous"))["version"] == learned
+    assert await audited(running, f"shotwatch version {stricter}") == ["promote"]
+    assert await audited(running, f"shotwatch version {learned}") == ["roll_back", "promote"]
     await loaded(running, learned, "none")
 
     listed = json.loads((await shotwatch(running, "models", "list", "--history", "--json")).stdout)

@@ -22,7 +22,7 @@ from shotwatch_history.settings import HistorySettings
 from shotwatch_simulator.simulation import Simulation, simulate
 
 from .conftest import Running, bus_to
-from .test_cli import shotwatch
+from .test_cli import audited, shotwatch
 
 START = datetime(2024, 5, 1, 8, tzinfo=UTC)
 SPAN = (epoch_ms(START), epoch_ms(START + timedelta(minutes=1)))
@@ -70,6 +70,7 @@ async def test_shots_are_computed_again_beside_live_files_and_nothing_old_is_lef
 
     told = await shotwatch(running, "reprocess", *WHEN, "--stage", stage, "--rate", "6000", "--json")
     assert told.exit_code == 0, told.stderr
+    assert await audited(running, f"from {stage}, {WHEN[1]} to {WHEN[3]}") == ["reprocess"]
     after = await shots(running)
     assert after.keys() == before.keys()
     assert all(after[shot]["revision"] > before[shot]["revision"] for shot in after)  # type: ignore[operator]

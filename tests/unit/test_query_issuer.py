@@ -1,20 +1,14 @@
-"""Tokens against an issuer that runs here: its discovery and keys over HTTP."""
+"""Tokens against an issuer that runs here."""
 
 import base64
 import hashlib
 import hmac
-import json
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import jwt
 import pytest
-from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -25,55 +19,7 @@ from shotwatch_query.access import issuer as issuer_module
 from shotwatch_query.access.issuer import Issuer
 from shotwatch_query.access.key_ring import KeyRing
 from shotwatch_query.errors import NotAdmitted, Unavailable
-
-AUDIENCE = "shotwatch"
-Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-
-@dataclass
-class Provider:
-    """An issuer with keys of its own."""
-
-    url: str = ""
-    keys: dict[str, Key] = field(default_factory=dict)
-    asked: int = 0
-
-    def rotate(self, kid: str, key: Key | None = None) -> None:
-        self.keys = {kid: key or rsa.generate_private_key(public_exponent=65537, key_size=2048)}
-
-    def token(self, kid: str, algorithm: str = "RS256", key: Any = None, **claims: Any) -> str:
-        now = int(time.time())
-        told = {"iss": self.url, "aud": AUDIENCE, "sub": "amelie", "exp": now + 60, "scope": "read", **claims}
-        told = {name: value for name, value in told.items() if value is not None}
-        return jwt.encode(told, key or self.keys[kid], algorithm, headers={"kid": kid})
-
-    async def describe(self, _request: web.Request) -> web.Response:
-        self.asked += 1
-        return web.json_response({"issuer": self.url, "jwks_uri": f"{self.url}/keys"})
-
-    async def publish(self, _request: web.Request) -> web.Response:
-        return web.json_response({"keys": [_published(kid, key) for kid, key in self.keys.items()]})
-
-
-def _published(kid: str, key: Key) -> dict[str, Any]:
-    kind = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
-    return {**json.loads(kind.to_jwk(key.public_key())), "kid": kid, "use": "sig"}
-
-
-@asynccontextmanager
-async def served(provider: Provider) -> AsyncIterator[None]:
-    app = web.Application()
-    app.router.add_get("/.well-known/openid-configuration", provider.describe)
-    app.router.add_get("/keys", provider.publish)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    provider.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield
-    finally:
-        await runner.cleanup()
+from tests.issuer import AUDIENCE, Provider, served
 
 
 @pytest.fixture

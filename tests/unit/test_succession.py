@@ -38,13 +38,21 @@ class Registry:
 
 @dataclass
 class Archive:
-    """Keeps promotions in memory."""
+    """Keeps promotions and lines of the audit in memory."""
 
     kept: list[Promotion] = field(default_factory=list)
+    audited: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def promotions(self) -> "Archive":
         return self
+
+    @property
+    def audit(self) -> "Archive":
+        return self
+
+    async def note(self, what: str, which: str) -> None:
+        self.audited.append((what, which))
 
     async def add(self, promotion: Promotion) -> None:
         self.kept.append(promotion)
@@ -106,6 +114,23 @@ async def test_rolling_back_goes_back_step_by_step_and_is_noted_too(
     assert changes == [
         *((None, "1", False), ("1", "2", False), ("2", "3", False)),
         *(("3", "2", True), ("2", "1", True)),
+    ]
+
+
+async def test_every_change_is_audited_and_what_changes_nothing_is_not(
+    succession: Succession, archive: Archive
+) -> None:
+    await succession.introduce("1", None, "amelie")
+    await succession.introduce("2", None, "amelie")
+    await succession.promote("2", "amelie", "")
+    await succession.roll_back("amelie", "")
+    with pytest.raises(SuccessionError):
+        await succession.promote("9", "amelie", "")
+    assert archive.audited == [
+        ("promote", "shotwatch version 1"),
+        ("introduce_challenger", "shotwatch version 2"),
+        ("promote", "shotwatch version 2"),
+        ("roll_back", "shotwatch version 1"),
     ]
 
 

@@ -21,7 +21,7 @@ def message_record(message: ParkedMessage, with_body: bool = False) -> dict[str,
         "stage": message.stage,
         "parked_at": message.parked_at,
         "attempts": message.attempts,
-        "object": _key(message) or None,
+        "object": subject_of(message.body).names or None,
         "reason": message.reason,
         "trace_id": message.trace_id or None,
         "bytes": len(message.body),
@@ -43,14 +43,8 @@ def shown_message(message: ParkedMessage) -> Text:
 
 def _row(message: ParkedMessage) -> tuple[object, ...]:
     when = moment(message.parked_at)
-    about = _key(message)
+    about = subject_of(message.body).names
     return message.id, message.stage, when, message.attempts, about, message.reason, message.trace_id
-
-
-def _key(message: ParkedMessage) -> str:
-    """The file or the batch of shots that the message is about; empty when it is no message of ours."""
-    about = subject_of(message.body)
-    return ", ".join((*(obj.key for obj in about.objects), *about.batches))
 
 
 def _text(body: bytes) -> str:

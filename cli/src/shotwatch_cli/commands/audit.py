@@ -1,4 +1,4 @@
-"""`shotwatch audit`: who asked the REST API for which change."""
+"""`shotwatch audit`: who made which change."""
 
 import asyncio
 from typing import Annotated, Any
@@ -21,9 +21,9 @@ def audit(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Show who asked the REST API for which change, the refused ones too. It takes the scope `admin`.
+    """Show who asked the REST API for which change, the refused ones too, and who made which by `shotwatch`.
 
-    Without a time: the last day. Changes of the champion are in `shotwatch models list --history`.
+    It takes the scope `admin`. Without a time: the last day.
 
     \b
     Examples:
@@ -57,4 +57,5 @@ async def _asked(url: str, query: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _row(change: dict[str, Any]) -> tuple[object, ...]:
     at = change["at"][:19].replace("T", " ")
-    return at, *(change[name] for name in ("who", "what", "which", "outcome", "status", "trace_id"))
+    told = (change[name] for name in ("who", "what", "which", "outcome"))
+    return at, *told, change["status"] or "", change["trace_id"]

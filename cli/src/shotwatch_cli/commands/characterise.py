@@ -136,6 +136,7 @@ async def _fit(
             raise Failure(f"{wanted.device}: {error}", "choose other frames by --from and --to") from error
         period = Period(int(camera.times[0]), int(camera.times[-1]), len(camera.times))
         bucket = settings.data_bucket
+        await archive.audit.note(f"fit_{kind}", wanted.device)
         made = await shelve(archive, store, bucket, wanted.device, kind, data, period)
     return _record(made) | figures
 

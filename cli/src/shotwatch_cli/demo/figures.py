@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shotwatch_common.contracts import AnomalyEvent, PlaceRef
-from shotwatch_common.vocabulary import AnomalyKind, Phase
+from shotwatch_common.contracts import Anomaly, AnomalyEvent, PlaceRef
+from shotwatch_common.vocabulary import SLOW_CHANGES, AnomalyKind, Phase
 from shotwatch_simulator.labels import Label
 
 MINUTE_MS = 60_000
@@ -38,11 +38,12 @@ class KindFigures:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds from the end of the upload that completed a shot to its event."""
+    """Of a place: seconds from the end of a minute's upload to the events of its shots."""
 
-    count: int
+    place: PlaceRef
+    events: int
     p50: float
-    p99: float
+    longest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,29 +106,50 @@ class FalseAlarm:
 def false_alarms(
     labels: Iterable[Label], shots: Iterable[JudgedShot], seen: Iterable[Seen]
 ) -> list[FalseAlarm]:
-    """What was found in normal shots, and events about them; what was withdrawn later counts, too."""
+    """What was found in normal shots, and events about them; what was withdrawn later counts, too.
+
+    A slow change is told of the first shot after it, and says nothing of that shot.
+    """
     odd = {shot for label in labels for shot in label.shots}
     found = {(shot.id, kind) for shot in shots for kind in shot.kinds}
     told = {(each.event.subject, each.event.data.kind) for each in seen}
-    return [FalseAlarm(shot, kind) for shot, kind in sorted(found | told) if shot not in odd]
+    return [
+        FalseAlarm(shot, kind)
+        for shot, kind in sorted(found | told)
+        if shot not in odd and kind not in SLOW_CHANGES
+    ]
 
 
-def latency(seen: Iterable[Seen], completed: Mapping[Minute, float]) -> Latency | None:
-    """From the end of the upload that completed a shot to its event; None when nothing can be timed.
+@dataclass(frozen=True, slots=True)
+class SlowChange:
+    """What was told of a device over many shots; no label says whether it is so."""
+
+    kind: AnomalyKind
+    why: str
+
+
+def slow_changes(seen: Iterable[Seen]) -> list[SlowChange]:
+    """Trends and drift, as they were told."""
+    told = (each.event.data for each in seen if each.event.data.kind in SLOW_CHANGES)
+    return [SlowChange(anomaly.kind, anomaly.why) for anomaly in told]
+
+
+def latencies(seen: Iterable[Seen], completed: Mapping[Minute, float]) -> list[Latency]:
+    """For each place of which an event can be timed.
 
     `completed` says when the last file of a minute was uploaded (seconds, monotonic). A shot that misses a
-    member may have waited for its deadline, so it is not timed.
+    member waits for its deadline, and a slow change for many shots, so they are not timed.
     """
-    delays = [
-        s.at - completed[minute_of(s.event)]
-        for s in seen
-        if s.event.data.kind is not AnomalyKind.MISSING_MEMBER
-        and s.event.data.phase in (Phase.OPENED, Phase.PASSED)
-        and minute_of(s.event) in completed
-    ]
-    if not delays:
-        return None
-    return Latency(len(delays), float(np.percentile(delays, 50)), float(np.percentile(delays, 99)))
+    delays: defaultdict[PlaceRef, list[float]] = defaultdict(list)
+    for each in seen:
+        if _timed(each.event.data) and minute_of(each.event) in completed:
+            delays[each.event.data.place].append(each.at - completed[minute_of(each.event)])
+    return [Latency(place, len(of), float(np.median(of)), max(of)) for place, of in delays.items()]
+
+
+def _timed(anomaly: Anomaly) -> bool:
+    begun = anomaly.phase in (Phase.OPENED, Phase.PASSED)
+    return begun and anomaly.kind not in SLOW_CHANGES | {AnomalyKind.MISSING_MEMBER}
 
 
 def minute_of(event: AnomalyEvent) -> Minute:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from shotwatch_cli.demo.figures import FalseAlarm, KindFigures, Latency
+from shotwatch_cli.demo.figures import FalseAlarm, KindFigures, Latency, SlowChange
 from shotwatch_cli.output import table
 
 _MEGABYTE = 1_000_000
@@ -37,7 +37,8 @@ class Report:
     kinds: Sequence[KindFigures]
     false_alarms: Sequence[FalseAlarm]
     normal_shots: int
-    latency: Latency | None
+    slow_changes: Sequence[SlowChange]
+    latencies: Sequence[Latency]
     throughput: Sequence[Throughput]
     model: str
 
@@ -73,12 +74,17 @@ def rendered(report: Report) -> RenderableType:
             [(k.kind, k.injected, k.reported, k.shots, k.shots_reported) for k in report.kinds],
         ),
         _alarms(report),
+        _slow_changes(report.slow_changes),
         table(
             "Speed",
             ("part", "files#", "MB#", "s#", "files/s#", "MB/s#"),
             [_speed_row(part) for part in report.throughput],
         ),
-        _latency(report.latency),
+        table(
+            "From the end of a minute's upload to its events; the next minute waits until this one is judged",
+            ("place", "interval", "events#", "half within s#", "all within s#"),
+            map(_latency_row, report.latencies),
+        ),
         _verdict(report),
     )
 
@@ -104,6 +110,12 @@ def _alarms(report: Report) -> Text:
     )
 
 
+def _slow_changes(changes: Sequence[SlowChange]) -> Text:
+    """What no shot is odd for, so that it counts neither as found nor as a false alarm."""
+    lines = [f"{change.kind}: {change.why}\n" for change in changes]
+    return Text("".join([f"Slow changes of a device, over many shots: {len(changes)}\n", *lines]))
+
+
 def _speed_row(part: Throughput) -> tuple[str, int, str, str, str, str]:
     megabytes = part.size / _MEGABYTE
     return (
@@ -116,13 +128,10 @@ def _speed_row(part: Throughput) -> tuple[str, int, str, str, str, str]:
     )
 
 
-def _latency(latency: Latency | None) -> Text:
-    if latency is None:
-        return Text("No event could be timed.\n")
-    return Text(
-        f"Upload of the file that completed a shot → its event at the subscriber: p50 {latency.p50:.2f} s,"
-        f" p99 {latency.p99:.2f} s ({latency.count} events; files uploaded one after the other)\n"
-    )
+def _latency_row(latency: Latency) -> tuple[str, str, int, str, str]:
+    place = latency.place
+    name = f"{place.frontend}-{place.amp}-{place.arm}"
+    return name, place.interval, latency.events, f"{latency.p50:.1f}", f"{latency.longest:.1f}"
 
 
 def _verdict(report: Report) -> Text:

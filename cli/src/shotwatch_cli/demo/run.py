@@ -2,9 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,7 +22,8 @@ from shotwatch_cli.demo.figures import (
     Seen,
     by_kind,
     false_alarms,
-    latency,
+    latencies,
+    slow_changes,
     told_of,
 )
 from shotwatch_cli.demo.report import Report, Throughput
@@ -33,7 +36,7 @@ from shotwatch_cli.training import train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import PlaceRef
-from shotwatch_common.facility import Facility
+from shotwatch_common.facility import Facility, FileName
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
@@ -41,6 +44,7 @@ from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_embedded.stack import Stack
 
 Listen = Callable[[str, asyncio.Event], Awaitable[None]]
+Reached = Callable[[Archive], Awaitable[bool]]
 
 _PATIENCE_S = 300.0
 _LOOK_EVERY_S = 0.25
@@ -85,49 +89,71 @@ class Demo:
             watch = Watch(self._console)
             async with running(watch.listen, self._settings.broker_url.get_secret_value()):
                 self._console.rule("anomaly events as they are raised")
-                live = await self.feed(store, archive, "live", scenario.live, one_by_one=True)
+                live = await self.feed(store, archive, "live", scenario.live, by_minute=True)
             return await self._report(archive, store, scenario, watch.seen, [learning, live], model)
 
     async def feed(
-        self, store: ObjectStore, archive: Archive, name: str, paths: Sequence[Path], one_by_one: bool = False
+        self, store: ObjectStore, archive: Archive, name: str, paths: Sequence[Path], by_minute: bool = False
     ) -> Throughput:
-        """Upload the files and wait until every shot is judged."""
+        """Upload the files and wait until every shot is judged.
+
+        By minute, the next one follows when the shots of this one are judged, but for those that wait for a
+        member: so nothing waits behind what was uploaded before.
+        """
         uploads = planned_uploads(paths)
         started = monotonic()
+        for some in self._minutes(uploads) if by_minute else (uploads,):
+            await self._upload(store, name, some)
+            await self._until(self._judged, archive)
+        await self._until(self._closed, archive)
+        return Throughput(name, len(uploads), sum(u.size for u in uploads), monotonic() - started)
+
+    def _minutes(self, uploads: Sequence[Upload]) -> list[list[Upload]]:
+        """The uploads of each minute, in the order in which the control system closed the files."""
+        minutes: defaultdict[datetime, list[Upload]] = defaultdict(list)
+        for upload in uploads:
+            minutes[self._name_of(upload).starts_at].append(upload)
+        return [minutes[starts_at] for starts_at in sorted(minutes)]
+
+    async def _upload(self, store: ObjectStore, name: str, uploads: Sequence[Upload]) -> None:
         with transferring() as progress:
             bar = progress.add_task(f"uploading {name} files", total=sum(u.size for u in uploads))
 
             def done(upload: Upload) -> None:
                 self._uploaded += 1
-                self._note_completion(upload)
+                file = self._name_of(upload)
+                minute = file.frontend, file.interval, epoch_ms(file.starts_at) // MINUTE_MS
+                self._completed[minute] = monotonic()
                 progress.advance(bar, upload.size)
 
-            for some in _portions(uploads, one_by_one):
-                await upload_all(store, self._settings.inbox_bucket, some, done)
-        await self._all_judged(archive)
-        return Throughput(name, len(uploads), sum(u.size for u in uploads), monotonic() - started)
+            await upload_all(store, self._settings.inbox_bucket, uploads, done)
 
-    def _note_completion(self, upload: Upload) -> None:
+    def _name_of(self, upload: Upload) -> FileName:
         name = self._facility.file_name(upload.key)
-        if name is not None:
-            minute = name.frontend, name.interval, epoch_ms(name.starts_at) // MINUTE_MS
-            self._completed[minute] = monotonic()
+        assert name is not None
+        return name
 
-    async def _all_judged(self, archive: Archive) -> None:
-        """Wait until every file is settled, every window closed and every shot judged."""
+    async def _until(self, reached: Reached, archive: Archive) -> None:
+        """Wait, and show how many shots are judged."""
         with counting() as progress:
             bar = progress.add_task("shots judged", total=None)
             async with patience("the services have not judged everything"):
-                while True:
-                    balance = await archive.ledger.balance(0, _FOREVER_MS)
+                while not await reached(archive):
                     judged = await archive.shots.count({}, 0, _FOREVER_MS)
                     unjudged = await archive.batches.unjudged()
                     progress.update(bar, completed=judged, total=judged + unjudged)
-                    settled = balance["in"] >= self._uploaded and not balance["states"]["waiting"]
-                    joined = settled and not await archive.ledger.unjoined()
-                    if joined and not unjudged and not await archive.windows.unfinished():
-                        return
                     await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _judged(self, archive: Archive) -> bool:
+        """Whether every file is settled and joined, and every shot judged that waits for no member."""
+        balance = await archive.ledger.balance(0, _FOREVER_MS)
+        settled = balance["in"] >= self._uploaded and not balance["states"]["waiting"]
+        return settled and not await archive.ledger.unjoined() and not await archive.batches.unjudged()
+
+    @staticmethod
+    async def _closed(archive: Archive) -> bool:
+        """Whether, of files that are joined, every window is closed and every shot judged."""
+        return not await archive.windows.unfinished() and not await archive.batches.unjudged()
 
     async def train(self) -> str:
         """Train a champion in a process of its own, and wait until inference scores with it."""
@@ -174,7 +200,8 @@ class Demo:
             kinds=by_kind(scenario.labels, told_of(live, seen)),
             false_alarms=false_alarms(scenario.labels, live, seen),
             normal_shots=len(live) - len(odd),
-            latency=latency(seen, self._completed),
+            slow_changes=slow_changes(seen),
+            latencies=latencies(seen, self._completed),
             throughput=throughput,
             model=model,
         )
@@ -188,13 +215,6 @@ def _judged(shot: Mapping[str, Any]) -> JudgedShot:
 async def _model(client: httpx.AsyncClient, port: int) -> str:
     """The model version that a replica of inference scores with."""
     return str((await client.get(f"http://127.0.0.1:{port}/ready")).json().get("model"))
-
-
-def _portions(uploads: Sequence[Upload], one_by_one: bool) -> Iterator[Sequence[Upload]]:
-    if one_by_one:
-        yield from ([upload] for upload in uploads)
-    else:
-        yield uploads
 
 
 @asynccontextmanager

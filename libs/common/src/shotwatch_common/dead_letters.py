@@ -33,7 +33,7 @@ class Wanted:
 
 
 class DeadLetters:
-    """The parked messages of all stages. Every change is written into the history of its object."""
+    """The parked messages of all stages. Every change is audited, and is in the history of its object."""
 
     def __init__(self, connection: AbstractConnection, archive: Archive) -> None:
         self._connection = connection
@@ -49,6 +49,7 @@ class DeadLetters:
         Dying on the way leaves each message parked or at work, or both: handlers bear to see it twice.
         """
         async for held in self._hold(wanted):
+            await self._archive.audit.note("reinject", _which(held.message))
             about, why = subject_of(held.message.body), _why("reinjected", held.message)
             for obj in about.objects:
                 await self._archive.ledger.revive(obj.object_id, held.message.stage, why)
@@ -60,6 +61,7 @@ class DeadLetters:
     async def purge(self, wanted: Wanted, done: Done) -> None:
         """Throw messages away; their objects stay dead-lettered. `done` hears of each."""
         async for held in self._hold(wanted):
+            await self._archive.audit.note("purge", _which(held.message))
             for obj in subject_of(held.message.body).objects:
                 why = _why("purged", held.message)
                 await self._archive.ledger.bury(obj.object_id, held.message.stage, why)
@@ -71,6 +73,11 @@ class DeadLetters:
             async for held in hold_parked(self._connection, stage):
                 if wanted.fits(held.message):
                     yield held
+
+
+def _which(message: ParkedMessage) -> str:
+    """`validate/1f0c6a2d9b4e7783c5d1a0ff: LA_A1_11-….h5`: stage, id, and what the message is about."""
+    return f"{message.stage}/{message.id}: {subject_of(message.body).names}".removesuffix(": ")
 
 
 def _why(what: str, message: ParkedMessage) -> str:

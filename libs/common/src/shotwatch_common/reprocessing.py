@@ -18,6 +18,7 @@ from shotwatch_common.archive.windows import KnownWindow
 from shotwatch_common.contracts import ShotsClosed
 from shotwatch_common.facility import Facility
 from shotwatch_common.identity import block_folder, object_id, raw_key, residual_folder
+from shotwatch_common.pulses import instant
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import ObjectState
@@ -49,6 +50,10 @@ class Order:
     @property
     def span(self) -> tuple[str, int, int]:
         return self.stage, self.start, self.end
+
+    @property
+    def told(self) -> str:
+        return f"from {self.stage}, {instant(self.start).isoformat()} to {instant(self.end).isoformat()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ class Reprocessing:
             ReprocessingStopped: a stage gave something up. What was done before it stays done.
             Retry: the store cannot be reached.
         """
+        await self._archive.audit.note("reprocess", self._order.told)
         before: set[str] = set()
         async for minute in self.minutes():
             await self._compute(minute, before)

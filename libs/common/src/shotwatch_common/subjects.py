@@ -20,6 +20,11 @@ class Subject:
     batches: tuple[str, ...] = ()
     """Ids of batches of shots."""
 
+    @property
+    def names(self) -> str:
+        """Keys of the objects and ids of the batches; empty without any."""
+        return ", ".join((*(obj.key for obj in self.objects), *self.batches))
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore")

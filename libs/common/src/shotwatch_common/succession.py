@@ -29,6 +29,7 @@ class Succession:
         if alias is ModelAlias.CHAMPION:
             await self.promote(version, who, "trained")
         else:
+            await self._archive.audit.note("introduce_challenger", self._named(version))
             await self._registry.give(ModelAlias.CHALLENGER, version)
         return alias
 
@@ -60,11 +61,16 @@ class Succession:
             raise SuccessionError(f"version {before} was champion before, and is not there any more")
         return await self._change(Promotion(epoch_now(), who, champion, before, why, rollback=True))
 
+    def _named(self, version: str) -> str:
+        return f"{self._registry.name} version {version}"
+
     async def _champion(self) -> str | None:
         return (await self._registry.aliases()).get(ModelAlias.CHAMPION)
 
     async def _change(self, promotion: Promotion) -> Promotion:
         """Write it down, make it, and take its other alias from a challenger that won."""
+        what = "roll_back" if promotion.rollback else "promote"
+        await self._archive.audit.note(what, self._named(promotion.version))
         await self._archive.promotions.add(promotion)
         await self._registry.give(ModelAlias.CHAMPION, promotion.version)
         if (await self._registry.aliases()).get(ModelAlias.CHALLENGER) == promotion.version:

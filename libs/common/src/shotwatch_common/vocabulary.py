@@ -115,6 +115,10 @@ class AnomalyKind(StrEnum):
     SUPERSEDED = "superseded"
 
 
+SLOW_CHANGES = frozenset({AnomalyKind.TREND, AnomalyKind.DRIFT})
+"""What is said of a device over many shots, and of none of them alone."""
+
+
 class Phase(StrEnum):
     """Where a condition stands when an event tells of it."""
 
@@ -170,7 +174,7 @@ class Scope(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a change that somebody asked the REST API for."""
+    """What became of a change that somebody asked for."""
 
     DONE = "done"
     REFUSED = "refused"

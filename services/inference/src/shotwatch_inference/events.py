@@ -16,7 +16,7 @@ from shotwatch_common.contracts import (
 from shotwatch_common.facility import Place
 from shotwatch_common.identity import event_id
 from shotwatch_common.pulses import shot_id
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, Phase, Severity
+from shotwatch_common.vocabulary import SLOW_CHANGES, AnomalyKind, DeviceKind, Phase, Severity
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.conditions import Condition, Sighting, Telling
@@ -177,7 +177,7 @@ def withdrawals(
         _withdrawal(event, revisions[event.subject], publication)
         for event in earlier
         if (event.subject, event.data.kind) not in still_true
-        and event.data.kind not in (AnomalyKind.SUPERSEDED, AnomalyKind.TREND, AnomalyKind.DRIFT)
+        and event.data.kind not in SLOW_CHANGES | {AnomalyKind.SUPERSEDED}
         and event.data.phase is not Phase.CLOSED
         and event.data.revision < revisions[event.subject]
         and event.id not in spoken_of

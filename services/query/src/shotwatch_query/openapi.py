@@ -29,7 +29,7 @@ TAGS = [
     {"name": "ledger", "description": "Every object that arrived: how it ended, when and why."},
     {"name": "models", "description": "The model that scores."},
     {"name": "facility", "description": "Places of the chain and their devices."},
-    {"name": "audit", "description": "Who asked for which change."},
+    {"name": "audit", "description": "Who made which change."},
     {"name": "health", "description": "Which servers behind this one answer."},
 ]
 _PROBLEMS = {

@@ -437,15 +437,18 @@ class FeedbackPage(Schema):
 
 
 class Change(Schema):
-    """A change that a caller asked for."""
+    """A change that a caller asked for, or that was made from the command line."""
 
     at: datetime
-    who: str = Field(description="Name of the API key, or `oidc:` and the subject of the token.")
+    who: str = Field(
+        description="Name of the API key, `oidc:` and the subject of the token,"
+        " or `os:` and the user and machine of a command line."
+    )
     what: str = Field(description="Name of the operation.", examples=["give_feedback"])
-    which: str = Field(description="Path of what it was about.")
+    which: str = Field(description="What it was about; of a request, its path.")
     outcome: Outcome
-    status: int = Field(description="HTTP status of the answer.")
-    trace_id: str = Field(description="Of the request's trace; empty when it had none.")
+    status: int | None = Field(description="HTTP status of the answer; null where no request was made.")
+    trace_id: str = Field(description="Of the change's trace; empty when it had none.")
 
 
 class AuditPage(Schema):

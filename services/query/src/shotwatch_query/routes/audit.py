@@ -1,4 +1,4 @@
-"""Who asked this API for which change."""
+"""Who made which change."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,9 +17,12 @@ from shotwatch_query.sources import From
 router = APIRouter(tags=["audit"])
 
 
-@router.get("/audit", summary="Who asked for which change")
+@router.get("/audit", summary="Who made which change")
 async def list_audit(sources: From, search: Annotated[PageParameters, Query()]) -> AuditPage:
-    """Changes that known callers asked for, also those that were refused. Without `to` the span ends now."""
+    """Changes that known callers asked for, also those that were refused, and those of the command line.
+
+    Without `to` the span ends now.
+    """
 
     async def fetch(span: Span, limit: int) -> Sequence[Document]:
         return await sources.archive.audit.page(span.start, span.end, limit, search.newest_first)

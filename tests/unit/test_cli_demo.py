@@ -1,0 +1,42 @@
+"""The demo's sums: what counts as a false alarm, and what is timed."""
+
+from typing import Any
+
+import pytest
+
+from shotwatch_cli.demo.figures import Seen, false_alarms, latencies, minute_of, slow_changes
+from shotwatch_common.vocabulary import SLOW_CHANGES, AnomalyKind, Phase
+from shotwatch_simulator.labels import Label
+
+from .test_cli_events import event
+
+
+def seen(at: float = 0.0, **said: Any) -> Seen:
+    """A hot spot in a shot, but for what is said otherwise."""
+    made = event(1)
+    return Seen(made.model_copy(update={"data": made.data.model_copy(update=said)}), at)
+
+
+def test_an_event_of_a_shot_into_which_nothing_was_put_is_a_false_alarm() -> None:
+    told = seen()
+    (alarm,) = false_alarms([], [], [told])
+    assert (alarm.shot, alarm.kind) == (told.event.subject, AnomalyKind.HOT_SPOT)
+    put_in = Label("hot_spot", AnomalyKind.HOT_SPOT, 0.2, (told.event.subject,), (), ())
+    assert false_alarms([put_in], [], [told]) == []
+
+
+@pytest.mark.parametrize("kind", sorted(SLOW_CHANGES))
+def test_a_slow_change_is_counted_apart_from_the_shot_that_it_names(kind: AnomalyKind) -> None:
+    told = seen(kind=kind, why="the energy of EM-1 has been 0.9 J since 10:00")
+    assert false_alarms([], [], [told]) == []
+    (change,) = slow_changes([seen(), told])
+    assert (change.kind, change.why) == (kind, told.event.data.why)
+
+
+def test_what_begins_is_timed_from_the_end_of_its_minutes_upload_but_for_what_waits() -> None:
+    uploaded = {minute_of(seen().event): 10.0}
+    waits = [seen(99, kind=kind) for kind in (*SLOW_CHANGES, AnomalyKind.MISSING_MEMBER)]
+    later = [seen(99, phase=phase) for phase in (Phase.UPDATED, Phase.CLOSED)]
+    other_minute = seen(99, time=seen().event.data.time + 60_000)
+    (of,) = latencies([seen(11), seen(13), *waits, *later, other_minute], uploaded)
+    assert (of.place, of.events, of.p50, of.longest) == (seen().event.data.place, 2, 2.0, 3.0)
