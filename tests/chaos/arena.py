@@ -15,7 +15,6 @@ from time import monotonic
 from typing import Any
 
 import aio_pika
-import yaml
 from pymongo import AsyncMongoClient
 
 from shotwatch_cli.broker import depth_of
@@ -75,16 +74,6 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: fl
         if monotonic() > deadline:
             raise AssertionError(f"after {seconds:g} s: not {what}")
         await asyncio.sleep(0.3)
-
-
-def patient_facility(facility: Path, folder: Path) -> Path:
-    """The facility with the lateness that the tortures need."""
-    content = yaml.safe_load(facility.read_text(encoding="utf-8"))
-    for interval in content["intervals"]:
-        interval["lateness_s"] = LATENESS_S[interval["name"]]
-    path = folder / "facility.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    return path
 
 
 def told_services(stack: Stack, links: Mapping[str, Link]) -> dict[str, str]:

@@ -14,9 +14,10 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from tests.facilities import facility_waiting
 
-from .arena import Arena, patient_facility, told_services
-from .inputs import FACILITY, make_inputs
+from .arena import LATENESS_S, Arena, told_services
+from .inputs import make_inputs
 from .links import links_to
 from .tortures import QUICK, TORTURES
 
@@ -61,7 +62,7 @@ class Line:
 async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
     ensure_rabbitmq(install=True)
     root = tmp_path_factory.mktemp("chaos")
-    facility = patient_facility(FACILITY, root)
+    facility = facility_waiting(LATENESS_S, root)
     inputs = make_inputs(load_facility(facility), root / "inputs")
     tortured = Stack.claim(root, "tortured", facility=facility, settings={})
     async with tortured as stack, links_to(stack) as links:

@@ -11,7 +11,6 @@ from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FACILITY = REPOSITORY / "facilities" / "hpls.yaml"
 KINDS = (Kind.FROZEN_FRAME, Kind.BLACK_FRAME, Kind.SATURATED_FRAME, Kind.FAULT)
 BIG, SMALL = "four places, three minutes", "one place, five seconds"
 START = datetime(2022, 7, 1, 7, 30, tzinfo=UTC)

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 from playwright.async_api import Browser, async_playwright
 
+from tests.installing import alone
+
 PACKAGE = "chromium"
 
 
@@ -26,9 +28,10 @@ async def browser() -> AsyncIterator[Browser]:
 
 def _chromium() -> str:
     """Where Chromium is; installed where it is not and we may."""
-    if not shutil.which(PACKAGE) and os.geteuid() == 0:
-        for arguments in (("update",), ("install", "-y", "--no-install-recommends", PACKAGE)):
-            subprocess.run(["apt-get", "-q", *arguments], stdin=subprocess.DEVNULL)
+    with alone():
+        if not shutil.which(PACKAGE) and os.geteuid() == 0:
+            for arguments in (("update",), ("install", "-y", "--no-install-recommends", PACKAGE)):
+                subprocess.run(["apt-get", "-q", *arguments], stdin=subprocess.DEVNULL)
     found = shutil.which(PACKAGE)
     assert found, f"there is no {PACKAGE}: run `sudo apt-get install {PACKAGE}`"
     return found

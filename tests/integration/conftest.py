@@ -25,6 +25,8 @@ from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role
+from tests.facilities import facility_waiting
+from tests.installing import alone
 from tests.integration.certificates import Certificates
 from tests.unit.test_deploy_broker import PASSWORDS
 from tests.unit.test_deploy_broker import broker as deployed
@@ -35,12 +37,13 @@ from .query_world import World, started_world
 from .waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FACILITY = REPOSITORY / "facilities" / "hpls.yaml"
 RULES = REPOSITORY / "deploy" / "prometheus" / "rules" / "shotwatch.yml"
 TWO_OF_MOST = {"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}
 NOW_AND_THEN = ("TREND", "DRIFT", "REFERENCE", "CHARACTERISATION")
 IMPATIENT = {f"SHOTWATCH_{name}_POLL_SECONDS": "1" for name in NOW_AND_THEN}
 FOREVER_MS = 2**53
+LATENESS_S = {"1s": 5, "100ms": 5, "60s": 5}
+"""What never comes is waited for until then."""
 
 
 def impatient(service: ServiceSpec) -> ServiceSpec:
@@ -77,6 +80,12 @@ class Running:
         )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _rabbitmq() -> None:
+    with alone():
+        ensure_rabbitmq(install=True)
+
+
 @pytest.fixture(scope="session")
 def broker_metrics_port() -> int:
     """Where the stack's broker answers /metrics, as Compose's does."""
@@ -87,15 +96,16 @@ def broker_metrics_port() -> int:
 async def running(
     tmp_path_factory: pytest.TempPathFactory, broker_metrics_port: int
 ) -> AsyncIterator[Running]:
-    ensure_rabbitmq(install=True)
-    claimed = Stack.claim(tmp_path_factory.mktemp("stacks"), "tests", facility=FACILITY, settings={})
+    root = tmp_path_factory.mktemp("stacks")
+    facility = facility_waiting(LATENESS_S, root)
+    claimed = Stack.claim(root, "tests", facility=facility, settings={})
     show_broker_metrics(claimed.folder / "broker", broker_metrics_port)
     async with claimed as stack:
         stack.start_services(map(impatient, path_services(TWO_OF_MOST)))
         await stack.services_ready()
         settings = settings_of(stack.environment())
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
-            yield Running(stack, settings, load_facility(FACILITY), store, archive)
+            yield Running(stack, settings, load_facility(facility), store, archive)
 
 
 def show_broker_metrics(folder: Path, port: int) -> None:
@@ -155,7 +165,6 @@ async def url(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tls_port: int
 ) -> AsyncIterator[Url]:
     """A node that loaded the definitions: account → its address, with every queue declared."""
-    ensure_rabbitmq(install=True)
     folder, ports = tmp_path_factory.mktemp("broker"), Ports()
     names = name_server(folder, ports)
     node = broker(folder, "not used: definitions leave out the default user", names.port, ports)

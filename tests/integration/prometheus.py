@@ -16,6 +16,7 @@ import yaml
 
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers.probes import answers
+from tests.installing import alone
 
 PACKAGE = "prometheus"
 Targets = Mapping[str, Sequence[int]]
@@ -118,8 +119,9 @@ def _programs() -> Path:
     if installed and shutil.which("promtool"):
         return Path(installed).parent
     folder = Path(sys.prefix) / "prometheus"
-    if not (folder / "usr" / "bin" / "promtool").exists():
-        _unpack(folder)
+    with alone():
+        if not (folder / "usr" / "bin" / "promtool").exists():
+            _unpack(folder)
     return folder / "usr" / "bin"
 
 

@@ -39,9 +39,9 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Scope, Severity
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from tests.facilities import FACILITY
 from tests.issuer import AUDIENCE, Provider, served
 
-FACILITY = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 FIRST_PULSE = 1_656_660_780_100
 """2022-07-01 07:33:00.100 UTC."""
 SHOTS = 20

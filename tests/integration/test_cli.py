@@ -21,8 +21,9 @@ from shotwatch_embedded.status import State
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.facilities import FACILITY
 
-from .conftest import FACILITY, Running
+from .conftest import Running
 from .waiting import DEADLINE_S
 
 NOBODY = "amqp://guest:guest@127.0.0.1:1/"

@@ -13,7 +13,7 @@ from shotwatch_common.contracts import FileIngested, ShotsFlagged
 from shotwatch_common.dead_letters import DeadLetters, Wanted
 from shotwatch_common.facility import Place
 from shotwatch_common.notification import ArrivedObject, build_notification
-from shotwatch_common.parked import hold_parked
+from shotwatch_common.parked import ParkedMessage, hold_parked
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.topology import WORK, parked_queue_of, queue_of
 from shotwatch_common.vocabulary import ObjectState
@@ -45,20 +45,22 @@ async def park_unknown_batch(running: Running, batch: str) -> str:
     body = ShotsFlagged(batch_id=batch, shots=[0]).model_dump_json().encode()
     async with channel(running) as publishing:
         await publishing.default_exchange.publish(message_of(body), queue_of("examination").name)
-    found: list[dict[str, object]] = []
+    found: list[ParkedMessage] = []
+    async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
+        letters = DeadLetters(connection, running.archive)
 
-    async def parked() -> bool:
-        found[:] = await listed(running, "--stage", "examination", "--reason", batch.upper())
-        return bool(found)
+        async def parked() -> bool:
+            found[:] = await letters.find(Wanted("examination", batch))
+            return bool(found)
 
-    await until(parked, "parked")
-    return str(found[0]["id"])
+        await until(parked, "parked")
+    return found[0].id
 
 
 async def test_what_is_parked_is_found_by_stage_reason_and_time_with_its_trace(running: Running) -> None:
     began = datetime.now(UTC)
     identity = await park_unknown_batch(running, "nobody-knows-1")
-    since = ("--reason", "nobody-knows-1", "--since")
+    since = ("--reason", "NOBODY-knows-1", "--since")
     (message,) = await listed(running, *since, began.isoformat(timespec="seconds"))
     assert (message["id"], message["stage"], message["trace_id"]) == (identity, "examination", TRACE)
     assert "there is no batch" in str(message["reason"])

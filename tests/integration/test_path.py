@@ -28,7 +28,7 @@ from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import inject, plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
 
-from .conftest import FACILITY, REPOSITORY, Running, until
+from .conftest import REPOSITORY, Running, until
 
 ONE_HZ = Place("LA", "A2"), "1s"
 TEN_HZ = Place("LB", "F1"), "100ms"
@@ -319,7 +319,8 @@ async def test_one_replica_beside_gives_the_same_shots_and_events_as_two(
     minute = simulation(running, datetime(2022, 7, 4, 8, tzinfo=UTC), kinds=RULES)
     files = list(simulate(minute, tmp_path / "files"))
     await running.upload(*files)
-    async with Stack.claim(tmp_path, "beside", facility=FACILITY, settings={}) as beside:
+    facility = running.settings.facility
+    async with Stack.claim(tmp_path, "beside", facility=facility, settings={}) as beside:
         beside.start_services(spec for spec in path_services() if spec.name != "query")
         await beside.services_ready()
         settings = settings_of(beside.environment())

@@ -88,7 +88,7 @@ ENDLESS = "/api/v1/events/stream"
 
 
 @schemathesis.openapi.from_dict(OPENAPI).exclude(path=ENDLESS).parametrize()
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_the_description_says(world: World, case: Any) -> None:
     # The schema cannot tell a made-up cursor from one of ours, nor a span that holds too much from another.
     refusable = "cursor" in case.query or case.operation.path.endswith(LIMITED)

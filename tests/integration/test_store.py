@@ -21,8 +21,9 @@ from shotwatch_common.store import BucketMissing, ObjectGone, ObjectStore
 from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers import Server
+from tests.facilities import FACILITY
 
-from .conftest import FACILITY, until
+from .conftest import until
 from .processes import enlarge, serving, small_disk
 from .store_servers import KEYS, STORES, StoreRecipe, embedded_store, minio
 

@@ -18,14 +18,14 @@ from shotwatch_common.facility import load_facility
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.store.setup import ConfigurableStore, SetupSettings, State, set_up
 from shotwatch_common.vocabulary import ObjectState
-from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_simulator.simulation import simulate
+from tests.facilities import FACILITY
 
-from .conftest import FACILITY, FOREVER_MS, Running, until
+from .conftest import FOREVER_MS, Running, until
 from .processes import serving
 from .store_servers import KEYS, minio, telling
 from .test_path import shots_of, simulation
@@ -40,7 +40,6 @@ NINE = datetime(2022, 7, 2, 9, tzinfo=UTC)
 @pytest.fixture(scope="module")
 async def notified(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     """A stack whose store tells of new objects."""
-    ensure_rabbitmq(install=True)
     root = tmp_path_factory.mktemp("notified")
     server = minio(root / "store", *KEYS, Ports())
     async with Stack.claim(root, "notified", facility=FACILITY, settings=server.settings) as stack:

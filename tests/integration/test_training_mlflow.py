@@ -1,15 +1,8 @@
 """A training run on a real MLflow server, and what the inference service makes of it."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -20,6 +13,8 @@ from mlflow import MlflowClient
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_detector.bundle import KERAS_MODEL, load_bundle
+from shotwatch_embedded.ports import Ports
+from shotwatch_embedded.servers.models import models
 from shotwatch_inference.models import ModelWatch
 from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
@@ -27,47 +22,18 @@ from shotwatch_training.registry import Registry
 from shotwatch_training.service import Trained, train
 from shotwatch_training.settings import ArchitectureName, Recipe
 
-DEADLINE_S = 90
+from .processes import serving
+
 CAMERA, METER = "LA_A1_11-Camera_1-Camera-1", "LA_A1_11-EM_1-EnergyMeter-1"
 SHOTS = 400
 rows, columns = np.indices((40, 48))
 
 
 @pytest.fixture(scope="module")
-def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        f"{folder}/artifacts",
-    ]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, *command, *stores], stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            wait_until_healthy(f"http://127.0.0.1:{port}", server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait(DEADLINE_S)
-
-
-def wait_until_healthy(url: str, server: subprocess.Popen[bytes]) -> None:
-    end = monotonic() + DEADLINE_S
-    while monotonic() < end and server.poll() is None:
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=5).close()
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            sleep(0.1)
-        else:
-            return
-    pytest.fail(f"MLflow is not healthy after {DEADLINE_S} s")
+async def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    server = models(tmp_path_factory.mktemp("mlflow"), Ports())
+    async with serving(server):
+        yield server.settings["SHOTWATCH_MODELS_URL"]
 
 
 def beams(count: int, seed: int) -> np.ndarray:

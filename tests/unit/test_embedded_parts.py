@@ -32,6 +32,12 @@ def test_no_port_is_handed_out_twice() -> None:
     assert len(set(taken)) == len(taken)
 
 
+def test_two_stacks_that_start_at_once_are_handed_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    both_wish_for = [Ports().take(), *(port for port in range(20_000, 20_100) if is_free(port))]
+    monkeypatch.setattr("random.sample", lambda *_: both_wish_for[::-1])
+    assert Ports().take() != Ports().take()
+
+
 def test_a_port_is_free_again_when_its_listener_is_gone() -> None:
     port = Ports().take()
     with socket.create_server((LOOPBACK, port)):

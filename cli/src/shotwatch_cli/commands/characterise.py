@@ -24,7 +24,6 @@ from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.store import ObjectStore
 from shotwatch_physics.noise import NOISE_PROBABILITY, NoiseModel, fit_noise
-from shotwatch_physics.reference import make_reference
 
 noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")
 reference = typer.Typer(no_args_is_help=True, help="What a camera's beam usually looks like.")
@@ -104,6 +103,8 @@ def fit_reference(
     Example:
       shotwatch reference fit LA_A1_11-Camera_1-Camera-1 --from 2022-07-01T07:00 --to 2022-07-01T08:00
     """
+
+    from shotwatch_physics.reference import make_reference  # Numba takes a second to import
 
     def make(camera: CameraFrames, noise: NoiseModel | None) -> Made:
         made = make_reference(camera.frames, noise)

@@ -10,7 +10,7 @@ OPEN = "SHOTWATCH_QUERY_OPEN"
 """The stack listens on loopback alone: whoever is on this machine needs no key."""
 
 _PATH = ("ingest", "validate", "aggregate", "features", "inference", "history", "query")
-_ONE_THREAD = dict.fromkeys(
+ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
@@ -55,7 +55,7 @@ def _service(name: str, replicas: int) -> ServiceSpec:
     return ServiceSpec(
         name=name,
         command=(sys.executable, "-m", f"shotwatch_{name}"),
-        environment={**_ONE_THREAD, OPEN: "true"} if name == "query" else _ONE_THREAD,
+        environment={**ONE_THREAD, OPEN: "true"} if name == "query" else ONE_THREAD,
         replicas=replicas,
         ports=(HEALTH_PORT, QUERY_PORT) if name == "query" else (HEALTH_PORT,),
     )

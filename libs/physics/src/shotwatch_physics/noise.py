@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from zipfile import BadZipFile
 
 import numpy as np
+import scipy  # its parts load at their first use: they take a while
 from numpy.typing import NDArray
-from scipy import ndimage, special
 
 from shotwatch_physics.background import STEP, UNLIT_SIGMAS, Background, estimate_background
 from shotwatch_physics.moments import Images
@@ -105,7 +105,7 @@ def _require_darkness(dark: Images) -> None:
     border = estimate_background(dark)
     brightest = border.level + UNLIT_SIGMAS * np.maximum(border.noise, STEP)
     for index, frame in enumerate(dark):
-        patches = ndimage.median_filter(frame, size=PATCH, mode="nearest")
+        patches = scipy.ndimage.median_filter(frame, size=PATCH, mode="nearest")
         if patches.max() > brightest[index]:
             row, column = np.unravel_index(patches.argmax(), patches.shape)
             raise ValueError(
@@ -124,9 +124,9 @@ def threshold(noise: NoiseModel | Background) -> Light:
     to take its noise, at least one count, as known.
     """
     if isinstance(noise, Background):
-        counts = noise.level - special.ndtri(NOISE_PROBABILITY) * np.maximum(noise.noise, STEP)
+        counts = noise.level - scipy.special.ndtri(NOISE_PROBABILITY) * np.maximum(noise.noise, STEP)
         return _per_frame(counts)
-    sigmas = -special.stdtrit(noise.frames - 1, noise.p) * np.sqrt(1 + 1 / noise.frames)
+    sigmas = -scipy.special.stdtrit(noise.frames - 1, noise.p) * np.sqrt(1 + 1 / noise.frames)
     return noise.mean + np.float32(sigmas) * noise.sigma
 
 

@@ -6,8 +6,8 @@ A pulse has the same energy, pointing and noise in whatever order, process or fi
 from hashlib import blake2b
 
 import numpy as np
+import scipy  # its parts load at their first use: they take a while
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from shotwatch_common.pulses import Times
 
@@ -40,7 +40,7 @@ def uniform(pulses: Times, *names: object) -> Floats:
 
 def normal(pulses: Times, *names: object) -> Floats:
     """One normal deviate (mean 0, standard deviation 1) per pulse."""
-    deviates: Floats = ndtri(uniform(pulses, *names))
+    deviates: Floats = scipy.special.ndtri(uniform(pulses, *names))
     return deviates
 
 

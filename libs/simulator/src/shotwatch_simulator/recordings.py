@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy  # its parts load at their first use: they take a while
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from shotwatch_simulator.noise import Floats, Images
 
@@ -129,11 +128,11 @@ def read_images(path: Path) -> list[Picture]:
             case ".npy":
                 return _stack(np.load(path, allow_pickle=False))
             case ".mat":
-                return [_largest(_matrices(loadmat(path)))]
+                return [_largest(_matrices(scipy.io.loadmat(path)))]
             case _:
                 with Image.open(path) as image:
                     return [_grey(page) for page in ImageSequence.Iterator(image)]
-    except (OSError, EOFError, ValueError, MatReadError, NotImplementedError) as error:
+    except (OSError, EOFError, ValueError, scipy.io.matlab.MatReadError, NotImplementedError) as error:
         raise ValueError(f"{path.name}: no image that can be read: {error}") from error
 
 
