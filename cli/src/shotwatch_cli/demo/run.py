@@ -37,7 +37,7 @@ from shotwatch_common.facility import Facility
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_common.vocabulary import AnomalyKind, ShotState
 from shotwatch_embedded.stack import Stack
 
 Listen = Callable[[str, asyncio.Event], Awaitable[None]]
@@ -119,15 +119,18 @@ class Demo:
             bar = progress.add_task("shots judged", total=None)
             async with patience("the services have not judged everything"):
                 while True:
-                    balance = await archive.ledger.balance(0, _FOREVER_MS)
-                    judged = await archive.shots.count({}, 0, _FOREVER_MS)
-                    unjudged = await archive.batches.unjudged()
-                    progress.update(bar, completed=judged, total=judged + unjudged)
-                    settled = balance["in"] >= self._uploaded and not balance["states"]["waiting"]
-                    joined = settled and not await archive.ledger.unjoined()
-                    if joined and not unjudged and not await archive.windows.unfinished():
+                    joined = await self._all_joined(archive)
+                    shots = await archive.batches.balance(0, _FOREVER_MS)
+                    judged = shots["states"][ShotState.JUDGED]
+                    progress.update(bar, completed=judged, total=shots["in"])
+                    if joined and judged == shots["in"]:
                         return
                     await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _all_joined(self, archive: Archive) -> bool:
+        balance = await archive.ledger.balance(0, _FOREVER_MS)
+        settled = balance["in"] >= self._uploaded and not balance["states"]["waiting"]
+        return settled and not await archive.ledger.unjoined() and not await archive.windows.unfinished()
 
     async def train(self) -> str:
         """Train a champion in a process of its own, and wait until inference scores with it."""
