@@ -119,18 +119,24 @@ class Demo:
             bar = progress.add_task("shots judged", total=None)
             async with patience("the services have not judged everything"):
                 while True:
-                    joined = await self._all_joined(archive)
                     shots = await archive.batches.balance(0, _FOREVER_MS)
                     judged = shots["states"][ShotState.JUDGED]
                     progress.update(bar, completed=judged, total=shots["in"])
-                    if joined and judged == shots["in"]:
+                    if judged == shots["in"] and await self._at_rest(archive):
                         return
                     await asyncio.sleep(_LOOK_EVERY_S)
 
-    async def _all_joined(self, archive: Archive) -> bool:
+    async def _at_rest(self, archive: Archive) -> bool:
+        """Whether nothing is under way. Most often a window is open: then the ledger is not asked.
+
+        Else all is looked at in the order of the path, so that nothing slips by.
+        """
+        if await archive.windows.unfinished():
+            return False
         balance = await archive.ledger.balance(0, _FOREVER_MS)
         settled = balance["in"] >= self._uploaded and not balance["states"]["waiting"]
-        return settled and not await archive.ledger.unjoined() and not await archive.windows.unfinished()
+        joined = settled and not await archive.ledger.unjoined() and not await archive.windows.unfinished()
+        return joined and not await archive.batches.unjudged()
 
     async def train(self) -> str:
         """Train a champion in a process of its own, and wait until inference scores with it."""
