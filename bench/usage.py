@@ -16,6 +16,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SAMPLE_EVERY_S = 1.0
 
+Kept = tuple[str, int]
+"""Name and pid of a process that the stack keeps: started again, it has another pid."""
+
 
 @dataclass
 class Usage:
@@ -39,21 +42,23 @@ class _Process:
 @asynccontextmanager
 async def watched(stack: Stack) -> AsyncIterator[Usage]:
     """Watch the stack; the usage is complete when this is left."""
-    usage = Usage({}, {}, 0.0)
-    before = _cpu(stack)
-    sampling = asyncio.create_task(_sample(stack, usage))
+    usage, began = Usage({}, {}, 0.0), process_time()
+    before = _spent(stack)
+    latest = dict(before)
+    sampling = asyncio.create_task(_sample(stack, usage, latest))
     try:
         yield usage
     finally:
         sampling.cancel()
-        after = _cpu(stack)
-        usage.cpu_s = {name: after[name] - before[name] for name in after}
+        latest |= _spent(stack)
+        usage.cpu_s = _by_name(before, latest) | {BENCH: process_time() - began}
 
 
-async def _sample(stack: Stack, usage: Usage) -> None:
+async def _sample(stack: Stack, usage: Usage, latest: dict[Kept, float]) -> None:
     while True:
+        latest |= _spent(stack)
         now: defaultdict[str, float] = defaultdict(float)
-        for name, process in _named(stack):
+        for (name, _), process in _kept(stack):
             now[name] += process.resident_mib
         for name, mib in now.items():
             usage.peak_mib[name] = max(mib, usage.peak_mib.get(name, 0.0))
@@ -61,15 +66,24 @@ async def _sample(stack: Stack, usage: Usage) -> None:
         await asyncio.sleep(_SAMPLE_EVERY_S)
 
 
-def _cpu(stack: Stack) -> dict[str, float]:
-    spent = {status.name: 0.0 for status in stack.status()}
-    for name, process in _named(stack):
-        spent[name] += process.cpu_s
-    return spent | {BENCH: process_time()}
+def _spent(stack: Stack) -> dict[Kept, float]:
+    """CPU seconds of each process that the stack keeps, children included, since its start."""
+    spent: defaultdict[Kept, float] = defaultdict(float)
+    for kept, process in _kept(stack):
+        spent[kept] += process.cpu_s
+    return dict(spent)
 
 
-def _named(stack: Stack) -> Iterator[tuple[str, _Process]]:
-    """Every living process that the stack keeps and all below it, under the name of the kept one.
+def _by_name(before: Mapping[Kept, float], latest: Mapping[Kept, float]) -> dict[str, float]:
+    """What was spent since; of a process that was started again, the one that died counts as last seen."""
+    spent: defaultdict[str, float] = defaultdict(float)
+    for kept, cpu_s in latest.items():
+        spent[kept[0]] += cpu_s - before.get(kept, 0.0)
+    return dict(spent)
+
+
+def _kept(stack: Stack) -> Iterator[tuple[Kept, _Process]]:
+    """Every living process that the stack keeps and all below it, under the kept one.
 
     By descent, not by the stack's mark in their environment: ingest's readers do not carry it.
     """
@@ -78,7 +92,7 @@ def _named(stack: Stack) -> Iterator[tuple[str, _Process]]:
     for pid, process in living.items():
         kept = next((above for above in _line(pid, living) if above in names), None)
         if kept is not None:
-            yield names[kept], process
+            yield (names[kept], kept), process
 
 
 def _line(pid: int, living: Mapping[int, _Process]) -> Iterator[int]:

@@ -4,18 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shotwatch_common.blocks import Array, Block
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_features.domain.measure import Known, examine_camera, examined, measure
 from shotwatch_physics.reference import make_reference
 
-ROWS = np.array([0, 2])
 SAMPLES = np.arange(512)
-
-
-def block(**arrays: Array) -> Block:
-    count = len(next(iter(arrays.values())))
-    return Block("device", np.arange(count), ["ON"] * count, np.ones(count, bool), dict(arrays))
 
 
 def frames() -> NDArray[np.uint16]:
@@ -29,36 +22,31 @@ def spectra() -> NDArray[np.float32]:
     return np.array([1000 * np.exp(-(((SAMPLES - x) / 60) ** 2)) for x in (200, 250, 300)], np.float32)
 
 
-def test_only_the_rows_asked_for_are_measured() -> None:
-    measured = measure(DeviceKind.SPECTRO, block(spectrum=spectra()), ROWS, Known(4092))
-    assert measured["spectrum_centroid"] == pytest.approx([200, 300], abs=0.1)
-
-
 def test_the_fourier_limit_needs_the_facilitys_wavelengths() -> None:
     known = Known(4092, wavelengths=(750.0, 850.0))
-    without = measure(DeviceKind.SPECTRO, block(spectrum=spectra()), ROWS, Known(4092))
-    measured = measure(DeviceKind.SPECTRO, block(spectrum=spectra()), ROWS, known)
+    without = measure(DeviceKind.SPECTRO, {"spectrum": spectra()}, Known(4092))
+    measured = measure(DeviceKind.SPECTRO, {"spectrum": spectra()}, known)
     assert np.isnan(without["fourier_limit"]).all()
     fwhm = 60 * 2 * np.sqrt(np.log(2)) * 100 / 511
-    wavelength = 750 + 100 * np.array([200, 300]) / 511
+    wavelength = 750 + 100 * np.array([200, 250, 300]) / 511
     assert measured["fourier_limit"] == pytest.approx(0.441 * wavelength**2 / 299.792 / fwhm, rel=0.02)
     assert measured["spectrum_centroid"] == pytest.approx(without["spectrum_centroid"])
 
 
 def test_pointing_needs_a_reference() -> None:
-    camera = block(image=frames())
+    camera = {"image": frames()}
     reference = make_reference(frames(), None)
-    assert "pointing" not in measure(DeviceKind.CAMERA, camera, ROWS, Known(4092))
-    measured = measure(DeviceKind.CAMERA, camera, ROWS, Known(4092, reference=reference))
+    assert "pointing" not in measure(DeviceKind.CAMERA, camera, Known(4092))
+    measured = measure(DeviceKind.CAMERA, camera, Known(4092, reference=reference))
     assert measured["pointing_x"] == pytest.approx(measured["centroid_x"] - 22, abs=0.1)
 
 
 def test_other_devices_have_no_features_and_lacking_arrays_are_a_mistake() -> None:
-    assert measure(DeviceKind.OTHER, block(image=frames()), ROWS, Known(4092)) == {}
+    assert measure(DeviceKind.OTHER, {"image": frames()}, Known(4092)) == {}
     with pytest.raises(ValueError, match="has no spectrum"):
-        measure(DeviceKind.SPECTRO, block(image=frames()), ROWS, Known(4092))
+        measure(DeviceKind.SPECTRO, {"image": frames()}, Known(4092))
     with pytest.raises(ValueError, match="has no image"):
-        examine_camera(block(spectrum=spectra()), ROWS, Known(4092))
+        examine_camera({"spectrum": spectra()}, Known(4092))
 
 
 def test_at_ten_hertz_one_shot_in_ten_is_examined_and_at_one_hertz_every_one() -> None:

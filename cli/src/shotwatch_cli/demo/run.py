@@ -40,7 +40,7 @@ from shotwatch_common.facility import Facility, FileName
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_common.vocabulary import AnomalyKind, ShotState
 from shotwatch_embedded.stack import Stack
 
 Listen = Callable[[str, asyncio.Event], Awaitable[None]]
@@ -138,10 +138,12 @@ class Demo:
         with counting() as progress:
             bar = progress.add_task("shots judged", total=None)
             async with patience("the services have not judged everything"):
-                while not await reached(archive):
-                    judged = await archive.shots.count({}, 0, _FOREVER_MS)
-                    unjudged = await archive.batches.unjudged()
-                    progress.update(bar, completed=judged, total=judged + unjudged)
+                while True:
+                    shots = await archive.batches.balance(0, _FOREVER_MS)
+                    judged = shots["states"][ShotState.JUDGED]
+                    progress.update(bar, completed=judged, total=shots["in"])
+                    if judged == shots["in"] and await reached(archive):
+                        return
                     await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _judged(self, archive: Archive) -> bool:

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from zipfile import BadZipFile
 
 import numpy as np
@@ -13,7 +14,7 @@ from shotwatch_physics.feature import Features, FloatArray
 from shotwatch_physics.gaussians import PARAMETER_NAMES, Fits, crop, fit_gaussians
 from shotwatch_physics.moments import Images
 from shotwatch_physics.noise import Light, NoiseModel, light_of
-from shotwatch_physics.wasserstein import distances_to, equispaced_angles, make_slices
+from shotwatch_physics.wasserstein import Slices, distances_to, equispaced_angles, make_slices
 
 SLICES = 32
 """Of the distance of a frame to its reference: the mean over as many equispaced ones errs by a thousandth."""
@@ -129,9 +130,14 @@ def _named(name: str, fits: Fits) -> Features:
 
 def _against(reference: Reference, light: Light, fits: Fits) -> Features:
     points = project(reference.components, fits.parameters)
-    slices = make_slices(light.shape[1:], equispaced_angles(SLICES))
     return {
         "component1": points[:, 0],
         "component2": points[:, 1],
-        "distance_to_reference": distances_to(reference.profile, light, slices),
+        "distance_to_reference": distances_to(reference.profile, light, _slices(light.shape[1:])),
     }
+
+
+@lru_cache(maxsize=8)
+def _slices(shape: tuple[int, int]) -> Slices:
+    """Made once for each size of frame: it takes as long as eighty distances."""
+    return make_slices(shape, equispaced_angles(SLICES))

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from miniopy_async.api import Minio
 from miniopy_async.commonconfig import CopySource
+from miniopy_async.helpers import MIN_PART_SIZE
 
 from shotwatch_common.settings import Settings
 from shotwatch_common.store.errors import AWAY, REFUSED, BucketMissing, ObjectGone, translated
@@ -68,11 +69,11 @@ class ObjectStore:
                 return data
 
     async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> None:
-        """Write an object whole, replacing what was there."""
-        body = io.BytesIO(data) if isinstance(data, bytes) else pa.BufferReader(data)
+        """Write an object whole, in one request, replacing what was there."""
+        kind = content_type or "application/octet-stream"
         async with translated(bucket, key):
             await self._client.put_object(
-                bucket, key, body, len(data), content_type or "application/octet-stream"
+                bucket, key, io.BytesIO(data), len(data), kind, part_size=max(len(data), MIN_PART_SIZE)
             )
 
     async def move(self, source: tuple[str, str], target: tuple[str, str]) -> None:

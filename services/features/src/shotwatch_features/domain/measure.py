@@ -1,12 +1,12 @@
 """Which features a device has: its kind decides which physics its block goes through."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.blocks import Block
+from shotwatch_common.blocks import Array
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
@@ -15,6 +15,8 @@ from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference, examine, pointing
 from shotwatch_physics.spectrum import fourier_limits, measure_spectra
 
+Arrays = Mapping[str, Array]
+"""Column of a block → its rows (n, ...)."""
 MEASURED_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
 EXAMINED_EVERY_MS = 1000
 """Of the shots at 10 Hz one in ten is examined, of slower ones all."""
@@ -32,30 +34,30 @@ class Known:
     reference: Reference | None = None
 
 
-def measure(kind: DeviceKind, block: Block, rows: NDArray[np.intp], known: Known) -> Features:
-    """What is measured of every shot, from these rows of a block.
+def measure(kind: DeviceKind, arrays: Arrays, known: Known) -> Features:
+    """What is measured of every shot.
 
     Raises:
-        ValueError: the block lacks the arrays of a device of this kind.
+        ValueError: the arrays of a device of this kind are not among them.
     """
     match kind:
         case DeviceKind.CAMERA:
-            return _measure_camera(rows_of(block, "image", rows), known)
+            return _measure_camera(_array(arrays, "image"), known)
         case DeviceKind.SPECTRO:
-            return _measure_spectrometer(rows_of(block, "spectrum", rows), known)
+            return _measure_spectrometer(_array(arrays, "spectrum"), known)
         case DeviceKind.ENERGY_METER:
-            return measure_energies(rows_of(block, "energy1", rows), rows_of(block, "energy2", rows))
+            return measure_energies(_array(arrays, "energy1"), _array(arrays, "energy2"))
         case DeviceKind.OTHER:
             return {}
 
 
-def examine_camera(block: Block, rows: NDArray[np.intp], known: Known) -> Features:
-    """What takes too long for every shot, from these rows of a camera's block.
+def examine_camera(arrays: Arrays, known: Known) -> Features:
+    """What takes too long for every shot.
 
     Raises:
-        ValueError: the block has no images.
+        ValueError: there are no images.
     """
-    return examine(rows_of(block, "image", rows), known.noise, known.reference)
+    return examine(_array(arrays, "image"), known.noise, known.reference)
 
 
 def examined(pulses: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -64,16 +66,10 @@ def examined(pulses: NDArray[np.int64]) -> NDArray[np.bool_]:
     return chosen
 
 
-def rows_of(block: Block, name: str, rows: NDArray[np.intp]) -> NDArray[Any]:
-    """
-    Raises:
-        ValueError: the block has no such array.
-    """
-    if name not in block.arrays:
-        raise ValueError(f"the block of {block.device} has no {name}")
-    array = block.arrays[name]
-    whole = len(rows) == len(array) and bool((np.diff(rows) == 1).all())
-    return array if whole else array[rows]
+def _array(arrays: Arrays, name: str) -> Array:
+    if name not in arrays:
+        raise ValueError(f"the block has no {name}")
+    return arrays[name]
 
 
 def _measure_spectrometer(spectra: NDArray[np.float32], known: Known) -> Features:
