@@ -19,13 +19,15 @@ def pytest_configure() -> None:
     """Ctrl-C works in the processes that tests start, also when the tests run as a shell's background job.
 
     How long an example takes is no claim of a test. Threads that wait for each other on cores that others use
-    take several times the work, and a process that may not keep its bytecode compiles us at each start.
+    take several times the work, and a process that may not keep its bytecode compiles us at each start. A
+    worker of pytest-xdist believes in a terminal of 80 columns; a test that minds says how wide it is.
     """
     settings.register_profile("no timings", deadline=None)
     settings.load_profile("no timings")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(ONE_THREAD)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for name in ("PYTHONDONTWRITEBYTECODE", "COLUMNS", "LINES"):
+        os.environ.pop(name, None)
 
 
 @pytest.hookimpl(tryfirst=True)

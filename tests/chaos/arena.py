@@ -15,11 +15,13 @@ from time import monotonic
 from typing import Any
 
 import aio_pika
+import httpx
 from pymongo import AsyncMongoClient
 
 from shotwatch_cli.broker import depth_of
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import AWAY
+from shotwatch_cli.training import train
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import AnomalyEvent
@@ -35,6 +37,7 @@ from shotwatch_common.topology import (
     waiting_queue_of,
 )
 from shotwatch_common.vocabulary import AnomalyKind, Phase
+from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.processes import mark
 from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
@@ -47,6 +50,7 @@ FAULTS = "SHOTWATCH_FAULTS"
 PATIENCE_S = 240.0
 FOREVER_MS = 2**53
 LISTENER = "chaos.listener"
+_FAST_TRAINING = ("--alias=champion", "--epochs=1", "--budget-seconds=5")
 LATENESS_S = {"1s": 300, "100ms": 20, "60s": 30}
 """An outage of 30 s makes no shot of the big input late; the small one waits as in the facility."""
 
@@ -157,6 +161,21 @@ class Arena:
             if process.returncode is None:
                 process.kill()
             await process.wait()
+
+    async def learn(self, paths: Sequence[Path]) -> None:
+        """Train a champion from quiet files, and wait until all of inference scores with it."""
+        await self.upload(paths)
+        await self.at_rest(len(paths))
+        environment = {**os.environ, **self.stack.environment()}
+        trained = await asyncio.to_thread(train, environment, _FAST_TRAINING, lambda _: None)
+        ports = [each.port for each in self.processes("inference")]
+
+        async def taken_up() -> bool:
+            async with httpx.AsyncClient() as client:
+                told = [(await client.get(f"http://{LOOPBACK}:{port}/ready")).json() for port in ports]
+            return all(each["model"] == str(trained["version"]) for each in told)
+
+        await until(taken_up, "the champion taken up")
 
     # what is broken
 

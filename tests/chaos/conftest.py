@@ -17,7 +17,7 @@ from shotwatch_embedded.stack import Stack
 from tests.facilities import facility_waiting
 
 from .arena import LATENESS_S, Arena, told_services
-from .inputs import make_inputs
+from .inputs import make_inputs, quiet_files
 from .links import links_to
 from .tortures import QUICK, TORTURES
 
@@ -63,7 +63,8 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
     ensure_rabbitmq(install=True)
     root = tmp_path_factory.mktemp("chaos")
     facility = facility_waiting(LATENESS_S, root)
-    inputs = make_inputs(load_facility(facility), root / "inputs")
+    described = load_facility(facility)
+    inputs, quiet = make_inputs(described, root / "inputs"), quiet_files(described, root / "quiet")
     tortured = Stack.claim(root, "tortured", facility=facility, settings={})
     async with tortured as stack, links_to(stack) as links:
         told = told_services(stack, links)
@@ -72,7 +73,9 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
         await stack.services_ready()
         settings = settings_of(stack.environment())
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
-            yield Arena.over(stack, links, store, archive, inputs)
+            arena = Arena.over(stack, links, store, archive, inputs)
+            await arena.learn(quiet)
+            yield arena
 
 
 @pytest.fixture

@@ -5,17 +5,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from shotwatch_common.facility import Facility, Place
+from shotwatch_common.facility import Facility, Place, PlaceRoster
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KINDS = (Kind.FROZEN_FRAME, Kind.BLACK_FRAME, Kind.SATURATED_FRAME, Kind.FAULT)
+KINDS = (
+    *(Kind.FROZEN_FRAME, Kind.BLACK_FRAME, Kind.SATURATED_FRAME, Kind.FAULT),
+    *(Kind.HOT_SPOT, Kind.ENERGY_DROP, Kind.POINTING_STEP),
+)
+"""What rules say, and what only the model can tell."""
 BIG, SMALL = "four places, three minutes", "one place, five seconds"
 START = datetime(2022, 7, 1, 7, 30, tzinfo=UTC)
 ONE_HZ = tuple((Place(frontend, amp), "1s") for frontend in ("LA", "LB") for amp in ("A2", "FSD"))
 TEN_HZ = ((Place("LB", "F1"), "100ms"),)
+Where = Sequence[tuple[Place, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +42,29 @@ def make_inputs(facility: Facility, folder: Path) -> Mapping[str, Input]:
     }
 
 
+def quiet_files(facility: Facility, folder: Path) -> list[Path]:
+    """Minutes of all places before the inputs, in which all is as it should be: what a model learns from."""
+    learning = ((ONE_HZ, timedelta(minutes=3)), (TEN_HZ, timedelta(minutes=1)))
+    return [
+        path
+        for where, duration in learning
+        for path in simulate(
+            Simulation(facility, _rosters(facility, where), START - duration, duration), folder
+        )
+    ]
+
+
+def _rosters(facility: Facility, where: Where) -> tuple[PlaceRoster, ...]:
+    return tuple(roster for each in where if (roster := facility.roster(*each)) is not None)
+
+
 def _files(
     facility: Facility,
-    where: Sequence[tuple[Place, str]],
+    where: Where,
     duration: timedelta,
     folder: Path,
     seed: int,
 ) -> list[Path]:
-    rosters = [roster for each in where if (roster := facility.roster(*each)) is not None]
+    rosters = _rosters(facility, where)
     odd = plan_injections(facility, rosters, START, duration, kinds=KINDS, seed=seed)
-    return list(simulate(Simulation(facility, tuple(rosters), START, duration, seed, odd), folder))
+    return list(simulate(Simulation(facility, rosters, START, duration, seed, odd), folder))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_common.vocabulary import AnomalyKind, ObjectState
 from tests.trends import drop_energy
 
 from .arena import PATIENCE_S, Account, Arena, twice, until
@@ -63,6 +63,10 @@ async def test_an_undisturbed_run_tells_of_each_event_once(arena: Arena) -> None
     undisturbed = await arena.reference(BIG)
     assert undisturbed.begun.keys() <= undisturbed.received.keys()
     assert twice(undisturbed) == 0
+    assert all(shot["score"] is not None for shot in undisturbed.shots.values()), "a model scores them"
+    assert {AnomalyKind.HOT_SPOT, AnomalyKind.FROZEN_FRAME} <= {
+        kind for _, kind in undisturbed.begun.values()
+    }
     assert set(undisturbed.revisions.values()) == {1}
     assert undisturbed.states[ObjectState.INGESTED] == len(arena.inputs[BIG].files)
 
