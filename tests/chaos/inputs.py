@@ -20,12 +20,14 @@ BIG, SMALL = "four places, three minutes", "one place, five seconds"
 START = datetime(2022, 7, 1, 7, 30, tzinfo=UTC)
 ONE_HZ = tuple((Place(frontend, amp), "1s") for frontend in ("LA", "LB") for amp in ("A2", "FSD"))
 TEN_HZ = ((Place("LB", "F1"), "100ms"),)
+LASER, ANOTHER_LASER = 1, 2
+"""Seeds: another one is another laser."""
 Where = Sequence[tuple[Place, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """Snapshot files, and those of the same names with other content."""
+    """Snapshot files, and those of the same names from another laser."""
 
     files: Sequence[Path]
     others: Sequence[Path]
@@ -35,8 +37,8 @@ def make_inputs(facility: Facility, folder: Path) -> Mapping[str, Input]:
     places = {BIG: (ONE_HZ, timedelta(minutes=3)), SMALL: (TEN_HZ, timedelta(seconds=5))}
     return {
         name: Input(
-            _files(facility, where, duration, folder / f"{n}", seed=1),
-            _files(facility, where, duration, folder / f"{n}-others", seed=2),
+            _files(facility, where, duration, folder / f"{n}", LASER),
+            _files(facility, where, duration, folder / f"{n}-others", ANOTHER_LASER),
         )
         for n, (name, (where, duration)) in enumerate(places.items())
     }
@@ -49,7 +51,7 @@ def quiet_files(facility: Facility, folder: Path) -> list[Path]:
         path
         for where, duration in learning
         for path in simulate(
-            Simulation(facility, _rosters(facility, where), START - duration, duration), folder
+            Simulation(facility, _rosters(facility, where), START - duration, duration, LASER), folder
         )
     ]
 
