@@ -87,6 +87,18 @@ async def die_anywhere(service: str, arena: Arena) -> Inflicted:
     return Inflicted(kills)
 
 
+async def die_while_away(service: str, server: str, arena: Arena) -> Inflicted:
+    """All replicas of a service die, and what they ask at their start does not answer for a while."""
+    arena.signal(server, signal.SIGSTOP)
+    try:
+        arena.signal(service, signal.SIGKILL)
+        await arena.upload(arena.inputs[BIG].files)
+        await asyncio.sleep(OUTAGE_S)
+    finally:
+        arena.signal(server, signal.SIGCONT)
+    return Inflicted(len(arena.processes(service)))
+
+
 async def killed(server: str, arena: Arena) -> Inflicted:
     """A server dies and is started again."""
     await _under_load(arena)
@@ -312,6 +324,7 @@ QUICK = (
 TORTURES = (
     *(Torture(f"SIGKILL at {point}", partial(die_at, point)) for point in POINTS if point != POINTS[4]),
     Torture("SIGKILL of inference, anywhere", partial(die_anywhere, "inference")),
+    Torture("SIGKILL of inference, no model registry", partial(die_while_away, "inference", "models")),
     Torture("broker killed", partial(killed, "broker")),
     Torture("database frozen 30 s", partial(frozen, "database")),
     Torture("database killed", partial(killed, "database")),

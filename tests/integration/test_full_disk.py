@@ -15,7 +15,7 @@ from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.database import database
 from shotwatch_simulator.simulation import simulate
 
-from .conftest import Running, until
+from .conftest import FOREVER_MS, Running, until
 from .processes import enlarge, serving, small_disk
 from .test_path import shots_of, simulation
 
@@ -38,15 +38,43 @@ async def test_a_database_without_room_refuses_as_one_that_may_be_asked_again(tm
     with small_disk(tmp_path / "disk", "24m"):
         server = database(tmp_path / "disk", Ports())
         async with serving(server), Archive(server.settings["SHOTWATCH_DATABASE_URL"], "full") as archive:
-            with pytest.raises(Retry, match="disk"):
-                await _enter_without_end(archive)
+            await _fill(archive)
 
 
-async def _enter_without_end(archive: Archive) -> None:
-    for number in range(1000):
-        key = token_hex(2**18)
-        ref = ObjectRef(object_id=f"{number}", bucket="inbox", key=key, etag="", size=0, arrived_at=0)
-        await archive.ledger.enter(ref, "test")
+@pytest.mark.xfail(
+    reason="SecantusDB, the embedded stack's database, must be started again after its disk was full, and may"
+    " then lack the last write that it acknowledged; a facility's database is MongoDB",
+    raises=Retry,
+    strict=True,
+)
+async def test_a_database_that_has_room_again_has_all_it_took_and_takes_more(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "24m"):
+        server = database(tmp_path / "disk", Ports())
+        async with serving(server), Archive(server.settings["SHOTWATCH_DATABASE_URL"], "full") as archive:
+            taken = await _fill(archive)
+            enlarge(tmp_path / "disk", "256m")
+            await archive.ledger.enter(_object("after"), "test")
+            found = await archive.ledger.objects(0, FOREVER_MS, limit=0)
+            assert {*taken, "after"} <= {document["_id"] for document in found}
+
+
+async def _fill(archive: Archive) -> list[str]:
+    """Enter objects until the database refuses; the ids of those that it took."""
+    taken: list[str] = []
+
+    async def enter_without_end() -> None:
+        for number in range(1000):
+            await archive.ledger.enter(_object(f"{number}"), "test")
+            taken.append(f"{number}")
+
+    with pytest.raises(Retry, match="disk"):
+        await enter_without_end()
+    return taken
+
+
+def _object(identity: str) -> ObjectRef:
+    key = token_hex(2**18)
+    return ObjectRef(object_id=identity, bucket="inbox", key=key, etag="", size=0, arrived_at=0)
 
 
 async def _waits(running: Running) -> bool:

@@ -22,6 +22,7 @@ from shotwatch_common.telemetry import Log, configure_logs, configure_traces
 
 AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
 Background = Callable[[], Coroutine[Any, Any, None]]
+_ASK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Service:
     background: tuple[Background, ...] = ()
     facts: Facts = dict
     """What /ready tells beside being ready."""
+    beforehand: tuple[Background, ...] = ()
+    """What is looked at before the first message is taken; a server that is away is waited for."""
 
 
 Assemble = Callable[[Edges[Any], AsyncExitStack], Awaitable[Service]]
@@ -66,12 +69,20 @@ async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
     metrics.tell_build(name)
     async with edges(name, settings) as touched, AsyncExitStack() as resources:
         service = await assemble(touched, resources)
+        consuming = asyncio.Event()
+
+        async def ready() -> bool:
+            return consuming.is_set() and await touched.bus.ready()
+
+        await resources.enter_async_context(
+            serve_health(settings.health_host, settings.health_port, ready, service.facts)
+        )
+        for look in service.beforehand:
+            await _once(look, touched.log)
         for subscription in service.subscriptions:
             touched.bus.subscribe(subscription)
         await touched.bus.start()
-        await resources.enter_async_context(
-            serve_health(settings.health_host, settings.health_port, touched.bus.ready, service.facts)
-        )
+        consuming.set()
         touched.log.info("ready")
         await _until_told_to_stop((touched.bus.watch, *service.background))
         touched.log.info("stopping")
@@ -122,6 +133,15 @@ async def _until_told_to_stop(background: tuple[Background, ...]) -> None:
         task.cancel()
     for finished in done:
         finished.result()
+
+
+async def _once(look: Background, log: Log) -> None:
+    while True:
+        try:
+            return await look()
+        except (Retry, *TRANSIENT) as error:
+            log.warning("no message is taken yet", why=str(error))
+        await asyncio.sleep(_ASK_AGAIN_S)
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[None]], log: Log) -> None:

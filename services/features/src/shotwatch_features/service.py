@@ -58,7 +58,7 @@ async def assemble(edges: Edges[FeaturesSettings], _resources: AsyncExitStack) -
         Subscription("features", ShotsClosed, measurer.measure, prefetch),
         Subscription("examination", ShotsFlagged, measurer.examine_flagged, prefetch),
     )
-    return Service(subscriptions, (look_again_and_again,))
+    return Service(subscriptions, beforehand=(look,), background=(look_again_and_again,))
 
 
 class Measurer:

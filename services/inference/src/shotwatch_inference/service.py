@@ -8,8 +8,8 @@ compare-and-set, together with the events to tell (the book's outbox); these are
 a sequence number, published with confirms, marked as published, and struck off; the anomalous shots are
 sent to be examined, and the batch is marked as judged; last the challenger, if there is one, gets it too.
 Run twice, what is written stays, a batch that is in the book is not entered again, and only events that were
-not yet marked are published. Dying half-way, the message comes again. A batch of a revision that is no longer
-the newest raises no events and changes no shot.
+not yet marked are published. Dying half-way, the message comes again, to a replica that has loaded its
+models. A batch of a revision that is no longer the newest raises no events and changes no shot.
 """
 
 import asyncio
@@ -85,7 +85,12 @@ async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -
         Subscription("inference", ShotsMeasured, judge.judge, settings.prefetch),
         Subscription("shadow", ShotsMeasured, shadow.score, prefetch=1),
     )
-    return Service(subscriptions, (look_for_champion, look_for_challenger), facts)
+    return Service(
+        subscriptions,
+        beforehand=(champion.look, challenger.look),  # no shot goes by unscored after a restart
+        background=(look_for_champion, look_for_challenger),
+        facts=facts,
+    )
 
 
 def _version(watch: ModelWatch, otherwise: str) -> str:

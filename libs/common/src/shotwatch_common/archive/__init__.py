@@ -61,10 +61,16 @@ _INDEXED: tuple[type[Indexed], ...] = (
 
 
 class Archive:
-    """Everything that one database holds, a part for each collection."""
+    """Everything that one database holds, a part for each collection.
+
+    A write has succeeded when it is in the journal of most of the database's servers: a message that is
+    acknowledged after it is not lost with one of them.
+    """
 
     def __init__(self, url: str, name: str) -> None:
-        self._client: Any = AsyncIOMotorClient(url, serverSelectionTimeoutMS=5000, tz_aware=True)
+        self._client: Any = AsyncIOMotorClient(
+            url, serverSelectionTimeoutMS=5000, tz_aware=True, w="majority", journal=True
+        )
         self._database = database = Database(self._client[name])
         self.ledger = Ledger(database)
         self.records = Records(database)
