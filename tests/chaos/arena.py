@@ -50,6 +50,8 @@ FAULTS = "SHOTWATCH_FAULTS"
 PATIENCE_S = 240.0
 FOREVER_MS = 2**53
 LISTENER = "chaos.listener"
+_LEARNED = "characterisations"
+"""A collection, and the beginning of keys."""
 _FAST_TRAINING = ("--alias=champion", "--epochs=1", "--budget-seconds=5")
 LATENESS_S = {"1s": 300, "100ms": 20, "60s": 30}
 """An outage of 30 s makes no shot of the big input late; the small one waits as in the facility."""
@@ -148,8 +150,9 @@ class Arena:
 
     @asynccontextmanager
     async def history(self) -> AsyncIterator[Process]:
-        """A history beside the supervised services: it looks for slow changes every second."""
-        told = {**told_services(self.stack, self.links), "SHOTWATCH_TREND_POLL_SECONDS": "1"}
+        """A history beside the supervised services: it looks every second."""
+        often = {f"SHOTWATCH_{what}_POLL_SECONDS": "1" for what in ("TREND", "REFERENCE")}
+        told = {**told_services(self.stack, self.links), **often}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "shotwatch_history"),
             env={**os.environ, **told, **mark(self.stack.folder)},
@@ -162,10 +165,12 @@ class Arena:
                 process.kill()
             await process.wait()
 
-    async def learn(self, paths: Sequence[Path]) -> None:
-        """Train a champion from quiet files, and wait until all of inference scores with it."""
-        await self.upload(paths)
-        await self.at_rest(len(paths))
+    async def learn(self, paths: Sequence[Path], cameras: int) -> None:
+        """From quiet files: a reference of each camera, and a champion that has seen what these tell."""
+        await self._watch(paths)
+        await self._refer(cameras)
+        await self.clear()
+        await self._watch(paths)
         environment = {**os.environ, **self.stack.environment()}
         trained = await asyncio.to_thread(train, environment, _FAST_TRAINING, lambda _: None)
         ports = [each.port for each in self.processes("inference")]
@@ -176,6 +181,27 @@ class Arena:
             return all(each["model"] == str(trained["version"]) for each in told)
 
         await until(taken_up, "the champion taken up")
+
+    async def _watch(self, paths: Sequence[Path]) -> None:
+        await self.upload(paths)
+        await self.at_rest(len(paths))
+
+    async def _refer(self, cameras: int) -> None:
+        """Have the references made, and features started anew, so that it knows them."""
+
+        async def made() -> bool:
+            return len(await self.archive.characterisations.latest()) >= cameras
+
+        async with self.history():
+            await until(made, f"{cameras} references")
+        before = self.restarts()
+        self.signal("features", signal.SIGTERM)
+
+        async def started_anew() -> bool:
+            return all(each.restarts > before[each.name] for each in self.processes("features"))
+
+        await until(started_anew, "features started anew")
+        await self.ready("features")
 
     # what is broken
 
@@ -275,16 +301,17 @@ class Arena:
         return self._references[which]
 
     async def clear(self) -> None:
-        """Forget everything that earlier runs left, so that the same input is new again."""
+        """Forget everything that earlier runs left but what was learned: the same input is new again."""
         for armed in (self.stack.folder / "faults").iterdir():
             armed.unlink()
         async with AsyncMongoClient(self.settings.database_url.get_secret_value()) as client:
             database = client[self.settings.database_name]
-            for name in await database.list_collection_names():
+            for name in set(await database.list_collection_names()) - {_LEARNED}:
                 await database[name].delete_many({})
         for bucket in ("inbox", "data", "errors", "blocks"):
-            for found in [found async for found in self.store.list(bucket)]:
-                await self.store.remove(bucket, found.key)
+            for key in [found.key async for found in self.store.list(bucket)]:
+                if not key.startswith(_LEARNED):
+                    await self.store.remove(bucket, key)
         async with await aio_pika.connect(self.broker_url) as connection:
             channel = await connection.channel()
             listener = await channel.declare_queue(LISTENER, durable=True)

@@ -17,7 +17,7 @@ from shotwatch_embedded.stack import Stack
 from tests.facilities import facility_waiting
 
 from .arena import LATENESS_S, Arena, told_services
-from .inputs import make_inputs, quiet_files
+from .inputs import cameras_of, make_inputs, quiet_files
 from .links import links_to
 from .tortures import QUICK, TORTURES
 
@@ -74,7 +74,7 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
         settings = settings_of(stack.environment())
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
             arena = Arena.over(stack, links, store, archive, inputs)
-            await arena.learn(quiet)
+            await arena.learn(quiet, cameras_of(described))
             yield arena
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shotwatch_common.facility import Facility, Place, PlaceRoster
+from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
@@ -45,8 +46,8 @@ def make_inputs(facility: Facility, folder: Path) -> Mapping[str, Input]:
 
 
 def quiet_files(facility: Facility, folder: Path) -> list[Path]:
-    """Minutes of all places before the inputs, in which all is as it should be: what a model learns from."""
-    learning = ((ONE_HZ, timedelta(minutes=3)), (TEN_HZ, timedelta(minutes=1)))
+    """A while of all places before the inputs, in which all is as it should be: what a model learns from."""
+    learning = ((ONE_HZ, timedelta(minutes=2)), (TEN_HZ, timedelta(seconds=15)))
     return [
         path
         for where, duration in learning
@@ -54,6 +55,13 @@ def quiet_files(facility: Facility, folder: Path) -> list[Path]:
             Simulation(facility, _rosters(facility, where), START - duration, duration, LASER), folder
         )
     ]
+
+
+def cameras_of(facility: Facility) -> int:
+    """How many cameras the inputs have."""
+    groups = [group for roster in _rosters(facility, (*ONE_HZ, *TEN_HZ)) for group in roster.groups]
+    devices = [facility.device(group) for group in groups]
+    return sum(device is not None and device.kind is DeviceKind.CAMERA for device in devices)
 
 
 def _rosters(facility: Facility, where: Where) -> tuple[PlaceRoster, ...]:
