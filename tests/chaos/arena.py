@@ -265,11 +265,16 @@ class Arena:
 
     async def at_rest(self, objects: int) -> None:
         """Wait until so many objects came in, nothing waits anywhere, no window is open, all is judged."""
+        moving: list[str] = []
 
         async def rests() -> bool:
-            return await self._stored_is_settled(objects) and await self._queues_are_empty()
+            moving[:] = await self._unsettled(objects) or await self._unread()
+            return not moving
 
-        await until(rests, "everything judged and the queues empty")
+        try:
+            await until(rests, "everything judged and the queues empty")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {'; '.join(moving)}") from error
 
     async def parked(self) -> int:
         async with await aio_pika.connect(self.broker_url) as connection:
@@ -320,23 +325,31 @@ class Arena:
             for stage in STAGES:
                 await (await channel.get_queue(parked_queue_of(stage).name)).purge()
 
-    async def _stored_is_settled(self, objects: int) -> bool:
+    async def _unsettled(self, objects: int) -> list[str]:
+        """What database and store say that is not done yet."""
         try:
             balance = await self.archive.ledger.balance(0, FOREVER_MS)
-            return (
-                balance["in"] >= objects
-                and not balance["states"]["waiting"]
-                and not [found async for found in self.store.list(self.settings.inbox_bucket)]
-                and not await self.archive.windows.unfinished()
-                and not await self.archive.batches.unjudged()
-            )
-        except AWAY:
-            return False
+            left = [found.key async for found in self.store.list(self.settings.inbox_bucket)]
+            unfinished = await self.archive.windows.unfinished()
+            unjudged = await self.archive.batches.unjudged()
+        except AWAY as error:
+            return [f"database or store are away: {error}"]
+        waiting = balance["states"]["waiting"]
+        found = {
+            f"{balance['in']} of {objects} objects came in": balance["in"] < objects,
+            f"{waiting} objects wait": waiting,
+            f"in the inbox: {left}": left,
+            "a window is open": unfinished,
+            f"{unjudged} shots are not judged": unjudged,
+        }
+        return [what for what, so in found.items() if so]
 
-    async def _queues_are_empty(self) -> bool:
-        """No message waits, and none is in anybody's hands: only the broker itself counts these."""
+    async def _unread(self) -> list[str]:
+        """Queues with a message that waits or is in anybody's hands: only the broker itself counts these."""
         messages = await self.messages()
-        return bool(messages) and not any(messages.get(name, 0) for name in _WORKING)
+        if not messages:
+            return ["the broker does not answer"]
+        return [f"{messages[name]} messages of {name}" for name in _WORKING if messages.get(name, 0)]
 
     async def messages(self) -> dict[str, int]:
         """Of every queue; empty when the broker does not answer."""

@@ -33,6 +33,10 @@ out otherwise. *twice*: events with two numbers, or that the undisturbed run doe
 the end of the fault until every queue was empty and every shot judged; the work that was left is in it.
 A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/tortures.py, with the reason.
 
+Cameras have references and a champion scores the shots, so scores must be those of the undisturbed run too.
+Each anomaly that was put in lasts for one shot: which shot a condition over several files is named after
+depends on the order in which these are judged.
+
 The services come to broker, database and store by *links*, a proxy of the tests' own. A link that is *cut*
 resets all connections and refuses new ones for 5 s, three times; its *faults* are the connections that were
 reset. A *black hole* takes connections and loses all that is sent for 30 s, then resets them. A *slow* link
@@ -41,7 +45,8 @@ deadline*: a file came in time, and was read when its shots would have been clos
 stage does nothing until all before it is done. What waits lies in its queue, each message once; no process
 before it grows by more than 100 MiB, and its replicas are told as not ready. (That stages rest while the
 queue of the next one is long is shown in tests/integration/test_bus.py.) *Away*: nobody can connect for a
-minute; half a minute after the connections were reset no message waits for another attempt: none counts.
+minute; half a minute after the connections were reset no message waits for another attempt: none counts. *No
+model registry*: it answers nothing for 30 s, while all replicas of inference are started anew.
 
 """
 

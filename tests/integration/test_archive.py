@@ -160,6 +160,11 @@ async def test_a_characterisation_that_cannot_be_read_leaves_the_last_one_in_use
     assert told == (2, "b'bad' is no model")
     assert shelf.newest("another camera", kind) == b"good"
     assert not [bad for bad, _ in await shelf.look() if bad.device == "another camera"]
+    lost = await shelve(archive, store, "data", "another camera", kind, b"lost", period)
+    await store.remove("data", lost.key)
+    ((_, why),) = [told for told in await shelf.look() if told[0].device == "another camera"]
+    assert why == f"data/{lost.key} does not exist"
+    assert shelf.newest("another camera", kind) == b"good"
 
 
 def readable(data: bytes) -> bytes:

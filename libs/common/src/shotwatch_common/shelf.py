@@ -6,7 +6,6 @@ from typing import Any
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
-from shotwatch_common.errors import Retry
 from shotwatch_common.identity import characterisation_key
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.store import ObjectGone, ObjectStore
@@ -38,10 +37,9 @@ class Shelf:
         for latest in await self.archive.characterisations.latest():
             known = self._read.get((latest.device, latest.kind))
             if latest.kind in self.readers and (known is None or known[0].version < latest.version):
-                data = await _stored(self.store, latest)
                 try:
-                    read = self.readers[latest.kind](data)
-                except ValueError as error:
+                    read = self.readers[latest.kind](await self.store.get(latest.bucket, latest.key))
+                except (ValueError, ObjectGone) as error:
                     read = None if known is None else known[1]
                     unreadable.append((latest, str(error)))
                 self._read[latest.device, latest.kind] = latest, read
@@ -76,9 +74,3 @@ async def shelve(
         if await archive.characterisations.add(made):
             return made
 
-
-async def _stored(store: ObjectStore, characterisation: Characterisation) -> bytes:
-    try:
-        return await store.get(characterisation.bucket, characterisation.key)
-    except ObjectGone as error:
-        raise Retry(f"the arrays of characterisation {characterisation.key} are not there") from error

@@ -62,7 +62,7 @@ def measure_fluence(light: Light) -> Features:
     return dict(zip(FLUENCE_FEATURES, columns, strict=True))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _measure_frames(light: Light, columns: FloatArray) -> None:
     """Fill the columns (8, n)."""
     window = box_sums(summed_area(np.ones(light.shape[1:])), SPOT_REACH)
@@ -84,7 +84,7 @@ def _measure_frames(light: Light, columns: FloatArray) -> None:
             columns[7, index] = _radius(encircled, 0.865)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _effective_area(frame: FloatArray) -> float:
     total, squares = 0.0, 0.0
     for fluence in frame.flat:
@@ -93,14 +93,14 @@ def _effective_area(frame: FloatArray) -> float:
     return float(total**2 / squares)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _area(frame: FloatArray, level: float) -> int:
     """Pixels above the level."""
     area: int = (frame > level).sum()
     return area
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _mean_and_deviation(frame: FloatArray, level: float, area: int) -> tuple[float, float]:
     """Mean and standard deviation of the pixels above the level, of which there are `area`."""
     total, squares = 0.0, 0.0
@@ -114,7 +114,7 @@ def _mean_and_deviation(frame: FloatArray, level: float, area: int) -> tuple[flo
     return mean, np.sqrt(squares / area)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _histogram(frame: FloatArray, maximum: float) -> FloatArray:
     """Lit pixels in bins of E / maximum."""
     histogram = np.zeros(BINS)
@@ -124,7 +124,7 @@ def _histogram(frame: FloatArray, maximum: float) -> FloatArray:
     return histogram
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _histogram_peak_width(histogram: FloatArray) -> float:
     """Distance (bins) between the crossings of half the peak's height, linear between the bins' middles."""
     peak = BINS_PER_MAXIMUM // 2
@@ -134,7 +134,7 @@ def _histogram_peak_width(histogram: FloatArray) -> float:
     return _distance_to_half(histogram[peak:]) + _distance_to_half(histogram[peak::-1])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _distance_to_half(histogram: FloatArray) -> float:
     """Bins from the first one to where half of its height is crossed, or to the end."""
     half = histogram[0] / 2
@@ -145,7 +145,7 @@ def _distance_to_half(histogram: FloatArray) -> float:
     return len(histogram) - 0.5
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _encircled(frame: FloatArray) -> FloatArray:
     """Share of the light within whole numbers of rings, half a pixel wide each, about its centroid.
 
@@ -169,7 +169,7 @@ def _encircled(frame: FloatArray) -> FloatArray:
     return encircled
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _centroid(frame: FloatArray) -> tuple[float, float]:
     total, along_x, along_y = 0.0, 0.0, 0.0
     for row in range(frame.shape[0]):
@@ -180,7 +180,7 @@ def _centroid(frame: FloatArray) -> tuple[float, float]:
     return along_x / total, along_y / total
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _radius(encircled: FloatArray, share: float) -> float:
     """Radius (px) that encircles a share of the light, evenly spread within a ring."""
     ring = np.searchsorted(encircled, share)

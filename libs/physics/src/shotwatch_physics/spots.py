@@ -84,7 +84,7 @@ def require_light(frames: Light) -> None:
         raise ValueError("light must be finite numbers")
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _measure_frames(counts: Light, columns: FloatArray) -> None:
     """Fill the columns (9, n)."""
     height, width = counts.shape[1:]
@@ -108,7 +108,7 @@ def _measure_frames(counts: Light, columns: FloatArray) -> None:
                 columns[8, index] = _squares_of_difference(frame, near) / (frame * frame).sum()
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _squares_of_difference(frame: FloatArray, smoothed: FloatArray) -> float:
     total = 0.0
     for row in range(frame.shape[0]):
@@ -117,7 +117,7 @@ def _squares_of_difference(frame: FloatArray, smoothed: FloatArray) -> float:
     return total
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _where_lit(contrast: FloatArray, ring: FloatArray, level: float) -> FloatArray:
     """The contrast, NaN where the surroundings are not above the level. (numba's own `where` is slower.)"""
     for row in range(contrast.shape[0]):
@@ -127,7 +127,7 @@ def _where_lit(contrast: FloatArray, ring: FloatArray, level: float) -> FloatArr
     return contrast
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _find_largest(
     contrast: FloatArray, sign: int, frame: FloatArray, ring: FloatArray, found: FloatArray
 ) -> None:
@@ -144,7 +144,7 @@ def _find_largest(
         found[3] = (sign * (around - ring[y, x]) > largest / 2).sum()
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def summed_area(frame: FloatArray) -> FloatArray:
     """Sums over all pixels above and to the left, of the frame (h, w) with five dark pixels on each side.
 
@@ -163,7 +163,7 @@ def summed_area(frame: FloatArray) -> FloatArray:
     return summed
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def box_sums(summed: FloatArray, reach: int) -> FloatArray:
     """Sum of the pixels within `reach` (at most 5) rows and columns of each pixel of the frame: (h, w)."""
     height, width = summed.shape[0] - 2 * OUTER_REACH - 1, summed.shape[1] - 2 * OUTER_REACH - 1

@@ -155,7 +155,7 @@ def _mean_distances(surplus: FloatArray, order: NDArray[np.int32], gap: FloatArr
     return total / len(order)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True, parallel=True)
 def _pairwise_distances(mass: FloatArray, order: NDArray[np.int32], gap: FloatArray) -> FloatArray:
     """Distances in each slice between frames i < j, zero elsewhere: (slices, n, n); `mass` is (h·w, n)."""
     distances = np.zeros((len(order), mass.shape[1], mass.shape[1]))
@@ -164,7 +164,7 @@ def _pairwise_distances(mass: FloatArray, order: NDArray[np.int32], gap: FloatAr
     return distances
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _add_distances(
     distances: FloatArray, mass: FloatArray, order: NDArray[np.int32], gap: FloatArray
 ) -> None:
@@ -181,7 +181,7 @@ def _add_distances(
                 distances[i, j] += _summed_difference(cumulative[i], cumulative[j])
 
 
-@njit(cache=True, fastmath={"reassoc"})
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
 def _summed_difference(one: FloatArray, other: FloatArray) -> float:
     """Σ |one - other|. The sum may run in lanes: their number is the machine's, never the data's."""
     total = 0.0
