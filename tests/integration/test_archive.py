@@ -15,7 +15,7 @@ from shotwatch_common.contracts import BlockRef, JudgedRecords, ObjectRef, Place
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.vocabulary import DeviceKind, ObjectState
 
-from .conftest import Running
+from .conftest import Running, until
 
 
 async def test_no_sequence_number_is_given_to_two_writers(running: Running) -> None:
@@ -36,6 +36,16 @@ async def test_an_index_that_is_gone_is_named_and_made_again(running: Running) -
             assert await archive.missing_indexes() == ["shots: pulse"]
             await archive.ensure_indexes()
             assert await archive.missing_indexes() == []
+
+
+async def test_a_window_comes_to_rest_though_somebody_died_while_striking_off_its_last_message(
+    running: Running,
+) -> None:
+    windows, half = running.archive.windows, "half-struck-off"
+    document = {"_id": half, "version": 1, "start": 0, "files": [], "deadline": 0, "outbox": {}}
+    assert await windows.save({**document, "outbox_since": 1})
+    assert not await windows.at_rest(half)
+    await until(lambda: windows.at_rest(half), "the window at rest")
 
 
 async def test_of_many_that_enter_an_object_one_is_the_first(running: Running) -> None:

@@ -73,4 +73,3 @@ async def shelve(
         )
         if await archive.characterisations.add(made):
             return made
-

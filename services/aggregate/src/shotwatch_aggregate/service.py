@@ -96,6 +96,7 @@ class Aggregator:
             document = await self._windows.load(unsent)
             if document is not None:
                 await self._empty_outbox(unsent, document["outbox"])
+                await self._windows.note_sent(unsent)
 
     def _split(self, message: FileValidated) -> tuple[dict[SlotKey, list[Records]], dict[str, int]]:
         parts: defaultdict[SlotKey, list[Records]] = defaultdict(list)

@@ -54,6 +54,10 @@ class Windows:
         await self._windows.update_one(
             {"_id": window_id}, {"$unset": {f"outbox.{batch_id}": ""}, "$inc": {"version": 1}}
         )
+        await self.note_sent(window_id)
+
+    async def note_sent(self, window_id: str) -> None:
+        """Nothing is held back any more, if so: who struck the last message off may have died over it."""
         await self._windows.update_one({"_id": window_id, "outbox": {}}, {"$set": {"outbox_since": NEVER}})
 
     async def of_file(self, object_key: str) -> list[dict[str, Any]]:
