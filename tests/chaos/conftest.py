@@ -31,9 +31,9 @@ Written by `make chaos`: each row is one torture of the embedded stack with two 
 cores that others use too. *lost*: objects, shots and events of the undisturbed run that are missing or came
 out otherwise. *twice*: events with two numbers, or that the undisturbed run does not have. *recovery*: from
 the end of the fault until every queue was empty and every shot judged; the work that was left is in it.
-A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/tortures.py, with the reason. One hole
-is known beside the table (tests/integration/test_full_disk.py): SecantusDB, the embedded database, must be
-started again after its disk was full, and may lack the last write that it acknowledged.
+A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/tortures.py, with the reason. One
+hole is known beside the table (tests/integration/test_full_disk.py): SecantusDB, the embedded database, must
+be started again after its disk was full, and may lack the last write that it acknowledged.
 
 Cameras have references and a champion scores the shots, so scores must be those of the undisturbed run too.
 Each anomaly that was put in lasts for one shot: which shot a condition over several files is named after
