@@ -326,10 +326,11 @@ class Arena:
                 await (await channel.get_queue(parked_queue_of(stage).name)).purge()
 
     async def _unsettled(self, objects: int) -> list[str]:
-        """What database and store say that is not done yet."""
+        """What database and store say is not done yet; asked along the path, so that nothing slips by."""
         try:
             balance = await self.archive.ledger.balance(0, FOREVER_MS)
             left = [found.key async for found in self.store.list(self.settings.inbox_bucket)]
+            unjoined = await self.archive.ledger.unjoined()
             unfinished = await self.archive.windows.unfinished()
             unjudged = await self.archive.batches.unjudged()
         except AWAY as error:
@@ -339,6 +340,7 @@ class Arena:
             f"{balance['in']} of {objects} objects came in": balance["in"] < objects,
             f"{waiting} objects wait": waiting,
             f"in the inbox: {left}": left,
+            f"{unjoined} objects are not joined": unjoined,
             "a window is open": unfinished,
             f"{unjudged} shots are not judged": unjudged,
         }
