@@ -14,20 +14,22 @@ from shotwatch_embedded.services import ONE_THREAD
 SHARED = ("running", "url", "world")
 """Fixtures that start something large: the tests that use one of them share it, so one process runs them."""
 
+for size in ("COLUMNS", "LINES"):
+    # a worker of pytest-xdist claims a terminal of 80 columns, which the command line believes at its import
+    os.environ.pop(size, None)
+
 
 def pytest_configure() -> None:
     """Ctrl-C works in the processes that tests start, also when the tests run as a shell's background job.
 
     How long an example takes is no claim of a test. Threads that wait for each other on cores that others use
-    take several times the work, and a process that may not keep its bytecode compiles us at each start. A
-    worker of pytest-xdist believes in a terminal of 80 columns; a test that minds says how wide it is.
+    take several times the work, and a process that may not keep its bytecode compiles us at each start.
     """
     settings.register_profile("no timings", deadline=None)
     settings.load_profile("no timings")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(ONE_THREAD)
-    for name in ("PYTHONDONTWRITEBYTECODE", "COLUMNS", "LINES"):
-        os.environ.pop(name, None)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -68,7 +68,8 @@ async def pointing_is_told(running: Running, prometheus: Prometheus, folder: Pat
         seconds = simulation(running, start, duration=timedelta(seconds=2))
         await running.upload(*simulate(seconds, folder / f"{start:%H-%M}"))
         await running.judged()
-        return bool(await prometheus.query("shotwatch_pointing_x_pixels"))
+        here = filled('shotwatch_pointing_x_pixels{frontend="$frontend", amp="$amp", arm="$arm"}', PLACE)
+        return bool(await prometheus.query(here))
 
     await until(told, "pointing told")
 
