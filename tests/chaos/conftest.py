@@ -1,4 +1,4 @@
-"""The stack that is tortured, started once for all tortures, and the table of what it bore."""
+"""The stack that is tortured, started once for all tortures of a process, and the table of what it bore."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -27,8 +27,8 @@ REPORT = "CHAOS_REPORT"
 REPLICAS = {"ingest": 2, "validate": 2, "aggregate": 2, "features": 2, "inference": 2}
 _HEAD = """# What the system bears
 
-Written by `make chaos`: each row is one torture of the embedded stack with two replicas of each service, on 2
-cores that others use too. *lost*: objects, shots and events of the undisturbed run that are missing or came
+Written by `make chaos`: each row is one torture of an embedded stack with two replicas of each service; two
+stacks are tortured at once, on 2 cores. *lost*: objects, shots and events of the undisturbed run that are missing or came
 out otherwise. *twice*: events with two numbers, or that the undisturbed run does not have. *recovery*: from
 the end of the fault until every queue was empty and every shot judged; the work that was left is in it.
 A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/tortures.py, with the reason. One

@@ -17,7 +17,7 @@ KINDS = (
     *(Kind.HOT_SPOT, Kind.ENERGY_DROP, Kind.POINTING_STEP),
 )
 """What rules say, and what only the model can tell."""
-BIG, SMALL = "four places, three minutes", "one place, five seconds"
+BIG, SMALL = "four places, two minutes", "one place, five seconds"
 START = datetime(2022, 7, 1, 7, 30, tzinfo=UTC)
 ONE_HZ = tuple((Place(frontend, amp), "1s") for frontend in ("LA", "LB") for amp in ("A2", "FSD"))
 TEN_HZ = ((Place("LB", "F1"), "100ms"),)
@@ -35,7 +35,7 @@ class Input:
 
 
 def make_inputs(facility: Facility, folder: Path) -> Mapping[str, Input]:
-    places = {BIG: (ONE_HZ, timedelta(minutes=3)), SMALL: (TEN_HZ, timedelta(seconds=5))}
+    places = {BIG: (ONE_HZ, timedelta(minutes=2)), SMALL: (TEN_HZ, timedelta(seconds=5))}
     return {
         name: Input(
             _files(facility, where, duration, folder / f"{n}", LASER),

@@ -91,14 +91,24 @@ def listening() -> set[str]:
 
 
 def listening_of(pids: set[int]) -> set[str]:
-    """The addresses on which the processes listen."""
-    files = {str(link.readlink()) for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir()}
+    """The addresses on which the processes listen; one that has ended meanwhile listens on none."""
+    files = set[str]()
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            files.update(str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
     return {address for socket, address in listeners().items() if socket in files}
 
 
 def guard_among(pids: set[int]) -> int:
-    (guard,) = (pid for pid in pids if b"processes.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    (guard,) = (pid for pid in pids if b"processes.py" in command_line(pid))
     return guard
+
+
+def command_line(pid: int) -> bytes:
+    """How the process was started; nothing once it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 async def until(holds: Callable[[], bool]) -> None:
