@@ -28,12 +28,13 @@ REPLICAS = {"ingest": 2, "validate": 2, "aggregate": 2, "features": 2, "inferenc
 _HEAD = """# What the system bears
 
 Written by `make chaos`: each row is one torture of an embedded stack with two replicas of each service; two
-stacks are tortured at once, on 2 cores. *lost*: objects, shots and events of the undisturbed run that are missing or came
-out otherwise. *twice*: events with two numbers, or that the undisturbed run does not have. *recovery*: from
-the end of the fault until every queue was empty and every shot judged; the work that was left is in it.
-A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/tortures.py, with the reason. One
-hole is known beside the table (tests/integration/test_full_disk.py): SecantusDB, the embedded database, must
-be started again after its disk was full, and may lack the last write that it acknowledged.
+stacks are tortured at once, on 2 cores. *lost*: objects, shots and events of the undisturbed run that are
+missing or came out otherwise. *twice*: events with two numbers, or that the undisturbed run does not have.
+*recovery*: from the end of the fault until every queue was empty and every shot judged; the work that was
+left is in it. A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/tortures.py, with
+the reason. One hole is known beside the table (tests/integration/test_full_disk.py): SecantusDB, the
+embedded database, must be started again after its disk was full, and may lack the last write that it
+acknowledged.
 
 Cameras have references and a champion scores the shots, so scores must be those of the undisturbed run too.
 Each anomaly that was put in lasts for one shot: which shot a condition over several files is named after
@@ -47,8 +48,8 @@ deadline*: a file came in time, and was read when its shots would have been clos
 stage does nothing until all before it is done. What waits lies in its queue, each message once; no process
 before it grows by more than 100 MiB, and its replicas are told as not ready. (That stages rest while the
 queue of the next one is long is shown in tests/integration/test_bus.py.) *Away*: nobody can connect for a
-minute; half a minute after the connections were reset no message waits for another attempt: none counts. *No
-model registry*: it answers nothing for 30 s, while all replicas of inference are started anew.
+minute; half a minute after the connections were reset no message waits for another attempt: none counts.
+*No model registry*: it answers nothing for 30 s, while all replicas of inference are started anew.
 
 """
 
