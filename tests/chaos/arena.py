@@ -79,7 +79,7 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: fl
     while not await condition():
         if monotonic() > deadline:
             raise AssertionError(f"after {seconds:g} s: not {what}")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
 
 
 def told_services(stack: Stack, links: Mapping[str, Link]) -> dict[str, str]:
