@@ -1,7 +1,9 @@
 """The stack that is tortured, started once for all tortures of a process, and the table of what it bore."""
 
+import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -73,17 +75,30 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
     facility = facility_waiting(LATENESS_S, root)
     described = load_facility(facility)
     inputs, quiet = make_inputs(described, root / "inputs"), quiet_files(described, root / "quiet")
-    tortured = Stack.claim(root, "tortured", facility=facility, settings={})
-    async with tortured as stack, links_to(stack) as links:
-        told = told_services(stack, links)
-        path = [spec for spec in path_services(REPLICAS) if spec.name not in ("query", "history")]
-        stack.start_services(replace(spec, environment={**spec.environment, **told}) for spec in path)
-        await stack.services_ready()
-        settings = settings_of(stack.environment())
-        async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
+    async with AsyncExitStack() as resources:
+        with in_turn(tmp_path_factory.getbasetemp().parent):
+            stack = await resources.enter_async_context(
+                Stack.claim(root, "tortured", facility=facility, settings={})
+            )
+            links = await resources.enter_async_context(links_to(stack))
+            told = told_services(stack, links)
+            path = [spec for spec in path_services(REPLICAS) if spec.name not in ("query", "history")]
+            stack.start_services(replace(spec, environment={**spec.environment, **told}) for spec in path)
+            await stack.services_ready()
+            settings = settings_of(stack.environment())
+            store = await resources.enter_async_context(ObjectStore.of(settings))
+            archive = await resources.enter_async_context(Archive.of(settings))
             arena = Arena.over(stack, links, store, archive, inputs)
             await arena.learn(quiet, cameras_of(described))
-            yield arena
+        yield arena
+
+
+@contextmanager
+def in_turn(shared: Path) -> Iterator[None]:
+    """No other arena starts or learns meanwhile: each takes all cores for it."""
+    with (shared / "arena-starts").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture
