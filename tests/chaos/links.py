@@ -118,7 +118,7 @@ def through(links: Mapping[str, Link], environment: Mapping[str, str]) -> dict[s
         server, way = f"{LOOPBACK}:{link.server_port}", f"{LOOPBACK}:{link.port}"
         told = {name: value.replace(server, way) for name, value in told.items()}
     # else the database's driver asks the server for its address, and goes there
-    told["SHOTWATCH_DATABASE_URL"] += "?directConnection=true"
+    told["SHOTWATCH_DATABASE_URL"] += "&directConnection=true"
     return told
 
 

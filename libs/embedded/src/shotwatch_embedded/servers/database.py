@@ -9,12 +9,16 @@ from shotwatch_embedded.servers import Server, probes, server_environment
 
 
 def database(folder: Path, ports: Ports) -> Server:
-    """The server with sync on commit: without it a kill loses acknowledged writes."""
+    """The server with sync on commit: without it a kill loses acknowledged writes.
+
+    Clients do not retry writes by themselves: of each one that could be retried the server keeps a record for
+    half an hour, and looks through all of them at each write (0.9 ms of CPU a write, 11 ms after 10,000).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "secantusd.toml"
     configuration.touch()  # empty: else it looks for one in the home folder and in /etc
     port = ports.take()
-    url = f"mongodb://{LOOPBACK}:{port}/"
+    url = f"mongodb://{LOOPBACK}:{port}/?retryWrites=false"
     return Server(
         name="database",
         command=(
