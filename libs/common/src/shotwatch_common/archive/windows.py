@@ -7,6 +7,8 @@ from shotwatch_common.archive.versioned import save_version
 from shotwatch_common.pulses import epoch_now
 
 NEVER = 0
+_EARLIEST = NEVER + 1
+"""Times that are set begin here. An exclusive bound would have SecantusDB walk through all that are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +86,21 @@ class Windows:
 
     async def overdue(self, now_ms: int) -> list[str]:
         """Windows whose deadline has passed."""
-        return await self._ids({"deadline": {"$gt": NEVER, "$lte": now_ms}})
+        return await self._ids({"deadline": {"$gte": _EARLIEST, "$lte": now_ms}})
 
     async def unfinished(self) -> bool:
         """Whether any window has open shots or holds a message back."""
-        waiting = {"$or": [{"deadline": {"$gt": NEVER}}, {"outbox_since": {"$gt": NEVER}}]}
-        return await self._windows.find_one(waiting, {"_id": 1}) is not None
+        waiting: list[dict[str, Any]] = [{name: {"$gte": _EARLIEST}} for name in ("deadline", "outbox_since")]
+        return any([await self._windows.find_one(each, {"_id": 1}) for each in waiting])
 
     async def open(self) -> int:
         """How many windows have open shots."""
-        count: int = await self._windows.count_documents({"deadline": {"$gt": NEVER}})
+        count: int = await self._windows.count_documents({"deadline": {"$gte": _EARLIEST}})
         return count
 
     async def unsent(self, before_ms: int) -> list[str]:
         """Windows that have held a message back since before the given time."""
-        return await self._ids({"outbox_since": {"$gt": NEVER, "$lt": before_ms}})
+        return await self._ids({"outbox_since": {"$gte": _EARLIEST, "$lt": before_ms}})
 
     async def _ids(self, query: dict[str, Any]) -> list[str]:
         return [document["_id"] async for document in self._windows.find(query, {"_id": 1}).limit(1000)]
