@@ -20,7 +20,7 @@ demo: setup  ## The main job on the embedded stack; FRAMES=folder for recorded f
 
 test: setup  ## Every test, on real servers; of the tortures the quick ones
 	@$(BIN)/pytest tests/integration tests/unit -n 2 --dist loadgroup --no-loadscope-reorder
-	@$(BIN)/pytest tests/e2e tests/chaos
+	@$(BIN)/pytest tests/e2e tests/chaos -n 2 --dist loadgroup
 
 test-minio: $(BIN)/minio  ## What is asked of an object store, asked of MinIO too: its notifications drive the path
 	@$(BIN)/pytest tests/integration/test_store.py tests/integration/test_store_notifications.py -m ""

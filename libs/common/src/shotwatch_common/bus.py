@@ -62,6 +62,8 @@ PUBLISHED_HEADER = "timestamp_in_ms"
 _BROKER_AWAY = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError)
 _INSIST_S = 2.0
 """Pause before a message that could not be set aside is set aside again, and between looks for a server."""
+_UNREADY_AFTER_S = 2.0
+"""So long a connection that is being made again is waited for."""
 _WATCH_S = 5.0
 _SPEECHLESS_S = 60.0
 """So long the broker's answer is waited for: giving up a question costs the connection it was asked on."""
@@ -143,7 +145,11 @@ class Bus:
         """Whether the broker answers, and `watch` last found all consumed; not once we were told to stop."""
         if self._connection is None or self._lost:
             return False
-        return await self._broker.ping(timeout=2)
+        try:
+            await asyncio.wait_for(self._connection.connected.wait(), _UNREADY_AFTER_S)
+        except TimeoutError:
+            return False
+        return True
 
     async def watch(self) -> None:
         """Return never, as long as all that was subscribed to is consumed or the broker is away.
