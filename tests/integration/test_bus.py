@@ -9,6 +9,7 @@ from typing import Any
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
+from yarl import URL
 
 from shotwatch_cli.broker import drifted
 from shotwatch_common import bus as bus_module
@@ -24,6 +25,7 @@ from shotwatch_common.topology import (
     queues_of,
 )
 from shotwatch_common.vocabulary import HeldFor
+from tests.chaos.links import Link
 
 from .conftest import Url, all_answer, bus_to, until
 
@@ -73,6 +75,27 @@ async def test_a_deleted_queue_is_declared_and_consumed_again(url: Url) -> None:
             return not arrived.empty()
 
         await until(comes, "consumed again", 40)
+        assert not watching.done()
+        watching.cancel()
+
+
+async def test_a_broker_that_is_away_ends_no_service(url: Url, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus_module, "_WATCH_S", 0.02)
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+    address = URL(url("features"))
+    assert address.port is not None
+    async with (
+        Link.to(address.port) as link,
+        consuming(
+            lambda account: str(URL(url(account)).with_port(link.port)),
+            Subscription("features", None, arrived.put, 1),
+        ) as bus,
+    ):
+        watching = asyncio.create_task(bus.watch())
+        assert await link.cut(1.5)
+        await until(partial(_sent, bus, "features"), "sent", 40)
+        async with asyncio.timeout(40):
+            await arrived.get()
         assert not watching.done()
         watching.cancel()
 
@@ -216,6 +239,14 @@ async def test_stages_before_one_that_is_stopped_rest_one_after_the_other(
         for stage in path:
             await (await connection.channel()).queue_delete(queue_of(stage).name)
         await declare_topology(await connection.channel())
+
+
+async def _sent(bus: Bus, stage: str) -> bool:
+    try:
+        await bus.send(stage, b"after")
+    except Retry:
+        return False
+    return True
 
 
 async def _so(condition: bool) -> bool:

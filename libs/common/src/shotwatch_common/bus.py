@@ -16,12 +16,12 @@ it, so that its supervisor starts it anew.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aio_pika.abc import AbstractQueue, AbstractRobustConnection
+from aio_pika.abc import AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker
@@ -214,13 +214,25 @@ class Bus:
             raise Retry(f"the broker does not tell its queues: {error!r}") from error
 
     async def _declared(self, queues: Sequence[str]) -> list[AbstractQueue]:
+        async with asyncio.timeout(_SPEECHLESS_S), self._channel() as channel:
+            return [await channel.declare_queue(name, passive=True, robust=False) for name in queues]
+
+    @asynccontextmanager
+    async def _channel(self) -> AsyncIterator[AbstractRobustChannel]:
+        """A channel to ask on.
+
+        Raises:
+            Retry: there is no connection now.
+        """
         if self._connection is None:
             raise Retry("not connected to the broker")
-        async with (
-            asyncio.timeout(_SPEECHLESS_S),
-            self._connection.channel(publisher_confirms=False) as channel,
-        ):
-            return [await channel.declare_queue(name, passive=True, robust=False) for name in queues]
+        try:
+            channel = self._connection.channel(publisher_confirms=False)
+            await channel.initialize()
+        except RuntimeError as error:  # what the client library says while it connects again
+            raise Retry(f"not connected to the broker: {error}") from error
+        async with channel:
+            yield channel
 
     async def _comes(self, stage: str) -> bool:
         """Whether the broker has all queues of a stage and a consumer for its own, and we are one."""
