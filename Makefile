@@ -31,7 +31,7 @@ $(BIN)/minio: | setup
 	    GOBIN="$(CURDIR)/$(BIN)" go install github.com/minio/minio@$(MINIO)
 
 chaos: setup  ## Every torture of the running system; writes docs/chaos.md
-	@CHAOS_REPORT=docs/chaos.md $(BIN)/pytest tests/chaos -m "" -n 3 --dist worksteal
+	@CHAOS_REPORT=docs/chaos.md $(BIN)/pytest tests/chaos -m "" -n 2 --dist worksteal
 
 test-fast: setup  ## The tests that start nothing
 	@$(BIN)/pytest tests/unit

@@ -29,7 +29,7 @@ REPORT = "CHAOS_REPORT"
 REPLICAS = {"ingest": 2, "validate": 2, "aggregate": 2, "features": 2, "inference": 2}
 _HEAD = """# What the system bears
 
-Written by `make chaos`: each row is one torture of an embedded stack with two replicas of each service; three
+Written by `make chaos`: each row is one torture of an embedded stack with two replicas of each service; two
 stacks are tortured at once, on 2 cores. *lost*: objects, shots and events of the undisturbed run that are
 missing or came out otherwise. *twice*: events with two numbers, or that the undisturbed run does not have.
 *recovery*: from the end of the fault until every queue was empty and every shot judged; the work that was
