@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 Features = dict[str, FloatArray]
 """Feature name → its values (n,), one per shot; NaN only where the feature's description says so."""
+IN_LANES = {"reassoc"}
+"""`fastmath` of loops that add: a sum may run in lanes, whose number is the machine's, never the data's."""
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ damages a mirror. Light on fewer than 3 x 3 px has pixels above this maximum.
 import numpy as np
 from numba import njit
 
-from shotwatch_physics.feature import Features, FloatArray
+from shotwatch_physics.feature import IN_LANES, Features, FloatArray
 from shotwatch_physics.noise import Light
 from shotwatch_physics.spots import SPOT_REACH, box_sums, require_light, summed_area
 
@@ -84,12 +84,13 @@ def _measure_frames(light: Light, columns: FloatArray) -> None:
             columns[7, index] = _radius(encircled, 0.865)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
 def _effective_area(frame: FloatArray) -> float:
     total, squares = 0.0, 0.0
-    for fluence in frame.flat:
-        total += fluence
-        squares += fluence**2
+    for row in range(frame.shape[0]):
+        for column in range(frame.shape[1]):
+            total += frame[row, column]
+            squares += frame[row, column] ** 2
     return float(total**2 / squares)
 
 
@@ -100,17 +101,17 @@ def _area(frame: FloatArray, level: float) -> int:
     return area
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
 def _mean_and_deviation(frame: FloatArray, level: float, area: int) -> tuple[float, float]:
     """Mean and standard deviation of the pixels above the level, of which there are `area`."""
     total, squares = 0.0, 0.0
-    for fluence in frame.flat:
-        if fluence > level:
-            total += fluence
+    for row in range(frame.shape[0]):
+        for column in range(frame.shape[1]):
+            total += (frame[row, column] > level) * frame[row, column]
     mean = total / area
-    for fluence in frame.flat:
-        if fluence > level:
-            squares += (fluence - mean) ** 2
+    for row in range(frame.shape[0]):
+        for column in range(frame.shape[1]):
+            squares += (frame[row, column] > level) * (frame[row, column] - mean) ** 2
     return mean, np.sqrt(squares / area)
 
 
@@ -169,7 +170,7 @@ def _encircled(frame: FloatArray) -> FloatArray:
     return encircled
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
 def _centroid(frame: FloatArray) -> tuple[float, float]:
     total, along_x, along_y = 0.0, 0.0, 0.0
     for row in range(frame.shape[0]):

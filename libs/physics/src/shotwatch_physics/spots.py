@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from shotwatch_physics.feature import Features, FloatArray
+from shotwatch_physics.feature import IN_LANES, Features, FloatArray
 from shotwatch_physics.moments import Images
 from shotwatch_physics.noise import Light
 
@@ -108,7 +108,7 @@ def _measure_frames(counts: Light, columns: FloatArray) -> None:
                 columns[8, index] = _squares_of_difference(frame, near) / (frame * frame).sum()
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
 def _squares_of_difference(frame: FloatArray, smoothed: FloatArray) -> float:
     total = 0.0
     for row in range(frame.shape[0]):

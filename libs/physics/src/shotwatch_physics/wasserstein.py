@@ -15,7 +15,7 @@ import numpy as np
 from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 
-from shotwatch_physics.feature import FloatArray
+from shotwatch_physics.feature import IN_LANES, FloatArray
 
 Light = NDArray[Any]
 """Frames (n, h, w) or one frame (h, w): light above background, integers or floats ≥ 0, in any unit."""
@@ -181,9 +181,9 @@ def _add_distances(
                 distances[i, j] += _summed_difference(cumulative[i], cumulative[j])
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc"})
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
 def _summed_difference(one: FloatArray, other: FloatArray) -> float:
-    """Σ |one - other|. The sum may run in lanes: their number is the machine's, never the data's."""
+    """Σ |one - other|."""
     total = 0.0
     for n in range(one.size):
         total += abs(one[n] - other[n])
