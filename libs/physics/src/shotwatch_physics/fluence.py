@@ -103,7 +103,10 @@ def _area(frame: FloatArray, level: float) -> int:
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
 def _mean_and_deviation(frame: FloatArray, level: float, area: int) -> tuple[float, float]:
-    """Mean and standard deviation of the pixels above the level, of which there are `area`."""
+    """Mean and standard deviation of the pixels above the level, of which there are `area`.
+
+    Without branches, which would keep the sums out of lanes.
+    """
     total, squares = 0.0, 0.0
     for row in range(frame.shape[0]):
         for column in range(frame.shape[1]):
