@@ -30,7 +30,7 @@ $(BIN)/minio: | setup
 	@PATH="$$PATH:/usr/local/go/bin"; command -v go >/dev/null || { echo "Go is needed: https://go.dev/dl" >&2; exit 1; }; \
 	    GOBIN="$(CURDIR)/$(BIN)" go install github.com/minio/minio@$(MINIO)
 
-chaos: setup  ## Every torture of the running system; writes docs/chaos.md
+chaos: setup  ## Every torture of the running system (a quarter of an hour); writes docs/chaos.md
 	@CHAOS_REPORT=docs/chaos.md $(BIN)/pytest tests/chaos -m "" -n 2 --dist worksteal
 
 test-fast: setup  ## The tests that start nothing
