@@ -1,4 +1,4 @@
-"""Programs that the tests need and install where they are missing."""
+"""What only one process of the tests may do at a time, such as to install programs that are missing."""
 
 import fcntl
 import sys
@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+INSTALLING = Path(sys.prefix) / "installing"
+"""The lock of who looks for a program or installs one."""
+
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """No other process of the tests looks for a program or installs one meanwhile."""
-    with (Path(sys.prefix) / "installing").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def alone(lock: Path = INSTALLING) -> Iterator[None]:
+    """No other process of the tests has this lock meanwhile; it is waited for."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,9 +1,8 @@
 """The stack that is tortured, started once for all tortures of a process, and the table of what it bore."""
 
-import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from tests.facilities import facility_waiting
+from tests.installing import alone
 
 from .arena import LATENESS_S, Arena, told_services
 from .inputs import cameras_of, make_inputs, quiet_files
@@ -76,7 +76,7 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
     described = load_facility(facility)
     inputs, quiet = make_inputs(described, root / "inputs"), quiet_files(described, root / "quiet")
     async with AsyncExitStack() as resources:
-        with in_turn(tmp_path_factory.getbasetemp().parent):
+        with alone(tmp_path_factory.getbasetemp().parent / "arena-starts"):  # each takes all cores for it
             stack = await resources.enter_async_context(
                 Stack.claim(root, "tortured", facility=facility, settings={})
             )
@@ -91,14 +91,6 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
             arena = Arena.over(stack, links, store, archive, inputs)
             await arena.learn(quiet, cameras_of(described))
         yield arena
-
-
-@contextmanager
-def in_turn(shared: Path) -> Iterator[None]:
-    """No other arena starts or learns meanwhile: each takes all cores for it."""
-    with (shared / "arena-starts").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        yield
 
 
 @pytest.fixture
