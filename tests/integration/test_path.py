@@ -24,6 +24,7 @@ from shotwatch_common.topology import OBJECTS, parked_queue_of, queue_of
 from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, FileReason, ObjectState, Phase
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from shotwatch_ingest.service import MAX_FILE_BYTES
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import inject, plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
@@ -176,6 +177,7 @@ async def test_every_object_ends_in_one_state_with_its_reason(running: Running, 
     name = "LA_Camera-{}_1s_snapshot_2022-07-03_09-00-00.h5"
     contents = {
         name.format("empty"): (b"", ObjectState.REJECTED, FileReason.EMPTY),
+        name.format("huge"): (bytes(MAX_FILE_BYTES + 1), ObjectState.REJECTED, FileReason.TOO_LARGE),
         name.format("text"): (b"504 Gateway Time-out\n" * 9, ObjectState.REJECTED, FileReason.NOT_HDF5),
         name.format("cut"): (good[: len(good) // 2], ObjectState.REJECTED, FileReason.TRUNCATED),
         "notes.txt": (b"not a snapshot", ObjectState.IGNORED, ""),

@@ -17,7 +17,7 @@ from miniopy_async.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
 from shotwatch_common.errors import Retry
 from shotwatch_common.pulses import epoch_now
-from shotwatch_common.store import BucketMissing, ObjectGone, ObjectStore
+from shotwatch_common.store import BucketMissing, ObjectGone, ObjectStore, ObjectTooLarge
 from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers import Server
@@ -115,6 +115,13 @@ async def test_a_big_object_is_read_as_it_was_written(store: ObjectStore, bucket
     assert await store.get(bucket, "key") == content
     [listed] = [found async for found in store.list(bucket)]
     assert (listed.size, listed.etag) == (BIG, await store.etag(bucket, "key"))
+
+
+async def test_an_object_larger_than_the_caller_takes_is_not_fetched(store: ObjectStore, bucket: str) -> None:
+    await store.put(bucket, "key", bytes(BIG))
+    with pytest.raises(ObjectTooLarge, match=f"{BIG} bytes"):
+        await store.get(bucket, "key", BIG - 1)
+    assert await store.get(bucket, "key", BIG) == bytes(BIG)
 
 
 async def test_odd_keys_are_kept_as_they_are(store: ObjectStore, bucket: str) -> None:

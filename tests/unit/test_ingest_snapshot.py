@@ -439,9 +439,3 @@ class TestBadFiles:
         monkeypatch.setattr(inventory, "MAX_NAMES", 4)
 
         assert rejection(camera_file()).reason == FileReason.TOO_LARGE
-
-    def test_a_file_too_large_to_be_fetched_is_told_by_its_size(self):
-        with pytest.raises(Reject) as rejected:
-            snapshot.require_readable_size(KEY, snapshot.MAX_FILE_BYTES + 1)
-
-        assert rejected.value.reason == FileReason.TOO_LARGE

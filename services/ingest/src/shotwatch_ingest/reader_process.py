@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from shotwatch_common.blocks import write_block
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import Facility, FileName
-from shotwatch_ingest.domain.snapshot import read_snapshot, require_readable_size
+from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.reader_messages import (
     FRAME_HEADER_BYTES,
     Failed,
@@ -51,7 +51,6 @@ def main() -> None:
 def _outcome(request: Request, facility: Facility) -> Outcome:
     path, name, key = request
     try:
-        require_readable_size(key, path.stat().st_size)
         return _read(path, path.read_bytes(), name, key, facility)
     except Reject as reject:
         return Rejected(reason=reject.reason, detail=reject.detail)

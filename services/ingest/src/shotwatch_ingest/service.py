@@ -26,12 +26,15 @@ from shotwatch_common.facility import FileName
 from shotwatch_common.identity import block_folder, raw_key
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import Edges, Service, every
-from shotwatch_common.store import ObjectGone
+from shotwatch_common.store import ObjectGone, ObjectTooLarge
 from shotwatch_common.vocabulary import FileReason, ObjectState
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_ingest.sweep import Sweep
+
+MAX_FILE_BYTES = 256 << 20
+"""What is larger is rejected unread."""
 
 
 async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> Service:
@@ -84,7 +87,7 @@ class Ingestor:
     async def _read(self, obj: ObjectRef, name: FileName) -> None:
         if obj.size == 0:
             raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
-        data = await self._edges.store.get(obj.bucket, obj.key)
+        data = await self._fetch(obj)
         with self._readers.workspace() as workspace:
             path = workspace / "snapshot.h5"
             await asyncio.to_thread(path.write_bytes, data)
@@ -101,6 +104,12 @@ class Ingestor:
         metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
         await self._leave_inbox(obj, (self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key)))
         self._edges.log.info("ingested", object=obj.key, **facts)
+
+    async def _fetch(self, obj: ObjectRef) -> bytes:
+        try:
+            return await self._edges.store.get(obj.bucket, obj.key, MAX_FILE_BYTES)
+        except ObjectTooLarge as error:
+            raise Reject(FileReason.TOO_LARGE, str(error)) from error
 
     async def _write_blocks(self, obj: ObjectRef, name: FileName, found: ReadFile) -> list[DeviceRecords]:
         records = []

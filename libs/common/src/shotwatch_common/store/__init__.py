@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,9 +15,9 @@ from miniopy_async.commonconfig import CopySource
 from miniopy_async.helpers import MIN_PART_SIZE
 
 from shotwatch_common.settings import Settings
-from shotwatch_common.store.errors import AWAY, REFUSED, BucketMissing, ObjectGone, translated
+from shotwatch_common.store.errors import AWAY, REFUSED, BucketMissing, ObjectGone, ObjectTooLarge, translated
 
-__all__ = ["BucketMissing", "ObjectGone", "ObjectStore", "StoredObject"]
+__all__ = ["BucketMissing", "ObjectGone", "ObjectStore", "ObjectTooLarge", "StoredObject"]
 
 _ANSWER_S = 5.0
 
@@ -60,11 +61,18 @@ class ObjectStore:
     ) -> None:
         await self._client.close_session()  # type: ignore[no-untyped-call]
 
-    async def get(self, bucket: str, key: str) -> bytes:
-        """The whole object."""
+    async def get(self, bucket: str, key: str, most: int = sys.maxsize) -> bytes:
+        """The whole object.
+
+        Raises:
+            ObjectTooLarge: it has more than `most` bytes, by the store's own word; they are not fetched.
+        """
         async with translated(bucket, key):
             response = await self._client.get_object(bucket, key)
             async with response:
+                size = response.content_length or 0
+                if size > most:
+                    raise ObjectTooLarge(f"{key}: has {size} bytes, {most} at most are read")
                 data: bytes = await response.read()
                 return data
 

@@ -23,6 +23,10 @@ class ObjectGone(LookupError):
     """There is no such object (any more)."""
 
 
+class ObjectTooLarge(ValueError):
+    """The object has more bytes than the caller takes."""
+
+
 class BucketMissing(Retry):
     """There is no such bucket: nobody has set the store up yet, or somebody took the bucket away."""
 

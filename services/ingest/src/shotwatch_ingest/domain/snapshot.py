@@ -25,7 +25,6 @@ from shotwatch_ingest.domain.stencil import Repeated
 
 Array = NDArray[Any]
 
-MAX_FILE_BYTES = 256 << 20
 MAX_DECODED_BYTES = 512 << 20
 """Of all columns of a file."""
 
@@ -65,16 +64,6 @@ class Snapshot:
     devices: tuple[DeviceSnapshot, ...]
     skipped: dict[str, str]
     """What was passed over (a path or a name) → why."""
-
-
-def require_readable_size(key: str, size: int) -> None:
-    """Check the size (bytes) of a file before it is fetched or opened.
-
-    Raises:
-        Reject: TOO_LARGE.
-    """
-    if size > MAX_FILE_BYTES:
-        raise Reject(FileReason.TOO_LARGE, f"{key}: has {size} bytes, {MAX_FILE_BYTES} at most are read")
 
 
 def read_snapshot(key: str, image: bytes, name: FileName, facility: Facility) -> Snapshot:
