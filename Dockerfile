@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
 # One recipe for all services: docker build --build-arg SERVICE=ingest --tag shotwatch-ingest .
+# SERVICE=cli is the command line, for whoever looks after them.
 
 FROM python:3.11-slim-bookworm AS python
 # Kernels are compiled for every x86-64 processor since 2013: the cache fits each node, and results are the same on all.
@@ -13,6 +14,7 @@ RUN sed -n '/^uv==/,/^[^ ]*[^\\]$/p' requirements.lock > uv.txt \
     && pip install --no-cache-dir --require-hashes --no-deps --requirement uv.txt
 COPY libs libs
 COPY services services
+COPY cli cli
 COPY deploy/install deploy/install
 RUN --mount=type=cache,target=/var/cache/uv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy deploy/install "$SERVICE" /opt/shotwatch
 

@@ -28,12 +28,15 @@ STAGES_OF = {
 
 NOTHING = "^$"
 OWN = r"^(amq\.gen-.*|operator\..*)$"
+ALL_OF_OURS = r"^(shotwatch\..+|anomalies|amq\.(default|gen-.*))$"
 OTHERS = {
     "store": {"configure": r"^shotwatch\.objects$", "write": r"^shotwatch\.objects$", "read": NOTHING},
     "monitor": {"configure": NOTHING, "write": NOTHING, "read": NOTHING},
     "operator": {"configure": OWN, "write": OWN, "read": r"^(anomalies|amq\.gen-.*|operator\..*)$"},
+    "engineer": {"configure": ALL_OF_OURS, "write": ALL_OF_OURS, "read": ALL_OF_OURS},
 }
-"""Who is no service: the object store, which notifies; the autoscaler; people who listen to anomalies."""
+"""Who is no service: the object store, which notifies; the autoscaler; people who listen to anomalies;
+people who look after the system, by the command line."""
 
 
 def definitions(passwords: Mapping[str, str]) -> dict[str, Any]:
@@ -97,6 +100,8 @@ def _policy(stage: str) -> dict[str, Any]:
             "delivery-limit": DELIVERIES,
             "dead-letter-exchange": "",
             "dead-letter-routing-key": f"shotwatch.{stage}.parked",
+            "dead-letter-strategy": "at-least-once",
+            "overflow": "reject-publish",  # which that strategy takes
         },
     }
 

@@ -11,7 +11,8 @@ from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import AMQPConnectionError, ChannelAccessRefused
 
 from shotwatch_common.bus import Subscription
-from shotwatch_common.topology import parked_queue_of, queue_of
+from shotwatch_common.parked import hold_parked
+from shotwatch_common.topology import declare_topology, parked_queue_of, queue_of
 from tests.integration.certificates import Certificates
 from tests.integration.conftest import Url, bus_to, until
 from tests.unit.test_deploy_broker import broker as deployed
@@ -122,6 +123,27 @@ async def test_a_message_that_every_consumer_dies_of_is_parked(url: Url):
             return found.declaration_result.message_count == 1
 
     await until(is_parked, "parked")
+    async with await aio_pika.connect(url("engineer")) as connection:
+        [parked_message] = [held.message async for held in hold_parked(connection, "validate")]
+    assert (parked_message.body, parked_message.reason) == (b"poison", "delivery_limit")
+
+
+async def test_an_engineer_may_look_after_the_queues_send_back_what_is_parked_and_listen(url: Url):
+    async with await aio_pika.connect(url("engineer")) as connection:
+        async with connection.channel() as channel:
+            await declare_topology(channel)
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+            await queue.bind("anomalies", "anomaly.#")
+            parked = parked_queue_of("features").name
+            await channel.default_exchange.publish(aio_pika.Message(b"mended"), parked)
+        async for held in hold_parked(connection, "features"):
+            await held.send_back()
+    async with _channel(url("features")) as channel:
+        own = await channel.get_queue(queue_of("features").name, ensure=False)
+        message = await own.get(timeout=20)
+        assert message is not None
+        assert message.body == b"mended"
+        await message.ack()
 
 
 @asynccontextmanager

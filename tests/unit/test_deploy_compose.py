@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from shotwatch_common.settings import Settings
+from shotwatch_cli.rest import API_KEY
+from shotwatch_common.settings import BrokerSettings, Settings
 from shotwatch_common.store.setup import SetupSettings
 from shotwatch_common.topology import OBJECTS
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
+from tests.unit.test_deploy_broker import ACCOUNTS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -51,6 +53,12 @@ def test_a_service_is_told_all_that_it_must_know_and_nothing_that_it_does_not(se
     settings = settings_of(service)
     assert names(settings, required=True) <= told | IMAGE_SETTINGS
     assert told <= names(settings, required=False)
+
+
+def test_the_command_line_is_told_where_the_servers_are():
+    told = SERVICES["cli"]["environment"].keys()
+    assert names(BrokerSettings, required=True) <= told | IMAGE_SETTINGS
+    assert {"SHOTWATCH_QUERY_URL", API_KEY} <= told
 
 
 def test_the_facility_file_lies_where_the_image_looks_for_it():
@@ -129,6 +137,12 @@ def test_nothing_waits_in_a_circle_and_what_must_be_healthy_says_when_it_is():
         for other, on in each.get("depends_on", {}).items():
             if on["condition"] == "service_healthy":
                 assert "test" in SERVICES[other]["healthcheck"]
+
+
+def test_whoever_talks_to_the_broker_has_an_account_there_and_its_password():
+    told = re.findall(r"amqp://(\w+):\$\{BROKER_(\w+)_PASSWORD:", TEXT)
+    assert [password.lower() for _, password in told] == [account for account, _ in told]
+    assert {account for account, _ in told} <= set(ACCOUNTS)
 
 
 def test_every_address_names_a_service():

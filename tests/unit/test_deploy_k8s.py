@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.topology import STAGES
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
@@ -17,6 +18,7 @@ from tests.unit.test_deploy_compose import IMAGE_SETTINGS, names, settings_of
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = sorted(path.parent.name for path in ROOT.glob("deploy/k8s/overlays/*/kustomization.yaml"))
+QUERY_URL = "SHOTWATCH_QUERY_URL"
 Objects = dict[str, dict[str, Any]]
 
 
@@ -33,15 +35,14 @@ def objects(request: pytest.FixtureRequest) -> dict[str, Objects]:
 
 
 def pods(objects: dict[str, Objects]) -> Objects:
-    """Service, training too → its pod's template."""
+    """Service, training and the command line too → its pod's template."""
     found = {name: each["spec"]["template"] for name, each in objects["Deployment"].items()}
-    training = objects["CronJob"]["shotwatch-training"]["spec"]["jobTemplate"]["spec"]["template"]
-    templates = {**found, "shotwatch-training": training}
-    return {name.removeprefix("shotwatch-"): each for name, each in templates.items()}
+    jobs = {n: each["spec"]["jobTemplate"]["spec"]["template"] for n, each in objects["CronJob"].items()}
+    return {name.removeprefix("shotwatch-"): each for name, each in {**found, **jobs}.items()}
 
 
 def test_every_service_of_the_path_is_deployed_from_its_image(objects: dict[str, Objects]):
-    assert pods(objects).keys() == {spec.name for spec in path_services()} | {"training"}
+    assert pods(objects).keys() == {spec.name for spec in path_services()} | {"training", "cli"}
     for service, pod in pods(objects).items():
         assert re.search(rf"\bshotwatch-{service}(:|$)", pod["spec"]["containers"][0]["image"])
 
@@ -76,9 +77,9 @@ def test_a_service_is_told_all_that_it_must_know_but_secrets(objects: dict[str, 
     secret = {"SHOTWATCH_DATABASE_URL", "SHOTWATCH_STORE_ACCESS_KEY", "SHOTWATCH_STORE_SECRET_KEY"}
     for service, pod in pods(objects).items():
         own = {each["name"] for each in pod["spec"]["containers"][0].get("env", ())}
-        settings = settings_of(service)
+        settings = BrokerSettings if service == "cli" else settings_of(service)
         assert names(settings, required=True) <= own | shared | IMAGE_SETTINGS | secret
-        assert own | shared | secret <= names(settings, required=False)
+        assert own | shared | secret <= names(settings, required=False) | {QUERY_URL}
 
 
 def test_references_to_configuration_are_to_what_is_there(objects: dict[str, Objects]):
@@ -153,6 +154,15 @@ def test_the_api_is_served_by_its_pods(objects: dict[str, Objects]):
     [container] = pod["spec"]["containers"]
     [port] = [each["containerPort"] for each in container["ports"] if each["name"] == "http"]
     assert {"name": "SHOTWATCH_QUERY_PORT", "value": str(port)} in container["env"]
+
+
+def test_the_command_line_is_there_when_asked_for_and_finds_the_api(objects: dict[str, Objects]):
+    job = objects["CronJob"]["shotwatch-cli"]["spec"]
+    assert job["suspend"] is True
+    assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] <= 8 * 3600
+    [container] = pods(objects)["cli"]["spec"]["containers"]
+    told = {each["name"]: each.get("value", "") for each in container["env"]}
+    assert urlsplit(told[QUERY_URL]).hostname in objects["Service"]
 
 
 def _env_from(pod: dict[str, Any]) -> list[dict[str, Any]]:

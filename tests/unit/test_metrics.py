@@ -88,6 +88,7 @@ async def publish(broker: RabbitBroker, body: str = FLAGGED.model_dump_json(), *
     ("failure", "attempt", "outcome", "class_", "reason"),
     [
         (Retry("later"), 1, "retry", "retry", "Retry"),
+        (Retry("later"), -100, "retry", "retry", "Retry"),
         (Retry("later"), len(RETRY_DELAYS_S) + 1, "gave_up", "retry", "Retry"),
         (Reject("unknown_batch", "batch 7"), 1, "reject", "reject", "unknown_batch"),
         (KeyError("ours"), 1, "bug", "bug", "KeyError"),

@@ -405,7 +405,7 @@ def _tell_of_failure(stage: str, class_: Settlement, error: Exception) -> None:
 
 def _attempt(message: RabbitMessage) -> int:
     attempt = message.headers.get(ATTEMPT_HEADER, 1)
-    return attempt if isinstance(attempt, int) else 1
+    return attempt if isinstance(attempt, int) and attempt > 0 else 1
 
 
 def _first_published(message: RabbitMessage) -> dict[str, Any]:

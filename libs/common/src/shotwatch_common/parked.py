@@ -4,7 +4,7 @@ Beside the bus this is the only place that knows the broker: it works on queues 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,6 +18,8 @@ from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.topology import OBJECTS, WORK, parked_queue_of
 
 _RETURNED_S = 2.0
+_BROKERS_REASON_HEADERS = ("x-last-death-reason", "x-first-death-reason")
+"""What a broker says that parked a message by itself, newer ones first: `delivery_limit`."""
 _OF_THE_FAILURE = (ATTEMPT_HEADER, REASON_HEADER)
 
 
@@ -106,12 +108,17 @@ def _parked_message(stage: str, delivery: AbstractIncomingMessage) -> ParkedMess
     return ParkedMessage(
         id=message_id(stage, delivery.body),
         stage=stage,
-        reason=str(delivery.headers.get(REASON_HEADER, "")),
+        reason=_reason(delivery.headers),
         attempts=attempts if isinstance(attempts, int) else 1,
         parked_at=epoch_ms(delivery.timestamp) if delivery.timestamp else 0,
         trace_id=_trace_id(str(delivery.headers.get("traceparent", ""))),
         body=delivery.body,
     )
+
+
+def _reason(headers: Mapping[str, object]) -> str:
+    given = (headers.get(name) for name in (REASON_HEADER, *_BROKERS_REASON_HEADERS))
+    return str(next(filter(None, given), ""))
 
 
 def _trace_id(traceparent: str) -> str:
