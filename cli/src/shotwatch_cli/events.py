@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
+from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import moment
 from shotwatch_common.contracts import Anomaly, AnomalyEvent
 from shotwatch_common.vocabulary import Phase, Severity
@@ -15,6 +16,8 @@ Missed = Callable[[], AsyncIterator[AnomalyEvent]]
 
 SETTLED_AFTER_S = 11.0
 """The REST API holds an event back for ten seconds at the most."""
+AGAIN_S = 2.0
+"""Pause before a server that went away is tried again."""
 SEVERITY_STYLES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
 
 
@@ -36,7 +39,7 @@ class Recent:
 
 
 async def without_double(events: AsyncIterator[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
-    """Each event once: the broker may deliver one twice."""
+    """Each event once: one may be live and stored, and the broker may deliver one twice."""
     recent = Recent()
     async for event in events:
         if recent.is_new(event.id):
@@ -48,15 +51,34 @@ def without_gap(
     live: AsyncIterator[AnomalyEvent],
     binding_key: str,
     settled_after_s: float = SETTLED_AFTER_S,
+    again_s: float = AGAIN_S,
 ) -> AsyncIterator[AnomalyEvent]:
-    """What was missed, then what comes, each event once.
+    """What comes, which waits for nobody, and beside it what was missed, as soon as the REST API tells it.
 
     `live` must have been subscribed to before: events are stored before they are published, so each is live
     or stored, or both. The REST API holds back an event whose predecessors may still come, so it is asked
     again once all that was stored at the time of the subscription has settled.
     """
-    stored, late = _matching(missed(), binding_key), _matching(_after(settled_after_s, missed), binding_key)
-    return without_double(_chained(stored, _merged(live, late)))
+
+    async def insisting() -> AsyncIterator[AnomalyEvent]:
+        for pause in (0, settled_after_s):
+            await asyncio.sleep(pause)
+            while True:
+                try:
+                    async for event in missed():
+                        yield event
+                    break
+                except Failure:
+                    await asyncio.sleep(again_s)
+
+    return _merged(live, matching(insisting(), binding_key))
+
+
+async def matching(events: AsyncIterator[AnomalyEvent], binding_key: str) -> AsyncIterator[AnomalyEvent]:
+    """Those of the events that the broker would give to a subscriber with this key."""
+    async for event in events:
+        if matches(binding_key, event.routing_key):
+            yield event
 
 
 def matches(binding_key: str, routing_key: str) -> bool:
@@ -101,24 +123,6 @@ def _score(anomaly: Anomaly) -> str:
     if anomaly.phase is Phase.CLOSED:
         return "over"
     return f"{anomaly.score:.3g} > {anomaly.threshold:.3g}" if anomaly.threshold else "rule"
-
-
-async def _matching(events: AsyncIterator[AnomalyEvent], binding_key: str) -> AsyncIterator[AnomalyEvent]:
-    async for event in events:
-        if matches(binding_key, event.routing_key):
-            yield event
-
-
-async def _after(seconds: float, missed: Missed) -> AsyncIterator[AnomalyEvent]:
-    await asyncio.sleep(seconds)
-    async for event in missed():
-        yield event
-
-
-async def _chained(*streams: AsyncIterator[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
-    for stream in streams:
-        async for event in stream:
-            yield event
 
 
 async def _merged(*streams: AsyncIterator[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 import typer
 
 from shotwatch_cli.broker import subscription
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
-from shotwatch_cli.events import event_line, event_record, without_double, without_gap
+from shotwatch_cli.events import AGAIN_S, event_line, event_record, matching, without_double, without_gap
+from shotwatch_cli.failures import Failure
 from shotwatch_cli.options import JsonOption
-from shotwatch_cli.output import print_json, stdout
+from shotwatch_cli.output import print_json, stderr, stdout
 from shotwatch_cli.rest import MissedEvents, RestApi
 from shotwatch_common.contracts import AnomalyEvent
 
@@ -32,6 +33,7 @@ def tail(
 ) -> None:
     """Show anomaly events as they are raised, until Ctrl-C.
 
+    A broker that goes away is waited for; what was raised meanwhile is shown once it is back.
     Each line: number, time of the shot, place, severity, kind, score > threshold, why.
 
     \b
@@ -44,22 +46,56 @@ def tail(
 
 
 async def _tail(deployment: Deployment, binding_key: str, since: int | None, json: bool) -> None:
-    async with _events(deployment, binding_key, since) as events:
-        async for event in events:
+    async with AsyncExitStack() as resources:
+        missed = await _missed(deployment, since, resources)
+        events = _events(deployment.broker_url, binding_key, missed, ask_first=since is not None)
+        async for event in without_double(events):
             if json:
                 print_json(event_record(event))
             else:
                 stdout.print(event_line(event), soft_wrap=True)
 
 
-@asynccontextmanager
+async def _missed(
+    deployment: Deployment, since: int | None, resources: AsyncExitStack
+) -> MissedEvents | None:
+    """Those that the REST API is to tell; None where it cannot be asked, and need not be."""
+    if since is None and deployment.query_url is None:
+        return None
+    api = await resources.enter_async_context(RestApi(deployment.api_url))
+    if since is not None:
+        return MissedEvents(api, since)
+    try:
+        return await MissedEvents.from_now_on(api)
+    except Failure:
+        return None
+
+
 async def _events(
-    deployment: Deployment, binding_key: str, since: int | None
-) -> AsyncIterator[AsyncIterator[AnomalyEvent]]:
-    async with AsyncExitStack() as resources:
-        live = await resources.enter_async_context(subscription(deployment.broker_url, binding_key))
-        if since is None:
-            yield without_double(live)
-        else:
-            api = await resources.enter_async_context(RestApi(deployment.api_url))
-            yield without_gap(MissedEvents(api, since), live, binding_key)
+    broker_url: str, binding_key: str, missed: MissedEvents | None, ask_first: bool
+) -> AsyncIterator[AnomalyEvent]:
+    """Events as they are raised, some of them twice. A broker that goes away is waited for.
+
+    Raises:
+        Failure: a server is away from the beginning.
+    """
+    began = waiting = False
+    while True:
+        try:
+            async with subscription(broker_url, binding_key) as live:
+                if waiting:
+                    stderr.print("the broker is back")
+                if missed is not None and ask_first and not began:
+                    async for event in matching(missed(), binding_key):
+                        yield event
+                began, waiting = True, False
+                async for event in live if missed is None else without_gap(missed, live, binding_key):
+                    yield event
+        except Failure as failure:
+            if not began:
+                raise
+            if not waiting:
+                later = "shown later" if missed is not None else "not shown: the REST API cannot be asked"
+                stderr.print(f"{failure}; waiting for it. What is raised meanwhile is {later}")
+                waiting = True
+        await asyncio.sleep(AGAIN_S)
