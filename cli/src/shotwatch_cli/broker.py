@@ -2,14 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
-from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelInvalidStateError,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+)
 
 from shotwatch_cli.failures import Failure
 from shotwatch_common.contracts import AnomalyEvent
@@ -19,6 +24,7 @@ Declare = Callable[[AbstractChannel], Awaitable[None]]
 
 _PREFETCH = 100
 _ANSWER_S = 5.0
+_LOST = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 _DOCTOR = "`shotwatch doctor` says what is away and what to do"
 
 
@@ -40,7 +46,7 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
     """
     try:
         connection = await aio_pika.connect(url, timeout=_ANSWER_S)
-    except (AMQPError, OSError, TimeoutError) as error:
+    except _LOST as error:
         where = urlsplit(url)
         raise Failure(
             f"the broker at {where.hostname}:{where.port} does not answer: {error}",
@@ -103,7 +109,7 @@ async def _listening(connection: AbstractConnection, binding_key: str) -> Abstra
             await channel.set_qos(prefetch_count=_PREFETCH)
             queue = await channel.declare_queue(exclusive=True, auto_delete=True)
             await queue.bind(ANOMALIES.name, binding_key)
-    except (AMQPError, OSError, TimeoutError) as error:
+    except _LOST as error:
         raise Failure(f"the broker does not let us listen: {error!r}", _DOCTOR) from error
     return queue
 
@@ -119,9 +125,10 @@ async def subscription(url: str, binding_key: str) -> AsyncIterator[AsyncIterato
         queue = await _listening(connection, binding_key)
 
         async def events() -> AsyncIterator[AnomalyEvent]:
-            async with queue.iterator(no_ack=True) as messages:
-                async for message in messages:
-                    yield AnomalyEvent.model_validate_json(message.body)
+            with suppress(*_LOST):
+                async with queue.iterator(no_ack=True) as messages:
+                    async for message in messages:
+                        yield AnomalyEvent.model_validate_json(message.body)
             raise Failure("the broker closed the connection")
 
         yield events()
