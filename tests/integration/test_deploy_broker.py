@@ -101,12 +101,7 @@ async def test_the_object_store_may_announce_objects(url: Url):
     async with _channel(url("store")) as channel:
         objects = await channel.declare_exchange("shotwatch.objects", "fanout", durable=True)
         await objects.publish(aio_pika.Message(b"an event"), "")
-    async with _channel(url("ingest")) as channel:
-        queue = await channel.get_queue(queue_of("ingest").name, ensure=False)
-        message = await queue.get(timeout=20)
-        assert message is not None
-        assert message.body == b"an event"
-        await message.ack()
+    assert await _next_message(url, "ingest") == b"an event"
 
 
 async def test_a_message_that_every_consumer_dies_of_is_parked(url: Url):
@@ -138,12 +133,17 @@ async def test_an_engineer_may_look_after_the_queues_send_back_what_is_parked_an
             await channel.default_exchange.publish(aio_pika.Message(b"mended"), parked)
         async for held in hold_parked(connection, "features"):
             await held.send_back()
-    async with _channel(url("features")) as channel:
-        own = await channel.get_queue(queue_of("features").name, ensure=False)
-        message = await own.get(timeout=20)
+    assert await _next_message(url, "features") == b"mended"
+
+
+async def _next_message(url: Url, stage: str) -> bytes:
+    """The body of the next message of the stage, taken by the service of that name."""
+    async with _channel(url(stage)) as channel:
+        queue = await channel.get_queue(queue_of(stage).name, ensure=False)
+        message = await queue.get(timeout=20)
         assert message is not None
-        assert message.body == b"mended"
         await message.ack()
+        return message.body
 
 
 @asynccontextmanager
