@@ -58,7 +58,7 @@ async def stream(events: Iterable[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
 async def shown(
     missed: list[int], live: list[int], key: str = "anomaly.#", late: Iterable[int] = ()
 ) -> list[int]:
-    """The numbers that `tail` shows, in their order; `late` is what the REST API held back at first."""
+    """The numbers that `tail` shows, sorted; `late` is what the REST API held back at first."""
     asked = iter((missed, late))
     events = without_gap(
         lambda: stream(map(event, next(asked))), stream(map(event, live)), key, settled_after_s=0

@@ -77,9 +77,10 @@ def test_a_service_is_told_all_that_it_must_know_but_secrets(objects: dict[str, 
     secret = {"SHOTWATCH_DATABASE_URL", "SHOTWATCH_STORE_ACCESS_KEY", "SHOTWATCH_STORE_SECRET_KEY"}
     for service, pod in pods(objects).items():
         own = {each["name"] for each in pod["spec"]["containers"][0].get("env", ())}
-        settings = BrokerSettings if service == "cli" else settings_of(service)
+        is_cli = service == "cli"
+        settings, its_own = (BrokerSettings, {QUERY_URL}) if is_cli else (settings_of(service), set())
         assert names(settings, required=True) <= own | shared | IMAGE_SETTINGS | secret
-        assert own | shared | secret <= names(settings, required=False) | {QUERY_URL}
+        assert own | shared | secret <= names(settings, required=False) | its_own
 
 
 def test_references_to_configuration_are_to_what_is_there(objects: dict[str, Objects]):
