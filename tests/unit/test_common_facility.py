@@ -5,13 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shotwatch_common.facility import (
-    FacilityError,
-    Place,
-    duration_ms,
-    load_facility,
-    record_time_ms,
-)
+from shotwatch_common.facility import FacilityError, FileName, Place, duration_ms, load_facility
 from shotwatch_common.vocabulary import DeviceKind
 
 HPLS = Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml"
@@ -64,16 +58,44 @@ def test_the_roster_is_that_of_the_whole_facility() -> None:
     assert len(devices) == 94 + 80 + 23 + 3
 
 
-def test_a_record_after_midnight_lies_on_the_next_day() -> None:
-    start = datetime(2022, 7, 1, 23, 59, 30, tzinfo=UTC)
-    before, after = record_time_ms(start, "23-59-59-900"), record_time_ms(start, "00-00-00-000")
-    assert after - before == 100
+def named(key: str) -> FileName:
+    name = FACILITY.file_name(key)
+    assert name is not None
+    return name
 
 
-@pytest.mark.parametrize("text", ["7-33-00-125", "07-33-00", "24-00-00-000", "07:33:00.125", ""])
+def at(text: str) -> int:
+    return round(datetime.fromisoformat(f"{text}+00:00").timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("key", "timestamp", "time"),
+    [
+        ("LA_x_1s_snapshot_2022-07-01_07-33-00.h5", "07-33-00-125", "2022-07-01T07:33:00.125"),
+        ("LA_x_1s_snapshot_2022-07-01_23-59-30.h5", "23-59-59-900", "2022-07-01T23:59:59.900"),
+        ("LA_x_1s_snapshot_2022-07-01_23-59-30.h5", "00-00-00-000", "2022-07-02T00:00:00.000"),
+        ("LA_x_1s_snapshot_2022-07-01_00-00-00.h5", "23-59-59-990", "2022-06-30T23:59:59.990"),
+        ("LA_images_2022-07-01.h5", "00-00-00-000", "2022-07-01T00:00:00.000"),
+        ("LA_images_2022-07-01.h5", "23-59-59-999", "2022-07-01T23:59:59.999"),
+    ],
+)
+def test_a_record_belongs_to_the_day_that_is_nearest_to_its_file(key: str, timestamp: str, time: str) -> None:
+    assert named(key).record_time_ms(timestamp) == at(time)
+
+
+def test_a_file_covers_its_length_and_a_margin() -> None:
+    minute = named("LA_x_1s_snapshot_2022-07-01_00-00-00.h5")
+    assert minute.span_ms == (at("2022-06-30T23:59:50"), at("2022-07-01T00:01:10"))
+    last_minute_of_all = named("LA_x_1s_snapshot_9999-12-31_23-59-59.h5")
+    assert last_minute_of_all.span_ms[1] - last_minute_of_all.span_ms[0] == 80_000
+
+
+@pytest.mark.parametrize(
+    "text", ["7-33-00-125", "07-33-00", "24-00-00-000", "07:33:00.125", "", "٠٧-33-00-125"]
+)
 def test_a_time_spelt_otherwise_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="time of day"):
-        record_time_ms(datetime(2022, 7, 1, tzinfo=UTC), text)
+        named("LA_x_1s_snapshot_2022-07-01_07-33-00.h5").record_time_ms(text)
 
 
 @pytest.mark.parametrize("text", ["0s", "1m", "fast", "-1s"])
@@ -99,6 +121,9 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
         ("kind: Spectro", "kind: EnergyMeter", "has 2 dataset"),
         ("arrangement: images", "arrangement: spirals", "arrangement must be"),
         ("{name: 1s,", "{name: 1 second,", "not a duration"),
+        ("first_day: 2018-01-01", "first_day: 1st of May", "date"),
+        ("length_s: 60", "length_s: 0", "length_s must be"),
+        ("margin_s: 10", "margin_s: -1", "margin_s must be"),
     ],
 )
 def test_a_wrong_facility_file_is_refused_with_the_line(

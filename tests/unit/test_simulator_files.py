@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility, record_time_ms
+from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility
 from shotwatch_common.pulses import epoch_ms, nearest_pulses, shot_id
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.anomalies import GROSS, TRAITS, Kind
@@ -108,8 +108,10 @@ def test_every_device_of_the_facility_has_a_file_of_its_own(facility):
 def test_records_of_all_devices_meet_at_the_pulses_of_the_grid(facility, tmp_path):
     interval = facility.interval("100ms")
     for path in simulate(simulation(facility), tmp_path):
+        name = facility.file_name(path.name)
+        assert name is not None
         with h5py.File(path) as file:
-            times = np.array([record_time_ms(START, stamp) for stamp in file])
+            times = np.array([name.record_time_ms(stamp) for stamp in file])
         pulses, within = nearest_pulses(times, interval)
         assert within.all()
         np.testing.assert_array_equal(pulses, epoch_ms(START) + 100 * np.arange(50))
@@ -126,7 +128,7 @@ def test_midnight_is_no_special_time(facility, tmp_path):
         name = facility.file_name(path.name)
         assert name is not None
         with h5py.File(path) as file:
-            times += [record_time_ms(name.starts_at, stamp) for stamp in file]
+            times += [name.record_time_ms(stamp) for stamp in file]
     np.testing.assert_array_equal(
         nearest_pulses(np.array(times), facility.interval("100ms"))[0], epoch_ms(start) + 100 * np.arange(40)
     )

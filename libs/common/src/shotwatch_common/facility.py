@@ -7,7 +7,7 @@ below. `load_facility` says the line of whatever is wrong.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from shotwatch_common.vocabulary import DeviceKind
 
 _STRICT = ConfigDict(extra="forbid")
 _DURATION = re.compile(r"(?P<number>\d+)(?P<unit>ms|s)")
+_DAY_MS = 86_400_000
 NO_ARM = "00"
 _DATASETS_OF = {DeviceKind.CAMERA: 1, DeviceKind.SPECTRO: 1, DeviceKind.ENERGY_METER: 2}
 
@@ -122,6 +123,10 @@ class Layout:
     name: str
     arrangement: str
     file_name: str
+    length_s: float
+    """How much time a file covers, from the time in its name on (s)."""
+    margin_s: float = 0.0
+    """How much earlier or later than that a record of the file may be (s)."""
     interval: str | None = None
     """The interval of files whose name does not tell one."""
 
@@ -170,6 +175,28 @@ class FileName:
     starts_at: datetime
     """UTC; midnight of the day for a layout with one file a day."""
 
+    @property
+    def span_ms(self) -> tuple[int, int]:
+        """The earliest and the latest time (epoch ms) that a record of the file may have."""
+        start, length, margin = self._start_ms, _ms(self.layout.length_s), _ms(self.layout.margin_s)
+        return start - margin, start + length + margin
+
+    def record_time_ms(self, timestamp: str) -> int:
+        """Return the time of a record (epoch ms) from its time of day, `HH-MM-SS-mmm`.
+
+        The record belongs to the day on which it lies nearest to the middle of the time that the file covers:
+        a file may begin just before midnight, or run past it.
+
+        Raises:
+            ValueError: the timestamp is no such time of day.
+        """
+        middle = self._start_ms + _ms(self.layout.length_s) // 2
+        return middle + (_time_of_day_ms(timestamp) - middle + _DAY_MS // 2) % _DAY_MS - _DAY_MS // 2
+
+    @property
+    def _start_ms(self) -> int:
+        return _ms(self.starts_at.timestamp())
+
 
 @dataclass(frozen=True)
 class Facility:
@@ -178,6 +205,11 @@ class Facility:
     __pydantic_config__ = _STRICT
 
     name: str
+    first_day: date
+    """No record is older than this day."""
+    clock_skew_s: float
+    """How far the clock of a recorder may be ahead of the object store's (s): a record that is later than its
+    file's arrival by more than this is refused."""
     layouts: tuple[Layout, ...]
     group_name: str
     """A regular expression with the groups `frontend`, `amp` and, optionally, `arm`."""
@@ -272,26 +304,18 @@ def _file_name(layout: Layout, found: Mapping[str, str | None]) -> FileName | No
     return FileName(layout, found.get("frontend") or "", found.get("recorder") or "", interval, starts_at)
 
 
-def record_time_ms(starts_at: datetime, timestamp: str) -> int:
-    """The time of a record, epoch ms UTC, from the file's start and its `HH-MM-SS-mmm`.
-
-    A time of day more than twelve hours before the file's start lies on the next day: the file ran over
-    midnight.
-
-    Raises:
-        ValueError: the timestamp is spelt differently.
-    """
-    match = re.fullmatch(r"(\d{2})-(\d{2})-(\d{2})-(\d{3})", timestamp)
+def _time_of_day_ms(timestamp: str) -> int:
+    match = re.fullmatch(r"(\d{2})-(\d{2})-(\d{2})-(\d{3})", timestamp, re.ASCII)
     if match is None:
         raise ValueError(f"{timestamp!r} is not a time of day such as 07-33-00-125")
     hours, minutes, seconds, milliseconds = (int(part) for part in match.groups())
     if hours > 23 or minutes > 59 or seconds > 59:
         raise ValueError(f"{timestamp!r} is not a time of day")
-    midnight = starts_at.replace(hour=0, minute=0, second=0, microsecond=0)
-    time = midnight + timedelta(hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds)
-    if starts_at - time > timedelta(hours=12):
-        time += timedelta(days=1)
-    return round(time.timestamp() * 1000)
+    return ((hours * 60 + minutes) * 60 + seconds) * 1000 + milliseconds
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def load_facility(path: Path) -> Facility:
@@ -355,6 +379,10 @@ def _inconsistencies(facility: Facility) -> list[tuple[tuple[int | str, ...], st
     check(("group_name",), lambda: re.compile(facility.group_name), re.error)
     for n, layout in enumerate(facility.layouts):
         check(("layouts", n, "file_name"), lambda layout=layout: re.compile(layout.file_name), re.error)
+        if not 0 < layout.length_s <= _DAY_MS / 1000:
+            problems.append((("layouts", n, "length_s"), "length_s must be more than 0 s and at most a day"))
+        if not 0 <= layout.margin_s <= layout.length_s:
+            problems.append((("layouts", n, "margin_s"), "margin_s must be between 0 s and length_s"))
         if layout.arrangement not in ("timestamps", "images"):
             problems.append((("layouts", n, "arrangement"), "arrangement must be timestamps or images"))
     for n, interval in enumerate(facility.intervals):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from shotwatch_common.errors import Reject
-from shotwatch_common.facility import Device, Facility, FileName, record_time_ms
+from shotwatch_common.facility import Device, Facility, FileName
 from shotwatch_common.vocabulary import FileReason
 from shotwatch_ingest.domain.hdf5 import ROOT, Hdf5Image, Link, Refused
 
@@ -30,7 +30,7 @@ class Inventory:
 
     def __init__(self, file: Hdf5Image, name: FileName, facility: Facility) -> None:
         self._file = file
-        self._starts_at = name.starts_at
+        self._name = name
         self._facility = facility
         self._devices: dict[str, Device | None] = {}
         self._damage: list[str] = []
@@ -65,7 +65,7 @@ class Inventory:
         """What a group holds under names that are times of day, with the time (epoch ms)."""
         for name, link in self._links(group).items():
             try:
-                time = record_time_ms(self._starts_at, _text(name))
+                time = self._name.record_time_ms(_text(name))
             except ValueError as error:
                 self.skipped[str(link)] = str(error)
             else:
