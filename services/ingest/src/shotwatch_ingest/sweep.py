@@ -49,7 +49,7 @@ class Sweep:
     async def _feed(self, found: list[ArrivedObject]) -> None:
         long_ago = round((time() - self._settings.sweep_again_seconds) * 1000)
         seen = await self._ledger.seen([arrived.object_id for arrived in found])
-        left = [arrived for arrived in found if _is_left(seen.get(arrived.object_id), long_ago)]
+        left = [arrived for arrived in found if _is_left(arrived, seen.get(arrived.object_id), long_ago)]
         room = max(await self._bus.room("ingest"), 0) if left else 0
         fed = []
         for arrived in left[:room]:
@@ -63,10 +63,17 @@ class Sweep:
     async def _claim(self, arrived: ArrivedObject, before: Seen | None, seen_at: int) -> bool:
         """Whether nobody else feeds it in meanwhile."""
         if before is None:
-            return await self._ledger.enter(arrived.ref, "sweep", seen_at=seen_at)
+            return await self._ledger.enter_unseen(arrived.ref, "sweep", seen_at)
         return await self._ledger.claim(arrived.object_id, before, seen_at)
 
 
-def _is_left(before: Seen | None, long_ago: int) -> bool:
-    """Whether nobody works on the object, nor is it for a person to send back."""
-    return before is None or (before.at < long_ago and before.state is not ObjectState.DEAD_LETTERED)
+def _is_left(arrived: ArrivedObject, before: Seen | None, long_ago: int) -> bool:
+    """Whether nobody works on the object, nor is it for a person to send back.
+
+    A dead-lettered object is for a person, unless it was stored again since.
+    """
+    if before is None:
+        return True
+    if before.state is ObjectState.DEAD_LETTERED:
+        return arrived.arrived_at_ms > before.since
+    return before.at < long_ago

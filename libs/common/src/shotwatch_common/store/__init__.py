@@ -17,7 +17,7 @@ from miniopy_async.helpers import MIN_PART_SIZE
 from shotwatch_common.settings import Settings
 from shotwatch_common.store.errors import AWAY, REFUSED, BucketMissing, ObjectGone, ObjectTooLarge, translated
 
-__all__ = ["BucketMissing", "ObjectGone", "ObjectStore", "ObjectTooLarge", "StoredObject"]
+__all__ = ["BucketMissing", "FetchedObject", "ObjectGone", "ObjectStore", "ObjectTooLarge", "StoredObject"]
 
 _ANSWER_S = 5.0
 
@@ -30,6 +30,14 @@ class StoredObject:
     etag: str
     size: int
     modified_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedObject:
+    """The bytes of an object, and the version that they are."""
+
+    data: bytes
+    etag: str
 
 
 class ObjectStore:
@@ -67,6 +75,10 @@ class ObjectStore:
         Raises:
             ObjectTooLarge: it has more than `most` bytes, by the store's own word; they are not fetched.
         """
+        return (await self.fetch(bucket, key, most)).data
+
+    async def fetch(self, bucket: str, key: str, most: int = sys.maxsize) -> FetchedObject:
+        """The whole object and its etag, of one and the same version. Raises as `get` does."""
         async with translated(bucket, key):
             response = await self._client.get_object(bucket, key)
             async with response:
@@ -74,7 +86,7 @@ class ObjectStore:
                 if size > most:
                     raise ObjectTooLarge(f"{key}: has {size} bytes, {most} at most are read")
                 data: bytes = await response.read()
-                return data
+                return FetchedObject(data, response.headers.get("ETag", "").strip('"'))
 
     async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> None:
         """Write an object whole, in one request, replacing what was there."""
@@ -84,15 +96,24 @@ class ObjectStore:
                 bucket, key, io.BytesIO(data), len(data), kind, part_size=max(len(data), MIN_PART_SIZE)
             )
 
-    async def move(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        """Copy, then remove the source. Run twice, or after it died half-way, it ends in the same state."""
+    async def move(
+        self, source: tuple[str, str], target: tuple[str, str], version: str | None = None
+    ) -> None:
+        """Copy, then remove the source. Run twice, or after it died half-way, it ends in the same state.
+
+        With a `version` (an etag) another version that came meanwhile is left where it is. S3 has no
+        conditional removal: a version that comes between the last check and the removal is lost.
+        """
+        if version is not None and await self.etag(*source) != version:
+            return
         try:
             async with translated(*source):
                 await self._client.copy_object(*target, CopySource(*source))
         except ObjectGone:
             if await self.etag(*target) is None:
                 raise
-        await self.remove(*source)
+        if version is None or await self.etag(*source) == version:
+            await self.remove(*source)
 
     async def remove(self, bucket: str, key: str) -> None:
         """Remove an object; nothing happens when it is gone already."""
