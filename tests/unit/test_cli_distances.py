@@ -133,7 +133,7 @@ def fails(told: Result, exit_code: int, complaint: str) -> None:
     [
         (np.ones((60, 80)), "fewer than two frames have light"),
         (np.full((60, 80), np.nan), "pixels that are no numbers"),
-        (np.ones((9, 9, 9, 9)), "no image that can be read"),
+        (np.ones((9, 9, 9, 9)), "no image that can be read: 9 x 9 x 9 x 9 float64"),
         (np.arange(6.0).reshape(2, 3), "2 x 3 px"),
     ],
 )
@@ -210,8 +210,8 @@ async def test_a_camera_s_valid_frames_are_spread_over_the_time() -> None:
     stored = stored_frames(api, roster, CAMERA, (900, 1100), 4, lambda: done.append(1))  # type: ignore[arg-type]
     found = [frame async for frame in stored]
     assert [frame.name for frame in found] == ["shot-1000"]
-    assert found[0].counts.tolist() == [[1000, 0], [0, 4092]]
-    assert found[0].counts.dtype == np.uint16
+    assert found[0].image.tolist() == [[1000, 0], [0, 4092]]
+    assert found[0].image.dtype == np.uint16
     assert len(done) == 4
     assert set(api.places) == {("LA", "A1", "11", "100ms")}
 

@@ -1,4 +1,4 @@
-"""`make test` gives the same result everywhere: property tests get the same examples whatever ran before them."""
+"""Property tests get the same examples whatever ran before them, so `make test` has one result everywhere."""
 
 import sys
 from pathlib import Path
