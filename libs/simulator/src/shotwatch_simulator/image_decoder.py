@@ -47,11 +47,9 @@ _TIFF_BITS, _TIFF_SAMPLE_FORMAT, _UNSIGNED = 258, 339, 1
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MATLAB_7_3_HEADER = 512
 """Bytes before the HDF5 signature in a MAT file of version 7.3."""
-_NUMBERS_IN_MATLAB = {
-    "double",
-    "single",
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-}
+_INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+_NUMBERS_IN_MATLAB = {"double", "single"} | _INTEGERS
+_NUMBERS_IN_HDF5 = {name.encode() for name in _NUMBERS_IN_MATLAB}
 
 Matrices = Iterator[tuple[str, NDArray[Any]]]
 """Arrays of a MATLAB file by name, such as `data.img`."""
@@ -62,6 +60,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is lower
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries that print must not disturb the answers
     for request in sys.stdin:
         signal.alarm(SECONDS_PER_FILE)  # SIGALRM ends the process, inside a library too
@@ -131,7 +130,7 @@ def _decode_pages(path: Path) -> Iterator[Picture]:
             pixels += page.width * page.height
             if pixels > MOST_PIXELS:
                 raise NotAnImage(
-                    f"pages up to {page.height} x {page.width} px have more than {MOST_PIXELS:,} pixels"
+                    f"pages up to {page.height} x {page.width} px have more than {MOST_PIXELS:,} values"
                 )
             yield checked(_grey(page))
 
@@ -192,16 +191,20 @@ def _matrices(path: Path) -> Matrices:
     for name, shape, kind in whosmat(path):
         if kind in _NUMBERS_IN_MATLAB:
             require_few(shape, f"{kind} ({name})")
-    for name, value in loadmat(path, mat_dtype=True).items():
-        if not name.startswith("__"):
-            yield from _inside(name, value)
+    # mat_dtype keeps the types that doubles and masks had in MATLAB, but drops imaginary parts.
+    as_in_matlab = dict(_inside("", loadmat(path, mat_dtype=True)))
+    for name, stored in _inside("", loadmat(path)):
+        yield name, stored if stored.dtype.kind == "c" else as_in_matlab[name]
 
 
 def _inside(name: str, value: object) -> Matrices:
-    """Yield the matrices of a variable: itself, or what the fields of a structure or the cells hold."""
-    if not isinstance(value, np.ndarray):
+    """Yield the matrices of a file or a variable: itself, or what its fields or cells hold."""
+    if isinstance(value, dict):
+        for variable, held in value.items():
+            yield from _inside(variable, held)
+    elif not isinstance(value, np.ndarray):
         return
-    if value.dtype.names:
+    elif value.dtype.names:
         for field in value.dtype.names:
             yield from _inside(f"{name}.{field}", value[field])
     elif value.dtype == object:
@@ -220,7 +223,7 @@ def _hdf5_matrices(group: h5py.Group) -> Matrices:
     group.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
     for dataset in found:
         name = dataset.name.strip("/").replace("/", ".")
-        if dataset.attrs.get("MATLAB_class") not in _NUMBERS_IN_MATLAB or dataset.ndim < 2:
+        if dataset.attrs.get("MATLAB_class") not in _NUMBERS_IN_HDF5 or dataset.ndim < 2:
             continue
         if dataset.external or dataset.is_virtual:
             raise NotAnImage(f"{name} refers to another file")

@@ -82,7 +82,7 @@ def require_numbers(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
     """
     if dtype.kind not in "uif":
         raise NotAnImage(f"{described(shape, dtype)} has neither integers nor real numbers")
-    if min(shape, default=0) <= 0:
+    if min(shape, default=1) <= 0:
         raise NotAnImage(f"{described(shape, dtype)} is empty")
     require_few(shape, dtype)
 
