@@ -36,6 +36,7 @@ class Comparison:
     names: tuple[str, ...]
     distances: Distances
     slices: int
+    saturated: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not np.isfinite(self._between).any():
@@ -76,12 +77,15 @@ class Comparison:
             "farthest": self._told(self.farthest),
             "odd_one_out": {"frame": self.names[odd], "mean_distance": float(self.means[odd])},
             "without_light": self.without_light,
+            "saturated": self.saturated,
         }
 
     def shown(self) -> Table:
         title = f"{len(self.names)} frames in {self.slices} slices"
         if self.without_light:
             title += f"; without light: {', '.join(self.without_light)}"
+        if self.saturated:
+            title += f"; saturated: {', '.join(self.saturated)}"
         return table(title, ("", "frames", "distance (px)#"), self._rows())
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:

@@ -46,7 +46,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except (Failure, FacilityError, SettingsError, StackError, *AWAY) as error:
             failure = as_failure(error)
-        stderr.print(Text.assemble(("error: ", "bold red"), str(failure)))
+        stderr.print(Text.assemble(("error: ", "bold red"), str(failure)), soft_wrap=True)
         if failure.advice:
             stderr.print(Text.assemble(("next:  ", "bold"), failure.advice))
         raise typer.Exit(failure.exit_code)
