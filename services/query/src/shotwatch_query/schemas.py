@@ -467,6 +467,7 @@ class EventPage(Schema):
     )
     last: int = Field(description="Ask for events since this number next; all up to it have been searched.")
     more: bool = Field(description="Whether asking again at once may bring more.")
+    reset: bool = Field(description="Whether `since` lies beyond the end; `last` is the present end then.")
 
 
 class Balance(Schema):
