@@ -78,7 +78,7 @@ def answer(path: Path) -> Iterator[bytes | memoryview]:
     except MemoryError:
         yield _refusal(f"it needs more than {MEMORY_BYTES >> 30} GiB of memory")
     except Exception as error:  # noqa: BLE001  the edge of this process: libraries raise anything
-        yield _refusal(f"it is damaged, {type(error).__name__}: {error}")
+        yield _refusal(f"it cannot be decoded, {type(error).__name__}: {error}")
     else:
         yield _line({"frames": [[*frame.shape, frame.dtype.str] for frame in frames]})
         yield from (frame.data for frame in frames)
