@@ -17,10 +17,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+import scipy  # its parts load at their first use: they take a while
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence, UnidentifiedImageError
-from scipy.io import loadmat, whosmat
 
 from shotwatch_simulator.images import (
     MEMORY_BYTES,
@@ -188,12 +188,12 @@ def _matrices(path: Path) -> Matrices:
         with h5py.File(path) as hdf5:
             yield from _hdf5_matrices(hdf5)
         return
-    for name, shape, kind in whosmat(path):
+    for name, shape, kind in scipy.io.whosmat(path):
         if kind in _NUMBERS_IN_MATLAB:
             require_few(shape, f"{kind} ({name})")
     # mat_dtype keeps the types that doubles and masks had in MATLAB, but drops imaginary parts.
-    as_in_matlab = dict(_inside("", loadmat(path, mat_dtype=True)))
-    for name, stored in _inside("", loadmat(path)):
+    as_in_matlab = dict(_inside("", scipy.io.loadmat(path, mat_dtype=True)))
+    for name, stored in _inside("", scipy.io.loadmat(path)):
         yield name, stored if stored.dtype.kind == "c" else as_in_matlab[name]
 
 
