@@ -139,7 +139,7 @@ def test_a_folder_s_files_without_an_image_are_listed(frames: Path, tmp_path: Pa
     assert answer["frames"] == ["a.png", "b.png", "c.png"]
     assert answer["skipped"] == 2
     assert [skipped["file"] for skipped in answer["skipped_files"]] == ["LICENSE", "damaged.mat"]
-    assert "skipped damaged.mat: it is damaged" in shotwatch(tmp_path, frames).stderr
+    assert "skipped damaged.mat: it cannot be decoded" in shotwatch(tmp_path, frames).stderr
 
 
 def test_files_are_listed_also_if_the_others_cannot_be_compared(frames: Path, tmp_path: Path) -> None:

@@ -356,7 +356,7 @@ def decode_with(monkeypatch: pytest.MonkeyPatch, statements: str) -> None:
         ("d.decode = lambda path: bytearray(3 << 30)", "it needs more than 2 GiB of memory"),
         (
             "d.decode = lambda path: int('\\x1b[31m\\n' + 999 * 'x')",
-            "it is damaged, ValueError: invalid literal",
+            "it cannot be decoded, ValueError: invalid literal",
         ),
     ],
 )
@@ -414,6 +414,19 @@ def test_a_folder_gives_its_images_and_says_why_others_are_skipped(tmp_path: Pat
     no_file = dict.fromkeys(("folder.png", "gone.png", "loop.png", "pipe.npy"), "it is not a file")
     by_name = "its name does not end in .png, .pgm, .tif, .tiff, .npy, .mat"
     assert skipped == no_file | {"notes.txt": by_name, "[31m.png": "it is not a PNG, PGM or TIFF file"}
+
+
+@pytest.mark.parametrize("asked", ["iterdir", "is_file"])
+def test_what_may_not_be_looked_at_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, asked, denied)
+    path = tmp_path if asked == "iterdir" else tmp_path / "a.png"
+    with pytest.raises(UnreadableImage, match="Permission denied"):
+        list(read_recorded([path]))
 
 
 def test_a_named_file_is_not_skipped(tmp_path: Path) -> None:

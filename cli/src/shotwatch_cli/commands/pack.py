@@ -50,8 +50,11 @@ def pack_frames(
     """Turn recorded images into snapshot files of a place, and write labels.json beside them.
 
     The place's cameras show the recorded frames with fresh noise; its other devices are simulated to match.
-    First come frames from before the regime changes, in random order; then the recording as it was. A file
-    can hold a stack of frames. Colours become their luminance. Files without an image are skipped and listed.
+    First come frames from before the regime changes, in random order; then the recording as it was.
+
+    A file can hold a stack of frames; of a MATLAB file the largest matrix is read. Colours become their
+    luminance. A pixel is saturated if one of the recorded pixels in it is. Files without an image are skipped
+    and listed.
 
     \b
     Examples:

@@ -17,10 +17,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+import scipy  # its parts load at their first use: they take a while
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence, UnidentifiedImageError
-from scipy.io import loadmat, whosmat
 
 from shotwatch_simulator.images import (
     MEMORY_BYTES,
@@ -78,7 +78,7 @@ def answer(path: Path) -> Iterator[bytes | memoryview]:
     except MemoryError:
         yield _refusal(f"it needs more than {MEMORY_BYTES >> 30} GiB of memory")
     except Exception as error:  # noqa: BLE001  the edge of this process: libraries raise anything
-        yield _refusal(f"it is damaged, {type(error).__name__}: {error}")
+        yield _refusal(f"it cannot be decoded, {type(error).__name__}: {error}")
     else:
         yield _line({"frames": [[*frame.shape, frame.dtype.str] for frame in frames]})
         yield from (frame.data for frame in frames)
@@ -188,12 +188,12 @@ def _matrices(path: Path) -> Matrices:
         with h5py.File(path) as hdf5:
             yield from _hdf5_matrices(hdf5)
         return
-    for name, shape, kind in whosmat(path):
+    for name, shape, kind in scipy.io.whosmat(path):
         if kind in _NUMBERS_IN_MATLAB:
             require_few(shape, f"{kind} ({name})")
     # mat_dtype keeps the types that doubles and masks had in MATLAB, but drops imaginary parts.
-    as_in_matlab = dict(_inside("", loadmat(path, mat_dtype=True)))
-    for name, stored in _inside("", loadmat(path)):
+    as_in_matlab = dict(_inside("", scipy.io.loadmat(path, mat_dtype=True)))
+    for name, stored in _inside("", scipy.io.loadmat(path)):
         yield name, stored if stored.dtype.kind == "c" else as_in_matlab[name]
 
 

@@ -53,11 +53,11 @@ def read_recorded(paths: Iterable[Path]) -> Iterator[ImageFile | SkippedFile]:
     """Read files, and the files of folders in natural order. Skip what holds no image in a folder.
 
     Raises:
-        UnreadableImage: a file that is named itself has no image.
+        UnreadableImage: a file that is named itself has no image, or a folder cannot be listed.
     """
     for path in paths:
         if path.is_dir():
-            yield from map(_read_or_skip, sorted(path.iterdir(), key=_natural_order))
+            yield from map(_read_or_skip, _files_of(path))
         else:
             yield ImageFile(path, read_images(path))
 
@@ -68,7 +68,11 @@ def read_images(path: Path) -> list[Picture]:
     Raises:
         UnreadableImage: the file is of another format, holds no image, is damaged, or exceeds a limit.
     """
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:
+        raise UnreadableImage(path, str(error)) from error
+    if not is_file:
         raise UnreadableImage(path, "it is not a file")
     if path.suffix.lower() not in SUFFIXES:
         raise UnreadableImage(path, f"its name does not end in {', '.join(SUFFIXES)}")
@@ -76,6 +80,13 @@ def read_images(path: Path) -> list[Picture]:
         return _DECODER.decode(path)
     except NotAnImage as error:
         raise UnreadableImage(path, str(error)) from error
+
+
+def _files_of(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir(), key=_natural_order)
+    except OSError as error:
+        raise UnreadableImage(folder, str(error)) from error
 
 
 def _read_or_skip(path: Path) -> ImageFile | SkippedFile:
