@@ -5,9 +5,8 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
-from shotwatch_cli.output import moment, table
+from shotwatch_cli.output import moment, styled, table
 
 Version = Mapping[str, Any]
 """A version, as the REST API tells it."""
@@ -47,7 +46,7 @@ def comparison_tables(compared: Comparison) -> RenderableType:
 def _version_row(version: Version) -> Iterator[object]:
     tags, record = version["tags"], version["record"]
     yield version["version"]
-    yield Text(", ".join(version["aliases"]), style="bold green")
+    yield styled((", ".join(version["aliases"]), "bold green"))
     yield version["created_at"][:16].replace("T", " ")
     yield from (tags.get(tag, "")[:16].replace("T", " ") for tag in _TAGS)
     yield from (record[name] for name in ("raised", "confirmed", "false"))

@@ -13,7 +13,7 @@ from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, f
 from shotwatch_cli.events import event_line, event_record
 from shotwatch_cli.failures import AWAY, Failure, as_failure
 from shotwatch_cli.options import JsonOption
-from shotwatch_cli.output import megabytes, print_json, stdout, table
+from shotwatch_cli.output import megabytes, print_json, stdout, styled, table
 from shotwatch_cli.processes import process_record, process_table
 from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_cli.rest import RestApi
@@ -65,7 +65,7 @@ class Part:
 
 
 def _titled(title: str, shown: Shown) -> Table | Text:
-    return shown if isinstance(shown, Table) else Text.assemble(f"{title}: ", shown)
+    return shown if isinstance(shown, Table) else styled(f"{title}: ", shown)
 
 
 async def _ask(deployment: Deployment) -> dict[str, Part]:
@@ -80,7 +80,7 @@ async def _or_why_not(asked: Awaitable[Part]) -> Part:
         return await asked
     except (Failure, *AWAY) as error:
         why = str(as_failure(error))
-        return Part(Text(why, style="red"), {"error": why})
+        return Part(styled((why, "red")), {"error": why})
 
 
 async def _queues(deployment: Deployment) -> Part:
@@ -118,7 +118,7 @@ async def _champion(deployment: Deployment) -> Part:
 
 def _queue_row(queues: StageQueues) -> tuple[object, ...]:
     if queues.missing:
-        return queues.stage, Text("not declared", style="red"), "", "", ""
-    parked = Text(str(queues.parked), style="bold red" if queues.parked else "")
-    consumers = Text(str(queues.consumers), style="" if queues.consumers else "bold red")
+        return queues.stage, styled(("not declared", "red")), "", "", ""
+    parked = styled((str(queues.parked), "bold red" if queues.parked else ""))
+    consumers = styled((str(queues.consumers), "" if queues.consumers else "bold red"))
     return queues.stage, queues.ready, consumers, queues.retrying, parked
