@@ -179,7 +179,7 @@ def answers(path: str) -> Any:
     standing = {"verdict": None, "acknowledged_by": HOSTILE, "snoozed_until": None}
     match path.partition("?")[0].removeprefix("/api/v1/").split("/"):
         case ["models"]:
-            return {"versions": [version]}
+            return {"versions": [version], "loads": []}
         case ["models", "promotions"]:
             return {"promotions": [change]}
         case ["events"]:

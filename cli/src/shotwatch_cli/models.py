@@ -1,5 +1,6 @@
 """Versions of the model as people read them."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,17 @@ def version_table(versions: Sequence[Version]) -> Table:
 
 def history_table(changes: Sequence[Change]) -> Table:
     return table("champions, newest first", _CHANGE_COLUMNS, map(_change_row, changes))
+
+
+def load_problems(model: Mapping[str, Any], alias: str) -> list[str]:
+    """Return what keeps inference from loading the version with this alias, and in how many of its replicas.
+
+    Args:
+        model: as the REST API reports it.
+    """
+    loads = [load for load in model["loads"] if load["alias"] == alias]
+    problems = Counter(load["problem"] for load in loads if load["problem"])
+    return [f"{problem} ({count} of {len(loads)} replicas)" for problem, count in problems.items()]
 
 
 def comparison_tables(compared: Comparison) -> RenderableType:

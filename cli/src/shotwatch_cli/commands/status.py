@@ -12,6 +12,7 @@ from shotwatch_cli.broker import connected
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.events import event_line, event_record
 from shotwatch_cli.failures import AWAY, Failure, as_failure
+from shotwatch_cli.models import load_problems
 from shotwatch_cli.options import JsonOption
 from shotwatch_cli.output import megabytes, print_json, stdout, styled, table
 from shotwatch_cli.processes import process_record, process_table
@@ -19,8 +20,10 @@ from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_cli.rest import RestApi
 from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.printable import printable
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.topology import STAGES
+from shotwatch_common.vocabulary import ModelAlias
 
 Shown = Table | Text | str
 
@@ -70,7 +73,13 @@ def _titled(title: str, shown: Shown) -> Table | Text:
 
 async def _ask(deployment: Deployment) -> dict[str, Part]:
     """Every part; one whose server is away says so."""
-    asked = {"queues": _queues, "ledger": _ledger, "latest_event": _latest_event, "champion": _champion}
+    asked = {
+        "queues": _queues,
+        "ledger": _ledger,
+        "latest_event": _latest_event,
+        "champion": _champion,
+        "model_problems": _model_problems,
+    }
     parts = await asyncio.gather(*(_or_why_not(ask(deployment)) for ask in asked.values()))
     return dict(zip(asked, parts, strict=True))
 
@@ -114,6 +123,13 @@ async def _champion(deployment: Deployment) -> Part:
         model = await api.get("/models")
     version = model["aliases"].get("champion")
     return Part(f"version {version}" if version else "none yet: only rules judge", version)
+
+
+async def _model_problems(deployment: Deployment) -> Part:
+    async with RestApi(deployment.api_url) as api:
+        model = await api.get("/models")
+    problems = [problem for alias in ModelAlias for problem in load_problems(model, alias)]
+    return Part(styled(("; ".join(map(printable, problems)), "bold red")) if problems else "none", problems)
 
 
 def _queue_row(queues: StageQueues) -> tuple[object, ...]:
