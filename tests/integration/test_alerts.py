@@ -119,6 +119,15 @@ CASES = [
         },
     ),
     Case(
+        "ShotwatchModelNotLoaded",
+        {
+            'shotwatch_model_not_loaded{alias="champion", instance="a"}': "0x20 1x70",
+            'shotwatch_model_not_loaded{alias="champion", instance="b"}': "0x90",
+        },
+        {'shotwatch_model_not_loaded{alias="champion", instance="a"}': "0x20 1x1 0x68"},
+        'alias="champion"',
+    ),
+    Case(
         "ShotwatchDrift",
         {f'shotwatch_drift{{{LA}, device="meter"}}': "4.5x90"},
         {f'shotwatch_drift{{{LA}, device="meter"}}': "3.9x90"},

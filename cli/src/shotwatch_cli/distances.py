@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.table import Table
+from rich.text import Text
 
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.output import table
+from shotwatch_cli.output import styled, table
 
 Distances = NDArray[np.float64]
 """(n, n) px; NaN from and to frames without light."""
@@ -88,9 +89,9 @@ class Comparison:
             title += f"; saturated: {', '.join(self.saturated)}"
         return table(title, ("", "frames", "distance (px)#"), self._rows())
 
-    def _rows(self) -> Iterator[tuple[str, str, str]]:
+    def _rows(self) -> Iterator[tuple[str, str | Text, str]]:
         for what, pair in (("nearest", self.nearest), ("farthest", self.farthest)):
-            yield what, "\n".join(map(self._numbered, pair)), f"{self.distances[pair]:.4g}"
+            yield what, styled("\n".join(map(self._numbered, pair))), f"{self.distances[pair]:.4g}"
         odd = self.odd_one_out
         yield "odd one out (mean)", self._numbered(odd), f"{self.means[odd]:.4g}"
 

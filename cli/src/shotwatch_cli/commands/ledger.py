@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from shotwatch_cli.balance import Balance, take_balance
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
-from shotwatch_cli.output import megabytes, moment, print_json, stdout, table
+from shotwatch_cli.output import megabytes, moment, print_json, stdout, styled, table
 from shotwatch_common.archive import Archive
 from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
@@ -76,9 +75,9 @@ def _show(balance: Balance) -> None:
         stdout.print(table("reasons", ("reason", "objects#"), sorted(balance.reasons.items())))
     stdout.print(f"in the inbox now: {balance.in_inbox}, in the error bucket: {balance.in_errors}")
     for problem in balance.problems:
-        stdout.print(Text(f"it does not add up: {problem}", style="bold red"))
+        stdout.print(styled((f"it does not add up: {problem}", "bold red")))
     if not balance.problems:
-        stdout.print(Text("it adds up", style="bold green"))
+        stdout.print(styled(("it adds up", "bold green")))
 
 
 def _balance_rows(balance: Balance) -> Iterator[tuple[str, int]]:

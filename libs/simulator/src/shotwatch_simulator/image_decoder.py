@@ -22,6 +22,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from shotwatch_common.printable import printable
 from shotwatch_simulator.images import (
     MEMORY_BYTES,
     MOST_PIXELS,
@@ -33,7 +34,6 @@ from shotwatch_simulator.images import (
     frames_of,
     frames_of_matlab,
     luminance,
-    printable,
     require_few,
     require_numbers,
 )

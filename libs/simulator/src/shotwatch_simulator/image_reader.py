@@ -14,7 +14,8 @@ from typing import IO
 
 import numpy as np
 
-from shotwatch_simulator.images import SECONDS_PER_FILE, NotAnImage, Picture, printable
+from shotwatch_common.printable import printable
+from shotwatch_simulator.images import SECONDS_PER_FILE, NotAnImage, Picture
 
 SUFFIXES = (".png", ".pgm", ".tif", ".tiff", ".npy", ".mat")
 

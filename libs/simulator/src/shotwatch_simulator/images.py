@@ -139,11 +139,6 @@ def saturation_level(brightest: float, dtype: np.dtype[Any]) -> float:
     return brightest if is_limit or brightest in _FULL_SCALES else np.inf
 
 
-def printable(text: str) -> str:
-    """Return a text on one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def described(shape: Sequence[int], kind: object) -> str:
     """Return `102 x 128 x 3 uint8` for a shape and a number type."""
     return f"{' x '.join(map(str, shape)) or 'a single'} {kind}"

@@ -13,6 +13,7 @@ from shotwatch_common.vocabulary import (
     AnomalyKind,
     DeviceKind,
     FeedbackAction,
+    ModelAlias,
     ObjectState,
     Outcome,
     Scope,
@@ -548,6 +549,21 @@ class ModelVersion(Schema):
     shadow: ShadowOpinion | None = Field(description="Null when it never was the challenger.")
 
 
+class ModelLoad(Schema):
+    """What a replica of inference has loaded for an alias."""
+
+    replica: str
+    alias: ModelAlias
+    version: str | None = Field(description="The version that has the alias; null when none has it.")
+    loaded: str | None = Field(description="The version that the replica judges with; null without one.")
+    problem: str = Field(
+        description="Why the two differ, and what judges instead; empty when nothing is wrong.",
+        examples=[
+            "champion: version 3 cannot be loaded: bundle.json does not exist; judging with rules only"
+        ],
+    )
+
+
 class Model(Schema):
     """The model in the registry; without versions before the first training."""
 
@@ -557,6 +573,9 @@ class Model(Schema):
         examples=[{"champion": "3", "challenger": "4"}],
     )
     versions: list[ModelVersion]
+    loads: list[ModelLoad] = Field(
+        description="What each replica of inference has loaded, as reported in the last half a minute."
+    )
 
 
 class ChampionChange(Schema):

@@ -31,6 +31,7 @@ from shotwatch_common.archive.feedback import Feedback
 from shotwatch_common.archive.indexes import Indexed, missing_indexes
 from shotwatch_common.archive.ledger import Entry, Ledger
 from shotwatch_common.archive.measurements import Measurements
+from shotwatch_common.archive.model_loads import ModelLoads
 from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.archive.records import Records
 from shotwatch_common.archive.reprocessings import Reprocessings
@@ -85,6 +86,7 @@ class Archive:
         self.feedback = Feedback(database)
         self.audit = Audit(database)
         self.drifts = Drifts(database)
+        self.model_loads = ModelLoads(database)
         self.promotions = Promotions(database)
         self.reprocessings = Reprocessings(database)
         self.shadows = Shadows(database)
