@@ -173,6 +173,68 @@ def test_a_window_survives_its_document() -> None:
     assert to_document(again) == to_document(window)
 
 
+def refused_for(device: str, reasons: list[str], origin: Source | None = None) -> Records:
+    """Records at the first pulses of the first window, each refused for a reason of its own."""
+    n = len(reasons)
+    times = START + 100 * np.arange(n, dtype=np.int64)
+    verdicts = np.arange(1, n + 1, dtype=np.int32)
+    parts = split(
+        device,
+        ROSTER[device],
+        origin or source(device),
+        TEN_HZ,
+        times,
+        verdicts,
+        tuple(reasons),
+        np.ones(n, bool),
+    )
+    return parts.by_window[START]
+
+
+def test_seventy_thousand_reasons_never_make_a_record_valid_and_stay_few_in_the_window() -> None:
+    window = empty()
+    for version in range(1, 118):
+        reasons = [f"state_not_on: STATE {600 * version + n}" for n in range(600)]
+        window = admit(window, refused_for("meter", reasons, source("meter", version)))
+        stored = from_document(to_document(window), TEN_HZ).devices["meter"]
+        assert stored.verdict.min() > 0
+        assert len(stored.reasons) == 65
+        assert {reason.partition(":")[0] for reason in stored.reasons} == {"state_not_on"}
+        assert stored.reasons[stored.verdict[0] - 1] == reasons[0]
+        assert stored.reasons[stored.verdict[599] - 1] == "state_not_on"
+
+
+def test_a_window_counts_only_the_reasons_of_the_records_that_it_holds() -> None:
+    window = admit(empty(), refused_for("meter", ["black_frame: a", "no_energy: b"]))
+    window = admit(window, refused_for("meter", ["no_energy: b"], source("meter", 2)))
+    columns = window.devices["meter"]
+    assert columns.reasons == ("no_energy: b",)
+    assert columns.verdict[:3].tolist() == [1, 0, 0]
+
+
+def test_a_file_of_another_name_that_replaces_records_replaces_their_reasons() -> None:
+    window = admit(empty(), refused_for("meter", ["black_frame: a", "no_energy: b"]))
+    window = admit(window, records("meter", [0], source("meter", 2, "another file")))
+    columns = window.devices["meter"]
+    assert columns.reasons == ("no_energy: b",)
+    assert columns.verdict[:3].tolist() == [0, 1, 0]
+
+
+def test_a_code_that_does_not_fit_is_an_error_and_not_another_code() -> None:
+    columns = admit(empty(), records("camera", [0])).devices["camera"]
+    window = empty().with_device("camera", replace(columns, source=columns.source + 70_000))
+    with pytest.raises(OverflowError, match="70000"):
+        to_document(window)
+
+
+def test_a_window_that_was_stored_with_narrower_codes_can_be_read() -> None:
+    document = to_document(joined(records("camera", [0, 3], verdicts=[0, 1])))
+    (device,) = document["devices"]
+    wide = np.frombuffer(device["verdict"], "<i4")
+    device["verdict"] = wide.astype("<i2").tobytes()
+    assert from_document(document, TEN_HZ).devices["camera"].verdict.tolist() == wide.tolist()
+
+
 def test_the_message_names_who_is_missing_and_whether_it_was_on() -> None:
     window = joined(records("camera", [0, 1, 2]), records("meter", [0, 2]))
     _, batch = close(window, window.open)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from shotwatch_aggregate.domain.join import Batch, complete, last_known_on
 from shotwatch_aggregate.domain.window import DeviceColumns, Source, Window
+from shotwatch_common.columns import checked_cast, pack, unpack_integers
 from shotwatch_common.contracts import BlockRef, Member, PlaceRef, ShotsClosed
 from shotwatch_common.facility import Interval, Place
-from shotwatch_common.pulses import window_id
+from shotwatch_common.pulses import pulses_per_window, window_id
 from shotwatch_common.vocabulary import DeviceKind
 
 
@@ -31,19 +32,20 @@ def to_document(window: Window) -> dict[str, Any]:
         "version": window.version,
         "again": window.again,
         "files": sorted({s.object_key for columns in window.devices.values() for s in columns.sources}),
-        "revision": _packed(window.revision, "<i4"),
+        "revision": pack(window.revision, "<i4"),
         "devices": [_device_document(device, columns) for device, columns in window.devices.items()],
     }
 
 
 def from_document(document: Mapping[str, Any], interval: Interval) -> Window:
     place = Place(document["frontend"], document["amp"], document["arm"])
+    pulses = pulses_per_window(interval)
     return Window(
         place,
         interval,
         document["start"],
-        {device["device"]: _columns(device) for device in document["devices"]},
-        _unpacked(document["revision"], "<i4"),
+        {device["device"]: _columns(device, pulses) for device in document["devices"]},
+        _counts(document["revision"], pulses),
         document["version"],
         document["again"],
     )
@@ -91,30 +93,26 @@ def _device_document(device: str, columns: DeviceColumns) -> dict[str, Any]:
     return {
         "device": device,
         "kind": columns.kind,
-        "source": _packed(columns.source, "<i2"),
-        "row": _packed(columns.row, "<i4"),
-        "verdict": _packed(columns.verdict, "<i2"),
-        "on": _packed(columns.on, "<u1"),
+        "source": pack(columns.source, "<i2"),
+        "row": pack(columns.row, "<i4"),
+        "verdict": pack(columns.verdict, "<i4"),
+        "on": pack(columns.on, "<u1"),
         "sources": [asdict(source) for source in columns.sources],
         "reasons": list(columns.reasons),
     }
 
 
-def _columns(document: Mapping[str, Any]) -> DeviceColumns:
+def _columns(document: Mapping[str, Any], pulses: int) -> DeviceColumns:
     return DeviceColumns(
         DeviceKind(document["kind"]),
-        _unpacked(document["source"], "<i2"),
-        _unpacked(document["row"], "<i4"),
-        _unpacked(document["verdict"], "<i2"),
-        _unpacked(document["on"], "<u1").astype(bool),
+        _counts(document["source"], pulses),
+        _counts(document["row"], pulses),
+        _counts(document["verdict"], pulses),
+        _counts(document["on"], pulses).astype(bool),
         tuple(Source(**source) for source in document["sources"]),
         tuple(document["reasons"]),
     )
 
 
-def _packed(column: NDArray[Any], dtype: str) -> bytes:
-    return column.astype(dtype).tobytes()
-
-
-def _unpacked(data: bytes, dtype: str) -> NDArray[np.int32]:
-    return np.frombuffer(data, dtype).astype(np.int32)
+def _counts(data: bytes, pulses: int) -> NDArray[np.int32]:
+    return checked_cast(unpack_integers(data, pulses), "<i4")

@@ -22,6 +22,7 @@ from shotwatch_aggregate.domain.window import (
     Source,
     Window,
 )
+from shotwatch_common.contracts import VALID, reason_code
 from shotwatch_common.facility import Interval
 from shotwatch_common.pulses import Times, nearest_pulses, window_starts
 from shotwatch_common.vocabulary import DeviceKind
@@ -174,7 +175,7 @@ def _without_object(columns: DeviceColumns, object_key: str) -> DeviceColumns:
     kept = [n for n in range(len(columns.sources)) if n not in gone]
     renumbered = np.full(len(columns.sources) + 1, NO_SOURCE, np.int32)
     renumbered[kept] = np.arange(len(kept))
-    return replace(
+    left = replace(
         columns,
         source=np.where(cleared, NO_SOURCE, renumbered[columns.source]).astype(np.int32),
         row=np.where(cleared, 0, columns.row).astype(np.int32),
@@ -182,6 +183,7 @@ def _without_object(columns: DeviceColumns, object_key: str) -> DeviceColumns:
         on=columns.on & ~cleared,
         sources=tuple(columns.sources[n] for n in kept),
     )
+    return _without_unused_reasons(left)
 
 
 def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
@@ -189,16 +191,32 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
     later = [n for n, source in enumerate(columns.sources) if source.order > records.source.order]
     wins = ~np.isin(columns.source[records.slot], later)
     slot = records.slot[wins]
-    reasons = tuple(dict.fromkeys((*columns.reasons, *records.reasons)))
-    renumber = np.array([0, *(reasons.index(reason) + 1 for reason in records.reasons)], np.int32)
-    return replace(
+    reasons = list(columns.reasons)
+    used = set(records.verdict[wins].tolist()) - {VALID}
+    renumber = np.zeros(len(records.reasons) + 1, np.int32)
+    for code in sorted(used):
+        renumber[code] = reason_code(reasons, records.reasons[code - 1])
+    after = replace(
         columns,
         source=_put(columns.source, slot, len(columns.sources)),
         row=_put(columns.row, slot, records.row[wins]),
         verdict=_put(columns.verdict, slot, renumber[records.verdict[wins]]),
         on=_put(columns.on, slot, records.on[wins]),
         sources=(*columns.sources, records.source),
-        reasons=reasons,
+        reasons=tuple(reasons),
+    )
+    return _without_unused_reasons(after)
+
+
+def _without_unused_reasons(columns: DeviceColumns) -> DeviceColumns:
+    """The columns without reasons that no pulse has any more: those of records that were replaced."""
+    used = np.unique(columns.verdict[columns.verdict != VALID])
+    if len(used) == len(columns.reasons):
+        return columns
+    renumber = np.zeros(len(columns.reasons) + 1, np.int32)
+    renumber[used] = np.arange(1, len(used) + 1)
+    return replace(
+        columns, verdict=renumber[columns.verdict], reasons=tuple(columns.reasons[n - 1] for n in used)
     )
 
 
