@@ -3,15 +3,30 @@
 from dataclasses import replace
 from functools import reduce
 
+import bson
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymongo.errors import DocumentTooLarge
 
 from shotwatch_aggregate.documents import from_document, to_document, to_message
-from shotwatch_aggregate.domain.join import Split, admit, close, close_due, complete, nothing_of, ripe, split
+from shotwatch_aggregate.domain.join import (
+    Split,
+    admit,
+    close,
+    close_due,
+    complete,
+    nothing_of,
+    ripe,
+    split,
+    takes,
+)
 from shotwatch_aggregate.domain.window import Records, Source, Window
+from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.windows import Windows
 from shotwatch_common.contracts import ABSENT
+from shotwatch_common.errors import Bug, Reject
 from shotwatch_common.facility import Interval, Place
 from shotwatch_common.vocabulary import DeviceKind
 
@@ -233,6 +248,73 @@ def test_a_window_that_was_stored_with_narrower_codes_can_be_read() -> None:
     wide = np.frombuffer(device["verdict"], "<i4")
     device["verdict"] = wide.astype("<i2").tobytes()
     assert from_document(document, TEN_HZ).devices["camera"].verdict.tolist() == wide.tolist()
+
+
+def unexpected(n: int) -> Records:
+    return replace(records("meter", [0], source(f"file {n}")), device=f"unexpected {n}")
+
+
+def test_a_window_takes_its_own_devices_and_few_that_it_does_not_expect() -> None:
+    window = empty()
+    for n in range(2860):
+        if takes(window, f"unexpected {n}", ROSTER):
+            window = admit(window, unexpected(n))
+    assert sorted(window.devices) == sorted(f"unexpected {n}" for n in range(16))
+    assert takes(window, "unexpected 3", ROSTER)
+    assert all(takes(window, device, ROSTER) for device in ROSTER)
+    window = arrive(window, records("camera", [0]))
+    assert takes(window, "meter", ROSTER)
+    assert not takes(window, "unexpected 16", ROSTER)
+
+
+def test_the_sixty_fifth_file_of_a_device_is_refused_and_the_first_ones_may_come_again() -> None:
+    window = empty()
+    for n in range(64):
+        window = admit(window, records("meter", [n], source("meter", 1, f"file {n}")))
+    with pytest.raises(Reject, match=r"too_many_files.*LA-A1-11-100ms-20220701T073300.*meter"):
+        admit(window, records("meter", [3], source("meter", 1, "file 64")))
+    again = admit(window, records("meter", [5], source("meter", 2, "file 5")))
+    assert again.devices["meter"].sources[-1].object_id == "file 5@2"
+    assert admit(window, records("camera", [0], source("camera", 1, "file 64"))).devices["camera"].present[0]
+
+
+def test_the_largest_window_and_its_message_fit_into_a_document() -> None:
+    """16 MiB is what databases of this protocol take."""
+    longest = 1024
+    devices = [f"{n:03}".ljust(255, "x") for n in range(18 + 16)]
+    window = empty()
+    for device in devices:
+        for n in range(64):
+            key = f"{n:04}".ljust(longest, "k")
+            origin = Source("b" * 63, f"{key}/{device}"[:longest], "o" * 64, key, n, "t" * 55)
+            slots = np.arange(n, 600, 64, dtype=np.int32)
+            reasons = tuple(f"state_not_on: {n} {m} ".ljust(300, "x") for m in range(len(slots)))
+            codes = np.arange(1, len(slots) + 1, dtype=np.int32)
+            part = Records(
+                device, DeviceKind.OTHER, origin, slots, slots, codes, reasons, np.ones(len(slots), bool)
+            )
+            window = admit(window, part)
+    closed, batch = close(window, window.open)
+    assert batch is not None
+    message = to_message(batch, ROSTER, (), last_arrival=1).model_dump_json().encode()
+    assert len(bson.encode({**to_document(closed), "outbox": {"batch": message}})) < 16 << 20
+
+
+async def test_a_window_that_the_database_does_not_take_is_named() -> None:
+    class TooSmall:
+        async def insert_one(self, _document: object) -> None:
+            raise DocumentTooLarge("18,000,000 bytes")
+
+    with pytest.raises(Bug, match=r"window LA-A1 cannot be written: .*18,000,000 bytes"):
+        await Windows(Database({"windows": TooSmall()})).save({"_id": "LA-A1", "version": 1})
+
+
+@pytest.mark.parametrize("change", [{"revision": b"abc"}, {"devices": [{"device": "x"}]}, {"arm": None}])
+def test_a_stored_document_that_is_no_window_is_named(change: dict[str, object]) -> None:
+    document = to_document(joined(records("camera", [0])))
+    document = {name: value for name, value in {**document, **change}.items() if value is not None}
+    with pytest.raises(Bug, match="window LA-A1-11-100ms-20220701T073300 cannot be read"):
+        from_document(document, TEN_HZ)
 
 
 def test_the_message_names_who_is_missing_and_whether_it_was_on() -> None:

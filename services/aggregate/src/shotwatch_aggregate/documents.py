@@ -11,19 +11,16 @@ from shotwatch_aggregate.domain.join import Batch, complete, last_known_on
 from shotwatch_aggregate.domain.window import DeviceColumns, Source, Window
 from shotwatch_common.columns import checked_cast, pack, unpack_integers
 from shotwatch_common.contracts import BlockRef, Member, PlaceRef, ShotsClosed
+from shotwatch_common.errors import Bug
 from shotwatch_common.facility import Interval, Place
-from shotwatch_common.pulses import pulses_per_window, window_id
+from shotwatch_common.pulses import pulses_per_window
 from shotwatch_common.vocabulary import DeviceKind
-
-
-def id_of(window: Window) -> str:
-    return window_id(window.place, window.interval.name, window.start)
 
 
 def to_document(window: Window) -> dict[str, Any]:
     """The window with its columns packed as little-endian bytes; counters of the store are added by it."""
     return {
-        "_id": id_of(window),
+        "_id": window.id,
         "frontend": window.place.frontend,
         "amp": window.place.amp,
         "arm": window.place.arm,
@@ -38,6 +35,18 @@ def to_document(window: Window) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any], interval: Interval) -> Window:
+    """Return the window that was stored.
+
+    Raises:
+        Bug: the document is no window.
+    """
+    try:
+        return _window(document, interval)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Bug(f"window {document.get('_id')} cannot be read: {error!r}") from error
+
+
+def _window(document: Mapping[str, Any], interval: Interval) -> Window:
     place = Place(document["frontend"], document["amp"], document["arm"])
     pulses = pulses_per_window(interval)
     return Window(
@@ -62,8 +71,8 @@ def to_message(
         **{d: DeviceColumns.empty(k, len(window.revision)) for d, k in absent.items()},
     }
     return ShotsClosed(
-        batch_id=f"{id_of(window)}-{window.version}",
-        window_id=id_of(window),
+        batch_id=f"{window.id}-{window.version}",
+        window_id=window.id,
         place=PlaceRef(**asdict(window.place), interval=window.interval.name),
         pulses=window.pulses[slots].tolist(),
         revisions=window.revision[slots].tolist(),

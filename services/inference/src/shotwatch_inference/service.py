@@ -27,6 +27,7 @@ from shotwatch_common import faults, metrics
 from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.shots import Verdict
+from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import (
     AnomalyEvent,
@@ -35,7 +36,7 @@ from shotwatch_common.contracts import (
     ShotsMeasured,
 )
 from shotwatch_common.identity import residual_key
-from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.process import Edges, Service
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_common.vocabulary import ModelAlias, Severity

@@ -23,9 +23,15 @@ from shotwatch_aggregate.domain.window import (
     Window,
 )
 from shotwatch_common.contracts import VALID, reason_code
+from shotwatch_common.errors import Reject
 from shotwatch_common.facility import Interval
 from shotwatch_common.pulses import Times, nearest_pulses, window_starts
 from shotwatch_common.vocabulary import DeviceKind
+
+MOST_UNEXPECTED = 16
+"""Devices outside the roster of its place that a window takes, the first that come."""
+MOST_SOURCES = 64
+"""Files from which a window takes the records of one device. A recorder writes one a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +89,28 @@ def nothing_of(device: str, kind: DeviceKind, source: Source) -> Records:
     return Records(device, kind, source, nothing, nothing, nothing, (), np.empty(0, bool))
 
 
+def takes(window: Window, device: str, roster: Collection[str]) -> bool:
+    """Return whether the window has room for a device: it expects or has it, or has few unexpected ones."""
+    unexpected = window.devices.keys() - set(roster)
+    return device in roster or device in unexpected or len(unexpected) < MOST_UNEXPECTED
+
+
 def admit(window: Window, records: Records) -> Window:
-    """The window with a device's records in it; shots that are different now are open again."""
+    """Return the window with a device's records in it; shots that are different now are open again.
+
+    Raises:
+        Reject: the window has records of the device from MOST_SOURCES other files.
+    """
     before = window.devices.get(records.device) or DeviceColumns.empty(records.kind, len(window.revision))
     if _knows_newer(before, records.source):
         return window
-    after = _overlay(_without_object(before, records.source.object_key), records)
-    return window.with_device(records.device, after)
+    others = _without_object(before, records.source.object_key)
+    if len(others.sources) >= MOST_SOURCES:
+        raise Reject(
+            "too_many_files",
+            f"window {window.id} has records of {records.device} from {MOST_SOURCES} other files",
+        )
+    return window.with_device(records.device, _overlay(others, records))
 
 
 def retract(window: Window, object_key: str, keep: Collection[str], arrived_at: int) -> Window:
