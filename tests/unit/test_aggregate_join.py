@@ -6,8 +6,9 @@ from functools import reduce
 import bson
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pymongo.errors import DocumentTooLarge
 
 from shotwatch_aggregate.documents import from_document, to_document, to_message
@@ -248,6 +249,43 @@ def test_a_window_that_was_stored_with_narrower_codes_can_be_read() -> None:
     wide = np.frombuffer(device["verdict"], "<i4")
     device["verdict"] = wide.astype("<i2").tobytes()
     assert from_document(document, TEN_HZ).devices["camera"].verdict.tolist() == wide.tolist()
+
+
+def split_file(device: str, times: NDArray[np.int64], interval: Interval) -> Split:
+    n = len(times)
+    origin = source(device, key=f"{device} {times[0]}")
+    return split(device, ROSTER[device], origin, interval, times, np.zeros(n, np.int32), (), np.ones(n, bool))
+
+
+@pytest.mark.parametrize("period", [100, 1000])
+@pytest.mark.parametrize(("phase", "pulses_late"), [(0.5, 0), (-0.5, -1), (0.35, 0), (-0.15, 0)])
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_shots_of_several_minutes_have_both_meters_whatever_the_phase_of_one(
+    period: int, phase: float, pulses_late: int, seed: int
+) -> None:
+    """Its jitter is 5 % of the period (1σ); files come in any order."""
+    random = np.random.default_rng(seed)
+    interval = Interval(f"{period}ms", lateness_s=20, tolerance_ms=period // 2)
+    files = []
+    for minute in range(4):
+        pulses = START + 60_000 * minute + np.arange(0, 60_000, period)
+        deviation = phase + 0.05 * random.standard_normal(len(pulses)).clip(-4, 4)
+        late = pulses + np.rint(period * deviation).astype(np.int64)
+        files += [split_file("camera", pulses, interval), split_file("meter", late, interval)]
+    assert not any(file.second_samples or file.off_grid for file in files)
+    windows: dict[int, Window] = {}
+    for n in random.permutation(len(files)):
+        for start, part in files[n].by_window.items():
+            windows[start] = admit(windows.get(start, Window.empty(PLACE, interval, start)), part)
+    cameras, meters = pulses_of("camera", windows), pulses_of("meter", windows)
+    assert len(cameras) == 4 * 60_000 // period
+    assert meters == [pulse + period * pulses_late for pulse in cameras]
+
+
+def pulses_of(device: str, windows: dict[int, Window]) -> list[int]:
+    found = [w.pulses[w.devices[device].present] for w in windows.values() if device in w.devices]
+    return sorted(np.concatenate(found).tolist())
 
 
 def unexpected(n: int) -> Records:

@@ -1,8 +1,8 @@
 """The join: records into windows, windows into shots.
 
-Nothing here depends on the order in which files arrive, on repetition, or on who does it: a record belongs
-to the pulse next to it on a fixed grid, a newer object replaces an older one, and a shot is closed again only
-when what is known of it has changed.
+Nothing here depends on the order in which files arrive, on repetition, or on who does it: the pulse of a
+record follows from its own file, a newer object replaces an older one, and a shot is closed again only when
+what is known of it has changed.
 """
 
 from collections.abc import Collection, Mapping
@@ -25,7 +25,7 @@ from shotwatch_aggregate.domain.window import (
 from shotwatch_common.contracts import VALID, reason_code
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import Interval
-from shotwatch_common.pulses import Times, nearest_pulses, window_starts
+from shotwatch_common.pulses import Times, assign_pulses, window_starts
 from shotwatch_common.vocabulary import DeviceKind
 
 MOST_UNEXPECTED = 16
@@ -49,7 +49,7 @@ class Split:
     by_window: dict[int, Records]
     """Start of the window (epoch ms) → its records."""
     off_grid: list[int]
-    """Rows further from their pulse than the join tolerance."""
+    """Rows further from any pulse than the join tolerance."""
     second_samples: list[int]
     """Rows whose pulse has a record of the same device nearer to it."""
 
@@ -65,12 +65,13 @@ def split(
     on: Mask,
 ) -> Split:
     """Sort a device's records into windows and pulses."""
-    pulses, near = nearest_pulses(times, interval)
-    distance = np.where(near, np.abs(times - pulses), np.iinfo(np.int64).max)
+    assigned = assign_pulses(times, interval)
+    pulses, on_grid = assigned.pulses, assigned.on_grid
+    distance = np.where(on_grid, assigned.distance, np.iinfo(np.int64).max)
     nearest_first = np.lexsort((distance, pulses))
     _, first = np.unique(pulses[nearest_first], return_index=True)
     kept = np.sort(nearest_first[first])
-    kept = kept[near[kept]]
+    kept = kept[on_grid[kept]]
     starts = window_starts(pulses, interval)
     by_window = {}
     for start in np.unique(starts[kept]):
@@ -80,7 +81,7 @@ def split(
             device, kind, source, slot, rows.astype(np.int32), verdict[rows], reasons, on[rows]
         )
     dropped = np.setdiff1d(np.arange(len(times)), kept)
-    return Split(by_window, dropped[~near[dropped]].tolist(), dropped[near[dropped]].tolist())
+    return Split(by_window, dropped[~on_grid[dropped]].tolist(), dropped[on_grid[dropped]].tolist())
 
 
 def nothing_of(device: str, kind: DeviceKind, source: Source) -> Records:
