@@ -69,6 +69,12 @@ CASES = [
         },
     ),
     Case(
+        "ShotwatchBackgroundFails",
+        {'shotwatch_background_waiting{job="aggregate", work="Aggregator._close_window"}': "0x10 1x80"},
+        {'shotwatch_background_waiting{job="aggregate", work="Aggregator._close_window"}': "0x28 1 0x60"},
+        'job="aggregate", work="Aggregator._close_window"',
+    ),
+    Case(
         "ShotwatchServiceDown",
         {**UP, 'up{job="ingest", instance="a"}': "1x20 0x70", 'up{job="ingest", instance="b"}': "1x20 _x70"},
         {**UP, 'up{job="ingest", instance="a"}': "1x20 0x70", 'up{job="ingest", instance="b"}': "1x90"},

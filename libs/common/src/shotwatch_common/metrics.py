@@ -80,6 +80,17 @@ BATCH_RECORDS = Histogram(
     buckets=BATCH_BUCKETS,
 )
 
+BACKGROUND_FAILURES = Counter(
+    "shotwatch_background_failures_total",
+    "Attempts of background work that failed, by function: on one item, or as a whole.",
+    ("work",),
+)
+BACKGROUND_WAITING = Gauge(
+    "shotwatch_background_waiting",
+    "Items of background work that failed and wait for their next attempt; 1 for work that fails as a whole.",
+    ("work",),
+)
+
 FILES = Counter(
     "shotwatch_files_total",
     "Objects of the inbox that came into a state of the ledger: ingested, rejected, ignored. Each is one.",

@@ -29,6 +29,7 @@ from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.model_loads import REPORT_S
 from shotwatch_common.archive.shots import Verdict
+from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import (
     AnomalyEvent,
@@ -37,7 +38,7 @@ from shotwatch_common.contracts import (
     ShotsMeasured,
 )
 from shotwatch_common.identity import residual_key
-from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.process import Edges, Service
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_common.vocabulary import ModelAlias, Severity

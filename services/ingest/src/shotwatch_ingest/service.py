@@ -24,13 +24,14 @@ from opentelemetry import trace
 
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive.ledger import Entry, location
+from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import FileName
 from shotwatch_common.identity import block_key, ignored_key, raw_key, reason_key, rejected_key
 from shotwatch_common.notification import parse_notification
-from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.process import Edges, Service
 from shotwatch_common.pulses import epoch_now, instant
 from shotwatch_common.store import ObjectGone, ObjectTooLarge
 from shotwatch_common.vocabulary import FileReason, ObjectState

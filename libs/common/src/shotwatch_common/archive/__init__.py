@@ -11,13 +11,6 @@ from typing import Any, Self
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import (
-    AutoReconnect,
-    ConnectionFailure,
-    ExecutionTimeout,
-    NetworkTimeout,
-    WTimeoutError,
-)
 
 from shotwatch_common.archive.audit import Audit
 from shotwatch_common.archive.batches import Batches
@@ -25,6 +18,7 @@ from shotwatch_common.archive.characterisations import Characterisations
 from shotwatch_common.archive.conditions import Conditions
 from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.drifts import Drifts
+from shotwatch_common.archive.driver import TRANSIENT as TRANSIENT
 from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.feedback import Feedback
@@ -43,7 +37,6 @@ from shotwatch_common.settings import Settings
 from shotwatch_common.subjects import subject_of
 from shotwatch_common.vocabulary import ObjectState
 
-TRANSIENT = (AutoReconnect, ConnectionFailure, NetworkTimeout, ExecutionTimeout, WTimeoutError)
 _ANSWER_S = 5.0
 
 _INDEXED: tuple[type[Indexed], ...] = (

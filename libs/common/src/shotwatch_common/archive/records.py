@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymongo.errors import DuplicateKeyError
 
+from shotwatch_common.columns import pack, unpack_integers
 from shotwatch_common.contracts import VALID, JudgedRecords, ObjectRef
 
 NO_STATE = -1
@@ -64,16 +65,16 @@ class Records:
 
 
 def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:
-    times = np.array(judged.times, "<i8")
+    times = np.diff(np.array(judged.times, np.int64), prepend=0)
     return {
         "_id": f"{judged.device}/{obj.key}",
         "device": judged.device,
         "arrived_at": obj.arrived_at,
         "start": judged.times[0],
         "end": judged.times[-1],
-        "times": zlib.compress(np.diff(times, prepend=0).tobytes()),
+        "times": zlib.compress(pack(times, "<i8")),
         "states": judged.states,
-        "state": zlib.compress(np.array(judged.state, "<i2").tobytes()),
+        "state": zlib.compress(pack(judged.state, "<i4")),
         "refused": _refused(judged),
     }
 
@@ -90,7 +91,7 @@ def _refused(judged: JudgedRecords) -> dict[str, int]:
 def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) -> DeviceRecords:
     states = tuple(sorted({state for document in documents for state in document["states"]}))
     empty = np.empty(0, np.int64)
-    times = np.concatenate([empty, *(np.cumsum(_unpacked(d["times"], "<i8")) for d in documents)])
+    times = np.concatenate([empty, *(_times(document) for document in documents)])
     state = np.concatenate([empty, *(_codes(document, states) for document in documents)])
     order = np.argsort(times, kind="stable")
     order = order[(times[order] >= start_ms) & (times[order] < end_ms)]
@@ -101,12 +102,14 @@ def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) 
     return DeviceRecords(times[order], state[order], states, refused)
 
 
+def _times(document: Mapping[str, Any]) -> NDArray[np.int64]:
+    return np.cumsum(np.frombuffer(zlib.decompress(document["times"]), "<i8"))
+
+
 def _codes(document: Mapping[str, Any], states: Sequence[str]) -> NDArray[np.int64]:
     """The states of a document's records as indices into `states`."""
-    renumbered = np.array([*(states.index(state) for state in document["states"]), NO_STATE])
-    codes: NDArray[np.int64] = renumbered[_unpacked(document["state"], "<i2")]
+    numbers = {state: number for number, state in enumerate(states)}
+    renumbered = np.array([*(numbers[state] for state in document["states"]), NO_STATE])
+    stored = unpack_integers(zlib.decompress(document["state"]), len(_times(document)))
+    codes: NDArray[np.int64] = renumbered[stored]
     return codes
-
-
-def _unpacked(data: bytes, dtype: str) -> NDArray[np.int64]:
-    return np.frombuffer(zlib.decompress(data), dtype).astype(np.int64)
