@@ -11,9 +11,10 @@ published before. It is settled before anybody else knows of it, so that nothing
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from opentelemetry import trace
 
@@ -26,6 +27,7 @@ from shotwatch_common.facility import FileName
 from shotwatch_common.identity import block_folder, raw_key
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.store import ObjectGone, ObjectTooLarge
 from shotwatch_common.vocabulary import FileReason, ObjectState
 from shotwatch_ingest.reader import ReaderPool
@@ -92,7 +94,7 @@ class Ingestor:
             path = workspace / "snapshot.h5"
             await asyncio.to_thread(path.write_bytes, data)
             with self._edges.tracer.start_as_current_span("read snapshot"):
-                found = await self._readers.read(path, name, obj.key)
+                found = await self._readers.read(path, name, obj.key, self._latest_ms(obj))
             with self._edges.tracer.start_as_current_span("write blocks"):
                 devices = await self._write_blocks(obj, name, found)
         faults.reach("ingest.after_blocks")
@@ -104,6 +106,10 @@ class Ingestor:
         metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
         await self._leave_inbox(obj, (self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key)))
         self._edges.log.info("ingested", object=obj.key, **facts)
+
+    def _latest_ms(self, obj: ObjectRef) -> int:
+        """The latest time of a record that the object's arrival allows; an arrival is never in the future."""
+        return min(obj.arrived_at, epoch_now()) + round(1000 * self._edges.facility.clock_skew_s)
 
     async def _fetch(self, obj: ObjectRef) -> bytes:
         try:
@@ -156,7 +162,7 @@ class Ingestor:
         state: ObjectState,
         why: str = "",
         reason: str = "",
-        facts: dict[str, int] | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         trace.get_current_span().set_attribute("shotwatch.state", state)
         entry = Entry(state, "ingest", why)
@@ -169,9 +175,13 @@ class Ingestor:
             await self._edges.store.move((obj.bucket, obj.key), target)
 
 
-def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, int]:
+def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, Any]:
+    """What the ledger keeps of a file; what was passed over in it is counted by reason, with examples."""
+    passed_over = found.model_dump(mode="json", include={"skipped", "examples"})
     return {
         "devices": len(devices),
         "records": sum(len(device.times) for device in devices),
-        "skipped": len(found.skipped),
+        "skipped": sum(found.skipped.values()),
+        "skipped_by_reason": passed_over["skipped"],
+        "skipped_examples": passed_over["examples"],
     }
