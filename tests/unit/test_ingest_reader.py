@@ -51,16 +51,19 @@ def camera_file(frames: Any = FRAMES, states: list[str] | None = None) -> bytes:
 
 
 def file_of_frames_never_written(count: int) -> bytes:
-    """A small file that says it holds 26 kB a frame."""
+    """A small file that says it holds 26 kB a frame, of ten cameras at 10 Hz."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for n in range(count):
-            time = f"07-{n // 600:02d}-{n // 10 % 60:02d}-{100 * (n % 10):03d}"
-            file.create_dataset(f"{time}/{CAMERA}/ROIImageLow", (102, 128), np.uint16)
+            second, camera = n // 100, 1 + n % 10
+            record = f"07-33-{second:02d}-{n // 10 % 10}00/LA_A1_11-Camera_{camera}-Camera-{camera}"
+            file.create_dataset(f"{record}/ROIImageLow", (102, 128), np.uint16)
     return buffer.getvalue()
 
 
 GOOD = camera_file()
+LATEST = 2_000_000_000_000
+"""Epoch ms, 2033: the time of arrival does not matter here."""
 
 
 class Saboteur:
@@ -90,7 +93,7 @@ async def read(pool: ReaderPool, image: bytes, key: str = KEY, name: Any = None)
     with pool.workspace() as folder:
         path = folder / "file.h5"
         path.write_bytes(image)
-        return await pool.read(path, name or name_of(key), key)
+        return await pool.read(path, name or name_of(key), key, LATEST)
 
 
 async def rejection(pool: ReaderPool, image: bytes, key: str = KEY, name: Any = None) -> Reject:
@@ -108,12 +111,12 @@ async def process_id(pool: ReaderPool, folder: Path) -> int:
 
 
 async def test_a_file_is_read_as_in_this_process(pool: ReaderPool):
-    expected = read_snapshot(KEY, GOOD, name_of(KEY), FACILITY).devices[0]
+    expected = read_snapshot(KEY, GOOD, name_of(KEY), FACILITY, LATEST).devices[0]
     with pool.workspace() as folder:
         path = folder / "file.h5"
         path.write_bytes(GOOD)
 
-        [device] = (await pool.read(path, name_of(KEY), KEY)).devices
+        [device] = (await pool.read(path, name_of(KEY), KEY, LATEST)).devices
 
         block = read_block(device.block_file.read_bytes())
     np.testing.assert_array_equal(block.arrays["image"], FRAMES)
@@ -166,12 +169,13 @@ async def test_a_file_that_crashes_two_readers_is_rejected(
     assert await read(pool, GOOD)
 
 
-async def test_a_file_that_takes_too_long_is_rejected():
+async def test_a_file_that_takes_too_long_is_rejected_at_once():
     async with ReaderPool(FACILITY, processes=1, seconds_per_file=0.5) as pool:
         rejected = await rejection(pool, GOOD, name=HANG)
 
     assert rejected.reason == FileReason.TOO_SLOW
-    assert "took longer than 0.5 s, twice" in rejected.detail
+    assert "took longer than 0.5 s" in rejected.detail
+    assert "twice" not in rejected.detail
 
 
 async def test_a_file_that_takes_too_much_memory_is_rejected():
@@ -199,7 +203,7 @@ async def test_our_own_mistakes_are_not_the_files_fault(pool: ReaderPool):
 
 async def test_a_full_scratch_folder_is_not_the_files_fault(pool: ReaderPool):
     with pool.workspace() as folder, pytest.raises(Retry, match="No such file"):
-        await pool.read(folder / "absent.h5", name_of(KEY), KEY)
+        await pool.read(folder / "absent.h5", name_of(KEY), KEY, LATEST)
 
 
 async def test_a_file_that_hangs_holds_up_no_other(tmp_path: Path):
@@ -276,7 +280,7 @@ async def main():
     async with ReaderPool(load_facility(Path({facility!r})), processes=1) as pool:
         with pool.workspace() as folder:
             print(folder.parent, flush=True)
-            await pool.read(folder / "x", Hang(), "x")
+            await pool.read(folder / "x", Hang(), "x", 0)
 
 asyncio.run(main())
 """

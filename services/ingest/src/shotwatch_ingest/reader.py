@@ -1,7 +1,8 @@
 """Reads files of unknown origin in disposable processes, so that none can harm the service or each other.
 
-A reader that crashes, or takes more time or memory than it may, is replaced; its file is tried once more in
-a fresh process, because machines hiccup, and then rejected. Other files go on being read meanwhile.
+A reader that crashes, or takes more time or memory than it may, is replaced. A file that took too long is
+rejected at once; any other is tried once more in a fresh process, because machines hiccup, and then rejected.
+Other files are read meanwhile.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from shotwatch_common.facility import Facility, FileName
 from shotwatch_common.vocabulary import FileReason
 from shotwatch_ingest.reader_messages import (
     FRAME_HEADER_BYTES,
+    MAX_REPLY_BYTES,
     Failed,
     Outcome,
     ReadFile,
@@ -83,18 +85,22 @@ class ReaderPool:
         with tempfile.TemporaryDirectory(dir=self._scratch.folder) as folder:
             yield Path(folder)
 
-    async def read(self, path: Path, name: FileName, key: str) -> ReadFile:
+    async def read(self, path: Path, name: FileName, key: str, latest_ms: int) -> ReadFile:
         """Read a file that lies in a workspace; its blocks are written beside it.
+
+        Records later than `latest_ms` (epoch ms) are passed over.
 
         Raises:
             Reject: the file's fault, with its reason (CRASHES_READER and TOO_SLOW among them).
             Retry: the machine's: no reader starts, the scratch folder is full.
             Bug: ours.
         """
-        request = (path, name, key)
+        request = (path, name, key, latest_ms)
         try:
             outcome = await self._attempt(request)
-        except _Mishap:
+        except _Mishap as mishap:
+            if mishap.reason is FileReason.TOO_SLOW:
+                raise Reject(mishap.reason, f"{key}: the reader {mishap}") from mishap
             outcome = await self._attempt_again(request)
         match outcome:
             case ReadFile():
@@ -206,6 +212,8 @@ class _Reader:
         requests.write(framed(pickle.dumps(message)))
         await requests.drain()
         length = int.from_bytes(await replies.readexactly(FRAME_HEADER_BYTES), "little")
+        if length > MAX_REPLY_BYTES:
+            raise _Mishap(FileReason.TOO_LARGE, f"announced a reply of {length} bytes")
         return await replies.readexactly(length)
 
     async def _cause_of_death(self) -> str:

@@ -22,15 +22,18 @@ from shotwatch_common.contracts import (
     SpectrumDigest,
 )
 from shotwatch_common.facility import FileName
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_common.vocabulary import DeviceKind, SkipReason
 from shotwatch_ingest.domain import digest
-from shotwatch_ingest.domain.snapshot import DeviceSnapshot
+from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
 
 FRAME_HEADER_BYTES = 8
 """Every message is preceded by its length, little-endian."""
 
-Request = tuple[Path, FileName, str]
-"""The file, what the facility says of its key, and the key."""
+Request = tuple[Path, FileName, str, int]
+"""The file, what the facility says of its key, the key, and the latest time of a record (epoch ms)."""
+MAX_REPLY_BYTES = 12 << 20
+"""RabbitMQ takes messages of 16 MiB. `FileIngested` is the reply and a reference to each device's block:
+two keys of at most 1 KiB and two ids, at most 8 KiB in JSON. With 384 devices that is 15 MiB."""
 
 
 class ReadDevice(Message):
@@ -53,13 +56,23 @@ class ReadDevice(Message):
         return DeviceRecords(**columns, block=block)
 
 
+class SkippedPart(Message):
+    """A part of the file that was passed over."""
+
+    where: str
+    reason: SkipReason
+    detail: str
+
+
 class ReadFile(Message):
     """A file was read."""
 
     outcome: Literal["read"] = "read"
     devices: list[ReadDevice]
-    skipped: dict[str, str]
-    """What was passed over in the file (a path or a name) → why."""
+    skipped: dict[SkipReason, int]
+    """How much of the file was passed over, by reason."""
+    examples: list[SkippedPart]
+    """Two parts for each of these reasons."""
 
 
 class Rejected(Message):
@@ -84,6 +97,13 @@ outcomes: TypeAdapter[Outcome] = TypeAdapter(Annotated[Outcome, Field(discrimina
 
 def framed(body: bytes) -> bytes:
     return len(body).to_bytes(FRAME_HEADER_BYTES, "little") + body
+
+
+def read_file(snapshot: Snapshot, devices: list[ReadDevice]) -> ReadFile:
+    """What was read of a file, as a message."""
+    skipped = snapshot.skipped
+    examples = [SkippedPart(where=e.where, reason=e.reason, detail=e.detail) for e in skipped.examples]
+    return ReadFile(devices=devices, skipped=dict(skipped.counts), examples=examples)
 
 
 def read_device(snapshot: DeviceSnapshot, interval: str, block_file: Path) -> ReadDevice:

@@ -17,10 +17,13 @@ from typing import Any, BinaryIO
 
 from shotwatch_common.blocks import write_block
 from shotwatch_common.errors import Reject
-from shotwatch_common.facility import Facility, FileName
-from shotwatch_ingest.domain.snapshot import read_snapshot
+from shotwatch_common.facility import Facility
+from shotwatch_common.printable import printable
+from shotwatch_common.vocabulary import FileReason
+from shotwatch_ingest.domain.snapshot import Snapshot, read_snapshot
 from shotwatch_ingest.reader_messages import (
     FRAME_HEADER_BYTES,
+    MAX_REPLY_BYTES,
     Failed,
     Outcome,
     ReadFile,
@@ -28,6 +31,7 @@ from shotwatch_ingest.reader_messages import (
     Request,
     framed,
     read_device,
+    read_file,
 )
 
 _PR_SET_PDEATHSIG = 1
@@ -43,17 +47,28 @@ def main() -> None:
     replies.write(framed(b""))
     replies.flush()
     while request := _received(requests):
-        outcome = _outcome(request, facility)
-        replies.write(framed(outcome.model_dump_json().encode()))
+        replies.write(framed(_reply(request, facility)))
         replies.flush()
 
 
+def _reply(request: Request, facility: Facility) -> bytes:
+    reply = _outcome(request, facility).model_dump_json().encode()
+    if len(reply) <= MAX_REPLY_BYTES:
+        return reply
+    too_large = Rejected(
+        reason=FileReason.TOO_LARGE,
+        detail=f"{request[2]}: its records take {len(reply)} bytes in a message, more than one may have",
+    )
+    return too_large.model_dump_json().encode()
+
+
 def _outcome(request: Request, facility: Facility) -> Outcome:
-    path, name, key = request
+    path, name, key, latest_ms = request
     try:
-        return _read(path, path.read_bytes(), name, key, facility)
+        snapshot = read_snapshot(key, path.read_bytes(), name, facility, latest_ms)
+        return _stored(snapshot, path.parent)
     except Reject as reject:
-        return Rejected(reason=reject.reason, detail=reject.detail)
+        return Rejected(reason=reject.reason, detail=printable(reject.detail))
     except MemoryError:
         return Failed(cause="memory", detail="needs more memory than a reader may take")
     except OSError as error:
@@ -62,14 +77,13 @@ def _outcome(request: Request, facility: Facility) -> Outcome:
         return Failed(cause="bug", detail=traceback.format_exc())
 
 
-def _read(path: Path, image: bytes, name: FileName, key: str, facility: Facility) -> ReadFile:
-    snapshot = read_snapshot(key, image, name, facility)
+def _stored(snapshot: Snapshot, folder: Path) -> ReadFile:
     devices = []
     for n, device in enumerate(snapshot.devices):
-        block_file = path.with_name(f"{n}.arrow")
+        block_file = folder / f"{n}.arrow"
         block_file.write_bytes(write_block(device.block))
         devices.append(read_device(device, snapshot.interval, block_file))
-    return ReadFile(devices=devices, skipped=snapshot.skipped)
+    return read_file(snapshot, devices)
 
 
 def _received(requests: BinaryIO) -> Any:

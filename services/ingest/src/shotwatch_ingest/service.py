@@ -121,7 +121,7 @@ class Ingestor:
             path = workspace / "snapshot.h5"
             await asyncio.to_thread(path.write_bytes, data)
             with self._edges.tracer.start_as_current_span("read snapshot"):
-                found = await self._readers.read(path, name, obj.key)
+                found = await self._readers.read(path, name, obj.key, self._latest_ms(obj))
             with self._edges.tracer.start_as_current_span("write blocks"):
                 devices = await self._write_blocks(obj, name, found)
         faults.reach("ingest.after_blocks")
@@ -134,6 +134,10 @@ class Ingestor:
         metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
         await self._leave_inbox(obj, target)
         self._edges.log.info("ingested", object=obj.key, **facts)
+
+    def _latest_ms(self, obj: ObjectRef) -> int:
+        """Return the latest time (epoch ms) that a record of the object may have."""
+        return obj.arrived_at + round(1000 * self._edges.facility.clock_skew_s)
 
     async def _fetch(self, obj: ObjectRef) -> bytes:
         """Return the bytes of this version of the object.
@@ -213,9 +217,13 @@ def _not_from_the_future(obj: ObjectRef) -> ObjectRef:
     return obj.model_copy(update={"arrived_at": min(obj.arrived_at, epoch_now())})
 
 
-def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, int]:
+def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, Any]:
+    """What the ledger keeps of a file; what was passed over in it is counted by reason, with examples."""
+    passed_over = found.model_dump(mode="json", include={"skipped", "examples"})
     return {
         "devices": len(devices),
         "records": sum(len(device.times) for device in devices),
-        "skipped": len(found.skipped),
+        "skipped": sum(found.skipped.values()),
+        "skipped_by_reason": passed_over["skipped"],
+        "skipped_examples": passed_over["examples"],
     }
