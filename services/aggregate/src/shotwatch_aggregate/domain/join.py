@@ -189,6 +189,11 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
     later = [n for n, source in enumerate(columns.sources) if source.order > records.source.order]
     wins = ~np.isin(columns.source[records.slot], later)
     slot = records.slot[wins]
+    lost = columns.source[slot]
+    sources = [
+        replace(source, displaced=source.displaced + int((lost == n).sum()))
+        for n, source in enumerate(columns.sources)
+    ]
     reasons = tuple(dict.fromkeys((*columns.reasons, *records.reasons)))
     renumber = np.array([0, *(reasons.index(reason) + 1 for reason in records.reasons)], np.int32)
     return replace(
@@ -197,7 +202,7 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
         row=_put(columns.row, slot, records.row[wins]),
         verdict=_put(columns.verdict, slot, renumber[records.verdict[wins]]),
         on=_put(columns.on, slot, records.on[wins]),
-        sources=(*columns.sources, records.source),
+        sources=(*sources, replace(records.source, displaced=int((~wins).sum()))),
         reasons=reasons,
     )
 
