@@ -532,9 +532,11 @@ def test_the_newest_frames_come_with_their_shots(world: World) -> None:
 # Events.
 
 
-async def reserve(world: World, count: int) -> int:
+async def reserve(world: World, *events: AnomalyEvent) -> list[AnomalyEvent]:
+    """The events with numbers in their order."""
     async with world.archive() as archive:
-        return await archive.events.reserve(count)
+        numbers = await archive.events.reserve([event.id for event in events])
+        return [event.numbered(numbers[event.id]) for event in events]
 
 
 async def add(world: World, event: AnomalyEvent) -> None:
@@ -544,14 +546,14 @@ async def add(world: World, event: AnomalyEvent) -> None:
 
 def test_an_event_waits_for_its_predecessor(world: World) -> None:
     last = world.get("/events")["last"]
-    first = asyncio.run(reserve(world, 2))
-    asyncio.run(add(world, anomaly_event(11, first + 1)))
+    first, second = asyncio.run(reserve(world, anomaly_event(10, 0), anomaly_event(11, 0)))
+    asyncio.run(add(world, second))
     held_back = world.get("/events", since=last)
     assert (held_back["events"], held_back["last"]) == ([], last)
-    asyncio.run(add(world, anomaly_event(10, first)))
+    asyncio.run(add(world, first))
     both = world.get("/events", since=last)
     assert [event["subject"] for event in both["events"]] == [shot(10), shot(11)]
-    assert both["last"] == first + 1
+    assert both["last"] == first.data.sequence + 1
 
 
 def test_a_subscriber_can_go_on_from_the_last_number_page_by_page(world: World) -> None:

@@ -127,7 +127,7 @@ def stop_broker(notified: Running) -> None:
 
 
 async def ingested(running: Running) -> int:
-    states: Mapping[str, int] = (await running.archive.ledger.balance(0, FOREVER_MS))["states"]
+    states: Mapping[str, int] = (await running.archive.ledger.tally(0, FOREVER_MS)).states
     return states[ObjectState.INGESTED]
 
 

@@ -102,10 +102,18 @@ async def _queues(deployment: Deployment) -> Part:
 async def _ledger(deployment: Deployment) -> Part:
     now = epoch_now()
     async with Archive.of(deployment.settings) as archive:
-        balance = await archive.ledger.balance(now - _DAY_MS, now)
-    states = ", ".join(f"{count} {state}" for state, count in balance["states"].items())
-    shown = f"in 24 hours {balance['in']} objects ({megabytes(balance['bytes'])}): {states}"
-    return Part(shown, {"objects": balance["in"], "bytes": balance["bytes"], "states": balance["states"]})
+        tally = await archive.ledger.tally(now - _DAY_MS, now)
+        imbalances = sum(each.outcome.total for each in await archive.reconciliations.imbalanced())
+    states = ", ".join(f"{count} {state}" for state, count in tally.states.items())
+    shown = f"in 24 hours {tally.objects} objects ({megabytes(tally.bytes)}): {states}"
+    told = f"{shown}; {imbalances} imbalances in all: `shotwatch ledger` names them" if imbalances else shown
+    record = {
+        "objects": tally.objects,
+        "bytes": tally.bytes,
+        "states": tally.states,
+        "imbalances": imbalances,
+    }
+    return Part(Text(told, style="bold red") if imbalances else told, record)
 
 
 async def _latest_event(deployment: Deployment) -> Part:

@@ -107,3 +107,8 @@ def shot_id(place: Place, interval: str, pulse_ms: int) -> str:
 def window_id(place: Place, interval: str, start_ms: int) -> str:
     """`LA-A1-11-100ms-20220701T073300`."""
     return f"{place}-{interval}-{instant(start_ms):%Y%m%dT%H%M%S}"
+
+
+def window_start(window_id: str) -> int:
+    """Return when a window starts (epoch ms), by its id."""
+    return epoch_ms(datetime.strptime(f"{window_id.rpartition('-')[2]}+0000", "%Y%m%dT%H%M%S%z"))

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_simulator.image_reader import SUFFIXES, SkippedFile, read_images, read_recorded
 from shotwatch_common.printable import printable
+from shotwatch_simulator.image_reader import SUFFIXES, SkippedFile, read_images, read_recorded
 from shotwatch_simulator.images import Picture, saturation_level
 from shotwatch_simulator.noise import Floats, Images
 

@@ -1,7 +1,7 @@
 """The database: the one place that knows its driver.
 
     async with Archive.of(settings) as archive:
-        await archive.ledger.balance(start, end)
+        await archive.ledger.tally(start, end)
 
 `TRANSIENT` are the driver's errors after which the same call may succeed.
 """
@@ -27,6 +27,7 @@ from shotwatch_common.archive.ledger import Entry, Ledger
 from shotwatch_common.archive.measurements import Measurements
 from shotwatch_common.archive.model_loads import ModelLoads
 from shotwatch_common.archive.promotions import Promotions
+from shotwatch_common.archive.reconciliations import Reconciliations
 from shotwatch_common.archive.records import Records
 from shotwatch_common.archive.reprocessings import Reprocessings
 from shotwatch_common.archive.shadows import Shadows
@@ -51,6 +52,7 @@ _INDEXED: tuple[type[Indexed], ...] = (
     Feedback,
     Audit,
     Shadows,
+    Reconciliations,
 )
 
 
@@ -81,6 +83,7 @@ class Archive:
         self.drifts = Drifts(database)
         self.model_loads = ModelLoads(database)
         self.promotions = Promotions(database)
+        self.reconciliations = Reconciliations(database)
         self.reprocessings = Reprocessings(database)
         self.shadows = Shadows(database)
         self.devices = Devices(database)

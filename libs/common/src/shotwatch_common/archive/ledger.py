@@ -6,11 +6,19 @@ from typing import Any
 
 from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.reconciliation.sides import KnownObject
 from shotwatch_common.telemetry import current_attempt, current_trace_id
 from shotwatch_common.vocabulary import ObjectState
 
 NOT_YET = 0
 _AT_ONCE = 500
+_NOT_JOINED = ("off_grid", "second_samples", "unexpected")
+"""Facts of aggregate: how many records of an object are in no window."""
+_KNOWN = dict.fromkeys(
+    ("key", "etag", "size", "state", "since", "arrived_at", "joined_at", "location", "records", *_NOT_JOINED),
+    1,
+)
+"""The fields of which a `KnownObject` is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,19 @@ class Seen:
     since: int
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many objects are in each state, and how many ended for which reason."""
+
+    states: Mapping[str, int]
+    reasons: Mapping[str, int]
+    bytes: int
+
+    @property
+    def objects(self) -> int:
+        return sum(self.states.values())
+
+
 class Ledger:
     """Collection `objects`: one document per object version, `_id` = object id.
 
@@ -45,6 +66,9 @@ class Ledger:
         await self._objects.create_index([("arrived_at", 1)])
         await self._objects.create_index([("key", 1), ("arrived_at", 1)])
         await self._objects.create_index([("state", 1), ("joined_at", 1)])
+        await self._objects.create_index([("since", 1)])
+        await self._objects.create_index([("joined_at", 1)])
+        await self._objects.create_index([("location.key", 1)])
 
     async def enter(self, ref: ObjectRef, stage: str) -> bool:
         """Record that a stage begins to work on an object. A new one waits; a known one keeps its state.
@@ -205,11 +229,8 @@ class Ledger:
         found = self._objects.find(_unjoined(state), {"key": 1, "since": 1})
         return [document async for document in found if document["since"] < before_ms]
 
-    async def balance(self, start_ms: int, end_ms: int) -> dict[str, Any]:
-        """How the objects that arrived in [start, end) ended.
-
-        Returns `{"in": n, "states": {state: n}, "reasons": {reason: n}, "bytes": n}`; every state is there.
-        """
+    async def tally(self, start_ms: int, end_ms: int) -> Tally:
+        """Return how the objects that arrived in [start, end) ended; every state is there."""
         groups = self._objects.aggregate(
             [
                 {"$match": {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}},
@@ -224,15 +245,56 @@ class Ledger:
         )
         states = {str(state): 0 for state in ObjectState}
         reasons: dict[str, int] = {}
-        total = size = 0
+        size = 0
         async for group in groups:
             state, reason = group["_id"]["state"], group["_id"]["reason"]
             states[state] += group["count"]
             if reason:
                 reasons[reason] = reasons.get(reason, 0) + group["count"]
-            total += group["count"]
             size += group["bytes"]
-        return {"in": total, "states": states, "reasons": reasons, "bytes": size}
+        return Tally(states, reasons, size)
+
+    async def located(self, after: str, last: str) -> list[KnownObject]:
+        """Return the objects with after < key of their location <= last, of every bucket."""
+        found = self._objects.find({"location.key": {"$gt": after, "$lte": last}}, _KNOWN)
+        return [_known(document) async for document in found]
+
+    async def in_bucket(self, bucket: str, states: Sequence[ObjectState]) -> list[KnownObject]:
+        """Return the objects in these states that lie in a bucket."""
+        found = self._objects.find({"state": {"$in": list(states)}}, _KNOWN)
+        located = [_known(document) async for document in found]
+        return [each for each in located if each.location is not None and each.location[0] == bucket]
+
+    async def find_known(self, object_ids: Sequence[str]) -> list[KnownObject]:
+        """Return those of these objects that the ledger has."""
+        found = self._objects.find({"_id": {"$in": list(object_ids)}}, _KNOWN)
+        return [_known(document) async for document in found]
+
+    async def versions(self, keys: Sequence[str]) -> list[KnownObject]:
+        """Return every version of the files with these keys."""
+        found = self._objects.find({"key": {"$in": list(keys)}}, _KNOWN)
+        return [_known(document) async for document in found]
+
+    async def arrived(self, start_ms: int, end_ms: int) -> list[KnownObject]:
+        """Return the objects that arrived in [start, end) (epoch ms)."""
+        found = self._objects.find({"arrived_at": {"$gte": start_ms, "$lt": end_ms}}, _KNOWN)
+        return [_known(document) async for document in found]
+
+    async def changed(self, start_ms: int, end_ms: int) -> list[KnownObject]:
+        """Return the objects that came into their state, or were joined, in [start, end) (epoch ms)."""
+        then = {"$gte": start_ms, "$lt": end_ms}
+        found = {
+            document["_id"]: _known(document)
+            for time in ("since", "joined_at")
+            async for document in self._objects.find({time: then}, _KNOWN)
+        }
+        return list(found.values())
+
+    async def first_change(self) -> int | None:
+        """Return when the first change was made that the ledger knows (epoch ms); None when it is empty."""
+        async for document in self._objects.find({}, {"since": 1}).sort("since", 1).limit(1):
+            return int(document["since"])
+        return None
 
     async def objects(
         self,
@@ -249,6 +311,23 @@ class Ledger:
             query["state"] = state
         found = self._objects.find(query).sort([("arrived_at", order), ("_id", order)]).limit(limit)
         return [document async for document in found]
+
+
+def _known(document: Mapping[str, Any]) -> KnownObject:
+    where = document["location"]
+    return KnownObject(
+        document["_id"],
+        document["key"],
+        document["etag"],
+        document["size"],
+        ObjectState(document["state"]),
+        document["since"],
+        document["arrived_at"],
+        document["joined_at"],
+        (where["bucket"], where["key"]) if where else None,
+        document.get("records", 0),
+        sum(document.get(fact, 0) for fact in _NOT_JOINED),
+    )
 
 
 def _unjoined(state: ObjectState) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """When each device recorded, in which state, and what came of it: columns per file and device."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.columns import pack, unpack_integers
 from shotwatch_common.contracts import VALID, JudgedRecords, ObjectRef
+from shotwatch_common.reconciliation.sides import ValidatedRows
 
 NO_STATE = -1
 """The code of a record whose file has no state."""
@@ -39,6 +40,7 @@ class Records:
 
     async def ensure_indexes(self) -> None:
         await self._records.create_index([("device", 1), ("start", 1)])
+        await self._records.create_index([("object_key", 1)])
 
     async def keep(self, obj: ObjectRef, judged: JudgedRecords) -> None:
         """Write the records of a device in a file, unless those of a later version of it are known."""
@@ -52,6 +54,13 @@ class Records:
                 await self._records.insert_one(document)
             except DuplicateKeyError:
                 return
+
+    async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[ValidatedRows]:
+        """Return how many records of each device were validated, of the files with these keys."""
+        wanted = {"object_id": 1, "device": 1, "times": 1}
+        async for each in self._records.find({"object_key": {"$in": list(object_keys)}}, wanted):
+            rows = len(np.frombuffer(zlib.decompress(each["times"]), "<i8"))
+            yield ValidatedRows(each["object_id"], each["device"], rows)
 
     async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceRecords:
         """The device's records with start <= time < end."""
@@ -69,6 +78,8 @@ def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:
     return {
         "_id": f"{judged.device}/{obj.key}",
         "device": judged.device,
+        "object_id": obj.object_id,
+        "object_key": obj.key,
         "arrived_at": obj.arrived_at,
         "start": judged.times[0],
         "end": judged.times[-1],

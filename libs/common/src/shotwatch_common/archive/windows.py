@@ -1,14 +1,18 @@
 """Windows of the join: one document per place, interval and minute, changed by compare-and-set."""
 
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pymongo.errors import OperationFailure
 
 from shotwatch_common.archive.driver import TRANSIENT
 from shotwatch_common.archive.versioned import save_version
 from shotwatch_common.errors import Bug
+from shotwatch_common.facility import duration_ms
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.reconciliation.sides import ClosedWindow, JoinedRows
 
 NEVER = 0
 AT_ONCE = 1000
@@ -87,6 +91,24 @@ class Windows:
         known = [KnownWindow(d["_id"], d["start"], tuple(d["files"])) async for d in found]
         return sorted(known, key=lambda window: (window.start, window.id))
 
+    async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[JoinedRows]:
+        """Return what the windows have of the files with these keys, window by window."""
+        fields = ("device", "source", "verdict", "sources.object_id", "sources.displaced")
+        wanted = dict.fromkeys((f"devices.{field}" for field in fields), 1)
+        async for window in self._windows.find({"files": {"$in": list(object_keys)}}, wanted):
+            for device in window["devices"]:
+                source = np.frombuffer(device["source"], "<i2")
+                refused = np.frombuffer(device["verdict"], f"<i{len(device['verdict']) // len(source)}") != 0
+                for n, each in enumerate(device["sources"]):
+                    valid, not_valid = int((~refused[source == n]).sum()), int(refused[source == n].sum())
+                    yield JoinedRows(each["object_id"], device["device"], valid, not_valid, each["displaced"])
+
+    async def closed(self, start_ms: int, end_ms: int) -> list[ClosedWindow]:
+        """Return the windows with start <= first pulse < end (epoch ms), and their closed pulses."""
+        wanted = {"start": 1, "interval": 1, "revision": 1, "outbox_since": 1}
+        found = self._windows.find({"start": {"$gte": start_ms, "$lt": end_ms}}, wanted)
+        return [_closed(document) async for document in found]
+
     async def ask_again(self, window_id: str) -> bool:
         """Have the window's shots closed again at their next revision; False while any of them is open."""
         changes = {"$set": {"again": True, "deadline": epoch_now()}, "$inc": {"version": 1}}
@@ -120,3 +142,9 @@ class Windows:
         """With `besides` = the number of windows that are known to fail, these never hide all others."""
         found = self._windows.find(query, {"_id": 1}).limit(AT_ONCE + besides)
         return [document["_id"] async for document in found]
+
+
+def _closed(document: Mapping[str, Any]) -> ClosedWindow:
+    revision, period = np.frombuffer(document["revision"], "<i4"), duration_ms(document["interval"])
+    closed = {document["start"] + period * int(n): int(revision[n]) for n in np.flatnonzero(revision)}
+    return ClosedWindow(document["_id"], closed, document["outbox_since"] != NEVER)

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -138,6 +138,49 @@ class ObjectStore:
             async for found in self._client.list_objects(bucket, prefix=prefix or None, recursive=True):
                 if not found.is_dir:
                     yield _stored(found)
+
+    async def page(self, bucket: str, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
+        """Return up to `limit` objects under a prefix with keys after `after`, in the order of keys."""
+        found: list[StoredObject] = []
+        async with translated(bucket, prefix):
+            listing = self._client.list_objects(
+                bucket, prefix=prefix or None, recursive=True, start_after=after or None
+            )
+            async for each in listing:
+                if not each.is_dir:
+                    found.append(_stored(each))
+                if len(found) == limit:
+                    break
+        return found
+
+    async def top(self, bucket: str, limit: int) -> Sequence[str]:
+        """Return up to `limit` folders (`2022-07-01/`) and keys at the top of a bucket."""
+        names: list[str] = []
+        async with translated(bucket, ""):
+            async for each in self._client.list_objects(bucket):
+                names.append(str(each.object_name))
+                if len(names) == limit:
+                    break
+        return names
+
+    async def ends(self, bucket: str, key: str, length: int) -> tuple[bytes, bytes, int]:
+        """Return the first and the last `length` bytes of an object, and its size in bytes.
+
+        An object that is no longer than `length` is read once: its end is empty.
+        """
+        async with translated(bucket, key):
+            head, size = await self._range(bucket, key, 0, length)
+            if size <= length:
+                return head, b"", size
+            tail, _ = await self._range(bucket, key, max(size - length, length), length)
+            return head, tail, size
+
+    async def _range(self, bucket: str, key: str, offset: int, length: int) -> tuple[bytes, int]:
+        response = await self._client.get_object(bucket, key, offset=offset, length=length)
+        async with response:
+            data: bytes = await response.read()
+            _, _, size = response.headers.get("Content-Range", "").rpartition("/")
+            return data, int(size) if size.isdecimal() else len(data)
 
     async def ensure_buckets(self, *buckets: str) -> None:
         """Make the buckets that do not exist."""

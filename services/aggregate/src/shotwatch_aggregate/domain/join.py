@@ -213,6 +213,11 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
     later = [n for n, source in enumerate(columns.sources) if source.order > records.source.order]
     wins = ~np.isin(columns.source[records.slot], later)
     slot = records.slot[wins]
+    lost = columns.source[slot]
+    sources = [
+        replace(source, displaced=source.displaced + int((lost == n).sum()))
+        for n, source in enumerate(columns.sources)
+    ]
     reasons = list(columns.reasons)
     used = set(records.verdict[wins].tolist()) - {VALID}
     renumber = np.zeros(len(records.reasons) + 1, np.int32)
@@ -224,7 +229,7 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
         row=_put(columns.row, slot, records.row[wins]),
         verdict=_put(columns.verdict, slot, renumber[records.verdict[wins]]),
         on=_put(columns.on, slot, records.on[wins]),
-        sources=(*columns.sources, records.source),
+        sources=(*sources, replace(records.source, displaced=int((~wins).sum()))),
         reasons=tuple(reasons),
     )
     return _without_unused_reasons(after)

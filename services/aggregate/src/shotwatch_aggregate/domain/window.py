@@ -27,6 +27,8 @@ class Source:
     object_key: str
     arrived_at: int
     traceparent: str
+    displaced: int = 0
+    """Rows of it that fell on a pulse which a later object has."""
 
     @property
     def order(self) -> tuple[int, str]:
