@@ -413,7 +413,7 @@ def test_a_folder_gives_its_images_and_says_why_others_are_skipped(tmp_path: Pat
     skipped = {file.name: file.reason for file in found if isinstance(file, SkippedFile)}
     no_file = dict.fromkeys(("folder.png", "gone.png", "loop.png", "pipe.npy"), "it is not a file")
     by_name = "its name does not end in .png, .pgm, .tif, .tiff, .npy, .mat"
-    assert skipped == no_file | {"notes.txt": by_name, "[31m.png": "it is not a PNG, PGM or TIFF file"}
+    assert skipped == no_file | {"notes.txt": by_name, "\\x1b[31m.png": "it is not a PNG, PGM or TIFF file"}
 
 
 @pytest.mark.parametrize("asked", ["iterdir", "is_file"])
