@@ -19,7 +19,7 @@ from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.archive.ledger import Tally
 from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
 from shotwatch_common.reconciliation.slices import INBOX, Equality, Reconciled, Slice
-from shotwatch_common.reconciliation.summary import summarise
+from shotwatch_common.reconciliation.summary import summaries_of
 from shotwatch_embedded.errors import StackNotFound
 from shotwatch_embedded.status import Role, State, Status
 
@@ -35,7 +35,7 @@ ENVIRONMENT = {
 
 
 def balance(*results: Reconciled) -> Balance:
-    return Balance(Tally({}, {}, 0), {}, summarise(results))
+    return Balance(Tally({}, {}, 0), {}, summaries_of(results))
 
 
 def reconciled(slice_: Slice, *imbalances: Imbalance, checked_at: int = 1) -> Reconciled:

@@ -26,7 +26,7 @@ from shotwatch_common.reconciliation.sides import (
     ValidatedRows,
 )
 from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
-from shotwatch_common.reconciliation.summary import summarise
+from shotwatch_common.reconciliation.summary import summaries_of
 from shotwatch_common.vocabulary import ObjectState, ShotState
 
 NOW = 1_000_000
@@ -233,7 +233,7 @@ def test_a_check_names_a_hundred_imbalances_and_counts_the_others() -> None:
     pages = [compare_folder("data", held[:60], [], (), NOW), compare_folder("data", held[60:], [], (), NOW)]
     outcome = Outcome.of(pages)
     assert (len(outcome.imbalances), outcome.more, outcome.total) == (NAMED, 7, NAMED + 7)
-    (summary,) = [each for each in summarise([Reconciled(INBOX, outcome, 9, 1, ())]) if each.slices]
+    (summary,) = [each for each in summaries_of([Reconciled(INBOX, outcome, 9, 1, ())]) if each.slices]
     assert (summary.imbalances, summary.unchecked, summary.checked_at) == (NAMED + 7, 0, 9)
 
 
