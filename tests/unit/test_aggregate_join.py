@@ -407,3 +407,15 @@ def test_what_is_wanted_again_is_closed_once_more_as_it_is_and_only_once() -> No
     assert again.revision[[3, 4]].tolist() == [2, 2]
     assert again.devices is window.devices
     assert close_due(again) == (again, None)
+
+
+@given(st.permutations([1, 2, 3]))
+def test_every_row_of_a_file_has_its_pulse_or_is_counted_as_displaced(arrivals: list[int]) -> None:
+    """Three files of a device overlap; whichever comes first, the later one has the pulse."""
+    pulses = {1: [0, 1, 2, 3], 2: [2, 3, 4], 3: [3, 4, 5]}
+    window = joined(*(records("camera", pulses[at], source("camera", at, f"{at}.h5")) for at in arrivals))
+    columns = window.devices["camera"]
+    kept = {each.arrived_at: int((columns.source == n).sum()) for n, each in enumerate(columns.sources)}
+    displaced = {each.arrived_at: each.displaced for each in columns.sources}
+    assert kept == {1: 2, 2: 1, 3: 3}
+    assert displaced == {1: 2, 2: 2, 3: 0}

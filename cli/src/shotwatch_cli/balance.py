@@ -15,7 +15,7 @@ from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.reconciliation.collecting import Allowances, Collector
 from shotwatch_common.reconciliation.reconciler import Reconciler
 from shotwatch_common.reconciliation.slices import Slice
-from shotwatch_common.reconciliation.summary import Summary, summarise
+from shotwatch_common.reconciliation.summary import Summary, summaries_of
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 
@@ -127,5 +127,5 @@ async def take_balance(
     return Balance(
         await archive.ledger.tally(start, end),
         await archive.batches.states(start, end),
-        summarise(await archive.reconciliations.overlapping(start, end)),
+        summaries_of(await archive.reconciliations.overlapping(start, end)),
     )

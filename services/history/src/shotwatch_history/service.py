@@ -5,7 +5,8 @@ Consumes nothing; looks at the archive again and again. Publishes `AnomalyEvent`
 Delivery: an event is stored, numbered and published before the change is noted as told, under an id that says
 what was told before; so dying in between tells the same event again, and two replicas tell one event. Drift
 is told under an id that names the device and the version: once. A reference is on the shelf once its arrays
-are stored; dying before leaves arrays that nobody knows of. The watch over the ledger writes nothing.
+are stored; dying before leaves arrays that nobody knows of. A check of the ledger writes its result alone,
+under the id of the hour or day that was checked.
 """
 
 from collections.abc import Mapping

@@ -76,6 +76,11 @@ class Events:
             async for document in self._events.find(then, wanted)
         ]
 
+    async def reserved_at(self) -> list[int]:
+        """Return when each number was reserved that is not stored yet (epoch ms)."""
+        counter = await self._counters.find_one({"_id": _COUNTER})
+        return [each["at"] for each in counter["reserved"].values()] if counter else []
+
     async def numbers(self, around: Sequence[int]) -> Numbers:
         """Return which numbers are stored from the first to the last of these, and what stands next to them.
 

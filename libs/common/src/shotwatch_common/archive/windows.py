@@ -147,4 +147,4 @@ class Windows:
 def _closed(document: Mapping[str, Any]) -> ClosedWindow:
     revision, period = np.frombuffer(document["revision"], "<i4"), duration_ms(document["interval"])
     closed = {document["start"] + period * int(n): int(revision[n]) for n in np.flatnonzero(revision)}
-    return ClosedWindow(document["_id"], closed, document["outbox_since"] != NEVER)
+    return ClosedWindow(document["_id"], closed, document["outbox_since"])

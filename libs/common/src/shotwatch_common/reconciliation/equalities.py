@@ -297,12 +297,13 @@ def compare_shots(
         account.counts["stored"] += 1
     for window in windows:
         of_window = shots.pop(window.id, {})
+        sending = 0 < window.sending_since >= settled_before
         for pulse, revision in window.revisions.items():
             account.counts["closed"] += 1
             batch = closing.get((window.id, pulse, revision))
             subject = f"shot of {window.id} at {pulse}"
             if batch is None:
-                account.late(subject, f"closed at revision {revision}, and in no batch", window.sending)
+                account.late(subject, f"closed at revision {revision}, and in no batch", sending)
                 of_window.pop(pulse, None)
                 continue
             account.counts[batch.state] += 1

@@ -29,7 +29,7 @@ class Reconciler:
         self._collector = collector
 
     async def note_changes(self) -> None:
-        """Have every slice checked in which something changed since this was last called, by anybody."""
+        """Mark every slice to be checked in which something changed since anybody last called this."""
         now = epoch_now()
         noted = await self._archive.reconciliations.noted_until()
         begin = await self._archive.ledger.first_change() if noted is None else noted
@@ -39,6 +39,16 @@ class Reconciler:
         for start in range(begin or now, now, DAY_MS):
             end = min(start + DAY_MS, now)
             await self._archive.reconciliations.note(await self._changed(start, end), end)
+        await self._archive.reconciliations.note(await self._unfinished(now), now)
+
+    async def _unfinished(self, now: int) -> set[Slice]:
+        """The slices in which something was begun that may have left nothing else behind."""
+        sending = await self._archive.windows.unsent(now)
+        reserved = await self._archive.events.reserved_at()
+        return {
+            *(Slice.at(Equality.SHOTS, window_start(window)) for window in sending),
+            *(Slice.at(Equality.EVENTS, at) for at in reserved),
+        }
 
     async def _changed(self, start: int, end: int) -> set[Slice]:
         """The slices in which something changed in [start, end)."""
@@ -75,18 +85,24 @@ class Reconciler:
         Raises:
             Retry: a server does not answer.
         """
-        began, clock = epoch_now(), monotonic()
+        began = epoch_now()
         before = await self._archive.reconciliations.find(slice_)
-        outcome = await self._collector.compare(slice_)
+        outcome, took_ms = await self._compare(slice_)
         if outcome.imbalances:
             await asyncio.sleep(_SECOND_LOOK_S)
-            outcome = _in_both(outcome, await self._collector.compare(slice_))
+            second, took_ms = await self._compare(slice_)
+            outcome = _in_both(outcome, second)
         known = set(before.outcome.imbalances) if before else set()
-        took = round((monotonic() - clock) * 1000)
         confirmed = tuple(each for each in outcome.imbalances if each in known)
-        result = Reconciled(slice_, outcome, began, took, confirmed)
-        await self._archive.reconciliations.write(result, epoch_now() + _PAUSE * took)
+        result = Reconciled(slice_, outcome, began, took_ms, confirmed)
+        await self._archive.reconciliations.write(result, epoch_now() + _PAUSE * took_ms)
         return result
+
+    async def _compare(self, slice_: Slice) -> tuple[Outcome, int]:
+        """The outcome, and how long it took (ms)."""
+        clock = monotonic()
+        outcome = await self._collector.compare(slice_)
+        return outcome, round((monotonic() - clock) * 1000)
 
 
 def _in_both(first: Outcome, second: Outcome) -> Outcome:

@@ -70,8 +70,8 @@ class ClosedWindow:
     id: str
     revisions: Mapping[int, int]
     """Pulse → revision, from 1."""
-    sending: bool
-    """A message about closed shots is in the outbox."""
+    sending_since: int
+    """When a message about closed shots was put into the outbox; 0 when it is empty."""
 
 
 @dataclass(frozen=True, slots=True)

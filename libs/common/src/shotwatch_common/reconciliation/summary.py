@@ -34,7 +34,7 @@ class Summary:
     """When the slice was checked that was checked longest ago (epoch ms); 0 if there is none."""
 
 
-def summarise(results: Iterable[Reconciled]) -> list[Summary]:
+def summaries_of(results: Iterable[Reconciled]) -> list[Summary]:
     """Return a summary of each equality."""
     by_equality: dict[Equality, list[Reconciled]] = {equality: [] for equality in Equality}
     for result in results:

@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
 from shotwatch_common.reconciliation.slices import Equality
-from shotwatch_common.reconciliation.summary import Summary, summarise
+from shotwatch_common.reconciliation.summary import Summary, summaries_of
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.errors import NotFound
@@ -45,7 +45,7 @@ async def get_balance(sources: From, asked: Annotated[SpanParameters, Query()]) 
     span = _span(asked)
     tally = await sources.archive.ledger.tally(span.start, span.end)
     shots = await sources.archive.batches.states(span.start, span.end)
-    summaries = summarise(await sources.archive.reconciliations.overlapping(span.start, span.end))
+    summaries = summaries_of(await sources.archive.reconciliations.overlapping(span.start, span.end))
     return Balance(
         start=instant(span.start),
         end=instant(span.end),
