@@ -22,6 +22,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from PIL import Image
+from pymongo import AsyncMongoClient
 from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner
 
@@ -1017,3 +1018,24 @@ def wait_for(url: str) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+async def test_a_device_in_the_year_9999_is_the_end_of_no_view(world: World) -> None:
+    """As older versions stored it: the end of data would have been a time that no calendar has."""
+    device, end_of_time = "LB_A1_11-EM_4-EnergyMeter-4", 253_402_300_799_999
+    paths = (
+        "/reports",
+        "/shots",
+        "/devices",
+        f"/devices/{METER}/report",
+        f"/devices/{METER}/series?feature=energy",
+    )
+    before = {path: world.get(path) for path in paths}
+    async with AsyncMongoClient(world.environment["SHOTWATCH_DATABASE_URL"]) as client:
+        devices = client["shotwatch"]["devices"]
+        await devices.insert_one({"_id": device, "time": end_of_time, "state": "ON"})
+        try:
+            assert {path: world.get(path) for path in paths} == before
+            assert all(each["recorded_at"] < "9999" for each in world.get("/places")["places"])
+        finally:
+            await devices.delete_one({"_id": device})

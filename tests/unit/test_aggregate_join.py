@@ -22,6 +22,7 @@ from shotwatch_aggregate.domain.join import (
     ripe,
     split,
     takes,
+    unheard_before,
 )
 from shotwatch_aggregate.domain.window import Records, Source, Window
 from shotwatch_common.archive.driver import Database
@@ -397,6 +398,16 @@ def shots(window: Window) -> dict[str, list[tuple[str, int] | None]]:
         ]
         for device, columns in window.devices.items()
     }
+
+
+def test_only_devices_that_were_not_heard_up_to_the_first_shot_are_asked_for_their_past() -> None:
+    window = joined(records("camera", [2, 3, 4]), records("meter", [4]))
+    _, batch = close(window, window.open)
+    assert batch is not None
+    assert sorted(unheard_before(batch, ROSTER)) == ["meter", "spectro"]
+    _, later = close(window, window.open & (np.arange(600) == 4))
+    assert later is not None
+    assert unheard_before(later, ROSTER) == ["spectro"]
 
 
 def test_what_is_wanted_again_is_closed_once_more_as_it_is_and_only_once() -> None:

@@ -159,6 +159,15 @@ def complete(window: Window, roster: Mapping[str, DeviceKind]) -> Mask:
     return there
 
 
+def unheard_before(batch: Batch, roster: Collection[str]) -> list[str]:
+    """Return the expected devices without a record up to the first shot of the batch.
+
+    Whether one of these was ON at that shot is known only from before the window.
+    """
+    known, first = batch.window.devices, batch.slots[0]
+    return [d for d in roster if d not in known or not known[d].present[: first + 1].any()]
+
+
 def last_known_on(columns: DeviceColumns, on_before: bool) -> Mask:
     """Whether the device was ON at its last record up to each pulse; `on_before` holds before the first."""
     indices = np.where(columns.present, np.arange(len(columns.source)), -1)
