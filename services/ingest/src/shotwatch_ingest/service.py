@@ -13,7 +13,6 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
@@ -32,6 +31,7 @@ from shotwatch_common.store import ObjectGone, ObjectTooLarge
 from shotwatch_common.vocabulary import FileReason, ObjectState
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
+from shotwatch_ingest.reader_workspace import Workspace
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_ingest.sweep import Sweep
 
@@ -90,13 +90,11 @@ class Ingestor:
         if obj.size == 0:
             raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
         data = await self._fetch(obj)
-        with self._readers.workspace() as workspace:
-            path = workspace / "snapshot.h5"
-            await asyncio.to_thread(path.write_bytes, data)
+        with await asyncio.to_thread(Workspace, data) as workspace:
             with self._edges.tracer.start_as_current_span("read snapshot"):
-                found = await self._readers.read(path, name, obj.key, self._latest_ms(obj))
+                found = await self._readers.read(workspace, name, obj.key, self._latest_ms(obj))
             with self._edges.tracer.start_as_current_span("write blocks"):
-                devices = await self._write_blocks(obj, name, found)
+                devices = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
         facts = _facts(devices, found)
         await self._settle(obj, ObjectState.INGESTED, facts=facts)
@@ -117,7 +115,9 @@ class Ingestor:
         except ObjectTooLarge as error:
             raise Reject(FileReason.TOO_LARGE, str(error)) from error
 
-    async def _write_blocks(self, obj: ObjectRef, name: FileName, found: ReadFile) -> list[DeviceRecords]:
+    async def _write_blocks(
+        self, obj: ObjectRef, name: FileName, found: ReadFile, workspace: Workspace
+    ) -> list[DeviceRecords]:
         records = []
         for device in found.devices:
             key = f"{block_folder(name.starts_at, obj.object_id)}{device.device}.arrow"
@@ -127,7 +127,7 @@ class Ingestor:
                 object_id=obj.object_id,
                 object_key=obj.key,
             )
-            data = await asyncio.to_thread(Path(device.block_file).read_bytes)
+            data = await asyncio.to_thread(workspace.block, device.block_start, device.block_bytes)
             await self._edges.store.put(block.bucket, block.key, data)
             metrics.block_written(len(data))
             records.append(device.records(block))
