@@ -245,7 +245,7 @@ class Arena:
         """Wait until so many objects were read: work is under way."""
 
         async def enough() -> bool:
-            return (await self.archive.ledger.balance(0, FOREVER_MS))["states"]["ingested"] >= count
+            return (await self.archive.ledger.tally(0, FOREVER_MS)).states["ingested"] >= count
 
         await until(enough, f"{count} objects ingested")
 
@@ -287,7 +287,7 @@ class Arena:
         documents = await self.archive.events.numbered(0, last)
         events = [AnomalyEvent.model_validate(document["event"]) for document in documents]
         return Account(
-            states=(await self.archive.ledger.balance(0, FOREVER_MS))["states"],
+            states=(await self.archive.ledger.tally(0, FOREVER_MS)).states,
             shots={shot["_id"]: _decided(shot) for shot in shots},
             revisions={shot["_id"]: shot["revision"] for shot in shots},
             begun=_begun(events),
@@ -328,16 +328,16 @@ class Arena:
     async def _unsettled(self, objects: int) -> list[str]:
         """What database and store say is not done yet; asked along the path, so that nothing slips by."""
         try:
-            balance = await self.archive.ledger.balance(0, FOREVER_MS)
+            tally = await self.archive.ledger.tally(0, FOREVER_MS)
             left = [found.key async for found in self.store.list(self.settings.inbox_bucket)]
             unjoined = await self.archive.ledger.unjoined()
             unfinished = await self.archive.windows.unfinished()
             unjudged = await self.archive.batches.unjudged()
         except AWAY as error:
             return [f"database or store are away: {error}"]
-        waiting = balance["states"]["waiting"]
+        waiting = tally.states["waiting"]
         found = {
-            f"{balance['in']} of {objects} objects came in": balance["in"] < objects,
+            f"{tally.objects} of {objects} objects came in": tally.objects < objects,
             f"{waiting} objects wait": waiting,
             f"in the inbox: {left}": left,
             f"{unjoined} objects are not joined": unjoined,

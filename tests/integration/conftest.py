@@ -70,10 +70,10 @@ class Running:
         await until(self._at_rest, "everything judged")
 
     async def _at_rest(self) -> bool:
-        balance = await self.archive.ledger.balance(0, FOREVER_MS)
+        tally = await self.archive.ledger.tally(0, FOREVER_MS)
         return (
             not [found async for found in self.store.list(self.settings.inbox_bucket)]
-            and not balance["states"]["waiting"]
+            and not tally.states["waiting"]
             and not await self.archive.ledger.unjoined()
             and not await self.archive.windows.unfinished()
             and not await self.archive.batches.unjudged()

@@ -302,7 +302,7 @@ async def fill_shots(archive: Archive) -> None:
     beside = closed(LB, [member(EXPIRED, DeviceKind.CAMERA)], pulses(), "LB-batch")
     await judge(archive, beside, [Verdict(None, None)] * SHOTS)
     await archive.devices.saw(CAMERA, LastState(pulses()[-1] + 7, "ON"))
-    await archive.events.add([anomaly_event(ODD, await archive.events.reserve(1))])
+    await store_event(archive, anomaly_event(ODD, 0))
 
 
 async def judge(archive: Archive, batch: ShotsClosed, verdicts: Sequence[Verdict]) -> None:
@@ -399,6 +399,12 @@ async def fill_ledger(archive: Archive) -> None:
 async def raise_event(world: World, n: int, **more: Any) -> AnomalyEvent:
     """Shot n is odd, and an event says so."""
     async with world.archive() as archive:
-        event = anomaly_event(n, await archive.events.reserve(1), **more)
-        await archive.events.add([event])
-    return event
+        return await store_event(archive, anomaly_event(n, 0, **more))
+
+
+async def store_event(archive: Archive, event: AnomalyEvent) -> AnomalyEvent:
+    """Store the event under the next number."""
+    numbers = await archive.events.reserve([event.id])
+    numbered = event.numbered(numbers[event.id])
+    await archive.events.add([numbered])
+    return numbered

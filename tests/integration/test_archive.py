@@ -20,9 +20,11 @@ from .conftest import Running, until
 
 async def test_no_sequence_number_is_given_to_two_writers(running: Running) -> None:
     events = running.archive.events
-    firsts = await asyncio.gather(*(events.reserve(3) for _ in range(40)))
-    numbers = sorted(number for first in firsts for number in range(first, first + 3))
+    wanted = [[f"numbered-{n}-{m}" for m in range(3)] for n in range(40)]
+    given = await asyncio.gather(*map(events.reserve, wanted))
+    numbers = sorted(number for each in given for number in each.values())
     assert numbers == list(range(numbers[0], numbers[0] + 120))
+    assert await events.reserve(wanted[7]) == given[7], "who asks again gets the numbers that wait for it"
 
 
 async def test_an_index_that_is_gone_is_named_and_made_again(running: Running) -> None:

@@ -39,7 +39,7 @@ def _add(exposition: str, summed: Figures) -> None:
 
 async def ledger(running: Running) -> Counter[str]:
     """State → objects."""
-    return Counter((await running.archive.ledger.balance(0, FOREVER_MS))["states"])
+    return Counter((await running.archive.ledger.tally(0, FOREVER_MS)).states)
 
 
 async def test_what_services_count_is_what_ledger_and_archive_hold(running: Running, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The path of a shot on real servers, with two replicas of each service: from a file to events."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,8 @@ from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.facility import Place
 from shotwatch_common.feedback import Statement
-from shotwatch_common.identity import object_id
+from shotwatch_common.identity import object_id, reason_key
+from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import OBJECTS, parked_queue_of, queue_of
@@ -189,14 +191,99 @@ async def test_every_object_ends_in_one_state_with_its_reason(running: Running, 
         await running.store.put(inbox, key, content)
         ids[key] = object_id(inbox, key, await running.store.etag(inbox, key) or "")
     await running.judged()
-    for key, (_, state, reason) in contents.items():
+    places = {}
+    for key, (content, state, reason) in contents.items():
         entry = await running.archive.ledger.find(ids[key])
         assert entry is not None
         assert (key, entry["state"], entry["reason"]) == (key, state, reason)
-    assert await running.store.etag("errors", f"{FileReason.EMPTY}/{name.format('empty')}")
-    assert await running.store.etag("data", f"2022-07-03/{name.format('good')}")
-    why = await running.store.get("errors", f"{FileReason.TRUNCATED}/{name.format('cut')}.reason.json")
+        places[key] = entry["location"]["bucket"], entry["location"]["key"]
+        assert await running.store.get(*places[key]) == content
+    assert places[name.format("good")] == ("data", f"2022-07-03/{name.format('good')}")
+    assert places["notes.txt"] == ("data", f"{datetime.now(UTC):%Y-%m-%d}/ignored/notes.txt")
+    bucket, key = places[name.format("cut")]
+    assert (bucket, key.partition("/")[2]) == ("errors", f"{FileReason.TRUNCATED}/{name.format('cut')}")
+    why = await running.store.get(bucket, reason_key(key))
     assert name.format("cut") in json.loads(why)["detail"]
+
+
+async def test_names_that_a_store_takes_only_in_the_inbox_are_settled_like_others(running: Running) -> None:
+    """A file of 248 characters fits, and does not once a suffix is added to it."""
+    long = f"LA_{'c' * 210}_1s_snapshot_2024-03-06_06-32-00.h5"
+    inbox = running.settings.inbox_bucket
+    await running.store.put(inbox, long, b"not hdf5 at all")
+    identity = object_id(inbox, long, await running.store.etag(inbox, long) or "")
+    await running.judged()
+    entry = await running.archive.ledger.find(identity)
+    assert entry is not None
+    assert (entry["state"], entry["reason"]) == (ObjectState.REJECTED, FileReason.NOT_HDF5)
+    assert len(entry["history"]) == 2, "settled at the first attempt"
+    place = entry["location"]["bucket"], entry["location"]["key"]
+    assert await running.store.get(*place) == b"not hdf5 at all"
+
+
+async def test_the_version_that_was_stored_last_counts_whatever_its_event_says(
+    running: Running, tmp_path: Path
+) -> None:
+    start = datetime(2022, 7, 2, 17, tzinfo=UTC)
+    first = simulation(running, start, duration=timedelta(seconds=3))
+    second = simulation(running, start, duration=timedelta(seconds=3), seed=2)
+    files = list(simulate(first, tmp_path / "first"))
+    await running.upload(*files)
+    await running.judged()
+    bucket, camera = running.settings.inbox_bucket, next(path for path in files if "Camera-1" in path.name)
+    of_first = object_id(bucket, camera.name, md5(camera.read_bytes()))
+    newer = next(path for path in simulate(second, tmp_path / "second") if path.name == camera.name)
+    await running.store.put(bucket, newer.name, newer.read_bytes())
+    etag = await running.store.etag(bucket, newer.name) or md5(newer.read_bytes())
+    await notify(running, bucket, newer.name, etag, newer.stat().st_size)  # an event of the year 2022
+    await running.judged()
+    await notify(running, bucket, camera.name, md5(camera.read_bytes()), 1)  # the first version's, once more
+    other = simulation(running, start + MINUTE, duration=timedelta(seconds=2))
+    await running.upload(*simulate(other, tmp_path / "other"))
+    await running.judged()
+    shots = await shots_of(running.archive, first)
+    assert [shot["revision"] for shot in shots] == [2] * 3
+    batch = await running.archive.batches.find(shots[0]["batch"])
+    assert batch is not None
+    (member,) = [each for each in batch.members if each.device == "LA_A2-Camera_1-Camera-1"]
+    assert {member.blocks[source].object_id for source in member.source} == {
+        object_id(bucket, newer.name, etag)
+    }
+    newest = {each["key"]: each["_id"] for each in await running.archive.ledger.newest([camera.name])}
+    assert newest[camera.name] == object_id(bucket, newer.name, etag) != of_first
+
+
+def md5(content: bytes) -> str:
+    """The etag of an object that was put in one request."""
+    return hashlib.md5(content).hexdigest()
+
+
+async def test_a_dead_lettered_object_waits_for_a_person_or_for_being_stored_again(
+    running: Running, tmp_path: Path
+) -> None:
+    start = datetime(2022, 7, 2, 18, tzinfo=UTC)
+    (path, *_) = simulate(simulation(running, start, duration=timedelta(seconds=2)), tmp_path / "given up")
+    bucket, etag = running.settings.inbox_bucket, md5(path.read_bytes())
+    identity = object_id(bucket, path.name, etag)
+    found = ArrivedObject(bucket, path.name, etag, path.stat().st_size, epoch_now())
+    await running.archive.dead_letter("ingest", build_notification(found), "a test")
+    await notify(running, bucket, path.name, etag, path.stat().st_size)  # an event of the year 2022
+    other = simulation(running, start + MINUTE, duration=timedelta(seconds=2))
+    await running.upload(*simulate(other, tmp_path / "other"))
+    await running.judged()
+    entry = await running.archive.ledger.find(identity)
+    assert entry is not None
+    assert entry["state"] == ObjectState.DEAD_LETTERED
+    await until(lambda: later_than(entry["since"]), "the next second, as stores tell times in seconds")
+    await running.upload(path)
+    await running.judged()
+    entry = await running.archive.ledger.find(identity)
+    assert entry is not None
+    assert entry["state"] == ObjectState.INGESTED
+
+
+async def later_than(epoch_ms: int) -> bool:
+    return epoch_now() // 1000 > epoch_ms // 1000
 
 
 async def test_a_file_sent_again_is_a_new_revision_and_withdraws_what_is_no_longer_true(

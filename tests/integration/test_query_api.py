@@ -26,6 +26,7 @@ from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner
 
 from shotwatch_cli.main import app
+from shotwatch_common.archive.model_loads import ModelLoad
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.contracts import (
     AnomalyEvent,
@@ -37,7 +38,7 @@ from shotwatch_common.feature_terms import FEATURE_TERMS
 from shotwatch_common.feedback import ShotLabels, Snooze
 from shotwatch_common.identity import residual_key
 from shotwatch_common.pulses import epoch_now
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_common.vocabulary import AnomalyKind, ModelAlias
 from shotwatch_query.service import create_app
 from shotwatch_query.sources import Sources
 
@@ -531,9 +532,11 @@ def test_the_newest_frames_come_with_their_shots(world: World) -> None:
 # Events.
 
 
-async def reserve(world: World, count: int) -> int:
+async def reserve(world: World, *events: AnomalyEvent) -> list[AnomalyEvent]:
+    """The events with numbers in their order."""
     async with world.archive() as archive:
-        return await archive.events.reserve(count)
+        numbers = await archive.events.reserve([event.id for event in events])
+        return [event.numbered(numbers[event.id]) for event in events]
 
 
 async def add(world: World, event: AnomalyEvent) -> None:
@@ -543,14 +546,14 @@ async def add(world: World, event: AnomalyEvent) -> None:
 
 def test_an_event_waits_for_its_predecessor(world: World) -> None:
     last = world.get("/events")["last"]
-    first = asyncio.run(reserve(world, 2))
-    asyncio.run(add(world, anomaly_event(11, first + 1)))
+    first, second = asyncio.run(reserve(world, anomaly_event(10, 0), anomaly_event(11, 0)))
+    asyncio.run(add(world, second))
     held_back = world.get("/events", since=last)
     assert (held_back["events"], held_back["last"]) == ([], last)
-    asyncio.run(add(world, anomaly_event(10, first)))
+    asyncio.run(add(world, first))
     both = world.get("/events", since=last)
     assert [event["subject"] for event in both["events"]] == [shot(10), shot(11)]
-    assert both["last"] == first + 1
+    assert both["last"] == first.data.sequence + 1
 
 
 def test_a_subscriber_can_go_on_from_the_last_number_page_by_page(world: World) -> None:
@@ -894,6 +897,42 @@ def test_models_tell_versions_and_aliases(world: World) -> None:
     newest, champion = model["versions"]
     assert (newest["version"], newest["aliases"], newest["tags"]) == ("2", [], {"network": "report"})
     assert (champion["version"], champion["aliases"]) == ("1", ["champion"])
+    assert model["loads"] == []
+
+
+def test_models_tell_what_replicas_have_loaded_as_long_as_they_run(world: World) -> None:
+    champion, challenger = ModelAlias
+    loads = [
+        ModelLoad("a:1", champion, "2", "1", "bundle.json does not exist"),
+        ModelLoad("a:1", challenger, None, None, ""),
+    ]
+
+    async def keep_and_read() -> Any:
+        async with world.archive() as archive:
+            await archive.model_loads.keep(loads)
+            told = world.get("/models")["loads"]
+            stale = {"$set": {"at": epoch_now() - 60_000}}
+            await archive._database["model_loads"].update_many({}, stale)
+        return told
+
+    assert asyncio.run(keep_and_read()) == [
+        {
+            "replica": "a:1",
+            "alias": "challenger",
+            "version": None,
+            "loaded": None,
+            "problem": "",
+        },
+        {
+            "replica": "a:1",
+            "alias": "champion",
+            "version": "2",
+            "loaded": "1",
+            "problem": "champion: version 2 cannot be loaded: bundle.json does not exist; "
+            "judging with version 1",
+        },
+    ]
+    assert world.get("/models")["loads"] == []
 
 
 def test_health_says_that_every_server_answers(world: World) -> None:

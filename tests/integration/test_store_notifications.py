@@ -97,8 +97,9 @@ async def test_odd_keys_arrive_as_they_are(notified: Running) -> None:
     for key in keys:
         await notified.store.put(notified.settings.inbox_bucket, key, b"no snapshot")
     await notified.judged()
-    set_aside = {found.key async for found in notified.store.list(notified.settings.data_bucket, "ignored/")}
-    assert set_aside == {f"ignored/{key}" for key in keys}
+    today = f"{datetime.now(UTC):%Y-%m-%d}/ignored/"
+    set_aside = {found.key async for found in notified.store.list(notified.settings.data_bucket, today)}
+    assert set_aside == {f"{today}{key}" for key in keys}
 
 
 async def test_what_is_put_while_the_broker_is_down_is_told_of_when_it_is_back(
@@ -126,7 +127,7 @@ def stop_broker(notified: Running) -> None:
 
 
 async def ingested(running: Running) -> int:
-    states: Mapping[str, int] = (await running.archive.ledger.balance(0, FOREVER_MS))["states"]
+    states: Mapping[str, int] = (await running.archive.ledger.tally(0, FOREVER_MS)).states
     return states[ObjectState.INGESTED]
 
 

@@ -128,7 +128,7 @@ def test_the_version_stands_in_for_a_missing_etag():
     [
         (b"", "Expecting value"),
         (b"\xff\xfe\x00", "decode"),
-        (b"[1]", "indices"),
+        (b"[1]", "not a JSON object"),
         (b"{}", "Records"),
         (b'{"Records": 3}', "iterable"),
         (b'{"Records": [3]}', "subscriptable"),
@@ -164,3 +164,26 @@ json_values = st.recursive(
 def test_no_message_breaks_the_parser(body: bytes):
     with suppress(Reject):
         parse_notification(body)
+
+
+def test_a_test_event_is_passed_over() -> None:
+    """Amazon S3 and others send it once, when somebody sets notifications up."""
+    sent = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2024-01-01T00:00:00.000Z",
+            "Bucket": "inbox", "RequestId": "0", "HostId": "0"}  # fmt: skip
+    assert parse_notification(json.dumps(sent).encode()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"size": 2**63}, {"size": True}, {"key": "k" * 1025}, {"eTag": "e" * 1025}],
+    ids=["size", "no number", "key", "etag"],
+)
+def test_what_no_database_could_keep_is_no_event(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Reject, match=NOT_A_NOTIFICATION):
+        parse_notification(envelope(event(object=wrong)))
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_the_oldest_and_the_latest_time_are_times(time: str) -> None:
+    [found] = parse_notification(envelope(event(eventTime=time)))
+    assert 0 <= found.arrived_at_ms < 2**53

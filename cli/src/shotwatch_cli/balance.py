@@ -1,83 +1,131 @@
-"""Does the ledger add up, and does it know what lies in the buckets?"""
+"""Does it add up? Reconciliation from the command line."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from aio_pika.abc import AbstractConnection
+
+from shotwatch_cli.broker import connected
+from shotwatch_cli.queues import stage_queues
 from shotwatch_common.archive import Archive
-from shotwatch_common.identity import object_id
-from shotwatch_common.settings import Settings
-from shotwatch_common.store import ObjectStore, StoredObject
+from shotwatch_common.archive.ledger import Tally
+from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.reconciliation.collecting import Allowances, Collector
+from shotwatch_common.reconciliation.reconciler import Reconciler
+from shotwatch_common.reconciliation.slices import Slice
+from shotwatch_common.reconciliation.summary import Summary, summarise
+from shotwatch_common.settings import BrokerSettings
+from shotwatch_common.store import ObjectStore
+
+Progress = Callable[[Slice, int], None]
+"""The slice that is checked next, and how many are left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """How the objects that arrived in a span of time ended, beside what lies in the buckets now."""
+    """How the objects that arrived in a span of time ended, and whether all sources say the same."""
 
-    objects: int
-    bytes: int
-    states: Mapping[str, int]
-    reasons: Mapping[str, int]
-    shots: int
-    """Closed from these objects; one that was closed again counts again."""
+    tally: Tally
     shot_states: Mapping[str, int]
-    in_inbox: int
-    in_errors: int
-    """Rejected objects, of any time."""
-    unknown: tuple[str, ...]
-    """Keys in the inbox of which the ledger knows nothing."""
+    """Shots closed from these objects; one that was closed again counts again."""
+    summaries: Sequence[Summary]
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """What does not add up; empty when all does."""
-        counted = sum(self.states.values())
-        found = []
-        if counted != self.objects:
-            found.append(f"{self.objects} objects came in, but {counted} are in a known state")
-        if self.unknown:
-            found.append(f"{len(self.unknown)} in the inbox are unknown to the ledger: {_some(self.unknown)}")
-        return tuple(found)
+    def imbalances(self) -> int:
+        return sum(summary.imbalances for summary in self.summaries)
+
+    @property
+    def under_way(self) -> int:
+        return sum(summary.under_way for summary in self.summaries)
+
+    @property
+    def unchecked(self) -> int:
+        """Slices that have never been checked."""
+        return sum(summary.unchecked for summary in self.summaries)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether everything was checked, and nothing is wrong."""
+        return not self.imbalances and not self.unchecked
+
+    @property
+    def problems(self) -> list[str]:
+        """Each imbalance that was named: `records 2022-07-01T07: object …: …`."""
+        return [
+            f"{found.slice}: {found.imbalance.subject}: {found.imbalance.wrong}"
+            for summary in self.summaries
+            for found in summary.found
+        ]
 
     def record(self) -> dict[str, Any]:
-        return {**asdict(self), "adds_up": not self.problems, "problems": self.problems}
+        return {
+            "objects": self.tally.objects,
+            **asdict(self.tally),
+            "shots": sum(self.shot_states.values()),
+            "shot_states": self.shot_states,
+            "equalities": [asdict(summary) for summary in self.summaries],
+            "imbalances": self.imbalances,
+            "under_way": self.under_way,
+            "unchecked": self.unchecked,
+            "adds_up": self.adds_up,
+            "problems": self.problems,
+        }
+
+
+class BrokerQueues:
+    """The broker's queues, over a connection of the command line's own."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+
+    async def under_way(self, *stages: str) -> bool:
+        """Return whether messages of these stages wait for a handler."""
+        queues = [await stage_queues(self._connection, stage) for stage in stages]
+        return any(each.ready or each.retrying for each in queues)
+
+
+@asynccontextmanager
+async def reconciling(
+    archive: Archive, store: ObjectStore, settings: BrokerSettings, facility: Facility | None = None
+) -> AsyncIterator[Reconciler]:
+    """A reconciler with a connection to the broker.
+
+    Raises:
+        Failure: the broker does not answer.
+    """
+    known = facility or load_facility(settings.facility)
+    async with connected(settings.broker_url.get_secret_value()) as connection:
+        queues = BrokerQueues(connection)
+        yield Reconciler(archive, Collector(archive, store, known, settings, queues, Allowances()))
 
 
 async def take_balance(
-    archive: Archive, store: ObjectStore, settings: Settings, start: int, end: int
+    archive: Archive,
+    reconciler: Reconciler,
+    start: int,
+    end: int,
+    recheck: bool = False,
+    progress: Progress = lambda _slice, _left: None,
 ) -> Balance:
-    """Balance the objects that arrived in [start, end) (epoch ms).
+    """Check what changed lately or is still open in [start, end) (epoch ms), and add everything up.
+
+    What was settled longer ago is taken from its last check, unless `recheck`.
 
     Raises:
-        Retry: the store cannot be reached.
+        Retry: a server does not answer.
     """
-    inbox = [found async for found in store.list(settings.inbox_bucket) if start <= found.modified_ms < end]
-    rejected = [found async for found in store.list(settings.error_bucket) if not _is_note(found)]
-    unknown = await _unknown(archive, settings.inbox_bucket, inbox)
-    objects = await archive.ledger.balance(start, end)
-    shots = await archive.batches.balance(start, end)
+    await reconciler.note_changes()
+    to_check = await reconciler.recent()
+    if recheck:
+        to_check |= {result.slice for result in await archive.reconciliations.overlapping(start, end)}
+    chosen = sorted(each for each in to_check if each.overlaps(start, end))
+    for left, each in zip(range(len(chosen), 0, -1), chosen, strict=True):
+        progress(each, left)
+        await reconciler.check(each)
     return Balance(
-        objects["in"],
-        objects["bytes"],
-        objects["states"],
-        objects["reasons"],
-        shots["in"],
-        shots["states"],
-        len(inbox),
-        len(rejected),
-        unknown,
+        await archive.ledger.tally(start, end),
+        await archive.batches.states(start, end),
+        summarise(await archive.reconciliations.overlapping(start, end)),
     )
-
-
-def _is_note(found: StoredObject) -> bool:
-    """Beside every rejected object lies a note with its reason."""
-    return found.key.endswith(".reason.json")
-
-
-async def _unknown(archive: Archive, bucket: str, found: list[StoredObject]) -> tuple[str, ...]:
-    keys = {object_id(bucket, each.key, each.etag): each.key for each in found}
-    known = await archive.ledger.known(list(keys))
-    return tuple(key for identity, key in keys.items() if identity not in known)
-
-
-def _some(keys: tuple[str, ...]) -> str:
-    return ", ".join(keys[:3]) + (" …" if len(keys) > 3 else "")

@@ -1,4 +1,4 @@
-"""`shotwatch ledger`: where every object is, and whether that adds up."""
+"""`shotwatch ledger`: where every object is, and whether all sources say the same."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,12 +7,14 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from shotwatch_cli.balance import Balance, take_balance
+from shotwatch_cli.balance import Balance, reconciling, take_balance
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
-from shotwatch_cli.output import megabytes, moment, print_json, stdout, table
+from shotwatch_cli.output import megabytes, moment, print_json, stderr, stdout, styled, table
 from shotwatch_common.archive import Archive
 from shotwatch_common.pulses import epoch_ms, epoch_now
+from shotwatch_common.reconciliation.slices import Slice
+from shotwatch_common.reconciliation.summary import Summary
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import ObjectState
 
@@ -25,14 +27,18 @@ def ledger(
     objects: Annotated[bool, typer.Option("--objects", help="List the objects instead.")] = False,
     state: Annotated[ObjectState | None, typer.Option(help="With --objects: those in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="With --objects: as many as this, oldest first.")] = 100,
+    recheck: Annotated[
+        bool, typer.Option("--recheck", help="Check everything again, not only what changed lately.")
+    ] = False,
     name: NameOption = None,
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Show how the objects that arrived ended, and check that none is unaccounted for.
+    """Show how the objects that arrived ended, and check that all sources say the same of them.
 
-    In = ingested + rejected + ignored + waiting + dead-lettered, the ledger knows all that lies in the inbox,
-    and the shots that came of them = judged + waiting + dead-lettered. Exit code 1 when it does not add up.
+    Objects: buckets and ledger. Records: blocks, validation and windows. Shots: windows, shots and batches.
+    Events: stored, numbered and confirmed. Exit code 1 when they do not agree; each imbalance is named.
+    --from and --to choose hours of arrival; of shots, their own times; of files, the days of their names.
 
     \b
     Examples:
@@ -47,19 +53,28 @@ def ledger(
     if objects:
         _show_objects(asyncio.run(_objects(deployment, span, state, limit)), json)
         return
-    balance = asyncio.run(_balance(deployment, span))
+    balance = asyncio.run(_balance(deployment, span, recheck))
     if json:
         print_json(balance.record())
     else:
         _show(balance)
-    if balance.problems:
+    if not balance.adds_up:
         raise typer.Exit(1)
 
 
-async def _balance(deployment: Deployment, span: tuple[int, int]) -> Balance:
+async def _balance(deployment: Deployment, span: tuple[int, int], recheck: bool) -> Balance:
     settings = deployment.settings
-    async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
-        return await take_balance(archive, store, settings, *span)
+    async with (
+        ObjectStore.of(settings) as store,
+        Archive.of(settings) as archive,
+        reconciling(archive, store, settings) as reconciler,
+    ):
+        with stderr.status("checking") as status:
+
+            def progress(slice_: Slice, left: int) -> None:
+                status.update(f"checking {slice_}, {left} left")
+
+            return await take_balance(archive, reconciler, *span, recheck, progress)
 
 
 async def _objects(
@@ -72,23 +87,37 @@ async def _objects(
 def _show(balance: Balance) -> None:
     stdout.print(table("objects", ("", "objects#"), _balance_rows(balance)))
     stdout.print(table("shots", ("", "shots#"), _shot_rows(balance)))
-    if balance.reasons:
-        stdout.print(table("reasons", ("reason", "objects#"), sorted(balance.reasons.items())))
-    stdout.print(f"in the inbox now: {balance.in_inbox}, in the error bucket: {balance.in_errors}")
+    if balance.tally.reasons:
+        stdout.print(table("reasons", ("reason", "objects#"), sorted(balance.tally.reasons.items())))
+    columns = ("", "slices#", "counts", "under way#", "imbalances#")
+    stdout.print(table("equalities", columns, map(_summary_row, balance.summaries)))
     for problem in balance.problems:
-        stdout.print(Text(f"it does not add up: {problem}", style="bold red"))
-    if not balance.problems:
-        stdout.print(Text("it adds up", style="bold green"))
+        stdout.print(styled((problem, "bold red")), soft_wrap=True)
+    stdout.print(_verdict(balance))
+
+
+def _verdict(balance: Balance) -> Text:
+    if balance.imbalances:
+        return styled((f"it does not add up: {balance.imbalances} imbalances", "bold red"))
+    if balance.unchecked:
+        return styled((f"{balance.unchecked} slices have not been checked yet", "bold red"))
+    waiting = f"; {balance.under_way} are still under way" if balance.under_way else ""
+    return styled((f"it adds up{waiting}", "bold green"))
+
+
+def _summary_row(summary: Summary) -> tuple[object, ...]:
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in summary.counts.items())
+    return summary.equality, summary.slices, counts, summary.under_way, summary.imbalances
 
 
 def _balance_rows(balance: Balance) -> Iterator[tuple[str, int]]:
-    yield f"in ({megabytes(balance.bytes)})", balance.objects
-    for state, count in balance.states.items():
+    yield f"in ({megabytes(balance.tally.bytes)})", balance.tally.objects
+    for state, count in balance.tally.states.items():
         yield f"  {state}", count
 
 
 def _shot_rows(balance: Balance) -> Iterator[tuple[str, int]]:
-    yield "closed", balance.shots
+    yield "closed", sum(balance.shot_states.values())
     for state, count in balance.shot_states.items():
         yield f"  {state}", count
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from shotwatch_cli.demo.figures import FalseAlarm, KindFigures, Latency, SlowChange
-from shotwatch_cli.output import table
+from shotwatch_cli.output import styled, table
+from shotwatch_common.archive.ledger import Tally
+from shotwatch_common.printable import printable
+from shotwatch_common.vocabulary import ObjectState
 
 _MEGABYTE = 1_000_000
 
@@ -29,8 +31,11 @@ class Report:
     """All that the demo found out."""
 
     uploaded: int
-    balance: dict[str, Any]
-    left_in_inbox: int
+    tally: Tally
+    problems: Sequence[str]
+    """What does not add up, by name."""
+    adds_up: bool
+    under_way: int
     complete: int
     incomplete: int
     unjudged: int
@@ -44,10 +49,9 @@ class Report:
 
     @property
     def balances(self) -> bool:
-        """Every file that was uploaded is in the ledger in a final state, every shot is judged."""
-        states = self.balance["states"]
-        settled = states["ingested"] + states["rejected"] + states["ignored"]
-        return self.uploaded == self.balance["in"] == settled and not self.left_in_inbox and not self.unjudged
+        """Every file that was uploaded is settled, every shot judged, and all sources say the same."""
+        settled = self.tally.objects - self.tally.states[ObjectState.WAITING]
+        return self.adds_up and self.uploaded == self.tally.objects == settled and not self.unjudged
 
     @property
     def overlooked(self) -> list[str]:
@@ -90,13 +94,12 @@ def rendered(report: Report) -> RenderableType:
 
 
 def _ledger_rows(report: Report) -> list[tuple[str, int]]:
-    reasons = [(f"  {reason}", count) for reason, count in sorted(report.balance["reasons"].items())]
+    reasons = [(f"  {reason}", count) for reason, count in sorted(report.tally.reasons.items())]
     return [
         ("uploaded", report.uploaded),
-        ("in the ledger", report.balance["in"]),
-        *((state, count) for state, count in report.balance["states"].items()),
+        ("in the ledger", report.tally.objects),
+        *report.tally.states.items(),
         *reasons,
-        ("left in the inbox", report.left_in_inbox),
     ]
 
 
@@ -104,7 +107,7 @@ def _alarms(report: Report) -> Text:
     shots = {alarm.shot for alarm in report.false_alarms}
     kinds = ", ".join(sorted({alarm.kind for alarm in report.false_alarms}))
     share = 1000 * len(shots) / max(report.normal_shots, 1)
-    return Text(
+    return styled(
         f"Normal shots: {report.normal_shots}, of which {len(shots)} raised an event"
         f" ({share:.2f} in 1,000){f': {kinds}' if kinds else ''}; scored by {report.model}\n"
     )
@@ -112,8 +115,8 @@ def _alarms(report: Report) -> Text:
 
 def _slow_changes(changes: Sequence[SlowChange]) -> Text:
     """What no shot is odd for, so that it counts neither as found nor as a false alarm."""
-    lines = [f"{change.kind}: {change.why}\n" for change in changes]
-    return Text("".join([f"Slow changes of a device, over many shots: {len(changes)}\n", *lines]))
+    lines = [f"{change.kind}: {printable(change.why)}\n" for change in changes]
+    return styled("".join([f"Slow changes of a device, over many shots: {len(changes)}\n", *lines]))
 
 
 def _speed_row(part: Throughput) -> tuple[str, int, str, str, str, str]:
@@ -136,7 +139,7 @@ def _latency_row(latency: Latency) -> tuple[str, str, int, str, str]:
 
 def _verdict(report: Report) -> Text:
     if not report.balances:
-        return Text("The ledger does not add up.", style="bold red")
+        return styled(("\n".join(["The ledger does not add up.", *report.problems]), "bold red"))
     if report.overlooked:
-        return Text(f"The ledger adds up. Overlooked: {', '.join(report.overlooked)}.", style="bold yellow")
-    return Text("The ledger adds up, and nothing that was put in was overlooked.", style="bold green")
+        return styled((f"The ledger adds up. Overlooked: {', '.join(report.overlooked)}.", "bold yellow"))
+    return styled(("The ledger adds up, and nothing that was put in was overlooked.", "bold green"))

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from shotwatch_cli.balance import reconciling, take_balance
 from shotwatch_cli.broker import subscription
 from shotwatch_cli.demo.figures import (
     MINUTE_MS,
@@ -30,7 +31,7 @@ from shotwatch_cli.demo.report import Report, Throughput
 from shotwatch_cli.demo.scenario import Scenario
 from shotwatch_cli.events import event_line
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.output import counting, transferring
+from shotwatch_cli.output import counting, styled, transferring
 from shotwatch_cli.steps import Step
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
@@ -40,7 +41,7 @@ from shotwatch_common.facility import Facility, FileName
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind, ShotState
+from shotwatch_common.vocabulary import AnomalyKind, ObjectState, ShotState
 from shotwatch_embedded.stack import Stack
 
 Listen = Callable[[str, asyncio.Event], Awaitable[None]]
@@ -139,17 +140,17 @@ class Demo:
             bar = progress.add_task("shots judged", total=None)
             async with patience("the services have not judged everything"):
                 while True:
-                    shots = await archive.batches.balance(0, _FOREVER_MS)
-                    judged = shots["states"][ShotState.JUDGED]
-                    progress.update(bar, completed=judged, total=shots["in"])
-                    if judged == shots["in"] and await reached(archive):
+                    shots = await archive.batches.states(0, _FOREVER_MS)
+                    judged, closed = shots[ShotState.JUDGED], sum(shots.values())
+                    progress.update(bar, completed=judged, total=closed)
+                    if judged == closed and await reached(archive):
                         return
                     await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _judged(self, archive: Archive) -> bool:
         """Whether every file is settled and joined, and every shot judged that waits for no member."""
-        balance = await archive.ledger.balance(0, _FOREVER_MS)
-        settled = balance["in"] >= self._uploaded and not balance["states"]["waiting"]
+        tally = await archive.ledger.tally(0, _FOREVER_MS)
+        settled = tally.objects >= self._uploaded and not tally.states[ObjectState.WAITING]
         return settled and not await archive.ledger.unjoined() and not await archive.batches.unjudged()
 
     @staticmethod
@@ -162,7 +163,8 @@ class Demo:
         with self._console.status("training") as status:
 
             def tell(step: Step) -> None:
-                status.update("training: " + " ".join(f"{name}={_short(x)}" for name, x in step.items()))
+                figures = " ".join(f"{name}={_short(x)}" for name, x in step.items())
+                status.update(styled(f"training: {figures}"))
 
             environment = {**os.environ, **self._stack.environment()}
             trained = await asyncio.to_thread(train, environment, ("--alias=champion",), tell)
@@ -191,11 +193,14 @@ class Demo:
         live = [_judged(s) for s in await archive.shots.page({}, scenario.live_from, _FOREVER_MS, 0)]
         everything = await archive.shots.count({}, 0, _FOREVER_MS)
         complete = await archive.shots.count({"complete": True}, 0, _FOREVER_MS)
-        inbox = [stored async for stored in store.list(self._settings.inbox_bucket)]
+        async with reconciling(archive, store, self._settings, self._facility) as reconciler:
+            balance = await take_balance(archive, reconciler, 0, _FOREVER_MS)
         return Report(
             uploaded=self._uploaded,
-            balance=await archive.ledger.balance(0, _FOREVER_MS),
-            left_in_inbox=len(inbox),
+            tally=balance.tally,
+            problems=balance.problems,
+            adds_up=balance.adds_up,
+            under_way=balance.under_way,
             complete=complete,
             incomplete=everything - complete,
             unjudged=await archive.batches.unjudged(),

@@ -27,8 +27,9 @@ async def announce(
     stored = await store.stored(ids)
     new = [event for event in events if event.id not in stored]
     if new:
-        first = await store.reserve(len(new))
-        await store.add([event.numbered(first + n) for n, event in enumerate(new)])
+        numbers = await store.reserve([event.id for event in new])
+        faults.reach("announcing.after_reserve")
+        await store.add([event.numbered(numbers[event.id]) for event in new])
         faults.reach("announcing.after_store")
     waiting = await store.unpublished(ids)
     snoozed = {(each.place, each.kind) for each in await archive.feedback.snoozes(epoch_now())}

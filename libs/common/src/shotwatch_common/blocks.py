@@ -6,6 +6,7 @@ Rows of records that could not be read are filled with 0 (NaN for energies); `re
 Any Arrow reader (pandas, polars, DuckDB) opens them as they are.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +68,54 @@ def read_block(data: bytes | memoryview | pa.Buffer) -> Block:
         readable=table["readable"].to_numpy(),
         arrays={name: _array(table[name]) for name in table.column_names if name not in fixed},
     )
+
+
+def rows_in_block(head: bytes, tail: bytes, size: int) -> int:
+    """Return how many rows a block of `size` bytes has, from its first and its last bytes alone.
+
+    An Arrow IPC file describes its columns at the end, and the length of its record batch ahead of the data.
+    What lies between is read as zeros, which nobody looks at.
+
+    Raises:
+        ValueError: the bytes are no block.
+    """
+    sparse = pa.PythonFile(_Sparse(head, tail, size), mode="r")
+    try:
+        with pa.ipc.open_file(sparse, options=pa.ipc.IpcReadOptions(included_fields=[0])) as reader:
+            return sum(reader.get_batch(n).num_rows for n in range(reader.num_record_batches))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"not a block: {error}") from error
+
+
+class _Sparse(io.RawIOBase):
+    """A file of which only both ends are known; the rest reads as zeros."""
+
+    def __init__(self, head: bytes, tail: bytes, size: int) -> None:
+        self._head = head
+        self._tail = tail
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, length: int = -1) -> bytes:
+        stop = self._size if length < 0 else min(self._at + length, self._size)
+        begin, self._at = self._at, stop
+        known, end = len(self._head), self._size - len(self._tail)
+        unknown = bytes(max(min(stop, end) - max(begin, known), 0))
+        return self._head[begin:stop] + unknown + self._tail[max(begin - end, 0) : max(stop - end, 0)]
 
 
 def _column(array: Array) -> pa.Array:

@@ -1,7 +1,19 @@
 """Deterministic ids: the same thing has the same id however often and wherever it is processed."""
 
+import re
 from datetime import datetime
 from hashlib import blake2b
+
+_SEGMENT_BYTES = 200
+"""Most bytes of a part of a key between two slashes. Stores that keep objects as files take 255, less what
+they add to the name of a file that they are writing; a suffix such as `.reason.json` needs room, too."""
+_KEY_BYTES = 800
+"""Most bytes of a whole key under its folder; S3 takes 1,024."""
+_KEPT_CHARACTERS = 32
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}$")
+_UNFIT = re.compile(r"[\x00-\x1f\x7f~]")
+"""Control characters, and the mark of a name that was shortened: a name that has it is shortened again, so
+that no key can be made that equals the shortened form of another."""
 
 
 def _digest(*parts: object) -> str:
@@ -28,14 +40,56 @@ def message_id(stage: str, body: bytes) -> str:
     return _digest(stage, body)
 
 
+def fitting_key(key: str) -> str:
+    """Return a key that any store takes below a folder: the same key as a rule, else one with digests in it.
+
+    Parts that are too long, empty, `.` or `..`, or have control characters end in a digest of the whole part
+    (`LA_cccc…~5f0c….h5`). A key that is too long as a whole becomes a digest and its last part.
+    """
+    fitting = "/".join(map(fitting_name, key.split("/")))
+    if len(fitting.encode()) <= _KEY_BYTES:
+        return fitting
+    return f"~{_digest(key)}/{fitting.rpartition('/')[2]}"
+
+
+def fitting_name(name: str) -> str:
+    """Return a name that fits between two slashes of a key; see `fitting_key`."""
+    fits = name not in ("", ".", "..") and len(name.encode()) <= _SEGMENT_BYTES and not _UNFIT.search(name)
+    if fits:
+        return name
+    extension = _EXTENSION.search(name)
+    kept = _UNFIT.sub("", name.removesuffix(extension[0] if extension else ""))[:_KEPT_CHARACTERS]
+    return f"{kept}~{_digest(name)}{extension[0] if extension else ''}"
+
+
 def raw_key(day: datetime, key: str) -> str:
     """Where the file that arrived under `key` lies in the data bucket once it was read."""
-    return f"{day:%Y-%m-%d}/{key}"
+    return f"{day:%Y-%m-%d}/{fitting_key(key)}"
+
+
+def ignored_key(day: datetime, key: str) -> str:
+    """Where an object that is no snapshot lies in the data bucket; `day` is the day of its arrival."""
+    return f"{day:%Y-%m-%d}/ignored/{fitting_key(key)}"
+
+
+def rejected_key(day: datetime, reason: str, key: str) -> str:
+    """Where a file that cannot be read lies in the error bucket; `day` is the day of its arrival."""
+    return f"{day:%Y-%m-%d}/{reason}/{fitting_key(key)}"
+
+
+def reason_key(rejected: str) -> str:
+    """Where the note lies that says why: beside the file."""
+    return f"{rejected}.reason.json"
 
 
 def block_folder(day: datetime, object_id: str) -> str:
     """Where the blocks of an object lie in the block bucket."""
     return f"{day:%Y-%m-%d}/{object_id}/"
+
+
+def block_key(day: datetime, object_id: str, device: str) -> str:
+    """Where the block of one device of an object lies in the block bucket."""
+    return f"{block_folder(day, object_id)}{fitting_name(device)}.arrow"
 
 
 def residual_folder(shot: str) -> str:
@@ -45,9 +99,9 @@ def residual_folder(shot: str) -> str:
 
 def residual_key(shot: str, device: str) -> str:
     """Where the residual of one of its frames lies (NPY)."""
-    return f"{residual_folder(shot)}{device}.npy"
+    return f"{residual_folder(shot)}{fitting_name(device)}.npy"
 
 
 def characterisation_key(device: str, kind: str, data: bytes) -> str:
     """Where the arrays of a characterisation lie (NPZ)."""
-    return f"characterisations/{device}/{kind}/{blake2b(data, digest_size=12).hexdigest()}.npz"
+    return f"characterisations/{fitting_name(device)}/{kind}/{blake2b(data, digest_size=12).hexdigest()}.npz"

@@ -16,6 +16,11 @@ SWEEP = "shotwatch:sweep"
 """The `eventSource` of objects that the sweep found."""
 
 _CREATED = "ObjectCreated:"
+_TEST_EVENT = "s3:TestEvent"
+"""Some stores send it once when notifications are set up; it has no records."""
+_MAX_TEXT_BYTES = 1024
+"""Of a key, by S3's own limit; buckets and etags are shorter."""
+_MAX_SIZE = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class ArrivedObject:
 
 
 def parse_notification(body: bytes) -> list[ArrivedObject]:
-    """The objects that a message says were created; events of any other kind are passed over.
+    """The objects that a message says were created; events of any other kind, test events included, are
+    passed over.
 
     Keys are URL-encoded in the envelope and plain in the result. The version id serves as etag where the
     store sends none; a size that is missing is zero, as some stores leave zeros out.
@@ -57,7 +63,12 @@ def parse_notification(body: bytes) -> list[ArrivedObject]:
         Reject: the message is no object event; the detail says what is wrong with it.
     """
     try:
-        records = json.loads(body)["Records"]
+        envelope = json.loads(body)
+        if not isinstance(envelope, dict):
+            raise ValueError("not a JSON object")
+        if envelope.get("Event") == _TEST_EVENT:
+            return []
+        records = envelope["Records"]
         return [_arrived(record) for record in records if _is_created(record)]
     except KeyError as error:
         raise Reject(NOT_A_NOTIFICATION, f"{error} is missing") from error
@@ -95,19 +106,21 @@ def _arrived(record: dict[str, Any]) -> ArrivedObject:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{value!r} stands where a name is expected")
-    value.encode()  # JSON can spell half a surrogate pair, which no store, database or log can write
+    octets = value.encode()  # JSON can spell half a surrogate pair, which no store, database or log can write
+    if len(octets) > _MAX_TEXT_BYTES:
+        raise ValueError(f"a name has {len(octets)} bytes")
     return value
 
 
 def _size(value: Any) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value < _MAX_SIZE:
         raise ValueError(f"{value!r} is no size in bytes")
     return value
 
 
 def _epoch_ms(text: str) -> int:
     time = datetime.fromisoformat(text)
-    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+    return max(0, round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000))
 
 
 def _record(found: ArrivedObject) -> dict[str, Any]:

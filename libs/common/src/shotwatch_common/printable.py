@@ -1,5 +1,8 @@
 """Text from outside (object keys, device names, states, reasons, notes) in a form that is safe to show."""
 
+import json
+from typing import Any
+
 
 def printable(text: str) -> str:
     r"""Return the text on one line, with every character that cannot be seen written as a Python escape.
@@ -21,6 +24,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return text of several lines, separated by line feeds, with each line made printable."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def printable_json(value: object, **options: Any) -> str:
+    """Return JSON in visible ASCII that reads back as the same value; `options` are those of `json.dumps`."""
+    return json.dumps(value, **options).replace("\x7f", "\\u007f")  # the one control that dumps leaves
 
 
 def _escaped(character: str) -> str:

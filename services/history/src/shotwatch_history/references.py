@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
+from shotwatch_common.background import Items
 from shotwatch_common.facility import Facility, PlaceRoster
 from shotwatch_common.past_frames import CameraFrames, FrameReader
 from shotwatch_common.process import Edges
@@ -26,6 +28,7 @@ class References:
         self._edges = edges
         self._frames = FrameReader(edges.archive, edges.store)
         self._shelf = Shelf(edges.archive, edges.store, {CharacterisationKind.NOISE: NoiseModel.from_npz})
+        self._cameras = Items(edges.servers_answer, edges.log)
 
     async def renew(self) -> None:
         """Make what is due from the newest data. Two replicas that do so at once make two equal versions."""
@@ -48,8 +51,7 @@ class References:
     async def _make(self, roster: PlaceRoster, cameras: Sequence[str], now: int) -> None:
         shots = await self._normal_shots(roster, now) if cameras else []
         if len(shots) >= FEWEST_FRAMES:
-            for camera in await self._frames.read(shots, cameras):
-                await self._make_one(camera)
+            await self._cameras.each(cameras, partial(self._make_one, shots))
 
     async def _normal_shots(self, roster: PlaceRoster, now: int) -> list[Mapping[str, Any]]:
         """Complete shots without any anomaly, some of each part of the period."""
@@ -58,9 +60,12 @@ class References:
         shots = await self._edges.archive.shots.spread(query, MOST_FRAMES, start, now + 1)
         return [shot for shot in shots if shot["complete"] and not shot["kinds"]]
 
-    async def _make_one(self, camera: CameraFrames) -> None:
-        if len(camera.times) < FEWEST_FRAMES:
-            return
+    async def _make_one(self, shots: Sequence[Mapping[str, Any]], device: str) -> None:
+        for camera in await self._frames.read(shots, [device]):
+            if len(camera.times) >= FEWEST_FRAMES:
+                await self._shelve_reference(camera)
+
+    async def _shelve_reference(self, camera: CameraFrames) -> None:
         noise = self._shelf.newest(camera.device, CharacterisationKind.NOISE)
         try:
             reference = await asyncio.to_thread(make_reference, camera.frames, noise)

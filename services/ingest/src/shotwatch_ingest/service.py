@@ -7,6 +7,10 @@ version; settle the ledger; publish; move the raw object out of the inbox. Run t
 again as it was. Dying anywhere, the message comes again; an object that left the inbox was settled and
 published before. It is settled before anybody else knows of it, so that nothing a later stage writes of it
 (that it was parked) is overwritten.
+
+A file has as many versions as it was stored times. The one that the store holds when it is read counts; an
+event about another one settles that version as replaced. An object that was dead-lettered is left alone until
+somebody reinjects its message or stores it again.
 """
 
 import asyncio
@@ -18,15 +22,16 @@ from typing import Any
 from opentelemetry import trace
 
 from shotwatch_common import faults, metrics
-from shotwatch_common.archive.ledger import Entry
+from shotwatch_common.archive.ledger import Entry, location
+from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import FileName
-from shotwatch_common.identity import block_folder, raw_key
+from shotwatch_common.identity import block_key, ignored_key, raw_key, reason_key, rejected_key
 from shotwatch_common.notification import parse_notification
-from shotwatch_common.process import Edges, Service, every
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.process import Edges, Service
+from shotwatch_common.pulses import epoch_now, instant
 from shotwatch_common.store import ObjectGone, ObjectTooLarge
 from shotwatch_common.vocabulary import FileReason, ObjectState
 from shotwatch_ingest.reader import ReaderPool
@@ -59,6 +64,10 @@ async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> S
     return Service((subscription,), background)
 
 
+class _Replaced(Exception):
+    """The inbox holds another version of the object than the event is about."""
+
+
 class Ingestor:
     """Objects in the inbox become blocks, messages and a state in the ledger."""
 
@@ -70,11 +79,14 @@ class Ingestor:
         """Ingest every object that an object event names."""
         for arrived in parse_notification(body):
             if arrived.bucket == self._edges.settings.inbox_bucket:
-                await self._ingest(arrived.ref)
+                await self._ingest(_not_from_the_future(arrived.ref))
 
     async def _ingest(self, obj: ObjectRef) -> None:
         trace.get_current_span().set_attributes({"shotwatch.object": obj.key, "shotwatch.size": obj.size})
-        await self._edges.archive.ledger.enter(obj, "ingest")
+        is_new = await self._edges.archive.ledger.enter(obj, "ingest")
+        if not is_new and await self._is_dead_lettered(obj):
+            self._edges.log.warning("left alone: dead-lettered", object=obj.key)
+            return
         name = self._edges.facility.file_name(obj.key)
         try:
             if name is None:
@@ -82,14 +94,29 @@ class Ingestor:
             else:
                 await self._read(obj, name)
         except ObjectGone:
-            await self._settle_gone(obj)
+            await self._settle_unread(obj, "gone from the inbox before it was read")
+        except _Replaced:
+            await self._settle_unread(obj, "replaced by another version before it was read")
         except Reject as error:
             await self._reject(obj, error)
 
+    async def _is_dead_lettered(self, obj: ObjectRef) -> bool:
+        """Whether a person has to decide about the object; one that was stored again since starts again."""
+        ledger = self._edges.archive.ledger
+        known = (await ledger.seen([obj.object_id])).get(obj.object_id)
+        if known is None or known.state is not ObjectState.DEAD_LETTERED:
+            return False
+        if obj.arrived_at <= known.since:
+            return True
+        await ledger.start_again(obj.object_id, "ingest", "stored again")
+        await ledger.see([obj.object_id])
+        return False
+
     async def _read(self, obj: ObjectRef, name: FileName) -> None:
-        if obj.size == 0:
-            raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
         data = await self._fetch(obj)
+        obj = await self._edges.archive.ledger.place_last(obj)
+        if not data:
+            raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
         with await asyncio.to_thread(Workspace, data) as workspace:
             with self._edges.tracer.start_as_current_span("read snapshot"):
                 found = await self._readers.read(workspace, name, obj.key, self._latest_ms(obj))
@@ -97,33 +124,42 @@ class Ingestor:
                 devices = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
         facts = _facts(devices, found)
-        await self._settle(obj, ObjectState.INGESTED, facts=facts)
+        target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key)
+        await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
         faults.reach("ingest.after_settle")
         await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
         faults.reach("ingest.after_publish")
         metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
-        await self._leave_inbox(obj, (self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key)))
+        await self._leave_inbox(obj, target)
         self._edges.log.info("ingested", object=obj.key, **facts)
 
     def _latest_ms(self, obj: ObjectRef) -> int:
-        """The latest time of a record that the object's arrival allows; an arrival is never in the future."""
-        return min(obj.arrived_at, epoch_now()) + round(1000 * self._edges.facility.clock_skew_s)
+        """The latest time of a record (epoch ms) that the object's arrival allows."""
+        return obj.arrived_at + round(1000 * self._edges.facility.clock_skew_s)
 
     async def _fetch(self, obj: ObjectRef) -> bytes:
+        """Return the bytes of this version of the object.
+
+        Raises:
+            Reject: TOO_LARGE.
+            _Replaced: the store holds another version by now.
+        """
         try:
-            return await self._edges.store.get(obj.bucket, obj.key, MAX_FILE_BYTES)
+            fetched = await self._edges.store.fetch(obj.bucket, obj.key, MAX_FILE_BYTES)
         except ObjectTooLarge as error:
             raise Reject(FileReason.TOO_LARGE, str(error)) from error
+        if fetched.etag != obj.etag:
+            raise _Replaced
+        return fetched.data
 
     async def _write_blocks(
         self, obj: ObjectRef, name: FileName, found: ReadFile, workspace: Workspace
     ) -> list[DeviceRecords]:
         records = []
         for device in found.devices:
-            key = f"{block_folder(name.starts_at, obj.object_id)}{device.device}.arrow"
             block = BlockRef(
                 bucket=self._edges.settings.block_bucket,
-                key=key,
+                key=block_key(name.starts_at, obj.object_id, device.device),
                 object_id=obj.object_id,
                 object_key=obj.key,
             )
@@ -135,44 +171,50 @@ class Ingestor:
 
     async def _set_aside(self, obj: ObjectRef) -> None:
         """No snapshot by its name: not ours to judge."""
-        await self._settle(obj, ObjectState.IGNORED, "not a file name of the facility")
-        await self._leave_inbox(obj, (self._edges.settings.data_bucket, f"ignored/{obj.key}"))
+        target = self._edges.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key)
+        await self._settle(obj, ObjectState.IGNORED, target, "not a file name of the facility")
+        await self._leave_inbox(obj, target)
 
     async def _reject(self, obj: ObjectRef, error: Reject) -> None:
         """Into the error bucket, with the reason in the key and beside it."""
         self._edges.log.warning("rejected", object=obj.key, reason=error.reason, detail=error.detail)
-        target = f"{error.reason}/{obj.key}"
-        note = {**obj.model_dump(), "reason": error.reason, "detail": error.detail}
         bucket = self._edges.settings.error_bucket
-        await self._edges.store.put(
-            bucket, f"{target}.reason.json", json.dumps(note).encode(), "application/json"
-        )
-        await self._settle(obj, ObjectState.REJECTED, error.detail, error.reason)
-        await self._leave_inbox(obj, (bucket, target))
+        key = rejected_key(instant(obj.arrived_at), error.reason, obj.key)
+        note = {**obj.model_dump(), "reason": error.reason, "detail": error.detail}
+        await self._edges.store.put(bucket, reason_key(key), json.dumps(note).encode(), "application/json")
+        await self._settle(obj, ObjectState.REJECTED, (bucket, key), error.detail, error.reason)
+        await self._leave_inbox(obj, (bucket, key))
 
-    async def _settle_gone(self, obj: ObjectRef) -> None:
-        """It left the inbox: settled by an earlier attempt, or taken away by somebody before it was read."""
+    async def _settle_unread(self, obj: ObjectRef, why: str) -> None:
+        """This version is not in the inbox: an earlier attempt settled it, or nobody will ever read it."""
         entry = await self._edges.archive.ledger.find(obj.object_id)
         if entry is None or entry["state"] == ObjectState.WAITING:
-            await self._settle(obj, ObjectState.IGNORED, "gone from the inbox before it was read")
+            await self._settle(obj, ObjectState.IGNORED, None, why)
 
     async def _settle(
         self,
         obj: ObjectRef,
         state: ObjectState,
+        target: tuple[str, str] | None,
         why: str = "",
         reason: str = "",
         facts: Mapping[str, Any] | None = None,
     ) -> None:
+        """Write the object's state and where it will lie; None where it is not to be found any more."""
         trace.get_current_span().set_attribute("shotwatch.state", state)
         entry = Entry(state, "ingest", why)
-        if await self._edges.archive.ledger.settle(obj.object_id, entry, reason, facts):
+        known = {**(facts or {}), "location": location(*target) if target else None}
+        if await self._edges.archive.ledger.settle(obj.object_id, entry, reason, known):
             metrics.file_settled(obj, state, reason)
 
     async def _leave_inbox(self, obj: ObjectRef, target: tuple[str, str]) -> None:
         """Move the object away, unless another version has come under its key meanwhile."""
-        if await self._edges.store.etag(obj.bucket, obj.key) == obj.etag:
-            await self._edges.store.move((obj.bucket, obj.key), target)
+        await self._edges.store.move((obj.bucket, obj.key), target, version=obj.etag)
+
+
+def _not_from_the_future(obj: ObjectRef) -> ObjectRef:
+    """Return the object with an arrival that is not later than now, whatever its event says."""
+    return obj.model_copy(update={"arrived_at": min(obj.arrived_at, epoch_now())})
 
 
 def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from time import time
 
 from shotwatch_common import metrics
 from shotwatch_common.archive.ledger import Seen
+from shotwatch_common.background import Items
 from shotwatch_common.bus import Bus
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.process import Edges
@@ -28,6 +29,7 @@ class Sweep:
         self._store = edges.store
         self._ledger = edges.archive.ledger
         self._settings = edges.settings
+        self._objects = Items(edges.servers_answer, edges.log)
 
     async def look(self) -> None:
         """List the inbox once; publish an object event for each object that nobody works on."""
@@ -49,13 +51,17 @@ class Sweep:
     async def _feed(self, found: list[ArrivedObject]) -> None:
         long_ago = round((time() - self._settings.sweep_again_seconds) * 1000)
         seen = await self._ledger.seen([arrived.object_id for arrived in found])
-        left = [arrived for arrived in found if _is_left(seen.get(arrived.object_id), long_ago)]
+        left = [arrived for arrived in found if _is_left(arrived, seen.get(arrived.object_id), long_ago)]
         room = max(await self._bus.room("ingest"), 0) if left else 0
-        fed = []
-        for arrived in left[:room]:
-            if await self._claim(arrived, seen.get(arrived.object_id), long_ago + _CLAIM_MS):
-                await self._bus.send("ingest", build_notification(arrived))
-                fed.append(arrived.object_id)
+        chosen = {arrived.object_id: arrived for arrived in left[:room]}
+        fed: list[str] = []
+
+        async def feed(object_id: str) -> None:
+            if await self._claim(chosen[object_id], seen.get(object_id), long_ago + _CLAIM_MS):
+                await self._bus.send("ingest", build_notification(chosen[object_id]))
+                fed.append(object_id)
+
+        await self._objects.each(chosen, feed)
         if fed:
             await self._ledger.see(fed)
         metrics.SWEEP_FOUND.inc(len(fed))
@@ -63,10 +69,17 @@ class Sweep:
     async def _claim(self, arrived: ArrivedObject, before: Seen | None, seen_at: int) -> bool:
         """Whether nobody else feeds it in meanwhile."""
         if before is None:
-            return await self._ledger.enter(arrived.ref, "sweep", seen_at=seen_at)
+            return await self._ledger.enter_unseen(arrived.ref, "sweep", seen_at)
         return await self._ledger.claim(arrived.object_id, before, seen_at)
 
 
-def _is_left(before: Seen | None, long_ago: int) -> bool:
-    """Whether nobody works on the object, nor is it for a person to send back."""
-    return before is None or (before.at < long_ago and before.state is not ObjectState.DEAD_LETTERED)
+def _is_left(arrived: ArrivedObject, before: Seen | None, long_ago: int) -> bool:
+    """Whether nobody works on the object, nor is it for a person to send back.
+
+    A dead-lettered object is for a person, unless it was stored again since.
+    """
+    if before is None:
+        return True
+    if before.state is ObjectState.DEAD_LETTERED:
+        return arrived.arrived_at_ms > before.since
+    return before.at < long_ago

@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.reconciliation.slices import Equality
 from shotwatch_common.vocabulary import (
     AnomalyKind,
     DeviceKind,
     FeedbackAction,
+    ModelAlias,
     ObjectState,
     Outcome,
     Scope,
@@ -467,10 +469,32 @@ class EventPage(Schema):
     )
     last: int = Field(description="Ask for events since this number next; all up to it have been searched.")
     more: bool = Field(description="Whether asking again at once may bring more.")
+    reset: bool = Field(description="Whether `since` lies beyond the end; `last` is the present end then.")
+
+
+class LedgerImbalance(Schema):
+    """One thing of which two sources do not say the same."""
+
+    slice: str = Field(description="In which hour or day, such as `shots 2022-07-01T07`.")
+    subject: str
+    wrong: str
+
+
+class LedgerEquality(Schema):
+    """What two or more sources say of the same things, in a span of time."""
+
+    equality: Equality
+    counts: Mapping[str, int] = Field(description="How much each source has.")
+    imbalances: int
+    named: list[LedgerImbalance] = Field(description="The first hundred imbalances.")
+    under_way: int = Field(description="Things that are not accounted for yet, and not overdue.")
+    slices: int = Field(description="Hours or days that have something.")
+    unchecked: int = Field(description="Those of them that have never been checked.")
+    checked_at: datetime | None = Field(description="The check that was longest ago.")
 
 
 class Balance(Schema):
-    """How the objects that arrived in a span of time ended."""
+    """How the objects that arrived in a span of time ended, and whether all sources say the same of them."""
 
     start: datetime
     end: datetime
@@ -482,7 +506,10 @@ class Balance(Schema):
         description="Shots whose last file arrived then; one that was closed again counts again."
     )
     shot_states: Mapping[ShotState, int]
-    adds_up: bool = Field(description="Every object and every shot is in exactly one state.")
+    equalities: list[LedgerEquality]
+    adds_up: bool | None = Field(
+        description="No equality has an imbalance; null while a part of the span has never been checked."
+    )
 
 
 class LedgerStep(Schema):
@@ -547,6 +574,21 @@ class ModelVersion(Schema):
     shadow: ShadowOpinion | None = Field(description="Null when it never was the challenger.")
 
 
+class ModelLoad(Schema):
+    """What a replica of inference has loaded for an alias."""
+
+    replica: str
+    alias: ModelAlias
+    version: str | None = Field(description="The version that has the alias; null when none has it.")
+    loaded: str | None = Field(description="The version that the replica judges with; null without one.")
+    problem: str = Field(
+        description="Why the two differ, and what judges instead; empty when nothing is wrong.",
+        examples=[
+            "champion: version 3 cannot be loaded: bundle.json does not exist; judging with rules only"
+        ],
+    )
+
+
 class Model(Schema):
     """The model in the registry; without versions before the first training."""
 
@@ -556,6 +598,9 @@ class Model(Schema):
         examples=[{"champion": "3", "challenger": "4"}],
     )
     versions: list[ModelVersion]
+    loads: list[ModelLoad] = Field(
+        description="What each replica of inference has loaded, as reported in the last half a minute."
+    )
 
 
 class ChampionChange(Schema):

@@ -9,6 +9,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import BlockRef
 from shotwatch_common.facility import Facility, PlaceRoster
 from shotwatch_common.feedback import UNLABELLED
+from shotwatch_common.identity import raw_key
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind
@@ -120,4 +121,4 @@ async def _expired(blocks: Collection[BlockRef], store: ObjectStore) -> set[Bloc
 def _raw_key(object_key: str, facility: Facility) -> str:
     """Ingest sorts files by the date in their names."""
     name = facility.file_name(object_key)
-    return f"{name.starts_at:%Y-%m-%d}/{object_key}" if name else object_key
+    return raw_key(name.starts_at, object_key) if name else object_key

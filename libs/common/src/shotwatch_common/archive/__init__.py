@@ -1,7 +1,7 @@
 """The database: the one place that knows its driver.
 
     async with Archive.of(settings) as archive:
-        await archive.ledger.balance(start, end)
+        await archive.ledger.tally(start, end)
 
 `TRANSIENT` are the driver's errors after which the same call may succeed.
 """
@@ -11,13 +11,6 @@ from typing import Any, Self
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import (
-    AutoReconnect,
-    ConnectionFailure,
-    ExecutionTimeout,
-    NetworkTimeout,
-    WTimeoutError,
-)
 
 from shotwatch_common.archive.audit import Audit
 from shotwatch_common.archive.batches import Batches
@@ -25,13 +18,16 @@ from shotwatch_common.archive.characterisations import Characterisations
 from shotwatch_common.archive.conditions import Conditions
 from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.drifts import Drifts
+from shotwatch_common.archive.driver import TRANSIENT as TRANSIENT
 from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.feedback import Feedback
 from shotwatch_common.archive.indexes import Indexed, missing_indexes
 from shotwatch_common.archive.ledger import Entry, Ledger
 from shotwatch_common.archive.measurements import Measurements
+from shotwatch_common.archive.model_loads import ModelLoads
 from shotwatch_common.archive.promotions import Promotions
+from shotwatch_common.archive.reconciliations import Reconciliations
 from shotwatch_common.archive.records import Records
 from shotwatch_common.archive.reprocessings import Reprocessings
 from shotwatch_common.archive.shadows import Shadows
@@ -42,7 +38,6 @@ from shotwatch_common.settings import Settings
 from shotwatch_common.subjects import subject_of
 from shotwatch_common.vocabulary import ObjectState
 
-TRANSIENT = (AutoReconnect, ConnectionFailure, NetworkTimeout, ExecutionTimeout, WTimeoutError)
 _ANSWER_S = 5.0
 
 _INDEXED: tuple[type[Indexed], ...] = (
@@ -57,6 +52,7 @@ _INDEXED: tuple[type[Indexed], ...] = (
     Feedback,
     Audit,
     Shadows,
+    Reconciliations,
 )
 
 
@@ -85,7 +81,9 @@ class Archive:
         self.feedback = Feedback(database)
         self.audit = Audit(database)
         self.drifts = Drifts(database)
+        self.model_loads = ModelLoads(database)
         self.promotions = Promotions(database)
+        self.reconciliations = Reconciliations(database)
         self.reprocessings = Reprocessings(database)
         self.shadows = Shadows(database)
         self.devices = Devices(database)

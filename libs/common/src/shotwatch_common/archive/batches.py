@@ -1,13 +1,23 @@
 """The batches in which shots were closed: their members, blocks and rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
+
+from pydantic import BaseModel
 
 from shotwatch_common.contracts import ShotsClosed
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.reconciliation.sides import ClosedShots
 from shotwatch_common.vocabulary import ShotState
 
 _NOT_YET = 0
+
+
+class _Pulses(BaseModel):
+    """What reconciliation reads of a batch's message; the members are left out."""
+
+    pulses: list[int]
+    revisions: list[int]
 
 
 class Batches:
@@ -23,6 +33,7 @@ class Batches:
         await self._batches.create_index([("window", 1)])
         await self._batches.create_index([("judged_at", 1)])
         await self._batches.create_index([("arrived_at", 1)])
+        await self._batches.create_index([("closed_at", 1)])
 
     async def add(self, batch: ShotsClosed) -> None:
         """Keep a batch; one that is there already stays as it is."""
@@ -70,18 +81,34 @@ class Batches:
         found = self._batches.find(waiting, {"closed_at": 1, "dead_lettered": 1})
         return [d["_id"] async for d in found if d["closed_at"] < before_ms and not d["dead_lettered"]]
 
-    async def balance(self, start_ms: int, end_ms: int) -> dict[str, Any]:
+    async def states(self, start_ms: int, end_ms: int) -> dict[str, int]:
         """What became of the shots whose last file arrived in [start, end).
 
-        Returns `{"in": n, "states": {state: n}}`; every state is there. A shot that was closed again counts
-        again.
+        Returns state → number; every state is there. A shot that was closed again counts again.
         """
         states = {str(state): 0 for state in ShotState}
         arrived = {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}
         wanted = {"shots": 1, "judged_at": 1, "dead_lettered": 1}
         async for document in self._batches.find(arrived, wanted):
             states[_state(document)] += document["shots"]
-        return {"in": sum(states.values()), "states": states}
+        return states
+
+    async def closed(self, window_ids: Sequence[str]) -> AsyncIterator[ClosedShots]:
+        """Return the shots of every batch of these windows."""
+        async for document in self._batches.find({"window": {"$in": list(window_ids)}}):
+            closed = _Pulses.model_validate_json(document["message"])
+            yield ClosedShots(
+                document["_id"],
+                document["window"],
+                dict(zip(closed.pulses, closed.revisions, strict=True)),
+                _state(document),
+                document["closed_at"],
+            )
+
+    async def windows_closed(self, start_ms: int, end_ms: int) -> set[str]:
+        """Return the ids of the windows of which shots were closed in [start, end) (epoch ms)."""
+        closed = {"closed_at": {"$gte": start_ms, "$lt": end_ms}}
+        return {each["window"] async for each in self._batches.find(closed, {"window": 1})}
 
     async def undecided(self, window_id: str) -> Mapping[str, str]:
         """The batches of a window without a verdict, and why theirs does not come ("" when it may yet)."""

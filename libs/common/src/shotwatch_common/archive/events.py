@@ -1,6 +1,6 @@
 """Anomaly events: stored before they are published, numbered without reuse."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -8,9 +8,11 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.feedback import Span
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.reconciliation.sides import Numbers, StoredEvent
 from shotwatch_common.vocabulary import Phase
 
 _DUPLICATE_KEY = 11000
+_COUNTER = "events"
 _MODEL_VERSION = "event.data.model.version"
 _CONDITION = "event.data.condition"
 _BEGINNINGS = (Phase.OPENED, Phase.PASSED)
@@ -18,7 +20,12 @@ _BEGINNINGS = (Phase.OPENED, Phase.PASSED)
 
 
 class Events:
-    """Collection `events`: `_id` = event id; `published_at` is 0 until the broker has confirmed it."""
+    """Collection `events`: `_id` = event id; `published_at` is 0 until the broker has confirmed it.
+
+    Numbers come from the document `events` of the collection `counters`: `value` is the highest that was
+    reserved, `reserved` has those whose event is not stored yet. A number stays there, void, when two
+    replicas numbered the same event at once: the event is stored under the number of the faster one.
+    """
 
     def __init__(self, database: Any) -> None:
         self._events = database["events"]
@@ -29,22 +36,76 @@ class Events:
         await self._events.create_index([("shot", 1)])
         await self._events.create_index([("published_at", 1)])
         await self._events.create_index([("time", 1)])
+        await self._events.create_index([("stored_at", 1)])
         await self._events.create_index([(_MODEL_VERSION, 1)])
         await self._events.create_index([(_CONDITION, 1)])
 
-    async def reserve(self, count: int) -> int:
-        """The first of `count` sequence numbers that nobody else has."""
+    async def reserve(self, event_ids: Sequence[str]) -> dict[str, int]:
+        """Return a sequence number for each event, the same one however often it is asked for.
+
+        The counter keeps a reservation until its event is stored. So whoever crashes in between leaves no
+        gap: the next attempt gets the number that is waiting for the event.
+        """
         while True:
-            counter = await self._counters.find_one({"_id": "events"})
+            counter = await self._counters.find_one({"_id": _COUNTER})
             if counter is None:
                 await self._begin_counting()
                 continue
-            taken: int = counter["value"]
+            taken, reserved = counter["value"], counter["reserved"]
+            new = [event_id for event_id in event_ids if event_id not in reserved]
+            given = {id_: {"number": taken + n, "at": epoch_now()} for n, id_ in enumerate(new, 1)}
+            changes = {f"reserved.{id_}": reservation for id_, reservation in given.items()}
             result = await self._counters.update_one(
-                {"_id": "events", "value": taken}, {"$set": {"value": taken + count}}
+                {"_id": _COUNTER, "value": taken}, {"$set": {"value": taken + len(new), **changes}}
             )
-            if result.modified_count:
-                return taken + 1
+            if result.matched_count:
+                return {event_id: {**reserved, **given}[event_id]["number"] for event_id in event_ids}
+
+    async def stored_between(self, start_ms: int, end_ms: int) -> list[StoredEvent]:
+        """Return the numbers of the events that were stored in [start, end) (epoch ms)."""
+        then = {"stored_at": {"$gte": start_ms, "$lt": end_ms}}
+        wanted = {"sequence": 1, "stored_at": 1, "published_at": 1, "event.data.sequence": 1}
+        return [
+            StoredEvent(
+                document["_id"],
+                document["sequence"],
+                document["event"]["data"]["sequence"],
+                document["stored_at"],
+                document["published_at"],
+            )
+            async for document in self._events.find(then, wanted)
+        ]
+
+    async def numbers(self, around: Sequence[int]) -> Numbers:
+        """Return which numbers are stored from the first to the last of these, and what stands next to them.
+
+        Of no numbers: what is stored last, and the highest number that was given out.
+        """
+        counter = await self._counters.find_one({"_id": _COUNTER}) or {"value": 0, "reserved": {}}
+        highest = max(counter["value"], *around) if around else counter["value"]
+        first, last = (min(around), max(around)) if around else (highest + 1, highest)
+        within = {"sequence": {"$gte": first, "$lte": last}}
+        stored = [document["sequence"] async for document in self._events.find(within, {"sequence": 1})]
+        reserved = counter["reserved"]
+        void = await self._numbers_of(list(reserved))
+        return Numbers(
+            await self._nearest({"$gte": 1, "$lt": first}, -1) or 0,
+            frozenset(stored),
+            last + 1 if await self._nearest({"$gt": last, "$lte": highest}, 1) else highest + 1,
+            int(counter["value"]),
+            {each["number"]: each["at"] for id_, each in reserved.items() if id_ not in void},
+            frozenset(each["number"] for id_, each in reserved.items() if id_ in void),
+        )
+
+    async def _numbers_of(self, event_ids: Sequence[str]) -> dict[str, int]:
+        """The numbers of those of these events that are stored."""
+        found = self._events.find({"_id": {"$in": list(event_ids)}}, {"sequence": 1})
+        return {document["_id"]: document["sequence"] async for document in found}
+
+    async def _nearest(self, numbers: Mapping[str, int], order: int) -> int | None:
+        """The first stored number of a range, or the last one for order -1."""
+        found = self._events.find({"sequence": numbers}, {"sequence": 1}).sort("sequence", order).limit(1)
+        return next(iter([int(document["sequence"]) async for document in found]), None)
 
     async def stored(self, event_ids: Sequence[str]) -> dict[str, AnomalyEvent]:
         """Those of these events that are stored already."""
@@ -60,6 +121,13 @@ class Events:
         except BulkWriteError as error:
             if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
                 raise
+        numbers = {event.id: event.data.sequence for event in events}
+        kept = [
+            id_ for id_, number in (await self._numbers_of(list(numbers))).items() if numbers[id_] == number
+        ]
+        if kept:
+            fulfilled = {f"reserved.{event_id}": "" for event_id in kept}
+            await self._counters.update_one({"_id": _COUNTER}, {"$unset": fulfilled})
 
     async def unpublished(self, event_ids: Sequence[str]) -> list[AnomalyEvent]:
         """Those of these events that the broker has not confirmed yet, in the order of their numbers."""
@@ -105,7 +173,7 @@ class Events:
 
     async def last_number(self) -> int:
         """The highest sequence number that anybody has reserved."""
-        counter = await self._counters.find_one({"_id": "events"})
+        counter = await self._counters.find_one({"_id": _COUNTER})
         return int(counter["value"]) if counter else 0
 
     async def raised(self, models: Sequence[str]) -> dict[str, int]:
@@ -125,7 +193,7 @@ class Events:
 
     async def _begin_counting(self) -> None:
         try:
-            await self._counters.insert_one({"_id": "events", "value": 0})
+            await self._counters.insert_one({"_id": _COUNTER, "value": 0, "reserved": {}})
         except DuplicateKeyError:
             return
 

@@ -6,11 +6,19 @@ from typing import Any
 
 from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.reconciliation.sides import KnownObject
 from shotwatch_common.telemetry import current_attempt, current_trace_id
 from shotwatch_common.vocabulary import ObjectState
 
 NOT_YET = 0
 _AT_ONCE = 500
+_NOT_JOINED = ("off_grid", "second_samples", "unexpected")
+"""Facts of aggregate: how many records of an object are in no window."""
+_KNOWN = dict.fromkeys(
+    ("key", "etag", "size", "state", "since", "arrived_at", "joined_at", "location", "records", *_NOT_JOINED),
+    1,
+)
+"""The fields of which a `KnownObject` is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +32,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """When an object was last seen in the inbox (epoch ms), and where it is."""
+    """When an object was last seen in the inbox (epoch ms), its state, and since when it is in that state."""
 
     at: int
     state: ObjectState
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many objects are in each state, and how many ended for which reason."""
+
+    states: Mapping[str, int]
+    reasons: Mapping[str, int]
+    bytes: int
+
+    @property
+    def objects(self) -> int:
+        return sum(self.states.values())
 
 
 class Ledger:
@@ -42,35 +64,64 @@ class Ledger:
 
     async def ensure_indexes(self) -> None:
         await self._objects.create_index([("arrived_at", 1)])
-        await self._objects.create_index([("key", 1)])
+        await self._objects.create_index([("key", 1), ("arrived_at", 1)])
         await self._objects.create_index([("state", 1), ("joined_at", 1)])
+        await self._objects.create_index([("since", 1)])
+        await self._objects.create_index([("joined_at", 1)])
+        await self._objects.create_index([("location.key", 1)])
 
-    async def enter(self, ref: ObjectRef, stage: str, seen_at: int | None = None) -> bool:
-        """An object was seen, now unless `seen_at` (epoch ms) says otherwise: it waits.
+    async def enter(self, ref: ObjectRef, stage: str) -> bool:
+        """Record that a stage begins to work on an object. A new one waits; a known one keeps its state.
 
-        True when it is new; an object that is known keeps its state.
+        Return whether it is new. The object counts as seen now, so that the sweep leaves it alone.
         """
+        return await self._enter(ref, stage, {"$set": {"seen_at": epoch_now()}}, {})
+
+    async def enter_unseen(self, ref: ObjectRef, stage: str, seen_at: int) -> bool:
+        """Record a new object as last seen at `seen_at` (epoch ms); do nothing to a known one.
+
+        Return whether it is new.
+        """
+        return await self._enter(ref, stage, {}, {"seen_at": seen_at})
+
+    async def _enter(
+        self, ref: ObjectRef, stage: str, always: Mapping[str, Any], when_new: Mapping[str, Any]
+    ) -> bool:
+        first = {
+            **ref.model_dump(exclude={"object_id"}),
+            "state": ObjectState.WAITING,
+            "reason": "",
+            "since": epoch_now(),
+            "joined_at": NOT_YET,
+            "location": location(ref.bucket, ref.key),
+            "history": [_step(Entry(ObjectState.WAITING, stage))],
+        }
         result = await self._objects.update_one(
-            {"_id": ref.object_id},
-            {
-                "$setOnInsert": {
-                    **ref.model_dump(exclude={"object_id"}),
-                    "state": ObjectState.WAITING,
-                    "reason": "",
-                    "since": epoch_now(),
-                    "joined_at": NOT_YET,
-                    "seen_at": epoch_now() if seen_at is None else seen_at,
-                    "history": [_step(Entry(ObjectState.WAITING, stage))],
-                }
-            },
-            upsert=True,
+            {"_id": ref.object_id}, {"$setOnInsert": {**first, **when_new}, **always}, upsert=True
         )
         return result.upserted_id is not None
 
+    async def place_last(self, ref: ObjectRef) -> ObjectRef:
+        """Return the object with an arrival after that of every other version of its file, and store that.
+
+        Call it for the version that the store holds: that one was stored last, whatever the times of the
+        events say (the store's clock may have been set back).
+        """
+        versions = self._objects.find({"key": ref.key}, {"arrived_at": 1}).sort("arrived_at", -1).limit(2)
+        arrivals = {document["_id"]: document["arrived_at"] async for document in versions}
+        latest_other = max((at for id_, at in arrivals.items() if id_ != ref.object_id), default=NOT_YET)
+        placed = ref.model_copy(update={"arrived_at": max(ref.arrived_at, latest_other + 1)})
+        if arrivals.get(ref.object_id) != placed.arrived_at:
+            await self.note(ref.object_id, {"arrived_at": placed.arrived_at})
+        return placed
+
     async def seen(self, object_ids: Sequence[str]) -> dict[str, Seen]:
         """When those of these objects that the ledger has were last seen in the inbox."""
-        found = self._objects.find({"_id": {"$in": list(object_ids)}}, {"seen_at": 1, "state": 1})
-        return {each["_id"]: Seen(each["seen_at"], ObjectState(each["state"])) async for each in found}
+        found = self._objects.find({"_id": {"$in": list(object_ids)}}, {"seen_at": 1, "state": 1, "since": 1})
+        return {
+            each["_id"]: Seen(each["seen_at"], ObjectState(each["state"]), each["since"])
+            async for each in found
+        }
 
     async def known(self, object_ids: Sequence[str]) -> set[str]:
         """Which of these objects, however many, the ledger has."""
@@ -92,16 +143,16 @@ class Ledger:
     async def settle(
         self, object_id: str, entry: Entry, reason: str = "", facts: Mapping[str, Any] | None = None
     ) -> bool:
-        """The object's state is now `entry.state`; `facts` (records, devices …) are kept beside it.
+        """Set the object's state to `entry.state`, and keep `facts` (records, devices …) beside it.
 
-        True when it was in another state before.
+        Return whether the state changed. A dead-lettered object stays so until it is revived or starts again.
         """
         changes = {"state": entry.state, "since": epoch_now(), "reason": reason, "detail": entry.why}
         update = {"$set": {**changes, **(facts or {})}, "$push": {"history": _step(entry)}}
-        other = {"_id": object_id, "state": {"$ne": entry.state}}
+        other = {"_id": object_id, "state": {"$nin": [entry.state, ObjectState.DEAD_LETTERED]}}
         if (await self._objects.update_one(other, update)).matched_count:
             return True
-        await self._objects.update_one({"_id": object_id}, update)
+        await self._objects.update_one({"_id": object_id, "state": entry.state}, update)
         return False
 
     async def revive(self, object_id: str, stage: str, why: str) -> None:
@@ -131,7 +182,16 @@ class Ledger:
 
     async def start_again(self, object_id: str, stage: str, why: str) -> None:
         """The object waits as if nobody had seen it: the sweep feeds it in once it lies in the inbox."""
-        changes = {"state": ObjectState.WAITING, "since": epoch_now(), "joined_at": NOT_YET, "seen_at": 0}
+        document = await self.find(object_id)
+        if document is None:
+            return
+        changes = {
+            "state": ObjectState.WAITING,
+            "since": epoch_now(),
+            "joined_at": NOT_YET,
+            "seen_at": 0,
+            "location": location(document["bucket"], document["key"]),
+        }
         step = _step(Entry(ObjectState.WAITING, stage, why))
         await self._objects.update_one(
             {"_id": object_id},
@@ -169,11 +229,8 @@ class Ledger:
         found = self._objects.find(_unjoined(state), {"key": 1, "since": 1})
         return [document async for document in found if document["since"] < before_ms]
 
-    async def balance(self, start_ms: int, end_ms: int) -> dict[str, Any]:
-        """How the objects that arrived in [start, end) ended.
-
-        Returns `{"in": n, "states": {state: n}, "reasons": {reason: n}, "bytes": n}`; every state is there.
-        """
+    async def tally(self, start_ms: int, end_ms: int) -> Tally:
+        """Return how the objects that arrived in [start, end) ended; every state is there."""
         groups = self._objects.aggregate(
             [
                 {"$match": {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}},
@@ -188,15 +245,56 @@ class Ledger:
         )
         states = {str(state): 0 for state in ObjectState}
         reasons: dict[str, int] = {}
-        total = size = 0
+        size = 0
         async for group in groups:
             state, reason = group["_id"]["state"], group["_id"]["reason"]
             states[state] += group["count"]
             if reason:
                 reasons[reason] = reasons.get(reason, 0) + group["count"]
-            total += group["count"]
             size += group["bytes"]
-        return {"in": total, "states": states, "reasons": reasons, "bytes": size}
+        return Tally(states, reasons, size)
+
+    async def located(self, after: str, last: str) -> list[KnownObject]:
+        """Return the objects with after < key of their location <= last, of every bucket."""
+        found = self._objects.find({"location.key": {"$gt": after, "$lte": last}}, _KNOWN)
+        return [_known(document) async for document in found]
+
+    async def in_bucket(self, bucket: str, states: Sequence[ObjectState]) -> list[KnownObject]:
+        """Return the objects in these states that lie in a bucket."""
+        found = self._objects.find({"state": {"$in": list(states)}}, _KNOWN)
+        located = [_known(document) async for document in found]
+        return [each for each in located if each.location is not None and each.location[0] == bucket]
+
+    async def find_known(self, object_ids: Sequence[str]) -> list[KnownObject]:
+        """Return those of these objects that the ledger has."""
+        found = self._objects.find({"_id": {"$in": list(object_ids)}}, _KNOWN)
+        return [_known(document) async for document in found]
+
+    async def versions(self, keys: Sequence[str]) -> list[KnownObject]:
+        """Return every version of the files with these keys."""
+        found = self._objects.find({"key": {"$in": list(keys)}}, _KNOWN)
+        return [_known(document) async for document in found]
+
+    async def arrived(self, start_ms: int, end_ms: int) -> list[KnownObject]:
+        """Return the objects that arrived in [start, end) (epoch ms)."""
+        found = self._objects.find({"arrived_at": {"$gte": start_ms, "$lt": end_ms}}, _KNOWN)
+        return [_known(document) async for document in found]
+
+    async def changed(self, start_ms: int, end_ms: int) -> list[KnownObject]:
+        """Return the objects that came into their state, or were joined, in [start, end) (epoch ms)."""
+        then = {"$gte": start_ms, "$lt": end_ms}
+        found = {
+            document["_id"]: _known(document)
+            for time in ("since", "joined_at")
+            async for document in self._objects.find({time: then}, _KNOWN)
+        }
+        return list(found.values())
+
+    async def first_change(self) -> int | None:
+        """Return when the first change was made that the ledger knows (epoch ms); None when it is empty."""
+        async for document in self._objects.find({}, {"since": 1}).sort("since", 1).limit(1):
+            return int(document["since"])
+        return None
 
     async def objects(
         self,
@@ -215,8 +313,30 @@ class Ledger:
         return [document async for document in found]
 
 
+def _known(document: Mapping[str, Any]) -> KnownObject:
+    where = document["location"]
+    return KnownObject(
+        document["_id"],
+        document["key"],
+        document["etag"],
+        document["size"],
+        ObjectState(document["state"]),
+        document["since"],
+        document["arrived_at"],
+        document["joined_at"],
+        (where["bucket"], where["key"]) if where else None,
+        document.get("records", 0),
+        sum(document.get(fact, 0) for fact in _NOT_JOINED),
+    )
+
+
 def _unjoined(state: ObjectState) -> dict[str, Any]:
     return {"state": state.value, "joined_at": NOT_YET}
+
+
+def location(bucket: str, key: str) -> dict[str, str]:
+    """Where an object lies, as the ledger keeps it."""
+    return {"bucket": bucket, "key": key}
 
 
 def _step(entry: Entry) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """When each device recorded, in which state, and what came of it: columns per file and device."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pymongo.errors import DuplicateKeyError
 
+from shotwatch_common.columns import pack, unpack_integers
 from shotwatch_common.contracts import VALID, JudgedRecords, ObjectRef
+from shotwatch_common.reconciliation.sides import ValidatedRows
 
 NO_STATE = -1
 """The code of a record whose file has no state."""
@@ -38,6 +40,7 @@ class Records:
 
     async def ensure_indexes(self) -> None:
         await self._records.create_index([("device", 1), ("start", 1)])
+        await self._records.create_index([("object_key", 1)])
 
     async def keep(self, obj: ObjectRef, judged: JudgedRecords) -> None:
         """Write the records of a device in a file, unless those of a later version of it are known."""
@@ -52,6 +55,13 @@ class Records:
             except DuplicateKeyError:
                 return
 
+    async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[ValidatedRows]:
+        """Return how many records of each device were validated, of the files with these keys."""
+        wanted = {"object_id": 1, "device": 1, "times": 1}
+        async for each in self._records.find({"object_key": {"$in": list(object_keys)}}, wanted):
+            rows = len(np.frombuffer(zlib.decompress(each["times"]), "<i8"))
+            yield ValidatedRows(each["object_id"], each["device"], rows)
+
     async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceRecords:
         """The device's records with start <= time < end."""
         starts = {"$gte": start_ms - _LONGEST_FILE_MS, "$lt": end_ms}
@@ -64,16 +74,18 @@ class Records:
 
 
 def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:
-    times = np.array(judged.times, "<i8")
+    times = np.diff(np.array(judged.times, np.int64), prepend=0)
     return {
         "_id": f"{judged.device}/{obj.key}",
         "device": judged.device,
+        "object_id": obj.object_id,
+        "object_key": obj.key,
         "arrived_at": obj.arrived_at,
         "start": judged.times[0],
         "end": judged.times[-1],
-        "times": zlib.compress(np.diff(times, prepend=0).tobytes()),
+        "times": zlib.compress(pack(times, "<i8")),
         "states": judged.states,
-        "state": zlib.compress(np.array(judged.state, "<i2").tobytes()),
+        "state": zlib.compress(pack(judged.state, "<i4")),
         "refused": _refused(judged),
     }
 
@@ -90,7 +102,7 @@ def _refused(judged: JudgedRecords) -> dict[str, int]:
 def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) -> DeviceRecords:
     states = tuple(sorted({state for document in documents for state in document["states"]}))
     empty = np.empty(0, np.int64)
-    times = np.concatenate([empty, *(np.cumsum(_unpacked(d["times"], "<i8")) for d in documents)])
+    times = np.concatenate([empty, *(_times(document) for document in documents)])
     state = np.concatenate([empty, *(_codes(document, states) for document in documents)])
     order = np.argsort(times, kind="stable")
     order = order[(times[order] >= start_ms) & (times[order] < end_ms)]
@@ -101,12 +113,14 @@ def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) 
     return DeviceRecords(times[order], state[order], states, refused)
 
 
+def _times(document: Mapping[str, Any]) -> NDArray[np.int64]:
+    return np.cumsum(np.frombuffer(zlib.decompress(document["times"]), "<i8"))
+
+
 def _codes(document: Mapping[str, Any], states: Sequence[str]) -> NDArray[np.int64]:
     """The states of a document's records as indices into `states`."""
-    renumbered = np.array([*(states.index(state) for state in document["states"]), NO_STATE])
-    codes: NDArray[np.int64] = renumbered[_unpacked(document["state"], "<i2")]
+    numbers = {state: number for number, state in enumerate(states)}
+    renumbered = np.array([*(numbers[state] for state in document["states"]), NO_STATE])
+    stored = unpack_integers(zlib.decompress(document["state"]), len(_times(document)))
+    codes: NDArray[np.int64] = renumbered[stored]
     return codes
-
-
-def _unpacked(data: bytes, dtype: str) -> NDArray[np.int64]:
-    return np.frombuffer(zlib.decompress(data), dtype).astype(np.int64)

@@ -11,6 +11,7 @@ from pymongo.errors import BulkWriteError
 from shotwatch_common.contracts import ABSENT, VALID, ModelRef, ShotsClosed
 from shotwatch_common.facility import Place
 from shotwatch_common.pulses import epoch_now, shot_id
+from shotwatch_common.reconciliation.sides import StoredShot
 from shotwatch_common.vocabulary import AnomalyKind, Severity
 
 PARTS = 20
@@ -101,6 +102,12 @@ class Shots:
         edges = [first + length * n // PARTS for n in range(PARTS + 1)]
         parts = [await self.page(query, *part, -(-most // PARTS)) for part in pairwise(edges)]
         return [shot for part in parts for shot in part][:most]
+
+    async def stored(self, start_ms: int, end_ms: int) -> list[StoredShot]:
+        """Return the shots with start <= pulse < end (epoch ms) at their revisions."""
+        wanted = {"window": 1, "pulse": 1, "revision": 1}
+        found = self._shots.find({"pulse": {"$gte": start_ms, "$lt": end_ms}}, wanted)
+        return [StoredShot(d["_id"], d["window"], d["pulse"], d["revision"]) async for d in found]
 
     async def count(self, query: Mapping[str, Any], start_ms: int, end_ms: int) -> int:
         total: int = await self._shots.count_documents({**query, "pulse": {"$gte": start_ms, "$lt": end_ms}})

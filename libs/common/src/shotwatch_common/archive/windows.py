@@ -1,12 +1,21 @@
 """Windows of the join: one document per place, interval and minute, changed by compare-and-set."""
 
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from pymongo.errors import OperationFailure
+
+from shotwatch_common.archive.driver import TRANSIENT
 from shotwatch_common.archive.versioned import save_version
+from shotwatch_common.errors import Bug
+from shotwatch_common.facility import duration_ms
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.reconciliation.sides import ClosedWindow, JoinedRows
 
 NEVER = 0
+AT_ONCE = 1000
 _EARLIEST = NEVER + 1
 """Times that are set begin here. An exclusive bound would have SecantusDB walk through all that are not."""
 
@@ -45,8 +54,17 @@ class Windows:
         return document
 
     async def save(self, document: dict[str, Any]) -> bool:
-        """Write version n over version n - 1 (or the first one); False when somebody else was faster."""
-        return await save_version(self._windows, document)
+        """Write version n over version n - 1 (or the first one); False when somebody else was faster.
+
+        Raises:
+            Bug: the database does not take the window; the message names it.
+        """
+        try:
+            return await save_version(self._windows, document)
+        except TRANSIENT:
+            raise
+        except (Bug, OperationFailure) as error:
+            raise Bug(f"window {document['_id']} cannot be written: {error}") from error
 
     async def strike_off(self, window_id: str, batch_id: str) -> None:
         """The batch was published: forget its message.
@@ -73,6 +91,24 @@ class Windows:
         known = [KnownWindow(d["_id"], d["start"], tuple(d["files"])) async for d in found]
         return sorted(known, key=lambda window: (window.start, window.id))
 
+    async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[JoinedRows]:
+        """Return what the windows have of the files with these keys, window by window."""
+        fields = ("device", "source", "verdict", "sources.object_id", "sources.displaced")
+        wanted = dict.fromkeys((f"devices.{field}" for field in fields), 1)
+        async for window in self._windows.find({"files": {"$in": list(object_keys)}}, wanted):
+            for device in window["devices"]:
+                source = np.frombuffer(device["source"], "<i2")
+                refused = np.frombuffer(device["verdict"], f"<i{len(device['verdict']) // len(source)}") != 0
+                for n, each in enumerate(device["sources"]):
+                    valid, not_valid = int((~refused[source == n]).sum()), int(refused[source == n].sum())
+                    yield JoinedRows(each["object_id"], device["device"], valid, not_valid, each["displaced"])
+
+    async def closed(self, start_ms: int, end_ms: int) -> list[ClosedWindow]:
+        """Return the windows with start <= first pulse < end (epoch ms), and their closed pulses."""
+        wanted = {"start": 1, "interval": 1, "revision": 1, "outbox_since": 1}
+        found = self._windows.find({"start": {"$gte": start_ms, "$lt": end_ms}}, wanted)
+        return [_closed(document) async for document in found]
+
     async def ask_again(self, window_id: str) -> bool:
         """Have the window's shots closed again at their next revision; False while any of them is open."""
         changes = {"$set": {"again": True, "deadline": epoch_now()}, "$inc": {"version": 1}}
@@ -84,9 +120,9 @@ class Windows:
         resting = {"_id": window_id, "deadline": NEVER, "outbox_since": NEVER}
         return await self._windows.find_one(resting, {"_id": 1}) is not None
 
-    async def overdue(self, now_ms: int) -> list[str]:
-        """Windows whose deadline has passed."""
-        return await self._ids({"deadline": {"$gte": _EARLIEST, "$lte": now_ms}})
+    async def overdue(self, now_ms: int, besides: int = 0) -> list[str]:
+        """Windows whose deadline has passed: up to AT_ONCE, and as many more as `besides`."""
+        return await self._ids({"deadline": {"$gte": _EARLIEST, "$lte": now_ms}}, besides)
 
     async def unfinished(self) -> bool:
         """Whether any window has open shots or holds a message back."""
@@ -98,9 +134,17 @@ class Windows:
         count: int = await self._windows.count_documents({"deadline": {"$gte": _EARLIEST}})
         return count
 
-    async def unsent(self, before_ms: int) -> list[str]:
-        """Windows that have held a message back since before the given time."""
-        return await self._ids({"outbox_since": {"$gte": _EARLIEST, "$lt": before_ms}})
+    async def unsent(self, before_ms: int, besides: int = 0) -> list[str]:
+        """Windows that have held a message back since before the given time: as many as `overdue` returns."""
+        return await self._ids({"outbox_since": {"$gte": _EARLIEST, "$lt": before_ms}}, besides)
 
-    async def _ids(self, query: dict[str, Any]) -> list[str]:
-        return [document["_id"] async for document in self._windows.find(query, {"_id": 1}).limit(1000)]
+    async def _ids(self, query: dict[str, Any], besides: int) -> list[str]:
+        """With `besides` = the number of windows that are known to fail, these never hide all others."""
+        found = self._windows.find(query, {"_id": 1}).limit(AT_ONCE + besides)
+        return [document["_id"] async for document in found]
+
+
+def _closed(document: Mapping[str, Any]) -> ClosedWindow:
+    revision, period = np.frombuffer(document["revision"], "<i4"), duration_ms(document["interval"])
+    closed = {document["start"] + period * int(n): int(revision[n]) for n in np.flatnonzero(revision)}
+    return ClosedWindow(document["_id"], closed, document["outbox_since"] != NEVER)

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,7 @@ from miniopy_async.helpers import MIN_PART_SIZE
 from shotwatch_common.settings import Settings
 from shotwatch_common.store.errors import AWAY, REFUSED, BucketMissing, ObjectGone, ObjectTooLarge, translated
 
-__all__ = ["BucketMissing", "ObjectGone", "ObjectStore", "ObjectTooLarge", "StoredObject"]
+__all__ = ["BucketMissing", "FetchedObject", "ObjectGone", "ObjectStore", "ObjectTooLarge", "StoredObject"]
 
 _ANSWER_S = 5.0
 
@@ -30,6 +30,14 @@ class StoredObject:
     etag: str
     size: int
     modified_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedObject:
+    """The bytes of an object, and the version that they are."""
+
+    data: bytes
+    etag: str
 
 
 class ObjectStore:
@@ -67,6 +75,10 @@ class ObjectStore:
         Raises:
             ObjectTooLarge: it has more than `most` bytes, by the store's own word; they are not fetched.
         """
+        return (await self.fetch(bucket, key, most)).data
+
+    async def fetch(self, bucket: str, key: str, most: int = sys.maxsize) -> FetchedObject:
+        """The whole object and its etag, of one and the same version. Raises as `get` does."""
         async with translated(bucket, key):
             response = await self._client.get_object(bucket, key)
             async with response:
@@ -74,7 +86,7 @@ class ObjectStore:
                 if size > most:
                     raise ObjectTooLarge(f"{key}: has {size} bytes, {most} at most are read")
                 data: bytes = await response.read()
-                return data
+                return FetchedObject(data, response.headers.get("ETag", "").strip('"'))
 
     async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> None:
         """Write an object whole, in one request, replacing what was there."""
@@ -84,15 +96,24 @@ class ObjectStore:
                 bucket, key, io.BytesIO(data), len(data), kind, part_size=max(len(data), MIN_PART_SIZE)
             )
 
-    async def move(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        """Copy, then remove the source. Run twice, or after it died half-way, it ends in the same state."""
+    async def move(
+        self, source: tuple[str, str], target: tuple[str, str], version: str | None = None
+    ) -> None:
+        """Copy, then remove the source. Run twice, or after it died half-way, it ends in the same state.
+
+        With a `version` (an etag) another version that came meanwhile is left where it is. S3 has no
+        conditional removal: a version that comes between the last check and the removal is lost.
+        """
+        if version is not None and await self.etag(*source) != version:
+            return
         try:
             async with translated(*source):
                 await self._client.copy_object(*target, CopySource(*source))
         except ObjectGone:
             if await self.etag(*target) is None:
                 raise
-        await self.remove(*source)
+        if version is None or await self.etag(*source) == version:
+            await self.remove(*source)
 
     async def remove(self, bucket: str, key: str) -> None:
         """Remove an object; nothing happens when it is gone already."""
@@ -117,6 +138,49 @@ class ObjectStore:
             async for found in self._client.list_objects(bucket, prefix=prefix or None, recursive=True):
                 if not found.is_dir:
                     yield _stored(found)
+
+    async def page(self, bucket: str, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
+        """Return up to `limit` objects under a prefix with keys after `after`, in the order of keys."""
+        found: list[StoredObject] = []
+        async with translated(bucket, prefix):
+            listing = self._client.list_objects(
+                bucket, prefix=prefix or None, recursive=True, start_after=after or None
+            )
+            async for each in listing:
+                if not each.is_dir:
+                    found.append(_stored(each))
+                if len(found) == limit:
+                    break
+        return found
+
+    async def top(self, bucket: str, limit: int) -> Sequence[str]:
+        """Return up to `limit` folders (`2022-07-01/`) and keys at the top of a bucket."""
+        names: list[str] = []
+        async with translated(bucket, ""):
+            async for each in self._client.list_objects(bucket):
+                names.append(str(each.object_name))
+                if len(names) == limit:
+                    break
+        return names
+
+    async def ends(self, bucket: str, key: str, length: int) -> tuple[bytes, bytes, int]:
+        """Return the first and the last `length` bytes of an object, and its size in bytes.
+
+        An object that is no longer than `length` is read once: its end is empty.
+        """
+        async with translated(bucket, key):
+            head, size = await self._range(bucket, key, 0, length)
+            if size <= length:
+                return head, b"", size
+            tail, _ = await self._range(bucket, key, max(size - length, length), length)
+            return head, tail, size
+
+    async def _range(self, bucket: str, key: str, offset: int, length: int) -> tuple[bytes, int]:
+        response = await self._client.get_object(bucket, key, offset=offset, length=length)
+        async with response:
+            data: bytes = await response.read()
+            _, _, size = response.headers.get("Content-Range", "").rpartition("/")
+            return data, int(size) if size.isdecimal() else len(data)
 
     async def ensure_buckets(self, *buckets: str) -> None:
         """Make the buckets that do not exist."""

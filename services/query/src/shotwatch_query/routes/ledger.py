@@ -8,12 +8,21 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
+from shotwatch_common.reconciliation.slices import Equality
+from shotwatch_common.reconciliation.summary import Summary, summarise
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.errors import NotFound
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.parameters import PageParameters, SpanParameters
-from shotwatch_query.schemas import Balance, LedgerObject, LedgerPage, LedgerStep
+from shotwatch_query.schemas import (
+    Balance,
+    LedgerEquality,
+    LedgerImbalance,
+    LedgerObject,
+    LedgerPage,
+    LedgerStep,
+)
 from shotwatch_query.sources import From
 
 router = APIRouter(prefix="/ledger", tags=["ledger"])
@@ -26,26 +35,53 @@ class LedgerSearch(PageParameters):
     state: ObjectState | SkipJsonSchema[None] = Field(None, description="Objects in this state.")
 
 
-@router.get("", summary="Do the objects add up?")
+@router.get("", summary="Does the ledger add up?")
 async def get_balance(sources: From, asked: Annotated[SpanParameters, Query()]) -> Balance:
-    """How the objects that arrived in a span of time ended, and the shots that came of them.
+    """How the objects that arrived in a span of time ended, and whether all sources say the same of them.
 
-    `objects = ingested + rejected + ignored + waiting + dead_lettered`, `shots = judged + waiting +
-    dead_lettered`. Without `to` the span ends now.
+    The equalities are checked in the background, by the hour or day, when something in it changed: this
+    returns what was found last. Without `to` the span ends now.
     """
     span = _span(asked)
-    balance = await sources.archive.ledger.balance(span.start, span.end)
-    shots = await sources.archive.batches.balance(span.start, span.end)
+    tally = await sources.archive.ledger.tally(span.start, span.end)
+    shots = await sources.archive.batches.states(span.start, span.end)
+    summaries = summarise(await sources.archive.reconciliations.overlapping(span.start, span.end))
     return Balance(
         start=instant(span.start),
         end=instant(span.end),
-        objects=balance["in"],
-        bytes=balance["bytes"],
-        states=balance["states"],
-        reasons=balance["reasons"],
-        shots=shots["in"],
-        shot_states=shots["states"],
-        adds_up=balance["in"] == sum(balance["states"].values()),
+        objects=tally.objects,
+        bytes=tally.bytes,
+        states=tally.states,
+        reasons=tally.reasons,
+        shots=sum(shots.values()),
+        shot_states=shots,
+        equalities=list(map(_equality, summaries)),
+        adds_up=_adds_up(summaries),
+    )
+
+
+def _adds_up(summaries: Sequence[Summary]) -> bool | None:
+    """None while a part of the span, or the inbox, has never been checked."""
+    if any(summary.imbalances for summary in summaries):
+        return False
+    unchecked = any(summary.unchecked for summary in summaries)
+    inbox_checked = any(summary.slices for summary in summaries if summary.equality is Equality.INBOX)
+    return None if unchecked or not inbox_checked else True
+
+
+def _equality(summary: Summary) -> LedgerEquality:
+    return LedgerEquality(
+        equality=summary.equality,
+        counts=summary.counts,
+        imbalances=summary.imbalances,
+        named=[
+            LedgerImbalance(slice=each.slice, subject=each.imbalance.subject, wrong=each.imbalance.wrong)
+            for each in summary.found
+        ],
+        under_way=summary.under_way,
+        slices=summary.slices,
+        unchecked=summary.unchecked,
+        checked_at=instant(summary.checked_at) if summary.checked_at else None,
     )
 
 

@@ -1,0 +1,143 @@
+"""The results of reconciliation: one document a slice."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pymongo import UpdateOne
+
+from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
+
+_CHANGES = "changes"
+_NEVER = 0
+_LATEST = 2**53
+_MOST_OPEN = 10_000
+
+
+class Reconciliations:
+    """Collection `reconciliations`: `_id` = equality and start of the slice.
+
+    `open` says that the slice must be checked (again), not before `again_at`; `marked_at` is when something
+    in it last changed. All times are epoch ms. The document `changes` says up to when changes are noted.
+    """
+
+    def __init__(self, database: Any) -> None:
+        self._reconciliations = database["reconciliations"]
+
+    async def ensure_indexes(self) -> None:
+        await self._reconciliations.create_index([("start", 1)])
+        await self._reconciliations.create_index([("open", 1)])
+        await self._reconciliations.create_index([("marked_at", 1)])
+        await self._reconciliations.create_index([("imbalanced", 1)])
+
+    async def noted_until(self) -> int | None:
+        """Return up to when changes have been noted; None when nobody ever did."""
+        document = await self._reconciliations.find_one({"_id": _CHANGES})
+        return None if document is None else int(document["until"])
+
+    async def note(self, slices: Iterable[Slice], until: int) -> None:
+        """Have these slices checked: something in them changed before `until`."""
+        marks = [_mark(each, until) for each in set(slices)]
+        if marks:
+            await self._reconciliations.bulk_write(marks, ordered=False)
+        await self._reconciliations.update_one({"_id": _CHANGES}, {"$set": {"until": until}}, upsert=True)
+
+    async def known(self, slices: Iterable[Slice]) -> set[Slice]:
+        """Return those of these slices that have a document."""
+        ids = {_id(each): each for each in slices}
+        found = self._reconciliations.find({"_id": {"$in": list(ids)}}, {"_id": 1})
+        return {ids[document["_id"]] async for document in found}
+
+    async def due(self, now: int) -> list[Slice]:
+        """Return the slices that must be checked now, those that have waited longest first."""
+        found = self._reconciliations.find({"open": True}, {"equality": 1, "start": 1, "again_at": 1})
+        documents = [document async for document in found.limit(_MOST_OPEN)]
+        documents.sort(key=lambda document: document["again_at"])
+        return [_slice(document) for document in documents if document["again_at"] <= now]
+
+    async def write(self, result: Reconciled, again_at: int) -> None:
+        """Keep a result; the slice is not open any more if it is settled and nothing changed since."""
+        outcome = result.outcome
+        changes = {
+            "counts": dict(outcome.counts),
+            "imbalances": [_imbalance_document(each) for each in outcome.imbalances],
+            "confirmed": [_imbalance_document(each) for each in result.confirmed],
+            "imbalanced": outcome.total,
+            "more": outcome.more,
+            "under_way": outcome.under_way,
+            "checked_at": result.checked_at,
+            "took_ms": result.took_ms,
+            "again_at": again_at,
+        }
+        slice_ = result.slice
+        first = {"equality": slice_.equality.value, "start": slice_.start, "marked_at": 0, "open": True}
+        await self._reconciliations.update_one(
+            {"_id": _id(slice_)}, {"$set": changes, "$setOnInsert": first}, upsert=True
+        )
+        if result.settled:
+            unchanged = {"_id": _id(slice_), "marked_at": {"$lte": result.checked_at}}
+            await self._reconciliations.update_one(unchanged, {"$set": {"open": False}})
+
+    async def find(self, slice_: Slice) -> Reconciled | None:
+        document = await self._reconciliations.find_one({"_id": _id(slice_)})
+        return None if document is None else _reconciled(document)
+
+    async def overlapping(self, start_ms: int, end_ms: int) -> list[Reconciled]:
+        """Return the results of the inbox, and of every slice that has a part in [start, end)."""
+        inbox = await self.find(INBOX)
+        starts = {"$gt": max(start_ms - DAY_MS, INBOX.start), "$lt": end_ms}
+        found = [_reconciled(each) async for each in self._reconciliations.find({"start": starts})]
+        return [
+            *([inbox] if inbox else []),
+            *(each for each in found if each.slice.overlaps(start_ms, end_ms)),
+        ]
+
+    async def changed_since(self, time_ms: int) -> list[Slice]:
+        """Return the slices in which something changed at that time or later."""
+        found = self._reconciliations.find({"marked_at": {"$gte": time_ms, "$lt": _LATEST}})
+        return [_slice(document) async for document in found]
+
+    async def imbalanced(self) -> list[Reconciled]:
+        """Return the results with imbalances."""
+        found = self._reconciliations.find({"imbalanced": {"$gte": 1, "$lt": _LATEST}})
+        return [_reconciled(document) async for document in found.limit(_MOST_OPEN)]
+
+
+def _mark(slice_: Slice, at: int) -> UpdateOne:
+    first: dict[str, Any] = {
+        "equality": slice_.equality.value,
+        "start": slice_.start,
+        "counts": {},
+        "imbalances": [],
+        "confirmed": [],
+        "imbalanced": 0,
+        "more": 0,
+        "under_way": 0,
+        "checked_at": _NEVER,
+        "took_ms": 0,
+        "again_at": 0,
+    }
+    return UpdateOne(
+        {"_id": _id(slice_)}, {"$set": {"open": True, "marked_at": at}, "$setOnInsert": first}, upsert=True
+    )
+
+
+def _id(slice_: Slice) -> str:
+    return f"{slice_.equality}/{slice_.start}"
+
+
+def _slice(document: Mapping[str, Any]) -> Slice:
+    return Slice(Equality(document["equality"]), document["start"])
+
+
+def _reconciled(document: Mapping[str, Any]) -> Reconciled:
+    imbalances, confirmed = (
+        tuple(Imbalance(each["subject"], each["wrong"]) for each in document[name])
+        for name in ("imbalances", "confirmed")
+    )
+    outcome = Outcome(document["counts"], imbalances, document["more"], document["under_way"])
+    return Reconciled(_slice(document), outcome, document["checked_at"], document["took_ms"], confirmed)
+
+
+def _imbalance_document(imbalance: Imbalance) -> dict[str, str]:
+    return {"subject": imbalance.subject, "wrong": imbalance.wrong}

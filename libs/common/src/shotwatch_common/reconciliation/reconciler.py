@@ -1,0 +1,96 @@
+"""Which slices are checked, when, and what is kept of it.
+
+A slice is checked when something in it changed, and again until it adds up with nothing under way. After that
+it is left alone until it changes, or somebody asks. It is not checked again before twenty times the time that
+its last check took have passed: however large it is, its checks take a twentieth of one process at most.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.pulses import epoch_now, window_start
+from shotwatch_common.reconciliation.collecting import Collector
+from shotwatch_common.reconciliation.equalities import Outcome
+from shotwatch_common.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
+
+RECENTLY_MS = 3 * HOUR_MS
+_SECOND_LOOK_S = 1.0
+_PAUSE = 20
+"""Times the time that a check took."""
+
+
+class Reconciler:
+    """Checks slices, and keeps the results in the archive."""
+
+    def __init__(self, archive: Archive, collector: Collector) -> None:
+        self._archive = archive
+        self._collector = collector
+
+    async def note_changes(self) -> None:
+        """Have every slice checked in which something changed since this was last called, by anybody."""
+        now = epoch_now()
+        noted = await self._archive.reconciliations.noted_until()
+        begin = await self._archive.ledger.first_change() if noted is None else noted
+        folders, _ = await self._collector.folders()
+        unknown = folders - await self._archive.reconciliations.known(folders)
+        await self._archive.reconciliations.note([INBOX, *unknown], begin or now)
+        for start in range(begin or now, now, DAY_MS):
+            end = min(start + DAY_MS, now)
+            await self._archive.reconciliations.note(await self._changed(start, end), end)
+
+    async def _changed(self, start: int, end: int) -> set[Slice]:
+        """The slices in which something changed in [start, end)."""
+        objects = await self._archive.ledger.changed(start, end)
+        windows = await self._archive.batches.windows_closed(start, end)
+        events = await self._archive.events.stored_between(start, end)
+        folders = {each.location[1].partition("/")[0] for each in objects if each.location}
+        return {
+            *(Slice.at(Equality.RECORDS, each.arrived_at) for each in objects),
+            *filter(None, map(Slice.of_folder, folders)),
+            *(Slice.at(Equality.SHOTS, window_start(window)) for window in windows),
+            *(Slice.at(Equality.EVENTS, event.stored_at) for event in events),
+        }
+
+    async def due(self, seconds: float) -> AsyncIterator[Reconciled]:
+        """Check the slices that are due, for about so many seconds; the others are due the next time."""
+        deadline = monotonic() + seconds
+        for slice_ in await self._archive.reconciliations.due(epoch_now()):
+            if monotonic() > deadline:
+                return
+            yield await self.check(slice_)
+
+    async def recent(self) -> set[Slice]:
+        """Return the slices that are open, and those in which something changed lately."""
+        lately = await self._archive.reconciliations.changed_since(epoch_now() - RECENTLY_MS)
+        return {INBOX, *lately, *await self._archive.reconciliations.due(2**53)}
+
+    async def check(self, slice_: Slice) -> Reconciled:
+        """Check a slice now, and keep the result.
+
+        The sources are read one after the other while the services work. So an imbalance counts only if a
+        second look names it, too.
+
+        Raises:
+            Retry: a server does not answer.
+        """
+        began, clock = epoch_now(), monotonic()
+        before = await self._archive.reconciliations.find(slice_)
+        outcome = await self._collector.compare(slice_)
+        if outcome.imbalances:
+            await asyncio.sleep(_SECOND_LOOK_S)
+            outcome = _in_both(outcome, await self._collector.compare(slice_))
+        known = set(before.outcome.imbalances) if before else set()
+        took = round((monotonic() - clock) * 1000)
+        confirmed = tuple(each for each in outcome.imbalances if each in known)
+        result = Reconciled(slice_, outcome, began, took, confirmed)
+        await self._archive.reconciliations.write(result, epoch_now() + _PAUSE * took)
+        return result
+
+
+def _in_both(first: Outcome, second: Outcome) -> Outcome:
+    """The second outcome with those of its imbalances that the first one has; the others are under way."""
+    both = tuple(each for each in second.imbalances if each in set(first.imbalances))
+    passing = len(second.imbalances) - len(both)
+    return Outcome(second.counts, both, min(first.more, second.more), second.under_way + passing)
