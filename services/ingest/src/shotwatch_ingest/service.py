@@ -17,7 +17,6 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
@@ -37,6 +36,7 @@ from shotwatch_common.store import ObjectGone, ObjectTooLarge
 from shotwatch_common.vocabulary import FileReason, ObjectState
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
+from shotwatch_ingest.reader_workspace import Workspace
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_ingest.sweep import Sweep
 
@@ -117,13 +117,11 @@ class Ingestor:
         obj = await self._edges.archive.ledger.place_last(obj)
         if not data:
             raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
-        with self._readers.workspace() as workspace:
-            path = workspace / "snapshot.h5"
-            await asyncio.to_thread(path.write_bytes, data)
+        with await asyncio.to_thread(Workspace, data) as workspace:
             with self._edges.tracer.start_as_current_span("read snapshot"):
-                found = await self._readers.read(path, name, obj.key, self._latest_ms(obj))
+                found = await self._readers.read(workspace, name, obj.key, self._latest_ms(obj))
             with self._edges.tracer.start_as_current_span("write blocks"):
-                devices = await self._write_blocks(obj, name, found)
+                devices = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
         facts = _facts(devices, found)
         target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key)
@@ -136,7 +134,7 @@ class Ingestor:
         self._edges.log.info("ingested", object=obj.key, **facts)
 
     def _latest_ms(self, obj: ObjectRef) -> int:
-        """Return the latest time (epoch ms) that a record of the object may have."""
+        """The latest time of a record (epoch ms) that the object's arrival allows."""
         return obj.arrived_at + round(1000 * self._edges.facility.clock_skew_s)
 
     async def _fetch(self, obj: ObjectRef) -> bytes:
@@ -154,7 +152,9 @@ class Ingestor:
             raise _Replaced
         return fetched.data
 
-    async def _write_blocks(self, obj: ObjectRef, name: FileName, found: ReadFile) -> list[DeviceRecords]:
+    async def _write_blocks(
+        self, obj: ObjectRef, name: FileName, found: ReadFile, workspace: Workspace
+    ) -> list[DeviceRecords]:
         records = []
         for device in found.devices:
             block = BlockRef(
@@ -163,7 +163,7 @@ class Ingestor:
                 object_id=obj.object_id,
                 object_key=obj.key,
             )
-            data = await asyncio.to_thread(Path(device.block_file).read_bytes)
+            data = await asyncio.to_thread(workspace.block, device.block_start, device.block_bytes)
             await self._edges.store.put(block.bucket, block.key, data)
             metrics.block_written(len(data))
             records.append(device.records(block))
