@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -310,6 +310,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("name", SAVED)
+@settings(max_examples=100)  # each starts a process if it is refused
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
