@@ -222,12 +222,13 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
     later = [n for n, source in enumerate(columns.sources) if source.order > records.source.order]
     wins = ~np.isin(columns.source[records.slot], later)
     slot = records.slot[wins]
+    columns = _without_unused_reasons(replace(columns, verdict=_put(columns.verdict, slot, VALID)))
     reasons = list(columns.reasons)
     used = set(records.verdict[wins].tolist()) - {VALID}
     renumber = np.zeros(len(records.reasons) + 1, np.int32)
     for code in sorted(used):
         renumber[code] = reason_code(reasons, records.reasons[code - 1])
-    after = replace(
+    return replace(
         columns,
         source=_put(columns.source, slot, len(columns.sources)),
         row=_put(columns.row, slot, records.row[wins]),
@@ -236,7 +237,6 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
         sources=(*columns.sources, records.source),
         reasons=tuple(reasons),
     )
-    return _without_unused_reasons(after)
 
 
 def _without_unused_reasons(columns: DeviceColumns) -> DeviceColumns:
