@@ -237,6 +237,13 @@ def test_a_file_of_another_name_that_replaces_records_replaces_their_reasons() -
     assert columns.verdict[:3].tolist() == [0, 1, 0]
 
 
+def test_reasons_that_are_replaced_leave_room_for_the_details_of_those_that_replace_them() -> None:
+    window = admit(empty(), refused_for("meter", [f"no_energy: {n}" for n in range(600)]))
+    later = [f"out_of_range: {n % 10}" for n in range(600)]
+    window = admit(window, refused_for("meter", later, source("meter", 2, "another file")))
+    assert sorted(window.devices["meter"].reasons) == sorted(set(later))
+
+
 def test_a_code_that_does_not_fit_is_an_error_and_not_another_code() -> None:
     columns = admit(empty(), records("camera", [0])).devices["camera"]
     window = empty().with_device("camera", replace(columns, source=columns.source + 70_000))

@@ -227,12 +227,13 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
         replace(source, displaced=source.displaced + int((lost == n).sum()))
         for n, source in enumerate(columns.sources)
     ]
+    columns = _without_unused_reasons(replace(columns, verdict=_put(columns.verdict, slot, VALID)))
     reasons = list(columns.reasons)
     used = set(records.verdict[wins].tolist()) - {VALID}
     renumber = np.zeros(len(records.reasons) + 1, np.int32)
     for code in sorted(used):
         renumber[code] = reason_code(reasons, records.reasons[code - 1])
-    after = replace(
+    return replace(
         columns,
         source=_put(columns.source, slot, len(columns.sources)),
         row=_put(columns.row, slot, records.row[wins]),
@@ -241,7 +242,6 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
         sources=(*sources, replace(records.source, displaced=int((~wins).sum()))),
         reasons=tuple(reasons),
     )
-    return _without_unused_reasons(after)
 
 
 def _without_unused_reasons(columns: DeviceColumns) -> DeviceColumns:
