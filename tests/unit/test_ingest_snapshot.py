@@ -491,8 +491,8 @@ class TestNames:
             (f"{CAMERA}\u202e", "control or bidirectional"),
             (f"{CAMERA}\n", "control or bidirectional"),
             (f"{CAMERA}{SLASH}..{SLASH}..{SLASH}x", "read as a path"),
-            (f"{CAMERA}-{'q' * 300}", "longer than 249 bytes"),
-            (f"{CAMERA}-{'é' * 120}", "longer than 249 bytes"),
+            (f"{CAMERA}-{'q' * 300}", "longer than 255 bytes"),
+            (f"{CAMERA}-{'é' * 120}", "longer than 255 bytes"),
             (f"{CAMERA}-\udcff", "not UTF-8"),
         ],
     )

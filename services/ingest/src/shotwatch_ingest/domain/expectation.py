@@ -12,8 +12,8 @@ from shotwatch_common.facility import Device, Facility, FileName, Place
 from shotwatch_common.vocabulary import FileReason, SkipReason
 from shotwatch_ingest.domain.hdf5 import shown
 
-MAX_NAME_BYTES = 249
-"""Of a group's name. File systems take 255 bytes, and the key of a device's block appends `.arrow`."""
+MAX_NAME_BYTES = 255
+"""Of a name in a file, as file systems bound it."""
 MAX_UNEXPECTED_DEVICES = 16
 """Devices of a file that the facility file does not expect at their place and interval, and that are read."""
 _SPARE_RECORDS = 8
