@@ -5,7 +5,7 @@ PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyp
 MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
 SOURCES := libs services cli tests bench deploy
 
-.PHONY: help setup demo test test-fast test-minio chaos lint format bench bench-detect lock schemas settings sbom audit metrics dashboards clean
+.PHONY: help setup demo test test-fast test-minio chaos fuzz lint format bench bench-detect lock schemas settings sbom audit metrics dashboards clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ $(BIN)/minio: | setup
 
 chaos: setup  ## Every torture of the running system (a quarter of an hour); writes docs/chaos.md
 	@CHAOS_REPORT=docs/chaos.md $(BIN)/pytest tests/chaos -m "" -n 2 --dist worksteal
+
+fuzz: setup  ## The property tests again and again with new seeds, for MINUTES=10; stops at a finding
+	@scripts/fuzz "$(or $(MINUTES),10)"
 
 test-fast: setup  ## The tests that start nothing
 	@$(BIN)/pytest tests/unit

@@ -49,7 +49,7 @@ class Subject:
     def read(self) -> Snapshot:
         name = FACILITY.file_name(KEY)
         assert name is not None
-        return read_snapshot(KEY, self.image, name, FACILITY)
+        return read_snapshot(KEY, self.image, name, FACILITY, latest_ms=name.span_ms[1])
 
     def read_as_usual(self) -> list[Any]:
         with h5py.File(io.BytesIO(self.image)) as file:

@@ -5,7 +5,9 @@ import signal
 from collections.abc import Iterator, Sequence
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from shotwatch_embedded import lock
 from shotwatch_embedded.processes import mark, start_guard
@@ -14,22 +16,39 @@ from shotwatch_embedded.services import ONE_THREAD
 SHARED = ("running", "url", "world")
 """Fixtures that start something large: the tests that use one of them share it, so one process runs them."""
 
+settings.register_profile(
+    "fixed", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "fuzz", settings.get_profile("default"), deadline=None, max_examples=1000, print_blob=True
+)
+
 for size in ("COLUMNS", "LINES"):
     # a worker of pytest-xdist claims a terminal of 80 columns, which the command line believes at its import
     os.environ.pop(size, None)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Ctrl-C works in the processes that tests start, also when the tests run as a shell's background job.
 
-    How long an example takes is no claim of a test. Threads that wait for each other on cores that others use
-    take several times the work, and a process that may not keep its bytecode compiles us at each start.
+    Threads that wait for each other on cores that others use take several times the work, and a process that
+    may not keep its bytecode compiles us at each start.
     """
-    settings.register_profile("no timings", deadline=None)
-    settings.load_profile("no timings")
+    if not config.getoption("--hypothesis-profile"):
+        generate_the_same_examples_everywhere()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(ONE_THREAD)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def generate_the_same_examples_everywhere() -> None:
+    """Derive the examples of a property test from its source alone; `make fuzz` looks for new ones.
+
+    Hypothesis also draws constants that it finds in the source of the imported modules. Which modules are
+    imported depends on the tests that ran before, and differs between workers. No setting turns this off.
+    """
+    settings.load_profile("fixed")
+    providers._get_local_constants = Constants
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -69,6 +69,12 @@ CASES = [
         },
     ),
     Case(
+        "ShotwatchBackgroundFails",
+        {'shotwatch_background_waiting{job="aggregate", work="Aggregator._close_window"}': "0x10 1x80"},
+        {'shotwatch_background_waiting{job="aggregate", work="Aggregator._close_window"}': "0x28 1 0x60"},
+        'job="aggregate", work="Aggregator._close_window"',
+    ),
+    Case(
         "ShotwatchServiceDown",
         {**UP, 'up{job="ingest", instance="a"}': "1x20 0x70", 'up{job="ingest", instance="b"}': "1x20 _x70"},
         {**UP, 'up{job="ingest", instance="a"}': "1x20 0x70", 'up{job="ingest", instance="b"}': "1x90"},
@@ -117,6 +123,15 @@ CASES = [
             'shotwatch_opinions_total{opinion="false"}': "_x9 4x80",
             f"shotwatch_shots_judged_total{{{LA}}}": "0+9000x90",
         },
+    ),
+    Case(
+        "ShotwatchModelNotLoaded",
+        {
+            'shotwatch_model_not_loaded{alias="champion", instance="a"}': "0x20 1x70",
+            'shotwatch_model_not_loaded{alias="champion", instance="b"}': "0x90",
+        },
+        {'shotwatch_model_not_loaded{alias="champion", instance="a"}': "0x20 1x1 0x68"},
+        'alias="champion"',
     ),
     Case(
         "ShotwatchDrift",

@@ -16,7 +16,7 @@ from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.contracts import AnomalyEvent, PlaceRef, ShotsClosed
 from shotwatch_common.facility import Place
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.vocabulary import AnomalyKind, ModelAlias
 from shotwatch_detector.bundle import load_bundle, save_bundle
@@ -126,7 +126,7 @@ async def keep_energies(running: Running, level: float) -> None:
         )
         energy = level * rng.normal(1, 0.001, 60)
         await running.archive.measurements.keep(batch, Source.FEATURES, {METER: {"energy": energy}})
-    await running.archive.devices.saw(METER, LastState(epoch_ms(LIVE) + 20 * 60_000, "ON"))
+    await running.archive.devices.saw(METER, LastState(epoch_ms(LIVE) + 20 * 60_000, "ON"), epoch_now())
 
 
 async def told(running: Running, start: datetime) -> list[AnomalyEvent]:
@@ -223,6 +223,57 @@ async def test_a_device_that_drifts_from_the_training_period_is_told_of_and_show
     (energy,) = device["features"]
     assert energy["shift"] < -4
     assert energy["beyond"] == 1
+
+
+async def test_a_champion_without_a_bundle_is_reported_everywhere_and_heals_without_a_restart(
+    running: Running, learned: str, tmp_path: Path
+) -> None:
+    await loaded(running, learned, "none")
+    url, name = running.settings.models_url, running.settings.model_name
+    client = MlflowClient(url, url)
+    run_id = client.get_model_version(name, learned).run_id
+    assert run_id is not None
+    source = f"{client.get_run(run_id).info.artifact_uri}/repaired"
+    broken = client.create_model_version(name, source, run_id).version
+    async with ModelRegistry.of(running.settings) as registry:
+        await registry.give(ModelAlias.CHAMPION, broken)
+        problem = f"champion: version {broken} cannot be loaded: bundle.json does not exist in {source}; "
+        problem += f"judging with version {learned}"
+        await until(lambda: reported(running, problem), "the problem reported by both replicas")
+
+        status = await shotwatch(running, "status", "--json")
+        assert status.documents[0]["model_problems"] == [f"{problem} (2 of 2 replicas)"]
+        people = await shotwatch(running, "status", environment={"COLUMNS": "200"})
+        assert "cannot be loaded: bundle.json does not exist" in people.stdout
+        doctor = await shotwatch(running, "doctor", "--json")
+        assert doctor.exit_code == 1
+        (finding,) = [each for each in doctor.documents if each["subject"] == "champion model"]
+        assert (finding["verdict"], finding["found"]) == ("fail", f"{problem} (2 of 2 replicas)")
+        assert "models promote" in finding["advice"]
+
+        bundle = client.download_artifacts(run_id, "bundle", str(tmp_path))
+        client.log_artifacts(run_id, bundle, "repaired")
+        await loaded(running, broken, "none")
+        await until(lambda: reported(running, ""), "the problem over in both replicas")
+        await registry.give(ModelAlias.CHAMPION, learned)
+    await loaded(running, learned, "none")
+
+
+async def reported(running: Running, problem: str) -> bool:
+    """Whether every replica says so of the champion: on /ready, as a metric, and by the REST API."""
+    stack = find_stack(running.stack.folder.parent, None)
+    async with httpx.AsyncClient() as client:
+        for port in [s.port for s in running.stack.status() if s.name.startswith("inference")]:
+            ready = await client.get(f"http://127.0.0.1:{port}/ready")
+            metrics = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+            assert ready.status_code == 200
+            if ready.json().get("champion_problem", "") != problem:
+                return False
+            if f'shotwatch_model_not_loaded{{alias="champion"}} {float(bool(problem))}' not in metrics:
+                return False
+        loads = (await client.get(f"{stack.query_urls[0]}/api/v1/models")).json()["loads"]
+    of_champion = [load["problem"] for load in loads if load["alias"] == ModelAlias.CHAMPION]
+    return of_champion == [problem, problem]
 
 
 async def test_dashboards_show_the_model_at_work(

@@ -22,10 +22,12 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from PIL import Image
+from pymongo import AsyncMongoClient
 from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner
 
 from shotwatch_cli.main import app
+from shotwatch_common.archive.model_loads import ModelLoad
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.contracts import (
     AnomalyEvent,
@@ -39,7 +41,7 @@ from shotwatch_common.identity import residual_key
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
 from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_common.vocabulary import AnomalyKind, ModelAlias
 from shotwatch_query.service import create_app
 from shotwatch_query.sources import Sources
 
@@ -917,6 +919,42 @@ def test_models_tell_versions_and_aliases(world: World) -> None:
     newest, champion = model["versions"]
     assert (newest["version"], newest["aliases"], newest["tags"]) == ("2", [], {"network": "report"})
     assert (champion["version"], champion["aliases"]) == ("1", ["champion"])
+    assert model["loads"] == []
+
+
+def test_models_tell_what_replicas_have_loaded_as_long_as_they_run(world: World) -> None:
+    champion, challenger = ModelAlias
+    loads = [
+        ModelLoad("a:1", champion, "2", "1", "bundle.json does not exist"),
+        ModelLoad("a:1", challenger, None, None, ""),
+    ]
+
+    async def keep_and_read() -> Any:
+        async with world.archive() as archive:
+            await archive.model_loads.keep(loads)
+            told = world.get("/models")["loads"]
+            stale = {"$set": {"at": epoch_now() - 60_000}}
+            await archive._database["model_loads"].update_many({}, stale)
+        return told
+
+    assert asyncio.run(keep_and_read()) == [
+        {
+            "replica": "a:1",
+            "alias": "challenger",
+            "version": None,
+            "loaded": None,
+            "problem": "",
+        },
+        {
+            "replica": "a:1",
+            "alias": "champion",
+            "version": "2",
+            "loaded": "1",
+            "problem": "champion: version 2 cannot be loaded: bundle.json does not exist; "
+            "judging with version 1",
+        },
+    ]
+    assert world.get("/models")["loads"] == []
 
 
 def test_health_says_that_every_server_answers(world: World) -> None:
@@ -980,3 +1018,24 @@ def wait_for(url: str) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+async def test_a_device_in_the_year_9999_is_the_end_of_no_view(world: World) -> None:
+    """As older versions stored it: the end of data would have been a time that no calendar has."""
+    device, end_of_time = "LB_A1_11-EM_4-EnergyMeter-4", 253_402_300_799_999
+    paths = (
+        "/reports",
+        "/shots",
+        "/devices",
+        f"/devices/{METER}/report",
+        f"/devices/{METER}/series?feature=energy",
+    )
+    before = {path: world.get(path) for path in paths}
+    async with AsyncMongoClient(world.environment["SHOTWATCH_DATABASE_URL"]) as client:
+        devices = client["shotwatch"]["devices"]
+        await devices.insert_one({"_id": device, "time": end_of_time, "state": "ON"})
+        try:
+            assert {path: world.get(path) for path in paths} == before
+            assert all(each["recorded_at"] < "9999" for each in world.get("/places")["places"])
+        finally:
+            await devices.delete_one({"_id": device})

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.printable import printable
 from shotwatch_common.vocabulary import FeedbackAction, Phase
 
 from .browser import browser as chromium
@@ -80,6 +81,43 @@ async def test_text_of_an_event_is_shown_as_text(screen: Screen, world: World) -
     await expect(screen.page.locator("#details-why")).to_have_text(why)
     assert await screen.page.locator("li b, dialog b, li img").count() == 0
     await expect(screen.page).not_to_have_title("taken")
+
+
+async def test_what_cannot_be_seen_is_shown_as_an_escape(screen: Screen, world: World) -> None:
+    hostile = "gas\u202enoitpircsed\u2069 \x1b[2J\u061c\u200f\x85\r\n\ttab\u00a0end"
+    await raise_event(world, 211, why=f"hostile: {hostile}")
+    row = screen.page.get_by_role("listitem").filter(has_text="hostile: ")
+    await row.get_by_role("button").press("Enter")
+    for place in (row.locator(".why"), screen.page.locator("#details-why")):
+        assert await place.text_content() == f"hostile: {printable(hostile)}"
+
+
+async def test_a_page_whose_number_lies_beyond_the_end_reads_its_lists_anew(
+    screen: Screen, world: World
+) -> None:
+    """As it is when the database was emptied while the page was open."""
+    gone = await raise_event(world, 220, why="of the old database")
+    await expect(screen.page.get_by_role("listitem").filter(has_text="of the old database")).to_have_count(1)
+    async with world.archive() as archive:
+        end = await archive.events.last_number()
+        await archive._database["events"].delete_one({"_id": gone.id})
+    beyond = {"known": end + 1000}
+    await screen.page.route(
+        "**/events/stream?since=*",
+        lambda route: (
+            route.continue_(url=re.sub(r"since=\d+", f"since={beyond.pop('known')}", route.request.url))
+            if beyond
+            else route.continue_()
+        ),
+    )
+    await screen.page.context.set_offline(True)
+    await expect(screen.page.locator("#connection")).to_contain_text("reconnecting since")
+    await screen.page.context.set_offline(False)
+    await expect(screen.page.get_by_role("listitem").filter(has_text="of the old database")).to_have_count(0)
+    await expect(screen.page.locator("#connection")).to_have_text("● live")
+    assert not beyond
+    await raise_event(world, 221, why="of the new database")
+    await expect(screen.page.get_by_role("listitem").filter(has_text="of the new database")).to_have_count(1)
 
 
 async def shown(screen: Screen, event: AnomalyEvent) -> None:

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import httpx
+import pytest
 
 from .query_world import LB, World, raise_event
 
@@ -79,6 +80,51 @@ async def test_a_subscriber_hears_only_what_the_filters_ask_for(world: World) ->
         await raise_event(world, FIRST + 32)
         live = (await raise_event(world, FIRST + 33, place=LB)).data.sequence
         assert numbers(told, 1) == [live]
+
+
+@pytest.mark.parametrize(("n", "beyond"), [(40, 1000), (42, 2**52)])
+async def test_a_number_beyond_the_end_is_answered_with_a_reset_to_the_present_end(
+    world: World, n: int, beyond: int
+) -> None:
+    await raise_event(world, FIRST + n)
+    end = world.get("/events", latest=1)["last"]
+    with listening(world, headers={"Last-Event-ID": str(end + beyond)}, params={"frontend": "LB"}) as told:
+        reset = next(told)
+        last = json.loads(reset["data"])["last"]
+        assert (reset["event"], reset["id"]) == ("reset", str(last))
+        assert end - 1 <= last <= end  # the newest event may follow on the stream
+        new = (await raise_event(world, FIRST + n + 1, place=LB)).data.sequence
+        assert numbers(told, 1) == [new]
+    page = world.get("/events", since=end + beyond)
+    assert (page["reset"], page["events"], page["more"]) == (True, [], False)
+    assert page["last"] >= new
+
+
+async def test_the_present_end_is_no_reason_for_a_reset(world: World) -> None:
+    end = (await raise_event(world, FIRST + 50)).data.sequence
+    assert world.get("/events", since=end)["reset"] is False
+    with listening(world, headers={"Last-Event-ID": str(end)}) as told:
+        new = (await raise_event(world, FIRST + 51)).data.sequence
+        assert numbers(told, 1) == [new]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pytest.param("-1", id="negative"),
+        pytest.param(str(2**53 + 1), id="huge"),
+        pytest.param("9" * 5000, id="very long"),
+        pytest.param("7; drop", id="words"),
+        pytest.param("NaN", id="nan"),
+    ],
+)
+def test_a_last_event_id_that_is_no_number_of_an_event_is_refused_with_the_reason(
+    world: World, hostile: str
+) -> None:
+    answer = world.api.get("/events/stream", headers={"Last-Event-ID": hostile})
+    assert answer.status_code == 422
+    assert answer.json()["mistakes"][0]["where"].startswith("header.last-event-id")
+    assert len(answer.content) < 1000
 
 
 def test_the_stream_is_for_readers(world: World) -> None:

@@ -1,10 +1,12 @@
 """A training run on a real MLflow server, and what the inference service makes of it."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import structlog
@@ -132,6 +134,31 @@ async def test_inference_takes_up_each_new_champion_and_judges_with_it(mlflow_ur
     features[METER]["energy"][4] *= 0.7
     findings = detector.judge("LA A1 11", features, 20).findings
     assert [(finding.shot, str(finding.kind)) for finding in findings] == [(4, "energy"), (7, "hot_spot")]
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("missing", r"bundle\.json"), ("../../..", "is not served"), ("%2e%2e/%2e%2e/x?y#z", r"bundle\.json")],
+)
+async def test_a_champion_that_the_registry_has_no_bundle_of_is_reported(
+    mlflow_url: str, path: str, why: str
+) -> None:
+    client, name = MlflowClient(mlflow_url, mlflow_url), f"broken-{abs(hash(path))}"
+    run = client.create_run("0").info
+    client.create_registered_model(name)
+    async with httpx.AsyncClient(base_url=f"{mlflow_url}/api/2.0/mlflow") as api:  # the client would check it
+        version = {"name": name, "source": f"{run.artifact_uri}/{path}"}
+        made = await api.post("/model-versions/create", json=version)
+    if made.is_client_error:  # MLflow itself refuses the path
+        return
+    client.set_registered_model_alias(name, "champion", "1")
+    log: Any = structlog.get_logger()
+    async with ModelRegistry(mlflow_url, name) as registry:
+        watch = ModelWatch(registry, ModelAlias.CHAMPION, log)
+        await watch.look()
+    load = watch.report("here")
+    assert (load.version, load.loaded) == ("1", None)
+    assert re.search(why, load.why_not)
 
 
 def test_without_enough_shots_nothing_is_registered(mlflow_url: str) -> None:

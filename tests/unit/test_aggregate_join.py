@@ -3,15 +3,32 @@
 from dataclasses import replace
 from functools import reduce
 
+import bson
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from pymongo.errors import DocumentTooLarge
 
 from shotwatch_aggregate.documents import from_document, to_document, to_message
-from shotwatch_aggregate.domain.join import Split, admit, close, close_due, complete, nothing_of, ripe, split
+from shotwatch_aggregate.domain.join import (
+    Split,
+    admit,
+    close,
+    close_due,
+    complete,
+    nothing_of,
+    ripe,
+    split,
+    takes,
+    unheard_before,
+)
 from shotwatch_aggregate.domain.window import Records, Source, Window
+from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.windows import Windows
 from shotwatch_common.contracts import ABSENT
+from shotwatch_common.errors import Bug, Reject
 from shotwatch_common.facility import Interval, Place
 from shotwatch_common.vocabulary import DeviceKind
 
@@ -173,6 +190,172 @@ def test_a_window_survives_its_document() -> None:
     assert to_document(again) == to_document(window)
 
 
+def refused_for(device: str, reasons: list[str], origin: Source | None = None) -> Records:
+    """Records at the first pulses of the first window, each refused for a reason of its own."""
+    n = len(reasons)
+    times = START + 100 * np.arange(n, dtype=np.int64)
+    verdicts = np.arange(1, n + 1, dtype=np.int32)
+    parts = split(
+        device,
+        ROSTER[device],
+        origin or source(device),
+        TEN_HZ,
+        times,
+        verdicts,
+        tuple(reasons),
+        np.ones(n, bool),
+    )
+    return parts.by_window[START]
+
+
+def test_seventy_thousand_reasons_never_make_a_record_valid_and_stay_few_in_the_window() -> None:
+    window = empty()
+    for version in range(1, 118):
+        reasons = [f"state_not_on: STATE {600 * version + n}" for n in range(600)]
+        window = admit(window, refused_for("meter", reasons, source("meter", version)))
+        stored = from_document(to_document(window), TEN_HZ).devices["meter"]
+        assert stored.verdict.min() > 0
+        assert len(stored.reasons) == 65
+        assert {reason.partition(":")[0] for reason in stored.reasons} == {"state_not_on"}
+        assert stored.reasons[stored.verdict[0] - 1] == reasons[0]
+        assert stored.reasons[stored.verdict[599] - 1] == "state_not_on"
+
+
+def test_a_window_counts_only_the_reasons_of_the_records_that_it_holds() -> None:
+    window = admit(empty(), refused_for("meter", ["black_frame: a", "no_energy: b"]))
+    window = admit(window, refused_for("meter", ["no_energy: b"], source("meter", 2)))
+    columns = window.devices["meter"]
+    assert columns.reasons == ("no_energy: b",)
+    assert columns.verdict[:3].tolist() == [1, 0, 0]
+
+
+def test_a_file_of_another_name_that_replaces_records_replaces_their_reasons() -> None:
+    window = admit(empty(), refused_for("meter", ["black_frame: a", "no_energy: b"]))
+    window = admit(window, records("meter", [0], source("meter", 2, "another file")))
+    columns = window.devices["meter"]
+    assert columns.reasons == ("no_energy: b",)
+    assert columns.verdict[:3].tolist() == [0, 1, 0]
+
+
+def test_a_code_that_does_not_fit_is_an_error_and_not_another_code() -> None:
+    columns = admit(empty(), records("camera", [0])).devices["camera"]
+    window = empty().with_device("camera", replace(columns, source=columns.source + 70_000))
+    with pytest.raises(OverflowError, match="70000"):
+        to_document(window)
+
+
+def test_a_window_that_was_stored_with_narrower_codes_can_be_read() -> None:
+    document = to_document(joined(records("camera", [0, 3], verdicts=[0, 1])))
+    (device,) = document["devices"]
+    wide = np.frombuffer(device["verdict"], "<i4")
+    device["verdict"] = wide.astype("<i2").tobytes()
+    assert from_document(document, TEN_HZ).devices["camera"].verdict.tolist() == wide.tolist()
+
+
+def split_file(device: str, times: NDArray[np.int64], interval: Interval) -> Split:
+    n = len(times)
+    origin = source(device, key=f"{device} {times[0]}")
+    return split(device, ROSTER[device], origin, interval, times, np.zeros(n, np.int32), (), np.ones(n, bool))
+
+
+@pytest.mark.parametrize("period", [100, 1000])
+@pytest.mark.parametrize(("phase", "pulses_late"), [(0.5, 0), (-0.5, -1), (0.35, 0), (-0.15, 0)])
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_shots_of_several_minutes_have_both_meters_whatever_the_phase_of_one(
+    period: int, phase: float, pulses_late: int, seed: int
+) -> None:
+    """Its jitter is 5 % of the period (1σ); files come in any order."""
+    random = np.random.default_rng(seed)
+    interval = Interval(f"{period}ms", lateness_s=20, tolerance_ms=period // 2)
+    files = []
+    for minute in range(4):
+        pulses = START + 60_000 * minute + np.arange(0, 60_000, period)
+        deviation = phase + 0.05 * random.standard_normal(len(pulses)).clip(-4, 4)
+        late = pulses + np.rint(period * deviation).astype(np.int64)
+        files += [split_file("camera", pulses, interval), split_file("meter", late, interval)]
+    assert not any(file.second_samples or file.off_grid for file in files)
+    windows: dict[int, Window] = {}
+    for n in random.permutation(len(files)):
+        for start, part in files[n].by_window.items():
+            windows[start] = admit(windows.get(start, Window.empty(PLACE, interval, start)), part)
+    cameras, meters = pulses_of("camera", windows), pulses_of("meter", windows)
+    assert len(cameras) == 4 * 60_000 // period
+    assert meters == [pulse + period * pulses_late for pulse in cameras]
+
+
+def pulses_of(device: str, windows: dict[int, Window]) -> list[int]:
+    found = [w.pulses[w.devices[device].present] for w in windows.values() if device in w.devices]
+    return sorted(np.concatenate(found).tolist())
+
+
+def unexpected(n: int) -> Records:
+    return replace(records("meter", [0], source(f"file {n}")), device=f"unexpected {n}")
+
+
+def test_a_window_takes_its_own_devices_and_few_that_it_does_not_expect() -> None:
+    window = empty()
+    for n in range(2860):
+        if takes(window, f"unexpected {n}", ROSTER):
+            window = admit(window, unexpected(n))
+    assert sorted(window.devices) == sorted(f"unexpected {n}" for n in range(16))
+    assert takes(window, "unexpected 3", ROSTER)
+    assert all(takes(window, device, ROSTER) for device in ROSTER)
+    window = arrive(window, records("camera", [0]))
+    assert takes(window, "meter", ROSTER)
+    assert not takes(window, "unexpected 16", ROSTER)
+
+
+def test_the_sixty_fifth_file_of_a_device_is_refused_and_the_first_ones_may_come_again() -> None:
+    window = empty()
+    for n in range(64):
+        window = admit(window, records("meter", [n], source("meter", 1, f"file {n}")))
+    with pytest.raises(Reject, match=r"too_many_files.*LA-A1-11-100ms-20220701T073300.*meter"):
+        admit(window, records("meter", [3], source("meter", 1, "file 64")))
+    again = admit(window, records("meter", [5], source("meter", 2, "file 5")))
+    assert again.devices["meter"].sources[-1].object_id == "file 5@2"
+    assert admit(window, records("camera", [0], source("camera", 1, "file 64"))).devices["camera"].present[0]
+
+
+def test_the_largest_window_and_its_message_fit_into_a_document() -> None:
+    """16 MiB is what databases of this protocol take."""
+    longest = 1024
+    devices = [f"{n:03}".ljust(255, "x") for n in range(18 + 16)]
+    window = empty()
+    for device in devices:
+        for n in range(64):
+            key = f"{n:04}".ljust(longest, "k")
+            origin = Source("b" * 63, f"{key}/{device}"[:longest], "o" * 64, key, n, "t" * 55)
+            slots = np.arange(n, 600, 64, dtype=np.int32)
+            reasons = tuple(f"state_not_on: {n} {m} ".ljust(300, "x") for m in range(len(slots)))
+            codes = np.arange(1, len(slots) + 1, dtype=np.int32)
+            part = Records(
+                device, DeviceKind.OTHER, origin, slots, slots, codes, reasons, np.ones(len(slots), bool)
+            )
+            window = admit(window, part)
+    closed, batch = close(window, window.open)
+    assert batch is not None
+    message = to_message(batch, ROSTER, (), last_arrival=1).model_dump_json().encode()
+    assert len(bson.encode({**to_document(closed), "outbox": {"batch": message}})) < 16 << 20
+
+
+async def test_a_window_that_the_database_does_not_take_is_named() -> None:
+    class TooSmall:
+        async def insert_one(self, _document: object) -> None:
+            raise DocumentTooLarge("18,000,000 bytes")
+
+    with pytest.raises(Bug, match=r"window LA-A1 cannot be written: .*18,000,000 bytes"):
+        await Windows(Database({"windows": TooSmall()})).save({"_id": "LA-A1", "version": 1})
+
+
+@pytest.mark.parametrize("change", [{"revision": b"abc"}, {"devices": [{"device": "x"}]}, {"arm": None}])
+def test_a_stored_document_that_is_no_window_is_named(change: dict[str, object]) -> None:
+    document = to_document(joined(records("camera", [0])))
+    document = {name: value for name, value in {**document, **change}.items() if value is not None}
+    with pytest.raises(Bug, match="window LA-A1-11-100ms-20220701T073300 cannot be read"):
+        from_document(document, TEN_HZ)
+
+
 def test_the_message_names_who_is_missing_and_whether_it_was_on() -> None:
     window = joined(records("camera", [0, 1, 2]), records("meter", [0, 2]))
     _, batch = close(window, window.open)
@@ -215,6 +398,16 @@ def shots(window: Window) -> dict[str, list[tuple[str, int] | None]]:
         ]
         for device, columns in window.devices.items()
     }
+
+
+def test_only_devices_that_were_not_heard_up_to_the_first_shot_are_asked_for_their_past() -> None:
+    window = joined(records("camera", [2, 3, 4]), records("meter", [4]))
+    _, batch = close(window, window.open)
+    assert batch is not None
+    assert sorted(unheard_before(batch, ROSTER)) == ["meter", "spectro"]
+    _, later = close(window, window.open & (np.arange(600) == 4))
+    assert later is not None
+    assert unheard_before(later, ROSTER) == ["spectro"]
 
 
 def test_what_is_wanted_again_is_closed_once_more_as_it_is_and_only_once() -> None:

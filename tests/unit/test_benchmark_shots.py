@@ -172,6 +172,20 @@ def test_frames_after_a_change_of_regime_are_no_normal_ones(tmp_path: Path) -> N
     assert "frame-11" in laser.origin
 
 
+def test_a_laser_of_one_file_has_all_its_frames(tmp_path: Path) -> None:
+    stack = np.ones((4, 110, 140)) + np.eye(110, 140)
+    np.save(tmp_path / "stack.npy", stack)
+    assert len(recorded_laser(tmp_path / "stack.npy").sums) == 4
+    np.save(tmp_path / "frame.npy", stack[0])
+    assert recorded_laser(tmp_path / "frame.npy").origin == "one recorded frame"
+
+
+def test_files_without_an_image_are_no_frames_of_a_laser(tmp_path: Path) -> None:
+    np.save(tmp_path / "frame.npy", np.ones((110, 140)) + np.eye(110, 140))
+    (tmp_path / "damaged.png").write_bytes(b"x")
+    assert [file.name for file in recorded_laser(tmp_path).skipped] == ["damaged.png"]
+
+
 def test_frames_of_different_sizes_are_refused(tmp_path: Path) -> None:
     for n, width in enumerate((140, 150)):
         np.save(tmp_path / f"{n}.npy", np.ones((110, width)) + np.eye(110, width))

@@ -141,6 +141,28 @@ def test_pack_turns_images_into_snapshot_files_and_labels(frames: Path, tmp_path
     written = json.loads(told.stdout)
     assert written["files"] == len(list(out.glob("*.h5"))) == 3 * (4 + 6)
     assert [(label["kind"], len(label["shots"])) for label in written["labels"]] == [("regime_change", 3)]
+    assert written["skipped"] == 0
+
+
+def test_pack_lists_the_files_that_it_skips(frames: Path, tmp_path: Path) -> None:
+    for n in range(25):
+        (frames / f"{n}.png").write_bytes(b"x")
+    told = shotwatch(
+        "pack", frames, "--place", "LA-A3-31", "--learn", "1", "--out", tmp_path / "out", "--json"
+    )
+    assert told.exit_code == 0, told.stderr
+    written = json.loads(told.stdout)
+    assert written["skipped"] == 25
+    reason = "it is not a PNG, PGM or TIFF file"
+    assert written["skipped_files"] == [{"file": f"{n}.png", "reason": reason} for n in range(20)]
+    assert told.stderr.splitlines()[-2:] == [f"skipped 19.png: {reason}", "skipped 5 more files"]
+
+
+def test_noise_takes_no_images_of_other_values_than_counts(tmp_path: Path) -> None:
+    np.save(tmp_path / "dark.npy", np.full((12, 102, 128), 20.5))
+    told = shotwatch("noise", "fit", "LA_A1_11-Camera_1-Camera-1", "--frames", tmp_path, "--root", tmp_path)
+    assert told.exit_code == 1
+    assert "dark.npy[0]: noise takes whole counts from 0 to 65,535" in told.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,21 @@
 """The demo's sums: what counts as a false alarm, and what is timed."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shotwatch_cli.demo.figures import Seen, false_alarms, latencies, minute_of, slow_changes
+from shotwatch_cli.demo.scenario import Scenario, recorded
+from shotwatch_cli.failures import Failure
+from shotwatch_common.facility import load_facility
 from shotwatch_common.vocabulary import SLOW_CHANGES, AnomalyKind, Phase
 from shotwatch_simulator.labels import Label
 
 from .test_cli_events import event
+
+FACILITY = load_facility(Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml")
 
 
 def seen(at: float = 0.0, **said: Any) -> Seen:
@@ -40,3 +47,13 @@ def test_what_begins_is_timed_from_the_end_of_its_minutes_upload_but_for_what_wa
     other_minute = seen(99, time=seen().event.data.time + 60_000)
     (of,) = latencies([seen(11), seen(13), *waits, *later, other_minute], uploaded)
     assert (of.place, of.events, of.p50, of.longest) == (seen().event.data.place, 2, 2.0, 3.0)
+
+
+def test_recorded_frames_of_the_demo_say_what_was_skipped(tmp_path: Path) -> None:
+    (tmp_path / "damaged.png").write_bytes(b"x")
+    with pytest.raises(Failure, match="no image with light"):
+        list(recorded(FACILITY, tmp_path, tmp_path / "packed"))
+    np.save(tmp_path / "frame.npy", np.eye(110, 140))
+    *_, scenario = recorded(FACILITY, tmp_path, tmp_path / "packed")
+    assert isinstance(scenario, Scenario)
+    assert [file.name for file in scenario.skipped] == ["damaged.png"]

@@ -1,7 +1,8 @@
 """`shotwatch distances`, on files and on what the REST API gives."""
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.io import savemat
 from typer.testing import CliRunner, Result
 
 from shotwatch_cli.distances import Comparison, heat_map
@@ -89,6 +91,69 @@ def test_pages_of_a_stack_and_images_of_any_number_type_are_frames(tmp_path: Pat
     assert answer["nearest"]["distance"] == pytest.approx(0, abs=0.05)
 
 
+COLOURS = np.array([4, 1, 1]) / 60
+
+
+@pytest.mark.parametrize(
+    ("suffix", "save"),
+    [
+        (".npy", lambda path, frame: np.save(path, np.rint(frame[..., None] * COLOURS).astype(np.uint8))),
+        (".npy", lambda path, frame: np.save(path, frame[..., None])),
+        (".npy", lambda path, frame: np.save(path, frame.astype(np.uint32) << 16)),
+        (".npy", lambda path, frame: np.save(path, frame.astype(np.float32) - 5000)),
+        (".mat", lambda path, frame: savemat(path, {"img": frame.astype(float), "axis": np.arange(5000.0)})),
+        (".png", lambda path, frame: Image.fromarray(np.uint8(frame[..., None] * COLOURS)).save(path)),
+    ],
+)
+def test_images_of_every_kind_are_as_far_from_each_other_as_their_beams(
+    tmp_path: Path, suffix: str, save: Callable[[Path, NDArray[np.uint16]], object]
+) -> None:
+    files = [tmp_path / f"{name}{suffix}" for name in "ab"]
+    for file, x in zip(files, (30, 42), strict=True):
+        save(file, beam(x))
+    answer = compared(tmp_path, *files)
+    assert len(answer["frames"]) == 2
+    assert answer["farthest"]["distance"] == pytest.approx(12 * ON_THE_MEAN_LINE, rel=0.01)
+
+
+def test_a_stack_of_matlab_is_compared_frame_by_frame(tmp_path: Path) -> None:
+    savemat(tmp_path / "stack.mat", {"stack": np.dstack([beam(x) for x in (20, 26, 32, 38, 44)])})
+    answer = compared(tmp_path, tmp_path / "stack.mat")
+    assert answer["farthest"]["frames"] == ["stack.mat[0]", "stack.mat[4]"]
+    assert answer["farthest"]["distance"] == pytest.approx(24 * ON_THE_MEAN_LINE, rel=0.01)
+
+
+def test_saturated_frames_are_named_however_they_are_binned(frames: Path, tmp_path: Path) -> None:
+    clipped = beam(40)
+    clipped[30, 40] = 4095
+    Image.fromarray(clipped).save(frames / "d.png")
+    assert compared(tmp_path, frames, "--bin", "4")["saturated"] == ["d.png"]
+    assert "saturated: d.png" in shotwatch(tmp_path, frames).stdout
+    assert compared(tmp_path, frames, "--crop", "0,0,20,80", "--bin", "2")["saturated"] == []
+
+
+def test_a_folder_s_files_without_an_image_are_listed(frames: Path, tmp_path: Path) -> None:
+    (frames / "damaged.mat").write_bytes(b"x" * 63)
+    (frames / "LICENSE").write_text("")
+    answer = compared(tmp_path, frames)
+    assert answer["frames"] == ["a.png", "b.png", "c.png"]
+    assert answer["skipped"] == 2
+    assert [skipped["file"] for skipped in answer["skipped_files"]] == ["LICENSE", "damaged.mat"]
+    assert "skipped damaged.mat: it cannot be decoded" in shotwatch(tmp_path, frames).stderr
+
+
+def test_files_are_listed_also_if_the_others_cannot_be_compared(frames: Path, tmp_path: Path) -> None:
+    (frames / "damaged.png").write_bytes(b"x")
+    Image.fromarray(beam(30)[:50]).save(frames / "z.png")
+    fails(shotwatch(tmp_path, frames), 1, "z.png is of 50 x 80 px")
+    assert "skipped damaged.png" in shotwatch(tmp_path, frames).stderr
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    fails(shotwatch(tmp_path, tmp_path / "pipe.npy"), 1, "no image that can be read: it is not a file")
+
+
 def test_distances_of_binned_frames_are_in_their_own_pixels(frames: Path, tmp_path: Path) -> None:
     answer = compared(tmp_path, frames, "--bin", "4")
     assert answer["farthest"]["distance"] == pytest.approx(22 / 4 * ON_THE_MEAN_LINE, rel=0.02)
@@ -133,7 +198,7 @@ def fails(told: Result, exit_code: int, complaint: str) -> None:
     [
         (np.ones((60, 80)), "fewer than two frames have light"),
         (np.full((60, 80), np.nan), "pixels that are no numbers"),
-        (np.ones((9, 9, 9, 9)), "no image that can be read"),
+        (np.ones((9, 9, 9, 9)), "no image that can be read: 9 x 9 x 9 x 9 float64"),
         (np.arange(6.0).reshape(2, 3), "2 x 3 px"),
     ],
 )
@@ -210,8 +275,8 @@ async def test_a_camera_s_valid_frames_are_spread_over_the_time() -> None:
     stored = stored_frames(api, roster, CAMERA, (900, 1100), 4, lambda: done.append(1))  # type: ignore[arg-type]
     found = [frame async for frame in stored]
     assert [frame.name for frame in found] == ["shot-1000"]
-    assert found[0].counts.tolist() == [[1000, 0], [0, 4092]]
-    assert found[0].counts.dtype == np.uint16
+    assert found[0].image.tolist() == [[1000, 0], [0, 4092]]
+    assert found[0].image.dtype == np.uint16
     assert len(done) == 4
     assert set(api.places) == {("LA", "A1", "11", "100ms")}
 

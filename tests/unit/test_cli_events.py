@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from shotwatch_cli.events import Recent, event_line, matches, without_double, without_gap
 from shotwatch_cli.failures import Failure
+from shotwatch_cli.rest import MissedEvents, RestApi
 from shotwatch_common.contracts import Anomaly, AnomalyEvent, ModelRef, PlaceRef
 from shotwatch_common.vocabulary import AnomalyKind, Phase, Severity
+
+from .rest import served
 
 MODEL = ModelRef(name="shotwatch", version="3", run_id="0" * 32)
 
@@ -96,6 +100,27 @@ async def test_what_comes_is_shown_while_nobody_tells_what_was_missed() -> None:
     first = await anext(events)
     back.set()
     assert [first.data.sequence, *[each.data.sequence async for each in events]] == [3, 1, 2]
+
+
+async def test_a_number_beyond_the_end_is_reported_and_the_present_end_is_gone_on_from(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As it is when the database was emptied while `tail` waited for the broker."""
+    pages = {
+        "5000": {"events": [], "last": 2, "more": False, "reset": True},
+        "2": {
+            "events": [event(3).model_dump(mode="json", by_alias=True)],
+            "last": 3,
+            "more": False,
+            "reset": False,
+        },
+    }
+    with served(lambda path: pages[parse_qs(urlsplit(path).query)["since"][0]]) as url:
+        async with RestApi(url) as api:
+            missed = MissedEvents(api, 5000)
+            assert [each.data.sequence async for each in missed()] == []
+            assert [each.data.sequence async for each in missed()] == [3]
+    assert "no event has the number 5000 yet" in capsys.readouterr().err
 
 
 async def test_missed_events_that_the_binding_key_does_not_ask_for_are_left_out() -> None:

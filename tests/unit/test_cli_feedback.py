@@ -67,6 +67,7 @@ class Api:
             "standings": {"condition": STANDING},
             "last": last,
             "more": last < 9,
+            "reset": False,
         }
 
 

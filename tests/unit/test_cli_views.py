@@ -2,12 +2,13 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from shotwatch_cli.balance import Balance
-from shotwatch_cli.checks import Verdict, stage_finding
+from shotwatch_cli.checks import Verdict, model_findings, stage_finding
 from shotwatch_cli.commands.train import told
 from shotwatch_cli.deployment import find_deployment
 from shotwatch_cli.failures import Failure, as_failure
@@ -67,6 +68,41 @@ def test_a_stage_is_judged_by_its_queues_and_consumers(queues: StageQueues, verd
     finding = stage_finding(queues)
     assert finding.verdict is verdict
     assert bool(finding.advice) == (verdict is not Verdict.OK)
+
+
+def model(*problems: tuple[str, str], **aliases: str) -> dict[str, Any]:
+    """What the REST API reports; `problems`: alias and problem, of each replica."""
+    loads = [{"replica": str(n), "alias": a, "problem": problem} for n, (a, problem) in enumerate(problems)]
+    return {"aliases": aliases, "versions": [], "loads": loads}
+
+
+BROKEN = "champion: version 2 cannot be loaded: bundle.json does not exist; judging with version 1"
+
+
+@pytest.mark.parametrize(
+    ("reported", "findings"),
+    [
+        (model(), [("champion model", Verdict.WARN, "none: only rules judge")]),
+        (model(("champion", ""), champion="2"), [("champion model", Verdict.OK, "version 2")]),
+        (
+            model(("champion", BROKEN), ("champion", ""), champion="2"),
+            [("champion model", Verdict.FAIL, f"{BROKEN} (1 of 2 replicas)")],
+        ),
+        (
+            model(("champion", ""), ("challenger", "challenger: …"), champion="2", challenger="3"),
+            [
+                ("champion model", Verdict.OK, "version 2"),
+                ("challenger model", Verdict.WARN, "challenger: … (1 of 1 replicas)"),
+            ],
+        ),
+    ],
+)
+def test_a_model_that_inference_cannot_load_is_a_finding_with_what_to_do(
+    reported: dict[str, Any], findings: list[tuple[str, Verdict, str]]
+) -> None:
+    found = list(model_findings(reported))
+    assert [(each.subject, each.verdict, each.found) for each in found] == findings
+    assert all(bool(each.advice) == (each.verdict is not Verdict.OK) for each in found)
 
 
 def test_thresholds_are_summed_up_over_devices() -> None:

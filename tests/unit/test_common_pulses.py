@@ -1,6 +1,8 @@
 """The grid of pulses, and blocks on the wire."""
 
 from datetime import UTC, datetime
+from fractions import Fraction
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -12,24 +14,93 @@ from hypothesis.extra import numpy as hnp
 from shotwatch_common.blocks import Block, read_block, write_block
 from shotwatch_common.facility import Interval, Place
 from shotwatch_common.identity import event_id, object_id
-from shotwatch_common.pulses import epoch_ms, nearest_pulses, pulses_per_window, shot_id, window_starts
+from shotwatch_common.pulses import (
+    assign_pulses,
+    epoch_ms,
+    phase_ms,
+    pulses_per_window,
+    shot_id,
+    window_starts,
+)
 
 INTERVALS = {name: Interval(name, 20.0, 10**6) for name in ("100ms", "1s", "60s", "120s")}
 
 
 @given(st.integers(0, 2**42), st.sampled_from(sorted(INTERVALS)))
-def test_a_record_is_nearest_to_its_own_pulse(time: int, name: str) -> None:
+def test_a_lone_record_lies_a_little_before_its_pulse_or_up_to_three_quarters_after_it(
+    time: int, name: str
+) -> None:
     interval = INTERVALS[name]
-    pulses, near = nearest_pulses(np.array([time]), interval)
-    assert near.all()
-    assert pulses[0] % interval.period_ms == 0
-    assert abs(time - pulses[0]) <= interval.period_ms / 2
+    assigned = assign_pulses(np.array([time]), interval)
+    assert assigned.on_grid.all()
+    assert assigned.pulses[0] % interval.period_ms == 0
+    assert -1 / 4 <= (time - assigned.pulses[0]) / interval.period_ms < 3 / 4
+
+
+PHASES = st.fractions(-1, 1)
+DEVIATIONS = st.lists(st.fractions(-1, 1), min_size=1, max_size=60)
+
+
+def recorded(pulses: list[int], period: int, phase: Fraction, deviations: list[Fraction]) -> list[int]:
+    """Times (ms) of records at these pulses: phase in periods, deviations in quarters of a period."""
+    return [
+        period * pulse + int(period * phase) + int((period // 4 - 1) * deviation)
+        for pulse, deviation in zip(pulses, deviations, strict=True)
+    ]
+
+
+@given(
+    st.sampled_from([33, 100, 1000, 60_000]),
+    PHASES,
+    DEVIATIONS,
+    st.sets(st.integers(0, 599), min_size=60),
+    st.randoms(),
+)
+def test_with_a_stable_phase_no_record_is_off_the_grid_or_shares_a_pulse(
+    period: int, phase: Fraction, deviations: list[Fraction], pulses: set[int], random: Random
+) -> None:
+    chosen = sorted(random.sample(sorted(pulses), len(deviations)))
+    times = recorded(chosen, period, phase, deviations)
+    assigned = assign_pulses(np.array(times), Interval(f"{period}ms", 20.0, period // 2 + 1))
+    assert assigned.on_grid.all()
+    shifts = {int(pulse) // period - true for pulse, true in zip(assigned.pulses, chosen, strict=True)}
+    assert len(shifts) == 1
+
+
+@given(st.sampled_from([100, 1000, 60_000]), st.sampled_from([0, 1]), st.lists(DEVIATIONS, min_size=2))
+def test_devices_in_phase_or_half_a_period_late_keep_their_pulses_from_file_to_file(
+    period: int, halves: int, files: list[list[Fraction]]
+) -> None:
+    for deviations in files:
+        pulses = list(range(len(deviations)))
+        times = recorded(pulses, period, Fraction(halves, 2), deviations)
+        assigned = assign_pulses(np.array(times), Interval(f"{period}ms", 20.0, period // 2))
+        assert (assigned.pulses // period).tolist() == pulses
+
+
+@given(DEVIATIONS)
+def test_in_phase_the_pulse_is_the_nearest_as_ever(deviations: list[Fraction]) -> None:
+    times = np.array(recorded(list(range(len(deviations))), 1000, Fraction(0), deviations))
+    assigned = assign_pulses(times, INTERVALS["1s"])
+    assert assigned.pulses.tolist() == (np.round(times / 1000) * 1000).tolist()
+
+
+def test_a_few_stray_records_do_not_move_the_phase_of_all_others() -> None:
+    times = np.sort(np.append(1000 * np.arange(60) + 500, [7_010, 20_900, 33_250]))
+    assert phase_ms(times, 1000) == 500
+
+
+def test_records_far_from_the_grid_have_no_say_in_the_phase() -> None:
+    tight = Interval("1s", 20.0, 100)
+    assigned = assign_pulses(np.array([30, 1500, 2500, 3500, 4030]), tight)
+    assert assigned.on_grid.tolist() == [True, False, False, False, True]
+    assert assigned.pulses[assigned.on_grid].tolist() == [0, 4000]
 
 
 @given(st.integers(0, 2**42), st.sampled_from(sorted(INTERVALS)))
 def test_a_window_holds_whole_pulses_and_a_minute_or_more(time: int, name: str) -> None:
     interval = INTERVALS[name]
-    pulses, _ = nearest_pulses(np.array([time]), interval)
+    pulses = assign_pulses(np.array([time]), interval).pulses
     start = int(window_starts(pulses, interval)[0])
     slot, rest = divmod(int(pulses[0]) - start, interval.period_ms)
     assert rest == 0

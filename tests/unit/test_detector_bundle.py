@@ -1,10 +1,13 @@
 """A bundle comes back as it was, or not at all."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shotwatch_detector.bundle import (
     CAMERAS,
@@ -140,6 +143,34 @@ def test_a_damaged_archive_is_refused(content: bytes, bundle: Bundle, tmp_path: 
     save_bundle(bundle, tmp_path)
     (tmp_path / CAMERAS).write_bytes(content)
     with pytest.raises(BundleError, match="cameras"):
+        load_bundle(tmp_path)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused_unread(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_bundle(bundle, tmp_path)
+    np.savez_compressed(tmp_path / CAMERAS, reference=np.zeros((100, 1000), np.float32))
+    monkeypatch.setattr("shotwatch_detector.bundle.LARGEST_UNPACKED", 100_000)
+    with pytest.raises(BundleError, match=r"cameras\.npz: 400128 bytes unpacked are more than 100000"):
+        load_bundle(tmp_path)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from((MANIFEST, CAMERAS)),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=20),
+)
+def test_a_bundle_with_damaged_bytes_is_loaded_or_refused(
+    bundle: Bundle, tmp_path: Path, file: str, damage: list[tuple[float, int]]
+) -> None:
+    """No damage brings another error than the one that inference expects."""
+    save_bundle(bundle, tmp_path)
+    content = bytearray((tmp_path / file).read_bytes())
+    for place, byte in damage:
+        content[int(place * (len(content) - 1))] = byte
+    (tmp_path / file).write_bytes(content)
+    with contextlib.suppress(BundleError):
         load_bundle(tmp_path)
 
 

@@ -1,5 +1,7 @@
 """The watches over the aliases, against a registry that speaks MLflow's REST API."""
 
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ import pytest
 import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from prometheus_client import REGISTRY
 
 from shotwatch_common.contracts import ModelRef
 from shotwatch_common.errors import Retry
@@ -20,7 +23,7 @@ from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_detector.bundle import CAMERAS, MANIFEST, NETWORK, Bundle, Origin, save_bundle
 from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Tail, Usual
-from shotwatch_inference.models import ModelWatch
+from shotwatch_inference.models import LONGEST_PAUSE_S, LONGEST_REASON, ModelWatch
 
 
 class Mirror:
@@ -41,6 +44,7 @@ class Registry:
     folder: Path
     alias: str | None = None
     source: str = "mlflow-artifacts:/1/{version}/artifacts/bundle"
+    made_by_a_run: bool = True
     downloads: list[str] = field(default_factory=list)
 
     def add(self, version: str, network: bytes = b"network") -> None:
@@ -59,7 +63,9 @@ class Registry:
     async def version(self, request: web.Request) -> web.Response:
         number = request.query["version"]
         source = self.source.format(version=number)
-        version = {"name": "shotwatch", "version": number, "run_id": f"run-{number}", "source": source}
+        version = {"name": "shotwatch", "version": number, "source": source}
+        if self.made_by_a_run:  # MLflow leaves out what is empty
+            version["run_id"] = f"run-{number}"
         return web.json_response({"model_version": version})
 
     async def artifact(self, request: web.Request) -> web.StreamResponse:
@@ -154,24 +160,143 @@ async def test_a_watch_has_no_model_once_the_alias_is_taken_away(
     assert watch.current is None
 
 
-@pytest.mark.parametrize("fault", ["damaged", "gone", "elsewhere"])
-async def test_a_version_that_cannot_be_loaded_leaves_the_champion_in_place(
-    fault: str, registry: tuple[Registry, TestServer], watch: ModelWatch
+FAULTS = {
+    "network": r"autoencoder\.tflite: no network",
+    "no bundle": r"bundle\.json does not exist in mlflow-artifacts:/1/2/artifacts/bundle",
+    "elsewhere": r"'s3://models/2' is not served",
+    "outside": r"'mlflow-artifacts:/1/\.\./2' is not served",
+    "manifest": r"bundle\.json: .*format",
+    "cameras": r"cameras\.npz: ",
+    "too large": r"cameras\.npz in .* has more than 2000 bytes",
+    "hostile words": r"\\x1b\[2J\\u202e",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_version_that_cannot_be_loaded_leaves_the_champion_in_place_and_is_reported(
+    fault: str, registry: tuple[Registry, TestServer], watch: ModelWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry[0].add("1")
     registry[0].alias = "1"
     await watch.look()
     registry[0].alias = "2"
-    if fault == "damaged":
-        registry[0].add("2", network=b"garbage")
-    if fault == "elsewhere":
-        registry[0].source = "s3://models/{version}"
+    damage(registry[0], fault, monkeypatch)
     await watch.look()
     assert watch.current is not None
     assert watch.current.ref.version == "1"
-    fetched = len(registry[0].downloads)
+    load = watch.report("here")
+    assert (load.version, load.loaded) == ("2", "1")
+    assert re.search(FAULTS[fault], load.why_not)
+    assert load.why_not.isprintable()
+    assert len(load.why_not) <= LONGEST_REASON + 2
+    assert load.problem == f"champion: version 2 cannot be loaded: {load.why_not}; judging with version 1"
+    assert not_loaded() == 1
+
+
+def damage(registry: Registry, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 2, with this fault."""
+    folder = registry.folder / "2"
+    match fault:
+        case "network":
+            registry.add("2", network=b"garbage")
+        case "elsewhere":
+            registry.source = "s3://models/{version}"
+        case "outside":
+            registry.source = "mlflow-artifacts:/1/../{version}"
+        case "hostile words":
+            registry.source = "\x1b[2J\u202e" * 1000
+        case "manifest":
+            registry.add("2")
+            (folder / MANIFEST).write_text('{"format": 2}')
+        case "cameras":
+            registry.add("2")
+            (folder / CAMERAS).write_bytes((folder / CAMERAS).read_bytes()[:-40])
+        case "too large":
+            registry.add("2")
+            (folder / CAMERAS).write_bytes(b" " * 3000)
+            monkeypatch.setattr("shotwatch_common.registry.LARGEST_FILE", 2000)
+
+
+async def test_a_first_version_that_cannot_be_loaded_leaves_the_rules_and_is_reported(
+    registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    registry[0].add("1", network=b"garbage")
+    registry[0].alias = "1"
     await watch.look()
-    assert len(registry[0].downloads) == fetched
+    assert watch.current is None
+    assert watch.report("here").problem.endswith("; judging with rules only")
+
+
+async def test_a_version_is_tried_again_ever_later_and_heals_once_it_is_repaired(
+    registry: tuple[Registry, TestServer], watch: ModelWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("shotwatch_inference.models.monotonic", lambda: now)
+    registry[0].add("1", network=b"garbage")
+    registry[0].alias = "1"
+    tried = []
+    for second in range(900):
+        now = 1000.0 + second
+        before = len(registry[0].downloads)
+        await watch.look()
+        if len(registry[0].downloads) > before:
+            tried.append(second)
+    assert tried == [0, 5, 15, 35, 75, 155, 315, 615]
+    shutil.rmtree(registry[0].folder / "1")
+    registry[0].add("1")
+    await watch.look()
+    assert watch.current is None
+    now += LONGEST_PAUSE_S
+    await watch.look()
+    assert energy_anomalies(watch) == 1
+    assert watch.report("here").problem == ""
+    assert not_loaded() == 0
+
+
+async def test_the_next_version_is_not_kept_waiting_by_one_that_cannot_be_loaded(
+    registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    registry[0].add("1", network=b"garbage")
+    registry[0].add("2")
+    for registry[0].alias in ("1", "2"):
+        await watch.look()
+    assert watch.report("here").loaded == "2"
+    assert watch.failure is None
+
+
+async def test_an_alias_that_comes_back_to_the_loaded_version_ends_the_problem(
+    registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    registry[0].add("1")
+    for registry[0].alias in ("1", "2", "1"):
+        await watch.look()
+    assert watch.report("here").problem == ""
+    assert not_loaded() == 0
+    assert registry[0].downloads.count(MANIFEST) == 2
+
+
+async def test_an_alias_that_is_taken_away_ends_the_problem(
+    registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    for registry[0].alias in ("2", None):
+        await watch.look()
+    assert watch.report("here").problem == ""
+    assert not_loaded() == 0
+
+
+async def test_a_version_that_no_run_made_is_loaded(
+    registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    registry[0].made_by_a_run = False
+    registry[0].add("1")
+    registry[0].alias = "1"
+    await watch.look()
+    assert watch.current is not None
+    assert watch.current.ref.run_id == ""
+
+
+def not_loaded() -> float | None:
+    return REGISTRY.get_sample_value("shotwatch_model_not_loaded", {"alias": "champion"})
 
 
 async def test_a_registry_that_is_away_is_worth_another_try(

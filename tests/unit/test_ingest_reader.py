@@ -1,8 +1,10 @@
 """Reader processes: whatever a file does to one of them, it ends in a reason and disturbs nobody."""
 
+import ast
 import asyncio
 import io
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -20,10 +22,12 @@ from shotwatch_common.blocks import read_block
 from shotwatch_common.contracts import BlockRef, ImageDigest
 from shotwatch_common.errors import Bug, Reject, Retry
 from shotwatch_common.facility import FileName, load_facility
+from shotwatch_common.settings import SettingsError
 from shotwatch_common.vocabulary import FileReason
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
+from shotwatch_ingest.reader_workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 FACILITY = load_facility(ROOT / "facilities" / "hpls.yaml")
@@ -51,16 +55,19 @@ def camera_file(frames: Any = FRAMES, states: list[str] | None = None) -> bytes:
 
 
 def file_of_frames_never_written(count: int) -> bytes:
-    """A small file that says it holds 26 kB a frame."""
+    """A small file that says it holds 26 kB a frame, of ten cameras at 10 Hz."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for n in range(count):
-            time = f"07-{n // 600:02d}-{n // 10 % 60:02d}-{100 * (n % 10):03d}"
-            file.create_dataset(f"{time}/{CAMERA}/ROIImageLow", (102, 128), np.uint16)
+            second, camera = n // 100, 1 + n % 10
+            record = f"07-33-{second:02d}-{n // 10 % 10}00/LA_A1_11-Camera_{camera}-Camera-{camera}"
+            file.create_dataset(f"{record}/ROIImageLow", (102, 128), np.uint16)
     return buffer.getvalue()
 
 
 GOOD = camera_file()
+LATEST = 2_000_000_000_000
+"""Epoch ms, 2033: the time of arrival does not matter here."""
 
 
 class Saboteur:
@@ -76,21 +83,48 @@ class Saboteur:
         return eval, (f"({self.code}, name)[1]", {"name": name_of(KEY)})
 
 
+class OnceSaboteur(Saboteur):
+    """Does so at the first attempt only."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        code, self.code = self.code, "None"
+        return eval, (f"({code}, name)[1]", {"name": name_of(KEY)})
+
+
+class Witness:
+    """Stands for the same, and reports what an expression is in the reader: by an error, its only way out."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        report = f"exec({f'raise RuntimeError(repr({self.code}))'!r})"
+        return eval, (f"type('Witness', (), {{'__getattr__': lambda self, name: {report}}})()",)
+
+
 CRASH = Saboteur("__import__('ctypes').string_at(0)")
-HANG = Saboteur("__import__('signal').pause()")
+HANG = Saboteur("__import__('time').sleep(1000)")
+REPLIES = "__import__('sys')._getframe(1).f_locals['replies']"
+COMPUTE = Saboteur("all(True for _ in iter(int, 1))")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def pool() -> AsyncIterator[ReaderPool]:
+    """One for all tests: it recovers from what they do to it."""
     async with ReaderPool(FACILITY, processes=1, seconds_per_file=20) as pool:
         yield pool
 
 
 async def read(pool: ReaderPool, image: bytes, key: str = KEY, name: Any = None) -> ReadFile:
-    with pool.workspace() as folder:
-        path = folder / "file.h5"
-        path.write_bytes(image)
-        return await pool.read(path, name or name_of(key), key)
+    with Workspace(image) as workspace:
+        return await pool.read(workspace, name or name_of(key), key, LATEST)
+
+
+async def report(pool: ReaderPool, code: str) -> Any:
+    """The value of an expression in the process that reads the next file."""
+    with pytest.raises(Bug) as bug:
+        await read(pool, GOOD, name=Witness(code))
+    return ast.literal_eval(str(bug.value).strip().rpartition("RuntimeError: ")[2])
 
 
 async def rejection(pool: ReaderPool, image: bytes, key: str = KEY, name: Any = None) -> Reject:
@@ -100,22 +134,17 @@ async def rejection(pool: ReaderPool, image: bytes, key: str = KEY, name: Any = 
     return rejected.value
 
 
-async def process_id(pool: ReaderPool, folder: Path) -> int:
+async def process_id(pool: ReaderPool) -> int:
     """The id of the process that reads the next file."""
-    note = folder / "pid"
-    await read(pool, GOOD, name=Saboteur(f"open({str(note)!r}, 'w').write(str(__import__('os').getpid()))"))
-    return int(note.read_text())
+    return int(await report(pool, "__import__('os').getpid()"))
 
 
 async def test_a_file_is_read_as_in_this_process(pool: ReaderPool):
-    expected = read_snapshot(KEY, GOOD, name_of(KEY), FACILITY).devices[0]
-    with pool.workspace() as folder:
-        path = folder / "file.h5"
-        path.write_bytes(GOOD)
+    expected = read_snapshot(KEY, GOOD, name_of(KEY), FACILITY, LATEST).devices[0]
+    with Workspace(GOOD) as workspace:
+        [device] = (await pool.read(workspace, name_of(KEY), KEY, LATEST)).devices
 
-        [device] = (await pool.read(path, name_of(KEY), KEY)).devices
-
-        block = read_block(device.block_file.read_bytes())
+        block = read_block(workspace.block(device.block_start, device.block_bytes))
     np.testing.assert_array_equal(block.arrays["image"], FRAMES)
     assert device.times == expected.block.time.tolist()
     assert (device.device, device.states, device.state) == (CAMERA, ["ON"], [0] * 4)
@@ -166,12 +195,13 @@ async def test_a_file_that_crashes_two_readers_is_rejected(
     assert await read(pool, GOOD)
 
 
-async def test_a_file_that_takes_too_long_is_rejected():
+async def test_a_file_that_takes_too_long_is_rejected_at_once():
     async with ReaderPool(FACILITY, processes=1, seconds_per_file=0.5) as pool:
         rejected = await rejection(pool, GOOD, name=HANG)
 
     assert rejected.reason == FileReason.TOO_SLOW
-    assert "took longer than 0.5 s, twice" in rejected.detail
+    assert "took longer than 0.5 s" in rejected.detail
+    assert "twice" not in rejected.detail
 
 
 async def test_a_file_that_takes_too_much_memory_is_rejected():
@@ -183,13 +213,19 @@ async def test_a_file_that_takes_too_much_memory_is_rejected():
         assert await read(pool, GOOD)
 
 
-async def test_a_reader_that_died_once_is_a_hiccup(pool: ReaderPool, tmp_path: Path):
-    marker = str(tmp_path / "died")
-    once = Saboteur(
-        f"__import__('os').path.exists({marker!r}) or (open({marker!r}, 'w'), __import__('os').abort())"
-    )
+async def test_a_reader_that_died_once_is_a_hiccup(pool: ReaderPool):
+    assert await read(pool, GOOD, name=OnceSaboteur("__import__('os')._exit(3)"))
 
-    assert await read(pool, GOOD, name=once)
+
+async def test_a_file_that_takes_too_much_cpu_time_is_rejected_at_once(pool: ReaderPool):
+    limit = await report(pool, "__import__('signal').setitimer(__import__('signal').ITIMER_PROF, 0)[0]")
+    assert limit == pytest.approx(30, abs=0.1)
+    impatient = f"__import__('signal').setitimer(__import__('signal').ITIMER_PROF, 0.05), {COMPUTE.code}"
+
+    rejected = await rejection(pool, GOOD, name=OnceSaboteur(impatient))
+
+    assert rejected.reason == FileReason.TOO_SLOW
+    assert "took more than 30 s of CPU time" in rejected.detail
 
 
 async def test_our_own_mistakes_are_not_the_files_fault(pool: ReaderPool):
@@ -197,115 +233,144 @@ async def test_our_own_mistakes_are_not_the_files_fault(pool: ReaderPool):
         await read(pool, GOOD, name="no file name")
 
 
-async def test_a_full_scratch_folder_is_not_the_files_fault(pool: ReaderPool):
-    with pool.workspace() as folder, pytest.raises(Retry, match="No such file"):
-        await pool.read(folder / "absent.h5", name_of(KEY), KEY)
+async def test_no_room_for_blocks_is_not_the_files_fault(pool: ReaderPool):
+    with Workspace(GOOD) as workspace:
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, workspace.blocks)
+        os.close(full)
+
+        with pytest.raises(Retry, match="No space left"):
+            await pool.read(workspace, name_of(KEY), KEY, LATEST)
 
 
-async def test_a_file_that_hangs_holds_up_no_other(tmp_path: Path):
+def test_no_room_for_a_file_is_not_its_fault():
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(Retry, match="File too large"):
+            Workspace(GOOD)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_nobody_can_open_the_files_of_a_workspace():
+    with Workspace(GOOD) as workspace:
+        assert [os.fstat(file).st_nlink for file in (workspace.image, workspace.blocks)] == [0, 0]
+
+
+async def test_a_reply_that_is_none_is_the_readers_death(pool: ReaderPool):
+    """A reader that was taken over says what it likes."""
+    nonsense = f"__import__('os').write({REPLIES}, (8).to_bytes(8, 'little') + b'nonsense')"
+
+    rejected = await rejection(pool, GOOD, name=Saboteur(nonsense))
+
+    assert rejected.reason == FileReason.CRASHES_READER
+
+
+async def test_a_reply_that_is_too_long_is_not_waited_for(pool: ReaderPool):
+    long = f"__import__('os').write({REPLIES}, (1 << 40).to_bytes(8, 'little'))"
+
+    rejected = await rejection(pool, GOOD, name=Saboteur(long))
+
+    assert rejected.reason == FileReason.TOO_LARGE
+
+
+async def test_a_file_that_hangs_holds_up_no_other():
     async with ReaderPool(FACILITY, processes=2) as pool:
-        fifo = tmp_path / "fifo"
-        os.mkfifo(fifo)
-        hangs = asyncio.create_task(
-            read(pool, GOOD, name=Saboteur(f"open({str(fifo)!r}, 'w'), __import__('signal').pause()"))
-        )
-        await asyncio.to_thread(fifo.open)
+        hangs = asyncio.create_task(read(pool, GOOD, name=HANG))
+        await asyncio.sleep(0)  # it has the only reader that runs
 
         assert await read(pool, GOOD)
         assert not hangs.done()
         hangs.cancel()
 
 
-async def test_a_reader_whose_answer_is_not_awaited_is_replaced(tmp_path: Path):
+async def test_a_reader_whose_answer_is_not_awaited_is_replaced():
     async with ReaderPool(FACILITY, processes=1) as pool:
-        fifo = tmp_path / "fifo"
-        os.mkfifo(fifo)
-        hangs = asyncio.create_task(
-            read(pool, GOOD, name=Saboteur(f"open({str(fifo)!r}, 'w'), __import__('signal').pause()"))
-        )
-        await asyncio.to_thread(fifo.open)
+        before = await process_id(pool)
+        hangs = asyncio.create_task(read(pool, GOOD, name=HANG))
+        await asyncio.sleep(0)
         hangs.cancel()
 
-        assert await read(pool, GOOD)
+        assert await process_id(pool) != before
 
 
-async def test_a_reader_reads_one_file_after_the_other(pool: ReaderPool, tmp_path: Path):
-    assert await process_id(pool, tmp_path) == await process_id(pool, tmp_path)
+async def test_a_reader_reads_one_file_after_the_other(pool: ReaderPool):
+    assert await process_id(pool) == await process_id(pool)
 
 
-async def test_after_a_damaged_file_a_reader_is_not_trusted_with_another(pool: ReaderPool, tmp_path: Path):
-    before = await process_id(pool, tmp_path)
+async def test_after_a_damaged_file_a_reader_is_not_trusted_with_another(pool: ReaderPool):
+    before = await process_id(pool)
     await rejection(pool, GOOD[:9] + b"\xff" * 7 + GOOD[16:])
 
-    assert await process_id(pool, tmp_path) != before
+    assert await process_id(pool) != before
 
 
-async def test_a_reader_is_told_no_secret(pool: ReaderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_reader_is_told_no_secret(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SHOTWATCH_STORE_SECRET_KEY", "secret")
-    note = tmp_path / "environment"
-
-    await read(pool, GOOD, name=Saboteur(f"open({str(note)!r}, 'w').write(repr(__import__('os').environ))"))
-
-    assert "HDF5_PLUGIN_PRELOAD" in note.read_text()
-    assert "SHOTWATCH" not in note.read_text()
-
-
-async def test_leaving_the_pool_ends_its_processes_and_removes_its_folder(tmp_path: Path):
     async with ReaderPool(FACILITY, processes=1) as pool:
-        reader = await process_id(pool, tmp_path)
-        with pool.workspace() as folder:
-            scratch = folder.parent
+        environment = await report(pool, "dict(__import__('os').environ)")
 
-    assert not scratch.exists()
+    assert "HDF5_PLUGIN_PRELOAD" in environment
+    assert "SHOTWATCH" not in str(environment)
+
+
+@pytest.mark.parametrize(
+    "attempt", ["open('/etc/passwd')", "__import__('os').fork()", "__import__('_socket').socket(1, 1)"]
+)
+async def test_a_reader_can_open_nothing(pool: ReaderPool, attempt: str):
+    with pytest.raises(Bug, match="PermissionError"):
+        await read(pool, GOOD, name=Witness(attempt))
+
+
+async def test_a_service_whose_readers_cannot_be_confined_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    strange = "import platform\nplatform.machine = lambda: 'pdp11'\n"
+    (tmp_path / "sitecustomize.py").write_text(strange)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with pytest.raises(SettingsError, match=r"pdp11.*seccomp"):
+        async with ReaderPool(FACILITY, processes=1):
+            pass
+
+
+async def test_leaving_the_pool_ends_its_processes():
+    async with ReaderPool(FACILITY, processes=1) as pool:
+        reader = await process_id(pool)
+
     with pytest.raises(ProcessLookupError):
         os.kill(reader, 0)
 
 
 SERVICE = """
-import asyncio, signal, sys
+import asyncio, os
 from pathlib import Path
 from shotwatch_common.facility import load_facility
 from shotwatch_ingest.reader import ReaderPool
 
-class Hang:
-    def __reduce__(self):
-        note = "open({note!r}, 'w').write(str(__import__('os').getpid()))"
-        return eval, (note + ", __import__('signal').pause()",)
-
 async def main():
-    async with ReaderPool(load_facility(Path({facility!r})), processes=1) as pool:
-        with pool.workspace() as folder:
-            print(folder.parent, flush=True)
-            await pool.read(folder / "x", Hang(), "x")
+    async with ReaderPool(load_facility(Path({facility!r})), processes=1):
+        print(Path(f"/proc/self/task/{{os.getpid()}}/children").read_text(), flush=True)
+        await asyncio.Event().wait()
 
 asyncio.run(main())
 """
 
 
-def test_readers_die_with_a_killed_service_and_the_next_one_tidies_up(tmp_path: Path):
-    note = tmp_path / "fifo"
-    os.mkfifo(note)
+def test_readers_die_with_a_killed_service():
     facility = str(ROOT / "facilities" / "hpls.yaml")
     service = subprocess.Popen(
-        [sys.executable, "-c", SERVICE.format(note=str(note), facility=facility)], stdout=subprocess.PIPE
+        [sys.executable, "-c", SERVICE.format(facility=facility)], stdout=subprocess.PIPE
     )
     assert service.stdout is not None
-    scratch = Path(service.stdout.readline().decode().strip())
-    reader = os.pidfd_open(int(note.read_text()))
+    reader = os.pidfd_open(int(service.stdout.readline()))
 
     service.send_signal(signal.SIGKILL)
     service.wait()
 
     ended, _, _ = select.select([reader], [], [], 60)
     assert ended
-    assert scratch.exists()
-    asyncio.run(open_and_leave_a_pool())
-    assert not scratch.exists()
-
-
-async def open_and_leave_a_pool() -> None:
-    async with ReaderPool(FACILITY, processes=1):
-        pass
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/data/malformed_hdf5 is absent")

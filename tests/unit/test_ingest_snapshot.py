@@ -10,11 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from h5py import h5g
 
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import load_facility
-from shotwatch_common.vocabulary import DeviceKind, FileReason, RecordReason
-from shotwatch_ingest.domain import inventory, snapshot
+from shotwatch_common.vocabulary import DeviceKind, FileReason, RecordReason, SkipReason
+from shotwatch_ingest.domain import hdf5 as hdf5_reading
+from shotwatch_ingest.domain import snapshot
 from shotwatch_ingest.domain.digest import EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, RecordProblem, Snapshot, read_snapshot
 
@@ -22,6 +24,8 @@ FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 KEY = "LA_Camera01-Recorder_100ms_snapshot_2022-07-01_07-33-00.h5"
 START = 1_656_660_780_000
 """2022-07-01 07:33:00 UTC."""
+LATEST = START + 3_650 * 86_400_000
+"""Ten years later: the time of arrival matters in its own tests only."""
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
 METER = "LA_A3_31-EM_1-EnergyMeter-1"
 SPECTRO = "LA_A2-Spectro_1-Spectro-1"
@@ -29,6 +33,7 @@ SAGA = "LA_A1_11-Saga_1-Saga-1"
 ON = np.bytes_("ON")
 FRAMES = np.random.default_rng(1).integers(100, 4000, (5, 102, 128)).astype(np.uint16)
 MIDDLE = 2
+STATES = h5py.enum_dtype({"ON": 0, "OFF": 1, "FAULT": 8, "KNOWN": -13}, basetype=">i2")
 
 
 def timestamp(n: int) -> str:
@@ -42,10 +47,10 @@ def hdf5(write: Callable[[h5py.File], None], **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def read(image: bytes, key: str = KEY) -> Snapshot:
+def read(image: bytes, key: str = KEY, latest_ms: int = LATEST) -> Snapshot:
     name = FACILITY.file_name(key)
     assert name is not None
-    return read_snapshot(key, image, name, FACILITY)
+    return read_snapshot(key, image, name, FACILITY, latest_ms)
 
 
 def only_device(image: bytes, key: str = KEY) -> DeviceSnapshot:
@@ -90,7 +95,7 @@ class TestGoodFiles:
         found = read(camera_file())
 
         assert found.interval == "100ms"
-        assert found.skipped == {}
+        assert found.skipped.counts == {}
         [device] = found.devices
         assert (device.device.group, str(device.device.place)) == (CAMERA, "LA-A1-11")
         assert device.device.kind is DeviceKind.CAMERA
@@ -166,7 +171,7 @@ class TestGoodFiles:
         assert device.device.group == "LB_A2-Camera_1-Camera-1"
         assert device.block.state == ["ON"] * 3
         np.testing.assert_array_equal(device.block.arrays["image"], FRAMES[:3])
-        assert list(found.skipped) == ["DTG_99"]
+        assert [each.where for each in found.skipped.examples] == ["/IMAGES/DTG_99"]
 
     @pytest.mark.parametrize(
         "state",
@@ -179,6 +184,13 @@ class TestGoodFiles:
         pair = {"energy1Corrected": 1.0, "energy2Corrected": 1.0}
 
         assert only_device(records(METER, pair, pair, state=state)).block.state == ["ON", "ON"]
+
+    def test_an_enumerated_state_is_the_name_of_its_value(self):
+        def write(file: h5py.File) -> None:
+            for n, value in enumerate([0, 8, -13]):
+                write_record(file, n, SAGA, {}, state=np.array(value, STATES))
+
+        assert only_device(hdf5(write)).block.state == ["ON", "FAULT", "KNOWN"]
 
     def test_a_file_that_runs_over_midnight_is_in_the_order_of_time(self):
         key = "LA_Camera01-Recorder_100ms_snapshot_2022-07-01_23-59-59.h5"
@@ -213,15 +225,20 @@ class TestGoodFiles:
         found = read(hdf5(write))
 
         assert len(found.devices) == 1
-        assert set(found.skipped) == {
+        skipped = {each.where: (each.reason, each.detail) for each in found.skipped.examples}
+        assert skipped.keys() == {
             "/settings",
             "/99-99-99-999",
-            "Weather-Station",
+            "/07-33-00-000/Weather-Station",
             "/07-33-00-900",
             "/07-33-00-800",
         }
-        assert "time of day" in found.skipped["/settings"]
-        assert "not followed" in found.skipped["/07-33-00-900"]
+        reason, detail = skipped["/settings"]
+        assert reason is SkipReason.NOT_A_TIME
+        assert "time of day" in detail
+        reason, detail = skipped["/07-33-00-900"]
+        assert reason is SkipReason.UNREADABLE
+        assert "not followed" in detail
 
 
 def put(name: str, value: Any) -> Callable[[h5py.Group], None]:
@@ -247,6 +264,14 @@ def make_virtual(record: h5py.Group) -> None:
     layout = h5py.VirtualLayout((102, 128), np.uint16)
     layout[:] = h5py.VirtualSource("/tmp/elsewhere.h5", "x", (102, 128))
     record.create_virtual_dataset("ROIImageLow", layout)
+
+
+def enumerate_state(number: int) -> Callable[[h5py.Group], None]:
+    def damage(record: h5py.Group) -> None:
+        del record["STATE"]
+        record.create_dataset("STATE", data=number, dtype=STATES)
+
+    return damage
 
 
 def break_chunk(record: h5py.Group) -> None:
@@ -292,10 +317,13 @@ class TestBadRecords:
         ("damage", "detail"),
         [
             (put("STATE", None), "STATE is not there"),
-            (put("STATE", 3.5), "STATE holds real numbers, not text"),
+            (put("STATE", 3.5), "STATE holds real numbers, not text or enumerated values"),
             (put("STATE", np.bytes_("")), "STATE is empty"),
             (put("STATE", h5py.Empty("S2")), "STATE is empty"),
             (put("STATE", np.bytes_("O" * 300)), "STATE holds values of 300 bytes"),
+            (put("STATE", np.bytes_("O" * 65)), "STATE has 65 bytes, more than 64"),
+            (put("STATE", "O" * 20_000_000), "STATE has 20000000 bytes, more than 64"),
+            (enumerate_state(5), "STATE is 5, which its enumeration does not name"),
         ],
     )
     def test_a_record_without_a_state_keeps_its_data(self, damage: Callable[[h5py.Group], None], detail: str):
@@ -347,10 +375,10 @@ class TestBadRecords:
         assert not only_device(camera_file(damage)).block.readable[MIDDLE]
 
 
-def rejection(image: bytes) -> Reject:
+def rejection(image: bytes, key: str = KEY, latest_ms: int = LATEST) -> Reject:
     with pytest.raises(Reject) as rejected:
-        read(image)
-    assert rejected.value.detail.startswith(f"{KEY}: ")
+        read(image, key, latest_ms)
+    assert rejected.value.detail.startswith(f"{key}: ")
     return rejected.value
 
 
@@ -435,7 +463,243 @@ class TestBadFiles:
 
         assert rejection(camera_file()).reason == FileReason.TOO_LARGE
 
-    def test_more_timestamps_than_a_day_has_are_not_read(self, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(inventory, "MAX_NAMES", 4)
+    def test_no_more_names_are_listed_than_a_file_may_have(self, monkeypatch: pytest.MonkeyPatch):
+        """Five timestamps, five groups, ten datasets."""
+        monkeypatch.setattr(hdf5_reading, "MAX_NAMES", 20)
+        assert read(camera_file())
+        monkeypatch.setattr(hdf5_reading, "MAX_NAMES", 19)
 
         assert rejection(camera_file()).reason == FileReason.TOO_LARGE
+
+
+SLASH = "~"
+"""Stands for a slash in a name until the file is written: h5py would make groups of the parts."""
+
+
+def with_slashes(image: bytes, name: str) -> bytes:
+    stored = name.encode("utf-8", "surrogateescape")
+    return image.replace(stored, stored.replace(SLASH.encode(), b"/"))
+
+
+class TestNames:
+    """A name is one step in the file, a part of keys, and text on screens."""
+
+    @pytest.mark.parametrize(
+        ("name", "problem"),
+        [
+            (f"{CAMERA}\x1b[31m", "control or bidirectional"),
+            (f"{CAMERA}\u202e", "control or bidirectional"),
+            (f"{CAMERA}\n", "control or bidirectional"),
+            (f"{CAMERA}{SLASH}..{SLASH}..{SLASH}x", "read as a path"),
+            (f"{CAMERA}-{'q' * 300}", "longer than 249 bytes"),
+            (f"{CAMERA}-{'é' * 120}", "longer than 249 bytes"),
+            (f"{CAMERA}-\udcff", "not UTF-8"),
+        ],
+    )
+    def test_a_name_that_no_recorder_writes_is_passed_over(self, name: str, problem: str):
+        def write(file: h5py.File) -> None:
+            write_camera(file)
+            h5g.create(file.create_group(timestamp(7)).id, name.encode("utf-8", "surrogateescape"))
+
+        found = read(with_slashes(hdf5(write), name))
+
+        assert [device.device.group for device in found.devices] == [CAMERA]
+        [skipped] = found.skipped.examples
+        assert skipped.reason is SkipReason.BAD_NAME
+        assert problem in skipped.detail
+        assert (skipped.where + skipped.detail).isprintable()
+        assert len(skipped.where + skipped.detail) < 300
+
+    def test_a_file_of_such_names_alone_is_rejected(self):
+        rejected = rejection(records(f"{CAMERA}\u202e", {}))
+
+        assert rejected.reason == FileReason.BAD_NAMES
+        assert rejected.detail.isprintable()
+
+    def test_a_name_with_a_slash_does_not_lead_through_an_external_link(self, tmp_path: Path):
+        """`{METER}/e` is a hard link's name; read as a path it leads through `e`, an external link."""
+        name = f"{METER}{SLASH}e"
+        elsewhere = tmp_path / "elsewhere.h5"
+        elsewhere.write_bytes(records(METER, {"energy1Corrected": 42.0, "energy2Corrected": 42.0}))
+
+        def write(file: h5py.File) -> None:
+            write_camera(file)
+            inner = file.create_group(f"{timestamp(7)}/{METER}")
+            inner["e"] = h5py.ExternalLink(str(elsewhere), f"/{timestamp(0)}/{METER}")
+            file[timestamp(7)][name] = inner
+
+        found = read(with_slashes(hdf5(write), name))
+
+        assert found.skipped.counts == {SkipReason.BAD_NAME: 1}
+        meter = next(device for device in found.devices if device.device.group == METER)
+        assert np.isnan(meter.block.arrays["energy1"]).all()
+
+    def test_a_group_that_lists_a_name_twice_is_not_read(self):
+        """Which of the two HDF5 would open is not known."""
+
+        def write(file: h5py.File) -> None:
+            write_camera(file)
+            for name in ("aa", "ab"):
+                file.create_group(f"{timestamp(7)}/{CAMERA}-{name}")
+
+        found = read(hdf5(write).replace(f"{CAMERA}-ab".encode(), f"{CAMERA}-aa".encode()))
+
+        assert found.skipped.counts == {SkipReason.UNREADABLE: 1}
+        assert "twice" in found.skipped.examples[0].detail
+
+
+class TestWhatIsExpected:
+    """A file speaks of its own frontend, minute and interval, and of a handful of devices."""
+
+    def test_the_devices_of_another_frontend_are_passed_over(self):
+        def write(file: h5py.File) -> None:
+            write_camera(file)
+            write_record(file, 0, CAMERA.replace("LA", "LB"), {})
+
+        found = read(hdf5(write))
+
+        assert [device.device.group for device in found.devices] == [CAMERA]
+        assert found.skipped.counts == {SkipReason.FOREIGN_DEVICE: 1}
+
+    def test_a_file_of_another_frontend_alone_is_rejected(self):
+        assert rejection(records(CAMERA.replace("LA", "LB"), {})).reason == FileReason.FOREIGN_DEVICES
+
+    def test_unexpected_devices_are_a_handful(self):
+        """Beside all that the facility file expects of the place."""
+        expected = [f"LA_A1_11-Camera_{n}-Camera-{n}" for n in range(1, 11)]
+
+        def write(file: h5py.File) -> None:
+            for group in (*expected, *(f"LA_A1_11-Camera_x{n:04d}-Camera-1" for n in range(2000))):
+                file.create_group(f"{timestamp(0)}/{group}")
+
+        found = read(hdf5(write))
+
+        assert set(expected) < {device.device.group for device in found.devices}
+        assert len(found.devices) == len(expected) + 16
+        assert found.skipped.counts == {SkipReason.UNEXPECTED_DEVICE: 2000 - 16}
+        assert len(found.skipped.examples) == 2
+
+    @pytest.mark.parametrize(
+        ("time", "kept"),
+        [("07-32-49-999", False), ("07-32-50-000", True), ("07-34-10-000", True), ("07-34-10-001", False)],
+    )
+    def test_records_outside_the_files_minute_are_passed_over(self, time: str, kept: bool):
+        def write(file: h5py.File) -> None:
+            write_camera(file)
+            file.create_group(f"{time}/{CAMERA}")
+
+        found = read(hdf5(write))
+
+        assert found.skipped.counts == ({} if kept else {SkipReason.OUTSIDE_SPAN: 1})
+        assert len(found.devices[0].block.time) == 5 + kept
+
+    def test_a_file_of_other_times_alone_is_rejected(self):
+        rejected = rejection(camera_file(), KEY.replace("07-33", "19-33"))
+
+        assert rejected.reason == FileReason.OUTSIDE_SPAN
+        assert f"{CAMERA} at 2022-07-02T07:33:00.000Z, the file covers 2022-07-01T19:32:50" in rejected.detail
+
+    def test_records_later_than_the_arrival_allows_are_passed_over(self):
+        found = read(camera_file(), latest_ms=START + 200)
+
+        assert found.devices[0].block.time.tolist() == [START, START + 100, START + 200]
+        assert found.skipped.counts == {SkipReason.IMPOSSIBLE_TIME: 2}
+
+    @pytest.mark.parametrize("day", ["2099-01-01", "9999-12-31", "1970-01-01", "2017-12-31", "0001-01-01"])
+    def test_a_file_of_an_impossible_time_is_rejected_and_names_the_device(self, day: str):
+        rejected = rejection(camera_file(), KEY.replace("2022-07-01", day))
+
+        assert rejected.reason == FileReason.IMPOSSIBLE_TIME
+        assert f"{CAMERA} at {day}T07:33:00.000Z" in rejected.detail
+
+    def test_the_last_second_of_the_calendar_is_impossible_too(self):
+        image = hdf5(lambda file: file.create_group(f"00-00-05-000/{CAMERA}"))
+
+        rejected = rejection(image, "LA_r_60s_snapshot_9999-12-31_23-59-59.h5")
+
+        assert rejected.reason == FileReason.IMPOSSIBLE_TIME
+        assert "10000-01-01T00:00:05" in rejected.detail
+
+    @pytest.mark.parametrize("interval", ["10s", "500ms", "0s", "1000ms"])
+    def test_an_interval_that_the_facility_does_not_list_is_rejected(self, interval: str):
+        rejected = rejection(camera_file(), KEY.replace("100ms", interval))
+
+        assert rejected.reason == FileReason.UNKNOWN_INTERVAL
+        assert f"no interval {interval}" in rejected.detail
+
+    def test_records_of_a_device_are_bounded_by_the_pulses_in_the_files_span(self):
+        """A 60 s recorder has two pulses in its file of 80 s; twice that, and eight, are read."""
+
+        def write(file: h5py.File) -> None:
+            for n in range(20):
+                file.create_group(f"07-33-{n:02d}-000/{METER}")
+
+        found = read(hdf5(write), KEY.replace("100ms", "60s"))
+
+        assert len(found.devices[0].block.time) == 12
+        assert found.skipped.counts == {SkipReason.TOO_MANY_RECORDS: 8}
+
+    def test_a_group_is_visited_once_however_many_names_it_has(self):
+        def write(file: h5py.File) -> None:
+            write_camera(file)
+            moment = file[timestamp(0)]
+            moment["LA_A1_11-Camera_2-Camera-2"] = moment[CAMERA]
+            file[timestamp(8)] = moment
+            file.create_group(timestamp(9))[CAMERA] = moment[CAMERA]
+
+        found = read(hdf5(write))
+
+        assert [len(device.block.time) for device in found.devices] == [5]
+        assert found.skipped.counts == {SkipReason.SAME_GROUP: 3}
+        assert f"is the same group as /{timestamp(0)}/{CAMERA}" in found.skipped.examples[0].detail
+
+    def test_a_dataset_may_be_shared_by_records(self):
+        def write(file: h5py.File) -> None:
+            write_camera(file)
+            for n in range(1, 5):
+                record = file[timestamp(n)][CAMERA]
+                del record["STATE"]
+                record["STATE"] = file[timestamp(0)][CAMERA]["STATE"]
+
+        assert only_device(hdf5(write)).block.state == ["ON"] * 5
+
+
+class TestStates:
+    @pytest.mark.parametrize(
+        ("state", "text"),
+        [
+            ("ON\x1b[31m", "ON\\x1b[31m"),
+            ("\u202eNO", "\\u202eNO"),
+            ("ON\n", "ON\\n"),
+            ("<b>ON</b>", "<b>ON</b>"),
+            ("NÖ", "NÖ"),
+        ],
+    )
+    def test_what_cannot_be_seen_is_written_as_an_escape(self, state: str, text: str):
+        assert only_device(records(SAGA, {}, state=state)).block.state == [text]
+
+    def test_a_device_has_at_most_32_different_states_in_a_file(self):
+        def write(file: h5py.File) -> None:
+            for n in range(100):
+                record = file.create_group(f"07-33-{n // 10:02d}-{100 * (n % 10):03d}/{SAGA}")
+                record["STATE"] = f"S{n // 2:02d}"
+
+        device = only_device(hdf5(write))
+
+        assert {state for state in device.block.state if state} == {f"S{n:02d}" for n in range(32)}
+        assert {problem.reason for problem in device.problems} == {RecordReason.STATE_MISSING}
+        assert [problem.row for problem in device.problems] == list(range(64, 100))
+
+
+class TestNumbersThatAreNotFinite:
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.longdouble("1e4000")])
+    @pytest.mark.parametrize("which", ["energy1Corrected", "energy2Corrected"])
+    def test_an_energy_is_a_problem_of_its_record(self, value: Any, which: str):
+        pair = {"energy1Corrected": 2.0, "energy2Corrected": 2.0}
+
+        device = only_device(records(METER, pair, {**pair, which: value}))
+
+        [problem] = device.problems
+        assert (problem.row, problem.reason) == (1, RecordReason.NOT_FINITE)
+        assert problem.detail.startswith(which)
+        assert device.block.readable.tolist() == [True, False]

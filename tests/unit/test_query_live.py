@@ -9,7 +9,7 @@ from pymongo.errors import AutoReconnect
 
 from shotwatch_common.archive.events import Events
 from shotwatch_query.errors import Unavailable
-from shotwatch_query.live import MOST_LISTENERS, MOST_WAITING, Live, News, Outage
+from shotwatch_query.live import MOST_LISTENERS, MOST_WAITING, Live, News, Outage, Reset
 
 PATIENCE_S = 10
 
@@ -56,9 +56,11 @@ async def admitted(live: Live) -> None:
                 await asyncio.sleep(0)
 
 
-async def following(told: AsyncIterator[News]) -> int | str | None:
+async def following(told: AsyncIterator[News]) -> int | str | Reset | None:
     async with asyncio.timeout(PATIENCE_S):
         news = await anext(told)
+    if isinstance(news, Reset):
+        return news
     return news.wrong if isinstance(news, Outage) else news["sequence"]
 
 
@@ -126,3 +128,48 @@ async def test_a_service_that_stops_ends_its_streams(live: Live) -> None:
         told = live.follow(listener, None)
         live.close()
         assert [each async for each in told] == []
+
+
+async def test_a_number_beyond_the_end_is_reset_to_the_end_and_what_is_new_follows(
+    stored: Stored, live: Live
+) -> None:
+    stored.numbers += [1, 2]
+    with live.listener() as first:
+        assert [await following(live.follow(first, n)) for n in (0, 1)] == [1, 2]
+    with live.listener() as listener:
+        told = live.follow(listener, 3)
+        assert await following(told) == Reset(2)
+        stored.numbers.append(3)
+        assert await following(told) == 3
+
+
+async def test_a_number_that_another_replica_has_told_already_is_not_reset(
+    stored: Stored, live: Live
+) -> None:
+    with live.listener() as listener:
+        stored.numbers += [1, 2]
+        told = live.follow(listener, 2)
+        stored.numbers.append(3)
+        assert await following(told) == 3
+
+
+async def test_who_listens_while_the_database_is_emptied_is_reset_and_hears_of_new_events(
+    stored: Stored, live: Live
+) -> None:
+    stored.numbers += [1, 2, 3]
+    with live.listener() as listener:
+        told = live.follow(listener, 0)
+        assert [await following(told) for _ in range(3)] == [1, 2, 3]
+        stored.numbers.clear()
+        assert await following(told) == Reset(0)
+        stored.numbers.append(1)
+        assert await following(told) == 1
+
+
+async def test_who_comes_back_beyond_the_end_while_the_database_is_away_comes_again(
+    stored: Stored, live: Live
+) -> None:
+    with live.listener() as listener:
+        stored.away = True
+        told = [each async for each in live.follow(listener, 7)]
+    assert told == [Outage("nobody answers")]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shotwatch_query.domain.colours import blue_white_red, inferno
+from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import colour_png, grey_png, pixels_csv, residual_png, spectrum_csv
 from shotwatch_query.domain.plots import LEFT, RIGHT, WIDTH, Axis, spectrum_png
 
@@ -82,3 +83,27 @@ def test_any_spectrum_can_be_drawn(spectrum: NDArray[np.float64]) -> None:
 )
 def test_ticks_are_round_numbers(low: float, high: float, ticks: list[float]) -> None:
     assert Axis(low, high, 0, 1).ticks == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("ON", "ON"),
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-cmd", "'-cmd"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", r"\t=1"),
+        ("a\r\n=1", r"a\r\n=1"),
+        ("\u202egnp", r"\u202egnp"),
+        (-1.5, -1.5),
+        (None, None),
+    ],
+)
+def test_a_cell_is_no_formula_to_a_spreadsheet(value: object, cell: object) -> None:
+    assert spreadsheet_cell(value) == cell
+
+
+@pytest.mark.parametrize("title", ["a\nb", "\x1b[2J", "\u202egnp", ""])
+def test_a_picture_may_have_any_title(title: str) -> None:
+    assert picture(spectrum_png(np.ones(10, np.float32), title, title)).size

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility
-from shotwatch_common.pulses import epoch_ms, nearest_pulses, shot_id
+from shotwatch_common.pulses import assign_pulses, epoch_ms, shot_id
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.anomalies import GROSS, TRAITS, Kind
 from shotwatch_simulator.files import recorders, snapshot_files
@@ -112,9 +112,9 @@ def test_records_of_all_devices_meet_at_the_pulses_of_the_grid(facility, tmp_pat
         assert name is not None
         with h5py.File(path) as file:
             times = np.array([name.record_time_ms(stamp) for stamp in file])
-        pulses, within = nearest_pulses(times, interval)
-        assert within.all()
-        np.testing.assert_array_equal(pulses, epoch_ms(START) + 100 * np.arange(50))
+        assigned = assign_pulses(times, interval)
+        assert assigned.on_grid.all()
+        np.testing.assert_array_equal(assigned.pulses, epoch_ms(START) + 100 * np.arange(50))
 
 
 def test_midnight_is_no_special_time(facility, tmp_path):
@@ -129,9 +129,8 @@ def test_midnight_is_no_special_time(facility, tmp_path):
         assert name is not None
         with h5py.File(path) as file:
             times += [name.record_time_ms(stamp) for stamp in file]
-    np.testing.assert_array_equal(
-        nearest_pulses(np.array(times), facility.interval("100ms"))[0], epoch_ms(start) + 100 * np.arange(40)
-    )
+    assigned = assign_pulses(np.array(times), facility.interval("100ms"))
+    np.testing.assert_array_equal(assigned.pulses, epoch_ms(start) + 100 * np.arange(40))
 
 
 def test_the_same_simulation_writes_the_same_bytes_with_any_number_of_processes(facility, tmp_path):

@@ -12,6 +12,7 @@ from scipy.io import savemat
 from shotwatch_common.facility import Facility, PlaceRoster, load_facility
 from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_simulator.files import Recorder
+from shotwatch_simulator.image_reader import read_images
 from shotwatch_simulator.labels import read_labels
 from shotwatch_simulator.packing import PackedFile, Packing, pack, plan_frames, plan_recorded
 from shotwatch_simulator.recordings import (
@@ -19,7 +20,6 @@ from shotwatch_simulator.recordings import (
     change_of_regime,
     find_frame,
     load_recording,
-    read_images,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -103,26 +103,6 @@ def test_colours_become_luminance(tmp_path):
     np.testing.assert_array_equal(read_images(tmp_path / "colour.png")[0], grey)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("text.png", b"not an image"), ("empty.npy", b""), ("other.mat", b"x" * 500), ("cut.tif", b"II*\0")],
-)
-def test_what_is_no_image_is_refused_by_name(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-
-    with pytest.raises(ValueError, match=name):
-        read_images(tmp_path / name)
-
-
-def test_numbers_without_two_dimensions_are_no_image(tmp_path):
-    np.save(tmp_path / "line.npy", np.arange(9))
-    savemat(tmp_path / "text.mat", {"note": "nothing here"})
-
-    for name in ("line.npy", "text.mat"):
-        with pytest.raises(ValueError, match=name):
-            read_images(tmp_path / name)
-
-
 def test_binning_averages_whole_native_pixels():
     image = np.arange(204 * 256, dtype=np.float64).reshape(204, 256)
 
@@ -155,6 +135,59 @@ def test_an_image_that_is_too_small_is_refused_by_name(tmp_path):
 
     with pytest.raises(ValueError, match=r"tiny\.npy: 50 x 50 px is too small"):
         load_recording(tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("full_scale", "number"), [(255, np.uint8), (1023, np.uint16), (4095, float), (65472, np.uint16)]
+)
+def test_a_binned_pixel_is_saturated_if_one_of_its_native_pixels_is(facility, tmp_path, full_scale, number):
+    folder, faint = tmp_path / "frames", spot() * (full_scale / 2000)
+    folder.mkdir()
+    bright = faint.copy()
+    bright[120, 150] = full_scale
+    for n, frame in enumerate((faint, bright)):
+        np.save(folder / f"{n}.npy", np.rint(frame).astype(number))
+
+    packing = plan_frames(folder, facility, Recorder(CAMERA, facility.interval("1s")), START, repeat=5)
+    _, frames = images(packing, tmp_path)
+
+    # 204 x 256 of the 240 x 300 px are used, from row 18 and column 22 on, moved by at most 1 px
+    saturated = np.argwhere(frames == 4092)
+    assert saturated[:, 0].tolist() == [5, 6, 7, 8, 9]
+    assert (np.abs(saturated[:, 1:] - [(120 - 18) // 2, (150 - 22) // 2]) <= 1).all()
+
+
+def test_the_mean_of_binned_pixels_hides_no_saturation(tmp_path):
+    frame = spot().astype(np.uint16)
+    frame[100:150:9, 100:150:9] = 4095
+    np.save(tmp_path / "a.npy", frame)
+
+    recording = load_recording(tmp_path, SHAPE, jitter=0)
+
+    [saturated] = bin_windows((frame == 4095).astype(float), SHAPE, None, 0) > 0
+    assert 0 < saturated.sum() < frame.size
+    np.testing.assert_array_equal(recording.saturated(0, 0), saturated)
+    assert recording.light(0, 0)[saturated].min() < recording.light(0, 0).max()
+
+
+def test_a_dark_image_of_another_number_type_stays_dark(tmp_path):
+    np.save(tmp_path / "1.npy", spot().astype(np.uint16))
+    np.save(tmp_path / "2.npy", np.zeros((240, 300)))
+
+    recording = load_recording(tmp_path, SHAPE)
+
+    assert recording.total[0] > recording.total[1] == 0
+
+
+def test_skipped_files_are_part_of_a_recording_and_of_a_refusal(tmp_path):
+    (tmp_path / "damaged.png").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"no image with light.*damaged\.png: it is not a PNG"):
+        load_recording(tmp_path, SHAPE)
+
+    np.save(tmp_path / "1.npy", spot())
+
+    [skipped] = load_recording(tmp_path, SHAPE).skipped
+    assert skipped.name == "damaged.png"
 
 
 def test_a_folder_without_images_or_without_light_is_refused(tmp_path):
@@ -326,5 +359,6 @@ def test_other_recorded_beams_can_be_packed_too(facility, tmp_path, name):
     _, frames = images(plan_frames(BEAMS / name, facility, recorder, START), tmp_path)
 
     assert len(frames) == {"lab_modes": 9, "injector_laser": 1}[name]
-    assert frames.max() < 4092
+    saturated = {"lab_modes": [4, 5], "injector_laser": []}[name]  # k-400mm.png and k-600mm.png reach 255
+    assert np.flatnonzero((frames == 4092).any(axis=(1, 2))).tolist() == saturated
     assert (frames.max(axis=(1, 2)) > 500).all()

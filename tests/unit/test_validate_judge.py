@@ -57,6 +57,21 @@ def texts(records: Records, previous: int | None = None) -> list[str | None]:
 
 
 class TestState:
+    def test_seventy_thousand_states_are_all_refused_for_few_reasons(self):
+        states = (*(f"STATE {n}" for n in range(69_999)), "FAULT")
+        records = on(METER, Energies(np.ones(70_000), np.ones(70_000)), 70_000)
+        judgement = judge(replace(records, states=states, state=np.arange(70_000)), FACILITY)
+        assert judgement.verdict.min() > 0
+        assert len(judgement.reasons) == 65
+        assert judgement.reasons[judgement.verdict[-1] - 1] == "state_not_on: FAULT"
+
+    def test_seventy_thousand_problems_are_all_refused_for_few_reasons(self):
+        problems = tuple(Problem(n, "wrong_shape", f"({n},)") for n in range(70_000))
+        records = on(METER, Energies(np.ones(70_000), np.ones(70_000)), 70_000, problems=problems)
+        judgement = judge(records, FACILITY)
+        assert judgement.verdict.min() > 0
+        assert len(judgement.reasons) == 65
+
     def test_a_device_that_is_on_is_judged_by_its_data(self):
         assert verdicts(on(CAMERA, good_frames(3), 3)) == [None] * 3
 

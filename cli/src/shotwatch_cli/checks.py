@@ -2,24 +2,27 @@
 
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from time import time
+from typing import Any
 
 import httpx
 
 from shotwatch_cli.broker import connected, drifted
 from shotwatch_cli.deployment import Deployment
 from shotwatch_cli.failures import AWAY, Failure, as_failure
+from shotwatch_cli.models import load_problems
 from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_cli.rest import RestApi
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import STAGES
+from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_embedded.install import is_installed
 
 _GIGABYTE = 1e9
@@ -29,6 +32,10 @@ _SKEW_S = 2.0
 _HALF_OF_A_DATE_S = 0.5
 """HTTP tells the time in whole seconds."""
 _LOOK = "`shotwatch status` shows its state and its log"
+_LOAD = (
+    "`shotwatch models promote` or `rollback` to a version that can be loaded, or repair its bundle in the "
+    "registry: it is tried again by itself"
+)
 _MAKE_BUCKET = "`shotwatch bucket setup` makes it"
 _DECLARED = "start the services: they declare it"
 
@@ -151,10 +158,25 @@ async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:
     async with RestApi(deployment.api_url) as api:
         health, model = await api.get("/health"), await api.get("/models")
     yield _found("REST API", health["status"] == "ok", health["status"], _LOOK)
-    version = model["aliases"].get("champion")
-    found = f"version {version}" if version else "none: only rules judge"
-    yield _found("champion model", bool(version), found, "`shotwatch train` makes one", Verdict.WARN)
+    for finding in model_findings(model):
+        yield finding
     yield await _clock("REST API", f"{deployment.api_url}/docs")
+
+
+def model_findings(model: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether there is a champion, and inference could load it and the challenger.
+
+    Args:
+        model: as the REST API reports it.
+    """
+    version = model["aliases"].get(ModelAlias.CHAMPION)
+    if problems := load_problems(model, ModelAlias.CHAMPION):
+        yield Finding("champion model", Verdict.FAIL, "; ".join(problems), _LOAD)
+    else:
+        found = f"version {version}" if version else "none: only rules judge"
+        yield _found("champion model", bool(version), found, "`shotwatch train` makes one", Verdict.WARN)
+    if problems := load_problems(model, ModelAlias.CHALLENGER):
+        yield Finding("challenger model", Verdict.WARN, "; ".join(problems), _LOAD)
 
 
 async def _get(url: str) -> httpx.Response:

@@ -6,8 +6,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from shotwatch_cli.output import moment, table
+from shotwatch_cli.output import moment, styled, table
 from shotwatch_common.parked import ParkedMessage
+from shotwatch_common.printable import printable
 from shotwatch_common.subjects import subject_of
 
 _COLUMNS = ("id", "stage", "parked", "attempts#", "about", "reason", "trace")
@@ -36,9 +37,9 @@ def message_table(title: str, messages: Sequence[ParkedMessage]) -> Table:
 def shown_message(message: ParkedMessage) -> Text:
     """All that is known of a message, and how its body begins."""
     facts = dict(zip(_COLUMNS, _row(message), strict=True))
-    lines = [f"{name.removesuffix('#'):10}{value}" for name, value in facts.items()]
+    lines = [f"{name.removesuffix('#'):10}{printable(str(value))}" for name, value in facts.items()]
     body = _text(message.body[:_SHOWN_BYTES]) + (" …" if len(message.body) > _SHOWN_BYTES else "")
-    return Text("\n".join([*lines, f"{'bytes':10}{len(message.body)}", body]))
+    return styled("\n".join([*lines, f"{'bytes':10}{len(message.body)}", body]))
 
 
 def _row(message: ParkedMessage) -> tuple[object, ...]:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from rich.table import Table
+from rich.text import Text
 
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.output import table
+from shotwatch_cli.output import styled, table
 
 Distances = NDArray[np.float64]
 """(n, n) px; NaN from and to frames without light."""
@@ -36,6 +37,7 @@ class Comparison:
     names: tuple[str, ...]
     distances: Distances
     slices: int
+    saturated: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not np.isfinite(self._between).any():
@@ -76,17 +78,20 @@ class Comparison:
             "farthest": self._told(self.farthest),
             "odd_one_out": {"frame": self.names[odd], "mean_distance": float(self.means[odd])},
             "without_light": self.without_light,
+            "saturated": self.saturated,
         }
 
     def shown(self) -> Table:
         title = f"{len(self.names)} frames in {self.slices} slices"
         if self.without_light:
             title += f"; without light: {', '.join(self.without_light)}"
+        if self.saturated:
+            title += f"; saturated: {', '.join(self.saturated)}"
         return table(title, ("", "frames", "distance (px)#"), self._rows())
 
-    def _rows(self) -> Iterator[tuple[str, str, str]]:
+    def _rows(self) -> Iterator[tuple[str, str | Text, str]]:
         for what, pair in (("nearest", self.nearest), ("farthest", self.farthest)):
-            yield what, "\n".join(map(self._numbered, pair)), f"{self.distances[pair]:.4g}"
+            yield what, styled("\n".join(map(self._numbered, pair))), f"{self.distances[pair]:.4g}"
         odd = self.odd_one_out
         yield "odd one out (mean)", self._numbered(odd), f"{self.means[odd]:.4g}"
 

@@ -7,8 +7,9 @@ from typing import Any
 from rich.text import Text
 
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.output import moment
+from shotwatch_cli.output import moment, styled
 from shotwatch_common.contracts import Anomaly, AnomalyEvent
+from shotwatch_common.printable import printable
 from shotwatch_common.vocabulary import Phase, Severity
 
 Missed = Callable[[], AsyncIterator[AnomalyEvent]]
@@ -100,12 +101,12 @@ def event_line(event: AnomalyEvent) -> Text:
     """`#12  2022-07-01 07:33:00.100  LA-A1-11  critical  hot_spot  8.1 > 4.0  Camera-1 has …`."""
     anomaly = event.data
     style = SEVERITY_STYLES[anomaly.severity]
-    return Text.assemble(
+    return styled(
         (f"#{anomaly.sequence:<6} {moment(anomaly.time)}", "dim"),
         f"  {place_of(anomaly):<11}",
         (f"{anomaly.severity:<8}  {anomaly.kind:<19}", style),
         f"{_score(anomaly):>16}  ",
-        anomaly.why,
+        printable(anomaly.why),
     )
 
 

@@ -4,10 +4,9 @@ import logging
 from typing import Any
 
 import typer
-from rich.text import Text
 from typer.core import TyperGroup
 
-from shotwatch_cli.output import stderr
+from shotwatch_cli.output import stderr, styled
 from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.errors import Retry
 from shotwatch_common.facility import FacilityError
@@ -46,9 +45,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except (Failure, FacilityError, SettingsError, StackError, *AWAY) as error:
             failure = as_failure(error)
-        stderr.print(Text.assemble(("error: ", "bold red"), str(failure)))
+            stderr.print(styled(("error: ", "bold red"), str(failure)), soft_wrap=True)
         if failure.advice:
-            stderr.print(Text.assemble(("next:  ", "bold"), failure.advice))
+            stderr.print(styled(("next:  ", "bold"), failure.advice))
         raise typer.Exit(failure.exit_code)
 
 

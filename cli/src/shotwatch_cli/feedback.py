@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from shotwatch_cli.events import SEVERITY_STYLES, place_of
-from shotwatch_cli.output import moment, table
+from shotwatch_cli.output import moment, styled, table
 from shotwatch_common.contracts import Anomaly, AnomalyEvent, Contribution
 
 Standing = Mapping[str, Any]
@@ -66,7 +65,7 @@ def _words(standing: Standing) -> Iterator[str]:
 
 
 def _event_row(anomaly: Anomaly, standing: Standing | None) -> tuple[object, ...]:
-    severity = Text(anomaly.severity, style=SEVERITY_STYLES[anomaly.severity])
+    severity = styled((anomaly.severity, SEVERITY_STYLES[anomaly.severity]))
     when_and_where = anomaly.sequence, moment(anomaly.time), place_of(anomaly)
     return *when_and_where, severity, anomaly.kind, anomaly.why, standing_words(standing)
 
@@ -78,7 +77,7 @@ def _facts(event: AnomalyEvent, standing: Standing) -> Iterator[tuple[str, objec
     yield "shot", anomaly.shot
     yield "devices", ", ".join(anomaly.devices)
     yield "kind", anomaly.kind
-    yield "severity", Text(anomaly.severity, style=SEVERITY_STYLES[anomaly.severity])
+    yield "severity", styled((anomaly.severity, SEVERITY_STYLES[anomaly.severity]))
     yield "score", f"{anomaly.score:.3g} (threshold {anomaly.threshold:.3g})"
     yield "condition", f"{anomaly.phase}: {anomaly.shots} shots"
     yield "since", moment(anomaly.since)

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.rest import RestApi
 from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.printable import printable
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.noise import Light, light_of
-from shotwatch_simulator.recordings import SUFFIXES, Crop, Picture, read_images
+from shotwatch_simulator.image_reader import SUFFIXES, SkippedFile, UnreadableImage, read_recorded
+from shotwatch_simulator.images import Picture, saturation_level
+from shotwatch_simulator.recordings import Crop
 
 Counts = NDArray[np.uint16]
 """One frame (h, w)."""
@@ -29,18 +32,41 @@ class Frame:
     """A frame, and where it is from."""
 
     name: str
-    counts: Counts
+    image: Picture
 
 
-def recorded_frames(paths: Iterable[Path]) -> Iterator[Frame]:
-    """The images of files, and of all image files in folders, by name; a file can have several pages.
+@dataclass(frozen=True, slots=True)
+class Lights:
+    """Frames without their noise, cropped and binned."""
+
+    names: tuple[str, ...]
+    light: Light
+    """(n, h, w)"""
+    saturated: tuple[str, ...]
+    """Frames with a saturated pixel inside the crop: their distances are not those of the beam."""
+
+
+def recorded_frames(paths: Sequence[Path], skipped: list[SkippedFile]) -> Iterator[Frame]:
+    """Yield the images of files and folders in order; add files of a folder without image to `skipped`.
 
     Raises:
-        Failure: a folder holds no image, a file none that can be read, or a pixel is no number.
+        Failure: a file that is named itself has no image that can be read, or there is no image at all.
     """
-    for path in paths:
-        for file in _image_files(path):
-            yield from _read(file)
+    found = False
+    try:
+        for file in read_recorded(paths):
+            if isinstance(file, SkippedFile):
+                skipped.append(file)
+                continue
+            found = True
+            name, several = printable(file.path.name), len(file.images) > 1
+            for page, image in enumerate(file.images):
+                yield Frame(f"{name}[{page}]" if several else name, image)
+    except UnreadableImage as error:
+        raise Failure(str(error)) from error
+    if not found:
+        named = printable(", ".join(map(str, paths)))
+        raise Failure(f"{named} holds no image that can be read", f"known are {', '.join(SUFFIXES)}")
 
 
 def find_camera(facility: Facility, device: str) -> PlaceRoster:
@@ -74,25 +100,32 @@ async def stored_frames(
         done()
 
 
-def lights_of(frames: Iterable[Frame], crop: Crop | None, binning: int) -> tuple[tuple[str, ...], Light]:
-    """The names of frames, and their light above noise, cropped and binned: (n, h, w).
+def lights_of(frames: Iterable[Frame], crop: Crop | None, binning: int) -> Lights:
+    """Return the light of frames above their noise, cropped and binned.
 
     Raises:
         Failure: frames are of different shapes, or too small.
     """
     names: list[str] = []
     lights: list[Light] = []
+    peaks: list[tuple[np.dtype[Any], float]] = []
+    limits: dict[np.dtype[Any], float] = {}
     for frame in frames:
-        light = binned(_light(frame.counts, crop), binning)
+        image, part = frame.image, _cropped(frame.image, crop)
+        light = binned(_cropped(_light(counts_of(image)), crop), binning)
         if not light.size:
-            raise Failure(f"{frame.name}: {_shape(frame.counts)} px leave nothing after cropping and binning")
+            raise Failure(f"{frame.name}: {_shape(image)} px leave nothing after cropping and binning")
+        limits[image.dtype] = max(limits.get(image.dtype, 0.0), float(image.max()))
+        peaks.append((image.dtype, float(part.max())))
         if lights and light.shape != lights[0].shape:
             raise Failure(f"{frame.name} is of {_shape(light)} px, {names[0]} of {_shape(lights[0])}")
         names.append(frame.name)
         lights.append(light)
     if len(lights) < 2:
         raise Failure(f"{len(lights)} frames: a distance takes two")
-    return tuple(names), np.stack(lights)
+    levels = {kind: saturation_level(limit, kind) for kind, limit in limits.items()}
+    saturated = [name for name, (kind, peak) in zip(names, peaks, strict=True) if peak >= levels[kind]]
+    return Lights(tuple(names), np.stack(lights), tuple(saturated))
 
 
 def binned(light: Light, factor: int) -> Light:
@@ -103,46 +136,28 @@ def binned(light: Light, factor: int) -> Light:
     return means
 
 
-def _light(counts: Counts, crop: Crop | None) -> Light:
+def are_counts(image: Picture) -> bool:
+    """Return whether all pixels are whole numbers from 0 to 65,535, of whatever type."""
+    return bool(image.min() >= 0 and image.max() <= _BRIGHTEST and (image == np.rint(image)).all())
+
+
+def counts_of(image: Picture) -> Counts:
+    """Return counts as they are, and other values scaled: the darkest becomes 0, the brightest 65,535."""
+    if not are_counts(image):
+        values = image.astype(np.float64)
+        image = np.round((values - values.min()) * (_BRIGHTEST / (np.ptp(values) or 1.0)))
+    return np.asarray(image, np.uint16)
+
+
+def _light(counts: Counts) -> Light:
     """Noise is known from the border of the whole frame."""
-    top, left, height, width = crop or (0, 0, *counts.shape)
-    light = light_of(counts[None], estimate_background(counts[None]))[0]
-    part: Light = light[top : top + height, left : left + width]
-    return part
+    light: Light = light_of(counts[None], estimate_background(counts[None]))[0]
+    return light
 
 
-def _counts(image: Picture) -> Counts:
-    """Whole counts as they are; what is none, or more than 16 bits, from its darkest to its brightest pixel.
-
-    Raises:
-        ValueError: a pixel is no finite number.
-    """
-    if not np.isfinite(image).all():
-        raise ValueError("has pixels that are no numbers")
-    low, high = image.min(), image.max()
-    if image.dtype.kind in "ui" and low >= 0 and high <= _BRIGHTEST:
-        return np.asarray(image, np.uint16)
-    share = (image.astype(np.float64) - low) / (float(high) - float(low) or 1.0)
-    return np.asarray(np.round(share * _BRIGHTEST), np.uint16)
-
-
-def _read(file: Path) -> list[Frame]:
-    try:
-        images = [_counts(image) for image in read_images(file)]
-    except ValueError as error:
-        raise Failure(f"{file}: {error}") from error
-    if len(images) == 1:
-        return [Frame(file.name, images[0])]
-    return [Frame(f"{file.name}[{page}]", image) for page, image in enumerate(images)]
-
-
-def _image_files(path: Path) -> Sequence[Path]:
-    if path.is_file():
-        return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-    if not found:
-        raise Failure(f"{path} holds no image", f"known are {', '.join(SUFFIXES)}")
-    return found
+def _cropped(pixels: NDArray[Any], crop: Crop | None) -> NDArray[Any]:
+    top, left, height, width = crop or (0, 0, *pixels.shape)
+    return pixels[top : top + height, left : left + width]
 
 
 async def _first_shot(api: RestApi, roster: PlaceRoster, part: tuple[int, int]) -> str | None:

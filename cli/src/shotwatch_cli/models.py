@@ -1,13 +1,13 @@
 """Versions of the model as people read them."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
-from shotwatch_cli.output import moment, table
+from shotwatch_cli.output import moment, styled, table
 
 Version = Mapping[str, Any]
 """A version, as the REST API tells it."""
@@ -33,6 +33,17 @@ def history_table(changes: Sequence[Change]) -> Table:
     return table("champions, newest first", _CHANGE_COLUMNS, map(_change_row, changes))
 
 
+def load_problems(model: Mapping[str, Any], alias: str) -> list[str]:
+    """Return what keeps inference from loading the version with this alias, and in how many of its replicas.
+
+    Args:
+        model: as the REST API reports it.
+    """
+    loads = [load for load in model["loads"] if load["alias"] == alias]
+    problems = Counter(load["problem"] for load in loads if load["problem"])
+    return [f"{problem} ({count} of {len(loads)} replicas)" for problem, count in problems.items()]
+
+
 def comparison_tables(compared: Comparison) -> RenderableType:
     """How two versions differ, and by which shots."""
     one, other = compared["versions"]
@@ -47,7 +58,7 @@ def comparison_tables(compared: Comparison) -> RenderableType:
 def _version_row(version: Version) -> Iterator[object]:
     tags, record = version["tags"], version["record"]
     yield version["version"]
-    yield Text(", ".join(version["aliases"]), style="bold green")
+    yield styled((", ".join(version["aliases"]), "bold green"))
     yield version["created_at"][:16].replace("T", " ")
     yield from (tags.get(tag, "")[:16].replace("T", " ") for tag in _TAGS)
     yield from (record[name] for name in ("raised", "confirmed", "false"))

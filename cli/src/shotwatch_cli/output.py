@@ -1,11 +1,14 @@
-"""What commands print: tables for people or JSON for programs on stdout, everything else on stderr."""
+"""What commands print: tables for people or JSON for programs on stdout, everything else on stderr.
 
-import json as json_format
+Object keys, device names, states and notes come from outside. Whatever these consoles print is literal text:
+Rich's markup means nothing in it, and what could act on a terminal is shown as an escape.
+"""
+
 import sys
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console, JustifyMethod, RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -16,20 +19,42 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from shotwatch_common.printable import printable, printable_json, printable_lines
 from shotwatch_common.pulses import instant
-
-stdout = Console()
-stderr = Console(stderr=True)
 
 _MEGABYTE = 1_000_000
 
 
+class LiteralConsole(Console):
+    """A console on which text is only shown: neither it nor Rich acts on what it says."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return the text with escapes, before it is laid out."""
+        return super().render_str(printable_lines(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is written: escapes for all that came here as a Text, and Rich's own control codes."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(printable_lines(segment.text), segment.style)
+
+
+stdout = LiteralConsole()
+stderr = LiteralConsole(stderr=True)
+
+
 def print_json(value: Any) -> None:
-    """One JSON document on one line of stdout."""
-    sys.stdout.write(json_format.dumps(value, separators=(",", ":"), default=str) + "\n")
+    """Write one JSON document on one line of stdout."""
+    sys.stdout.write(printable_json(value, separators=(",", ":"), default=str) + "\n")
     sys.stdout.flush()
 
 
@@ -41,17 +66,22 @@ def tell(json: bool, record: Any, shown: RenderableType) -> None:
         stdout.print(shown)
 
 
+def styled(*parts: str | tuple[str, str] | Text) -> Text:
+    """Return a Text of literal parts, each with or without a style, with escapes before it is laid out."""
+    return Text.assemble(*(_literal(part) for part in parts))
+
+
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
     """A table; columns whose title ends in `#` hold numbers and are aligned to the right.
 
-    A cell is a rich `Text` or anything else, which is shown as its str().
+    A cell is a rich `Text` that `styled` made, or anything else, which is shown as its str() on one line.
     """
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    made = Table(title=printable(title), title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
         justify: JustifyMethod = "right" if column.endswith("#") else "left"
-        made.add_column(column.removesuffix("#"), justify=justify, overflow="fold")
+        made.add_column(printable(column.removesuffix("#")), justify=justify, overflow="fold")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        made.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
     return made
 
 
@@ -75,6 +105,16 @@ def moment(epoch_ms: int) -> str:
     return f"{instant(epoch_ms):%Y-%m-%d %H:%M:%S}.{epoch_ms % 1000:03d}"
 
 
+def _literal(part: str | tuple[str, str] | Text) -> str | tuple[str, str] | Text:
+    match part:
+        case str():
+            return printable_lines(part)
+        case (str(text), style):
+            return printable_lines(text), style
+        case _:
+            return part
+
+
 def _progress(*columns: ProgressColumn) -> Progress:
-    named = TextColumn("{task.description}")
+    named = TextColumn("{task.description}", markup=False)
     return Progress(named, BarColumn(), *columns, TimeRemainingColumn(), console=stderr, transient=True)

@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from shotwatch_cli.output import stdout, table
+from shotwatch_cli.output import stdout, styled, table
 from shotwatch_embedded.status import State, Status
 
 _STYLES = {State.READY: "green", State.STARTING: "yellow", State.STOPPED: "dim"}
@@ -38,7 +38,7 @@ class Screen:
         if self._live.is_started:
             self._live.update(process_table("", self._processes.values()), refresh=True)
         else:
-            stdout.print(Text.assemble(f"{process.name:<12}", state_text(process.state), _life(process)))
+            stdout.print(styled(f"{process.name:<12}", state_text(process.state), _life(process)))
 
 
 def process_table(title: str, processes: Iterable[Status]) -> Table:
@@ -61,7 +61,7 @@ def process_record(process: Status) -> dict[str, Any]:
 
 
 def state_text(state: State) -> Text:
-    return Text(state, style=_STYLES.get(state, _TROUBLE))
+    return styled((state, _STYLES.get(state, _TROUBLE)))
 
 
 def _row(process: Status) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import httpx
 
 from shotwatch_cli.failures import Failure
+from shotwatch_cli.output import stderr
 from shotwatch_common.contracts import AnomalyEvent
 
 API_KEY = "SHOTWATCH_API_KEY"
@@ -15,6 +16,10 @@ API_KEY = "SHOTWATCH_API_KEY"
 _PREFIX = "/api/v1"
 _TIMEOUT_S = 10
 _PAGE = 500
+_RESET = (
+    "no event has the number {last} yet: the database was emptied, or an older copy restored; "
+    "going on after {end}, the present end. `shotwatch tail --since 0` shows all there are"
+)
 _ADVICE = {
     401: f"set {API_KEY} to a key that `shotwatch keys create` made, or to a token",
     403: "ask for a key with this scope: `shotwatch keys create --scope …`",
@@ -59,7 +64,11 @@ class RestApi:
 
 
 class MissedEvents:
-    """Stored events after a number; each call asks for those after the last that was told."""
+    """Stored events after a number; each call asks for those after the last that was told.
+
+    Where that number lies beyond the end, because the database was emptied or an older copy restored, it says
+    so on stderr and goes on from the present end.
+    """
 
     def __init__(self, api: RestApi, since: int) -> None:
         self._api = api
@@ -75,6 +84,8 @@ class MissedEvents:
         more = True
         while more:
             page = await self._api.get("/events", since=self._last, limit=_PAGE)
+            if page["reset"]:
+                stderr.print(_RESET.format(last=self._last, end=page["last"]), soft_wrap=True)
             for event in page["events"]:
                 yield AnomalyEvent.model_validate(event)
             self._last, more = page["last"], page["more"]

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from shotwatch_common.facility import StatePolicy
+from shotwatch_common.printable import printable
 
 Report = Mapping[str, Any]
 """Of a device, as the REST API tells it."""
@@ -57,7 +58,7 @@ def _draw_legend(draw: ImageDraw.ImageDraw, colours: Mapping[str | None, str]) -
     left = float(_LABELS)
     for state, colour in colours.items():
         draw.rectangle([left, 12, left + _BAR, 12 + _BAR], colour)
-        name = state or "no state"
+        name = printable(state or "no state")
         _write(draw, left + _BAR + 6, 12 + _BAR / 2, name, "lm")
         left += _BAR + 24 + draw.textlength(name, _font())
 
@@ -78,7 +79,7 @@ def _place(time: str, start: datetime, end: datetime) -> float:
 
 
 def _write(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, anchor: str) -> None:
-    draw.text((x, y), text, _INK, _font(), anchor)
+    draw.text((x, y), printable(text), _INK, _font(), anchor)
 
 
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

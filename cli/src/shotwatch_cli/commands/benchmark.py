@@ -12,10 +12,12 @@ from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployme
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.options import FACILITY, FacilityOption, JsonOption, SeedOption
 from shotwatch_cli.output import counting, print_json, stdout, table
+from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.settings import Settings
 from shotwatch_detector.bundle import NETWORK
+from shotwatch_simulator.image_reader import SkippedFile
 
 if TYPE_CHECKING:
     from shotwatch_benchmark.lasers import Laser
@@ -74,14 +76,15 @@ def measure_detection(
       shotwatch benchmark --model 3
     """
     chosen = None if model is None else asyncio.run(_find(find_deployment(root, name).settings, model))
-    outcome = _measure(frames, unseen, load_facility(facility), size, seed, chosen)
+    outcome, skipped = _measure(frames, unseen, load_facility(facility), size, seed, chosen)
+    list_skipped(skipped)
     if chosen is not None:
         asyncio.run(_log(find_deployment(root, name).settings, chosen.version, outcome))
     from shotwatch_benchmark.report import tables, write_report
 
     write_report(outcome, out)
     if json:
-        print_json(outcome.record())
+        print_json(outcome.record() | skipped_record(skipped))
     else:
         for each in tables(outcome):
             stdout.print(table(each.title, each.columns, each.rows))
@@ -111,7 +114,7 @@ def _measure(
     size: Sizes,
     seed: int,
     chosen: _Chosen | None,
-) -> "Outcome":
+) -> tuple["Outcome", tuple[SkippedFile, ...]]:
     # TensorFlow takes seconds to import: only for this command.
     from shotwatch_benchmark.protocol import SIZES, run_benchmark
 
@@ -121,9 +124,10 @@ def _measure(
         def tell(doing: str, done: int, total: int) -> None:
             bars.update(task, description=doing, completed=done, total=total or None)
 
-        lasers = _laser(frames, "simulated", seed), _laser(unseen, "simulated, another", seed)
+        laser, other = _laser(frames, "simulated", seed), _laser(unseen, "simulated, another", seed)
         network = None if chosen is None else chosen.network
-        return run_benchmark(*lasers, facility, SIZES[size.value], seed, tell, network)
+        outcome = run_benchmark(laser, other, facility, SIZES[size.value], seed, tell, network)
+        return outcome, laser.skipped + other.skipped
 
 
 def _laser(path: Path | None, otherwise: str, seed: int) -> "Laser":

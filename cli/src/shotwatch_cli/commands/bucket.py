@@ -6,11 +6,10 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment, settings_as
 from shotwatch_cli.options import JsonOption
-from shotwatch_cli.output import print_json, stdout, table
+from shotwatch_cli.output import print_json, stdout, styled, table
 from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
 
 DryRunOption = Annotated[
@@ -69,4 +68,4 @@ def _show(findings: Iterable[Finding], json: bool) -> None:
 
 
 def _row(finding: Finding) -> tuple[object, ...]:
-    return finding.bucket, finding.what, Text(finding.state, style=_STYLES[finding.state]), finding.detail
+    return finding.bucket, finding.what, styled((finding.state, _STYLES[finding.state])), finding.detail

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.frames import find_camera, recorded_frames
+from shotwatch_cli.frames import Counts, are_counts, counts_of, find_camera, recorded_frames
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import moment, stderr, table, tell
+from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.facility import PlaceRoster, load_facility
@@ -24,6 +24,7 @@ from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.store import ObjectStore
 from shotwatch_physics.noise import NOISE_PROBABILITY, NoiseModel, fit_noise
+from shotwatch_simulator.image_reader import SkippedFile
 
 noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")
 reference = typer.Typer(no_args_is_help=True, help="What a camera's beam usually looks like.")
@@ -81,8 +82,13 @@ def fit_noise_model(
         return model.to_npz(), {"level": level, "sigma": sigma, "hot_pixels": hot, "p": model.p}
 
     wanted = Wanted(device, start, end, most, dark=True)
-    fitting = _fit(find_deployment(root, name), wanted, CharacterisationKind.NOISE, make, frames)
-    _tell(asyncio.run(fitting), json)
+    skipped: list[SkippedFile] = []
+    try:
+        recorded = _recorded(wanted, frames, skipped) if frames else None
+    finally:
+        list_skipped(skipped)
+    fitting = _fit(find_deployment(root, name), wanted, CharacterisationKind.NOISE, make, recorded)
+    _tell(asyncio.run(fitting), json, skipped)
 
 
 @reference.command("fit")
@@ -122,13 +128,13 @@ async def _fit(
     wanted: Wanted,
     kind: CharacterisationKind,
     make: Callable[[CameraFrames, NoiseModel | None], Made],
-    files: Sequence[Path] | None = None,
+    recorded: CameraFrames | None = None,
 ) -> dict[str, Any]:
     settings = deployment.settings
     roster = find_camera(load_facility(settings.facility), wanted.device)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
         with stderr.status("reading frames"):
-            camera = _recorded(wanted, files) if files else await _stored(roster, archive, store, wanted)
+            camera = recorded or await _stored(roster, archive, store, wanted)
         shelf = Shelf(archive, store, {CharacterisationKind.NOISE: NoiseModel.from_npz})
         await shelf.look()
         try:
@@ -142,9 +148,19 @@ async def _fit(
     return _record(made) | figures
 
 
-def _recorded(wanted: Wanted, files: Sequence[Path]) -> CameraFrames:
-    """Frames of image files, as of now."""
-    frames: list[NDArray[np.uint16]] = [frame.counts for frame in recorded_frames(files)]
+def _recorded(wanted: Wanted, files: Sequence[Path], skipped: list[SkippedFile]) -> CameraFrames:
+    """Return the frames of image files, as of now.
+
+    Raises:
+        Failure: no image can be read, one is not of counts, or they are of different shapes.
+    """
+    frames: list[Counts] = []
+    for frame in recorded_frames(files, skipped):
+        if not are_counts(frame.image):
+            raise Failure(
+                f"{frame.name}: noise takes whole counts from 0 to 65,535, and this has other values"
+            )
+        frames.append(counts_of(frame.image))
     if len({frame.shape for frame in frames}) > 1:
         raise Failure("the images are of different shapes")
     return CameraFrames(wanted.device, np.full(len(frames), epoch_now(), np.int64), np.stack(frames))
@@ -172,10 +188,14 @@ def _record(made: Characterisation) -> dict[str, Any]:
     return told | {"kind": made.kind.value}
 
 
-def _tell(record: dict[str, Any], json: bool) -> None:
+def _tell(record: dict[str, Any], json: bool, skipped: Sequence[SkippedFile] = ()) -> None:
     times = ("made_at", "start", "end")
     rows = [
         (name, moment(value) if name in times else f"{value:.6g}" if isinstance(value, float) else value)
         for name, value in record.items()
     ]
-    tell(json, record, table(f"{record['kind']} of {record['device']}", ("", "value"), rows))
+    tell(
+        json,
+        record | skipped_record(skipped),
+        table(f"{record['kind']} of {record['device']}", ("", "value"), rows),
+    )

@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Misuse
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
-from shotwatch_cli.output import counting, megabytes, moment, print_json, stdout, table, tell
+from shotwatch_cli.output import counting, megabytes, moment, print_json, stdout, styled, table, tell
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.steps import Step, run_steps
 from shotwatch_common.facility import load_facility
@@ -219,9 +218,9 @@ def _places(query: Mapping[str, Any]) -> str:
 
 def _show_check(checked: Mapping[str, Any]) -> None:
     for why in checked["broken"]:
-        stdout.print(Text(why, style="bold red"))
+        stdout.print(styled((why, "bold red")))
     for key in checked["lost"]:
-        stdout.print(Text(f"the block {key} is gone, and so is the file it was made from", style="bold red"))
+        stdout.print(styled((f"the block {key} is gone, and so is the file it was made from", "bold red")))
     intact = checked["shards"] - len(checked["broken"])
     stdout.print(f"{intact} of {checked['shards']} shards are as the manifest says")
     stdout.print(
@@ -231,4 +230,4 @@ def _show_check(checked: Mapping[str, Any]) -> None:
     if checked["revised"]:
         stdout.print(f"{checked['revised']} shots have changed since: files of theirs came again")
     if checked["good"]:
-        stdout.print(Text("the set is good", style="bold green"))
+        stdout.print(styled(("the set is good", "bold green")))

@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from shotwatch_cli.broker import connected
 from shotwatch_cli.dead_letters import message_record, message_table, shown_message
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import JsonOption, read_time
-from shotwatch_cli.output import print_json, stderr, stdout
+from shotwatch_cli.output import print_json, stderr, stdout, styled
 from shotwatch_common.archive import Archive
 from shotwatch_common.dead_letters import DeadLetters, Done, Wanted
 from shotwatch_common.parked import ParkedMessage
@@ -162,7 +161,7 @@ def _tell(title: str, messages: Sequence[ParkedMessage], json: bool) -> None:
     elif messages:
         stdout.print(message_table(title, messages))
     else:
-        stdout.print(Text(f"nothing {title}"))
+        stdout.print(styled(f"nothing {title}"))
 
 
 def _insist_on_all(wanted: Wanted, found: Sequence[ParkedMessage]) -> None:

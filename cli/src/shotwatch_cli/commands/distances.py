@@ -17,11 +17,13 @@ from shotwatch_cli.frames import Frame, find_camera, lights_of, recorded_frames,
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, tell
 from shotwatch_cli.rest import RestApi
+from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.facility import load_facility
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.noise import Light
 from shotwatch_physics.wasserstein import SLICES, distance_matrix, equispaced_angles, random_angles
+from shotwatch_simulator.image_reader import SkippedFile
 
 
 def compare_frames(
@@ -59,26 +61,31 @@ def compare_frames(
     """Compare frames with each other: how far light must be moved (px) to make one of the other.
 
     The distance is the sliced 1-Wasserstein distance of where the light is; how much there is does not count.
-    Noise is taken away first. Names the nearest and the farthest two, and the odd one out.
+    Noise is taken away first. Names the nearest and the farthest two, and the odd one out. A file can hold a
+    stack of frames; colours become their luminance. Frames with saturated pixels, and files of a folder that
+    were skipped, are listed.
 
     \b
     Examples:
       shotwatch distances recordings/beam --bin 5
       shotwatch distances --device LA_A1_11-Camera_1-Camera-1 --from 2022-07-01T07:00 --to 2022-07-01T08:00
     """
-    names, lights = lights_of(
-        _frames(images or [], device, (start, end), most, root, name),
-        None if crop is None else read_crop(crop),
-        binning,
-    )
+    skipped: list[SkippedFile] = []
+    frames = _frames(images or [], skipped, device, (start, end), most, root, name)
+    try:
+        lights = lights_of(frames, None if crop is None else read_crop(crop), binning)
+    finally:
+        list_skipped(skipped)
     angles = random_angles(slices, seed) if random else equispaced_angles(slices)
-    comparison = Comparison(names, _distances(lights, angles), slices)
+    comparison = Comparison(lights.names, _distances(lights.light, angles), slices, lights.saturated)
     _write(comparison, out, plot)
-    tell(json, comparison.record() | {"matrix": str(out), "plot": str(plot)}, comparison.shown())
+    written = {"matrix": str(out), "plot": str(plot)}
+    tell(json, comparison.record() | written | skipped_record(skipped), comparison.shown())
 
 
 def _frames(
     images: Sequence[Path],
+    skipped: list[SkippedFile],
     device: str | None,
     span: tuple[datetime | None, datetime | None],
     most: int,
@@ -86,7 +93,7 @@ def _frames(
     name: str | None,
 ) -> Iterable[Frame]:
     if images and device is None:
-        return recorded_frames(images)
+        return recorded_frames(images, skipped)
     start, end = span
     if images or device is None or start is None or end is None:
         raise Misuse("say which frames", "name files or folders, or --device with --from and --to")

@@ -1,16 +1,17 @@
 """`shotwatch doctor`: is all well, and what to do where it is not."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import typer
-from rich.text import Text
+from rich.table import Table
 
 from shotwatch_cli.checks import Finding, Verdict, deployment_findings, machine_findings
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import JsonOption
-from shotwatch_cli.output import print_json, stdout, table
+from shotwatch_cli.output import print_json, stdout, styled, table
 from shotwatch_embedded.errors import StackNotFound
 
 _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
@@ -32,9 +33,14 @@ def doctor(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = 
         for finding in findings:
             print_json(asdict(finding))
     else:
-        stdout.print(table("", ("what", "", "found", "what to do"), map(_row, findings)))
+        stdout.print(finding_table(findings))
     if any(finding.verdict is Verdict.FAIL for finding in findings):
         raise typer.Exit(1)
+
+
+def finding_table(findings: Sequence[Finding]) -> Table:
+    """A row for each finding."""
+    return table("", ("what", "", "found", "what to do"), map(_row, findings))
 
 
 def _findings(root: Path, name: str | None) -> list[Finding]:
@@ -51,5 +57,5 @@ async def _examine(deployment: Deployment) -> list[Finding]:
 
 
 def _row(finding: Finding) -> tuple[object, ...]:
-    verdict = Text(finding.verdict, style=_STYLES[finding.verdict])
+    verdict = styled((finding.verdict, _STYLES[finding.verdict]))
     return finding.subject, verdict, finding.found, finding.advice

@@ -10,7 +10,7 @@ from rich.text import Text
 from shotwatch_cli.balance import Balance, reconciling, take_balance
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
-from shotwatch_cli.output import megabytes, moment, print_json, stderr, stdout, table
+from shotwatch_cli.output import megabytes, moment, print_json, stderr, stdout, styled, table
 from shotwatch_common.archive import Archive
 from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.reconciliation.slices import Slice
@@ -92,17 +92,17 @@ def _show(balance: Balance) -> None:
     columns = ("", "slices#", "counts", "under way#", "imbalances#")
     stdout.print(table("equalities", columns, map(_summary_row, balance.summaries)))
     for problem in balance.problems:
-        stdout.print(Text(problem, style="bold red"), soft_wrap=True)
+        stdout.print(styled((problem, "bold red")), soft_wrap=True)
     stdout.print(_verdict(balance))
 
 
 def _verdict(balance: Balance) -> Text:
     if balance.imbalances:
-        return Text(f"it does not add up: {balance.imbalances} imbalances", style="bold red")
+        return styled((f"it does not add up: {balance.imbalances} imbalances", "bold red"))
     if balance.unchecked:
-        return Text(f"{balance.unchecked} slices have not been checked yet", style="bold red")
+        return styled((f"{balance.unchecked} slices have not been checked yet", "bold red"))
     waiting = f"; {balance.under_way} are still under way" if balance.under_way else ""
-    return Text(f"it adds up{waiting}", style="bold green")
+    return styled((f"it adds up{waiting}", "bold green"))
 
 
 def _summary_row(summary: Summary) -> tuple[object, ...]:

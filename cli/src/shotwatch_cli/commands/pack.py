@@ -18,6 +18,7 @@ from shotwatch_cli.options import (
 )
 from shotwatch_cli.output import tell
 from shotwatch_cli.places import named_rosters
+from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_cli.snapshots import minutes_ago, write_all
 from shotwatch_common.facility import load_facility
 from shotwatch_simulator.packing import pack, plan_recorded
@@ -51,6 +52,10 @@ def pack_frames(
     The place's cameras show the recorded frames with fresh noise; its other devices are simulated to match.
     First come frames from before the regime changes, in random order; then the recording as it was.
 
+    A file can hold a stack of frames; of a MATLAB file the largest matrix is read. Colours become their
+    luminance. A pixel is saturated if one of the recorded pixels in it is. Files without an image are skipped
+    and listed.
+
     \b
     Examples:
       shotwatch pack recordings/beam --place LA-A2
@@ -78,7 +83,9 @@ def pack_frames(
         raise Failure(str(error)) from error
     paths = (file.path for file in pack(packing, out))
     written = write_all(paths, len(packing.files), out, packing.labels)
-    tell(json, written.record(), written.shown())
+    skipped = packing.recording.skipped
+    list_skipped(skipped)
+    tell(json, written.record() | skipped_record(skipped), written.shown())
 
 
 def read_crop(text: str) -> Crop:

@@ -12,15 +12,18 @@ from shotwatch_cli.broker import connected
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.events import event_line, event_record
 from shotwatch_cli.failures import AWAY, Failure, as_failure
+from shotwatch_cli.models import load_problems
 from shotwatch_cli.options import JsonOption
-from shotwatch_cli.output import megabytes, print_json, stdout, table
+from shotwatch_cli.output import megabytes, print_json, stdout, styled, table
 from shotwatch_cli.processes import process_record, process_table
 from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_cli.rest import RestApi
 from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.printable import printable
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.topology import STAGES
+from shotwatch_common.vocabulary import ModelAlias
 
 Shown = Table | Text | str
 
@@ -65,12 +68,18 @@ class Part:
 
 
 def _titled(title: str, shown: Shown) -> Table | Text:
-    return shown if isinstance(shown, Table) else Text.assemble(f"{title}: ", shown)
+    return shown if isinstance(shown, Table) else styled(f"{title}: ", shown)
 
 
 async def _ask(deployment: Deployment) -> dict[str, Part]:
     """Every part; one whose server is away says so."""
-    asked = {"queues": _queues, "ledger": _ledger, "latest_event": _latest_event, "champion": _champion}
+    asked = {
+        "queues": _queues,
+        "ledger": _ledger,
+        "latest_event": _latest_event,
+        "champion": _champion,
+        "model_problems": _model_problems,
+    }
     parts = await asyncio.gather(*(_or_why_not(ask(deployment)) for ask in asked.values()))
     return dict(zip(asked, parts, strict=True))
 
@@ -80,7 +89,7 @@ async def _or_why_not(asked: Awaitable[Part]) -> Part:
         return await asked
     except (Failure, *AWAY) as error:
         why = str(as_failure(error))
-        return Part(Text(why, style="red"), {"error": why})
+        return Part(styled((why, "red")), {"error": why})
 
 
 async def _queues(deployment: Deployment) -> Part:
@@ -124,9 +133,16 @@ async def _champion(deployment: Deployment) -> Part:
     return Part(f"version {version}" if version else "none yet: only rules judge", version)
 
 
+async def _model_problems(deployment: Deployment) -> Part:
+    async with RestApi(deployment.api_url) as api:
+        model = await api.get("/models")
+    problems = [problem for alias in ModelAlias for problem in load_problems(model, alias)]
+    return Part(styled(("; ".join(map(printable, problems)), "bold red")) if problems else "none", problems)
+
+
 def _queue_row(queues: StageQueues) -> tuple[object, ...]:
     if queues.missing:
-        return queues.stage, Text("not declared", style="red"), "", "", ""
-    parked = Text(str(queues.parked), style="bold red" if queues.parked else "")
-    consumers = Text(str(queues.consumers), style="" if queues.consumers else "bold red")
+        return queues.stage, styled(("not declared", "red")), "", "", ""
+    parked = styled((str(queues.parked), "bold red" if queues.parked else ""))
+    consumers = styled((str(queues.consumers), "" if queues.consumers else "bold red"))
     return queues.stage, queues.ready, consumers, queues.retrying, parked

@@ -8,7 +8,7 @@ import typer
 
 from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import FromOption, JsonOption, SeedOption, ToOption
-from shotwatch_cli.output import print_json, stderr, stdout, table
+from shotwatch_cli.output import print_json, stderr, stdout, styled, table
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.steps import Step
 from shotwatch_cli.training import Thresholds, thresholds_of, train
@@ -67,7 +67,9 @@ def train_model(
         }
     )
     with stderr.status("training") as spinner:
-        trained = train(deployment.environment, list(arguments), lambda step: spinner.update(told(step)))
+        trained = train(
+            deployment.environment, list(arguments), lambda step: spinner.update(styled(told(step)))
+        )
     thresholds = thresholds_of(deployment.settings.models_url, trained["run_id"])
     if json:
         print_json({**trained, "thresholds": [asdict(each) for each in thresholds]})

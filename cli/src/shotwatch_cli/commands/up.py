@@ -12,7 +12,7 @@ from rich.text import Text
 from shotwatch_cli.deployment import ROOT, RootOption
 from shotwatch_cli.failures import Misuse
 from shotwatch_cli.options import FACILITY, FacilityOption
-from shotwatch_cli.output import stdout
+from shotwatch_cli.output import stdout, styled
 from shotwatch_cli.processes import Screen
 from shotwatch_common.facility import load_facility
 from shotwatch_embedded.description import StackDescription
@@ -90,4 +90,4 @@ def _addresses(stack: StackDescription) -> Text:
     lines = [f"{stack.name} is ready in {stack.folder}; Ctrl-C stops it"]
     for url in stack.query_urls:
         lines += [f"live page {url}/", f"REST API  {url}/api/v1", f"its docs  {url}/docs"]
-    return Text("\n".join(lines), style="bold")
+    return styled(("\n".join(lines), "bold"))

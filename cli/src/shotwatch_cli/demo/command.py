@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -18,11 +19,13 @@ from shotwatch_cli.demo.scenario import Scenario, recorded, simulated
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import print_json, stderr, stdout
+from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_embedded.errors import StackRunning
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from shotwatch_simulator.image_reader import SkippedFile
 
 _FACILITY = Path("facilities/hpls.yaml")
 _ROOT = Path(".shotwatch")
@@ -47,16 +50,17 @@ def demo(
     if frames is not None and not frames.is_dir():
         raise Failure(f"{frames} is not a folder", "name a folder of PNG, PGM, TIFF, NPY or MAT images")
     try:
-        report = asyncio.run(_demo(frames, keep, stderr if json else stdout))
+        report, skipped = asyncio.run(_demo(frames, keep, stderr if json else stdout))
     except KeyboardInterrupt:
         raise Failure("interrupted; everything was stopped") from None
     if json:
-        print_json(asdict(report) | {"balances": report.balances, "overlooked": report.overlooked})
+        verdict = {"balances": report.balances, "overlooked": report.overlooked}
+        print_json(asdict(report) | verdict | skipped_record(skipped))
     if not report.balances:
         raise Failure("the ledger does not add up")
 
 
-async def _demo(frames: Path | None, keep: bool, console: Console) -> Report:
+async def _demo(frames: Path | None, keep: bool, console: Console) -> tuple[Report, Sequence[SkippedFile]]:
     started = monotonic()
     ensure_rabbitmq(install=True)
     facility = load_facility(_FACILITY)
@@ -68,6 +72,7 @@ async def _demo(frames: Path | None, keep: bool, console: Console) -> Report:
             stack.start_services(path_services())
             await stack.services_ready()
             scenario = await making
+            list_skipped(scenario.skipped)
             console.print(f"everything runs after {monotonic() - started:.0f} s: stack {stack.name}")
             for url in stack.describe().query_urls:
                 console.print(f"see it live: {url}/")
@@ -76,7 +81,7 @@ async def _demo(frames: Path | None, keep: bool, console: Console) -> Report:
             console.print(f"{monotonic() - started:.0f} s in all")
             if keep:
                 await _keep(stack, console)
-            return report
+            return report, scenario.skipped
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -7,8 +7,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from shotwatch_cli.demo.figures import FalseAlarm, KindFigures, Latency, SlowChange
-from shotwatch_cli.output import table
+from shotwatch_cli.output import styled, table
 from shotwatch_common.archive.ledger import Tally
+from shotwatch_common.printable import printable
 from shotwatch_common.vocabulary import ObjectState
 
 _MEGABYTE = 1_000_000
@@ -106,7 +107,7 @@ def _alarms(report: Report) -> Text:
     shots = {alarm.shot for alarm in report.false_alarms}
     kinds = ", ".join(sorted({alarm.kind for alarm in report.false_alarms}))
     share = 1000 * len(shots) / max(report.normal_shots, 1)
-    return Text(
+    return styled(
         f"Normal shots: {report.normal_shots}, of which {len(shots)} raised an event"
         f" ({share:.2f} in 1,000){f': {kinds}' if kinds else ''}; scored by {report.model}\n"
     )
@@ -114,8 +115,8 @@ def _alarms(report: Report) -> Text:
 
 def _slow_changes(changes: Sequence[SlowChange]) -> Text:
     """What no shot is odd for, so that it counts neither as found nor as a false alarm."""
-    lines = [f"{change.kind}: {change.why}\n" for change in changes]
-    return Text("".join([f"Slow changes of a device, over many shots: {len(changes)}\n", *lines]))
+    lines = [f"{change.kind}: {printable(change.why)}\n" for change in changes]
+    return styled("".join([f"Slow changes of a device, over many shots: {len(changes)}\n", *lines]))
 
 
 def _speed_row(part: Throughput) -> tuple[str, int, str, str, str, str]:
@@ -138,7 +139,7 @@ def _latency_row(latency: Latency) -> tuple[str, str, int, str, str]:
 
 def _verdict(report: Report) -> Text:
     if not report.balances:
-        return Text("\n".join(["The ledger does not add up.", *report.problems]), style="bold red")
+        return styled(("\n".join(["The ledger does not add up.", *report.problems]), "bold red"))
     if report.overlooked:
-        return Text(f"The ledger adds up. Overlooked: {', '.join(report.overlooked)}.", style="bold yellow")
-    return Text("The ledger adds up, and nothing that was put in was overlooked.", style="bold green")
+        return styled((f"The ledger adds up. Overlooked: {', '.join(report.overlooked)}.", "bold yellow"))
+    return styled(("The ledger adds up, and nothing that was put in was overlooked.", "bold green"))

@@ -31,7 +31,7 @@ from shotwatch_cli.demo.report import Report, Throughput
 from shotwatch_cli.demo.scenario import Scenario
 from shotwatch_cli.events import event_line
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.output import counting, transferring
+from shotwatch_cli.output import counting, styled, transferring
 from shotwatch_cli.steps import Step
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
@@ -163,7 +163,8 @@ class Demo:
         with self._console.status("training") as status:
 
             def tell(step: Step) -> None:
-                status.update("training: " + " ".join(f"{name}={_short(x)}" for name, x in step.items()))
+                figures = " ".join(f"{name}={_short(x)}" for name, x in step.items())
+                status.update(styled(f"training: {figures}"))
 
             environment = {**os.environ, **self._stack.environment()}
             trained = await asyncio.to_thread(train, environment, ("--alias=champion",), tell)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from shotwatch_cli.failures import Failure
 from shotwatch_common.facility import Facility, Place, PlaceRoster
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_simulator.anomalies import Injection
+from shotwatch_simulator.image_reader import SkippedFile
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.labels import Label
 from shotwatch_simulator.packing import pack, plan_recorded
@@ -52,6 +54,8 @@ class Scenario:
     labels: Sequence[Label]
     live_from: int
     """Epoch ms of the first live pulse."""
+    skipped: Sequence[SkippedFile] = ()
+    """Files of the folder of recorded frames that hold no image."""
 
 
 def simulated(facility: Facility, folder: Path) -> Iterator[Path | Scenario]:
@@ -77,14 +81,21 @@ def simulated(facility: Facility, folder: Path) -> Iterator[Path | Scenario]:
 
 
 def recorded(facility: Facility, frames: Path, folder: Path) -> Iterator[Path | Scenario]:
-    """Pack recorded frames as files of one place; yields each, and at last the scenario."""
+    """Pack recorded frames as files of one place; yield each, and at last the scenario.
+
+    Raises:
+        Failure: the frames cannot be packed.
+    """
     place, interval = _RECORDED_PLACE
     roster = facility.roster(place, interval)
     assert roster is not None
     start = LIVE_START - _RECORDED_LEARNING
-    packing = plan_recorded(
-        frames, facility, roster, start, _RECORDED_LEARNING, repeat=_RECORDED_REPEAT, seed=SEED
-    )
+    try:
+        packing = plan_recorded(
+            frames, facility, roster, start, _RECORDED_LEARNING, repeat=_RECORDED_REPEAT, seed=SEED
+        )
+    except ValueError as error:
+        raise Failure(str(error), "choose other frames by --frames") from error
     packed = []
     for file in pack(packing, folder):
         packed.append(file)
@@ -94,6 +105,7 @@ def recorded(facility: Facility, frames: Path, folder: Path) -> Iterator[Path | 
         [file.path for file in packed if file.phase == "live"],
         packing.labels,
         epoch_ms(LIVE_START),
+        packing.recording.skipped,
     )
 
 

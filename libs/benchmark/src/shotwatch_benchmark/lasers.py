@@ -17,8 +17,9 @@ from scipy.ndimage import gaussian_filter
 
 from shotwatch_common.pulses import Times
 from shotwatch_simulator import frames as simulated
+from shotwatch_simulator.image_reader import SkippedFile
 from shotwatch_simulator.noise import Floats, Images
-from shotwatch_simulator.recordings import change_of_regime, load_recording, read_images
+from shotwatch_simulator.recordings import change_of_regime, load_recording
 
 SHAPE = (102, 128)
 """Height and width of a camera's frame (px)."""
@@ -51,6 +52,8 @@ class Laser:
     """The mean of all frames, native: light of one native pixel."""
     mean: Images
     """The mean frame, binned and not moved: (h, w)."""
+    skipped: tuple[SkippedFile, ...] = ()
+    """Files of the folder that hold no image."""
 
     @property
     def learning(self) -> NDArray[np.intp]:
@@ -74,18 +77,17 @@ class Laser:
 
 
 def recorded_laser(path: Path) -> Laser:
-    """A laser from a folder of recorded frames, up to where its regime changes; or from one frame.
+    """A laser from recorded frames, of a folder or of one file, up to where their regime changes.
 
     Raises:
         ValueError: there is no image, one is too small, or they are of different sizes.
     """
-    if path.is_file():
-        return _laser(path.name, "one recorded frame", [_without_dark_level(read_images(path)[0])])
     recording = load_recording(path, SHAPE)
     normal = recording.sources[: change_of_regime(recording)]
-    frames = [_without_dark_level(read_images(source.path)[source.page]) for source in normal]
+    frames = [_without_dark_level(recording.native(frame)) for frame in range(len(normal))]
     last = "" if len(normal) == len(recording.sources) else f", to {normal[-1].path.name}: then it changes"
-    return _laser(path.name, f"{len(frames)} recorded frames{last}", frames)
+    count = "one recorded frame" if len(frames) == 1 else f"{len(frames)} recorded frames"
+    return _laser(path.name, count + last, frames, recording.skipped)
 
 
 def simulated_laser(name: str, seed: int) -> Laser:
@@ -111,7 +113,7 @@ def box_sums(image: NDArray[Any], factor: int) -> Images:
     return (sums + total[:-factor, :-factor]).astype(np.float32)
 
 
-def _laser(name: str, origin: str, frames: Sequence[Floats]) -> Laser:
+def _laser(name: str, origin: str, frames: Sequence[Floats], skipped: tuple[SkippedFile, ...] = ()) -> Laser:
     """All frames get the same energy, for each shot gets its own."""
     shape = frames[0].shape
     factor = min(int(length / (binned + 2 * REACH)) for length, binned in zip(shape, SHAPE, strict=True))
@@ -125,7 +127,7 @@ def _laser(name: str, origin: str, frames: Sequence[Floats]) -> Laser:
     to_counts = PEAK_SHARE * LIMIT / box_sums(sharp, factor).max()
     sums = np.stack([np.maximum(box_sums(to_counts * frame, factor), 0) for frame in alike])
     mean = window(box_sums(to_counts * sharp, factor), factor)
-    return Laser(name, origin, factor, sums, to_counts * sharp, mean)
+    return Laser(name, origin, factor, sums, to_counts * sharp, mean, skipped)
 
 
 def _simulated_frame(camera: simulated.Camera, pulse: Times, seed: int) -> Floats:

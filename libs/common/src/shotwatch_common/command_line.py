@@ -10,6 +10,7 @@ from typing import TextIO
 from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.errors import Retry
 from shotwatch_common.facility import FacilityError
+from shotwatch_common.printable import printable_lines
 from shotwatch_common.settings import SettingsError
 
 _progress: TextIO = sys.stdout
@@ -53,5 +54,5 @@ def read_list(text: str) -> tuple[str, ...]:
 
 def _fail(status: int, error: Exception) -> int:
     tell("failed", why=str(error))
-    print(error, file=sys.stderr)
+    print(printable_lines(str(error)), file=sys.stderr)
     return status

@@ -16,6 +16,10 @@ VALID = 0
 """The verdict of a good record; any other verdict n means `reasons[n - 1]`."""
 ABSENT = -1
 """The source of a member that a shot does not have."""
+MOST_DETAILED_REASONS = 64
+"""So many different reasons of a device have details in one file, and in one window; later ones do not."""
+LONGEST_REASON = 300
+"""Characters; a longer detail is cut."""
 
 
 class Message(BaseModel):
@@ -332,3 +336,17 @@ class AnomalyEvent(BaseModel):
     def numbered(self, sequence: int) -> Self:
         """The same event with its sequence number."""
         return self.model_copy(update={"data": self.data.model_copy(update={"sequence": sequence})})
+
+
+def reason_code(reasons: list[str], reason: str) -> int:
+    """Return the verdict that means this reason (`reason` or `reason: detail`), and list it if it is new.
+
+    Details come from files. The list stays short whatever they hold: its length is at most
+    MOST_DETAILED_REASONS and one for each RecordReason.
+    """
+    reason = reason[:LONGEST_REASON]
+    if reason not in reasons and len(reasons) >= MOST_DETAILED_REASONS:
+        reason = reason.partition(":")[0]
+    if reason not in reasons:
+        reasons.append(reason)
+    return VALID + 1 + reasons.index(reason)

@@ -80,6 +80,17 @@ BATCH_RECORDS = Histogram(
     buckets=BATCH_BUCKETS,
 )
 
+BACKGROUND_FAILURES = Counter(
+    "shotwatch_background_failures_total",
+    "Attempts of background work that failed, by function: on one item, or as a whole.",
+    ("work",),
+)
+BACKGROUND_WAITING = Gauge(
+    "shotwatch_background_waiting",
+    "Items of background work that failed and wait for their next attempt; 1 for work that fails as a whole.",
+    ("work",),
+)
+
 FILES = Counter(
     "shotwatch_files_total",
     "Objects of the inbox that came into a state of the ledger: ingested, rejected, ignored. Each is one.",
@@ -164,6 +175,16 @@ EVENT_LATENCY = Histogram(
 MODEL = Info("shotwatch_model", "The version at work under each alias.", ("alias",))
 MODEL_LOADED = Gauge(
     "shotwatch_model_loaded_timestamp_seconds", "When it was loaded.", ("alias",), unit="seconds"
+)
+MODEL_NOT_LOADED = Gauge(
+    "shotwatch_model_not_loaded",
+    "1 while the version that has the alias cannot be loaded, though the registry answers; else 0.",
+    ("alias",),
+)
+MODEL_LOAD_FAILURES = Counter(
+    "shotwatch_model_load_failures_total",
+    "Attempts to load a version that failed for that reason.",
+    ("alias",),
 )
 DRIFT = Gauge(
     "shotwatch_drift",
@@ -270,11 +291,23 @@ def event_told(event: AnomalyEvent, snoozed: bool, arrived_at: int | None) -> No
 def model_loaded(alias: ModelAlias, model: ModelRef) -> None:
     MODEL.labels(alias).info({"version": model.version, "run": model.run_id})
     MODEL_LOADED.labels(alias).set_to_current_time()
+    MODEL_NOT_LOADED.labels(alias).set(0)
+
+
+def model_not_loaded(alias: ModelAlias) -> None:
+    MODEL_NOT_LOADED.labels(alias).set(1)
+    MODEL_LOAD_FAILURES.labels(alias).inc()
+
+
+def model_is_the_one_loaded(alias: ModelAlias) -> None:
+    """The alias went back to the version that is at work, from one that could not be loaded."""
+    MODEL_NOT_LOADED.labels(alias).set(0)
 
 
 def model_withdrawn(alias: ModelAlias) -> None:
     MODEL.remove(alias)
     MODEL_LOADED.remove(alias)
+    MODEL_NOT_LOADED.labels(alias).set(0)
 
 
 def drift_measured(place: PlaceRef, device: str, shifts: Iterable[float]) -> None:

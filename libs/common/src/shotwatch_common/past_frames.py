@@ -95,7 +95,7 @@ class FrameReader:
                 block = await fetch_block(self._store, ref)
             except BlockGone:
                 return None
-            images: Frames = block.arrays["image"].astype(np.uint16, copy=False)
+            images: Frames = block.arrays["image"]
             return images[[row.row for row in rows]]
 
 

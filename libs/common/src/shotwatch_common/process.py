@@ -37,6 +37,14 @@ class Edges(Generic[AnySettings]):
     tracer: Tracer
     log: Log
 
+    async def servers_answer(self) -> bool:
+        """Return whether the database, the store and the broker answer."""
+        return (
+            await self.archive.ready()
+            and await self.store.ready(self.settings.block_bucket)
+            and await self.bus.ready()
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -142,13 +150,3 @@ async def _once(look: Background, log: Log) -> None:
         except (Retry, *TRANSIENT) as error:
             log.warning("no message is taken yet", why=str(error))
         await asyncio.sleep(_ASK_AGAIN_S)
-
-
-async def every(seconds: float, work: Callable[[], Awaitable[None]], log: Log) -> None:
-    """Do the work again and again; an unreachable server is waited for."""
-    while True:
-        try:
-            await work()
-        except (Retry, *TRANSIENT) as error:
-            log.warning("background work waits", why=str(error))
-        await asyncio.sleep(seconds)

@@ -1,16 +1,17 @@
 """The grid of pulses: which pulse a record belongs to, what a shot and its window are called.
 
-A pulse is a point of the grid `n × period` since the epoch. It is fixed beforehand, so every replica puts
-a record into the same shot, in whatever order files arrive.
+A pulse is a point of the grid `n × period` since the epoch. The grid is fixed, and a record's pulse depends
+on its file alone: every replica puts a record into the same shot, in whatever order files arrive.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.facility import Interval, Place
+from shotwatch_common.facility import Facility, Interval, Place
 
 WINDOW_MS = 60_000
 """Pulses are joined a minute at a time, the length of a recorder's file."""
@@ -19,11 +20,53 @@ Times = NDArray[np.int64]
 """Epoch milliseconds, UTC."""
 
 
-def nearest_pulses(times: Times, interval: Interval) -> tuple[Times, NDArray[np.bool_]]:
-    """The time (epoch ms) of each record's pulse, and whether the record lies within the join tolerance."""
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The pulses of n records of one device in one file."""
+
+    pulses: Times
+    """Epoch ms of each record's pulse: (n,)."""
+    distance: Times
+    """How far (ms) each record is from where the device's own phase puts it: (n,)."""
+    on_grid: NDArray[np.bool_]
+    """Whether a pulse of the grid lies within the join tolerance of the record: (n,)."""
+
+
+def assign_pulses(times: Times, interval: Interval) -> Assigned:
+    """Return the pulse of each record of one device in one file.
+
+    A device records with a phase of its own (`phase_ms`). A record belongs to the pulse that is nearest to
+    its time less that phase. So the records of a device jitter about one pulse each, and not between two,
+    even half a period away from the grid.
+    """
     period = interval.period_ms
-    pulses = (times + period // 2) // period * period
-    return pulses, np.abs(times - pulses) <= interval.tolerance_ms
+    from_grid = np.abs((times + period // 2) % period - period // 2)
+    on_grid = from_grid <= interval.tolerance_ms
+    phase = phase_ms(times[on_grid], period) if on_grid.any() else 0
+    pulses = (times - phase + period // 2) // period * period
+    return Assigned(pulses, np.abs(times - phase - pulses), on_grid)
+
+
+def phase_ms(times: Times, period: int) -> int:
+    """Return how long after its pulses a device records (ms): at least -1/4, less than 3/4 of a period.
+
+    Modulo the period, times lie on a circle. The circle is cut at its widest gap, so that the records of the
+    device lie side by side, and the phase is their median.
+
+    A phase has to begin anew somewhere on the circle. It does so at 3/4 of a period: far from devices that
+    record with the pulse, and from those that record half a period later. It allows more delay than lead,
+    for a record is made after its shot. A device whose phase is 3/4 of a period, to within the error of
+    the median, may change its pulse between two files; then one record is lost.
+
+    Args:
+        times: of one device in one file, at least one: (n,).
+        period: of the grid (ms).
+    """
+    circle = np.sort(times % period)
+    gaps = np.diff(circle, append=circle[0] + period)
+    first = int(np.argmax(gaps)) + 1
+    median = int(circle[(first + (len(circle) - 1) // 2) % len(circle)])
+    return (median + period // 4) % period - period // 4
 
 
 def window_length_ms(interval: Interval) -> int:
@@ -54,6 +97,11 @@ def epoch_ms(time: datetime) -> int:
 def epoch_now() -> int:
     """The time as epoch milliseconds."""
     return round(time() * 1000)
+
+
+def latest_record_ms(facility: Facility) -> int:
+    """Return the latest time (epoch ms) that a record may have now, for recorders' clocks may be ahead."""
+    return epoch_now() + round(facility.clock_skew_s * 1000)
 
 
 def shot_id(place: Place, interval: str, pulse_ms: int) -> str:

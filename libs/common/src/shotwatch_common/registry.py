@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 from shotwatch_common.errors import Retry
 from shotwatch_common.pulses import epoch_now
@@ -16,6 +18,10 @@ from shotwatch_common.vocabulary import ModelAlias
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 _SERVED = "mlflow-artifacts:/"
+_REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.GONE)
+"""What the registry answers to a path that it will not serve, however often it is asked."""
+LARGEST_FILE = 2**30
+"""Bytes. A camera of 102 x 128 pixels takes about 2 MB of a bundle, and the facility has 94."""
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 
 
@@ -86,7 +92,7 @@ class ModelRegistry:
         if answer is None:
             return None
         found = answer["model_version"]
-        return ModelVersion(found["version"], found["run_id"], found["source"])
+        return ModelVersion(found["version"], found.get("run_id", ""), found.get("source", ""))
 
     async def give(self, alias: ModelAlias, version: str) -> None:
         """Give an alias to a version that exists; whichever had it before has it no longer."""
@@ -111,22 +117,29 @@ class ModelRegistry:
         await self._ask("POST", "/runs/log-batch", json={"run_id": version.run_id, "metrics": logged})
 
     async def download(self, version: ModelVersion, file: str) -> bytes:
-        """A file of a version's bundle.
+        """Return a file of a version's bundle.
 
         Raises:
-            ValueError: the registry does not serve it.
+            ValueError: the registry does not serve it, or it is larger than LARGEST_FILE.
+            Retry: the registry does not answer, or has a fault of its own.
         """
-        if not version.source.startswith(_SERVED):
-            raise ValueError(f"{version.source} is not served by the model registry")
-        url = f"{self._url}{_ARTIFACTS}/{version.source.removeprefix(_SERVED).lstrip('/')}/{file}"
+        folder = version.source.removeprefix(_SERVED).lstrip("/")
+        if not version.source.startswith(_SERVED) or ".." in folder.split("/"):
+            raise ValueError(f"{version.source!r} is not served by the model registry")
+        url = URL(f"{self._url}{_ARTIFACTS}/{quote(folder)}/{file}", encoded=True)
         try:
             async with self._session.get(url) as response:
                 if response.status == HTTPStatus.NOT_FOUND:
-                    raise ValueError(f"{url} does not exist")
+                    raise ValueError(f"{file} does not exist in {version.source}")
+                if response.status in _REFUSED:
+                    raise ValueError(f"{file} in {version.source}: {response.status} {response.reason}")
                 response.raise_for_status()
-                return await response.read()
+                data = await _read(response)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _away(error) from error
+        if len(data) > LARGEST_FILE:
+            raise ValueError(f"{file} in {version.source} has more than {LARGEST_FILE} bytes")
+        return data
 
     def _model(self, **more: str) -> dict[str, str]:
         return {"name": self.name, **more}
@@ -142,6 +155,16 @@ class ModelRegistry:
                 return answer
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _away(error) from error
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Read the body, but not much more than LARGEST_FILE of it."""
+    data = bytearray()
+    async for chunk in response.content.iter_chunked(2**20):
+        data += chunk
+        if len(data) > LARGEST_FILE:
+            break
+    return bytes(data)
 
 
 def _registered(found: Mapping[str, Any]) -> RegisteredVersion:

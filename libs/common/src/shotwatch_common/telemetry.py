@@ -25,11 +25,13 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from shotwatch_common.printable import printable_json
+
 Log = structlog.stdlib.BoundLogger
 
 
 def configure_logs(service: str) -> Log:
-    """Write logs as JSON lines to stderr, each with the service and the current trace."""
+    """Write logs as JSON lines in visible ASCII to stderr, each with the service and the current trace."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -37,7 +39,7 @@ def configure_logs(service: str) -> Log:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _add_trace,
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(printable_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -19,11 +19,40 @@ class FileReason(StrEnum):
     NOT_HDF5 = "not_hdf5"
     TRUNCATED = "truncated"
     NOT_A_SNAPSHOT = "not_a_snapshot"
+    UNKNOWN_INTERVAL = "unknown_interval"
+    """The facility file does not list the interval in its name."""
+    IMPOSSIBLE_TIME = "impossible_time"
+    """Every record is later than the file's arrival and the clock skew allow, or before the first day."""
+    OUTSIDE_SPAN = "outside_span"
+    """No record lies in the time that the file covers by its name."""
+    FOREIGN_DEVICES = "foreign_devices"
+    """Every device is of another frontend than the file."""
+    BAD_NAMES = "bad_names"
+    """Every group has a name that no recorder writes."""
     WRONG_TYPES = "wrong_types"
     TOO_LARGE = "too_large"
     UNREADABLE = "unreadable"
     CRASHES_READER = "crashes_reader"
     TOO_SLOW = "too_slow"
+
+
+class SkipReason(StrEnum):
+    """Why a part of a readable file is passed over: a name, a device or a record of it."""
+
+    BAD_NAME = "bad_name"
+    """Not UTF-8, too long, `.` or `..`, or with a slash, control or bidirectional characters."""
+    NOT_A_TIME = "not_a_time"
+    NO_DEVICE = "no_device"
+    """The name stands for no place of the facility."""
+    FOREIGN_DEVICE = "foreign_device"
+    UNEXPECTED_DEVICE = "unexpected_device"
+    """One more than the unexpected devices that are read of a file."""
+    OUTSIDE_SPAN = "outside_span"
+    IMPOSSIBLE_TIME = "impossible_time"
+    TOO_MANY_RECORDS = "too_many_records"
+    SAME_GROUP = "same_group"
+    """Another name of a group that was read already."""
+    UNREADABLE = "unreadable"
 
 
 class RecordReason(StrEnum):

@@ -9,6 +9,7 @@ cameras.npz          float32 (c, h, w), in the order of the manifest's `cameras`
 """
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ _MAPS = (
     "rest_sigma",
 )
 _SIGMAS = ("residual_sigma", "rest_sigma")
+LARGEST_UNPACKED = 2**30
+"""Bytes that all arrays of the cameras may take."""
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -118,13 +121,22 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         manifest = _manifest.validate_json((folder / MANIFEST).read_bytes(), strict=True)
         network = (folder / NETWORK).read_bytes()
+        _check_size(folder / CAMERAS)
         with np.load(folder / CAMERAS, allow_pickle=False) as arrays:
             maps = {name: arrays[name] for name in (*_MAPS, "patterns", "pattern_spread", "peak")}
     except OSError as error:
         raise BundleError(f"{folder}: {error}") from error
     except ValidationError as error:
         raise BundleError(f"{folder / MANIFEST}: {error}") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        KeyError,
+        EOFError,
+        MemoryError,
+        RuntimeError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
         raise BundleError(f"{folder / CAMERAS}: {error}") from error
     _check_usual(folder, manifest.usual)
     _check_maps(folder, maps, len(manifest.cameras))
@@ -143,6 +155,13 @@ def read_usual(manifest: bytes) -> UsualOfDevices:
         raise BundleError(f"{MANIFEST}: {error}") from error
     _check_usual(Path(), usual)
     return usual
+
+
+def _check_size(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(each.file_size for each in archive.infolist())
+    if unpacked > LARGEST_UNPACKED:
+        raise ValueError(f"{unpacked} bytes unpacked are more than {LARGEST_UNPACKED}")
 
 
 def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[str, Camera]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_detector.arrays import Features, Frames, Image
-from shotwatch_detector.bundle import Bundle, load_bundle
+from shotwatch_detector.bundle import NETWORK, Bundle, BundleError, load_bundle
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.engine import Engine, LiteRtEngine
 from shotwatch_detector.scoring import residual_of, score_frames
@@ -30,7 +30,10 @@ class Detector:
             BundleError: the folder holds no usable bundle.
         """
         bundle = load_bundle(folder)
-        return cls(bundle, LiteRtEngine(bundle.network))
+        try:
+            return cls(bundle, LiteRtEngine(bundle.network))
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"{folder / NETWORK}: {error}") from error
 
     def score(self, device: str, frames: Frames) -> Features:
         """The scores of frames (n, h, w) of one camera; none for a camera that training never saw."""

@@ -1,8 +1,9 @@
 """`pack`: recorded images as snapshot files, with labels beside them.
 
 Cameras show the recorded frames, shifted by whole native pixels, binned, with a little energy jitter and
-fresh photon and read noise: a frame shown again is another shot. The place's other devices are simulated, at
-the energy that the recorded frame has.
+fresh photon and read noise: a frame shown again is another shot. A binned pixel is at the camera's limit if
+one of its native pixels is saturated. The place's other devices are simulated, at the energy of the recorded
+frame.
 """
 
 import math
@@ -196,12 +197,13 @@ def _image(
     dataset = packing.facility.device_type(group).datasets[0]
     sensor = replace(_SENSOR, limit=int(dataset.range[1]))
     shifts = (uniform(pulses, packing.seed, group, "shift") * recording.shifts).astype(int)
-    light = np.stack(
-        [recording.light(*shown) for shown in zip(frames.tolist(), shifts.tolist(), strict=True)]
-    )
+    shown = list(zip(frames.tolist(), shifts.tolist(), strict=True))
+    light = np.stack([recording.light(*frame) for frame in shown])
     light *= (_PEAK * sensor.limit * jitter).astype(np.float32)[:, None, None]
     noise = white(pulses, recording.shape, packing.seed, group)
-    return {dataset.name: expose(light, sensor, noise)}
+    counts = expose(light, sensor, noise)
+    counts[np.stack([recording.saturated(*frame) for frame in shown])] = sensor.limit
+    return {dataset.name: counts}
 
 
 def _change_label(packing: Packing, change: int) -> Label:

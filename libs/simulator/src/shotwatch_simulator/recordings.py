@@ -1,29 +1,27 @@
-"""Recorded images of one camera: reading, cropping and binning them, and where their regime changes."""
+"""Recorded images of one camera: cropping and binning them, and where their regime changes."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy  # its parts load at their first use: they take a while
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence
 
+from shotwatch_common.printable import printable
+from shotwatch_simulator.image_reader import SUFFIXES, SkippedFile, read_images, read_recorded
+from shotwatch_simulator.images import Picture, saturation_level
 from shotwatch_simulator.noise import Floats, Images
 
-Picture = NDArray[Any]
-"""One recorded image: (height, width), any number type."""
 Crop = tuple[int, int, int, int]
 """Top, left, height and width of the part to use (px)."""
 
-SUFFIXES = (".png", ".pgm", ".tif", ".tiff", ".npy", ".mat")
-
-_GREY_MODES = ("L", "I", "F", "I;16", "I;16B", "I;16L")
 _CHANGE_SIGMAS = 10
 _FEWEST_FRAMES = 5
+_MOST_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +47,27 @@ class Recording:
     """Intensity of each frame as shown, in the same unit: (n,)."""
     border: Floats
     """Mean of its outermost pixels, the background: (n,)."""
+    saturated_from: Floats
+    """The count from which a native pixel is saturated (`saturation_level`), one entry per frame."""
+    skipped: tuple[SkippedFile, ...]
 
     def light(self, frame: int, shift: int) -> Images:
         """A frame, binned, from 0 to 1 (height, width); `shift` chooses one of `shifts`."""
         windows = _windows(self.sources[frame], self.shape, self.crop, self.jitter)
         light: Images = windows[shift] * np.float32(self.scale[frame])
         return light
+
+    def native(self, frame: int) -> Picture:
+        """Return a frame as it was recorded."""
+        source = self.sources[frame]
+        return _images(source.path)[source.page]
+
+    def saturated(self, frame: int, shift: int) -> NDArray[np.bool_]:
+        """Return which binned pixels have at least one saturated native pixel in them: (height, width)."""
+        source, level = self.sources[frame], float(self.saturated_from[frame])
+        windows = _saturated_windows(source, level, self.shape, self.crop, self.jitter)
+        saturated: NDArray[np.bool_] = windows[shift]
+        return saturated
 
     @property
     def shifts(self) -> int:
@@ -65,29 +78,49 @@ class Recording:
 def load_recording(
     images: Path | Sequence[Path], shape: tuple[int, int], *, crop: Crop | None = None, jitter: int = 1
 ) -> Recording:
-    """The images of a folder, or these files, as one recording.
+    """Return the images of a folder, or of these files, as one recording.
 
     Each frame is binned by the largest whole number with which `shape` fits into it, or into its `crop`,
     around its middle. Frames of one number type share one scale: how bright one is beside another stays.
+    Files of a folder that hold no image are skipped.
 
     Raises:
-        ValueError: no image, one that cannot be read, one smaller than `shape`, or no light in any.
+        ValueError: no image with light, one smaller than `shape`, or a named file that cannot be read.
     """
-    sources = tuple(_sources(images))
-    brightest: dict[np.dtype[Any], float] = {}
-    kinds, totals, borders = [], [], []
-    for source in sources:
-        kind = _images(source.path)[source.page].dtype
-        windows = _windows(source, shape, crop, jitter)
-        brightest[kind] = max(brightest.get(kind, 0.0), float(windows.max()))
-        middle = windows[len(windows) // 2]
-        kinds.append(kind)
-        totals.append(float(middle.sum()))
-        borders.append(float(np.concatenate([*middle[[0, -1]], *middle[:, [0, -1]].T]).mean()))
-    if not sources or min(brightest.values()) <= 0:
-        raise ValueError(f"no image with light in {images}; known are {', '.join(SUFFIXES)}")
-    scale = 1 / np.array([brightest[kind] for kind in kinds])
-    return Recording(sources, shape, crop, jitter, scale, scale * totals, scale * borders)
+    sources, types, skipped = [], [], []
+    binned_peaks: dict[np.dtype[Any], float] = defaultdict(float)
+    native_peaks: dict[np.dtype[Any], float] = defaultdict(float)
+    totals, borders = [], []
+    for found in read_recorded([images] if isinstance(images, Path) else images):
+        if isinstance(found, SkippedFile):
+            skipped.append(found)
+            continue
+        for page, image in enumerate(found.images):
+            windows = _bin(image, found.path, shape, crop, jitter)
+            middle = windows[len(windows) // 2]
+            binned_peaks[image.dtype] = max(binned_peaks[image.dtype], float(windows.max()))
+            native_peaks[image.dtype] = max(native_peaks[image.dtype], float(image.max()))
+            sources.append(Source(found.path, page))
+            types.append(image.dtype)
+            totals.append(float(middle.sum()))
+            borders.append(float(np.concatenate([*middle[[0, -1]], *middle[:, [0, -1]].T]).mean()))
+    if not any(binned_peaks.values()):
+        raise ValueError(
+            f"no image with light in {images}{_reasons(skipped)}; known are {', '.join(SUFFIXES)}"
+        )
+    scale = np.array([1 / (binned_peaks[kind] or 1.0) for kind in types])
+    levels = np.array([saturation_level(native_peaks[kind], kind) for kind in types])
+    return Recording(
+        sources=tuple(sources),
+        shape=shape,
+        crop=crop,
+        jitter=jitter,
+        scale=scale,
+        total=scale * totals,
+        border=scale * borders,
+        saturated_from=levels,
+        skipped=tuple(skipped),
+    )
 
 
 def find_frame(recording: Recording, name: str) -> int:
@@ -113,27 +146,6 @@ def change_of_regime(recording: Recording) -> int | None:
     if not scores.size or scores.max() < _CHANGE_SIGMAS:
         return None
     return _FEWEST_FRAMES + int(scores.max(axis=0).argmax())
-
-
-def read_images(path: Path) -> list[Picture]:
-    """The images in a file, each (height, width); colours become their luminance.
-
-    Of a MATLAB file it is the largest matrix of numbers in it, however deep.
-
-    Raises:
-        ValueError: the file holds no image that can be read.
-    """
-    try:
-        match path.suffix.lower():
-            case ".npy":
-                return _stack(np.load(path, allow_pickle=False))
-            case ".mat":
-                return [_largest(_matrices(scipy.io.loadmat(path)))]
-            case _:
-                with Image.open(path) as image:
-                    return [_grey(page) for page in ImageSequence.Iterator(image)]
-    except (OSError, EOFError, ValueError, scipy.io.matlab.MatReadError, NotImplementedError) as error:
-        raise ValueError(f"{path.name}: no image that can be read: {error}") from error
 
 
 def bin_windows(image: Picture, shape: tuple[int, int], crop: Crop | None, jitter: int) -> Images:
@@ -164,20 +176,13 @@ def bin_windows(image: Picture, shape: tuple[int, int], crop: Crop | None, jitte
     return np.stack(windows)
 
 
-def _sources(images: Path | Sequence[Path]) -> Iterator[Source]:
-    paths = images.iterdir() if isinstance(images, Path) else images
-    known = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    for path in sorted(known, key=_natural_order):
-        yield from (Source(path, page) for page in range(len(_images(path))))
-
-
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    """Numbers in names count as numbers: frame-9 comes before frame-10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
-
-
 def _digits(text: str) -> str:
     return re.sub(r"\D", "", text)
+
+
+def _reasons(skipped: Sequence[SkippedFile]) -> str:
+    """The first reasons, for a folder of which nothing is left."""
+    return "".join(f"; {file.name}: {file.reason}" for file in skipped[:_MOST_REASONS])
 
 
 @lru_cache(maxsize=2)
@@ -187,13 +192,22 @@ def _images(path: Path) -> list[Picture]:
 
 @lru_cache(maxsize=256)
 def _windows(source: Source, shape: tuple[int, int], crop: Crop | None, jitter: int) -> Images:
+    return _bin(_images(source.path)[source.page], source.path, shape, crop, jitter)
+
+
+@lru_cache(maxsize=256)
+def _saturated_windows(
+    source: Source, level: float, shape: tuple[int, int], crop: Crop | None, jitter: int
+) -> NDArray[np.bool_]:
+    saturated = _images(source.path)[source.page] >= level
+    return bin_windows(saturated, shape, crop, jitter) > 0
+
+
+def _bin(image: Picture, path: Path, shape: tuple[int, int], crop: Crop | None, jitter: int) -> Images:
     try:
-        windows = bin_windows(_images(source.path)[source.page], shape, crop, jitter)
+        return bin_windows(image, shape, crop, jitter)
     except ValueError as error:
-        raise ValueError(f"{source.path.name}: {error}") from error
-    if not np.isfinite(windows).all():
-        raise ValueError(f"{source.path.name}: has pixels that are no numbers")
-    return windows
+        raise ValueError(f"{printable(path.name)}: {error}") from error
 
 
 def _split_scores(values: Floats) -> Floats:
@@ -209,35 +223,3 @@ def _split_scores(values: Floats) -> Floats:
     variance2 = (squares[-1] - squares[before - 1]) / after - mean2**2
     scores: Floats = np.abs(mean2 - mean1) / np.sqrt(variance1 / before + variance2 / after + 1e-12)
     return scores
-
-
-def _stack(array: Picture) -> list[Picture]:
-    if array.ndim not in (2, 3) or array.dtype.kind not in "uif":
-        raise ValueError(f"{array.ndim} dimensions of {array.dtype}")
-    return list(array if array.ndim == 3 else array[None])
-
-
-def _grey(page: Image.Image) -> Picture:
-    return np.array(page if page.mode in _GREY_MODES else page.convert("L"))
-
-
-def _largest(matrices: Iterable[Picture]) -> Picture:
-    largest = max(matrices, key=np.size, default=None)
-    if largest is None:
-        raise ValueError("no matrix of numbers")
-    return largest
-
-
-def _matrices(value: object) -> Iterable[Picture]:
-    """All matrices of numbers in what a MATLAB file holds."""
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _matrices(item)
-    elif isinstance(value, np.ndarray) and value.dtype.names:
-        for name in value.dtype.names:
-            yield from _matrices(value[name])
-    elif isinstance(value, np.ndarray) and value.dtype == object:
-        for item in value.ravel():
-            yield from _matrices(item)
-    elif isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "uif":
-        yield value

@@ -9,20 +9,18 @@ from numpy.typing import NDArray
 
 from shotwatch_aggregate.domain.join import Batch, complete, last_known_on
 from shotwatch_aggregate.domain.window import DeviceColumns, Source, Window
+from shotwatch_common.columns import checked_cast, pack, unpack_integers
 from shotwatch_common.contracts import BlockRef, Member, PlaceRef, ShotsClosed
+from shotwatch_common.errors import Bug
 from shotwatch_common.facility import Interval, Place
-from shotwatch_common.pulses import window_id
+from shotwatch_common.pulses import pulses_per_window
 from shotwatch_common.vocabulary import DeviceKind
-
-
-def id_of(window: Window) -> str:
-    return window_id(window.place, window.interval.name, window.start)
 
 
 def to_document(window: Window) -> dict[str, Any]:
     """The window with its columns packed as little-endian bytes; counters of the store are added by it."""
     return {
-        "_id": id_of(window),
+        "_id": window.id,
         "frontend": window.place.frontend,
         "amp": window.place.amp,
         "arm": window.place.arm,
@@ -31,19 +29,32 @@ def to_document(window: Window) -> dict[str, Any]:
         "version": window.version,
         "again": window.again,
         "files": sorted({s.object_key for columns in window.devices.values() for s in columns.sources}),
-        "revision": _packed(window.revision, "<i4"),
+        "revision": pack(window.revision, "<i4"),
         "devices": [_device_document(device, columns) for device, columns in window.devices.items()],
     }
 
 
 def from_document(document: Mapping[str, Any], interval: Interval) -> Window:
+    """Return the window that was stored.
+
+    Raises:
+        Bug: the document is no window.
+    """
+    try:
+        return _window(document, interval)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Bug(f"window {document.get('_id')} cannot be read: {error!r}") from error
+
+
+def _window(document: Mapping[str, Any], interval: Interval) -> Window:
     place = Place(document["frontend"], document["amp"], document["arm"])
+    pulses = pulses_per_window(interval)
     return Window(
         place,
         interval,
         document["start"],
-        {device["device"]: _columns(device) for device in document["devices"]},
-        _unpacked(document["revision"], "<i4"),
+        {device["device"]: _columns(device, pulses) for device in document["devices"]},
+        _counts(document["revision"], pulses),
         document["version"],
         document["again"],
     )
@@ -60,8 +71,8 @@ def to_message(
         **{d: DeviceColumns.empty(k, len(window.revision)) for d, k in absent.items()},
     }
     return ShotsClosed(
-        batch_id=f"{id_of(window)}-{window.version}",
-        window_id=id_of(window),
+        batch_id=f"{window.id}-{window.version}",
+        window_id=window.id,
         place=PlaceRef(**asdict(window.place), interval=window.interval.name),
         pulses=window.pulses[slots].tolist(),
         revisions=window.revision[slots].tolist(),
@@ -91,30 +102,26 @@ def _device_document(device: str, columns: DeviceColumns) -> dict[str, Any]:
     return {
         "device": device,
         "kind": columns.kind,
-        "source": _packed(columns.source, "<i2"),
-        "row": _packed(columns.row, "<i4"),
-        "verdict": _packed(columns.verdict, "<i2"),
-        "on": _packed(columns.on, "<u1"),
+        "source": pack(columns.source, "<i2"),
+        "row": pack(columns.row, "<i4"),
+        "verdict": pack(columns.verdict, "<i4"),
+        "on": pack(columns.on, "<u1"),
         "sources": [asdict(source) for source in columns.sources],
         "reasons": list(columns.reasons),
     }
 
 
-def _columns(document: Mapping[str, Any]) -> DeviceColumns:
+def _columns(document: Mapping[str, Any], pulses: int) -> DeviceColumns:
     return DeviceColumns(
         DeviceKind(document["kind"]),
-        _unpacked(document["source"], "<i2"),
-        _unpacked(document["row"], "<i4"),
-        _unpacked(document["verdict"], "<i2"),
-        _unpacked(document["on"], "<u1").astype(bool),
+        _counts(document["source"], pulses),
+        _counts(document["row"], pulses),
+        _counts(document["verdict"], pulses),
+        _counts(document["on"], pulses).astype(bool),
         tuple(Source(**source) for source in document["sources"]),
         tuple(document["reasons"]),
     )
 
 
-def _packed(column: NDArray[Any], dtype: str) -> bytes:
-    return column.astype(dtype).tobytes()
-
-
-def _unpacked(data: bytes, dtype: str) -> NDArray[np.int32]:
-    return np.frombuffer(data, dtype).astype(np.int32)
+def _counts(data: bytes, pulses: int) -> NDArray[np.int32]:
+    return checked_cast(unpack_integers(data, pulses), "<i4")

@@ -12,25 +12,40 @@ Shots close without a member once their lateness is over and no file that may ho
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from shotwatch_aggregate.documents import from_document, to_document, to_message
-from shotwatch_aggregate.domain.join import Batch, admit, close, close_due, nothing_of, retract, ripe, split
+from shotwatch_aggregate.domain.join import (
+    Batch,
+    admit,
+    close,
+    close_due,
+    nothing_of,
+    retract,
+    ripe,
+    split,
+    takes,
+    unheard_before,
+)
 from shotwatch_aggregate.domain.window import Records, Source, Window
 from shotwatch_aggregate.settings import AggregateSettings
 from shotwatch_aggregate.stragglers import Stragglers
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive.devices import LastState
+from shotwatch_common.archive.records import NO_STATE
 from shotwatch_common.archive.windows import NEVER
+from shotwatch_common.background import Items, every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import FileValidated, JudgedRecords, ObjectRef, PlaceRef, ShotsClosed
+from shotwatch_common.errors import Bug, Reject
 from shotwatch_common.facility import Interval, Place
-from shotwatch_common.process import Edges, Service, every
-from shotwatch_common.pulses import epoch_now, window_id
+from shotwatch_common.process import Edges, Service
+from shotwatch_common.pulses import epoch_now, latest_record_ms, window_id
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_common.vocabulary import DeviceKind
 
@@ -60,43 +75,59 @@ class Aggregator:
         self._facility = edges.facility
         self._windows = edges.archive.windows
         self._stragglers = Stragglers(edges)
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._to_close = Items(edges.servers_answer, edges.log)
+        self._to_send = Items(edges.servers_answer, edges.log)
 
     async def join(self, message: FileValidated) -> None:
-        """Put a file's records into their windows; close the shots that are ripe."""
+        """Put a file's records into their windows; close the shots that are ripe.
+
+        Raises:
+            Reject, Bug: a window could not take its records. The other windows have theirs.
+        """
         parts, facts = self._split(message)
         await self._leave(message, parts)
         await self._remember_devices(message)
+        unexpected, failures = 0, []
         for (place, start), records in parts.items():
-            await self._change(place, start, self._admit_all(message.object, records, place))
-        joined = {**facts, "joined_at": epoch_now()}
+            try:
+                unexpected += await self._join_window(message.object, place, start, records)
+            except (Reject, Bug) as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        joined = {**facts, "unexpected": unexpected, "joined_at": epoch_now()}
         await self._edges.archive.ledger.note(message.object.object_id, joined)
 
     async def close_overdue(self) -> None:
         """Close shots whose lateness is over and who wait for no file, and those that are wanted again."""
-        overdue = await self._windows.overdue(epoch_now())
+        overdue = await self._windows.overdue(epoch_now(), besides=self._to_close.waiting)
         if overdue:
             await self._stragglers.look(overdue)
-        for due in overdue:
-            document = await self._windows.load(due)
-            if document is None:
-                continue
-            place = _place_of(document)
-            if not document["again"] and self._stragglers.hold(due, place, document["start"]):
-                continue
-            with continued_trace(self._edges.tracer, "close overdue shots", document["traceparent"]):
-                await self._change(place, document["start"], close_due)
+        await self._to_close.each(overdue, self._close_window)
         metrics.WINDOWS_OPEN.set(await self._windows.open())
 
     async def publish_unsent(self) -> None:
         """Publish what a replica wrote and did not live to publish."""
-        for unsent in await self._windows.unsent(
-            epoch_now() - round(self._edges.settings.unsent_seconds * 1000)
-        ):
-            document = await self._windows.load(unsent)
-            if document is not None:
-                await self._empty_outbox(unsent, document["outbox"])
-                await self._windows.note_sent(unsent)
+        long_ago = epoch_now() - round(self._edges.settings.unsent_seconds * 1000)
+        unsent = await self._windows.unsent(long_ago, besides=self._to_send.waiting)
+        await self._to_send.each(unsent, self._send_held_back)
+
+    async def _close_window(self, window_id: str) -> None:
+        document = await self._windows.load(window_id)
+        if document is None:
+            return
+        place = _place_of(document)
+        if not document["again"] and self._stragglers.hold(window_id, place, document["start"]):
+            return
+        with continued_trace(self._edges.tracer, "close overdue shots", document["traceparent"]):
+            await self._change(place, document["start"], close_due)
+
+    async def _send_held_back(self, window_id: str) -> None:
+        document = await self._windows.load(window_id)
+        if document is not None:
+            await self._empty_outbox(window_id, document["outbox"])
+            await self._windows.note_sent(window_id)
 
     def _split(self, message: FileValidated) -> tuple[dict[SlotKey, list[Records]], dict[str, int]]:
         parts: defaultdict[SlotKey, list[Records]] = defaultdict(list)
@@ -129,32 +160,44 @@ class Aggregator:
                     if judged.place == slot[0]
                 ]
 
-    def _admit_all(self, obj: ObjectRef, records: list[Records], place: PlaceRef) -> Change:
+    async def _join_window(
+        self, obj: ObjectRef, place: PlaceRef, start: int, records: Sequence[Records]
+    ) -> int:
+        """Put records into a window, and return how many it did not take: those of unexpected devices."""
+        window = await self._change(place, start, self._admit_all(obj, records, place))
+        return sum(len(each.row) for each in records if each.device not in window.devices)
+
+    def _admit_all(self, obj: ObjectRef, records: Sequence[Records], place: PlaceRef) -> Change:
         roster = self._roster(place)
         devices = {record.device for record in records}
 
         def change(before: Window) -> tuple[Window, Batch | None]:
             after = retract(before, obj.key, devices, obj.arrived_at)
             for record in records:
-                after = admit(after, record)
+                if takes(after, record.device, roster):
+                    after = admit(after, record)
             return close(after, ripe(before, after, roster))
 
         return change
 
-    async def _change(self, place: PlaceRef, start: int, change: Change) -> None:
-        """Apply a change to the stored window until nobody interferes; then publish what it called for."""
+    async def _change(self, place: PlaceRef, start: int, change: Change) -> Window:
+        """Apply a change to the stored window, publish what it called for, and return the window."""
         window_id = _window_id(place, start)
-        async with self._locks[window_id]:
-            published = await self._saved_change(window_id, place, start, change)
+        lock = self._locks.setdefault(window_id, asyncio.Lock())
+        async with lock:
+            window, published = await self._saved_change(window_id, place, start, change)
         if published:
             faults.reach("aggregate.after_save")
-        self._locks.pop(window_id, None)
         await self._empty_outbox(window_id, published)
+        return window
 
     async def _saved_change(
         self, window_id: str, place: PlaceRef, start: int, change: Change
-    ) -> dict[str, bytes]:
-        """Returns the message that the change called for, by its batch id; empty when it called for none."""
+    ) -> tuple[Window, dict[str, bytes]]:
+        """Apply a change until nobody interferes.
+
+        Return the window, and the message that the change called for by its batch id, if there is one.
+        """
         interval = self._facility.interval(place.interval)
         while True:
             document = await self._windows.load(window_id)
@@ -162,14 +205,14 @@ class Aggregator:
             next_version = replace(before, version=before.version + 1)
             after, batch = change(next_version)
             if after is next_version:
-                return {}
+                return before, {}
             called_for = {}
             if batch is not None:
                 closed = await self._message(batch, place)
                 called_for = {closed.batch_id: closed.model_dump_json().encode()}
             held_back = document["outbox"] if document else {}
             if await self._windows.save(self._stored(after, {**held_back, **called_for})):
-                return called_for
+                return after, called_for
 
     def _stored(self, window: Window, outbox: Mapping[str, bytes]) -> dict[str, object]:
         return {
@@ -182,11 +225,17 @@ class Aggregator:
 
     async def _message(self, batch: Batch, place: PlaceRef) -> ShotsClosed:
         roster = self._roster(place)
-        seen = await self._edges.archive.devices.last_states(list(roster))
-        on_before = {device for device, last in seen.items() if last.state == self._facility.state.on}
+        on_before = await self._on_before(batch.window.start, unheard_before(batch, roster))
         sources = [source for columns in batch.window.devices.values() for source in columns.sources]
         link_current_span(sorted({source.traceparent for source in sources if source.traceparent}))
         return to_message(batch, roster, on_before, max(source.arrived_at for source in sources))
+
+    async def _on_before(self, start: int, devices: Sequence[str]) -> set[str]:
+        """Return those of the devices that were ON when a window began, whatever is known of later times."""
+        if not devices:
+            return set()
+        states = await self._edges.archive.states_before(devices, start)
+        return {device for device, state in states.items() if state == self._facility.state.on}
 
     async def _empty_outbox(self, window_id: str, outbox: Mapping[str, bytes]) -> None:
         for batch_id, body in outbox.items():
@@ -199,10 +248,13 @@ class Aggregator:
             self._edges.log.info("shots closed", batch=batch_id, shots=len(closed.pulses))
 
     async def _remember_devices(self, message: FileValidated) -> None:
+        latest = latest_record_ms(self._facility)
         for judged in message.devices:
-            if judged.times and judged.state[-1] >= 0:
-                seen = LastState(judged.times[-1], judged.states[judged.state[-1]])
-                await self._edges.archive.devices.saw(judged.device, seen)
+            with_state = [n for n, code in enumerate(judged.state) if code != NO_STATE]
+            if with_state:
+                last = with_state[-1]
+                seen = LastState(judged.times[last], judged.states[judged.state[last]])
+                await self._edges.archive.devices.saw(judged.device, seen, latest)
 
     def _roster(self, place: PlaceRef) -> dict[str, DeviceKind]:
         roster = self._facility.roster(Place(place.frontend, place.amp, place.arm), place.interval)

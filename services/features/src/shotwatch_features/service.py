@@ -18,10 +18,11 @@ import numpy as np
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.measurements import Source
+from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import ShotsClosed, ShotsFlagged, ShotsMeasured
 from shotwatch_common.errors import Reject
-from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.process import Edges, Service
 from shotwatch_common.shelf import Shelf
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_features.domain.measure import (

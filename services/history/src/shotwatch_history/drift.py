@@ -1,18 +1,18 @@
 """Drift: what each device measures of late, compared with what the champion was trained on."""
 
-from collections.abc import Mapping
+from functools import partial
 
 from shotwatch_common import metrics
 from shotwatch_common.announcing import announce
 from shotwatch_common.archive.drifts import Drift
+from shotwatch_common.background import Items
 from shotwatch_common.facility import PlaceRoster
 from shotwatch_common.process import Edges
-from shotwatch_common.pulses import window_length_ms
+from shotwatch_common.pulses import latest_record_ms, window_length_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_detector.bundle import MANIFEST, read_usual
 from shotwatch_detector.decision import UsualOfDevices
-from shotwatch_detector.statistics import Usual
 from shotwatch_history.domain.drift import measure_drift, shifted
 from shotwatch_history.events import drift_event_of, place_of
 from shotwatch_history.settings import HistorySettings
@@ -30,6 +30,7 @@ class DriftWatch:
         self._usual: UsualOfDevices = {}
         self._since: dict[PlaceRoster, int] = {}
         """Place → epoch ms of its newest data when the champion was first seen."""
+        self._devices = Items(edges.servers_answer, edges.log)
 
     async def look(self) -> None:
         """Measure every device that the champion knows, and tell of drift that has not been told."""
@@ -37,11 +38,12 @@ class DriftWatch:
         if self._version is None:
             return
         with self._edges.tracer.start_as_current_span("look for drift"):
+            latest = latest_record_ms(self._edges.facility)
             for roster in self._edges.facility.places:
-                now = await self._edges.archive.devices.newest(roster.groups)
+                now = await self._edges.archive.devices.newest(latest, roster.groups)
                 if now is not None:
-                    for device in self._usual.keys() & set(roster.groups):
-                        await self._compare(device, self._usual[device], roster, now, self._version)
+                    known = sorted(self._usual.keys() & set(roster.groups))
+                    await self._devices.each(known, partial(self._compare, roster, now, self._version))
 
     async def _look_for_champion(self) -> None:
         version = (await self._registry.aliases()).get(ModelAlias.CHAMPION)
@@ -49,8 +51,9 @@ class DriftWatch:
             return
         metrics.DRIFT.clear()
         self._usual = await self._fetch(version) if version else {}
+        latest = latest_record_ms(self._edges.facility)
         newest = {
-            roster: await self._edges.archive.devices.newest(roster.groups)
+            roster: await self._edges.archive.devices.newest(latest, roster.groups)
             for roster in self._edges.facility.places
         }
         self._since = {roster: time for roster, time in newest.items() if time is not None}
@@ -65,10 +68,9 @@ class DriftWatch:
             self._edges.log.error("references cannot be read", version=version, why=str(error))
             return {}
 
-    async def _compare(
-        self, device: str, usual: Mapping[str, Usual], roster: PlaceRoster, now: int, version: str
-    ) -> None:
+    async def _compare(self, roster: PlaceRoster, now: int, version: str, device: str) -> None:
         """Measure a device's drift before `now` (epoch ms, by the place's own clocks); tell of it once."""
+        usual = self._usual[device]
         measurements, names = self._edges.archive.measurements, list(usual)
         window = round(self._edges.settings.drift_minutes * MINUTE_MS)
         start = max(now - window, self._since.get(roster, 0) + 1)

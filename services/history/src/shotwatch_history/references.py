@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
+from shotwatch_common.background import Items
 from shotwatch_common.facility import Facility, PlaceRoster
 from shotwatch_common.past_frames import CameraFrames, FrameReader
 from shotwatch_common.process import Edges
+from shotwatch_common.pulses import latest_record_ms
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_history.settings import HistorySettings
@@ -26,6 +29,7 @@ class References:
         self._edges = edges
         self._frames = FrameReader(edges.archive, edges.store)
         self._shelf = Shelf(edges.archive, edges.store, {CharacterisationKind.NOISE: NoiseModel.from_npz})
+        self._cameras = Items(edges.servers_answer, edges.log)
 
     async def renew(self) -> None:
         """Make what is due from the newest data. Two replicas that do so at once make two equal versions."""
@@ -35,21 +39,23 @@ class References:
             for each in await self._edges.archive.characterisations.latest()
             if each.kind is CharacterisationKind.REFERENCE
         }
+        latest_record = latest_record_ms(self._edges.facility)
         for roster in self._edges.facility.places:
-            now = await self._edges.archive.devices.newest(roster.groups)
+            now = await self._edges.archive.devices.newest(latest_record, roster.groups)
             if now is not None:
                 cameras = cameras_of(roster, self._edges.facility)
                 due = [camera for camera in cameras if self._due(latest.get(camera), now)]
                 await self._make(roster, due, now)
 
     def _due(self, latest: Characterisation | None, now: int) -> bool:
-        return latest is None or latest.end < now - self._edges.settings.reference_hours * HOUR_MS
+        """Whether there is no reference of the last while; one that ends later than all data is of no use."""
+        oldest = now - self._edges.settings.reference_hours * HOUR_MS
+        return latest is None or not oldest <= latest.end <= latest_record_ms(self._edges.facility)
 
     async def _make(self, roster: PlaceRoster, cameras: Sequence[str], now: int) -> None:
         shots = await self._normal_shots(roster, now) if cameras else []
         if len(shots) >= FEWEST_FRAMES:
-            for camera in await self._frames.read(shots, cameras):
-                await self._make_one(camera)
+            await self._cameras.each(cameras, partial(self._make_one, shots))
 
     async def _normal_shots(self, roster: PlaceRoster, now: int) -> list[Mapping[str, Any]]:
         """Complete shots without any anomaly, some of each part of the period."""
@@ -58,9 +64,12 @@ class References:
         shots = await self._edges.archive.shots.spread(query, MOST_FRAMES, start, now + 1)
         return [shot for shot in shots if shot["complete"] and not shot["kinds"]]
 
-    async def _make_one(self, camera: CameraFrames) -> None:
-        if len(camera.times) < FEWEST_FRAMES:
-            return
+    async def _make_one(self, shots: Sequence[Mapping[str, Any]], device: str) -> None:
+        for camera in await self._frames.read(shots, [device]):
+            if len(camera.times) >= FEWEST_FRAMES:
+                await self._shelve_reference(camera)
+
+    async def _shelve_reference(self, camera: CameraFrames) -> None:
         noise = self._shelf.newest(camera.device, CharacterisationKind.NOISE)
         try:
             reference = await asyncio.to_thread(make_reference, camera.frames, noise)

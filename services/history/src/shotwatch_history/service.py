@@ -11,11 +11,14 @@ under the id of the hour or day that was checked.
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 from shotwatch_common import faults
 from shotwatch_common.announcing import announce
-from shotwatch_common.facility import Device, PlaceRoster
-from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.background import Items, every
+from shotwatch_common.facility import PlaceRoster
+from shotwatch_common.process import Edges, Service
+from shotwatch_common.pulses import latest_record_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_history.domain.trends import WATCHED, find_shift
 from shotwatch_history.drift import DriftWatch
@@ -52,30 +55,34 @@ class Historian:
 
     def __init__(self, edges: Edges[HistorySettings]) -> None:
         self._edges = edges
+        self._devices = Items(edges.servers_answer, edges.log)
 
     async def look(self) -> None:
         """Tell of every slow change that has not been told."""
+        latest = latest_record_ms(self._edges.facility)
         told_until = await self._edges.archive.trends.told_until()
         with self._edges.tracer.start_as_current_span("look for trends"):
             for roster in self._edges.facility.places:
-                now = await self._edges.archive.devices.newest(roster.groups)
+                now = await self._edges.archive.devices.newest(latest, roster.groups)
                 if now is not None:
-                    for device in filter(None, map(self._edges.facility.device, roster.groups)):
-                        await self._compare(device, roster, now, told_until)
+                    compare = partial(self._compare, roster, now, told_until)
+                    await self._devices.each(roster.groups, compare)
 
-    async def _compare(self, device: Device, roster: PlaceRoster, now: int, told_until: ToldUntil) -> None:
+    async def _compare(self, roster: PlaceRoster, now: int, told_until: ToldUntil, device: str) -> None:
         """Tell of the device's first untold changes before `now` (epoch ms, by the place's own clocks)."""
         start = now - round(self._edges.settings.trend_hours * HOUR_MS)
-        names = WATCHED[device.kind]
+        names = WATCHED[self._edges.facility.device_type(device).kind]
         if not names:
             return
-        series = await self._edges.archive.measurements.medians(device.group, names, start, now + 1)
+        series = await self._edges.archive.measurements.medians(device, names, start, now + 1)
         for name in names:
-            told = told_until.get((device.group, name), 0)
+            told = told_until.get((device, name), 0)
+            if told > now:  # of a record from the future, before such were refused
+                told = 0
             recent = series.pulses >= told
-            shift = find_shift(device.group, name, series.pulses[recent], series.columns[name][recent])
+            shift = find_shift(device, name, series.pulses[recent], series.columns[name][recent])
             if shift is not None:
                 event = event_of(shift, place_of(roster), told, self._edges.facility.name)
                 await announce([event], self._edges.archive, self._edges.bus, self._edges.log)
                 faults.reach("history.after_announce")
-                await self._edges.archive.trends.told(device.group, name, shift.time)
+                await self._edges.archive.trends.told(device, name, shift.time)

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import groupby
+from socket import gethostname
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ from numpy.typing import NDArray
 from shotwatch_common import faults, metrics
 from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
+from shotwatch_common.archive.model_loads import REPORT_S
 from shotwatch_common.archive.shots import Verdict
+from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import (
     AnomalyEvent,
@@ -35,7 +38,7 @@ from shotwatch_common.contracts import (
     ShotsMeasured,
 )
 from shotwatch_common.identity import residual_key
-from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.process import Edges, Service
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_common.vocabulary import ModelAlias, Severity
@@ -74,10 +77,21 @@ async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -
     async def look_for_challenger() -> None:
         await every(settings.model_poll_seconds, challenger.look, edges.log)
 
+    replica = f"{gethostname()}:{settings.health_port}"
+
+    async def report_loads() -> None:
+        loads = [watch.report(replica) for watch in (champion, challenger)]
+        await edges.archive.model_loads.keep(loads)
+
+    async def keep_reporting_loads() -> None:
+        await every(REPORT_S, report_loads, edges.log)
+
     def facts() -> dict[str, str]:
+        loads = [watch.report(replica) for watch in (champion, challenger)]
         return {
             "model": _version(champion, "none: only rules apply"),
             "challenger": _version(challenger, "none"),
+            **{f"{load.alias}_problem": load.problem for load in loads if load.problem},
         }
 
     judge, shadow = Judge(edges, champion, challenger), Shadow(edges, challenger)
@@ -88,7 +102,7 @@ async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -
     return Service(
         subscriptions,
         beforehand=(champion.look, challenger.look),  # no shot goes by unscored after a restart
-        background=(look_for_champion, look_for_challenger),
+        background=(look_for_champion, look_for_challenger, keep_reporting_loads),
         facts=facts,
     )
 

@@ -1,26 +1,30 @@
 """Reads files of unknown origin in disposable processes, so that none can harm the service or each other.
 
-A reader that crashes, or takes more time or memory than it may, is replaced; its file is tried once more in
-a fresh process, because machines hiccup, and then rejected. Other files go on being read meanwhile.
+A reader that crashes, or takes more time or memory than it may, is replaced. A file that took too long is
+rejected at once; any other is tried once more in a fresh process, because machines hiccup, and then rejected.
+Other files are read meanwhile.
 """
 
 import asyncio
 import os
 import pickle
 import signal
+import socket
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from pydantic import ValidationError
+
 from shotwatch_common.errors import Bug, Reject, Retry
 from shotwatch_common.facility import Facility, FileName
+from shotwatch_common.settings import SettingsError
 from shotwatch_common.vocabulary import FileReason
 from shotwatch_ingest.reader_messages import (
+    CPU_SECONDS,
     FRAME_HEADER_BYTES,
+    MAX_REPLY_BYTES,
     Failed,
     Outcome,
     ReadFile,
@@ -29,7 +33,7 @@ from shotwatch_ingest.reader_messages import (
     framed,
     outcomes,
 )
-from shotwatch_ingest.reader_scratch import Scratch
+from shotwatch_ingest.reader_workspace import Workspace
 
 START_SECONDS = 60.0
 
@@ -43,11 +47,16 @@ _ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve a gigabyte at once
 }
 
+_REMEDY = (
+    "files of unknown origin are read only in a process that can open nothing else. "
+    "Allow the system calls prctl and seccomp: in a container, use its runtime's default seccomp profile"
+)
+
 
 class ReaderPool:
-    """A number of reader processes and their scratch folder.
+    """A number of reader processes.
 
-    An asynchronous context manager: leaving it ends the processes and removes the folder.
+    An asynchronous context manager. Entering it starts the first one, and leaving it ends them all.
     """
 
     def __init__(
@@ -63,11 +72,17 @@ class ReaderPool:
         self._memory_bytes = memory_bytes
         self._readers: set[_Reader] = set()
         self._idle: asyncio.LifoQueue[_Reader | None] = asyncio.LifoQueue()
-        for _ in range(processes):
+        for _ in range(processes - 1):
             self._idle.put_nowait(None)
 
     async def __aenter__(self) -> Self:
-        self._scratch = Scratch()
+        """Start a reader.
+
+        Raises:
+            SettingsError: readers cannot be confined on this machine.
+            Retry: no reader starts.
+        """
+        self._idle.put_nowait(await self._replaced(None))
         return self
 
     async def __aexit__(
@@ -75,51 +90,49 @@ class ReaderPool:
     ) -> None:
         for reader in list(self._readers):
             await self._end(reader)
-        self._scratch.remove()
 
-    @contextmanager
-    def workspace(self) -> Iterator[Path]:
-        """A fresh folder for one file and its blocks, removed afterwards."""
-        with tempfile.TemporaryDirectory(dir=self._scratch.folder) as folder:
-            yield Path(folder)
+    async def read(self, workspace: Workspace, name: FileName, key: str, latest_ms: int) -> ReadFile:
+        """Read the file of a workspace; its blocks are written there.
 
-    async def read(self, path: Path, name: FileName, key: str) -> ReadFile:
-        """Read a file that lies in a workspace; its blocks are written beside it.
+        Records later than `latest_ms` (epoch ms) are passed over.
 
         Raises:
             Reject: the file's fault, with its reason (CRASHES_READER and TOO_SLOW among them).
-            Retry: the machine's: no reader starts, the scratch folder is full.
+            Retry: the machine's: no reader starts, there is no room for the blocks.
             Bug: ours.
         """
-        request = (path, name, key)
+        request = (name, key, latest_ms)
         try:
-            outcome = await self._attempt(request)
-        except _Mishap:
-            outcome = await self._attempt_again(request)
+            outcome = await self._attempt(request, workspace)
+        except _Mishap as mishap:
+            if mishap.reason is FileReason.TOO_SLOW:
+                raise Reject(mishap.reason, f"{key}: the reader {mishap}") from mishap
+            outcome = await self._attempt_again(request, workspace)
         match outcome:
             case ReadFile():
                 return outcome
             case Rejected():
                 raise Reject(outcome.reason, outcome.detail)
             case Failed(cause="scratch"):
-                raise Retry(f"{key}: the scratch folder: {outcome.detail}")
+                raise Retry(f"{key}: {outcome.detail}")
             case Failed():
                 raise Bug(f"{key}: {outcome.detail}")
 
-    async def _attempt_again(self, request: Request) -> Outcome:
+    async def _attempt_again(self, request: Request, workspace: Workspace) -> Outcome:
         try:
-            return await self._attempt(request, fresh=True)
+            return await self._attempt(request, workspace, fresh=True)
         except _Mishap as mishap:
-            raise Reject(mishap.reason, f"{request[2]}: the reader {mishap}, twice") from mishap
+            _, key, _ = request
+            raise Reject(mishap.reason, f"{key}: the reader {mishap}, twice") from mishap
 
-    async def _attempt(self, request: Request, fresh: bool = False) -> Outcome:
+    async def _attempt(self, request: Request, workspace: Workspace, fresh: bool = False) -> Outcome:
         """Ask an idle reader; one that failed, or whose answer was not awaited, is never asked again."""
         reader = await self._idle.get()
         trusted = False
         try:
             if reader is None or fresh:
                 reader = await self._replaced(reader)
-            outcome = await reader.ask(request, self._seconds_per_file)
+            outcome = await reader.ask(request, workspace, self._seconds_per_file)
             trusted = not (isinstance(outcome, Rejected) and outcome.reason in _DAMAGING)
             return outcome
         finally:
@@ -151,33 +164,45 @@ class _Mishap(Exception):
 class _Reader:
     """One reader process, asked one thing at a time."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, requests: socket.socket) -> None:
         self._process = process
+        self._requests = requests
 
     @classmethod
     async def spawn(cls) -> Self:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "shotwatch_ingest.reader_process"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**passed_on, **_ENVIRONMENT},
-        )
-        return cls(process)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "shotwatch_ingest.reader_process", str(theirs.fileno())),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                pass_fds=(theirs.fileno(),),
+                env={**passed_on, **_ENVIRONMENT},
+            )
+        return cls(process, ours)
 
     async def greet(self, facility: Facility, memory_bytes: int) -> None:
         """Wait until the reader is ready.
 
         Raises:
+            SettingsError: it cannot be confined.
             Retry: it does not start.
         """
+        greeting = self._process.stdin
+        assert greeting is not None
+        greeting.write(framed(pickle.dumps((facility, memory_bytes))))
         try:
             async with asyncio.timeout(START_SECONDS):
-                await self._exchange((facility, memory_bytes))
+                await greeting.drain()
+                refusal = await self._reply()
         except (TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
             raise Retry("no reader process starts") from error
+        if refusal:
+            raise SettingsError(f"{refusal.decode()}; {_REMEDY}")
+        greeting.close()
 
-    async def ask(self, request: Request, seconds: float) -> Outcome:
+    async def ask(self, request: Request, workspace: Workspace, seconds: float) -> Outcome:
         """The outcome of reading a file.
 
         Raises:
@@ -185,29 +210,35 @@ class _Reader:
         """
         try:
             async with asyncio.timeout(seconds):
-                outcome = outcomes.validate_json(await self._exchange(request))
+                socket.send_fds(self._requests, [pickle.dumps(request)], [workspace.image, workspace.blocks])
+                outcome = outcomes.validate_json(await self._reply())
         except TimeoutError as error:
             raise _Mishap(FileReason.TOO_SLOW, f"took longer than {seconds:g} s") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise _Mishap(FileReason.CRASHES_READER, await self._cause_of_death()) from error
+            raise await self._death() from error
+        except ValidationError as error:
+            raise _Mishap(FileReason.CRASHES_READER, "gave an answer that is none") from error
         if isinstance(outcome, Failed) and outcome.cause == "memory":
             raise _Mishap(FileReason.TOO_LARGE, outcome.detail)
         return outcome
 
     async def end(self) -> None:
+        self._requests.close()
         with suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
 
-    async def _exchange(self, message: object) -> bytes:
-        requests, replies = self._process.stdin, self._process.stdout
-        assert requests is not None
+    async def _reply(self) -> bytes:
+        replies = self._process.stdout
         assert replies is not None
-        requests.write(framed(pickle.dumps(message)))
-        await requests.drain()
         length = int.from_bytes(await replies.readexactly(FRAME_HEADER_BYTES), "little")
+        if length > MAX_REPLY_BYTES:
+            raise _Mishap(FileReason.TOO_LARGE, f"announced a reply of {length} bytes")
         return await replies.readexactly(length)
 
-    async def _cause_of_death(self) -> str:
+    async def _death(self) -> _Mishap:
         code = await self._process.wait()
-        return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if code == -signal.SIGPROF:
+            return _Mishap(FileReason.TOO_SLOW, f"took more than {CPU_SECONDS:g} s of CPU time")
+        cause = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return _Mishap(FileReason.CRASHES_READER, cause)

@@ -1,11 +1,10 @@
 """What the service and its reader processes say to each other.
 
-Requests are pickled. Replies come from a process that has read hostile bytes, so they are JSON: data that is
-checked, never code.
+Requests are pickled, and come with the descriptors of the file and of the blocks. Replies come from a process
+that has read hostile bytes, so they are JSON: data that is checked, never code.
 """
 
 from dataclasses import fields
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -22,21 +21,29 @@ from shotwatch_common.contracts import (
     SpectrumDigest,
 )
 from shotwatch_common.facility import FileName
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_common.vocabulary import DeviceKind, FileReason, SkipReason
 from shotwatch_ingest.domain import digest
-from shotwatch_ingest.domain.snapshot import DeviceSnapshot
+from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
+from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
+from shotwatch_ingest.reader_sandbox import MAX_WRITTEN_BYTES
 
 FRAME_HEADER_BYTES = 8
 """Every message is preceded by its length, little-endian."""
 
-Request = tuple[Path, FileName, str]
-"""The file, what the facility says of its key, and the key."""
+MAX_REQUEST_BYTES = 64 << 10
+CPU_SECONDS = 30.0
+"""CPU time that one file may take. SIGPROF ends the reader when it is over."""
+Request = tuple[FileName, str, int]
+"""What the facility says of the file's key, the key, and the latest time of a record (epoch ms)."""
+MAX_REPLY_BYTES = 12 << 20
+"""RabbitMQ takes messages of 16 MiB. `FileIngested` is the reply and a reference to each device's block:
+two keys of at most 1 KiB and two ids, at most 8 KiB in JSON. With 384 devices that is 15 MiB."""
 
 
 class ReadDevice(Message):
     """The records of one device group; the columns are those of `DeviceRecords`."""
 
-    device: str
+    device: str = Field(pattern=r"^[^/]+$", max_length=MAX_NAME_BYTES)
     kind: DeviceKind
     place: PlaceRef
     times: list[int]
@@ -44,13 +51,23 @@ class ReadDevice(Message):
     state: list[int]
     problems: list[Problem]
     digest: Digest | None
-    block_file: Path
-    """Its block, in the folder of the file that was read."""
+    block_start: int = Field(ge=0)
+    """Where its block begins in the workspace."""
+    block_bytes: int = Field(ge=0, le=MAX_WRITTEN_BYTES)
 
     def records(self, block: BlockRef) -> DeviceRecords:
         """The message, once the block lies in the store."""
-        columns = {name: getattr(self, name) for name in type(self).model_fields if name != "block_file"}
+        here = ("block_start", "block_bytes")
+        columns = {name: getattr(self, name) for name in type(self).model_fields if name not in here}
         return DeviceRecords(**columns, block=block)
+
+
+class SkippedPart(Message):
+    """A part of the file that was passed over."""
+
+    where: str
+    reason: SkipReason
+    detail: str
 
 
 class ReadFile(Message):
@@ -58,15 +75,17 @@ class ReadFile(Message):
 
     outcome: Literal["read"] = "read"
     devices: list[ReadDevice]
-    skipped: dict[str, str]
-    """What was passed over in the file (a path or a name) → why."""
+    skipped: dict[SkipReason, int]
+    """How much of the file was passed over, by reason."""
+    examples: list[SkippedPart]
+    """Two parts for each of these reasons."""
 
 
 class Rejected(Message):
     """The file cannot be read."""
 
     outcome: Literal["rejected"] = "rejected"
-    reason: str
+    reason: FileReason
     detail: str
 
 
@@ -86,7 +105,14 @@ def framed(body: bytes) -> bytes:
     return len(body).to_bytes(FRAME_HEADER_BYTES, "little") + body
 
 
-def read_device(snapshot: DeviceSnapshot, interval: str, block_file: Path) -> ReadDevice:
+def read_file(snapshot: Snapshot, devices: list[ReadDevice]) -> ReadFile:
+    """What was read of a file, as a message."""
+    skipped = snapshot.skipped
+    examples = [SkippedPart(where=e.where, reason=e.reason, detail=e.detail) for e in skipped.examples]
+    return ReadFile(devices=devices, skipped=dict(skipped.counts), examples=examples)
+
+
+def read_device(snapshot: DeviceSnapshot, interval: str, block_start: int, block_bytes: int) -> ReadDevice:
     """What was read of a device, as a message."""
     device, block = snapshot.device, snapshot.block
     states = sorted({state for state in block.state if state is not None})
@@ -102,7 +128,8 @@ def read_device(snapshot: DeviceSnapshot, interval: str, block_file: Path) -> Re
         state=[numbers.get(state, -1) for state in block.state],
         problems=[Problem(row=p.row, reason=p.reason, detail=p.detail) for p in snapshot.problems],
         digest=_message_digest(snapshot.digest),
-        block_file=block_file,
+        block_start=block_start,
+        block_bytes=block_bytes,
     )
 
 

@@ -1,26 +1,35 @@
-"""The reader: a disposable process that opens files of unknown origin, one after the other.
+"""The reader: a disposable process that reads files of unknown origin, one after the other.
 
-It is told no secret, takes no more memory than it may, opens nothing but the file it is given, and can be
-killed at any moment. `reader.ReaderPool` starts it: `python -m shotwatch_ingest.reader_process`.
+It is told no secret, takes no more memory and CPU time than it may, can open nothing, and can be killed at
+any moment. It is handed each file, and a place for its blocks, as open descriptors. `reader.ReaderPool` runs
+`python -m shotwatch_ingest.reader_process DESCRIPTOR`, the socket on which requests come.
 """
 
+import array  # noqa: F401  socket.recv_fds imports it when it is called: too late in a sandbox
+import codecs
 import ctypes
 import os
 import pickle
 import resource
 import signal
+import socket
 import sys
 import traceback
 from importlib.abc import MetaPathFinder
-from pathlib import Path
-from typing import Any, BinaryIO
 
-from shotwatch_common.blocks import write_block
-from shotwatch_common.errors import Reject
-from shotwatch_common.facility import Facility, FileName
-from shotwatch_ingest.domain.snapshot import read_snapshot
+import numpy as np
+
+from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.errors import Reject, Retry
+from shotwatch_common.facility import Facility
+from shotwatch_common.printable import printable
+from shotwatch_common.vocabulary import FileReason
+from shotwatch_ingest.domain.snapshot import Snapshot, read_snapshot
 from shotwatch_ingest.reader_messages import (
+    CPU_SECONDS,
     FRAME_HEADER_BYTES,
+    MAX_REPLY_BYTES,
+    MAX_REQUEST_BYTES,
     Failed,
     Outcome,
     ReadFile,
@@ -28,61 +37,100 @@ from shotwatch_ingest.reader_messages import (
     Request,
     framed,
     read_device,
+    read_file,
 )
+from shotwatch_ingest.reader_sandbox import SandboxError, enter_sandbox
+from shotwatch_ingest.reader_workspace import read_all, write_all
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Answer requests until the input ends. The first message is the facility and the memory limit."""
+    """Answer requests until the service closes its end. The facility and the memory limit come first."""
     _die_with_the_service()
-    requests, replies = sys.stdin.buffer, _private_output()
-    facility, memory_bytes = _received(requests)
-    _limit(memory_bytes)
+    requests, replies = socket.socket(fileno=int(sys.argv[1])), os.dup(sys.stdout.fileno())
+    facility, memory_bytes = _greeting()
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     sys.meta_path.insert(0, _WithoutPandas())
-    replies.write(framed(b""))
-    replies.flush()
-    while request := _received(requests):
-        outcome = _outcome(request, facility)
-        replies.write(framed(outcome.model_dump_json().encode()))
-        replies.flush()
-
-
-def _outcome(request: Request, facility: Facility) -> Outcome:
-    path, name, key = request
+    _import_what_is_imported_late()
+    _silence()
     try:
-        return _read(path, path.read_bytes(), name, key, facility)
+        enter_sandbox()
+    except SandboxError as error:
+        write_all(replies, framed(str(error).encode()))
+        return
+    write_all(replies, framed(b""))
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 2)
+        if not message:
+            return
+        image, blocks = descriptors
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+        reply = _reply(pickle.loads(message), image, blocks, facility)  # noqa: S301  the service wrote it
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        os.close(image)
+        os.close(blocks)
+        write_all(replies, framed(reply))
+
+
+def _reply(request: Request, image: int, blocks: int, facility: Facility) -> bytes:
+    reply = _outcome(request, image, blocks, facility).model_dump_json().encode()
+    if len(reply) <= MAX_REPLY_BYTES:
+        return reply
+    _, key, _ = request
+    detail = f"{key}: its records take {len(reply)} bytes in a message, more than one may have"
+    return Rejected(reason=FileReason.TOO_LARGE, detail=detail).model_dump_json().encode()
+
+
+def _outcome(request: Request, image: int, blocks: int, facility: Facility) -> Outcome:
+    name, key, latest_ms = request
+    try:
+        return _stored(read_snapshot(key, read_all(image), name, facility, latest_ms), blocks)
     except Reject as reject:
-        return Rejected(reason=reject.reason, detail=reject.detail)
+        return Rejected(reason=FileReason(reject.reason), detail=printable(reject.detail))
+    except Retry as error:
+        return Failed(cause="scratch", detail=str(error))
     except MemoryError:
         return Failed(cause="memory", detail="needs more memory than a reader may take")
-    except OSError as error:
-        return Failed(cause="scratch", detail=str(error))
     except Exception:  # noqa: BLE001  the edge of this process
         return Failed(cause="bug", detail=traceback.format_exc())
 
 
-def _read(path: Path, image: bytes, name: FileName, key: str, facility: Facility) -> ReadFile:
-    snapshot = read_snapshot(key, image, name, facility)
+def _stored(snapshot: Snapshot, blocks: int) -> ReadFile:
+    """Write the blocks one after the other."""
     devices = []
-    for n, device in enumerate(snapshot.devices):
-        block_file = path.with_name(f"{n}.arrow")
-        block_file.write_bytes(write_block(device.block))
-        devices.append(read_device(device, snapshot.interval, block_file))
-    return ReadFile(devices=devices, skipped=snapshot.skipped)
+    start = 0
+    for device in snapshot.devices:
+        block = memoryview(write_block(device.block))
+        try:
+            write_all(blocks, block)
+        except OSError as error:
+            raise Retry(f"the blocks cannot be written: {error}") from error
+        devices.append(read_device(device, snapshot.interval, start, len(block)))
+        start += len(block)
+    return read_file(snapshot, devices)
 
 
-def _received(requests: BinaryIO) -> Any:
-    """The next message of the service; None at the end of the input."""
-    length = int.from_bytes(requests.read(FRAME_HEADER_BYTES), "little")
-    return pickle.loads(requests.read(length)) if length else None  # noqa: S301  the service wrote it
+def _greeting() -> tuple[Facility, int]:
+    with sys.stdin.buffer as greeting:
+        length = int.from_bytes(greeting.read(FRAME_HEADER_BYTES), "little")
+        facility, memory_bytes = pickle.loads(greeting.read(length))  # noqa: S301  the service wrote it
+    return facility, memory_bytes
 
 
-def _private_output() -> BinaryIO:
-    """The way to the service, out of reach of libraries that print."""
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return replies
+def _import_what_is_imported_late() -> None:
+    """Call what imports modules at its first call: in the sandbox none can be opened."""
+    one = np.zeros(1, np.int64)
+    write_block(Block("", one, ["ON"], one == 0, {"image": np.zeros((1, 2, 2), np.uint16)}))
+    printable("\0")
+    codecs.lookup("ascii")
+
+
+def _silence() -> None:
+    """Discard what libraries print: it may hold anything that a file does."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for printed in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, printed.fileno())
 
 
 class _WithoutPandas(MetaPathFinder):
@@ -95,11 +143,6 @@ class _WithoutPandas(MetaPathFinder):
 
 def _die_with_the_service() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _limit(memory_bytes: int) -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 if __name__ == "__main__":

@@ -17,25 +17,26 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
 
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive.ledger import Entry, location
+from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import FileName
 from shotwatch_common.identity import block_key, ignored_key, raw_key, reason_key, rejected_key
 from shotwatch_common.notification import parse_notification
-from shotwatch_common.process import Edges, Service, every
+from shotwatch_common.process import Edges, Service
 from shotwatch_common.pulses import epoch_now, instant
 from shotwatch_common.store import ObjectGone, ObjectTooLarge
 from shotwatch_common.vocabulary import FileReason, ObjectState
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
+from shotwatch_ingest.reader_workspace import Workspace
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_ingest.sweep import Sweep
 
@@ -116,13 +117,11 @@ class Ingestor:
         obj = await self._edges.archive.ledger.place_last(obj)
         if not data:
             raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
-        with self._readers.workspace() as workspace:
-            path = workspace / "snapshot.h5"
-            await asyncio.to_thread(path.write_bytes, data)
+        with await asyncio.to_thread(Workspace, data) as workspace:
             with self._edges.tracer.start_as_current_span("read snapshot"):
-                found = await self._readers.read(path, name, obj.key)
+                found = await self._readers.read(workspace, name, obj.key, self._latest_ms(obj))
             with self._edges.tracer.start_as_current_span("write blocks"):
-                devices = await self._write_blocks(obj, name, found)
+                devices = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
         facts = _facts(devices, found)
         target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key)
@@ -133,6 +132,10 @@ class Ingestor:
         metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
         await self._leave_inbox(obj, target)
         self._edges.log.info("ingested", object=obj.key, **facts)
+
+    def _latest_ms(self, obj: ObjectRef) -> int:
+        """The latest time of a record (epoch ms) that the object's arrival allows."""
+        return obj.arrived_at + round(1000 * self._edges.facility.clock_skew_s)
 
     async def _fetch(self, obj: ObjectRef) -> bytes:
         """Return the bytes of this version of the object.
@@ -149,7 +152,9 @@ class Ingestor:
             raise _Replaced
         return fetched.data
 
-    async def _write_blocks(self, obj: ObjectRef, name: FileName, found: ReadFile) -> list[DeviceRecords]:
+    async def _write_blocks(
+        self, obj: ObjectRef, name: FileName, found: ReadFile, workspace: Workspace
+    ) -> list[DeviceRecords]:
         records = []
         for device in found.devices:
             block = BlockRef(
@@ -158,7 +163,7 @@ class Ingestor:
                 object_id=obj.object_id,
                 object_key=obj.key,
             )
-            data = await asyncio.to_thread(Path(device.block_file).read_bytes)
+            data = await asyncio.to_thread(workspace.block, device.block_start, device.block_bytes)
             await self._edges.store.put(block.bucket, block.key, data)
             metrics.block_written(len(data))
             records.append(device.records(block))
@@ -212,9 +217,13 @@ def _not_from_the_future(obj: ObjectRef) -> ObjectRef:
     return obj.model_copy(update={"arrived_at": min(obj.arrived_at, epoch_now())})
 
 
-def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, int]:
+def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, Any]:
+    """What the ledger keeps of a file; what was passed over in it is counted by reason, with examples."""
+    passed_over = found.model_dump(mode="json", include={"skipped", "examples"})
     return {
         "devices": len(devices),
         "records": sum(len(device.times) for device in devices),
-        "skipped": len(found.skipped),
+        "skipped": sum(found.skipped.values()),
+        "skipped_by_reason": passed_over["skipped"],
+        "skipped_examples": passed_over["examples"],
     }

@@ -9,6 +9,7 @@ from time import time
 
 from shotwatch_common import metrics
 from shotwatch_common.archive.ledger import Seen
+from shotwatch_common.background import Items
 from shotwatch_common.bus import Bus
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.process import Edges
@@ -28,6 +29,7 @@ class Sweep:
         self._store = edges.store
         self._ledger = edges.archive.ledger
         self._settings = edges.settings
+        self._objects = Items(edges.servers_answer, edges.log)
 
     async def look(self) -> None:
         """List the inbox once; publish an object event for each object that nobody works on."""
@@ -51,11 +53,15 @@ class Sweep:
         seen = await self._ledger.seen([arrived.object_id for arrived in found])
         left = [arrived for arrived in found if _is_left(arrived, seen.get(arrived.object_id), long_ago)]
         room = max(await self._bus.room("ingest"), 0) if left else 0
-        fed = []
-        for arrived in left[:room]:
-            if await self._claim(arrived, seen.get(arrived.object_id), long_ago + _CLAIM_MS):
-                await self._bus.send("ingest", build_notification(arrived))
-                fed.append(arrived.object_id)
+        chosen = {arrived.object_id: arrived for arrived in left[:room]}
+        fed: list[str] = []
+
+        async def feed(object_id: str) -> None:
+            if await self._claim(chosen[object_id], seen.get(object_id), long_ago + _CLAIM_MS):
+                await self._bus.send("ingest", build_notification(chosen[object_id]))
+                fed.append(object_id)
+
+        await self._objects.each(chosen, feed)
         if fed:
             await self._ledger.see(fed)
         metrics.SWEEP_FOUND.inc(len(fed))

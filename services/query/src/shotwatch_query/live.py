@@ -15,11 +15,9 @@ from shotwatch_common.archive.events import Events
 from shotwatch_query.errors import Unavailable
 from shotwatch_query.listing import Document
 from shotwatch_query.problems import AWAY
-from shotwatch_query.settled_events import SLICE, settled_since
+from shotwatch_query.settled_events import SLICE, settled_end, settled_since
 
 POLL_S = 0.25
-RECENT = 1000
-"""An event that is so many numbers old when the service starts has no predecessor that may still come."""
 MOST_LISTENERS = 100
 MOST_WAITING = 1000
 """Events that a listener may be behind."""
@@ -34,7 +32,15 @@ class Outage:
     wrong: str | None
 
 
-News = Document | Outage
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The subscriber's number lies beyond the end: the database was emptied, or an older copy restored."""
+
+    last: int
+    """The present end: events after this number follow."""
+
+
+News = Document | Outage | Reset
 """An event as it is stored, or what became of the database."""
 
 
@@ -98,14 +104,28 @@ class Live:
             self._listeners.discard(listener)
 
     async def follow(self, listener: Listener, since: int | None) -> AsyncIterator[News]:
-        """What was missed since a number, if one is told, then what is new; each event once, in order."""
+        """Yield what was missed since a number, if one is given, then what is new; each event once, in order.
+
+        A number beyond the end is answered with a Reset. The stream ends when the database is away while
+        this is checked: the subscriber comes back with the same number.
+        """
         since = listener.start if since is None else since
         if self._wrong is not None:
             yield Outage(self._wrong)
+        try:
+            beyond_the_end = since > listener.start and since > await self._events.last_number()
+        except AWAY as error:
+            yield Outage(str(error))
+            return
+        if beyond_the_end:
+            since = listener.start
+            yield Reset(since)
         async for news in self._missed(since, listener.start):
             yield news
         while (following := await listener.queue.get()) is not None:
-            if isinstance(following, Outage) or following["sequence"] > since:
+            if isinstance(following, Reset):
+                since = following.last
+            if isinstance(following, Outage | Reset) or following["sequence"] > since:
                 yield following
 
     def close(self) -> None:
@@ -143,14 +163,14 @@ class Live:
             await asyncio.sleep(POLL_S)
 
     async def _tell_new(self) -> None:
-        told = await self._beginning() if self._told is None else self._told
-        new = [document async for document in settled_since(self._events, told)]
+        if self._told is None or self._told > await self._events.last_number():
+            self._told = await settled_end(self._events)
+            self._tell(Reset(self._told))
+            return
+        new = [document async for document in settled_since(self._events, self._told)]
         for document in new:
             self._tell(document)
-        self._told = new[-1]["sequence"] if new else told
-
-    async def _beginning(self) -> int:
-        return max(0, await self._events.last_number() - RECENT)
+            self._told = document["sequence"]
 
     def _tell_outage(self, wrong: str | None) -> None:
         if (wrong is None) != (self._wrong is None):

@@ -14,6 +14,7 @@ from shotwatch_common.vocabulary import (
     AnomalyKind,
     DeviceKind,
     FeedbackAction,
+    ModelAlias,
     ObjectState,
     Outcome,
     Scope,
@@ -468,6 +469,7 @@ class EventPage(Schema):
     )
     last: int = Field(description="Ask for events since this number next; all up to it have been searched.")
     more: bool = Field(description="Whether asking again at once may bring more.")
+    reset: bool = Field(description="Whether `since` lies beyond the end; `last` is the present end then.")
 
 
 class LedgerImbalance(Schema):
@@ -572,6 +574,21 @@ class ModelVersion(Schema):
     shadow: ShadowOpinion | None = Field(description="Null when it never was the challenger.")
 
 
+class ModelLoad(Schema):
+    """What a replica of inference has loaded for an alias."""
+
+    replica: str
+    alias: ModelAlias
+    version: str | None = Field(description="The version that has the alias; null when none has it.")
+    loaded: str | None = Field(description="The version that the replica judges with; null without one.")
+    problem: str = Field(
+        description="Why the two differ, and what judges instead; empty when nothing is wrong.",
+        examples=[
+            "champion: version 3 cannot be loaded: bundle.json does not exist; judging with rules only"
+        ],
+    )
+
+
 class Model(Schema):
     """The model in the registry; without versions before the first training."""
 
@@ -581,6 +598,9 @@ class Model(Schema):
         examples=[{"champion": "3", "challenger": "4"}],
     )
     versions: list[ModelVersion]
+    loads: list[ModelLoad] = Field(
+        description="What each replica of inference has loaded, as reported in the last half a minute."
+    )
 
 
 class ChampionChange(Schema):

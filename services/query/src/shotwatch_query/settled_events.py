@@ -9,6 +9,8 @@ from shotwatch_query.listing import Document
 
 SLICE = 200
 """How many numbers are read at once."""
+RECENT = 1000
+"""An event that is this many numbers old has no predecessor that may still come."""
 
 
 async def settled_since(events: Events, since: int) -> AsyncIterator[Document]:
@@ -23,3 +25,11 @@ async def settled_since(events: Events, since: int) -> AsyncIterator[Document]:
         if ready < len(documents) or since + width >= end:
             return
         since, width = (numbers[-1].sequence, SLICE) if numbers else (since, 2 * width)
+
+
+async def settled_end(events: Events) -> int:
+    """Return the number of the last event that has no predecessor which may still come; 0 without any."""
+    end = max(0, await events.last_number() - RECENT)
+    async for document in settled_since(events, end):
+        end = document["sequence"]
+    return end

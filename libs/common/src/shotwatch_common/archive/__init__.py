@@ -6,18 +6,12 @@
 `TRANSIENT` are the driver's errors after which the same call may succeed.
 """
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import (
-    AutoReconnect,
-    ConnectionFailure,
-    ExecutionTimeout,
-    NetworkTimeout,
-    WTimeoutError,
-)
 
 from shotwatch_common.archive.audit import Audit
 from shotwatch_common.archive.batches import Batches
@@ -25,15 +19,17 @@ from shotwatch_common.archive.characterisations import Characterisations
 from shotwatch_common.archive.conditions import Conditions
 from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.drifts import Drifts
+from shotwatch_common.archive.driver import TRANSIENT as TRANSIENT
 from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.feedback import Feedback
 from shotwatch_common.archive.indexes import Indexed, missing_indexes
 from shotwatch_common.archive.ledger import Entry, Ledger
 from shotwatch_common.archive.measurements import Measurements
+from shotwatch_common.archive.model_loads import ModelLoads
 from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.archive.reconciliations import Reconciliations
-from shotwatch_common.archive.records import Records
+from shotwatch_common.archive.records import LONGEST_SILENCE_MS, Records
 from shotwatch_common.archive.reprocessings import Reprocessings
 from shotwatch_common.archive.shadows import Shadows
 from shotwatch_common.archive.shots import Shots
@@ -43,7 +39,6 @@ from shotwatch_common.settings import Settings
 from shotwatch_common.subjects import subject_of
 from shotwatch_common.vocabulary import ObjectState
 
-TRANSIENT = (AutoReconnect, ConnectionFailure, NetworkTimeout, ExecutionTimeout, WTimeoutError)
 _ANSWER_S = 5.0
 
 _INDEXED: tuple[type[Indexed], ...] = (
@@ -87,6 +82,7 @@ class Archive:
         self.feedback = Feedback(database)
         self.audit = Audit(database)
         self.drifts = Drifts(database)
+        self.model_loads = ModelLoads(database)
         self.promotions = Promotions(database)
         self.reconciliations = Reconciliations(database)
         self.reprocessings = Reprocessings(database)
@@ -115,6 +111,22 @@ class Archive:
             await self.ledger.settle(obj.object_id, entry, "dead_lettered")
         for batch_id in about.batches:
             await self.batches.dead_letter(batch_id, stage, reason)
+
+    async def states_before(self, devices: Sequence[str], time_ms: int) -> dict[str, str]:
+        """Return the state of each device at its last record before a time (epoch ms).
+
+        Devices without a record in the LONGEST_SILENCE_MS before that time are left out. One query answers
+        for all devices that have recorded nothing since (docs/adr/0018).
+        """
+        states: dict[str, str] = {}
+        for device, newest in (await self.devices.last_states(devices)).items():
+            if newest.time >= time_ms:
+                state = await self.records.state_before(device, time_ms)
+            else:
+                state = newest.state if newest.time >= time_ms - LONGEST_SILENCE_MS else None
+            if state is not None:
+                states[device] = state
+        return states
 
     async def ready(self) -> bool:
         """Whether the server answers, and soon."""

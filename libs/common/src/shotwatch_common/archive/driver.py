@@ -8,9 +8,20 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
-from pymongo.errors import OperationFailure
+from pymongo.errors import (
+    AutoReconnect,
+    ConnectionFailure,
+    DocumentTooLarge,
+    ExecutionTimeout,
+    NetworkTimeout,
+    OperationFailure,
+    WTimeoutError,
+)
 
-from shotwatch_common.errors import Retry
+from shotwatch_common.errors import Bug, Retry
+
+TRANSIENT = (AutoReconnect, ConnectionFailure, NetworkTimeout, ExecutionTimeout, WTimeoutError)
+"""Errors after which the same call may succeed."""
 
 _INTERNAL_ERROR = 1
 _OUT_OF_DISK_SPACE = 14031
@@ -19,7 +30,11 @@ _CURSORS = {"find", "aggregate"}
 
 
 class Database:
-    """A database of the driver; its collections raise Retry when the server fails for its own reasons."""
+    """A database of the driver.
+
+    Its collections raise Retry when the server fails for its own reasons, and Bug for a document that is too
+    large.
+    """
 
     def __init__(self, database: Any) -> None:
         self._database = database
@@ -44,6 +59,8 @@ def _translated(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitabl
     async def call(*arguments: Any, **named: Any) -> Any:
         try:
             return await method(*arguments, **named)
+        except DocumentTooLarge as error:
+            raise Bug(f"too large for the database: {error}") from error
         except OperationFailure as error:
             if _codes_of(error) & _ITS_OWN:
                 raise Retry(f"the database cannot do its work, is its disk full? It says: {error}") from error

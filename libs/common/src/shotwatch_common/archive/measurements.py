@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymongo import ReplaceOne
 
+from shotwatch_common.columns import pack
 from shotwatch_common.contracts import ShotsClosed
 from shotwatch_common.pulses import WINDOW_MS
 
@@ -118,9 +119,9 @@ def _document(batch: ShotsClosed, source: Source, device: str, columns: Columns)
         "device": device,
         "source": source.value,
         "start": min(batch.pulses),
-        "pulses": np.array(batch.pulses, "<i8").tobytes(),
-        "revisions": np.array(batch.revisions, "<i4").tobytes(),
-        "features": {name: values.astype("<f4").tobytes() for name, values in measured.items()},
+        "pulses": pack(batch.pulses, "<i8"),
+        "revisions": pack(batch.revisions, "<i4"),
+        "features": {name: pack(values, "<f4") for name, values in measured.items()},
         "medians": {name: float(np.nanmedian(values)) for name, values in measured.items()},
     }
 

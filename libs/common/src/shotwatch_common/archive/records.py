@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pymongo.errors import DuplicateKeyError
 
+from shotwatch_common.columns import pack, unpack_integers
 from shotwatch_common.contracts import VALID, JudgedRecords, ObjectRef
 from shotwatch_common.reconciliation.sides import ValidatedRows
 
 NO_STATE = -1
 """The code of a record whose file has no state."""
+LONGEST_SILENCE_MS = 32 * 86_400_000
+"""A device that has not recorded for longer is in no known state: it is no longer expected."""
+_FIRST_LOOK_MS = 600_000
 _LONGEST_FILE_MS = 86_400_000
 """A recorder writes a file a minute; the old layout writes one a day."""
 
@@ -71,9 +75,26 @@ class Records:
         ]
         return _joined(documents, start_ms, end_ms)
 
+    async def state_before(self, device: str, time_ms: int) -> str | None:
+        """Return the state at the device's last record before a time (epoch ms).
+
+        None if no file of the LONGEST_SILENCE_MS before has such a record with a state. The search goes back
+        in steps that double in length: it reads little of a device that has just recorded, or not for long.
+        """
+        end, length = time_ms, _FIRST_LOOK_MS
+        while time_ms - end < LONGEST_SILENCE_MS:
+            start = max(end - length, time_ms - LONGEST_SILENCE_MS)
+            wanted = {"device": device, "start": {"$gte": start, "$lt": end}}
+            found = self._records.find(wanted, {"times": 1, "states": 1, "state": 1})
+            known = [_last_before(document, time_ms) async for document in found]
+            if last := max(filter(None, known), default=None):
+                return last[1]
+            end, length = start, 2 * length
+        return None
+
 
 def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:
-    times = np.array(judged.times, "<i8")
+    times = np.diff(np.array(judged.times, np.int64), prepend=0)
     return {
         "_id": f"{judged.device}/{obj.key}",
         "device": judged.device,
@@ -82,9 +103,9 @@ def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:
         "arrived_at": obj.arrived_at,
         "start": judged.times[0],
         "end": judged.times[-1],
-        "times": zlib.compress(np.diff(times, prepend=0).tobytes()),
+        "times": zlib.compress(pack(times, "<i8")),
         "states": judged.states,
-        "state": zlib.compress(np.array(judged.state, "<i2").tobytes()),
+        "state": zlib.compress(pack(judged.state, "<i4")),
         "refused": _refused(judged),
     }
 
@@ -101,7 +122,7 @@ def _refused(judged: JudgedRecords) -> dict[str, int]:
 def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) -> DeviceRecords:
     states = tuple(sorted({state for document in documents for state in document["states"]}))
     empty = np.empty(0, np.int64)
-    times = np.concatenate([empty, *(np.cumsum(_unpacked(d["times"], "<i8")) for d in documents)])
+    times = np.concatenate([empty, *(_times(document) for document in documents)])
     state = np.concatenate([empty, *(_codes(document, states) for document in documents)])
     order = np.argsort(times, kind="stable")
     order = order[(times[order] >= start_ms) & (times[order] < end_ms)]
@@ -112,12 +133,22 @@ def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) 
     return DeviceRecords(times[order], state[order], states, refused)
 
 
+def _last_before(document: Mapping[str, Any], time_ms: int) -> tuple[int, str] | None:
+    """Return time and state of the document's last record before a time that has a state."""
+    states = document["states"]
+    times, state = _times(document), _codes(document, states)
+    known = np.flatnonzero((times < time_ms) & (state != NO_STATE))
+    return (int(times[known[-1]]), states[state[known[-1]]]) if len(known) else None
+
+
+def _times(document: Mapping[str, Any]) -> NDArray[np.int64]:
+    return np.cumsum(np.frombuffer(zlib.decompress(document["times"]), "<i8"))
+
+
 def _codes(document: Mapping[str, Any], states: Sequence[str]) -> NDArray[np.int64]:
     """The states of a document's records as indices into `states`."""
-    renumbered = np.array([*(states.index(state) for state in document["states"]), NO_STATE])
-    codes: NDArray[np.int64] = renumbered[_unpacked(document["state"], "<i2")]
+    numbers = {state: number for number, state in enumerate(states)}
+    renumbered = np.array([*(numbers[state] for state in document["states"]), NO_STATE])
+    stored = unpack_integers(zlib.decompress(document["state"]), len(_times(document)))
+    codes: NDArray[np.int64] = renumbered[stored]
     return codes
-
-
-def _unpacked(data: bytes, dtype: str) -> NDArray[np.int64]:
-    return np.frombuffer(zlib.decompress(data), dtype).astype(np.int64)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_common.columns import pack
 from shotwatch_common.contracts import ShotsClosed
 from shotwatch_common.vocabulary import AnomalyKind
 
@@ -44,8 +45,8 @@ class Shadows:
             "start": min(batch.pulses),
             "shots": len(batch.pulses),
             "odd": len(kinds),
-            "pulses": np.array(batch.pulses, "<i8").tobytes(),
-            "score": scores.astype("<f4").tobytes(),
+            "pulses": pack(batch.pulses, "<i8"),
+            "score": pack(scores, "<f4"),
             "kinds": {str(shot): [kind.value for kind in of_shot] for shot, of_shot in kinds.items()},
         }
         id_ = f"{batch.batch_id}/{version}"

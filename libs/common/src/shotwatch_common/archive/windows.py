@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pymongo.errors import OperationFailure
 
+from shotwatch_common.archive.driver import TRANSIENT
 from shotwatch_common.archive.versioned import save_version
+from shotwatch_common.errors import Bug
 from shotwatch_common.facility import duration_ms
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.reconciliation.sides import ClosedWindow, JoinedRows
 
 NEVER = 0
+AT_ONCE = 1000
 _EARLIEST = NEVER + 1
 """Times that are set begin here. An exclusive bound would have SecantusDB walk through all that are not."""
 
@@ -50,8 +54,17 @@ class Windows:
         return document
 
     async def save(self, document: dict[str, Any]) -> bool:
-        """Write version n over version n - 1 (or the first one); False when somebody else was faster."""
-        return await save_version(self._windows, document)
+        """Write version n over version n - 1 (or the first one); False when somebody else was faster.
+
+        Raises:
+            Bug: the database does not take the window; the message names it.
+        """
+        try:
+            return await save_version(self._windows, document)
+        except TRANSIENT:
+            raise
+        except (Bug, OperationFailure) as error:
+            raise Bug(f"window {document['_id']} cannot be written: {error}") from error
 
     async def strike_off(self, window_id: str, batch_id: str) -> None:
         """The batch was published: forget its message.
@@ -107,9 +120,9 @@ class Windows:
         resting = {"_id": window_id, "deadline": NEVER, "outbox_since": NEVER}
         return await self._windows.find_one(resting, {"_id": 1}) is not None
 
-    async def overdue(self, now_ms: int) -> list[str]:
-        """Windows whose deadline has passed."""
-        return await self._ids({"deadline": {"$gte": _EARLIEST, "$lte": now_ms}})
+    async def overdue(self, now_ms: int, besides: int = 0) -> list[str]:
+        """Windows whose deadline has passed: up to AT_ONCE, and as many more as `besides`."""
+        return await self._ids({"deadline": {"$gte": _EARLIEST, "$lte": now_ms}}, besides)
 
     async def unfinished(self) -> bool:
         """Whether any window has open shots or holds a message back."""
@@ -121,12 +134,14 @@ class Windows:
         count: int = await self._windows.count_documents({"deadline": {"$gte": _EARLIEST}})
         return count
 
-    async def unsent(self, before_ms: int) -> list[str]:
-        """Windows that have held a message back since before the given time."""
-        return await self._ids({"outbox_since": {"$gte": _EARLIEST, "$lt": before_ms}})
+    async def unsent(self, before_ms: int, besides: int = 0) -> list[str]:
+        """Windows that have held a message back since before the given time: as many as `overdue` returns."""
+        return await self._ids({"outbox_since": {"$gte": _EARLIEST, "$lt": before_ms}}, besides)
 
-    async def _ids(self, query: dict[str, Any]) -> list[str]:
-        return [document["_id"] async for document in self._windows.find(query, {"_id": 1}).limit(1000)]
+    async def _ids(self, query: dict[str, Any], besides: int) -> list[str]:
+        """With `besides` = the number of windows that are known to fail, these never hide all others."""
+        found = self._windows.find(query, {"_id": 1}).limit(AT_ONCE + besides)
+        return [document["_id"] async for document in found]
 
 
 def _closed(document: Mapping[str, Any]) -> ClosedWindow:

@@ -1,8 +1,8 @@
 """The join: records into windows, windows into shots.
 
-Nothing here depends on the order in which files arrive, on repetition, or on who does it: a record belongs
-to the pulse next to it on a fixed grid, a newer object replaces an older one, and a shot is closed again only
-when what is known of it has changed.
+Nothing here depends on the order in which files arrive, on repetition, or on who does it: the pulse of a
+record follows from its own file, a newer object replaces an older one, and a shot is closed again only when
+what is known of it has changed.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,9 +22,16 @@ from shotwatch_aggregate.domain.window import (
     Source,
     Window,
 )
+from shotwatch_common.contracts import VALID, reason_code
+from shotwatch_common.errors import Reject
 from shotwatch_common.facility import Interval
-from shotwatch_common.pulses import Times, nearest_pulses, window_starts
+from shotwatch_common.pulses import Times, assign_pulses, window_starts
 from shotwatch_common.vocabulary import DeviceKind
+
+MOST_UNEXPECTED = 16
+"""Devices outside the roster of its place that a window takes, the first that come."""
+MOST_SOURCES = 64
+"""Files from which a window takes the records of one device. A recorder writes one a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Split:
     by_window: dict[int, Records]
     """Start of the window (epoch ms) → its records."""
     off_grid: list[int]
-    """Rows further from their pulse than the join tolerance."""
+    """Rows further from any pulse than the join tolerance."""
     second_samples: list[int]
     """Rows whose pulse has a record of the same device nearer to it."""
 
@@ -58,12 +65,13 @@ def split(
     on: Mask,
 ) -> Split:
     """Sort a device's records into windows and pulses."""
-    pulses, near = nearest_pulses(times, interval)
-    distance = np.where(near, np.abs(times - pulses), np.iinfo(np.int64).max)
+    assigned = assign_pulses(times, interval)
+    pulses, on_grid = assigned.pulses, assigned.on_grid
+    distance = np.where(on_grid, assigned.distance, np.iinfo(np.int64).max)
     nearest_first = np.lexsort((distance, pulses))
     _, first = np.unique(pulses[nearest_first], return_index=True)
     kept = np.sort(nearest_first[first])
-    kept = kept[near[kept]]
+    kept = kept[on_grid[kept]]
     starts = window_starts(pulses, interval)
     by_window = {}
     for start in np.unique(starts[kept]):
@@ -73,7 +81,7 @@ def split(
             device, kind, source, slot, rows.astype(np.int32), verdict[rows], reasons, on[rows]
         )
     dropped = np.setdiff1d(np.arange(len(times)), kept)
-    return Split(by_window, dropped[~near[dropped]].tolist(), dropped[near[dropped]].tolist())
+    return Split(by_window, dropped[~on_grid[dropped]].tolist(), dropped[on_grid[dropped]].tolist())
 
 
 def nothing_of(device: str, kind: DeviceKind, source: Source) -> Records:
@@ -82,13 +90,28 @@ def nothing_of(device: str, kind: DeviceKind, source: Source) -> Records:
     return Records(device, kind, source, nothing, nothing, nothing, (), np.empty(0, bool))
 
 
+def takes(window: Window, device: str, roster: Collection[str]) -> bool:
+    """Return whether the window has room for a device: it expects or has it, or has few unexpected ones."""
+    unexpected = window.devices.keys() - set(roster)
+    return device in roster or device in unexpected or len(unexpected) < MOST_UNEXPECTED
+
+
 def admit(window: Window, records: Records) -> Window:
-    """The window with a device's records in it; shots that are different now are open again."""
+    """Return the window with a device's records in it; shots that are different now are open again.
+
+    Raises:
+        Reject: the window has records of the device from MOST_SOURCES other files.
+    """
     before = window.devices.get(records.device) or DeviceColumns.empty(records.kind, len(window.revision))
     if _knows_newer(before, records.source):
         return window
-    after = _overlay(_without_object(before, records.source.object_key), records)
-    return window.with_device(records.device, after)
+    others = _without_object(before, records.source.object_key)
+    if len(others.sources) >= MOST_SOURCES:
+        raise Reject(
+            "too_many_files",
+            f"window {window.id} has records of {records.device} from {MOST_SOURCES} other files",
+        )
+    return window.with_device(records.device, _overlay(others, records))
 
 
 def retract(window: Window, object_key: str, keep: Collection[str], arrived_at: int) -> Window:
@@ -136,6 +159,15 @@ def complete(window: Window, roster: Mapping[str, DeviceKind]) -> Mask:
     return there
 
 
+def unheard_before(batch: Batch, roster: Collection[str]) -> list[str]:
+    """Return the expected devices without a record up to the first shot of the batch.
+
+    Whether one of these was ON at that shot is known only from before the window.
+    """
+    known, first = batch.window.devices, batch.slots[0]
+    return [d for d in roster if d not in known or not known[d].present[: first + 1].any()]
+
+
 def last_known_on(columns: DeviceColumns, on_before: bool) -> Mask:
     """Whether the device was ON at its last record up to each pulse; `on_before` holds before the first."""
     indices = np.where(columns.present, np.arange(len(columns.source)), -1)
@@ -174,7 +206,7 @@ def _without_object(columns: DeviceColumns, object_key: str) -> DeviceColumns:
     kept = [n for n in range(len(columns.sources)) if n not in gone]
     renumbered = np.full(len(columns.sources) + 1, NO_SOURCE, np.int32)
     renumbered[kept] = np.arange(len(kept))
-    return replace(
+    left = replace(
         columns,
         source=np.where(cleared, NO_SOURCE, renumbered[columns.source]).astype(np.int32),
         row=np.where(cleared, 0, columns.row).astype(np.int32),
@@ -182,6 +214,7 @@ def _without_object(columns: DeviceColumns, object_key: str) -> DeviceColumns:
         on=columns.on & ~cleared,
         sources=tuple(columns.sources[n] for n in kept),
     )
+    return _without_unused_reasons(left)
 
 
 def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
@@ -194,16 +227,32 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
         replace(source, displaced=source.displaced + int((lost == n).sum()))
         for n, source in enumerate(columns.sources)
     ]
-    reasons = tuple(dict.fromkeys((*columns.reasons, *records.reasons)))
-    renumber = np.array([0, *(reasons.index(reason) + 1 for reason in records.reasons)], np.int32)
-    return replace(
+    reasons = list(columns.reasons)
+    used = set(records.verdict[wins].tolist()) - {VALID}
+    renumber = np.zeros(len(records.reasons) + 1, np.int32)
+    for code in sorted(used):
+        renumber[code] = reason_code(reasons, records.reasons[code - 1])
+    after = replace(
         columns,
         source=_put(columns.source, slot, len(columns.sources)),
         row=_put(columns.row, slot, records.row[wins]),
         verdict=_put(columns.verdict, slot, renumber[records.verdict[wins]]),
         on=_put(columns.on, slot, records.on[wins]),
         sources=(*sources, replace(records.source, displaced=int((~wins).sum()))),
-        reasons=reasons,
+        reasons=tuple(reasons),
+    )
+    return _without_unused_reasons(after)
+
+
+def _without_unused_reasons(columns: DeviceColumns) -> DeviceColumns:
+    """The columns without reasons that no pulse has any more: those of records that were replaced."""
+    used = np.unique(columns.verdict[columns.verdict != VALID])
+    if len(used) == len(columns.reasons):
+        return columns
+    renumber = np.zeros(len(columns.reasons) + 1, np.int32)
+    renumber[used] = np.arange(1, len(used) + 1)
+    return replace(
+        columns, verdict=renumber[columns.verdict], reasons=tuple(columns.reasons[n - 1] for n in used)
     )
 
 

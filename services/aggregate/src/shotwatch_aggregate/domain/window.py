@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.facility import Interval, Place
-from shotwatch_common.pulses import Times, pulses_per_window
+from shotwatch_common.pulses import Times, pulses_per_window, window_id
 from shotwatch_common.vocabulary import DeviceKind
 
 Counts = NDArray[np.int32]
@@ -126,6 +126,10 @@ class Window:
     @classmethod
     def empty(cls, place: Place, interval: Interval, start: int) -> "Window":
         return cls(place, interval, start, revision=np.zeros(pulses_per_window(interval), np.int32))
+
+    @property
+    def id(self) -> str:
+        return window_id(self.place, self.interval.name, self.start)
 
     @property
     def pulses(self) -> Times:

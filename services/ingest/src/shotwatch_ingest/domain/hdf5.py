@@ -1,7 +1,8 @@
 """The door to HDF5: a file's image in memory, read through h5py's low-level API and trusted in nothing.
 
 Nothing outside the image is ever opened: soft, external and user-defined links are not followed, external
-storage and virtual datasets are refused. Sizes are checked before anything is allocated.
+storage and virtual datasets are refused. Every object is opened relative to its parent, by one name that the
+parent listed as a hard link and lists once. Sizes are checked before anything is allocated.
 """
 
 import math
@@ -17,6 +18,7 @@ from h5py import h5d, h5f, h5g, h5l, h5p, h5s, h5t
 from numpy.typing import NDArray
 
 from shotwatch_common.errors import Reject
+from shotwatch_common.printable import printable
 from shotwatch_common.vocabulary import FileReason, RecordReason
 
 Array = NDArray[np.generic]
@@ -25,6 +27,13 @@ MAX_CHUNK_BYTES = 64 << 20
 """HDF5 decodes a chunk whole, however little of it is asked for."""
 MAX_VALUE_BYTES = 256
 """Of one number, or of one text of fixed length."""
+MAX_ENUMERATED = 256
+"""Names of an enumeration."""
+MAX_NAMES = 500_000
+"""Names listed of a file, in all its groups: enough for a minute of 90 devices at 10 Hz, or for a
+day of five cameras at 1 Hz. A name takes some 2 µs."""
+_MAX_DETAIL = 200
+"""Characters of a message; HDF5's own hold names from the file."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK_BYTES = 96
@@ -51,29 +60,40 @@ class Refused(Exception):
     """A group or dataset that is not read; `reason` is what that means for its record."""
 
     def __init__(self, reason: RecordReason, detail: str) -> None:
-        super().__init__(detail)
         self.reason = reason
-        self.detail = detail
+        self.detail = printable(detail)[:_MAX_DETAIL]
+        super().__init__(self.detail)
 
 
 class Link(NamedTuple):
     """A name in a group, and what it leads to."""
 
-    path: bytes
+    parent: "Link | None"
+    """The group; None for the file's root."""
+    name: bytes
     type: int
     address: int
     """Where in the image the object's header lies; only of hard links."""
 
+    @property
+    def is_hard(self) -> bool:
+        return bool(self.type == h5l.TYPE_HARD)
+
     def require_hard(self) -> None:
-        if self.type != h5l.TYPE_HARD:
+        if not self.is_hard:
             what = _LINKS.get(self.type, "a user-defined link")
             raise Refused(RecordReason.DATA_MISSING, f"is {what}, which is not followed")
+        if b"/" in self.name or self.name == b".":
+            raise Refused(RecordReason.DATA_MISSING, "has a name that HDF5 would read as a path")
 
     def __str__(self) -> str:
-        return self.path.decode(errors="backslashreplace") or "/"
+        """The path of names, each cut to what a message can hold."""
+        if self.parent is None:
+            return "/"
+        return f"{'' if self.parent.parent is None else self.parent}/{shown(self.name)}"
 
 
-ROOT = Link(b"", h5l.TYPE_HARD, 0)
+ROOT = Link(None, b"", h5l.TYPE_HARD, 0)
 
 
 class Hdf5Image:
@@ -87,6 +107,8 @@ class Hdf5Image:
         self.key = key
         self.image = image
         self._file, self._root = _open(key, image)
+        self._opened: tuple[Link, h5g.GroupID] | None = None
+        self._names = 0
 
     def __enter__(self) -> Self:
         return self
@@ -97,20 +119,35 @@ class Hdf5Image:
         self._file.close()
 
     def links(self, group: Link) -> dict[bytes, Link]:
-        """What a group holds, by name.
+        """Return what a group holds, by name.
 
         Raises:
             Refused: it is no group, lies behind a link that is not followed, or is damaged.
+            Reject: TOO_LARGE, more than MAX_NAMES names were listed of the file.
         """
         group.require_hard()
         found: dict[bytes, Link] = {}
-        prefix = group.path + b"/"
+        room = MAX_NAMES - self._names
+        surplus: list[bytes] = []
 
-        def keep(name: bytes, info: h5l.LinkInfo) -> None:
-            found[name] = Link(prefix + name, info.type, info.u)
+        def keep(name: bytes, info: h5l.LinkInfo) -> bool | None:
+            """Return True at a name that is one too many: it ends the iteration, which bears no exception."""
+            if name in found or len(found) == room:
+                surplus.append(name)
+                return True
+            found[name] = Link(group, name, info.type, info.u)
+            return None
 
         with _reading():
-            self._root.links.iterate(keep, obj_name=group.path or b"/", info=True)
+            if group.parent is None:
+                self._root.links.iterate(keep, info=True)
+            else:
+                self._group(group.parent).links.iterate(keep, obj_name=group.name, info=True)
+        for name in surplus:
+            if name in found:
+                raise Refused(RecordReason.DATA_MISSING, f"lists {shown(name)} twice")
+            raise Reject(FileReason.TOO_LARGE, f"{self.key}: {group}: the file has over {MAX_NAMES} names")
+        self._names += len(found)
         return found
 
     def dataset(self, link: Link) -> h5d.DatasetID:
@@ -121,8 +158,9 @@ class Hdf5Image:
             Reject: TOO_LARGE, its chunks are.
         """
         link.require_hard()
+        assert link.parent is not None
         with _reading():
-            dataset = h5d.open(self._root, link.path)
+            dataset = h5d.open(self._group(link.parent), link.name)
             creation = dataset.get_create_plist()
             layout = creation.get_layout()
             elsewhere = layout == h5d.VIRTUAL or creation.get_external_count() > 0
@@ -133,6 +171,14 @@ class Hdf5Image:
         if size > MAX_CHUNK_BYTES:
             raise Reject(FileReason.TOO_LARGE, f"{self.key}: {link}: its chunks are {size} bytes each")
         return dataset
+
+    def _group(self, link: Link) -> h5g.GroupID:
+        """Open a group relative to its parent. The last one stays open, as its other children come next."""
+        if link.parent is None:
+            return self._root
+        if self._opened is None or self._opened[0] is not link:
+            self._opened = link, h5g.open(self._group(link.parent), link.name)
+        return self._opened[1]
 
 
 def load_numbers(dataset: h5d.DatasetID, shape: tuple[int, ...], whole: bool) -> Array:
@@ -159,19 +205,27 @@ def load_numbers(dataset: h5d.DatasetID, shape: tuple[int, ...], whole: bool) ->
 
 
 def load_text(dataset: h5d.DatasetID) -> Array:
-    """The first text of a dataset, as bytes in an array of one element.
+    """Return the first text of a dataset (shape (1,)), or the name of its first enumerated value.
 
     Raises:
-        Refused: it holds no text.
+        Refused: it holds no text, or a value that its enumeration does not name.
     """
     with _reading():
         kind = dataset.get_type()
-    _require_class(kind, (h5t.STRING,))
+    _require_class(kind, (h5t.STRING, h5t.ENUM))
+    if kind.get_class() == h5t.ENUM:
+        return _first_name(dataset, kind)
     with _reading():
         if not kind.is_variable_str():
             return _first(dataset, kind.dtype)
     # Read with the dataset's own type, text of variable length crashes the process.
     return _first(dataset, np.dtype(object), h5t.py_create(h5py.string_dtype()))
+
+
+def shown(name: bytes) -> str:
+    """Return a name from a file as a message shows it: printable, on one line, and not too long."""
+    text = printable(name[:_MAX_DETAIL].decode(errors="backslashreplace"))
+    return text if len(name) <= 80 else f"{text[:60]}… ({len(name)} bytes)"
 
 
 def _open(key: str, image: bytes) -> tuple[h5f.FileID, h5g.GroupID]:
@@ -215,6 +269,19 @@ def _first(dataset: h5d.DatasetID, dtype: np.dtype[np.generic], memory: h5t.Type
             space.select_hyperslab((0,) * dimensions, (1,) * dimensions)
         dataset.read(h5s.create_simple((1,)), space, value, memory)
     return value
+
+
+def _first_name(dataset: h5d.DatasetID, kind: h5t.TypeEnumID) -> Array:
+    with _reading():
+        count = kind.get_nmembers()
+    if count > MAX_ENUMERATED:
+        raise Refused(RecordReason.WRONG_TYPE, f"enumerates {count} names")
+    with _reading():
+        number = int(_first(dataset, kind.get_super().dtype, kind)[0])
+        names = {kind.get_member_value(n): kind.get_member_name(n) for n in range(count)}
+    if number not in names:
+        raise Refused(RecordReason.WRONG_TYPE, f"is {number}, which its enumeration does not name")
+    return np.array([names[number]], object)
 
 
 def _require_class(kind: h5t.TypeID, classes: tuple[int, ...]) -> None:

@@ -1,15 +1,24 @@
-"""What a snapshot file holds: where each record of each device lies, and what lies beside them."""
+"""What a snapshot file holds: where each record of each device lies, and what is passed over."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import Device, Facility, FileName
-from shotwatch_common.vocabulary import FileReason
+from shotwatch_common.vocabulary import FileReason, SkipReason
+from shotwatch_ingest.domain.expectation import Expectation, Skip
 from shotwatch_ingest.domain.hdf5 import ROOT, Hdf5Image, Link, Refused
 
-MAX_NAMES = 100_000
-"""Names in one group: the timestamps of a file, or the images of a day (86,400 at 1 Hz)."""
+_EXAMPLES = 2
+_REJECTIONS = {
+    SkipReason.UNREADABLE: FileReason.UNREADABLE,
+    SkipReason.IMPOSSIBLE_TIME: FileReason.IMPOSSIBLE_TIME,
+    SkipReason.OUTSIDE_SPAN: FileReason.OUTSIDE_SPAN,
+    SkipReason.FOREIGN_DEVICE: FileReason.FOREIGN_DEVICES,
+    SkipReason.BAD_NAME: FileReason.BAD_NAMES,
+}
+"""Why a file is rejected of which nothing is left, in the order of precedence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,82 +30,129 @@ class Record:
     datasets: Mapping[bytes, Link]
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A part of the file that is passed over."""
+
+    where: str
+    """Its path in the file, printable."""
+    reason: SkipReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """What is passed over in a file: counted by reason, with two examples of each."""
+
+    counts: Counter[SkipReason] = field(default_factory=Counter)
+    examples: list[Skipped] = field(default_factory=list)
+
+    def add(self, link: Link, reason: SkipReason, detail: str) -> None:
+        self.counts[reason] += 1
+        if self.counts[reason] <= _EXAMPLES:
+            self.examples.append(Skipped(str(link), reason, detail))
+
+
 class Inventory:
-    """The records of a file, by device and in the order of time.
+    """The records of a file, by device and in the order of time. Each group is visited once.
 
     Raises:
-        Reject: NOT_A_SNAPSHOT, UNREADABLE or TOO_LARGE.
+        Reject: a file in which nothing is found or left, with the reason; or TOO_LARGE.
     """
 
-    def __init__(self, file: Hdf5Image, name: FileName, facility: Facility) -> None:
+    def __init__(self, file: Hdf5Image, name: FileName, facility: Facility, latest_ms: int) -> None:
         self._file = file
-        self._name = name
         self._facility = facility
-        self._devices: dict[str, Device | None] = {}
-        self._damage: list[str] = []
-        self.skipped: dict[str, str] = {}
-        """Path or name → why it was passed over."""
+        self._expectation = Expectation(file.key, name, facility, latest_ms)
+        self._devices: dict[bytes, Device | None] = {}
+        self._visited = {ROOT.address: ROOT}
+        self.skipped = PassedOver()
         self.records: dict[Device, list[Record]] = {}
-        found = self._images() if name.layout.arrangement == "images" else self._timestamps()
-        for device, record in found:
-            self.records.setdefault(device, []).append(record)
+        if name.layout.arrangement == "images":
+            self._take_images()
+        else:
+            self._take_timestamps()
         if not self.records:
             raise self._nothing()
         for records in self.records.values():
             records.sort(key=lambda record: record.time)
 
-    def _timestamps(self) -> Iterator[tuple[Device, Record]]:
+    def _take_timestamps(self) -> None:
         """`/{timestamp}/{group}/{dataset}`."""
         for time, moment in self._moments(ROOT):
-            for name, group in self._links(moment).items():
-                if device := self._device(_text(name)):
-                    yield device, Record(time, self._links(group))
+            for group in self._links(moment).values() if self._is_new(moment) else ():
+                device = self._device(group)
+                if device and self._admits(device, time, group) and self._is_new(group):
+                    self.records.setdefault(device, []).append(Record(time, self._links(group)))
 
-    def _images(self) -> Iterator[tuple[Device, Record]]:
+    def _take_images(self) -> None:
         """`/IMAGES/DTG_{id}/{timestamp}`."""
         images = self._links(ROOT).get(b"IMAGES")
-        for name, group in self._links(images).items() if images else ():
-            if device := self._device(self._facility.image_groups.get(_text(name), _text(name))):
+        for group in self._links(images).values() if images else ():
+            if (device := self._device(group)) and self._is_new(group):
                 datasets = self._facility.device_type(device.group).datasets
                 for time, image in self._moments(group):
-                    yield device, Record(time, {dataset.name.encode(): image for dataset in datasets})
+                    if self._admits(device, time, image):
+                        record = Record(time, {dataset.name.encode(): image for dataset in datasets})
+                        self.records.setdefault(device, []).append(record)
 
     def _moments(self, group: Link) -> Iterator[tuple[int, Link]]:
         """What a group holds under names that are times of day, with the time (epoch ms)."""
         for name, link in self._links(group).items():
             try:
-                time = self._name.record_time_ms(_text(name))
-            except ValueError as error:
-                self.skipped[str(link)] = str(error)
+                time = self._expectation.time(name)
+            except Skip as skip:
+                self.skipped.add(link, skip.reason, skip.detail)
             else:
                 yield time, link
 
-    def _device(self, group: str) -> Device | None:
-        if group not in self._devices:
-            device = self._devices[group] = self._facility.device(group)
-            if device is None:
-                self.skipped[group] = "names no place of the facility"
-        return self._devices[group]
+    def _device(self, group: Link) -> Device | None:
+        """The device of a group; a name that stands for none is passed over once for the whole file."""
+        if group.name not in self._devices:
+            device = None
+            try:
+                device = self._expectation.device(group.name)
+            except Skip as skip:
+                self.skipped.add(group, skip.reason, skip.detail)
+            self._devices[group.name] = device
+        return self._devices[group.name]
+
+    def _admits(self, device: Device, time: int, link: Link) -> bool:
+        """Whether one more record of the device may be at this time."""
+        try:
+            self._expectation.require_time(time)
+        except Skip as skip:
+            self.skipped.add(link, skip.reason, f"{device.group} {skip.detail}")
+            return False
+        if len(self.records.get(device, ())) == self._expectation.max_records:
+            detail = f"the file has {self._expectation.max_records} records of {device.group} before it"
+            self.skipped.add(link, SkipReason.TOO_MANY_RECORDS, detail)
+            return False
+        return True
+
+    def _is_new(self, group: Link) -> bool:
+        """Whether the group was not visited under another name; from now on it was."""
+        if not group.is_hard:
+            return True
+        visited = self._visited.setdefault(group.address, group)
+        if visited is not group:
+            self.skipped.add(group, SkipReason.SAME_GROUP, f"is the same group as {visited}")
+        return visited is group
 
     def _links(self, group: Link) -> dict[bytes, Link]:
+        """What a group holds; nothing if it cannot be read."""
         try:
-            links = self._file.links(group)
+            return self._file.links(group)
         except Refused as refused:
-            self.skipped[str(group)] = refused.detail
-            self._damage.append(f"{group}: {refused.detail}")
+            self.skipped.add(group, SkipReason.UNREADABLE, refused.detail)
             return {}
-        if len(links) > MAX_NAMES:
-            raise Reject(FileReason.TOO_LARGE, f"{self._file.key}: {group}: holds {len(links)} names")
-        return links
 
     def _nothing(self) -> Reject:
-        if self._damage:
-            return Reject(FileReason.UNREADABLE, f"{self._file.key}: {self._damage[0]}")
-        passed_over = "".join(f", {what} {why}" for what, why in list(self.skipped.items())[:1])
+        for skipped_as, reason in _REJECTIONS.items():
+            for example in self.skipped.examples:
+                if example.reason is skipped_as:
+                    return Reject(reason, f"{self._file.key}: {example.where}: {example.detail}")
+        passed_over = "".join(f"; {each.where}: {each.detail}" for each in self.skipped.examples[:1])
         return Reject(
             FileReason.NOT_A_SNAPSHOT, f"{self._file.key}: /: holds no record of a device{passed_over}"
         )
-
-
-def _text(name: bytes) -> str:
-    return name.decode(errors="backslashreplace")

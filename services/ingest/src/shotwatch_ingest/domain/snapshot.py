@@ -17,16 +17,20 @@ from numpy.typing import NDArray
 from shotwatch_common.blocks import Block
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import Dataset, Device, Facility, FileName
+from shotwatch_common.printable import printable
 from shotwatch_common.vocabulary import DeviceKind, FileReason, RecordReason
 from shotwatch_ingest.domain.digest import Digest, digest_of
 from shotwatch_ingest.domain.hdf5 import Hdf5Image, Refused, load_numbers, load_text
-from shotwatch_ingest.domain.inventory import Inventory, Record
+from shotwatch_ingest.domain.inventory import Inventory, PassedOver, Record
 from shotwatch_ingest.domain.stencil import Repeated
 
 Array = NDArray[Any]
 
 MAX_DECODED_BYTES = 512 << 20
 """Of all columns of a file."""
+MAX_STATE_BYTES = 64
+MAX_STATES = 32
+"""Different states of one device in one file."""
 
 _COLUMNS: dict[DeviceKind, dict[str, np.dtype[Any]]] = {
     DeviceKind.CAMERA: {"image": np.dtype(np.uint16)},
@@ -62,18 +66,19 @@ class Snapshot:
 
     interval: str
     devices: tuple[DeviceSnapshot, ...]
-    skipped: dict[str, str]
-    """What was passed over (a path or a name) → why."""
+    skipped: PassedOver
 
 
-def read_snapshot(key: str, image: bytes, name: FileName, facility: Facility) -> Snapshot:
+def read_snapshot(key: str, image: bytes, name: FileName, facility: Facility, latest_ms: int) -> Snapshot:
     """Read the bytes of a whole file. Cameras of the older layout, which has no states, count as ON.
+
+    Records later than `latest_ms` (epoch ms) are passed over.
 
     Raises:
         Reject: with a FileReason, and a detail that names the file, the place in it and what is wrong there.
     """
     with Hdf5Image(key, image) as file:
-        inventory = Inventory(file, name, facility)
+        inventory = Inventory(file, name, facility, latest_ms)
         _require_fitting(key, inventory, facility)
         stated = name.layout.arrangement != "images"
         devices = tuple(
@@ -108,7 +113,7 @@ class _Reading:
 
         def keep(row: int, numbers: Array) -> None:
             _require_representable(numbers, dtype)
-            column[row] = numbers if dataset.shape else numbers[0]
+            column[row] = numbers if dataset.shape else _finite(numbers[0], dtype)
 
         whole = dtype.kind == "u"
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is judged so
@@ -117,9 +122,14 @@ class _Reading:
 
     def states(self, name: str) -> list[str | None]:
         states: list[str | None] = [None] * len(self._records)
+        different: set[str] = set()
 
         def keep(row: int, text: Array) -> None:
-            states[row] = _state(text)
+            state = _state(text)
+            if state not in different and len(different) == MAX_STATES:
+                raise Refused(RecordReason.STATE_MISSING, f"is one more than {MAX_STATES} different states")
+            different.add(state)
+            states[row] = state
 
         self._read(name, load_text, keep, RecordReason.STATE_MISSING)
         return states
@@ -159,11 +169,22 @@ def _read_device(device: Device, reading: _Reading, facility: Facility, stated: 
 
 
 def _state(text: Array) -> str:
+    """Return a state in printable form: `ON` with an escape sequence is not `ON`."""
     raw: bytes = text[0] or b""
-    state = raw.partition(b"\0")[0].decode(errors="replace").strip()
-    if not state:
+    stated = raw.partition(b"\0")[0].strip(b" ")
+    if not stated:
         raise Refused(RecordReason.STATE_MISSING, "is empty")
-    return state
+    if len(stated) > MAX_STATE_BYTES:
+        raise Refused(RecordReason.STATE_MISSING, f"has {len(stated)} bytes, more than {MAX_STATE_BYTES}")
+    return printable(stated.decode(errors="replace"))
+
+
+def _finite(number: Any, dtype: np.dtype[Any]) -> Any:
+    """Return a single number in the column's type; it may have become infinite there."""
+    value = dtype.type(number)
+    if not math.isfinite(value):
+        raise Refused(RecordReason.NOT_FINITE, f"is {value}, no finite number")
+    return value
 
 
 def _require_representable(numbers: Array, dtype: np.dtype[Any]) -> None:

@@ -35,6 +35,10 @@ _CONTIGUOUS, _CHUNKED = 1, 2
 _SHUFFLE, _DEFLATE = h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE
 _PIPELINES = {(), (_SHUFFLE,), (_DEFLATE,), (_SHUFFLE, _DEFLATE)}
 _ADDRESS_AT = {_CONTIGUOUS: 2, _CHUNKED: 3}
+_MAX_HEADER_BYTES = 4096
+"""Of a header that becomes a stencil; recorders write some 300."""
+_SPARE_BYTES = 64
+"""What deflate may add to a few bytes."""
 
 
 class Repeated:
@@ -99,8 +103,8 @@ class Stencil:
         index = _match(self.chunk_index, image, start)
         if index is None:
             return b""
-        start = _number(index["address"])
-        return image[start : start + _number(index["size"])]
+        start, size = _number(index["address"]), _number(index["size"])
+        return image[start : start + size] if size <= 2 * self._size + _SPARE_BYTES else b""
 
 
 def cut_stencil(image: bytes, address: int, dataset: h5d.DatasetID, loaded: Array) -> Stencil | None:
@@ -132,7 +136,10 @@ def _header_pattern(image: bytes, address: int) -> re.Pattern[bytes] | None:
     if not _SUPERBLOCK.match(image):
         return None
     at = address + _HEADER_PREFIX
-    end = at + _number(image[address + 8 : address + 12])
+    size = _number(image[address + 8 : address + 12])
+    if size > _MAX_HEADER_BYTES:
+        return None
+    end = at + size
     pattern = re.escape(image[address:at])
     while at < end:
         body = at + _MESSAGE_PREFIX

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_common.printable import printable
 from shotwatch_common.pulses import instant
 from shotwatch_query.domain.frames import npy
 
@@ -27,6 +28,17 @@ def instants(times: Times) -> list[datetime]:
 def told(values: NDArray[np.float64]) -> list[float | None]:
     """Values in the seven digits that single precision has; None for what is no finite number."""
     return [float(f"{value:.7g}") if isfinite(value) else None for value in values.tolist()]
+
+
+def spreadsheet_cell(value: object) -> object:
+    """Return a CSV cell: an apostrophe before text that a spreadsheet would take for a formula.
+
+    Numbers stay numbers. Source: OWASP, CSV Injection.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def columns_csv(times: Times, columns: Mapping[str, Column]) -> bytes:

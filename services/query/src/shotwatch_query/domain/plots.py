@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from shotwatch_common.printable import printable
 from shotwatch_query.domain.frames import png_bytes
 
 WIDTH, HEIGHT = 800, 400
@@ -84,4 +85,4 @@ def _runs(intensities: Doubles, across: Axis, up: Axis) -> list[list[tuple[float
 
 def _text(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, anchor: str) -> None:
     font = ImageFont.load_default(12 * OVERSAMPLING)
-    draw.text((x * OVERSAMPLING, y * OVERSAMPLING), text, INK, font, anchor)
+    draw.text((x * OVERSAMPLING, y * OVERSAMPLING), printable(text), INK, font, anchor)

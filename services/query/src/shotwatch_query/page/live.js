@@ -1,4 +1,4 @@
-// The operators' page. All text of others goes through textContent: nothing of it is ever markup.
+// The operators' page. All text of others goes through write(): nothing of it is ever markup, or reverses what is read.
 
 const API = "/api/v1";
 const PLACES_EVERY_MS = 3000;
@@ -9,6 +9,7 @@ const MOST_OVER = 100;
 const HOUR_MS = 3600000;
 const SEVERITIES = ["info", "warning", "critical"];
 const SHAPES = { info: "●", warning: "▲", critical: "■" };
+const SHORT_ESCAPES = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
 const SVG = "http://www.w3.org/2000/svg";
 
 /** What the page knows: conditions by id, each { id, opened, event, last, superseded, standing }. */
@@ -27,9 +28,23 @@ const placeName = (where) => [where.frontend, where.amp, where.arm].filter((part
 const placeKey = (where) => [where.frontend, where.amp, where.arm, where.interval].join("/");
 const isOpen = (condition) => !condition.superseded && ["opened", "updated"].includes(condition.last.phase);
 
+/** What cannot be seen (controls, bidirectional marks, all spaces but one) as escapes, as printable.py writes them. */
+function printable(text) {
+  return String(text).replace(/[^\P{C}]|[^\P{Z} ]/gu, (character) => {
+    const code = character.codePointAt(0);
+    const hexadecimal = (digits) => code.toString(16).padStart(digits, "0");
+    return SHORT_ESCAPES[character]
+      ?? (code < 0x100 ? `\\x${hexadecimal(2)}` : code < 0x10000 ? `\\u${hexadecimal(4)}` : `\\U${hexadecimal(8)}`);
+  });
+}
+
+function write(node, text) {
+  node.textContent = printable(text);
+}
+
 function element(name, text = "", className = "") {
   const made = document.createElement(name);
-  made.textContent = text;
+  write(made, text);
   made.className = className;
   return made;
 }
@@ -58,8 +73,8 @@ async function ask(path, options = {}) {
 
 async function begin() {
   caller = await ask("/caller");
-  at("facility").textContent = (await ask("/facility")).name;
-  at("caller").textContent = caller.known ? caller.name : "";
+  write(at("facility"), (await ask("/facility")).name);
+  write(at("caller"), caller.known ? caller.name : "");
   at("leaving").hidden = !caller.known;
   at("who").value = caller.known ? caller.name : localStorage.getItem("who") ?? "";
   await readKinds();
@@ -84,13 +99,15 @@ async function readPast() {
   showConditions();
 }
 
-async function untilBegun() {
+/** Do it, again and again until it succeeds. */
+async function insist(work) {
   try {
-    await begin();
+    await work();
+    connection.databaseWrong = null;
   } catch (error) {
     connection.databaseWrong = error.message;
     showConnection();
-    setTimeout(untilBegun, PLACES_EVERY_MS);
+    setTimeout(() => insist(work), PLACES_EVERY_MS);
   }
 }
 
@@ -103,6 +120,7 @@ function listen() {
   stream.addEventListener("open", () => streamState(null, connection.databaseWrong));
   stream.addEventListener("error", () => streamBroke(stream));
   stream.addEventListener("anomaly", (message) => hear(JSON.parse(message.data)));
+  stream.addEventListener("reset", () => insist(startOver));
   stream.addEventListener("database", (message) => streamState(null, JSON.parse(message.data).wrong));
 }
 
@@ -115,6 +133,19 @@ function streamState(brokenAt, databaseWrong) {
 function streamBroke(stream) {
   streamState(connection.brokenAt ?? Date.now(), connection.databaseWrong);
   if (stream.readyState === EventSource.CLOSED && stream === connection.stream) setTimeout(listen, PLACES_EVERY_MS);
+}
+
+/** The database was emptied, or an older copy restored: nothing that the page knows can be relied on. */
+async function startOver() {
+  connection.stream.close();
+  conditions.clear();
+  rows.forEach((row) => row.remove());
+  rows.clear();
+  tiles.forEach((tile) => tile.remove());
+  tiles.clear();
+  places = { now: null, places: [] };
+  await readPast();
+  listen();
 }
 
 function hear(event) {
@@ -172,7 +203,7 @@ function showConditions() {
     if (there !== row) at("conditions").insertBefore(row, there ?? null);
   });
   at("quiet").hidden = ordered.length > 0;
-  at("open-count").textContent = ordered.filter(isOpen).length;
+  write(at("open-count"), ordered.filter(isOpen).length);
   document.title = `${ordered.filter(isOpen).length} open · shotwatch`;
   showPlaces();
 }
@@ -201,7 +232,7 @@ function fillRow(row, condition) {
     sure: [howSure(event.data), `${last.shots} shot${last.shots === 1 ? "" : "s"}`, standingOf(condition)]
       .filter(Boolean).join(" · "),
   };
-  Object.entries(told).forEach(([part, text]) => { row.querySelector(`.${part}`).textContent = text; });
+  Object.entries(told).forEach(([part, text]) => { write(row.querySelector(`.${part}`), text); });
 }
 
 function stateOf(condition) {
@@ -276,7 +307,7 @@ function fillTile(tile, place, open) {
     now: score == null ? "no score" : `score ${score.toFixed(1)} of ${place.threshold?.toFixed(1) ?? "–"}`,
     pace: `${place.shot_at ? clock(place.shot_at) : "no shot"} · ${pace(place)}`,
   };
-  Object.entries(told).forEach(([part, text]) => { tile.querySelector(`.${part}`).textContent = text; });
+  Object.entries(told).forEach(([part, text]) => { write(tile.querySelector(`.${part}`), text); });
   tile.querySelector("svg").replaceChildren(...sparkline(place.scores, place.threshold));
 }
 
@@ -302,7 +333,7 @@ function showConnection() {
   const told = at("connection");
   const trouble = whatIsWrong();
   told.dataset.state = trouble ? "away" : "live";
-  told.textContent = trouble ?? "● live";
+  write(told, trouble ?? "● live");
   showStaleness(silence());
 }
 
@@ -324,8 +355,8 @@ function showStaleness(seconds) {
   const told = at("shots");
   const stale = seconds === null || seconds > STALE_S;
   told.dataset.state = stale ? "stale" : "live";
-  if (seconds === null) told.textContent = "▲ no shot yet";
-  else told.textContent = stale ? `▲ stale: no shot for ${seconds} s` : `last shot ${seconds} s ago`;
+  if (seconds === null) write(told, "▲ no shot yet");
+  else write(told, stale ? `▲ stale: no shot for ${seconds} s` : `last shot ${seconds} s ago`);
 }
 
 // One condition, closely.
@@ -333,11 +364,13 @@ function showStaleness(seconds) {
 async function openDetails(condition) {
   shown = condition;
   const anomaly = condition.event.data;
-  at("details-title").textContent =
-    `${SHAPES[anomaly.severity]} ${anomaly.severity}: ${words(anomaly.kind)} · ${placeName(anomaly.place)}`;
-  at("details-why").textContent = anomaly.why;
-  at("details-standing").textContent = standingOf(condition);
-  at("answer").textContent = "";
+  write(
+    at("details-title"),
+    `${SHAPES[anomaly.severity]} ${anomaly.severity}: ${words(anomaly.kind)} · ${placeName(anomaly.place)}`,
+  );
+  write(at("details-why"), anomaly.why);
+  write(at("details-standing"), standingOf(condition));
+  write(at("answer"), "");
   at("pictures").replaceChildren();
   at("feedback").hidden = !caller.scopes.includes("label");
   at("label").value = anomaly.kind;
@@ -350,7 +383,7 @@ async function openDetails(condition) {
 async function readStanding(condition) {
   const told = await ask(`/events/${encodeURIComponent(condition.event.id)}/feedback`);
   condition.standing = told.standing;
-  if (shown === condition) at("details-standing").textContent = standingOf(condition);
+  if (shown === condition) write(at("details-standing"), standingOf(condition));
   showConditions();
 }
 
@@ -459,7 +492,7 @@ async function say(submitted) {
   if (action === "confirmed") opinion.label = at("label").value;
   const condition = shown;
   localStorage.setItem("who", opinion.who);
-  at("answer").textContent = await told(condition, opinion);
+  write(at("answer"), await told(condition, opinion));
 }
 
 async function told(condition, opinion) {
@@ -490,4 +523,4 @@ at("sound").addEventListener("change", () => { audio ??= new AudioContext(); });
 at("feedback").addEventListener("submit", say);
 at("details").addEventListener("close", () => { shown = null; });
 setInterval(showConnection, 1000);
-await Promise.all([untilBegun(), readPlaces()]);
+await Promise.all([insist(begin), readPlaces()]);

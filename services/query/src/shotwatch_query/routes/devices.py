@@ -18,6 +18,7 @@ from shotwatch_common.identity import residual_key
 from shotwatch_common.pulses import instant
 from shotwatch_common.store import ObjectGone
 from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import (
     colour_png,
     grey_png,
@@ -223,7 +224,5 @@ def _time(record: Record) -> datetime:
 def _row_csv(row: Row) -> str:
     columns = row.model_dump(mode="json", exclude={"values", "arrays"}) | dict(row.values)
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(columns))
-    writer.writeheader()
-    writer.writerow(columns)
+    csv.writer(file).writerows(map(spreadsheet_cell, line) for line in (columns, columns.values()))
     return file.getvalue()

@@ -12,12 +12,12 @@ from pydantic.json_schema import SkipJsonSchema
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.vocabulary import AnomalyKind, Severity
 from shotwatch_query.listing import BUDGET_S, Document
-from shotwatch_query.live import Listener, Outage
+from shotwatch_query.live import Listener, Outage, Reset
 from shotwatch_query.parameters import Parameters
 from shotwatch_query.routes.feedback import EventId, event_standing, find_event
 from shotwatch_query.schemas import EventPage
-from shotwatch_query.settled_events import settled_since
-from shotwatch_query.sources import From, Sources
+from shotwatch_query.settled_events import settled_end, settled_since
+from shotwatch_query.sources import From
 
 router = APIRouter(tags=["events"])
 LARGEST_NUMBER = 2**53
@@ -71,11 +71,18 @@ async def list_events(sources: From, search: Annotated[EventSearch, Query()]) ->
 
     Ask again with `since` = `last`. An event whose predecessors may still be on their way is held back for up
     to ten seconds, so that whoever goes on from `last` never misses one. Numbers may have gaps that stay.
+
+    `reset` is true when `since` lies beyond the end, because the database was emptied or an older copy
+    restored: then this answer has no events, and `last` is the present end.
     """
+    stored, end = sources.archive.events, await sources.archive.events.last_number()
+    if search.since > end:
+        last = await settled_end(stored)
+        return EventPage(events=[], standings={}, last=last, more=False, reset=True)
     found: list[AnomalyEvent] = []
-    since = await _beginning(sources, search)
+    since = search.since if search.latest is None else max(search.since, end - search.latest)
     last, more, deadline = since, False, monotonic() + BUDGET_S
-    async for document in settled_since(sources.archive.events, since):
+    async for document in settled_since(stored, since):
         if len(found) == search.limit or monotonic() > deadline:
             more = True
             break
@@ -85,7 +92,7 @@ async def list_events(sources: From, search: Annotated[EventSearch, Query()]) ->
     conditions = {event.data.condition for event in found}
     standings = await sources.archive.feedback.standings(sorted(conditions))
     told = {condition: event_standing(each) for condition, each in standings.items()}
-    return EventPage(events=found, standings=told, last=last, more=more)
+    return EventPage(events=found, standings=told, last=last, more=more, reset=False)
 
 
 @router.get("/events/stream", summary="Events as they come", response_class=EventSourceResponse)
@@ -104,12 +111,18 @@ async def stream_events(
     away, and `{"wrong": null}` when it is back; nothing is lost meanwhile. A comment comes every 15 s. The
     stream ends after a quarter of an hour, or when the subscriber falls behind: come back with the last id.
     Delivery is at least once: a subscriber that comes back may be told an event again.
+
+    `reset` says `{"last": N}` when the subscriber's number lies beyond the end, because the database was
+    emptied or an older copy restored. N, which is also the id, is the present end; the stream goes on from
+    there. Drop what is known of events, and read them anew with `GET /events`. It comes whatever the filters.
     """
     yield ServerSentEvent(comment="listening", retry=RECONNECT_MS)
     since = search.since if last_event_id is None else last_event_id
     async for news in sources.live.follow(listener, since):
         if isinstance(news, Outage):
             yield ServerSentEvent(event="database", data={"wrong": news.wrong})
+        elif isinstance(news, Reset):
+            yield ServerSentEvent(event="reset", id=str(news.last), data={"last": news.last})
         elif search.accepts(news):
             yield ServerSentEvent(event="anomaly", id=str(news["sequence"]), data=news["event"])
 
@@ -125,10 +138,3 @@ async def get_event_schema() -> dict[str, Any]:
     """The contract of anomaly events, here and on the exchange `anomalies`."""
     schema = AnomalyEvent.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-async def _beginning(sources: Sources, search: EventSearch) -> int:
-    """The number after which the search begins."""
-    if search.latest is None:
-        return search.since
-    return max(search.since, await sources.archive.events.last_number() - search.latest)

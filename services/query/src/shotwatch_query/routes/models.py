@@ -18,6 +18,7 @@ from shotwatch_query.schemas import (
     DriftReport,
     FeatureShift,
     Model,
+    ModelLoad,
     ModelRecord,
     ModelVersion,
     ShadowOpinion,
@@ -32,6 +33,7 @@ async def get_model(sources: From) -> Model:
     """What training registered in MLflow, newest first. Inference scores with the alias `champion`.
 
     The alias `challenger` scores beside it, in shadow: `shadow` counts what it would have called odd.
+    A version that has an alias may be one that inference cannot load: `loads` says so.
     """
     aliases, versions = await asyncio.gather(sources.registry.aliases(), sources.registry.versions())
     names = [version.version for version in versions]
@@ -42,6 +44,10 @@ async def get_model(sources: From) -> Model:
         versions=[
             _version(version, aliases, records[version.version], shadows.get(version.version))
             for version in versions
+        ],
+        loads=[
+            ModelLoad(**{name: getattr(load, name) for name in ModelLoad.model_fields})
+            for load in await sources.archive.model_loads.fresh()
         ],
     )
 

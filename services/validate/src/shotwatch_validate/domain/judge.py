@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.facility import Facility
+from shotwatch_common.contracts import MOST_DETAILED_REASONS, reason_code
+from shotwatch_common.facility import Facility, StatePolicy
 from shotwatch_common.vocabulary import RecordReason
 from shotwatch_validate.domain.records import Frames, Records
 from shotwatch_validate.domain.rules import Context, Mask, broken_rules
@@ -23,7 +24,7 @@ class Judgement:
     verdict: NDArray[np.int64]
     """(n,) 0 for a good record, n for one refused for `reasons[n - 1]`."""
     reasons: tuple[str, ...]
-    """The reasons that occur, as `reason` or `reason: detail`."""
+    """The reasons that occur, as `reason` or `reason: detail`; some dozens at most (`reason_code`)."""
 
 
 def judge(records: Records, facility: Facility, previous_fingerprint: int | None = None) -> Judgement:
@@ -39,8 +40,7 @@ def judge(records: Records, facility: Facility, previous_fingerprint: int | None
     for reason, rows in _findings(records, facility, previous_fingerprint):
         refused = rows & (verdict == 0)
         if refused.any():
-            reasons.append(reason)
-            verdict[refused] = len(reasons)
+            verdict[refused] = reason_code(reasons, reason)
     return Judgement(verdict, tuple(reasons))
 
 
@@ -55,7 +55,7 @@ def last_fingerprint(records: Records) -> int | None:
 def _findings(
     records: Records, facility: Facility, previous_fingerprint: int | None
 ) -> Iterator[tuple[str, Mask]]:
-    yield from _not_on(records, facility.state.on)
+    yield from _not_on(records, facility.state)
     yield from _problems(records, of_state=True)
     yield RecordReason.STATE_MISSING, records.state < 0
     yield from _problems(records, of_state=False)
@@ -65,10 +65,13 @@ def _findings(
         yield from broken_rules(records.data, context)
 
 
-def _not_on(records: Records, on: str) -> Iterator[tuple[str, Mask]]:
-    for number, state in enumerate(records.states):
-        if state != on:
-            yield f"{RecordReason.STATE_NOT_ON}: {state}", records.state == number
+def _not_on(records: Records, policy: StatePolicy) -> Iterator[tuple[str, Mask]]:
+    """Records of each state that is not ON, the broken states first; those of the last states together."""
+    numbers = [number for number, state in enumerate(records.states) if state != policy.on]
+    numbers.sort(key=lambda number: records.states[number] not in policy.broken)
+    for number in numbers[:MOST_DETAILED_REASONS]:
+        yield f"{RecordReason.STATE_NOT_ON}: {records.states[number]}", records.state == number
+    yield RecordReason.STATE_NOT_ON, np.isin(records.state, numbers[MOST_DETAILED_REASONS:])
 
 
 def _problems(records: Records, of_state: bool) -> Iterator[tuple[str, Mask]]:
@@ -76,7 +79,10 @@ def _problems(records: Records, of_state: bool) -> Iterator[tuple[str, Mask]]:
     rows: dict[str, list[int]] = {}
     for problem in records.problems:
         if (problem.reason == RecordReason.STATE_MISSING) is of_state:
-            rows.setdefault(f"{problem.reason}: {problem.detail}", []).append(problem.row)
+            reason = f"{problem.reason}: {problem.detail}"
+            if reason not in rows and len(rows) >= MOST_DETAILED_REASONS:
+                reason = problem.reason
+            rows.setdefault(reason, []).append(problem.row)
     for reason, where in rows.items():
         yield reason, _mask(where, len(records.state))
 

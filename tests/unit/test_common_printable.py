@@ -1,0 +1,52 @@
+"""What is shown to people holds no character that a terminal, a log reader or a browser would act upon."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shotwatch_common.printable import printable, printable_lines
+
+BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("LA_A1_11-Camera_1-Camera-1", "LA_A1_11-Camera_1-Camera-1"),
+        ("énergie 1 µJ, λ₀ → 800 nm", "énergie 1 µJ, λ₀ → 800 nm"),
+        ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
+        ("\x9b2J", r"\x9b2J"),
+        ("\u202eevil", r"\u202eevil"),
+        ("a\r\nb\tc\x00\x7f", r"a\r\nb\tc\x00\x7f"),
+        ("line\u2028separator", r"line\u2028separator"),
+        ("lone \udcff surrogate", r"lone \udcff surrogate"),
+        ("tag \U000e0041", r"tag \U000e0041"),
+    ],
+)
+def test_what_cannot_be_seen_is_written_as_an_escape(given: str, shown: str) -> None:
+    assert printable(given) == shown
+
+
+@pytest.mark.parametrize("mark", BIDIRECTIONAL)
+def test_no_bidirectional_mark_survives(mark: str) -> None:
+    assert printable(f"a{mark}b") == f"a\\u{ord(mark):04x}b"
+
+
+@given(ANY_TEXT)
+def test_no_text_keeps_a_control_format_or_separator_character(text: str) -> None:
+    shown = printable(text)
+    forbidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert not forbidden.intersection(map(unicodedata.category, shown))
+    assert shown.encode("utf-8").decode("utf-8") == shown
+
+
+@given(ANY_TEXT)
+def test_applying_it_twice_changes_nothing(text: str) -> None:
+    assert printable(printable(text)) == printable(text)
+
+
+def test_lines_stay_apart_and_are_escaped_one_by_one() -> None:
+    assert printable_lines("Traceback:\n  \x1b[2J\r\n") == "Traceback:\n  \\x1b[2J\\r\n"
