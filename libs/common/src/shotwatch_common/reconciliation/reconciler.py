@@ -6,7 +6,6 @@ its last check took have passed: however large it is, its checks take a twentiet
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from time import monotonic
 
 from shotwatch_common.archive import Archive
@@ -63,13 +62,9 @@ class Reconciler:
             *(Slice.at(Equality.EVENTS, event.stored_at) for event in events),
         }
 
-    async def due(self, seconds: float) -> AsyncIterator[Reconciled]:
-        """Check the slices that are due, for about so many seconds; the others are due the next time."""
-        deadline = monotonic() + seconds
-        for slice_ in await self._archive.reconciliations.due(epoch_now()):
-            if monotonic() > deadline:
-                return
-            yield await self.check(slice_)
+    async def due(self) -> list[Slice]:
+        """Return the slices that must be checked now, those that have waited longest first."""
+        return await self._archive.reconciliations.due(epoch_now())
 
     async def recent(self) -> set[Slice]:
         """Return the slices that are open, and those in which something changed lately."""
