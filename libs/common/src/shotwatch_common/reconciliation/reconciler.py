@@ -6,6 +6,7 @@ its last check took have passed: however large it is, its checks take a twentiet
 """
 
 import asyncio
+from dataclasses import replace
 from time import monotonic
 
 from shotwatch_common.archive import Archive
@@ -104,4 +105,5 @@ def _in_both(first: Outcome, second: Outcome) -> Outcome:
     """The second outcome with those of its imbalances that the first one has; the others are under way."""
     both = tuple(each for each in second.imbalances if each in set(first.imbalances))
     passing = len(second.imbalances) - len(both)
-    return Outcome(second.counts, both, min(first.more, second.more), second.under_way + passing)
+    more = min(first.more, second.more)
+    return replace(second, imbalances=both, more=more, under_way=second.under_way + passing)
