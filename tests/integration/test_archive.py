@@ -47,8 +47,9 @@ async def test_an_index_that_is_gone_is_named_and_made_again(running: Running) -
 async def test_a_window_comes_to_rest_though_somebody_died_while_striking_off_its_last_message(
     running: Running,
 ) -> None:
-    windows, half = running.archive.windows, "half-struck-off"
-    document = {"_id": half, "version": 1, "start": 0, "files": [], "deadline": 0, "outbox": {}}
+    windows, half = running.archive.windows, "LA-A9-00-1s-19700101T100000"
+    document = {"_id": half, "version": 1, "start": 36_000_000, "interval": "1s", "files": [], "devices": []}
+    document |= {"revision": b"", "deadline": 0, "outbox": {}}
     assert await windows.save({**document, "outbox_since": 1})
     assert not await windows.at_rest(half)
     await until(lambda: windows.at_rest(half), "the window at rest")

@@ -17,8 +17,8 @@ from shotwatch_cli.processes import process_table
 from shotwatch_cli.queues import StageQueues
 from shotwatch_cli.training import Thresholds, summarise
 from shotwatch_common.archive import TRANSIENT
-from shotwatch_common.archive.ledger import Tally
 from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_common.reconciliation.sides import Tally
 from shotwatch_common.reconciliation.slices import INBOX, Equality, Reconciled, Slice
 from shotwatch_common.reconciliation.summary import summaries_of
 from shotwatch_embedded.errors import StackNotFound
@@ -36,7 +36,7 @@ ENVIRONMENT = {
 
 
 def balance(*results: Reconciled) -> Balance:
-    return Balance(Tally({}, {}, 0), {}, summaries_of(results))
+    return Balance(Tally({}, {}, 0), summaries_of(results))
 
 
 def reconciled(slice_: Slice, *imbalances: Imbalance, checked_at: int = 1) -> Reconciled:

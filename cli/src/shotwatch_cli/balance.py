@@ -1,6 +1,6 @@
 """Does it add up? Reconciliation from the command line."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,12 +10,13 @@ from aio_pika.abc import AbstractConnection
 from shotwatch_cli.broker import connected
 from shotwatch_cli.queues import stage_queues
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.ledger import Tally
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.reconciliation.collecting import Allowances, Collector
 from shotwatch_common.reconciliation.reconciler import Reconciler
+from shotwatch_common.reconciliation.sides import Tally
 from shotwatch_common.reconciliation.slices import Slice
 from shotwatch_common.reconciliation.summary import Summary, summaries_of
+from shotwatch_common.reconciliation.tallying import tally_of
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 
@@ -28,8 +29,6 @@ class Balance:
     """How the objects that arrived in a span of time ended, and whether all sources say the same."""
 
     tally: Tally
-    shot_states: Mapping[str, int]
-    """Shots closed from these objects; one that was closed again counts again."""
     summaries: Sequence[Summary]
 
     @property
@@ -63,8 +62,6 @@ class Balance:
         return {
             "objects": self.tally.objects,
             **asdict(self.tally),
-            "shots": sum(self.shot_states.values()),
-            "shot_states": self.shot_states,
             "equalities": [asdict(summary) for summary in self.summaries],
             "imbalances": self.imbalances,
             "under_way": self.under_way,
@@ -124,8 +121,5 @@ async def take_balance(
     for left, each in zip(range(len(chosen), 0, -1), chosen, strict=True):
         progress(each, left)
         await reconciler.check(each)
-    return Balance(
-        await archive.ledger.tally(start, end),
-        await archive.batches.states(start, end),
-        summaries_of(await archive.reconciliations.overlapping(start, end)),
-    )
+    results = await archive.reconciliations.overlapping(start, end)
+    return Balance(await tally_of(archive, results, start, end), summaries_of(results))

@@ -19,7 +19,6 @@ from shotwatch_common.vocabulary import (
     Outcome,
     Scope,
     Severity,
-    ShotState,
 )
 
 SHOT_ID = "LA-A1-11-100ms-20220701T073300.100"
@@ -502,10 +501,6 @@ class Balance(Schema):
     bytes: int
     states: Mapping[ObjectState, int]
     reasons: Mapping[str, int]
-    shots: int = Field(
-        description="Shots whose last file arrived then; one that was closed again counts again."
-    )
-    shot_states: Mapping[ShotState, int]
     equalities: list[LedgerEquality]
     adds_up: bool | None = Field(
         description="No equality has an imbalance; null while a part of the span has never been checked."

@@ -1,11 +1,13 @@
 """The results of reconciliation: one document a slice."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from pymongo import UpdateOne
 
 from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_common.reconciliation.sides import Tally
 from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
 
 _CHANGES = "changes"
@@ -65,6 +67,7 @@ class Reconciliations:
             "imbalanced": outcome.total,
             "more": outcome.more,
             "under_way": outcome.under_way,
+            "tally": asdict(outcome.tally) if outcome.tally else None,
             "checked_at": result.checked_at,
             "took_ms": result.took_ms,
             "again_at": again_at,
@@ -113,6 +116,7 @@ def _mark(slice_: Slice, at: int) -> UpdateOne:
         "imbalanced": 0,
         "more": 0,
         "under_way": 0,
+        "tally": None,
         "checked_at": _NEVER,
         "took_ms": 0,
         "again_at": 0,
@@ -135,8 +139,16 @@ def _reconciled(document: Mapping[str, Any]) -> Reconciled:
         tuple(Imbalance(each["subject"], each["wrong"]) for each in document[name])
         for name in ("imbalances", "confirmed")
     )
-    outcome = Outcome(document["counts"], imbalances, document["more"], document["under_way"])
-    return Reconciled(_slice(document), outcome, document["checked_at"], document["took_ms"], confirmed)
+    tally = Tally(**document["tally"]) if document["tally"] else None
+    outcome = Outcome(document["counts"], imbalances, document["more"], document["under_way"], tally)
+    return Reconciled(
+        _slice(document),
+        outcome,
+        document["checked_at"],
+        document["took_ms"],
+        confirmed,
+        document["marked_at"],
+    )
 
 
 def _imbalance_document(imbalance: Imbalance) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from shotwatch_common.archive import Archive
@@ -93,7 +93,9 @@ class Collector:
             case Equality.OBJECTS:
                 return Outcome.of([outcome async for outcome in self._folders(slice_.folder)])
             case Equality.RECORDS:
-                return Outcome.of([outcome async for outcome in self._records(slice_.start, slice_.end)])
+                tally = await self._archive.ledger.tally(slice_.start, slice_.end)
+                parts = [outcome async for outcome in self._records(slice_.start, slice_.end)]
+                return replace(Outcome.of(parts), tally=tally)
             case Equality.SHOTS:
                 return await self._shots(slice_.start, slice_.end)
             case Equality.EVENTS:

@@ -19,6 +19,7 @@ from shotwatch_common.reconciliation.sides import (
     Numbers,
     StoredEvent,
     StoredShot,
+    Tally,
     ValidatedRows,
 )
 from shotwatch_common.vocabulary import ObjectState, ShotState
@@ -50,6 +51,8 @@ class Outcome:
     """Imbalances that are not named."""
     under_way: int = 0
     """Things that will be accounted for, or become imbalances."""
+    tally: Tally | None = None
+    """Of the objects whose records were compared."""
 
     @property
     def total(self) -> int:

@@ -6,7 +6,7 @@ its last check took have passed: however large it is, its checks take a twentiet
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from dataclasses import replace
 from time import monotonic
 
 from shotwatch_common.archive import Archive
@@ -63,13 +63,9 @@ class Reconciler:
             *(Slice.at(Equality.EVENTS, event.stored_at) for event in events),
         }
 
-    async def due(self, seconds: float) -> AsyncIterator[Reconciled]:
-        """Check the slices that are due, for about so many seconds; the others are due the next time."""
-        deadline = monotonic() + seconds
-        for slice_ in await self._archive.reconciliations.due(epoch_now()):
-            if monotonic() > deadline:
-                return
-            yield await self.check(slice_)
+    async def due(self) -> list[Slice]:
+        """Return the slices that must be checked now, those that have waited longest first."""
+        return await self._archive.reconciliations.due(epoch_now())
 
     async def recent(self) -> set[Slice]:
         """Return the slices that are open, and those in which something changed lately."""
@@ -109,4 +105,5 @@ def _in_both(first: Outcome, second: Outcome) -> Outcome:
     """The second outcome with those of its imbalances that the first one has; the others are under way."""
     both = tuple(each for each in second.imbalances if each in set(first.imbalances))
     passing = len(second.imbalances) - len(both)
-    return Outcome(second.counts, both, min(first.more, second.more), second.under_way + passing)
+    more = min(first.more, second.more)
+    return replace(second, imbalances=both, more=more, under_way=second.under_way + passing)

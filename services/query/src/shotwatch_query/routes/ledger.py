@@ -10,6 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
 from shotwatch_common.reconciliation.slices import Equality
 from shotwatch_common.reconciliation.summary import Summary, summaries_of
+from shotwatch_common.reconciliation.tallying import tally_of
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.errors import NotFound
@@ -43,9 +44,9 @@ async def get_balance(sources: From, asked: Annotated[SpanParameters, Query()]) 
     returns what was found last. Without `to` the span ends now.
     """
     span = _span(asked)
-    tally = await sources.archive.ledger.tally(span.start, span.end)
-    shots = await sources.archive.batches.states(span.start, span.end)
-    summaries = summaries_of(await sources.archive.reconciliations.overlapping(span.start, span.end))
+    results = await sources.archive.reconciliations.overlapping(span.start, span.end)
+    tally = await tally_of(sources.archive, results, span.start, span.end)
+    summaries = summaries_of(results)
     return Balance(
         start=instant(span.start),
         end=instant(span.end),
@@ -53,8 +54,6 @@ async def get_balance(sources: From, asked: Annotated[SpanParameters, Query()]) 
         bytes=tally.bytes,
         states=tally.states,
         reasons=tally.reasons,
-        shots=sum(shots.values()),
-        shot_states=shots,
         equalities=list(map(_equality, summaries)),
         adds_up=_adds_up(summaries),
     )
