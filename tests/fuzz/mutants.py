@@ -31,7 +31,7 @@ of_file: list[OfFile] = []
 of_bytes: list[OfBytes] = []
 
 
-NOT_WRITTEN = (OSError, RuntimeError, ValueError, TypeError)
+NOT_WRITTEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises at combinations that HDF5 does not write."""
 
 

@@ -19,22 +19,27 @@ import numpy as np
 import pytest
 
 from shotwatch_common.blocks import read_block
-from shotwatch_common.contracts import BlockRef, ImageDigest
+from shotwatch_common.contracts import VALID, BlockRef, DeviceRecords, ImageDigest
 from shotwatch_common.errors import Bug, Reject, Retry
 from shotwatch_common.facility import FileName, load_facility
 from shotwatch_common.settings import SettingsError
-from shotwatch_common.vocabulary import FileReason
+from shotwatch_common.vocabulary import FileReason, RecordReason
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
 from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_validate.domain.judge import judge
+from shotwatch_validate.messages import to_records
 
 ROOT = Path(__file__).parents[2]
 FACILITY = load_facility(ROOT / "facilities" / "hpls.yaml")
 CORPUS = ROOT.parent / "shared" / "data" / "malformed_hdf5"
+HOSTILE = ROOT.parent / "shared" / "cases" / "hostile"
 KEY = "LA_Camera01-Recorder_100ms_snapshot_2022-07-01_07-33-00.h5"
 OLD_KEY = "LA_images_2021-05-03.h5"
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
+METER = "LA_A1_11-EM_1-EnergyMeter-1"
+SPECTRO = "LA_A1_11-Spectro_1-Spectro-1"
 FRAMES = np.random.default_rng(4).integers(100, 4000, (4, 102, 128)).astype(np.uint16)
 
 
@@ -150,6 +155,35 @@ async def test_a_file_is_read_as_in_this_process(pool: ReaderPool):
     assert (device.device, device.states, device.state) == (CAMERA, ["ON"], [0] * 4)
     assert isinstance(device.digest, ImageDigest)
     assert device.digest.maximum == [frame.max() for frame in FRAMES]
+
+
+def energies(*pairs: tuple[Any, Any]) -> bytes:
+    """Records of an energy meter and of a spectrometer whose middle sample is the first energy."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for n, (first, second) in enumerate(pairs):
+            meter = file.create_group(f"07-33-00-{100 * n:03d}/{METER}")
+            meter.update({"STATE": "ON", "energy1Corrected": first, "energy2Corrected": second})
+            spectrum = np.full(2047, 100.0)
+            spectrum[1000] = first
+            file[f"07-33-00-{100 * n:03d}/{SPECTRO}/intensityFitted"] = spectrum
+            file[f"07-33-00-{100 * n:03d}/{SPECTRO}/STATE"] = "ON"
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, -1e300])
+async def test_numbers_that_are_not_finite_never_pass_as_valid(pool: ReaderPool, value: Any):
+    """From the file through the message to the verdict; what is too large for a column is infinite in it."""
+    image = energies((2.0, 2.0), (value, 2.0), (2.0, 2.0))
+    block = BlockRef(bucket="blocks", key="b", object_id="o", object_key=KEY)
+
+    for device in (await read(pool, image)).devices:
+        message = DeviceRecords.model_validate_json(device.records(block).model_dump_json())
+        judged = judge(to_records(message), FACILITY)
+
+        assert [verdict == VALID for verdict in judged.verdict] == [True, False, True]
+        [reason] = judged.reasons
+        assert reason.split(":")[0] in (RecordReason.NOT_FINITE, RecordReason.OUT_OF_RANGE)
 
 
 async def test_what_was_read_becomes_a_message_once_its_block_is_stored(pool: ReaderPool):
@@ -371,6 +405,26 @@ def test_readers_die_with_a_killed_service():
 
     ended, _, _ = select.select([reader], [], [], 60)
     assert ended
+
+
+@pytest.mark.skipif(not HOSTILE.is_dir(), reason="../shared/cases/hostile is absent")
+async def test_hostile_files_end_as_their_readme_says(pool: ReaderPool):
+    """Each did harm once, and what is right stands beside the files; here is the part of ingest in it."""
+    right = {
+        "LA_ansi": ["LA_A1_11-EM_1-EnergyMeter-1"],
+        "LA_evil": ["LA_A1_11-x000000"],
+        "LA_p_": ["LA_A1-x"],
+        "LA_r_": FileReason.IMPOSSIBLE_TIME,
+        "LA_slash": ["LA_A1_11-EM_1-EnergyMeter-1"],
+        "LB_honest": [f"LB_F1-EM_{n}-EnergyMeter-{n}" for n in range(1, 6)],
+    }
+    for path in sorted(HOSTILE.glob("*.h5")):
+        [expected] = [outcome for name, outcome in right.items() if path.name.startswith(name)]
+        try:
+            found: Any = [d.device for d in (await read(pool, path.read_bytes(), path.name)).devices]
+        except Reject as reject:
+            found = reject.reason
+        assert found == expected, path.name
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/data/malformed_hdf5 is absent")

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from h5py import h5g
+from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import load_facility
@@ -278,6 +278,17 @@ def break_chunk(record: h5py.Group) -> None:
     record["ROIImageLow"].id.write_direct_chunk((0, 0), b"not deflated")
 
 
+def ask_for_a_plugin(record: h5py.Group) -> None:
+    """A filter that no library has, as its number is free: HDF5 would look for a plug-in to load."""
+    del record["ROIImageLow"]
+    plist = h5p.create(h5p.DATASET_CREATE)
+    plist.set_chunk((102, 128))
+    plist.set_filter(32_000, h5z.FLAG_OPTIONAL, (1, 2))
+    space = h5s.create_simple((102, 128))
+    made = h5d.create(record.id, b"ROIImageLow", h5t.STD_U16LE, space, plist)
+    made.write_direct_chunk((0, 0), b"filtered")
+
+
 class TestBadRecords:
     @pytest.mark.parametrize(
         ("damage", "reason", "detail"),
@@ -296,6 +307,7 @@ class TestBadRecords:
             (store_outside, RecordReason.DATA_MISSING, "lies outside the file"),
             (make_virtual, RecordReason.DATA_MISSING, "lies outside the file"),
             (break_chunk, RecordReason.DATA_MISSING, "cannot be read"),
+            (ask_for_a_plugin, RecordReason.DATA_MISSING, "cannot be read"),
         ],
     )
     def test_a_damaged_frame_is_told_and_disturbs_no_other(
