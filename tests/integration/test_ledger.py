@@ -431,7 +431,6 @@ CASES: Mapping[Break, Equality] = {
 async def test_what_is_wrong_is_named_and_nothing_else(
     audited: Audited, spoil: Break, equality: Equality
 ) -> None:
-    assert await audited.imbalances() == []
     mend, named = await spoil(audited)
     try:
         found = await audited.imbalances()
@@ -450,7 +449,7 @@ async def test_a_check_is_kept_until_something_changes_or_somebody_asks_again(au
     archive, reconciler = audited.running.archive, audited.reconciler
     await take_balance(archive, reconciler, 0, FOREVER_MS)
     slice_ = Slice.at(Equality.OBJECTS, round(START.timestamp() * 1000))
-    assert await open_slices(audited) == {INBOX}, "what adds up is not checked again"
+    assert await open_slices(audited) == set(), "what adds up is not checked again"
     mend, named = await raw_file_removed(audited)
     try:
         found = await reconciler.check(slice_)
@@ -465,7 +464,7 @@ async def test_a_check_is_kept_until_something_changes_or_somebody_asks_again(au
     finally:
         await mend()
     assert (await take_balance(archive, reconciler, 0, FOREVER_MS)).adds_up
-    assert await open_slices(audited) == {INBOX}
+    assert await open_slices(audited) == set()
     document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
     await archive.ledger.note(document["_id"], {"joined_at": epoch_now()})
     await reconciler.note_changes()

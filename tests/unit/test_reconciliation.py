@@ -1,9 +1,11 @@
 """The equalities on made-up sides: what is wrong, what is under way, and what neither is."""
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
+from shotwatch_common.archive import Archive
 from shotwatch_common.reconciliation.equalities import (
     NAMED,
     Imbalance,
@@ -23,10 +25,12 @@ from shotwatch_common.reconciliation.sides import (
     Numbers,
     StoredEvent,
     StoredShot,
+    Tally,
     ValidatedRows,
 )
-from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
+from shotwatch_common.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
 from shotwatch_common.reconciliation.summary import summaries_of
+from shotwatch_common.reconciliation.tallying import tally_of
 from shotwatch_common.vocabulary import ObjectState, ShotState
 
 NOW = 1_000_000
@@ -250,3 +254,49 @@ def test_slices_are_hours_and_of_folders_days() -> None:
     assert day.overlaps(day.end - 1, day.end)
     assert not day.overlaps(day.end, day.end + 1)
     assert INBOX.overlaps(day.start, day.end)
+
+
+# counting
+
+
+class Counted:
+    """An archive in which every millisecond an object arrives; it remembers which spans were counted."""
+
+    def __init__(self, noted: int | None) -> None:
+        self.ledger = self.reconciliations = self
+        self.spans: list[tuple[int, int]] = []
+        self._noted = noted
+
+    async def noted_until(self) -> int | None:
+        return self._noted
+
+    async def tally(self, start: int, end: int) -> Tally:
+        self.spans.append((start, end))
+        return Tally({"ingested": end - start}, {}, 0)
+
+
+def hour(n: int, under_way: int = 0, changed_at: int = 0) -> Reconciled:
+    tally = Tally({"ingested": 7}, {"empty": 1}, 10)
+    outcome = Outcome(under_way=under_way, tally=tally)
+    return Reconciled(Slice(Equality.RECORDS, n * HOUR_MS), outcome, 5, 1, (), changed_at)
+
+
+async def test_settled_hours_are_taken_from_their_check_and_others_are_counted() -> None:
+    archive = Counted(noted=10 * HOUR_MS + 5)
+    results = [hour(1), hour(2, under_way=1), hour(3, changed_at=6), hour(4)]
+    tally = await tally_of(cast(Archive, archive), results, HOUR_MS, 11 * HOUR_MS)
+    assert archive.spans == [
+        (2 * HOUR_MS, 3 * HOUR_MS),
+        (3 * HOUR_MS, 4 * HOUR_MS),
+        (10 * HOUR_MS, 11 * HOUR_MS),
+    ]
+    assert (tally.states["ingested"], tally.reasons, tally.bytes) == (3 * HOUR_MS + 14, {"empty": 2}, 20)
+
+
+async def test_parts_of_hours_are_counted_and_all_is_counted_when_nobody_ever_checked() -> None:
+    archive = Counted(noted=10 * HOUR_MS)
+    await tally_of(cast(Archive, archive), [hour(1), hour(2)], HOUR_MS + 1, 2 * HOUR_MS + 1)
+    assert archive.spans == [(HOUR_MS + 1, 2 * HOUR_MS), (2 * HOUR_MS, 2 * HOUR_MS + 1)]
+    archive = Counted(noted=None)
+    await tally_of(cast(Archive, archive), [], 0, HOUR_MS)
+    assert archive.spans == [(0, HOUR_MS)]
