@@ -2,7 +2,7 @@
 
 The report's rule: each pixel of a camera has a normal distribution, known from dark frames, and a pixel that
 could be noise with a probability of more than 10⁻⁶ is set to zero. Without dark frames the border of each
-frame stands in, with one level and one noise for all of the frame's pixels.
+frame stands in, with one plane and one noise for all of the frame's pixels.
 """
 
 import io
@@ -103,20 +103,22 @@ def fit_noise(dark: Images, p: float = NOISE_PROBABILITY) -> NoiseModel:
 
 def _require_darkness(dark: Images) -> None:
     border = estimate_background(dark)
-    brightest = border.level + UNLIT_SIGMAS * np.maximum(border.noise, STEP)
+    brightest = UNLIT_SIGMAS * np.maximum(border.noise, STEP)
+    planes = np.broadcast_to(border.plane(*dark.shape[1:]), dark.shape)
     for index, frame in enumerate(dark):
         patches = scipy.ndimage.median_filter(frame, size=PATCH, mode="nearest")
-        if patches.max() > brightest[index]:
-            row, column = np.unravel_index(patches.argmax(), patches.shape)
+        above = patches - planes[index]
+        if above.max() > brightest[index]:
+            row, column = np.unravel_index(above.argmax(), above.shape)
             raise ValueError(
-                f"frame {index} is not dark: about column {column}, row {row} it has {patches.max()} counts, "
+                f"frame {index} is not dark: about column {column}, row {row} it has {patches[row, column]} counts, "
                 f"its border {border.level[index]:.1f}"
             )
 
 
-def threshold(noise: NoiseModel | Background) -> Light:
+def threshold(noise: NoiseModel | Background, shape: tuple[int, int] = (1, 1)) -> Light:
     """The count that a dark pixel exceeds with the model's probability: (h, w); or with 10⁻⁶, from borders:
-    (n, 1, 1).
+    (n, h, w) for frames of this `shape`, (n, 1, 1) when no frame is tilted.
 
     Mean and sigma of a model are estimates from n frames, so the next dark count is distributed about the
     mean as sigma √(1 + 1/n) times Student's t of n - 1 degrees of freedom. For 50 frames and 10⁻⁶ that is
@@ -124,8 +126,8 @@ def threshold(noise: NoiseModel | Background) -> Light:
     to take its noise, at least one count, as known.
     """
     if isinstance(noise, Background):
-        counts = noise.level - scipy.special.ndtri(NOISE_PROBABILITY) * np.maximum(noise.noise, STEP)
-        return _per_frame(counts)
+        sigmas = -scipy.special.ndtri(NOISE_PROBABILITY)
+        return noise.plane(*shape) + _per_frame(sigmas * np.maximum(noise.noise, STEP))
     sigmas = -scipy.special.stdtrit(noise.frames - 1, noise.p) * np.sqrt(1 + 1 / noise.frames)
     return noise.mean + np.float32(sigmas) * noise.sigma
 
@@ -137,7 +139,7 @@ def counts_above_dark(images: Images, noise: NoiseModel | Background) -> Light:
         ValueError: the frames are not of the noise's shape.
     """
     if isinstance(noise, Background):
-        mean, fits = _per_frame(noise.level), images.shape[:1] == noise.level.shape
+        mean, fits = noise.plane(*images.shape[-2:]), images.shape[:1] == noise.level.shape
     else:
         mean, fits = noise.mean, images.shape[1:] == noise.mean.shape
     if images.ndim != 3 or not fits:
@@ -152,7 +154,7 @@ def light_of(images: Images, noise: NoiseModel | Background) -> Light:
         ValueError: the frames are not of the noise's shape.
     """
     counts = counts_above_dark(images, noise)
-    counts[images <= threshold(noise)] = 0
+    counts[images <= threshold(noise, images.shape[1:])] = 0
     return counts
 
 
