@@ -26,6 +26,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from shotwatch_physics.defects import replace_hot_pixels
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.moments import Image, Images, moments_above, principal_axes, spread_of
 from shotwatch_physics.surface import fit_surface
@@ -47,6 +48,7 @@ FURTHEST = 0.9
 FEWEST_DARK, MOST_DARK = 0.5, 0.75
 """Shares of the border without beam between which a tilt fades in."""
 REFITS = 2
+ROUNDS = 5
 CELLS_TOGETHER = 2
 
 
@@ -82,12 +84,28 @@ class Background:
         return plane
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What frames have beside their beams."""
+
+    background: Background
+    cleaned: Images
+    """The frames (n, h, w), with the mean of their neighbours in the place of hot pixels."""
+    hot_pixels: FloatArray
+    """How many each frame has: (n,)."""
+
+
 def estimate_background(images: Images) -> Background:
-    """Return the plane of each frame (n, h, w) and the noise about it, from the frame's border."""
+    """Return the plane of each frame (n, h, w) and the noise about it."""
+    return survey(images).background
+
+
+def survey(images: Images) -> Survey:
+    """Return the background and the hot pixels of frames (n, h, w)."""
     level, noise, tilt = np.empty(len(images)), np.empty(len(images)), np.empty((len(images), 2))
-    brightest = images.max(axis=(1, 2)).astype(np.float64)
-    _estimate_frames(np.ascontiguousarray(images), brightest, level, noise, tilt)
-    return Background(level, noise, tilt)
+    cleaned, hot_pixels = np.array(images, order="C"), np.zeros(len(images))
+    _survey_frames(np.ascontiguousarray(images), cleaned, hot_pixels, level, noise, tilt)
+    return Survey(Background(level, noise, tilt), cleaned, hot_pixels)
 
 
 @njit(cache=True, nogil=True)
@@ -129,22 +147,47 @@ def tilted(level: float, tilt: FloatArray, height: int, width: int) -> FloatArra
 
 
 @njit(cache=True, nogil=True)
-def _estimate_frames(
-    images: Images, brightest: FloatArray, level: FloatArray, noise: FloatArray, tilt: FloatArray
+def _survey_frames(
+    images: Images,
+    cleaned: Images,
+    hot_pixels: FloatArray,
+    level: FloatArray,
+    noise: FloatArray,
+    tilt: FloatArray,
 ) -> None:
-    """Fill level (n,), noise (n,) and tilt (n, 2)."""
-    height, width = images.shape[1:]
+    """Fill level (n,), noise (n,), tilt (n, 2) and hot_pixels (n,), and clean the frames."""
     for index in range(len(images)):
-        frame = images[index]
-        places, means, variances, pixels = _cells(frame)
-        everywhere = np.ones(len(means), np.bool_)
-        first, first_tilt, _ = _fit_plane(places, means, variances, pixels, everywhere, 1.0)
-        faintest = faintest_of_beam(brightest[index] - first, np.sqrt(np.median(variances)))
-        beam = spread_of(moments_above(frame, tilted(first + faintest, first_tilt, height, width)))
-        dark = _away_from(beam, places[:, 1] + (width - 1) / 2, places[:, 2] + (height - 1) / 2)
-        share = pixels[dark].sum() / pixels.sum()
+        places, means, variances, pixels = _cells(images[index])
+        quiet = max(np.sqrt(np.median(variances)), STEP)
+        hot_pixels[index] = replace_hot_pixels(images[index], quiet, cleaned[index])
+        level[index], tilt[index], noise[index] = _estimate(cleaned[index], places, means, variances, pixels, quiet)
+
+
+@njit(cache=True, nogil=True)
+def _estimate(
+    frame: Image,
+    places: FloatArray,
+    means: FloatArray,
+    variances: FloatArray,
+    pixels: FloatArray,
+    quiet: float,
+) -> tuple[float, FloatArray, float]:
+    """Return level, tilt (2,) and noise of a frame, of whose cells half have no more noise than `quiet`."""
+    height, width = frame.shape
+    x, y = places[:, 1] + (width - 1) / 2, places[:, 2] + (height - 1) / 2
+    outermost = (np.abs(places[:, 1]) >= places[:, 1].max()) | (np.abs(places[:, 2]) >= places[:, 2].max())
+    brightest = float(frame.max())
+    dark = np.ones(len(means), np.bool_)
+    level, tilt, noise = _fit_plane(places, means, variances, pixels, dark, 1.0)
+    for _ in range(ROUNDS):
+        lit = level + faintest_of_beam(brightest - level, quiet)
+        dark = _away_from(spread_of(moments_above(frame, tilted(lit, tilt, height, width))), x, y)
+        share = (dark & outermost).sum() / outermost.sum()
         weight = min(max((share - FEWEST_DARK) / (MOST_DARK - FEWEST_DARK), 0.0), 1.0)
-        level[index], tilt[index], noise[index] = _fit_plane(places, means, variances, pixels, dark, weight)
+        level, tilt, noise = _fit_plane(places, means, variances, pixels, dark, weight)
+        if weight == 1:
+            break
+    return level, tilt, noise
 
 
 @njit(cache=True, nogil=True)

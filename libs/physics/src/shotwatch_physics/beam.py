@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_physics.aperture import measure_spread
-from shotwatch_physics.background import UNLIT_SIGMAS, Background, estimate_background
-from shotwatch_physics.defects import replace_hot_pixels
+from shotwatch_physics.background import UNLIT_SIGMAS, Background, survey
 from shotwatch_physics.feature import Features, FloatArray, ratio
 from shotwatch_physics.fluence import measure_fluence
 from shotwatch_physics.moments import ROUNDING, Images, Spread, principal_moments, whole_counts
@@ -38,21 +37,24 @@ def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = 
 
 
 def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
-    cleaned, hot_pixels = replace_hot_pixels(images)
-    background = estimate_background(cleaned)
-    peak = (images - background.plane(*images.shape[1:])).max(axis=(1, 2)).astype(np.float64)
+    surveyed = survey(images)
+    background, cleaned = surveyed.background, surveyed.cleaned
     spread = measure_spread(cleaned, background)
-    single = np.isnan(spread[0]) & (hot_pixels > 0)
-    spread[:, single] = measure_spread(images[single], background.of(single))
+    alone = np.isnan(spread[0]) & (surveyed.hot_pixels > 0)
+    cleaned[alone] = images[alone]
+    spread[:, alone] = measure_spread(images[alone], background.of(alone))
+    counts = counts_above_dark(images, background)
+    peak = counts.max(axis=(1, 2)).astype(np.float64)
+    pixels = images.shape[1] * images.shape[2]
     return {
-        "total_intensity": images.sum(axis=(1, 2)) - background.level * images.shape[1] * images.shape[2],
+        "total_intensity": cleaned.sum(axis=(1, 2)) - background.level * pixels,
         "peak_intensity": peak,
         "background": background.level,
         "background_noise": background.noise,
         **_shape(spread),
         "saturated_pixels": _count(images >= saturated_at),
         "dead_pixels": _dead_pixels(images, background, peak),
-        "hot_pixels": hot_pixels,
+        "hot_pixels": surveyed.hot_pixels,
         **_fluence_and_spots(images, background, noise, spread),
     }
 

@@ -3,56 +3,52 @@
 import numpy as np
 from numba import njit
 
-from shotwatch_physics.feature import FloatArray
-from shotwatch_physics.moments import Counts, Image, Images
+from shotwatch_physics.moments import Counts, Image
 
 HOT_RANGES = 6
 """A hot pixel is above its darkest neighbour by more than this many ranges of its neighbours."""
-HOT_COUNTS = 6
-"""A hot pixel is above its brightest neighbour by more than this many counts."""
+HOT_SIGMAS = 8.0
+"""A hot pixel is above its brightest neighbour by more than this many standard deviations of the noise."""
 
 
-def replace_hot_pixels(images: Images) -> tuple[Images, FloatArray]:
-    """Return frames (n, h, w) whose hot pixels have the mean of their neighbours, and how many each had (n,).
+@njit(cache=True, nogil=True)
+def replace_hot_pixels(frame: Image, noise: float, cleaned: Image) -> int:
+    """Put the mean of their neighbours in the place of hot pixels, and return how many there are.
 
-    A pixel is hot when it is more than six counts above the brightest of its up to eight neighbours, and
-    above the darkest by more than six times the range of their counts. A round Gaussian beam has such a pixel
-    from a standard deviation of 0.55 px down. Two hot pixels side by side are not found.
+    A pixel is hot when it is brighter than each of its up to eight neighbours, by more than eight standard
+    deviations of the `noise` (counts), and above the darkest of them by more than six times the range of
+    their counts. A round Gaussian beam has such a pixel from a standard deviation of 0.55 px down. Two hot
+    pixels side by side are not found.
+
+    Args:
+        frame: (h, w).
+        noise: standard deviation of unlit pixels, counts.
+        cleaned: (h, w), a copy of the frame that is changed.
     """
-    cleaned = np.array(images, order="C")
-    counts = np.zeros(len(images))
-    if images.shape[1] * images.shape[2] > 1:
-        _replace(np.ascontiguousarray(images), cleaned, counts)
-    return cleaned, counts
+    height, width = frame.shape
+    margin = int(HOT_SIGMAS * noise)
+    hot = 0
+    if height * width == 1:
+        return hot
+    for row in range(height):
+        # In most rows only the first and the last pixel, which have fewer neighbours, need a closer look.
+        inside = 0 < row < height - 1
+        closely = not inside or _may_be_hot(frame[row - 1], frame[row], frame[row + 1], margin)
+        for column in range(0, width, 1 if closely else max(width - 1, 1)):
+            darkest, brightest, mean = _neighbours(frame, row, column)
+            if _is_hot(int(frame[row, column]), darkest, brightest, margin):
+                cleaned[row, column] = round(mean)
+                hot += 1
+    return hot
 
 
 @njit(cache=True, nogil=True)
-def _replace(images: Images, cleaned: Images, counts: FloatArray) -> None:
-    height, width = images.shape[1:]
-    last = max(width - 1, 1)
-    for index in range(len(images)):
-        frame = images[index]
-        for row in range(height):
-            inside = 0 < row < height - 1
-            # Most rows are done with their first and last pixel: those in between have few neighbours to pass.
-            if inside and not _may_be_hot(frame[row - 1], frame[row], frame[row + 1]):
-                step = last
-            else:
-                step = 1
-            for column in range(0, width, step):
-                darkest, brightest, mean = _neighbours(frame, row, column)
-                if _is_hot(np.int64(frame[row, column]), darkest, brightest):
-                    cleaned[index, row, column] = round(mean)
-                    counts[index] += 1
+def _is_hot(count: int, darkest: int, brightest: int, margin: int) -> bool:
+    return (count > brightest + margin) & (count > darkest + HOT_RANGES * (brightest - darkest))
 
 
 @njit(cache=True, nogil=True)
-def _is_hot(count: int, darkest: int, brightest: int) -> bool:
-    return (count > brightest + HOT_COUNTS) & (count > darkest + HOT_RANGES * (brightest - darkest))
-
-
-@njit(cache=True, nogil=True)
-def _may_be_hot(above: Counts, here: Counts, below: Counts) -> bool:
+def _may_be_hot(above: Counts, here: Counts, below: Counts, margin: int) -> bool:
     """Return whether an inner pixel of the row `here` is hot beside four of its neighbours.
 
     The other four only raise what a pixel has to exceed. Without branches, as every pixel passes here.
@@ -62,7 +58,7 @@ def _may_be_hot(above: Counts, here: Counts, below: Counts) -> bool:
         left, right = np.int32(here[column - 1]), np.int32(here[column + 1])
         up, down = np.int32(above[column]), np.int32(below[column])
         darkest, brightest = min(min(left, right), min(up, down)), max(max(left, right), max(up, down))
-        found |= _is_hot(np.int32(here[column]), darkest, brightest)
+        found |= _is_hot(np.int32(here[column]), darkest, brightest, np.int32(margin))
     return found
 
 
@@ -73,7 +69,7 @@ def _neighbours(frame: Image, row: int, column: int) -> tuple[int, int, float]:
     for y in range(max(row - 1, 0), min(row + 2, frame.shape[0])):
         for x in range(max(column - 1, 0), min(column + 2, frame.shape[1])):
             if y != row or x != column:
-                count = np.int64(frame[y, x])
+                count = int(frame[y, x])
                 darkest, brightest = min(darkest, count), max(brightest, count)
                 total += count
                 number += 1
