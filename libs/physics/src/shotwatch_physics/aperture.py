@@ -33,7 +33,7 @@ from shotwatch_physics.moments import (
     Images,
     Spread,
     add_row,
-    moments_above,
+    moments_of_lit,
     principal_axes,
     spread_of,
 )
@@ -84,9 +84,9 @@ def _measure_frames(
     """Fill the spreads (n, 5)."""
     height, width = images.shape[1:]
     for index in range(len(images)):
-        lit = level[index] + faintest_of_beam(peak[index], noise[index])
-        start = spread_of(moments_above(images[index], tilted(lit, tilt[index], height, width)))
         plane = tilted(level[index], tilt[index], height, width)
+        faintest = faintest_of_beam(peak[index], noise[index])
+        start = spread_of(moments_of_lit(images[index], plane, faintest))
         spreads[index] = _converge(images[index], plane, start)
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from shotwatch_physics.defects import replace_hot_pixels
 from shotwatch_physics.feature import FloatArray
-from shotwatch_physics.moments import Image, Images, moments_above, principal_axes, spread_of
+from shotwatch_physics.moments import Image, Images, moments_of_lit, principal_axes, spread_of
 from shotwatch_physics.surface import fit_surface
 
 BORDER_SHARE = 0.035
@@ -158,7 +158,7 @@ def _survey_frames(
     """Fill level (n,), noise (n,), tilt (n, 2) and hot_pixels (n,), and clean the frames."""
     for index in range(len(images)):
         places, means, variances, pixels = _cells(images[index])
-        quiet = max(np.sqrt(np.median(variances)), STEP)
+        quiet = max(np.sqrt(_quantile(variances, 0.1)), STEP)
         hot_pixels[index] = replace_hot_pixels(images[index], quiet, cleaned[index])
         level[index], tilt[index], noise[index] = _estimate(cleaned[index], places, means, variances, pixels, quiet)
 
@@ -179,9 +179,11 @@ def _estimate(
     brightest = float(frame.max())
     dark = np.ones(len(means), np.bool_)
     level, tilt, noise = _fit_plane(places, means, variances, pixels, dark, 1.0)
+    level += _quantile(means - level - places[:, 1] * tilt[0] - places[:, 2] * tilt[1], 0.025)
     for _ in range(ROUNDS):
-        lit = level + faintest_of_beam(brightest - level, quiet)
-        dark = _away_from(spread_of(moments_above(frame, tilted(lit, tilt, height, width))), x, y)
+        faintest = faintest_of_beam(brightest - level, quiet)
+        beam = spread_of(moments_of_lit(frame, tilted(level, tilt, height, width), faintest))
+        dark = _away_from(beam, x, y)
         share = (dark & outermost).sum() / outermost.sum()
         weight = min(max((share - FEWEST_DARK) / (MOST_DARK - FEWEST_DARK), 0.0), 1.0)
         level, tilt, noise = _fit_plane(places, means, variances, pixels, dark, weight)
@@ -225,6 +227,11 @@ def _column_sums(strip: Image) -> tuple[FloatArray, FloatArray]:
 
 
 @njit(cache=True, nogil=True)
+def _quantile(values: FloatArray, share: float) -> float:
+    return np.sort(values)[round(share * (len(values) - 1))]
+
+
+@njit(cache=True, nogil=True)
 def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
     """Return which places (m,) are too far from the beam (5,) to be lit by it; all, without a beam."""
     if np.isnan(beam[0]):
@@ -248,10 +255,9 @@ def _fit_plane(
 ) -> tuple[float, FloatArray, float]:
     """Return level, tilt and noise of those candidates among the cells (m,) that agree on a plane."""
     quietest = STEP / np.sqrt(np.median(pixels))
-    ordered = np.sort(means[candidates])
-    low, median = ordered[round(0.1587 * (len(ordered) - 1))], ordered[round(0.5 * (len(ordered) - 1))]
-    heights = means - median
-    kept = candidates & (np.abs(heights) <= UNLIT_SIGMAS * max(median - low, quietest))
+    lowest, low = _quantile(means[candidates], 0.025), _quantile(means[candidates], 0.25)
+    heights = means - low
+    kept = candidates & (np.abs(heights) <= UNLIT_SIGMAS * max((low - lowest) / 1.2855, STEP))
     for _ in range(REFITS + 1):
         plane = fit_surface(places[kept], heights[kept], pixels[kept], 1)
         plane[1:] *= tilt_weight
@@ -262,4 +268,4 @@ def _fit_plane(
         used = kept
         kept = candidates & (squares <= (UNLIT_SIGMAS * max(deviation, quietest)) ** 2)
     noise = np.sqrt((((squares + variances) * pixels)[used]).sum() / pixels[used].sum())
-    return median + plane[0], plane[1:], noise
+    return low + plane[0], plane[1:], noise

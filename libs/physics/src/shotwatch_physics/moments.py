@@ -37,20 +37,21 @@ def powers(length: int) -> FloatArray:
 
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
-def moments_above(frame: Image, plane: FloatArray) -> FloatArray:
-    """Return Σ I, Σ x I, Σ y I, Σ x² I, Σ y² I, Σ x y I of what pixels have above the `plane`: (6,).
+def moments_of_lit(frame: Image, plane: FloatArray, faintest: float) -> FloatArray:
+    """Return Σ I, Σ x I, Σ y I, Σ x² I, Σ y² I, Σ x y I of the pixels that are `faintest` above a plane: (6,).
 
-    The plane is (3,): counts at row 0 and column 0, per column, and per row. Pixels below it count as zero.
+    I is the light above the plane, which is (3,): counts at row 0 and column 0, per column, and per row.
     """
     moments = np.zeros(6)
     for row in range(frame.shape[0]):
         start = plane[0] + plane[2] * row
         light, along, squared = 0.0, 0.0, 0.0
         for column in range(frame.shape[1]):
-            excess = max(frame[row, column] - (start + plane[1] * column), 0.0)
-            light += excess
-            along += column * excess
-            squared += column * column * excess
+            above = frame[row, column] - (start + plane[1] * column)
+            lit = above if above > faintest else 0.0
+            light += lit
+            along += column * lit
+            squared += column * column * lit
         add_row(moments, row, light, along, squared)
     return moments
 
