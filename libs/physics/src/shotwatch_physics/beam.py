@@ -9,6 +9,7 @@ from shotwatch_physics.feature import Features, FloatArray, ratio
 from shotwatch_physics.fluence import measure_fluence
 from shotwatch_physics.moments import ROUNDING, Images, Spread, principal_moments, whole_counts
 from shotwatch_physics.noise import NoiseModel, counts_above_dark, light_of
+from shotwatch_physics.region import Region, recorded_regions
 from shotwatch_physics.spots import measure_spots
 
 PIXELS_AT_ONCE = 2**18
@@ -28,12 +29,35 @@ def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = 
     """
     if images.ndim != 3 or images.dtype != np.uint16 or 0 in images.shape[1:]:
         raise ValueError(f"frames must be (n, h, w) uint16, not {images.shape} {images.dtype}")
+    if noise is not None and noise.mean.shape != images.shape[1:]:
+        raise ValueError(f"frames {images.shape} are not of the noise's shape {noise.mean.shape}")
+    if not len(images):
+        return _measure(images, saturated_at, noise)
     at_once = max(1, PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))
     chunks = [
-        _measure(images[start : start + at_once], saturated_at, noise)
-        for start in range(0, max(1, len(images)), at_once)
+        _measure_recorded(images[start : start + at_once], saturated_at, noise)
+        for start in range(0, len(images), at_once)
     ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _measure_recorded(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
+    """Measure frames without their black borders; places are those in the whole frame."""
+    regions = recorded_regions(images)
+    if len(set(regions)) == 1:
+        return _measure_region(images, saturated_at, noise, regions[0])
+    single = [_measure_region(images[n : n + 1], saturated_at, noise, region) for n, region in enumerate(regions)]
+    return {name: np.concatenate([features[name] for features in single]) for name in single[0]}
+
+
+def _measure_region(images: Images, saturated_at: int, noise: NoiseModel | None, region: Region) -> Features:
+    rows, columns = slice(region.top, region.bottom), slice(region.left, region.right)
+    features = _measure(images[:, rows, columns], saturated_at, noise and noise.part(rows, columns))
+    for name in ("centroid_x", "spot_x", "hole_x"):
+        features[name] = features[name] + region.left
+    for name in ("centroid_y", "spot_y", "hole_y"):
+        features[name] = features[name] + region.top
+    return features
 
 
 def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:

@@ -62,6 +62,10 @@ class NoiseModel:
         if not 0 < self.p <= 0.5:
             raise ValueError(f"a probability of noise must be above 0 and at most 0.5, not {self.p}")
 
+    def part(self, rows: slice, columns: slice) -> "NoiseModel":
+        """Return the model of a part of the camera."""
+        return NoiseModel(self.mean[rows, columns], self.sigma[rows, columns], self.frames, self.p)
+
     def to_npz(self) -> bytes:
         """The model as an .npz file; equal models give equal bytes."""
         file = io.BytesIO()
