@@ -62,8 +62,8 @@ PARALLEL = 1e-12
 def measure_spread(images: Images, background: Background) -> Spread:
     """Return the spread (5, n) of each frame's light above background within its self-convergent aperture.
 
-    NaN where no pixel is lit. Where the light within an aperture does not make up for the noise in it, the
-    aperture before it stands.
+    Where the light within an aperture does not outweigh the noise in it, the spread that led to it stands.
+    NaN where no pixel is lit, or a single one that noise outweighs.
     """
     spreads = np.empty((len(images), 5))
     tilt = np.ascontiguousarray(np.broadcast_to(background.tilt, (len(images), 2)))
@@ -95,7 +95,7 @@ def _converge(frame: Image, plane: FloatArray, spread: FloatArray) -> FloatArray
     for _ in range(MAX_STEPS):
         after = _spread_within(frame, spread, _surface_about(frame, plane, spread))
         if np.isnan(after[0]):
-            break
+            return spread if spread[2] + spread[3] > 0 else after
         moved = _moved(spread, after)
         spread = after
         if not moved:

@@ -41,7 +41,7 @@ LIT_SHARE = 0.02
 """Share of the frame's peak below which light does not decide where a beam is sought."""
 STEP = 1.0
 """The camera's own step (counts): no border is taken to be quieter."""
-BEAM_SIGMAS = 3.5
+BEAM_SIGMAS = 4.0
 """A Gaussian has 0.2 % of its peak here."""
 FURTHEST = 0.9
 """Border beyond this share of the largest distance from the beam is never left out."""
@@ -160,7 +160,9 @@ def _survey_frames(
         places, means, variances, pixels = _cells(images[index])
         quiet = max(np.sqrt(_quantile(variances, 0.1)), STEP)
         hot_pixels[index] = replace_hot_pixels(images[index], quiet, cleaned[index])
-        level[index], tilt[index], noise[index] = _estimate(cleaned[index], places, means, variances, pixels, quiet)
+        level[index], tilt[index], noise[index] = _estimate(
+            cleaned[index], places, means, variances, pixels, quiet
+        )
 
 
 @njit(cache=True, nogil=True)
@@ -254,10 +256,9 @@ def _fit_plane(
     tilt_weight: float,
 ) -> tuple[float, FloatArray, float]:
     """Return level, tilt and noise of those candidates among the cells (m,) that agree on a plane."""
-    quietest = STEP / np.sqrt(np.median(pixels))
-    lowest, low = _quantile(means[candidates], 0.025), _quantile(means[candidates], 0.25)
-    heights = means - low
-    kept = candidates & (np.abs(heights) <= UNLIT_SIGMAS * max((low - lowest) / 1.2855, STEP))
+    low, median = _quantile(means[candidates], 0.1587), _quantile(means[candidates], 0.5)
+    heights = means - median
+    kept = candidates & (np.abs(heights) <= UNLIT_SIGMAS * (median - low))
     for _ in range(REFITS + 1):
         plane = fit_surface(places[kept], heights[kept], pixels[kept], 1)
         plane[1:] *= tilt_weight
@@ -266,6 +267,6 @@ def _fit_plane(
         squares = (heights - slope - plane[0]) ** 2
         deviation = np.sqrt((squares * pixels)[kept].sum() / pixels[kept].sum())
         used = kept
-        kept = candidates & (squares <= (UNLIT_SIGMAS * max(deviation, quietest)) ** 2)
+        kept = candidates & (squares <= (UNLIT_SIGMAS * deviation) ** 2)
     noise = np.sqrt((((squares + variances) * pixels)[used]).sum() / pixels[used].sum())
-    return low + plane[0], plane[1:], noise
+    return median + plane[0], plane[1:], noise

@@ -46,7 +46,9 @@ def _measure_recorded(images: Images, saturated_at: int, noise: NoiseModel | Non
     regions = recorded_regions(images)
     if len(set(regions)) == 1:
         return _measure_region(images, saturated_at, noise, regions[0])
-    single = [_measure_region(images[n : n + 1], saturated_at, noise, region) for n, region in enumerate(regions)]
+    single = [
+        _measure_region(images[n : n + 1], saturated_at, noise, region) for n, region in enumerate(regions)
+    ]
     return {name: np.concatenate([features[name] for features in single]) for name in single[0]}
 
 
