@@ -4,13 +4,17 @@ ISO 11146-1 and ISO/TR 11146-3: integrate over a rectangle that is centred on th
 principal axes and three beam widths (D4σ) in size; do so again with the beam that was found, until it agrees
 with its own rectangle. Without it the noise far from the beam would weigh most.
 
-The search starts from the light that is six standard deviations of the noise and 2 % of the peak above the
-background: a wide, faint glow does not decide where the beam is. The background within the rectangle is
-measured where the light has ended, as close to the beam as ISO allows: around the rectangle. A quadratic
-surface through that surrounding, a rectangle twice as large without the inner one, corrects the plane of the
-frame's border. Each of its terms counts only as far as it exceeds its noise (`surface`). The correction
-needs a surrounding on all sides: it fades out as the rectangle comes within two cells of the frame's edge,
-and a larger beam has the border's plane.
+The search starts from the pixels that are more than six standard deviations of the noise and 2 % of the peak
+above the background: a wide, faint glow does not decide where the beam is.
+
+The frame's background is a plane (`background`). Stray light is seldom one, so it is corrected next to the
+beam: by a quadratic surface through a band of cells around it, from 4.5 standard deviations of the beam
+outwards. Each of its terms counts only as far as it exceeds its noise (`surface`). The band must lie on all
+sides of the beam: the correction fades out as the frame cuts the band on one side, and a beam that is so
+large has the plane alone. So what is fainter than 2 % of the peak and outside the aperture, or smooth enough
+for the surface, is background.
+
+A beam that the frame's edge clips is measured as it is: centroid and widths of the light within the frame.
 """
 
 import numpy as np
@@ -22,7 +26,6 @@ from shotwatch_physics.background import (
     Background,
     cell_edges,
     cell_size,
-    cell_sums,
     faintest_of_beam,
     tilted,
 )
@@ -44,13 +47,13 @@ HALF_SIZE_SIGMAS = 6.0
 SMALLEST_HALF_SIZE = 1.0
 """px; light on a single pixel has no width, and its aperture still holds that pixel."""
 BAND_BEGINS = 0.75
-"""Inner size of the band about the beam over that of the aperture: 4.5 standard deviations."""
+"""Inner size of the band around the beam over that of the aperture: 4.5 standard deviations."""
 BAND_CELLS = 3.0
-"""Width of the band, in cells of the border."""
+"""Width of the band, in cells."""
 TERMS = 6
 """Of a quadratic surface."""
 REJECTIONS = 2
-"""Times that lit cells are taken out of a surrounding."""
+"""Times that lit cells are taken out of the band."""
 TOLERANCE = 2e-3
 """Converged: centroid and both widths change by less than this share of the larger width."""
 MAX_STEPS = 20
@@ -109,7 +112,8 @@ def _moved(before: FloatArray, after: FloatArray) -> bool:
     major, minor, _ = principal_axes(after[2], after[3], after[4])
     shift = np.abs(after[:2] - before[:2]).max()
     growth = 4 * max(abs(np.sqrt(major) - np.sqrt(major_before)), abs(np.sqrt(minor) - np.sqrt(minor_before)))
-    return max(shift, growth) > TOLERANCE * 4 * np.sqrt(major)
+    moved: bool = max(shift, growth) > TOLERANCE * 4 * np.sqrt(major)
+    return moved
 
 
 @njit(cache=True, nogil=True)
@@ -154,7 +158,7 @@ def _crossed(row: float, cosine: float, sine: float, half_size: float) -> tuple[
 def _row_moments(
     counts: Counts, first: int, stop: int, x: float, down: float, surface: FloatArray
 ) -> tuple[float, float, float]:
-    """Return Σ I, Σ x I and Σ x² I of a row's pixels above the surface about column `x`, `down` rows below it."""
+    """Return Σ I, Σ x I and Σ x² I of a row's pixels above a surface about column `x`, `down` rows above."""
     start = surface[0] + down * (surface[2] + down * surface[5])
     slope, bend = surface[1] + down * surface[4], surface[3]
     light, along, squared = 0.0, 0.0, 0.0
@@ -169,16 +173,16 @@ def _row_moments(
 
 @njit(cache=True, nogil=True)
 def _surface_about(frame: Image, plane: FloatArray, aperture: FloatArray) -> FloatArray:
-    """Return the background about an aperture: factors (6,) of 1, x, y, x², x y and y² from its centre (px)."""
+    """Return the background within an aperture: factors (6,) of 1, x, y, x², x y, y² from its centre (px)."""
     surface = np.zeros(TERMS)
     surface[0] = plane[0] + plane[1] * aperture[0] + plane[2] * aperture[1]
     surface[1:3] = plane[1:]
     size = cell_size(*frame.shape)
     room = min(_room(aperture, *frame.shape) / (BAND_CELLS * size), 1.0)
     if room > 0:
-        terms, rises, pixels = _surrounding(frame, surface, aperture, size)
+        terms, rises, pixels = _band(frame, surface, aperture, size)
         kept = np.ones(len(rises), np.bool_)
-        for _ in range(REJECTIONS):
+        for _ in range(REJECTIONS if len(rises) else 0):
             mean = (rises * pixels)[kept].sum() / pixels[kept].sum()
             deviation = np.sqrt((((rises - mean) ** 2) * pixels)[kept].sum() / pixels[kept].sum())
             kept = np.abs(rises - mean) <= UNLIT_SIGMAS * max(deviation, STEP / size)
@@ -193,16 +197,17 @@ def _room(aperture: FloatArray, height: int, width: int) -> float:
     cosine, sine = abs(np.cos(angle)), abs(np.sin(angle))
     across, down = half_major * cosine + half_minor * sine, half_major * sine + half_minor * cosine
     x, y = aperture[:2]
-    return min(
-        min(x, width - 1 - x) - BAND_BEGINS * across + 0.5, min(y, height - 1 - y) - BAND_BEGINS * down + 0.5
-    )
+    beside = min(x, width - 1 - x) - BAND_BEGINS * across
+    above = min(y, height - 1 - y) - BAND_BEGINS * down
+    room: float = min(beside, above) + 0.5
+    return room
 
 
 @njit(cache=True, nogil=True)
-def _surrounding(
+def _band(
     frame: Image, surface: FloatArray, aperture: FloatArray, size: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the cells about an aperture: terms (m, 6) of their places, their means above the surface, pixels."""
+    """Return the cells around a beam: terms of the surface (m, 6), means above it (m,), and pixels (m,)."""
     height, width = frame.shape
     half_major, half_minor, angle = _half_sizes(aperture)
     cosine, sine = np.cos(angle), np.sin(angle)
@@ -218,10 +223,20 @@ def _surrounding(
             across = abs(down * cosine - right * sine) - BAND_BEGINS * half_minor
             if 0 < max(along, across) <= BAND_CELLS * size:
                 top, bottom, left, stop = rows[row], rows[row + 1], columns[column], columns[column + 1]
-                light, _ = cell_sums(frame, top, bottom, left, stop)
+                light = _light(frame, top, bottom, left, stop)
                 pixels[count] = (bottom - top) * (stop - left)
                 terms[count, 0], terms[count, 1], terms[count, 2] = 1.0, right, down
                 terms[count, 3], terms[count, 4], terms[count, 5] = right**2, right * down, down**2
                 rises[count] = light / pixels[count] - (terms[count] * surface).sum()
                 count += 1
     return terms[:count], rises[:count], pixels[:count]
+
+
+@njit(cache=True, nogil=True)
+def _light(frame: Image, top: int, bottom: int, left: int, right: int) -> int:
+    """Return Σ I of a cell."""
+    light = 0
+    for row in range(top, bottom):
+        for column in range(left, right):
+            light += frame[row, column]
+    return light

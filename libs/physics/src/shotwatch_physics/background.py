@@ -1,26 +1,27 @@
-"""The light-free level of a frame and its noise, estimated from the frame's border.
+"""The light-free level of a frame and its noise, estimated from the pixels that the beam does not light.
 
-The model (ISO/TR 11146-3, baseline correction) is a plane through the frame and one noise:
+The model (ISO/TR 11146-3, baseline correction with the mean of the unlit pixels) is a plane and one noise:
 
     level(x, y) = level + across (x - x₀) + down (y - y₀),    (x₀, y₀) the frame's centre.
 
-It is fitted to the border, in square cells whose mean and variance stand for their pixels:
+It is fitted to square cells of 7 % of the frame's shorter side, whose mean and variance stand for their
+pixels:
 
-1. A first plane, through the cells within three robust standard deviations of the median. It locates the
-   beam roughly.
-2. Cells nearer to that beam than 3.5 of its standard deviations are beam, and left out.
-3. A plane through the others, refitted to those within three standard deviations of it. That sets aside
-   defects, and stray light or smear that crosses the border.
+1. A plane through the cells near their median, lowered to the darkest cells, locates the beam roughly.
+2. Cells nearer to that beam than four of its standard deviations are lit, and left out.
+3. A plane goes through the others, refitted to those within three standard deviations of it: that sets aside
+   stray light, smear and defects. Where the beam takes a good part of the frame's edge, it is located anew
+   with this plane, until the same cells are left.
 
 A tilt counts only as far as it exceeds its noise (`surface`): an even background has exactly one level.
 
-A beam that fills the frame leaves no dark border. The cells that are furthest from it stand in then: the
-light that reaches them is taken for background, and the beam is measured too faint and too small. A tilt
-cannot be told from the beam's wings there, so it fades out as the beam takes a quarter to a half of the
-border.
+A beam that fills the frame leaves no dark cells. The ones furthest from it stand in then: the light that
+reaches them is taken for background, so the beam is measured too faint and too small. A tilt cannot be told
+from the beam's wings there: it fades out as the beam takes a quarter to a half of the frame's edge.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -31,8 +32,12 @@ from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.moments import Image, Images, moments_of_lit, principal_axes, spread_of
 from shotwatch_physics.surface import fit_surface
 
-BORDER_SHARE = 0.035
-"""Width of the border, and side of its cells, over the frame's shorter side (ISO/TR 11146-3: 2 % to 5 %)."""
+Mask = NDArray[np.bool_]
+
+BAND_CELL_SHARE = 0.035
+"""Side of the cells about a beam over the frame's shorter side (ISO/TR 11146-3: corners of 2 % to 5 %)."""
+CELLS_TOGETHER = 2
+"""Side of the cells of the whole frame, over that of the cells about a beam."""
 UNLIT_SIGMAS = 3.0
 """What is further from the background is lit or defective (ISO/TR 11146-3 takes 2 to 4)."""
 LIT_SIGMAS = 6.0
@@ -40,21 +45,27 @@ LIT_SIGMAS = 6.0
 LIT_SHARE = 0.02
 """Share of the frame's peak below which light does not decide where a beam is sought."""
 STEP = 1.0
-"""The camera's own step (counts): no border is taken to be quieter."""
+"""The camera's own step (counts): no background is taken to be quieter."""
 BEAM_SIGMAS = 4.0
-"""A Gaussian has 0.2 % of its peak here."""
+"""A Gaussian has less than 10⁻³ of its peak here."""
 FURTHEST = 0.9
-"""Border beyond this share of the largest distance from the beam is never left out."""
+"""Cells beyond this share of the largest distance from the beam are never left out."""
 FEWEST_DARK, MOST_DARK = 0.5, 0.75
-"""Shares of the border without beam between which a tilt fades in."""
+"""Shares of the frame's edge without beam between which a tilt fades in."""
 REFITS = 2
 ROUNDS = 5
-CELLS_TOGETHER = 2
+"""Most times that a beam is located; two or three are usual for a beam that reaches the edge."""
+ONE_SIGMA_BELOW = 0.1587
+"""Share of a normal distribution that is below its mean - σ."""
+DARKEST = 0.025
+"""Share of the cells that are darker than where a beam is sought first: mean - 2σ, if only noise differs."""
+QUIETEST = 0.1
+"""Share of the cells whose variance is the noise alone: most others may have a beam's slopes in them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """A plane per frame, and the standard deviation of the unlit border about it (counts)."""
+    """A plane per frame, and the standard deviation of the unlit pixels about it (counts)."""
 
     level: FloatArray
     """At the frame's centre, and so the plane's mean over the frame: (n,)."""
@@ -68,7 +79,7 @@ class Background:
         """The count above which a pixel at the frame's centre is lit: (n,)."""
         return self.level + LIT_SIGMAS * np.maximum(self.noise, STEP)
 
-    def of(self, frames: NDArray[np.bool_]) -> "Background":
+    def of(self, frames: Mask) -> "Background":
         """Return the background of some of the frames; `frames` (n,) says which."""
         return Background(self.level[frames], self.noise[frames], self.tilt[frames])
 
@@ -78,8 +89,8 @@ class Background:
         if not self.tilt.any():
             return level
         across, down = self.tilt.astype(np.float32).T[:, :, None, None]
-        columns = across * np.arange(width, dtype=np.float32) - across * np.float32((width - 1) / 2)
-        rows = down * np.arange(height, dtype=np.float32)[:, None] - down * np.float32((height - 1) / 2)
+        columns = across * (np.arange(width, dtype=np.float32) - np.float32((width - 1) / 2))
+        rows = down * (np.arange(height, dtype=np.float32)[:, None] - np.float32((height - 1) / 2))
         plane: NDArray[np.float32] = (level + rows) + columns
         return plane
 
@@ -93,6 +104,19 @@ class Survey:
     """The frames (n, h, w), with the mean of their neighbours in the place of hot pixels."""
     hot_pixels: FloatArray
     """How many each frame has: (n,)."""
+
+
+class Cells(NamedTuple):
+    """The m cells of a frame."""
+
+    places: FloatArray
+    """1, x and y of their middles from the frame's centre: (m, 3)."""
+    means: FloatArray
+    """(m,)."""
+    variances: FloatArray
+    """(m,)."""
+    pixels: FloatArray
+    """How many pixels each one has: (m,)."""
 
 
 def estimate_background(images: Images) -> Background:
@@ -110,33 +134,25 @@ def survey(images: Images) -> Survey:
 
 @njit(cache=True, nogil=True)
 def faintest_of_beam(peak: float, noise: float) -> float:
-    """Return the light above background that decides where a beam is sought: more than noise, and than a glow."""
+    """Return the light above background (counts) that decides where a beam is sought.
+
+    It is more than noise, and more than a glow of 2 % of the peak.
+    """
     return max(LIT_SIGMAS * max(noise, STEP), LIT_SHARE * peak)
 
 
 @njit(cache=True, nogil=True)
 def cell_size(height: int, width: int) -> int:
-    """Return the side of a cell (px)."""
-    return max(1, round(BORDER_SHARE * min(height, width)))
+    """Return the side of the cells about a beam (px)."""
+    return max(1, round(BAND_CELL_SHARE * min(height, width)))
 
 
 @njit(cache=True, nogil=True)
 def cell_edges(length: int, size: int) -> NDArray[np.int64]:
     """Return where cells of about `size` px begin along `length`, and where the last one ends."""
     count = max(1, round(length / size))
-    return np.arange(count + 1) * length // count
-
-
-@njit(cache=True, nogil=True)
-def cell_sums(frame: Image, top: int, bottom: int, left: int, right: int) -> tuple[int, int]:
-    """Return Σ I and Σ I² of a cell."""
-    light, squares = 0, 0
-    for row in range(top, bottom):
-        for column in range(left, right):
-            count = np.int64(frame[row, column])
-            light += count
-            squares += count * count
-    return light, squares
+    edges: NDArray[np.int64] = np.arange(count + 1) * length // count
+    return edges
 
 
 @njit(cache=True, nogil=True)
@@ -157,46 +173,37 @@ def _survey_frames(
 ) -> None:
     """Fill level (n,), noise (n,), tilt (n, 2) and hot_pixels (n,), and clean the frames."""
     for index in range(len(images)):
-        places, means, variances, pixels = _cells(images[index])
-        quiet = max(np.sqrt(_quantile(variances, 0.1)), STEP)
+        cells = _cells(images[index])
+        quiet = max(np.sqrt(_quantile(cells.variances, QUIETEST)), STEP)
         hot_pixels[index] = replace_hot_pixels(images[index], quiet, cleaned[index])
-        level[index], tilt[index], noise[index] = _estimate(
-            cleaned[index], places, means, variances, pixels, quiet
-        )
+        level[index], tilt[index], noise[index] = _estimate(cleaned[index], cells, quiet)
 
 
 @njit(cache=True, nogil=True)
-def _estimate(
-    frame: Image,
-    places: FloatArray,
-    means: FloatArray,
-    variances: FloatArray,
-    pixels: FloatArray,
-    quiet: float,
-) -> tuple[float, FloatArray, float]:
-    """Return level, tilt (2,) and noise of a frame, of whose cells half have no more noise than `quiet`."""
+def _estimate(frame: Image, cells: Cells, quiet: float) -> tuple[float, FloatArray, float]:
+    """Return level, tilt (2,) and noise of a frame whose pixels have the noise `quiet` at least (counts)."""
     height, width = frame.shape
-    x, y = places[:, 1] + (width - 1) / 2, places[:, 2] + (height - 1) / 2
-    outermost = (np.abs(places[:, 1]) >= places[:, 1].max()) | (np.abs(places[:, 2]) >= places[:, 2].max())
+    from_centre_x, from_centre_y = cells.places[:, 1], cells.places[:, 2]
+    at_edge = (np.abs(from_centre_x) >= from_centre_x.max()) | (np.abs(from_centre_y) >= from_centre_y.max())
+    dark = np.ones(len(cells.means), np.bool_)
+    level, tilt, noise = _fit_plane(cells, dark, 1.0)
+    level += _quantile(cells.means - level - from_centre_x * tilt[0] - from_centre_y * tilt[1], DARKEST)
     brightest = float(frame.max())
-    dark = np.ones(len(means), np.bool_)
-    level, tilt, noise = _fit_plane(places, means, variances, pixels, dark, 1.0)
-    level += _quantile(means - level - places[:, 1] * tilt[0] - places[:, 2] * tilt[1], 0.025)
     for _ in range(ROUNDS):
         faintest = faintest_of_beam(brightest - level, quiet)
         beam = spread_of(moments_of_lit(frame, tilted(level, tilt, height, width), faintest))
-        dark = _away_from(beam, x, y)
-        share = (dark & outermost).sum() / outermost.sum()
-        weight = min(max((share - FEWEST_DARK) / (MOST_DARK - FEWEST_DARK), 0.0), 1.0)
-        level, tilt, noise = _fit_plane(places, means, variances, pixels, dark, weight)
-        if weight == 1:
+        before = dark
+        dark = _away_from(beam, from_centre_x + (width - 1) / 2, from_centre_y + (height - 1) / 2)
+        share = (dark & at_edge).sum() / at_edge.sum()
+        tilt_weight = min(max((share - FEWEST_DARK) / (MOST_DARK - FEWEST_DARK), 0.0), 1.0)
+        level, tilt, noise = _fit_plane(cells, dark, tilt_weight)
+        if tilt_weight == 1 or (dark == before).all():
             break
     return level, tilt, noise
 
 
 @njit(cache=True, nogil=True)
-def _cells(frame: Image) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Return all cells of a frame: places (m, 3) as 1, x and y from its centre; means, variances, pixels (m,)."""
+def _cells(frame: Image) -> Cells:
     height, width = frame.shape
     size = CELLS_TOGETHER * cell_size(height, width)
     rows, columns = cell_edges(height, size), cell_edges(width, size)
@@ -210,10 +217,10 @@ def _cells(frame: Image) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray
             first, stop = columns[right], columns[right + 1]
             pixels[cell] = (rows[down + 1] - rows[down]) * (stop - first)
             means[cell] = light[first:stop].sum() / pixels[cell]
-            variances[cell] = squares[first:stop].sum() / pixels[cell] - means[cell] ** 2
+            variances[cell] = max(squares[first:stop].sum() / pixels[cell] - means[cell] ** 2, 0.0)
             places[cell, 1] = (first + stop - width) / 2
             places[cell, 2] = (rows[down] + rows[down + 1] - height) / 2
-    return places, means, variances, pixels
+    return Cells(places, means, variances, pixels)
 
 
 @njit(cache=True, nogil=True)
@@ -230,11 +237,12 @@ def _column_sums(strip: Image) -> tuple[FloatArray, FloatArray]:
 
 @njit(cache=True, nogil=True)
 def _quantile(values: FloatArray, share: float) -> float:
-    return np.sort(values)[round(share * (len(values) - 1))]
+    value: float = np.sort(values)[round(share * (len(values) - 1))]
+    return value
 
 
 @njit(cache=True, nogil=True)
-def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
+def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> Mask:
     """Return which places (m,) are too far from the beam (5,) to be lit by it; all, without a beam."""
     if np.isnan(beam[0]):
         return np.ones(len(x), np.bool_)
@@ -243,30 +251,25 @@ def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> NDArray[np.boo
     along = right * np.cos(angle) + down * np.sin(angle)
     across = down * np.cos(angle) - right * np.sin(angle)
     sigmas = np.sqrt(along**2 / max(major, 1.0) + across**2 / max(minor, 1.0))
-    return sigmas >= min(BEAM_SIGMAS, FURTHEST * sigmas.max())
+    away: Mask = sigmas >= min(BEAM_SIGMAS, FURTHEST * sigmas.max())
+    return away
 
 
 @njit(cache=True, nogil=True)
-def _fit_plane(
-    places: FloatArray,
-    means: FloatArray,
-    variances: FloatArray,
-    pixels: FloatArray,
-    candidates: NDArray[np.bool_],
-    tilt_weight: float,
-) -> tuple[float, FloatArray, float]:
-    """Return level, tilt and noise of those candidates among the cells (m,) that agree on a plane."""
-    low, median = _quantile(means[candidates], 0.1587), _quantile(means[candidates], 0.5)
+def _fit_plane(cells: Cells, candidates: Mask, tilt_weight: float) -> tuple[float, FloatArray, float]:
+    """Return level, tilt (2,) and noise of those candidates (m,) among the cells that agree on a plane."""
+    places, means, variances, pixels = cells
+    low, median = _quantile(means[candidates], ONE_SIGMA_BELOW), _quantile(means[candidates], 0.5)
     heights = means - median
     kept = candidates & (np.abs(heights) <= UNLIT_SIGMAS * (median - low))
-    for _ in range(REFITS + 1):
+    for _ in range(1 + REFITS):
         plane = fit_surface(places[kept], heights[kept], pixels[kept], 1)
         plane[1:] *= tilt_weight
         slope = places[:, 1] * plane[1] + places[:, 2] * plane[2]
         plane[0] = ((heights - slope) * pixels)[kept].sum() / pixels[kept].sum()
         squares = (heights - slope - plane[0]) ** 2
-        deviation = np.sqrt((squares * pixels)[kept].sum() / pixels[kept].sum())
-        used = kept
-        kept = candidates & (squares <= (UNLIT_SIGMAS * deviation) ** 2)
-    noise = np.sqrt((((squares + variances) * pixels)[used]).sum() / pixels[used].sum())
+        fitted = kept
+        variance = (squares * pixels)[fitted].sum() / pixels[fitted].sum()
+        kept = candidates & (squares <= UNLIT_SIGMAS**2 * variance)
+    noise = np.sqrt(((squares + variances) * pixels)[fitted].sum() / pixels[fitted].sum())
     return median + plane[0], plane[1:], noise

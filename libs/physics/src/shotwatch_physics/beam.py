@@ -8,7 +8,7 @@ from shotwatch_physics.background import UNLIT_SIGMAS, Background, survey
 from shotwatch_physics.feature import Features, FloatArray, ratio
 from shotwatch_physics.fluence import measure_fluence
 from shotwatch_physics.moments import ROUNDING, Images, Spread, principal_moments, whole_counts
-from shotwatch_physics.noise import NoiseModel, counts_above_dark, light_of
+from shotwatch_physics.noise import Light, NoiseModel, counts_above_dark, light_in
 from shotwatch_physics.region import Region, recorded_regions
 from shotwatch_physics.spots import measure_spots
 
@@ -71,6 +71,8 @@ def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Fea
     spread[:, alone] = measure_spread(images[alone], background.of(alone))
     counts = counts_above_dark(images, background)
     peak = counts.max(axis=(1, 2)).astype(np.float64)
+    if noise is not None:
+        counts = counts_above_dark(images, noise)
     pixels = images.shape[1] * images.shape[2]
     return {
         "total_intensity": cleaned.sum(axis=(1, 2)) - background.level * pixels,
@@ -81,7 +83,7 @@ def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Fea
         "saturated_pixels": _count(images >= saturated_at),
         "dead_pixels": _dead_pixels(images, background, peak),
         "hot_pixels": surveyed.hot_pixels,
-        **_fluence_and_spots(images, background, noise, spread),
+        **_fluence_and_spots(counts, noise or background, background, spread),
     }
 
 
@@ -100,12 +102,11 @@ def _shape(spread: Spread) -> Features:
 
 
 def _fluence_and_spots(
-    images: Images, background: Background, noise: NoiseModel | None, spread: Spread
+    counts: Light, dark: NoiseModel | Background, background: Background, spread: Spread
 ) -> Features:
-    """NaN where there is no beam, or none but the camera's hot pixels are lit."""
-    dark = noise or background
-    light = light_of(images, dark)
-    features = {**measure_fluence(light), **measure_spots(counts_above_dark(images, dark))}
+    """NaN where there is no beam, or none but the camera's hot pixels are lit; counts are above `dark`."""
+    light = light_in(counts, dark)
+    features = {**measure_fluence(light), **measure_spots(counts)}
     lit = light.max(axis=(1, 2)) > background.faintest_light - background.level
     return {name: np.where(lit & np.isfinite(spread[0]), values, np.nan) for name, values in features.items()}
 

@@ -1,6 +1,5 @@
 """Hot pixels: single pixels that differ from all their neighbours, and so are no beam."""
 
-import numpy as np
 from numba import njit
 
 from shotwatch_physics.moments import Counts, Image
@@ -55,10 +54,10 @@ def _may_be_hot(above: Counts, here: Counts, below: Counts, margin: int) -> bool
     """
     found = False
     for column in range(1, len(here) - 1):
-        left, right = np.int32(here[column - 1]), np.int32(here[column + 1])
-        up, down = np.int32(above[column]), np.int32(below[column])
+        left, right = int(here[column - 1]), int(here[column + 1])
+        up, down = int(above[column]), int(below[column])
         darkest, brightest = min(min(left, right), min(up, down)), max(max(left, right), max(up, down))
-        found |= _is_hot(np.int32(here[column]), darkest, brightest, np.int32(margin))
+        found |= _is_hot(int(here[column]), darkest, brightest, margin)
     return found
 
 

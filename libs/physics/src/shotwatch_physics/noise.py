@@ -1,7 +1,7 @@
 """What a camera records without light, and what is light in spite of it.
 
 The report's rule: each pixel of a camera has a normal distribution, known from dark frames, and a pixel that
-could be noise with a probability of more than 10⁻⁶ is set to zero. Without dark frames the border of each
+could be noise with a probability of more than 10⁻⁶ is set to zero. Without dark frames the unlit part of each
 frame stands in, with one plane and one noise for all of the frame's pixels.
 """
 
@@ -93,8 +93,8 @@ def fit_noise(dark: Images, p: float = NOISE_PROBABILITY) -> NoiseModel:
     Raises:
         ValueError: not (n, h, w) uint16, fewer than ten frames, p not above 0 and at most ½, or a frame that
             is not dark: the median of some patch of 5 x 5 px is more than three standard deviations of the
-            border above the border. Light that is even over the whole frame, border included, cannot be told
-            from the dark level.
+            noise above the background. Light that is even, or a plane, over the whole frame cannot be
+            told from the dark level.
     """
     if dark.ndim != 3 or dark.dtype != np.uint16 or 0 in dark.shape[1:]:
         raise ValueError(f"dark frames must be (n, h, w) uint16, not {dark.shape} {dark.dtype}")
@@ -106,34 +106,30 @@ def fit_noise(dark: Images, p: float = NOISE_PROBABILITY) -> NoiseModel:
 
 
 def _require_darkness(dark: Images) -> None:
-    border = estimate_background(dark)
-    brightest = UNLIT_SIGMAS * np.maximum(border.noise, STEP)
-    planes = np.broadcast_to(border.plane(*dark.shape[1:]), dark.shape)
+    background = estimate_background(dark)
+    brightest = UNLIT_SIGMAS * np.maximum(background.noise, STEP)
+    planes = np.broadcast_to(background.plane(*dark.shape[1:]), dark.shape)
     for index, frame in enumerate(dark):
         patches = scipy.ndimage.median_filter(frame, size=PATCH, mode="nearest")
         above = patches - planes[index]
         if above.max() > brightest[index]:
             row, column = np.unravel_index(above.argmax(), above.shape)
             raise ValueError(
-                f"frame {index} is not dark: about column {column}, row {row} it has {patches[row, column]} counts, "
-                f"its border {border.level[index]:.1f}"
+                f"frame {index} is not dark: about column {column}, row {row} it has "
+                f"{patches[row, column]} counts, its background {background.level[index]:.1f}"
             )
 
 
-def threshold(noise: NoiseModel | Background, shape: tuple[int, int] = (1, 1)) -> Light:
-    """The count that a dark pixel exceeds with the model's probability: (h, w); or with 10⁻⁶, from borders:
-    (n, h, w) for frames of this `shape`, (n, 1, 1) when no frame is tilted.
+def threshold(noise: NoiseModel | Background) -> Light:
+    """The count that a dark pixel exceeds with the model's probability: (h, w); or with 10⁻⁶, from a
+    background, at the frame's centre: (n, 1, 1).
 
     Mean and sigma of a model are estimates from n frames, so the next dark count is distributed about the
     mean as sigma √(1 + 1/n) times Student's t of n - 1 degrees of freedom. For 50 frames and 10⁻⁶ that is
-    5.5 sigma; a normal distribution's 4.75 would let through ten times as many. A border has pixels enough
-    to take its noise, at least one count, as known.
+    5.5 sigma; a normal distribution's 4.75 would let through ten times as many. A background has pixels
+    enough to take its noise, at least one count, as known.
     """
-    if isinstance(noise, Background):
-        sigmas = -scipy.special.ndtri(NOISE_PROBABILITY)
-        return noise.plane(*shape) + _per_frame(sigmas * np.maximum(noise.noise, STEP))
-    sigmas = -scipy.special.stdtrit(noise.frames - 1, noise.p) * np.sqrt(1 + 1 / noise.frames)
-    return noise.mean + np.float32(sigmas) * noise.sigma
+    return _dark(noise) + _margin(noise)
 
 
 def counts_above_dark(images: Images, noise: NoiseModel | Background) -> Light:
@@ -157,9 +153,24 @@ def light_of(images: Images, noise: NoiseModel | Background) -> Light:
     Raises:
         ValueError: the frames are not of the noise's shape.
     """
-    counts = counts_above_dark(images, noise)
-    counts[images <= threshold(noise, images.shape[1:])] = 0
-    return counts
+    return light_in(counts_above_dark(images, noise), noise)
+
+
+def light_in(counts: Light, noise: NoiseModel | Background) -> Light:
+    """Return counts above dark (n, h, w) where they cannot be noise, and 0 elsewhere."""
+    return np.where(counts > _margin(noise), counts, np.float32(0))
+
+
+def _dark(noise: NoiseModel | Background) -> Light:
+    return _per_frame(noise.level) if isinstance(noise, Background) else noise.mean
+
+
+def _margin(noise: NoiseModel | Background) -> Light:
+    """Return by how much a dark pixel exceeds its mean with the model's probability."""
+    if isinstance(noise, Background):
+        return _per_frame(-scipy.special.ndtri(NOISE_PROBABILITY) * np.maximum(noise.noise, STEP))
+    sigmas = -scipy.special.stdtrit(noise.frames - 1, noise.p) * np.sqrt(1 + 1 / noise.frames)
+    return np.float32(sigmas) * noise.sigma
 
 
 def _per_frame(values: NDArray[np.float64]) -> Light:

@@ -1,4 +1,4 @@
-"""The part of a frame that the camera recorded: some cameras and some programs put black borders around it."""
+"""The part of a frame that the camera recorded: some cameras and programs put black borders around it."""
 
 from typing import NamedTuple
 
@@ -57,7 +57,7 @@ def _black_rows(frame: Image) -> int:
     """Return how many of the first rows are black border."""
     black = frame[0, 0]
     count = 0
-    while count < len(frame) and _is_even(frame[count], black):
+    while count < len(frame) and (frame[count] == black).all():
         count += 1
     if count == 0:
         return 0
@@ -68,11 +68,3 @@ def _black_rows(frame: Image) -> int:
         if 2 * brighter > len(frame[first]) and np.median(frame[first]) <= BEAM_SHARE * frame.max():
             return first
     return 0
-
-
-@njit(cache=True, nogil=True)
-def _is_even(row: Image, count: int) -> bool:
-    for pixel in row:
-        if pixel != count:
-            return False
-    return True
