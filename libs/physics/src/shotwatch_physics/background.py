@@ -111,6 +111,8 @@ class Cells(NamedTuple):
 
     places: FloatArray
     """1, x and y of their middles from the frame's centre: (m, 3)."""
+    sides: FloatArray
+    """Width and height (px): (m, 2)."""
     means: FloatArray
     """(m,)."""
     variances: FloatArray
@@ -209,18 +211,24 @@ def _cells(frame: Image) -> Cells:
     rows, columns = cell_edges(height, size), cell_edges(width, size)
     across = len(columns) - 1
     count = (len(rows) - 1) * across
-    places, means, variances, pixels = np.ones((count, 3)), np.empty(count), np.empty(count), np.empty(count)
+    places, sides, means, variances = (
+        np.ones((count, 3)),
+        np.empty((count, 2)),
+        np.empty(count),
+        np.empty(count),
+    )
     for down in range(len(rows) - 1):
         light, squares = _column_sums(frame[rows[down] : rows[down + 1]])
         for right in range(across):
             cell = down * across + right
             first, stop = columns[right], columns[right + 1]
-            pixels[cell] = (rows[down + 1] - rows[down]) * (stop - first)
-            means[cell] = light[first:stop].sum() / pixels[cell]
-            variances[cell] = max(squares[first:stop].sum() / pixels[cell] - means[cell] ** 2, 0.0)
+            sides[cell] = stop - first, rows[down + 1] - rows[down]
+            pixels = sides[cell, 0] * sides[cell, 1]
+            means[cell] = light[first:stop].sum() / pixels
+            variances[cell] = max(squares[first:stop].sum() / pixels - means[cell] ** 2, 0.0)
             places[cell, 1] = (first + stop - width) / 2
             places[cell, 2] = (rows[down] + rows[down + 1] - height) / 2
-    return Cells(places, means, variances, pixels)
+    return Cells(places, sides, means, variances, sides[:, 0] * sides[:, 1])
 
 
 @njit(cache=True, nogil=True)
@@ -258,7 +266,7 @@ def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> Mask:
 @njit(cache=True, nogil=True)
 def _fit_plane(cells: Cells, candidates: Mask, tilt_weight: float) -> tuple[float, FloatArray, float]:
     """Return level, tilt (2,) and noise of those candidates (m,) among the cells that agree on a plane."""
-    places, means, variances, pixels = cells
+    places, sides, means, variances, pixels = cells
     low, median = _quantile(means[candidates], ONE_SIGMA_BELOW), _quantile(means[candidates], 0.5)
     heights = means - median
     kept = candidates & (np.abs(heights) <= UNLIT_SIGMAS * (median - low))
@@ -271,5 +279,8 @@ def _fit_plane(cells: Cells, candidates: Mask, tilt_weight: float) -> tuple[floa
         fitted = kept
         variance = (squares * pixels)[fitted].sum() / pixels[fitted].sum()
         kept = candidates & (squares <= UNLIT_SIGMAS**2 * variance)
-    noise = np.sqrt(((squares + variances) * pixels)[fitted].sum() / pixels[fitted].sum())
+    # A row of n pixels on a slope of 1 count/px has a variance of (n² - 1) / 12.
+    of_tilt = ((sides**2 - 1) * plane[1:] ** 2).sum(axis=1) / 12
+    within = np.maximum(variances - of_tilt, 0)
+    noise = np.sqrt(((squares + within) * pixels)[fitted].sum() / pixels[fitted].sum())
     return median + plane[0], plane[1:], noise
