@@ -21,8 +21,10 @@ LIT_SHARE = 0.1
 def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = None) -> Features:
     """BEAM_FEATURES of frames (n, h, w) in counts; `saturated_at` is the count at which the camera saturates.
 
-    Fluence and spots are measured above the camera's `noise`, without one above that of each frame's border;
-    all else above the border's. A frame's features do not depend on the other frames.
+    Fluence and spots are measured above the camera's `noise`, without one above each frame's own background;
+    all else above the background. A frame's features do not depend on the other frames. What is assumed of
+    background, hot pixels, black borders, and beams that the frame clips or that fill it: `background`,
+    `defects`, `region`, `aperture`, and docs/beam.md.
 
     Raises:
         ValueError: images are not (n, h, w) uint16 with at least one pixel, or not of the noise's shape.
