@@ -177,7 +177,7 @@ class Hdf5Image:
         if size > MAX_CHUNK_BYTES or self._chunks_bytes > MAX_CHUNKS_BYTES:
             raise Reject(
                 FileReason.TOO_LARGE,
-                f"{self.key}: {link}: its chunks are {size} bytes each, {self._chunks_bytes} with those before",
+                f"{self.key}: {link}: its chunks are {size} bytes each, all so far {self._chunks_bytes}",
             )
         return dataset
 
