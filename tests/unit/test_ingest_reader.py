@@ -24,9 +24,10 @@ from shotwatch_common.errors import Bug, Reject, Retry
 from shotwatch_common.facility import FileName, load_facility
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.vocabulary import FileReason, RecordReason
+from shotwatch_ingest import reader_process
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.reader import ReaderPool
-from shotwatch_ingest.reader_messages import ReadFile
+from shotwatch_ingest.reader_messages import ReadFile, Rejected, outcomes
 from shotwatch_ingest.reader_workspace import Workspace
 from shotwatch_validate.domain.judge import judge
 from shotwatch_validate.messages import to_records
@@ -307,6 +308,19 @@ async def test_a_reply_that_is_too_long_is_not_waited_for(pool: ReaderPool):
     rejected = await rejection(pool, GOOD, name=Saboteur(long))
 
     assert rejected.reason == FileReason.TOO_LARGE
+
+
+def test_a_file_whose_message_would_be_too_long_is_rejected(monkeypatch: pytest.MonkeyPatch):
+    with Workspace(GOOD) as workspace:
+        files = workspace.image, workspace.blocks
+        whole = reader_process.reply((name_of(KEY), KEY, LATEST), *files, FACILITY)
+        monkeypatch.setattr(reader_process, "MAX_REPLY_BYTES", len(whole) - 1)
+
+        rejected = outcomes.validate_json(reader_process.reply((name_of(KEY), KEY, LATEST), *files, FACILITY))
+
+    assert isinstance(rejected, Rejected)
+    assert rejected.reason is FileReason.TOO_LARGE
+    assert f"{len(whole)} bytes" in rejected.detail
 
 
 async def test_a_file_that_hangs_holds_up_no_other():

@@ -461,6 +461,26 @@ class TestBadFiles:
         assert rejected.reason == FileReason.TOO_LARGE
         assert "chunks are 536870912 bytes" in rejected.detail
 
+    def test_a_large_chunk_that_many_records_share_is_not_decoded_for_each(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        def share(count: int) -> bytes:
+            def write(file: h5py.File) -> None:
+                for n in range(count):
+                    record = file.create_group(f"{timestamp(n)}/{CAMERA}")
+                    record["STATE"] = ON
+                    if n == 0:
+                        options = {"chunks": (1 << 10, 1 << 10), "maxshape": (None, None), "compression": 1}
+                        record.create_dataset("ROIImageLow", data=FRAMES[0], **options)
+                    else:
+                        record["ROIImageLow"] = file[timestamp(0)][CAMERA]["ROIImageLow"]
+
+            return hdf5(write)
+
+        monkeypatch.setattr(hdf5_reading, "MAX_CHUNKS_BYTES", 6 * (2 << 20) - 1)
+        np.testing.assert_array_equal(only_device(share(5)).block.arrays["image"], FRAMES[[0] * 5])
+        assert rejection(share(6)).reason == FileReason.TOO_LARGE
+
     def test_absurd_shapes_are_problems_of_their_records(self):
         def damage(record: h5py.Group) -> None:
             del record["ROIImageLow"]

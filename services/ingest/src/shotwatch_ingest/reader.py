@@ -56,7 +56,8 @@ _REMEDY = (
 class ReaderPool:
     """A number of reader processes.
 
-    An asynchronous context manager. Entering it starts the first one, and leaving it ends them all.
+    An asynchronous context manager. Entering it starts the first one, and leaving it ends them all. Of each
+    file, the service itself holds the bytes, a reply of MAX_REPLY_BYTES at most, and one block at a time.
     """
 
     def __init__(

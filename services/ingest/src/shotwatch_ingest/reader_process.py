@@ -66,19 +66,20 @@ def main() -> None:
             return
         image, blocks = descriptors
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-        reply = _reply(pickle.loads(message), image, blocks, facility)  # noqa: S301  the service wrote it
+        answer = reply(pickle.loads(message), image, blocks, facility)  # noqa: S301  the service wrote it
         signal.setitimer(signal.ITIMER_PROF, 0)
         os.close(image)
         os.close(blocks)
-        write_all(replies, framed(reply))
+        write_all(replies, framed(answer))
 
 
-def _reply(request: Request, image: int, blocks: int, facility: Facility) -> bytes:
-    reply = _outcome(request, image, blocks, facility).model_dump_json().encode()
-    if len(reply) <= MAX_REPLY_BYTES:
-        return reply
+def reply(request: Request, image: int, blocks: int, facility: Facility) -> bytes:
+    """Read the file of descriptor `image`, write its blocks to `blocks`, and return the outcome as JSON."""
+    outcome = _outcome(request, image, blocks, facility).model_dump_json().encode()
+    if len(outcome) <= MAX_REPLY_BYTES:
+        return outcome
     _, key, _ = request
-    detail = f"{key}: its records take {len(reply)} bytes in a message, more than one may have"
+    detail = f"{key}: its records take {len(outcome)} bytes in a message, more than one may have"
     return Rejected(reason=FileReason.TOO_LARGE, detail=detail).model_dump_json().encode()
 
 

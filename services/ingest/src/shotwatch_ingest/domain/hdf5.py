@@ -25,13 +25,15 @@ Array = NDArray[np.generic]
 
 MAX_CHUNK_BYTES = 64 << 20
 """HDF5 decodes a chunk whole, however little of it is asked for."""
+MAX_CHUNKS_BYTES = 1 << 30
+"""Of the chunks of all datasets that HDF5 opens; many records may share one large chunk."""
 MAX_VALUE_BYTES = 256
 """Of one number, or of one text of fixed length."""
 MAX_ENUMERATED = 256
 """Names of an enumeration."""
-MAX_NAMES = 500_000
+MAX_NAMES = 250_000
 """Names listed of a file, in all its groups: enough for a minute of 90 devices at 10 Hz, or for a
-day of five cameras at 1 Hz. A name takes some 2 µs."""
+day of two cameras at 1 Hz. A group of one name takes some 20 µs."""
 _MAX_DETAIL = 200
 """Characters of a message; HDF5's own hold names from the file."""
 
@@ -109,6 +111,7 @@ class Hdf5Image:
         self._file, self._root = _open(key, image)
         self._opened: tuple[Link, h5g.GroupID] | None = None
         self._names = 0
+        self._chunks_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -138,16 +141,18 @@ class Hdf5Image:
             found[name] = Link(group, name, info.type, info.u)
             return None
 
-        with _reading():
-            if group.parent is None:
-                self._root.links.iterate(keep, info=True)
-            else:
-                self._group(group.parent).links.iterate(keep, obj_name=group.name, info=True)
+        try:
+            with _reading():
+                if group.parent is None:
+                    self._root.links.iterate(keep, info=True)
+                else:
+                    self._group(group.parent).links.iterate(keep, obj_name=group.name, info=True)
+        finally:
+            self._names += len(found)
         for name in surplus:
             if name in found:
                 raise Refused(RecordReason.DATA_MISSING, f"lists {shown(name)} twice")
             raise Reject(FileReason.TOO_LARGE, f"{self.key}: {group}: the file has over {MAX_NAMES} names")
-        self._names += len(found)
         return found
 
     def dataset(self, link: Link) -> h5d.DatasetID:
@@ -155,7 +160,7 @@ class Hdf5Image:
 
         Raises:
             Refused: there is no such dataset here.
-            Reject: TOO_LARGE, its chunks are.
+            Reject: TOO_LARGE, its chunks are, or those of all datasets so far.
         """
         link.require_hard()
         assert link.parent is not None
@@ -168,8 +173,12 @@ class Hdf5Image:
             size = math.prod(chunk) * dataset.get_type().get_size()
         if elsewhere:
             raise Refused(RecordReason.DATA_MISSING, "lies outside the file")
-        if size > MAX_CHUNK_BYTES:
-            raise Reject(FileReason.TOO_LARGE, f"{self.key}: {link}: its chunks are {size} bytes each")
+        self._chunks_bytes += size
+        if size > MAX_CHUNK_BYTES or self._chunks_bytes > MAX_CHUNKS_BYTES:
+            raise Reject(
+                FileReason.TOO_LARGE,
+                f"{self.key}: {link}: its chunks are {size} bytes each, all so far {self._chunks_bytes}",
+            )
         return dataset
 
     def _group(self, link: Link) -> h5g.GroupID:
