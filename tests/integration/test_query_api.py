@@ -1023,13 +1023,7 @@ def wait_for(url: str) -> None:
 async def test_a_device_in_the_year_9999_is_the_end_of_no_view(world: World) -> None:
     """As older versions stored it: the end of data would have been a time that no calendar has."""
     device, end_of_time = "LB_A1_11-EM_4-EnergyMeter-4", 253_402_300_799_999
-    paths = (
-        "/reports",
-        "/shots",
-        "/devices",
-        f"/devices/{METER}/report",
-        f"/devices/{METER}/series?feature=energy",
-    )
+    paths = ("/reports", "/shots", "/devices", f"/devices/{METER}/report", f"/devices/{METER}/energy")
     before = {path: world.get(path) for path in paths}
     async with AsyncMongoClient(world.environment["SHOTWATCH_DATABASE_URL"]) as client:
         devices = client["shotwatch"]["devices"]
