@@ -97,6 +97,7 @@ IN_INBOX = {"a": HeldObject("a.h5", "e1", 10, OLD)}
 def test_what_waits_in_the_inbox_is_under_way() -> None:
     outcome = compare_inbox("inbox", IN_INBOX, {"a": WAITING}, NOW, NOW, queued=False)
     assert (outcome.imbalances, outcome.under_way) == ((), 1)
+    assert outcome.pending == (Imbalance("object a (a.h5)", "waits in the inbox"),)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ class Reconciliations:
             "imbalanced": outcome.total,
             "more": outcome.more,
             "under_way": outcome.under_way,
+            "pending": [_imbalance_document(each) for each in outcome.pending],
             "tally": asdict(outcome.tally) if outcome.tally else None,
             "checked_at": result.checked_at,
             "took_ms": result.took_ms,
@@ -116,6 +117,7 @@ def _mark(slice_: Slice, at: int) -> UpdateOne:
         "imbalanced": 0,
         "more": 0,
         "under_way": 0,
+        "pending": [],
         "tally": None,
         "checked_at": _NEVER,
         "took_ms": 0,
@@ -135,12 +137,13 @@ def _slice(document: Mapping[str, Any]) -> Slice:
 
 
 def _reconciled(document: Mapping[str, Any]) -> Reconciled:
-    imbalances, confirmed = (
+    imbalances, confirmed, pending = (
         tuple(Imbalance(each["subject"], each["wrong"]) for each in document[name])
-        for name in ("imbalances", "confirmed")
+        for name in ("imbalances", "confirmed", "pending")
     )
     tally = Tally(**document["tally"]) if document["tally"] else None
-    outcome = Outcome(document["counts"], imbalances, document["more"], document["under_way"], tally)
+    more, under_way = document["more"], document["under_way"]
+    outcome = Outcome(document["counts"], imbalances, more, under_way, pending, tally)
     return Reconciled(
         _slice(document),
         outcome,
