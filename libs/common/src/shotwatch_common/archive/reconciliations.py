@@ -58,7 +58,7 @@ class Reconciliations:
         return [_slice(document) for document in documents if document["again_at"] <= now]
 
     async def write(self, result: Reconciled, again_at: int) -> None:
-        """Keep a result; the slice is not open any more if it is settled and nothing changed since."""
+        """Keep a result; the slice stays open unless it is settled and nothing changed since."""
         outcome = result.outcome
         changes = {
             "counts": dict(outcome.counts),
@@ -72,9 +72,10 @@ class Reconciliations:
             "checked_at": result.checked_at,
             "took_ms": result.took_ms,
             "again_at": again_at,
+            "open": True,
         }
         slice_ = result.slice
-        first = {"equality": slice_.equality.value, "start": slice_.start, "marked_at": 0, "open": True}
+        first = {"equality": slice_.equality.value, "start": slice_.start, "marked_at": 0}
         await self._reconciliations.update_one(
             {"_id": _id(slice_)}, {"$set": changes, "$setOnInsert": first}, upsert=True
         )
