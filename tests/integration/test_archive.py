@@ -156,31 +156,31 @@ async def test_versions_of_a_characterisation_are_counted_and_the_newest_is_used
     archive, store = running.archive, running.store
     kind, period = CharacterisationKind.NOISE, Period(0, 1, 50)
     made = await asyncio.gather(
-        *(shelve(archive, store, "blocks", "dark camera", kind, bytes([n]), period) for n in range(4))
+        *(shelve(archive, store, "data", "dark camera", kind, bytes([n]), period) for n in range(4))
     )
     assert sorted(each.version for each in made) == [1, 2, 3, 4]
     shelf = Shelf(archive, store, {kind: bytes})
     assert shelf.newest("dark camera", kind) is None
     await shelf.look()
     (newest,) = (each for each in made if each.version == 4)
-    assert shelf.newest("dark camera", kind) == await store.get("blocks", newest.key)
+    assert shelf.newest("dark camera", kind) == await store.get("data", newest.key)
 
 
 async def test_a_characterisation_that_cannot_be_read_leaves_the_last_one_in_use(running: Running) -> None:
     archive, store = running.archive, running.store
     kind, period = CharacterisationKind.NOISE, Period(0, 1, 50)
-    await shelve(archive, store, "blocks", "another camera", kind, b"good", period)
+    await shelve(archive, store, "data", "another camera", kind, b"good", period)
     shelf = Shelf(archive, store, {kind: readable})
     await shelf.look()
-    await shelve(archive, store, "blocks", "another camera", kind, b"bad", period)
+    await shelve(archive, store, "data", "another camera", kind, b"bad", period)
     (told,) = [(bad.version, why) for bad, why in await shelf.look() if bad.device == "another camera"]
     assert told == (2, "b'bad' is no model")
     assert shelf.newest("another camera", kind) == b"good"
     assert not [bad for bad, _ in await shelf.look() if bad.device == "another camera"]
-    lost = await shelve(archive, store, "blocks", "another camera", kind, b"lost", period)
-    await store.remove("blocks", lost.key)
+    lost = await shelve(archive, store, "data", "another camera", kind, b"lost", period)
+    await store.remove("data", lost.key)
     ((_, why),) = [told for told in await shelf.look() if told[0].device == "another camera"]
-    assert why == f"blocks/{lost.key} does not exist"
+    assert why == f"data/{lost.key} does not exist"
     assert shelf.newest("another camera", kind) == b"good"
 
 
