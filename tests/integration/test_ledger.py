@@ -26,6 +26,7 @@ from shotwatch_common.blocks import Block, read_block, write_block
 from shotwatch_common.bus import Bus
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.facility import Place, load_facility
+from shotwatch_common.identity import characterisation_key
 from shotwatch_common.process import Edges
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.reconciliation.collecting import Allowances, Collector
@@ -107,6 +108,8 @@ async def feed(running: Running, folder: Path) -> None:
     inbox = running.settings.inbox_bucket
     await running.store.put(inbox, files[0].name.replace("07-01_08", "07-01_09"), b"")
     await running.store.put(inbox, "notes.txt", b"not a snapshot")
+    learned = characterisation_key("camera", "reference", b"")
+    await running.store.put(running.settings.data_bucket, learned, b"of no file, and of no day")
     await running.judged()
     again = Simulation(running.facility, (roster,), START, SECONDS, 2)
     await running.upload(next(iter(simulate(again, folder / "again"))))

@@ -97,6 +97,7 @@ IN_INBOX = {"a": HeldObject("a.h5", "e1", 10, OLD)}
 def test_what_waits_in_the_inbox_is_under_way() -> None:
     outcome = compare_inbox("inbox", IN_INBOX, {"a": WAITING}, NOW, NOW, queued=False)
     assert (outcome.imbalances, outcome.under_way) == ((), 1)
+    assert outcome.pending == (Imbalance("object a (a.h5)", "waits in the inbox"),)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,13 @@ def test_what_was_never_joined_is_named_once_no_message_is_left() -> None:
     assert records(unjoined).imbalances[0].wrong == "ingested, and its records were never joined"
 
 
+def test_what_ingest_read_is_what_was_validated_and_of_a_later_version_alone() -> None:
+    (wrong,) = records(replace(A, records=4)).imbalances
+    assert wrong.wrong == "ingest read 4 records, 3 were validated"
+    superseded = compare_records([A], {"a"}, {}, [], [], NOW, 0, queued=False)
+    assert (superseded.imbalances, superseded.counts["replaced"]) == ((), 1)
+
+
 # shots
 
 WINDOW = ClosedWindow("w", {100: 1, 200: 2}, 0)
@@ -185,6 +193,20 @@ def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> No
     outcome = compare_shots([WINDOW], stored, waiting, NOW, queued=False)
     assert (outcome.imbalances, outcome.under_way, outcome.counts["waiting"]) == ((), 1, 1)
     assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == ["shot s2"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "named"),
+    [
+        (SHOTS[1:], ["shot of w at 100"]),
+        ([replace(SHOTS[0], revision=2), SHOTS[1]], ["shot s1"]),
+        ([*SHOTS, StoredShot("s3", "w", 300, 1)], ["shot s3"]),
+    ],
+)
+def test_a_shot_that_is_lost_added_or_of_another_revision_is_named(
+    stored: list[StoredShot], named: list[str]
+) -> None:
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == named
 
 
 def test_a_message_that_stays_in_the_outbox_is_named_when_it_is_old() -> None:
@@ -227,6 +249,12 @@ def test_an_event_that_the_broker_never_confirmed_is_named_when_it_is_old() -> N
     numbers = Numbers(0, frozenset({1}), 2, 1, {}, frozenset())
     assert compare_events([event(1, 0, NOW)], numbers, NOW).under_way == 1
     assert subjects(compare_events([event(1, 0)], numbers, NOW)) == ["event e1 (number 1)"]
+
+
+def test_subscribers_see_the_number_under_which_an_event_is_stored() -> None:
+    numbers = Numbers(0, frozenset({1}), 2, 1, {}, frozenset())
+    (wrong,) = compare_events([replace(event(1), published_number=3)], numbers, NOW).imbalances
+    assert wrong.wrong == "subscribers see number 3"
 
 
 # slices and sums

@@ -52,11 +52,12 @@ class Balance:
     @property
     def problems(self) -> list[str]:
         """Each imbalance that was named: `records 2022-07-01T07: object …: …`."""
-        return [
-            f"{found.slice}: {found.imbalance.subject}: {found.imbalance.wrong}"
-            for summary in self.summaries
-            for found in summary.found
-        ]
+        return [str(found) for summary in self.summaries for found in summary.found]
+
+    @property
+    def pending(self) -> list[str]:
+        """What is under way, likewise."""
+        return [str(found) for summary in self.summaries for found in summary.pending]
 
     def record(self) -> dict[str, Any]:
         return {
@@ -68,6 +69,7 @@ class Balance:
             "unchecked": self.unchecked,
             "adds_up": self.adds_up,
             "problems": self.problems,
+            "pending": self.pending,
         }
 
 

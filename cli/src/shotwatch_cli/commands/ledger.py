@@ -90,6 +90,8 @@ def _show(balance: Balance) -> None:
         stdout.print(table("reasons", ("reason", "objects#"), sorted(balance.tally.reasons.items())))
     columns = ("", "slices#", "counts", "under way#", "imbalances#")
     stdout.print(table("equalities", columns, map(_summary_row, balance.summaries)))
+    for waiting in balance.pending:
+        stdout.print(Text(f"under way: {waiting}"), soft_wrap=True)
     for problem in balance.problems:
         stdout.print(styled((problem, "bold red")), soft_wrap=True)
     stdout.print(_verdict(balance))

@@ -487,6 +487,7 @@ class LedgerEquality(Schema):
     imbalances: int
     named: list[LedgerImbalance] = Field(description="The first hundred imbalances.")
     under_way: int = Field(description="Things that are not accounted for yet, and not overdue.")
+    pending: list[LedgerImbalance] = Field(description="The first hundred of them.")
     slices: int = Field(description="Hours or days that have something.")
     unchecked: int = Field(description="Those of them that have never been checked.")
     checked_at: datetime | None = Field(description="The check that was longest ago.")

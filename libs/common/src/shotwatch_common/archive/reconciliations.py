@@ -58,7 +58,7 @@ class Reconciliations:
         return [_slice(document) for document in documents if document["again_at"] <= now]
 
     async def write(self, result: Reconciled, again_at: int) -> None:
-        """Keep a result; the slice is not open any more if it is settled and nothing changed since."""
+        """Keep a result; the slice stays open unless it is settled and nothing changed since."""
         outcome = result.outcome
         changes = {
             "counts": dict(outcome.counts),
@@ -67,13 +67,15 @@ class Reconciliations:
             "imbalanced": outcome.total,
             "more": outcome.more,
             "under_way": outcome.under_way,
+            "pending": [_imbalance_document(each) for each in outcome.pending],
             "tally": asdict(outcome.tally) if outcome.tally else None,
             "checked_at": result.checked_at,
             "took_ms": result.took_ms,
             "again_at": again_at,
+            "open": True,
         }
         slice_ = result.slice
-        first = {"equality": slice_.equality.value, "start": slice_.start, "marked_at": 0, "open": True}
+        first = {"equality": slice_.equality.value, "start": slice_.start, "marked_at": 0}
         await self._reconciliations.update_one(
             {"_id": _id(slice_)}, {"$set": changes, "$setOnInsert": first}, upsert=True
         )
@@ -116,6 +118,7 @@ def _mark(slice_: Slice, at: int) -> UpdateOne:
         "imbalanced": 0,
         "more": 0,
         "under_way": 0,
+        "pending": [],
         "tally": None,
         "checked_at": _NEVER,
         "took_ms": 0,
@@ -135,12 +138,13 @@ def _slice(document: Mapping[str, Any]) -> Slice:
 
 
 def _reconciled(document: Mapping[str, Any]) -> Reconciled:
-    imbalances, confirmed = (
+    imbalances, confirmed, pending = (
         tuple(Imbalance(each["subject"], each["wrong"]) for each in document[name])
-        for name in ("imbalances", "confirmed")
+        for name in ("imbalances", "confirmed", "pending")
     )
     tally = Tally(**document["tally"]) if document["tally"] else None
-    outcome = Outcome(document["counts"], imbalances, document["more"], document["under_way"], tally)
+    more, under_way = document["more"], document["under_way"]
+    outcome = Outcome(document["counts"], imbalances, more, under_way, pending, tally)
     return Reconciled(
         _slice(document),
         outcome,

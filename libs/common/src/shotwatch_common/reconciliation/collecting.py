@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import rows_in_block
 from shotwatch_common.facility import Facility
-from shotwatch_common.identity import block_folder, object_id, reason_key
+from shotwatch_common.identity import CHARACTERISATIONS, block_folder, object_id, reason_key
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, window_start
 from shotwatch_common.reconciliation.equalities import (
     BlockRows,
@@ -109,7 +109,7 @@ class Collector:
                 day = Slice.of_folder(name.removesuffix("/"))
                 if day is not None and name.endswith("/"):
                     days.add(day)
-                else:
+                elif (bucket, name) != (self._settings.data_bucket, CHARACTERISATIONS):
                     wrong = "in no day's folder, where the ledger has nothing"
                     strays.append(Imbalance(f"{bucket}/{name}", wrong))
         return days, strays

@@ -12,7 +12,7 @@ from time import monotonic
 from shotwatch_common.archive import Archive
 from shotwatch_common.pulses import epoch_now, window_start
 from shotwatch_common.reconciliation.collecting import Collector
-from shotwatch_common.reconciliation.equalities import Outcome
+from shotwatch_common.reconciliation.equalities import NAMED, Outcome
 from shotwatch_common.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
 
 RECENTLY_MS = 3 * HOUR_MS
@@ -104,6 +104,7 @@ class Reconciler:
 def _in_both(first: Outcome, second: Outcome) -> Outcome:
     """The second outcome with those of its imbalances that the first one has; the others are under way."""
     both = tuple(each for each in second.imbalances if each in set(first.imbalances))
-    passing = len(second.imbalances) - len(both)
+    passing = tuple(each for each in second.imbalances if each not in set(first.imbalances))
+    under_way, pending = second.under_way + len(passing), (*second.pending, *passing)[:NAMED]
     more = min(first.more, second.more)
-    return replace(second, imbalances=both, more=more, under_way=second.under_way + passing)
+    return replace(second, imbalances=both, more=more, under_way=under_way, pending=pending)

@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
 from shotwatch_common.reconciliation.slices import Equality
-from shotwatch_common.reconciliation.summary import Summary, summaries_of
+from shotwatch_common.reconciliation.summary import Found, Summary, summaries_of
 from shotwatch_common.reconciliation.tallying import tally_of
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_query.domain.pages import Span
@@ -73,15 +73,17 @@ def _equality(summary: Summary) -> LedgerEquality:
         equality=summary.equality,
         counts=summary.counts,
         imbalances=summary.imbalances,
-        named=[
-            LedgerImbalance(slice=each.slice, subject=each.imbalance.subject, wrong=each.imbalance.wrong)
-            for each in summary.found
-        ],
+        named=list(map(_imbalance, summary.found)),
         under_way=summary.under_way,
+        pending=list(map(_imbalance, summary.pending)),
         slices=summary.slices,
         unchecked=summary.unchecked,
         checked_at=instant(summary.checked_at) if summary.checked_at else None,
     )
+
+
+def _imbalance(found: Found) -> LedgerImbalance:
+    return LedgerImbalance(slice=found.slice, subject=found.imbalance.subject, wrong=found.imbalance.wrong)
 
 
 @router.get("/objects", summary="Objects by arrival")
