@@ -18,7 +18,7 @@ from opentelemetry import trace
 from prometheus_client import REGISTRY
 from pymongo import AsyncMongoClient
 
-from shotwatch_cli.balance import BrokerQueues, take_balance
+from shotwatch_cli.balance import CHEAP_MS, BrokerQueues, take_balance
 from shotwatch_cli.broker import connected
 from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
@@ -32,7 +32,7 @@ from shotwatch_common.pulses import epoch_now
 from shotwatch_common.reconciliation.collecting import Allowances, Collector
 from shotwatch_common.reconciliation.equalities import Imbalance
 from shotwatch_common.reconciliation.reconciler import Reconciler
-from shotwatch_common.reconciliation.slices import INBOX, Equality, Slice
+from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Slice
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.services import path_services
@@ -478,19 +478,51 @@ async def open_slices(audited: Audited) -> set[Slice]:
     return set(await audited.running.archive.reconciliations.due(FOREVER_MS))
 
 
-async def test_a_settled_span_is_checked_again_on_request_alone(audited: Audited) -> None:
+async def test_a_settled_span_is_checked_again_if_that_is_cheap_or_on_request(audited: Audited) -> None:
     archive, reconciler = audited.running.archive, audited.reconciler
     await take_balance(archive, reconciler, 0, FOREVER_MS)
-    await audited.database["reconciliations"].update_many({"open": False}, {"$set": {"marked_at": 1}})
     mend, named = await raw_file_removed(audited)
     try:
-        before = await take_balance(archive, reconciler, 0, FOREVER_MS)
+        await settled_long_ago(audited, took_ms=CHEAP_MS)
+        costly = await take_balance(archive, reconciler, 0, FOREVER_MS)
         rechecked = await take_balance(archive, reconciler, 0, FOREVER_MS, recheck=True)
+        await settled_long_ago(audited, took_ms=1)
+        cheap = await take_balance(archive, reconciler, 0, FOREVER_MS)
     finally:
         await mend()
-    assert before.adds_up
-    assert [re.match(f"objects 2024-07-01: {named}", each) for each in rechecked.problems] != [None]
+    assert costly.adds_up
+    for balance in (rechecked, cheap):
+        (problem,) = balance.problems
+        assert re.match(f"objects 2024-07-01: {named}", problem)
     assert (await take_balance(archive, reconciler, 0, FOREVER_MS)).adds_up
+
+
+async def settled_long_ago(audited: Audited, took_ms: int) -> None:
+    """Every check was two days ago, found nothing wrong, and took so long."""
+    settled = {"open": False, "marked_at": 1, "imbalances": [], "imbalanced": 0, "confirmed": []}
+    checked = {"checked_at": epoch_now() - 2 * DAY_MS, "took_ms": took_ms}
+    await audited.database["reconciliations"].update_many(
+        {"_id": {"$ne": "changes"}}, {"$set": settled | checked}
+    )
+
+
+async def test_what_was_altered_behind_our_back_is_found_by_the_patrol(audited: Audited) -> None:
+    await settled_long_ago(audited, took_ms=CHEAP_MS)
+    watch, bus = await ledger_watch(audited)
+    mend, _ = await raw_file_removed(audited)
+    slice_ = Slice.at(Equality.OBJECTS, round(START.timestamp() * 1000))
+    try:
+        for _ in range(len(await audited.running.archive.reconciliations.overlapping(0, FOREVER_MS))):
+            await watch.look()
+        found = await audited.running.archive.reconciliations.find(slice_)
+    finally:
+        await mend()
+        await let_pauses_end(audited)
+        await watch.look()
+        await bus.stop()
+    assert found is not None
+    assert len(found.outcome.imbalances) == 1
+    assert unaccounted() == 0
 
 
 async def test_history_logs_what_two_checks_found_until_it_is_mended(audited: Audited) -> None:

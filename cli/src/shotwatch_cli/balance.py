@@ -20,6 +20,8 @@ from shotwatch_common.reconciliation.tallying import tally_of
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 
+CHEAP_MS = 10_000
+"""A span is checked again as a whole if the last checks of its slices took no longer than this together."""
 Progress = Callable[[Slice, int], None]
 """The slice that is checked next, and how many are left."""
 
@@ -110,15 +112,16 @@ async def take_balance(
 ) -> Balance:
     """Check what changed lately or is still open in [start, end) (epoch ms), and add everything up.
 
-    What was settled longer ago is taken from its last check, unless `recheck`.
+    What was settled longer ago is taken from its last check, unless `recheck`, or if checking it is cheap.
 
     Raises:
         Retry: a server does not answer.
     """
     await reconciler.note_changes()
     to_check = await reconciler.recent()
-    if recheck:
-        to_check |= {result.slice for result in await archive.reconciliations.overlapping(start, end)}
+    known = await archive.reconciliations.overlapping(start, end)
+    if recheck or sum(result.took_ms for result in known) <= CHEAP_MS:
+        to_check |= {result.slice for result in known}
     chosen = sorted(each for each in to_check if each.overlaps(start, end))
     for left, each in zip(range(len(chosen), 0, -1), chosen, strict=True):
         progress(each, left)

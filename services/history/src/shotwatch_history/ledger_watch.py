@@ -39,6 +39,7 @@ class LedgerWatch:
             Retry: a server does not answer.
         """
         await self._reconciler.note_changes()
+        await self._reconciler.patrol()
         due = {str(slice_): slice_ for slice_ in await self._reconciler.due()}
         await self._slices.each(due, partial(self._check, due, monotonic() + BUDGET_S))
         await self._measure()

@@ -31,6 +31,7 @@ class Reconciliations:
         await self._reconciliations.create_index([("open", 1)])
         await self._reconciliations.create_index([("marked_at", 1)])
         await self._reconciliations.create_index([("imbalanced", 1)])
+        await self._reconciliations.create_index([("checked_at", 1)])
 
     async def noted_until(self) -> int | None:
         """Return up to when changes have been noted; None when nobody ever did."""
@@ -56,6 +57,12 @@ class Reconciliations:
         documents = [document async for document in found.limit(_MOST_OPEN)]
         documents.sort(key=lambda document: document["again_at"])
         return [_slice(document) for document in documents if document["again_at"] <= now]
+
+    async def reopen_oldest(self, before: int) -> None:
+        """Have the settled slice checked whose last check is the oldest, if it was before that time."""
+        checked = {"open": False, "checked_at": {"$gt": _NEVER, "$lt": before}}
+        async for document in self._reconciliations.find(checked, {"_id": 1}).sort("checked_at", 1).limit(1):
+            await self._reconciliations.update_one(document, {"$set": {"open": True}})
 
     async def write(self, result: Reconciled, again_at: int) -> None:
         """Keep a result; the slice stays open unless it is settled and nothing changed since."""

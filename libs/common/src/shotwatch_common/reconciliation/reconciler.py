@@ -1,8 +1,11 @@
 """Which slices are checked, when, and what is kept of it.
 
-A slice is checked when something in it changed, and again until it adds up with nothing under way. After that
-it is left alone until it changes, or somebody asks. It is not checked again before twenty times the time that
-its last check took have passed: however large it is, its checks take a twentieth of one process at most.
+A slice is checked when something in it changed, and again until it adds up with nothing under way, but not
+before twenty times the time that its last check took have passed: however large it is, its checks
+take a twentieth of one process at most.
+
+What is removed or altered behind our back changes nothing that is noted. So `patrol` has settled slices
+checked, too: one at a call, the one that was checked longest ago.
 """
 
 import asyncio
@@ -16,6 +19,8 @@ from shotwatch_common.reconciliation.equalities import NAMED, Outcome
 from shotwatch_common.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
 
 RECENTLY_MS = 3 * HOUR_MS
+PATROL_AFTER_MS = DAY_MS
+"""A settled slice is not checked again before."""
 _SECOND_LOOK_S = 1.0
 _PAUSE = 20
 """Times the time that a check took."""
@@ -71,6 +76,10 @@ class Reconciler:
         """Return the slices that are open, and those in which something changed lately."""
         lately = await self._archive.reconciliations.changed_since(epoch_now() - RECENTLY_MS)
         return {INBOX, *lately, *await self._archive.reconciliations.due(2**53)}
+
+    async def patrol(self) -> None:
+        """Have the settled slice checked that was checked longest ago, if that is a day ago."""
+        await self._archive.reconciliations.reopen_oldest(epoch_now() - PATROL_AFTER_MS)
 
     async def check(self, slice_: Slice) -> Reconciled:
         """Check a slice now, and keep the result.
