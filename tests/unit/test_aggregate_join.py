@@ -30,10 +30,13 @@ from shotwatch_common.archive.windows import Windows
 from shotwatch_common.contracts import ABSENT
 from shotwatch_common.errors import Bug, Reject
 from shotwatch_common.facility import Interval, Place
+from shotwatch_common.identity import block_key
+from shotwatch_common.pulses import instant
 from shotwatch_common.vocabulary import DeviceKind
 
 TEN_HZ = Interval("100ms", lateness_s=20, tolerance_ms=50)
 START = 1_656_660_780_000
+DAY = instant(START)
 PLACE = Place("LA", "A1", "11")
 ROSTER = {
     "camera": DeviceKind.CAMERA,
@@ -313,27 +316,36 @@ def test_a_window_takes_its_own_devices_and_few_that_it_does_not_expect() -> Non
     assert not takes(window, "unexpected 16", ROSTER)
 
 
-def test_the_sixty_fifth_file_of_a_device_is_refused_and_the_first_ones_may_come_again() -> None:
+SINGLE_SHOT = "LA_Camera-10-A1-11-{:03}_100ms_snapshot_2022-07-01_07-33-00.h5"
+
+
+def test_a_file_of_a_device_too_many_is_refused_and_the_first_ones_may_come_again() -> None:
     window = empty()
-    for n in range(64):
-        window = admit(window, records("meter", [n], source("meter", 1, f"file {n}")))
+    for n in range(600):
+        key = SINGLE_SHOT.format(n)
+        origin = Source(
+            "blocks", f"2022-07-01/{'o' * 24}/LA_A1_11-Camera_10-Camera-10.arrow", key, key, 1, ""
+        )
+        window = admit(window, records("meter", [n], origin))
+    assert window.devices["meter"].present.all(), "a file for each shot of the minute"
+    others = [records("meter", [3], source("meter", 1, SINGLE_SHOT.format(n))) for n in range(600, 1200)]
     with pytest.raises(Reject, match=r"too_many_files.*LA-A1-11-100ms-20220701T073300.*meter"):
-        admit(window, records("meter", [3], source("meter", 1, "file 64")))
-    again = admit(window, records("meter", [5], source("meter", 2, "file 5")))
-    assert again.devices["meter"].sources[-1].object_id == "file 5@2"
-    assert admit(window, records("camera", [0], source("camera", 1, "file 64"))).devices["camera"].present[0]
+        reduce(admit, others, window)
+    again = admit(window, records("meter", [5], source("meter", 2, SINGLE_SHOT.format(5))))
+    assert again.devices["meter"].sources[-1].object_id == f"{SINGLE_SHOT.format(5)}@2"
+    assert admit(window, records("camera", [0], source("camera", 1, "any"))).devices["camera"].present[0]
 
 
 def test_the_largest_window_and_its_message_fit_into_a_document() -> None:
     """16 MiB is what databases of this protocol take."""
-    longest = 1024
+    longest, files = 1024, 99
     devices = [f"{n:03}".ljust(255, "x") for n in range(18 + 16)]
     window = empty()
     for device in devices:
-        for n in range(64):
-            key = f"{n:04}".ljust(longest, "k")
-            origin = Source("b" * 63, f"{key}/{device}"[:longest], "o" * 64, key, n, "t" * 55)
-            slots = np.arange(n, 600, 64, dtype=np.int32)
+        for n in range(files):
+            key = f"{device[:3]}{n:04}".ljust(longest, "k")
+            origin = Source("b" * 63, block_key(DAY, "o" * 24, device), "o" * 24, key, n, "t" * 55)
+            slots = np.arange(n, 600, files, dtype=np.int32)
             reasons = tuple(f"state_not_on: {n} {m} ".ljust(300, "x") for m in range(len(slots)))
             codes = np.arange(1, len(slots) + 1, dtype=np.int32)
             part = Records(

@@ -30,8 +30,9 @@ from shotwatch_common.vocabulary import DeviceKind
 
 MOST_UNEXPECTED = 16
 """Devices outside the roster of its place that a window takes, the first that come."""
-MOST_SOURCES = 64
-"""Files from which a window takes the records of one device. A recorder writes one a minute."""
+MOST_SOURCE_BYTES = 384 << 10
+"""Room in a window's document for the files of one device. A recorder writes one file a minute, or one a
+shot: 600 of those fit, and 99 with the longest names that a store takes. Documents have 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +101,16 @@ def admit(window: Window, records: Records) -> Window:
     """Return the window with a device's records in it; shots that are different now are open again.
 
     Raises:
-        Reject: the window has records of the device from MOST_SOURCES other files.
+        Reject: the window has records of the device from as many other files as it has room for.
     """
     before = window.devices.get(records.device) or DeviceColumns.empty(records.kind, len(window.revision))
     if _knows_newer(before, records.source):
         return window
     others = _without_object(before, records.source.object_key)
-    if len(others.sources) >= MOST_SOURCES:
+    if sum(source.stored_bytes for source in (*others.sources, records.source)) > MOST_SOURCE_BYTES:
         raise Reject(
             "too_many_files",
-            f"window {window.id} has records of {records.device} from {MOST_SOURCES} other files",
+            f"window {window.id} has records of {records.device} from {len(others.sources)} other files",
         )
     return window.with_device(records.device, _overlay(others, records))
 

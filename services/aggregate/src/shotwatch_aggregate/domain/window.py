@@ -31,6 +31,12 @@ class Source:
     """Rows of it that fell on a pulse which a later object has."""
 
     @property
+    def stored_bytes(self) -> int:
+        """About what the source takes in a window's document: there, in the message held there, and its key
+        once more in the list of files."""
+        return 300 + 3 * len(self.object_key.encode()) + 2 * len(self.block.encode())
+
+    @property
     def order(self) -> tuple[int, str]:
         """Where two sources hold the same pulse the later one counts, whatever the order of their coming."""
         return self.arrived_at, self.object_id
