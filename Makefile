@@ -19,7 +19,7 @@ demo: setup  ## The main job on the embedded stack; FRAMES=folder for recorded f
 	@$(BIN)/shotwatch demo $(if $(FRAMES),--frames "$(FRAMES)") $(if $(KEEP),--keep)
 
 test: setup  ## Every test, on real servers; of the tortures the quick ones
-	@$(BIN)/pytest tests/integration tests/unit -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest tests/integration tests/unit tests/fuzz -n 2 --dist loadgroup --no-loadscope-reorder
 	@$(BIN)/pytest tests/e2e tests/chaos -n 2 --dist loadgroup
 
 test-minio: $(BIN)/minio  ## What is asked of an object store, asked of MinIO too: its notifications drive the path

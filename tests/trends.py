@@ -8,7 +8,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.contracts import PlaceRef, ShotsClosed
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.pulses import epoch_ms, epoch_now
 
 METER = "LA_A3_31-EM_1-EnergyMeter-1"
 PLACE = PlaceRef(frontend="LA", amp="A3", arm="31", interval="60s")
@@ -24,7 +24,7 @@ async def drop_energy(archive: Archive) -> None:
         shot = _shot(n)
         energy = np.array([(1.0 if shot.pulses[0] < DROPPED else 0.9) + noise[n]])
         await archive.measurements.keep(shot, Source.FEATURES, {METER: {"energy": energy}})
-    await archive.devices.saw(METER, LastState(_shot(_SHOTS - 1).pulses[0], "ON"))
+    await archive.devices.saw(METER, LastState(_shot(_SHOTS - 1).pulses[0], "ON"), epoch_now())
 
 
 def _shot(n: int) -> ShotsClosed:

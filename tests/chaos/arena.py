@@ -18,14 +18,18 @@ import aio_pika
 import httpx
 from pymongo import AsyncMongoClient
 
-from shotwatch_cli.broker import depth_of
+from shotwatch_cli.balance import BrokerQueues, take_balance
+from shotwatch_cli.broker import connected, depth_of
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import AWAY
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.facility import load_facility
 from shotwatch_common.identity import object_id
+from shotwatch_common.reconciliation.collecting import Allowances, Collector
+from shotwatch_common.reconciliation.reconciler import Reconciler
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import (
@@ -280,6 +284,15 @@ class Arena:
         async with await aio_pika.connect(self.broker_url) as connection:
             depths = [await depth_of(connection, parked_queue_of(stage).name) for stage in STAGES]
         return sum(depth.messages for depth in depths if depth is not None)
+
+    async def imbalances(self) -> list[str]:
+        """What does not add up, by name, once all is at rest: nothing may be under way any more."""
+        facility = load_facility(self.settings.facility)
+        async with connected(self.broker_url) as connection:
+            queues, nothing = BrokerQueues(connection), Allowances(settling=0, sweeping=0)
+            collector = Collector(self.archive, self.store, facility, self.settings, queues, nothing)
+            reconciler = Reconciler(self.archive, collector)
+            return (await take_balance(self.archive, reconciler, 0, FOREVER_MS)).problems
 
     async def account(self) -> Account:
         shots = await self.archive.shots.page({}, 0, FOREVER_MS, 0)

@@ -53,6 +53,7 @@ async def test_after_it_all_is_as_if_nothing_had_happened(
     assert after.states == expected_states(undisturbed, inflicted)
     assert (lost, more, twice(after)) == ({}, {}, 0)
     assert after.unpublished == 0
+    assert await arena.imbalances() == []
     assert after.begun.keys() <= after.received.keys(), "a subscriber heard of every condition"
     assert await arena.parked() == inflicted.parked
     assert torture.restarts or arena.restarts() == before, "no process dies of its input"

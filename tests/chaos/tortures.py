@@ -313,6 +313,7 @@ POINTS = (
     "features.after_examination",
     "inference.after_verdicts",
     "inference.after_booking",
+    "announcing.after_reserve",
     "announcing.after_store",
     "announcing.after_publish",
     "inference.after_judged",

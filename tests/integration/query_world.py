@@ -34,7 +34,7 @@ from shotwatch_common.contracts import (
 )
 from shotwatch_common.facility import Place
 from shotwatch_common.identity import event_id, residual_key
-from shotwatch_common.pulses import shot_id
+from shotwatch_common.pulses import epoch_now, shot_id
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Scope, Severity
 from shotwatch_embedded.services import path_services
@@ -301,7 +301,7 @@ async def fill_shots(archive: Archive) -> None:
     await judge(archive, batch, verdicts)
     beside = closed(LB, [member(EXPIRED, DeviceKind.CAMERA)], pulses(), "LB-batch")
     await judge(archive, beside, [Verdict(None, None)] * SHOTS)
-    await archive.devices.saw(CAMERA, LastState(pulses()[-1] + 7, "ON"))
+    await archive.devices.saw(CAMERA, LastState(pulses()[-1] + 7, "ON"), epoch_now())
     await store_event(archive, anomaly_event(ODD, 0))
 
 

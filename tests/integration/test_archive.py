@@ -4,14 +4,18 @@ import asyncio
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from pymongo import AsyncMongoClient
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.characterisations import CharacterisationKind
+from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.archive.measurements import Source, of_shot
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.contracts import BlockRef, JudgedRecords, ObjectRef, PlaceRef, ShotsClosed
+from shotwatch_common.errors import Bug
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.vocabulary import DeviceKind, ObjectState
 
@@ -43,8 +47,9 @@ async def test_an_index_that_is_gone_is_named_and_made_again(running: Running) -
 async def test_a_window_comes_to_rest_though_somebody_died_while_striking_off_its_last_message(
     running: Running,
 ) -> None:
-    windows, half = running.archive.windows, "half-struck-off"
-    document = {"_id": half, "version": 1, "start": 0, "files": [], "deadline": 0, "outbox": {}}
+    windows, half = running.archive.windows, "LA-A9-00-1s-19700101T100000"
+    document = {"_id": half, "version": 1, "start": 36_000_000, "interval": "1s", "files": [], "devices": []}
+    document |= {"revision": b"", "deadline": 0, "outbox": {}}
     assert await windows.save({**document, "outbox_since": 1})
     assert not await windows.at_rest(half)
     await until(lambda: windows.at_rest(half), "the window at rest")
@@ -198,3 +203,32 @@ async def test_a_spread_of_shots_is_of_each_part_of_the_time_and_no_larger_than_
     assert len(some) == 7
     assert all(300_000 <= shot["pulse"] < 350_000 for shot in some)
     assert await running.archive.shots.spread(where, 7, start_ms=10**9) == []
+
+
+NOON = 1_714_564_800_000
+"""2024-05-01 12:00 UTC."""
+
+
+async def test_a_clock_that_is_years_ahead_pins_nothing(running: Running) -> None:
+    device, end_of_time = "a meter from the future", 253_402_300_799_999
+    url = running.settings.database_url.get_secret_value()
+    async with AsyncMongoClient(url) as client:
+        devices = client[running.settings.database_name]["devices"]
+        await devices.insert_one({"_id": device, "time": end_of_time, "state": "ON"})
+        archive, now = running.archive, epoch_now()
+        assert await archive.devices.newest(now, [device]) is None
+        assert await archive.devices.last_states([device], now) == {}
+        await archive.devices.saw(device, LastState(NOON, "STANDBY"), now)
+        assert await archive.devices.last_states([device], now) == {device: LastState(NOON, "STANDBY")}
+        await archive.devices.saw(device, LastState(end_of_time, "ON"), now)
+        await archive.devices.saw(device, LastState(NOON - 1, "FAULT"), now)
+        assert await archive.devices.last_states([device]) == {device: LastState(NOON, "STANDBY")}
+        assert await archive.devices.newest(now, [device]) == NOON
+        await devices.delete_one({"_id": device})
+
+
+async def test_the_database_refuses_a_window_that_is_too_large_by_its_name(running: Running) -> None:
+    huge = {"_id": "LA-huge", "version": 1, "start": 0, "files": [], "devices": [b"x" * (17 << 20)]}
+    with pytest.raises(Bug, match="window LA-huge cannot be written"):
+        await running.archive.windows.save(huge)
+    assert await running.archive.windows.load("LA-huge") is None

@@ -201,8 +201,8 @@ async def test_a_clock_of_the_future_is_refused_and_pins_nothing(
     entries = await settled(running, [future])
     assert outcome(entries[future.name]) == (ObjectState.REJECTED, FileReason.IMPOSSIBLE_TIME)
     assert device in entries[future.name]["detail"]
-    newest = await running.archive.devices.newest([device])
-    assert newest is None or newest < epoch_ms(datetime.now(UTC)) + 300_000
+    last = (await running.archive.devices.last_states([device])).get(device)
+    assert last is None or last.time < epoch_ms(datetime.now(UTC)) + 300_000
 
 
 async def test_a_record_just_before_midnight_belongs_to_the_day_before(

@@ -140,10 +140,16 @@ async def test_upload_and_ledger_tell_of_every_object_and_it_adds_up(
     await running.judged()
     ledger = await shotwatch(running, "ledger", "--json")
     [audited] = ledger.documents
-    assert (ledger.exit_code, audited["adds_up"], audited["in_inbox"]) == (0, True, 0)
+    assert (audited["problems"], audited["adds_up"], ledger.exit_code) == ([], True, 0)
     assert audited["objects"] == sum(audited["states"].values()) >= len(files) + 1
     rejected = await shotwatch(running, "ledger", "--objects", "--state", "rejected", "--json")
     assert (empty.name, "empty") in {(each["key"], each["reason"]) for each in rejected.documents}
+    (lost,) = [each["location"] for each in rejected.documents if each["key"] == empty.name]
+    await running.store.remove(lost["bucket"], lost["key"])
+    told = await shotwatch(running, "ledger")
+    await running.store.put(lost["bucket"], lost["key"], b"")
+    assert told.exit_code == 1
+    assert f"{lost['bucket']}/{lost['key']} does not exist" in " ".join(told.stdout.split())
 
 
 async def test_status_tells_of_every_process_queue_and_server(running: Running) -> None:

@@ -16,7 +16,7 @@ from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.contracts import AnomalyEvent, PlaceRef, ShotsClosed
 from shotwatch_common.facility import Place
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.vocabulary import AnomalyKind, ModelAlias
 from shotwatch_detector.bundle import load_bundle, save_bundle
@@ -126,7 +126,7 @@ async def keep_energies(running: Running, level: float) -> None:
         )
         energy = level * rng.normal(1, 0.001, 60)
         await running.archive.measurements.keep(batch, Source.FEATURES, {METER: {"energy": energy}})
-    await running.archive.devices.saw(METER, LastState(epoch_ms(LIVE) + 20 * 60_000, "ON"))
+    await running.archive.devices.saw(METER, LastState(epoch_ms(LIVE) + 20 * 60_000, "ON"), epoch_now())
 
 
 async def told(running: Running, start: datetime) -> list[AnomalyEvent]:

@@ -22,6 +22,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from PIL import Image
+from pymongo import AsyncMongoClient
 from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner
 
@@ -38,6 +39,8 @@ from shotwatch_common.feature_terms import FEATURE_TERMS
 from shotwatch_common.feedback import ShotLabels, Snooze
 from shotwatch_common.identity import residual_key
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
 from shotwatch_common.vocabulary import AnomalyKind, ModelAlias
 from shotwatch_query.service import create_app
 from shotwatch_query.sources import Sources
@@ -856,14 +859,33 @@ def test_a_body_without_end_is_refused(world: World) -> None:
 # The ledger, and the rest.
 
 
-def test_the_ledger_adds_up(world: World) -> None:
-    balance = world.get("/ledger", **{"from": FIRST_PULSE, "to": FIRST_PULSE + 1})
+def test_the_ledger_says_how_objects_ended_and_what_does_not_add_up(world: World) -> None:
+    span = {"from": FIRST_PULSE, "to": FIRST_PULSE + 1}
+    balance = world.get("/ledger", **span)
     assert balance["states"] == dict.fromkeys(("ingested", "rejected", "ignored", "waiting"), 10) | {
         "dead_lettered": 0
     }
-    assert (balance["objects"], balance["bytes"], balance["adds_up"]) == (40, 400, True)
+    assert (balance["objects"], balance["bytes"]) == (40, 400)
     assert balance["reasons"] == {"empty": 10}
-    assert balance["shots"] == sum(balance["shot_states"].values())
+    assert balance["adds_up"] is None, "nobody has checked it"
+
+    hour = Slice.at(Equality.RECORDS, FIRST_PULSE)
+    asyncio.run(keep_checks(world, *(Reconciled(each, Outcome(), 1, 0, ()) for each in (INBOX, hour))))
+    assert world.get("/ledger", **span)["adds_up"] is True
+    wrong = Imbalance("object a (a.h5)", "ingested, and its records were never joined")
+    asyncio.run(keep_checks(world, Reconciled(hour, Outcome({"validated": 7}, (wrong,)), 2, 0, ())))
+    balance = world.get("/ledger", **span)
+    (records,) = [each for each in balance["equalities"] if each["equality"] == "records"]
+    assert (balance["adds_up"], records["imbalances"], records["counts"]) == (False, 1, {"validated": 7})
+    named = {"slice": "records 2022-07-01T07", "subject": wrong.subject, "wrong": wrong.wrong}
+    assert records["named"] == [named]
+    assert world.get("/ledger", **{"from": FIRST_PULSE - DAY_MS, "to": FIRST_PULSE - HOUR})["adds_up"] is True
+
+
+async def keep_checks(world: World, *results: Reconciled) -> None:
+    async with world.archive() as archive:
+        for result in results:
+            await archive.reconciliations.write(result, again_at=0)
 
 
 def test_objects_that_arrived_together_are_paged_without_loss(world: World) -> None:
@@ -996,3 +1018,18 @@ def wait_for(url: str) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+async def test_a_device_in_the_year_9999_is_the_end_of_no_view(world: World) -> None:
+    """As older versions stored it: the end of data would have been a time that no calendar has."""
+    device, end_of_time = "LB_A1_11-EM_4-EnergyMeter-4", 253_402_300_799_999
+    paths = ("/reports", "/shots", "/devices", f"/devices/{METER}/report", f"/devices/{METER}/energy")
+    before = {path: world.get(path) for path in paths}
+    async with AsyncMongoClient(world.environment["SHOTWATCH_DATABASE_URL"]) as client:
+        devices = client["shotwatch"]["devices"]
+        await devices.insert_one({"_id": device, "time": end_of_time, "state": "ON"})
+        try:
+            assert {path: world.get(path) for path in paths} == before
+            assert all(each["recorded_at"] < "9999" for each in world.get("/places")["places"])
+        finally:
+            await devices.delete_one({"_id": device})

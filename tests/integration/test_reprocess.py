@@ -1,27 +1,19 @@
-"""`shotwatch reprocess` and the watch over the ledger, on real servers."""
+"""`shotwatch reprocess` on real servers."""
 
-import io
 from collections.abc import Sequence
-from contextlib import redirect_stderr
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from opentelemetry import trace
 
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.facility import Place
-from shotwatch_common.identity import object_id
-from shotwatch_common.process import Edges
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.reprocessing import Minute, Order, Reprocessing
-from shotwatch_common.telemetry import configure_logs
 from shotwatch_common.vocabulary import ObjectState
-from shotwatch_history.ledger_watch import LedgerWatch
-from shotwatch_history.settings import HistorySettings
 from shotwatch_simulator.simulation import Simulation, simulate
 
-from .conftest import Running, bus_to
+from .conftest import Running
 from .test_cli import audited, shotwatch
 
 START = datetime(2024, 5, 1, 8, tzinfo=UTC)
@@ -115,28 +107,3 @@ async def test_what_was_stopped_goes_on_where_it_was_stopped(running: Running, t
     assert again == left
     shots = await running.archive.shots.page({}, *span, 0)
     assert {shot["revision"] for shot in shots} == {2}
-
-
-async def test_what_lies_in_the_inbox_and_nobody_knows_is_told_at_the_second_look(running: Running) -> None:
-    """In an inbox of its own, which nobody sweeps."""
-    told = io.StringIO()
-    with redirect_stderr(told):
-        known = running.settings.model_dump()
-        settings = HistorySettings.model_validate({**known, "inbox_bucket": "unswept"})
-        bus = bus_to(settings.broker_url.get_secret_value())
-        await bus.connect()
-        log = configure_logs("test")
-        edges = Edges(
-            settings, running.facility, bus, running.store, running.archive, trace.get_tracer("test"), log
-        )
-        await running.store.ensure_buckets("unswept")
-        await running.store.put("unswept", "forgotten.h5", b"x")
-        watch = LedgerWatch(edges, under_way_ms=0, swept_ms=-60_000)
-        await watch.look()
-        assert "unaccounted" not in told.getvalue()
-        await watch.look()
-        await bus.stop()
-    assert "forgotten.h5" in told.getvalue()
-    etag = await running.store.etag("unswept", "forgotten.h5")
-    assert etag is not None
-    assert object_id("unswept", "forgotten.h5", etag) in told.getvalue()

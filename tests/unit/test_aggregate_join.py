@@ -22,6 +22,7 @@ from shotwatch_aggregate.domain.join import (
     ripe,
     split,
     takes,
+    unheard_before,
 )
 from shotwatch_aggregate.domain.window import Records, Source, Window
 from shotwatch_common.archive.driver import Database
@@ -236,6 +237,13 @@ def test_a_file_of_another_name_that_replaces_records_replaces_their_reasons() -
     assert columns.verdict[:3].tolist() == [0, 1, 0]
 
 
+def test_reasons_that_are_replaced_leave_room_for_the_details_of_those_that_replace_them() -> None:
+    window = admit(empty(), refused_for("meter", [f"no_energy: {n}" for n in range(600)]))
+    later = [f"out_of_range: {n % 10}" for n in range(600)]
+    window = admit(window, refused_for("meter", later, source("meter", 2, "another file")))
+    assert sorted(window.devices["meter"].reasons) == sorted(set(later))
+
+
 def test_a_code_that_does_not_fit_is_an_error_and_not_another_code() -> None:
     columns = admit(empty(), records("camera", [0])).devices["camera"]
     window = empty().with_device("camera", replace(columns, source=columns.source + 70_000))
@@ -399,6 +407,16 @@ def shots(window: Window) -> dict[str, list[tuple[str, int] | None]]:
     }
 
 
+def test_only_devices_that_were_not_heard_up_to_the_first_shot_are_asked_for_their_past() -> None:
+    window = joined(records("camera", [2, 3, 4]), records("meter", [4]))
+    _, batch = close(window, window.open)
+    assert batch is not None
+    assert sorted(unheard_before(batch, ROSTER)) == ["meter", "spectro"]
+    _, later = close(window, window.open & (np.arange(600) == 4))
+    assert later is not None
+    assert unheard_before(later, ROSTER) == ["spectro"]
+
+
 def test_what_is_wanted_again_is_closed_once_more_as_it_is_and_only_once() -> None:
     window, _ = close(admit(empty(), records("camera", [3, 4])), np.ones(600, bool))
     again, batch = close_due(replace(window, again=True))
@@ -407,3 +425,15 @@ def test_what_is_wanted_again_is_closed_once_more_as_it_is_and_only_once() -> No
     assert again.revision[[3, 4]].tolist() == [2, 2]
     assert again.devices is window.devices
     assert close_due(again) == (again, None)
+
+
+@given(st.permutations([1, 2, 3]))
+def test_every_row_of_a_file_has_its_pulse_or_is_counted_as_displaced(arrivals: list[int]) -> None:
+    """Three files of a device overlap; whichever comes first, the later one has the pulse."""
+    pulses = {1: [0, 1, 2, 3], 2: [2, 3, 4], 3: [3, 4, 5]}
+    window = joined(*(records("camera", pulses[at], source("camera", at, f"{at}.h5")) for at in arrivals))
+    columns = window.devices["camera"]
+    kept = {each.arrived_at: int((columns.source == n).sum()) for n, each in enumerate(columns.sources)}
+    displaced = {each.arrived_at: each.displaced for each in columns.sources}
+    assert kept == {1: 2, 2: 1, 3: 3}
+    assert displaced == {1: 2, 2: 2, 3: 0}

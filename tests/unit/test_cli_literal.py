@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 import structlog
 from hypothesis import given, settings
@@ -33,6 +34,13 @@ from .test_cli_events import event
 
 HOSTILE = (
     "\x1b[2J\x1b]0;taken\x07 [red]m[/red] :smile: \u202egnp.\u2069 \x9b31m\x85\x7f\r\n\tforged \u061c\u200f"
+)
+ANSI_FILE = (
+    Path(__file__).resolve().parents[3]
+    / "shared"
+    / "cases"
+    / "hostile"
+    / "LA_ansi_60s_snapshot_2022-07-01_07-33-00.h5"
 )
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.just(HOSTILE)
 WIDTH = 10_000
@@ -102,6 +110,23 @@ def test_every_page_shows_the_hostile_text_in_full_with_escapes() -> None:
     for renderable in pages(HOSTILE):
         page = shown(renderable).replace("\n", r"\n")  # a message of several lines keeps its lines
         assert printable(HOSTILE) in page
+
+
+@pytest.mark.skipif(not ANSI_FILE.exists(), reason=f"{ANSI_FILE} is not here")
+def test_names_and_states_of_the_hostile_file_act_on_nothing() -> None:
+    told: list[str] = []
+
+    def collect(name: str, found: h5py.Group | h5py.Dataset) -> None:
+        told.append(name)
+        if isinstance(found, h5py.Dataset) and name.endswith("STATE"):
+            told.append(found[()].decode())
+
+    with h5py.File(ANSI_FILE) as file:
+        file.visititems(collect)
+    assert any("\x1b" in text for text in told)
+    for text in told:
+        for renderable in pages(text):
+            assert acts_on_nothing(shown(renderable))
 
 
 def test_a_text_of_outside_forges_no_line_of_tail() -> None:

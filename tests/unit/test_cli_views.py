@@ -17,6 +17,10 @@ from shotwatch_cli.processes import process_table
 from shotwatch_cli.queues import StageQueues
 from shotwatch_cli.training import Thresholds, summarise
 from shotwatch_common.archive import TRANSIENT
+from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_common.reconciliation.sides import Tally
+from shotwatch_common.reconciliation.slices import INBOX, Equality, Reconciled, Slice
+from shotwatch_common.reconciliation.summary import summaries_of
 from shotwatch_embedded.errors import StackNotFound
 from shotwatch_embedded.status import Role, State, Status
 
@@ -31,22 +35,24 @@ ENVIRONMENT = {
 }
 
 
-def balance(objects: int, unknown: tuple[str, ...] = (), **states: int) -> Balance:
-    return Balance(objects, 0, states, {}, 0, {}, len(unknown), 0, unknown)
+def balance(*results: Reconciled) -> Balance:
+    return Balance(Tally({}, {}, 0), summaries_of(results))
 
 
-def test_a_ledger_adds_up_when_every_object_is_in_one_state() -> None:
-    assert not balance(5, ingested=3, rejected=1, waiting=1).problems
+def reconciled(slice_: Slice, *imbalances: Imbalance, checked_at: int = 1) -> Reconciled:
+    return Reconciled(slice_, Outcome(imbalances=imbalances), checked_at, 0, ())
 
 
-def test_an_object_in_no_known_state_is_a_problem() -> None:
-    [problem] = balance(5, ingested=3, rejected=1).problems
-    assert problem == "5 objects came in, but 4 are in a known state"
+def test_a_ledger_adds_up_when_every_slice_was_checked_and_nothing_is_wrong() -> None:
+    assert balance(reconciled(INBOX)).adds_up
+    assert not balance(reconciled(INBOX), reconciled(Slice(Equality.SHOTS, 0), checked_at=0)).adds_up
 
 
-def test_an_object_in_the_inbox_that_the_ledger_does_not_know_is_a_problem() -> None:
-    [problem] = balance(1, ("a.h5", "b.h5", "c.h5", "d.h5"), ingested=1).problems
-    assert problem == "4 in the inbox are unknown to the ledger: a.h5, b.h5, c.h5 …"
+def test_an_imbalance_is_named_with_its_slice() -> None:
+    wrong = Imbalance("shot LA-A2-00-1s-20220701T073300.000", "judged in batch b, and not stored")
+    found = balance(reconciled(INBOX), reconciled(Slice(Equality.SHOTS, 1_656_658_800_000), wrong))
+    assert not found.adds_up
+    assert found.problems == [f"shots 2022-07-01T07: {wrong.subject}: {wrong.wrong}"]
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,15 @@ def test_a_damaged_archive_is_refused(content: bytes, bundle: Bundle, tmp_path: 
         load_bundle(tmp_path)
 
 
+def test_an_archive_of_an_unknown_compression_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path)
+    content = bytearray((tmp_path / CAMERAS).read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 99  # the method of the first entry in the central directory
+    (tmp_path / CAMERAS).write_bytes(content)
+    with pytest.raises(BundleError, match="compression method"):
+        load_bundle(tmp_path)
+
+
 def test_an_archive_that_unpacks_to_too_much_is_refused_unread(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

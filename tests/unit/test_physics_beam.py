@@ -164,14 +164,14 @@ def test_an_upright_beam_stands_at_plus_a_right_angle() -> None:
     assert features["ellipticity"] == 0
 
 
-def assert_agrees_with_peer(frame: Images) -> None:
-    """laserbeamsize on the same light above the same background: widths within 0.5 %."""
+def assert_agrees_with_peer(frame: Images, rel: float = 5e-3) -> None:
+    """laserbeamsize on the same light above the same background: widths within 0.5 %, or `rel`."""
     features = measure(frame[None])
-    above = frame - features["background"][0]
+    above = frame - estimate_background(frame[None]).plane(*frame.shape)[0]
     x, y, major, minor, orientation = laserbeamsize.beam_size(above, corner_fraction=0)
     assert minor is not None
-    assert features["d4sigma_major"] == pytest.approx(major, rel=5e-3)
-    assert features["d4sigma_minor"] == pytest.approx(minor, rel=5e-3)
+    assert features["d4sigma_major"] == pytest.approx(major, rel=rel)
+    assert features["d4sigma_minor"] == pytest.approx(minor, rel=rel)
     assert features["centroid_x"] == pytest.approx(x, abs=5e-3 * major)
     assert features["centroid_y"] == pytest.approx(y, abs=5e-3 * major)
     if minor / major < 0.87:
@@ -209,7 +209,8 @@ def test_recorded_single_lobed_frames_agree_with_laserbeamsize(name: str) -> Non
 @real_frames
 def test_a_recorded_astigmatic_beam_agrees_with_laserbeamsize() -> None:
     frame = np.load(BEAMS / "lab_modes" / "astigmatic_beam_profile.npy") / 16
-    assert_agrees_with_peer(np.round(frame).astype(np.uint16))
+    # Its minor width is 59 px, and laserbeamsize stops when a step changes it by less than 1 px.
+    assert_agrees_with_peer(np.round(frame).astype(np.uint16), rel=1e-2)
 
 
 def test_dead_pixels_are_counted_where_light_is() -> None:

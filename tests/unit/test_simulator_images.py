@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -310,6 +310,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("name", SAVED)
+@settings(max_examples=100)  # each starts a process if it is refused
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
@@ -413,7 +414,7 @@ def test_a_folder_gives_its_images_and_says_why_others_are_skipped(tmp_path: Pat
     skipped = {file.name: file.reason for file in found if isinstance(file, SkippedFile)}
     no_file = dict.fromkeys(("folder.png", "gone.png", "loop.png", "pipe.npy"), "it is not a file")
     by_name = "its name does not end in .png, .pgm, .tif, .tiff, .npy, .mat"
-    assert skipped == no_file | {"notes.txt": by_name, "[31m.png": "it is not a PNG, PGM or TIFF file"}
+    assert skipped == no_file | {"notes.txt": by_name, "\\x1b[31m.png": "it is not a PNG, PGM or TIFF file"}
 
 
 @pytest.mark.parametrize("asked", ["iterdir", "is_file"])

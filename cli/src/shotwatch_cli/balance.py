@@ -1,6 +1,6 @@
 """Does it add up? Reconciliation from the command line."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,15 +10,18 @@ from aio_pika.abc import AbstractConnection
 from shotwatch_cli.broker import connected
 from shotwatch_cli.queues import stage_queues
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.ledger import Tally
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.reconciliation.collecting import Allowances, Collector
 from shotwatch_common.reconciliation.reconciler import Reconciler
+from shotwatch_common.reconciliation.sides import Tally
 from shotwatch_common.reconciliation.slices import Slice
-from shotwatch_common.reconciliation.summary import Summary, summarise
+from shotwatch_common.reconciliation.summary import Summary, summaries_of
+from shotwatch_common.reconciliation.tallying import tally_of
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 
+CHEAP_MS = 10_000
+"""A span is checked again as a whole if the last checks of its slices took no longer than this together."""
 Progress = Callable[[Slice, int], None]
 """The slice that is checked next, and how many are left."""
 
@@ -28,8 +31,6 @@ class Balance:
     """How the objects that arrived in a span of time ended, and whether all sources say the same."""
 
     tally: Tally
-    shot_states: Mapping[str, int]
-    """Shots closed from these objects; one that was closed again counts again."""
     summaries: Sequence[Summary]
 
     @property
@@ -53,24 +54,24 @@ class Balance:
     @property
     def problems(self) -> list[str]:
         """Each imbalance that was named: `records 2022-07-01T07: object …: …`."""
-        return [
-            f"{found.slice}: {found.imbalance.subject}: {found.imbalance.wrong}"
-            for summary in self.summaries
-            for found in summary.found
-        ]
+        return [str(found) for summary in self.summaries for found in summary.found]
+
+    @property
+    def pending(self) -> list[str]:
+        """What is under way, likewise."""
+        return [str(found) for summary in self.summaries for found in summary.pending]
 
     def record(self) -> dict[str, Any]:
         return {
             "objects": self.tally.objects,
             **asdict(self.tally),
-            "shots": sum(self.shot_states.values()),
-            "shot_states": self.shot_states,
             "equalities": [asdict(summary) for summary in self.summaries],
             "imbalances": self.imbalances,
             "under_way": self.under_way,
             "unchecked": self.unchecked,
             "adds_up": self.adds_up,
             "problems": self.problems,
+            "pending": self.pending,
         }
 
 
@@ -111,21 +112,19 @@ async def take_balance(
 ) -> Balance:
     """Check what changed lately or is still open in [start, end) (epoch ms), and add everything up.
 
-    What was settled longer ago is taken from its last check, unless `recheck`.
+    What was settled longer ago is taken from its last check, unless `recheck`, or if checking it is cheap.
 
     Raises:
         Retry: a server does not answer.
     """
     await reconciler.note_changes()
     to_check = await reconciler.recent()
-    if recheck:
-        to_check |= {result.slice for result in await archive.reconciliations.overlapping(start, end)}
+    known = await archive.reconciliations.overlapping(start, end)
+    if recheck or sum(result.took_ms for result in known) <= CHEAP_MS:
+        to_check |= {result.slice for result in known}
     chosen = sorted(each for each in to_check if each.overlaps(start, end))
     for left, each in zip(range(len(chosen), 0, -1), chosen, strict=True):
         progress(each, left)
         await reconciler.check(each)
-    return Balance(
-        await archive.ledger.tally(start, end),
-        await archive.batches.states(start, end),
-        summarise(await archive.reconciliations.overlapping(start, end)),
-    )
+    results = await archive.reconciliations.overlapping(start, end)
+    return Balance(await tally_of(archive, results, start, end), summaries_of(results))

@@ -46,7 +46,7 @@ def _accounts() -> list[Shown]:
     return [
         number(
             "Unaccounted for",
-            "Objects, shots and events that came in, and neither ended nor are under way.",
+            "Objects, shots and events of which two sources do not say the same.",
             now_of("max(shotwatch_ledger_unaccounted)"),
         ).thresholds(bad_above(1)),
         _age(

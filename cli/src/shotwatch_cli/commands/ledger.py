@@ -86,11 +86,12 @@ async def _objects(
 
 def _show(balance: Balance) -> None:
     stdout.print(table("objects", ("", "objects#"), _balance_rows(balance)))
-    stdout.print(table("shots", ("", "shots#"), _shot_rows(balance)))
     if balance.tally.reasons:
         stdout.print(table("reasons", ("reason", "objects#"), sorted(balance.tally.reasons.items())))
     columns = ("", "slices#", "counts", "under way#", "imbalances#")
     stdout.print(table("equalities", columns, map(_summary_row, balance.summaries)))
+    for waiting in balance.pending:
+        stdout.print(Text(f"under way: {waiting}"), soft_wrap=True)
     for problem in balance.problems:
         stdout.print(styled((problem, "bold red")), soft_wrap=True)
     stdout.print(_verdict(balance))
@@ -113,12 +114,6 @@ def _summary_row(summary: Summary) -> tuple[object, ...]:
 def _balance_rows(balance: Balance) -> Iterator[tuple[str, int]]:
     yield f"in ({megabytes(balance.tally.bytes)})", balance.tally.objects
     for state, count in balance.tally.states.items():
-        yield f"  {state}", count
-
-
-def _shot_rows(balance: Balance) -> Iterator[tuple[str, int]]:
-    yield "closed", sum(balance.shot_states.values())
-    for state, count in balance.shot_states.items():
         yield f"  {state}", count
 
 

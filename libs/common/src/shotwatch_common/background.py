@@ -29,7 +29,7 @@ class Items:
     """Does a loop's work item by item, and leaves an item that fails alone for a while.
 
         windows = Items(edges.servers_answer, edges.log)
-        await windows.each(overdue, self._close_overdue)
+        await windows.each(overdue, self._close_window)
 
     A failed item is logged once, counted, and tried again after 2 s, then after twice as long each time, up
     to ten minutes. That a server does not answer is no item's failure.
@@ -98,7 +98,7 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]], log: Log) -
             failures = 0
         except (Retry, *TRANSIENT) as error:
             log.warning("background work waits", why=str(error))
-        except Exception as error:
+        except Exception as error:  # the edge of the process: nobody else would handle it
             failures += 1
             metrics.BACKGROUND_FAILURES.labels(name).inc()
             if failures == 1:

@@ -32,8 +32,8 @@ ISO_BEAM = "ISO 11146-1, ISO/TR 11146-3"
 ISO_FLUENCE = "ISO 13694"
 REPORT = "ELI-NP report RST-2.3, energy of a shot"
 _NO_BEAM = (
-    "NaN when no pixel is lit (six standard deviations of the noise above background) "
-    "or the light is no more than background."
+    "NaN when no pixel is lit (six standard deviations of the noise above background), "
+    "or a single one that the noise around it outweighs."
 )
 _MAXIMUM = "the maximum (the largest mean over 3 x 3 pixels, which one hot pixel hardly changes)"
 _CLIPPED = f"where the fluence is above a tenth of {_MAXIMUM}"
@@ -47,20 +47,25 @@ _NO_HOLE = f"{_NO_SPOT} NaN also when nowhere the ring has a fifth of the larges
 _AXIS_UNIT = "In samples of the spectrometer."
 
 BEAM_FEATURES = (
-    FeatureTerm("total_intensity", "counts", (-np.inf, np.inf), "Sum of the whole frame above background."),
+    FeatureTerm(
+        "total_intensity",
+        "counts",
+        (-np.inf, np.inf),
+        "Sum of the whole frame above background, without hot pixels.",
+    ),
     FeatureTerm("peak_intensity", "counts", (-np.inf, np.inf), "Brightest pixel above background."),
     FeatureTerm(
         "background",
         "counts",
         (0, 65535),
-        "Mean of the unlit pixels on the frame's border.",
+        "Level of the unlit pixels at the frame's centre: a plane through those of the whole frame.",
         "ISO/TR 11146-3",
     ),
     FeatureTerm(
         "background_noise",
         "counts",
         (0, 65535),
-        "Standard deviation of the unlit pixels on the frame's border.",
+        "Standard deviation of the unlit pixels about their plane.",
         "ISO/TR 11146-3",
     ),
     FeatureTerm(
@@ -101,6 +106,14 @@ BEAM_FEATURES = (
         (0, np.inf),
         "Dark pixels amid light: no brighter than the background's noise, while both neighbours in the row, "
         "or both in the column, have a tenth of the peak. Finds pixels, rows and columns where light is.",
+    ),
+    FeatureTerm(
+        "hot_pixels",
+        "pixels",
+        (0, np.inf),
+        "Single pixels that are brighter than all their neighbours by more than eight standard deviations of "
+        "the noise, and above the darkest neighbour by more than six times the range of the neighbours. "
+        "Centroid, widths and total intensity are measured without them.",
     ),
     FeatureTerm(
         "effective_area",

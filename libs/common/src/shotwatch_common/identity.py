@@ -4,6 +4,8 @@ import re
 from datetime import datetime
 from hashlib import blake2b
 
+CHARACTERISATIONS = "characterisations/"
+"""The folder of the data bucket that has no files of a day, but what was learned of cameras."""
 _SEGMENT_BYTES = 200
 """Most bytes of a part of a key between two slashes. Stores that keep objects as files take 255, less what
 they add to the name of a file that they are writing; a suffix such as `.reason.json` needs room, too."""
@@ -104,4 +106,4 @@ def residual_key(shot: str, device: str) -> str:
 
 def characterisation_key(device: str, kind: str, data: bytes) -> str:
     """Where the arrays of a characterisation lie (NPZ)."""
-    return f"characterisations/{fitting_name(device)}/{kind}/{blake2b(data, digest_size=12).hexdigest()}.npz"
+    return f"{CHARACTERISATIONS}{fitting_name(device)}/{kind}/{blake2b(data, digest_size=12).hexdigest()}.npz"

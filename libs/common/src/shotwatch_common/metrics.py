@@ -115,7 +115,7 @@ LEDGER_OBJECTS = Gauge(
     "shotwatch_ledger_objects", "Objects that arrived in the last hour, by where they are.", ("state",)
 )
 LEDGER_UNACCOUNTED = Gauge(
-    "shotwatch_ledger_unaccounted", "Objects, shots and messages that neither ended nor are under way."
+    "shotwatch_ledger_unaccounted", "Imbalances of the ledger that two checks found one after the other."
 )
 LEDGER_CHECKED = Gauge(
     "shotwatch_ledger_checked_timestamp_seconds", "When that was last checked.", unit="seconds"

@@ -11,7 +11,7 @@ from time import time
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.facility import Interval, Place
+from shotwatch_common.facility import Facility, Interval, Place
 
 WINDOW_MS = 60_000
 """Pulses are joined a minute at a time, the length of a recorder's file."""
@@ -97,6 +97,11 @@ def epoch_ms(time: datetime) -> int:
 def epoch_now() -> int:
     """The time as epoch milliseconds."""
     return round(time() * 1000)
+
+
+def latest_record_ms(facility: Facility) -> int:
+    """Return the latest time (epoch ms) that a record may have now, for recorders' clocks may be ahead."""
+    return epoch_now() + round(facility.clock_skew_s * 1000)
 
 
 def shot_id(place: Place, interval: str, pulse_ms: int) -> str:

@@ -4,109 +4,239 @@ ISO 11146-1 and ISO/TR 11146-3: integrate over a rectangle that is centred on th
 principal axes and three beam widths (D4σ) in size; do so again with the beam that was found, until it agrees
 with its own rectangle. Without it the noise far from the beam would weigh most.
 
-A rectangle cuts each row of a frame in one run of pixels. Moments are linear, so the background is
-subtracted from them instead of from the pixels.
+The search starts from the pixels that are more than six standard deviations of the noise and 2 % of the peak
+above the background: a wide, faint glow does not decide where the beam is.
+
+The frame's background is a plane (`background`). Stray light is seldom one, so it is corrected next to the
+beam: by a quadratic surface through a band of cells around it, from 4.5 standard deviations of the beam
+outwards. Each of its terms counts only as far as it exceeds its noise (`surface`). The band must lie on all
+sides of the beam: the correction fades out as the frame cuts the band on one side, and a beam that is so
+large has the plane alone. So what is fainter than 2 % of the peak and outside the aperture, or smooth enough
+for the surface, is background.
+
+A beam that the frame's edge clips is measured as it is: centroid and widths of the light within the frame.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numba import njit
 
-from shotwatch_physics.background import Background
-from shotwatch_physics.feature import FloatArray
+from shotwatch_physics.background import (
+    STEP,
+    UNLIT_SIGMAS,
+    Background,
+    cell_edges,
+    cell_size,
+    faintest_of_beam,
+    tilted,
+)
+from shotwatch_physics.feature import IN_LANES, FloatArray
 from shotwatch_physics.moments import (
+    Counts,
+    Image,
     Images,
     Spread,
-    over_rows,
-    powers,
-    principal_moments,
-    raw_moments,
+    add_row,
+    moments_of_lit,
+    principal_axes,
     spread_of,
-    whole_counts,
 )
+from shotwatch_physics.surface import fit_surface
 
 HALF_SIZE_SIGMAS = 6.0
 """Half of three beam widths of four standard deviations each."""
 SMALLEST_HALF_SIZE = 1.0
 """px; light on a single pixel has no width, and its aperture still holds that pixel."""
+BAND_BEGINS = 0.75
+"""Inner size of the band around the beam over that of the aperture: 4.5 standard deviations."""
+BAND_CELLS = 3.0
+"""Width of the band, in cells."""
+TERMS = 6
+"""Of a quadratic surface."""
+REJECTIONS = 2
+"""Times that lit cells are taken out of the band."""
 TOLERANCE = 2e-3
 """Converged: centroid and both widths change by less than this share of the larger width."""
 MAX_STEPS = 20
 """Where noise makes pixels at the rim come and go for ever, the last step stands."""
-
 PARALLEL = 1e-12
 """Cosine of a side that is parallel to the rows, to which no column is a limit."""
 
-Runs = tuple[NDArray[np.int32], NDArray[np.int32]]
-"""First column, and column after the last, of the run in each row of each frame: (n, h) each."""
-
 
 def measure_spread(images: Images, background: Background) -> Spread:
-    """Spread of each frame's light above background (5, n) within its self-convergent aperture."""
-    spread = spread_of(raw_moments(_excess(images, background.faintest_light)))
-    moving = np.flatnonzero(np.isfinite(spread[0]))
+    """Return the spread (5, n) of each frame's light above background within its self-convergent aperture.
+
+    Where the light within an aperture does not outweigh the noise in it, the spread that led to it stands.
+    NaN where no pixel is lit, or a single one that noise outweighs.
+    """
+    spreads = np.empty((len(images), 5))
+    tilt = np.ascontiguousarray(np.broadcast_to(background.tilt, (len(images), 2)))
+    peak = images.max(axis=(1, 2)) - background.level
+    _measure_frames(np.ascontiguousarray(images), background.level, background.noise, tilt, peak, spreads)
+    return spreads.T
+
+
+@njit(cache=True, nogil=True)
+def _measure_frames(
+    images: Images,
+    level: FloatArray,
+    noise: FloatArray,
+    tilt: FloatArray,
+    peak: FloatArray,
+    spreads: FloatArray,
+) -> None:
+    """Fill the spreads (n, 5)."""
+    height, width = images.shape[1:]
+    for index in range(len(images)):
+        plane = tilted(level[index], tilt[index], height, width)
+        faintest = faintest_of_beam(peak[index], noise[index])
+        start = spread_of(moments_of_lit(images[index], plane, faintest))
+        spreads[index] = _converge(images[index], plane, start)
+
+
+@njit(cache=True, nogil=True)
+def _converge(frame: Image, plane: FloatArray, spread: FloatArray) -> FloatArray:
     for _ in range(MAX_STEPS):
-        before = spread[:, moving]
-        after = _spread_within(before, images[moving], background.level[moving])
-        spread[:, moving] = after
-        moving = moving[_moved(before, after)]
-        if not moving.size:
+        after = _spread_within(frame, spread, _surface_about(frame, plane, spread))
+        if np.isnan(after[0]):
+            return spread if spread[2] + spread[3] > 0 else after
+        moved = _moved(spread, after)
+        spread = after
+        if not moved:
             break
     return spread
 
 
-def _excess(images: Images, threshold: FloatArray) -> Images:
-    """What each pixel has above its frame's threshold."""
-    floor = whole_counts(threshold)
-    return np.maximum(images, floor) - floor
-
-
-def _moved(before: Spread, after: Spread) -> NDArray[np.bool_]:
-    (major, minor, _), (major_before, minor_before, _) = principal_moments(after), principal_moments(before)
-    shift = np.abs(after[:2] - before[:2]).max(axis=0)
-    growth = 4 * np.abs(np.sqrt([major, minor]) - np.sqrt([major_before, minor_before])).max(axis=0)
-    moved: NDArray[np.bool_] = np.maximum(shift, growth) > TOLERANCE * 4 * np.sqrt(major)
+@njit(cache=True, nogil=True)
+def _moved(before: FloatArray, after: FloatArray) -> bool:
+    major_before, minor_before, _ = principal_axes(before[2], before[3], before[4])
+    major, minor, _ = principal_axes(after[2], after[3], after[4])
+    shift = np.abs(after[:2] - before[:2]).max()
+    growth = 4 * max(abs(np.sqrt(major) - np.sqrt(major_before)), abs(np.sqrt(minor) - np.sqrt(minor_before)))
+    moved: bool = max(shift, growth) > TOLERANCE * 4 * np.sqrt(major)
     return moved
 
 
-def _spread_within(aperture: Spread, images: Images, level: FloatArray) -> Spread:
-    """Spread of the light above `level` (n,) inside the rectangles that belong to the spread `aperture`."""
-    height, width = images.shape[1:]
-    first, stop = _runs(aperture, height, width)
-    column = np.arange(width, dtype=np.int32)
-    inside = (column >= first[:, :, None]) & (column < stop[:, :, None])
-    area = _raw_moments_of_area(first, stop, width)
-    return spread_of(raw_moments(images * inside) - level[:, None, None] * area)
+@njit(cache=True, nogil=True)
+def _half_sizes(aperture: FloatArray) -> tuple[float, float, float]:
+    """Return half the size of the rectangle along the major and the minor axis (px), and the angle (rad)."""
+    major, minor, angle = principal_axes(aperture[2], aperture[3], aperture[4])
+    return (
+        max(HALF_SIZE_SIGMAS * np.sqrt(major), SMALLEST_HALF_SIZE),
+        max(HALF_SIZE_SIGMAS * np.sqrt(minor), SMALLEST_HALF_SIZE),
+        angle,
+    )
 
 
-def _runs(aperture: Spread, height: int, width: int) -> Runs:
-    """The pixels of each row whose distance along either axis is within the rectangle's half sizes."""
+@njit(cache=True, nogil=True)
+def _spread_within(frame: Image, aperture: FloatArray, surface: FloatArray) -> FloatArray:
+    """Return the spread (5,) of the light above the surface inside the rectangle of the spread `aperture`."""
+    height, width = frame.shape
     x, y = aperture[:2]
-    major, minor, angle = principal_moments(aperture)
-    row = np.arange(height) - y[:, None]
-    along_major = _crossed(row, np.cos(angle), np.sin(angle), _half_size(major))
-    along_minor = _crossed(row, -np.sin(angle), np.cos(angle), _half_size(minor))
-    left = np.maximum(along_major[0], along_minor[0]) + x[:, None]
-    right = np.minimum(along_major[1], along_minor[1]) + x[:, None]
-    first = np.ceil(np.clip(left, 0, width)).astype(np.int32)
-    stop = np.floor(np.clip(right, -1, width - 1)).astype(np.int32) + 1
-    return first, np.maximum(first, stop)
+    half_major, half_minor, angle = _half_sizes(aperture)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    moments = np.zeros(6)
+    for row in range(height):
+        left, right = _crossed(row - y, cosine, sine, half_major)
+        left_too, right_too = _crossed(row - y, -sine, cosine, half_minor)
+        first = np.ceil(max(max(left, left_too) + x, 0.0))
+        last = np.floor(min(min(right, right_too) + x, width - 1.0))
+        if first <= last:
+            light, along, squared = _row_moments(frame[row], int(first), int(last) + 1, x, row - y, surface)
+            add_row(moments, row, light, along, squared)
+    return spread_of(moments)
 
 
-def _half_size(moment: FloatArray) -> FloatArray:
-    return np.maximum(HALF_SIZE_SIGMAS * np.sqrt(moment), SMALLEST_HALF_SIZE)
-
-
-def _crossed(
-    row: FloatArray, cosine: FloatArray, sine: FloatArray, half_size: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Between which columns |column cosine + row sine| ≤ half size; all lengths from the centroid."""
-    steep = np.where(np.abs(cosine) < PARALLEL, PARALLEL, cosine)[:, None]
-    middle = -row * sine[:, None] / steep
-    reach = half_size[:, None] / np.abs(steep)
+@njit(cache=True, nogil=True)
+def _crossed(row: float, cosine: float, sine: float, half_size: float) -> tuple[float, float]:
+    """Return between which columns |column cosine + row sine| ≤ half size; all lengths from the centroid."""
+    steep = PARALLEL if abs(cosine) < PARALLEL else cosine
+    middle, reach = -row * sine / steep, half_size / abs(steep)
     return middle - reach, middle + reach
 
 
-def _raw_moments_of_area(first: NDArray[np.int32], stop: NDArray[np.int32], width: int) -> FloatArray:
-    """Raw moments (n, 3, 3) of frames that are 1 within their runs and 0 elsewhere."""
-    below = np.vstack([np.zeros((1, 3)), np.cumsum(powers(width), axis=0)])
-    return over_rows(below[stop] - below[first])
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
+def _row_moments(
+    counts: Counts, first: int, stop: int, x: float, down: float, surface: FloatArray
+) -> tuple[float, float, float]:
+    """Return Σ I, Σ x I and Σ x² I of a row's pixels above a surface about column `x`, `down` rows above."""
+    start = surface[0] + down * (surface[2] + down * surface[5])
+    slope, bend = surface[1] + down * surface[4], surface[3]
+    light, along, squared = 0.0, 0.0, 0.0
+    for column in range(first, stop):
+        right = column - x
+        excess = counts[column] - (start + right * (slope + right * bend))
+        light += excess
+        along += column * excess
+        squared += column * column * excess
+    return light, along, squared
+
+
+@njit(cache=True, nogil=True)
+def _surface_about(frame: Image, plane: FloatArray, aperture: FloatArray) -> FloatArray:
+    """Return the background within an aperture: factors (6,) of 1, x, y, x², x y, y² from its centre (px)."""
+    surface = np.zeros(TERMS)
+    surface[0] = plane[0] + plane[1] * aperture[0] + plane[2] * aperture[1]
+    surface[1:3] = plane[1:]
+    size = cell_size(*frame.shape)
+    room = min(_room(aperture, *frame.shape) / (BAND_CELLS * size), 1.0)
+    if room > 0:
+        terms, rises, pixels = _band(frame, surface, aperture, size)
+        kept = np.ones(len(rises), np.bool_)
+        for _ in range(REJECTIONS if len(rises) else 0):
+            mean = (rises * pixels)[kept].sum() / pixels[kept].sum()
+            deviation = np.sqrt((((rises - mean) ** 2) * pixels)[kept].sum() / pixels[kept].sum())
+            kept = np.abs(rises - mean) <= UNLIT_SIGMAS * max(deviation, STEP / size)
+        surface += room * fit_surface(terms[kept], rises[kept], pixels[kept], 0)
+    return surface
+
+
+@njit(cache=True, nogil=True)
+def _room(aperture: FloatArray, height: int, width: int) -> float:
+    """Return how wide (px) a band about the aperture is on the side where the frame leaves it least room."""
+    half_major, half_minor, angle = _half_sizes(aperture)
+    cosine, sine = abs(np.cos(angle)), abs(np.sin(angle))
+    across, down = half_major * cosine + half_minor * sine, half_major * sine + half_minor * cosine
+    x, y = aperture[:2]
+    beside = min(x, width - 1 - x) - BAND_BEGINS * across
+    above = min(y, height - 1 - y) - BAND_BEGINS * down
+    room: float = min(beside, above) + 0.5
+    return room
+
+
+@njit(cache=True, nogil=True)
+def _band(
+    frame: Image, surface: FloatArray, aperture: FloatArray, size: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the cells around a beam: terms of the surface (m, 6), means above it (m,), and pixels (m,)."""
+    height, width = frame.shape
+    half_major, half_minor, angle = _half_sizes(aperture)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    rows, columns = cell_edges(height, size), cell_edges(width, size)
+    most = (len(rows) - 1) * (len(columns) - 1)
+    terms, rises, pixels = np.empty((most, TERMS)), np.empty(most), np.empty(most)
+    count = 0
+    for row in range(len(rows) - 1):
+        down = (rows[row] + rows[row + 1] - 1) / 2 - aperture[1]
+        for column in range(len(columns) - 1):
+            right = (columns[column] + columns[column + 1] - 1) / 2 - aperture[0]
+            along = abs(right * cosine + down * sine) - BAND_BEGINS * half_major
+            across = abs(down * cosine - right * sine) - BAND_BEGINS * half_minor
+            if 0 < max(along, across) <= BAND_CELLS * size:
+                top, bottom, left, stop = rows[row], rows[row + 1], columns[column], columns[column + 1]
+                light = _light(frame, top, bottom, left, stop)
+                pixels[count] = (bottom - top) * (stop - left)
+                terms[count, 0], terms[count, 1], terms[count, 2] = 1.0, right, down
+                terms[count, 3], terms[count, 4], terms[count, 5] = right**2, right * down, down**2
+                rises[count] = light / pixels[count] - (terms[count] * surface).sum()
+                count += 1
+    return terms[:count], rises[:count], pixels[:count]
+
+
+@njit(cache=True, nogil=True)
+def _light(frame: Image, top: int, bottom: int, left: int, right: int) -> int:
+    """Return Σ I of a cell."""
+    light = 0
+    for row in range(top, bottom):
+        for column in range(left, right):
+            light += frame[row, column]
+    return light

@@ -1,61 +1,286 @@
-"""The light-free level of a frame and its noise, estimated from the frame's border."""
+"""The light-free level of a frame and its noise, estimated from the pixels that the beam does not light.
 
-from dataclasses import dataclass
+The model (ISO/TR 11146-3, baseline correction with the mean of the unlit pixels) is a plane and one noise:
+
+    level(x, y) = level + across (x - x₀) + down (y - y₀),    (x₀, y₀) the frame's centre.
+
+It is fitted to square cells of 7 % of the frame's shorter side, whose mean and variance stand for their
+pixels:
+
+1. A plane through the cells near their median, lowered to the darkest cells, locates the beam roughly.
+2. Cells nearer to that beam than four of its standard deviations are lit, and left out.
+3. A plane goes through the others, refitted to those within three standard deviations of it: that sets aside
+   stray light, smear and defects. Where the beam takes a good part of the frame's edge, it is located anew
+   with this plane, until the same cells are left.
+
+A tilt counts only as far as it exceeds its noise (`surface`): an even background has exactly one level.
+
+A beam that fills the frame leaves no dark cells. The ones furthest from it stand in then: the light that
+reaches them is taken for background, so the beam is measured too faint and too small. A tilt cannot be told
+from the beam's wings there: it fades out as the beam takes a quarter to a half of the frame's edge.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from shotwatch_physics.defects import replace_hot_pixels
 from shotwatch_physics.feature import FloatArray
-from shotwatch_physics.moments import Images
+from shotwatch_physics.moments import Image, Images, moments_of_lit, principal_axes, spread_of
+from shotwatch_physics.surface import fit_surface
 
-BORDER_SHARE = 0.035
-"""Width of the border over the frame's shorter side (ISO/TR 11146-3 takes corners of 2 % to 5 %)."""
+Mask = NDArray[np.bool_]
+
+BAND_CELL_SHARE = 0.035
+"""Side of the cells about a beam over the frame's shorter side (ISO/TR 11146-3: corners of 2 % to 5 %)."""
+CELLS_TOGETHER = 2
+"""Side of the cells of the whole frame, over that of the cells about a beam."""
 UNLIT_SIGMAS = 3.0
-"""Border pixels further from the median are lit or defective (ISO/TR 11146-3 takes 2 to 4)."""
+"""What is further from the background is lit or defective (ISO/TR 11146-3 takes 2 to 4)."""
 LIT_SIGMAS = 6.0
 """Pixels further above the level are lit: noise alone gets there in one frame of 13,000 pixels in 10⁵."""
+LIT_SHARE = 0.02
+"""Share of the frame's peak below which light does not decide where a beam is sought."""
 STEP = 1.0
-"""The camera's own step (counts): no border is taken to be quieter."""
+"""The camera's own step (counts): no background is taken to be quieter."""
+BEAM_SIGMAS = 4.0
+"""A Gaussian has less than 10⁻³ of its peak here."""
+FURTHEST = 0.9
+"""Cells beyond this share of the largest distance from the beam are never left out."""
+FEWEST_DARK, MOST_DARK = 0.5, 0.75
+"""Shares of the frame's edge without beam between which a tilt fades in."""
+REFITS = 2
+ROUNDS = 5
+"""Most times that a beam is located; two or three are usual for a beam that reaches the edge."""
+ONE_SIGMA_BELOW = 0.1587
+"""Share of a normal distribution that is below its mean - σ."""
+DARKEST = 0.025
+"""Share of the cells that are darker than where a beam is sought first: mean - 2σ, if only noise differs."""
+QUIETEST = 0.1
+"""Share of the cells whose variance is the noise alone: most others may have a beam's slopes in them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """Mean and standard deviation of the unlit pixels of each frame (counts), (n,) each."""
+    """A plane per frame, and the standard deviation of the unlit pixels about it (counts)."""
 
     level: FloatArray
+    """At the frame's centre, and so the plane's mean over the frame: (n,)."""
     noise: FloatArray
+    """(n,)."""
+    tilt: FloatArray = field(default_factory=lambda: np.zeros((1, 2)))
+    """Counts per px to the right and down: (n, 2), or (1, 2) for all frames."""
 
     @property
     def faintest_light(self) -> FloatArray:
-        """The count above which a pixel is lit: (n,)."""
+        """The count above which a pixel at the frame's centre is lit: (n,)."""
         return self.level + LIT_SIGMAS * np.maximum(self.noise, STEP)
+
+    def of(self, frames: Mask) -> "Background":
+        """Return the background of some of the frames; `frames` (n,) says which."""
+        return Background(self.level[frames], self.noise[frames], self.tilt[frames])
+
+    def plane(self, height: int, width: int) -> NDArray[np.float32]:
+        """Return the level of each pixel (n, h, w), or (n, 1, 1) when no frame is tilted."""
+        level = self.level.astype(np.float32)[:, None, None]
+        if not self.tilt.any():
+            return level
+        across, down = self.tilt.astype(np.float32).T[:, :, None, None]
+        columns = across * (np.arange(width, dtype=np.float32) - np.float32((width - 1) / 2))
+        rows = down * (np.arange(height, dtype=np.float32)[:, None] - np.float32((height - 1) / 2))
+        plane: NDArray[np.float32] = (level + rows) + columns
+        return plane
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What frames have beside their beams."""
+
+    background: Background
+    cleaned: Images
+    """The frames (n, h, w), with the mean of their neighbours in the place of hot pixels."""
+    hot_pixels: FloatArray
+    """How many each frame has: (n,)."""
+
+
+class Cells(NamedTuple):
+    """The m cells of a frame."""
+
+    places: FloatArray
+    """1, x and y of their middles from the frame's centre: (m, 3)."""
+    sides: FloatArray
+    """Width and height (px): (m, 2)."""
+    means: FloatArray
+    """(m,)."""
+    variances: FloatArray
+    """(m,)."""
+    pixels: FloatArray
+    """How many pixels each one has: (m,)."""
 
 
 def estimate_background(images: Images) -> Background:
-    """Level and noise of the unlit pixels on the border of frames (n, h, w).
+    """Return the plane of each frame (n, h, w) and the noise about it."""
+    return survey(images).background
 
-    Unlit is a pixel within three robust standard deviations of the border's median. That sets aside hot
-    pixels, and a beam that touches the border as long as it lights less than a sixth of it. Of the rest the
-    mean is taken: the median is a whole count, and second moments are sensitive to fractions of one.
+
+def survey(images: Images) -> Survey:
+    """Return the background and the hot pixels of frames (n, h, w)."""
+    level, noise, tilt = np.empty(len(images)), np.empty(len(images)), np.empty((len(images), 2))
+    cleaned, hot_pixels = np.array(images, order="C"), np.zeros(len(images))
+    _survey_frames(np.ascontiguousarray(images), cleaned, hot_pixels, level, noise, tilt)
+    return Survey(Background(level, noise, tilt), cleaned, hot_pixels)
+
+
+@njit(cache=True, nogil=True)
+def faintest_of_beam(peak: float, noise: float) -> float:
+    """Return the light above background (counts) that decides where a beam is sought.
+
+    It is more than noise, and more than a glow of 2 % of the peak.
     """
-    height, width = images.shape[1:]
-    border = np.compress(_border(height, width).ravel(), images.reshape(-1, height * width), axis=1)
-    low, median, high = np.sort(border, axis=1)[:, _quantiles(border.shape[1])].T.astype(np.float64)
-    spread = np.maximum(np.maximum(high - median, median - low), STEP)
-    unlit = np.abs(border - median[:, None]) <= UNLIT_SIGMAS * spread[:, None]
-    count = unlit.sum(axis=1)
-    level = (border * unlit).sum(axis=1) / count
-    residual = (border - level[:, None]) * unlit
-    return Background(level, np.sqrt((residual**2).sum(axis=1) / count))
+    return max(LIT_SIGMAS * max(noise, STEP), LIT_SHARE * peak)
 
 
-def _border(height: int, width: int) -> NDArray[np.bool_]:
-    thickness = max(1, round(BORDER_SHARE * min(height, width)))
-    border = np.ones((height, width), dtype=bool)
-    border[thickness:-thickness, thickness:-thickness] = False
-    return border
+@njit(cache=True, nogil=True)
+def cell_size(height: int, width: int) -> int:
+    """Return the side of the cells about a beam (px)."""
+    return max(1, round(BAND_CELL_SHARE * min(height, width)))
 
 
-def _quantiles(count: int) -> list[int]:
-    """Where a sorted sample of a normal distribution has its mean - σ, mean and mean + σ."""
-    return [round(share * (count - 1)) for share in (0.1587, 0.5, 0.8413)]
+@njit(cache=True, nogil=True)
+def cell_edges(length: int, size: int) -> NDArray[np.int64]:
+    """Return where cells of about `size` px begin along `length`, and where the last one ends."""
+    count = max(1, round(length / size))
+    edges: NDArray[np.int64] = np.arange(count + 1) * length // count
+    return edges
+
+
+@njit(cache=True, nogil=True)
+def tilted(level: float, tilt: FloatArray, height: int, width: int) -> FloatArray:
+    """Return a plane (3,) as counts at row 0 and column 0, per column, and per row."""
+    across, down = tilt
+    return np.array([level - across * (width - 1) / 2 - down * (height - 1) / 2, across, down])
+
+
+@njit(cache=True, nogil=True)
+def _survey_frames(
+    images: Images,
+    cleaned: Images,
+    hot_pixels: FloatArray,
+    level: FloatArray,
+    noise: FloatArray,
+    tilt: FloatArray,
+) -> None:
+    """Fill level (n,), noise (n,), tilt (n, 2) and hot_pixels (n,), and clean the frames."""
+    for index in range(len(images)):
+        cells = _cells(images[index])
+        quiet = max(np.sqrt(_quantile(cells.variances, QUIETEST)), STEP)
+        hot_pixels[index] = replace_hot_pixels(images[index], quiet, cleaned[index])
+        level[index], tilt[index], noise[index] = _estimate(cleaned[index], cells, quiet)
+
+
+@njit(cache=True, nogil=True)
+def _estimate(frame: Image, cells: Cells, quiet: float) -> tuple[float, FloatArray, float]:
+    """Return level, tilt (2,) and noise of a frame whose pixels have the noise `quiet` at least (counts)."""
+    height, width = frame.shape
+    from_centre_x, from_centre_y = cells.places[:, 1], cells.places[:, 2]
+    at_edge = (np.abs(from_centre_x) >= from_centre_x.max()) | (np.abs(from_centre_y) >= from_centre_y.max())
+    dark = np.ones(len(cells.means), np.bool_)
+    level, tilt, noise = _fit_plane(cells, dark, 1.0)
+    level += _quantile(cells.means - level - from_centre_x * tilt[0] - from_centre_y * tilt[1], DARKEST)
+    brightest = float(frame.max())
+    for _ in range(ROUNDS):
+        faintest = faintest_of_beam(brightest - level, quiet)
+        beam = spread_of(moments_of_lit(frame, tilted(level, tilt, height, width), faintest))
+        before = dark
+        dark = _away_from(beam, from_centre_x + (width - 1) / 2, from_centre_y + (height - 1) / 2)
+        share = (dark & at_edge).sum() / at_edge.sum()
+        tilt_weight = min(max((share - FEWEST_DARK) / (MOST_DARK - FEWEST_DARK), 0.0), 1.0)
+        level, tilt, noise = _fit_plane(cells, dark, tilt_weight)
+        if tilt_weight == 1 or (dark == before).all():
+            break
+    return level, tilt, noise
+
+
+@njit(cache=True, nogil=True)
+def _cells(frame: Image) -> Cells:
+    height, width = frame.shape
+    size = CELLS_TOGETHER * cell_size(height, width)
+    rows, columns = cell_edges(height, size), cell_edges(width, size)
+    across = len(columns) - 1
+    count = (len(rows) - 1) * across
+    places, sides, means, variances = (
+        np.ones((count, 3)),
+        np.empty((count, 2)),
+        np.empty(count),
+        np.empty(count),
+    )
+    for down in range(len(rows) - 1):
+        light, squares = _column_sums(frame[rows[down] : rows[down + 1]])
+        for right in range(across):
+            cell = down * across + right
+            first, stop = columns[right], columns[right + 1]
+            sides[cell] = stop - first, rows[down + 1] - rows[down]
+            pixels = sides[cell, 0] * sides[cell, 1]
+            means[cell] = light[first:stop].sum() / pixels
+            variances[cell] = max(squares[first:stop].sum() / pixels - means[cell] ** 2, 0.0)
+            places[cell, 1] = (first + stop - width) / 2
+            places[cell, 2] = (rows[down] + rows[down + 1] - height) / 2
+    return Cells(places, sides, means, variances, sides[:, 0] * sides[:, 1])
+
+
+@njit(cache=True, nogil=True)
+def _column_sums(strip: Image) -> tuple[FloatArray, FloatArray]:
+    """Return Σ I and Σ I² of each column (w,): exact, as float64 adds whole numbers up to 2⁵³."""
+    light, squares = np.zeros(strip.shape[1]), np.zeros(strip.shape[1])
+    for row in range(strip.shape[0]):
+        for column in range(strip.shape[1]):
+            count = float(strip[row, column])
+            light[column] += count
+            squares[column] += count * count
+    return light, squares
+
+
+@njit(cache=True, nogil=True)
+def _quantile(values: FloatArray, share: float) -> float:
+    value: float = np.sort(values)[round(share * (len(values) - 1))]
+    return value
+
+
+@njit(cache=True, nogil=True)
+def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> Mask:
+    """Return which places (m,) are too far from the beam (5,) to be lit by it; all, without a beam."""
+    if np.isnan(beam[0]):
+        return np.ones(len(x), np.bool_)
+    right, down = x - beam[0], y - beam[1]
+    major, minor, angle = principal_axes(beam[2], beam[3], beam[4])
+    along = right * np.cos(angle) + down * np.sin(angle)
+    across = down * np.cos(angle) - right * np.sin(angle)
+    sigmas = np.sqrt(along**2 / max(major, 1.0) + across**2 / max(minor, 1.0))
+    away: Mask = sigmas >= min(BEAM_SIGMAS, FURTHEST * sigmas.max())
+    return away
+
+
+@njit(cache=True, nogil=True)
+def _fit_plane(cells: Cells, candidates: Mask, tilt_weight: float) -> tuple[float, FloatArray, float]:
+    """Return level, tilt (2,) and noise of those candidates (m,) among the cells that agree on a plane."""
+    places, sides, means, variances, pixels = cells
+    low, median = _quantile(means[candidates], ONE_SIGMA_BELOW), _quantile(means[candidates], 0.5)
+    heights = means - median
+    kept = candidates & (np.abs(heights) <= UNLIT_SIGMAS * (median - low))
+    for _ in range(1 + REFITS):
+        plane = fit_surface(places[kept], heights[kept], pixels[kept], 1)
+        plane[1:] *= tilt_weight
+        slope = places[:, 1] * plane[1] + places[:, 2] * plane[2]
+        plane[0] = ((heights - slope) * pixels)[kept].sum() / pixels[kept].sum()
+        squares = (heights - slope - plane[0]) ** 2
+        fitted = kept
+        variance = (squares * pixels)[fitted].sum() / pixels[fitted].sum()
+        kept = candidates & (squares <= UNLIT_SIGMAS**2 * variance)
+    # A row of n pixels on a slope of 1 count/px has a variance of (n² - 1) / 12.
+    of_tilt = ((sides**2 - 1) * plane[1:] ** 2).sum(axis=1) / 12
+    within = np.maximum(variances - of_tilt, 0)
+    noise = np.sqrt(((squares + within) * pixels)[fitted].sum() / pixels[fitted].sum())
+    return median + plane[0], plane[1:], noise

@@ -4,11 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_physics.aperture import measure_spread
-from shotwatch_physics.background import UNLIT_SIGMAS, Background, estimate_background
+from shotwatch_physics.background import UNLIT_SIGMAS, Background, survey
 from shotwatch_physics.feature import Features, FloatArray, ratio
 from shotwatch_physics.fluence import measure_fluence
 from shotwatch_physics.moments import ROUNDING, Images, Spread, principal_moments, whole_counts
-from shotwatch_physics.noise import NoiseModel, counts_above_dark, light_of
+from shotwatch_physics.noise import Light, NoiseModel, counts_above_dark, light_in
+from shotwatch_physics.region import Region, recorded_regions
 from shotwatch_physics.spots import measure_spots
 
 PIXELS_AT_ONCE = 2**18
@@ -20,36 +21,71 @@ LIT_SHARE = 0.1
 def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = None) -> Features:
     """BEAM_FEATURES of frames (n, h, w) in counts; `saturated_at` is the count at which the camera saturates.
 
-    Fluence and spots are measured above the camera's `noise`, without one above that of each frame's border;
-    all else above the border's. A frame's features do not depend on the other frames.
+    Fluence and spots are measured above the camera's `noise`, without one above each frame's own background;
+    all else above the background. A frame's features do not depend on the other frames. What is assumed of
+    background, hot pixels, black borders, and beams that the frame clips or that fill it: `background`,
+    `defects`, `region`, `aperture`, and docs/beam.md.
 
     Raises:
         ValueError: images are not (n, h, w) uint16 with at least one pixel, or not of the noise's shape.
     """
     if images.ndim != 3 or images.dtype != np.uint16 or 0 in images.shape[1:]:
         raise ValueError(f"frames must be (n, h, w) uint16, not {images.shape} {images.dtype}")
+    if noise is not None and noise.mean.shape != images.shape[1:]:
+        raise ValueError(f"frames {images.shape} are not of the noise's shape {noise.mean.shape}")
+    if not len(images):
+        return _measure(images, saturated_at, noise)
     at_once = max(1, PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))
     chunks = [
-        _measure(images[start : start + at_once], saturated_at, noise)
-        for start in range(0, max(1, len(images)), at_once)
+        _measure_recorded(images[start : start + at_once], saturated_at, noise)
+        for start in range(0, len(images), at_once)
     ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
+def _measure_recorded(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
+    """Measure frames without their black borders; places are those in the whole frame."""
+    regions = recorded_regions(images)
+    if len(set(regions)) == 1:
+        return _measure_region(images, saturated_at, noise, regions[0])
+    single = [
+        _measure_region(images[n : n + 1], saturated_at, noise, region) for n, region in enumerate(regions)
+    ]
+    return {name: np.concatenate([features[name] for features in single]) for name in single[0]}
+
+
+def _measure_region(images: Images, saturated_at: int, noise: NoiseModel | None, region: Region) -> Features:
+    rows, columns = slice(region.top, region.bottom), slice(region.left, region.right)
+    features = _measure(images[:, rows, columns], saturated_at, noise and noise.part(rows, columns))
+    for name in ("centroid_x", "spot_x", "hole_x"):
+        features[name] = features[name] + region.left
+    for name in ("centroid_y", "spot_y", "hole_y"):
+        features[name] = features[name] + region.top
+    return features
+
+
 def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
-    background = estimate_background(images)
-    peak = images.max(axis=(1, 2)) - background.level
+    surveyed = survey(images)
+    background, cleaned = surveyed.background, surveyed.cleaned
+    spread = measure_spread(cleaned, background)
+    alone = np.isnan(spread[0]) & (surveyed.hot_pixels > 0)
+    cleaned[alone] = images[alone]
+    spread[:, alone] = measure_spread(images[alone], background.of(alone))
+    counts = counts_above_dark(images, background)
+    peak = counts.max(axis=(1, 2)).astype(np.float64)
+    if noise is not None:
+        counts = counts_above_dark(images, noise)
     pixels = images.shape[1] * images.shape[2]
-    spread = measure_spread(images, background)
     return {
-        "total_intensity": images.sum(axis=(1, 2)) - background.level * pixels,
+        "total_intensity": cleaned.sum(axis=(1, 2)) - background.level * pixels,
         "peak_intensity": peak,
         "background": background.level,
         "background_noise": background.noise,
         **_shape(spread),
         "saturated_pixels": _count(images >= saturated_at),
         "dead_pixels": _dead_pixels(images, background, peak),
-        **_fluence_and_spots(images, background, noise, spread),
+        "hot_pixels": surveyed.hot_pixels,
+        **_fluence_and_spots(counts, noise or background, background, spread),
     }
 
 
@@ -68,12 +104,11 @@ def _shape(spread: Spread) -> Features:
 
 
 def _fluence_and_spots(
-    images: Images, background: Background, noise: NoiseModel | None, spread: Spread
+    counts: Light, dark: NoiseModel | Background, background: Background, spread: Spread
 ) -> Features:
-    """NaN where there is no beam, or none but the camera's hot pixels are lit."""
-    dark = noise or background
-    light = light_of(images, dark)
-    features = {**measure_fluence(light), **measure_spots(counts_above_dark(images, dark))}
+    """NaN where there is no beam, or none but the camera's hot pixels are lit; counts are above `dark`."""
+    light = light_in(counts, dark)
+    features = {**measure_fluence(light), **measure_spots(counts)}
     lit = light.max(axis=(1, 2)) > background.faintest_light - background.level
     return {name: np.where(lit & np.isfinite(spread[0]), values, np.nan) for name, values in features.items()}
 

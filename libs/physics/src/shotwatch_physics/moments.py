@@ -1,23 +1,24 @@
-"""Intensity moments of many frames at once, and the position and spread of light that follow from them.
-
-Counts and pixel coordinates are whole numbers, and float64 adds those exactly up to 2⁵³ (reached by 65,535
-counts on 500 x 500 pixels). So a frame's moments are the same to the last bit whatever is computed beside it.
-"""
+"""Where the light of a frame is and how it spreads: moments of the intensity, and what follows from them."""
 
 from functools import cache
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from shotwatch_physics.feature import FloatArray, ratio
+from shotwatch_physics.feature import IN_LANES, FloatArray
 
 Images = NDArray[np.uint16]
 """Frames (n, h, w) in counts."""
+Image = NDArray[np.uint16]
+"""One frame (h, w) in counts."""
+Counts = NDArray[np.uint16]
+"""A row of a frame (w,) in counts."""
 Spread = FloatArray
 """Where light is and how it spreads: (5, n), rows x, y (centroid, px), xx, yy, xy (central moments, px²).
 
-x grows to the right and y down, pixel centres are whole numbers. A column is NaN for a frame without more
-light than background, or with a negative second moment in some direction: there is no beam to describe.
+x grows to the right and y down, pixel centres are whole numbers. A column is NaN for a frame without light:
+there is no beam to describe.
 """
 
 ROUNDING = 1e-9
@@ -29,47 +30,77 @@ def whole_counts(threshold: FloatArray) -> Images:
     return np.clip(np.floor(threshold), 0, np.iinfo(np.uint16).max).astype(np.uint16)[:, None, None]
 
 
-def raw_moments(images: Images) -> FloatArray:
-    """Σ yʲ xᵏ I over each frame: (n, 3, 3), row j, column k; meaningful for j + k ≤ 2."""
-    count, height, width = images.shape
-    rows = images.reshape(-1, width).astype(np.float64) @ powers(width)
-    return over_rows(rows.reshape(count, height, 3))
-
-
-def over_rows(rows: FloatArray) -> FloatArray:
-    """Σ yʲ over the rows of each frame: from (n, h, 3) to (n, 3, 3)."""
-    return powers(rows.shape[1]).T @ rows
-
-
 @cache
 def powers(length: int) -> FloatArray:
     """The powers 0, 1 and 2 of pixel coordinates: (length, 3)."""
     return np.arange(length, dtype=np.float64)[:, None] ** np.arange(3)
 
 
-def spread_of(moments: FloatArray) -> Spread:
-    """Centroids and central second moments from raw moments (n, 3, 3), ISO 11146-1."""
-    light = moments[:, 0, 0]
-    x, y = ratio(moments[:, 0, 1], light), ratio(moments[:, 1, 0], light)
-    xx = ratio(moments[:, 0, 2], light) - x * x
-    yy = ratio(moments[:, 2, 0], light) - y * y
-    xy = ratio(moments[:, 1, 1], light) - x * y
-    spread = np.stack([x, y, xx, yy, xy])
-    _, minor, _ = principal_moments(spread)
-    return np.where(minor >= 0, spread, np.nan)
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
+def moments_of_lit(frame: Image, plane: FloatArray, faintest: float) -> FloatArray:
+    """Return Σ I, Σ x I, Σ y I, Σ x² I, Σ y² I, Σ x y I of the pixels more than `faintest` above a plane.
+
+    (6,); I is the light above the plane, which is (3,): counts at row 0 and column 0, per column, per row.
+    """
+    moments = np.zeros(6)
+    for row in range(frame.shape[0]):
+        start = plane[0] + plane[2] * row
+        light, along, squared = 0.0, 0.0, 0.0
+        for column in range(frame.shape[1]):
+            above = frame[row, column] - (start + plane[1] * column)
+            lit = above if above > faintest else 0.0
+            light += lit
+            along += column * lit
+            squared += column * column * lit
+        add_row(moments, row, light, along, squared)
+    return moments
+
+
+@njit(cache=True, nogil=True)
+def add_row(moments: FloatArray, row: int, light: float, along: float, squared: float) -> None:
+    """Add Σ I, Σ x I and Σ x² I of a row to the moments (6,) of its frame."""
+    moments[0] += light
+    moments[1] += along
+    moments[2] += row * light
+    moments[3] += squared
+    moments[4] += row * row * light
+    moments[5] += row * along
+
+
+@njit(cache=True, nogil=True)
+def spread_of(moments: FloatArray) -> FloatArray:
+    """Return centroid and central second moments (5,) of raw moments (6,), ISO 11146-1.
+
+    NaN without positive light, or with a negative second moment in some direction.
+    """
+    light = moments[0]
+    if not light > 0:
+        return np.full(5, np.nan)
+    x, y = moments[1] / light, moments[2] / light
+    xx, yy, xy = moments[3] / light - x * x, moments[4] / light - y * y, moments[5] / light - x * y
+    if principal_axes(xx, yy, xy)[1] < 0:
+        return np.full(5, np.nan)
+    return np.array([x, y, xx, yy, xy])
+
+
+@njit(cache=True, nogil=True)
+def principal_axes(xx: float, yy: float, xy: float) -> tuple[float, float, float]:
+    """Return the second moments along the major and minor axes (px²), and the major axis' angle (rad).
+
+    The eigenvalues and the first eigenvector of ((xx, xy), (xy, yy)), ISO 11146-1; the angle is from x
+    towards y.
+    """
+    mean, half_difference = (xx + yy) / 2, (xx - yy) / 2
+    radius = np.hypot(half_difference, xy)
+    major, minor = mean + radius, mean - radius
+    return (
+        0.0 if abs(major) < ROUNDING else major,
+        0.0 if abs(minor) < ROUNDING else minor,
+        np.arctan2(xy, half_difference) / 2,
+    )
 
 
 def principal_moments(spread: Spread) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Second moments along the major and minor axes (px²), and the major axis' angle from x towards y (rad).
-
-    The eigenvalues and the first eigenvector of ((xx, xy), (xy, yy)), ISO 11146-1.
-    """
-    _, _, xx, yy, xy = spread
-    mean, half_difference = (xx + yy) / 2, (xx - yy) / 2
-    radius = np.hypot(half_difference, xy)
-    angle = np.arctan2(xy, half_difference) / 2
-    return _without_rounding(mean + radius), _without_rounding(mean - radius), angle
-
-
-def _without_rounding(moments: FloatArray) -> FloatArray:
-    return np.where(np.abs(moments) < ROUNDING, 0.0, moments)
+    """Return `principal_axes` of each frame: (n,) each."""
+    axes = np.array([principal_axes(*moments) for moments in spread[2:].T]).reshape(-1, 3)
+    return axes[:, 0], axes[:, 1], axes[:, 2]

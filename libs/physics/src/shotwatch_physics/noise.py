@@ -1,8 +1,8 @@
 """What a camera records without light, and what is light in spite of it.
 
 The report's rule: each pixel of a camera has a normal distribution, known from dark frames, and a pixel that
-could be noise with a probability of more than 10⁻⁶ is set to zero. Without dark frames the border of each
-frame stands in, with one level and one noise for all of the frame's pixels.
+could be noise with a probability of more than 10⁻⁶ is set to zero. Without dark frames the unlit part of each
+frame stands in, with one plane and one noise for all of the frame's pixels.
 """
 
 import io
@@ -62,6 +62,10 @@ class NoiseModel:
         if not 0 < self.p <= 0.5:
             raise ValueError(f"a probability of noise must be above 0 and at most 0.5, not {self.p}")
 
+    def part(self, rows: slice, columns: slice) -> "NoiseModel":
+        """Return the model of a part of the camera."""
+        return NoiseModel(self.mean[rows, columns], self.sigma[rows, columns], self.frames, self.p)
+
     def to_npz(self) -> bytes:
         """The model as an .npz file; equal models give equal bytes."""
         file = io.BytesIO()
@@ -89,8 +93,8 @@ def fit_noise(dark: Images, p: float = NOISE_PROBABILITY) -> NoiseModel:
     Raises:
         ValueError: not (n, h, w) uint16, fewer than ten frames, p not above 0 and at most ½, or a frame that
             is not dark: the median of some patch of 5 x 5 px is more than three standard deviations of the
-            border above the border. Light that is even over the whole frame, border included, cannot be told
-            from the dark level.
+            noise above the background. Light that is even, or a plane, over the whole frame cannot be
+            told from the dark level.
     """
     if dark.ndim != 3 or dark.dtype != np.uint16 or 0 in dark.shape[1:]:
         raise ValueError(f"dark frames must be (n, h, w) uint16, not {dark.shape} {dark.dtype}")
@@ -102,32 +106,30 @@ def fit_noise(dark: Images, p: float = NOISE_PROBABILITY) -> NoiseModel:
 
 
 def _require_darkness(dark: Images) -> None:
-    border = estimate_background(dark)
-    brightest = border.level + UNLIT_SIGMAS * np.maximum(border.noise, STEP)
+    background = estimate_background(dark)
+    brightest = UNLIT_SIGMAS * np.maximum(background.noise, STEP)
+    planes = np.broadcast_to(background.plane(*dark.shape[1:]), dark.shape)
     for index, frame in enumerate(dark):
         patches = scipy.ndimage.median_filter(frame, size=PATCH, mode="nearest")
-        if patches.max() > brightest[index]:
-            row, column = np.unravel_index(patches.argmax(), patches.shape)
+        above = patches - planes[index]
+        if above.max() > brightest[index]:
+            row, column = np.unravel_index(above.argmax(), above.shape)
             raise ValueError(
-                f"frame {index} is not dark: about column {column}, row {row} it has {patches.max()} counts, "
-                f"its border {border.level[index]:.1f}"
+                f"frame {index} is not dark: about column {column}, row {row} it has "
+                f"{patches[row, column]} counts, its background {background.level[index]:.1f}"
             )
 
 
 def threshold(noise: NoiseModel | Background) -> Light:
-    """The count that a dark pixel exceeds with the model's probability: (h, w); or with 10⁻⁶, from borders:
-    (n, 1, 1).
+    """The count that a dark pixel exceeds with the model's probability: (h, w); or with 10⁻⁶, from a
+    background, at the frame's centre: (n, 1, 1).
 
     Mean and sigma of a model are estimates from n frames, so the next dark count is distributed about the
     mean as sigma √(1 + 1/n) times Student's t of n - 1 degrees of freedom. For 50 frames and 10⁻⁶ that is
-    5.5 sigma; a normal distribution's 4.75 would let through ten times as many. A border has pixels enough
-    to take its noise, at least one count, as known.
+    5.5 sigma; a normal distribution's 4.75 would let through ten times as many. A background has pixels
+    enough to take its noise, at least one count, as known.
     """
-    if isinstance(noise, Background):
-        counts = noise.level - scipy.special.ndtri(NOISE_PROBABILITY) * np.maximum(noise.noise, STEP)
-        return _per_frame(counts)
-    sigmas = -scipy.special.stdtrit(noise.frames - 1, noise.p) * np.sqrt(1 + 1 / noise.frames)
-    return noise.mean + np.float32(sigmas) * noise.sigma
+    return _dark(noise) + _margin(noise)
 
 
 def counts_above_dark(images: Images, noise: NoiseModel | Background) -> Light:
@@ -137,7 +139,7 @@ def counts_above_dark(images: Images, noise: NoiseModel | Background) -> Light:
         ValueError: the frames are not of the noise's shape.
     """
     if isinstance(noise, Background):
-        mean, fits = _per_frame(noise.level), images.shape[:1] == noise.level.shape
+        mean, fits = noise.plane(*images.shape[-2:]), images.shape[:1] == noise.level.shape
     else:
         mean, fits = noise.mean, images.shape[1:] == noise.mean.shape
     if images.ndim != 3 or not fits:
@@ -151,9 +153,24 @@ def light_of(images: Images, noise: NoiseModel | Background) -> Light:
     Raises:
         ValueError: the frames are not of the noise's shape.
     """
-    counts = counts_above_dark(images, noise)
-    counts[images <= threshold(noise)] = 0
-    return counts
+    return light_in(counts_above_dark(images, noise), noise)
+
+
+def light_in(counts: Light, noise: NoiseModel | Background) -> Light:
+    """Return counts above dark (n, h, w) where they cannot be noise, and 0 elsewhere."""
+    return np.where(counts > _margin(noise), counts, np.float32(0))
+
+
+def _dark(noise: NoiseModel | Background) -> Light:
+    return _per_frame(noise.level) if isinstance(noise, Background) else noise.mean
+
+
+def _margin(noise: NoiseModel | Background) -> Light:
+    """Return by how much a dark pixel exceeds its mean with the model's probability."""
+    if isinstance(noise, Background):
+        return _per_frame(-scipy.special.ndtri(NOISE_PROBABILITY) * np.maximum(noise.noise, STEP))
+    sigmas = -scipy.special.stdtrit(noise.frames - 1, noise.p) * np.sqrt(1 + 1 / noise.frames)
+    return np.float32(sigmas) * noise.sigma
 
 
 def _per_frame(values: NDArray[np.float64]) -> Light:

@@ -30,12 +30,14 @@ from shotwatch_aggregate.domain.join import (
     ripe,
     split,
     takes,
+    unheard_before,
 )
 from shotwatch_aggregate.domain.window import Records, Source, Window
 from shotwatch_aggregate.settings import AggregateSettings
 from shotwatch_aggregate.stragglers import Stragglers
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive.devices import LastState
+from shotwatch_common.archive.records import NO_STATE
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.background import Items, every
 from shotwatch_common.bus import Subscription
@@ -43,7 +45,7 @@ from shotwatch_common.contracts import FileValidated, JudgedRecords, ObjectRef, 
 from shotwatch_common.errors import Bug, Reject
 from shotwatch_common.facility import Interval, Place
 from shotwatch_common.process import Edges, Service
-from shotwatch_common.pulses import epoch_now, window_id
+from shotwatch_common.pulses import epoch_now, latest_record_ms, window_id
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_common.vocabulary import DeviceKind
 
@@ -223,11 +225,17 @@ class Aggregator:
 
     async def _message(self, batch: Batch, place: PlaceRef) -> ShotsClosed:
         roster = self._roster(place)
-        seen = await self._edges.archive.devices.last_states(list(roster))
-        on_before = {device for device, last in seen.items() if last.state == self._facility.state.on}
+        on_before = await self._on_before(batch.window.start, unheard_before(batch, roster))
         sources = [source for columns in batch.window.devices.values() for source in columns.sources]
         link_current_span(sorted({source.traceparent for source in sources if source.traceparent}))
         return to_message(batch, roster, on_before, max(source.arrived_at for source in sources))
+
+    async def _on_before(self, start: int, devices: Sequence[str]) -> set[str]:
+        """Return those of the devices that were ON when a window began, whatever is known of later times."""
+        if not devices:
+            return set()
+        states = await self._edges.archive.states_before(devices, start)
+        return {device for device, state in states.items() if state == self._facility.state.on}
 
     async def _empty_outbox(self, window_id: str, outbox: Mapping[str, bytes]) -> None:
         for batch_id, body in outbox.items():
@@ -240,10 +248,13 @@ class Aggregator:
             self._edges.log.info("shots closed", batch=batch_id, shots=len(closed.pulses))
 
     async def _remember_devices(self, message: FileValidated) -> None:
+        latest = latest_record_ms(self._facility)
         for judged in message.devices:
-            if judged.times and judged.state[-1] >= 0:
-                seen = LastState(judged.times[-1], judged.states[judged.state[-1]])
-                await self._edges.archive.devices.saw(judged.device, seen)
+            with_state = [n for n, code in enumerate(judged.state) if code != NO_STATE]
+            if with_state:
+                last = with_state[-1]
+                seen = LastState(judged.times[last], judged.states[judged.state[last]])
+                await self._edges.archive.devices.saw(judged.device, seen, latest)
 
     def _roster(self, place: PlaceRef) -> dict[str, DeviceKind]:
         roster = self._facility.roster(Place(place.frontend, place.amp, place.arm), place.interval)

@@ -8,7 +8,7 @@ from shotwatch_common.archive.drifts import Drift
 from shotwatch_common.background import Items
 from shotwatch_common.facility import PlaceRoster
 from shotwatch_common.process import Edges
-from shotwatch_common.pulses import window_length_ms
+from shotwatch_common.pulses import latest_record_ms, window_length_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_detector.bundle import MANIFEST, read_usual
@@ -38,8 +38,9 @@ class DriftWatch:
         if self._version is None:
             return
         with self._edges.tracer.start_as_current_span("look for drift"):
+            latest = latest_record_ms(self._edges.facility)
             for roster in self._edges.facility.places:
-                now = await self._edges.archive.devices.newest(roster.groups)
+                now = await self._edges.archive.devices.newest(latest, roster.groups)
                 if now is not None:
                     known = sorted(self._usual.keys() & set(roster.groups))
                     await self._devices.each(known, partial(self._compare, roster, now, self._version))
@@ -50,8 +51,9 @@ class DriftWatch:
             return
         metrics.DRIFT.clear()
         self._usual = await self._fetch(version) if version else {}
+        latest = latest_record_ms(self._edges.facility)
         newest = {
-            roster: await self._edges.archive.devices.newest(roster.groups)
+            roster: await self._edges.archive.devices.newest(latest, roster.groups)
             for roster in self._edges.facility.places
         }
         self._since = {roster: time for roster, time in newest.items() if time is not None}

@@ -3,12 +3,17 @@
 A check writes its result alone, so any number of replicas may run.
 """
 
+from collections.abc import Mapping
+from functools import partial
+from time import monotonic
+
 from shotwatch_common import metrics
+from shotwatch_common.background import Items
 from shotwatch_common.process import Edges
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.reconciliation.collecting import Allowances, Collector
 from shotwatch_common.reconciliation.reconciler import Reconciler
-from shotwatch_common.reconciliation.slices import HOUR_MS
+from shotwatch_common.reconciliation.slices import HOUR_MS, Slice
 from shotwatch_history.settings import HistorySettings
 
 BUDGET_S = 30.0
@@ -25,6 +30,7 @@ class LedgerWatch:
             edges.archive, edges.store, edges.facility, edges.settings, edges.bus, allowances or Allowances()
         )
         self._reconciler = Reconciler(edges.archive, collector)
+        self._slices = Items(edges.servers_answer, edges.log)
 
     async def look(self) -> None:
         """Check what is due; log imbalances that the check before had found as well.
@@ -33,10 +39,17 @@ class LedgerWatch:
             Retry: a server does not answer.
         """
         await self._reconciler.note_changes()
-        async for result in self._reconciler.due(BUDGET_S):
-            for each in result.confirmed:
-                self._log.error("imbalance", slice=str(result.slice), subject=each.subject, wrong=each.wrong)
+        await self._reconciler.patrol()
+        due = {str(slice_): slice_ for slice_ in await self._reconciler.due()}
+        await self._slices.each(due, partial(self._check, due, monotonic() + BUDGET_S))
         await self._measure()
+
+    async def _check(self, due: Mapping[str, Slice], deadline: float, name: str) -> None:
+        if monotonic() > deadline:
+            return
+        result = await self._reconciler.check(due[name])
+        for each in result.confirmed:
+            self._log.error("imbalance", slice=name, subject=each.subject, wrong=each.wrong)
 
     async def _measure(self) -> None:
         now = epoch_now()

@@ -10,6 +10,7 @@ from shotwatch_common.background import Items
 from shotwatch_common.facility import Facility, PlaceRoster
 from shotwatch_common.past_frames import CameraFrames, FrameReader
 from shotwatch_common.process import Edges
+from shotwatch_common.pulses import latest_record_ms
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_history.settings import HistorySettings
@@ -38,15 +39,18 @@ class References:
             for each in await self._edges.archive.characterisations.latest()
             if each.kind is CharacterisationKind.REFERENCE
         }
+        latest_record = latest_record_ms(self._edges.facility)
         for roster in self._edges.facility.places:
-            now = await self._edges.archive.devices.newest(roster.groups)
+            now = await self._edges.archive.devices.newest(latest_record, roster.groups)
             if now is not None:
                 cameras = cameras_of(roster, self._edges.facility)
                 due = [camera for camera in cameras if self._due(latest.get(camera), now)]
                 await self._make(roster, due, now)
 
     def _due(self, latest: Characterisation | None, now: int) -> bool:
-        return latest is None or latest.end < now - self._edges.settings.reference_hours * HOUR_MS
+        """Whether there is no reference of the last while; one that ends later than all data is of no use."""
+        oldest = now - self._edges.settings.reference_hours * HOUR_MS
+        return latest is None or not oldest <= latest.end <= latest_record_ms(self._edges.facility)
 
     async def _make(self, roster: PlaceRoster, cameras: Sequence[str], now: int) -> None:
         shots = await self._normal_shots(roster, now) if cameras else []

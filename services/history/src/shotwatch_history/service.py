@@ -5,7 +5,8 @@ Consumes nothing; looks at the archive again and again. Publishes `AnomalyEvent`
 Delivery: an event is stored, numbered and published before the change is noted as told, under an id that says
 what was told before; so dying in between tells the same event again, and two replicas tell one event. Drift
 is told under an id that names the device and the version: once. A reference is on the shelf once its arrays
-are stored; dying before leaves arrays that nobody knows of. The watch over the ledger writes nothing.
+are stored; dying before leaves arrays that nobody knows of. A check of the ledger writes its result alone,
+under the id of the hour or day that was checked.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from shotwatch_common.announcing import announce
 from shotwatch_common.background import Items, every
 from shotwatch_common.facility import PlaceRoster
 from shotwatch_common.process import Edges, Service
+from shotwatch_common.pulses import latest_record_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_history.domain.trends import WATCHED, find_shift
 from shotwatch_history.drift import DriftWatch
@@ -57,10 +59,11 @@ class Historian:
 
     async def look(self) -> None:
         """Tell of every slow change that has not been told."""
+        latest = latest_record_ms(self._edges.facility)
         told_until = await self._edges.archive.trends.told_until()
         with self._edges.tracer.start_as_current_span("look for trends"):
             for roster in self._edges.facility.places:
-                now = await self._edges.archive.devices.newest(roster.groups)
+                now = await self._edges.archive.devices.newest(latest, roster.groups)
                 if now is not None:
                     compare = partial(self._compare, roster, now, told_until)
                     await self._devices.each(roster.groups, compare)
@@ -74,6 +77,8 @@ class Historian:
         series = await self._edges.archive.measurements.medians(device, names, start, now + 1)
         for name in names:
             told = told_until.get((device, name), 0)
+            if told > now:  # of a record from the future, before such were refused
+                told = 0
             recent = series.pulses >= told
             shift = find_shift(device, name, series.pulses[recent], series.columns[name][recent])
             if shift is not None:

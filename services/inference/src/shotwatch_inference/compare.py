@@ -19,7 +19,7 @@ from shotwatch_common.command_line import (
     tell,
 )
 from shotwatch_common.facility import load_facility
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.pulses import epoch_ms, latest_record_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_inference.models import Model, fetch
@@ -59,8 +59,8 @@ async def _run(asked: argparse.Namespace) -> None:
     ):
         tell("loading")
         one, other = [await _fetch(registry, version) for version in asked.versions]
-        start, end = await _span(asked, archive)
         facility = load_facility(settings.facility)
+        start, end = await _span(asked, archive, latest_record_ms(facility))
         rosters = [
             roster for roster in facility.places if not asked.places or str(roster.place) in asked.places
         ]
@@ -76,13 +76,13 @@ async def _fetch(registry: ModelRegistry, version: str) -> Model:
         raise CannotCompare(f"version {version} cannot be loaded: {error}") from error
 
 
-async def _span(asked: argparse.Namespace, archive: Archive) -> tuple[int, int]:
+async def _span(asked: argparse.Namespace, archive: Archive, latest_ms: int) -> tuple[int, int]:
     """Epoch ms.
 
     Raises:
         CannotCompare: there is no such time.
     """
-    newest = await archive.devices.newest()
+    newest = await archive.devices.newest(latest_ms)
     if newest is None:
         raise CannotCompare("nothing has been recorded yet")
     end = epoch_ms(asked.end) if asked.end else newest + 1

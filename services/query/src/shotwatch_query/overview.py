@@ -5,7 +5,7 @@ from time import monotonic
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.pulses import WINDOW_MS, instant
+from shotwatch_common.pulses import WINDOW_MS, instant, latest_record_ms
 from shotwatch_query.devices import period_ms, where
 from shotwatch_query.listing import Document
 from shotwatch_query.schemas import PlaceActivity
@@ -37,7 +37,7 @@ class Overview:
     async def _read(self) -> list[PlaceActivity]:
         rosters = self._facility.places
         groups = [group for roster in rosters for group in roster.groups]
-        seen = await self._archive.devices.last_states(groups)
+        seen = await self._archive.devices.last_states(groups, latest_record_ms(self._facility))
         newest = [max((seen[group].time for group in r.groups if group in seen), default=0) for r in rosters]
         return [await self._place(*each) for each in zip(rosters, newest, strict=True) if each[1]]
 

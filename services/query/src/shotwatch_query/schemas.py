@@ -19,7 +19,6 @@ from shotwatch_common.vocabulary import (
     Outcome,
     Scope,
     Severity,
-    ShotState,
 )
 
 SHOT_ID = "LA-A1-11-100ms-20220701T073300.100"
@@ -488,6 +487,7 @@ class LedgerEquality(Schema):
     imbalances: int
     named: list[LedgerImbalance] = Field(description="The first hundred imbalances.")
     under_way: int = Field(description="Things that are not accounted for yet, and not overdue.")
+    pending: list[LedgerImbalance] = Field(description="The first hundred of them.")
     slices: int = Field(description="Hours or days that have something.")
     unchecked: int = Field(description="Those of them that have never been checked.")
     checked_at: datetime | None = Field(description="The check that was longest ago.")
@@ -502,10 +502,6 @@ class Balance(Schema):
     bytes: int
     states: Mapping[ObjectState, int]
     reasons: Mapping[str, int]
-    shots: int = Field(
-        description="Shots whose last file arrived then; one that was closed again counts again."
-    )
-    shot_states: Mapping[ShotState, int]
     equalities: list[LedgerEquality]
     adds_up: bool | None = Field(
         description="No equality has an imbalance; null while a part of the span has never been checked."

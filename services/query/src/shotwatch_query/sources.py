@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import Facility
 from shotwatch_common.past_frames import FrameReader
-from shotwatch_common.pulses import WINDOW_MS
+from shotwatch_common.pulses import WINDOW_MS, latest_record_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_query.access import Access
@@ -38,7 +38,7 @@ class Sources:
 
     async def end_of_data(self) -> int:
         """Epoch ms. A pulse may lie a little after its records."""
-        return (await self.archive.devices.newest() or 0) + WINDOW_MS
+        return (await self.archive.devices.newest(latest_record_ms(self.facility)) or 0) + WINDOW_MS
 
 
 def _sources(request: Request) -> Sources:

@@ -16,6 +16,7 @@ from shotwatch_common.archive.devices import LastFrame
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import VALID, DeviceRecords, FileIngested, FileValidated, JudgedRecords
 from shotwatch_common.process import Edges, Service
+from shotwatch_common.pulses import latest_record_ms
 from shotwatch_validate.domain.judge import judge, last_fingerprint
 from shotwatch_validate.messages import to_message, to_records
 from shotwatch_validate.settings import ValidateSettings
@@ -58,7 +59,8 @@ class Validator:
     async def _remember_last_frame(self, message: DeviceRecords) -> None:
         fingerprint = last_fingerprint(to_records(message))
         if fingerprint is not None:
-            await self._frames.saw(message.device, LastFrame(message.times[-1], fingerprint))
+            last = LastFrame(message.times[-1], fingerprint)
+            await self._frames.saw(message.device, last, latest_record_ms(self._edges.facility))
 
 
 def _refusals(device: JudgedRecords) -> Counter[str]:

@@ -6,6 +6,7 @@
 `TRANSIENT` are the driver's errors after which the same call may succeed.
 """
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,7 +29,7 @@ from shotwatch_common.archive.measurements import Measurements
 from shotwatch_common.archive.model_loads import ModelLoads
 from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.archive.reconciliations import Reconciliations
-from shotwatch_common.archive.records import Records
+from shotwatch_common.archive.records import LONGEST_SILENCE_MS, Records
 from shotwatch_common.archive.reprocessings import Reprocessings
 from shotwatch_common.archive.shadows import Shadows
 from shotwatch_common.archive.shots import Shots
@@ -110,6 +111,22 @@ class Archive:
             await self.ledger.settle(obj.object_id, entry, "dead_lettered")
         for batch_id in about.batches:
             await self.batches.dead_letter(batch_id, stage, reason)
+
+    async def states_before(self, devices: Sequence[str], time_ms: int) -> dict[str, str]:
+        """Return the state of each device at its last record before a time (epoch ms).
+
+        Devices without a record in the LONGEST_SILENCE_MS before that time are left out. One query answers
+        for all devices that have recorded nothing since (docs/adr/0018).
+        """
+        states: dict[str, str] = {}
+        for device, newest in (await self.devices.last_states(devices)).items():
+            if newest.time >= time_ms:
+                state = await self.records.state_before(device, time_ms)
+            else:
+                state = newest.state if newest.time >= time_ms - LONGEST_SILENCE_MS else None
+            if state is not None:
+                states[device] = state
+        return states
 
     async def ready(self) -> bool:
         """Whether the server answers, and soon."""

@@ -26,34 +26,42 @@ class LastFrame:
 
 
 class Devices:
-    """Collection `devices`: `_id` = group name. A record older than what is known changes nothing."""
+    """Collection `devices`: `_id` = group name. A record older than what is known changes nothing.
+
+    `latest_ms` is the latest time (epoch ms) that a record may have now (`pulses.latest_record_ms`). What is
+    later comes from a clock that is wrong: it counts for nothing, and the next record replaces it.
+    """
 
     def __init__(self, database: Any) -> None:
         self._devices = database["devices"]
 
-    async def saw(self, device: str, seen: LastState) -> None:
-        await _keep_newest(self._devices, device, asdict(seen))
+    async def saw(self, device: str, seen: LastState, latest_ms: int) -> None:
+        await _keep_newest(self._devices, device, asdict(seen), latest_ms)
 
-    async def last_states(self, devices: Sequence[str]) -> dict[str, LastState]:
-        """What is known of each of these devices; devices never seen are left out."""
+    async def last_states(self, devices: Sequence[str], latest_ms: int | None = None) -> dict[str, LastState]:
+        """Return what is known of each of these devices, up to `latest_ms` if it is given.
+
+        Devices never seen are left out.
+        """
         found = self._devices.find({"_id": {"$in": list(devices)}})
-        return {d["_id"]: LastState(d["time"], d["state"]) async for d in found}
+        seen = {document["_id"]: LastState(document["time"], document["state"]) async for document in found}
+        return {name: last for name, last in seen.items() if latest_ms is None or last.time <= latest_ms}
 
-    async def newest(self, devices: Sequence[str] | None = None) -> int | None:
-        """Time (epoch ms) of the newest record of these devices, or of any; None before the first."""
+    async def newest(self, latest_ms: int, devices: Sequence[str] | None = None) -> int | None:
+        """Return the time (epoch ms) of the newest record of these devices, or of any; None without one."""
         which = {} if devices is None else {"_id": {"$in": list(devices)}}
         times = [document["time"] async for document in self._devices.find(which, {"time": 1})]
-        return max(times, default=None)
+        return max((time for time in times if time <= latest_ms), default=None)
 
 
 class Frames:
-    """Collection `frames`: `_id` = group name of a camera."""
+    """Collection `frames`: `_id` = group name of a camera; `latest_ms` as in `Devices`."""
 
     def __init__(self, database: Any) -> None:
         self._frames = database["frames"]
 
-    async def saw(self, device: str, frame: LastFrame) -> None:
-        await _keep_newest(self._frames, device, asdict(frame))
+    async def saw(self, device: str, frame: LastFrame, latest_ms: int) -> None:
+        await _keep_newest(self._frames, device, asdict(frame), latest_ms)
 
     async def before(self, device: str, time_ms: int) -> int | None:
         """The fingerprint of the camera's newest known frame, if it is older than `time_ms`."""
@@ -61,10 +69,14 @@ class Frames:
         return int(found["fingerprint"]) if found and found["time"] < time_ms else None
 
 
-async def _keep_newest(collection: Any, device: str, seen: dict[str, Any]) -> None:
-    result = await collection.update_one({"_id": device, "time": {"$lt": seen["time"]}}, {"$set": seen})
+async def _keep_newest(collection: Any, device: str, seen: dict[str, Any], latest_ms: int) -> None:
+    if seen["time"] > latest_ms:
+        return
+    older = {"_id": device, "time": {"$lte": seen["time"]}}
+    result = await collection.update_one(older, {"$set": seen})
     if not result.matched_count:
         try:
             await collection.insert_one({"_id": device, **seen})
         except DuplicateKeyError:
-            return
+            impossible = {"_id": device, "time": {"$gt": latest_ms}}
+            await collection.update_one(impossible, {"$set": seen})

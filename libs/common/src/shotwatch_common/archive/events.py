@@ -76,6 +76,11 @@ class Events:
             async for document in self._events.find(then, wanted)
         ]
 
+    async def reserved_at(self) -> list[int]:
+        """Return when each number was reserved that is not stored yet (epoch ms)."""
+        counter = await self._counters.find_one({"_id": _COUNTER})
+        return [each["at"] for each in counter["reserved"].values()] if counter else []
+
     async def numbers(self, around: Sequence[int]) -> Numbers:
         """Return which numbers are stored from the first to the last of these, and what stands next to them.
 
@@ -122,11 +127,9 @@ class Events:
             if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
                 raise
         numbers = {event.id: event.data.sequence for event in events}
-        kept = [
-            id_ for id_, number in (await self._numbers_of(list(numbers))).items() if numbers[id_] == number
-        ]
-        if kept:
-            fulfilled = {f"reserved.{event_id}": "" for event_id in kept}
+        stored = await self._numbers_of(list(numbers))
+        fulfilled = {f"reserved.{id_}": "" for id_, number in numbers.items() if stored.get(id_) == number}
+        if fulfilled:
             await self._counters.update_one({"_id": _COUNTER}, {"$unset": fulfilled})
 
     async def unpublished(self, event_ids: Sequence[str]) -> list[AnomalyEvent]:
@@ -135,11 +138,6 @@ class Events:
         found = self._events.find(waiting, {"event": 1})
         events = [AnomalyEvent.model_validate(document["event"]) async for document in found]
         return sorted(events, key=lambda event: event.data.sequence)
-
-    async def overdue(self, before_ms: int) -> list[str]:
-        """Events that were stored before the given time, and that the broker has not confirmed yet."""
-        waiting = self._events.find({"published_at": 0}, {"stored_at": 1})
-        return [document["_id"] async for document in waiting if document["stored_at"] < before_ms]
 
     async def published(self, event_ids: Sequence[str]) -> None:
         """The broker has confirmed these events."""

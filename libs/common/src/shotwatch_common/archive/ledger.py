@@ -6,7 +6,7 @@ from typing import Any
 
 from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.pulses import epoch_now
-from shotwatch_common.reconciliation.sides import KnownObject
+from shotwatch_common.reconciliation.sides import KnownObject, Tally
 from shotwatch_common.telemetry import current_attempt, current_trace_id
 from shotwatch_common.vocabulary import ObjectState
 
@@ -37,19 +37,6 @@ class Seen:
     at: int
     state: ObjectState
     since: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many objects are in each state, and how many ended for which reason."""
-
-    states: Mapping[str, int]
-    reasons: Mapping[str, int]
-    bytes: int
-
-    @property
-    def objects(self) -> int:
-        return sum(self.states.values())
 
 
 class Ledger:

@@ -1,11 +1,13 @@
 """The results of reconciliation: one document a slice."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from pymongo import UpdateOne
 
 from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_common.reconciliation.sides import Tally
 from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
 
 _CHANGES = "changes"
@@ -29,6 +31,7 @@ class Reconciliations:
         await self._reconciliations.create_index([("open", 1)])
         await self._reconciliations.create_index([("marked_at", 1)])
         await self._reconciliations.create_index([("imbalanced", 1)])
+        await self._reconciliations.create_index([("checked_at", 1)])
 
     async def noted_until(self) -> int | None:
         """Return up to when changes have been noted; None when nobody ever did."""
@@ -55,8 +58,14 @@ class Reconciliations:
         documents.sort(key=lambda document: document["again_at"])
         return [_slice(document) for document in documents if document["again_at"] <= now]
 
+    async def reopen_oldest(self, before: int) -> None:
+        """Have the settled slice checked whose last check is the oldest, if it was before that time."""
+        checked = {"open": False, "checked_at": {"$gt": _NEVER, "$lt": before}}
+        async for document in self._reconciliations.find(checked, {"_id": 1}).sort("checked_at", 1).limit(1):
+            await self._reconciliations.update_one(document, {"$set": {"open": True}})
+
     async def write(self, result: Reconciled, again_at: int) -> None:
-        """Keep a result; the slice is not open any more if it is settled and nothing changed since."""
+        """Keep a result; the slice stays open unless it is settled and nothing changed since."""
         outcome = result.outcome
         changes = {
             "counts": dict(outcome.counts),
@@ -65,12 +74,15 @@ class Reconciliations:
             "imbalanced": outcome.total,
             "more": outcome.more,
             "under_way": outcome.under_way,
+            "pending": [_imbalance_document(each) for each in outcome.pending],
+            "tally": asdict(outcome.tally) if outcome.tally else None,
             "checked_at": result.checked_at,
             "took_ms": result.took_ms,
             "again_at": again_at,
+            "open": True,
         }
         slice_ = result.slice
-        first = {"equality": slice_.equality.value, "start": slice_.start, "marked_at": 0, "open": True}
+        first = {"equality": slice_.equality.value, "start": slice_.start, "marked_at": 0}
         await self._reconciliations.update_one(
             {"_id": _id(slice_)}, {"$set": changes, "$setOnInsert": first}, upsert=True
         )
@@ -113,6 +125,8 @@ def _mark(slice_: Slice, at: int) -> UpdateOne:
         "imbalanced": 0,
         "more": 0,
         "under_way": 0,
+        "pending": [],
+        "tally": None,
         "checked_at": _NEVER,
         "took_ms": 0,
         "again_at": 0,
@@ -131,12 +145,21 @@ def _slice(document: Mapping[str, Any]) -> Slice:
 
 
 def _reconciled(document: Mapping[str, Any]) -> Reconciled:
-    imbalances, confirmed = (
+    imbalances, confirmed, pending = (
         tuple(Imbalance(each["subject"], each["wrong"]) for each in document[name])
-        for name in ("imbalances", "confirmed")
+        for name in ("imbalances", "confirmed", "pending")
     )
-    outcome = Outcome(document["counts"], imbalances, document["more"], document["under_way"])
-    return Reconciled(_slice(document), outcome, document["checked_at"], document["took_ms"], confirmed)
+    tally = Tally(**document["tally"]) if document["tally"] else None
+    more, under_way = document["more"], document["under_way"]
+    outcome = Outcome(document["counts"], imbalances, more, under_way, pending, tally)
+    return Reconciled(
+        _slice(document),
+        outcome,
+        document["checked_at"],
+        document["took_ms"],
+        confirmed,
+        document["marked_at"],
+    )
 
 
 def _imbalance_document(imbalance: Imbalance) -> dict[str, str]:

@@ -15,6 +15,9 @@ from shotwatch_common.reconciliation.sides import ValidatedRows
 
 NO_STATE = -1
 """The code of a record whose file has no state."""
+LONGEST_SILENCE_MS = 32 * 86_400_000
+"""A device that has not recorded for longer is in no known state: it is no longer expected."""
+_FIRST_LOOK_MS = 600_000
 _LONGEST_FILE_MS = 86_400_000
 """A recorder writes a file a minute; the old layout writes one a day."""
 
@@ -72,6 +75,23 @@ class Records:
         ]
         return _joined(documents, start_ms, end_ms)
 
+    async def state_before(self, device: str, time_ms: int) -> str | None:
+        """Return the state at the device's last record before a time (epoch ms).
+
+        None if no file of the LONGEST_SILENCE_MS before has such a record with a state. The search goes back
+        in steps that double in length: it reads little of a device that has just recorded, or not for long.
+        """
+        end, length = time_ms, _FIRST_LOOK_MS
+        while time_ms - end < LONGEST_SILENCE_MS:
+            start = max(end - length, time_ms - LONGEST_SILENCE_MS)
+            wanted = {"device": device, "start": {"$gte": start, "$lt": end}}
+            found = self._records.find(wanted, {"times": 1, "states": 1, "state": 1})
+            known = [_last_before(document, time_ms) async for document in found]
+            if last := max(filter(None, known), default=None):
+                return last[1]
+            end, length = start, 2 * length
+        return None
+
 
 def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:
     times = np.diff(np.array(judged.times, np.int64), prepend=0)
@@ -111,6 +131,14 @@ def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) 
         for reason, count in document["refused"].items():
             refused[reason] = refused.get(reason, 0) + count
     return DeviceRecords(times[order], state[order], states, refused)
+
+
+def _last_before(document: Mapping[str, Any], time_ms: int) -> tuple[int, str] | None:
+    """Return time and state of the document's last record before a time that has a state."""
+    states = document["states"]
+    times, state = _times(document), _codes(document, states)
+    known = np.flatnonzero((times < time_ms) & (state != NO_STATE))
+    return (int(times[known[-1]]), states[state[known[-1]]]) if len(known) else None
 
 
 def _times(document: Mapping[str, Any]) -> NDArray[np.int64]:

@@ -9,6 +9,8 @@ from pymongo.errors import OperationFailure
 
 from shotwatch_common.archive.driver import TRANSIENT
 from shotwatch_common.archive.versioned import save_version
+from shotwatch_common.columns import unpack_integers
+from shotwatch_common.contracts import VALID
 from shotwatch_common.errors import Bug
 from shotwatch_common.facility import duration_ms
 from shotwatch_common.pulses import epoch_now
@@ -98,7 +100,7 @@ class Windows:
         async for window in self._windows.find({"files": {"$in": list(object_keys)}}, wanted):
             for device in window["devices"]:
                 source = np.frombuffer(device["source"], "<i2")
-                refused = np.frombuffer(device["verdict"], f"<i{len(device['verdict']) // len(source)}") != 0
+                refused = unpack_integers(device["verdict"], len(source)) != VALID
                 for n, each in enumerate(device["sources"]):
                     valid, not_valid = int((~refused[source == n]).sum()), int(refused[source == n].sum())
                     yield JoinedRows(each["object_id"], device["device"], valid, not_valid, each["displaced"])
@@ -147,4 +149,4 @@ class Windows:
 def _closed(document: Mapping[str, Any]) -> ClosedWindow:
     revision, period = np.frombuffer(document["revision"], "<i4"), duration_ms(document["interval"])
     closed = {document["start"] + period * int(n): int(revision[n]) for n in np.flatnonzero(revision)}
-    return ClosedWindow(document["_id"], closed, document["outbox_since"] != NEVER)
+    return ClosedWindow(document["_id"], closed, document["outbox_since"])

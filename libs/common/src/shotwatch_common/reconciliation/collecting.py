@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import rows_in_block
 from shotwatch_common.facility import Facility
-from shotwatch_common.identity import block_folder, object_id, reason_key
+from shotwatch_common.identity import CHARACTERISATIONS, block_folder, object_id, reason_key
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, window_start
 from shotwatch_common.reconciliation.equalities import (
     BlockRows,
@@ -93,7 +93,9 @@ class Collector:
             case Equality.OBJECTS:
                 return Outcome.of([outcome async for outcome in self._folders(slice_.folder)])
             case Equality.RECORDS:
-                return Outcome.of([outcome async for outcome in self._records(slice_.start, slice_.end)])
+                tally = await self._archive.ledger.tally(slice_.start, slice_.end)
+                parts = [outcome async for outcome in self._records(slice_.start, slice_.end)]
+                return replace(Outcome.of(parts), tally=tally)
             case Equality.SHOTS:
                 return await self._shots(slice_.start, slice_.end)
             case Equality.EVENTS:
@@ -107,7 +109,7 @@ class Collector:
                 day = Slice.of_folder(name.removesuffix("/"))
                 if day is not None and name.endswith("/"):
                     days.add(day)
-                else:
+                elif (bucket, name) != (self._settings.data_bucket, CHARACTERISATIONS):
                     wrong = "in no day's folder, where the ledger has nothing"
                     strays.append(Imbalance(f"{bucket}/{name}", wrong))
         return days, strays

@@ -19,6 +19,7 @@ from shotwatch_common.reconciliation.sides import (
     Numbers,
     StoredEvent,
     StoredShot,
+    Tally,
     ValidatedRows,
 )
 from shotwatch_common.vocabulary import ObjectState, ShotState
@@ -50,6 +51,10 @@ class Outcome:
     """Imbalances that are not named."""
     under_way: int = 0
     """Things that will be accounted for, or become imbalances."""
+    pending: tuple[Imbalance, ...] = ()
+    """What those are, and what they would be; NAMED at most."""
+    tally: Tally | None = None
+    """Of the objects whose records were compared."""
 
     @property
     def total(self) -> int:
@@ -67,6 +72,7 @@ class Outcome:
                 total.wrong(imbalance.subject, imbalance.wrong)
             total.more += outcome.more
             total.under_way += outcome.under_way
+            total.pending += outcome.pending[: NAMED - len(total.pending)]
         return total.outcome()
 
 
@@ -78,6 +84,7 @@ class _Account:
     imbalances: list[Imbalance] = field(default_factory=list)
     more: int = 0
     under_way: int = 0
+    pending: list[Imbalance] = field(default_factory=list)
 
     def wrong(self, subject: str, wrong: str) -> None:
         if len(self.imbalances) < NAMED:
@@ -88,12 +95,19 @@ class _Account:
     def late(self, subject: str, wrong: str, still_under_way: bool) -> None:
         """Add what is wrong unless it is still under way."""
         if still_under_way:
-            self.under_way += 1
+            self.wait(subject, wrong)
         else:
             self.wrong(subject, wrong)
 
+    def wait(self, subject: str, why: str) -> None:
+        """Add what is under way."""
+        self.under_way += 1
+        if len(self.pending) < NAMED:
+            self.pending.append(Imbalance(subject, why))
+
     def outcome(self) -> Outcome:
-        return Outcome(dict(self.counts), tuple(self.imbalances), self.more, self.under_way)
+        named = tuple(self.imbalances), self.more
+        return Outcome(dict(self.counts), *named, self.under_way, tuple(self.pending))
 
 
 # objects: a bucket and the ledger
@@ -172,7 +186,7 @@ def compare_inbox(
             wrong = f"in the inbox, and {of_ledger.state} by the ledger: {where}"
             account.late(_named(of_ledger), wrong, recent)
         elif expected and of_ledger.state is ObjectState.WAITING:
-            account.under_way += 1
+            account.wait(_named(of_ledger), "waits in the inbox")
     return account.outcome()
 
 
@@ -297,12 +311,13 @@ def compare_shots(
         account.counts["stored"] += 1
     for window in windows:
         of_window = shots.pop(window.id, {})
+        sending = 0 < window.sending_since >= settled_before
         for pulse, revision in window.revisions.items():
             account.counts["closed"] += 1
             batch = closing.get((window.id, pulse, revision))
             subject = f"shot of {window.id} at {pulse}"
             if batch is None:
-                account.late(subject, f"closed at revision {revision}, and in no batch", window.sending)
+                account.late(subject, f"closed at revision {revision}, and in no batch", sending)
                 of_window.pop(pulse, None)
                 continue
             account.counts[batch.state] += 1

@@ -1,21 +1,26 @@
 """Which slices are checked, when, and what is kept of it.
 
-A slice is checked when something in it changed, and again until it adds up with nothing under way. After that
-it is left alone until it changes, or somebody asks. It is not checked again before twenty times the time that
-its last check took have passed: however large it is, its checks take a twentieth of one process at most.
+A slice is checked when something in it changed, and again until it adds up with nothing under way, but not
+before twenty times the time that its last check took have passed: however large it is, its checks
+take a twentieth of one process at most.
+
+What is removed or altered behind our back changes nothing that is noted. So `patrol` has settled slices
+checked, too: one at a call, the one that was checked longest ago.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from dataclasses import replace
 from time import monotonic
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.pulses import epoch_now, window_start
 from shotwatch_common.reconciliation.collecting import Collector
-from shotwatch_common.reconciliation.equalities import Outcome
+from shotwatch_common.reconciliation.equalities import NAMED, Outcome
 from shotwatch_common.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
 
 RECENTLY_MS = 3 * HOUR_MS
+PATROL_AFTER_MS = DAY_MS
+"""A settled slice is not checked again before."""
 _SECOND_LOOK_S = 1.0
 _PAUSE = 20
 """Times the time that a check took."""
@@ -29,7 +34,7 @@ class Reconciler:
         self._collector = collector
 
     async def note_changes(self) -> None:
-        """Have every slice checked in which something changed since this was last called, by anybody."""
+        """Mark every slice to be checked in which something changed since anybody last called this."""
         now = epoch_now()
         noted = await self._archive.reconciliations.noted_until()
         begin = await self._archive.ledger.first_change() if noted is None else noted
@@ -39,6 +44,16 @@ class Reconciler:
         for start in range(begin or now, now, DAY_MS):
             end = min(start + DAY_MS, now)
             await self._archive.reconciliations.note(await self._changed(start, end), end)
+        await self._archive.reconciliations.note(await self._unfinished(now), now)
+
+    async def _unfinished(self, now: int) -> set[Slice]:
+        """The slices in which something was begun that may have left nothing else behind."""
+        sending = await self._archive.windows.unsent(now)
+        reserved = await self._archive.events.reserved_at()
+        return {
+            *(Slice.at(Equality.SHOTS, window_start(window)) for window in sending),
+            *(Slice.at(Equality.EVENTS, at) for at in reserved),
+        }
 
     async def _changed(self, start: int, end: int) -> set[Slice]:
         """The slices in which something changed in [start, end)."""
@@ -53,18 +68,18 @@ class Reconciler:
             *(Slice.at(Equality.EVENTS, event.stored_at) for event in events),
         }
 
-    async def due(self, seconds: float) -> AsyncIterator[Reconciled]:
-        """Check the slices that are due, for about so many seconds; the others are due the next time."""
-        deadline = monotonic() + seconds
-        for slice_ in await self._archive.reconciliations.due(epoch_now()):
-            if monotonic() > deadline:
-                return
-            yield await self.check(slice_)
+    async def due(self) -> list[Slice]:
+        """Return the slices that must be checked now, those that have waited longest first."""
+        return await self._archive.reconciliations.due(epoch_now())
 
     async def recent(self) -> set[Slice]:
         """Return the slices that are open, and those in which something changed lately."""
         lately = await self._archive.reconciliations.changed_since(epoch_now() - RECENTLY_MS)
         return {INBOX, *lately, *await self._archive.reconciliations.due(2**53)}
+
+    async def patrol(self) -> None:
+        """Have the settled slice checked that was checked longest ago, if that is a day ago."""
+        await self._archive.reconciliations.reopen_oldest(epoch_now() - PATROL_AFTER_MS)
 
     async def check(self, slice_: Slice) -> Reconciled:
         """Check a slice now, and keep the result.
@@ -75,22 +90,30 @@ class Reconciler:
         Raises:
             Retry: a server does not answer.
         """
-        began, clock = epoch_now(), monotonic()
+        began = epoch_now()
         before = await self._archive.reconciliations.find(slice_)
-        outcome = await self._collector.compare(slice_)
+        outcome, took_ms = await self._compare(slice_)
         if outcome.imbalances:
             await asyncio.sleep(_SECOND_LOOK_S)
-            outcome = _in_both(outcome, await self._collector.compare(slice_))
+            second, took_ms = await self._compare(slice_)
+            outcome = _in_both(outcome, second)
         known = set(before.outcome.imbalances) if before else set()
-        took = round((monotonic() - clock) * 1000)
         confirmed = tuple(each for each in outcome.imbalances if each in known)
-        result = Reconciled(slice_, outcome, began, took, confirmed)
-        await self._archive.reconciliations.write(result, epoch_now() + _PAUSE * took)
+        result = Reconciled(slice_, outcome, began, took_ms, confirmed)
+        await self._archive.reconciliations.write(result, epoch_now() + _PAUSE * took_ms)
         return result
+
+    async def _compare(self, slice_: Slice) -> tuple[Outcome, int]:
+        """The outcome, and how long it took (ms)."""
+        clock = monotonic()
+        outcome = await self._collector.compare(slice_)
+        return outcome, round((monotonic() - clock) * 1000)
 
 
 def _in_both(first: Outcome, second: Outcome) -> Outcome:
     """The second outcome with those of its imbalances that the first one has; the others are under way."""
     both = tuple(each for each in second.imbalances if each in set(first.imbalances))
-    passing = len(second.imbalances) - len(both)
-    return Outcome(second.counts, both, min(first.more, second.more), second.under_way + passing)
+    passing = tuple(each for each in second.imbalances if each not in set(first.imbalances))
+    under_way, pending = second.under_way + len(passing), (*second.pending, *passing)[:NAMED]
+    more = min(first.more, second.more)
+    return replace(second, imbalances=both, more=more, under_way=under_way, pending=pending)

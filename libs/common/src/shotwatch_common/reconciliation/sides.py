@@ -1,6 +1,7 @@
 """What each source says, as plain values. Times are epoch milliseconds, UTC."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shotwatch_common.vocabulary import ObjectState, ShotState
@@ -30,6 +31,29 @@ class KnownObject:
     """Read by ingest."""
     on_no_pulse: int
     """Records that are in no window: off the grid, second samples, of unexpected devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many objects are in each state, and how many ended for which reason."""
+
+    states: Mapping[str, int]
+    reasons: Mapping[str, int]
+    bytes: int
+
+    @property
+    def objects(self) -> int:
+        return sum(self.states.values())
+
+    @classmethod
+    def of(cls, tallies: Iterable["Tally"]) -> "Tally":
+        """Return the sum of several tallies; every state is there."""
+        states, reasons, size = Counter(dict.fromkeys(map(str, ObjectState), 0)), Counter[str](), 0
+        for tally in tallies:
+            states.update(tally.states)
+            reasons.update(tally.reasons)
+            size += tally.bytes
+        return cls(dict(states), dict(reasons), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +94,8 @@ class ClosedWindow:
     id: str
     revisions: Mapping[int, int]
     """Pulse → revision, from 1."""
-    sending: bool
-    """A message about closed shots is in the outbox."""
+    sending_since: int
+    """When a message about closed shots was put into the outbox; 0 when it is empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,11 @@ class Reconciled:
     took_ms: int
     confirmed: tuple[Imbalance, ...]
     """Imbalances that the check before had found as well."""
+    changed_at: int = 0
+    """When something in the slice last changed."""
 
     @property
     def settled(self) -> bool:
-        """Whether the slice adds up and nothing of it is under way: only a change makes another check due."""
-        return self.checked_at > 0 and not self.outcome.imbalances and not self.outcome.under_way
+        """Whether the slice adds up, nothing of it is under way, and nothing changed since it was checked."""
+        checked = self.checked_at > 0 and self.changed_at <= self.checked_at
+        return checked and not self.outcome.imbalances and not self.outcome.under_way

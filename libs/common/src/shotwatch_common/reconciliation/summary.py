@@ -15,6 +15,9 @@ class Found:
     slice: str
     imbalance: Imbalance
 
+    def __str__(self) -> str:
+        return f"{self.slice}: {self.imbalance.subject}: {self.imbalance.wrong}"
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -27,6 +30,8 @@ class Summary:
     imbalances: int
     """How many there are, named or not."""
     under_way: int
+    pending: tuple[Found, ...]
+    """What is under way; NAMED at most."""
     slices: int
     unchecked: int
     """Slices that have never been checked."""
@@ -34,7 +39,7 @@ class Summary:
     """When the slice was checked that was checked longest ago (epoch ms); 0 if there is none."""
 
 
-def summarise(results: Iterable[Reconciled]) -> list[Summary]:
+def summaries_of(results: Iterable[Reconciled]) -> list[Summary]:
     """Return a summary of each equality."""
     by_equality: dict[Equality, list[Reconciled]] = {equality: [] for equality in Equality}
     for result in results:
@@ -46,11 +51,9 @@ def _summary(equality: Equality, results: list[Reconciled]) -> Summary:
     counts: Counter[str] = Counter()
     for result in results:
         counts.update(result.outcome.counts)
-    found = [
-        Found(str(result.slice), imbalance)
-        for result in sorted(results, key=lambda result: result.slice)
-        for imbalance in result.outcome.imbalances
-    ]
+    ordered = sorted(results, key=lambda result: result.slice)
+    found = [Found(str(each.slice), wrong) for each in ordered for wrong in each.outcome.imbalances]
+    pending = [Found(str(each.slice), waiting) for each in ordered for waiting in each.outcome.pending]
     checked = [result.checked_at for result in results if result.checked_at]
     return Summary(
         equality,
@@ -58,6 +61,7 @@ def _summary(equality: Equality, results: list[Reconciled]) -> Summary:
         tuple(found[:NAMED]),
         sum(result.outcome.total for result in results),
         sum(result.outcome.under_way for result in results),
+        tuple(pending[:NAMED]),
         len(results),
         len(results) - len(checked),
         min(checked, default=0),

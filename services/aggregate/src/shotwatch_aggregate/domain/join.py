@@ -159,6 +159,15 @@ def complete(window: Window, roster: Mapping[str, DeviceKind]) -> Mask:
     return there
 
 
+def unheard_before(batch: Batch, roster: Collection[str]) -> list[str]:
+    """Return the expected devices without a record up to the first shot of the batch.
+
+    Whether one of these was ON at that shot is known only from before the window.
+    """
+    known, first = batch.window.devices, batch.slots[0]
+    return [d for d in roster if d not in known or not known[d].present[: first + 1].any()]
+
+
 def last_known_on(columns: DeviceColumns, on_before: bool) -> Mask:
     """Whether the device was ON at its last record up to each pulse; `on_before` holds before the first."""
     indices = np.where(columns.present, np.arange(len(columns.source)), -1)
@@ -218,12 +227,13 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
         replace(source, displaced=source.displaced + int((lost == n).sum()))
         for n, source in enumerate(columns.sources)
     ]
+    columns = _without_unused_reasons(replace(columns, verdict=_put(columns.verdict, slot, VALID)))
     reasons = list(columns.reasons)
     used = set(records.verdict[wins].tolist()) - {VALID}
     renumber = np.zeros(len(records.reasons) + 1, np.int32)
     for code in sorted(used):
         renumber[code] = reason_code(reasons, records.reasons[code - 1])
-    after = replace(
+    return replace(
         columns,
         source=_put(columns.source, slot, len(columns.sources)),
         row=_put(columns.row, slot, records.row[wins]),
@@ -232,7 +242,6 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
         sources=(*sources, replace(records.source, displaced=int((~wins).sum()))),
         reasons=tuple(reasons),
     )
-    return _without_unused_reasons(after)
 
 
 def _without_unused_reasons(columns: DeviceColumns) -> DeviceColumns:

@@ -9,7 +9,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
 from shotwatch_common.reconciliation.slices import Equality
-from shotwatch_common.reconciliation.summary import Summary, summarise
+from shotwatch_common.reconciliation.summary import Found, Summary, summaries_of
+from shotwatch_common.reconciliation.tallying import tally_of
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.errors import NotFound
@@ -43,9 +44,9 @@ async def get_balance(sources: From, asked: Annotated[SpanParameters, Query()]) 
     returns what was found last. Without `to` the span ends now.
     """
     span = _span(asked)
-    tally = await sources.archive.ledger.tally(span.start, span.end)
-    shots = await sources.archive.batches.states(span.start, span.end)
-    summaries = summarise(await sources.archive.reconciliations.overlapping(span.start, span.end))
+    results = await sources.archive.reconciliations.overlapping(span.start, span.end)
+    tally = await tally_of(sources.archive, results, span.start, span.end)
+    summaries = summaries_of(results)
     return Balance(
         start=instant(span.start),
         end=instant(span.end),
@@ -53,8 +54,6 @@ async def get_balance(sources: From, asked: Annotated[SpanParameters, Query()]) 
         bytes=tally.bytes,
         states=tally.states,
         reasons=tally.reasons,
-        shots=sum(shots.values()),
-        shot_states=shots,
         equalities=list(map(_equality, summaries)),
         adds_up=_adds_up(summaries),
     )
@@ -74,15 +73,17 @@ def _equality(summary: Summary) -> LedgerEquality:
         equality=summary.equality,
         counts=summary.counts,
         imbalances=summary.imbalances,
-        named=[
-            LedgerImbalance(slice=each.slice, subject=each.imbalance.subject, wrong=each.imbalance.wrong)
-            for each in summary.found
-        ],
+        named=list(map(_imbalance, summary.found)),
         under_way=summary.under_way,
+        pending=list(map(_imbalance, summary.pending)),
         slices=summary.slices,
         unchecked=summary.unchecked,
         checked_at=instant(summary.checked_at) if summary.checked_at else None,
     )
+
+
+def _imbalance(found: Found) -> LedgerImbalance:
+    return LedgerImbalance(slice=found.slice, subject=found.imbalance.subject, wrong=found.imbalance.wrong)
 
 
 @router.get("/objects", summary="Objects by arrival")

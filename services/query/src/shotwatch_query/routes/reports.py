@@ -13,7 +13,7 @@ from shotwatch_common.archive.characterisations import Characterisation
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.records import NO_STATE, DeviceRecords
 from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.pulses import instant
+from shotwatch_common.pulses import instant, latest_record_ms
 from shotwatch_physics.device_states import Gaps, clock_skew, find_gaps, state_chatter, state_shares
 from shotwatch_query.devices import find_roster, period_ms, where
 from shotwatch_query.domain.pages import Span
@@ -54,7 +54,7 @@ class ReportSearch(SpanParameters):
 async def list_devices(sources: From) -> DeviceList:
     """Every device of the facility: kind, place, last known state, noise models and references."""
     groups = [group for roster in sources.facility.places for group in roster.groups]
-    seen = await sources.archive.devices.last_states(groups)
+    seen = await sources.archive.devices.last_states(groups, latest_record_ms(sources.facility))
     known: dict[str, list[Characterisation]] = {}
     for each in await sources.archive.characterisations.latest():
         known.setdefault(each.device, []).append(each)

@@ -1,0 +1,55 @@
+"""Least-squares surfaces whose terms count only as far as they stand out of their noise.
+
+A term that noise alone could have made would add its own noise to every feature, so each one is shrunk by
+Breiman's non-negative garrote (Technometrics 37, 1995): a coefficient t standard errors large is multiplied
+by max(0, 1 - 9/t²). Noise stays below three standard errors and contributes exactly nothing, a real slope is
+kept, and nothing jumps in between.
+"""
+
+import numpy as np
+from numba import njit
+
+from shotwatch_physics.feature import FloatArray
+
+GARROTE_SIGMAS = 3.0
+"""Standard errors below which a term is noise."""
+ROUNDING_VARIANCE = 1 / 12
+"""Variance (counts²) that rounding to whole counts leaves in a pixel: no residual is taken to be smaller."""
+DEPENDENT = 1e-9
+"""A term of which the terms before it leave a smaller share of its sum of squares depends on them."""
+
+
+@njit(cache=True, nogil=True)
+def fit_surface(terms: FloatArray, values: FloatArray, pixels: FloatArray, fixed: int) -> FloatArray:
+    """Return the coefficients (k,) of the `terms` (m, k) whose sum fits the `values` (m,).
+
+    Each value is the mean of so many `pixels` (m,), and weighs so much. The terms are made orthonormal in
+    their order (Cholesky's decomposition of the normal equations); the first `fixed` ones are kept as they
+    are, the others shrunk. With fewer than two values per term, or where a term depends on those before it,
+    the term is zero.
+    """
+    count, size = terms.shape
+    normal = terms.T @ (terms * pixels.reshape(-1, 1))
+    right = terms.T @ (values * pixels)
+    lower = np.zeros((size, size))
+    orthonormal = np.zeros(size)
+    for row in range(size):
+        for column in range(row):
+            if lower[column, column] > 0:
+                rest = normal[row, column] - (lower[row, :column] * lower[column, :column]).sum()
+                lower[row, column] = rest / lower[column, column]
+        rest = normal[row, row] - (lower[row, :row] ** 2).sum()
+        if rest > DEPENDENT * normal[row, row] and (row < fixed or count >= 2 * size):
+            lower[row, row] = np.sqrt(rest)
+            orthonormal[row] = (right[row] - (lower[row, :row] * orthonormal[:row]).sum()) / lower[row, row]
+    left_over = (pixels * values**2).sum() - (orthonormal**2).sum()
+    variance = max(left_over / max(count - size, 1), ROUNDING_VARIANCE)
+    for row in range(fixed, size):
+        if orthonormal[row] != 0:
+            orthonormal[row] *= max(0.0, 1 - GARROTE_SIGMAS**2 * variance / orthonormal[row] ** 2)
+    coefficients = np.zeros(size)
+    for row in range(size - 1, -1, -1):
+        if lower[row, row] > 0:
+            above = (lower[row + 1 :, row] * coefficients[row + 1 :]).sum()
+            coefficients[row] = (orthonormal[row] - above) / lower[row, row]
+    return coefficients

@@ -1,0 +1,602 @@
+"""Each equality of the ledger, broken once on each side: what was done is named, and nothing else.
+
+A few files run through the services once. Then objects and documents are deleted, added and altered behind
+the services' backs, and put back.
+"""
+
+import io
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, redirect_stderr
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from prometheus_client import REGISTRY
+from pymongo import AsyncMongoClient
+
+from shotwatch_cli.balance import CHEAP_MS, BrokerQueues, take_balance
+from shotwatch_cli.broker import connected
+from shotwatch_cli.deployment import settings_of
+from shotwatch_common.archive import Archive
+from shotwatch_common.blocks import Block, read_block, write_block
+from shotwatch_common.bus import Bus
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.facility import Place, load_facility
+from shotwatch_common.identity import characterisation_key
+from shotwatch_common.process import Edges
+from shotwatch_common.pulses import epoch_now
+from shotwatch_common.reconciliation.collecting import Allowances, Collector
+from shotwatch_common.reconciliation.equalities import Imbalance
+from shotwatch_common.reconciliation.reconciler import Reconciler
+from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Slice
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.telemetry import configure_logs
+from shotwatch_embedded.services import path_services
+from shotwatch_embedded.stack import Stack
+from shotwatch_history.ledger_watch import LedgerWatch
+from shotwatch_history.settings import HistorySettings
+from shotwatch_simulator.anomalies import Kind
+from shotwatch_simulator.injections import plan_injections
+from shotwatch_simulator.simulation import Simulation, simulate
+from tests.facilities import facility_waiting
+
+from .conftest import FOREVER_MS, LATENESS_S, Running, bus_to, impatient
+
+START = datetime(2024, 7, 1, 8, tzinfo=UTC)
+SECONDS = timedelta(seconds=5)
+PLACE = Place("LA", "FSD"), "1s"
+NOTHING_UNDER_WAY = Allowances(settling=0, sweeping=-60_000)
+"""Whatever is not accounted for now is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A stack at rest, its database without our repositories, and both sides of each equality."""
+
+    running: Running
+    database: Any
+    collector: Collector
+    reconciler: Reconciler
+
+    async def imbalances(self) -> list[tuple[Equality, Imbalance]]:
+        """What does not add up in any slice that was ever noted."""
+        slices = {INBOX, *await self.running.archive.reconciliations.changed_since(0)}
+        outcomes = [(each, await self.collector.compare(each)) for each in sorted(slices)]
+        return [(each.equality, wrong) for each, outcome in outcomes for wrong in outcome.imbalances]
+
+    async def one(self, collection: str, **query: Any) -> dict[str, Any]:
+        """A document, always the same one."""
+        found = self.database[collection].find(query).sort("_id", 1).limit(1)
+        (document,) = [each async for each in found]
+        return dict(document)
+
+
+@pytest.fixture(scope="module")
+async def audited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Audited]:
+    root = tmp_path_factory.mktemp("ledger")
+    facility = facility_waiting(LATENESS_S, root)
+    path = [spec for spec in path_services() if spec.name not in ("query", "history")]
+    async with AsyncExitStack() as resources:
+        enter = resources.enter_async_context
+        stack = await enter(Stack.claim(root, "ledger", facility=facility, settings={}))
+        stack.start_services(map(impatient, path))
+        await stack.services_ready()
+        settings, known = settings_of(stack.environment()), load_facility(facility)
+        store, archive = await enter(ObjectStore.of(settings)), await enter(Archive.of(settings))
+        running = Running(stack, settings, known, store, archive)
+        await feed(running, root)
+        queues = BrokerQueues(await enter(connected(settings.broker_url.get_secret_value())))
+        collector = Collector(archive, store, known, settings, queues, NOTHING_UNDER_WAY)
+        client = await enter(AsyncMongoClient(settings.database_url.get_secret_value()))
+        audited = Audited(running, client[settings.database_name], collector, Reconciler(archive, collector))
+        await audited.reconciler.note_changes()
+        yield audited
+
+
+async def feed(running: Running, folder: Path) -> None:
+    """Five seconds of a place with a black frame, a file sent again, a broken one, and no snapshot."""
+    roster = running.facility.roster(*PLACE)
+    assert roster is not None
+    odd = plan_injections(running.facility, [roster], START, SECONDS, kinds=[Kind.BLACK_FRAME])
+    first = Simulation(running.facility, (roster,), START, SECONDS, 1, odd)
+    files = list(simulate(first, folder / "first"))
+    await running.upload(*files)
+    inbox = running.settings.inbox_bucket
+    await running.store.put(inbox, files[0].name.replace("07-01_08", "07-01_09"), b"")
+    await running.store.put(inbox, "notes.txt", b"not a snapshot")
+    learned = characterisation_key("camera", "reference", b"")
+    await running.store.put(running.settings.data_bucket, learned, b"of no file, and of no day")
+    await running.judged()
+    again = Simulation(running.facility, (roster,), START, SECONDS, 2)
+    await running.upload(next(iter(simulate(again, folder / "again"))))
+    await running.judged()
+
+
+async def test_what_the_services_did_adds_up_and_each_source_says_how_much(audited: Audited) -> None:
+    balance = await take_balance(audited.running.archive, audited.reconciler, 0, FOREVER_MS)
+    assert (balance.problems, balance.under_way, balance.adds_up) == ([], 0, True)
+    counts = {summary.equality: summary.counts for summary in balance.summaries}
+    objects, records = counts[Equality.OBJECTS], counts[Equality.RECORDS]
+    assert objects["in_buckets"] == objects["in_ledger"] == balance.tally.objects - 1
+    assert (objects["replaced"], records["replaced"]) == (1, 1)
+    assert records["in_blocks"] == records["validated"] == records["valid"] + records["refused"] > 0
+    assert counts[Equality.SHOTS]["closed"] == counts[Equality.SHOTS]["stored"] == 5
+    assert counts[Equality.EVENTS]["stored"] == counts[Equality.EVENTS]["numbers"] > 0
+
+
+# Ways to break an equality: each returns a way to mend it, and what must be named.
+
+
+Mend = Callable[[], Awaitable[Any]]
+Break = Callable[[Audited], Awaitable[tuple[Mend, str]]]
+
+
+async def object_removed(audited: Audited, **query: Any) -> tuple[Mend, str]:
+    document = await audited.one("objects", **query)
+    where = document["location"]["bucket"], document["location"]["key"]
+    data = await audited.running.store.get(*where)
+    await audited.running.store.remove(*where)
+    return lambda: audited.running.store.put(*where, data), f"object {document['_id']} .*does not exist"
+
+
+async def raw_file_removed(audited: Audited) -> tuple[Mend, str]:
+    return await object_removed(audited, state="ingested", key={"$regex": "EM-1"})
+
+
+async def rejected_file_removed(audited: Audited) -> tuple[Mend, str]:
+    return await object_removed(audited, state="rejected")
+
+
+async def ignored_file_removed(audited: Audited) -> tuple[Mend, str]:
+    return await object_removed(audited, state="ignored")
+
+
+async def raw_file_altered(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
+    where = document["location"]["bucket"], document["location"]["key"]
+    data = await audited.running.store.get(*where)
+    await audited.running.store.put(*where, data[:-1] + bytes([data[-1] ^ 1]))
+    return lambda: audited.running.store.put(*where, data), f"object {document['_id']} .*has etag"
+
+
+async def object_added(audited: Audited, bucket: str, key: str, named: str) -> tuple[Mend, str]:
+    await audited.running.store.put(bucket, key, b"nobody knows this")
+    return lambda: audited.running.store.remove(bucket, key), named
+
+
+async def raw_file_added(audited: Audited) -> tuple[Mend, str]:
+    return await object_added(
+        audited, "data", "2024-07-01/stray.h5", "data/2024-07-01/stray.h5: in the bucket"
+    )
+
+
+async def stray_outside_of_days(audited: Audited) -> tuple[Mend, str]:
+    return await object_added(audited, "errors", "stray.h5", "errors/stray.h5: in no day's folder")
+
+
+async def raw_file_in_two_buckets(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
+    key = document["location"]["key"]
+    data = await audited.running.store.get("data", key)
+    await audited.running.store.put("errors", key, data)
+    return lambda: audited.running.store.remove("errors", key), f"errors/{key}: in the bucket"
+
+
+async def document_removed(
+    audited: Audited, collection: str, document: Mapping[str, Any], named: str
+) -> tuple[Mend, str]:
+    await audited.database[collection].delete_one({"_id": document["_id"]})
+    return lambda: audited.database[collection].insert_one(document), named
+
+
+async def document_altered(
+    audited: Audited, collection: str, document: Mapping[str, Any], changes: Mapping[str, Any], named: str
+) -> tuple[Mend, str]:
+    of_collection = audited.database[collection]
+    await of_collection.update_one({"_id": document["_id"]}, {"$set": dict(changes)})
+    return lambda: of_collection.replace_one({"_id": document["_id"]}, document), named
+
+
+async def ledger_entry_removed(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="rejected")
+    where = document["location"]["key"]
+    return await document_removed(audited, "objects", document, f"errors/{where}: in the bucket")
+
+
+async def ledger_entry_relocated(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="ignored")
+    elsewhere = {"location": None}
+    where = document["location"]["key"]
+    return await document_altered(
+        audited, "objects", document, elsewhere, f"data/{where}: in the bucket, and the ledger has no"
+    )
+
+
+async def ledger_entry_added(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="rejected")
+    made_up = {
+        **document,
+        "_id": "made-up",
+        "location": {"bucket": "errors", "key": f"{START:%Y-%m-%d}/x/y.h5"},
+    }
+    await audited.database["objects"].insert_one(made_up)
+    return lambda: audited.database["objects"].delete_one(
+        {"_id": "made-up"}
+    ), "object made-up .*does not exist"
+
+
+async def waiting_object_gone(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="rejected")
+    location = {"bucket": "inbox", "key": "gone.h5"}
+    gone = {**document, "_id": "gone", "key": "gone.h5", "state": "waiting", "location": location}
+    await audited.database["objects"].insert_one(gone)
+    return lambda: audited.database["objects"].delete_one(
+        {"_id": "gone"}
+    ), "object gone .*gone from the inbox"
+
+
+async def a_block(audited: Audited) -> tuple[dict[str, Any], str, str]:
+    """An object, the device of its first block, and that block's key."""
+    records = await audited.one("records")
+    document = await audited.one("objects", _id=records["object_id"])
+    key = f"{START:%Y-%m-%d}/{document['_id']}/{records['device']}.arrow"
+    return document, records["device"], key
+
+
+async def block_removed(audited: Audited) -> tuple[Mend, str]:
+    document, device, key = await a_block(audited)
+    data = await audited.running.store.get("blocks", key)
+    await audited.running.store.remove("blocks", key)
+    named = f"object {document['_id']} .*the block of {device} has 0 rows, 5 records were validated"
+    return lambda: audited.running.store.put("blocks", key, data), named
+
+
+async def block_shortened(audited: Audited) -> tuple[Mend, str]:
+    document, device, key = await a_block(audited)
+    data = await audited.running.store.get("blocks", key)
+    whole = read_block(data)
+    arrays = {name: array[:-1] for name, array in whole.arrays.items()}
+    fewer = Block(whole.device, whole.time[:-1], whole.state[:-1], whole.readable[:-1], arrays)
+    await audited.running.store.put("blocks", key, write_block(fewer))
+    named = f"object {document['_id']} .*the block of {device} has 4 rows, 5 records were validated"
+    return lambda: audited.running.store.put("blocks", key, data), named
+
+
+async def block_spoilt(audited: Audited) -> tuple[Mend, str]:
+    document, device, key = await a_block(audited)
+    data = await audited.running.store.get("blocks", key)
+    await audited.running.store.put("blocks", key, b"no block")
+    named = f"object {document['_id']} .*the block of {device} cannot be read"
+    return lambda: audited.running.store.put("blocks", key, data), named
+
+
+async def block_added(audited: Audited) -> tuple[Mend, str]:
+    document, _, key = await a_block(audited)
+    data = await audited.running.store.get("blocks", key)
+    more = f"{key.rpartition('/')[0]}/another.arrow"
+    await audited.running.store.put("blocks", more, data)
+    named = f"object {document['_id']} .*the block of another has 5 rows, 0 records"
+    return lambda: audited.running.store.remove("blocks", more), named
+
+
+async def records_removed(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("records")
+    return await document_removed(audited, "records", document, f"object {document['object_id']} ")
+
+
+async def joined_row_removed(audited: Audited) -> tuple[Mend, str]:
+    window = await audited.one("windows")
+    device = window["devices"][0]
+    source = bytearray(device["source"])
+    first = next(n for n in range(0, len(source), 2) if source[n : n + 2] != b"\xff\xff")
+    source[first : first + 2] = b"\xff\xff"
+    (object_id,) = [each["object_id"] for each in device["sources"]]
+    changes = {"devices.0.source": bytes(source)}
+    return await document_altered(audited, "windows", window, changes, f"object {object_id} .*windows have")
+
+
+async def ledger_counts_more_off_the_grid(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
+    named = f"object {document['_id']} .*1 are on no pulse"
+    return await document_altered(audited, "objects", document, {"off_grid": 1}, named)
+
+
+async def shot_removed(audited: Audited) -> tuple[Mend, str]:
+    shot = await audited.one("shots")
+    return await document_removed(
+        audited, "shots", shot, f"shot of {shot['window']} at {shot['pulse']}: judged"
+    )
+
+
+async def shot_added(audited: Audited) -> tuple[Mend, str]:
+    shot = await audited.one("shots")
+    await audited.database["shots"].insert_one({**shot, "_id": "made-up", "pulse": shot["pulse"] + 1})
+    return lambda: audited.database["shots"].delete_one(
+        {"_id": "made-up"}
+    ), "shot made-up: stored, and not closed"
+
+
+async def shot_of_another_revision(audited: Audited) -> tuple[Mend, str]:
+    shot = await audited.one("shots")
+    return await document_altered(
+        audited, "shots", shot, {"revision": 9}, f"shot {shot['_id']}: stored at revision 9"
+    )
+
+
+async def pulse_opened_again(audited: Audited) -> tuple[Mend, str]:
+    window = await audited.one("windows")
+    revision = bytearray(window["revision"])
+    first = next(n for n in range(0, len(revision), 4) if any(revision[n : n + 4]))
+    revision[first : first + 4] = bytes(4)
+    changes = {"revision": bytes(revision)}
+    return await document_altered(
+        audited, "windows", window, changes, "shot LA-FSD.*: stored, and not closed"
+    )
+
+
+async def batch_never_judged(audited: Audited) -> tuple[Mend, str]:
+    batch = (await audited.one("shots"))["batch"]
+    document = await audited.one("batches", _id=batch)
+    return await document_altered(
+        audited, "batches", document, {"judged_at": 0}, "shot of .*, and never judged"
+    )
+
+
+async def batch_removed(audited: Audited) -> tuple[Mend, str]:
+    batch = (await audited.one("shots"))["batch"]
+    document = await audited.one("batches", _id=batch)
+    return await document_removed(audited, "batches", document, "shot of .*, and in no batch")
+
+
+async def event_removed(audited: Audited) -> tuple[Mend, str]:
+    event = await audited.one("events", sequence=1)
+    return await document_removed(audited, "events", event, "event number 1: no event has this number")
+
+
+async def last_event_removed(audited: Audited) -> tuple[Mend, str]:
+    last = await audited.running.archive.events.last_number()
+    event = await audited.one("events", sequence=last)
+    return await document_removed(audited, "events", event, f"event number {last}: no event has this number")
+
+
+async def event_added(audited: Audited) -> tuple[Mend, str]:
+    event, last = await audited.one("events"), await audited.running.archive.events.last_number()
+    event["event"]["data"]["sequence"] = last + 1
+    await audited.database["events"].insert_one({**event, "_id": "made-up", "sequence": last + 1})
+    return (
+        lambda: audited.database["events"].delete_one({"_id": "made-up"}),
+        f"event made-up .*no number above {last} was given out",
+    )
+
+
+async def event_with_another_number(audited: Audited) -> tuple[Mend, str]:
+    event = await audited.one("events", sequence=1)
+    changes = {"event.data.sequence": 7}
+    named = f"event {event['_id']} .*subscribers see number 7"
+    return await document_altered(audited, "events", event, changes, named)
+
+
+async def event_never_confirmed(audited: Audited) -> tuple[Mend, str]:
+    event = await audited.one("events", sequence=1)
+    named = f"event {event['_id']} .*never confirmed"
+    return await document_altered(audited, "events", event, {"published_at": 0}, named)
+
+
+async def number_reserved_and_never_used(audited: Audited) -> tuple[Mend, str]:
+    counter = await audited.one("counters", _id="events")
+    numbers = await audited.running.archive.events.reserve(["never-stored"])
+    await audited.reconciler.note_changes()
+    named = f"event number {numbers['never-stored']}: reserved"
+    return lambda: audited.database["counters"].replace_one({"_id": "events"}, counter), named
+
+
+CASES: Mapping[Break, Equality] = {
+    raw_file_removed: Equality.OBJECTS,
+    rejected_file_removed: Equality.OBJECTS,
+    ignored_file_removed: Equality.OBJECTS,
+    raw_file_altered: Equality.OBJECTS,
+    raw_file_added: Equality.OBJECTS,
+    stray_outside_of_days: Equality.INBOX,
+    raw_file_in_two_buckets: Equality.OBJECTS,
+    ledger_entry_removed: Equality.OBJECTS,
+    ledger_entry_relocated: Equality.OBJECTS,
+    ledger_entry_added: Equality.OBJECTS,
+    waiting_object_gone: Equality.INBOX,
+    block_removed: Equality.RECORDS,
+    block_shortened: Equality.RECORDS,
+    block_spoilt: Equality.RECORDS,
+    block_added: Equality.RECORDS,
+    records_removed: Equality.RECORDS,
+    joined_row_removed: Equality.RECORDS,
+    ledger_counts_more_off_the_grid: Equality.RECORDS,
+    shot_removed: Equality.SHOTS,
+    shot_added: Equality.SHOTS,
+    shot_of_another_revision: Equality.SHOTS,
+    pulse_opened_again: Equality.SHOTS,
+    batch_never_judged: Equality.SHOTS,
+    batch_removed: Equality.SHOTS,
+    event_removed: Equality.EVENTS,
+    last_event_removed: Equality.EVENTS,
+    event_added: Equality.EVENTS,
+    event_with_another_number: Equality.EVENTS,
+    event_never_confirmed: Equality.EVENTS,
+    number_reserved_and_never_used: Equality.EVENTS,
+}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "equality"), [pytest.param(*each, id=each[0].__name__) for each in CASES.items()]
+)
+async def test_what_is_wrong_is_named_and_nothing_else(
+    audited: Audited, spoil: Break, equality: Equality
+) -> None:
+    mend, named = await spoil(audited)
+    try:
+        found = await audited.imbalances()
+    finally:
+        await mend()
+    assert {each for each, _ in found} == {equality}
+    wrong = [f"{imbalance.subject}: {imbalance.wrong}" for _, imbalance in found]
+    subjects = {imbalance.subject for _, imbalance in found}
+    whole_batch = spoil in (batch_never_judged, batch_removed)
+    assert len(subjects) == 1 or whole_batch, wrong
+    assert any(re.match(named, each) for each in wrong), wrong
+    assert await audited.imbalances() == []
+
+
+async def test_a_check_is_kept_until_something_changes_or_somebody_asks_again(audited: Audited) -> None:
+    archive, reconciler = audited.running.archive, audited.reconciler
+    await take_balance(archive, reconciler, 0, FOREVER_MS)
+    slice_ = Slice.at(Equality.OBJECTS, round(START.timestamp() * 1000))
+    assert await open_slices(audited) == set(), "what adds up is not checked again"
+    mend, named = await raw_file_removed(audited)
+    try:
+        found = await reconciler.check(slice_)
+        (wrong,) = found.outcome.imbalances
+        assert re.match(named, f"{wrong.subject}: {wrong.wrong}")
+        assert found.confirmed == ()
+        assert (await reconciler.check(slice_)).confirmed == (wrong,), "found twice, it is confirmed"
+        assert slice_ in await open_slices(audited), "what does not add up is checked again"
+        stored = await archive.reconciliations.find(slice_)
+        assert stored is not None
+        assert stored.confirmed == (wrong,)
+    finally:
+        await mend()
+    assert (await take_balance(archive, reconciler, 0, FOREVER_MS)).adds_up
+    assert await open_slices(audited) == set()
+    document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
+    await archive.ledger.note(document["_id"], {"joined_at": epoch_now()})
+    await reconciler.note_changes()
+    assert slice_ in await open_slices(audited), "what changed is checked again"
+
+
+async def open_slices(audited: Audited) -> set[Slice]:
+    return set(await audited.running.archive.reconciliations.due(FOREVER_MS))
+
+
+async def test_a_settled_span_is_checked_again_if_that_is_cheap_or_on_request(audited: Audited) -> None:
+    archive, reconciler = audited.running.archive, audited.reconciler
+    await take_balance(archive, reconciler, 0, FOREVER_MS)
+    mend, named = await raw_file_removed(audited)
+    try:
+        await settled_long_ago(audited, took_ms=CHEAP_MS)
+        costly = await take_balance(archive, reconciler, 0, FOREVER_MS)
+        rechecked = await take_balance(archive, reconciler, 0, FOREVER_MS, recheck=True)
+        await settled_long_ago(audited, took_ms=1)
+        cheap = await take_balance(archive, reconciler, 0, FOREVER_MS)
+    finally:
+        await mend()
+    assert costly.adds_up
+    for balance in (rechecked, cheap):
+        (problem,) = balance.problems
+        assert re.match(f"objects 2024-07-01: {named}", problem)
+    assert (await take_balance(archive, reconciler, 0, FOREVER_MS)).adds_up
+
+
+async def settled_long_ago(audited: Audited, took_ms: int) -> None:
+    """Every check was two days ago, found nothing wrong, and took so long."""
+    settled = {"open": False, "marked_at": 1, "imbalances": [], "imbalanced": 0, "confirmed": []}
+    checked = {"checked_at": epoch_now() - 2 * DAY_MS, "took_ms": took_ms}
+    await audited.database["reconciliations"].update_many(
+        {"_id": {"$ne": "changes"}}, {"$set": settled | checked}
+    )
+
+
+async def test_what_was_altered_behind_our_back_is_found_by_the_patrol(audited: Audited) -> None:
+    await settled_long_ago(audited, took_ms=CHEAP_MS)
+    watch, bus = await ledger_watch(audited)
+    mend, _ = await raw_file_removed(audited)
+    slice_ = Slice.at(Equality.OBJECTS, round(START.timestamp() * 1000))
+    try:
+        for _ in range(len(await audited.running.archive.reconciliations.overlapping(0, FOREVER_MS))):
+            await watch.look()
+        found = await audited.running.archive.reconciliations.find(slice_)
+    finally:
+        await mend()
+        await let_pauses_end(audited)
+        await watch.look()
+        await bus.stop()
+    assert found is not None
+    assert len(found.outcome.imbalances) == 1
+    assert unaccounted() == 0
+
+
+async def test_history_logs_what_two_checks_found_until_it_is_mended(audited: Audited) -> None:
+    logged = io.StringIO()
+    with redirect_stderr(logged):
+        watch, bus = await ledger_watch(audited)
+        document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
+        mend, _ = await raw_file_removed(audited)
+        try:
+            await audited.running.archive.ledger.note(document["_id"], {"joined_at": epoch_now() - 1})
+            await watch.look()
+            assert (unaccounted(), "imbalance" in logged.getvalue()) == (0, False)
+            await let_pauses_end(audited)
+            await watch.look()
+            assert unaccounted() == 1
+            assert document["_id"] in logged.getvalue()
+        finally:
+            await mend()
+        await let_pauses_end(audited)
+        await watch.look()
+        await bus.stop()
+    assert unaccounted() == 0
+
+
+async def ledger_watch(audited: Audited) -> tuple[LedgerWatch, Bus]:
+    running, tracer = audited.running, trace.get_tracer("test")
+    settings = HistorySettings.model_validate(running.settings.model_dump())
+    bus = bus_to(settings.broker_url.get_secret_value())
+    await bus.connect()
+    log = configure_logs("test")
+    edges = Edges(settings, running.facility, bus, running.store, running.archive, tracer, log)
+    return LedgerWatch(edges, NOTHING_UNDER_WAY), bus
+
+
+async def let_pauses_end(audited: Audited) -> None:
+    await audited.database["reconciliations"].update_many({}, {"$set": {"again_at": 0}})
+
+
+def unaccounted() -> float:
+    value = REGISTRY.get_sample_value("shotwatch_ledger_unaccounted")
+    assert value is not None
+    return value
+
+
+async def test_an_event_keeps_its_number_though_somebody_died_between_numbering_and_storing(
+    audited: Audited,
+) -> None:
+    """The first attempt reserves a number and dies; another event is stored before it is tried again."""
+    events = audited.running.archive.events
+    document = await audited.one("events", sequence=1)
+    first, other = (
+        AnomalyEvent.model_validate(document["event"]).model_copy(update={"id": id_})
+        for id_ in ("died", "other")
+    )
+    reserved = await events.reserve([first.id])
+    numbers = await events.reserve([other.id])
+    await events.add([other.numbered(numbers[other.id])])
+    again = await events.reserve([first.id])
+    await events.add([first.numbered(again[first.id])])
+    await events.published([first.id, other.id])
+    await audited.reconciler.note_changes()
+    assert again == reserved
+    assert await audited.imbalances() == []
+
+
+async def test_two_replicas_that_number_an_event_at_once_leave_no_gap(audited: Audited) -> None:
+    events = audited.running.archive.events
+    document = await audited.one("events", sequence=1)
+    event = AnomalyEvent.model_validate(document["event"]).model_copy(update={"id": "numbered twice"})
+    faster = await events.reserve([event.id])
+    await events.add([event.numbered(faster[event.id])])
+    slower = await events.reserve([event.id])
+    await events.add([event.numbered(slower[event.id])])
+    await events.published([event.id])
+    await audited.reconciler.note_changes()
+    assert slower != faster
+    assert await audited.imbalances() == []

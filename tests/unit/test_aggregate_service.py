@@ -1,0 +1,182 @@
+"""The join at its edges, in memory: what one window does not take, the others do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+from opentelemetry import trace
+
+from shotwatch_aggregate.service import Aggregator
+from shotwatch_common.contracts import (
+    BlockRef,
+    FileValidated,
+    JudgedRecords,
+    ObjectRef,
+    PlaceRef,
+    ShotsClosed,
+)
+from shotwatch_common.errors import Bug, Reject
+from shotwatch_common.facility import load_facility
+from shotwatch_common.vocabulary import DeviceKind
+
+FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
+PLACE = PlaceRef(frontend="LB", amp="A2", arm="00", interval="1s")
+START = 1_656_660_780_000
+FIRST, SECOND = "LB-A2-00-1s-20220701T073300", "LB-A2-00-1s-20220701T073400"
+METER = "LB_A2-EM_1-EnergyMeter-1"
+
+
+class Windows:
+    """Stored windows; those named in `broken` cannot be written."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, dict[str, Any]] = {}
+        self.broken: set[str] = set()
+
+    async def load(self, window_id: str) -> dict[str, Any] | None:
+        return self.stored.get(window_id)
+
+    async def save(self, document: dict[str, Any]) -> bool:
+        if document["_id"] in self.broken:
+            raise Bug(f"window {document['_id']} cannot be written: too large")
+        self.stored[document["_id"]] = document
+        return True
+
+    async def of_file(self, _key: str) -> list[dict[str, Any]]:
+        return []
+
+    async def overdue(self, _now_ms: int, besides: int) -> list[str]:
+        assert besides <= len(self.broken)
+        return sorted(id_ for id_, document in self.stored.items() if document["deadline"])
+
+    async def open(self) -> int:
+        return 0
+
+    async def strike_off(self, window_id: str, batch_id: str) -> None:
+        del self.stored[window_id]["outbox"][batch_id]
+
+
+class World:
+    """An aggregator, and all that it does."""
+
+    def __init__(self) -> None:
+        self.windows, self.noted, self.sent = Windows(), {}, []
+        archive = SimpleNamespace(
+            windows=self.windows,
+            ledger=SimpleNamespace(note=self._note, overdue=self._nothing),
+            devices=SimpleNamespace(saw=self._nothing),
+            batches=SimpleNamespace(add=self._nothing),
+            states_before=self._states_before,
+        )
+        edges: Any = SimpleNamespace(
+            facility=FACILITY,
+            archive=archive,
+            bus=SimpleNamespace(send=self._send, ready=self._yes),
+            store=SimpleNamespace(list=self._empty),
+            settings=SimpleNamespace(inbox_bucket="inbox"),
+            tracer=trace.get_tracer("test"),
+            log=structlog.get_logger(),
+            servers_answer=self._yes,
+        )
+        self.aggregator = Aggregator(edges)
+        self.asked: list[tuple[Sequence[str], int]] = []
+        self.on: set[str] = set()
+
+    async def _states_before(self, devices: Sequence[str], time_ms: int) -> dict[str, str]:
+        self.asked.append((sorted(devices), time_ms))
+        return {device: "ON" if device in self.on else "STANDBY" for device in devices}
+
+    async def _note(self, object_id: str, facts: dict[str, Any]) -> None:
+        self.noted[object_id] = facts
+
+    async def _send(self, _stage: str, message: ShotsClosed) -> None:
+        self.sent.append(message)
+
+    async def _nothing(self, *_any: Any) -> list[Any]:
+        return []
+
+    async def _yes(self) -> bool:
+        return True
+
+    async def _empty(self, _bucket: str) -> Any:
+        for nothing in ():
+            yield nothing
+
+
+def file(name: str, times: list[int], devices: Sequence[str] = (METER,)) -> FileValidated:
+    obj = ObjectRef(object_id=name, bucket="b", key=name, etag="e", size=1, arrived_at=1)
+    judged = [
+        JudgedRecords(
+            device=device,
+            kind=DeviceKind.ENERGY_METER,
+            place=PLACE,
+            block=BlockRef(bucket="blocks", key=device, object_id=name, object_key=name),
+            times=times,
+            states=["ON"],
+            state=[0] * len(times),
+            reasons=[],
+            verdict=[0] * len(times),
+        )
+        for device in devices
+    ]
+    return FileValidated(object=obj, devices=judged)
+
+
+async def test_a_window_that_cannot_be_written_fails_its_file_by_name_and_the_others_have_theirs() -> None:
+    world = World()
+    world.windows.broken.add(FIRST)
+    with pytest.raises(Bug, match=FIRST):
+        await world.aggregator.join(file("a.h5", [START, START + 60_000]))
+    assert list(world.windows.stored) == [SECOND]
+    assert not world.noted
+
+
+async def test_the_sixty_fifth_file_is_refused_where_it_is_one_and_joined_elsewhere() -> None:
+    world = World()
+    for n in range(64):
+        await world.aggregator.join(file(f"{n}.h5", [START + 1000 * (n % 60)]))
+    with pytest.raises(Reject, match=FIRST):
+        await world.aggregator.join(file("one more.h5", [START, START + 60_000]))
+    assert world.windows.stored[SECOND]["files"] == ["one more.h5"]
+
+
+async def test_records_of_too_many_unexpected_devices_are_counted_and_not_joined() -> None:
+    world = World()
+    made_up = [f"LB_A2-EM_{n}-EnergyMeter-{n}" for n in range(100, 2960)]
+    await world.aggregator.join(file("evil.h5", [START, START + 1000], made_up))
+    await world.aggregator.join(file("honest.h5", [START, START + 1000]))
+    devices = [device["device"] for device in world.windows.stored[FIRST]["devices"]]
+    assert devices == [*made_up[:16], METER]
+    assert world.noted["evil.h5"]["unexpected"] == 2 * (2860 - 16)
+    assert world.noted["honest.h5"]["unexpected"] == 0
+
+
+async def test_a_window_that_cannot_be_closed_is_left_alone_and_the_next_one_is_closed() -> None:
+    world = World()
+    await world.aggregator.join(file("a.h5", [START]))
+    await world.aggregator.join(file("b.h5", [START + 60_000]))
+    for document in world.windows.stored.values():
+        document["deadline"] = 1
+    world.windows.broken.add(FIRST)
+    await world.aggregator.close_overdue()
+    assert [message.window_id for message in world.sent] == [SECOND]
+    await world.aggregator.close_overdue()
+    assert len(world.sent) == 1
+
+
+async def test_a_missing_device_was_on_if_it_was_when_the_window_began() -> None:
+    world = World()
+    missing, off = "LB_A2-EM_2-EnergyMeter-2", "LB_A2-Camera_1-Camera-1"
+    world.on = {missing}
+    await world.aggregator.join(file("a.h5", [START, START + 1000]))
+    world.windows.stored[FIRST]["deadline"] = 1
+    await world.aggregator.close_overdue()
+    ((asked, time_ms),) = world.asked
+    assert time_ms == START
+    assert METER not in asked
+    (message,) = world.sent
+    on = {member.device: member.on for member in message.members}
+    assert (on[METER], on[missing], on[off]) == ([True, True], [True, True], [False, False])

@@ -1,0 +1,330 @@
+"""The equalities on made-up sides: what is wrong, what is under way, and what neither is."""
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.reconciliation.equalities import (
+    NAMED,
+    Imbalance,
+    Outcome,
+    compare_events,
+    compare_folder,
+    compare_inbox,
+    compare_records,
+    compare_shots,
+)
+from shotwatch_common.reconciliation.sides import (
+    ClosedShots,
+    ClosedWindow,
+    HeldObject,
+    JoinedRows,
+    KnownObject,
+    Numbers,
+    StoredEvent,
+    StoredShot,
+    Tally,
+    ValidatedRows,
+)
+from shotwatch_common.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
+from shotwatch_common.reconciliation.summary import summaries_of
+from shotwatch_common.reconciliation.tallying import tally_of
+from shotwatch_common.vocabulary import ObjectState, ShotState
+
+NOW = 1_000_000
+OLD = NOW - 1
+"""Before this nothing is under way any more: NOW - 0."""
+A = KnownObject("a", "a.h5", "e1", 10, ObjectState.INGESTED, OLD, 5, 7, ("data", "2022-07-01/a.h5"), 3, 0)
+HELD = HeldObject("2022-07-01/a.h5", "e1", 10, 0)
+
+
+def subjects(outcome: Outcome) -> list[str]:
+    return [imbalance.subject for imbalance in outcome.imbalances]
+
+
+# objects
+
+
+def test_an_object_in_its_place_adds_up() -> None:
+    outcome = compare_folder("data", [HELD], [A], (), NOW)
+    assert outcome == Outcome({"in_buckets": 1, "in_ledger": 1, "replaced": 0})
+
+
+@pytest.mark.parametrize(
+    ("held", "wrong"),
+    [
+        ([], "ingested, and data/2022-07-01/a.h5 does not exist"),
+        (
+            [replace(HELD, etag="e2")],
+            "data/2022-07-01/a.h5 has etag e2, 10 bytes; the ledger says etag e1, 10 bytes",
+        ),
+    ],
+)
+def test_a_missing_or_altered_object_is_named_unless_it_is_still_moving(
+    held: list[HeldObject], wrong: str
+) -> None:
+    assert compare_folder("data", held, [A], (), NOW).imbalances == (Imbalance("object a (a.h5)", wrong),)
+    moving = compare_folder("data", held, [replace(A, since=NOW)], {"a"}, NOW)
+    assert (moving.imbalances, moving.under_way) == ((), 1)
+    assert compare_folder("data", held, [A], {"a"}, NOW).imbalances, "what moves for ever does not move"
+
+
+def test_of_two_versions_with_one_place_either_may_lie_there() -> None:
+    newer = replace(A, id="b", etag="e2", arrived_at=6)
+    for etag in ("e1", "e2"):
+        outcome = compare_folder("data", [replace(HELD, etag=etag)], [A, newer], (), NOW)
+        assert (outcome.imbalances, outcome.counts["replaced"]) == ((), 1)
+    assert subjects(compare_folder("data", [], [A, newer], (), NOW)) == ["object b (a.h5)"]
+
+
+def test_the_copy_of_an_object_in_parts_has_another_etag_and_the_same_size() -> None:
+    in_parts = replace(A, etag="e9-2")
+    assert not compare_folder("data", [HELD], [in_parts], (), NOW).imbalances
+    assert compare_folder("data", [replace(HELD, size=9)], [in_parts], (), NOW).imbalances
+
+
+def test_an_object_that_the_ledger_places_elsewhere_is_unknown_here() -> None:
+    outcome = compare_folder("errors", [HELD], [A], (), NOW)
+    assert subjects(outcome) == ["errors/2022-07-01/a.h5"]
+
+
+WAITING = replace(A, state=ObjectState.WAITING, location=("inbox", "a.h5"))
+IN_INBOX = {"a": HeldObject("a.h5", "e1", 10, OLD)}
+
+
+def test_what_waits_in_the_inbox_is_under_way() -> None:
+    outcome = compare_inbox("inbox", IN_INBOX, {"a": WAITING}, NOW, NOW, queued=False)
+    assert (outcome.imbalances, outcome.under_way) == ((), 1)
+    assert outcome.pending == (Imbalance("object a (a.h5)", "waits in the inbox"),)
+
+
+@pytest.mark.parametrize(
+    ("held", "known", "queued", "wrong"),
+    [
+        (IN_INBOX, {}, False, "in the inbox, and unknown to the ledger"),
+        ({}, {"a": WAITING}, False, "waiting, and gone from the inbox"),
+        ({}, {"a": WAITING}, True, None),
+        ({}, {"a": replace(WAITING, since=NOW)}, False, None),
+        ({"a": replace(IN_INBOX["a"], modified_at=NOW)}, {}, False, None),
+        (IN_INBOX, {"a": A}, False, "in the inbox, and ingested by the ledger: data/2022-07-01/a.h5"),
+        (IN_INBOX, {"a": replace(A, since=NOW)}, False, None),
+    ],
+)
+def test_the_inbox_and_the_ledger_say_the_same_of_what_is_old(
+    held: dict[str, HeldObject], known: dict[str, KnownObject], queued: bool, wrong: str | None
+) -> None:
+    outcome = compare_inbox("inbox", held, known, NOW, NOW, queued)
+    assert [imbalance.wrong for imbalance in outcome.imbalances] == ([wrong] if wrong else [])
+    assert outcome.under_way == (wrong is None)
+
+
+# records
+
+
+def records(
+    known: KnownObject = A,
+    blocks: dict[str, int | None] | None = None,
+    rows: int = 3,
+    joined: tuple[int, int, int] = (2, 1, 0),
+    kept_after: int = 0,
+    queued: bool = False,
+) -> Outcome:
+    of_windows = [JoinedRows("a", "camera", *joined)]
+    in_blocks = {"a": {"camera": 3} if blocks is None else blocks}
+    validated = [ValidatedRows("a", "camera", rows)] if rows else []
+    return compare_records([known], (), in_blocks, validated, of_windows, NOW, kept_after, queued)
+
+
+def test_records_are_in_windows_or_on_no_pulse() -> None:
+    assert records().imbalances == ()
+    assert records(replace(A, on_no_pulse=1), joined=(1, 0, 1)).imbalances == ()
+    (wrong,) = records(joined=(1, 1, 0)).imbalances
+    assert wrong.wrong == (
+        "3 records were validated; windows have 1 valid, 1 refused, 0 displaced by a later file, "
+        "and 0 are on no pulse"
+    )
+
+
+def test_blocks_have_a_row_for_each_record_until_they_expire() -> None:
+    (fewer,) = records(blocks={"camera": 2}).imbalances
+    assert fewer.wrong == "the block of camera has 2 rows, 3 records were validated"
+    (unreadable,) = records(blocks={"camera": None}).imbalances
+    assert "cannot be read" in unreadable.wrong
+    assert records(blocks={}, kept_after=NOW).imbalances == ()
+    assert records(blocks={}).imbalances != ()
+    assert records(blocks={"another": 3}, kept_after=NOW).imbalances != (), "they expire together"
+
+
+def test_what_was_never_joined_is_named_once_no_message_is_left() -> None:
+    unjoined = replace(A, joined_at=0)
+    assert records(unjoined, queued=True).under_way == 1
+    assert records(replace(unjoined, since=NOW)).under_way == 1
+    assert records(unjoined).imbalances[0].wrong == "ingested, and its records were never joined"
+
+
+def test_what_ingest_read_is_what_was_validated_and_of_a_later_version_alone() -> None:
+    (wrong,) = records(replace(A, records=4)).imbalances
+    assert wrong.wrong == "ingest read 4 records, 3 were validated"
+    superseded = compare_records([A], {"a"}, {}, [], [], NOW, 0, queued=False)
+    assert (superseded.imbalances, superseded.counts["replaced"]) == ((), 1)
+
+
+# shots
+
+WINDOW = ClosedWindow("w", {100: 1, 200: 2}, 0)
+SHOTS = [StoredShot("s1", "w", 100, 1), StoredShot("s2", "w", 200, 2)]
+BATCHES = [
+    ClosedShots("w-1", "w", {100: 1, 200: 1}, ShotState.JUDGED, OLD),
+    ClosedShots("w-2", "w", {200: 2}, ShotState.JUDGED, OLD),
+]
+
+
+def test_closed_pulses_are_stored_shots_and_judged() -> None:
+    outcome = compare_shots([WINDOW], SHOTS, BATCHES, NOW, queued=False)
+    assert outcome.imbalances == ()
+    assert (outcome.counts["closed"], outcome.counts["stored"], outcome.counts["judged"]) == (2, 2, 2)
+
+
+def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> None:
+    waiting = [BATCHES[0], replace(BATCHES[1], state=ShotState.WAITING, closed_at=NOW)]
+    stored = [SHOTS[0], replace(SHOTS[1], revision=1)]
+    outcome = compare_shots([WINDOW], stored, waiting, NOW, queued=False)
+    assert (outcome.imbalances, outcome.under_way, outcome.counts["waiting"]) == ((), 1, 1)
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == ["shot s2"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "named"),
+    [
+        (SHOTS[1:], ["shot of w at 100"]),
+        ([replace(SHOTS[0], revision=2), SHOTS[1]], ["shot s1"]),
+        ([*SHOTS, StoredShot("s3", "w", 300, 1)], ["shot s3"]),
+    ],
+)
+def test_a_shot_that_is_lost_added_or_of_another_revision_is_named(
+    stored: list[StoredShot], named: list[str]
+) -> None:
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == named
+
+
+def test_a_message_that_stays_in_the_outbox_is_named_when_it_is_old() -> None:
+    batches = BATCHES[:1]
+    sending = compare_shots([replace(WINDOW, sending_since=NOW)], SHOTS, batches, NOW, queued=False)
+    assert (sending.imbalances, sending.under_way) == ((), 1)
+    stuck = compare_shots([replace(WINDOW, sending_since=OLD)], SHOTS, batches, NOW, queued=False)
+    assert [imbalance.wrong for imbalance in stuck.imbalances] == ["closed at revision 2, and in no batch"]
+
+
+def test_shots_without_a_window_are_named() -> None:
+    assert subjects(compare_shots([], SHOTS, [], NOW, queued=False)) == ["shot s1", "shot s2"]
+
+
+# events
+
+
+def event(number: int, published_at: int = 1, stored_at: int = OLD) -> StoredEvent:
+    return StoredEvent(f"e{number}", number, number, stored_at, published_at)
+
+
+def test_numbers_without_an_event_are_named_together() -> None:
+    numbers = Numbers(1, frozenset({5, 6}), 9, 8, {}, frozenset())
+    outcome = compare_events([event(5), event(6)], numbers, NOW)
+    assert outcome.imbalances == (
+        Imbalance("event numbers 2 to 4", "3 numbers have no event"),
+        Imbalance("event numbers 7 to 8", "2 numbers have no event"),
+    )
+
+
+def test_a_reserved_number_is_under_way_and_a_void_one_is_no_gap() -> None:
+    numbers = Numbers(4, frozenset({5}), 8, 7, {6: NOW}, frozenset({7}))
+    outcome = compare_events([event(5)], numbers, NOW)
+    assert (outcome.imbalances, outcome.under_way) == ((), 1)
+    late = compare_events([event(5)], replace(numbers, reserved={6: OLD}), NOW)
+    assert subjects(late) == ["event number 6"]
+
+
+def test_an_event_that_the_broker_never_confirmed_is_named_when_it_is_old() -> None:
+    numbers = Numbers(0, frozenset({1}), 2, 1, {}, frozenset())
+    assert compare_events([event(1, 0, NOW)], numbers, NOW).under_way == 1
+    assert subjects(compare_events([event(1, 0)], numbers, NOW)) == ["event e1 (number 1)"]
+
+
+def test_subscribers_see_the_number_under_which_an_event_is_stored() -> None:
+    numbers = Numbers(0, frozenset({1}), 2, 1, {}, frozenset())
+    (wrong,) = compare_events([replace(event(1), published_number=3)], numbers, NOW).imbalances
+    assert wrong.wrong == "subscribers see number 3"
+
+
+# slices and sums
+
+
+def test_a_check_names_a_hundred_imbalances_and_counts_the_others() -> None:
+    held = [replace(HELD, key=f"2022-07-01/{n}") for n in range(NAMED + 7)]
+    pages = [compare_folder("data", held[:60], [], (), NOW), compare_folder("data", held[60:], [], (), NOW)]
+    outcome = Outcome.of(pages)
+    assert (len(outcome.imbalances), outcome.more, outcome.total) == (NAMED, 7, NAMED + 7)
+    (summary,) = [each for each in summaries_of([Reconciled(INBOX, outcome, 9, 1, ())]) if each.slices]
+    assert (summary.imbalances, summary.unchecked, summary.checked_at) == (NAMED + 7, 0, 9)
+
+
+def test_slices_are_hours_and_of_folders_days() -> None:
+    time = 1_656_662_400_123
+    assert str(Slice.at(Equality.SHOTS, time)) == "shots 2022-07-01T08"
+    day = Slice.at(Equality.OBJECTS, time)
+    assert (str(day), Slice.of_folder("2022-07-01"), day.end - day.start) == (
+        "objects 2022-07-01",
+        day,
+        DAY_MS,
+    )
+    assert Slice.of_folder("ignored") is None
+    assert day.overlaps(day.end - 1, day.end)
+    assert not day.overlaps(day.end, day.end + 1)
+    assert INBOX.overlaps(day.start, day.end)
+
+
+# counting
+
+
+class Counted:
+    """An archive in which every millisecond an object arrives; it remembers which spans were counted."""
+
+    def __init__(self, noted: int | None) -> None:
+        self.ledger = self.reconciliations = self
+        self.spans: list[tuple[int, int]] = []
+        self._noted = noted
+
+    async def noted_until(self) -> int | None:
+        return self._noted
+
+    async def tally(self, start: int, end: int) -> Tally:
+        self.spans.append((start, end))
+        return Tally({"ingested": end - start}, {}, 0)
+
+
+def hour(n: int, under_way: int = 0, changed_at: int = 0) -> Reconciled:
+    tally = Tally({"ingested": 7}, {"empty": 1}, 10)
+    outcome = Outcome(under_way=under_way, tally=tally)
+    return Reconciled(Slice(Equality.RECORDS, n * HOUR_MS), outcome, 5, 1, (), changed_at)
+
+
+async def test_settled_hours_are_taken_from_their_check_and_others_are_counted() -> None:
+    archive = Counted(noted=10 * HOUR_MS + 5)
+    results = [hour(1), hour(2, under_way=1), hour(3, changed_at=6), hour(4)]
+    tally = await tally_of(cast(Archive, archive), results, HOUR_MS, 11 * HOUR_MS)
+    assert archive.spans == [
+        (2 * HOUR_MS, 3 * HOUR_MS),
+        (3 * HOUR_MS, 4 * HOUR_MS),
+        (10 * HOUR_MS, 11 * HOUR_MS),
+    ]
+    assert (tally.states["ingested"], tally.reasons, tally.bytes) == (3 * HOUR_MS + 14, {"empty": 2}, 20)
+
+
+async def test_parts_of_hours_are_counted_and_all_is_counted_when_nobody_ever_checked() -> None:
+    archive = Counted(noted=10 * HOUR_MS)
+    await tally_of(cast(Archive, archive), [hour(1), hour(2)], HOUR_MS + 1, 2 * HOUR_MS + 1)
+    assert archive.spans == [(HOUR_MS + 1, 2 * HOUR_MS), (2 * HOUR_MS, 2 * HOUR_MS + 1)]
+    archive = Counted(noted=None)
+    await tally_of(cast(Archive, archive), [], 0, HOUR_MS)
+    assert archive.spans == [(0, HOUR_MS)]
