@@ -51,8 +51,8 @@ _ENVIRONMENT = {
 }
 
 _REMEDY = (
-    "files of unknown origin are read only in a process that can open nothing else. "
-    "Allow the system calls prctl and seccomp: in a container, use its runtime's default seccomp profile"
+    "files of unknown origin are read only in a process that can open nothing else: "
+    "allow the system calls prctl and seccomp, in a container by its runtime's default seccomp profile"
 )
 
 
