@@ -149,8 +149,14 @@ class ReaderPool:
             await self._end(reader)
         fresh = await _Reader.spawn()
         self._readers.add(fresh)
-        await fresh.greet(self._facility, self._memory_bytes)
-        return fresh
+        ready = False
+        try:
+            await fresh.greet(self._facility, self._memory_bytes)
+            ready = True
+            return fresh
+        finally:
+            if not ready:
+                await self._end(fresh)
 
     async def _end(self, reader: "_Reader") -> None:
         self._readers.discard(reader)
