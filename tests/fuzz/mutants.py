@@ -62,6 +62,14 @@ def mutant(seed: int) -> Mutant:
     return Mutant(key, bytes(image), tuple(each.__name__ for each in (*changes, *damages)))
 
 
+def valid_file() -> bytes:
+    """Make a snapshot file with nothing wrong."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        write_valid(Random(0), file, SNAPSHOT)
+    return buffer.getvalue()
+
+
 def write_valid(random: Random, file: h5py.File, key: str) -> None:
     """Write a few records as a recorder does."""
     frames = np.random.default_rng(random.randrange(1000)).integers(100, 4000, (RECORDS, 102, 128), np.uint16)

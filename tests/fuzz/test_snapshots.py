@@ -23,7 +23,7 @@ from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
 from shotwatch_ingest.reader_workspace import Workspace
 
-from .mutants import IMAGES, SNAPSHOT, Mutant, mutant
+from .mutants import IMAGES, SNAPSHOT, Mutant, mutant, valid_file
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 NAMES = {key: FACILITY.file_name(key) for key in (SNAPSHOT, IMAGES)}
@@ -40,10 +40,6 @@ async def read(pool: ReaderPool, key: str, image: bytes) -> tuple[ReadFile, list
     with Workspace(image) as workspace:
         found = await pool.read(workspace, name, key, ARRIVAL)
         return found, [workspace.block(device.block_start, device.block_bytes) for device in found.devices]
-
-
-def good_file() -> bytes:
-    return next(made.image for made in map(mutant, range(10_000)) if made.mutations == ("append_bytes",))
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -87,7 +83,7 @@ def require(holds: bool, otherwise: str) -> None:
 
 async def try_mutants(seeds: Iterable[int], outcomes: Counter[str]) -> None:
     """Read each mutant and then a good file in the same process."""
-    good = good_file()
+    good = valid_file()
     async with ReaderPool(FACILITY, processes=1, memory_bytes=MEMORY_BYTES) as pool:
         expected = await read(pool, SNAPSHOT, good)
         for seed in seeds:

@@ -71,7 +71,7 @@ def snapshots(facility: Facility, folder: Path, minute: int, *kinds: Kind) -> Se
     """A minute of LB-FSD with these anomalies."""
     roster = facility.roster(Place("LB", "FSD"), "1s")
     assert roster is not None
-    start, length = datetime(2031, 5, 5, 7, minute, tzinfo=UTC), timedelta(minutes=1)
+    start, length = datetime(2021, 5, 5, 7, minute, tzinfo=UTC), timedelta(minutes=1)
     odd = plan_injections(facility, [roster], start, length, kinds=kinds)
     return list(simulate(Simulation(facility, (roster,), start, length, injections=odd), folder))
 
@@ -97,8 +97,8 @@ async def test_tail_shows_what_was_missed_and_then_what_comes_until_ctrl_c(
     tail.send_signal(signal.SIGINT)
     rest, errors = await tail.communicate()
     assert [event["data"]["kind"] for event in (first, second)] == ["black_frame"] * 2
-    assert first["subject"].startswith("LB-FSD-00-1s-20310505T0700")
-    assert second["subject"].startswith("LB-FSD-00-1s-20310505T0701")
+    assert first["subject"].startswith("LB-FSD-00-1s-20210505T0700")
+    assert second["subject"].startswith("LB-FSD-00-1s-20210505T0701")
     assert (rest, errors, tail.returncode) == (b"", b"", 130)
 
 
@@ -114,7 +114,7 @@ async def test_tail_waits_for_a_broker_that_went_away_and_shows_what_was_raised_
         tail = await started(
             tmp_path, "tail", key, "--since", "0", "--json", environment=through(links, told)
         )
-        while not (await next_event(tail))["subject"].startswith("LB-FSD-00-1s-20310505T0703"):
+        while not (await next_event(tail))["subject"].startswith("LB-FSD-00-1s-20210505T0703"):
             pass
         async with links["broker"].away():
             await running.upload(*snapshots(running.facility, tmp_path / "away", 4, Kind.BLACK_FRAME))
@@ -122,7 +122,7 @@ async def test_tail_waits_for_a_broker_that_went_away_and_shows_what_was_raised_
         later = await next_event(tail)
     tail.send_signal(signal.SIGINT)
     _, errors = await tail.communicate()
-    assert later["subject"].startswith("LB-FSD-00-1s-20310505T0704")
+    assert later["subject"].startswith("LB-FSD-00-1s-20210505T0704")
     assert [b"closed the connection" in errors, b"the broker is back" in errors] == [True, True]
     assert tail.returncode == 130
 
