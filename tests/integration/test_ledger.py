@@ -548,6 +548,8 @@ async def test_history_logs_what_two_checks_found_until_it_is_mended(audited: Au
 
 
 async def ledger_watch(audited: Audited) -> tuple[LedgerWatch, Bus]:
+    """A watch for which no pause of an earlier check is left."""
+    await let_pauses_end(audited)
     running, tracer = audited.running, trace.get_tracer("test")
     settings = HistorySettings.model_validate(running.settings.model_dump())
     bus = bus_to(settings.broker_url.get_secret_value())

@@ -176,7 +176,7 @@ async def notify(running: Running, bucket: str, key: str, etag: str, size: int) 
 
 async def test_every_object_ends_in_one_state_with_its_reason(running: Running, tmp_path: Path) -> None:
     good = next(simulate(simulation(running, datetime(2022, 7, 3, 8, tzinfo=UTC)), tmp_path)).read_bytes()
-    name = "LA_Camera-{}_1s_snapshot_2022-07-03_09-00-00.h5"
+    name = "LA_Camera-{}_1s_snapshot_2022-07-03_08-00-00.h5"
     contents = {
         name.format("empty"): (b"", ObjectState.REJECTED, FileReason.EMPTY),
         name.format("huge"): (bytes(MAX_FILE_BYTES + 1), ObjectState.REJECTED, FileReason.TOO_LARGE),
