@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from shotwatch_embedded import stack as stack_module
+from shotwatch_embedded.description import running_stacks
 from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
 from shotwatch_embedded.ports import LOOPBACK, Ports, is_free
 from shotwatch_embedded.services import HEALTH_PORT, ServiceSpec
@@ -113,6 +114,16 @@ def is_alive(pid: int) -> bool:
 async def test_servers_that_the_settings_name_are_used_and_not_started(stack: Stack) -> None:
     assert stack.status() == []
     assert ELSEWHERE.items() <= stack.environment().items()
+
+
+@pytest.mark.timeout(30)
+async def test_a_stack_that_ends_at_once_does_not_wait_for_a_guard_that_it_cannot_see_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel shows the environment of a program, by which it is found, a moment after it was started."""
+    monkeypatch.setattr("shotwatch_embedded.stack.kill_all", lambda _folder: None)
+    await Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=ELSEWHERE).stop()
+    assert running_stacks(tmp_path) == []
 
 
 async def test_each_replica_is_a_ready_process_of_its_own(stack: Stack) -> None:

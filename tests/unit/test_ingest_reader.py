@@ -27,7 +27,7 @@ from shotwatch_common.vocabulary import FileReason, RecordReason
 from shotwatch_ingest import reader_process
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.reader import ReaderPool
-from shotwatch_ingest.reader_messages import ReadFile, Rejected, outcomes
+from shotwatch_ingest.reader_messages import ReadFile, Rejected, cpu_seconds, outcomes
 from shotwatch_ingest.reader_workspace import Workspace
 from shotwatch_validate.domain.judge import judge
 from shotwatch_validate.messages import to_records
@@ -254,13 +254,18 @@ async def test_a_reader_that_died_once_is_a_hiccup(pool: ReaderPool):
 
 async def test_a_file_that_takes_too_much_cpu_time_is_rejected_at_once(pool: ReaderPool):
     limit = await report(pool, "__import__('signal').setitimer(__import__('signal').ITIMER_PROF, 0)[0]")
-    assert limit == pytest.approx(30, abs=0.1)
+    assert limit == pytest.approx(5, abs=0.1), "for a small file"
     impatient = f"__import__('signal').setitimer(__import__('signal').ITIMER_PROF, 0.05), {COMPUTE.code}"
 
     rejected = await rejection(pool, GOOD, name=OnceSaboteur(impatient))
 
     assert rejected.reason == FileReason.TOO_SLOW
-    assert "took more than 30 s of CPU time" in rejected.detail
+    assert "took more CPU time than a file of its size may" in rejected.detail
+
+
+def test_a_large_file_may_take_longer_than_a_small_one_but_no_file_more_than_30_s() -> None:
+    assert cpu_seconds(128 << 10) < 5.1
+    assert 20 < cpu_seconds(200 << 20) < cpu_seconds(249 << 20) < cpu_seconds(1 << 40) == 30
 
 
 async def test_our_own_mistakes_are_not_the_files_fault(pool: ReaderPool):

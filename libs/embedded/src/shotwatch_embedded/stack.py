@@ -181,6 +181,7 @@ class Stack:
             await _stop_all(self._servers.values())
         finally:
             kill_all(self.folder)
+            self._guard.kill()  # it was missed if it began only just now: its environment shows later
             self._guard.wait()
             forget(self.folder)
             self._lock.close()

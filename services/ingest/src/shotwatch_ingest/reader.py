@@ -22,7 +22,6 @@ from shotwatch_common.facility import Facility, FileName
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.vocabulary import FileReason
 from shotwatch_ingest.reader_messages import (
-    CPU_SECONDS,
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
     Failed,
@@ -249,6 +248,6 @@ class _Reader:
     async def _death(self) -> _Mishap:
         code = await self._process.wait()
         if code == -signal.SIGPROF:
-            return _Mishap(FileReason.TOO_SLOW, f"took more than {CPU_SECONDS:g} s of CPU time")
+            return _Mishap(FileReason.TOO_SLOW, "took more CPU time than a file of its size may")
         cause = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return _Mishap(FileReason.CRASHES_READER, cause)

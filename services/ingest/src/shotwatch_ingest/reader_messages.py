@@ -31,13 +31,23 @@ FRAME_HEADER_BYTES = 8
 """Every message is preceded by its length, little-endian."""
 
 MAX_REQUEST_BYTES = 64 << 10
-CPU_SECONDS = 30.0
-"""CPU time that one file may take. SIGPROF ends the reader when it is over."""
+_MAX_CPU_SECONDS = 30.0
+_MIN_CPU_SECONDS = 5.0
+_BYTES_PER_CPU_SECOND = 10 << 20
 Request = tuple[FileName, str, int]
 """What the facility says of the file's key, the key, and the latest time of a record (epoch ms)."""
 MAX_REPLY_BYTES = 12 << 20
 """RabbitMQ takes messages of 16 MiB. `FileIngested` is the reply and a reference to each device's block:
 two keys of at most 1 KiB and two ids, at most 8 KiB in JSON. With 384 devices that is 15 MiB."""
+
+
+def cpu_seconds(size: int) -> float:
+    """Return the CPU time (s) that a file of `size` bytes may take. SIGPROF ends the reader when it is over.
+
+    A recorder's file takes a tenth of a second for 5 MiB. A small file that takes long does not hold up the
+    others for as long as a large one may.
+    """
+    return min(_MIN_CPU_SECONDS + size / _BYTES_PER_CPU_SECOND, _MAX_CPU_SECONDS)
 
 
 class ReadDevice(Message):

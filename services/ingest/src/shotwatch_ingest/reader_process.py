@@ -26,7 +26,6 @@ from shotwatch_common.printable import printable
 from shotwatch_common.vocabulary import FileReason
 from shotwatch_ingest.domain.snapshot import Snapshot, read_snapshot
 from shotwatch_ingest.reader_messages import (
-    CPU_SECONDS,
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
@@ -35,6 +34,7 @@ from shotwatch_ingest.reader_messages import (
     ReadFile,
     Rejected,
     Request,
+    cpu_seconds,
     framed,
     read_device,
     read_file,
@@ -65,7 +65,7 @@ def main() -> None:
         if not message:
             return
         image, blocks = descriptors
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds(os.lseek(image, 0, os.SEEK_END)))
         answer = reply(pickle.loads(message), image, blocks, facility)  # noqa: S301  the service wrote it
         signal.setitimer(signal.ITIMER_PROF, 0)
         os.close(image)

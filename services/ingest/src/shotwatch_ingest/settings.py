@@ -8,8 +8,8 @@ from shotwatch_common.settings import BrokerSettings, PositiveFloat, PositiveInt
 class IngestSettings(BrokerSettings):
     """What all services share, the limits of the readers, and the sweep."""
 
-    readers: PositiveInt = 1
-    """Reader processes; each reads one file at a time."""
+    readers: PositiveInt = 2
+    """Reader processes; each reads one file at a time. With two, a file that takes long holds up no other."""
     reader_seconds: PositiveFloat = 60.0
     """Longest time that a file may take."""
     reader_megabytes: PositiveInt = 2048
