@@ -134,10 +134,13 @@ async def test_a_window_that_cannot_be_written_fails_its_file_by_name_and_the_ot
     assert not world.noted
 
 
-async def test_the_sixty_fifth_file_is_refused_where_it_is_one_and_joined_elsewhere() -> None:
+async def test_a_file_too_many_is_refused_where_it_is_one_and_joined_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World()
-    for n in range(64):
-        await world.aggregator.join(file(f"{n}.h5", [START + 1000 * (n % 60)]))
+    for n in range(3):
+        await world.aggregator.join(file(f"{n}.h5", [START + 1000 * n]))
+    monkeypatch.setattr("shotwatch_aggregate.domain.join.MOST_SOURCE_BYTES", 1000)  # of two files
     with pytest.raises(Reject, match=FIRST):
         await world.aggregator.join(file("one more.h5", [START, START + 60_000]))
     assert world.windows.stored[SECOND]["files"] == ["one more.h5"]
