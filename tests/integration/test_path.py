@@ -208,7 +208,7 @@ async def test_every_object_ends_in_one_state_with_its_reason(running: Running, 
 
 async def test_names_that_a_store_takes_only_in_the_inbox_are_settled_like_others(running: Running) -> None:
     """A file of 248 characters fits, and does not once a suffix is added to it."""
-    long = f"LA_{'c' * 210}_1s_snapshot_2024-03-06_06-32-00.h5"
+    long = f"LA_{'l' * 210}_1s_snapshot_2022-07-06_06-32-00.h5"
     inbox = running.settings.inbox_bucket
     await running.store.put(inbox, long, b"not hdf5 at all")
     identity = object_id(inbox, long, await running.store.etag(inbox, long) or "")
