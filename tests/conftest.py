@@ -20,7 +20,7 @@ settings.register_profile(
     "fixed", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile(
-    "fuzz", settings.get_profile("default"), deadline=None, max_examples=1000, print_blob=True
+    "fuzz", settings.get_profile("default"), deadline=None, max_examples=200, print_blob=True
 )
 
 for size in ("COLUMNS", "LINES"):
