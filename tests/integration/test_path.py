@@ -221,6 +221,22 @@ async def test_names_that_a_store_takes_only_in_the_inbox_are_settled_like_other
     assert await running.store.get(*place) == b"not hdf5 at all"
 
 
+async def test_an_event_of_an_object_that_is_not_there_or_cannot_be_settles_it(running: Running) -> None:
+    bucket = running.settings.inbox_bucket
+    keys = ["withdrawn.tmp", "a/./b", "../../etc/passwd", "lab/../LA_x_1s_snapshot_2022-07-06_08-00-00.h5"]
+    for key in keys:
+        await notify(running, bucket, key, "0" * 32, 5)
+    ids = [object_id(bucket, key, "0" * 32) for key in keys]
+
+    async def settled() -> bool:
+        entries = [await running.archive.ledger.find(identity) for identity in ids]
+        return all(
+            each and (each["state"], each["location"]) == (ObjectState.IGNORED, None) for each in entries
+        )
+
+    await until(settled, "settled as ignored, and nowhere")
+
+
 async def test_the_version_that_was_stored_last_counts_whatever_its_event_says(
     running: Running, tmp_path: Path
 ) -> None:

@@ -181,6 +181,13 @@ async def test_what_is_not_there_is_gone(store: ObjectStore, bucket: str) -> Non
         await store.move((bucket, "nothing"), (bucket, "target"))
 
 
+@pytest.mark.parametrize("key", ["a/./b", ".", "../../etc/passwd", "day/../x.h5"])
+async def test_a_key_that_would_be_a_path_names_no_object(store: ObjectStore, bucket: str, key: str) -> None:
+    assert await store.etag(bucket, key) is None
+    with pytest.raises(ObjectGone, match="no object can have this key"):
+        await store.get(bucket, key)
+
+
 @pytest.mark.parametrize("act", EVERY_ACT)
 async def test_a_bucket_that_is_missing_is_waited_for_and_never_taken_for_an_object_that_is_gone(
     store: ObjectStore, act: Act

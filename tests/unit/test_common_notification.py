@@ -166,6 +166,17 @@ def test_no_message_breaks_the_parser(body: bytes):
         parse_notification(body)
 
 
+@pytest.mark.parametrize("name", ["s3:ObjectRemoved:Delete", "s3:TestEvent"])
+def test_an_event_of_another_kind_may_have_no_records(name: str) -> None:
+    assert parse_notification(json.dumps({"EventName": name, "Records": None}).encode()) == []
+
+
+@pytest.mark.parametrize("envelope", [{"EventName": "s3:ObjectCreated:Put"}, {"EventName": 3}, {"Event": []}])
+def test_news_of_an_object_has_records(envelope: dict[str, Any]) -> None:
+    with pytest.raises(Reject, match="Records"):
+        parse_notification(json.dumps(envelope).encode())
+
+
 def test_a_test_event_is_passed_over() -> None:
     """Amazon S3 and others send it once, when somebody sets notifications up."""
     sent = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2024-01-01T00:00:00.000Z",

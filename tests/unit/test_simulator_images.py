@@ -219,6 +219,13 @@ def test_matrices_of_the_same_size_are_listed_instead_of_guessed(tmp_path: Path)
     )
 
 
+@pytest.mark.parametrize("frames", [5, 10, 25])
+def test_a_stack_with_its_frames_last_is_refused_with_its_shape(frames: int) -> None:
+    """Taken for 102 frames, each would be 128 x 10 px."""
+    with pytest.raises(NotAnImage, match=f"102 x 128 x {frames} uint16 would be frames of 128 x {frames} px"):
+        frames_of(np.ones((102, 128, frames), np.uint16))
+
+
 def test_a_stack_of_matlab_has_its_frames_along_the_third_dimension(tmp_path: Path) -> None:
     stack = np.dstack([n * WIDE for n in range(1, 6)])
     savemat(tmp_path / "a.mat", {"stack": stack, "xaxis": np.arange(128.0)[None]}, do_compression=True)

@@ -16,6 +16,7 @@ SWEEP = "shotwatch:sweep"
 """The `eventSource` of objects that the sweep found."""
 
 _CREATED = "ObjectCreated:"
+_EVENT = "s3:"
 _TEST_EVENT = "s3:TestEvent"
 """Some stores send it once when notifications are set up; it has no records."""
 _MAX_TEXT_BYTES = 1024
@@ -66,7 +67,7 @@ def parse_notification(body: bytes) -> list[ArrivedObject]:
         envelope = json.loads(body)
         if not isinstance(envelope, dict):
             raise ValueError("not a JSON object")
-        if envelope.get("Event") == _TEST_EVENT:
+        if _is_harmless(envelope):
             return []
         records = envelope["Records"]
         return [_arrived(record) for record in records if _is_created(record)]
@@ -84,6 +85,13 @@ def build_notification(found: ArrivedObject) -> bytes:
         "Records": [_record(found)],
     }
     return json.dumps(envelope).encode()
+
+
+def _is_harmless(envelope: dict[str, Any]) -> bool:
+    """Return whether a message is no news of an object: a test event, or another event without records."""
+    name = str(envelope.get("Event") or envelope.get("EventName"))
+    without_records = envelope.get("Records") is None
+    return name == _TEST_EVENT or (without_records and _EVENT in name and _CREATED not in name)
 
 
 def _is_created(record: dict[str, Any]) -> bool:

@@ -18,6 +18,9 @@ SECONDS_PER_FILE = 60
 FAINTEST, BRIGHTEST = 1e-30, 1e30
 """Limits for the range of values in a frame, so that sums and scales are finite in single precision."""
 
+MOST_ELONGATED = 4
+"""Ratio of the sides of a stack's frames above which its axes are taken to be in another order."""
+
 _LUMINANCE = (299, 587, 114)
 """Weights of red, green and blue in thousandths (ITU-R BT.601)."""
 _DEPTHS = (8, 10, 12, 14, 16)
@@ -44,7 +47,12 @@ def frames_of(array: NDArray[Any]) -> list[Picture]:
             return [checked(array.reshape(array.shape[:2]))]
         case (_, _, 3 | 4):
             return [checked(luminance(array))]
-        case (_, _, width) if width > 4:
+        case (_, height, width) if width > 4:
+            if max(height, width) > MOST_ELONGATED * min(height, width):
+                raise NotAnImage(
+                    f"{described(array.shape, array.dtype)} would be frames of {height} x {width} px;"
+                    " save a stack as (frames, h, w)"
+                )
             return [checked(frame) for frame in array]
     raise NotAnImage(
         f"{described(array.shape, array.dtype)} is neither an image (h, w), (h, w, 1) or (h, w, 3),"

@@ -32,7 +32,7 @@ from shotwatch_common.identity import block_key, ignored_key, raw_key, reason_ke
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import Edges, Service
 from shotwatch_common.pulses import epoch_now, instant
-from shotwatch_common.store import ObjectGone, ObjectTooLarge
+from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
 from shotwatch_common.vocabulary import FileReason, ObjectState
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
@@ -113,8 +113,10 @@ class Ingestor:
         return False
 
     async def _read(self, obj: ObjectRef, name: FileName) -> None:
-        data = await self._fetch(obj)
-        obj = await self._edges.archive.ledger.place_last(obj)
+        fetched = await self._fetch(obj)
+        data, stored_at = fetched.data, max(obj.arrived_at, fetched.modified_ms)
+        stored = _not_from_the_future(obj.model_copy(update={"arrived_at": stored_at}))
+        obj = await self._edges.archive.ledger.place_last(stored)
         if not data:
             raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
         with await asyncio.to_thread(Workspace, data) as workspace:
@@ -137,8 +139,8 @@ class Ingestor:
         """The latest time of a record (epoch ms) that the object's arrival allows."""
         return obj.arrived_at + round(1000 * self._edges.facility.clock_skew_s)
 
-    async def _fetch(self, obj: ObjectRef) -> bytes:
-        """Return the bytes of this version of the object.
+    async def _fetch(self, obj: ObjectRef) -> FetchedObject:
+        """Return this version of the object.
 
         Raises:
             Reject: TOO_LARGE.
@@ -147,10 +149,24 @@ class Ingestor:
         try:
             fetched = await self._edges.store.fetch(obj.bucket, obj.key, MAX_FILE_BYTES)
         except ObjectTooLarge as error:
+            await self._require_there(obj)
             raise Reject(FileReason.TOO_LARGE, str(error)) from error
         if fetched.etag != obj.etag:
             raise _Replaced
-        return fetched.data
+        return fetched
+
+    async def _require_there(self, obj: ObjectRef) -> None:
+        """Return if the inbox holds this version of the object.
+
+        Raises:
+            ObjectGone: it holds none.
+            _Replaced: it holds another one.
+        """
+        etag = await self._edges.store.etag(obj.bucket, obj.key)
+        if etag is None:
+            raise ObjectGone(f"{obj.bucket}/{obj.key} does not exist")
+        if etag != obj.etag:
+            raise _Replaced
 
     async def _write_blocks(
         self, obj: ObjectRef, name: FileName, found: ReadFile, workspace: Workspace
@@ -171,6 +187,7 @@ class Ingestor:
 
     async def _set_aside(self, obj: ObjectRef) -> None:
         """No snapshot by its name: not ours to judge."""
+        await self._require_there(obj)
         target = self._edges.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key)
         await self._settle(obj, ObjectState.IGNORED, target, "not a file name of the facility")
         await self._leave_inbox(obj, target)

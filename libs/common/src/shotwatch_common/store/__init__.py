@@ -5,6 +5,7 @@ import io
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -38,6 +39,8 @@ class FetchedObject:
 
     data: bytes
     etag: str
+    modified_ms: int
+    """When the store had it, by its own clock (epoch ms); 0 when it does not say."""
 
 
 class ObjectStore:
@@ -86,7 +89,8 @@ class ObjectStore:
                 if size > most:
                     raise ObjectTooLarge(f"{key}: has {size} bytes, {most} at most are read")
                 data: bytes = await response.read()
-                return FetchedObject(data, response.headers.get("ETag", "").strip('"'))
+                etag = response.headers.get("ETag", "").strip('"')
+                return FetchedObject(data, etag, _http_date_ms(response.headers.get("Last-Modified", "")))
 
     async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> None:
         """Write an object whole, in one request, replacing what was there."""
@@ -205,6 +209,13 @@ class ObjectStore:
         async with translated(bucket, ""):
             there: bool = await self._client.bucket_exists(bucket)
             return there
+
+
+def _http_date_ms(text: str) -> int:
+    try:
+        return round(parsedate_to_datetime(text).timestamp() * 1000)
+    except ValueError:
+        return 0
 
 
 def _stored(found: Any) -> StoredObject:

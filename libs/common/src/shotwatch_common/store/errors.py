@@ -33,7 +33,12 @@ class BucketMissing(Retry):
 
 @asynccontextmanager
 async def translated(bucket: str, key: str) -> AsyncIterator[None]:
-    """Raises ObjectGone, BucketMissing or Retry for what the client raises inside."""
+    """Raise ObjectGone, BucketMissing or Retry for what the client raises inside.
+
+    Nothing can lie under a key with a part `.` or `..`: the client and most stores refuse it.
+    """
+    if not {".", ".."}.isdisjoint(key.split("/")):
+        raise ObjectGone(f"{bucket}/{key}: no object can have this key")
     try:
         yield
     except REFUSED as error:

@@ -101,7 +101,7 @@ async def stream_events(
     listener: Annotated[Listener, Depends(_listen)],
     search: Annotated[StreamSearch, Query()],
     last_event_id: Annotated[
-        Number | SkipJsonSchema[None],
+        str | SkipJsonSchema[None],
         Header(description="As a browser sends it when it comes back; counts before `since`."),
     ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
@@ -117,7 +117,7 @@ async def stream_events(
     there. Drop what is known of events, and read them anew with `GET /events`. It comes whatever the filters.
     """
     yield ServerSentEvent(comment="listening", retry=RECONNECT_MS)
-    since = search.since if last_event_id is None else last_event_id
+    since = search.since if last_event_id is None else _number_of(last_event_id)
     async for news in sources.live.follow(listener, since):
         if isinstance(news, Outage):
             yield ServerSentEvent(event="database", data={"wrong": news.wrong})
@@ -138,3 +138,12 @@ async def get_event_schema() -> dict[str, Any]:
     """The contract of anomaly events, here and on the exchange `anomalies`."""
     schema = AnomalyEvent.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _number_of(last_event_id: str) -> int:
+    """Return the number of the event with this id; one beyond any end for an id that no event ever had.
+
+    A browser that gets an error for it would not come back, and the id is all it has.
+    """
+    known = last_event_id.isascii() and last_event_id.isdecimal()
+    return min(int(last_event_id[:20]), LARGEST_NUMBER) if known else LARGEST_NUMBER
