@@ -1,7 +1,9 @@
 """A bundle comes back as it was, or not at all."""
 
 import contextlib
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,26 @@ def bundle() -> Bundle:
         "meter": {"energy": Usual(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)},
     }
     return Bundle(ORIGIN, b"network", cameras, usual)
+
+
+def npy(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+def npy_header(header: bytes) -> bytes:
+    """The start of a file in NumPy's format, version 1.0, with this header and no data."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+def replace_member(folder: Path, name: str, content: bytes) -> None:
+    """Exchange an array of the cameras' archive, with a checksum that is right."""
+    with zipfile.ZipFile(folder / CAMERAS) as archive:
+        members = {each: archive.read(each) for each in archive.namelist()}
+    with zipfile.ZipFile(folder / CAMERAS, "w") as archive:
+        for each, of_member in {**members, f"{name}.npy": content}.items():
+            archive.writestr(each, of_member)
 
 
 def test_a_bundle_comes_back_as_it_was(bundle: Bundle, tmp_path: Path) -> None:
@@ -138,6 +160,79 @@ def test_arrays_that_cannot_be_are_refused(
         load_bundle(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "peak",
+    [np.array(["1", "2"]), np.array([1, 2]), np.zeros(2, [("a", "f8")]), np.zeros(2, "M8[s]")],
+    ids=["strings", "integers", "structured", "dates"],
+)
+def test_an_array_of_another_type_is_refused(peak: np.ndarray, bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path)
+    replace_member(tmp_path, "peak", npy(peak))
+    with pytest.raises(BundleError, match=r"cameras\.npz: peak is not an array"):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no array at all",
+        npy_header(b"(((("),
+        npy_header(b"  0\n 0\n"),
+        npy_header(b"{[]: 1}"),
+        npy_header(b"{1: 1, '': 1}"),
+        npy_header(b"{'descr': (), 'fortran_order': False, 'shape': (2,), }"),
+        npy_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (9" + 20 * b"9" + b",), }"),
+        npy_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n(((("),
+        npy_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 6, 8), }\n"),
+    ],
+    ids=[
+        "empty",
+        "no header",
+        "tokens",
+        "indentation",
+        "unhashable key",
+        "keys of two types",
+        "no type",
+        "overflow",
+        "longer header",
+        "no data",
+    ],
+)
+def test_a_member_of_the_archive_that_is_no_array_is_refused(
+    content: bytes, bundle: Bundle, tmp_path: Path
+) -> None:
+    save_bundle(bundle, tmp_path)
+    replace_member(tmp_path, "reference", content)
+    with pytest.raises(BundleError, match=r"cameras\.npz: "):
+        load_bundle(tmp_path)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(("reference", "patterns", "pattern_spread", "peak")),
+    st.lists(
+        st.tuples(
+            st.integers(0, 127), st.one_of(st.sampled_from(b"()[]{}',:-0129L \n"), st.integers(0, 255))
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_an_array_with_a_damaged_header_is_loaded_or_refused(
+    bundle: Bundle, tmp_path: Path, name: str, damage: list[tuple[int, int]]
+) -> None:
+    """The archive itself is whole: no checksum finds the damage before NumPy does."""
+    save_bundle(bundle, tmp_path)
+    with zipfile.ZipFile(tmp_path / CAMERAS) as archive:
+        content = bytearray(archive.read(f"{name}.npy"))
+    for place, byte in damage:
+        content[place] = byte
+    replace_member(tmp_path, name, bytes(content))
+    with contextlib.suppress(BundleError):
+        load_bundle(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 cut short"])
 def test_a_damaged_archive_is_refused(content: bytes, bundle: Bundle, tmp_path: Path) -> None:
     save_bundle(bundle, tmp_path)
@@ -152,6 +247,17 @@ def test_an_archive_of_an_unknown_compression_is_refused(bundle: Bundle, tmp_pat
     content[content.index(b"PK\x01\x02") + 10] = 99  # the method of the first entry in the central directory
     (tmp_path / CAMERAS).write_bytes(content)
     with pytest.raises(BundleError, match="compression method"):
+        load_bundle(tmp_path)
+
+
+def test_an_archive_with_damaged_lzma_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    save_bundle(bundle, tmp_path)
+    with zipfile.ZipFile(tmp_path / CAMERAS, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("reference.npy", bytes(1000))
+    content = bytearray((tmp_path / CAMERAS).read_bytes())
+    content[content.index(b".npy") + 8] = 255  # the properties of the compressed stream
+    (tmp_path / CAMERAS).write_bytes(content)
+    with pytest.raises(BundleError, match=r"cameras\.npz"):
         load_bundle(tmp_path)
 
 

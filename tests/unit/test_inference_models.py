@@ -4,9 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +27,8 @@ from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_detector.bundle import CAMERAS, MANIFEST, NETWORK, Bundle, Origin, save_bundle
 from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Tail, Usual
-from shotwatch_inference.models import LONGEST_PAUSE_S, LONGEST_REASON, ModelWatch
+from shotwatch_inference.models import FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_REASON, ModelWatch
+from shotwatch_inference.service import assemble
 
 
 class Mirror:
@@ -43,6 +48,8 @@ class Registry:
 
     folder: Path
     alias: str | None = None
+    named: tuple[str, ...] = ("champion",)
+    """The aliases that the version has."""
     source: str = "mlflow-artifacts:/1/{version}/artifacts/bundle"
     made_by_a_run: bool = True
     downloads: list[str] = field(default_factory=list)
@@ -57,7 +64,8 @@ class Registry:
         assert dict(request.query) == {"name": "shotwatch"}
         if not list(self.folder.iterdir()):
             return web.json_response({"error_code": "RESOURCE_DOES_NOT_EXIST"}, status=404)
-        aliases = {"aliases": [{"alias": "champion", "version": self.alias}]} if self.alias else {}
+        named = [{"alias": alias, "version": self.alias} for alias in self.named if self.alias]
+        aliases = {"aliases": named} if named else {}
         return web.json_response({"registered_model": {"name": "shotwatch", **aliases}})
 
     async def version(self, request: web.Request) -> web.Response:
@@ -167,6 +175,7 @@ FAULTS = {
     "outside": r"'mlflow-artifacts:/1/\.\./2' is not served",
     "manifest": r"bundle\.json: .*format",
     "cameras": r"cameras\.npz: ",
+    "no array": r"cameras\.npz: reference is not an array",
     "too large": r"cameras\.npz in .* has more than 2000 bytes",
     "hostile words": r"\\x1b\[2J\\u202e",
 }
@@ -211,10 +220,86 @@ def damage(registry: Registry, fault: str, monkeypatch: pytest.MonkeyPatch) -> N
         case "cameras":
             registry.add("2")
             (folder / CAMERAS).write_bytes((folder / CAMERAS).read_bytes()[:-40])
+        case "no array":
+            registry.add("2")
+            replace_member(folder / CAMERAS, "reference.npy", bytes(200))
         case "too large":
             registry.add("2")
             (folder / CAMERAS).write_bytes(b" " * 3000)
             monkeypatch.setattr("shotwatch_common.registry.LARGEST_FILE", 2000)
+
+
+def replace_member(path: Path, name: str, content: bytes) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = {each: archive.read(each) for each in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for each, of_member in {**members, name: content}.items():
+            archive.writestr(each, of_member)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AttributeError("'bytes' object has no attribute 'dtype'"),
+        KeyError("reference"),
+        MemoryError(),
+        OSError(28, "No space left on device"),
+        TokenError("EOF in multi-line statement"),
+        TypeError("ufunc 'greater' did not contain a loop"),
+        ZeroDivisionError("division by zero"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_version_that_fails_in_an_unforeseen_way_is_reported_and_tried_again(
+    error: Exception,
+    registry: tuple[Registry, TestServer],
+    watch: ModelWatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_network: bytes) -> Mirror:
+        raise error
+
+    now = 1000.0
+    monkeypatch.setattr("shotwatch_inference.models.monotonic", lambda: now)
+    monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", fail)
+    registry[0].add("1")
+    registry[0].alias = "1"
+    await watch.look()
+    assert type(error).__name__ in watch.report("here").why_not
+    assert not_loaded() == 1
+    monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
+    await watch.look()
+    assert watch.current is None
+    now += FIRST_PAUSE_S
+    await watch.look()
+    assert energy_anomalies(watch) == 1
+
+
+@pytest.mark.parametrize("fault", ["network", "no array", "manifest"])
+async def test_inference_starts_with_rules_only_when_both_models_are_damaged(
+    fault: str, registry: tuple[Registry, TestServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
+    damage(registry[0], fault, monkeypatch)
+    registry[0].alias, registry[0].named = "2", ("champion", "challenger")
+    settings = SimpleNamespace(
+        models_url=str(registry[1].make_url("/")),
+        model_name="shotwatch",
+        model_poll_seconds=5.0,
+        health_port=0,
+        prefetch=1,
+    )
+    edges: Any = SimpleNamespace(settings=settings, log=structlog.get_logger(), archive=None)
+    async with AsyncExitStack() as resources:
+        service = await assemble(edges, resources)
+        for check in service.beforehand:
+            await check()
+        facts = service.facts()
+    assert facts["model"] == "none: only rules apply"
+    assert re.search(FAULTS[fault], facts["champion_problem"])
+    assert facts["champion_problem"].endswith("judging with rules only")
+    assert re.search(FAULTS[fault], facts["challenger_problem"])
+    assert facts["challenger_problem"].endswith("in shadow: none")
 
 
 async def test_a_first_version_that_cannot_be_loaded_leaves_the_rules_and_is_reported(

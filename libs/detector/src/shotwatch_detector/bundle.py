@@ -8,6 +8,8 @@ cameras.npz          float32 (c, h, w), in the order of the manifest's `cameras`
                      `rest_sigma`; `patterns` (c, k, h, w), `pattern_spread` (c, k); and `peak` (c,), float64
 """
 
+import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -42,6 +44,14 @@ _MAPS = (
 _SIGMAS = ("residual_sigma", "rest_sigma")
 LARGEST_UNPACKED = 2**30
 """Bytes that all arrays of the cameras may take."""
+_ARRAY_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '<f[48]', 'fortran_order': False, "
+    rb"'shape': \((?:\d{1,9}, )*(?:\d{1,9},?)?\), \} *\n",
+    re.DOTALL,
+)
+"""How `np.savez` begins an array of floating-point numbers."""
+_LONGEST_HEADER = 256
+"""Bytes. Up to four dimensions take 128."""
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -122,8 +132,8 @@ def load_bundle(folder: Path) -> Bundle:
         manifest = _manifest.validate_json((folder / MANIFEST).read_bytes(), strict=True)
         network = (folder / NETWORK).read_bytes()
         _check_size(folder / CAMERAS)
-        with np.load(folder / CAMERAS, allow_pickle=False) as arrays:
-            maps = {name: arrays[name] for name in (*_MAPS, "patterns", "pattern_spread", "peak")}
+        with zipfile.ZipFile(folder / CAMERAS) as archive:
+            maps = {name: _array(archive, name) for name in (*_MAPS, "patterns", "pattern_spread", "peak")}
     except OSError as error:
         raise BundleError(f"{folder}: {error}") from error
     except ValidationError as error:
@@ -135,6 +145,7 @@ def load_bundle(folder: Path) -> Bundle:
         MemoryError,
         RuntimeError,
         zlib.error,
+        lzma.LZMAError,
         zipfile.BadZipFile,
     ) as error:
         raise BundleError(f"{folder / CAMERAS}: {error}") from error
@@ -162,6 +173,25 @@ def _check_size(path: Path) -> None:
         unpacked = sum(each.file_size for each in archive.infolist())
     if unpacked > LARGEST_UNPACKED:
         raise ValueError(f"{unpacked} bytes unpacked are more than {LARGEST_UNPACKED}")
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[np.float32]:
+    """Return an array of floating-point numbers, as `np.savez` writes it.
+
+    NumPy parses the header as Python source, and on other headers raises whatever Python's parser raises.
+
+    Raises:
+        ValueError: the member does not begin as `np.savez` begins such an array, or ends too early.
+        KeyError: there is no such member.
+    """
+    with archive.open(f"{name}.npy") as member:
+        start = member.read(_LONGEST_HEADER)
+        member.seek(0)
+        header = _ARRAY_HEADER.match(start)
+        if header is None or header.end() != 10 + int.from_bytes(start[8:10], "little"):
+            raise ValueError(f"{name} is not an array of floating-point numbers")
+        array: NDArray[np.float32] = np.lib.format.read_array(member, allow_pickle=False)
+        return array
 
 
 def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[str, Camera]:

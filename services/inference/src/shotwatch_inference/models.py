@@ -11,6 +11,7 @@ import numpy as np
 from shotwatch_common import metrics
 from shotwatch_common.archive.model_loads import ModelLoad
 from shotwatch_common.contracts import ModelRef
+from shotwatch_common.errors import Retry
 from shotwatch_common.printable import printable
 from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.telemetry import Log
@@ -130,14 +131,21 @@ async def fetch(registry: ModelRegistry, version: str) -> Model:
     """Download a version's bundle and make it ready to score.
 
     Raises:
-        ValueError: there is no such version, the registry does not serve it, or it is no bundle.
+        ValueError: the version cannot be loaded; the message says why.
         Retry: the registry does not answer.
     """
-    found = await registry.find(version)
-    if found is None:
-        raise ValueError(f"{registry.name} has no version {version}")
-    ref = ModelRef(name=registry.name, version=found.version, run_id=found.run_id)
-    return Model(ref, await _detector(registry, found))
+    try:
+        found = await registry.find(version)
+        if found is None:
+            raise ValueError(f"{registry.name} has no version {version}")
+        ref = ModelRef(name=registry.name, version=found.version, run_id=found.run_id)
+        return Model(ref, await _detector(registry, found))
+    except (Retry, ValueError):
+        raise
+    except Exception as error:
+        # A bundle is content of unknown origin: what a damaged one makes NumPy and LiteRT raise cannot be
+        # listed, and must not end the process, which judges by the model before it or by rules.
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 async def _detector(registry: ModelRegistry, version: ModelVersion) -> Detector:
@@ -152,14 +160,15 @@ def _ready(folder: Path) -> Detector:
     """Return the bundle's detector after its first, slowest run.
 
     Raises:
-        BundleError: the folder holds no bundle, or its network does not run on the bundle's frames.
+        BundleError: the folder holds no bundle.
+        Exception: its network does not run on the bundle's frames.
     """
     try:
         detector = Detector.load(folder)
-        for device, camera in list(detector.bundle.cameras.items())[:1]:
-            detector.score(device, np.zeros((FRAMES_AT_ONCE, *camera.reference.image.shape), np.uint16))
-    except (ValueError, RuntimeError, MemoryError) as error:
+    except BundleError as error:
         raise BundleError(str(error).replace(f"{folder}/", "")) from error
+    for device, camera in list(detector.bundle.cameras.items())[:1]:
+        detector.score(device, np.zeros((FRAMES_AT_ONCE, *camera.reference.image.shape), np.uint16))
     return detector
 
 
