@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from shotwatch_common.archive import Archive
+from shotwatch_common.settings import Settings
 from shotwatch_embedded import lock
 from shotwatch_embedded.credentials import Credentials
 from shotwatch_embedded.description import DEFAULT_ROOT, StackDescription, forget
@@ -205,7 +207,7 @@ class Stack:
         if "SHOTWATCH_BROKER_URL" not in self._external:
             yield self._start_broker(credentials.broker_password)
         if "SHOTWATCH_DATABASE_URL" not in self._external:
-            yield self._start_server(partial(database, self.folder / "database"))
+            yield self._start_database()
         if "SHOTWATCH_STORE_URL" not in self._external:
             yield self._start_server(partial(store, self.folder / "store", *keys))
         if "SHOTWATCH_MODELS_URL" not in self._external:
@@ -216,6 +218,17 @@ class Stack:
         folder = self.folder / "broker"
         await self._start_server(partial(name_server, folder))
         await self._start_server(partial(broker, folder, password, self._servers["epmd"].status.port))
+
+    async def _start_database(self) -> None:
+        """Start the database, and make the indexes that all services want.
+
+        Ten services that make the same index at once, on two busy cores, may wait for the embedded server for
+        ever. An index that is there is no work.
+        """
+        await self._start_server(partial(database, self.folder / "database"))
+        name = Settings.model_fields["database_name"].default
+        async with Archive(self._server_settings["SHOTWATCH_DATABASE_URL"], name) as archive:
+            await archive.ensure_indexes()
 
     async def _start_server(self, recipe: Recipe) -> None:
         """Start a server; when somebody was faster to take one of its ports, again with other ports."""
