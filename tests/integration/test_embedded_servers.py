@@ -15,6 +15,7 @@ from aio_pika.abc import AbstractChannel
 from mlflow import MlflowClient
 from pymongo import AsyncMongoClient
 
+from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.description import find_stack
 from shotwatch_embedded.stack import Stack
@@ -123,6 +124,11 @@ async def test_the_database_gives_back_what_was_written(stack: Stack) -> None:
         shots = client["shotwatch"]["shots"]
         await shots.insert_one({"_id": "a shot", "energy": 1.5})
         assert await shots.find_one({"energy": {"$gt": 1}}) == {"_id": "a shot", "energy": 1.5}
+
+
+async def test_the_database_has_its_indexes_before_any_service_starts(stack: Stack) -> None:
+    async with Archive(stack.environment()["SHOTWATCH_DATABASE_URL"], "shotwatch") as archive:
+        assert await archive.missing_indexes() == []
 
 
 async def test_the_store_has_its_buckets_and_moves_objects_between_them(stack: Stack) -> None:
