@@ -1,14 +1,21 @@
 """Reads both sides of a slice from database and store, a page at a time, and compares them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import rows_in_block
 from shotwatch_common.facility import Facility
-from shotwatch_common.identity import CHARACTERISATIONS, block_folder, object_id, reason_key
+from shotwatch_common.identity import (
+    CHARACTERISATIONS,
+    NOTE_SUFFIX,
+    block_folder,
+    object_id,
+    raw_key,
+    reason_key,
+)
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, window_start
 from shotwatch_common.reconciliation.equalities import (
     BlockRows,
@@ -17,10 +24,18 @@ from shotwatch_common.reconciliation.equalities import (
     compare_events,
     compare_folder,
     compare_inbox,
+    compare_places,
     compare_records,
     compare_shots,
 )
-from shotwatch_common.reconciliation.sides import ClosedShots, HeldObject, KnownObject, Numbers, StoredShot
+from shotwatch_common.reconciliation.sides import (
+    Buckets,
+    ClosedShots,
+    HeldObject,
+    KnownObject,
+    Numbers,
+    StoredShot,
+)
 from shotwatch_common.reconciliation.slices import DAY_MS, Equality, Slice
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectGone, ObjectStore, StoredObject
@@ -151,7 +166,7 @@ class Collector:
     async def _folder(self, bucket: str, page: Sequence[StoredObject], after: str, last: str) -> Outcome:
         """Compare what a bucket lists between two keys with what the ledger says lies there."""
         known = [each for each in await self._archive.ledger.located(after, last) if _is_in(each, bucket)]
-        notes = {reason_key(stored.key) for stored in page} | {reason_key(_key_of(each)) for each in known}
+        notes = await self._notes(bucket, page)
         held = [_held(stored) for stored in page if stored.key not in notes]
         etags = {stored.key: stored.etag for stored in page}
         settled_before = self._settled_before
@@ -159,7 +174,29 @@ class Collector:
             each for each in known if etags.get(_key_of(each)) != each.etag and each.since >= settled_before
         ]
         moving = await self._still_in_inbox(elsewhere)
-        return compare_folder(bucket, held, known, moving, settled_before)
+        unexplained = (
+            await self._unexplained(known, notes) if bucket == self._settings.error_bucket else set()
+        )
+        return compare_folder(bucket, held, known, moving, unexplained, settled_before)
+
+    async def _notes(self, bucket: str, page: Sequence[StoredObject]) -> set[str]:
+        """The keys of a page that are notes: in the error bucket, beside a file that the ledger has there."""
+        if bucket != self._settings.error_bucket:
+            return set()
+        files = [each.key.removesuffix(NOTE_SUFFIX) for each in page if each.key.endswith(NOTE_SUFFIX)]
+        known = await self._archive.ledger.located_at(files)
+        return {reason_key(_key_of(each)) for each in known if _is_in(each, bucket)}
+
+    async def _unexplained(self, rejected: Sequence[KnownObject], notes: Collection[str]) -> set[str]:
+        """Those of these objects that have no note beside them; `notes` are known to exist."""
+
+        async def has_note(each: KnownObject) -> bool:
+            key = reason_key(_key_of(each))
+            async with self._requests:
+                return key in notes or await self._store.etag(self._settings.error_bucket, key) is not None
+
+        found = await asyncio.gather(*map(has_note, rejected))
+        return {each.id for each, is_there in zip(rejected, found, strict=True) if not is_there}
 
     async def _still_in_inbox(self, objects: Sequence[KnownObject]) -> set[str]:
         async def etag(each: KnownObject) -> str | None:
@@ -175,8 +212,19 @@ class Collector:
         queued = await self._queues.under_way("validate", "aggregate")
         for minute in range(start, end, WINDOW_MS):
             objects = await self._archive.ledger.arrived(minute, minute + WINDOW_MS)
+            yield self._places(objects)
             for some in _parts(objects, _FILES_AT_ONCE):
                 yield await self._records_of(some, queued)
+
+    def _places(self, objects: Sequence[KnownObject]) -> Outcome:
+        raw_keys = {
+            each.id: raw_key(name.starts_at, each.key)
+            for each in objects
+            if (name := self._facility.file_name(each.key))
+        }
+        settings = self._settings
+        buckets = Buckets(settings.inbox_bucket, settings.data_bucket, settings.error_bucket)
+        return compare_places(objects, raw_keys, buckets, self._settled_before)
 
     async def _records_of(self, objects: Sequence[KnownObject], queued: bool) -> Outcome:
         keys = sorted({each.key for each in objects})

@@ -31,6 +31,17 @@ class KnownObject:
     """Read by ingest."""
     on_no_pulse: int
     """Records that are in no window: off the grid, second samples, of unexpected devices."""
+    reason: str = ""
+    """Why it was rejected or dead-lettered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The names of the buckets in which objects lie, one after the other."""
+
+    inbox: str
+    data: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
