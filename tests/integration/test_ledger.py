@@ -107,7 +107,8 @@ async def feed(running: Running, folder: Path) -> None:
     await running.upload(*files)
     inbox = running.settings.inbox_bucket
     await running.store.put(inbox, files[0].name.replace("07-01_08", "07-01_09"), b"")
-    await running.store.put(inbox, "notes.txt", b"not a snapshot")
+    for ignored in ("notes.txt", "notes.txt.reason.json"):
+        await running.store.put(inbox, ignored, b"not a snapshot")
     learned = characterisation_key("camera", "reference", b"")
     await running.store.put(running.settings.data_bucket, learned, b"of no file, and of no day")
     await running.judged()
@@ -178,6 +179,30 @@ async def stray_outside_of_days(audited: Audited) -> tuple[Mend, str]:
     return await object_added(audited, "errors", "stray.h5", "errors/stray.h5: in no day's folder")
 
 
+async def stray_in_a_folder_that_is_almost_a_day(audited: Audited) -> tuple[Mend, str]:
+    return await object_added(audited, "data", "2024-7-1/stray.h5", "data/2024-7-1/: in no day's folder")
+
+
+async def note_in_the_data_bucket(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
+    key = f"{document['location']['key']}.reason.json"
+    return await object_added(audited, "data", key, f"data/{key}: in the bucket")
+
+
+async def note_of_no_file(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="rejected")
+    key = f"{document['location']['key']}.gone.reason.json"
+    return await object_added(audited, "errors", key, f"errors/{key}: in the bucket")
+
+
+async def note_removed(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="rejected")
+    note = "errors", f"{document['location']['key']}.reason.json"
+    data = await audited.running.store.get(*note)
+    await audited.running.store.remove(*note)
+    return lambda: audited.running.store.put(*note, data), f"object {document['_id']} .*its note .* not exist"
+
+
 async def raw_file_in_two_buckets(audited: Audited) -> tuple[Mend, str]:
     document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
     key = document["location"]["key"]
@@ -227,6 +252,46 @@ async def ledger_entry_added(audited: Audited) -> tuple[Mend, str]:
     return lambda: audited.database["objects"].delete_one(
         {"_id": "made-up"}
     ), "object made-up .*does not exist"
+
+
+async def state_altered(
+    audited: Audited, before: str, changes: Mapping[str, Any], named: str = "its location is"
+) -> tuple[Mend, str]:
+    document = await audited.one("objects", state=before, location={"$ne": None})
+    named = f"object {document['_id']} .*{changes['state']}, and {named}"
+    return await document_altered(audited, "objects", document, changes, named)
+
+
+async def ingested_object_called_ignored(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "ingested", {"state": "ignored"})
+
+
+async def ingested_object_called_rejected(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "ingested", {"state": "rejected", "reason": "empty"})
+
+
+async def ingested_object_called_waiting(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "ingested", {"state": "waiting"})
+
+
+async def rejected_object_called_ignored(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "rejected", {"state": "ignored"})
+
+
+async def rejected_for_another_reason(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "rejected", {"state": "rejected", "reason": "not_hdf5"})
+
+
+async def rejected_object_called_ingested(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "rejected", {"state": "ingested"})
+
+
+async def ignored_object_called_rejected(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "ignored", {"state": "rejected"})
+
+
+async def ignored_object_joined(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "ignored", {"state": "ignored", "joined_at": 1}, "its records were")
 
 
 async def waiting_object_gone(audited: Audited) -> tuple[Mend, str]:
@@ -401,10 +466,22 @@ CASES: Mapping[Break, Equality] = {
     raw_file_altered: Equality.OBJECTS,
     raw_file_added: Equality.OBJECTS,
     stray_outside_of_days: Equality.INBOX,
+    stray_in_a_folder_that_is_almost_a_day: Equality.INBOX,
+    note_in_the_data_bucket: Equality.OBJECTS,
+    note_of_no_file: Equality.OBJECTS,
+    note_removed: Equality.OBJECTS,
     raw_file_in_two_buckets: Equality.OBJECTS,
     ledger_entry_removed: Equality.OBJECTS,
     ledger_entry_relocated: Equality.OBJECTS,
     ledger_entry_added: Equality.OBJECTS,
+    ingested_object_called_ignored: Equality.RECORDS,
+    ingested_object_called_rejected: Equality.RECORDS,
+    ingested_object_called_waiting: Equality.RECORDS,
+    rejected_object_called_ignored: Equality.RECORDS,
+    rejected_for_another_reason: Equality.RECORDS,
+    rejected_object_called_ingested: Equality.RECORDS,
+    ignored_object_called_rejected: Equality.RECORDS,
+    ignored_object_joined: Equality.RECORDS,
     waiting_object_gone: Equality.INBOX,
     block_removed: Equality.RECORDS,
     block_shortened: Equality.RECORDS,

@@ -13,10 +13,12 @@ from shotwatch_common.reconciliation.equalities import (
     compare_events,
     compare_folder,
     compare_inbox,
+    compare_places,
     compare_records,
     compare_shots,
 )
 from shotwatch_common.reconciliation.sides import (
+    Buckets,
     ClosedShots,
     ClosedWindow,
     HeldObject,
@@ -88,6 +90,71 @@ def test_the_copy_of_an_object_in_parts_has_another_etag_and_the_same_size() -> 
 def test_an_object_that_the_ledger_places_elsewhere_is_unknown_here() -> None:
     outcome = compare_folder("errors", [HELD], [A], (), (), NOW)
     assert subjects(outcome) == ["errors/2022-07-01/a.h5"]
+
+
+def test_a_rejected_file_without_its_note_is_named_unless_the_file_is_missing_too() -> None:
+    rejected = replace(A, state=ObjectState.REJECTED, location=("errors", HELD.key))
+    (wrong,) = compare_folder("errors", [HELD], [rejected], (), {"a"}, NOW).imbalances
+    assert wrong.wrong == "rejected, and its note 2022-07-01/a.h5.reason.json does not exist"
+    (wrong,) = compare_folder("errors", [], [rejected], (), {"a"}, NOW).imbalances
+    assert wrong.wrong == "rejected, and errors/2022-07-01/a.h5 does not exist"
+
+
+# places
+
+BUCKETS = Buckets("inbox", "data", "errors")
+RAW, IGNORED = ("data", "2022-07-01/a.h5"), ("data", "2026-11-27/ignored/a.h5")
+REJECTED, INBOX_PLACE = ("errors", "2026-11-27/empty/a.h5"), ("inbox", "a.h5")
+
+
+def places(state: ObjectState, location: tuple[str, str] | None, raw: str | None = RAW[1]) -> list[str]:
+    known = replace(A, state=state, location=location, reason="empty")
+    outcome = compare_places([known], {"a": raw} if raw else {}, BUCKETS, NOW)
+    return [imbalance.wrong for imbalance in outcome.imbalances]
+
+
+@pytest.mark.parametrize("location", [RAW, IGNORED, REJECTED, INBOX_PLACE, None])
+@pytest.mark.parametrize(
+    ("state", "allowed"),
+    [
+        (ObjectState.INGESTED, [RAW]),
+        (ObjectState.REJECTED, [REJECTED]),
+        (ObjectState.IGNORED, [IGNORED, None]),
+        (ObjectState.WAITING, [INBOX_PLACE]),
+        (ObjectState.DEAD_LETTERED, [RAW, IGNORED, REJECTED, INBOX_PLACE, None]),
+    ],
+)
+def test_an_object_lies_where_its_state_says(
+    state: ObjectState, allowed: list[tuple[str, str] | None], location: tuple[str, str] | None
+) -> None:
+    assert (places(state, location) == []) == (location in allowed)
+
+
+@pytest.mark.parametrize(
+    ("state", "location"),
+    [
+        (ObjectState.INGESTED, ("data", "2022-07-02/a.h5")),
+        (ObjectState.INGESTED, ("errors", "2022-07-01/a.h5")),
+        (ObjectState.REJECTED, ("errors", "2026-11-27/not_hdf5/a.h5")),
+        (ObjectState.REJECTED, ("errors", "somewhere/empty/a.h5")),
+        (ObjectState.IGNORED, ("data", "2026-11-27/ignored/b.h5")),
+        (ObjectState.WAITING, ("inbox", "b.h5")),
+    ],
+)
+def test_a_place_of_another_day_reason_or_file_is_named(
+    state: ObjectState, location: tuple[str, str]
+) -> None:
+    assert places(state, location) == [f"{state}, and its location is {'/'.join(location)}"]
+
+
+def test_a_file_whose_name_the_facility_no_longer_has_may_lie_in_any_day() -> None:
+    assert places(ObjectState.INGESTED, ("data", "2022-07-02/a.h5"), raw=None) == []
+    assert places(ObjectState.INGESTED, ("data", "2022-07-02/b.h5"), raw=None) != []
+
+
+def test_an_object_that_just_came_into_its_state_has_time_to_get_its_place() -> None:
+    moving = replace(A, state=ObjectState.IGNORED, since=NOW)
+    assert compare_places([moving], {"a": RAW[1]}, BUCKETS, NOW).under_way == 1
 
 
 WAITING = replace(A, state=ObjectState.WAITING, location=("inbox", "a.h5"))
@@ -169,6 +236,21 @@ def test_what_ingest_read_is_what_was_validated_and_of_a_later_version_alone() -
     assert wrong.wrong == "ingest read 4 records, 3 were validated"
     superseded = compare_records([A], {"a"}, {}, [], [], NOW, 0, queued=False)
     assert (superseded.imbalances, superseded.counts["replaced"]) == ((), 1)
+
+
+@pytest.mark.parametrize("state", [ObjectState.REJECTED, ObjectState.IGNORED])
+def test_what_was_rejected_or_ignored_has_no_joined_records(state: ObjectState) -> None:
+    (wrong,) = records(replace(A, state=state)).imbalances
+    assert wrong.wrong == f"{state}, and its records were joined: windows have 3"
+    assert records(replace(A, state=state, joined_at=0)).total == 1
+    assert records(replace(A, state=state), joined=(0, 0, 3)).total == 1
+    assert records(replace(A, state=state, joined_at=0), joined=(0, 0, 3)).total == 0
+    assert records(replace(A, state=state, since=NOW)).under_way == 1
+
+
+@pytest.mark.parametrize("state", [ObjectState.WAITING, ObjectState.DEAD_LETTERED])
+def test_what_is_read_again_or_dead_lettered_may_have_joined_records(state: ObjectState) -> None:
+    assert records(replace(A, state=state)).total == 0
 
 
 # shots
@@ -281,7 +363,10 @@ def test_slices_are_hours_and_of_folders_days() -> None:
         day,
         DAY_MS,
     )
-    assert Slice.of_folder("ignored") is None
+    assert [Slice.of_folder(name) for name in ("ignored", "2022-7-1", "2022-07-1", "20220701")] == [None] * 4
+    before_1970 = Slice.of_folder("1969-12-31")
+    assert before_1970 is not None
+    assert (before_1970.start, before_1970.folder) == (-DAY_MS, "1969-12-31")
     assert day.overlaps(day.end - 1, day.end)
     assert not day.overlaps(day.end, day.end + 1)
     assert INBOX.overlaps(day.start, day.end)

@@ -174,9 +174,8 @@ class Collector:
             each for each in known if etags.get(_key_of(each)) != each.etag and each.since >= settled_before
         ]
         moving = await self._still_in_inbox(elsewhere)
-        unexplained = (
-            await self._unexplained(known, notes) if bucket == self._settings.error_bucket else set()
-        )
+        rejected = known if bucket == self._settings.error_bucket else ()
+        unexplained = await self._unexplained(rejected, notes)
         return compare_folder(bucket, held, known, moving, unexplained, settled_before)
 
     async def _notes(self, bucket: str, page: Sequence[StoredObject]) -> set[str]:
