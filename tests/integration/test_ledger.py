@@ -246,7 +246,8 @@ async def ledger_entry_added(audited: Audited) -> tuple[Mend, str]:
     made_up = {
         **document,
         "_id": "made-up",
-        "location": {"bucket": "errors", "key": f"{START:%Y-%m-%d}/x/y.h5"},
+        "key": "y.h5",
+        "location": {"bucket": "errors", "key": f"{START:%Y-%m-%d}/{document['reason']}/y.h5"},
     }
     await audited.database["objects"].insert_one(made_up)
     return lambda: audited.database["objects"].delete_one(
@@ -257,7 +258,8 @@ async def ledger_entry_added(audited: Audited) -> tuple[Mend, str]:
 async def state_altered(
     audited: Audited, before: str, changes: Mapping[str, Any], named: str = "its location is"
 ) -> tuple[Mend, str]:
-    document = await audited.one("objects", state=before, location={"$ne": None})
+    key = {"$regex": "EM-1" if before == "ingested" else ""}
+    document = await audited.one("objects", state=before, key=key, location={"$ne": None})
     named = f"object {document['_id']} .*{changes['state']}, and {named}"
     return await document_altered(audited, "objects", document, changes, named)
 
@@ -346,6 +348,27 @@ async def block_added(audited: Audited) -> tuple[Mend, str]:
     await audited.running.store.put("blocks", more, data)
     named = f"object {document['_id']} .*the block of another has 5 rows, 0 records"
     return lambda: audited.running.store.remove("blocks", more), named
+
+
+async def block_of_no_object(audited: Audited) -> tuple[Mend, str]:
+    _, _, key = await a_block(audited)
+    folder = f"{START:%Y-%m-%d}/0123456789abcdef01234567/"
+    stray = f"{folder}{key.rpartition('/')[2]}"
+    return await object_added(audited, "blocks", stray, f"blocks/{folder}: blocks of an object")
+
+
+async def refusals_altered(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("records")
+    more = {"refused": {"state_not_on": 7}}
+    named = f"object {document['object_id']} .*validation refused"
+    return await document_altered(audited, "records", document, more, named)
+
+
+async def window_of_an_unknown_file(audited: Audited) -> tuple[Mend, str]:
+    window = await audited.one("windows")
+    files = {"files": [*window["files"], "unknown.h5"]}
+    named = f"window {window['_id']}: has records of unknown.h5"
+    return await document_altered(audited, "windows", window, files, named)
 
 
 async def records_removed(audited: Audited) -> tuple[Mend, str]:
@@ -487,6 +510,9 @@ CASES: Mapping[Break, Equality] = {
     block_shortened: Equality.RECORDS,
     block_spoilt: Equality.RECORDS,
     block_added: Equality.RECORDS,
+    block_of_no_object: Equality.OBJECTS,
+    refusals_altered: Equality.RECORDS,
+    window_of_an_unknown_file: Equality.SHOTS,
     records_removed: Equality.RECORDS,
     joined_row_removed: Equality.RECORDS,
     ledger_counts_more_off_the_grid: Equality.RECORDS,

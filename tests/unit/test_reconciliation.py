@@ -10,6 +10,7 @@ from shotwatch_common.reconciliation.equalities import (
     NAMED,
     Imbalance,
     Outcome,
+    compare_block_folders,
     compare_events,
     compare_folder,
     compare_inbox,
@@ -98,6 +99,11 @@ def test_a_rejected_file_without_its_note_is_named_unless_the_file_is_missing_to
     assert wrong.wrong == "rejected, and its note 2022-07-01/a.h5.reason.json does not exist"
     (wrong,) = compare_folder("errors", [], [rejected], (), {"a"}, NOW).imbalances
     assert wrong.wrong == "rejected, and errors/2022-07-01/a.h5 does not exist"
+
+
+def test_blocks_of_an_object_that_the_ledger_does_not_have_are_named() -> None:
+    outcome = compare_block_folders("blocks", "2022-07-01", ["a", "b"], {"a"})
+    assert subjects(outcome) == ["blocks/2022-07-01/b/"]
 
 
 # places
@@ -197,10 +203,11 @@ def records(
     joined: tuple[int, int, int] = (2, 1, 0),
     kept_after: int = 0,
     queued: bool = False,
+    refused: int = 1,
 ) -> Outcome:
     of_windows = [JoinedRows("a", "camera", *joined)]
     in_blocks = {"a": {"camera": 3} if blocks is None else blocks}
-    validated = [ValidatedRows("a", "camera", rows)] if rows else []
+    validated = [ValidatedRows("a", "camera", rows, refused)] if rows else []
     return compare_records([known], (), in_blocks, validated, of_windows, NOW, kept_after, queued)
 
 
@@ -211,6 +218,26 @@ def test_records_are_in_windows_or_on_no_pulse() -> None:
     assert wrong.wrong == (
         "3 records were validated; windows have 1 valid, 1 refused, 0 displaced by a later file, "
         "and 0 are on no pulse"
+    )
+
+
+@pytest.mark.parametrize(
+    ("joined", "on_no_pulse", "refused", "adds_up"),
+    [
+        ((2, 1, 0), 0, 1, True),
+        ((2, 1, 0), 0, 0, False),
+        ((2, 1, 0), 0, 2, False),
+        ((1, 1, 1), 0, 2, True),
+        ((1, 1, 0), 1, 2, True),
+        ((1, 1, 1), 0, 3, False),
+    ],
+)
+def test_windows_refuse_what_validation_refused_but_for_rows_that_they_do_not_have(
+    joined: tuple[int, int, int], on_no_pulse: int, refused: int, adds_up: bool
+) -> None:
+    outcome = records(replace(A, on_no_pulse=on_no_pulse), joined=joined, refused=refused)
+    assert [imbalance.wrong.partition(";")[0] for imbalance in outcome.imbalances] == (
+        [] if adds_up else [f"validation refused {refused} records"]
     )
 
 
@@ -264,7 +291,7 @@ BATCHES = [
 
 
 def test_closed_pulses_are_stored_shots_and_judged() -> None:
-    outcome = compare_shots([WINDOW], SHOTS, BATCHES, NOW, queued=False)
+    outcome = compare_shots([WINDOW], SHOTS, BATCHES, (), NOW, queued=False)
     assert outcome.imbalances == ()
     assert (outcome.counts["closed"], outcome.counts["stored"], outcome.counts["judged"]) == (2, 2, 2)
 
@@ -272,9 +299,9 @@ def test_closed_pulses_are_stored_shots_and_judged() -> None:
 def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> None:
     waiting = [BATCHES[0], replace(BATCHES[1], state=ShotState.WAITING, closed_at=NOW)]
     stored = [SHOTS[0], replace(SHOTS[1], revision=1)]
-    outcome = compare_shots([WINDOW], stored, waiting, NOW, queued=False)
+    outcome = compare_shots([WINDOW], stored, waiting, (), NOW, queued=False)
     assert (outcome.imbalances, outcome.under_way, outcome.counts["waiting"]) == ((), 1, 1)
-    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == ["shot s2"]
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, (), NOW, queued=False)) == ["shot s2"]
 
 
 @pytest.mark.parametrize(
@@ -288,19 +315,25 @@ def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> No
 def test_a_shot_that_is_lost_added_or_of_another_revision_is_named(
     stored: list[StoredShot], named: list[str]
 ) -> None:
-    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == named
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, (), NOW, queued=False)) == named
 
 
 def test_a_message_that_stays_in_the_outbox_is_named_when_it_is_old() -> None:
     batches = BATCHES[:1]
-    sending = compare_shots([replace(WINDOW, sending_since=NOW)], SHOTS, batches, NOW, queued=False)
+    sending = compare_shots([replace(WINDOW, sending_since=NOW)], SHOTS, batches, (), NOW, queued=False)
     assert (sending.imbalances, sending.under_way) == ((), 1)
-    stuck = compare_shots([replace(WINDOW, sending_since=OLD)], SHOTS, batches, NOW, queued=False)
+    stuck = compare_shots([replace(WINDOW, sending_since=OLD)], SHOTS, batches, (), NOW, queued=False)
     assert [imbalance.wrong for imbalance in stuck.imbalances] == ["closed at revision 2, and in no batch"]
 
 
+def test_windows_have_records_of_files_that_the_ledger_has() -> None:
+    window = replace(WINDOW, files=("a.h5", "b.h5"))
+    (wrong,) = compare_shots([window], SHOTS, BATCHES, {"a.h5"}, NOW, queued=False).imbalances
+    assert wrong == Imbalance("window w", "has records of b.h5, which the ledger does not have")
+
+
 def test_shots_without_a_window_are_named() -> None:
-    assert subjects(compare_shots([], SHOTS, [], NOW, queued=False)) == ["shot s1", "shot s2"]
+    assert subjects(compare_shots([], SHOTS, [], (), NOW, queued=False)) == ["shot s1", "shot s2"]
 
 
 # events

@@ -279,6 +279,14 @@ class Ledger:
         found = self._objects.find({"key": {"$in": list(keys)}}, _KNOWN)
         return [_known(document) async for document in found]
 
+    async def known_keys(self, keys: Sequence[str]) -> set[str]:
+        """Return those of these keys, however many, under which an object arrived."""
+        known: set[str] = set()
+        for n in range(0, len(keys), _AT_ONCE):
+            found = self._objects.find({"key": {"$in": list(keys[n : n + _AT_ONCE])}}, {"key": 1})
+            known |= {document["key"] async for document in found}
+        return known
+
     async def arrived(self, start_ms: int, end_ms: int) -> list[KnownObject]:
         """Return the objects that arrived in [start, end) (epoch ms)."""
         found = self._objects.find({"arrived_at": {"$gte": start_ms, "$lt": end_ms}}, _KNOWN)

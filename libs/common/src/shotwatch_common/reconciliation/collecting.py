@@ -21,6 +21,7 @@ from shotwatch_common.reconciliation.equalities import (
     BlockRows,
     Imbalance,
     Outcome,
+    compare_block_folders,
     compare_events,
     compare_folder,
     compare_inbox,
@@ -106,7 +107,9 @@ class Collector:
             case Equality.INBOX:
                 return await self._inbox()
             case Equality.OBJECTS:
-                return Outcome.of([outcome async for outcome in self._folders(slice_.folder)])
+                parts = [outcome async for outcome in self._folders(slice_.folder)]
+                blocks = [outcome async for outcome in self._block_folders(slice_.folder)]
+                return Outcome.of([*parts, *blocks])
             case Equality.RECORDS:
                 tally = await self._archive.ledger.tally(slice_.start, slice_.end)
                 parts = [outcome async for outcome in self._records(slice_.start, slice_.end)]
@@ -162,6 +165,16 @@ class Collector:
                 last = page[-1].key if len(page) == _PAGE else prefix + _LAST_CHARACTER
                 yield await self._folder(bucket, page, after, last)
                 after = last
+
+    async def _block_folders(self, day: str) -> AsyncIterator[Outcome]:
+        """Look up the objects that have blocks; the ledger had each before its blocks were written."""
+        bucket, names = self._settings.block_bucket, list[str]()
+        async for name in self._store.folders(bucket, f"{day}/"):
+            names.append(name)
+            if len(names) == _PAGE:
+                yield compare_block_folders(bucket, day, names, await self._archive.ledger.known(names))
+                names = []
+        yield compare_block_folders(bucket, day, names, await self._archive.ledger.known(names))
 
     async def _folder(self, bucket: str, page: Sequence[StoredObject], after: str, last: str) -> Outcome:
         """Compare what a bucket lists between two keys with what the ledger says lies there."""
@@ -278,7 +291,9 @@ class Collector:
             shots = await self._archive.shots.stored(minute, minute + WINDOW_MS)
             stored += [shot for shot in shots if start <= window_start(shot.window_id) < end]
         queued = await self._queues.under_way("features", "inference")
-        return compare_shots(windows, stored, batches, self._settled_before, queued)
+        files = {file for window in windows for file in window.files}
+        known = await self._archive.ledger.known_keys(sorted(files))
+        return compare_shots(windows, stored, batches, known, self._settled_before, queued)
 
     # events
 

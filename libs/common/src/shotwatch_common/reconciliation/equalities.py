@@ -164,6 +164,15 @@ def compare_folder(
     return account.outcome()
 
 
+def compare_block_folders(bucket: str, day: str, folders: Iterable[str], known: Collection[str]) -> Outcome:
+    """Compare the folders of a day in the block bucket, one an object, with the ids that the ledger has."""
+    account = _Account()
+    for folder in folders:
+        if folder not in known:
+            account.wrong(f"{bucket}/{day}/{folder}/", "blocks of an object that the ledger does not have")
+    return account.outcome()
+
+
 def compare_inbox(
     bucket: str,
     held: Mapping[str, HeldObject],
@@ -310,10 +319,11 @@ def _compare_rows(
     account: _Account,
     each: KnownObject,
     blocks: BlockRows | None,
-    validated: Mapping[str, int],
+    validated: Mapping[str, ValidatedRows],
     joined: Sequence[JoinedRows],
 ) -> None:
-    rows = sum(validated.values())
+    rows = sum(part.rows for part in validated.values())
+    refused_rows = sum(part.refused for part in validated.values())
     if rows != each.records:
         account.wrong(_named(each), f"ingest read {each.records} records, {rows} were validated")
     valid, refused, displaced = (
@@ -323,11 +333,16 @@ def _compare_rows(
         parts = f"{valid} valid, {refused} refused, {displaced} displaced by a later file"
         wrong = f"{rows} records were validated; windows have {parts}, and {each.on_no_pulse} are on no pulse"
         account.wrong(_named(each), wrong)
+    elsewhere = displaced + each.on_no_pulse
+    if not refused <= refused_rows <= refused + elsewhere:
+        parts = f"windows have {refused}, and {elsewhere} records are displaced or on no pulse"
+        account.wrong(_named(each), f"validation refused {refused_rows} records; {parts}")
     for device in sorted({*validated, *(blocks or {})} if blocks is not None else ()):
         in_block = (blocks or {}).get(device, 0)
-        if in_block != validated.get(device, 0):
+        expected = validated[device].rows if device in validated else 0
+        if in_block != expected:
             has = "cannot be read" if in_block is None else f"has {in_block} rows"
-            wrong = f"the block of {device} {has}, {validated.get(device, 0)} records were validated"
+            wrong = f"the block of {device} {has}, {expected} records were validated"
             account.wrong(_named(each), wrong)
     account.counts["in_blocks"] += sum(in_block or 0 for in_block in (blocks or {}).values())
     account.counts["validated"] += rows
@@ -337,11 +352,11 @@ def _compare_rows(
     account.counts["on_no_pulse"] += each.on_no_pulse
 
 
-def _rows_by_object(validated: Iterable[ValidatedRows]) -> Mapping[str, dict[str, int]]:
+def _rows_by_object(validated: Iterable[ValidatedRows]) -> Mapping[str, dict[str, ValidatedRows]]:
     """Object id → name of the device's block → rows."""
-    rows: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    rows: defaultdict[str, dict[str, ValidatedRows]] = defaultdict(dict)
     for part in validated:
-        rows[part.object_id][fitting_name(part.device)] = part.rows
+        rows[part.object_id][fitting_name(part.device)] = part
     return rows
 
 
@@ -352,6 +367,7 @@ def compare_shots(
     windows: Sequence[ClosedWindow],
     stored: Iterable[StoredShot],
     batches: Iterable[ClosedShots],
+    known_files: Collection[str],
     settled_before: int,
     queued: bool,
 ) -> Outcome:
@@ -361,6 +377,7 @@ def compare_shots(
         windows: all of an hour.
         stored: all shots of windows of that hour.
         batches: all of these windows.
+        known_files: those keys of the windows' files under which the ledger has an object.
         settled_before: what was closed earlier was judged, unless a message waits.
         queued: messages wait for features or inference.
     """
@@ -377,6 +394,9 @@ def compare_shots(
         account.counts["stored"] += 1
     for window in windows:
         of_window = shots.pop(window.id, {})
+        for file in window.files:
+            if file not in known_files:
+                account.wrong(f"window {window.id}", f"has records of {file}, which the ledger does not have")
         sending = 0 < window.sending_since >= settled_before
         for pulse, revision in window.revisions.items():
             account.counts["closed"] += 1

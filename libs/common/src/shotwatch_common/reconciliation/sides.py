@@ -84,6 +84,8 @@ class ValidatedRows:
     object_id: str
     device: str
     rows: int
+    refused: int
+    """Of these rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class ClosedWindow:
     """Pulse → revision, from 1."""
     sending_since: int
     """When a message about closed shots was put into the outbox; 0 when it is empty."""
+    files: tuple[str, ...] = ()
+    """Keys of the files whose records it has."""
 
 
 @dataclass(frozen=True, slots=True)
