@@ -10,7 +10,7 @@ from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 BEGINNING = -62_135_596_800_000
-"""The first day that a folder can be named after, 0001-01-01 (epoch ms)."""
+"""No slice begins before: 0001-01-01 (epoch ms)."""
 
 
 class Equality(StrEnum):
