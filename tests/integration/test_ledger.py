@@ -32,7 +32,7 @@ from shotwatch_common.pulses import epoch_now
 from shotwatch_common.reconciliation.collecting import Allowances, Collector
 from shotwatch_common.reconciliation.equalities import Imbalance
 from shotwatch_common.reconciliation.reconciler import Reconciler
-from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Slice
+from shotwatch_common.reconciliation.slices import BEGINNING, DAY_MS, INBOX, Equality, Slice
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.services import path_services
@@ -107,7 +107,8 @@ async def feed(running: Running, folder: Path) -> None:
     await running.upload(*files)
     inbox = running.settings.inbox_bucket
     await running.store.put(inbox, files[0].name.replace("07-01_08", "07-01_09"), b"")
-    await running.store.put(inbox, "notes.txt", b"not a snapshot")
+    for ignored in ("notes.txt", "notes.txt.reason.json"):
+        await running.store.put(inbox, ignored, b"not a snapshot")
     learned = characterisation_key("camera", "reference", b"")
     await running.store.put(running.settings.data_bucket, learned, b"of no file, and of no day")
     await running.judged()
@@ -178,6 +179,30 @@ async def stray_outside_of_days(audited: Audited) -> tuple[Mend, str]:
     return await object_added(audited, "errors", "stray.h5", "errors/stray.h5: in no day's folder")
 
 
+async def stray_in_a_folder_that_is_almost_a_day(audited: Audited) -> tuple[Mend, str]:
+    return await object_added(audited, "data", "2024-7-1/stray.h5", "data/2024-7-1/: in no day's folder")
+
+
+async def note_in_the_data_bucket(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
+    key = f"{document['location']['key']}.reason.json"
+    return await object_added(audited, "data", key, f"data/{key}: in the bucket")
+
+
+async def note_of_no_file(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="rejected")
+    key = f"{document['location']['key']}.gone.reason.json"
+    return await object_added(audited, "errors", key, f"errors/{key}: in the bucket")
+
+
+async def note_removed(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("objects", state="rejected")
+    note = "errors", f"{document['location']['key']}.reason.json"
+    data = await audited.running.store.get(*note)
+    await audited.running.store.remove(*note)
+    return lambda: audited.running.store.put(*note, data), f"object {document['_id']} .*its note .* not exist"
+
+
 async def raw_file_in_two_buckets(audited: Audited) -> tuple[Mend, str]:
     document = await audited.one("objects", state="ingested", key={"$regex": "EM-1"})
     key = document["location"]["key"]
@@ -221,12 +246,54 @@ async def ledger_entry_added(audited: Audited) -> tuple[Mend, str]:
     made_up = {
         **document,
         "_id": "made-up",
-        "location": {"bucket": "errors", "key": f"{START:%Y-%m-%d}/x/y.h5"},
+        "key": "y.h5",
+        "location": {"bucket": "errors", "key": f"{START:%Y-%m-%d}/{document['reason']}/y.h5"},
     }
     await audited.database["objects"].insert_one(made_up)
     return lambda: audited.database["objects"].delete_one(
         {"_id": "made-up"}
     ), "object made-up .*does not exist"
+
+
+async def state_altered(
+    audited: Audited, before: str, changes: Mapping[str, Any], named: str = "its location is"
+) -> tuple[Mend, str]:
+    key = {"$regex": "EM-1" if before == "ingested" else ""}
+    document = await audited.one("objects", state=before, key=key, location={"$ne": None})
+    named = f"object {document['_id']} .*{changes['state']}, and {named}"
+    return await document_altered(audited, "objects", document, changes, named)
+
+
+async def ingested_object_called_ignored(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "ingested", {"state": "ignored"})
+
+
+async def ingested_object_called_rejected(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "ingested", {"state": "rejected", "reason": "empty"})
+
+
+async def ingested_object_called_waiting(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "ingested", {"state": "waiting"})
+
+
+async def rejected_object_called_ignored(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "rejected", {"state": "ignored"})
+
+
+async def rejected_for_another_reason(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "rejected", {"state": "rejected", "reason": "not_hdf5"})
+
+
+async def rejected_object_called_ingested(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "rejected", {"state": "ingested"})
+
+
+async def ignored_object_called_rejected(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "ignored", {"state": "rejected"})
+
+
+async def ignored_object_joined(audited: Audited) -> tuple[Mend, str]:
+    return await state_altered(audited, "ignored", {"state": "ignored", "joined_at": 1}, "its records were")
 
 
 async def waiting_object_gone(audited: Audited) -> tuple[Mend, str]:
@@ -281,6 +348,27 @@ async def block_added(audited: Audited) -> tuple[Mend, str]:
     await audited.running.store.put("blocks", more, data)
     named = f"object {document['_id']} .*the block of another has 5 rows, 0 records"
     return lambda: audited.running.store.remove("blocks", more), named
+
+
+async def block_of_no_object(audited: Audited) -> tuple[Mend, str]:
+    _, _, key = await a_block(audited)
+    folder = f"{START:%Y-%m-%d}/0123456789abcdef01234567/"
+    stray = f"{folder}{key.rpartition('/')[2]}"
+    return await object_added(audited, "blocks", stray, f"blocks/{folder}: blocks of an object")
+
+
+async def refusals_altered(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("records")
+    more = {"refused": {"state_not_on": 7}}
+    named = f"object {document['object_id']} .*validation refused"
+    return await document_altered(audited, "records", document, more, named)
+
+
+async def window_of_an_unknown_file(audited: Audited) -> tuple[Mend, str]:
+    window = await audited.one("windows")
+    files = {"files": [*window["files"], "unknown.h5"]}
+    named = f"window {window['_id']}: has records of unknown.h5"
+    return await document_altered(audited, "windows", window, files, named)
 
 
 async def records_removed(audited: Audited) -> tuple[Mend, str]:
@@ -401,15 +489,30 @@ CASES: Mapping[Break, Equality] = {
     raw_file_altered: Equality.OBJECTS,
     raw_file_added: Equality.OBJECTS,
     stray_outside_of_days: Equality.INBOX,
+    stray_in_a_folder_that_is_almost_a_day: Equality.INBOX,
+    note_in_the_data_bucket: Equality.OBJECTS,
+    note_of_no_file: Equality.OBJECTS,
+    note_removed: Equality.OBJECTS,
     raw_file_in_two_buckets: Equality.OBJECTS,
     ledger_entry_removed: Equality.OBJECTS,
     ledger_entry_relocated: Equality.OBJECTS,
     ledger_entry_added: Equality.OBJECTS,
+    ingested_object_called_ignored: Equality.RECORDS,
+    ingested_object_called_rejected: Equality.RECORDS,
+    ingested_object_called_waiting: Equality.RECORDS,
+    rejected_object_called_ignored: Equality.RECORDS,
+    rejected_for_another_reason: Equality.RECORDS,
+    rejected_object_called_ingested: Equality.RECORDS,
+    ignored_object_called_rejected: Equality.RECORDS,
+    ignored_object_joined: Equality.RECORDS,
     waiting_object_gone: Equality.INBOX,
     block_removed: Equality.RECORDS,
     block_shortened: Equality.RECORDS,
     block_spoilt: Equality.RECORDS,
     block_added: Equality.RECORDS,
+    block_of_no_object: Equality.OBJECTS,
+    refusals_altered: Equality.RECORDS,
+    window_of_an_unknown_file: Equality.SHOTS,
     records_removed: Equality.RECORDS,
     joined_row_removed: Equality.RECORDS,
     ledger_counts_more_off_the_grid: Equality.RECORDS,
@@ -442,8 +545,8 @@ async def test_what_is_wrong_is_named_and_nothing_else(
     assert {each for each, _ in found} == {equality}
     wrong = [f"{imbalance.subject}: {imbalance.wrong}" for _, imbalance in found]
     subjects = {imbalance.subject for _, imbalance in found}
-    whole_batch = spoil in (batch_never_judged, batch_removed)
-    assert len(subjects) == 1 or whole_batch, wrong
+    of_several = spoil in (batch_never_judged, batch_removed, ledger_entry_removed)  # a file and its note
+    assert len(subjects) == 1 or of_several, wrong
     assert any(re.match(named, each) for each in wrong), wrong
     assert await audited.imbalances() == []
 
@@ -495,6 +598,24 @@ async def test_a_settled_span_is_checked_again_if_that_is_cheap_or_on_request(au
         (problem,) = balance.problems
         assert re.match(f"objects 2024-07-01: {named}", problem)
     assert (await take_balance(archive, reconciler, 0, FOREVER_MS)).adds_up
+
+
+async def test_objects_and_folders_of_any_time_are_counted_and_checked(audited: Audited) -> None:
+    archive, reconciler, objects = audited.running.archive, audited.reconciler, audited.database["objects"]
+    document = await audited.one("objects", state="ignored")
+    early = {"_id": "early", "key": "early.txt", "arrived_at": 1, "since": epoch_now(), "location": None}
+    await objects.insert_one({**document, **early})
+    mend, _ = await object_added(audited, "data", "1969-12-31/stray.h5", "")
+    try:
+        balance = await take_balance(archive, reconciler, BEGINNING, FOREVER_MS, recheck=True)
+        documents = await objects.count_documents({})
+    finally:
+        await mend()
+        await objects.delete_one({"_id": "early"})
+    assert balance.tally.objects == documents
+    (problem,) = balance.problems
+    assert problem.startswith("objects 1969-12-31: data/1969-12-31/stray.h5: in the bucket")
+    assert (await take_balance(archive, reconciler, BEGINNING, FOREVER_MS, recheck=True)).adds_up
 
 
 async def settled_long_ago(audited: Audited, took_ms: int) -> None:

@@ -10,13 +10,16 @@ from shotwatch_common.reconciliation.equalities import (
     NAMED,
     Imbalance,
     Outcome,
+    compare_block_folders,
     compare_events,
     compare_folder,
     compare_inbox,
+    compare_places,
     compare_records,
     compare_shots,
 )
 from shotwatch_common.reconciliation.sides import (
+    Buckets,
     ClosedShots,
     ClosedWindow,
     HeldObject,
@@ -48,7 +51,7 @@ def subjects(outcome: Outcome) -> list[str]:
 
 
 def test_an_object_in_its_place_adds_up() -> None:
-    outcome = compare_folder("data", [HELD], [A], (), NOW)
+    outcome = compare_folder("data", [HELD], [A], (), (), NOW)
     assert outcome == Outcome({"in_buckets": 1, "in_ledger": 1, "replaced": 0})
 
 
@@ -65,29 +68,99 @@ def test_an_object_in_its_place_adds_up() -> None:
 def test_a_missing_or_altered_object_is_named_unless_it_is_still_moving(
     held: list[HeldObject], wrong: str
 ) -> None:
-    assert compare_folder("data", held, [A], (), NOW).imbalances == (Imbalance("object a (a.h5)", wrong),)
-    moving = compare_folder("data", held, [replace(A, since=NOW)], {"a"}, NOW)
+    assert compare_folder("data", held, [A], (), (), NOW).imbalances == (Imbalance("object a (a.h5)", wrong),)
+    moving = compare_folder("data", held, [replace(A, since=NOW)], {"a"}, (), NOW)
     assert (moving.imbalances, moving.under_way) == ((), 1)
-    assert compare_folder("data", held, [A], {"a"}, NOW).imbalances, "what moves for ever does not move"
+    assert compare_folder("data", held, [A], {"a"}, (), NOW).imbalances, "what moves for ever does not move"
 
 
 def test_of_two_versions_with_one_place_either_may_lie_there() -> None:
     newer = replace(A, id="b", etag="e2", arrived_at=6)
     for etag in ("e1", "e2"):
-        outcome = compare_folder("data", [replace(HELD, etag=etag)], [A, newer], (), NOW)
+        outcome = compare_folder("data", [replace(HELD, etag=etag)], [A, newer], (), (), NOW)
         assert (outcome.imbalances, outcome.counts["replaced"]) == ((), 1)
-    assert subjects(compare_folder("data", [], [A, newer], (), NOW)) == ["object b (a.h5)"]
+    assert subjects(compare_folder("data", [], [A, newer], (), (), NOW)) == ["object b (a.h5)"]
 
 
 def test_the_copy_of_an_object_in_parts_has_another_etag_and_the_same_size() -> None:
     in_parts = replace(A, etag="e9-2")
-    assert not compare_folder("data", [HELD], [in_parts], (), NOW).imbalances
-    assert compare_folder("data", [replace(HELD, size=9)], [in_parts], (), NOW).imbalances
+    assert not compare_folder("data", [HELD], [in_parts], (), (), NOW).imbalances
+    assert compare_folder("data", [replace(HELD, size=9)], [in_parts], (), (), NOW).imbalances
 
 
 def test_an_object_that_the_ledger_places_elsewhere_is_unknown_here() -> None:
-    outcome = compare_folder("errors", [HELD], [A], (), NOW)
+    outcome = compare_folder("errors", [HELD], [A], (), (), NOW)
     assert subjects(outcome) == ["errors/2022-07-01/a.h5"]
+
+
+def test_a_rejected_file_without_its_note_is_named_unless_the_file_is_missing_too() -> None:
+    rejected = replace(A, state=ObjectState.REJECTED, location=("errors", HELD.key))
+    (wrong,) = compare_folder("errors", [HELD], [rejected], (), {"a"}, NOW).imbalances
+    assert wrong.wrong == "rejected, and its note 2022-07-01/a.h5.reason.json does not exist"
+    (wrong,) = compare_folder("errors", [], [rejected], (), {"a"}, NOW).imbalances
+    assert wrong.wrong == "rejected, and errors/2022-07-01/a.h5 does not exist"
+
+
+def test_blocks_of_an_object_that_the_ledger_does_not_have_are_named() -> None:
+    outcome = compare_block_folders("blocks", "2022-07-01", ["a", "b"], {"a"})
+    assert subjects(outcome) == ["blocks/2022-07-01/b/"]
+
+
+# places
+
+BUCKETS = Buckets("inbox", "data", "errors")
+RAW, IGNORED = ("data", "2022-07-01/a.h5"), ("data", "2026-11-27/ignored/a.h5")
+REJECTED, INBOX_PLACE = ("errors", "2026-11-27/empty/a.h5"), ("inbox", "a.h5")
+
+
+def places(state: ObjectState, location: tuple[str, str] | None, raw: str | None = RAW[1]) -> list[str]:
+    known = replace(A, state=state, location=location, reason="empty")
+    outcome = compare_places([known], {"a": raw} if raw else {}, BUCKETS, NOW)
+    return [imbalance.wrong for imbalance in outcome.imbalances]
+
+
+@pytest.mark.parametrize("location", [RAW, IGNORED, REJECTED, INBOX_PLACE, None])
+@pytest.mark.parametrize(
+    ("state", "allowed"),
+    [
+        (ObjectState.INGESTED, [RAW]),
+        (ObjectState.REJECTED, [REJECTED]),
+        (ObjectState.IGNORED, [IGNORED, None]),
+        (ObjectState.WAITING, [INBOX_PLACE]),
+        (ObjectState.DEAD_LETTERED, [RAW, IGNORED, REJECTED, INBOX_PLACE, None]),
+    ],
+)
+def test_an_object_lies_where_its_state_says(
+    state: ObjectState, allowed: list[tuple[str, str] | None], location: tuple[str, str] | None
+) -> None:
+    assert (places(state, location) == []) == (location in allowed)
+
+
+@pytest.mark.parametrize(
+    ("state", "location"),
+    [
+        (ObjectState.INGESTED, ("data", "2022-07-02/a.h5")),
+        (ObjectState.INGESTED, ("errors", "2022-07-01/a.h5")),
+        (ObjectState.REJECTED, ("errors", "2026-11-27/not_hdf5/a.h5")),
+        (ObjectState.REJECTED, ("errors", "somewhere/empty/a.h5")),
+        (ObjectState.IGNORED, ("data", "2026-11-27/ignored/b.h5")),
+        (ObjectState.WAITING, ("inbox", "b.h5")),
+    ],
+)
+def test_a_place_of_another_day_reason_or_file_is_named(
+    state: ObjectState, location: tuple[str, str]
+) -> None:
+    assert places(state, location) == [f"{state}, and its location is {'/'.join(location)}"]
+
+
+def test_a_file_whose_name_the_facility_no_longer_has_may_lie_in_any_day() -> None:
+    assert places(ObjectState.INGESTED, ("data", "2022-07-02/a.h5"), raw=None) == []
+    assert places(ObjectState.INGESTED, ("data", "2022-07-02/b.h5"), raw=None) != []
+
+
+def test_an_object_that_just_came_into_its_state_has_time_to_get_its_place() -> None:
+    moving = replace(A, state=ObjectState.IGNORED, since=NOW)
+    assert compare_places([moving], {"a": RAW[1]}, BUCKETS, NOW).under_way == 1
 
 
 WAITING = replace(A, state=ObjectState.WAITING, location=("inbox", "a.h5"))
@@ -130,10 +203,11 @@ def records(
     joined: tuple[int, int, int] = (2, 1, 0),
     kept_after: int = 0,
     queued: bool = False,
+    refused: int = 1,
 ) -> Outcome:
     of_windows = [JoinedRows("a", "camera", *joined)]
     in_blocks = {"a": {"camera": 3} if blocks is None else blocks}
-    validated = [ValidatedRows("a", "camera", rows)] if rows else []
+    validated = [ValidatedRows("a", "camera", rows, refused)] if rows else []
     return compare_records([known], (), in_blocks, validated, of_windows, NOW, kept_after, queued)
 
 
@@ -144,6 +218,26 @@ def test_records_are_in_windows_or_on_no_pulse() -> None:
     assert wrong.wrong == (
         "3 records were validated; windows have 1 valid, 1 refused, 0 displaced by a later file, "
         "and 0 are on no pulse"
+    )
+
+
+@pytest.mark.parametrize(
+    ("joined", "on_no_pulse", "refused", "adds_up"),
+    [
+        ((2, 1, 0), 0, 1, True),
+        ((2, 1, 0), 0, 0, False),
+        ((2, 1, 0), 0, 2, False),
+        ((1, 1, 1), 0, 2, True),
+        ((1, 1, 0), 1, 2, True),
+        ((1, 1, 1), 0, 3, False),
+    ],
+)
+def test_windows_refuse_what_validation_refused_but_for_rows_that_they_do_not_have(
+    joined: tuple[int, int, int], on_no_pulse: int, refused: int, adds_up: bool
+) -> None:
+    outcome = records(replace(A, on_no_pulse=on_no_pulse), joined=joined, refused=refused)
+    assert [imbalance.wrong.partition(";")[0] for imbalance in outcome.imbalances] == (
+        [] if adds_up else [f"validation refused {refused} records"]
     )
 
 
@@ -171,6 +265,21 @@ def test_what_ingest_read_is_what_was_validated_and_of_a_later_version_alone() -
     assert (superseded.imbalances, superseded.counts["replaced"]) == ((), 1)
 
 
+@pytest.mark.parametrize("state", [ObjectState.REJECTED, ObjectState.IGNORED])
+def test_what_was_rejected_or_ignored_has_no_joined_records(state: ObjectState) -> None:
+    (wrong,) = records(replace(A, state=state)).imbalances
+    assert wrong.wrong == f"{state}, and its records were joined: windows have 3"
+    assert records(replace(A, state=state, joined_at=0)).total == 1
+    assert records(replace(A, state=state), joined=(0, 0, 3)).total == 1
+    assert records(replace(A, state=state, joined_at=0), joined=(0, 0, 3)).total == 0
+    assert records(replace(A, state=state, since=NOW)).under_way == 1
+
+
+@pytest.mark.parametrize("state", [ObjectState.WAITING, ObjectState.DEAD_LETTERED])
+def test_what_is_read_again_or_dead_lettered_may_have_joined_records(state: ObjectState) -> None:
+    assert records(replace(A, state=state)).total == 0
+
+
 # shots
 
 WINDOW = ClosedWindow("w", {100: 1, 200: 2}, 0)
@@ -182,7 +291,7 @@ BATCHES = [
 
 
 def test_closed_pulses_are_stored_shots_and_judged() -> None:
-    outcome = compare_shots([WINDOW], SHOTS, BATCHES, NOW, queued=False)
+    outcome = compare_shots([WINDOW], SHOTS, BATCHES, (), NOW, queued=False)
     assert outcome.imbalances == ()
     assert (outcome.counts["closed"], outcome.counts["stored"], outcome.counts["judged"]) == (2, 2, 2)
 
@@ -190,9 +299,9 @@ def test_closed_pulses_are_stored_shots_and_judged() -> None:
 def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> None:
     waiting = [BATCHES[0], replace(BATCHES[1], state=ShotState.WAITING, closed_at=NOW)]
     stored = [SHOTS[0], replace(SHOTS[1], revision=1)]
-    outcome = compare_shots([WINDOW], stored, waiting, NOW, queued=False)
+    outcome = compare_shots([WINDOW], stored, waiting, (), NOW, queued=False)
     assert (outcome.imbalances, outcome.under_way, outcome.counts["waiting"]) == ((), 1, 1)
-    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == ["shot s2"]
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, (), NOW, queued=False)) == ["shot s2"]
 
 
 @pytest.mark.parametrize(
@@ -206,19 +315,25 @@ def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> No
 def test_a_shot_that_is_lost_added_or_of_another_revision_is_named(
     stored: list[StoredShot], named: list[str]
 ) -> None:
-    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == named
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, (), NOW, queued=False)) == named
 
 
 def test_a_message_that_stays_in_the_outbox_is_named_when_it_is_old() -> None:
     batches = BATCHES[:1]
-    sending = compare_shots([replace(WINDOW, sending_since=NOW)], SHOTS, batches, NOW, queued=False)
+    sending = compare_shots([replace(WINDOW, sending_since=NOW)], SHOTS, batches, (), NOW, queued=False)
     assert (sending.imbalances, sending.under_way) == ((), 1)
-    stuck = compare_shots([replace(WINDOW, sending_since=OLD)], SHOTS, batches, NOW, queued=False)
+    stuck = compare_shots([replace(WINDOW, sending_since=OLD)], SHOTS, batches, (), NOW, queued=False)
     assert [imbalance.wrong for imbalance in stuck.imbalances] == ["closed at revision 2, and in no batch"]
 
 
+def test_windows_have_records_of_files_that_the_ledger_has() -> None:
+    window = replace(WINDOW, files=("a.h5", "b.h5"))
+    (wrong,) = compare_shots([window], SHOTS, BATCHES, {"a.h5"}, NOW, queued=False).imbalances
+    assert wrong == Imbalance("window w", "has records of b.h5, which the ledger does not have")
+
+
 def test_shots_without_a_window_are_named() -> None:
-    assert subjects(compare_shots([], SHOTS, [], NOW, queued=False)) == ["shot s1", "shot s2"]
+    assert subjects(compare_shots([], SHOTS, [], (), NOW, queued=False)) == ["shot s1", "shot s2"]
 
 
 # events
@@ -262,7 +377,10 @@ def test_subscribers_see_the_number_under_which_an_event_is_stored() -> None:
 
 def test_a_check_names_a_hundred_imbalances_and_counts_the_others() -> None:
     held = [replace(HELD, key=f"2022-07-01/{n}") for n in range(NAMED + 7)]
-    pages = [compare_folder("data", held[:60], [], (), NOW), compare_folder("data", held[60:], [], (), NOW)]
+    pages = [
+        compare_folder("data", held[:60], [], (), (), NOW),
+        compare_folder("data", held[60:], [], (), (), NOW),
+    ]
     outcome = Outcome.of(pages)
     assert (len(outcome.imbalances), outcome.more, outcome.total) == (NAMED, 7, NAMED + 7)
     (summary,) = [each for each in summaries_of([Reconciled(INBOX, outcome, 9, 1, ())]) if each.slices]
@@ -278,7 +396,10 @@ def test_slices_are_hours_and_of_folders_days() -> None:
         day,
         DAY_MS,
     )
-    assert Slice.of_folder("ignored") is None
+    assert [Slice.of_folder(name) for name in ("ignored", "2022-7-1", "2022-07-1", "20220701")] == [None] * 4
+    before_1970 = Slice.of_folder("1969-12-31")
+    assert before_1970 is not None
+    assert (before_1970.start, before_1970.folder) == (-DAY_MS, "1969-12-31")
     assert day.overlaps(day.end - 1, day.end)
     assert not day.overlaps(day.end, day.end + 1)
     assert INBOX.overlaps(day.start, day.end)

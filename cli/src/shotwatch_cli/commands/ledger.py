@@ -13,7 +13,7 @@ from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import megabytes, moment, print_json, stderr, stdout, styled, table
 from shotwatch_common.archive import Archive
 from shotwatch_common.pulses import epoch_ms, epoch_now
-from shotwatch_common.reconciliation.slices import Slice
+from shotwatch_common.reconciliation.slices import BEGINNING, Slice
 from shotwatch_common.reconciliation.summary import Summary
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import ObjectState
@@ -47,7 +47,7 @@ def ledger(
     """
     deployment = find_deployment(root, name)
     span = (
-        0 if start is None else epoch_ms(start),
+        BEGINNING if start is None else epoch_ms(start),
         epoch_now() + _CLOCKS_DIFFER_MS if end is None else epoch_ms(end),
     )
     if objects:

@@ -6,6 +6,8 @@ from hashlib import blake2b
 
 CHARACTERISATIONS = "characterisations/"
 """The folder of the data bucket that has no files of a day, but what was learned of cameras."""
+NOTE_SUFFIX = ".reason.json"
+"""In the error bucket: of the note beside a rejected file that says why it was rejected."""
 _SEGMENT_BYTES = 200
 """Most bytes of a part of a key between two slashes. Stores that keep objects as files take 255, less what
 they add to the name of a file that they are writing; a suffix such as `.reason.json` needs room, too."""
@@ -81,7 +83,7 @@ def rejected_key(day: datetime, reason: str, key: str) -> str:
 
 def reason_key(rejected: str) -> str:
     """Where the note lies that says why: beside the file."""
-    return f"{rejected}.reason.json"
+    return f"{rejected}{NOTE_SUFFIX}"
 
 
 def block_folder(day: datetime, object_id: str) -> str:

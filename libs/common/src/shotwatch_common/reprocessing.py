@@ -161,7 +161,7 @@ class Reprocessing:
         there = identity if etag is None else object_id(inbox, key, etag)  # None: it was read by now
         if there != identity:
             entry = Entry(ObjectState.IGNORED, "reprocess", f"{self._why}, as object {there}")
-            await self._archive.ledger.settle(identity, entry)
+            await self._archive.ledger.settle(identity, entry, facts={"location": None})
         return there
 
     async def _are_joined(self, identities: Sequence[str]) -> bool:

@@ -15,7 +15,19 @@ _AT_ONCE = 500
 _NOT_JOINED = ("off_grid", "second_samples", "unexpected")
 """Facts of aggregate: how many records of an object are in no window."""
 _KNOWN = dict.fromkeys(
-    ("key", "etag", "size", "state", "since", "arrived_at", "joined_at", "location", "records", *_NOT_JOINED),
+    (
+        "key",
+        "etag",
+        "size",
+        "state",
+        "reason",
+        "since",
+        "arrived_at",
+        "joined_at",
+        "location",
+        "records",
+        *_NOT_JOINED,
+    ),
     1,
 )
 """The fields of which a `KnownObject` is made."""
@@ -246,6 +258,11 @@ class Ledger:
         found = self._objects.find({"location.key": {"$gt": after, "$lte": last}}, _KNOWN)
         return [_known(document) async for document in found]
 
+    async def located_at(self, keys: Sequence[str]) -> list[KnownObject]:
+        """Return the objects that lie under one of these keys, in any bucket."""
+        found = self._objects.find({"location.key": {"$in": list(keys)}}, _KNOWN)
+        return [_known(document) async for document in found]
+
     async def in_bucket(self, bucket: str, states: Sequence[ObjectState]) -> list[KnownObject]:
         """Return the objects in these states that lie in a bucket."""
         found = self._objects.find({"state": {"$in": list(states)}}, _KNOWN)
@@ -261,6 +278,14 @@ class Ledger:
         """Return every version of the files with these keys."""
         found = self._objects.find({"key": {"$in": list(keys)}}, _KNOWN)
         return [_known(document) async for document in found]
+
+    async def known_keys(self, keys: Sequence[str]) -> set[str]:
+        """Return those of these keys, however many, under which an object arrived."""
+        known: set[str] = set()
+        for n in range(0, len(keys), _AT_ONCE):
+            found = self._objects.find({"key": {"$in": list(keys[n : n + _AT_ONCE])}}, {"key": 1})
+            known |= {document["key"] async for document in found}
+        return known
 
     async def arrived(self, start_ms: int, end_ms: int) -> list[KnownObject]:
         """Return the objects that arrived in [start, end) (epoch ms)."""
@@ -314,6 +339,7 @@ def _known(document: Mapping[str, Any]) -> KnownObject:
         (where["bucket"], where["key"]) if where else None,
         document.get("records", 0),
         sum(document.get(fact, 0) for fact in _NOT_JOINED),
+        document["reason"],
     )
 
 

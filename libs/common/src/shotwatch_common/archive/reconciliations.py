@@ -97,11 +97,11 @@ class Reconciliations:
     async def overlapping(self, start_ms: int, end_ms: int) -> list[Reconciled]:
         """Return the results of the inbox, and of every slice that has a part in [start, end)."""
         inbox = await self.find(INBOX)
-        starts = {"$gt": max(start_ms - DAY_MS, INBOX.start), "$lt": end_ms}
+        starts = {"$gt": start_ms - DAY_MS, "$lt": end_ms}
         found = [_reconciled(each) async for each in self._reconciliations.find({"start": starts})]
         return [
             *([inbox] if inbox else []),
-            *(each for each in found if each.slice.overlaps(start_ms, end_ms)),
+            *(each for each in found if each.slice != INBOX and each.slice.overlaps(start_ms, end_ms)),
         ]
 
     async def changed_since(self, time_ms: int) -> list[Slice]:

@@ -59,11 +59,11 @@ class Records:
                 return
 
     async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[ValidatedRows]:
-        """Return how many records of each device were validated, of the files with these keys."""
-        wanted = {"object_id": 1, "device": 1, "times": 1}
+        """Return how many records of each device were validated and refused, of the files with these keys."""
+        wanted = {"object_id": 1, "device": 1, "times": 1, "refused": 1}
         async for each in self._records.find({"object_key": {"$in": list(object_keys)}}, wanted):
             rows = len(np.frombuffer(zlib.decompress(each["times"]), "<i8"))
-            yield ValidatedRows(each["object_id"], each["device"], rows)
+            yield ValidatedRows(each["object_id"], each["device"], rows, sum(each["refused"].values()))
 
     async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceRecords:
         """The device's records with start <= time < end."""

@@ -107,7 +107,7 @@ class Windows:
 
     async def closed(self, start_ms: int, end_ms: int) -> list[ClosedWindow]:
         """Return the windows with start <= first pulse < end (epoch ms), and their closed pulses."""
-        wanted = {"start": 1, "interval": 1, "revision": 1, "outbox_since": 1}
+        wanted = {"start": 1, "interval": 1, "revision": 1, "outbox_since": 1, "files": 1}
         found = self._windows.find({"start": {"$gte": start_ms, "$lt": end_ms}}, wanted)
         return [_closed(document) async for document in found]
 
@@ -149,4 +149,4 @@ class Windows:
 def _closed(document: Mapping[str, Any]) -> ClosedWindow:
     revision, period = np.frombuffer(document["revision"], "<i4"), duration_ms(document["interval"])
     closed = {document["start"] + period * int(n): int(revision[n]) for n in np.flatnonzero(revision)}
-    return ClosedWindow(document["_id"], closed, document["outbox_since"])
+    return ClosedWindow(document["_id"], closed, document["outbox_since"], tuple(document["files"]))

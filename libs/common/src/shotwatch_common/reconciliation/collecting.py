@@ -1,26 +1,42 @@
 """Reads both sides of a slice from database and store, a page at a time, and compares them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import rows_in_block
 from shotwatch_common.facility import Facility
-from shotwatch_common.identity import CHARACTERISATIONS, block_folder, object_id, reason_key
+from shotwatch_common.identity import (
+    CHARACTERISATIONS,
+    NOTE_SUFFIX,
+    block_folder,
+    object_id,
+    raw_key,
+    reason_key,
+)
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, window_start
 from shotwatch_common.reconciliation.equalities import (
     BlockRows,
     Imbalance,
     Outcome,
+    compare_block_folders,
     compare_events,
     compare_folder,
     compare_inbox,
+    compare_places,
     compare_records,
     compare_shots,
 )
-from shotwatch_common.reconciliation.sides import ClosedShots, HeldObject, KnownObject, Numbers, StoredShot
+from shotwatch_common.reconciliation.sides import (
+    Buckets,
+    ClosedShots,
+    HeldObject,
+    KnownObject,
+    Numbers,
+    StoredShot,
+)
 from shotwatch_common.reconciliation.slices import DAY_MS, Equality, Slice
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectGone, ObjectStore, StoredObject
@@ -91,7 +107,9 @@ class Collector:
             case Equality.INBOX:
                 return await self._inbox()
             case Equality.OBJECTS:
-                return Outcome.of([outcome async for outcome in self._folders(slice_.folder)])
+                parts = [outcome async for outcome in self._folders(slice_.folder)]
+                blocks = [outcome async for outcome in self._block_folders(slice_.folder)]
+                return Outcome.of([*parts, *blocks])
             case Equality.RECORDS:
                 tally = await self._archive.ledger.tally(slice_.start, slice_.end)
                 parts = [outcome async for outcome in self._records(slice_.start, slice_.end)]
@@ -148,10 +166,20 @@ class Collector:
                 yield await self._folder(bucket, page, after, last)
                 after = last
 
+    async def _block_folders(self, day: str) -> AsyncIterator[Outcome]:
+        """Look up the objects that have blocks; the ledger had each before its blocks were written."""
+        bucket, names = self._settings.block_bucket, list[str]()
+        async for name in self._store.folders(bucket, f"{day}/"):
+            names.append(name)
+            if len(names) == _PAGE:
+                yield compare_block_folders(bucket, day, names, await self._archive.ledger.known(names))
+                names = []
+        yield compare_block_folders(bucket, day, names, await self._archive.ledger.known(names))
+
     async def _folder(self, bucket: str, page: Sequence[StoredObject], after: str, last: str) -> Outcome:
         """Compare what a bucket lists between two keys with what the ledger says lies there."""
         known = [each for each in await self._archive.ledger.located(after, last) if _is_in(each, bucket)]
-        notes = {reason_key(stored.key) for stored in page} | {reason_key(_key_of(each)) for each in known}
+        notes = await self._notes(bucket, page)
         held = [_held(stored) for stored in page if stored.key not in notes]
         etags = {stored.key: stored.etag for stored in page}
         settled_before = self._settled_before
@@ -159,7 +187,28 @@ class Collector:
             each for each in known if etags.get(_key_of(each)) != each.etag and each.since >= settled_before
         ]
         moving = await self._still_in_inbox(elsewhere)
-        return compare_folder(bucket, held, known, moving, settled_before)
+        rejected = known if bucket == self._settings.error_bucket else ()
+        unexplained = await self._unexplained(rejected, notes)
+        return compare_folder(bucket, held, known, moving, unexplained, settled_before)
+
+    async def _notes(self, bucket: str, page: Sequence[StoredObject]) -> set[str]:
+        """The keys of a page that are notes: in the error bucket, beside a file that the ledger has there."""
+        if bucket != self._settings.error_bucket:
+            return set()
+        files = [each.key.removesuffix(NOTE_SUFFIX) for each in page if each.key.endswith(NOTE_SUFFIX)]
+        known = await self._archive.ledger.located_at(files)
+        return {reason_key(_key_of(each)) for each in known if _is_in(each, bucket)}
+
+    async def _unexplained(self, rejected: Sequence[KnownObject], notes: Collection[str]) -> set[str]:
+        """Those of these objects that have no note beside them; `notes` are known to exist."""
+
+        async def has_note(each: KnownObject) -> bool:
+            key = reason_key(_key_of(each))
+            async with self._requests:
+                return key in notes or await self._store.etag(self._settings.error_bucket, key) is not None
+
+        found = await asyncio.gather(*map(has_note, rejected))
+        return {each.id for each, is_there in zip(rejected, found, strict=True) if not is_there}
 
     async def _still_in_inbox(self, objects: Sequence[KnownObject]) -> set[str]:
         async def etag(each: KnownObject) -> str | None:
@@ -175,8 +224,19 @@ class Collector:
         queued = await self._queues.under_way("validate", "aggregate")
         for minute in range(start, end, WINDOW_MS):
             objects = await self._archive.ledger.arrived(minute, minute + WINDOW_MS)
+            yield self._places(objects)
             for some in _parts(objects, _FILES_AT_ONCE):
                 yield await self._records_of(some, queued)
+
+    def _places(self, objects: Sequence[KnownObject]) -> Outcome:
+        raw_keys = {
+            each.id: raw_key(name.starts_at, each.key)
+            for each in objects
+            if (name := self._facility.file_name(each.key))
+        }
+        settings = self._settings
+        buckets = Buckets(settings.inbox_bucket, settings.data_bucket, settings.error_bucket)
+        return compare_places(objects, raw_keys, buckets, self._settled_before)
 
     async def _records_of(self, objects: Sequence[KnownObject], queued: bool) -> Outcome:
         keys = sorted({each.key for each in objects})
@@ -231,7 +291,9 @@ class Collector:
             shots = await self._archive.shots.stored(minute, minute + WINDOW_MS)
             stored += [shot for shot in shots if start <= window_start(shot.window_id) < end]
         queued = await self._queues.under_way("features", "inference")
-        return compare_shots(windows, stored, batches, self._settled_before, queued)
+        files = {file for window in windows for file in window.files}
+        known = await self._archive.ledger.known_keys(sorted(files))
+        return compare_shots(windows, stored, batches, known, self._settled_before, queued)
 
     # events
 

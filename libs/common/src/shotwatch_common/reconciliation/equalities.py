@@ -1,16 +1,18 @@
-"""The four equalities: what two sources say of the same things must be the same. Pure.
+"""The equalities: what two sources say of the same things must be the same. Pure.
 
 What is under way is no imbalance. Each comparison is given the time before which nothing is under way any
 more (`settled_before`, epoch ms), and whether messages about its things still lie in a queue (`queued`).
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from shotwatch_common.identity import fitting_name
+from shotwatch_common.identity import fitting_key, fitting_name, reason_key
 from shotwatch_common.reconciliation.sides import (
+    Buckets,
     ClosedShots,
     ClosedWindow,
     HeldObject,
@@ -24,8 +26,10 @@ from shotwatch_common.reconciliation.sides import (
 )
 from shotwatch_common.vocabulary import ObjectState, ShotState
 
+_WITHOUT_RECORDS = (ObjectState.REJECTED, ObjectState.IGNORED)
 NAMED = 100
 """Imbalances that a check names; it counts the others."""
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _MULTIPART = "-"
 """In the etag of an object that was uploaded in parts: its copy has another etag, and the same size."""
 
@@ -118,12 +122,20 @@ def compare_folder(
     held: Sequence[HeldObject],
     known: Sequence[KnownObject],
     moving: Collection[str],
+    unexplained: Collection[str],
     settled_before: int,
 ) -> Outcome:
     """Compare a part of the data or the error bucket with what the ledger says lies there.
 
     Several versions of a file may have one place: the one that lies there is held, the others were replaced.
-    `moving` are ids of objects that still lie in the inbox.
+
+    Args:
+        bucket: the data or the error bucket.
+        held: its objects, without the notes that say why a file was rejected.
+        known: what the ledger says lies there; objects in other buckets are left out.
+        moving: ids of objects that still lie in the inbox.
+        unexplained: ids of objects that should have a note beside them, and have none.
+        settled_before: nothing that was settled earlier is still being moved (epoch ms).
     """
     account = _Account()
     account.counts |= {"in_buckets": len(held), "in_ledger": 0, "replaced": 0}
@@ -144,9 +156,20 @@ def compare_folder(
             held_as, known_as = (f"etag {v.etag}, {v.size} bytes" for v in (there[key], newest))
             wrong = f"{bucket}/{key} has {held_as}; the ledger says {known_as}"
             account.late(_named(newest), wrong, under_way)
+        elif newest.id in unexplained:
+            account.wrong(_named(newest), f"{newest.state}, and its note {reason_key(key)} does not exist")
     for key in there:
         if key not in versions:
             account.wrong(f"{bucket}/{key}", "in the bucket, and the ledger has no object there")
+    return account.outcome()
+
+
+def compare_block_folders(bucket: str, day: str, folders: Iterable[str], known: Collection[str]) -> Outcome:
+    """Compare the folders of a day in the block bucket, one an object, with the ids that the ledger has."""
+    account = _Account()
+    for folder in folders:
+        if folder not in known:
+            account.wrong(f"{bucket}/{day}/{folder}/", "blocks of an object that the ledger does not have")
     return account.outcome()
 
 
@@ -190,6 +213,52 @@ def compare_inbox(
     return account.outcome()
 
 
+# places: the state and the location of an object
+
+
+def compare_places(
+    objects: Sequence[KnownObject], raw_keys: Mapping[str, str], buckets: Buckets, settled_before: int
+) -> Outcome:
+    """Compare the state of each object with the place where the ledger says it lies.
+
+    A dead-lettered object lies where it was before.
+
+    Args:
+        objects: in any state.
+        raw_keys: object id → its key in the data bucket once it is read; without the objects whose name is
+            no file name of the facility.
+        buckets: in which objects lie.
+        settled_before: whatever came into its state earlier has its place (epoch ms).
+    """
+    account = _Account()
+    for each in objects:
+        implied = _state_implied(each, raw_keys.get(each.id), buckets)
+        if each.state not in (implied, ObjectState.DEAD_LETTERED):
+            wrong = f"{each.state}, and its location is {'/'.join(each.location or ('nowhere',))}"
+            account.late(_named(each), wrong, each.since >= settled_before)
+    return account.outcome()
+
+
+def _state_implied(each: KnownObject, raw: str | None, buckets: Buckets) -> ObjectState | None:
+    """The state that an object has where this one lies; None where no object may lie."""
+    if each.location is None:
+        return ObjectState.IGNORED
+    if each.location == (buckets.inbox, each.key):
+        return ObjectState.WAITING
+    bucket, key = each.location
+    day, _, below = key.partition("/")
+    fitting = fitting_key(each.key)
+    if not _DAY.fullmatch(day):
+        return None
+    if bucket == buckets.data and (key == raw if raw else below == fitting):
+        return ObjectState.INGESTED
+    if bucket == buckets.data and below == f"ignored/{fitting}":
+        return ObjectState.IGNORED
+    if bucket == buckets.error and below == f"{each.reason}/{fitting}":
+        return ObjectState.REJECTED
+    return None
+
+
 # records: blocks, validated records, windows
 
 
@@ -210,7 +279,7 @@ def compare_records(
     """Compare the records of ingested objects: in blocks, validated, in windows and on no pulse.
 
     Args:
-        objects: in any state; those that are not ingested have no records.
+        objects: in any state; those that were rejected or ignored have no records.
         replaced: ids of objects of which a later version was ingested: that one has the records.
         blocks: object id → what lies in its folder of the block bucket.
         validated: of these objects; of others it is left out.
@@ -226,9 +295,15 @@ def compare_records(
     for part in joined:
         of_windows[part.object_id].append(part)
     for each in objects:
-        if each.state is not ObjectState.INGESTED:
+        if each.state in _WITHOUT_RECORDS:
+            rows = sum(part.valid + part.refused for part in of_windows[each.id])
+            recent = each.since >= settled_before
+            if rows or each.joined_at:
+                wrong = f"{each.state}, and its records were joined: windows have {rows}"
+                account.late(_named(each), wrong, queued or recent)
+        elif each.state is not ObjectState.INGESTED:
             continue
-        if each.id in replaced:
+        elif each.id in replaced:
             account.counts["replaced"] += 1
         elif not each.joined_at:
             recent = each.since >= settled_before
@@ -244,10 +319,11 @@ def _compare_rows(
     account: _Account,
     each: KnownObject,
     blocks: BlockRows | None,
-    validated: Mapping[str, int],
+    validated: Mapping[str, ValidatedRows],
     joined: Sequence[JoinedRows],
 ) -> None:
-    rows = sum(validated.values())
+    rows = sum(part.rows for part in validated.values())
+    refused_rows = sum(part.refused for part in validated.values())
     if rows != each.records:
         account.wrong(_named(each), f"ingest read {each.records} records, {rows} were validated")
     valid, refused, displaced = (
@@ -257,11 +333,16 @@ def _compare_rows(
         parts = f"{valid} valid, {refused} refused, {displaced} displaced by a later file"
         wrong = f"{rows} records were validated; windows have {parts}, and {each.on_no_pulse} are on no pulse"
         account.wrong(_named(each), wrong)
+    elsewhere = displaced + each.on_no_pulse
+    if not refused <= refused_rows <= refused + elsewhere:
+        parts = f"windows have {refused}, and {elsewhere} records are displaced or on no pulse"
+        account.wrong(_named(each), f"validation refused {refused_rows} records; {parts}")
     for device in sorted({*validated, *(blocks or {})} if blocks is not None else ()):
         in_block = (blocks or {}).get(device, 0)
-        if in_block != validated.get(device, 0):
+        expected = validated[device].rows if device in validated else 0
+        if in_block != expected:
             has = "cannot be read" if in_block is None else f"has {in_block} rows"
-            wrong = f"the block of {device} {has}, {validated.get(device, 0)} records were validated"
+            wrong = f"the block of {device} {has}, {expected} records were validated"
             account.wrong(_named(each), wrong)
     account.counts["in_blocks"] += sum(in_block or 0 for in_block in (blocks or {}).values())
     account.counts["validated"] += rows
@@ -271,11 +352,11 @@ def _compare_rows(
     account.counts["on_no_pulse"] += each.on_no_pulse
 
 
-def _rows_by_object(validated: Iterable[ValidatedRows]) -> Mapping[str, dict[str, int]]:
+def _rows_by_object(validated: Iterable[ValidatedRows]) -> Mapping[str, dict[str, ValidatedRows]]:
     """Object id → name of the device's block → rows."""
-    rows: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    rows: defaultdict[str, dict[str, ValidatedRows]] = defaultdict(dict)
     for part in validated:
-        rows[part.object_id][fitting_name(part.device)] = part.rows
+        rows[part.object_id][fitting_name(part.device)] = part
     return rows
 
 
@@ -286,6 +367,7 @@ def compare_shots(
     windows: Sequence[ClosedWindow],
     stored: Iterable[StoredShot],
     batches: Iterable[ClosedShots],
+    known_files: Collection[str],
     settled_before: int,
     queued: bool,
 ) -> Outcome:
@@ -295,6 +377,7 @@ def compare_shots(
         windows: all of an hour.
         stored: all shots of windows of that hour.
         batches: all of these windows.
+        known_files: those keys of the windows' files under which the ledger has an object.
         settled_before: what was closed earlier was judged, unless a message waits.
         queued: messages wait for features or inference.
     """
@@ -311,6 +394,9 @@ def compare_shots(
         account.counts["stored"] += 1
     for window in windows:
         of_window = shots.pop(window.id, {})
+        for file in window.files:
+            if file not in known_files:
+                account.wrong(f"window {window.id}", f"has records of {file}, which the ledger does not have")
         sending = 0 < window.sending_since >= settled_before
         for pulse, revision in window.revisions.items():
             account.counts["closed"] += 1

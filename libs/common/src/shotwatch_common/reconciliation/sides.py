@@ -31,6 +31,17 @@ class KnownObject:
     """Read by ingest."""
     on_no_pulse: int
     """Records that are in no window: off the grid, second samples, of unexpected devices."""
+    reason: str = ""
+    """Why it was rejected or dead-lettered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The names of the buckets in which objects lie, one after the other."""
+
+    inbox: str
+    data: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,8 @@ class ValidatedRows:
     object_id: str
     device: str
     rows: int
+    refused: int
+    """Of these rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,8 @@ class ClosedWindow:
     """Pulse → revision, from 1."""
     sending_since: int
     """When a message about closed shots was put into the outbox; 0 when it is empty."""
+    files: tuple[str, ...] = ()
+    """Keys of the files whose records it has."""
 
 
 @dataclass(frozen=True, slots=True)

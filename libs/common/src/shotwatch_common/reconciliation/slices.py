@@ -9,6 +9,8 @@ from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+BEGINNING = -62_135_596_800_000
+"""No slice begins before: 0001-01-01 (epoch ms)."""
 
 
 class Equality(StrEnum):
@@ -42,12 +44,13 @@ class Slice:
 
     @classmethod
     def of_folder(cls, name: str) -> "Slice | None":
-        """Return the slice of a day's folder (`2022-07-01`); None for a name that is no day."""
+        """Return the slice of a day's folder (`2022-07-01`); None for a name that no day has (`2022-7-1`)."""
         try:
             day = datetime.strptime(name, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
             return None
-        return cls(Equality.OBJECTS, round(day.timestamp()) * 1000)
+        slice_ = cls(Equality.OBJECTS, round(day.timestamp()) * 1000)
+        return slice_ if slice_.folder == name else None
 
     @property
     def end(self) -> int:

@@ -167,6 +167,13 @@ class ObjectStore:
                     break
         return names
 
+    async def folders(self, bucket: str, prefix: str) -> AsyncIterator[str]:
+        """Yield the names of the folders right below a prefix (`2022-07-01/`), in order."""
+        async with translated(bucket, prefix):
+            async for each in self._client.list_objects(bucket, prefix=prefix):
+                if each.is_dir:
+                    yield str(each.object_name).removeprefix(prefix).removesuffix("/")
+
     async def ends(self, bucket: str, key: str, length: int) -> tuple[bytes, bytes, int]:
         """Return the first and the last `length` bytes of an object, and its size in bytes.
 
