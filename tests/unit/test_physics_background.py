@@ -181,6 +181,49 @@ def test_a_black_border_is_cut_off_and_moves_nothing(black: tuple[int, int, int,
     assert whole["background"] == pytest.approx(100, abs=0.1)
 
 
+@pytest.mark.parametrize("lines", [1, 2, 4, 8])
+@pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
+@pytest.mark.parametrize(
+    ("pedestal", "peak"),
+    [
+        (0, 2500),
+        (30, 2500),
+        (100, 100),
+        (200, 100),
+        (400, 300),
+        (600, 500),
+        (900, 500),
+        (1000, 100),
+        (1000, 900),
+    ],
+)
+def test_a_black_border_of_any_width_changes_no_beam_on_any_pedestal(
+    pedestal: float, peak: float, side: str, lines: int
+) -> None:
+    frames = recorded(gaussian(peak=peak), pedestal)
+    border = {
+        "top": np.s_[:, :lines],
+        "bottom": np.s_[:, -lines:],
+        "left": np.s_[:, :, :lines],
+        "right": np.s_[:, :, -lines:],
+    }
+    frames[border[side]] = 0
+    features = measure(frames)
+    assert widths(frames).mean(axis=1) == pytest.approx([24, 24], rel=0.05)
+    assert features["centroid_x"] == pytest.approx(64.3, abs=0.3)
+    assert features["centroid_y"] == pytest.approx(50.8, abs=0.3)
+    assert features["background"] == pytest.approx(pedestal, abs=0.5)
+
+
+@pytest.mark.parametrize("ripple", [0.0, 0.02, 0.1])
+def test_a_flat_top_beam_on_black_is_no_recorded_part(ripple: float) -> None:
+    inside = (np.abs(COLUMN - 64) < 48) & (np.abs(ROW - 51) < 40)
+    top = 2000 * (1 + ripple * np.random.default_rng(1).uniform(-1, 1, SHAPE))
+    features = measure(recorded(np.where(inside, top, 0.0), 0, noise=0.0, count=1))
+    assert features["d4sigma_major"] == pytest.approx(4 * np.sqrt((95**2 - 1) / 12), rel=0.01)
+    assert features["d4sigma_minor"] == pytest.approx(4 * np.sqrt((79**2 - 1) / 12), rel=0.01)
+
+
 def test_frames_with_and_without_black_borders_are_measured_beside_each_other() -> None:
     frames = recorded(gaussian(), pedestal=100)
     frames[::2, :10] = 0
