@@ -80,6 +80,19 @@ def test_a_background_that_rises_across_the_frame_changes_no_width(
     assert (features["background_noise"] < 2).all()
 
 
+@pytest.mark.parametrize(
+    ("sigma", "rise"),
+    [(14, 64), (14, 250), (15, 64), (15, 250), (15.5, 64), (16, 64), (16, 250), (17, 64), (17, 250), (18, 64)],
+)
+@pytest.mark.parametrize("direction", [0.0, 0.8, 2.5])
+def test_a_slope_under_a_beam_that_reaches_the_edges_changes_no_width(
+    sigma: float, rise: float, direction: float
+) -> None:
+    slope = rise * (COLUMN * np.cos(direction) + ROW * np.sin(direction)) / SHAPE[1]
+    frames = recorded(gaussian(sigma) + slope - slope.min())
+    assert widths(frames) == pytest.approx(np.full((2, 10), 4 * sigma), rel=0.05)
+
+
 @pytest.mark.parametrize("height", [8, 32, 64])
 @pytest.mark.parametrize("sigma", [1.5, 3.0, 6.0])
 def test_a_wide_bump_under_the_beam_is_background(height: float, sigma: float) -> None:
