@@ -80,6 +80,19 @@ def test_a_background_that_rises_across_the_frame_changes_no_width(
     assert (features["background_noise"] < 2).all()
 
 
+@pytest.mark.parametrize(
+    ("sigma", "rise"),
+    [(14, 64), (14, 250), (15, 64), (15, 250), (15.5, 64), (16, 64), (16, 250), (17, 64), (17, 250), (18, 64)],
+)
+@pytest.mark.parametrize("direction", [0.0, 0.8, 2.5])
+def test_a_slope_under_a_beam_that_reaches_the_edges_changes_no_width(
+    sigma: float, rise: float, direction: float
+) -> None:
+    slope = rise * (COLUMN * np.cos(direction) + ROW * np.sin(direction)) / SHAPE[1]
+    frames = recorded(gaussian(sigma) + slope - slope.min())
+    assert widths(frames) == pytest.approx(np.full((2, 10), 4 * sigma), rel=0.05)
+
+
 @pytest.mark.parametrize("height", [8, 32, 64])
 @pytest.mark.parametrize("sigma", [1.5, 3.0, 6.0])
 def test_a_wide_bump_under_the_beam_is_background(height: float, sigma: float) -> None:
@@ -179,6 +192,49 @@ def test_a_black_border_is_cut_off_and_moves_nothing(black: tuple[int, int, int,
     for name, values in part.items():
         np.testing.assert_array_equal(whole[name], values + moved.get(name, 0))
     assert whole["background"] == pytest.approx(100, abs=0.1)
+
+
+@pytest.mark.parametrize("lines", [1, 2, 4, 8])
+@pytest.mark.parametrize("side", ["top", "bottom", "left", "right"])
+@pytest.mark.parametrize(
+    ("pedestal", "peak"),
+    [
+        (0, 2500),
+        (30, 2500),
+        (100, 100),
+        (200, 100),
+        (400, 300),
+        (600, 500),
+        (900, 500),
+        (1000, 100),
+        (1000, 900),
+    ],
+)
+def test_a_black_border_of_any_width_changes_no_beam_on_any_pedestal(
+    pedestal: float, peak: float, side: str, lines: int
+) -> None:
+    frames = recorded(gaussian(peak=peak), pedestal)
+    border = {
+        "top": np.s_[:, :lines],
+        "bottom": np.s_[:, -lines:],
+        "left": np.s_[:, :, :lines],
+        "right": np.s_[:, :, -lines:],
+    }
+    frames[border[side]] = 0
+    features = measure(frames)
+    assert widths(frames).mean(axis=1) == pytest.approx([24, 24], rel=0.05)
+    assert features["centroid_x"] == pytest.approx(64.3, abs=0.3)
+    assert features["centroid_y"] == pytest.approx(50.8, abs=0.3)
+    assert features["background"] == pytest.approx(pedestal, abs=0.5)
+
+
+@pytest.mark.parametrize("ripple", [0.0, 0.02, 0.1])
+def test_a_flat_top_beam_on_black_is_no_recorded_part(ripple: float) -> None:
+    inside = (np.abs(COLUMN - 64) < 48) & (np.abs(ROW - 51) < 40)
+    top = 2000 * (1 + ripple * np.random.default_rng(1).uniform(-1, 1, SHAPE))
+    features = measure(recorded(np.where(inside, top, 0.0), 0, noise=0.0, count=1))
+    assert features["d4sigma_major"] == pytest.approx(4 * np.sqrt((95**2 - 1) / 12), rel=0.01)
+    assert features["d4sigma_minor"] == pytest.approx(4 * np.sqrt((79**2 - 1) / 12), rel=0.01)
 
 
 def test_frames_with_and_without_black_borders_are_measured_beside_each_other() -> None:

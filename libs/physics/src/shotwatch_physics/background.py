@@ -17,7 +17,7 @@ A tilt counts only as far as it exceeds its noise (`surface`): an even backgroun
 
 A beam that fills the frame leaves no dark cells. The ones furthest from it stand in then: the light that
 reaches them is taken for background, so the beam is measured too faint and too small. A tilt cannot be told
-from the beam's wings there: it fades out as the beam takes a quarter to a half of the frame's edge.
+from the beam's wings there: it fades out as the beam takes 80 % to 95 % of the frame's edge.
 """
 
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ BEAM_SIGMAS = 4.0
 """A Gaussian has less than 10⁻³ of its peak here."""
 FURTHEST = 0.9
 """Cells beyond this share of the largest distance from the beam are never left out."""
-FEWEST_DARK, MOST_DARK = 0.5, 0.75
+FEWEST_DARK, MOST_DARK = 0.05, 0.2
 """Shares of the frame's edge without beam between which a tilt fades in."""
 REFITS = 2
 ROUNDS = 5

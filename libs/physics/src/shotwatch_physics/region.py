@@ -11,7 +11,11 @@ from shotwatch_physics.moments import Image, Images
 BLACK_STEP = 6
 """Counts by which the recorded part is brighter than a black border."""
 BEAM_SHARE = 0.5
-"""A step to more than this share of the brightest pixel is the edge of a beam, not of the recorded part."""
+"""A step to more than this share of the peak, above the unlit level, is a beam's edge, not a border's."""
+CLEAR_SIGMAS = 6.0
+"""The peak must stand this far out of the noise about the median before the median is the unlit level."""
+ONE_SIGMA_BELOW = 15.87
+"""Percentage of a normal distribution that is below its mean - σ."""
 
 
 class Region(NamedTuple):
@@ -28,8 +32,8 @@ def recorded_regions(images: Images) -> list[Region]:
 
     A black border is made of rows, or columns, whose pixels all have the same count, that of the frame's
     corner. Most of the pixels of the line next to it, or of the one after that where binning mixed the two,
-    are brighter by more than six counts and darker than half of the frame's brightest pixel. Frames without
-    noise around a beam and dark rows of a noisy camera have no such border.
+    are brighter by more than six counts and darker than halfway from the unlit level to the frame's brightest
+    pixel. Frames without noise around a beam and dark rows of a noisy camera have no such border.
     """
     regions = np.empty((len(images), 4), np.int64)
     _find_regions(np.ascontiguousarray(images), regions)
@@ -42,29 +46,64 @@ def _find_regions(images: Images, regions: NDArray[np.int64]) -> None:
     height, width = images.shape[1:]
     for index in range(len(images)):
         frame = images[index]
-        top, bottom = _black_rows(frame), height - _black_rows(frame[::-1])
+        uneven = _without_constant_edges(frame)
+        if uneven.size == 0:
+            regions[index] = 0, height, 0, width
+            continue
+        edge = _faintest_beam_edge(uneven) if uneven.size < frame.size else 0.0
+        top, bottom = _black_rows(frame, edge), height - _black_rows(frame[::-1], edge)
         if top >= bottom:
             top, bottom = 0, height
         columns = frame[top:bottom].T
-        left, right = _black_rows(columns), width - _black_rows(columns[::-1])
+        left, right = _black_rows(columns, edge), width - _black_rows(columns[::-1], edge)
         if left >= right:
             left, right = 0, width
         regions[index] = top, bottom, left, right
 
 
 @njit(cache=True, nogil=True)
-def _black_rows(frame: Image) -> int:
-    """Return how many of the first rows are black border."""
-    black = frame[0, 0]
+def _without_constant_edges(frame: Image) -> Image:
+    """Return the frame without the rows and columns at its edges that have one count throughout."""
+    rows = frame[_constant_rows(frame) : len(frame) - _constant_rows(frame[::-1])]
+    columns = rows.T
+    return rows[:, _constant_rows(columns) : len(columns) - _constant_rows(columns[::-1])]
+
+
+@njit(cache=True, nogil=True)
+def _constant_rows(frame: Image) -> int:
+    """Return how many of the first rows have the count of the first pixel throughout."""
     count = 0
-    while count < len(frame) and (frame[count] == black).all():
+    while count < len(frame) and (frame[count] == frame[0, 0]).all():
         count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _faintest_beam_edge(part: Image) -> float:
+    """Return the count above which a line next to a black border is lit by a beam.
+
+    The unlit level is the median. Where the peak is not clear of the noise about it, the part may be a
+    flat-top beam alone, and no pixel of it unlit: the level is 0 then.
+    """
+    low, median = np.percentile(part, np.array([ONE_SIGMA_BELOW, 50.0]))
+    peak = float(part.max())
+    clear = peak - median > CLEAR_SIGMAS * max(median - low, 1.0)
+    level = median if clear else 0.0
+    edge: float = level + BEAM_SHARE * (peak - level)
+    return edge
+
+
+@njit(cache=True, nogil=True)
+def _black_rows(frame: Image, beam_edge: float) -> int:
+    """Return how many of the first rows are black border; a line brighter than `beam_edge` is a beam's."""
+    black = frame[0, 0]
+    count = _constant_rows(frame)
     if count == 0:
         return 0
     for first in range(count, min(count + 2, len(frame))):
         brighter = 0
         for pixel in frame[first]:
             brighter += black + BLACK_STEP < pixel
-        if 2 * brighter > len(frame[first]) and np.median(frame[first]) <= BEAM_SHARE * frame.max():
+        if 2 * brighter > len(frame[first]) and np.median(frame[first]) <= beam_edge:
             return first
     return 0
