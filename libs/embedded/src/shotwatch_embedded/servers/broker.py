@@ -1,9 +1,11 @@
 """RabbitMQ as a private node: own name service, ports, folders, cookie and user."""
 
+import secrets
 import shutil
 from functools import partial
 from pathlib import Path
 
+from shotwatch_embedded.credentials import write_private
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
 
@@ -71,9 +73,21 @@ def _configure(folder: Path, port: int, management_port: int, password: str) -> 
             host=LOOPBACK, port=port, management_port=management_port, user=_USER, password=password
         )
     )
+    _make_cookie(folder)
     plugins = folder / "enabled_plugins"
     if not plugins.exists():
         plugins.write_text("[].\n")
+
+
+def _make_cookie(folder: Path) -> None:
+    """Write the cookie by which Erlang nodes know each other, unless there is one.
+
+    Erlang would make one from the time since its start, which others on this machine can guess (36 bits at
+    most, create_cookie and random_cookie in its auth.erl); who knows it can run any code in the node.
+    """
+    cookie = folder / ".erlang.cookie"
+    if not cookie.exists():
+        write_private(cookie, secrets.token_hex(32))
 
 
 def _node_environment(folder: Path, name_server_port: int, distribution_port: int) -> dict[str, str]:
