@@ -202,7 +202,7 @@ async def test_the_store_lets_no_stranger_in(stack: Stack) -> None:
             assert (answer.status_code, "UnsupportedAlgorithm" in answer.text) == (400, True), answer.text
         for keys in (("guess", "guess"), (stack.environment()["SHOTWATCH_STORE_ACCESS_KEY"], "guess")):
             async with ObjectStore(url, *keys) as guesser:
-                with pytest.raises(Retry, match="SignatureDoesNotMatch|InvalidAccessKeyId"):
+                with pytest.raises(Retry, match=r"SignatureDoesNotMatch|InvalidAccessKeyId"):
                     await guesser.get("errors", "secret")
         assert [found.key async for found in store.list("errors")] == ["secret"]
         await store.remove("errors", "secret")
