@@ -18,6 +18,11 @@ Written by `make settings` from the settings classes; change those. Each service
 its start, and ends with a message that names every one that is missing, out of range, or spelt like none. A
 dash means that there is no default: the variable must be set.
 
+Each setting of type *secret*, and `SHOTWATCH_API_KEY`, may be given in a file instead: `SHOTWATCH_X_FILE`
+names a file that holds the value of `SHOTWATCH_X` (UTF-8, at most 64 KiB; one line feed at its end is
+dropped). Setting both is an error. Files are read at the start only: after a secret has been changed, restart
+the service.
+
 Beside these: `SHOTWATCH_API_KEY` and `SHOTWATCH_QUERY_URL` tell the command line how to reach the REST API,
 `SHOTWATCH_ROOT` where the embedded stacks lie. The telemetry libraries read `OTEL_…` variables, such as
 `OTEL_EXPORTER_OTLP_ENDPOINT`.

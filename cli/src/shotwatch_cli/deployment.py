@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from shotwatch_cli.failures import Failure
-from shotwatch_common.settings import PREFIX, BrokerSettings, Settings, variable
+from shotwatch_common.settings import FILE, PREFIX, BrokerSettings, Settings, variable, with_settings
 from shotwatch_embedded.description import DEFAULT_ROOT, find_stack
 from shotwatch_embedded.status import Status
 
@@ -65,15 +65,15 @@ def find_deployment(root: Path, name: str | None) -> Deployment:
     stack = find_stack(root, name)
     return Deployment(
         settings_of(stack.environment),
-        {**os.environ, **stack.environment},
+        with_settings(os.environ, stack.environment),
         next(iter(stack.query_urls), None),
         stack.processes,
     )
 
 
 def _describes_all(environment: Mapping[str, str]) -> bool:
-    required = (name for name, field in BrokerSettings.model_fields.items() if field.is_required())
-    return all(environment.get(variable(name)) for name in required)
+    required = (variable(name) for name, field in BrokerSettings.model_fields.items() if field.is_required())
+    return all(environment.get(name) or environment.get(name + FILE) for name in required)
 
 
 def settings_of(environment: Mapping[str, str]) -> BrokerSettings:

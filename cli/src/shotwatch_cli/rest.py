@@ -10,6 +10,7 @@ import httpx
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import stderr
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.settings import read_secret
 
 API_KEY = "SHOTWATCH_API_KEY"
 """The variable that holds the key, or a token, which the API is shown."""
@@ -27,7 +28,10 @@ _ADVICE = {
 
 
 class RestApi:
-    """Every method raises Failure when the API does not answer, or answers with a problem."""
+    """Every method raises Failure when the API does not answer, or answers with a problem.
+
+    The constructor raises SettingsError if the file that holds the key cannot be used.
+    """
 
     def __init__(self, url: str, timeout_s: float = _TIMEOUT_S) -> None:
         self._client = httpx.AsyncClient(
@@ -92,7 +96,7 @@ class MissedEvents:
 
 
 def _credential() -> dict[str, str]:
-    key = os.environ.get(API_KEY)
+    key = read_secret(API_KEY, os.environ)
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

@@ -39,7 +39,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import PlaceRef
 from shotwatch_common.facility import Facility, FileName
 from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.settings import BrokerSettings
+from shotwatch_common.settings import BrokerSettings, with_settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind, ObjectState, ShotState
 from shotwatch_embedded.stack import Stack
@@ -166,7 +166,7 @@ class Demo:
                 figures = " ".join(f"{name}={_short(x)}" for name, x in step.items())
                 status.update(styled(f"training: {figures}"))
 
-            environment = {**os.environ, **self._stack.environment()}
+            environment = with_settings(os.environ, self._stack.environment())
             trained = await asyncio.to_thread(train, environment, ("--alias=champion",), tell)
             version = str(trained["version"])
             status.update(f"waiting until inference scores with version {version}")

@@ -5,15 +5,20 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "SHOTWATCH_"
+FILE = "_FILE"
+"""Ending of the variable that names the file in which a secret is, instead of holding the secret."""
+MAX_SECRET_BYTES = 64 << 10
 OTHERS = frozenset(
-    f"{PREFIX}{name}" for name in ("API_KEY", "FAULTS", "PROCESS_OF", "QUERY_URL", "ROOT", "SERVICE")
+    f"{PREFIX}{name}"
+    for name in ("API_KEY", f"API_KEY{FILE}", "FAULTS", "PROCESS_OF", "QUERY_URL", "ROOT", "SERVICE")
 )
 """No settings of a service: the command line, the image and the embedded stack read these."""
 
@@ -103,17 +108,24 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **given: str) -> Self:
-        """Read the environment; what is given by name comes before it.
+        """Read the environment; what is given by name comes before it. Read secrets from files where
+        the environment names files.
 
         Raises:
-            SettingsError: a setting is missing or wrong, or a variable is called like one and is none.
+            SettingsError: a setting is missing or wrong, a file with a secret cannot be used, or a variable
+                is called like a setting and is none.
         """
         mistakes = list(_unknown(cls, os.environ))
+        told = {variable(name): value for name, value in given.items()}
+        secrets, unusable = _read_secrets(cls, with_settings(os.environ, told))
+        mistakes += unusable.values()
         try:
-            settings = cls.model_validate(given)
+            settings = cls.model_validate(given | secrets)
         except ValidationError as error:
             mistakes += [
-                f"{_variable_of(e['loc'])}{e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+                f"{_variable_of(e['loc'])}{e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors()
+                if not unusable.keys() & set(e["loc"])
             ]
         if mistakes:
             raise SettingsError("wrong settings:\n  " + "\n  ".join(mistakes))
@@ -141,19 +153,86 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
+def is_secret(field: FieldInfo) -> bool:
+    """Return whether a setting is a secret, so that it may be given in a file."""
+    return SecretStr in (field.annotation, *get_args(field.annotation))
+
+
+def with_settings(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with these variables in it, and without files that hold the same secrets."""
+    files = {name + FILE for name in own}
+    return {name: value for name, value in environment.items() if name not in files} | dict(own)
+
+
+def read_secret(name: str, environment: Mapping[str, str]) -> str | None:
+    """Return the secret that a variable holds, or that lies in the file which `{name}_FILE` names.
+
+    One line feed at the end of the file is not part of the secret. Return None if neither variable is set.
+
+    Raises:
+        SettingsError: both are set, or the file cannot be read, is empty, is larger than 64 KiB, or is not
+            UTF-8. The message never contains the secret.
+    """
+    if name + FILE not in environment:
+        return environment.get(name)
+    path = Path(environment[name + FILE])
+    if name in environment:
+        raise SettingsError(f"{name} and {name}{FILE} are both set: set one of them")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"{name}{FILE}: cannot read '{path}': {why}") from error
+    if len(content) > MAX_SECRET_BYTES:
+        raise SettingsError(f"{name}{FILE}: '{path}' is larger than {MAX_SECRET_BYTES >> 10} KiB")
+    try:
+        secret = content.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{name}{FILE}: '{path}' is not UTF-8 text") from None
+    if not secret:
+        raise SettingsError(f"{name}{FILE}: '{path}' is empty")
+    return secret
+
+
 def installed_settings() -> dict[str, type[Settings]]:
     """Service → its settings, of every service that is installed here."""
     return {found.name: found.load() for found in entry_points(group="shotwatch.settings")}
 
 
+def _read_secrets(
+    asked: type[Settings], environment: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the secrets that are set, and why others cannot be used, both by the name of the setting."""
+    secrets: dict[str, str] = {}
+    unusable: dict[str, str] = {}
+    for name in (name for name, field in asked.model_fields.items() if is_secret(field)):
+        try:
+            secret = read_secret(variable(name), environment)
+        except SettingsError as error:
+            unusable[name] = str(error)
+        else:
+            if secret is not None:
+                secrets[name] = secret
+    return secrets, unusable
+
+
 def _unknown(asked: type[Settings], environment: Mapping[str, str]) -> Iterator[str]:
     """Variables that no service here reads; most are slips of the pen."""
     classes = (asked, *installed_settings().values())
-    known = {variable(name) for settings in classes for name in settings.model_fields} | OTHERS
+    known = {each for settings in classes for each in _variables(settings)} | OTHERS
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:
             close = get_close_matches(name, known, n=1)
             yield f"{name}: there is no such setting" + (f"; is {close[0]} meant?" if close else "")
+
+
+def _variables(settings: type[Settings]) -> Iterator[str]:
+    """Yield the variables that a service reads its settings from."""
+    for name, field in settings.model_fields.items():
+        yield variable(name)
+        if is_secret(field):
+            yield variable(name) + FILE
 
 
 def _variable_of(where: tuple[int | str, ...]) -> str:

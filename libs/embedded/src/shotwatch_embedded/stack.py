@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.settings import Settings
+from shotwatch_common.settings import Settings, read_secret, with_settings
 from shotwatch_embedded import lock
 from shotwatch_embedded.credentials import Credentials
 from shotwatch_embedded.description import DEFAULT_ROOT, StackDescription, forget
@@ -103,6 +103,7 @@ class Stack:
         Raises:
             StackRunning: the stack of that name runs already.
             StackError: the settings name an object store without its keys.
+            SettingsError: a file that holds one of the settings cannot be used.
         """
         external = _external(settings)
         for folder in _candidates(root.resolve(), name):
@@ -277,7 +278,7 @@ class Stack:
             name=name,
             role=Role.SERVICE,
             command=spec.command,
-            environment={**os.environ, **self.environment(), **spec.environment, **given},
+            environment=with_settings(os.environ, {**self.environment(), **spec.environment, **given}),
             owner=self.folder,
             folder=Path.cwd(),
             log=self._log(name),
@@ -307,8 +308,13 @@ def _candidates(root: Path, name: str | None) -> Iterator[Path]:
 
 
 def _external(settings: Mapping[str, str]) -> dict[str, str]:
-    """The settings that name servers of others."""
-    external = {name: settings[name] for name in _EXTERNAL if settings.get(name)}
+    """Return the settings that name servers of others.
+
+    Raises:
+        SettingsError: a file that holds such a setting cannot be used.
+        StackError: the settings name an object store without its keys.
+    """
+    external = {name: value for name in _EXTERNAL if (value := read_secret(name, settings))}
     if "SHOTWATCH_STORE_URL" in external and not all(key in external for key in _STORE_KEYS):
         raise StackError(f"SHOTWATCH_STORE_URL is set: set {' and '.join(_STORE_KEYS)} too")
     return external
