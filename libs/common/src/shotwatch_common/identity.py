@@ -6,6 +6,8 @@ from hashlib import blake2b
 
 CHARACTERISATIONS = "characterisations/"
 """The folder of the data bucket that has no files of a day, but what was learned of cameras."""
+RESIDUALS = "residuals/"
+"""The folder of the block bucket that has no blocks of a day, but what reconstructions left of frames."""
 NOTE_SUFFIX = ".reason.json"
 """In the error bucket: of the note beside a rejected file that says why it was rejected."""
 _SEGMENT_BYTES = 200
@@ -117,7 +119,7 @@ def block_key(day: datetime, object_id: str, device: str) -> str:
 
 def residual_folder(shot: str) -> str:
     """Where the residuals of an anomalous shot's frames lie in the block bucket."""
-    return f"residuals/{shot}/"
+    return f"{RESIDUALS}{shot}/"
 
 
 def residual_key(shot: str, device: str) -> str:
