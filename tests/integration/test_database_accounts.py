@@ -1,7 +1,7 @@
 """The database's accounts, made by the set-up on a server that asks for passwords.
 
-SecantusDB keeps roles as MongoDB does and applies them to the entire database, whatever collection a privilege
-names. test_rights.py shows that services ask for nothing outside of theirs; that MongoDB refuses it was not
+SecantusDB keeps roles as MongoDB does and applies them to the entire database, whichever collection is
+named. test_rights.py shows that services ask for nothing outside of theirs; that MongoDB refuses it was not
 tried, as no MongoDB can be had here.
 """
 
@@ -153,7 +153,7 @@ async def test_a_password_is_replaced_and_nothing_is_lost(database: Guarded, mad
     assert changed == [(Made.INDEXES, ""), (Made.ACCOUNT, "history")]
     async with database.archive("history") as old, database.archive("history", new) as after:
         assert not await old.ready()
-        with pytest.raises((Retry, *TRANSIENT), match="authentication failed|refuses this account"):
+        with pytest.raises((Retry, *TRANSIENT), match=r"authentication failed|refuses this account"):
             await old.trends.told_until()
         assert await after.ready()
         assert list(await after.trends.told_until()) == [("device", "feature")]

@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from shotwatch_cli.rest import API_KEY
+from shotwatch_common.archive.setup import DatabaseSetupSettings
+from shotwatch_common.rights import DATABASE, STORE
 from shotwatch_common.settings import BrokerSettings, Settings
 from shotwatch_common.store.setup import SetupSettings
 from shotwatch_common.topology import OBJECTS
@@ -128,6 +130,44 @@ def test_the_store_is_set_up_with_all_settings_that_this_takes():
     told = {name for name in SERVICES["store-setup"]["environment"] if name.startswith("SHOTWATCH_")}
     assert names(SetupSettings, required=True) <= told | IMAGE_SETTINGS
     assert told <= names(SetupSettings, required=False)
+
+
+def test_the_database_is_set_up_with_all_settings_that_this_takes():
+    told = {name for name in SERVICES["database-setup"]["environment"] if name.startswith("SHOTWATCH_")}
+    assert names(DatabaseSetupSettings, required=True) <= told | IMAGE_SETTINGS
+    assert told <= names(DatabaseSetupSettings, required=False)
+
+
+def test_every_service_has_its_own_account_of_the_database_and_of_the_store():
+    account_of = {**{name: name for name in OURS}, "cli": "engineer"}
+    for name, account in account_of.items():
+        told = SERVICES[name]["environment"]
+        variable = account.upper()
+        secret = f"${{DATABASE_{variable}_PASSWORD:?run deploy/make-env}}"
+        assert told["SHOTWATCH_DATABASE_URL"] == f"mongodb://{account}:{secret}@database:27017/shotwatch"
+        assert told["SHOTWATCH_STORE_ACCESS_KEY"] == f"shotwatch-{account}"
+        secret = f"${{STORE_{variable}_SECRET_KEY:?run deploy/make-env}}"
+        assert told["SHOTWATCH_STORE_SECRET_KEY"] == secret
+    assert set(account_of.values()) == DATABASE.keys() == STORE.keys() - {"uploader"}
+
+
+def test_the_set_ups_make_every_account_with_the_secret_that_its_service_has():
+    for name, table, variable in (
+        ("database-setup", DATABASE, "DATABASE_{}_PASSWORD"),
+        ("store-setup", STORE, "STORE_{}_SECRET_KEY"),
+    ):
+        told = SERVICES[name]["environment"]
+        for account in table:
+            secret = variable.format(account.upper())
+            assert told[f"SHOTWATCH_{secret}"] == f"${{{secret}:?run deploy/make-env}}"
+
+
+def test_the_administrators_secrets_are_with_the_servers_and_their_set_ups_alone():
+    for secret, server in (("DATABASE_ROOT_PASSWORD", "database"), ("STORE_SECRET_KEY", "store")):
+        holding = {
+            name for name, each in SERVICES.items() if f"${{{secret}:" in str(each.get("environment", ""))
+        }
+        assert holding == {server, f"{server}-setup"}
 
 
 def test_nothing_waits_in_a_circle_and_what_must_be_healthy_says_when_it_is():

@@ -83,6 +83,12 @@ def test_a_service_is_told_all_that_it_must_know_but_secrets(objects: dict[str, 
         assert own | shared | secret <= names(settings, required=False) | its_own
 
 
+def test_a_pod_has_the_accounts_of_its_own_service(objects: dict[str, Objects]):
+    for service, pod in pods(objects).items():
+        secrets = [each["secretRef"]["name"] for each in _env_from(pod) if "secretRef" in each]
+        assert secrets == [f"shotwatch-servers-{'engineer' if service == 'cli' else service}"]
+
+
 def test_references_to_configuration_are_to_what_is_there(objects: dict[str, Objects]):
     for pod in pods(objects).values():
         refs = [each["configMapRef"]["name"] for each in _env_from(pod) if "configMapRef" in each]
