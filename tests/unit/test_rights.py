@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,3 +140,11 @@ def test_a_policy_names_buckets_of_the_settings_and_neither_all_actions_nor_all_
             (resource,) = statement["Resource"]
             assert re.fullmatch(r"arn:aws:s3:::(in|raw|bad|cut|sets)(/.*)?", resource)
     assert bool(STORE[account]) == any(each["Effect"] == "Allow" for each in statements)
+
+
+@pytest.mark.parametrize("table", [DATABASE, STORE])
+def test_the_page_shows_the_table(table: Mapping[str, Mapping[str, Collection[str]]]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rights.md").read_text(encoding="utf-8").splitlines()
+    for account, rights in table.items():
+        cells = (f"`{where}`: {', '.join(sorted(map(str, actions)))}" for where, actions in rights.items())
+        assert f"| `{account}` | {'; '.join(cells) or 'nothing'} |" in page

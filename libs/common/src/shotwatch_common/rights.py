@@ -1,7 +1,7 @@
 """What each account of the database and of the object store may do. Everything else is refused (ADR 22).
 
 The accounts are made from these tables: `python -m shotwatch_common.archive` makes MongoDB's roles,
-`python -m shotwatch_common.store` the store's policies. docs/accounts.md shows the same tables.
+`python -m shotwatch_common.store` the store's policies. docs/rights.md shows the same tables.
 """
 
 from collections.abc import Iterator, Mapping

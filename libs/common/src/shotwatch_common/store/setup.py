@@ -195,7 +195,7 @@ def _account_parts(admin: AccountAdmin, settings: SetupSettings) -> Iterator[_Pa
         if secret_key is not None:
             access_key, policy = rights.account_name(name, settings), rights.store_policy(name, settings)
             account = Account(access_key, secret_key.get_secret_value(), policy)
-            what, otherwise = f"account {access_key}", "make it with the store's own tools (docs/accounts.md)"
+            what, otherwise = f"account {access_key}", "make it with the store's own tools (docs/rights.md)"
             yield _Part(
                 "accounts", what, partial(admin.has, account), partial(admin.make, account), otherwise
             )
