@@ -6,12 +6,14 @@ from typing import cast
 import pytest
 
 from shotwatch_common.archive import Archive
+from shotwatch_common.identity import blocks_id
 from shotwatch_common.reconciliation.equalities import (
     NAMED,
     Imbalance,
     Outcome,
     compare_block_folders,
     compare_events,
+    compare_files,
     compare_folder,
     compare_inbox,
     compare_places,
@@ -22,6 +24,7 @@ from shotwatch_common.reconciliation.sides import (
     Buckets,
     ClosedShots,
     ClosedWindow,
+    HeldBlock,
     HeldObject,
     JoinedRows,
     KnownObject,
@@ -119,7 +122,7 @@ RAW_KEYS = RAW[1], EARLIER_RAW[1]
 def places(
     state: ObjectState, location: tuple[str, str] | None, raw: tuple[str, str] | None = RAW_KEYS
 ) -> list[str]:
-    known = replace(A, state=state, location=location, reason="empty")
+    known = replace(A, state=state, location=location, reason="empty", states=frozenset(ObjectState))
     outcome = compare_places([known], {"a": raw} if raw else {}, BUCKETS, NOW)
     return [imbalance.wrong for imbalance in outcome.imbalances]
 
@@ -172,6 +175,12 @@ def test_an_object_that_just_came_into_its_state_has_time_to_get_its_place() -> 
     assert compare_places([moving], {"a": RAW[1]}, BUCKETS, NOW).under_way == 1
 
 
+def test_an_object_has_been_in_its_state_by_its_history() -> None:
+    altered = replace(A, state=ObjectState.DEAD_LETTERED, states=frozenset({ObjectState.INGESTED}))
+    (wrong,) = compare_places([altered], {"a": RAW[1]}, BUCKETS, NOW).imbalances
+    assert wrong.wrong == "dead_lettered, and no step of its history says so"
+
+
 WAITING = replace(A, state=ObjectState.WAITING, location=("inbox", "a.h5"))
 IN_INBOX = {"a": HeldObject("a.h5", "e1", 10, OLD)}
 
@@ -215,7 +224,8 @@ def records(
     refused: int = 1,
 ) -> Outcome:
     of_windows = [JoinedRows("a", "camera", *joined)]
-    in_blocks = {"a": {"camera": 3} if blocks is None else blocks}
+    rows_of = {"camera": 3} if blocks is None else blocks
+    in_blocks = {"a": {name: HeldBlock(n, "e7") for name, n in rows_of.items()}}
     validated = [ValidatedRows("a", "camera", rows, refused)] if rows else []
     return compare_records([known], (), in_blocks, validated, of_windows, NOW, kept_after, queued)
 
@@ -260,6 +270,15 @@ def test_blocks_have_a_row_for_each_record_until_they_expire() -> None:
     assert records(blocks={"another": 3}, kept_after=NOW).imbalances != (), "they expire together"
 
 
+def test_blocks_are_those_that_ingest_wrote() -> None:
+    assert records(replace(A, blocks_id=blocks_id({"camera": "e7"}))).imbalances == ()
+    written = replace(A, blocks_id=blocks_id({"camera": "e8"}))
+    (altered,) = records(written).imbalances
+    assert altered.wrong == "its blocks have the right numbers of rows, but ingest wrote other bytes"
+    (fewer,) = records(written, blocks={"camera": 2}).imbalances
+    assert "has 2 rows" in fewer.wrong, "one imbalance says it"
+
+
 def test_what_was_never_joined_is_named_once_no_message_is_left() -> None:
     unjoined = replace(A, joined_at=0)
     assert records(unjoined, queued=True).under_way == 1
@@ -300,7 +319,7 @@ BATCHES = [
 
 
 def test_closed_pulses_are_stored_shots_and_judged() -> None:
-    outcome = compare_shots([WINDOW], SHOTS, BATCHES, (), NOW, queued=False)
+    outcome = compare_shots([WINDOW], SHOTS, BATCHES, NOW, queued=False)
     assert outcome.imbalances == ()
     assert (outcome.counts["closed"], outcome.counts["stored"], outcome.counts["judged"]) == (2, 2, 2)
 
@@ -308,9 +327,9 @@ def test_closed_pulses_are_stored_shots_and_judged() -> None:
 def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> None:
     waiting = [BATCHES[0], replace(BATCHES[1], state=ShotState.WAITING, closed_at=NOW)]
     stored = [SHOTS[0], replace(SHOTS[1], revision=1)]
-    outcome = compare_shots([WINDOW], stored, waiting, (), NOW, queued=False)
+    outcome = compare_shots([WINDOW], stored, waiting, NOW, queued=False)
     assert (outcome.imbalances, outcome.under_way, outcome.counts["waiting"]) == ((), 1, 1)
-    assert subjects(compare_shots([WINDOW], stored, BATCHES, (), NOW, queued=False)) == ["shot s2"]
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == ["shot s2"]
 
 
 @pytest.mark.parametrize(
@@ -324,25 +343,24 @@ def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> No
 def test_a_shot_that_is_lost_added_or_of_another_revision_is_named(
     stored: list[StoredShot], named: list[str]
 ) -> None:
-    assert subjects(compare_shots([WINDOW], stored, BATCHES, (), NOW, queued=False)) == named
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == named
 
 
 def test_a_message_that_stays_in_the_outbox_is_named_when_it_is_old() -> None:
     batches = BATCHES[:1]
-    sending = compare_shots([replace(WINDOW, sending_since=NOW)], SHOTS, batches, (), NOW, queued=False)
+    sending = compare_shots([replace(WINDOW, sending_since=NOW)], SHOTS, batches, NOW, queued=False)
     assert (sending.imbalances, sending.under_way) == ((), 1)
-    stuck = compare_shots([replace(WINDOW, sending_since=OLD)], SHOTS, batches, (), NOW, queued=False)
+    stuck = compare_shots([replace(WINDOW, sending_since=OLD)], SHOTS, batches, NOW, queued=False)
     assert [imbalance.wrong for imbalance in stuck.imbalances] == ["closed at revision 2, and in no batch"]
 
 
 def test_windows_have_records_of_files_that_the_ledger_has() -> None:
-    window = replace(WINDOW, files=("a.h5", "b.h5"))
-    (wrong,) = compare_shots([window], SHOTS, BATCHES, {"a.h5"}, NOW, queued=False).imbalances
+    (wrong,) = compare_files([("window w", "a.h5"), ("window w", "b.h5")], {"a.h5"}).imbalances
     assert wrong == Imbalance("window w", "has records of b.h5, which the ledger does not have")
 
 
 def test_shots_without_a_window_are_named() -> None:
-    assert subjects(compare_shots([], SHOTS, [], (), NOW, queued=False)) == ["shot s1", "shot s2"]
+    assert subjects(compare_shots([], SHOTS, [], NOW, queued=False)) == ["shot s1", "shot s2"]
 
 
 # events

@@ -1,6 +1,7 @@
 """Deterministic ids: the same thing has the same id however often and wherever it is processed."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import blake2b
 
@@ -115,6 +116,11 @@ def block_folder(day: datetime, object_id: str) -> str:
 def block_key(day: datetime, object_id: str, device: str) -> str:
     """Where the block of one device of an object lies in the block bucket."""
     return f"{block_folder(day, object_id)}{fitting_name(device)}.arrow"
+
+
+def blocks_id(etags: Mapping[str, str]) -> str:
+    """Id of the blocks of an object, by the names of the blocks in its folder and their etags."""
+    return _digest(*(f"{name}/{etag}" for name, etag in sorted(etags.items())))
 
 
 def residual_folder(shot: str) -> str:

@@ -1,7 +1,7 @@
 """`python -m shotwatch_common.archive`: makes the database's indexes and accounts, with an administrator's.
 
-A JSON line for each part. Exit status: 0 done, 1 the database refused something, 2 wrong settings, 3 it cannot be
-reached, or refuses this account.
+A JSON line for each part. Exit status: 0 done, 1 the database refused something, 2 wrong settings, 3 it
+cannot be reached, or it refuses this account.
 """
 
 import asyncio

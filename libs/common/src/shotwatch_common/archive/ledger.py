@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.reconciliation.sides import KnownObject, Tally
@@ -11,6 +12,8 @@ from shotwatch_common.telemetry import current_attempt, current_trace_id
 from shotwatch_common.vocabulary import ObjectState
 
 NOT_YET = 0
+LAST_CHARACTER = "\U0010ffff"
+"""No character comes after it: it ends the range of all keys with a prefix."""
 _AT_ONCE = 500
 _NOT_JOINED = ("off_grid", "second_samples", "unexpected")
 """Facts of aggregate: how many records of an object are in no window."""
@@ -26,6 +29,8 @@ _KNOWN = dict.fromkeys(
         "joined_at",
         "location",
         "records",
+        "blocks_id",
+        "history.state",
         *_NOT_JOINED,
     ),
     1,
@@ -301,6 +306,17 @@ class Ledger:
         found = self._objects.find({"arrived_at": {"$gte": start_ms, "$lt": end_ms}}, _KNOWN)
         return [_known(document) async for document in found]
 
+    async def first_arrival(self, start_ms: int, end_ms: int) -> int | None:
+        """Return when the first object arrived in [start, end) (epoch ms); None when there is none."""
+        return await earliest(self._objects, "arrived_at", start_ms, end_ms)
+
+    async def first_folder(self, after: str) -> str | None:
+        """Return the first folder after this one in which the ledger has an object, in any bucket."""
+        found = self._objects.find({"location.key": {"$gt": f"{after}/{LAST_CHARACTER}"}}, {"location": 1})
+        async for document in found.sort("location.key", 1).limit(1):
+            return str(document["location"]["key"]).partition("/")[0]
+        return None
+
     async def changed(self, start_ms: int, end_ms: int) -> list[KnownObject]:
         """Return the objects that came into their state, or were joined, in [start, end) (epoch ms)."""
         then = {"$gte": start_ms, "$lt": end_ms}
@@ -349,6 +365,8 @@ def _known(document: Mapping[str, Any]) -> KnownObject:
         document.get("records", 0),
         sum(document.get(fact, 0) for fact in _NOT_JOINED),
         document["reason"],
+        document.get("blocks_id", ""),
+        frozenset(ObjectState(step["state"]) for step in document["history"]),
     )
 
 

@@ -103,13 +103,14 @@ class ObjectStore:
                 etag = response.headers.get("ETag", "").strip('"')
                 return FetchedObject(data, etag, _http_date_ms(response.headers.get("Last-Modified", "")))
 
-    async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> None:
-        """Write an object whole, in one request, replacing what was there."""
+    async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> str:
+        """Write an object whole, in one request, replacing what was there. Return its etag."""
         kind = content_type or "application/octet-stream"
         async with translated(bucket, key):
-            await self._client.put_object(
+            written = await self._client.put_object(
                 bucket, key, io.BytesIO(data), len(data), kind, part_size=max(len(data), MIN_PART_SIZE)
             )
+        return (written.etag or "").strip('"')
 
     async def move(
         self, source: tuple[str, str], target: tuple[str, str], version: str | None = None
