@@ -6,15 +6,20 @@ file first. That appends a line to a file for each action that the process has n
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 Action = tuple[str, str]
 """Where (a collection, or a bucket and the first folder in it) and what."""
 
 
 @cache
+def _temporary() -> TemporaryDirectory[str]:
+    """Removed when the tests end."""
+    return TemporaryDirectory(prefix="recorded-")
+
+
 def _folder() -> Path:
-    return Path(mkdtemp(prefix="recorded-"))
+    return Path(_temporary().name)
 
 
 def recording_as(account: str) -> dict[str, str]:
