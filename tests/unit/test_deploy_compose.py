@@ -15,9 +15,9 @@ import yaml
 from shotwatch_cli.rest import API_KEY
 from shotwatch_common.settings import BrokerSettings, Settings
 from shotwatch_common.store.setup import SetupSettings
-from shotwatch_common.topology import OBJECTS
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
+from tests.broker import TOPOLOGY
 from tests.unit.test_deploy_broker import ACCOUNTS
 
 ROOT = Path(__file__).parents[2]
@@ -120,8 +120,8 @@ def test_the_store_has_the_target_that_its_setup_has_told():
     target = SetupSettings.model_fields["event_target"].default.split(":")[-2]
     told = SERVICES["store"]["environment"]
     assert {name for name in told if "NOTIFY" in name and not name.endswith(f"_{target}")} == set()
-    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == OBJECTS.name
-    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == OBJECTS.type.value
+    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == TOPOLOGY.objects.name
+    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == TOPOLOGY.objects.type.value
 
 
 def test_the_store_is_set_up_with_all_settings_that_this_takes():
