@@ -60,7 +60,6 @@ def operations() -> Iterator[tuple[str, Act]]:
     yield "declare an exchange of another name", lambda on: on.declare_exchange("mine", auto_delete=True)
 
 
-OPERATIONS = dict(operations())
 OF_SETUP = {
     *(f"{act} {name}" for act in ("declare", "delete") for name in (*QUEUES, *OURS)),
     *(
@@ -110,7 +109,7 @@ ALLOWED = {
 async def test_an_account_may_do_what_is_its_work_and_nothing_else(url: Url, account: str):
     allowed = set()
     async with await aio_pika.connect(url(account)) as connection:
-        for name, act in OPERATIONS.items():
+        for name, act in operations():
             if account == "setup" and name in OF_SETUP and name.startswith(("delete", "unbind")):
                 allowed.add(name)  # it may; the others' tests need what is there
             elif await permitted(connection, act):
