@@ -23,7 +23,7 @@ from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity, DeliveryError
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
@@ -284,15 +284,24 @@ class Bus:
         await self._work(message, self._topology.queue_of(stage), headers)
 
     async def announce(self, event: AnomalyEvent) -> None:
-        """Publish an anomaly event; nobody need be listening."""
-        await self._publish(
-            event,
-            exchange=self._topology.anomalies,
-            routing_key=event.routing_key,
-            mandatory=False,
-            message_id=event.id,
-            content_type="application/cloudevents+json",
-        )
+        """Publish an anomaly event; nobody need be listening.
+
+        A subscriber's queue may reject what it has no room for, and the broker then rejects the message, although
+        all others got it. That must not stop us. The event is stored, and its number tells whoever missed it.
+        """
+        try:
+            await self._publish(
+                event,
+                exchange=self._topology.anomalies,
+                routing_key=event.routing_key,
+                mandatory=False,
+                message_id=event.id,
+                content_type="application/cloudevents+json",
+            )
+        except Retry as error:
+            if not isinstance(error.__cause__, DeliveryError):
+                raise
+            self._log.warning("a subscriber's queue rejected an event", event_id=event.id)
 
     async def _work(self, message: BaseModel | bytes, queue: RabbitQueue, headers: Mapping[str, Any]) -> None:
         await self._publish(
