@@ -32,7 +32,7 @@ from .test_path import shots_of, simulation
 
 pytestmark = pytest.mark.minio
 
-NO_SWEEP = {"ingest": {"SHOTWATCH_SWEEP_SECONDS": "0"}}
+NO_SWEEP = {"ingest": {"SHOTWATCH_INBOX_SWEEP_SECONDS": "0"}}
 SECONDS = timedelta(seconds=3)
 NINE = datetime(2022, 7, 2, 9, tzinfo=UTC)
 
