@@ -10,7 +10,7 @@ FROM python AS build
 ARG SERVICE
 WORKDIR /src
 COPY requirements.lock .
-RUN sed -n '/^uv==/,/^[^ ]*[^\\]$/p' requirements.lock > uv.txt \
+RUN sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.txt \
     && pip install --no-cache-dir --require-hashes --no-deps --requirement uv.txt
 COPY libs libs
 COPY services services

@@ -150,6 +150,17 @@ def test_a_progress_bar_shows_markup_and_escapes_as_text() -> None:
     assert "[red]m[/red] :smile: " in page.getvalue()
 
 
+def test_a_spinner_shows_markup_and_escapes_as_text() -> None:
+    page = io.StringIO()
+    console = LiteralConsole(file=page, width=WIDTH, force_terminal=True, color_system=None)
+    status = console.status(HOSTILE)
+    console.print(status.renderable)
+    status.update(f"[/red] {HOSTILE}")
+    console.print(status.renderable)
+    assert acts_on_nothing(page.getvalue())
+    assert page.getvalue().count("[red]m[/red] :smile: ") == 2
+
+
 @given(ANY_TEXT)
 def test_json_is_visible_ascii_and_reads_back_as_it_was(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
