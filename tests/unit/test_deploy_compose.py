@@ -36,7 +36,7 @@ def settings_of(service: str) -> type[Settings]:
 
 
 def names(settings: type[Settings], *, required: bool) -> set[str]:
-    """The variables that a service reads, secrets from files; or only those that it does not start without."""
+    """The variables that a service reads (secrets from files), or only those that it needs to start."""
     fields = settings.model_fields.items()
     return {
         variable(name) + (FILE if is_secret(field) else "")
