@@ -1,7 +1,7 @@
 """The path behind a store that tells of new objects itself, configured as docker-compose.yml does.
 
-The sweep lists the inbox here as often as without notifications, and leaves each object to its own for an hour:
-what is judged was told of.
+The sweep lists the inbox here as often as without notifications, and leaves each object to its own
+for an hour: what is judged was told of.
 """
 
 import os
