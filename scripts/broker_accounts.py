@@ -18,33 +18,34 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "broker-accounts.md"
 TOPOLOGY = Topology()
 HEAD = """# Accounts of the broker
 
-Written by `make broker-accounts` from `shotwatch_common/broker_accounts.py`; change that. What is not in the table
-is refused. `tests/integration/test_broker_accounts.py` tries, account by account on a real RabbitMQ, every operation
-on every exchange and queue.
+Written by `make broker-accounts` from `shotwatch_common/broker_accounts.py`; change that. What is not in
+the table is refused. `tests/integration/test_broker_accounts.py` tries, account by account on a real
+RabbitMQ, every operation on every exchange and queue.
 
-*Configure* means to declare or delete; *publish to* to send, with one of these routing keys; *bind* to bind queues to
-an exchange or unbind them; *consume* to read messages or purge a queue. Names are exact. `operator.…` and
-`amq.gen-…` (a queue that the broker names; clients declare it exclusive) stand for all names that begin so,
-`….retry.…` for the waiting queues of a stage. With `SHOTWATCH_PREFIX`, all of these names begin with it, and so do
-those of the accounts, but not `amq.…`.
+*Configure* means to declare or delete; *publish to* to send, with one of these routing keys; *bind* to bind
+queues to an exchange or unbind them; *consume* to read messages or purge a queue. Names are exact.
+`operator.…` and `amq.gen-…` (a queue that the broker names; clients declare it exclusive) stand for all
+names that begin so, `….retry.…` for the waiting queues of a stage. With `SHOTWATCH_PREFIX`, all of these
+names begin with it, and so do those of the accounts, but not `amq.…`.
 
 | account | configure | publish to | bind | consume |
 | --- | --- | --- | --- | --- |
 """
 TAIL = f"""
-What no permission forbids: whoever may log in may ask whether an exchange or a queue of a known name is there, and
-how many messages and consumers the queue has. RabbitMQ has no right for that question.
+What no permission forbids: whoever may log in may ask whether an exchange or a queue of a known name is
+there, and how many messages and consumers the queue has. RabbitMQ has no right for that question.
 
-**Publishing to a queue by its name** takes the right to write to the default exchange, and with it to every queue. So
-retries and parked messages go through `shotwatch.work`, a topic exchange: there the broker checks routing keys.
+**Publishing to a queue by its name** takes the right to write to the default exchange, and with it to every
+queue. So retries and parked messages go through `shotwatch.work`, a topic exchange: there the broker checks
+routing keys.
 
-**The object store.** MinIO declares its exchange before each message, and to declare takes the same right as to
-delete. Its exchange is therefore `{STORE_EXCHANGE}`, which the broker itself made and never deletes; the set-up binds
-it to `shotwatch.objects`. At worst, a stolen account `store` sends false notifications. Ingest reads only objects
-that are in the inbox; others end in the ledger as gone.
+**The object store.** MinIO declares its exchange before each message, and to declare takes the same right
+as to delete. Its exchange is therefore `{STORE_EXCHANGE}`, which the broker itself made and never deletes;
+the set-up binds it to `shotwatch.objects`. At worst, a stolen account `store` sends false notifications.
+Ingest reads only objects that are in the inbox; others end in the ledger as gone.
 
-**A subscriber's queue that rejects** what it has no room for (`x-overflow: reject-publish`) rejects its own copy of
-an event. Inference logs that and goes on.
+**A subscriber's queue that rejects** what it has no room for (`x-overflow: reject-publish`) rejects its own
+copy of an event. Inference logs that and goes on.
 
 ## Limits
 
@@ -57,8 +58,8 @@ an event. Inference logs that and goes on.
 | channels | {ACCOUNT_LIMITS["max-channels"]} of each account |
 
 RabbitMQ has no limit on the queues of one account: whoever has the password of `operator` can take all
-{MAX_OPERATOR_QUEUES}, and then no one else can subscribe until these queues expire or are deleted. Our own queues are
-not affected, nor is the set-up.
+{MAX_OPERATOR_QUEUES}, and then no one else can subscribe until these queues expire or are deleted. Our own
+queues are not affected, nor is the set-up.
 """
 
 

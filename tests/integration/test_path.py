@@ -387,6 +387,12 @@ async def test_one_trace_runs_from_the_object_event_to_the_anomaly_event(
     links = [link for span in trace if service_of(span) == "shotwatch-aggregate" for link in span["links"]]
     linked = {link["context"]["trace_id"] for link in links}
     assert len(linked) == len(minute.rosters[0].devices), "the join links the trace of every member's file"
+    sent = [span for span in spans(running.stack) if "messaging.system" in span["attributes"]]
+    exchanges = {exchange.name for exchange in TOPOLOGY.exchanges} | {"default"}
+    names = {f"{exchange} {action}" for exchange in exchanges for action in ("create", "publish", "process")}
+    assert {span["name"] for span in sent} <= names, "a collector makes a histogram of each name"
+    keys = {span["attributes"]["messaging.rabbitmq.destination.routing_key"] for span in sent}
+    assert {event.routing_key, "validate", "features"} <= keys
 
 
 def spans(stack: Stack) -> list[dict[str, Any]]:

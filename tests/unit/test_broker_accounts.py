@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shotwatch_common.broker_accounts import STAGES_OF, accounts_of, definitions, passwords_in
+from shotwatch_common.broker_accounts import STAGES_OF, accounts_of, definitions, read_passwords
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.topology import STAGES, Topology
 
 ACCOUNTS = [account.name for account in accounts_of(Topology())]
 PASSWORDS = {name: f"password of {name}" for name in ACCOUNTS}
-VARIABLES = {f"BROKER_{name.upper()}_PASSWORD": f"password of {name}" for name in ACCOUNTS}
 _spec = importlib.util.spec_from_file_location(
     "broker_page", Path(__file__).parents[2] / "scripts" / "broker_accounts.py"
 )
@@ -56,16 +55,16 @@ def test_no_account_of_one_system_has_a_right_in_another_on_the_same_broker():
     assert not re.search(of_store["write"], "shotwatch.objects")
 
 
-def test_a_password_is_read_from_a_variable_or_from_a_file(tmp_path: Path):
-    (tmp_path / "operator").write_text("from a file\n")
-    in_file = {"BROKER_OPERATOR_PASSWORD_FILE": str(tmp_path / "operator")}
-    told = {name: value for name, value in VARIABLES.items() if "OPERATOR" not in name}
-    assert passwords_in(told | in_file) == PASSWORDS | {"operator": "from a file"}
-
-
-def test_an_account_without_a_password_is_named():
-    with pytest.raises(SettingsError, match="BROKER_OPERATOR_PASSWORD: missing"):
-        passwords_in({**VARIABLES, "BROKER_OPERATOR_PASSWORD": ""})
+def test_passwords_are_read_from_files_and_a_missing_or_empty_one_is_named(tmp_path: Path):
+    for name, password in PASSWORDS.items():
+        (tmp_path / f"broker-{name}-password").write_text(f"{password}\n")
+    assert read_passwords(tmp_path) == PASSWORDS
+    (tmp_path / "broker-operator-password").write_text("\n")
+    with pytest.raises(SettingsError, match="broker-operator-password: the file is empty"):
+        read_passwords(tmp_path)
+    (tmp_path / "broker-operator-password").unlink()
+    with pytest.raises(SettingsError, match=r"broker-operator-password: .*No such file"):
+        read_passwords(tmp_path)
 
 
 def test_the_page_lists_the_accounts_as_they_are():

@@ -1,9 +1,9 @@
 """The broker's accounts: what each may do, as RabbitMQ's definitions. All else is refused.
 
-`python -m shotwatch_common.broker_accounts` writes the definitions to standard output: the virtual host,
-accounts, permissions, policies and limits. A node imports them at its start (`load_definitions`) or by
-`rabbitmqctl import_definitions`. The password of each account is in BROKER_{ACCOUNT}_PASSWORD, or in the file
-that BROKER_{ACCOUNT}_PASSWORD_FILE names. SHOTWATCH_PREFIX begins all names, those of the accounts too.
+`python -m shotwatch_common.broker_accounts FOLDER` writes the definitions to standard output: the virtual
+host, accounts, permissions, policies and limits. A node imports them at its start (`load_definitions`) or
+by `rabbitmqctl import_definitions`. The password of each account is in the file `broker-{account}-password`
+of the folder. SHOTWATCH_PREFIX begins all names, those of the accounts too.
 
 RabbitMQ asks for these rights (https://www.rabbitmq.com/docs/access-control):
 
@@ -18,16 +18,16 @@ On a topic exchange it also compares a message's routing key with the account's 
 import base64
 import hashlib
 import json
-import os
 import re
 import secrets
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from shotwatch_common.command_line import exit_status
-from shotwatch_common.settings import SettingsError, SystemSettings, read_secret
+from shotwatch_common.settings import SettingsError, SystemSettings
 from shotwatch_common.topology import STAGES, STORE_EXCHANGE, Topology
 from shotwatch_common.vocabulary import SLOW_CHANGES, AnomalyKind, Severity
 
@@ -284,25 +284,32 @@ def password_hash(password: str) -> str:
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
-def passwords_in(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return account → password from BROKER_{ACCOUNT}_PASSWORD, or the file that …_PASSWORD_FILE names.
+def read_passwords(folder: Path) -> dict[str, str]:
+    """Return account → password from the files `broker-{account}-password` of a folder.
 
     Raises:
-        SettingsError: an account has no password.
+        SettingsError: an account has no such file, or an empty one; or it cannot be read.
     """
-    found = {}
-    for account in accounts_of(Topology()):
-        variable = f"BROKER_{account.name.upper()}_PASSWORD"
-        password = read_secret(variable, environment)
-        if not password:
-            raise SettingsError(f"{variable}: missing")
-        found[account.name] = password
-    return found
+    names = (account.name for account in accounts_of(Topology()))
+    return {name: _password(folder / f"broker-{name}-password") for name in names}
+
+
+def _password(path: Path) -> str:
+    try:
+        password = path.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    if not password:
+        raise SettingsError(f"{path}: the file is empty")
+    return password
 
 
 def main() -> None:
+    """Write the definitions with the passwords in the folder that the first argument names."""
+    if len(sys.argv) != 2:
+        raise SettingsError("usage: python -m shotwatch_common.broker_accounts FOLDER")
     topology = Topology(SystemSettings.load().prefix)
-    print(json.dumps(definitions(passwords_in(os.environ), topology), indent=2))
+    print(json.dumps(definitions(read_passwords(Path(sys.argv[1])), topology), indent=2))
 
 
 if __name__ == "__main__":
