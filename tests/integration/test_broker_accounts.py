@@ -19,6 +19,7 @@ from shotwatch_common.topology import STAGES, Topology, declare_queue
 from tests.broker import TOPOLOGY
 from tests.integration.certificates import Certificates
 from tests.integration.conftest import Node, Url, bus_to, declare, until
+from tests.unit.test_cli_events import event
 
 Act = Callable[[AbstractChannel], Awaitable[object]]
 
@@ -266,6 +267,24 @@ async def test_a_queue_of_an_operator_keeps_what_its_policy_allows(url: Url, nod
         assert bound in policies["operator.kept"].replace(" ", "")
     for bound in ('"max-age"', '"max-length-bytes",8388608', '"stream-max-segment-size-bytes"'):
         assert bound in policies["operator.stream"].replace(" ", "")
+
+
+async def test_an_operators_queue_that_rejects_events_stops_neither_inference_nor_other_operators(url: Url):
+    rejecting = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    bus = bus_to(url("inference"))
+    await bus.connect()
+    try:
+        async with channel_to(url("operator")) as channel:
+            full = await channel.declare_queue("operator.full", exclusive=True, arguments=rejecting)
+            other = await channel.declare_queue(exclusive=True)
+            for queue in (full, other):
+                await queue.bind("anomalies", "#")
+            for number in range(3):
+                await bus.announce(event(number))
+            found = await channel.declare_queue(other.name, passive=True)
+    finally:
+        await bus.stop()
+    assert found.declaration_result.message_count == 3
 
 
 async def test_an_operator_makes_a_bounded_number_of_queues_and_the_set_up_still_runs(url: Url):
