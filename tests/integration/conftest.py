@@ -171,15 +171,16 @@ class Node:
     management_url: str
     environment: Mapping[str, str]
 
-    async def ctl(self, *arguments: str) -> str:
-        """What `rabbitmqctl` answers."""
+    async def ctl(self, *arguments: str, given: str = "") -> str:
+        """What `rabbitmqctl` answers to these arguments, and to what is given on its standard input."""
         process = await asyncio.create_subprocess_exec(
             str(SCRIPT.with_name("rabbitmqctl")),
             *("--quiet", *arguments),
             env=dict(self.environment),
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        stdout, _ = await process.communicate()
+        stdout, _ = await process.communicate(given.encode())
         assert process.returncode == 0, arguments
         return stdout.decode()
 

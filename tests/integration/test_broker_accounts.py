@@ -1,6 +1,8 @@
 """Every account on a real RabbitMQ: what it may do works, and all else is refused."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -167,6 +169,20 @@ async def empty(url: Url) -> None:
                 await found.unbind(exchange, "nothing")
 
 
+@pytest.mark.parametrize(
+    ("account", "status", "said"), [("setup", 0, '"declared"'), ("ingest", 1, "the account `setup`")]
+)
+async def test_only_the_account_setup_can_run_the_set_up(url: Url, account: str, status: int, said: str):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "shotwatch_common.topology"),
+        env={**os.environ, "SHOTWATCH_BROKER_URL": url(account)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    stdout, _ = await process.communicate()
+    assert process.returncode == status
+    assert said in stdout.decode()
+
+
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_publishes_consumes_and_asks_whether_all_is_there(url: Url, service: str):
     stages = [stage for stage in STAGES if f"read shotwatch.{stage}" in ALLOWED[service]]
@@ -318,7 +334,7 @@ async def test_a_password_changes_while_the_broker_and_the_service_run(url: Url,
     bus.subscribe(Subscription("aggregate", None, arrived.put, prefetch=1))
     await bus.start()
     try:
-        await node.ctl("change_password", "aggregate", "another")
+        await node.ctl("change_password", "aggregate", given="another")
         with pytest.raises(ProbableAuthenticationError):
             await aio_pika.connect(old)
         new = old.replace(urlsplit(old).password or "", "another")
@@ -326,7 +342,7 @@ async def test_a_password_changes_while_the_broker_and_the_service_run(url: Url,
             await publish("shotwatch.work", "aggregate", channel)
         assert await asyncio.wait_for(arrived.get(), 20) == b"published"
     finally:
-        await node.ctl("change_password", "aggregate", urlsplit(old).password or "")
+        await node.ctl("change_password", "aggregate", given=urlsplit(old).password or "")
         await bus.stop()
 
 
