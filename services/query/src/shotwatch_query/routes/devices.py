@@ -158,8 +158,8 @@ async def get_row(
 ) -> Response:
     """Time, state and verdict of any device's record, and the energies of an energy meter.
 
-    In CSV, text is in quotes; an apostrophe stands before text that a spreadsheet would take for a formula, and
-    characters that cannot be seen are written as escapes. Numbers stay numbers.
+    In CSV, text is in quotes, with an apostrophe before what a spreadsheet would take for a formula, and with
+    escapes in the place of characters that cannot be seen. Numbers stay numbers.
     """
     row = _row(sources, await _find_record(sources, shot, device))
     if form is RowFormat.JSON:
