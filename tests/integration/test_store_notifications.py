@@ -74,8 +74,8 @@ def with_account(service: ServiceSpec) -> ServiceSpec:
     return replace(service, environment={**service.environment, **keys})
 
 
-async def set_up_store(environment: Mapping[str, str]) -> None:
-    secrets = {variable(name): secret for name, secret in secret_keys().items()}
+async def set_up_store(environment: Mapping[str, str], **changed: str) -> None:
+    secrets = {variable(name): secret for name, secret in secret_keys(**changed).items()}
     settings = settings_as(SetupSettings, {**environment, **secrets})
     async with ConfigurableStore.of(settings) as store:
         found = {part.state async for part in set_up(store, settings)}
@@ -165,6 +165,32 @@ async def _all_ingested(running: Running, count: int) -> bool:
 
 async def _refuses(url: str) -> bool:
     return not await opens_channel(url)
+
+
+async def test_a_key_that_is_replaced_before_its_service_has_the_new_one_costs_no_file(
+    notified: Running, tmp_path: Path
+) -> None:
+    """Ingest holds the messages; as soon as its key is right again it goes on, and nothing is given up."""
+    before = await ingested(notified)
+    minute = simulation(notified, datetime(2022, 7, 2, 12, tzinfo=UTC), duration=SECONDS)
+    files = list(simulate(minute, tmp_path))
+    await set_up_store(notified.stack.environment(), ingest="the next secret key")
+    await notified.upload(*files)
+    await until(lambda: _says(notified, "ingest", "SignatureDoesNotMatch"), "held by ingest")
+    assert await ingested(notified) == before
+    await set_up_store(notified.stack.environment())
+    await until(lambda: _all_ingested(notified, before + len(files)), "ingested")
+    await notified.judged()
+    assert len(await shots_of(notified.archive, minute)) == 3
+
+
+async def _says(running: Running, service: str, text: str) -> bool:
+    logs = (running.stack.folder / "logs").glob(f"{service}*")
+    return any("held: a server" in line and text in line for log in logs for line in _lines(log))
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()
 
 
 async def test_no_service_was_refused_anything_by_the_store(notified: Running) -> None:
