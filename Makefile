@@ -23,7 +23,7 @@ test: setup  ## Every test, on real servers; of the tortures the quick ones
 	@$(BIN)/pytest tests/e2e tests/chaos -n 2 --dist loadgroup
 
 test-minio: $(BIN)/minio  ## What is asked of an object store, asked of MinIO too: its notifications drive the path
-	@$(BIN)/pytest tests/integration/test_store.py tests/integration/test_store_notifications.py -m ""
+	@$(BIN)/pytest tests/integration/test_store.py tests/integration/test_store_accounts.py tests/integration/test_store_notifications.py -m ""
 
 # Upstream's way: it publishes neither programs nor images any more. Minutes of compiling, once.
 $(BIN)/minio: | setup

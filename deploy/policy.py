@@ -10,7 +10,7 @@ _CONTAINER = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-_SECRET = re.compile("PASSWORD|SECRET|TOKEN|ACCESS_KEY|API_KEY")
+_SECRET = re.compile("PASSWORD|SECRET|TOKEN|API_KEY")
 _CREDENTIALS = re.compile("//[^/]*@")
 _OWNER_AND_GROUP = 0o440
 

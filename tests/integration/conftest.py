@@ -35,6 +35,7 @@ from tests.integration.certificates import Certificates
 from .processes import running as running_process
 from .prometheus import Prometheus, Targets, started
 from .query_world import World, started_world
+from .recorder import recording_as
 from .waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -48,8 +49,9 @@ LATENESS_S = {"1s": 5, "100ms": 5, "60s": 5}
 
 
 def impatient(service: ServiceSpec) -> ServiceSpec:
-    """The service, looking every second for what it otherwise looks for now and then."""
-    return replace(service, environment={**service.environment, **IMPATIENT})
+    """The service, looking every second for what it otherwise looks for now and then, and recorded."""
+    environment = {**service.environment, **IMPATIENT, **recording_as(service.name)}
+    return replace(service, environment=environment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,10 +198,17 @@ async def test_every_object_ends_in_one_state_with_its_reason(running: Running, 
         assert (key, entry["state"], entry["reason"]) == (key, state, reason)
         places[key] = entry["location"]["bucket"], entry["location"]["key"]
         assert await running.store.get(*places[key]) == content
-    assert places[name.format("good")] == ("data", f"2022-07-03/{name.format('good')}")
-    assert places["notes.txt"] == ("data", f"{datetime.now(UTC):%Y-%m-%d}/ignored/notes.txt")
-    bucket, key = places[name.format("cut")]
-    assert (bucket, key.partition("/")[2]) == ("errors", f"{FileReason.TRUNCATED}/{name.format('cut')}")
+
+    def kept_as(key: str) -> str:
+        stem, _, extension = key.rpartition(".")
+        return f"{stem}@{md5(contents[key][0])}.{extension}"
+
+    good_key, cut_key = name.format("good"), name.format("cut")
+    assert places[good_key] == ("data", f"2022-07-03/{kept_as(good_key)}")
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert places["notes.txt"] == ("data", f"{today}/ignored/{kept_as('notes.txt')}")
+    bucket, key = places[cut_key]
+    assert (bucket, key.partition("/")[2]) == ("errors", f"{FileReason.TRUNCATED}/{kept_as(cut_key)}")
     why = await running.store.get(bucket, reason_key(key))
     assert name.format("cut") in json.loads(why)["detail"]
 
@@ -267,6 +274,12 @@ async def test_the_version_that_was_stored_last_counts_whatever_its_event_says(
     }
     newest = {each["key"]: each["_id"] for each in await running.archive.ledger.newest([camera.name])}
     assert newest[camera.name] == object_id(bucket, newer.name, etag) != of_first
+    for identity, version in ((of_first, camera), (newest[camera.name], newer)):
+        entry = await running.archive.ledger.find(identity)
+        assert entry is not None
+        assert entry["state"] == ObjectState.INGESTED
+        kept = await running.store.get(entry["location"]["bucket"], entry["location"]["key"])
+        assert kept == version.read_bytes(), "a later version overwrites none"
 
 
 def md5(content: bytes) -> str:

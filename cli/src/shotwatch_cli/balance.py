@@ -123,6 +123,8 @@ async def take_balance(
     to_check = await reconciler.recent()
     known = await archive.reconciliations.overlapping(start, end)
     if recheck or sum(result.took_ms for result in known) <= CHEAP_MS:
+        await reconciler.note_occupied(start, end)
+        known = await archive.reconciliations.overlapping(start, end)
         to_check |= {result.slice for result in known}
     chosen = sorted(each for each in to_check if each.overlaps(start, end))
     for left, each in zip(range(len(chosen), 0, -1), chosen, strict=True):

@@ -128,7 +128,7 @@ async def _database(deployment: Deployment) -> AsyncIterator[Finding]:
         missing = await archive.missing_indexes() if answers else []
     if answers:
         found = f"missing: {'; '.join(missing)}" if missing else "there"
-        yield _found("indexes", not missing, found, "start the services: they make them")
+        yield _found("indexes", not missing, found, "`python -m shotwatch_common.archive` makes them")
 
 
 async def _store(deployment: Deployment) -> AsyncIterator[Finding]:

@@ -2,14 +2,15 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from opentelemetry.trace import Tracer
 
-from shotwatch_common import metrics
+from shotwatch_common import metrics, rights
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.bus import Bus, ConsumersLost, Subscription
 from shotwatch_common.errors import Retry
@@ -119,12 +120,23 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySett
             longest_queue=settings.longest_queue,
         )
         await bus.connect()
-        await archive.ensure_indexes()
+        await _once(partial(_require_indexes, archive, rights.DATABASE[name]), log)
         try:
             yield Edges(settings, facility, bus, store, archive, provider.get_tracer("shotwatch"), log)
         finally:
             await bus.stop()
             provider.shutdown()
+
+
+async def _require_indexes(archive: Archive, collections: Container[str]) -> None:
+    """Return if the collections have their indexes.
+
+    Raises:
+        Retry: they do not; the message says what makes them.
+    """
+    if missing := await archive.missing_indexes(collections):
+        made_by = "`python -m shotwatch_common.archive` makes them"
+        raise Retry(f"the database lacks indexes ({'; '.join(missing)}): {made_by}")
 
 
 async def _until_told_to_stop(background: tuple[Background, ...]) -> None:
