@@ -181,7 +181,9 @@ async def test_a_second_stack_beside_the_first_has_servers_and_data_of_its_own(
     stack: Stack, root: Path
 ) -> None:
     models = {"SHOTWATCH_MODELS_URL": stack.environment()["SHOTWATCH_MODELS_URL"]}
-    async with Stack.claim(root, facility=root / "f.yaml", settings=models) as second:
+    claimed = Stack.claim(root, facility=root / "f.yaml", settings=models)
+    admit_tester(claimed.folder / "broker")
+    async with claimed as second:
         assert second.name == "default-2"
         assert "models" not in servers(second)
         assert second.environment()["SHOTWATCH_MODELS_URL"] == models["SHOTWATCH_MODELS_URL"]
