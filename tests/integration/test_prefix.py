@@ -48,6 +48,7 @@ async def test_two_systems_on_the_same_servers_see_nothing_of_each_other(
     ):
         await topology.declare(connection)
         await store.ensure_buckets(*settings.buckets)
+        await archive.ensure_indexes()
         other.start_services(spec for spec in path_services() if spec.name == "ingest")
         await other.services_ready()
         await upload_all(store, settings.inbox_bucket, planned_uploads(files), lambda _: None)
