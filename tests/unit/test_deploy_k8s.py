@@ -145,6 +145,15 @@ def test_only_the_set_up_of_the_broker_has_the_account_that_declares(objects: di
         assert "setup" not in _accounts(pod), name
 
 
+def test_the_set_up_of_the_broker_reaches_the_broker_and_nothing_else(objects: dict[str, Objects]):
+    job = objects["Job"]["shotwatch-broker-setup"]["spec"]["template"]
+    assert ports_out(objects["NetworkPolicy"], job) & set(PORTS.values()) == {PORTS["broker"]}
+    sources = (each for rule in server_policies()["broker"]["spec"]["ingress"] for each in rule["from"])
+    assert any(
+        each.get("namespaceSelector") == NAMESPACE and selects(each["podSelector"], job) for each in sources
+    )
+
+
 def _accounts(pod: dict[str, Any]) -> set[str]:
     """The accounts of the broker whose addresses a pod mounts."""
     sources = (volume.get("secret", {}) for volume in pod["spec"]["volumes"])
