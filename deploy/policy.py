@@ -23,7 +23,7 @@ def faults(found: dict[str, Any]) -> Iterator[str]:
 
 def _faults(found: dict[str, Any]) -> Iterator[str]:
     match found["kind"]:
-        case "Deployment":
+        case "Deployment" | "Job":
             yield from _of_pod(found["spec"]["template"]["spec"])
         case "CronJob":
             yield from _of_pod(found["spec"]["jobTemplate"]["spec"]["template"]["spec"])

@@ -50,7 +50,7 @@ async def notified(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ru
     server = minio(root / "store", *KEYS, Ports())
     async with Stack.claim(root, "notified", facility=FACILITY, settings=server.settings) as stack:
         environment = stack.environment()
-        async with serving(telling(server, environment["SHOTWATCH_BROKER_URL"])):
+        async with serving(telling(server, stack.environment("store")["SHOTWATCH_BROKER_URL"])):
             await set_up_store(environment)
             path = (spec for spec in path_services() if spec.name != "query")
             stack.start_services(map(impatient, map(notified_first, map(with_account, path))))

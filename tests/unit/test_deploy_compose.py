@@ -14,13 +14,14 @@ import yaml
 
 from shotwatch_cli.rest import API_KEY
 from shotwatch_common.archive.setup import DatabaseSetupSettings
+from shotwatch_common.broker_accounts import read_passwords
 from shotwatch_common.rights import DATABASE, STORE
 from shotwatch_common.settings import FILE, BrokerSettings, Settings, installed_settings, is_secret, variable
 from shotwatch_common.store.setup import SetupSettings
-from shotwatch_common.topology import OBJECTS
+from shotwatch_common.topology import STORE_EXCHANGE, Topology
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
-from tests.unit.test_deploy_broker import ACCOUNTS, broker
+from tests.unit.test_broker_accounts import ACCOUNTS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -159,8 +160,7 @@ def test_a_service_reads_the_new_secret_when_it_starts_again(tmp_path: Path, mon
 
 def test_the_brokers_accounts_have_the_passwords_that_were_made(tmp_path: Path):
     secrets = make_env(tmp_path)
-    passwords = {f"BROKER_{name.upper()}_PASSWORD" for name in ACCOUNTS}
-    assert broker.read_passwords(secrets).keys() == passwords
+    assert read_passwords(secrets).keys() == set(ACCOUNTS)
     mounted = {target for _, target in _secrets(SERVICES["broker-definitions"])}
     assert mounted == {f"broker-{name}-password" for name in ACCOUNTS}
 
@@ -246,8 +246,9 @@ def test_the_store_has_the_target_that_its_setup_has_told():
     target = SetupSettings.model_fields["event_target"].default.split(":")[-2]
     told = SERVICES["store"]["environment"]
     assert {name for name in told if "NOTIFY" in name and not name.endswith(f"_{target}")} == set()
-    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == OBJECTS.name
-    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == OBJECTS.type.value
+    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == STORE_EXCHANGE
+    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == STORE_EXCHANGE.removeprefix("amq.")
+    assert told[f"MINIO_NOTIFY_AMQP_ROUTING_KEY_{target}"] == Topology().objects.name
 
 
 def test_the_store_is_set_up_with_all_settings_that_this_takes():

@@ -19,6 +19,7 @@ from shotwatch_common.health import Facts, serve_health
 from shotwatch_common.settings import BrokerSettings, SettingsError
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import Log, configure_logs, configure_traces, last_words
+from shotwatch_common.topology import Topology
 
 AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
 Background = Callable[[], Coroutine[Any, Any, None]]
@@ -83,7 +84,7 @@ async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
         await resources.enter_async_context(
             serve_health(settings.health_host, settings.health_port, ready, service.facts)
         )
-        for look in service.beforehand:
+        for look in (touched.bus.check_topology, *service.beforehand):
             await _once(look, touched.log)
         for subscription in service.subscriptions:
             touched.bus.subscribe(subscription)
@@ -109,6 +110,7 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySett
 
         bus = Bus(
             url,
+            Topology(settings.prefix),
             provider,
             log,
             archive.dead_letter,
@@ -153,9 +155,13 @@ async def _until_told_to_stop(background: tuple[Background, ...]) -> None:
 
 
 async def _once(look: Background, log: Log) -> None:
+    """Repeat a check until it succeeds. Each new reason of a failure is logged once."""
+    why = ""
     while True:
         try:
             return await look()
         except (Retry, *TRANSIENT) as error:
-            log.warning("no message is taken yet", why=str(error))
+            if str(error) != why:
+                why = str(error)
+                log.warning("no message is taken yet", why=why)
         await asyncio.sleep(_ASK_AGAIN_S)
