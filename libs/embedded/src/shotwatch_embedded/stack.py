@@ -39,6 +39,8 @@ _EXTERNAL = (
     "SHOTWATCH_STORE_URL",
     *_STORE_KEYS,
     "SHOTWATCH_MODELS_URL",
+    "SHOTWATCH_MODELS_USER",
+    "SHOTWATCH_MODELS_PASSWORD",
 )
 _START_PATIENCE = 120.0
 _START_ATTEMPTS = 3
@@ -76,6 +78,7 @@ class Stack:
         self._facility = facility.resolve()
         self._external = external
         self._server_settings: dict[str, str] = {}
+        self._service_settings: dict[str, str] = {}
         self._on_change = on_change
         self._ports = Ports()
         self._servers: dict[str, Keeper] = {}
@@ -129,7 +132,10 @@ class Stack:
         await self.stop()
 
     def environment(self) -> dict[str, str]:
-        """What services are told: addresses, keys, facility, folders."""
+        """Return what other commands are told: addresses, keys, facility, folders.
+
+        Services are told the same, but for accounts with fewer rights where there are such.
+        """
         return {
             "SHOTWATCH_DATABASE_NAME": "shotwatch",
             "SHOTWATCH_FACILITY": str(self._facility),
@@ -212,7 +218,8 @@ class Stack:
         if "SHOTWATCH_STORE_URL" not in self._external:
             yield self._start_server(partial(store, self.folder / "store", *keys))
         if "SHOTWATCH_MODELS_URL" not in self._external:
-            yield self._start_server(partial(models, self.folder / "models"))
+            passwords = (credentials.models_engineer_password, credentials.models_reader_password)
+            yield self._start_server(partial(models, self.folder / "models", *passwords))
 
     async def _start_broker(self, password: str) -> None:
         ensure_rabbitmq(install=False)
@@ -250,6 +257,7 @@ class Stack:
             await keeper.stop()
             raise _death(server, keeper.status)
         self._server_settings |= server.settings
+        self._service_settings |= server.service_settings
 
     def _server_launch(self, server: Server) -> Launch:
         return Launch(
@@ -278,7 +286,9 @@ class Stack:
             name=name,
             role=Role.SERVICE,
             command=spec.command,
-            environment=with_settings(os.environ, {**self.environment(), **spec.environment, **given}),
+            environment=with_settings(
+                os.environ, {**self.environment(), **self._service_settings, **spec.environment, **given}
+            ),
             owner=self.folder,
             folder=Path.cwd(),
             log=self._log(name),
