@@ -8,6 +8,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp import hdrs
 from yarl import URL
 
 from shotwatch_common.bundle_files import BUNDLE_FILES
@@ -58,8 +59,8 @@ class ModelRegistry:
     def __init__(self, url: str, name: str, user: str = "", password: str = "") -> None:
         self.name = name
         self._url = url.rstrip("/")
-        login = aiohttp.BasicAuth(user, password, "utf-8") if user else None
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, auth=login)
+        login = {hdrs.AUTHORIZATION: aiohttp.encode_basic_auth(user, password)} if user else None
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, headers=login)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
