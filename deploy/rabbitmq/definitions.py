@@ -1,15 +1,18 @@
 """Writes RabbitMQ's definitions to standard output: the virtual host, who may do what in it, and policies.
 
-The password of each account is read from BROKER_{ACCOUNT}_PASSWORD. Queues and exchanges are declared by the
-services themselves. Runs wherever Python does: it needs no package.
+    python definitions.py FOLDER
+
+The password of each account is read from the file `broker-{account}-password` of the folder. Queues and
+exchanges are declared by the services themselves. Runs wherever Python does: it needs no package.
 """
 
 import base64
 import hashlib
 import json
-import os
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 VIRTUAL_HOST = "shotwatch"
@@ -54,6 +57,12 @@ def definitions(passwords: Mapping[str, str]) -> dict[str, Any]:
         ],
         "policies": [_policy(stage) for stage in _stages()],
     }
+
+
+def read_passwords(folder: Path) -> dict[str, str]:
+    """Return BROKER_{ACCOUNT}_PASSWORD for each file `broker-{account}-password` of the folder."""
+    files = folder.glob("broker-*-password")
+    return {file.name.upper().replace("-", "_"): file.read_text(encoding="utf-8").strip() for file in files}
 
 
 def _of_service(stages: tuple[str, ...]) -> dict[str, str]:
@@ -107,4 +116,4 @@ def _policy(stage: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(definitions(os.environ), indent=2))
+    print(json.dumps(definitions(read_passwords(Path(sys.argv[1]))), indent=2))

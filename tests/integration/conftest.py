@@ -167,7 +167,7 @@ async def url(
     """A node that loaded the definitions: account → its address, with every queue declared."""
     folder, ports = tmp_path_factory.mktemp("broker"), Ports()
     names = name_server(folder, ports)
-    node = broker(folder, "not used: definitions leave out the default user", names.port, ports)
+    node = broker(folder, "not-used-as-definitions-leave-out-the-default-user", names.port, ports)
     definitions = folder / "definitions.json"
     definitions.write_text(json.dumps(deployed.definitions(PASSWORDS)))
     with (folder / "rabbitmq.conf").open("a") as configuration:

@@ -1,5 +1,6 @@
 """`shotwatch dead` on real servers: what is parked is found, sent back once, or thrown away on record."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -22,6 +23,7 @@ from shotwatch_simulator.simulation import Simulation, simulate
 from .conftest import Running, until
 from .test_cli import Told, audited, shotwatch
 
+WIDE = {"COLUMNS": "1000"}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -68,6 +70,19 @@ async def test_what_is_parked_is_found_by_stage_reason_and_time_with_its_trace(r
     assert await listed(running, "--reason", "nobody-knows-1", "--stage", "validate") == []
     (shown,) = (await shotwatch(running, "dead", "show", identity, "--json")).documents
     assert '"batch_id":"nobody-knows-1"' in shown["body"]
+
+
+async def test_names_from_outside_act_on_no_terminal(running: Running) -> None:
+    clipboard = "\x1b]52;c;aGVsbG8=\x07 [red] \u202e\u200b"
+    await running.store.put(running.settings.inbox_bucket, f"{clipboard}.h5", b"no snapshot")
+    identity = await park_unknown_batch(running, clipboard)
+    await running.judged()
+    commands = (("ledger", "--objects"), ("dead", "list"), ("dead", "show", identity), ("status",))
+    for told in await asyncio.gather(*(shotwatch(running, *each, environment=WIDE) for each in commands)):
+        assert told.exit_code == 0, told.stderr
+        assert all(each == "\n" or each.isprintable() for each in told.stdout + told.stderr)
+        if "queues" not in told.stdout:
+            assert r"\x1b]52;c;aGVsbG8=\x07 [red] \u202e\u200b" in told.stdout
 
 
 async def test_looking_takes_nothing_away_however_often(running: Running) -> None:

@@ -22,7 +22,7 @@ from shotwatch_common.identity import object_id, reason_key
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.topology import OBJECTS, parked_queue_of, queue_of
+from shotwatch_common.topology import ANOMALIES, OBJECTS, WORK, parked_queue_of, queue_of
 from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, FileReason, ObjectState, Phase
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
@@ -387,6 +387,12 @@ async def test_one_trace_runs_from_the_object_event_to_the_anomaly_event(
     links = [link for span in trace if service_of(span) == "shotwatch-aggregate" for link in span["links"]]
     linked = {link["context"]["trace_id"] for link in links}
     assert len(linked) == len(minute.rosters[0].devices), "the join links the trace of every member's file"
+    sent = [span for span in spans(running.stack) if "messaging.system" in span["attributes"]]
+    exchanges = {OBJECTS.name, WORK.name, ANOMALIES.name, "default"}
+    names = {f"{exchange} {action}" for exchange in exchanges for action in ("create", "publish", "process")}
+    assert {span["name"] for span in sent} <= names, "a collector makes a histogram of each name"
+    keys = {span["attributes"]["messaging.rabbitmq.destination.routing_key"] for span in sent}
+    assert {event.routing_key, "validate", "features"} <= keys
 
 
 def spans(stack: Stack) -> list[dict[str, Any]]:

@@ -150,6 +150,17 @@ def test_a_progress_bar_shows_markup_and_escapes_as_text() -> None:
     assert "[red]m[/red] :smile: " in page.getvalue()
 
 
+def test_a_spinner_shows_markup_and_escapes_as_text() -> None:
+    page = io.StringIO()
+    console = LiteralConsole(file=page, width=WIDTH, force_terminal=True, color_system=None)
+    status = console.status(HOSTILE)
+    console.print(status.renderable)
+    status.update(f"[/red] {HOSTILE}")
+    console.print(status.renderable)
+    assert acts_on_nothing(page.getvalue())
+    assert page.getvalue().count("[red]m[/red] :smile: ") == 2
+
+
 @given(ANY_TEXT)
 def test_json_is_visible_ascii_and_reads_back_as_it_was(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -187,6 +198,43 @@ def test_a_problem_that_the_rest_api_reports_is_shown_as_text() -> None:
         told = run_against(url, "events", "show", "\x1b[2J")
     assert told.exit_code == 1
     assert acts_on_nothing(told.stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (HOSTILE,),
+        (f"--{HOSTILE}",),
+        ("upload", HOSTILE.replace("/", "")),
+        ("events", "list", "--severity", HOSTILE),
+        ("dead", HOSTILE),
+        ("keys", "list", "--file", HOSTILE),
+        ("ledger", "--from", HOSTILE),
+    ],
+    ids=["command", "option", "file", "choice", "subcommand", "keys file", "time"],
+)
+def test_what_is_wrong_with_an_argument_is_said_without_acting_on_the_terminal(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.rich_utils.COLOR_SYSTEM", None)
+    with served(lambda _: None) as url:
+        told = run_against(url, *arguments)
+    assert told.exit_code != 0
+    assert acts_on_nothing(told.stdout + told.stderr)
+    assert "[2J" in told.stderr.replace("\n", ""), "the argument is quoted"
+
+
+def test_the_traceback_of_a_defect_acts_on_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise AssertionError(HOSTILE)
+
+    monkeypatch.setattr("shotwatch_cli.commands.events.event_table", fail)
+    with served(answers) as url:
+        told = run_against(url, "events", "list")
+    assert told.exit_code == 1
+    assert acts_on_nothing(told.stderr)
+    assert "Traceback" in told.stderr
+    assert printable(HOSTILE).split("\\n")[0] in told.stderr
 
 
 def answers(path: str) -> Any:

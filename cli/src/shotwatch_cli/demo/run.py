@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 
 import httpx
-from rich.console import Console
 
 from shotwatch_cli.balance import reconciling, take_balance
 from shotwatch_cli.broker import subscription
@@ -31,7 +30,7 @@ from shotwatch_cli.demo.report import Report, Throughput
 from shotwatch_cli.demo.scenario import Scenario
 from shotwatch_cli.events import event_line
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.output import counting, styled, transferring
+from shotwatch_cli.output import LiteralConsole, counting, styled, transferring
 from shotwatch_cli.steps import Step
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
@@ -57,7 +56,7 @@ _FOREVER_MS = 2**53
 class Watch:
     """Subscribes to every anomaly, shows it and remembers when it came."""
 
-    console: Console
+    console: LiteralConsole
     seen: list[Seen] = field(default_factory=list)
 
     async def listen(self, broker_url: str, listening: asyncio.Event) -> None:
@@ -74,7 +73,9 @@ class Watch:
 class Demo:
     """One run on a stack whose services are ready."""
 
-    def __init__(self, stack: Stack, settings: BrokerSettings, facility: Facility, console: Console) -> None:
+    def __init__(
+        self, stack: Stack, settings: BrokerSettings, facility: Facility, console: LiteralConsole
+    ) -> None:
         self._stack = stack
         self._settings = settings
         self._facility = facility
@@ -169,7 +170,7 @@ class Demo:
             environment = with_settings(os.environ, self._stack.environment())
             trained = await asyncio.to_thread(train, environment, ("--alias=champion",), tell)
             version = str(trained["version"])
-            status.update(f"waiting until inference scores with version {version}")
+            status.update(styled(f"waiting until inference scores with version {version}"))
             await self._scores_with(version)
         self._console.print(f"trained and registered: shotwatch version {version}, alias champion")
         return f"shotwatch version {version}"

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from shotwatch_common.facility import Facility, FacilityError, load_facility
 from shotwatch_common.health import Facts, serve_health
 from shotwatch_common.settings import BrokerSettings, SettingsError
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.telemetry import Log, configure_logs, configure_traces
+from shotwatch_common.telemetry import Log, configure_logs, configure_traces, last_words
 
 AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
 Background = Callable[[], Coroutine[Any, Any, None]]
@@ -64,13 +63,11 @@ Assemble = Callable[[Edges[Any], AsyncExitStack], Awaitable[Service]]
 def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
     """Run a service until SIGTERM or SIGINT.
 
-    Exit 1 with a message when it was set up wrongly, or when it lost its consumers and its supervisor is to
-    start it anew.
+    Exit 1 with a line in the log when it was set up wrongly, when it lost its consumers, or for any other
+    error: its supervisor is to start it anew.
     """
-    try:
+    with last_words(name, SettingsError, FacilityError, ConsumersLost):
         asyncio.run(_live(name, settings.load(), assemble))
-    except (SettingsError, FacilityError, ConsumersLost) as error:
-        sys.exit(f"shotwatch-{name}: {error}")
 
 
 async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:

@@ -21,6 +21,11 @@ OTHERS = frozenset(
     for name in ("API_KEY", f"API_KEY{FILE}", "FAULTS", "PROCESS_OF", "QUERY_URL", "ROOT", "SERVICE")
 )
 """No settings of a service: the command line, the image and the embedded stack read these."""
+RENAMED = {
+    f"{PREFIX}SWEEP_SECONDS": f"{PREFIX}INBOX_SWEEP_SECONDS or, of aggregate, {PREFIX}WINDOW_SWEEP_SECONDS",
+    f"{PREFIX}SWEEP_AGAIN_SECONDS": f"{PREFIX}INBOX_AGAIN_SECONDS",
+}
+"""Former name of a setting → its present one."""
 
 
 class SettingsError(ValueError):
@@ -222,11 +227,13 @@ def _read_secrets(
 
 
 def _unknown(asked: type[Settings], environment: Mapping[str, str]) -> Iterator[str]:
-    """Variables that no service here reads; most are slips of the pen."""
+    """Yield what is wrong with variables that no service here reads: most are misspelt."""
     classes = (asked, *installed_settings().values())
     known = {each for settings in classes for each in _variables(settings)} | OTHERS
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known:
+        if name in RENAMED:
+            yield f"{name}: renamed; set {RENAMED[name]}"
+        elif name.startswith(PREFIX) and name not in known:
             close = get_close_matches(name, known, n=1)
             yield f"{name}: there is no such setting" + (f"; is {close[0]} meant?" if close else "")
 

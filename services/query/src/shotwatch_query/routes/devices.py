@@ -224,5 +224,7 @@ def _time(record: Record) -> datetime:
 def _row_csv(row: Row) -> str:
     columns = row.model_dump(mode="json", exclude={"values", "arrays"}) | dict(row.values)
     file = io.StringIO()
-    csv.writer(file).writerows(map(spreadsheet_cell, line) for line in (columns, columns.values()))
+    # Text in quotes stays one cell where the spreadsheet's separator is not a comma: `a;=1+1`.
+    writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerows(map(spreadsheet_cell, line) for line in (columns, columns.values()))
     return file.getvalue()
