@@ -252,6 +252,8 @@ async def test_a_champion_that_nobody_promoted_is_reported_everywhere_until_the_
 
     status = await shotwatch(running, "status", "--json")
     assert status.documents[0]["model_problems"] == [f"{problem} (2 of 2 replicas)"]
+    people = await shotwatch(running, "status", environment={"COLUMNS": "200"})
+    assert f"version {mine} cannot be loaded" in people.stdout
     doctor = await shotwatch(running, "doctor", "--json")
     assert doctor.exit_code == 1
     (finding,) = [each for each in doctor.documents if each["subject"] == "champion model"]
@@ -261,7 +263,7 @@ async def test_a_champion_that_nobody_promoted_is_reported_everywhere_until_the_
     assert f"version {learned} was promoted" in listed.stderr
 
     assert (await changed(running, "promote", learned, "--why", "put back"))["version"] == learned
-    await until(lambda: reported(running, ""), "the problem over in both replicas")
+    await until(lambda: replicas_report(running, ""), "the problem over in both replicas")
     assert client.get_model_version_by_alias(name, "champion").version == learned
 
 
@@ -286,13 +288,11 @@ async def test_a_champion_without_its_bundle_is_reported_and_heals_without_a_res
     client.set_registered_model_alias(name, "champion", broken)
     problem = f"champion: version {broken} cannot be loaded: bundle.json does not exist in {source}; "
     problem += f"judging with version {learned}"
-    await until(lambda: reported(running, problem), "the problem reported by both replicas")
-    people = await shotwatch(running, "status", environment={"COLUMNS": "200"})
-    assert "cannot be loaded: bundle.json does not exist" in people.stdout
+    await until(lambda: replicas_report(running, problem), "the problem reported by both replicas")
 
     client.log_artifacts(run_id, str(bundle), "repaired")
     await loaded(running, broken, "none")
-    await until(lambda: reported(running, ""), "the problem over in both replicas")
+    await until(lambda: replicas_report(running, ""), "the problem over in both replicas")
     assert (await changed(running, "rollback"))["version"] == learned
     await loaded(running, learned, "none")
 
@@ -313,6 +313,16 @@ def mlflow_of(running: Running) -> MlflowClient:
 async def reported(running: Running, problem: str) -> bool:
     """Whether every replica says so of the champion: on /ready, as a metric, and by the REST API."""
     stack = find_stack(running.stack.folder.parent, None)
+    if not await replicas_report(running, problem):
+        return False
+    async with httpx.AsyncClient() as client:
+        loads = (await client.get(f"{stack.query_urls[0]}/api/v1/models")).json()["loads"]
+    of_champion = [load["problem"] for load in loads if load["alias"] == ModelAlias.CHAMPION]
+    return of_champion == [problem, problem]
+
+
+async def replicas_report(running: Running, problem: str) -> bool:
+    """Whether every replica says so of the champion, on /ready and as a metric."""
     async with httpx.AsyncClient() as client:
         for port in [s.port for s in running.stack.status() if s.name.startswith("inference")]:
             ready = await client.get(f"http://127.0.0.1:{port}/ready")
@@ -322,9 +332,7 @@ async def reported(running: Running, problem: str) -> bool:
                 return False
             if f'shotwatch_model_not_loaded{{alias="champion"}} {float(bool(problem))}' not in metrics:
                 return False
-        loads = (await client.get(f"{stack.query_urls[0]}/api/v1/models")).json()["loads"]
-    of_champion = [load["problem"] for load in loads if load["alias"] == ModelAlias.CHAMPION]
-    return of_champion == [problem, problem]
+    return True
 
 
 async def test_dashboards_show_the_model_at_work(
