@@ -33,8 +33,8 @@ _HALF_OF_A_DATE_S = 0.5
 """HTTP tells the time in whole seconds."""
 _LOOK = "`shotwatch status` shows its state and its log"
 _LOAD = (
-    "`shotwatch models promote` or `rollback` to a version that can be loaded, or repair its bundle in the "
-    "registry: it is tried again by itself"
+    "`shotwatch models promote` or `rollback` to a version that can be loaded, which also puts back an alias "
+    "that was moved, or restore its bundle in the registry: it is tried again by itself"
 )
 _MAKE_BUCKET = "`shotwatch bucket setup` makes it"
 _DECLARED = (

@@ -21,14 +21,16 @@ class Credentials(BaseModel):
     broker_password: str = Field(default_factory=_secret)
     store_access_key: str = Field(default_factory=_secret)
     store_secret_key: str = Field(default_factory=_secret)
+    models_engineer_password: str = Field(default_factory=_secret)
+    models_reader_password: str = Field(default_factory=_secret)
 
     @classmethod
     def of(cls, folder: Path) -> Self:
-        """Those of the stack in `folder`; new ones if it has none yet."""
+        """Those of the stack in `folder`; new ones for what it has none of yet."""
         path = folder / _NAME
-        if not path.exists():
-            write_private(path, cls().model_dump_json())
-        return cls.model_validate_json(path.read_text())
+        credentials = cls.model_validate_json(path.read_text()) if path.exists() else cls()
+        write_private(path, credentials.model_dump_json())
+        return credentials
 
 
 def write_private(path: Path, text: str) -> None:

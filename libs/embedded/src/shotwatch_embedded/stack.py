@@ -44,6 +44,8 @@ _EXTERNAL = (
     "SHOTWATCH_STORE_URL",
     *_STORE_KEYS,
     "SHOTWATCH_MODELS_URL",
+    "SHOTWATCH_MODELS_USER",
+    "SHOTWATCH_MODELS_PASSWORD",
 )
 _START_PATIENCE = 120.0
 _START_ATTEMPTS = 3
@@ -88,6 +90,7 @@ class Stack:
         self._external = external
         self._prefix = prefix
         self._server_settings: dict[str, str] = {}
+        self._service_settings: dict[str, str] = {}
         self._accounts: Mapping[str, Mapping[str, str]] = {}
         self._on_change = on_change
         self._ports = Ports()
@@ -146,7 +149,7 @@ class Stack:
         """Return what a service is told: addresses, keys, facility, folders.
 
         Without the name of a service: what the command line is told. Each service has its own account of the
-        broker, or none.
+        broker, or none, and all have one of the registry with fewer rights.
         """
         told = {
             "SHOTWATCH_PREFIX": self._prefix,
@@ -156,9 +159,12 @@ class Stack:
             **self._external,
             **self._server_settings,
         }
-        if service is None or not self._accounts:
+        if service is None:
             return told
-        shared = {name: value for name, value in told.items() if name != "SHOTWATCH_BROKER_URL"}
+        shared = {**told, **self._service_settings}
+        if not self._accounts:
+            return shared
+        shared.pop("SHOTWATCH_BROKER_URL", None)
         return {**shared, **self._accounts.get(service, {})}
 
     def status(self) -> list[Status]:
@@ -235,7 +241,8 @@ class Stack:
         if "SHOTWATCH_STORE_URL" not in self._external:
             yield self._start_server(partial(store, self.folder / "store", *keys, prefix=self._prefix))
         if "SHOTWATCH_MODELS_URL" not in self._external:
-            yield self._start_server(partial(models, self.folder / "models"))
+            passwords = (credentials.models_engineer_password, credentials.models_reader_password)
+            yield self._start_server(partial(models, self.folder / "models", *passwords))
 
     async def _start_broker(self, secret: str) -> None:
         """Start the broker, and declare what services may not declare.
@@ -284,6 +291,7 @@ class Stack:
             await keeper.stop()
             raise _death(server, keeper.status)
         self._server_settings |= server.settings
+        self._service_settings |= server.service_settings
         self._accounts = {**self._accounts, **server.accounts}
 
     def _server_launch(self, server: Server) -> Launch:
