@@ -18,6 +18,7 @@ from shotwatch_cli.failures import AWAY, Failure, as_failure
 from shotwatch_cli.models import load_problems
 from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_cli.rest import RestApi
+from shotwatch_common import rights
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
 from shotwatch_common.store import ObjectStore
@@ -125,7 +126,7 @@ async def _database(deployment: Deployment) -> AsyncIterator[Finding]:
     async with Archive.of(deployment.settings) as archive:
         answers = await archive.ready()
         yield _found("database", answers, "answers" if answers else "does not answer", _LOOK)
-        missing = await archive.missing_indexes() if answers else []
+        missing = await archive.missing_indexes(rights.DATABASE["engineer"]) if answers else []
     if answers:
         found = f"missing: {'; '.join(missing)}" if missing else "there"
         yield _found("indexes", not missing, found, "`python -m shotwatch_common.archive` makes them")

@@ -31,6 +31,8 @@ FROM_SHOTS = ("aggregate", "features", "inference")
 _HOUR_MS = 3_600_000
 _HOUR_OF_WINDOW = -len("MMSS/")
 _LOOK_S = 0.5
+PATIENCE_S = 1800.0
+"""A message is parked after some ten minutes of attempts; the rest is for a queue of live files before it."""
 
 
 class ReprocessingStopped(Exception):
@@ -109,7 +111,8 @@ class Reprocessing:
         """Do all that is left; `done` hears of each minute.
 
         Raises:
-            ReprocessingStopped: a stage gave something up. What was done before it stays done.
+            ReprocessingStopped: a stage gave something up, or does not get to it for PATIENCE_S. What was
+                done before it stays done.
             Retry: the store cannot be reached.
         """
         await self._archive.audit.note("reprocess", self._order.told)
@@ -138,7 +141,10 @@ class Reprocessing:
         objects = [o for o in await self._archive.ledger.newest(keys) if await self._is_kept(o)]
         blocks = {each["_id"]: await self._stored(self._block_prefix(each)) for each in objects}
         fed = [await self._feed(each) for each in objects]
-        await self._until(lambda: self._are_joined(fed))
+        unjoined = (
+            f"some of these {len(fed)} files are not joined: {', '.join(each['key'] for each in objects)}"
+        )
+        await self._until(lambda: self._are_joined(fed), unjoined)
         for each in objects:
             await self._remove_unchanged(self._block_prefix(each), blocks[each["_id"]])
 
@@ -198,8 +204,8 @@ class Reprocessing:
 
     async def _close_again(self, window: KnownWindow) -> None:
         """Close the window's shots once more, wait for their verdicts, and remove what is superseded."""
-        await self._until(lambda: self._archive.windows.ask_again(window.id))
-        await self._until(lambda: self._is_judged(window.id))
+        await self._until(lambda: self._archive.windows.ask_again(window.id), f"{window.id} stays open")
+        await self._until(lambda: self._is_judged(window.id), f"the shots of {window.id} are not judged")
         *earlier, newest = [batch for batch, _ in await self._archive.batches.of_window(window.id)]
         superseded = [batch.batch_id for batch in earlier if set(batch.pulses) <= set(newest.pulses)]
         await self._archive.measurements.forget(superseded)
@@ -213,8 +219,16 @@ class Reprocessing:
                 raise ReprocessingStopped(f"the shots of {batch_id} were given up: {why}")
         return not undecided and await self._archive.windows.at_rest(window_id)
 
-    async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+    async def _until(self, condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+        """Wait until the condition holds.
+
+        Raises:
+            ReprocessingStopped: it does not hold after PATIENCE_S; the message says what holds `otherwise`.
+        """
+        patient_until = monotonic() + PATIENCE_S
         while not await condition():
+            if monotonic() > patient_until:
+                raise ReprocessingStopped(f"{otherwise} after {PATIENCE_S:.0f} s")
             await asyncio.sleep(_LOOK_S)
 
     # what lies about
