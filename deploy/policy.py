@@ -10,7 +10,7 @@ _CONTAINER = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-_SECRET = re.compile("PASSWORD|SECRET|TOKEN|ACCESS_KEY|API_KEY")
+_SECRET = re.compile("PASSWORD|SECRET|TOKEN|API_KEY")
 _CREDENTIALS = re.compile("//[^/]*@")
 _OWNER_AND_GROUP = 0o440
 
@@ -23,7 +23,7 @@ def faults(found: dict[str, Any]) -> Iterator[str]:
 
 def _faults(found: dict[str, Any]) -> Iterator[str]:
     match found["kind"]:
-        case "Deployment":
+        case "Deployment" | "Job":
             yield from _of_pod(found["spec"]["template"]["spec"])
         case "CronJob":
             yield from _of_pod(found["spec"]["jobTemplate"]["spec"]["template"]["spec"])

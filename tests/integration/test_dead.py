@@ -16,9 +16,9 @@ from shotwatch_common.facility import Place
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.parked import ParkedMessage, hold_parked
 from shotwatch_common.pulses import epoch_now
-from shotwatch_common.topology import WORK, parked_queue_of, queue_of
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.broker import TOPOLOGY
 
 from .conftest import Running, until
 from .test_cli import Told, audited, shotwatch
@@ -46,10 +46,10 @@ async def park_unknown_batch(running: Running, batch: str) -> str:
     """Have features park a message; its id."""
     body = ShotsFlagged(batch_id=batch, shots=[0]).model_dump_json().encode()
     async with channel(running) as publishing:
-        await publishing.default_exchange.publish(message_of(body), queue_of("examination").name)
+        await publishing.default_exchange.publish(message_of(body), TOPOLOGY.queue_of("examination").name)
     found: list[ParkedMessage] = []
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
-        letters = DeadLetters(connection, running.archive)
+        letters = DeadLetters(connection, running.archive, TOPOLOGY)
 
         async def parked() -> bool:
             found[:] = await letters.find(Wanted("examination", batch))
@@ -88,9 +88,9 @@ async def test_names_from_outside_act_on_no_terminal(running: Running) -> None:
 async def test_looking_takes_nothing_away_however_often(running: Running) -> None:
     await park_unknown_batch(running, "looked-at")
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
-        letters = DeadLetters(connection, running.archive)
+        letters = DeadLetters(connection, running.archive, TOPOLOGY)
         counts = {len(await letters.find(Wanted(reason="looked-at"))) for _ in range(25)}
-        async with aclosing(hold_parked(connection, "examination")) as broken_off:
+        async with aclosing(hold_parked(connection, "examination", TOPOLOGY)) as broken_off:
             await anext(broken_off)
         counts.add(len(await letters.find(Wanted(reason="looked-at"))))
     assert counts == {1}
@@ -131,7 +131,7 @@ async def test_a_reinjected_file_goes_its_way_and_the_ledger_says_so(
     obj = FileIngested.model_validate_json(body).object
     async with channel(running) as publishing:
         await publishing.default_exchange.publish(
-            message_of(body, "gave up"), parked_queue_of("validate").name
+            message_of(body, "gave up"), TOPOLOGY.parked_queue_of("validate").name
         )
     await running.archive.dead_letter("validate", body, "gave up")
     assert await state_of(running, obj.object_id) == ObjectState.DEAD_LETTERED
@@ -159,7 +159,9 @@ async def test_what_ingest_gave_up_is_left_alone_until_somebody_sends_it_back(
     arrived = ArrivedObject(running.settings.inbox_bucket, given_up.name, etag, size, epoch_now())
     body = build_notification(arrived)
     async with channel(running) as publishing:
-        await publishing.default_exchange.publish(message_of(body, "gave up"), parked_queue_of("ingest").name)
+        await publishing.default_exchange.publish(
+            message_of(body, "gave up"), TOPOLOGY.parked_queue_of("ingest").name
+        )
     await running.archive.dead_letter("ingest", body, "gave up")
     # It is stored before it is dead-lettered, by the ledger; here it is not, for the sweep would be faster.
     await running.archive.ledger.note(arrived.object_id, {"since": epoch_now() + 60_000})
@@ -190,7 +192,7 @@ async def ingested_message(running: Running, folder: Path) -> bytes:
     files = simulated(running, folder, datetime(2024, 3, 1, 8, tzinfo=UTC))
     async with channel(running) as listening:
         tap = await listening.declare_queue(exclusive=True, auto_delete=True)
-        await tap.bind(WORK.name, "validate")
+        await tap.bind(TOPOLOGY.work.name, "validate")
         await running.upload(*files)
         await running.judged()
         message = await tap.get()

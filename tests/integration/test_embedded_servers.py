@@ -20,6 +20,7 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.description import find_stack
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role, State, Status
+from tests.broker import admit_tester, as_tester
 
 URLS = (
     "SHOTWATCH_BROKER_URL",
@@ -57,7 +58,9 @@ async def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stack(root: Path, restarts: Restarts) -> AsyncIterator[Stack]:
-    async with Stack.claim(root, facility=root / "f.yaml", settings={}, on_change=restarts) as started:
+    claimed = Stack.claim(root, facility=root / "f.yaml", settings={}, on_change=restarts)
+    admit_tester(claimed.folder / "broker")
+    async with claimed as started:
         yield started
 
 
@@ -76,7 +79,7 @@ async def publish(channel: AbstractChannel, queue: str, body: bytes) -> None:
 
 
 async def take(stack: Stack, queue: str) -> bytes:
-    async with await aio_pika.connect(stack.environment()["SHOTWATCH_BROKER_URL"]) as connection:
+    async with await aio_pika.connect(as_tester(stack.environment()["SHOTWATCH_BROKER_URL"])) as connection:
         channel = await connection.channel()
         message = await (await channel.declare_queue(queue, durable=True)).get()
         await message.ack()
@@ -84,7 +87,7 @@ async def take(stack: Stack, queue: str) -> bytes:
 
 
 async def put(stack: Stack, queue: str, body: bytes) -> None:
-    async with await aio_pika.connect(stack.environment()["SHOTWATCH_BROKER_URL"]) as connection:
+    async with await aio_pika.connect(as_tester(stack.environment()["SHOTWATCH_BROKER_URL"])) as connection:
         channel = await connection.channel()
         await channel.declare_queue(queue, durable=True)
         await publish(channel, queue, body)
@@ -183,7 +186,9 @@ async def test_a_second_stack_beside_the_first_has_servers_and_data_of_its_own(
     stack: Stack, root: Path
 ) -> None:
     models = {"SHOTWATCH_MODELS_URL": stack.environment()["SHOTWATCH_MODELS_URL"]}
-    async with Stack.claim(root, facility=root / "f.yaml", settings=models) as second:
+    claimed = Stack.claim(root, facility=root / "f.yaml", settings=models)
+    admit_tester(claimed.folder / "broker")
+    async with claimed as second:
         assert second.name == "default-2"
         assert "models" not in servers(second)
         assert second.environment()["SHOTWATCH_MODELS_URL"] == models["SHOTWATCH_MODELS_URL"]

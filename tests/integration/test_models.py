@@ -297,13 +297,14 @@ async def test_a_champion_without_its_bundle_is_reported_and_heals_without_a_res
     await loaded(running, learned, "none")
 
 
-def test_services_have_the_login_of_a_reader(running: Running) -> None:
+def test_services_that_ask_for_models_have_the_login_of_a_reader_and_others_none(running: Running) -> None:
     engineers = running.settings.models_password.get_secret_value().encode()
     services = [status for status in running.stack.status() if status.role is Role.SERVICE]
-    for service in services:
-        environment = Path(f"/proc/{service.pid}/environ").read_bytes()
-        assert b"SHOTWATCH_MODELS_USER=reader" in environment
-        assert engineers not in environment
+    environments = {each.name: Path(f"/proc/{each.pid}/environ").read_bytes() for each in services}
+    assert not [name for name, environment in environments.items() if engineers in environment]
+    readers = {name for name, each in environments.items() if b"SHOTWATCH_MODELS_USER=reader" in each}
+    assert {name.rpartition("-")[0] for name in readers} == {"inference", "history", "query"}
+    assert sum(b"SHOTWATCH_MODELS_PASSWORD=" in each for each in environments.values()) == len(readers)
 
 
 def mlflow_of(running: Running) -> MlflowClient:

@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -13,21 +13,31 @@ import pytest
 import yaml
 
 from shotwatch_cli.rest import API_KEY
-from shotwatch_common.settings import FILE, BrokerSettings, Settings, is_secret, variable
+from shotwatch_common.archive.setup import DatabaseSetupSettings
+from shotwatch_common.broker_accounts import read_passwords
+from shotwatch_common.rights import DATABASE, STORE
+from shotwatch_common.settings import FILE, BrokerSettings, Settings, installed_settings, is_secret, variable
 from shotwatch_common.store.setup import SetupSettings
-from shotwatch_common.topology import OBJECTS
+from shotwatch_common.topology import STORE_EXCHANGE, Topology
 from shotwatch_embedded.guarded_mlflow import ENGINEER_PASSWORD, READER_PASSWORD
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
-from tests.unit.test_deploy_broker import ACCOUNTS, broker
+from tests.unit.test_broker_accounts import ACCOUNTS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
+SECRETS_LIST = (ROOT / "deploy" / "secrets.txt").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = sorted(path.name for path in (ROOT / "services").iterdir() if (path / "pyproject.toml").exists())
+SECRETS = {
+    variable(name)
+    for settings in installed_settings().values()
+    for name, field in settings.model_fields.items()
+    if is_secret(field)
+}
 IMAGE_SETTINGS = set(re.findall(r"\bSHOTWATCH_\w+(?==)", (ROOT / "Dockerfile").read_text()))
 
 
@@ -39,13 +49,15 @@ def settings_of(service: str) -> type[Settings]:
 
 
 def names(settings: type[Settings], *, required: bool) -> set[str]:
-    """The variables that a service reads (secrets from files), or only those that it needs to start."""
+    """The variables that a service reads, or only those that it does not start without."""
     fields = settings.model_fields.items()
-    return {
-        variable(name) + (FILE if is_secret(field) else "")
-        for name, field in fields
-        if field.is_required() or not required
-    }
+    return {variable(name) for name, field in fields if field.is_required() or not required}
+
+
+def given(environment: Iterable[str]) -> set[str]:
+    """The settings that an environment holds, or names the files of."""
+    ours = (name for name in environment if name.startswith("SHOTWATCH_"))
+    return {name.removesuffix(FILE) if name.removesuffix(FILE) in SECRETS else name for name in ours}
 
 
 def test_every_service_of_the_tree_is_there_and_built_from_its_own_folder():
@@ -56,14 +68,14 @@ def test_every_service_of_the_tree_is_there_and_built_from_its_own_folder():
 
 @pytest.mark.parametrize("service", OURS)
 def test_a_service_is_told_all_that_it_must_know_and_nothing_that_it_does_not(service: str):
-    told = {name for name in SERVICES[service]["environment"] if name.startswith("SHOTWATCH_")}
+    told = given(SERVICES[service]["environment"])
     settings = settings_of(service)
     assert names(settings, required=True) <= told | IMAGE_SETTINGS
     assert told <= names(settings, required=False)
 
 
 def test_the_command_line_is_told_where_the_servers_are():
-    told = SERVICES["cli"]["environment"].keys()
+    told = given(SERVICES["cli"]["environment"])
     assert names(BrokerSettings, required=True) <= told | IMAGE_SETTINGS
     assert {"SHOTWATCH_QUERY_URL", API_KEY} <= told
     assert SERVICES["cli"]["environment"][API_KEY] is None, "as whoever runs it has it"
@@ -77,7 +89,7 @@ def test_the_facility_file_lies_where_the_image_looks_for_it():
 
 
 def test_every_secret_is_a_file_that_make_env_writes_and_somebody_uses():
-    listed = re.findall(r"^([a-z][a-z-]+) +\S", (ROOT / "deploy" / "secrets.txt").read_text(), re.MULTILINE)
+    listed = re.findall(r"^([a-z][a-z-]+) +\S", SECRETS_LIST, re.MULTILINE)
     assert COMPOSE["secrets"] == {
         name: {"file": f"deploy/secrets/{name}"} for name in listed if name in COMPOSE["secrets"]
     }
@@ -93,7 +105,7 @@ def test_no_environment_holds_a_secret_and_each_secret_that_is_named_is_mounted(
     assert {value for value in told.values() if str(value).startswith("/run/secrets/")} <= mounted
     assert "$" not in str(told)
     values = {key: value for key, value in told.items() if value and not key.endswith("FILE")}
-    assert [key for key in values if re.search("PASSWORD|SECRET|TOKEN|ACCESS_KEY", key)] == []
+    assert [key for key in values if re.search("PASSWORD|SECRET|TOKEN", key)] == []
     assert [value for value in values.values() if re.search("//[^/]*@", str(value))] == []
 
 
@@ -111,10 +123,9 @@ def test_secrets_are_made_once_and_differ_and_nobody_else_on_the_machine_reaches
     made = {path.name: path.read_text() for path in secrets.iterdir()}
     assert made.keys() == set(COMPOSE["secrets"])
     random = [value for value in made.values() if re.fullmatch("[0-9a-f]{48}", value)]
-    assert (
-        len(random) == len(set(random)) == (ROOT / "deploy" / "secrets.txt").read_text().count("  random\n")
-    )
-    assert made["database-url"] == f"mongodb://shotwatch:{made['database-password']}@database:27017/shotwatch"
+    assert len(random) == len(set(random)) == SECRETS_LIST.count("  random\n")
+    password = made["database-query-password"]
+    assert made["database-query-url"] == f"mongodb://query:{password}@database:27017/shotwatch"
     assert secrets.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o444}
     make_env(tmp_path)
@@ -152,8 +163,7 @@ def test_a_service_reads_the_new_secret_when_it_starts_again(tmp_path: Path, mon
 
 def test_the_brokers_accounts_have_the_passwords_that_were_made(tmp_path: Path):
     secrets = make_env(tmp_path)
-    passwords = {f"BROKER_{name.upper()}_PASSWORD" for name in ACCOUNTS}
-    assert broker.read_passwords(secrets).keys() == passwords
+    assert read_passwords(secrets).keys() == set(ACCOUNTS)
     mounted = {target for _, target in _secrets(SERVICES["broker-definitions"])}
     assert mounted == {f"broker-{name}-password" for name in ACCOUNTS}
 
@@ -179,6 +189,7 @@ NEEDS = {
     "training": {"database", "store", "models"},
     "cli": {"broker", "database", "store", "models", "query"},
     "store-setup": {"store"},
+    "database-setup": {"database"},
     "store": {"broker"},
     "prometheus": {"broker", "store", "query", "ingest"},
     "collector": {"tempo", "loki", "prometheus"},
@@ -238,14 +249,58 @@ def test_the_store_has_the_target_that_its_setup_has_told():
     target = SetupSettings.model_fields["event_target"].default.split(":")[-2]
     told = SERVICES["store"]["environment"]
     assert {name for name in told if "NOTIFY" in name and not name.endswith(f"_{target}")} == set()
-    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == OBJECTS.name
-    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == OBJECTS.type.value
+    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == STORE_EXCHANGE
+    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == STORE_EXCHANGE.removeprefix("amq.")
+    assert told[f"MINIO_NOTIFY_AMQP_ROUTING_KEY_{target}"] == Topology().objects.name
 
 
 def test_the_store_is_set_up_with_all_settings_that_this_takes():
-    told = {name for name in SERVICES["store-setup"]["environment"] if name.startswith("SHOTWATCH_")}
+    told = given(SERVICES["store-setup"]["environment"])
     assert names(SetupSettings, required=True) <= told | IMAGE_SETTINGS
     assert told <= names(SetupSettings, required=False)
+
+
+def test_the_database_is_set_up_with_all_settings_that_this_takes():
+    told = given(SERVICES["database-setup"]["environment"])
+    assert names(DatabaseSetupSettings, required=True) <= told | IMAGE_SETTINGS
+    assert told <= names(DatabaseSetupSettings, required=False)
+
+
+def test_every_service_has_its_own_account_of_the_database_and_of_the_store():
+    account_of = {**{name: name for name in OURS}, "cli": "engineer"}
+    addresses = dict(re.findall(r"^(database-[a-z]+-url) +(\S+)$", SECRETS_LIST, re.MULTILINE))
+    for name, account in account_of.items():
+        told, mounted = SERVICES[name]["environment"], dict(map(reversed, _secrets(SERVICES[name])))
+        assert told["SHOTWATCH_DATABASE_URL_FILE"] == "/run/secrets/database-url"
+        assert mounted["database-url"] == f"database-{account}-url"
+        address = f"mongodb://{account}:{{database-{account}-password}}@database:27017/shotwatch"
+        assert addresses[f"database-{account}-url"] == address
+        assert told["SHOTWATCH_STORE_ACCESS_KEY"] == f"shotwatch-{account}"
+        assert told["SHOTWATCH_STORE_SECRET_KEY_FILE"] == "/run/secrets/store-secret-key"
+        assert mounted["store-secret-key"] == f"store-{account}-secret-key"
+    assert set(account_of.values()) == DATABASE.keys() == STORE.keys() - {"uploader"}
+
+
+def test_the_set_ups_make_every_account_with_the_secret_that_its_service_has():
+    for name, table, secret in (
+        ("database-setup", DATABASE, "database-{}-password"),
+        ("store-setup", STORE, "store-{}-secret-key"),
+    ):
+        told = SERVICES[name]["environment"]
+        for account in table:
+            file = secret.format(account)
+            assert told[variable(file.replace("-", "_")) + FILE] == f"/run/secrets/{file}"
+
+
+def test_the_administrators_secrets_are_with_the_servers_and_their_set_ups_alone():
+    for secrets, server in (
+        ({"database-root-password", "database-root-url"}, "database"),
+        ({"store-access-key", "store-secret-key", "store-env"}, "store"),
+    ):
+        holding = {
+            name for name, each in SERVICES.items() if secrets & {source for source, _ in _secrets(each)}
+        }
+        assert holding == {server, f"{server}-setup"}
 
 
 def test_nothing_waits_in_a_circle_and_what_must_be_healthy_says_when_it_is():
@@ -258,7 +313,7 @@ def test_nothing_waits_in_a_circle_and_what_must_be_healthy_says_when_it_is():
 
 
 def test_whoever_talks_to_the_broker_has_an_account_there_and_its_password():
-    told = re.findall(r"amqp://(\w+):\{broker-(\w+)-password\}@", (ROOT / "deploy/secrets.txt").read_text())
+    told = re.findall(r"amqp://(\w+):\{broker-(\w+)-password\}@", SECRETS_LIST)
     assert all(account == password for account, password in told)
     assert {account for account, _ in told} <= set(ACCOUNTS)
 
@@ -323,7 +378,7 @@ def _addresses(service: dict[str, Any]) -> Iterator[str]:
     for name, value in service.get("environment", {}).items():
         if ("URL" in name or "ENDPOINT" in name) and not name.endswith(FILE):
             yield value
-    lines = (ROOT / "deploy/secrets.txt").read_text().splitlines()
+    lines = SECRETS_LIST.splitlines()
     used = {source for source, _ in _secrets(service)}
     for name, text in (line.split(maxsplit=1) for line in lines if line and not line.startswith("#")):
         if name in used and "://" in text:

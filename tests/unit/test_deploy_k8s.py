@@ -17,7 +17,7 @@ from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.topology import STAGES
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
-from tests.unit.test_deploy_compose import IMAGE_SETTINGS, MODELS, NEEDS, OURS, names, settings_of
+from tests.unit.test_deploy_compose import IMAGE_SETTINGS, MODELS, NEEDS, OURS, given, names, settings_of
 
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location("policy", ROOT / "deploy" / "policy.py")
@@ -115,14 +115,9 @@ def test_a_pod_is_given_longer_to_end_than_the_longest_handler_takes(objects: di
 
 
 def test_a_service_is_told_all_that_it_must_know(objects: dict[str, Objects]):
-    shared = {
-        name
-        for each in objects["ConfigMap"].values()
-        for name in each["data"]
-        if name.startswith("SHOTWATCH_")
-    }
+    shared = given(name for each in objects["ConfigMap"].values() for name in each["data"])
     for service, pod in pods(objects).items():
-        own = {each["name"] for each in pod["spec"]["containers"][0].get("env", ())}
+        own = given(each["name"] for each in pod["spec"]["containers"][0].get("env", ()))
         is_cli = service == "cli"
         settings, its_own = (BrokerSettings, {QUERY_URL}) if is_cli else (settings_of(service), set())
         assert names(settings, required=True) <= own | shared | IMAGE_SETTINGS
@@ -141,6 +136,13 @@ def test_every_secret_that_is_named_is_mounted(objects: dict[str, Objects]):
         if "broker" in volumes:
             [item] = volumes["broker"]["secret"]["items"]
             assert item == {"key": "engineer" if service == "cli" else service, "path": "url"}
+
+
+def test_a_pod_has_the_accounts_of_its_own_service(objects: dict[str, Objects]):
+    for service, pod in pods(objects).items():
+        [servers] = [each["secret"] for each in pod["spec"]["volumes"] if each["name"] == "servers"]
+        account = "engineer" if service == "cli" else service
+        assert servers == {"secretName": f"shotwatch-servers-{account}", "defaultMode": 0o400}
 
 
 def test_references_to_configuration_are_to_what_is_there(objects: dict[str, Objects]):

@@ -48,7 +48,7 @@ def test_the_page_in_the_repository_is_that_of_the_code() -> None:
 
 def test_every_service_of_the_tree_and_the_setup_of_the_store_tell_their_settings() -> None:
     folders = {path.parent.name for path in REPOSITORY.glob("services/*/pyproject.toml")}
-    assert installed_settings().keys() == folders | {"store-setup"}
+    assert installed_settings().keys() == folders | {"store-setup", "database-setup"}
 
 
 def test_training_and_the_api_need_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,8 +241,9 @@ async def test_the_key_for_the_api_is_read_from_a_file(
 
 
 def test_one_name_means_one_thing() -> None:
-    meanings: dict[str, set[str | None]] = {}
+    meanings: dict[str, set[str]] = {}
     for settings in installed_settings().values():
         for name, field in settings.model_fields.items():
-            meanings.setdefault(name, set()).add(field.description)
+            if field.description:
+                meanings.setdefault(name, set()).add(field.description)
     assert {name: said for name, said in meanings.items() if len(said) > 1} == {}

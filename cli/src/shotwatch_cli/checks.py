@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from shotwatch_cli.broker import connected, drifted
+from shotwatch_cli.broker import connected
 from shotwatch_cli.deployment import Deployment
 from shotwatch_cli.failures import AWAY, Failure, as_failure
 from shotwatch_cli.models import load_problems
@@ -37,7 +37,9 @@ _LOAD = (
     "that was moved, or restore its bundle in the registry: it is tried again by itself"
 )
 _MAKE_BUCKET = "`shotwatch bucket setup` makes it"
-_DECLARED = "start the services: they declare it"
+_DECLARED = (
+    "`python -m shotwatch_common.topology` declares it, as the account `setup`; so does `shotwatch up`"
+)
 
 
 class Verdict(StrEnum):
@@ -99,11 +101,11 @@ async def _facility(deployment: Deployment) -> AsyncIterator[Finding]:
 async def _broker(deployment: Deployment) -> AsyncIterator[Finding]:
     async with connected(deployment.broker_url) as connection:
         yield Finding("broker", Verdict.OK, "answers")
-        others = await drifted(connection)
-        found = f"missing, or others than ours: {', '.join(others)}" if others else "as it should be"
-        yield _found("topology", not others, found, "`shotwatch topology apply`")
+        missing = await deployment.topology.missing(connection)
+        found = f"missing: {', '.join(missing)}" if missing else "all exchanges and queues are there"
+        yield _found("topology", not missing, found, _DECLARED)
         for stage in STAGES:
-            yield stage_finding(await stage_queues(connection, stage))
+            yield stage_finding(await stage_queues(connection, stage, deployment.topology))
 
 
 def stage_finding(queues: StageQueues) -> Finding:
@@ -126,7 +128,7 @@ async def _database(deployment: Deployment) -> AsyncIterator[Finding]:
         missing = await archive.missing_indexes() if answers else []
     if answers:
         found = f"missing: {'; '.join(missing)}" if missing else "there"
-        yield _found("indexes", not missing, found, "start the services: they make them")
+        yield _found("indexes", not missing, found, "`python -m shotwatch_common.archive` makes them")
 
 
 async def _store(deployment: Deployment) -> AsyncIterator[Finding]:

@@ -40,10 +40,11 @@ from shotwatch_common.facility import Facility, FileName
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import BrokerSettings, with_settings
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.topology import Topology
 from shotwatch_common.vocabulary import AnomalyKind, ObjectState, ShotState
 from shotwatch_embedded.stack import Stack
 
-Listen = Callable[[str, asyncio.Event], Awaitable[None]]
+Listen = Callable[[BrokerSettings, asyncio.Event], Awaitable[None]]
 Reached = Callable[[Archive], Awaitable[bool]]
 
 _PATIENCE_S = 300.0
@@ -59,8 +60,9 @@ class Watch:
     console: LiteralConsole
     seen: list[Seen] = field(default_factory=list)
 
-    async def listen(self, broker_url: str, listening: asyncio.Event) -> None:
-        async with subscription(broker_url, "anomaly.#") as events:
+    async def listen(self, settings: BrokerSettings, listening: asyncio.Event) -> None:
+        url = settings.broker_url.get_secret_value()
+        async with subscription(url, "anomaly.#", Topology(settings.prefix)) as events:
             listening.set()
             async for event in events:
                 self.seen.append(Seen(event, monotonic()))
@@ -89,7 +91,7 @@ class Demo:
             learning = await self.feed(store, archive, "learning", scenario.learning)
             model = await self.train()
             watch = Watch(self._console)
-            async with running(watch.listen, self._settings.broker_url.get_secret_value()):
+            async with running(watch.listen, self._settings):
                 self._console.rule("anomaly events as they are raised")
                 live = await self.feed(store, archive, "live", scenario.live, by_minute=True)
             return await self._report(archive, store, scenario, watch.seen, [learning, live], model)
@@ -226,10 +228,10 @@ async def _model(client: httpx.AsyncClient, port: int) -> str:
 
 
 @asynccontextmanager
-async def running(listen: Listen, broker_url: str) -> AsyncIterator[None]:
+async def running(listen: Listen, settings: BrokerSettings) -> AsyncIterator[None]:
     """Listen in the background; entered when the subscription stands."""
     listening = asyncio.Event()
-    task = asyncio.ensure_future(listen(broker_url, listening))
+    task = asyncio.ensure_future(listen(settings, listening))
     waiting = asyncio.create_task(listening.wait())
     done, _ = await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
     if task in done:

@@ -16,16 +16,17 @@ it, so that its supervisor starts it anew.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import aio_pika
 from aio_pika.abc import AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity, DeliveryError
 from faststream import AckPolicy, StreamMessage
 from faststream.opentelemetry.middleware import TelemetryMiddleware
-from faststream.rabbit import Channel, RabbitBroker
+from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 from faststream.rabbit.opentelemetry.provider import RabbitTelemetrySettingsProvider
 from faststream.rabbit.response import RabbitPublishCommand
@@ -38,17 +39,7 @@ from shotwatch_common.contracts import AnomalyEvent, StageMessage
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import Log, attempting, fail_current_span
-from shotwatch_common.topology import (
-    ANOMALIES,
-    NEXT,
-    RETRY_DELAYS_S,
-    declare_topology,
-    exchange_of,
-    parked_queue_of,
-    queue_of,
-    queues_of,
-    waiting_queue_of,
-)
+from shotwatch_common.topology import NEXT, RETRY_DELAYS_S, Topology
 from shotwatch_common.vocabulary import HeldFor, Settlement
 
 Parked = Callable[[str, bytes, str], Awaitable[None]]
@@ -112,6 +103,7 @@ class Bus:
     def __init__(
         self,
         url: str,
+        topology: Topology,
         tracer_provider: TracerProvider,
         log: Log,
         on_parked: Parked,
@@ -125,6 +117,8 @@ class Bus:
         `drain_seconds`: so long `stop` waits for messages that are being handled. `longest_queue`: a stage
         rests while more messages wait for the next one, until half of them are gone.
         """
+        self._url = url
+        self._topology = topology
         self._broker = RabbitBroker(
             url,
             default_channel=Channel(on_return_raises=True),
@@ -149,10 +143,25 @@ class Bus:
         self._connection: AbstractRobustConnection | None = None
 
     async def connect(self) -> None:
-        """Connect and declare every queue and exchange, so that no stage publishes into the void."""
+        """Connect to the broker."""
         self._connection = await self._broker.connect()
-        async with self._connection.channel() as channel:
-            await declare_topology(channel)
+
+    async def check_topology(self) -> None:
+        """Check that every exchange and queue is there, so that no message is published into the void.
+
+        Raises:
+            Retry: some are missing, or the broker does not answer.
+        """
+        try:
+            async with await aio_pika.connect(self._url, timeout=_SPEECHLESS_S) as connection:
+                missing = await self._topology.missing(connection)
+        except (*_BROKER_AWAY, OSError) as error:
+            raise Retry(f"the broker does not answer: {error!r}") from error
+        if missing:
+            raise Retry(
+                f"the broker has no {', '.join(missing)}: run `python -m shotwatch_common.topology` with the "
+                "account `setup`"
+            )
 
     async def start(self) -> None:
         """Begin to consume."""
@@ -217,7 +226,7 @@ class Bus:
         Raises:
             Retry: the broker does not say.
         """
-        (queue,) = await self._told([queue_of(stage).name])
+        (queue,) = await self._told([self._topology.queue_of(stage).name])
         return self._longest_queue - (queue.declaration_result.message_count or 0)
 
     async def under_way(self, *stages: str) -> bool:
@@ -227,7 +236,10 @@ class Bus:
             Retry: the broker does not say.
         """
         names = [
-            queue.name for stage in stages for queue in queues_of(stage) if queue != parked_queue_of(stage)
+            queue.name
+            for stage in stages
+            for queue in self._topology.queues_of(stage)
+            if queue != self._topology.parked_queue_of(stage)
         ]
         return any(queue.declaration_result.message_count for queue in await self._told(names))
 
@@ -261,7 +273,7 @@ class Bus:
     async def _comes(self, stage: str) -> bool:
         """Whether the broker has all queues of a stage and a consumer for its own, and we are one."""
         try:
-            own, *_ = await self._declared([queue.name for queue in queues_of(stage)])
+            own, *_ = await self._declared([queue.name for queue in self._topology.queues_of(stage)])
         except ChannelNotFoundEntity:
             return False
         return bool(own.declaration_result.consumer_count) and _consumes(self._consumers[stage])
@@ -274,8 +286,8 @@ class Bus:
                 await self._settle(subscription, message)
 
         subscriber = self._broker.subscriber(
-            queue_of(subscription.stage),
-            exchange_of(subscription.stage),
+            self._topology.queue_of(subscription.stage),
+            self._topology.work,
             channel=Channel(prefetch_count=subscription.prefetch, on_return_raises=True),
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
@@ -293,17 +305,31 @@ class Bus:
     async def send(self, stage: str, message: BaseModel | bytes) -> None:
         """Publish to a stage's queue: persistent, confirmed, an error when it cannot be routed."""
         headers = {PUBLISHED_HEADER: epoch_now()}
-        await self._publish(message, exchange=exchange_of(stage), routing_key=stage, headers=headers)
+        await self._work(message, self._topology.queue_of(stage), headers)
 
     async def announce(self, event: AnomalyEvent) -> None:
-        """Publish an anomaly event; nobody need be listening."""
+        """Publish an anomaly event; nobody need be listening.
+
+        A subscriber's queue may reject what it has no room for. Then the broker rejects the message, although
+        all other queues got it. That must not stop us: the event is stored, and whoever missed it can ask.
+        """
+        try:
+            await self._publish(
+                event,
+                exchange=self._topology.anomalies,
+                routing_key=event.routing_key,
+                mandatory=False,
+                message_id=event.id,
+                content_type="application/cloudevents+json",
+            )
+        except Retry as error:
+            if not isinstance(error.__cause__, DeliveryError):
+                raise
+            self._log.warning("a subscriber's queue rejected an event", event_id=event.id)
+
+    async def _work(self, message: BaseModel | bytes, queue: RabbitQueue, headers: Mapping[str, Any]) -> None:
         await self._publish(
-            event,
-            exchange=ANOMALIES,
-            routing_key=event.routing_key,
-            mandatory=False,
-            message_id=event.id,
-            content_type="application/cloudevents+json",
+            message, exchange=self._topology.work, routing_key=queue.routing(), headers=dict(headers)
         )
 
     async def _publish(
@@ -381,15 +407,15 @@ class Bus:
         delay = RETRY_DELAYS_S[attempt - 1]
         self._log.warning("retry", stage=stage, attempt=attempt, delay_s=delay, why=str(error))
         headers = {**_first_published(message), ATTEMPT_HEADER: attempt + 1}
-        where = waiting_queue_of(stage, delay).name
-        await self._insist(message, lambda: self._publish(message.body, routing_key=where, headers=headers))
+        where = self._topology.waiting_queue_of(stage, delay)
+        await self._insist(message, lambda: self._work(message.body, where, headers))
         return Settlement.RETRY
 
     async def _park(self, stage: str, message: RabbitMessage, reason: str) -> None:
         self._log.error("parked", stage=stage, reason=reason)
         headers = {ATTEMPT_HEADER: _attempt(message), REASON_HEADER: reason[:1000]}
-        where = parked_queue_of(stage).name
-        await self._insist(message, lambda: self._publish(message.body, routing_key=where, headers=headers))
+        where = self._topology.parked_queue_of(stage)
+        await self._insist(message, lambda: self._work(message.body, where, headers))
         await self._insist(message, lambda: self._on_parked(stage, message.body, reason))
 
     async def _insist(self, message: RabbitMessage, act: Act) -> None:

@@ -156,7 +156,11 @@ async def get_row(
     device: DeviceName,
     form: Annotated[RowFormat, Query(alias="format", description="How the row is written.")] = RowFormat.JSON,
 ) -> Response:
-    """Time, state and verdict of any device's record, and the energies of an energy meter."""
+    """Time, state and verdict of any device's record, and the energies of an energy meter.
+
+    In CSV, text is in quotes, with an apostrophe before what a spreadsheet would take for a formula, and with
+    escapes in the place of characters that cannot be seen. Numbers stay numbers.
+    """
     row = _row(sources, await _find_record(sources, shot, device))
     if form is RowFormat.JSON:
         return Response(row.model_dump_json(), media_type="application/json")
