@@ -260,7 +260,7 @@ async def test_a_champion_that_nobody_promoted_is_reported_everywhere_until_the_
     assert (finding["verdict"], finding["found"]) == ("fail", f"{problem} (2 of 2 replicas)")
     assert "models promote" in finding["advice"]
     listed = await shotwatch(running, "models", "list", environment={"COLUMNS": "200"})
-    assert f"version {learned} was promoted" in listed.stderr
+    assert f"version {learned} was promoted" in " ".join(listed.stderr.split())
 
     assert (await changed(running, "promote", learned, "--why", "put back"))["version"] == learned
     await until(lambda: replicas_report(running, ""), "the problem over in both replicas")
@@ -279,7 +279,7 @@ async def test_a_champion_without_its_bundle_is_reported_and_heals_without_a_res
     broken = client.create_model_version(name, source, run_id).version
     refused = await shotwatch(running, "models", "promote", broken, "--who", "amelie")
     assert refused.exit_code == 1
-    assert "bundle.json does not exist" in refused.stderr
+    assert "bundle.json does not exist" in " ".join(refused.stderr.split())
 
     digest = digest_of({file: (bundle / file).read_bytes() for file in BUNDLE_FILES})
     await running.archive.promotions.add(
