@@ -261,7 +261,7 @@ async def test_a_champion_that_nobody_promoted_is_reported_everywhere_until_the_
     assert (finding["verdict"], finding["found"]) == ("fail", f"{problem} (2 of 2 replicas)")
     assert "models promote" in finding["advice"]
     listed = await shotwatch(running, "models", "list", environment={"COLUMNS": "200"})
-    assert f"version {learned} was promoted" in listed.stderr
+    assert f"version {learned} was promoted" in " ".join(listed.stderr.split())
 
     assert (await changed(running, "promote", learned, "--why", "put back"))["version"] == learned
     await until(lambda: replicas_report(running, ""), "the problem over in both replicas")
@@ -280,7 +280,7 @@ async def test_a_champion_without_its_bundle_is_reported_and_heals_without_a_res
     broken = client.create_model_version(name, source, run_id).version
     refused = await shotwatch(running, "models", "promote", broken, "--who", "amelie")
     assert refused.exit_code == 1
-    assert "bundle.json does not exist" in refused.stderr
+    assert "bundle.json does not exist" in " ".join(refused.stderr.split())
 
     digest = digest_of({file: (bundle / file).read_bytes() for file in BUNDLE_FILES})
     await running.archive.promotions.add(
@@ -298,13 +298,14 @@ async def test_a_champion_without_its_bundle_is_reported_and_heals_without_a_res
     await loaded(running, learned, "none")
 
 
-def test_services_have_the_login_of_a_reader(running: Running) -> None:
+def test_services_that_ask_for_models_have_the_login_of_a_reader_and_others_none(running: Running) -> None:
     engineers = running.settings.models_password.get_secret_value().encode()
     services = [status for status in running.stack.status() if status.role is Role.SERVICE]
-    for service in services:
-        environment = Path(f"/proc/{service.pid}/environ").read_bytes()
-        assert b"SHOTWATCH_MODELS_USER=reader" in environment
-        assert engineers not in environment
+    environments = {each.name: Path(f"/proc/{each.pid}/environ").read_bytes() for each in services}
+    assert not [name for name, environment in environments.items() if engineers in environment]
+    readers = {name for name, each in environments.items() if b"SHOTWATCH_MODELS_USER=reader" in each}
+    assert {name.rpartition("-")[0] for name in readers} == {"inference", "history", "query"}
+    assert sum(b"SHOTWATCH_MODELS_PASSWORD=" in each for each in environments.values()) == len(readers)
 
 
 def mlflow_of(running: Running) -> MlflowClient:

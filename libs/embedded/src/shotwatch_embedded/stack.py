@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -96,8 +97,7 @@ class Stack:
         self._external = external
         self._prefix = prefix
         self._server_settings: dict[str, str] = {}
-        self._service_settings: dict[str, str] = {}
-        self._accounts: Mapping[str, Mapping[str, str]] = {}
+        self._accounts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._on_change = on_change
         self._ports = Ports()
         self._servers: dict[str, Keeper] = {}
@@ -155,8 +155,8 @@ class Stack:
     def environment(self, service: str | None = None) -> dict[str, str]:
         """Return what a service is told: addresses, keys, facility, folders.
 
-        Without the name of a service: what the command line is told. Each service has its own account of the
-        broker, or none, and all have one of the registry with fewer rights.
+        Without the name of a service: what the command line is told. A service has its own account of a
+        server where others have one, or none.
         """
         told = {
             "SHOTWATCH_PREFIX": self._prefix,
@@ -169,10 +169,8 @@ class Stack:
         }
         if service is None:
             return told
-        shared = {**told, **self._service_settings}
-        if not self._accounts:
-            return shared
-        shared.pop("SHOTWATCH_BROKER_URL", None)
+        of_accounts = {name for account in self._accounts.values() for name in account}
+        shared = {name: value for name, value in told.items() if name not in of_accounts}
         return {**shared, **self._accounts.get(service, {})}
 
     def status(self) -> list[Status]:
@@ -306,8 +304,8 @@ class Stack:
             await keeper.stop()
             raise _death(server, keeper.status)
         self._server_settings |= server.settings
-        self._service_settings |= server.service_settings
-        self._accounts = {**self._accounts, **server.accounts}
+        for name, account in server.accounts.items():
+            self._accounts[name] |= account
 
     def _server_launch(self, server: Server) -> Launch:
         return Launch(

@@ -24,8 +24,6 @@ class Server:
     """Further ports that it binds."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """What its clients must be told to use it, as environment variables."""
-    service_settings: Mapping[str, str] = field(default_factory=dict)
-    """What services are told instead, where they have an account with fewer rights."""
     accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Service → what it alone is told, instead of `settings`, on a server with an account for each."""
 

@@ -8,6 +8,9 @@ from shotwatch_embedded.guarded_mlflow import ENGINEER, ENGINEER_PASSWORD, READE
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
 
+_READERS = ("inference", "history", "query")
+"""Services that ask for models."""
+
 
 def models(folder: Path, engineer_password: str, reader_password: str, ports: Ports) -> Server:
     """MLflow's web application in one process, behind `guarded_mlflow`.
@@ -53,8 +56,8 @@ def models(folder: Path, engineer_password: str, reader_password: str, ports: Po
             "SHOTWATCH_MODELS_USER": ENGINEER,
             "SHOTWATCH_MODELS_PASSWORD": engineer_password,
         },
-        service_settings={
-            "SHOTWATCH_MODELS_USER": READER,
-            "SHOTWATCH_MODELS_PASSWORD": reader_password,
+        accounts={
+            service: {"SHOTWATCH_MODELS_USER": READER, "SHOTWATCH_MODELS_PASSWORD": reader_password}
+            for service in _READERS
         },
     )
