@@ -432,6 +432,14 @@ async def shot_added(audited: Audited) -> tuple[Mend, str]:
     ), "shot made-up: stored, and not closed"
 
 
+async def shot_of_a_window_that_says_no_time(audited: Audited) -> tuple[Mend, str]:
+    shot = await audited.one("shots")
+    await audited.database["shots"].insert_one({**shot, "_id": "made-up", "window": "w"})
+    return lambda: audited.database["shots"].delete_one(
+        {"_id": "made-up"}
+    ), "shot made-up: stored, and there is no window w"
+
+
 async def shot_of_another_revision(audited: Audited) -> tuple[Mend, str]:
     shot = await audited.one("shots")
     return await document_altered(
@@ -545,6 +553,7 @@ CASES: Mapping[Break, Equality] = {
     ledger_counts_more_off_the_grid: Equality.RECORDS,
     shot_removed: Equality.SHOTS,
     shot_added: Equality.SHOTS,
+    shot_of_a_window_that_says_no_time: Equality.SHOTS,
     shot_of_another_revision: Equality.SHOTS,
     pulse_opened_again: Equality.SHOTS,
     batch_never_judged: Equality.SHOTS,

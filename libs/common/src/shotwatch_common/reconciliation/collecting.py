@@ -18,7 +18,7 @@ from shotwatch_common.identity import (
     reason_key,
     unversioned_raw_key,
 )
-from shotwatch_common.pulses import WINDOW_MS, epoch_now, window_start
+from shotwatch_common.pulses import WINDOW_MS, epoch_now
 from shotwatch_common.reconciliation.equalities import (
     Blocks,
     Imbalance,
@@ -121,7 +121,7 @@ class Collector:
                 parts = [outcome async for outcome in self._records(slice_.start, slice_.end)]
                 return replace(Outcome.of(parts), tally=tally)
             case Equality.SHOTS:
-                return await self._shots(slice_.start, slice_.end)
+                return await self._shots(slice_)
             case Equality.EVENTS:
                 return await self._events(slice_.start, slice_.end)
 
@@ -324,7 +324,8 @@ class Collector:
 
     # shots
 
-    async def _shots(self, start: int, end: int) -> Outcome:
+    async def _shots(self, slice_: Slice) -> Outcome:
+        start, end = slice_.start, slice_.end
         windows = await self._archive.windows.closed(start, end)
         batches: list[ClosedShots] = []
         for some in _parts([window.id for window in windows], _WINDOWS_AT_ONCE):
@@ -333,7 +334,7 @@ class Collector:
         stored: list[StoredShot] = []
         for minute in range(start, max(last + 1, end), WINDOW_MS):
             shots = await self._archive.shots.stored(minute, minute + WINDOW_MS)
-            stored += [shot for shot in shots if start <= window_start(shot.window_id) < end]
+            stored += [shot for shot in shots if Slice.of_window(shot.window_id) in (slice_, None)]
         queued = await self._queues.under_way("features", "inference")
         compared = compare_shots(windows, stored, batches, self._settled_before, queued)
         sources = await self._archive.records.sources(start, end)

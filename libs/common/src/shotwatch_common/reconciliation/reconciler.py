@@ -14,7 +14,7 @@ from dataclasses import replace
 from time import monotonic
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.pulses import epoch_now, window_start
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.reconciliation.collecting import Collector
 from shotwatch_common.reconciliation.equalities import NAMED, Outcome
 from shotwatch_common.reconciliation.slices import (
@@ -61,7 +61,7 @@ class Reconciler:
         sending = await self._archive.windows.unsent(now)
         reserved = await self._archive.events.reserved_at()
         return {
-            *(Slice.at(Equality.SHOTS, window_start(window)) for window in sending),
+            *filter(None, map(Slice.of_window, sending)),
             *(Slice.at(Equality.EVENTS, at) for at in reserved),
         }
 
@@ -74,7 +74,7 @@ class Reconciler:
         return {
             *(Slice.at(Equality.RECORDS, each.arrived_at) for each in objects),
             *filter(None, map(Slice.of_folder, folders)),
-            *(Slice.at(Equality.SHOTS, window_start(window)) for window in windows),
+            *filter(None, map(Slice.of_window, windows)),
             *(Slice.at(Equality.EVENTS, event.stored_at) for event in events),
         }
 
