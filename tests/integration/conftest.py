@@ -22,6 +22,7 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.ports import LOOPBACK, Ports
+from shotwatch_embedded.private import private_files
 from shotwatch_embedded.servers.broker import SCRIPT, broker, name_server
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
@@ -115,12 +116,13 @@ async def running(
 
 def show_broker_metrics(folder: Path, port: int) -> None:
     """Have the broker of that folder tell of each queue, on loopback."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
-    (folder / "advanced.config").write_text(
-        "[{rabbitmq_prometheus, [{return_per_object_metrics, true}, "
-        f'{{tcp_config, [{{ip, "{LOOPBACK}"}}, {{port, {port}}}]}}]}}].\n'
-    )
+    with private_files():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
+        (folder / "advanced.config").write_text(
+            "[{rabbitmq_prometheus, [{return_per_object_metrics, true}, "
+            f'{{tcp_config, [{{ip, "{LOOPBACK}"}}, {{port, {port}}}]}}]}}].\n'
+        )
 
 
 def scrape_targets(stack: Stack) -> Targets:

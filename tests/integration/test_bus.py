@@ -35,7 +35,7 @@ async def channel(url: Url) -> AsyncIterator[AbstractChannel]:
 async def consuming(
     url: Url, subscription: Subscription, servers_answer: Answer = all_answer, **more: Any
 ) -> AsyncIterator[Bus]:
-    account = "features" if subscription.stage == "features" else "inference"
+    account = "inference" if subscription.stage == STAGE else "tester"
     bus = bus_to(url(account), servers_answer, **more)
     await bus.connect()
     bus.subscribe(subscription)
@@ -74,18 +74,18 @@ async def test_a_deleted_queue_is_consumed_again_once_the_set_up_has_declared_it
 async def test_a_broker_that_is_away_ends_no_service(url: Url, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus_module, "_WATCH_S", 0.02)
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
-    address = URL(url("features"))
+    address = URL(url("inference"))
     assert address.port is not None
     async with (
         Link.to(address.port) as link,
         consuming(
             lambda account: str(URL(url(account)).with_port(link.port)),
-            Subscription("features", None, arrived.put, 1),
+            Subscription(STAGE, None, arrived.put, 1),
         ) as bus,
     ):
         watching = asyncio.create_task(bus.watch())
         assert await link.cut(1.5)
-        await until(partial(_sent, bus, "features"), "sent", 40)
+        await until(partial(_sent, bus, STAGE), "sent", 40)
         async with asyncio.timeout(40):
             await arrived.get()
         assert not watching.done()

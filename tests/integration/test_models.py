@@ -228,7 +228,8 @@ async def test_a_device_that_drifts_from_the_training_period_is_told_of_and_show
     (event,) = [event for event in events if METER in event["event"]["data"]["devices"]]
     assert event["severity"] == "warning"
     stack = find_stack(running.stack.folder.parent, None)
-    async with httpx.AsyncClient(base_url=stack.query_urls[0]) as client:
+    shown = {"Authorization": f"Bearer {stack.token}"}
+    async with httpx.AsyncClient(base_url=stack.query_urls[0], headers=shown) as client:
         report = (await client.get("/api/v1/models/drift")).json()
     assert report["version"] == learned
     (device,) = [each for each in report["devices"] if each["device"] == METER]
@@ -316,7 +317,8 @@ async def reported(running: Running, problem: str) -> bool:
     stack = find_stack(running.stack.folder.parent, None)
     if not await replicas_report(running, problem):
         return False
-    async with httpx.AsyncClient() as client:
+    shown = {"Authorization": f"Bearer {stack.token}"}
+    async with httpx.AsyncClient(headers=shown) as client:
         loads = (await client.get(f"{stack.query_urls[0]}/api/v1/models")).json()["loads"]
     of_champion = [load["problem"] for load in loads if load["alias"] == ModelAlias.CHAMPION]
     return of_champion == [problem, problem]

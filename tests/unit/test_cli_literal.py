@@ -2,6 +2,9 @@
 
 import io
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +38,8 @@ from .test_cli_events import event
 HOSTILE = (
     "\x1b[2J\x1b]0;taken\x07 [red]m[/red] :smile: \u202egnp.\u2069 \x9b31m\x85\x7f\r\n\tforged \u061c\u200f"
 )
-ANSI_FILE = (
-    Path(__file__).resolve().parents[3]
-    / "shared"
-    / "cases"
-    / "hostile"
-    / "LA_ansi_60s_snapshot_2022-07-01_07-33-00.h5"
-)
+REPOSITORY = Path(__file__).resolve().parents[2]
+ANSI_FILE = REPOSITORY.parent / "shared" / "cases" / "hostile" / "LA_ansi_60s_snapshot_2022-07-01_07-33-00.h5"
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.just(HOSTILE)
 WIDTH = 10_000
 
@@ -222,6 +220,24 @@ def test_what_is_wrong_with_an_argument_is_said_without_acting_on_the_terminal(
     assert told.exit_code != 0
     assert acts_on_nothing(told.stdout + told.stderr)
     assert "[2J" in told.stderr.replace("\n", ""), "the argument is quoted"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print(name)",
+        "import sys; sys.stdout.write(name)",
+        "import typer; typer.echo(name)",
+        "from rich.console import Console; Console().print(name)",
+        "import rich; rich.print(name)",
+    ],
+)
+def test_nothing_is_printed_but_through_the_consoles_of_output(line: str) -> None:
+    """`make lint` refuses a command that prints by itself."""
+    command = [Path(sys.executable).with_name("ruff"), "check", "--no-cache", "--output-format", "concise"]
+    in_a_command = ["--stdin-filename", REPOSITORY / "cli/src/shotwatch_cli/commands/new.py", "-"]
+    found = subprocess.run([*command, *in_a_command], input=line, capture_output=True, text=True)
+    assert re.search("T201|TID251", found.stdout)
 
 
 def test_the_traceback_of_a_defect_acts_on_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,13 @@ def test_the_brokers_accounts_have_the_passwords_that_were_made(tmp_path: Path):
     assert mounted == {f"broker-{name}-password" for name in ACCOUNTS}
 
 
+def test_only_the_set_up_of_the_broker_has_the_account_that_declares():
+    users = {name for name, each in SERVICES.items() if "broker-setup-url" in {s for s, _ in _secrets(each)}}
+    assert users == {"broker-setup"}
+    for name in OURS:
+        assert "broker-setup" in SERVICES[name]["depends_on"], "services wait until all is declared"
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_container_has_limits_and_no_privilege(name: str):
     service = SERVICES[name]

@@ -145,6 +145,20 @@ def test_a_pod_has_the_accounts_of_its_own_service(objects: dict[str, Objects]):
         assert servers == {"secretName": f"shotwatch-servers-{account}", "defaultMode": 0o400}
 
 
+def test_only_the_set_up_of_the_broker_has_the_account_that_declares(objects: dict[str, Objects]):
+    job = objects["Job"]["shotwatch-broker-setup"]["spec"]["template"]
+    assert _accounts(job) == {"setup"}
+    for name, pod in pods(objects).items():
+        assert "setup" not in _accounts(pod), name
+
+
+def _accounts(pod: dict[str, Any]) -> set[str]:
+    """The accounts of the broker whose addresses a pod mounts."""
+    sources = (volume.get("secret", {}) for volume in pod["spec"]["volumes"])
+    mounted = (each["items"] for each in sources if each.get("secretName") == "shotwatch-broker")
+    return {item["key"] for items in mounted for item in items}
+
+
 def test_references_to_configuration_are_to_what_is_there(objects: dict[str, Objects]):
     for pod in pods(objects).values():
         refs = [each["configMapRef"]["name"] for each in _env_from(pod) if "configMapRef" in each]

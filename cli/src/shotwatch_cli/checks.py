@@ -17,7 +17,6 @@ from shotwatch_cli.deployment import Deployment
 from shotwatch_cli.failures import AWAY, Failure, as_failure
 from shotwatch_cli.models import load_problems
 from shotwatch_cli.queues import StageQueues, stage_queues
-from shotwatch_cli.rest import RestApi
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
 from shotwatch_common.registry import ModelRegistry
@@ -158,7 +157,7 @@ async def _models(deployment: Deployment) -> AsyncIterator[Finding]:
 
 
 async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:
-    async with RestApi(deployment.api_url) as api:
+    async with deployment.api() as api:
         health, model = await api.get("/health"), await api.get("/models")
     yield _found("REST API", health["status"] == "ok", health["status"], _LOOK)
     for finding in model_findings(model):

@@ -15,7 +15,6 @@ from shotwatch_cli.models import comparison_tables, history_table, load_problems
 from shotwatch_cli.options import FromOption, JsonOption, ToOption, WhoOption
 from shotwatch_cli.output import counting, print_json, stderr, stdout, styled, tell
 from shotwatch_cli.places import named_rosters
-from shotwatch_cli.rest import RestApi
 from shotwatch_cli.steps import Step, run_steps
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.promotions import Promotion
@@ -138,7 +137,7 @@ def rollback(
 
 async def _known(deployment: Deployment) -> tuple[Any, Any]:
     """The model with its versions, and every change of the champion."""
-    async with RestApi(deployment.api_url) as api:
+    async with deployment.api() as api:
         return await api.get("/models"), (await api.get("/models/promotions"))["promotions"]
 
 

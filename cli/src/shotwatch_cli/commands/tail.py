@@ -13,7 +13,7 @@ from shotwatch_cli.events import AGAIN_S, event_line, event_record, matching, wi
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.options import JsonOption
 from shotwatch_cli.output import print_json, stderr, stdout
-from shotwatch_cli.rest import MissedEvents, RestApi
+from shotwatch_cli.rest import MissedEvents
 from shotwatch_common.contracts import AnomalyEvent
 
 
@@ -62,7 +62,7 @@ async def _missed(
     """Those that the REST API is to tell; None where it cannot be asked, and need not be."""
     if since is None and deployment.query_url is None:
         return None
-    api = await resources.enter_async_context(RestApi(deployment.api_url))
+    api = await resources.enter_async_context(deployment.api())
     if since is not None:
         return MissedEvents(api, since)
     try:

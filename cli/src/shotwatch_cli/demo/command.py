@@ -75,8 +75,8 @@ async def _demo(
             scenario = await making
             list_skipped(scenario.skipped)
             console.print(f"everything runs after {monotonic() - started:.0f} s: stack {stack.name}")
-            for url in stack.describe().query_urls:
-                console.print(f"see it live: {url}/")
+            for page in stack.describe().page_urls:
+                console.print(f"see it live: {page}", soft_wrap=True)
             report = await _on(stack, facility, scenario, console)
             console.print(rendered(report))
             console.print(f"{monotonic() - started:.0f} s in all")
@@ -115,8 +115,10 @@ def fresh_stack(purpose: str) -> Stack:
 
 
 async def _keep(stack: Stack, console: LiteralConsole) -> None:
-    for url in stack.describe().query_urls:
-        console.print(f"live page: {url}/    REST API: {url}/api/v1    its documentation: {url}/docs")
+    description = stack.describe()
+    for page, url in zip(description.page_urls, description.query_urls, strict=True):
+        console.print(f"live page: {page}", soft_wrap=True)
+        console.print(f"REST API: {url}/api/v1    its documentation: {url}/docs")
     console.print(
         f"`shotwatch status`, `shotwatch tail` and the others find it as {stack.name}. Ctrl-C ends it."
     )

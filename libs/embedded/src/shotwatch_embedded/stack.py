@@ -20,20 +20,21 @@ from shotwatch_common.broker_accounts import SETUP
 from shotwatch_common.settings import read_secret, with_settings
 from shotwatch_common.topology import Topology
 from shotwatch_embedded import lock
-from shotwatch_embedded.credentials import Credentials
+from shotwatch_embedded.credentials import KEYS_NAME, Credentials
 from shotwatch_embedded.description import DEFAULT_ROOT, StackDescription, forget
 from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.keeper import Keeper
 from shotwatch_embedded.launch import Launch
 from shotwatch_embedded.ports import LOOPBACK, Ports, is_free
+from shotwatch_embedded.private import make_private, private_files
 from shotwatch_embedded.processes import kill_all, start_guard
 from shotwatch_embedded.servers import Server, probes
 from shotwatch_embedded.servers.broker import broker, name_server
 from shotwatch_embedded.servers.database import database
 from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.servers.store import store
-from shotwatch_embedded.services import HEALTH_PORT, ServiceSpec
+from shotwatch_embedded.services import HEALTH_PORT, QUERY_KEYS_FILE, ServiceSpec
 from shotwatch_embedded.status import Role, State, Status
 
 DEFAULT_NAME = "default"
@@ -47,6 +48,7 @@ _EXTERNAL = (
     "SHOTWATCH_MODELS_URL",
     "SHOTWATCH_MODELS_USER",
     "SHOTWATCH_MODELS_PASSWORD",
+    QUERY_KEYS_FILE,
 )
 _START_PATIENCE = 120.0
 _START_ATTEMPTS = 3
@@ -71,7 +73,10 @@ class Stack:
     """The embedded servers and the services on them: `async with` starts the servers and ends everything.
 
     However the process that holds a stack ends, the stack ends with it: in order on the way out, else by
-    its guard. Servers whose address is in the settings are used as they are.
+    its guard. Servers whose address is in the settings are used as they are, and so is a keys file.
+
+    Nobody but the user who runs it can read what a stack writes, and its servers and the REST API let nobody
+    in who does not know its credentials.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class Stack:
         self.name = folder.name
         self.folder = folder
         self._lock = held
+        self._credentials = Credentials.of(folder)
         self._guard: subprocess.Popen[bytes] = start_guard(folder)
         self._facility = facility.resolve()
         self._external = external
@@ -119,15 +125,16 @@ class Stack:
 
         Raises:
             StackRunning: the stack of that name runs already.
-            StackError: the settings name an object store without its keys.
+            StackError: the settings name an object store without its keys, the folder belongs to another
+                user, or its credentials cannot be read.
             SettingsError: a file that holds one of the settings cannot be used.
         """
         external, prefix = _external(settings), settings.get("SHOTWATCH_PREFIX", "")
         for folder in _candidates(root.resolve(), name):
-            folder.mkdir(parents=True, exist_ok=True)
-            held = lock.take(folder)
+            held = _taken(folder)
             if held is not None:
                 kill_all(folder)
+                make_private(folder)
                 forget(folder)
                 return cls(folder, held, facility, external, prefix, on_change)
         raise StackRunning(f"the stack {name} runs already under {root.resolve()}")
@@ -156,6 +163,7 @@ class Stack:
             "SHOTWATCH_DATABASE_NAME": f"{self._prefix}shotwatch",
             "SHOTWATCH_FACILITY": str(self._facility),
             "SHOTWATCH_TRACES_FOLDER": str(self.folder / "traces"),
+            QUERY_KEYS_FILE: str(self.folder / KEYS_NAME),
             **self._external,
             **self._server_settings,
         }
@@ -177,6 +185,7 @@ class Stack:
             pid=os.getpid(),
             environment=self.environment(),
             processes=tuple(self.status()),
+            token=None if QUERY_KEYS_FILE in self._external else self._credentials.token,
         )
 
     def start_services(self, specs: Iterable[ServiceSpec]) -> None:
@@ -217,8 +226,10 @@ class Stack:
             self._lock.close()
 
     async def _start_servers(self) -> None:
-        for folder in ("logs", "traces"):
-            (self.folder / folder).mkdir(exist_ok=True)
+        with private_files():
+            for folder in ("logs", "traces"):
+                (self.folder / folder).mkdir(exist_ok=True)
+        self._credentials.write_keys(self.folder)
         try:
             async with asyncio.TaskGroup() as group:
                 for start in self._missing_servers():
@@ -230,12 +241,12 @@ class Stack:
 
     def _missing_servers(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The start of each server for which the settings name no other."""
-        credentials = Credentials.of(self.folder)
+        credentials = self._credentials
         keys = (credentials.store_access_key, credentials.store_secret_key)
         if "SHOTWATCH_BROKER_URL" not in self._external:
             yield self._start_broker(credentials.broker_password)
         if "SHOTWATCH_DATABASE_URL" not in self._external:
-            yield self._start_database()
+            yield self._start_database(credentials.database_password)
         if "SHOTWATCH_STORE_URL" not in self._external:
             yield self._start_server(partial(store, self.folder / "store", *keys, prefix=self._prefix))
         if "SHOTWATCH_MODELS_URL" not in self._external:
@@ -259,13 +270,13 @@ class Stack:
             except ChannelPreconditionFailed as error:
                 raise StackError(f"the broker's data under {folder} are not ours: {error}") from error
 
-    async def _start_database(self) -> None:
+    async def _start_database(self, password: str) -> None:
         """Start the database, and make the indexes that all services want.
 
         Ten services that make the same index at once, on two busy cores, may wait for the embedded server for
         ever. An index that is there is no work.
         """
-        await self._start_server(partial(database, self.folder / "database"))
+        await self._start_server(partial(database, self.folder / "database", password))
         told = self.environment()
         async with Archive(told["SHOTWATCH_DATABASE_URL"], told["SHOTWATCH_DATABASE_NAME"]) as archive:
             await archive.ensure_indexes()
@@ -274,8 +285,12 @@ class Stack:
         """Start a server; when somebody was faster to take one of its ports, again with other ports."""
         for _ in range(_START_ATTEMPTS - 1):
             with suppress(_PortTaken):
-                return await self._bring_up(recipe(self._ports))
-        return await self._bring_up(recipe(self._ports))
+                return await self._bring_up(self._set_up(recipe))
+        return await self._bring_up(self._set_up(recipe))
+
+    def _set_up(self, recipe: Recipe) -> Server:
+        with private_files():
+            return recipe(self._ports)
 
     async def _bring_up(self, server: Server) -> None:
         keeper = Keeper(self._server_launch(server), self._report)
@@ -348,6 +363,19 @@ def _candidates(root: Path, name: str | None) -> Iterator[Path]:
         return
     yield root / DEFAULT_NAME
     yield from (root / f"{DEFAULT_NAME}-{number}" for number in count(2))
+
+
+def _taken(folder: Path) -> TextIO | None:
+    """Create the folder if it is missing, and take its lock; None when another holds it.
+
+    Raises:
+        StackError: the folder belongs to another user, who could read and change all that we put there.
+    """
+    with private_files():
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.geteuid():
+            raise StackError(f"{folder} belongs to another user: name a folder of yours by --root")
+        return lock.take(folder)
 
 
 def _external(settings: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import secrets
 import shutil
 from collections.abc import Mapping
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 from shotwatch_common.broker_accounts import ENGINEER, accounts_of, definitions
 from shotwatch_common.topology import Topology
+from shotwatch_embedded.credentials import write_private
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
 
@@ -92,6 +94,7 @@ def _configure(folder: Path, port: int, management_port: int) -> None:
             host=LOOPBACK, port=port, management_port=management_port, definitions=folder / _DEFINITIONS
         )
     )
+    _make_cookie(folder)
     plugins = folder / "enabled_plugins"
     if not plugins.exists():
         plugins.write_text("[].\n")
@@ -101,8 +104,18 @@ def _write_definitions(folder: Path, content: Mapping[str, Any]) -> None:
     """Write the file of our definitions into the folder of those that the node imports."""
     path = folder / _DEFINITIONS / "shotwatch.json"
     path.parent.mkdir(exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(content, indent=2))
+    write_private(path, json.dumps(content, indent=2))
+
+
+def _make_cookie(folder: Path) -> None:
+    """Write the cookie by which Erlang nodes know each other, unless there is one.
+
+    Erlang would make one from the time since its start, which others on this machine can guess (36 bits at
+    most, create_cookie and random_cookie in its auth.erl); who knows it can run any code in the node.
+    """
+    cookie = folder / ".erlang.cookie"
+    if not cookie.exists():
+        write_private(cookie, secrets.token_hex(32))
 
 
 def _node_environment(folder: Path, name_server_port: int, distribution_port: int) -> dict[str, str]:
