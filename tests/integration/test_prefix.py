@@ -31,10 +31,8 @@ async def test_two_systems_on_the_same_servers_see_nothing_of_each_other(
     shared = {f"SHOTWATCH_{name}": told[f"SHOTWATCH_{name}"] for name in SERVERS}
     shared |= {"SHOTWATCH_BROKER_URL": running.settings.broker_url.get_secret_value()}
     shared |= {"SHOTWATCH_PREFIX": PREFIX}
-    settings, topology = (
-        settings_of(shared | {"SHOTWATCH_FACILITY": told["SHOTWATCH_FACILITY"]}),
-        Topology(PREFIX),
-    )
+    settings = settings_of(shared | {"SHOTWATCH_FACILITY": told["SHOTWATCH_FACILITY"]})
+    topology = Topology(settings.prefix)
     roster = running.facility.roster(Place("LA", "FSD"), "1s")
     assert roster is not None
     start, seconds = datetime(2024, 5, 1, 8, tzinfo=UTC), timedelta(seconds=2)
@@ -48,6 +46,7 @@ async def test_two_systems_on_the_same_servers_see_nothing_of_each_other(
     ):
         await topology.declare(connection)
         await store.ensure_buckets(*settings.buckets)
+        await archive.ensure_indexes()
         other.start_services(spec for spec in path_services() if spec.name == "ingest")
         await other.services_ready()
         await upload_all(store, settings.inbox_bucket, planned_uploads(files), lambda _: None)
