@@ -317,9 +317,9 @@ async def reported(running: Running, problem: str) -> bool:
     stack = find_stack(running.stack.folder.parent, None)
     if not await replicas_report(running, problem):
         return False
-    async with httpx.AsyncClient() as client:
-        shown = {"Authorization": f"Bearer {stack.token}"}
-        loads = (await client.get(f"{stack.query_urls[0]}/api/v1/models", headers=shown)).json()["loads"]
+    shown = {"Authorization": f"Bearer {stack.token}"}
+    async with httpx.AsyncClient(headers=shown) as client:
+        loads = (await client.get(f"{stack.query_urls[0]}/api/v1/models")).json()["loads"]
     of_champion = [load["problem"] for load in loads if load["alias"] == ModelAlias.CHAMPION]
     return of_champion == [problem, problem]
 

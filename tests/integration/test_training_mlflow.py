@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import structlog
 from mlflow import MlflowClient
+from pydantic import SecretStr
 
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.errors import Retry
@@ -121,6 +123,20 @@ def test_a_run_is_logged_whole_and_its_model_is_registered_with_its_figures(
         *("fitting", "epoch", "epoch", "fitted", "calibrating", "registering")
     ]
     assert json.dumps(steps)
+
+
+def test_training_logs_in_as_its_settings_say(mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "of somebody else")
+    settings: Any = SimpleNamespace(
+        models_url=mlflow_url,
+        model_name="logged-in",
+        models_user=ENGINEER[0],
+        models_password=SecretStr(ENGINEER[1]),
+    )
+    with Registry.of(settings).run() as run:
+        run.params({"epochs": 1})
+    assert MlflowClient(mlflow_url, mlflow_url).get_run(run.id).data.params == {"epochs": "1"}
 
 
 def test_of_several_networks_the_one_that_shows_spots_best_is_registered(mlflow_url: str) -> None:

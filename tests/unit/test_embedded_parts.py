@@ -64,15 +64,6 @@ def test_credentials_are_made_once_and_only_their_owner_can_read_them(tmp_path: 
     assert (tmp_path / "credentials.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_credentials_of_an_earlier_version_are_kept_and_get_what_they_lack(tmp_path: Path) -> None:
-    (tmp_path / "credentials.json").write_text('{"broker_password": "kept", "store_access_key": "kept too"}')
-    first = Credentials.of(tmp_path)
-    assert (first.broker_password, first.store_access_key) == ("kept", "kept too")
-    assert first.models_reader_password != first.models_engineer_password
-    assert Credentials.of(tmp_path) == first
-    assert (tmp_path / "credentials.json").stat().st_mode & 0o777 == 0o600
-
-
 def test_two_stacks_have_different_credentials(tmp_path: Path) -> None:
     folders = (tmp_path / "a", tmp_path / "b")
     for folder in folders:
