@@ -22,6 +22,7 @@ from pymongo.errors import OperationFailure
 
 from shotwatch_common.api_keys import ApiKey
 from shotwatch_common.archive import Archive
+from shotwatch_common.errors import Retry
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.description import find_stack
 from shotwatch_embedded.servers.broker import SCRIPT
@@ -38,8 +39,6 @@ URLS = (
     "SHOTWATCH_MODELS_URL",
 )
 DEADLINE = 60
-UNAUTHORIZED, AUTHENTICATION_FAILED = 13, 18
-"""Error codes of MongoDB."""
 
 
 @dataclass
@@ -163,19 +162,28 @@ async def ping_broker(environment: Mapping[str, str]) -> bool:
     return await process.wait() == 0
 
 
-@pytest.mark.parametrize("account", ["", "shotwatch:guess@", "root:guess@"])
-async def test_the_database_lets_no_stranger_in(stack: Stack, account: str) -> None:
-    where = urlsplit(stack.environment()["SHOTWATCH_DATABASE_URL"])
-    async with AsyncMongoClient(f"mongodb://{account}{where.hostname}:{where.port}/") as stranger:
+async def test_the_database_lets_no_stranger_in(stack: Stack) -> None:
+    async with AsyncMongoClient(address_with(stack, "")) as stranger:
         for attempt in (
             stranger["shotwatch"]["shots"].find_one,
             stranger.list_database_names,
             lambda: stranger["shotwatch"]["shots"].insert_one({}),
             lambda: stranger.admin.command("createUser", "mallory", pwd="p", roles=["root"]),
         ):
-            with pytest.raises(OperationFailure, match="authentication") as refused:
+            with pytest.raises(OperationFailure, match="requires authentication"):
                 await attempt()
-            assert refused.value.code in (UNAUTHORIZED, AUTHENTICATION_FAILED)
+
+
+@pytest.mark.parametrize("login", ["shotwatch:guess@", "root:guess@", "admin:@"])
+async def test_the_database_lets_nobody_in_with_a_wrong_password(stack: Stack, login: str) -> None:
+    async with AsyncMongoClient(address_with(stack, login)) as stranger:
+        with pytest.raises(OperationFailure, match="authentication failed"):
+            await stranger["shotwatch"]["shots"].find_one()
+
+
+def address_with(stack: Stack, login: str) -> str:
+    where = urlsplit(stack.environment()["SHOTWATCH_DATABASE_URL"])
+    return f"mongodb://{login}{where.hostname}:{where.port}/"
 
 
 async def test_the_services_account_cannot_make_others(stack: Stack) -> None:
@@ -185,16 +193,20 @@ async def test_the_services_account_cannot_make_others(stack: Stack) -> None:
 
 
 async def test_the_store_lets_no_stranger_in(stack: Stack) -> None:
-    async with store_of(stack) as store, httpx.AsyncClient() as stranger:
+    url = stack.environment()["SHOTWATCH_STORE_URL"]
+    async with store_of(stack) as store, httpx.AsyncClient(base_url=url) as stranger:
         await store.put("errors", "secret", b"frames")
-        url = stack.environment()["SHOTWATCH_STORE_URL"]
         for answer in (
-            await stranger.get(f"{url}/errors/secret"),
-            await stranger.get(f"{url}/errors?list-type=2"),
-            await stranger.put(f"{url}/errors/forged", content=b"forged"),
-            await stranger.delete(f"{url}/errors/secret"),
+            await stranger.get("/errors/secret"),
+            await stranger.get("/errors?list-type=2"),
+            await stranger.put("/errors/forged", content=b"forged"),
+            await stranger.delete("/errors/secret"),
         ):
-            assert answer.status_code == 403, answer.text
+            assert (answer.status_code, "UnsupportedAlgorithm" in answer.text) == (400, True), answer.text
+        for keys in (("guess", "guess"), (stack.environment()["SHOTWATCH_STORE_ACCESS_KEY"], "guess")):
+            async with ObjectStore(url, *keys) as guesser:
+                with pytest.raises(Retry, match=r"SignatureDoesNotMatch|InvalidAccessKeyId"):
+                    await guesser.get("errors", "secret")
         assert [found.key async for found in store.list("errors")] == ["secret"]
         await store.remove("errors", "secret")
 

@@ -49,8 +49,8 @@ async def test_a_page_of_another_site_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("host", "name"),
     [
-        ("127.0.0.1:8001", "shotwatch_key_8001"),
-        ("[::1]:8001", "shotwatch_key_8001"),
+        ("127.0.0.1:8001", "8001_shotwatch_key"),
+        ("[::1]:8001", "8001_shotwatch_key"),
         ("[::1]", "shotwatch_key"),
         ("watch.example", "shotwatch_key"),
         ("watch.example:", "shotwatch_key"),

@@ -29,7 +29,7 @@ def cookie_name(request: HTTPConnection) -> str:
     stacks on one machine is logged in to both.
     """
     port = request.headers.get("host", "").rpartition(":")[2]
-    return f"{COOKIE}_{port}" if port.isdecimal() else COOKIE
+    return f"{port}_{COOKIE}" if port.isdecimal() else COOKIE
 
 
 _bearer = HTTPBearer(
