@@ -266,7 +266,12 @@ async def test_the_store_has_its_buckets_and_moves_objects_between_them(stack: S
             assert [found.key async for found in store.list(bucket)] == []
 
 
-async def test_the_model_server_keeps_runs_artifacts_and_the_champion(stack: Stack, tmp_path: Path) -> None:
+async def test_the_model_server_keeps_runs_artifacts_and_the_champion(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", stack.environment()["SHOTWATCH_MODELS_USER"])
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", stack.environment()["SHOTWATCH_MODELS_PASSWORD"])
+
     def train() -> str:
         client = MlflowClient(stack.environment()["SHOTWATCH_MODELS_URL"])
         run = client.create_run(client.create_experiment("first"))

@@ -19,6 +19,9 @@ from shotwatch_common.rights import DATABASE, STORE
 from shotwatch_common.settings import FILE, BrokerSettings, Settings, installed_settings, is_secret, variable
 from shotwatch_common.store.setup import SetupSettings
 from shotwatch_common.topology import STORE_EXCHANGE, Topology
+from shotwatch_embedded.guarded_mlflow import ENGINEER_PASSWORD, READER_PASSWORD
+from shotwatch_embedded.ports import Ports
+from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
 from tests.unit.test_broker_accounts import ACCOUNTS
@@ -393,3 +396,43 @@ def test_the_settings_for_one_thread_are_those_of_the_embedded_stack():
     text = (ROOT / "deploy/settings/one-thread.env").read_text()
     told = dict(re.findall(r"^(\w+)=(.+)$", text, re.MULTILINE))
     assert told == dict(path_services()[0].environment)
+
+
+MODELS = {
+    "inference": "reader",
+    "history": "reader",
+    "query": "reader",
+    "training": "engineer",
+    "cli": "engineer",
+}
+"""Service → its account of MLflow."""
+
+
+def test_who_reads_models_cannot_change_them_and_others_have_no_login():
+    for service, each in SERVICES.items():
+        targets = {s["target"]: s["source"] for s in each.get("secrets", ()) if isinstance(s, dict)}
+        user = MODELS.get(service)
+        assert each.get("environment", {}).get("SHOTWATCH_MODELS_USER") == user
+        assert targets.get("models-password") == (f"models-{user}-password" if user else None)
+    assert set(MODELS) | {"models"} == {
+        name for name, each in SERVICES.items() if "models" in each.get("networks", ())
+    }
+
+
+def test_mlflow_runs_as_in_the_embedded_stack(tmp_path: Path):
+    embedded, deployed = models(tmp_path, "engineers", "readers", Ports()), SERVICES["models"]
+    assert deployed["command"][:2] == ["uvicorn", "--factory"]
+    package, application = "shotwatch_embedded.", deployed["command"][2]
+    assert package + application in embedded.command
+    (config,) = deployed["configs"]
+    mounted = ROOT / COMPOSE["configs"][config["source"]]["file"]
+    assert import_module(package + application.partition(":")[0]).__file__ == str(mounted)
+    assert Path(config["target"]).parent == Path(
+        deployed["command"][deployed["command"].index("--app-dir") + 1]
+    )
+
+    ours = {name for name in embedded.environment if "MLFLOW_" in name} | {ENGINEER_PASSWORD, READER_PASSWORD}
+    told = {name.removesuffix(FILE) for name in deployed["environment"]}
+    assert told == ours | {"MLFLOW_SERVER_ALLOWED_HOSTS"}
+    for name in ("_MLFLOW_SGI_NAME", "_MLFLOW_SERVER_ARTIFACT_ROOT", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"):
+        assert deployed["environment"][name] == embedded.environment[name]

@@ -17,7 +17,7 @@ from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.topology import STAGES
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
-from tests.unit.test_deploy_compose import IMAGE_SETTINGS, NEEDS, OURS, given, names, settings_of
+from tests.unit.test_deploy_compose import IMAGE_SETTINGS, MODELS, NEEDS, OURS, given, names, settings_of
 
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location("policy", ROOT / "deploy" / "policy.py")
@@ -90,6 +90,13 @@ def test_what_breaks_the_policy_is_found(
     pod = broken["spec"]["template"]["spec"]
     change(pod, pod["containers"][0])
     assert any(fault in each for each in policy.faults(broken))
+
+
+def test_who_reads_models_cannot_change_them_and_others_have_no_login(objects: dict[str, Objects]):
+    for service, pod in pods(objects).items():
+        secrets = [each["secret"] for each in pod["spec"]["volumes"] if "secret" in each]
+        keys = [s["items"][0]["key"] for s in secrets if s["secretName"] == "shotwatch-models"]
+        assert keys == ([MODELS[service]] if service in MODELS else [])
 
 
 def test_an_account_with_a_token_and_an_open_namespace_are_found(objects: dict[str, Objects]):

@@ -20,6 +20,7 @@ from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_common import rights
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
+from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import STAGES
 from shotwatch_common.vocabulary import ModelAlias
@@ -33,8 +34,8 @@ _HALF_OF_A_DATE_S = 0.5
 """HTTP tells the time in whole seconds."""
 _LOOK = "`shotwatch status` shows its state and its log"
 _LOAD = (
-    "`shotwatch models promote` or `rollback` to a version that can be loaded, or repair its bundle in the "
-    "registry: it is tried again by itself"
+    "`shotwatch models promote` or `rollback` to a version that can be loaded, which also puts back an alias "
+    "that was moved, or restore its bundle in the registry: it is tried again by itself"
 )
 _MAKE_BUCKET = "`shotwatch bucket setup` makes it"
 _DECLARED = (
@@ -151,9 +152,9 @@ async def _clock(server: str, url: str) -> Finding:
 
 
 async def _models(deployment: Deployment) -> AsyncIterator[Finding]:
-    url = deployment.settings.models_url
-    healthy = (await _get(f"{url}/health")).is_success
-    yield _found("models", healthy, "answers" if healthy else "is not well", _LOOK)
+    async with ModelRegistry.of(deployment.settings) as registry:
+        await registry.alive()
+    yield Finding("models", Verdict.OK, "answers")
 
 
 async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:

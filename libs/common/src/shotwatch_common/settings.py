@@ -121,6 +121,10 @@ class Settings(SystemSettings):
     """Secret key of the S3 server."""
     models_url: HttpUrl
     """`http(s)://host:port` of the MLflow server."""
+    models_user: str = ""
+    """Account of the MLflow server; empty = no login is sent."""
+    models_password: SecretStr = SecretStr("")
+    """Its password."""
     model_name: str = _prefixed("shotwatch", 1)
     """Name in the model registry."""
     facility: Path

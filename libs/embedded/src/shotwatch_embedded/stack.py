@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -45,6 +46,8 @@ _EXTERNAL = (
     "SHOTWATCH_STORE_URL",
     *_STORE_KEYS,
     "SHOTWATCH_MODELS_URL",
+    "SHOTWATCH_MODELS_USER",
+    "SHOTWATCH_MODELS_PASSWORD",
     QUERY_KEYS_FILE,
 )
 _START_PATIENCE = 120.0
@@ -94,7 +97,7 @@ class Stack:
         self._external = external
         self._prefix = prefix
         self._server_settings: dict[str, str] = {}
-        self._accounts: Mapping[str, Mapping[str, str]] = {}
+        self._accounts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._on_change = on_change
         self._ports = Ports()
         self._servers: dict[str, Keeper] = {}
@@ -152,8 +155,8 @@ class Stack:
     def environment(self, service: str | None = None) -> dict[str, str]:
         """Return what a service is told: addresses, keys, facility, folders.
 
-        Without the name of a service: what the command line is told. Each service has its own account of the
-        broker, or none.
+        Without the name of a service: what the command line is told. A service has its own account of a
+        server where others have one, or none.
         """
         told = {
             "SHOTWATCH_PREFIX": self._prefix,
@@ -164,9 +167,10 @@ class Stack:
             **self._external,
             **self._server_settings,
         }
-        if service is None or not self._accounts:
+        if service is None:
             return told
-        shared = {name: value for name, value in told.items() if name != "SHOTWATCH_BROKER_URL"}
+        of_accounts = {name for account in self._accounts.values() for name in account}
+        shared = {name: value for name, value in told.items() if name not in of_accounts}
         return {**shared, **self._accounts.get(service, {})}
 
     def status(self) -> list[Status]:
@@ -246,7 +250,8 @@ class Stack:
         if "SHOTWATCH_STORE_URL" not in self._external:
             yield self._start_server(partial(store, self.folder / "store", *keys, prefix=self._prefix))
         if "SHOTWATCH_MODELS_URL" not in self._external:
-            yield self._start_server(partial(models, self.folder / "models"))
+            passwords = (credentials.models_engineer_password, credentials.models_reader_password)
+            yield self._start_server(partial(models, self.folder / "models", *passwords))
 
     async def _start_broker(self, secret: str) -> None:
         """Start the broker, and declare what services may not declare.
@@ -299,7 +304,8 @@ class Stack:
             await keeper.stop()
             raise _death(server, keeper.status)
         self._server_settings |= server.settings
-        self._accounts = {**self._accounts, **server.accounts}
+        for name, account in server.accounts.items():
+            self._accounts[name] |= account
 
     def _server_launch(self, server: Server) -> Launch:
         return Launch(
