@@ -30,6 +30,7 @@ from shotwatch_common.reconciliation.collecting import Allowances, Collector
 from shotwatch_common.reconciliation.reconciler import Reconciler
 from shotwatch_common.reconciliation.slices import HOUR_MS
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.topology import Topology
 from shotwatch_common.vocabulary import DeviceKind, ObjectState
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.stack import Stack
@@ -197,7 +198,7 @@ async def main() -> None:
                 began = monotonic()
                 await Hour(archive, store, client[settings.database_name]).fill()
                 console.print(f"filled in {monotonic() - began:.0f} s")
-                facility, queues = load_facility(FACILITY), BrokerQueues(connection)
+                facility, queues = load_facility(FACILITY), BrokerQueues(connection, Topology())
                 collector = Collector(archive, store, facility, settings, queues, Allowances())
                 reconciler = Reconciler(archive, collector)
                 began = monotonic()

@@ -1,16 +1,19 @@
 """The path behind a store that tells of new objects itself, configured as docker-compose.yml does.
 
-No sweep looks into the inbox here: what is judged was told of. Each service has its own account of the store.
+The sweep lists the inbox here as often as without notifications, and leaves each object to its own
+for an hour: what is judged was told of. Each service has its own account of the store.
 """
 
 import hashlib
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from shotwatch_cli.deployment import settings_as, settings_of
@@ -20,7 +23,7 @@ from shotwatch_common.settings import variable
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.store.setup import ConfigurableStore, SetupSettings, State, set_up
 from shotwatch_common.vocabulary import ObjectState
-from shotwatch_embedded.ports import Ports
+from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
@@ -35,7 +38,7 @@ from .test_store_accounts import SECRETS, secret_keys
 
 pytestmark = pytest.mark.minio
 
-NO_SWEEP = {"ingest": {"SHOTWATCH_SWEEP_SECONDS": "0"}}
+NOTIFIED = {"ingest": {"SHOTWATCH_INBOX_NOTIFICATION_SECONDS": "3600"}}
 SECONDS = timedelta(seconds=3)
 NINE = datetime(2022, 7, 2, 9, tzinfo=UTC)
 
@@ -47,19 +50,19 @@ async def notified(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ru
     server = minio(root / "store", *KEYS, Ports())
     async with Stack.claim(root, "notified", facility=FACILITY, settings=server.settings) as stack:
         environment = stack.environment()
-        async with serving(telling(server, environment["SHOTWATCH_BROKER_URL"])):
+        async with serving(telling(server, stack.environment("store")["SHOTWATCH_BROKER_URL"])):
             await set_up_store(environment)
             path = (spec for spec in path_services() if spec.name != "query")
-            stack.start_services(map(impatient, map(without_sweep, map(with_account, path))))
+            stack.start_services(map(impatient, map(notified_first, map(with_account, path))))
             await stack.services_ready()
             settings = settings_of(environment)
             async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
                 yield Running(stack, settings, load_facility(FACILITY), store, archive)
 
 
-def without_sweep(service: ServiceSpec) -> ServiceSpec:
-    """The service; if it is ingest, it never looks into the inbox."""
-    return replace(service, environment={**service.environment, **NO_SWEEP.get(service.name, {})})
+def notified_first(service: ServiceSpec) -> ServiceSpec:
+    """The service; if it is ingest, it leaves objects to the store's notifications."""
+    return replace(service, environment={**service.environment, **NOTIFIED.get(service.name, {})})
 
 
 def with_account(service: ServiceSpec) -> ServiceSpec:
@@ -86,6 +89,7 @@ async def test_an_object_is_judged_because_the_store_told_of_it(notified: Runnin
     await notified.judged()
     assert len(await shots_of(notified.archive, first)) == 3
     assert await ingested(notified) == len(files)
+    assert await swept(notified) == 0, "fed in twice: by the store's event and by the sweep"
 
 
 async def test_an_expired_block_is_made_again_when_its_file_is_put_into_the_inbox_again(
@@ -143,6 +147,16 @@ def stop_broker(notified: Running) -> None:
 async def ingested(running: Running) -> int:
     states: Mapping[str, int] = (await running.archive.ledger.tally(0, FOREVER_MS)).states
     return states[ObjectState.INGESTED]
+
+
+async def swept(running: Running) -> float:
+    """How many objects the sweep fed in, of those that it saw in the inbox."""
+    [port] = [status.port for status in running.stack.status() if status.name == "ingest-1"]
+    async with httpx.AsyncClient(trust_env=False) as client:
+        page = (await client.get(f"http://{LOOPBACK}:{port}/metrics")).text
+    metrics = dict(re.findall(r"^(shotwatch_sweep_\w+) (\S+)$", page, re.MULTILINE))
+    assert float(metrics["shotwatch_sweep_last_success_timestamp_seconds"]) > 0, "it never looked"
+    return float(metrics["shotwatch_sweep_found_total"])
 
 
 async def _all_ingested(running: Running, count: int) -> bool:

@@ -86,6 +86,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "feedback": "find",
             "shadows": "insert update",
             "model_loads": "insert update remove",
+            "promotions": "find",
         },
         "history": {
             "objects": "find",
@@ -99,6 +100,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "characterisations": "find insert",
             "trends": "find insert update",
             "drifts": "insert update",
+            "promotions": "find",
             "events": "find insert update",
             "counters": "find insert update",
             "reconciliations": "find insert update",
@@ -128,7 +130,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "measurements": "find",
             "events": "find",
             "feedback": "find",
-            "promotions": "insert",
+            "promotions": "find insert",
             "audit": "insert",
         },
         "engineer": {

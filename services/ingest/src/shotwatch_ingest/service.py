@@ -65,9 +65,9 @@ async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> S
     sweep = Sweep(edges)
 
     async def look_again_and_again() -> None:
-        await every(settings.sweep_seconds, sweep.look, edges.log)
+        await every(settings.inbox_sweep_seconds, sweep.look, edges.log)
 
-    background = (look_again_and_again,) if settings.sweep_seconds else ()
+    background = (look_again_and_again,) if settings.inbox_sweep_seconds else ()
     subscription = Subscription("ingest", None, Ingestor(edges, readers).handle, settings.prefetch)
     return Service((subscription,), background)
 
