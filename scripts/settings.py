@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -60,7 +59,7 @@ def _part(title: str, settings: type[Settings], but: tuple[type[Settings], ...])
 def _row(name: str, field: FieldInfo) -> str:
     if not field.description:
         raise ValueError(f"{name} has no docstring")
-    return f"| `{variable(name)}` | {_type(field)} | {_default(field.default)} | {field.description} |"
+    return f"| `{variable(name)}` | {_type(field)} | {_default(field)} | {field.description} |"
 
 
 def _type(field: FieldInfo) -> str:
@@ -77,7 +76,8 @@ def _type(field: FieldInfo) -> str:
     return ", ".join((name, *ranges))
 
 
-def _default(value: Any) -> str:
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={"prefix": ""})
     if value is PydanticUndefined:
         return "—"
     if value is None:

@@ -25,6 +25,7 @@ from tests.chaos.links import links_to, through
 from tests.facilities import FACILITY
 
 from .conftest import Running
+from .recorder import recording_as
 from .waiting import DEADLINE_S
 
 NOBODY = "amqp://guest:guest@127.0.0.1:1/"
@@ -45,7 +46,12 @@ class Told:
 
 
 async def started(root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
-    settings = {"SHOTWATCH_ROOT": str(root), "SHOTWATCH_FACILITY": str(FACILITY), **(environment or {})}
+    settings = {
+        "SHOTWATCH_ROOT": str(root),
+        "SHOTWATCH_FACILITY": str(FACILITY),
+        **recording_as("engineer"),
+        **(environment or {}),
+    }
     return await asyncio.create_subprocess_exec(
         SHOTWATCH, *arguments, env={**os.environ, **settings}, stdout=PIPE, stderr=PIPE
     )

@@ -28,6 +28,7 @@ from shotwatch_embedded.description import find_stack
 from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role, State, Status
+from tests.broker import admit_tester, as_tester
 
 from .strangers import open_to_others, readable_by_a_stranger
 
@@ -70,7 +71,9 @@ def root() -> Iterator[Path]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stack(root: Path, restarts: Restarts) -> AsyncIterator[Stack]:
-    async with Stack.claim(root, facility=root / "f.yaml", settings={}, on_change=restarts) as started:
+    claimed = Stack.claim(root, facility=root / "f.yaml", settings={}, on_change=restarts)
+    admit_tester(claimed.folder / "broker")
+    async with claimed as started:
         yield started
 
 
@@ -89,7 +92,7 @@ async def publish(channel: AbstractChannel, queue: str, body: bytes) -> None:
 
 
 async def take(stack: Stack, queue: str) -> bytes:
-    async with await aio_pika.connect(stack.environment()["SHOTWATCH_BROKER_URL"]) as connection:
+    async with await aio_pika.connect(as_tester(stack.environment()["SHOTWATCH_BROKER_URL"])) as connection:
         channel = await connection.channel()
         message = await (await channel.declare_queue(queue, durable=True)).get()
         await message.ack()
@@ -97,7 +100,7 @@ async def take(stack: Stack, queue: str) -> bytes:
 
 
 async def put(stack: Stack, queue: str, body: bytes) -> None:
-    async with await aio_pika.connect(stack.environment()["SHOTWATCH_BROKER_URL"]) as connection:
+    async with await aio_pika.connect(as_tester(stack.environment()["SHOTWATCH_BROKER_URL"])) as connection:
         channel = await connection.channel()
         await channel.declare_queue(queue, durable=True)
         await publish(channel, queue, body)
@@ -263,7 +266,12 @@ async def test_the_store_has_its_buckets_and_moves_objects_between_them(stack: S
             assert [found.key async for found in store.list(bucket)] == []
 
 
-async def test_the_model_server_keeps_runs_artifacts_and_the_champion(stack: Stack, tmp_path: Path) -> None:
+async def test_the_model_server_keeps_runs_artifacts_and_the_champion(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", stack.environment()["SHOTWATCH_MODELS_USER"])
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", stack.environment()["SHOTWATCH_MODELS_PASSWORD"])
+
     def train() -> str:
         client = MlflowClient(stack.environment()["SHOTWATCH_MODELS_URL"])
         run = client.create_run(client.create_experiment("first"))
@@ -300,7 +308,9 @@ async def test_a_second_stack_beside_the_first_has_servers_and_data_of_its_own(
     stack: Stack, root: Path
 ) -> None:
     models = {"SHOTWATCH_MODELS_URL": stack.environment()["SHOTWATCH_MODELS_URL"]}
-    async with Stack.claim(root, facility=root / "f.yaml", settings=models) as second:
+    claimed = Stack.claim(root, facility=root / "f.yaml", settings=models)
+    admit_tester(claimed.folder / "broker")
+    async with claimed as second:
         assert second.name == "default-2"
         assert "models" not in servers(second)
         assert second.environment()["SHOTWATCH_MODELS_URL"] == models["SHOTWATCH_MODELS_URL"]

@@ -14,6 +14,7 @@ from shotwatch_common.errors import Retry
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.database import database
 from shotwatch_simulator.simulation import simulate
+from tests.broker import TOPOLOGY
 
 from .conftest import FOREVER_MS, Running, until
 from .processes import enlarge, serving, small_disk
@@ -79,4 +80,4 @@ def _object(identity: str) -> ObjectRef:
 
 async def _waits(running: Running) -> bool:
     async with connected(running.settings.broker_url.get_secret_value()) as connection:
-        return (await stage_queues(connection, "ingest")).retrying > 0
+        return (await stage_queues(connection, "ingest", TOPOLOGY)).retrying > 0

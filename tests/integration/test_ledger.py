@@ -42,6 +42,7 @@ from shotwatch_history.settings import HistorySettings
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.broker import TOPOLOGY
 from tests.facilities import facility_waiting
 
 from .conftest import FOREVER_MS, LATENESS_S, Running, bus_to, impatient
@@ -89,7 +90,7 @@ async def audited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Aud
         store, archive = await enter(ObjectStore.of(settings)), await enter(Archive.of(settings))
         running = Running(stack, settings, known, store, archive)
         await feed(running, root)
-        queues = BrokerQueues(await enter(connected(settings.broker_url.get_secret_value())))
+        queues = BrokerQueues(await enter(connected(settings.broker_url.get_secret_value())), TOPOLOGY)
         collector = Collector(archive, store, known, settings, queues, NOTHING_UNDER_WAY)
         client = await enter(AsyncMongoClient(settings.database_url.get_secret_value()))
         audited = Audited(running, client[settings.database_name], collector, Reconciler(archive, collector))

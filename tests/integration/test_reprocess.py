@@ -51,12 +51,22 @@ async def recorded(running: Running, tmp_path_factory: pytest.TempPathFactory) -
     return files
 
 
+async def lie_as_before_versions(running: Running, files: Sequence[Path]) -> None:
+    """Put raw files where they lay before their keys had versions (ADR 22)."""
+    for each in await running.archive.ledger.newest([path.name for path in files]):
+        place, earlier = each["location"], f"{START:%Y-%m-%d}/{each['key']}"
+        if place["key"] != earlier:
+            await running.store.move((place["bucket"], place["key"]), (place["bucket"], earlier))
+            await running.archive.ledger.note(each["_id"], {"location": {**place, "key": earlier}})
+
+
 @pytest.mark.parametrize("stage", ["inference", "ingest"])
 async def test_shots_are_computed_again_beside_live_files_and_nothing_old_is_left(
     running: Running, recorded: Sequence[Path], stage: str, tmp_path: Path
 ) -> None:
     before, old_blocks = await shots(running), await blocks(running)
     assert before
+    await lie_as_before_versions(running, recorded)
     dry = await shotwatch(running, "reprocess", *WHEN, "--stage", stage, "--dry-run", "--json")
     assert dry.documents[0]["files"] == len(recorded)
     assert await shots(running) == before
@@ -78,6 +88,7 @@ async def test_shots_are_computed_again_beside_live_files_and_nothing_old_is_lef
         assert not await running.archive.measurements.of_batch(superseded)
     for document in await running.archive.ledger.newest([path.name for path in recorded]):
         assert document["state"] == ObjectState.INGESTED
+        assert (f"@{document['etag']}." in document["location"]["key"]) == (stage == "ingest")
         assert f"computed again from {stage}" in {step["why"] for step in document["history"]}
     await running.judged()
     landed = await running.archive.ledger.newest([path.name for path in live])

@@ -112,31 +112,39 @@ def test_blocks_of_an_object_that_the_ledger_does_not_have_are_named() -> None:
 # places
 
 BUCKETS = Buckets("inbox", "data", "errors")
-RAW, IGNORED = ("data", "2022-07-01/a.h5"), ("data", "2026-11-27/ignored/a.h5")
-REJECTED, INBOX_PLACE = ("errors", "2026-11-27/empty/a.h5"), ("inbox", "a.h5")
+RAW, IGNORED = ("data", "2022-07-01/a@e1.h5"), ("data", "2026-11-27/ignored/a@e1.h5")
+REJECTED, INBOX_PLACE = ("errors", "2026-11-27/empty/a@e1.h5"), ("inbox", "a.h5")
+EARLIER_RAW, EARLIER_IGNORED = ("data", "2022-07-01/a.h5"), ("data", "2026-11-27/ignored/a.h5")
+EARLIER_REJECTED = "errors", "2026-11-27/empty/a.h5"
+RAW_KEYS = RAW[1], EARLIER_RAW[1]
 
 
-def places(state: ObjectState, location: tuple[str, str] | None, raw: str | None = RAW[1]) -> list[str]:
+def places(
+    state: ObjectState, location: tuple[str, str] | None, raw: tuple[str, str] | None = RAW_KEYS
+) -> list[str]:
     known = replace(A, state=state, location=location, reason="empty", states=frozenset(ObjectState))
     outcome = compare_places([known], {"a": raw} if raw else {}, BUCKETS, NOW)
     return [imbalance.wrong for imbalance in outcome.imbalances]
 
 
-@pytest.mark.parametrize("location", [RAW, IGNORED, REJECTED, INBOX_PLACE, None])
+@pytest.mark.parametrize(
+    "location",
+    [RAW, IGNORED, REJECTED, EARLIER_RAW, EARLIER_IGNORED, EARLIER_REJECTED, INBOX_PLACE, None],
+)
 @pytest.mark.parametrize(
     ("state", "allowed"),
     [
-        (ObjectState.INGESTED, [RAW]),
-        (ObjectState.REJECTED, [REJECTED]),
-        (ObjectState.IGNORED, [IGNORED, None]),
+        (ObjectState.INGESTED, [RAW, EARLIER_RAW]),
+        (ObjectState.REJECTED, [REJECTED, EARLIER_REJECTED]),
+        (ObjectState.IGNORED, [IGNORED, EARLIER_IGNORED, None]),
         (ObjectState.WAITING, [INBOX_PLACE]),
-        (ObjectState.DEAD_LETTERED, [RAW, IGNORED, REJECTED, INBOX_PLACE, None]),
     ],
 )
 def test_an_object_lies_where_its_state_says(
     state: ObjectState, allowed: list[tuple[str, str] | None], location: tuple[str, str] | None
 ) -> None:
     assert (places(state, location) == []) == (location in allowed)
+    assert places(ObjectState.DEAD_LETTERED, location) == []
 
 
 @pytest.mark.parametrize(
@@ -144,6 +152,7 @@ def test_an_object_lies_where_its_state_says(
     [
         (ObjectState.INGESTED, ("data", "2022-07-02/a.h5")),
         (ObjectState.INGESTED, ("errors", "2022-07-01/a.h5")),
+        (ObjectState.INGESTED, ("data", "2022-07-01/a@e2.h5")),
         (ObjectState.REJECTED, ("errors", "2026-11-27/not_hdf5/a.h5")),
         (ObjectState.REJECTED, ("errors", "somewhere/empty/a.h5")),
         (ObjectState.IGNORED, ("data", "2026-11-27/ignored/b.h5")),

@@ -48,7 +48,7 @@ def test_the_page_in_the_repository_is_that_of_the_code() -> None:
 
 def test_every_service_of_the_tree_and_the_setup_of_the_store_tell_their_settings() -> None:
     folders = {path.parent.name for path in REPOSITORY.glob("services/*/pyproject.toml")}
-    assert installed_settings().keys() == folders | {"store-setup"}
+    assert installed_settings().keys() == folders | {"store-setup", "database-setup"}
 
 
 def test_training_and_the_api_need_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +92,21 @@ def test_a_variable_that_is_spelt_wrongly_is_named_with_what_was_meant(
     _, slip, missing = str(raised.value).splitlines()
     assert "SHOTWATCH_DATASET_BUKET: there is no such setting; is SHOTWATCH_DATASET_BUCKET meant?" in slip
     assert "SHOTWATCH_STORE_URL" in missing
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("SWEEP_SECONDS", "SHOTWATCH_INBOX_SWEEP_SECONDS or, of aggregate, SHOTWATCH_WINDOW_SWEEP_SECONDS"),
+        ("SWEEP_AGAIN_SECONDS", "SHOTWATCH_INBOX_AGAIN_SECONDS"),
+    ],
+)
+def test_a_former_name_is_refused_with_the_present_one(
+    monkeypatch: pytest.MonkeyPatch, former: str, present: str
+) -> None:
+    monkeypatch.setenv(f"SHOTWATCH_{former}", "0")
+    with pytest.raises(SettingsError, match=f"SHOTWATCH_{former}: renamed; set {present}"):
+        TrainingSettings.load()
 
 
 def test_settings_of_the_other_services_are_no_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,3 +238,12 @@ async def test_the_key_for_the_api_is_read_from_a_file(
     monkeypatch.setenv(f"{API_KEY}_FILE", str(tmp_path / "key"))
     async with RestApi("http://query.example") as api:
         assert api._client.headers["Authorization"] == "Bearer shotwatch_key"
+
+
+def test_one_name_means_one_thing() -> None:
+    meanings: dict[str, set[str]] = {}
+    for settings in installed_settings().values():
+        for name, field in settings.model_fields.items():
+            if field.description:
+                meanings.setdefault(name, set()).add(field.description)
+    assert {name: said for name, said in meanings.items() if len(said) > 1} == {}

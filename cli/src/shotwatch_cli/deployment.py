@@ -11,6 +11,7 @@ import typer
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.rest import API_KEY, TIMEOUT_S, RestApi
 from shotwatch_common.settings import FILE, PREFIX, BrokerSettings, Settings, variable, with_settings
+from shotwatch_common.topology import Topology
 from shotwatch_embedded.description import DEFAULT_ROOT, find_stack
 from shotwatch_embedded.status import Status
 
@@ -44,6 +45,10 @@ class Deployment:
     @property
     def broker_url(self) -> str:
         return self.settings.broker_url.get_secret_value()
+
+    @property
+    def topology(self) -> Topology:
+        return Topology(self.settings.prefix)
 
     @property
     def api_url(self) -> str:

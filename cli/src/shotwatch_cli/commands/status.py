@@ -95,7 +95,7 @@ async def _or_why_not(asked: Awaitable[Part]) -> Part:
 
 async def _queues(deployment: Deployment) -> Part:
     async with connected(deployment.broker_url) as connection:
-        stages = [await stage_queues(connection, stage) for stage in STAGES]
+        stages = [await stage_queues(connection, stage, deployment.topology) for stage in STAGES]
     shown = table("queues", ("stage", *(f"{column}#" for column in _QUEUE_COLUMNS)), map(_queue_row, stages))
     return Part(shown, [asdict(stage) for stage in stages])
 

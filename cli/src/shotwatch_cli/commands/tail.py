@@ -48,7 +48,7 @@ def tail(
 async def _tail(deployment: Deployment, binding_key: str, since: int | None, json: bool) -> None:
     async with AsyncExitStack() as resources:
         missed = await _missed(deployment, since, resources)
-        events = _events(deployment.broker_url, binding_key, missed, ask_first=since is not None)
+        events = _events(deployment, binding_key, missed, ask_first=since is not None)
         async for event in without_double(events):
             if json:
                 print_json(event_record(event))
@@ -72,7 +72,7 @@ async def _missed(
 
 
 async def _events(
-    broker_url: str, binding_key: str, missed: MissedEvents | None, ask_first: bool
+    deployment: Deployment, binding_key: str, missed: MissedEvents | None, ask_first: bool
 ) -> AsyncIterator[AnomalyEvent]:
     """Events as they are raised, some of them twice. A broker that goes away is waited for.
 
@@ -82,7 +82,7 @@ async def _events(
     began = waiting = False
     while True:
         try:
-            async with subscription(broker_url, binding_key) as live:
+            async with subscription(deployment.broker_url, binding_key, deployment.topology) as live:
                 if waiting:
                     stderr.print("the broker is back")
                 if missed is not None and ask_first and not began:

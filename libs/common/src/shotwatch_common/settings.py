@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Self, get_args
+from typing import Annotated, Any, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -21,6 +21,11 @@ OTHERS = frozenset(
     for name in ("API_KEY", f"API_KEY{FILE}", "FAULTS", "PROCESS_OF", "QUERY_URL", "ROOT", "SERVICE")
 )
 """No settings of a service: the command line, the image and the embedded stack read these."""
+RENAMED = {
+    f"{PREFIX}SWEEP_SECONDS": f"{PREFIX}INBOX_SWEEP_SECONDS or, of aggregate, {PREFIX}WINDOW_SWEEP_SECONDS",
+    f"{PREFIX}SWEEP_AGAIN_SECONDS": f"{PREFIX}INBOX_AGAIN_SECONDS",
+}
+"""Former name of a setting → its present one."""
 
 
 class SettingsError(ValueError):
@@ -49,62 +54,31 @@ def _secret_url_with(*schemes: str) -> AfterValidator:
     return AfterValidator(check_secret)
 
 
+BrokerUrl = Annotated[SecretStr, _secret_url_with("amqp", "amqps")]
 HttpUrl = Annotated[str, AfterValidator(url_with("http", "https"))]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Settings(BaseSettings):
-    """Addresses of the servers, the facility file, the buckets. Nothing secret has a default."""
+_NO_PREFIX = "default_factory_not_called"
+"""The error of a name that has no default because the prefix is wrong, which is an error of its own."""
+
+
+def _prefixed(name: str, min_length: int) -> Any:
+    """Return the field of a name that begins with the prefix, unless the whole name is given."""
+    return Field(default_factory=lambda known: known["prefix"] + name, min_length=min_length)
+
+
+class SystemSettings(BaseSettings):
+    """What every process of one system reads."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="ignore", use_attribute_docstrings=True
     )
 
-    database_url: Annotated[SecretStr, _secret_url_with("mongodb", "mongodb+srv")]
-    """`mongodb://user:password@host:port/database`."""
-    database_name: str = Field("shotwatch", min_length=1)
-    """Name of the database."""
-    store_url: HttpUrl
-    """`http(s)://host:port` of the S3 server."""
-    store_access_key: SecretStr
-    """Access key of the S3 server."""
-    store_secret_key: SecretStr
-    """Secret key of the S3 server."""
-    models_url: HttpUrl
-    """`http(s)://host:port` of the MLflow server."""
-    model_name: str = Field("shotwatch", min_length=1)
-    """Name in the model registry."""
-    facility: Path
-    """The facility file."""
-    inbox_bucket: str = Field("inbox", min_length=3)
-    """Where new files arrive."""
-    data_bucket: str = Field("data", min_length=3)
-    """Where files go that were read."""
-    error_bucket: str = Field("errors", min_length=3)
-    """Where files go that were rejected, each with its reason beside it."""
-    block_bucket: str = Field("blocks", min_length=3)
-    """Where the records of files are kept as blocks."""
-    dataset_bucket: str = Field("datasets", min_length=3)
-    """Where training sets are kept."""
-    traces_folder: Path | None = None
-    """Where spans are written as JSON lines; OTEL_EXPORTER_OTLP_ENDPOINT sends them to a collector."""
-    health_host: str = "127.0.0.1"
-    """Address on which /live, /ready and /metrics are served."""
-    health_port: Port = 0
-    """Port of /live, /ready and /metrics; 0 = none."""
-
-    @property
-    def buckets(self) -> tuple[str, ...]:
-        """All that the store must have."""
-        return (
-            self.inbox_bucket,
-            self.data_bucket,
-            self.error_bucket,
-            self.block_bucket,
-            self.dataset_bucket,
-        )
+    prefix: str = Field("", pattern=r"^([a-z][a-z0-9-]{0,19})?$")
+    """Beginning of all names in broker, store, database and registry: systems that share one differ in it."""
 
     @classmethod
     def load(cls, **given: str) -> Self:
@@ -125,17 +99,76 @@ class Settings(BaseSettings):
             mistakes += [
                 f"{_variable_of(e['loc'])}{e['msg'].removeprefix('Value error, ')}"
                 for e in error.errors()
-                if not unusable.keys() & set(e["loc"])
+                if not unusable.keys() & set(e["loc"]) and e["type"] != _NO_PREFIX
             ]
         if mistakes:
             raise SettingsError("wrong settings:\n  " + "\n  ".join(mistakes))
         return settings
 
 
+class Settings(SystemSettings):
+    """Addresses of the servers, the facility file, the buckets. Nothing secret has a default."""
+
+    database_url: Annotated[SecretStr, _secret_url_with("mongodb", "mongodb+srv")]
+    """`mongodb://user:password@host:port/database`."""
+    database_name: str = _prefixed("shotwatch", 1)
+    """Name of the database."""
+    store_url: HttpUrl
+    """`http(s)://host:port` of the S3 server."""
+    store_access_key: SecretStr
+    """Access key of the S3 server."""
+    store_secret_key: SecretStr
+    """Secret key of the S3 server."""
+    models_url: HttpUrl
+    """`http(s)://host:port` of the MLflow server."""
+    models_user: str = ""
+    """Account of the MLflow server; empty = no login is sent."""
+    models_password: SecretStr = SecretStr("")
+    """Its password."""
+    model_name: str = _prefixed("shotwatch", 1)
+    """Name in the model registry."""
+    facility: Path
+    """The facility file."""
+    inbox_bucket: str = _prefixed("inbox", 3)
+    """Where new files arrive."""
+    data_bucket: str = _prefixed("data", 3)
+    """Where files go that were read."""
+    error_bucket: str = _prefixed("errors", 3)
+    """Where files go that were rejected, each with its reason beside it."""
+    block_bucket: str = _prefixed("blocks", 3)
+    """Where the records of files are kept as blocks."""
+    dataset_bucket: str = _prefixed("datasets", 3)
+    """Where training sets are kept."""
+    traces_folder: Path | None = None
+    """Where spans are written as JSON lines; OTEL_EXPORTER_OTLP_ENDPOINT sends them to a collector."""
+    health_host: str = "127.0.0.1"
+    """Address on which /live, /ready and /metrics are served."""
+    health_port: Port = 0
+    """Port of /live, /ready and /metrics; 0 = none."""
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """All that the store must have."""
+        return (
+            self.inbox_bucket,
+            self.data_bucket,
+            self.error_bucket,
+            self.block_bucket,
+            self.dataset_bucket,
+        )
+
+
+class BrokerAccountSettings(SystemSettings):
+    """What the set-up of the broker reads."""
+
+    broker_url: BrokerUrl
+    """`amqp(s)://setup:password@host:port/vhost`."""
+
+
 class BrokerSettings(Settings):
     """What all services share that work on a queue."""
 
-    broker_url: Annotated[SecretStr, _secret_url_with("amqp", "amqps")]
+    broker_url: BrokerUrl
     """`amqp(s)://user:password@host:port/vhost`."""
     prefetch: PositiveInt = 4
     """Messages that one replica works on at a time."""
@@ -201,7 +234,7 @@ def installed_settings() -> dict[str, type[Settings]]:
 
 
 def _read_secrets(
-    asked: type[Settings], environment: Mapping[str, str]
+    asked: type[SystemSettings], environment: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the secrets that are set, and why others cannot be used, both by the name of the setting."""
     secrets: dict[str, str] = {}
@@ -217,17 +250,19 @@ def _read_secrets(
     return secrets, unusable
 
 
-def _unknown(asked: type[Settings], environment: Mapping[str, str]) -> Iterator[str]:
-    """Variables that no service here reads; most are slips of the pen."""
+def _unknown(asked: type[SystemSettings], environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong with variables that no service here reads: most are misspelt."""
     classes = (asked, *installed_settings().values())
     known = {each for settings in classes for each in _variables(settings)} | OTHERS
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known:
+        if name in RENAMED:
+            yield f"{name}: renamed; set {RENAMED[name]}"
+        elif name.startswith(PREFIX) and name not in known:
             close = get_close_matches(name, known, n=1)
             yield f"{name}: there is no such setting" + (f"; is {close[0]} meant?" if close else "")
 
 
-def _variables(settings: type[Settings]) -> Iterator[str]:
+def _variables(settings: type[SystemSettings]) -> Iterator[str]:
     """Yield the variables that a service reads its settings from."""
     for name, field in settings.model_fields.items():
         yield variable(name)

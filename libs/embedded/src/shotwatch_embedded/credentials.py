@@ -31,6 +31,8 @@ class Credentials(BaseModel):
     broker_password: str = Field(default_factory=_secret)
     store_access_key: str = Field(default_factory=_secret)
     store_secret_key: str = Field(default_factory=_secret)
+    models_engineer_password: str = Field(default_factory=_secret)
+    models_reader_password: str = Field(default_factory=_secret)
     database_password: str = Field(default_factory=_secret)
     token: str = Field(default_factory=new_secret)
     """API key of the REST API with every scope."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -11,8 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+import aio_pika
+from aio_pika.exceptions import ChannelPreconditionFailed
+
 from shotwatch_common.archive import Archive
-from shotwatch_common.settings import Settings, read_secret, with_settings
+from shotwatch_common.broker_accounts import SETUP
+from shotwatch_common.settings import read_secret, with_settings
+from shotwatch_common.topology import Topology
 from shotwatch_embedded import lock
 from shotwatch_embedded.credentials import KEYS_NAME, Credentials
 from shotwatch_embedded.description import DEFAULT_ROOT, StackDescription, forget
@@ -40,6 +46,8 @@ _EXTERNAL = (
     "SHOTWATCH_STORE_URL",
     *_STORE_KEYS,
     "SHOTWATCH_MODELS_URL",
+    "SHOTWATCH_MODELS_USER",
+    "SHOTWATCH_MODELS_PASSWORD",
     QUERY_KEYS_FILE,
 )
 _START_PATIENCE = 120.0
@@ -72,7 +80,13 @@ class Stack:
     """
 
     def __init__(
-        self, folder: Path, held: TextIO, facility: Path, external: Mapping[str, str], on_change: OnChange
+        self,
+        folder: Path,
+        held: TextIO,
+        facility: Path,
+        external: Mapping[str, str],
+        prefix: str,
+        on_change: OnChange,
     ) -> None:
         self.name = folder.name
         self.folder = folder
@@ -81,7 +95,9 @@ class Stack:
         self._guard: subprocess.Popen[bytes] = start_guard(folder)
         self._facility = facility.resolve()
         self._external = external
+        self._prefix = prefix
         self._server_settings: dict[str, str] = {}
+        self._accounts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._on_change = on_change
         self._ports = Ports()
         self._servers: dict[str, Keeper] = {}
@@ -103,7 +119,8 @@ class Stack:
 
         Args:
             facility: the facility file that services are told of.
-            settings: may hold addresses of servers that replace embedded ones (SHOTWATCH_BROKER_URL, …).
+            settings: may hold addresses of servers that replace embedded ones (SHOTWATCH_BROKER_URL, …), and
+                SHOTWATCH_PREFIX.
             on_change: told of every change of a process.
 
         Raises:
@@ -112,14 +129,14 @@ class Stack:
                 user, or its credentials cannot be read.
             SettingsError: a file that holds one of the settings cannot be used.
         """
-        external = _external(settings)
+        external, prefix = _external(settings), settings.get("SHOTWATCH_PREFIX", "")
         for folder in _candidates(root.resolve(), name):
             held = _taken(folder)
             if held is not None:
                 kill_all(folder)
                 make_private(folder)
                 forget(folder)
-                return cls(folder, held, facility, external, on_change)
+                return cls(folder, held, facility, external, prefix, on_change)
         raise StackRunning(f"the stack {name} runs already under {root.resolve()}")
 
     async def __aenter__(self) -> Self:
@@ -135,16 +152,26 @@ class Stack:
     ) -> None:
         await self.stop()
 
-    def environment(self) -> dict[str, str]:
-        """What services are told: addresses, keys, facility, folders."""
-        return {
-            "SHOTWATCH_DATABASE_NAME": "shotwatch",
+    def environment(self, service: str | None = None) -> dict[str, str]:
+        """Return what a service is told: addresses, keys, facility, folders.
+
+        Without the name of a service: what the command line is told. A service has its own account of a
+        server where others have one, or none.
+        """
+        told = {
+            "SHOTWATCH_PREFIX": self._prefix,
+            "SHOTWATCH_DATABASE_NAME": f"{self._prefix}shotwatch",
             "SHOTWATCH_FACILITY": str(self._facility),
             "SHOTWATCH_TRACES_FOLDER": str(self.folder / "traces"),
             QUERY_KEYS_FILE: str(self.folder / KEYS_NAME),
             **self._external,
             **self._server_settings,
         }
+        if service is None:
+            return told
+        of_accounts = {name for account in self._accounts.values() for name in account}
+        shared = {name: value for name, value in told.items() if name not in of_accounts}
+        return {**shared, **self._accounts.get(service, {})}
 
     def status(self) -> list[Status]:
         """The state of every process, servers first."""
@@ -221,15 +248,27 @@ class Stack:
         if "SHOTWATCH_DATABASE_URL" not in self._external:
             yield self._start_database(credentials.database_password)
         if "SHOTWATCH_STORE_URL" not in self._external:
-            yield self._start_server(partial(store, self.folder / "store", *keys))
+            yield self._start_server(partial(store, self.folder / "store", *keys, prefix=self._prefix))
         if "SHOTWATCH_MODELS_URL" not in self._external:
-            yield self._start_server(partial(models, self.folder / "models"))
+            passwords = (credentials.models_engineer_password, credentials.models_reader_password)
+            yield self._start_server(partial(models, self.folder / "models", *passwords))
 
-    async def _start_broker(self, password: str) -> None:
+    async def _start_broker(self, secret: str) -> None:
+        """Start the broker, and declare what services may not declare.
+
+        Raises:
+            StackError: a queue is there that differs from ours.
+        """
         ensure_rabbitmq(install=False)
         folder = self.folder / "broker"
         await self._start_server(partial(name_server, folder))
-        await self._start_server(partial(broker, folder, password, self._servers["epmd"].status.port))
+        names = self._servers["epmd"].status.port
+        await self._start_server(partial(broker, folder, secret, names, prefix=self._prefix))
+        async with await aio_pika.connect(self._accounts[SETUP]["SHOTWATCH_BROKER_URL"]) as connection:
+            try:
+                await Topology(self._prefix).declare(connection)
+            except ChannelPreconditionFailed as error:
+                raise StackError(f"the broker's data under {folder} are not ours: {error}") from error
 
     async def _start_database(self, password: str) -> None:
         """Start the database, and make the indexes that all services want.
@@ -238,8 +277,8 @@ class Stack:
         ever. An index that is there is no work.
         """
         await self._start_server(partial(database, self.folder / "database", password))
-        name = Settings.model_fields["database_name"].default
-        async with Archive(self._server_settings["SHOTWATCH_DATABASE_URL"], name) as archive:
+        told = self.environment()
+        async with Archive(told["SHOTWATCH_DATABASE_URL"], told["SHOTWATCH_DATABASE_NAME"]) as archive:
             await archive.ensure_indexes()
 
     async def _start_server(self, recipe: Recipe) -> None:
@@ -265,6 +304,8 @@ class Stack:
             await keeper.stop()
             raise _death(server, keeper.status)
         self._server_settings |= server.settings
+        for name, account in server.accounts.items():
+            self._accounts[name] |= account
 
     def _server_launch(self, server: Server) -> Launch:
         return Launch(
@@ -293,7 +334,9 @@ class Stack:
             name=name,
             role=Role.SERVICE,
             command=spec.command,
-            environment=with_settings(os.environ, {**self.environment(), **spec.environment, **given}),
+            environment=with_settings(
+                os.environ, {**self.environment(spec.name), **spec.environment, **given}
+            ),
             owner=self.folder,
             folder=Path.cwd(),
             log=self._log(name),

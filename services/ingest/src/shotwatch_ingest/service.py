@@ -65,9 +65,9 @@ async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> S
     sweep = Sweep(edges)
 
     async def look_again_and_again() -> None:
-        await every(settings.sweep_seconds, sweep.look, edges.log)
+        await every(settings.inbox_sweep_seconds, sweep.look, edges.log)
 
-    background = (look_again_and_again,) if settings.sweep_seconds else ()
+    background = (look_again_and_again,) if settings.inbox_sweep_seconds else ()
     subscription = Subscription("ingest", None, Ingestor(edges, readers).handle, settings.prefetch)
     return Service((subscription,), background)
 
@@ -134,7 +134,7 @@ class Ingestor:
                 devices, written = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
         facts = _facts(devices, found) | {"blocks_id": blocks_id(written)}
-        target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key)
+        target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
         await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
         faults.reach("ingest.after_settle")
         await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
@@ -197,7 +197,7 @@ class Ingestor:
     async def _set_aside(self, obj: ObjectRef) -> None:
         """No snapshot by its name: not ours to judge."""
         await self._require_there(obj)
-        target = self._edges.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key)
+        target = self._edges.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key, obj.etag)
         await self._settle(obj, ObjectState.IGNORED, target, "not a file name of the facility")
         await self._leave_inbox(obj, target)
 
@@ -205,7 +205,7 @@ class Ingestor:
         """Into the error bucket, with the reason in the key and beside it."""
         self._edges.log.warning("rejected", object=obj.key, reason=error.reason, detail=error.detail)
         bucket = self._edges.settings.error_bucket
-        key = rejected_key(instant(obj.arrived_at), error.reason, obj.key)
+        key = rejected_key(instant(obj.arrived_at), error.reason, obj.key, obj.etag)
         note = {**obj.model_dump(), "reason": error.reason, "detail": error.detail}
         await self._edges.store.put(bucket, reason_key(key), json.dumps(note).encode(), "application/json")
         await self._settle(obj, ObjectState.REJECTED, (bucket, key), error.detail, error.reason)

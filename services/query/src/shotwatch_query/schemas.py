@@ -605,9 +605,13 @@ class ChampionChange(Schema):
     at: datetime
     who: str
     before: str | None = Field(description="Version that was champion until then; null for the first one.")
-    version: str = Field(description="Version that is it from then on.")
+    version: str | None = Field(description="Version that is it from then on; null when none is.")
     why: str
     rollback: bool = Field(description="Whether an earlier champion came back.")
+    digest: str = Field(
+        description="SHA-256 of its bundle, without which inference does not load it: that of the lines that "
+        "`sha256sum autoencoder.tflite bundle.json cameras.npz` prints. Empty before bundles were pinned."
+    )
 
 
 class FeatureShift(Schema):

@@ -132,6 +132,15 @@ class Ledger:
         parts = (object_ids[n : n + _AT_ONCE] for n in range(0, len(object_ids), _AT_ONCE))
         return {known for part in parts for known in await self.seen(part)}
 
+    async def places(self, object_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return bucket and key of those of these objects, however many, that lie anywhere."""
+        places: dict[str, tuple[str, str]] = {}
+        for n in range(0, len(object_ids), _AT_ONCE):
+            wanted = {"_id": {"$in": list(object_ids[n : n + _AT_ONCE])}, "location": {"$ne": None}}
+            async for found in self._objects.find(wanted, {"location": 1}):
+                places[found["_id"]] = found["location"]["bucket"], found["location"]["key"]
+        return places
+
     async def claim(self, object_id: str, before: Seen, seen_at: int) -> bool:
         """Take on an object that was last seen then; False when somebody else was faster."""
         known = {"_id": object_id, "seen_at": before.at}

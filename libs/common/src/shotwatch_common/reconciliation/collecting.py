@@ -16,6 +16,7 @@ from shotwatch_common.identity import (
     object_id,
     raw_key,
     reason_key,
+    unversioned_raw_key,
 )
 from shotwatch_common.pulses import WINDOW_MS, epoch_now
 from shotwatch_common.reconciliation.equalities import (
@@ -269,7 +270,10 @@ class Collector:
 
     def _places(self, objects: Sequence[KnownObject]) -> Outcome:
         raw_keys = {
-            each.id: raw_key(name.starts_at, each.key)
+            each.id: (
+                raw_key(name.starts_at, each.key, each.etag),
+                unversioned_raw_key(name.starts_at, each.key),
+            )
             for each in objects
             if (name := self._facility.file_name(each.key))
         }

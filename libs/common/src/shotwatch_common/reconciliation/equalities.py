@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from shotwatch_common.identity import blocks_id, fitting_key, fitting_name, reason_key
+from shotwatch_common.identity import blocks_id, fitting_key, fitting_name, reason_key, versioned_key
 from shotwatch_common.reconciliation.sides import (
     Buckets,
     ClosedShots,
@@ -218,7 +218,10 @@ def compare_inbox(
 
 
 def compare_places(
-    objects: Sequence[KnownObject], raw_keys: Mapping[str, str], buckets: Buckets, settled_before: int
+    objects: Sequence[KnownObject],
+    raw_keys: Mapping[str, Collection[str]],
+    buckets: Buckets,
+    settled_before: int,
 ) -> Outcome:
     """Compare the state of each object with its history, and with the place where the ledger says it lies.
 
@@ -226,14 +229,14 @@ def compare_places(
 
     Args:
         objects: in any state.
-        raw_keys: object id → its key in the data bucket once it is read; without the objects whose name is
-            no file name of the facility.
+        raw_keys: object id → the keys that it may have in the data bucket once it is read; without the
+            objects whose name is no file name of the facility.
         buckets: in which objects lie.
         settled_before: whatever came into its state earlier has its place (epoch ms).
     """
     account = _Account()
     for each in objects:
-        implied = _state_implied(each, raw_keys.get(each.id), buckets)
+        implied = _state_implied(each, raw_keys.get(each.id, ()), buckets)
         if each.state not in (implied, ObjectState.DEAD_LETTERED):
             wrong = f"{each.state}, and its location is {'/'.join(each.location or ('nowhere',))}"
             account.late(_named(each), wrong, each.since >= settled_before)
@@ -242,7 +245,7 @@ def compare_places(
     return account.outcome()
 
 
-def _state_implied(each: KnownObject, raw: str | None, buckets: Buckets) -> ObjectState | None:
+def _state_implied(each: KnownObject, raw: Collection[str], buckets: Buckets) -> ObjectState | None:
     """The state that an object has where this one lies; None where no object may lie."""
     if each.location is None:
         return ObjectState.IGNORED
@@ -250,14 +253,15 @@ def _state_implied(each: KnownObject, raw: str | None, buckets: Buckets) -> Obje
         return ObjectState.WAITING
     bucket, key = each.location
     day, _, below = key.partition("/")
-    fitting = fitting_key(each.key)
+    folder, _, name = below.partition("/")
+    fitting = fitting_key(each.key), versioned_key(each.key, each.etag)  # the former before ADR 22
     if not _DAY.fullmatch(day):
         return None
-    if bucket == buckets.data and (key == raw if raw else below == fitting):
+    if bucket == buckets.data and (key in raw if raw else below in fitting):
         return ObjectState.INGESTED
-    if bucket == buckets.data and below == f"ignored/{fitting}":
+    if bucket == buckets.data and folder == "ignored" and name in fitting:
         return ObjectState.IGNORED
-    if bucket == buckets.error and below == f"{each.reason}/{fitting}":
+    if bucket == buckets.error and folder == each.reason and name in fitting:
         return ObjectState.REJECTED
     return None
 

@@ -19,6 +19,8 @@ Times = NDArray[np.int64]
 Column = NDArray[np.float64] | NDArray[np.bool_]
 """(n,)."""
 
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
 
 def instants(times: Times) -> list[datetime]:
     """Epoch ms as UTC datetimes."""
@@ -33,12 +35,14 @@ def told(values: NDArray[np.float64]) -> list[float | None]:
 def spreadsheet_cell(value: object) -> object:
     """Return a CSV cell: an apostrophe before text that a spreadsheet would take for a formula.
 
-    Numbers stay numbers. Source: OWASP, CSV Injection.
+    Numbers stay numbers. Tabs, carriage returns and line feeds are shown as escapes, so that no text begins
+    with one. Source: OWASP, CSV Injection; also full-width signs and signs after blanks, which some programs
+    take for the same.
     """
     if not isinstance(value, str):
         return value
     text = printable(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def columns_csv(times: Times, columns: Mapping[str, Column]) -> bytes:
