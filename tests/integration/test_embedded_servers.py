@@ -6,7 +6,6 @@ import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from aio_pika.abc import AbstractChannel
 from mlflow import MlflowClient
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
+from yarl import URL
 
 from shotwatch_common.api_keys import ApiKey
 from shotwatch_common.archive import Archive
@@ -219,10 +219,14 @@ def opens(environment: Mapping[str, str], token: str | None) -> bool:
 
 
 async def test_new_credentials_take_the_place_of_deleted_ones_and_nothing_is_lost(root: Path) -> None:
-    """The broker's are changed by its definitions."""
-    others = {"SHOTWATCH_BROKER_URL": "amqp://nobody", "SHOTWATCH_MODELS_URL": "http://nobody"}
-    claim = partial(Stack.claim, root, "rotated", facility=root / "f.yaml", settings=others)
+    def claim() -> Stack:
+        models = {"SHOTWATCH_MODELS_URL": "http://nobody"}
+        claimed = Stack.claim(root, "rotated", facility=root / "f.yaml", settings=models)
+        admit_tester(claimed.folder / "broker")
+        return claimed
+
     async with claim() as stack:
+        await put(stack, "kept", b"a message")
         old, folder = stack.environment(), stack.folder
         old_token = stack.describe().token
         async with database_of(stack) as client, store_of(stack) as store:
@@ -234,12 +238,20 @@ async def test_new_credentials_take_the_place_of_deleted_ones_and_nothing_is_los
         async with database_of(stack) as client, store_of(stack) as store:
             assert await client["shotwatch"]["shots"].count_documents({}) == 1
             assert await store.get("data", "kept") == b"frames"
-        passwords = [urlsplit(told["SHOTWATCH_DATABASE_URL"]).password for told in (old, new)]
-        assert passwords[0] != passwords[1]
-        async with AsyncMongoClient(new["SHOTWATCH_DATABASE_URL"], password=passwords[0]) as before:
-            with pytest.raises(OperationFailure):
+        assert await take(stack, "kept") == b"a message"
+        database, broker = (
+            str(URL(new[name]).with_password(URL(old[name]).password))
+            for name in ("SHOTWATCH_DATABASE_URL", "SHOTWATCH_BROKER_URL")
+        )
+        async with AsyncMongoClient(database) as before:
+            with pytest.raises(OperationFailure, match="authentication failed"):
                 await before["shotwatch"]["shots"].find_one()
-        assert old["SHOTWATCH_STORE_SECRET_KEY"] != new["SHOTWATCH_STORE_SECRET_KEY"]
+        with pytest.raises(aio_pika.exceptions.ProbableAuthenticationError):
+            await aio_pika.connect(broker)
+        keys = (old["SHOTWATCH_STORE_ACCESS_KEY"], old["SHOTWATCH_STORE_SECRET_KEY"])
+        async with ObjectStore(new["SHOTWATCH_STORE_URL"], *keys) as before_it:
+            with pytest.raises(Retry, match="InvalidAccessKeyId"):
+                await before_it.get("data", "kept")
         assert opens(new, new_token)
         assert not opens(new, old_token)
 

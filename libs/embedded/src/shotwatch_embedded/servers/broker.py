@@ -2,7 +2,6 @@
 
 import hmac
 import json
-import secrets
 import shutil
 from collections.abc import Mapping
 from functools import partial
@@ -62,6 +61,7 @@ def broker(folder: Path, secret: str, name_server_port: int, ports: Ports, prefi
     port, distribution_port, management_port = ports.take(), ports.take(), ports.take()
     topology, passwords = Topology(prefix), _passwords(secret)
     _configure(folder, port, management_port)
+    _write_cookie(folder, secret)
     _write_definitions(folder, definitions(passwords, topology, _VIRTUAL_HOST))
     urls = {
         name: f"amqp://{prefix}{name}:{password}@{LOOPBACK}:{port}/" for name, password in passwords.items()
@@ -82,7 +82,11 @@ def broker(folder: Path, secret: str, name_server_port: int, ports: Ports, prefi
 def _passwords(secret: str) -> dict[str, str]:
     """Return account → password."""
     names = [account.name for account in accounts_of(Topology())]
-    return {name: hmac.new(secret.encode(), name.encode(), "sha256").hexdigest() for name in names}
+    return {name: _derived(secret, name) for name in names}
+
+
+def _derived(secret: str, purpose: str) -> str:
+    return hmac.new(secret.encode(), purpose.encode(), "sha256").hexdigest()
 
 
 def _configure(folder: Path, port: int, management_port: int) -> None:
@@ -94,7 +98,6 @@ def _configure(folder: Path, port: int, management_port: int) -> None:
             host=LOOPBACK, port=port, management_port=management_port, definitions=folder / _DEFINITIONS
         )
     )
-    _make_cookie(folder)
     plugins = folder / "enabled_plugins"
     if not plugins.exists():
         plugins.write_text("[].\n")
@@ -107,15 +110,13 @@ def _write_definitions(folder: Path, content: Mapping[str, Any]) -> None:
     write_private(path, json.dumps(content, indent=2))
 
 
-def _make_cookie(folder: Path) -> None:
-    """Write the cookie by which Erlang nodes know each other, unless there is one.
+def _write_cookie(folder: Path, secret: str) -> None:
+    """Write the cookie by which Erlang nodes know each other; who knows it can run any code in the node.
 
     Erlang would make one from the time since its start, which others on this machine can guess (36 bits at
-    most, create_cookie and random_cookie in its auth.erl); who knows it can run any code in the node.
+    most, `create_cookie` and `random_cookie` in its auth.erl).
     """
-    cookie = folder / ".erlang.cookie"
-    if not cookie.exists():
-        write_private(cookie, secrets.token_hex(32))
+    write_private(folder / ".erlang.cookie", _derived(secret, "Erlang cookie"))
 
 
 def _node_environment(folder: Path, name_server_port: int, distribution_port: int) -> dict[str, str]:
