@@ -10,7 +10,8 @@ import json
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,7 @@ from shotwatch_common.errors import Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.rights import DATABASE, database_privileges
 from shotwatch_embedded.ports import LOOPBACK, Ports
-from shotwatch_embedded.servers import Server
-from shotwatch_embedded.servers.database import database as embedded_database
+from shotwatch_embedded.servers import Server, probes, server_environment
 from tests.facilities import FACILITY
 
 from .processes import running, serving
@@ -54,14 +54,35 @@ class Guarded:
         return Archive(self.url(account, password or PASSWORDS[account]), "shotwatch")
 
 
-def with_passwords(server: Server) -> Server:
-    return replace(server, command=(*server.command, "--auth"))
+def secantus(folder: Path, ports: Ports) -> Server:
+    """SecantusDB by its own command line, which asks for passwords with `--auth` alone."""
+    (configuration := folder / "secantusd.toml").touch()
+    port = ports.take()
+    address = ("--host", LOOPBACK, "--port", str(port), "--storage-path", str(folder / "data"))
+    url = f"mongodb://{LOOPBACK}:{port}/?retryWrites=false"
+    return Server(
+        name="database",
+        command=(
+            sys.executable,
+            "-m",
+            "secantus",
+            "--config",
+            str(configuration),
+            *address,
+            "--sync-on-commit",
+        ),
+        environment=server_environment(),
+        folder=folder,
+        port=port,
+        probe=partial(probes.writes_document, url),
+        settings={"SHOTWATCH_DATABASE_URL": url},
+    )
 
 
 @pytest.fixture(scope="module")
 async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Guarded]:
     """SecantusDB with an administrator, who is made while it asks for no password."""
-    server = embedded_database(tmp_path_factory.mktemp("database"), Ports())
+    server = secantus(tmp_path_factory.mktemp("database"), Ports())
     async with (
         serving(server),
         AsyncMongoClient[dict[str, object]](server.settings["SHOTWATCH_DATABASE_URL"]) as client,
@@ -69,7 +90,7 @@ async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gu
         root = [{"role": "root", "db": "admin"}]
         await client["admin"].command("createUser", ADMIN, pwd=ADMIN_PASSWORD, roles=root)
     guarded = Guarded(server.port)
-    with running(with_passwords(server).command, server.environment):
+    with running((*server.command, "--auth"), server.environment):
         async with Archive(guarded.url(ADMIN, ADMIN_PASSWORD, "admin"), "shotwatch") as archive:
             await until(archive.ready, "a database that asks for passwords")
         yield guarded
