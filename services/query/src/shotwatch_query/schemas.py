@@ -450,6 +450,10 @@ class Change(Schema):
     outcome: Outcome
     status: int | None = Field(description="HTTP status of the answer; null where no request was made.")
     trace_id: str = Field(description="Of the change's trace; empty when it had none.")
+    address: str = Field(description="From which a request came; empty where no request was made.")
+    count: int = Field(
+        description="Refused requests of this caller and address in one minute that the line stands for; else 1."
+    )
 
 
 class AuditPage(Schema):

@@ -15,6 +15,7 @@ from shotwatch_physics.history import ChangePoint, Trend, against_own_past, chan
 from shotwatch_query.devices import find_roster
 from shotwatch_query.domain.columns import Times, instants, told
 from shotwatch_query.parameters import DeviceName, FeatureName, SpanParameters, require_short
+from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import HistoryDocument, LevelChange, NewestValue, TrendLine
 from shotwatch_query.sources import From
 
@@ -29,7 +30,7 @@ class HistoryParameters(SpanParameters):
 
 @router.get("/history", summary="A feature against its own past")
 async def get_history(
-    sources: From, device: DeviceName, asked: Annotated[HistoryParameters, Query()]
+    sources: From, room: Room, device: DeviceName, asked: Annotated[HistoryParameters, Query()]
 ) -> HistoryDocument:
     """Trend and lasting changes of a feature, and where its newest value lies among all earlier ones.
 
@@ -38,7 +39,7 @@ async def get_history(
     """
     roster = find_roster(sources.facility, device)
     span = asked.span(await sources.end_of_data())
-    require_short(span, window_length_ms(sources.facility.interval(roster.interval)))
+    await room.values(require_short(span, window_length_ms(sources.facility.interval(roster.interval))))
     series = await sources.archive.measurements.medians(device, [asked.feature], span.start, span.end)
     return await asyncio.to_thread(_history, device, asked.feature, series)
 
