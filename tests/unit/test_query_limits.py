@@ -109,9 +109,8 @@ def test_an_address_of_version_6_is_limited_with_its_network(host: str, network:
 
 
 async def test_a_caller_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_hindered() -> None:
-    behind = sources(
-        access=Acquaintance(Caller("amelie", frozenset({Scope.READ}))), limits=limits(callers=0.2)
-    )
+    amelie = Acquaintance(Caller("amelie", frozenset({Scope.READ})))
+    behind = sources(access=amelie, limits=limits(callers=0.2))
     async with client(behind, headers=SHOWN) as api:
         answers = [await api.get("/api/v1/facility") for _ in range(5)]
         assert [each.status_code for each in answers] == [200] * 2 + [429] * 3

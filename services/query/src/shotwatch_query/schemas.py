@@ -452,7 +452,7 @@ class Change(Schema):
     trace_id: str = Field(description="Of the change's trace; empty when it had none.")
     address: str = Field(description="From which a request came; empty where no request was made.")
     count: int = Field(
-        description="Refused requests of this caller and address in one minute that the line stands for; else 1."
+        description="Refused requests of this caller and address in one minute that it stands for; else 1."
     )
 
 
