@@ -28,7 +28,6 @@ from shotwatch_query.limits.memory import (
 )
 from shotwatch_query.limits.rates import BURST_S, MOST_NAMES, Rates, network_of
 from shotwatch_query.live import Live
-from shotwatch_query.schemas import SeriesDocument
 from tests.unit.api import Acquaintance, client, limits, sources
 from tests.unit.test_query_live import Stored, admitted
 
@@ -244,7 +243,7 @@ async def test_of_many_large_answers_of_one_caller_one_is_made_at_a_time() -> No
     assert "ask for one at a time, or for less" in others[0].json()["detail"]
     assert int(others[0].headers["retry-after"]) >= 1
     assert slow.reading == 1
-    assert len(SeriesDocument.model_validate_json(answer.content).times) == 1_000_000
+    assert answer.content.count(b'Z"') == 1_000_000
     assert not behind.limits.memory._used
 
 

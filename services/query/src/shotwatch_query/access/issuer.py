@@ -31,7 +31,8 @@ _MOST_BYTES = 2**20
 _LONGEST_TOKEN = 16 * 1024
 _LONGEST_SUBJECT = 255
 """Characters, all of ASCII: OpenID Connect Core 1.0, section 2."""
-_MOST_SCOPES = 1000
+_LAST_SECOND = 253_402_300_799
+"""Of the year 9999."""
 _UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
 """What the library raises on claims of other types than it expects, and on JSON that is nested too deeply."""
 
@@ -82,6 +83,7 @@ class Issuer:
                 leeway=_LEEWAY_S,
                 options={"require": _REQUIRED},
             )
+            _require_end(claims)
             return Claims(_subject(claims), _scopes(claims))
         except _UNREADABLE as error:
             raise NotAdmitted(f"this token is not valid: {error}", shown=True) from error
@@ -167,6 +169,16 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
+def _require_end(claims: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: the claim `exp` names no time that a calendar has. (The library takes texts and more.)
+    """
+    end = claims["exp"]
+    if type(end) not in (int, float) or end > _LAST_SECOND:
+        raise ValueError("`exp` is not a number of seconds before the year 10000")
+
+
 def _subject(claims: Mapping[str, Any]) -> str:
     """Return the claim `sub`, the name of the caller in the audit.
 
@@ -187,12 +199,10 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[Scope]:
     It is a list of words, or words in a text.
 
     Raises:
-        ValueError: it is something else, or has more than _MOST_SCOPES words.
+        ValueError: it is something else.
     """
     told = claims.get("scope", claims.get("scp", ()))
     words = told.split() if isinstance(told, str) else told
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise ValueError("its scopes are neither a text nor a list of texts")
-    if len(words) > _MOST_SCOPES:
-        raise ValueError(f"it has more than {_MOST_SCOPES} scopes")
     return frozenset(Scope) & frozenset(words)
