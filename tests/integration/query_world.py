@@ -69,6 +69,8 @@ class World:
     environment: dict[str, str]
     issuer: Provider
     """Whose tokens are let in, too. It answers while the tests' event loop runs."""
+    pid: int
+    """Of the process that answers."""
 
     @property
     def keys(self) -> Path:
@@ -109,12 +111,11 @@ async def started_world(root: Path) -> AsyncIterator[World]:
         (query,) = (spec for spec in path_services() if spec.name == "query")
         stack.start_services([replace(query, environment={**query.environment, **told, **tokens})])
         await stack.services_ready()
-        (port,) = (
-            process.ports["SHOTWATCH_QUERY_PORT"] for process in stack.status() if process.name == "query-1"
-        )
+        (process,) = (each for each in stack.status() if each.name == "query-1")
+        port = process.ports["SHOTWATCH_QUERY_PORT"]
         base, shown = f"http://127.0.0.1:{port}/api/v1", {"Authorization": f"Bearer {all_scopes}"}
         with httpx.Client(base_url=base, headers=shown, timeout=30) as client:
-            world = World(client, {**stack.environment(), **told}, issuer)
+            world = World(client, {**stack.environment(), **told}, issuer, process.pid or 0)
             await fill(world)
             yield world
 

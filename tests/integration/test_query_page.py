@@ -155,6 +155,22 @@ async def test_the_page_says_so_when_it_hears_nothing_any_more(screen: Screen) -
     await expect(screen.page.locator("#connection")).to_have_text("● live")
 
 
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+async def test_the_description_is_shown_with_nothing_from_elsewhere(
+    browser: Browser, world: World, path: str
+) -> None:
+    page, complaints, asked = await browser.new_page(), list[str](), list[str]()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(str(world.api.base_url.join(path)))
+    await expect(page.get_by_text("Everything about one shot").first).to_be_visible(timeout=WITHIN_MS)
+    await page.close()
+    assert complaints == []
+    own = (str(world.api.base_url.join("/")), "data:", "blob:")
+    assert [url for url in asked if not url.startswith(own)] == []
+
+
 async def test_the_page_may_load_nothing_from_elsewhere(world: World) -> None:
     for path in ("/", "/page/live.js", "/page/live.css"):
         answer = world.api.get(str(world.api.base_url.join(path)))

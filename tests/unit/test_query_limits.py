@@ -145,10 +145,13 @@ class Refuser:
 
     required = True
 
+    def __init__(self, scopes: frozenset[Scope] = frozenset(Scope)) -> None:
+        self._scopes = scopes
+
     async def caller(self, credential: str | None) -> Caller:
         if credential != "shotwatch_right":
             raise NotAdmitted("this key is unknown", shown=True)
-        return Caller("amelie", frozenset(Scope))
+        return Caller("amelie", self._scopes)
 
 
 # Memory.

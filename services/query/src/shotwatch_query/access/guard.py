@@ -142,6 +142,6 @@ def _parts_of(origin: str) -> tuple[str, str, int | None]:
         ValueError: it is no origin.
     """
     parts = urlsplit(origin)
-    if not parts.hostname or origin != f"{parts.scheme}://{parts.netloc}":
+    if not parts.hostname or "@" in parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
         raise ValueError(f"{origin} is no origin")
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
