@@ -6,14 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
+import httpx
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from shotwatch_common.vocabulary import Scope as AccessScope
 from shotwatch_query import connections
+from shotwatch_query.access import Caller
 from shotwatch_query.connections import Connections
+from shotwatch_query.service import _server
+from shotwatch_query.settings import QuerySettings
+from tests.unit.api import Acquaintance, sources
 
 PATIENCE_S = 20
+REQUIRED = ("store_url", "store_access_key", "store_secret_key", "models_url")
+ELSE = {"database_url": "mongodb://nobody", "facility": "none", "query_port": 0, "query_open": True}
 GET = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE = bytes(50_000_000)
 
@@ -36,7 +44,12 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 async def serving(allowed: Connections) -> AsyncIterator[int]:
     """The port of a server with these limits."""
     configuration = uvicorn.Config(app, port=0, http=allowed.protocol(), log_config=None, lifespan="off")
-    server = uvicorn.Server(configuration)
+    async with running(uvicorn.Server(configuration)) as port:
+        yield port
+
+
+@asynccontextmanager
+async def running(server: uvicorn.Server) -> AsyncIterator[int]:
     task = asyncio.create_task(server._serve())
     async with asyncio.timeout(PATIENCE_S):
         while not server.started:
@@ -183,3 +196,29 @@ def test_a_proxy_has_as_many_connections_as_there_are() -> None:
     assert few.has_room("192.0.2.1")
     few.open.update({"192.0.2.1": 1})
     assert not few.has_room("10.1.2.3")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "status", "limited_by"),
+    [("127.0.0.0/8,::1", 303, "192.0.2.7"), ("10.0.0.0/8", 401, "127.0.0.1"), (None, 401, "127.0.0.1")],
+)
+async def test_headers_of_a_proxy_are_believed_where_it_is_named(
+    proxies: str | None, status: int, limited_by: str
+) -> None:
+    """Scheme and address: a browser's form on https, and who it is that asks."""
+    settings = QuerySettings.model_validate(
+        {**dict.fromkeys(REQUIRED, "http://nobody"), **ELSE, "query_proxies": proxies}
+    )
+    behind = sources(settings=settings, access=Acquaintance(Caller("amelie", frozenset(AccessScope))))
+    forwarded = {
+        "Host": "shots.example",
+        "Origin": "https://shots.example",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-For": "192.0.2.7",
+    }
+    async with running(_server(behind)) as port, httpx.AsyncClient() as browser:
+        login = f"http://127.0.0.1:{port}/login"
+        answer = await browser.post(login, data={"key": "any"}, headers=forwarded)
+    assert answer.status_code == status
+    assert ("secure" in answer.headers.get("set-cookie", "").lower()) == (status == 303)
+    assert list(behind.limits.strangers._full_at) == [limited_by]

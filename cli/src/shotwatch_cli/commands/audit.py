@@ -10,7 +10,7 @@ from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import print_json, stdout, table
 from shotwatch_cli.rest import RestApi
 
-_COLUMNS = ("at", "who", "what", "which", "outcome", "status#", "trace")
+_COLUMNS = ("at", "who", "from", "what", "which", "outcome", "status#", "count#", "trace")
 
 
 def audit(
@@ -57,5 +57,5 @@ async def _asked(url: str, query: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _row(change: dict[str, Any]) -> tuple[object, ...]:
     at = change["at"][:19].replace("T", " ")
-    told = (change[name] for name in ("who", "what", "which", "outcome"))
-    return at, *told, change["status"] or "", change["trace_id"]
+    told = (change[name] for name in ("who", "address", "what", "which", "outcome"))
+    return at, *told, change["status"] or "", change["count"], change["trace_id"]
