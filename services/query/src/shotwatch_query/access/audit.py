@@ -4,12 +4,12 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import current_trace_id
 from shotwatch_common.vocabulary import Outcome
 from shotwatch_query.access.guard import SAFE_METHODS, address_of, shows_credential
+from shotwatch_query.problems import AWAY
 from shotwatch_query.sources import Sources
 
 _REFUSED = (401, 403, 429)
@@ -62,7 +62,7 @@ async def _store(scope: Scope, status: int) -> None:
     log.info("audit", who=line.who, what=line.what, which=line.which, outcome=line.outcome, status=status)
     try:
         await _sources(scope).archive.audit.add(line)
-    except TRANSIENT as error:
+    except AWAY as error:
         log.warning("audit not stored", why=str(error))
 
 

@@ -8,8 +8,8 @@ from typing import Self
 
 import structlog
 
-from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.archive.audit import Audit, AuditLine
+from shotwatch_query.problems import AWAY
 
 EVERY_S = 60.0
 MOST_KEPT = 100
@@ -59,22 +59,25 @@ class Refusals:
         log.info("refused", who=line.who, address=line.address, what=line.what, status=line.status)
         try:
             first.id = await self._audit.add(line)
-        except TRANSIENT as error:
+        except AWAY as error:
             log.warning("audit not stored", why=str(error))
 
     async def store_counts(self) -> None:
-        """Store how many requests each line of this minute stands for, and begin another minute."""
+        """Store how many requests each line of this minute stands for, and begin another minute.
+
+        If the database is away, the numbers are in the log alone.
+        """
         kept, self._kept = self._kept, {}
+        repeated = [each for each in kept.values() if each.count > 1]
         log = structlog.get_logger()
-        for each in kept.values():
-            if each.count == 1 or each.id is None:
-                continue
-            who, address = each.line.who, each.line.address
-            log.warning("refused many times", who=who, address=address, count=each.count)
-            try:
-                await self._audit.recount(each.id, each.count)
-            except TRANSIENT as error:
-                log.warning("count of refusals not stored", why=str(error))
+        for each in repeated:
+            log.warning("refused many times", who=each.line.who, address=each.line.address, count=each.count)
+        try:
+            for each in repeated:
+                if each.id is not None:
+                    await self._audit.recount(each.id, each.count)
+        except AWAY as error:
+            log.warning("counts of refusals not stored", why=str(error))
 
     async def _store_every_minute(self) -> None:
         while True:
