@@ -15,7 +15,7 @@ SHARE_BYTES = TOTAL_BYTES // 2
 LEAST_BYTES = 4 * MIB
 """Of any answer that is counted: 64 are made at a time, 32 of one caller."""
 BYTES_PER_VALUE = 128
-"""Of a column of numbers or times: as the database returns it, decoded, joined and sorted; measured with a million values."""
+"""Of a column, while it is read, joined and sorted: measured with a million values of one feature."""
 BYTES_PER_ROW = 16 * 1024
 """Of a listing: an event with its evidence, as a document, as an object and as JSON."""
 WAIT_S = 10.0
