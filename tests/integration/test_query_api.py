@@ -291,6 +291,7 @@ def test_a_row_tells_the_energies_with_their_unit(world: World) -> None:
         (f"/shots/{shot(0, LB)}/devices/{EXPIRED}/image", f"put {EXPIRED}.h5 into the inbox again"),
         ("/blocks/2022-07-01/none.arrow", "none.arrow"),
         ("/blocks/%2e%2e/data/x", "../data/x"),
+        ("/blocks/%20", "there is no block"),
         (f"/blocks/{residual_key(shot(ODD), CAMERA)}", "there is no block"),
         (
             "/devices/LA_A1_11-Camera_99-Camera-99/series?feature=energy",

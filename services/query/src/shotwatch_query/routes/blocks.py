@@ -49,5 +49,5 @@ async def _both(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 def _possible(key: str) -> bool:
-    """Whether a block may have such a key: plain text, no empty, `.` or `..` segment."""
-    return key.isascii() and key.isprintable() and all(part.strip(".") for part in key.split("/"))
+    """Whether a block may have such a key: plain text, no segment that is empty, blank, `.` or `..`."""
+    return key.isascii() and key.isprintable() and all(part.strip(". ") for part in key.split("/"))
