@@ -2,7 +2,8 @@
 # One recipe for all services: docker build --build-arg SERVICE=ingest --tag shotwatch-ingest .
 # SERVICE=cli is the command line, for whoever looks after them.
 
-FROM python:3.11-slim-bookworm AS python
+ARG PYTHON=python:3.11-slim-bookworm
+FROM $PYTHON AS python
 # Kernels are compiled for every x86-64 processor since 2013: the cache fits each node, and results are the same on all.
 ENV NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES=+avx2,+fma
 
@@ -10,7 +11,7 @@ FROM python AS build
 ARG SERVICE
 WORKDIR /src
 COPY requirements.lock .
-RUN sed -n '/^uv==/,/^[^ ]*[^\\]$/p' requirements.lock > uv.txt \
+RUN sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.txt \
     && pip install --no-cache-dir --require-hashes --no-deps --requirement uv.txt
 COPY libs libs
 COPY services services

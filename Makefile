@@ -5,7 +5,7 @@ PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyp
 MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
 SOURCES := libs services cli tests bench deploy
 
-.PHONY: help setup demo test test-fast test-minio chaos fuzz lint format bench bench-detect lock schemas settings sbom audit metrics dashboards clean
+.PHONY: help setup demo test test-fast test-minio chaos fuzz lint format bench bench-detect lock schemas settings sbom audit broker-accounts metrics dashboards clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,7 +23,7 @@ test: setup  ## Every test, on real servers; of the tortures the quick ones
 	@$(BIN)/pytest tests/e2e tests/chaos -n 2 --dist loadgroup
 
 test-minio: $(BIN)/minio  ## What is asked of an object store, asked of MinIO too: its notifications drive the path
-	@$(BIN)/pytest tests/integration/test_store.py tests/integration/test_store_notifications.py -m ""
+	@$(BIN)/pytest tests/integration/test_store.py tests/integration/test_store_accounts.py tests/integration/test_store_notifications.py -m ""
 
 # Upstream's way: it publishes neither programs nor images any more. Minutes of compiling, once.
 $(BIN)/minio: | setup
@@ -63,6 +63,9 @@ schemas: setup  ## Write the JSON Schemas of the public contracts to docs/schema
 
 settings: setup  ## Write docs/settings.md from the settings of all services
 	@$(BIN)/python scripts/settings.py
+
+broker-accounts: setup  ## Write docs/broker-accounts.md: what each account of the broker may do
+	@$(BIN)/python scripts/broker_accounts.py
 
 metrics: setup  ## Write docs/metrics.md
 	@$(BIN)/python scripts/metrics.py

@@ -30,6 +30,7 @@ from shotwatch_common.reconciliation.collecting import Allowances, Collector
 from shotwatch_common.reconciliation.reconciler import Reconciler
 from shotwatch_common.reconciliation.slices import HOUR_MS
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.topology import Topology
 from shotwatch_common.vocabulary import DeviceKind, ObjectState
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.stack import Stack
@@ -67,11 +68,11 @@ class Hour:
         energies = {name: np.zeros(ROWS) for name in ("energy1", "energy2")}
         block = write_block(Block("meter", np.arange(ROWS), ["ON"] * ROWS, np.ones(ROWS, bool), energies))
         raw, keys = bytes(20_000), list(files())
-        await self._put("data", raw_key(DAY, "first.h5"), raw)
-        etag = await self._store.etag("data", raw_key(DAY, "first.h5")) or ""
-        await self._store.remove("data", raw_key(DAY, "first.h5"))
+        await self._put("data", "first.h5", raw)
+        etag = await self._store.etag("data", "first.h5") or ""
+        await self._store.remove("data", "first.h5")
         ids = {key: object_id("inbox", key, etag) for _, key in keys}
-        await asyncio.gather(*(self._put("data", raw_key(DAY, key), raw) for key in ids))
+        await asyncio.gather(*(self._put("data", raw_key(DAY, key, etag), raw) for key in ids))
         folder = f"{DAY:%Y-%m-%d}"
         await asyncio.gather(
             *(self._put("blocks", f"{folder}/{id_}/meter.arrow", block) for id_ in ids.values())
@@ -112,7 +113,7 @@ class Hour:
                 "key": key,
                 "arrived_at": HOUR + 60_000 * minute + n % RECORDERS,
                 "since": DONE,
-                "location": {"bucket": "data", "key": raw_key(DAY, key)},
+                "location": {"bucket": "data", "key": raw_key(DAY, key, etag)},
             }
             for n, (minute, key) in enumerate(keys)
         )
@@ -197,7 +198,7 @@ async def main() -> None:
                 began = monotonic()
                 await Hour(archive, store, client[settings.database_name]).fill()
                 console.print(f"filled in {monotonic() - began:.0f} s")
-                facility, queues = load_facility(FACILITY), BrokerQueues(connection)
+                facility, queues = load_facility(FACILITY), BrokerQueues(connection, Topology())
                 collector = Collector(archive, store, facility, settings, queues, Allowances())
                 reconciler = Reconciler(archive, collector)
                 began = monotonic()

@@ -49,7 +49,7 @@ from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.topology import OBJECTS
+from shotwatch_common.topology import Topology
 from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
@@ -280,8 +280,8 @@ async def latency(
     """Upload a shot a second and time the events of the odd ones."""
     watch = Watch(Console(quiet=True))
     url = settings.broker_url.get_secret_value()
-    async with running(watch.listen, url), connected(url) as connection:
-        exchange = await (await connection.channel()).get_exchange(OBJECTS.name)
+    async with running(watch.listen, settings), connected(url) as connection:
+        exchange = await (await connection.channel()).get_exchange(Topology(settings.prefix).work.name)
         uploaded: dict[int, float] = {}
         started = monotonic()
         for n, (pulse, members) in enumerate(shots):
@@ -318,7 +318,7 @@ async def _notify(
     etag = await store.etag(settings.inbox_bucket, upload.key)
     if etag is not None:
         found = ArrivedObject(settings.inbox_bucket, upload.key, etag, upload.size, round(time() * 1000))
-        await exchange.publish(aio_pika.Message(build_notification(found)), routing_key="")
+        await exchange.publish(aio_pika.Message(build_notification(found)), routing_key="ingest")
 
 
 async def _until_raised(watch: Watch, pulses: set[int]) -> None:

@@ -1,4 +1,4 @@
-"""Holds the overlays, as kustomize renders them, against the schemas of Kubernetes and KEDA."""
+"""Holds what kustomize renders against the schemas of Kubernetes and KEDA, and against policy.py."""
 
 import subprocess
 import sys
@@ -10,6 +10,7 @@ import yaml
 from cloudcoil.models.keda import v1alpha1 as keda
 from jsonschema import Draft202012Validator, ValidationError
 from kubernetes_validate import SchemaNotFoundError, latest_version, validate
+from policy import faults
 
 HERE = Path(__file__).parent
 KUBECTL = Path(sys.executable).with_name("kubectl")
@@ -24,7 +25,10 @@ def rendered(overlay: Path) -> list[dict[str, Any]]:
 
 
 def overlays() -> list[Path]:
-    return sorted(path.parent for path in HERE.glob("k8s/overlays/*/kustomization.yaml"))
+    return [
+        *sorted(path.parent for path in HERE.glob("k8s/overlays/*/kustomization.yaml")),
+        HERE / "k8s" / "servers",
+    ]
 
 
 def problems(objects: list[dict[str, Any]]) -> Iterator[str]:
@@ -36,6 +40,7 @@ def problems(objects: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{found['kind']} {found['metadata']['name']}: {where}: {error.message}"
         except SchemaNotFoundError as error:
             yield error.message
+        yield from faults(found)
 
 
 def _validate(found: dict[str, Any]) -> None:

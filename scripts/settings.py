@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -17,6 +16,11 @@ HEAD = """# Settings
 Written by `make settings` from the settings classes; change those. Each service reads its settings once, at
 its start, and ends with a message that names every one that is missing, out of range, or spelt like none. A
 dash means that there is no default: the variable must be set.
+
+Each setting of type *secret*, and `SHOTWATCH_API_KEY`, may be given in a file instead: `SHOTWATCH_X_FILE`
+names a file that holds the value of `SHOTWATCH_X` (UTF-8, at most 64 KiB; one line feed at its end is
+dropped). Setting both is an error. Files are read at the start only: after a secret has been changed, restart
+the service.
 
 Beside these: `SHOTWATCH_API_KEY` and `SHOTWATCH_QUERY_URL` tell the command line how to reach the REST API,
 `SHOTWATCH_ROOT` where the embedded stacks lie. The telemetry libraries read `OTEL_…` variables, such as
@@ -55,7 +59,7 @@ def _part(title: str, settings: type[Settings], but: tuple[type[Settings], ...])
 def _row(name: str, field: FieldInfo) -> str:
     if not field.description:
         raise ValueError(f"{name} has no docstring")
-    return f"| `{variable(name)}` | {_type(field)} | {_default(field.default)} | {field.description} |"
+    return f"| `{variable(name)}` | {_type(field)} | {_default(field)} | {field.description} |"
 
 
 def _type(field: FieldInfo) -> str:
@@ -72,7 +76,8 @@ def _type(field: FieldInfo) -> str:
     return ", ".join((name, *ranges))
 
 
-def _default(value: Any) -> str:
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={"prefix": ""})
     if value is PydanticUndefined:
         return "—"
     if value is None:

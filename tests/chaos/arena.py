@@ -32,20 +32,14 @@ from shotwatch_common.reconciliation.collecting import Allowances, Collector
 from shotwatch_common.reconciliation.reconciler import Reconciler
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.topology import (
-    ANOMALIES,
-    RETRY_DELAYS_S,
-    STAGES,
-    parked_queue_of,
-    queue_of,
-    waiting_queue_of,
-)
+from shotwatch_common.topology import RETRY_DELAYS_S, STAGES
 from shotwatch_common.vocabulary import AnomalyKind, Phase
 from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.processes import mark
 from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import State, Status
+from tests.broker import TOPOLOGY, as_tester
 
 from .inputs import Input
 from .links import Link, through
@@ -70,8 +64,8 @@ _WORKING = [
     name
     for stage in STAGES
     for name in (
-        queue_of(stage).name,
-        *(waiting_queue_of(stage, delay).name for delay in sorted(set(RETRY_DELAYS_S))),
+        TOPOLOGY.queue_of(stage).name,
+        *(TOPOLOGY.waiting_queue_of(stage, delay).name for delay in sorted(set(RETRY_DELAYS_S))),
         tap_of(stage),
     )
 ]
@@ -86,9 +80,9 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: fl
         await asyncio.sleep(0.5)
 
 
-def told_services(stack: Stack, links: Mapping[str, Link]) -> dict[str, str]:
-    """The environment of services that can be tortured."""
-    return {**through(links, stack.environment()), FAULTS: str(stack.folder / "faults")}
+def told_service(stack: Stack, links: Mapping[str, Link], service: str) -> dict[str, str]:
+    """The environment of a service that can be tortured."""
+    return {**through(links, stack.environment(service)), FAULTS: str(stack.folder / "faults")}
 
 
 @dataclass(frozen=True)
@@ -135,7 +129,9 @@ class Arena:
     ) -> "Arena":
         folder = stack.folder / "faults"
         folder.mkdir()
-        return cls(stack, links, settings_of(stack.environment()), store, archive, inputs)
+        told = stack.environment()
+        settings = settings_of(told | {"SHOTWATCH_BROKER_URL": as_tester(told["SHOTWATCH_BROKER_URL"])})
+        return cls(stack, links, settings, store, archive, inputs)
 
     @property
     def broker_url(self) -> str:
@@ -156,7 +152,7 @@ class Arena:
     async def history(self) -> AsyncIterator[Process]:
         """A history beside the supervised services: it looks every second."""
         often = {f"SHOTWATCH_{what}_POLL_SECONDS": "1" for what in ("TREND", "REFERENCE")}
-        told = {**told_services(self.stack, self.links), **often}
+        told = {**told_service(self.stack, self.links, "history"), **often}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "shotwatch_history"),
             env={**os.environ, **told, **mark(self.stack.folder)},
@@ -259,7 +255,7 @@ class Arena:
 
     async def only_waits(self, stage: str) -> None:
         """Wait until messages lie before this stage alone, if anywhere."""
-        others = set(_WORKING) - {queue_of(stage).name}
+        others = set(_WORKING) - {TOPOLOGY.queue_of(stage).name}
 
         async def waits() -> bool:
             messages = await self.messages()
@@ -282,14 +278,14 @@ class Arena:
 
     async def parked(self) -> int:
         async with await aio_pika.connect(self.broker_url) as connection:
-            depths = [await depth_of(connection, parked_queue_of(stage).name) for stage in STAGES]
+            depths = [await depth_of(connection, TOPOLOGY.parked_queue_of(stage).name) for stage in STAGES]
         return sum(depth.messages for depth in depths if depth is not None)
 
     async def imbalances(self) -> list[str]:
         """What does not add up, by name, once all is at rest: nothing may be under way any more."""
         facility = load_facility(self.settings.facility)
         async with connected(self.broker_url) as connection:
-            queues, nothing = BrokerQueues(connection), Allowances(settling=0, sweeping=0)
+            queues, nothing = BrokerQueues(connection, TOPOLOGY), Allowances(settling=0, sweeping=0)
             collector = Collector(self.archive, self.store, facility, self.settings, queues, nothing)
             reconciler = Reconciler(self.archive, collector)
             return (await take_balance(self.archive, reconciler, 0, FOREVER_MS)).problems
@@ -333,10 +329,10 @@ class Arena:
         async with await aio_pika.connect(self.broker_url) as connection:
             channel = await connection.channel()
             listener = await channel.declare_queue(LISTENER, durable=True)
-            await listener.bind(ANOMALIES.name, "#")
+            await listener.bind(TOPOLOGY.anomalies.name, "#")
             await listener.purge()
             for stage in STAGES:
-                await (await channel.get_queue(parked_queue_of(stage).name)).purge()
+                await (await channel.get_queue(TOPOLOGY.parked_queue_of(stage).name)).purge()
 
     async def _unsettled(self, objects: int) -> list[str]:
         """What database and store say is not done yet; asked along the path, so that nothing slips by."""

@@ -15,10 +15,11 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from tests.broker import admit_tester
 from tests.facilities import facility_waiting
 from tests.installing import alone
 
-from .arena import LATENESS_S, Arena, told_services
+from .arena import LATENESS_S, Arena, told_service
 from .inputs import cameras_of, make_inputs, quiet_files
 from .links import links_to
 from .tortures import QUICK, TORTURES
@@ -77,13 +78,15 @@ async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena
     inputs, quiet = make_inputs(described, root / "inputs"), quiet_files(described, root / "quiet")
     async with AsyncExitStack() as resources:
         with alone(tmp_path_factory.getbasetemp().parent / "arena-starts"):  # each takes all cores for it
-            stack = await resources.enter_async_context(
-                Stack.claim(root, "tortured", facility=facility, settings={})
-            )
+            claimed = Stack.claim(root, "tortured", facility=facility, settings={})
+            admit_tester(claimed.folder / "broker")
+            stack = await resources.enter_async_context(claimed)
             links = await resources.enter_async_context(links_to(stack))
-            told = told_services(stack, links)
             path = [spec for spec in path_services(REPLICAS) if spec.name not in ("query", "history")]
-            stack.start_services(replace(spec, environment={**spec.environment, **told}) for spec in path)
+            stack.start_services(
+                replace(spec, environment={**spec.environment, **told_service(stack, links, spec.name)})
+                for spec in path
+            )
             await stack.services_ready()
             settings = settings_of(stack.environment())
             store = await resources.enter_async_context(ObjectStore.of(settings))

@@ -16,8 +16,9 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import QueueEmpty
 
-from shotwatch_common.topology import OBJECTS, STAGES, WORK, queue_of
+from shotwatch_common.topology import STAGES
 from shotwatch_common.vocabulary import ObjectState
+from tests.broker import TOPOLOGY
 
 from .arena import FOREVER_MS, Arena, tap_of, until
 from .inputs import BIG, REPOSITORY, SMALL
@@ -174,7 +175,7 @@ async def stopped(stage: str, arena: Arena) -> Inflicted:
         await arena.upload(arena.inputs[BIG].files)
         await arena.ingested(len(arena.inputs[BIG].files))
         await arena.only_waits(stage)
-        waiting = (await arena.messages())[queue_of(stage).name]
+        waiting = (await arena.messages())[TOPOLOGY.queue_of(stage).name]
         assert waiting <= len(await arena.archive.batches.overdue(FOREVER_MS)), "no message waits twice"
         await arena.unready(stage)
         grown = {name: now - at_first[name] for name, now in arena.resident_mib().items()}
@@ -184,22 +185,18 @@ async def stopped(stage: str, arena: Arena) -> Inflicted:
     return Inflicted(1)
 
 
-async def usurped(stage: str, arena: Arena) -> Inflicted:
-    """Another queue stands in the place of a stage's own: its replicas lose their consumers and end."""
-    before, name = arena.restarts(), queue_of(stage).name
+async def deleted(stage: str, arena: Arena) -> Inflicted:
+    """A stage's queue is gone: its replicas end, and wait until the set-up has declared it again."""
+    before, name = arena.restarts(), TOPOLOGY.queue_of(stage).name
 
     async def ended() -> bool:
         return all(each.restarts > before[each.name] for each in arena.processes(stage))
 
     async with await aio_pika.connect(arena.broker_url) as connection:
-        channel = await connection.channel()
-        arena.signal(stage, signal.SIGSTOP)  # else it declares its queue again at once
-        await channel.queue_delete(name)
-        await channel.declare_queue(name, auto_delete=True)
-        arena.signal(stage, signal.SIGCONT)
+        await (await connection.channel()).queue_delete(name)
         await arena.upload(arena.inputs[BIG].files)
         await until(ended, f"{stage} ended")
-        await channel.queue_delete(name)
+        await TOPOLOGY.declare(connection)
     await arena.ready(stage)
     return Inflicted(1)
 
@@ -259,7 +256,7 @@ async def notified_of_half(arena: Arena) -> Inflicted:
     notifications = [_notification(bucket, path.name, path.read_bytes()) for path in files[::2]]
     await arena.upload(files)
     async with await aio_pika.connect(arena.broker_url) as connection:
-        exchange = await (await connection.channel()).get_exchange(OBJECTS.name)
+        exchange = await (await connection.channel()).get_exchange(TOPOLOGY.objects.name)
         for body in notifications * 3:
             await exchange.publish(aio_pika.Message(body), routing_key="")
     return Inflicted(len(files) - len(files[::2]))
@@ -295,7 +292,7 @@ async def poison_first(arena: Arena) -> Inflicted:
         channel = await connection.channel()
         for stage in STAGES:
             for body in GARBAGE:
-                await channel.default_exchange.publish(aio_pika.Message(body), queue_of(stage).name)
+                await channel.default_exchange.publish(aio_pika.Message(body), TOPOLOGY.queue_of(stage).name)
     await arena.upload(arena.inputs[BIG].files)
     count = len(GARBAGE) * len(STAGES)
     return Inflicted(count, parked=count)
@@ -339,7 +336,7 @@ TORTURES = (
     Torture("link to the database a black hole 30 s", partial(swallowed, "database")),
     Torture("link to the store slow", partial(slowed, "store"), restarts=False),
     Torture("features stopped", partial(stopped, "features"), restarts=False),
-    Torture("queue of features another", partial(usurped, "features")),
+    Torture("queue of features deleted", partial(deleted, "features")),
     Torture("every message thrice, shuffled", thrice_and_shuffled, restarts=False),
     Torture("late before the deadline", partial(late, after_deadline=False), SMALL, restarts=False),
     Torture("late after it", partial(late, after_deadline=True), SMALL, revises=True, restarts=False),
@@ -372,7 +369,7 @@ async def _shuffle(channel: AbstractChannel, stage: str, arena: Arena, over: asy
             for message in arena.chance.sample(taken * _COPIES, len(taken) * _COPIES):
                 again = aio_pika.Message(message.body, headers=message.headers)
                 again.delivery_mode = aio_pika.DeliveryMode.PERSISTENT
-                await channel.default_exchange.publish(again, queue_of(stage).name)
+                await channel.default_exchange.publish(again, TOPOLOGY.queue_of(stage).name)
             for message in taken:
                 await message.ack()
             more += len(taken) * (_COPIES - 1)
@@ -383,8 +380,8 @@ async def _shuffle(channel: AbstractChannel, stage: str, arena: Arena, over: asy
 @asynccontextmanager
 async def _tapped(channel: AbstractChannel, stage: str) -> AsyncIterator[AbstractQueue]:
     """A queue in the place of the stage's own."""
-    exchange = await channel.get_exchange(OBJECTS.name if stage == "ingest" else WORK.name)
-    own = await channel.get_queue(queue_of(stage).name)
+    exchange = await channel.get_exchange(TOPOLOGY.work.name)
+    own = await channel.get_queue(TOPOLOGY.queue_of(stage).name)
     tap = await channel.declare_queue(tap_of(stage), durable=True)
     await tap.bind(exchange, stage)
     await own.unbind(exchange, stage)

@@ -1,12 +1,14 @@
 """The embedded stack, started once for all integration tests, and what they do with it."""
 
-import json
+import asyncio
+import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -20,20 +22,21 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.ports import LOOPBACK, Ports
-from shotwatch_embedded.servers.broker import broker, name_server
+from shotwatch_embedded.private import private_files
+from shotwatch_embedded.servers.broker import SCRIPT, broker, name_server
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role
+from tests.broker import TOPOLOGY, admit_tester, as_tester
 from tests.facilities import facility_waiting
 from tests.installing import alone
 from tests.integration.certificates import Certificates
-from tests.unit.test_deploy_broker import PASSWORDS
-from tests.unit.test_deploy_broker import broker as deployed
 
 from .processes import running as running_process
 from .prometheus import Prometheus, Targets, started
 from .query_world import World, started_world
+from .recorder import recording_as
 from .waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,13 +50,14 @@ LATENESS_S = {"1s": 5, "100ms": 5, "60s": 5}
 
 
 def impatient(service: ServiceSpec) -> ServiceSpec:
-    """The service, looking every second for what it otherwise looks for now and then."""
-    return replace(service, environment={**service.environment, **IMPATIENT})
+    """The service, looking every second for what it otherwise looks for now and then, and recorded."""
+    environment = {**service.environment, **IMPATIENT, **recording_as(service.name)}
+    return replace(service, environment=environment)
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A stack with all services ready, and ways into it."""
+    """A stack with all services ready, and ways into it; `settings` name the broker's account for tests."""
 
     stack: Stack
     settings: BrokerSettings
@@ -100,22 +104,25 @@ async def running(
     facility = facility_waiting(LATENESS_S, root)
     claimed = Stack.claim(root, "tests", facility=facility, settings={})
     show_broker_metrics(claimed.folder / "broker", broker_metrics_port)
+    admit_tester(claimed.folder / "broker")
     async with claimed as stack:
         stack.start_services(map(impatient, path_services(TWO_OF_MOST)))
         await stack.services_ready()
-        settings = settings_of(stack.environment())
+        told = stack.environment()
+        settings = settings_of(told | {"SHOTWATCH_BROKER_URL": as_tester(told["SHOTWATCH_BROKER_URL"])})
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
             yield Running(stack, settings, load_facility(facility), store, archive)
 
 
 def show_broker_metrics(folder: Path, port: int) -> None:
     """Have the broker of that folder tell of each queue, on loopback."""
-    folder.mkdir(parents=True)
-    (folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
-    (folder / "advanced.config").write_text(
-        "[{rabbitmq_prometheus, [{return_per_object_metrics, true}, "
-        f'{{tcp_config, [{{ip, "{LOOPBACK}"}}, {{port, {port}}}]}}]}}].\n'
-    )
+    with private_files():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
+        (folder / "advanced.config").write_text(
+            "[{rabbitmq_prometheus, [{return_per_object_metrics, true}, "
+            f'{{tcp_config, [{{ip, "{LOOPBACK}"}}, {{port, {port}}}]}}]}}].\n'
+        )
 
 
 def scrape_targets(stack: Stack) -> Targets:
@@ -160,30 +167,63 @@ def tls_port() -> int:
     return Ports().take()
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A broker by itself."""
+
+    url: Url
+    management_url: str
+    environment: Mapping[str, str]
+
+    async def ctl(self, *arguments: str, given: str = "") -> str:
+        """What `rabbitmqctl` answers to these arguments, and to what is given on its standard input."""
+        process = await asyncio.create_subprocess_exec(
+            str(SCRIPT.with_name("rabbitmqctl")),
+            *("--quiet", *arguments),
+            env=dict(self.environment),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        stdout, _ = await process.communicate(given.encode())
+        assert process.returncode == 0, arguments
+        return stdout.decode()
+
+
 @pytest.fixture(scope="session")
-async def url(
+async def node(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tls_port: int
-) -> AsyncIterator[Url]:
-    """A node that loaded the definitions: account → its address, with every queue declared."""
+) -> AsyncIterator[Node]:
+    """A broker as the embedded stack starts it, with TLS and the management API, declared."""
     folder, ports = tmp_path_factory.mktemp("broker"), Ports()
+    (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
     names = name_server(folder, ports)
-    node = broker(folder, "not used: definitions leave out the default user", names.port, ports)
-    definitions = folder / "definitions.json"
-    definitions.write_text(json.dumps(deployed.definitions(PASSWORDS)))
+    server = broker(folder, "a secret", names.port, ports)
+    admit_tester(folder)
     with (folder / "rabbitmq.conf").open("a") as configuration:
-        configuration.write(f"load_definitions = {definitions}\n")
         configuration.write(_TLS.format(port=tls_port, **asdict(certificates)))
+    management = re.search(r"management\.tcp\.port = (\d+)", (folder / "rabbitmq.conf").read_text())
+    assert management is not None
+    addresses = {name: told["SHOTWATCH_BROKER_URL"] for name, told in server.accounts.items()}
+    addresses["tester"] = as_tester(addresses["setup"])
+    with (
+        running_process(names.command, names.environment),
+        running_process(server.command, server.environment),
+    ):
+        await until(lambda: opens_channel(addresses["setup"]), "a broker that takes connections")
+        await declare(addresses.__getitem__)
+        yield Node(addresses.__getitem__, f"http://{LOOPBACK}:{management[1]}", server.environment)
 
-    def of(account: str) -> str:
-        password = PASSWORDS[f"BROKER_{account.upper()}_PASSWORD"].replace(" ", "%20")
-        return f"amqp://{account}:{password}@127.0.0.1:{node.port}/{deployed.VIRTUAL_HOST}"
 
-    with running_process(names.command, names.environment), running_process(node.command, node.environment):
-        await until(lambda: opens_channel(of("operator")), "a broker that takes connections")
-        bus = bus_to(of("ingest"))
-        await bus.connect()
-        await bus.stop()
-        yield of
+@pytest.fixture(scope="session")
+def url(node: Node) -> Url:
+    """Account → its address at that broker; `tester` may do anything there."""
+    return node.url
+
+
+async def declare(url: Url) -> None:
+    """Run the broker's set-up."""
+    async with await aio_pika.connect(url("setup")) as connection:
+        await TOPOLOGY.declare(connection)
 
 
 async def all_answer() -> bool:
@@ -194,7 +234,7 @@ def bus_to(address: str, servers_answer: Answer = all_answer, **more: Any) -> Bu
     async def on_parked(_stage: str, _body: bytes, _reason: str) -> None:
         return None
 
-    return Bus(address, TracerProvider(), configure_logs("test"), on_parked, servers_answer, **more)
+    return Bus(address, TOPOLOGY, TracerProvider(), configure_logs("test"), on_parked, servers_answer, **more)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The REST API as a real process, on a real database and object store with two places' shots in them."""
 
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -254,14 +254,16 @@ async def fill(world: World) -> None:
         await fill_records(archive)
         await fill_measurements(archive)
         await fill_ledger(archive)
-    register_models(world.environment["SHOTWATCH_MODELS_URL"])
+    register_models(world.environment)
 
 
-def register_models(url: str) -> None:
+def register_models(environment: Mapping[str, str]) -> None:
     """Two versions of the model, the first one champion."""
+    url = environment["SHOTWATCH_MODELS_URL"]
+    login = environment["SHOTWATCH_MODELS_USER"], environment["SHOTWATCH_MODELS_PASSWORD"]
 
     def post(path: str, **body: Any) -> Any:
-        answer = httpx.post(f"{url}/api/2.0/mlflow/{path}", json=body, timeout=30)
+        answer = httpx.post(f"{url}/api/2.0/mlflow/{path}", json=body, auth=login, timeout=30)
         return answer.raise_for_status().json()
 
     run = post("runs/create", experiment_id="0")["run"]["info"]

@@ -1,7 +1,7 @@
 """The object stores that the services must get on with, each a server that a test can start."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from .conftest import REPOSITORY
 KEYS = ("the-access-key", "the-secret-key-is-longer")
 
 _BROKER_URL = "MINIO_NOTIFY_AMQP_URL_SHOTWATCH"
+_SECRETS = "MINIO_CONFIG_ENV_FILE"
+"""Names the file of the store's secret settings."""
 _MINIO = REPOSITORY / ".venv" / "bin" / "minio"
 
 
@@ -28,16 +30,31 @@ def _deployed() -> Mapping[str, Any]:
     return told
 
 
+def _write_secrets(file: Path, secrets: Mapping[str, str]) -> None:
+    """Write what deploy/make-env writes to `store-env`."""
+    listed = (REPOSITORY / "deploy" / "secrets.txt").read_text(encoding="utf-8")
+    found = re.search(r"^store-env +(.+)$", listed, re.MULTILINE)
+    assert found is not None
+    names = [line.partition("=")[0] for line in found[1].split(r"\n")]
+    assert names == list(secrets)
+    file.write_text("".join(f"{name}={value}\n" for name, value in secrets.items()), encoding="utf-8")
+
+
 def minio(folder: Path, access_key: str, secret_key: str, ports: Ports) -> Server:
     """MinIO, configured as docker-compose.yml does; the broker that it tells of new objects is away."""
     if not _MINIO.exists():
         pytest.skip("MinIO is not installed: `make test-minio` does that")
     port, console = ports.take(), ports.take()
     url = f"http://{LOOPBACK}:{port}"
-    here = {
+    secrets = {
         "MINIO_ROOT_USER": access_key,
         "MINIO_ROOT_PASSWORD": secret_key,
         _BROKER_URL: f"amqp://{LOOPBACK}:1/",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_secrets(folder / "store-env", secrets)
+    here = {
+        _SECRETS: str(folder / "store-env"),
         "MINIO_NOTIFY_AMQP_QUEUE_DIR_SHOTWATCH": str(folder / "events"),
     }
     deployed = _deployed()
@@ -62,7 +79,10 @@ def minio(folder: Path, access_key: str, secret_key: str, ports: Ports) -> Serve
 
 def telling(server: Server, broker_url: str) -> Server:
     """The server, telling this broker of new objects."""
-    return replace(server, environment={**server.environment, _BROKER_URL: broker_url})
+    file = Path(server.environment[_SECRETS])
+    secrets = dict(line.split("=", 1) for line in file.read_text(encoding="utf-8").splitlines())
+    _write_secrets(file, secrets | {_BROKER_URL: broker_url})
+    return server
 
 
 StoreRecipe = Callable[[Path, str, str, Ports], Server]

@@ -1,7 +1,7 @@
 """The archive: several hands at once, and what comes out of what was put in."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 import pytest
@@ -21,9 +21,19 @@ from shotwatch_common.vocabulary import DeviceKind, ObjectState
 
 from .conftest import Running, until
 
+OF_THESE_TESTS = "test_archive"
+"""A database of their own: what they make up is in no ledger of the system."""
 
-async def test_no_sequence_number_is_given_to_two_writers(running: Running) -> None:
-    events = running.archive.events
+
+@pytest.fixture
+async def archive(running: Running) -> AsyncIterator[Archive]:
+    async with Archive(running.settings.database_url.get_secret_value(), OF_THESE_TESTS) as archive:
+        await archive.ensure_indexes()
+        yield archive
+
+
+async def test_no_sequence_number_is_given_to_two_writers(archive: Archive) -> None:
+    events = archive.events
     wanted = [[f"numbered-{n}-{m}" for m in range(3)] for n in range(40)]
     given = await asyncio.gather(*map(events.reserve, wanted))
     numbers = sorted(number for each in given for number in each.values())
@@ -55,11 +65,11 @@ async def test_a_window_comes_to_rest_though_somebody_died_while_striking_off_it
     await until(lambda: windows.at_rest(half), "the window at rest")
 
 
-async def test_of_many_that_enter_an_object_one_is_the_first(running: Running) -> None:
+async def test_of_many_that_enter_an_object_one_is_the_first(archive: Archive) -> None:
     ref = ObjectRef(object_id="once", bucket="b", key="k", etag="e", size=1, arrived_at=0)
-    entered = await asyncio.gather(*(running.archive.ledger.enter(ref, "test") for _ in range(20)))
+    entered = await asyncio.gather(*(archive.ledger.enter(ref, "test") for _ in range(20)))
     assert sum(entered) == 1
-    await running.archive.ledger.settle("once", Entry(ObjectState.IGNORED, "test"))
+    await archive.ledger.settle("once", Entry(ObjectState.IGNORED, "test"))
 
 
 PLACE = PlaceRef(frontend="LA", amp="A9", arm="00", interval="1s")
@@ -79,8 +89,8 @@ def batch(name: str, pulses: Sequence[int], revision: int = 1) -> ShotsClosed:
     )
 
 
-async def test_measurements_come_back_by_shot_and_as_a_series(running: Running) -> None:
-    kept = running.archive.measurements
+async def test_measurements_come_back_by_shot_and_as_a_series(archive: Archive) -> None:
+    kept = archive.measurements
     first, second = batch("m-1", [1000, 2000, 3000]), batch("m-2", [4000, 5000])
     energies = np.array([1.5, np.nan, 1.25])
     await kept.keep(first, Source.FEATURES, {"meter": {"energy": energies}})
@@ -98,8 +108,8 @@ async def test_measurements_come_back_by_shot_and_as_a_series(running: Running) 
     assert (len(of_nothing.pulses), of_nothing.columns) == (0, {})
 
 
-async def test_of_a_shot_that_was_measured_again_the_newest_revision_counts(running: Running) -> None:
-    kept = running.archive.measurements
+async def test_of_a_shot_that_was_measured_again_the_newest_revision_counts(archive: Archive) -> None:
+    kept = archive.measurements
     await kept.keep(
         batch("r-2", [2000], revision=2), Source.FEATURES, {"meter-2": {"energy": np.array([9.0])}}
     )
@@ -109,8 +119,8 @@ async def test_of_a_shot_that_was_measured_again_the_newest_revision_counts(runn
     assert (await kept.series("meter-2", ["energy"], 0, 9000)).columns["energy"].tolist() == [1.0, 9.0]
 
 
-async def test_what_several_sources_measured_of_a_device_is_told_together(running: Running) -> None:
-    kept, shots = running.archive.measurements, batch("s-1", [1000, 2000])
+async def test_what_several_sources_measured_of_a_device_is_told_together(archive: Archive) -> None:
+    kept, shots = archive.measurements, batch("s-1", [1000, 2000])
     await kept.keep(shots, Source.FEATURES, {"camera": {"peak": np.array([1.0, 2.0])}})
     await kept.keep(shots, Source.EXAMINATION, {"camera": {"fit": np.array([3.0, np.nan])}})
     await kept.keep(shots, Source.FLAGGED, {"camera": {"fit": np.array([np.nan, 4.0])}})
@@ -139,9 +149,9 @@ def records(times: Sequence[int], states: Sequence[str]) -> JudgedRecords:
 
 
 async def test_a_file_that_comes_again_replaces_its_records_and_an_older_one_does_not(
-    running: Running,
+    archive: Archive,
 ) -> None:
-    kept = running.archive.records
+    kept = archive.records
     await kept.keep(file("a.h5", 1), records([1000, 2000], ["ON", "ON"]))
     await kept.keep(file("b.h5", 1), records([3000, 4000], ["FAULT", "ON"]))
     await kept.keep(file("a.h5", 3), records([1001, 2001], ["STANDBY", "ON"]))
@@ -152,8 +162,10 @@ async def test_a_file_that_comes_again_replaces_its_records_and_an_older_one_doe
     assert of_pump.refused == {"state_not_on": 2}
 
 
-async def test_versions_of_a_characterisation_are_counted_and_the_newest_is_used(running: Running) -> None:
-    archive, store = running.archive, running.store
+async def test_versions_of_a_characterisation_are_counted_and_the_newest_is_used(
+    running: Running, archive: Archive
+) -> None:
+    store = running.store
     kind, period = CharacterisationKind.NOISE, Period(0, 1, 50)
     made = await asyncio.gather(
         *(shelve(archive, store, "data", "dark camera", kind, bytes([n]), period) for n in range(4))
@@ -166,8 +178,10 @@ async def test_versions_of_a_characterisation_are_counted_and_the_newest_is_used
     assert shelf.newest("dark camera", kind) == await store.get("data", newest.key)
 
 
-async def test_a_characterisation_that_cannot_be_read_leaves_the_last_one_in_use(running: Running) -> None:
-    archive, store = running.archive, running.store
+async def test_a_characterisation_that_cannot_be_read_leaves_the_last_one_in_use(
+    running: Running, archive: Archive
+) -> None:
+    store = running.store
     kind, period = CharacterisationKind.NOISE, Period(0, 1, 50)
     await shelve(archive, store, "data", "another camera", kind, b"good", period)
     shelf = Shelf(archive, store, {kind: readable})
@@ -191,31 +205,31 @@ def readable(data: bytes) -> bytes:
 
 
 async def test_a_spread_of_shots_is_of_each_part_of_the_time_and_no_larger_than_asked(
-    running: Running,
+    archive: Archive,
 ) -> None:
     where = {"frontend": "LA", "amp": "A9", "arm": "00"}
     pulses = [1000 * n for n in range(1, 401)]
     shots = batch("spread", pulses)
-    await running.archive.shots.write(shots, [Verdict(None, None)] * len(pulses), None, "0" * 32)
-    found = [shot["pulse"] for shot in await running.archive.shots.spread(where, 100)]
+    await archive.shots.write(shots, [Verdict(None, None)] * len(pulses), None, "0" * 32)
+    found = [shot["pulse"] for shot in await archive.shots.spread(where, 100)]
     assert found == [pulse for pulse in pulses if (pulse - 1000) % 20_000 < 5_000]
-    some = await running.archive.shots.spread(where, 7, start_ms=300_000, end_ms=350_000)
+    some = await archive.shots.spread(where, 7, start_ms=300_000, end_ms=350_000)
     assert len(some) == 7
     assert all(300_000 <= shot["pulse"] < 350_000 for shot in some)
-    assert await running.archive.shots.spread(where, 7, start_ms=10**9) == []
+    assert await archive.shots.spread(where, 7, start_ms=10**9) == []
 
 
 NOON = 1_714_564_800_000
 """2024-05-01 12:00 UTC."""
 
 
-async def test_a_clock_that_is_years_ahead_pins_nothing(running: Running) -> None:
+async def test_a_clock_that_is_years_ahead_pins_nothing(running: Running, archive: Archive) -> None:
     device, end_of_time = "a meter from the future", 253_402_300_799_999
     url = running.settings.database_url.get_secret_value()
     async with AsyncMongoClient(url) as client:
-        devices = client[running.settings.database_name]["devices"]
+        devices = client[OF_THESE_TESTS]["devices"]
         await devices.insert_one({"_id": device, "time": end_of_time, "state": "ON"})
-        archive, now = running.archive, epoch_now()
+        now = epoch_now()
         assert await archive.devices.newest(now, [device]) is None
         assert await archive.devices.last_states([device], now) == {}
         await archive.devices.saw(device, LastState(NOON, "STANDBY"), now)
@@ -227,8 +241,8 @@ async def test_a_clock_that_is_years_ahead_pins_nothing(running: Running) -> Non
         await devices.delete_one({"_id": device})
 
 
-async def test_the_database_refuses_a_window_that_is_too_large_by_its_name(running: Running) -> None:
+async def test_the_database_refuses_a_window_that_is_too_large_by_its_name(archive: Archive) -> None:
     huge = {"_id": "LA-huge", "version": 1, "start": 0, "files": [], "devices": [b"x" * (17 << 20)]}
     with pytest.raises(Bug, match="window LA-huge cannot be written"):
-        await running.archive.windows.save(huge)
-    assert await running.archive.windows.load("LA-huge") is None
+        await archive.windows.save(huge)
+    assert await archive.windows.load("LA-huge") is None

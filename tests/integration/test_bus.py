@@ -11,30 +11,23 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from yarl import URL
 
-from shotwatch_cli.broker import drifted
 from shotwatch_common import bus as bus_module
 from shotwatch_common import metrics
 from shotwatch_common.bus import Answer, Bus, ConsumersLost, Subscription
 from shotwatch_common.errors import Reject, Retry
-from shotwatch_common.topology import (
-    NEXT,
-    declare_queue,
-    declare_topology,
-    parked_queue_of,
-    queue_of,
-    queues_of,
-)
+from shotwatch_common.topology import NEXT
 from shotwatch_common.vocabulary import HeldFor
+from tests.broker import TOPOLOGY
 from tests.chaos.links import Link
 
-from .conftest import Url, all_answer, bus_to, until
+from .conftest import Url, all_answer, bus_to, declare, until
 
 STAGE = "shadow"
 
 
 @asynccontextmanager
 async def channel(url: Url) -> AsyncIterator[AbstractChannel]:
-    async with await aio_pika.connect(url("inference")) as connection:
+    async with await aio_pika.connect(url("tester")) as connection:
         yield await connection.channel()
 
 
@@ -42,7 +35,7 @@ async def channel(url: Url) -> AsyncIterator[AbstractChannel]:
 async def consuming(
     url: Url, subscription: Subscription, servers_answer: Answer = all_answer, **more: Any
 ) -> AsyncIterator[Bus]:
-    account = "features" if subscription.stage == "features" else "inference"
+    account = "inference" if subscription.stage == STAGE else "tester"
     bus = bus_to(url(account), servers_answer, **more)
     await bus.connect()
     bus.subscribe(subscription)
@@ -52,22 +45,21 @@ async def consuming(
     finally:
         await bus.stop()
         async with channel(url) as clearing:
-            for queue in (*queues_of(STAGE), *queues_of(subscription.stage)):
+            for queue in (*TOPOLOGY.queues_of(STAGE), *TOPOLOGY.queues_of(subscription.stage)):
                 await clearing.queue_delete(queue.name)
-        again = bus_to(url("inference"))
-        await again.connect()
-        await again.stop()
+        await declare(url)
 
 
 async def ignore(_body: bytes) -> None:
     return None
 
 
-async def test_a_deleted_queue_is_declared_and_consumed_again(url: Url) -> None:
+async def test_a_deleted_queue_is_consumed_again_once_the_set_up_has_declared_it(url: Url) -> None:
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
     async with consuming(url, Subscription(STAGE, None, arrived.put, 1)) as bus, channel(url) as breaking:
-        await breaking.queue_delete(queue_of(STAGE).name)
+        await breaking.queue_delete(TOPOLOGY.queue_of(STAGE).name)
         watching = asyncio.create_task(bus.watch())
+        await declare(url)
 
         async def comes() -> bool:
             with suppress(Exception):
@@ -82,32 +74,32 @@ async def test_a_deleted_queue_is_declared_and_consumed_again(url: Url) -> None:
 async def test_a_broker_that_is_away_ends_no_service(url: Url, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus_module, "_WATCH_S", 0.02)
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
-    address = URL(url("features"))
+    address = URL(url("inference"))
     assert address.port is not None
     async with (
         Link.to(address.port) as link,
         consuming(
             lambda account: str(URL(url(account)).with_port(link.port)),
-            Subscription("features", None, arrived.put, 1),
+            Subscription(STAGE, None, arrived.put, 1),
         ) as bus,
     ):
         watching = asyncio.create_task(bus.watch())
         assert await link.cut(1.5)
-        await until(partial(_sent, bus, "features"), "sent", 40)
+        await until(partial(_sent, bus, STAGE), "sent", 40)
         async with asyncio.timeout(40):
             await arrived.get()
         assert not watching.done()
         watching.cancel()
 
 
-async def test_a_service_whose_queue_is_another_now_is_not_ready_and_ends(url: Url) -> None:
+async def test_a_service_whose_queue_is_gone_is_not_ready_and_ends(url: Url) -> None:
     async with consuming(url, Subscription(STAGE, None, ignore, 1)) as bus:
+        await bus.check_topology()
         assert await bus.ready()
         async with channel(url) as breaking:
-            await breaking.queue_delete(queue_of(STAGE).name)
-            await breaking.declare_queue(queue_of(STAGE).name, auto_delete=True)
-            async with await aio_pika.connect(url("inference")) as connection:
-                assert await drifted(connection) == [queue_of(STAGE).name]
+            await breaking.queue_delete(TOPOLOGY.queue_of(STAGE).name)
+        with pytest.raises(Retry, match=rf"no shotwatch\.{STAGE}: run `python -m shotwatch"):
+            await bus.check_topology()
         with pytest.raises(ConsumersLost, match=STAGE):
             await asyncio.wait_for(bus.watch(), 40)
         assert not await bus.ready()
@@ -117,13 +109,15 @@ async def test_a_message_that_cannot_be_parked_is_parked_as_soon_as_it_can(url: 
     async def reject(body: bytes) -> None:
         raise Reject("bad", "on purpose")
 
-    parked = parked_queue_of(STAGE)
+    parked = TOPOLOGY.parked_queue_of(STAGE)
     async with consuming(url, Subscription(STAGE, None, reject, 1)) as bus, channel(url) as breaking:
         await breaking.queue_delete(parked.name)
         for body in (b"first", b"second"):
             await bus.send(STAGE, body)
-        await until(lambda: _ready(url, queue_of(STAGE).name, 1), "one in the handler's hands, one waits")
-        await declare_queue(breaking, parked)
+        await until(
+            lambda: _ready(url, TOPOLOGY.queue_of(STAGE).name, 1), "one in the handler's hands, one waits"
+        )
+        await declare(url)
         await until(lambda: _ready(url, parked.name, 2), "both parked")
 
 
@@ -137,7 +131,7 @@ async def test_a_stage_works_on_as_many_messages_at_a_time_as_it_asked_for(url: 
     async with consuming(url, Subscription(STAGE, None, hold, 2)) as bus:
         for n in range(5):
             await bus.send(STAGE, b"%d" % n)
-        await until(lambda: _ready(url, queue_of(STAGE).name, 3), "three wait")
+        await until(lambda: _ready(url, TOPOLOGY.queue_of(STAGE).name, 3), "three wait")
         assert len(held) == 2
         released.set()
 
@@ -166,7 +160,7 @@ async def test_while_a_server_is_away_a_message_is_held_and_others_wait(url: Url
         for body in (b"first", b"second"):
             await bus.send(STAGE, body)
         await until(lambda: _so(server.asked > 1), "the server asked for")
-        assert await _waiting(url, *(queue.name for queue in queues_of(STAGE))) == 1
+        assert await _waiting(url, *(queue.name for queue in TOPOLOGY.queues_of(STAGE))) == 1
         server.there = True
         await until(lambda: _so(server.handled == [b"first", b"second"]), "both handled, in their order")
 
@@ -179,7 +173,7 @@ async def test_what_is_held_when_a_service_is_told_to_stop_comes_to_another(url:
         await bus.send(STAGE, b"held")
         await until(lambda: _so(server.asked > 1), "the server asked for")
         await bus.stop()
-        await until(lambda: _ready(url, queue_of(STAGE).name, 1), "given back")
+        await until(lambda: _ready(url, TOPOLOGY.queue_of(STAGE).name, 1), "given back")
 
 
 async def test_a_stage_rests_while_the_queue_of_the_next_one_is_long(url: Url) -> None:
@@ -198,7 +192,7 @@ async def test_a_stage_rests_while_the_queue_of_the_next_one_is_long(url: Url) -
         await until(rests, "a message held for the next stage")
         done = arrived.qsize()
         assert await bus.room("inference") == -1
-        next_queue = await working.get_queue(queue_of("inference").name)
+        next_queue = await working.get_queue(TOPOLOGY.queue_of("inference").name)
         for _ in range(3):
             await next_queue.get(no_ack=True)
         await until(lambda: _so(arrived.qsize() > done), "at work again")
@@ -239,10 +233,10 @@ async def test_stages_before_one_that_is_stopped_rest_one_after_the_other(
             return not [task for task in watching if task.cancel()]
 
         await until(none_watches, "watches cancelled")
-    async with await aio_pika.connect(url("ingest")) as connection:
+    async with channel(url) as clearing:
         for stage in path:
-            await (await connection.channel()).queue_delete(queue_of(stage).name)
-        await declare_topology(await connection.channel())
+            await clearing.queue_delete(TOPOLOGY.queue_of(stage).name)
+    await declare(url)
 
 
 async def _sent(bus: Bus, stage: str) -> bool:

@@ -20,10 +20,11 @@ import pytest
 
 from shotwatch_common.facility import Place
 from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.topology import OBJECTS, STAGES, parked_queue_of
+from shotwatch_common.topology import STAGES
 from shotwatch_common.vocabulary import AnomalyKind, FileReason, ObjectState
 from shotwatch_embedded.status import Role
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.broker import TOPOLOGY
 
 from .conftest import REPOSITORY, Running
 
@@ -60,7 +61,7 @@ async def condition(running: Running) -> tuple[Mapping[str, tuple[int | None, in
     }
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
         channel = await connection.channel()
-        names = {stage: parked_queue_of(stage).name for stage in STAGES}
+        names = {stage: TOPOLOGY.parked_queue_of(stage).name for stage in STAGES}
         queues = {stage: await channel.declare_queue(name, passive=True) for stage, name in names.items()}
     return services, {s: queue.declaration_result.message_count or 0 for s, queue in queues.items()}
 
@@ -277,7 +278,7 @@ async def test_two_healthy_devices_half_a_period_apart_lose_nothing(running: Run
 async def test_a_test_event_is_passed_over(running: Running) -> None:
     body = b'{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "inbox", "RequestId": "0"}'
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
-        exchange = await (await connection.channel()).get_exchange(OBJECTS.name)
+        exchange = await (await connection.channel()).get_exchange(TOPOLOGY.objects.name)
         await exchange.publish(aio_pika.Message(body), routing_key="")
 
 

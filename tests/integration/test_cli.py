@@ -25,6 +25,7 @@ from tests.chaos.links import links_to, through
 from tests.facilities import FACILITY
 
 from .conftest import Running
+from .recorder import recording_as
 from .waiting import DEADLINE_S
 
 NOBODY = "amqp://guest:guest@127.0.0.1:1/"
@@ -45,7 +46,12 @@ class Told:
 
 
 async def started(root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
-    settings = {"SHOTWATCH_ROOT": str(root), "SHOTWATCH_FACILITY": str(FACILITY), **(environment or {})}
+    settings = {
+        "SHOTWATCH_ROOT": str(root),
+        "SHOTWATCH_FACILITY": str(FACILITY),
+        **recording_as("engineer"),
+        **(environment or {}),
+    }
     return await asyncio.create_subprocess_exec(
         SHOTWATCH, *arguments, env={**os.environ, **settings}, stdout=PIPE, stderr=PIPE
     )
@@ -108,8 +114,13 @@ async def test_tail_waits_for_a_broker_that_went_away_and_shows_what_was_raised_
     await running.upload(*snapshots(running.facility, tmp_path / "before", 3, Kind.BLACK_FRAME))
     await running.judged()
     async with links_to(running.stack) as links:
-        [query_url, *_] = running_stacks(running.stack.folder.parent)[0].query_urls
-        told = {**running.stack.environment(), "SHOTWATCH_QUERY_URL": query_url}
+        [stack] = running_stacks(running.stack.folder.parent)
+        assert stack.token is not None
+        told = {
+            **running.stack.environment(),
+            "SHOTWATCH_QUERY_URL": stack.query_urls[0],
+            "SHOTWATCH_API_KEY": stack.token,
+        }
         key = "anomaly.*.LB.FSD.*.black_frame"
         tail = await started(
             tmp_path, "tail", key, "--since", "0", "--json", environment=through(links, told)
@@ -162,8 +173,16 @@ async def test_status_tells_of_every_process_queue_and_server(running: Running) 
     assert {queue["stage"]: queue["consumers"] for queue in told["queues"]} == replicas
     assert told["ledger"]["states"].keys() == set(ObjectState)
     assert "latest_event" in told
-    people = await shotwatch(running, "status")
+    people = await shotwatch(running, "status", environment={"COLUMNS": "60"})
     assert all(word in people.stdout for word in ("ingest-2", "inference", "ledger: ", "champion: "))
+    [page] = running.stack.describe().page_urls
+    assert f"live page: {page}" in people.stdout.splitlines()
+
+
+async def test_the_token_of_the_stack_goes_before_a_key_for_another_deployment(running: Running) -> None:
+    of_another = {"SHOTWATCH_API_KEY": "shotwatch_of_another_deployment"}
+    told = await shotwatch(running, "events", "list", "--json", environment=of_another)
+    assert (told.exit_code, told.stderr) == (0, "")
 
 
 async def test_doctor_finds_nothing_broken(running: Running) -> None:
@@ -197,12 +216,13 @@ async def test_a_server_that_is_away_is_named_without_a_traceback(running: Runni
 
 
 async def test_up_ends_at_ctrl_c_and_leaves_no_process(tmp_path: Path) -> None:
-    up = await started(tmp_path, "up", "--name", "mine")
+    up = await started(tmp_path, "up", "--name", "mine", environment={"COLUMNS": "60"})
     assert up.stdout is not None
     async with asyncio.timeout(DEADLINE_S):
-        while b"REST API" not in await up.stdout.readline():
+        while not (line := await up.stdout.readline()).startswith(b"live page"):
             pass
     [stack] = running_stacks(tmp_path)
+    assert line.decode() == f"live page {stack.query_urls[0]}/#token={stack.token}\n"
     assert {process.state for process in stack.processes} == {State.READY}
     up.send_signal(signal.SIGINT)
     rest, errors = await up.communicate()

@@ -1,5 +1,6 @@
 """`shotwatch dead` on real servers: what is parked is found, sent back once, or thrown away on record."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -15,13 +16,14 @@ from shotwatch_common.facility import Place
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.parked import ParkedMessage, hold_parked
 from shotwatch_common.pulses import epoch_now
-from shotwatch_common.topology import WORK, parked_queue_of, queue_of
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.broker import TOPOLOGY
 
 from .conftest import Running, until
 from .test_cli import Told, audited, shotwatch
 
+WIDE = {"COLUMNS": "1000"}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -44,10 +46,10 @@ async def park_unknown_batch(running: Running, batch: str) -> str:
     """Have features park a message; its id."""
     body = ShotsFlagged(batch_id=batch, shots=[0]).model_dump_json().encode()
     async with channel(running) as publishing:
-        await publishing.default_exchange.publish(message_of(body), queue_of("examination").name)
+        await publishing.default_exchange.publish(message_of(body), TOPOLOGY.queue_of("examination").name)
     found: list[ParkedMessage] = []
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
-        letters = DeadLetters(connection, running.archive)
+        letters = DeadLetters(connection, running.archive, TOPOLOGY)
 
         async def parked() -> bool:
             found[:] = await letters.find(Wanted("examination", batch))
@@ -70,12 +72,25 @@ async def test_what_is_parked_is_found_by_stage_reason_and_time_with_its_trace(r
     assert '"batch_id":"nobody-knows-1"' in shown["body"]
 
 
+async def test_names_from_outside_act_on_no_terminal(running: Running) -> None:
+    clipboard = "\x1b]52;c;aGVsbG8=\x07 [red] \u202e\u200b"
+    await running.store.put(running.settings.inbox_bucket, f"{clipboard}.h5", b"no snapshot")
+    identity = await park_unknown_batch(running, clipboard)
+    await running.judged()
+    commands = (("ledger", "--objects"), ("dead", "list"), ("dead", "show", identity), ("status",))
+    for told in await asyncio.gather(*(shotwatch(running, *each, environment=WIDE) for each in commands)):
+        assert told.exit_code == 0, told.stderr
+        assert all(each == "\n" or each.isprintable() for each in told.stdout + told.stderr)
+        if "queues" not in told.stdout:
+            assert r"\x1b]52;c;aGVsbG8=\x07 [red] \u202e\u200b" in told.stdout
+
+
 async def test_looking_takes_nothing_away_however_often(running: Running) -> None:
     await park_unknown_batch(running, "looked-at")
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
-        letters = DeadLetters(connection, running.archive)
+        letters = DeadLetters(connection, running.archive, TOPOLOGY)
         counts = {len(await letters.find(Wanted(reason="looked-at"))) for _ in range(25)}
-        async with aclosing(hold_parked(connection, "examination")) as broken_off:
+        async with aclosing(hold_parked(connection, "examination", TOPOLOGY)) as broken_off:
             await anext(broken_off)
         counts.add(len(await letters.find(Wanted(reason="looked-at"))))
     assert counts == {1}
@@ -116,7 +131,7 @@ async def test_a_reinjected_file_goes_its_way_and_the_ledger_says_so(
     obj = FileIngested.model_validate_json(body).object
     async with channel(running) as publishing:
         await publishing.default_exchange.publish(
-            message_of(body, "gave up"), parked_queue_of("validate").name
+            message_of(body, "gave up"), TOPOLOGY.parked_queue_of("validate").name
         )
     await running.archive.dead_letter("validate", body, "gave up")
     assert await state_of(running, obj.object_id) == ObjectState.DEAD_LETTERED
@@ -144,7 +159,9 @@ async def test_what_ingest_gave_up_is_left_alone_until_somebody_sends_it_back(
     arrived = ArrivedObject(running.settings.inbox_bucket, given_up.name, etag, size, epoch_now())
     body = build_notification(arrived)
     async with channel(running) as publishing:
-        await publishing.default_exchange.publish(message_of(body, "gave up"), parked_queue_of("ingest").name)
+        await publishing.default_exchange.publish(
+            message_of(body, "gave up"), TOPOLOGY.parked_queue_of("ingest").name
+        )
     await running.archive.dead_letter("ingest", body, "gave up")
     # It is stored before it is dead-lettered, by the ledger; here it is not, for the sweep would be faster.
     await running.archive.ledger.note(arrived.object_id, {"since": epoch_now() + 60_000})
@@ -175,7 +192,7 @@ async def ingested_message(running: Running, folder: Path) -> bytes:
     files = simulated(running, folder, datetime(2024, 3, 1, 8, tzinfo=UTC))
     async with channel(running) as listening:
         tap = await listening.declare_queue(exclusive=True, auto_delete=True)
-        await tap.bind(WORK.name, "validate")
+        await tap.bind(TOPOLOGY.work.name, "validate")
         await running.upload(*files)
         await running.judged()
         message = await tap.get()

@@ -3,23 +3,34 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import aio_pika
+import httpx
 import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractChannel
 from mlflow import MlflowClient
 from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure
 
+from shotwatch_common.api_keys import ApiKey
 from shotwatch_common.archive import Archive
+from shotwatch_common.errors import Retry
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.description import find_stack
+from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role, State, Status
+from tests.broker import admit_tester, as_tester
+
+from .strangers import open_to_others, readable_by_a_stranger
 
 URLS = (
     "SHOTWATCH_BROKER_URL",
@@ -50,14 +61,19 @@ async def restarts() -> Restarts:
     return Restarts()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stacks")
+@pytest.fixture(scope="module")
+def root() -> Iterator[Path]:
+    """A folder that every user of the machine can enter; those of pytest are closed."""
+    with TemporaryDirectory(prefix="shotwatch-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stack(root: Path, restarts: Restarts) -> AsyncIterator[Stack]:
-    async with Stack.claim(root, facility=root / "f.yaml", settings={}, on_change=restarts) as started:
+    claimed = Stack.claim(root, facility=root / "f.yaml", settings={}, on_change=restarts)
+    admit_tester(claimed.folder / "broker")
+    async with claimed as started:
         yield started
 
 
@@ -76,7 +92,7 @@ async def publish(channel: AbstractChannel, queue: str, body: bytes) -> None:
 
 
 async def take(stack: Stack, queue: str) -> bytes:
-    async with await aio_pika.connect(stack.environment()["SHOTWATCH_BROKER_URL"]) as connection:
+    async with await aio_pika.connect(as_tester(stack.environment()["SHOTWATCH_BROKER_URL"])) as connection:
         channel = await connection.channel()
         message = await (await channel.declare_queue(queue, durable=True)).get()
         await message.ack()
@@ -84,7 +100,7 @@ async def take(stack: Stack, queue: str) -> bytes:
 
 
 async def put(stack: Stack, queue: str, body: bytes) -> None:
-    async with await aio_pika.connect(stack.environment()["SHOTWATCH_BROKER_URL"]) as connection:
+    async with await aio_pika.connect(as_tester(stack.environment()["SHOTWATCH_BROKER_URL"])) as connection:
         channel = await connection.channel()
         await channel.declare_queue(queue, durable=True)
         await publish(channel, queue, body)
@@ -119,6 +135,115 @@ async def test_the_broker_lets_no_stranger_in(stack: Stack) -> None:
         await aio_pika.connect(f"amqp://guest:guest@127.0.0.1:{port}/")
 
 
+async def test_a_stranger_can_read_no_file_of_a_stack(stack: Stack, root: Path) -> None:
+    assert readable_by_a_stranger(root) == [str(root)]
+    assert open_to_others(stack.folder) == []
+
+
+async def test_a_stranger_without_the_cookie_cannot_command_the_broker(stack: Stack, tmp_path: Path) -> None:
+    environment = environment_of(servers(stack)["broker"])
+    cookie = tmp_path / ".erlang.cookie"
+    cookie.touch(mode=0o600)
+    cookie.write_text("x" * 64)
+    assert await ping_broker(environment)
+    assert not await ping_broker({**environment, "HOME": str(tmp_path)})
+
+
+def environment_of(process: Status) -> dict[str, str]:
+    entries = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if entry)
+
+
+async def ping_broker(environment: Mapping[str, str]) -> bool:
+    """Whether the broker obeys who has the cookie of this environment's home."""
+    command = (SCRIPT.with_name("rabbitmqctl"), "--quiet", "eval", "node().")
+    quiet = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=quiet, stderr=quiet)
+    return await process.wait() == 0
+
+
+async def test_the_database_lets_no_stranger_in(stack: Stack) -> None:
+    async with AsyncMongoClient(address_with(stack, "")) as stranger:
+        for attempt in (
+            stranger["shotwatch"]["shots"].find_one,
+            stranger.list_database_names,
+            lambda: stranger["shotwatch"]["shots"].insert_one({}),
+            lambda: stranger.admin.command("createUser", "mallory", pwd="p", roles=["root"]),
+        ):
+            with pytest.raises(OperationFailure, match="requires authentication"):
+                await attempt()
+
+
+@pytest.mark.parametrize("login", ["shotwatch:guess@", "root:guess@", "admin:@"])
+async def test_the_database_lets_nobody_in_with_a_wrong_password(stack: Stack, login: str) -> None:
+    async with AsyncMongoClient(address_with(stack, login)) as stranger:
+        with pytest.raises(OperationFailure, match="authentication failed"):
+            await stranger["shotwatch"]["shots"].find_one()
+
+
+def address_with(stack: Stack, login: str) -> str:
+    where = urlsplit(stack.environment()["SHOTWATCH_DATABASE_URL"])
+    return f"mongodb://{login}{where.hostname}:{where.port}/"
+
+
+async def test_the_services_account_cannot_make_others(stack: Stack) -> None:
+    async with database_of(stack) as client:
+        with pytest.raises(OperationFailure, match="not authorized"):
+            await client.admin.command("createUser", "mallory", pwd="p", roles=["root"])
+
+
+async def test_the_store_lets_no_stranger_in(stack: Stack) -> None:
+    url = stack.environment()["SHOTWATCH_STORE_URL"]
+    async with store_of(stack) as store, httpx.AsyncClient(base_url=url) as stranger:
+        await store.put("errors", "secret", b"frames")
+        for answer in (
+            await stranger.get("/errors/secret"),
+            await stranger.get("/errors?list-type=2"),
+            await stranger.put("/errors/forged", content=b"forged"),
+            await stranger.delete("/errors/secret"),
+        ):
+            assert (answer.status_code, "UnsupportedAlgorithm" in answer.text) == (400, True), answer.text
+        for keys in (("guess", "guess"), (stack.environment()["SHOTWATCH_STORE_ACCESS_KEY"], "guess")):
+            async with ObjectStore(url, *keys) as guesser:
+                with pytest.raises(Retry, match=r"SignatureDoesNotMatch|InvalidAccessKeyId"):
+                    await guesser.get("errors", "secret")
+        assert [found.key async for found in store.list("errors")] == ["secret"]
+        await store.remove("errors", "secret")
+
+
+def opens(environment: Mapping[str, str], token: str | None) -> bool:
+    """Whether the REST API of this environment lets the token in."""
+    assert token is not None
+    line = Path(environment["SHOTWATCH_QUERY_KEYS_FILE"]).read_text()
+    return ApiKey.read(line).opens_with(token, datetime.now(UTC))
+
+
+async def test_new_credentials_take_the_place_of_deleted_ones_and_nothing_is_lost(root: Path) -> None:
+    """The broker's are changed by its definitions."""
+    others = {"SHOTWATCH_BROKER_URL": "amqp://nobody", "SHOTWATCH_MODELS_URL": "http://nobody"}
+    claim = partial(Stack.claim, root, "rotated", facility=root / "f.yaml", settings=others)
+    async with claim() as stack:
+        old, folder = stack.environment(), stack.folder
+        old_token = stack.describe().token
+        async with database_of(stack) as client, store_of(stack) as store:
+            await client["shotwatch"]["shots"].insert_one({"_id": "kept"})
+            await store.put("data", "kept", b"frames")
+    (folder / "credentials.json").unlink()
+    async with claim() as stack:
+        new, new_token = stack.environment(), stack.describe().token
+        async with database_of(stack) as client, store_of(stack) as store:
+            assert await client["shotwatch"]["shots"].count_documents({}) == 1
+            assert await store.get("data", "kept") == b"frames"
+        passwords = [urlsplit(told["SHOTWATCH_DATABASE_URL"]).password for told in (old, new)]
+        assert passwords[0] != passwords[1]
+        async with AsyncMongoClient(new["SHOTWATCH_DATABASE_URL"], password=passwords[0]) as before:
+            with pytest.raises(OperationFailure):
+                await before["shotwatch"]["shots"].find_one()
+        assert old["SHOTWATCH_STORE_SECRET_KEY"] != new["SHOTWATCH_STORE_SECRET_KEY"]
+        assert opens(new, new_token)
+        assert not opens(new, old_token)
+
+
 async def test_the_database_gives_back_what_was_written(stack: Stack) -> None:
     async with database_of(stack) as client:
         shots = client["shotwatch"]["shots"]
@@ -141,7 +266,12 @@ async def test_the_store_has_its_buckets_and_moves_objects_between_them(stack: S
             assert [found.key async for found in store.list(bucket)] == []
 
 
-async def test_the_model_server_keeps_runs_artifacts_and_the_champion(stack: Stack, tmp_path: Path) -> None:
+async def test_the_model_server_keeps_runs_artifacts_and_the_champion(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", stack.environment()["SHOTWATCH_MODELS_USER"])
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", stack.environment()["SHOTWATCH_MODELS_PASSWORD"])
+
     def train() -> str:
         client = MlflowClient(stack.environment()["SHOTWATCH_MODELS_URL"])
         run = client.create_run(client.create_experiment("first"))
@@ -178,7 +308,9 @@ async def test_a_second_stack_beside_the_first_has_servers_and_data_of_its_own(
     stack: Stack, root: Path
 ) -> None:
     models = {"SHOTWATCH_MODELS_URL": stack.environment()["SHOTWATCH_MODELS_URL"]}
-    async with Stack.claim(root, facility=root / "f.yaml", settings=models) as second:
+    claimed = Stack.claim(root, facility=root / "f.yaml", settings=models)
+    admit_tester(claimed.folder / "broker")
+    async with claimed as second:
         assert second.name == "default-2"
         assert "models" not in servers(second)
         assert second.environment()["SHOTWATCH_MODELS_URL"] == models["SHOTWATCH_MODELS_URL"]

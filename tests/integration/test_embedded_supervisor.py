@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -20,6 +20,8 @@ from shotwatch_embedded.ports import LOOPBACK, Ports, is_free
 from shotwatch_embedded.services import HEALTH_PORT, ServiceSpec
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import State, Status
+
+from .strangers import open_to_others
 
 ELSEWHERE = {
     "SHOTWATCH_BROKER_URL": "amqp://user:password@broker.invalid/",
@@ -292,7 +294,63 @@ async def test_a_server_that_cannot_start_is_named_with_its_exit_code_and_log(
     settings = {name: value for name, value in ELSEWHERE.items() if "DATABASE" not in name}
     folder = tmp_path / "default" / "database"
     folder.mkdir(parents=True)
-    (folder / "secantusd.toml").write_text("this is not TOML")
+    (folder / "data").write_text("this is not a folder")
     with pytest.raises(ProcessFailed, match=r"database ended at its start with exit code \d+.*database\.log"):
         async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=settings):
             pytest.fail("it started")
+
+
+@pytest.fixture
+def claim(tmp_path: Path) -> Iterator[Callable[[], Stack]]:
+    """How to take the stack `default`, once, while nothing of it runs."""
+    claimed: list[Stack] = []
+
+    def take() -> Stack:
+        claimed.append(Stack.claim(tmp_path, "default", facility=tmp_path / "f.yaml", settings=ELSEWHERE))
+        return claimed[-1]
+
+    yield take
+    for stack in claimed:
+        asyncio.run(stack.stop())
+
+
+def test_a_folder_that_others_can_read_is_closed_when_the_stack_is_taken_again(
+    tmp_path: Path, claim: Callable[[], Stack]
+) -> None:
+    """As stacks were left by versions that did not care."""
+    logs, outside = tmp_path / "default" / "logs", tmp_path / "outside"
+    logs.mkdir(parents=True)
+    for file in (outside, logs / "broker.log", logs / "tool"):
+        file.touch()
+        file.chmod(0o664)
+    (logs / "tool").chmod(0o775)
+    (logs / "link").symlink_to(outside)
+    claim()
+    assert open_to_others(tmp_path / "default") == []
+    assert (logs / "tool").stat().st_mode & 0o777 == 0o700
+    assert outside.stat().st_mode & 0o777 == 0o664
+
+
+def test_the_folder_of_another_user_is_refused(tmp_path: Path, claim: Callable[[], Stack]) -> None:
+    """Who owns the folder can put files of their own into it, whatever its rights are."""
+    (tmp_path / "default").mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("giving a folder to another user takes root")
+    os.chown(tmp_path / "default", 65534, 65534)
+    with pytest.raises(StackError, match="belongs to another user"):
+        claim()
+
+
+def test_credentials_that_cannot_be_read_are_named(tmp_path: Path, claim: Callable[[], Stack]) -> None:
+    (tmp_path / "default").mkdir()
+    (tmp_path / "default" / "credentials.json").write_text('{"broker_password": 7')
+    with pytest.raises(StackError, match=r"credentials\.json holds no credentials: delete it"):
+        claim()
+    assert running_stacks(tmp_path) == []
+
+
+async def test_a_keys_file_of_the_users_is_used_and_the_stack_has_no_token(tmp_path: Path) -> None:
+    own = {**ELSEWHERE, "SHOTWATCH_QUERY_KEYS_FILE": "my keys"}
+    async with Stack.claim(tmp_path, facility=tmp_path / "f.yaml", settings=own) as stack:
+        assert stack.environment()["SHOTWATCH_QUERY_KEYS_FILE"] == "my keys"
+        assert stack.describe().token is None

@@ -28,7 +28,7 @@ from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.facility import Place, load_facility
 from shotwatch_common.identity import characterisation_key
 from shotwatch_common.process import Edges
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.pulses import epoch_ms, epoch_now, window_id
 from shotwatch_common.reconciliation.collecting import Allowances, Collector
 from shotwatch_common.reconciliation.equalities import Imbalance
 from shotwatch_common.reconciliation.reconciler import Reconciler
@@ -42,6 +42,7 @@ from shotwatch_history.settings import HistorySettings
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.broker import TOPOLOGY
 from tests.facilities import facility_waiting
 
 from .conftest import FOREVER_MS, LATENESS_S, Running, bus_to, impatient
@@ -89,7 +90,7 @@ async def audited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Aud
         store, archive = await enter(ObjectStore.of(settings)), await enter(Archive.of(settings))
         running = Running(stack, settings, known, store, archive)
         await feed(running, root)
-        queues = BrokerQueues(await enter(connected(settings.broker_url.get_secret_value())))
+        queues = BrokerQueues(await enter(connected(settings.broker_url.get_secret_value())), TOPOLOGY)
         collector = Collector(archive, store, known, settings, queues, NOTHING_UNDER_WAY)
         client = await enter(AsyncMongoClient(settings.database_url.get_secret_value()))
         audited = Audited(running, client[settings.database_name], collector, Reconciler(archive, collector))
@@ -272,6 +273,11 @@ async def ingested_object_called_rejected(audited: Audited) -> tuple[Mend, str]:
     return await state_altered(audited, "ingested", {"state": "rejected", "reason": "empty"})
 
 
+async def ingested_object_called_dead_lettered(audited: Audited) -> tuple[Mend, str]:
+    changes = {"state": "dead_lettered"}
+    return await state_altered(audited, "ingested", changes, "no step of its history says so")
+
+
 async def ingested_object_called_waiting(audited: Audited) -> tuple[Mend, str]:
     return await state_altered(audited, "ingested", {"state": "waiting"})
 
@@ -341,6 +347,16 @@ async def block_spoilt(audited: Audited) -> tuple[Mend, str]:
     return lambda: audited.running.store.put("blocks", key, data), named
 
 
+async def block_of_other_times(audited: Audited) -> tuple[Mend, str]:
+    document, _, key = await a_block(audited)
+    data = await audited.running.store.get("blocks", key)
+    whole = read_block(data)
+    later = Block(whole.device, whole.time + 1, whole.state, whole.readable, whole.arrays)
+    await audited.running.store.put("blocks", key, write_block(later))
+    named = f"object {document['_id']} .*ingest wrote other bytes"
+    return lambda: audited.running.store.put("blocks", key, data), named
+
+
 async def block_added(audited: Audited) -> tuple[Mend, str]:
     document, _, key = await a_block(audited)
     data = await audited.running.store.get("blocks", key)
@@ -376,6 +392,14 @@ async def records_removed(audited: Audited) -> tuple[Mend, str]:
     return await document_removed(audited, "records", document, f"object {document['object_id']} ")
 
 
+async def records_of_an_unknown_file(audited: Audited) -> tuple[Mend, str]:
+    document = await audited.one("records")
+    made_up = {**document, "_id": "made-up", "object_key": "unknown.h5"}
+    await audited.database["records"].insert_one(made_up)
+    named = f"document of {document['device']} in the collection records: has records of unknown.h5"
+    return lambda: audited.database["records"].delete_one({"_id": "made-up"}), named
+
+
 async def joined_row_removed(audited: Audited) -> tuple[Mend, str]:
     window = await audited.one("windows")
     device = window["devices"][0]
@@ -406,6 +430,14 @@ async def shot_added(audited: Audited) -> tuple[Mend, str]:
     return lambda: audited.database["shots"].delete_one(
         {"_id": "made-up"}
     ), "shot made-up: stored, and not closed"
+
+
+async def shot_of_a_window_that_says_no_time(audited: Audited) -> tuple[Mend, str]:
+    shot = await audited.one("shots")
+    await audited.database["shots"].insert_one({**shot, "_id": "made-up", "window": "w"})
+    return lambda: audited.database["shots"].delete_one(
+        {"_id": "made-up"}
+    ), "shot made-up: stored, and there is no window w"
 
 
 async def shot_of_another_revision(audited: Audited) -> tuple[Mend, str]:
@@ -499,6 +531,7 @@ CASES: Mapping[Break, Equality] = {
     ledger_entry_added: Equality.OBJECTS,
     ingested_object_called_ignored: Equality.RECORDS,
     ingested_object_called_rejected: Equality.RECORDS,
+    ingested_object_called_dead_lettered: Equality.RECORDS,
     ingested_object_called_waiting: Equality.RECORDS,
     rejected_object_called_ignored: Equality.RECORDS,
     rejected_for_another_reason: Equality.RECORDS,
@@ -509,15 +542,18 @@ CASES: Mapping[Break, Equality] = {
     block_removed: Equality.RECORDS,
     block_shortened: Equality.RECORDS,
     block_spoilt: Equality.RECORDS,
+    block_of_other_times: Equality.RECORDS,
     block_added: Equality.RECORDS,
     block_of_no_object: Equality.OBJECTS,
     refusals_altered: Equality.RECORDS,
     window_of_an_unknown_file: Equality.SHOTS,
+    records_of_an_unknown_file: Equality.SHOTS,
     records_removed: Equality.RECORDS,
     joined_row_removed: Equality.RECORDS,
     ledger_counts_more_off_the_grid: Equality.RECORDS,
     shot_removed: Equality.SHOTS,
     shot_added: Equality.SHOTS,
+    shot_of_a_window_that_says_no_time: Equality.SHOTS,
     shot_of_another_revision: Equality.SHOTS,
     pulse_opened_again: Equality.SHOTS,
     batch_never_judged: Equality.SHOTS,
@@ -616,6 +652,55 @@ async def test_objects_and_folders_of_any_time_are_counted_and_checked(audited: 
     (problem,) = balance.problems
     assert problem.startswith("objects 1969-12-31: data/1969-12-31/stray.h5: in the bucket")
     assert (await take_balance(archive, reconciler, BEGINNING, FOREVER_MS, recheck=True)).adds_up
+
+
+LONG_BEFORE = datetime(2019, 3, 1, tzinfo=UTC)
+
+
+async def placed_in_another_hour(audited: Audited, collection: str, start: int) -> tuple[Mend, str]:
+    """A copy of a document, in an hour of which nobody ever noted a change."""
+    made_up: dict[str, Any] = {"_id": "elsewhere"}
+    match collection:
+        case "windows":
+            made_up |= {"start": start, "files": ["unknown.h5"]}
+            named = "window elsewhere: has records of unknown.h5"
+        case "shots":
+            made_up |= {"pulse": start, "window": window_id(*PLACE, start)}
+            named = "shot elsewhere: stored, and there is no window"
+        case "records":
+            made_up |= {"start": start, "object_key": "unknown.h5"}
+            named = "has records of unknown.h5"
+        case "events":
+            made_up |= {"stored_at": start, "sequence": 10**6}
+            named = "event elsewhere .*no number above"
+        case _:
+            day = f"{LONG_BEFORE:%Y-%m-%d}"
+            made_up |= {"arrived_at": start, "key": "z.txt", "since": start, "joined_at": 0}
+            made_up |= {"location": {"bucket": "data", "key": f"{day}/ignored/z.txt"}}
+            named = "object elsewhere .*does not exist"
+    query = {"state": "ignored", "location": {"$ne": None}} if collection == "objects" else {}
+    await audited.database[collection].insert_one({**await audited.one(collection, **query), **made_up})
+    return lambda: audited.database[collection].delete_one({"_id": "elsewhere"}), named
+
+
+@pytest.mark.parametrize("collection", ["windows", "shots", "records", "events", "objects"])
+async def test_what_was_added_to_an_hour_of_which_nothing_was_noted_is_found(
+    audited: Audited, collection: str
+) -> None:
+    archive, reconciler = audited.running.archive, audited.reconciler
+    mend, named = await placed_in_another_hour(audited, collection, epoch_ms(LONG_BEFORE))
+    try:
+        by_command = await take_balance(archive, reconciler, BEGINNING, FOREVER_MS)
+        added = await audited.database["reconciliations"].find_one_and_delete({"imbalanced": {"$gt": 0}})
+        assert added is not None
+        patrol = Reconciler(archive, audited.collector)
+        await patrol.patrol()
+        by_patrol = {str(slice_) for slice_ in await patrol.due()}
+    finally:
+        await mend()
+    assert re.search(named, "\n".join(by_command.problems))
+    assert {problem.partition(":")[0] for problem in by_command.problems} <= by_patrol
+    assert (await take_balance(archive, reconciler, BEGINNING, FOREVER_MS)).adds_up
 
 
 async def settled_long_ago(audited: Audited, took_ms: int) -> None:

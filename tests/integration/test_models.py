@@ -1,7 +1,7 @@
 """The life of a model on a running stack: trained, challenged, compared, promoted and rolled back."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +14,18 @@ from mlflow import MlflowClient
 
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
+from shotwatch_common.archive.promotions import Promotion
+from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.contracts import AnomalyEvent, PlaceRef, ShotsClosed
 from shotwatch_common.facility import Place
 from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.registry import ModelRegistry
+from shotwatch_common.succession import Succession
 from shotwatch_common.vocabulary import AnomalyKind, ModelAlias
 from shotwatch_detector.bundle import load_bundle, save_bundle
 from shotwatch_detector.decision import UsualOfDevices
 from shotwatch_embedded.description import find_stack
+from shotwatch_embedded.status import Role
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
@@ -41,6 +45,15 @@ WHERE = {"frontend": PLACE.frontend, "amp": PLACE.amp, "arm": PLACE.arm}
 LEARNING = ("--from", START.isoformat(), "--to", LIVE.isoformat(), "--places", "LB-A2")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _logged_in(running: Running) -> Iterator[None]:
+    """MLflow's client has the engineer's login."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_USERNAME", running.settings.models_user)
+        environment.setenv("MLFLOW_TRACKING_PASSWORD", running.settings.models_password.get_secret_value())
+        yield
+
+
 @pytest.fixture(scope="module")
 async def learned(running: Running, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The version of a champion that learned from a training set of recorded shots.
@@ -58,7 +71,7 @@ async def learned(running: Running, tmp_path_factory: pytest.TempPathFactory) ->
     yield trained.documents[0]["version"]
     async with ModelRegistry.of(running.settings) as registry:
         for alias in ModelAlias:
-            await registry.withdraw(alias)
+            await Succession(registry, running.archive).withdraw(alias, "tests", "the next tests have none")
     await loaded(running, "none: only rules apply", "none")
 
 
@@ -86,8 +99,7 @@ async def loaded(running: Running, champion: str, challenger: str) -> None:
 
 def register_stricter(running: Running, version: str, folder: Path) -> str:
     """A version whose thresholds are a fifth of another one's."""
-    url, name = running.settings.models_url, running.settings.model_name
-    client = MlflowClient(url, url)
+    client, name = mlflow_of(running), running.settings.model_name
     run_id = client.get_model_version(name, version).run_id
     assert run_id is not None
     folder.mkdir()
@@ -146,8 +158,7 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
 ) -> None:
     await loaded(running, learned, "none")
     stricter = register_stricter(running, learned, tmp_path / "bundles")
-    async with ModelRegistry.of(running.settings) as registry:
-        await registry.give(ModelAlias.CHALLENGER, stricter)
+    assert (await changed(running, "promote", stricter, "--alias", "challenger"))["before"] is None
     await loaded(running, learned, stricter)
 
     minute = timedelta(minutes=1)
@@ -183,7 +194,7 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
     assert sum(bool(shot["kinds"]) for shot in shots) == strict["odd"]
 
     assert (await changed(running, "rollback", "--why", "too nervous"))["version"] == learned
-    assert await audited(running, f"shotwatch version {stricter}") == ["promote"]
+    assert await audited(running, f"shotwatch version {stricter}") == ["promote", "introduce_challenger"]
     assert await audited(running, f"shotwatch version {learned}") == ["roll_back", "promote"]
     await loaded(running, learned, "none")
 
@@ -217,7 +228,8 @@ async def test_a_device_that_drifts_from_the_training_period_is_told_of_and_show
     (event,) = [event for event in events if METER in event["event"]["data"]["devices"]]
     assert event["severity"] == "warning"
     stack = find_stack(running.stack.folder.parent, None)
-    async with httpx.AsyncClient(base_url=stack.query_urls[0]) as client:
+    shown = {"Authorization": f"Bearer {stack.token}"}
+    async with httpx.AsyncClient(base_url=stack.query_urls[0], headers=shown) as client:
         report = (await client.get("/api/v1/models/drift")).json()
     assert report["version"] == learned
     (device,) = [each for each in report["devices"] if each["device"] == METER]
@@ -226,43 +238,94 @@ async def test_a_device_that_drifts_from_the_training_period_is_told_of_and_show
     assert energy["beyond"] == 1
 
 
-async def test_a_champion_without_a_bundle_is_reported_everywhere_and_heals_without_a_restart(
+async def test_a_champion_that_nobody_promoted_is_reported_everywhere_until_the_promoted_one_is_back(
+    running: Running, learned: str
+) -> None:
+    await loaded(running, learned, "none")
+    client = mlflow_of(running)
+    name = running.settings.model_name
+    version = client.get_model_version(name, learned)
+    mine = client.create_model_version(name, version.source, version.run_id).version
+    client.set_registered_model_alias(name, "champion", mine)
+    problem = f"champion: version {mine} cannot be loaded: the registry's champion is version {mine}, but "
+    problem += f"version {learned} was promoted; judging with version {learned}"
+    await until(lambda: reported(running, problem), "the problem reported by both replicas")
+
+    status = await shotwatch(running, "status", "--json")
+    assert status.documents[0]["model_problems"] == [f"{problem} (2 of 2 replicas)"]
+    people = await shotwatch(running, "status", environment={"COLUMNS": "200"})
+    assert f"version {mine} cannot be loaded" in people.stdout
+    doctor = await shotwatch(running, "doctor", "--json")
+    assert doctor.exit_code == 1
+    (finding,) = [each for each in doctor.documents if each["subject"] == "champion model"]
+    assert (finding["verdict"], finding["found"]) == ("fail", f"{problem} (2 of 2 replicas)")
+    assert "models promote" in finding["advice"]
+    listed = await shotwatch(running, "models", "list", environment={"COLUMNS": "200"})
+    assert f"version {learned} was promoted" in " ".join(listed.stderr.split())
+
+    assert (await changed(running, "promote", learned, "--why", "put back"))["version"] == learned
+    await until(lambda: replicas_report(running, ""), "the problem over in both replicas")
+    assert client.get_model_version_by_alias(name, "champion").version == learned
+
+
+async def test_a_champion_without_its_bundle_is_reported_and_heals_without_a_restart(
     running: Running, learned: str, tmp_path: Path
 ) -> None:
     await loaded(running, learned, "none")
-    url, name = running.settings.models_url, running.settings.model_name
-    client = MlflowClient(url, url)
-    run_id = client.get_model_version(name, learned).run_id
-    assert run_id is not None
+    client = mlflow_of(running)
+    name = running.settings.model_name
+    run_id = str(client.get_model_version(name, learned).run_id)
+    bundle = Path(client.download_artifacts(run_id, "bundle", str(tmp_path)))
     source = f"{client.get_run(run_id).info.artifact_uri}/repaired"
     broken = client.create_model_version(name, source, run_id).version
-    async with ModelRegistry.of(running.settings) as registry:
-        await registry.give(ModelAlias.CHAMPION, broken)
-        problem = f"champion: version {broken} cannot be loaded: bundle.json does not exist in {source}; "
-        problem += f"judging with version {learned}"
-        await until(lambda: reported(running, problem), "the problem reported by both replicas")
+    refused = await shotwatch(running, "models", "promote", broken, "--who", "amelie")
+    assert refused.exit_code == 1
+    assert "bundle.json does not exist" in " ".join(refused.stderr.split())
 
-        status = await shotwatch(running, "status", "--json")
-        assert status.documents[0]["model_problems"] == [f"{problem} (2 of 2 replicas)"]
-        people = await shotwatch(running, "status", environment={"COLUMNS": "200"})
-        assert "cannot be loaded: bundle.json does not exist" in people.stdout
-        doctor = await shotwatch(running, "doctor", "--json")
-        assert doctor.exit_code == 1
-        (finding,) = [each for each in doctor.documents if each["subject"] == "champion model"]
-        assert (finding["verdict"], finding["found"]) == ("fail", f"{problem} (2 of 2 replicas)")
-        assert "models promote" in finding["advice"]
+    digest = digest_of({file: (bundle / file).read_bytes() for file in BUNDLE_FILES})
+    await running.archive.promotions.add(
+        Promotion(epoch_now(), "tests", learned, broken, "", run_id=run_id, digest=digest)
+    )
+    client.set_registered_model_alias(name, "champion", broken)
+    problem = f"champion: version {broken} cannot be loaded: bundle.json does not exist in {source}; "
+    problem += f"judging with version {learned}"
+    await until(lambda: replicas_report(running, problem), "the problem reported by both replicas")
 
-        bundle = client.download_artifacts(run_id, "bundle", str(tmp_path))
-        client.log_artifacts(run_id, bundle, "repaired")
-        await loaded(running, broken, "none")
-        await until(lambda: reported(running, ""), "the problem over in both replicas")
-        await registry.give(ModelAlias.CHAMPION, learned)
+    client.log_artifacts(run_id, str(bundle), "repaired")
+    await loaded(running, broken, "none")
+    await until(lambda: replicas_report(running, ""), "the problem over in both replicas")
+    assert (await changed(running, "rollback"))["version"] == learned
     await loaded(running, learned, "none")
+
+
+def test_services_that_ask_for_models_have_the_login_of_a_reader_and_others_none(running: Running) -> None:
+    engineers = running.settings.models_password.get_secret_value().encode()
+    services = [status for status in running.stack.status() if status.role is Role.SERVICE]
+    environments = {each.name: Path(f"/proc/{each.pid}/environ").read_bytes() for each in services}
+    assert not [name for name, environment in environments.items() if engineers in environment]
+    readers = {name for name, each in environments.items() if b"SHOTWATCH_MODELS_USER=reader" in each}
+    assert {name.rpartition("-")[0] for name in readers} == {"inference", "history", "query"}
+    assert sum(b"SHOTWATCH_MODELS_PASSWORD=" in each for each in environments.values()) == len(readers)
+
+
+def mlflow_of(running: Running) -> MlflowClient:
+    return MlflowClient(running.settings.models_url, running.settings.models_url)
 
 
 async def reported(running: Running, problem: str) -> bool:
     """Whether every replica says so of the champion: on /ready, as a metric, and by the REST API."""
     stack = find_stack(running.stack.folder.parent, None)
+    if not await replicas_report(running, problem):
+        return False
+    shown = {"Authorization": f"Bearer {stack.token}"}
+    async with httpx.AsyncClient(headers=shown) as client:
+        loads = (await client.get(f"{stack.query_urls[0]}/api/v1/models")).json()["loads"]
+    of_champion = [load["problem"] for load in loads if load["alias"] == ModelAlias.CHAMPION]
+    return of_champion == [problem, problem]
+
+
+async def replicas_report(running: Running, problem: str) -> bool:
+    """Whether every replica says so of the champion, on /ready and as a metric."""
     async with httpx.AsyncClient() as client:
         for port in [s.port for s in running.stack.status() if s.name.startswith("inference")]:
             ready = await client.get(f"http://127.0.0.1:{port}/ready")
@@ -272,9 +335,7 @@ async def reported(running: Running, problem: str) -> bool:
                 return False
             if f'shotwatch_model_not_loaded{{alias="champion"}} {float(bool(problem))}' not in metrics:
                 return False
-        loads = (await client.get(f"{stack.query_urls[0]}/api/v1/models")).json()["loads"]
-    of_champion = [load["problem"] for load in loads if load["alias"] == ModelAlias.CHAMPION]
-    return of_champion == [problem, problem]
+    return True
 
 
 async def test_dashboards_show_the_model_at_work(

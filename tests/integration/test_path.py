@@ -22,7 +22,6 @@ from shotwatch_common.identity import object_id, reason_key
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.topology import OBJECTS, parked_queue_of, queue_of
 from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, FileReason, ObjectState, Phase
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
@@ -30,6 +29,7 @@ from shotwatch_ingest.service import MAX_FILE_BYTES
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import inject, plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.broker import TOPOLOGY
 
 from .conftest import REPOSITORY, Running, until
 
@@ -104,7 +104,7 @@ async def test_ten_hertz_is_joined_pulse_by_pulse(running: Running, tmp_path: Pa
 async def test_a_subscriber_receives_events_by_the_public_contract(running: Running, tmp_path: Path) -> None:
     minute = simulation(running, datetime(2022, 7, 2, 10, tzinfo=UTC), kinds=[Kind.BLACK_FRAME])
     url = running.settings.broker_url.get_secret_value()
-    async with subscription(url, "anomaly.*.LA.A2.00.black_frame") as events:
+    async with subscription(url, "anomaly.*.LA.A2.00.black_frame", TOPOLOGY) as events:
         await running.upload(*simulate(minute, tmp_path))
         event = await anext(events)
     assert (event.subject, event.data.kind) in expected(minute)
@@ -124,7 +124,7 @@ async def test_what_is_snoozed_is_stored_and_not_told(running: Running, tmp_path
     await running.archive.feedback.add(snooze)
     second = simulation(running, start + MINUTE, kinds=[Kind.BLACK_FRAME, Kind.SATURATED_FRAME])
     url = running.settings.broker_url.get_secret_value()
-    async with subscription(url, "anomaly.*.LA.A2.00.*") as events:
+    async with subscription(url, "anomaly.*.LA.A2.00.*", TOPOLOGY) as events:
         await running.upload(*simulate(second, tmp_path / "second"))
         told = [(await anext(events)).data.kind]
     await running.judged()
@@ -170,7 +170,7 @@ async def notify(running: Running, bucket: str, key: str, etag: str, size: int) 
         ],
     }
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
-        exchange = await (await connection.channel()).get_exchange(OBJECTS.name)
+        exchange = await (await connection.channel()).get_exchange(TOPOLOGY.objects.name)
         await exchange.publish(aio_pika.Message(json.dumps(envelope).encode()), routing_key="")
 
 
@@ -198,10 +198,17 @@ async def test_every_object_ends_in_one_state_with_its_reason(running: Running, 
         assert (key, entry["state"], entry["reason"]) == (key, state, reason)
         places[key] = entry["location"]["bucket"], entry["location"]["key"]
         assert await running.store.get(*places[key]) == content
-    assert places[name.format("good")] == ("data", f"2022-07-03/{name.format('good')}")
-    assert places["notes.txt"] == ("data", f"{datetime.now(UTC):%Y-%m-%d}/ignored/notes.txt")
-    bucket, key = places[name.format("cut")]
-    assert (bucket, key.partition("/")[2]) == ("errors", f"{FileReason.TRUNCATED}/{name.format('cut')}")
+
+    def kept_as(key: str) -> str:
+        stem, _, extension = key.rpartition(".")
+        return f"{stem}@{md5(contents[key][0])}.{extension}"
+
+    good_key, cut_key = name.format("good"), name.format("cut")
+    assert places[good_key] == ("data", f"2022-07-03/{kept_as(good_key)}")
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert places["notes.txt"] == ("data", f"{today}/ignored/{kept_as('notes.txt')}")
+    bucket, key = places[cut_key]
+    assert (bucket, key.partition("/")[2]) == ("errors", f"{FileReason.TRUNCATED}/{kept_as(cut_key)}")
     why = await running.store.get(bucket, reason_key(key))
     assert name.format("cut") in json.loads(why)["detail"]
 
@@ -267,6 +274,12 @@ async def test_the_version_that_was_stored_last_counts_whatever_its_event_says(
     }
     newest = {each["key"]: each["_id"] for each in await running.archive.ledger.newest([camera.name])}
     assert newest[camera.name] == object_id(bucket, newer.name, etag) != of_first
+    for identity, version in ((of_first, camera), (newest[camera.name], newer)):
+        entry = await running.archive.ledger.find(identity)
+        assert entry is not None
+        assert entry["state"] == ObjectState.INGESTED
+        kept = await running.store.get(entry["location"]["bucket"], entry["location"]["key"])
+        assert kept == version.read_bytes(), "a later version overwrites none"
 
 
 def md5(content: bytes) -> str:
@@ -387,6 +400,12 @@ async def test_one_trace_runs_from_the_object_event_to_the_anomaly_event(
     links = [link for span in trace if service_of(span) == "shotwatch-aggregate" for link in span["links"]]
     linked = {link["context"]["trace_id"] for link in links}
     assert len(linked) == len(minute.rosters[0].devices), "the join links the trace of every member's file"
+    sent = [span for span in spans(running.stack) if "messaging.system" in span["attributes"]]
+    exchanges = {exchange.name for exchange in TOPOLOGY.exchanges} | {"default"}
+    names = {f"{exchange} {action}" for exchange in exchanges for action in ("create", "publish", "process")}
+    assert {span["name"] for span in sent} <= names, "a collector makes a histogram of each name"
+    keys = {span["attributes"]["messaging.rabbitmq.destination.routing_key"] for span in sent}
+    assert {event.routing_key, "validate", "features"} <= keys
 
 
 def spans(stack: Stack) -> list[dict[str, Any]]:
@@ -408,13 +427,14 @@ async def test_a_message_that_is_not_ours_is_parked_and_the_one_behind_it_is_han
     url = running.settings.broker_url.get_secret_value()
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel()
+        validate = TOPOLOGY.queue_of("validate").name
         for garbage in (b"", b"garbage", b"{}", b"[" * 100_000):
-            await channel.default_exchange.publish(aio_pika.Message(garbage), queue_of("validate").name)
+            await channel.default_exchange.publish(aio_pika.Message(garbage), validate)
         minute = simulation(running, datetime(2022, 7, 2, 15, tzinfo=UTC), duration=timedelta(seconds=2))
         await running.upload(*simulate(minute, tmp_path))
         await running.judged()
         assert len(await shots_of(running.archive, minute)) == 2
-        parked = await channel.declare_queue(parked_queue_of("validate").name, passive=True)
+        parked = await channel.declare_queue(TOPOLOGY.parked_queue_of("validate").name, passive=True)
         assert parked.declaration_result.message_count == 4
 
 

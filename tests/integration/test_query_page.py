@@ -53,6 +53,34 @@ async def screen(browser: Browser, world: World, request: pytest.FixtureRequest)
     assert screen.errors == []
 
 
+async def test_the_address_with_the_token_opens_the_page_and_no_request_has_it_in_its_address(
+    browser: Browser, world: World
+) -> None:
+    token = world.let_in("address", "read,label")["Authorization"].removeprefix("Bearer ")
+    home, context = str(world.api.base_url.join("/")), await browser.new_context()
+    page, addresses = await context.new_page(), []
+    context.on("request", lambda request: addresses.append((request.url, request.headers.get("referer", ""))))
+    await page.goto(f"{home}#token={token}")
+    await expect(page.locator("#connection")).to_have_text("● live")
+    assert (page.url, await page.evaluate("history.length")) == (home, 2)
+    assert len(addresses) > 5
+    assert [told for told in addresses if any(token in part for part in told)] == []
+    for kept in ("document.cookie", "JSON.stringify([localStorage, sessionStorage, history.state])"):
+        assert token not in await page.evaluate(kept)
+    [cookie] = await context.cookies()
+    assert (cookie["value"], cookie["httpOnly"], cookie["sameSite"]) == (token, True, "Strict")
+    await context.close()
+
+
+async def test_an_address_with_a_wrong_token_leads_to_the_form(browser: Browser, world: World) -> None:
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(f"{world.api.base_url.join('/')}#token=shotwatch_wrong")
+    await expect(page.get_by_label("API key")).to_be_visible(timeout=WITHIN_MS)
+    assert "shotwatch_wrong" not in page.url
+    await context.close()
+
+
 async def test_the_page_shows_a_place_and_how_long_it_has_been_silent(screen: Screen) -> None:
     tile = screen.page.get_by_role("article").filter(has_text=f"{LA.frontend} {LA.amp} {LA.arm}")
     await expect(tile).to_contain_text("600 shots/min")

@@ -5,15 +5,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pymongo import AsyncMongoClient
 
+from shotwatch_common import reprocessing
 from shotwatch_common.archive.measurements import Source
+from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.facility import Place
 from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.reprocessing import Minute, Order, Reprocessing
+from shotwatch_common.reprocessing import Minute, Order, Reprocessing, ReprocessingStopped
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 
-from .conftest import Running
+from .conftest import FOREVER_MS, Running
 from .test_cli import audited, shotwatch
 
 START = datetime(2024, 5, 1, 8, tzinfo=UTC)
@@ -48,12 +51,22 @@ async def recorded(running: Running, tmp_path_factory: pytest.TempPathFactory) -
     return files
 
 
+async def lie_as_before_versions(running: Running, files: Sequence[Path]) -> None:
+    """Put raw files where they lay before their keys had versions (ADR 22)."""
+    for each in await running.archive.ledger.newest([path.name for path in files]):
+        place, earlier = each["location"], f"{START:%Y-%m-%d}/{each['key']}"
+        if place["key"] != earlier:
+            await running.store.move((place["bucket"], place["key"]), (place["bucket"], earlier))
+            await running.archive.ledger.note(each["_id"], {"location": {**place, "key": earlier}})
+
+
 @pytest.mark.parametrize("stage", ["inference", "ingest"])
 async def test_shots_are_computed_again_beside_live_files_and_nothing_old_is_left(
     running: Running, recorded: Sequence[Path], stage: str, tmp_path: Path
 ) -> None:
     before, old_blocks = await shots(running), await blocks(running)
     assert before
+    await lie_as_before_versions(running, recorded)
     dry = await shotwatch(running, "reprocess", *WHEN, "--stage", stage, "--dry-run", "--json")
     assert dry.documents[0]["files"] == len(recorded)
     assert await shots(running) == before
@@ -75,6 +88,7 @@ async def test_shots_are_computed_again_beside_live_files_and_nothing_old_is_lef
         assert not await running.archive.measurements.of_batch(superseded)
     for document in await running.archive.ledger.newest([path.name for path in recorded]):
         assert document["state"] == ObjectState.INGESTED
+        assert (f"@{document['etag']}." in document["location"]["key"]) == (stage == "ingest")
         assert f"computed again from {stage}" in {step["why"] for step in document["history"]}
     await running.judged()
     landed = await running.archive.ledger.newest([path.name for path in live])
@@ -88,7 +102,7 @@ async def test_what_was_stopped_goes_on_where_it_was_stopped(running: Running, t
     await running.judged()
     span = epoch_ms(first), epoch_ms(first + 2 * minute)
 
-    def reprocessing() -> Reprocessing:
+    def work() -> Reprocessing:
         order = Order("inference", *span, files_per_minute=6000)
         return Reprocessing(running.archive, running.store, running.facility, running.settings, order)
 
@@ -99,11 +113,32 @@ async def test_what_was_stopped_goes_on_where_it_was_stopped(running: Running, t
         raise Stopped
 
     with pytest.raises(Stopped):
-        await reprocessing().run(stop)
-    left = [each.start async for each in reprocessing().minutes()]
+        await work().run(stop)
+    left = [each.start async for each in work().minutes()]
     assert left == [epoch_ms(first + minute)]
     again: list[int] = []
-    await reprocessing().run(lambda done: again.append(done.start))
+    await work().run(lambda done: again.append(done.start))
     assert again == left
     shots = await running.archive.shots.page({}, *span, 0)
     assert {shot["revision"] for shot in shots} == {2}
+
+
+async def test_a_window_that_never_closes_stops_it_with_the_window_named(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = START + timedelta(days=4)
+    await running.upload(*simulated(running, tmp_path, first))
+    await running.judged()
+    span = epoch_ms(first), epoch_ms(first + timedelta(minutes=1))
+    (window,) = await running.archive.windows.between(*span)
+    monkeypatch.setattr(reprocessing, "PATIENCE_S", 0.0)
+    order = Order("inference", *span, files_per_minute=6000)
+    work = Reprocessing(running.archive, running.store, running.facility, running.settings, order)
+    async with AsyncMongoClient(running.settings.database_url.get_secret_value()) as client:
+        windows = client[running.settings.database_name]["windows"]
+        await windows.update_one({"_id": window.id}, {"$set": {"deadline": FOREVER_MS}})
+        try:
+            with pytest.raises(ReprocessingStopped, match=f"{window.id} stays open"):
+                await work.run(lambda _done: None)
+        finally:
+            await windows.update_one({"_id": window.id}, {"$set": {"deadline": NEVER}})

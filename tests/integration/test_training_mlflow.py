@@ -1,18 +1,23 @@
-"""A training run on a real MLflow server, and what the inference service makes of it."""
+"""A training run on a real MLflow server, what inference makes of it, and what intruders cannot do."""
 
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import structlog
 from mlflow import MlflowClient
+from pydantic import SecretStr
 
+from shotwatch_common.archive.promotions import Promotion
+from shotwatch_common.errors import Retry
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.vocabulary import ModelAlias
-from shotwatch_detector.bundle import KERAS_MODEL, load_bundle
+from shotwatch_detector.bundle import KERAS_MODEL, load_bundle, read_usual
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.models import models
 from shotwatch_inference.models import ModelWatch
@@ -26,14 +31,45 @@ from .processes import serving
 
 CAMERA, METER = "LA_A1_11-Camera_1-Camera-1", "LA_A1_11-EM_1-EnergyMeter-1"
 SHOTS = 400
+ENGINEER, READER = ("engineer", "of the engineer"), ("reader", "of the reader")
+PASSWORDS = ENGINEER[1], READER[1]
 rows, columns = np.indices((40, 48))
 
 
 @pytest.fixture(scope="module")
-async def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    server = models(tmp_path_factory.mktemp("mlflow"), Ports())
+def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="module")
+async def mlflow_url(mlflow_folder: Path) -> AsyncIterator[str]:
+    """Its address; MLflow's client logs in as the engineer."""
+    server = models(mlflow_folder, *PASSWORDS, Ports())
     async with serving(server):
-        yield server.settings["SHOTWATCH_MODELS_URL"]
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("MLFLOW_TRACKING_USERNAME", ENGINEER[0])
+            environment.setenv("MLFLOW_TRACKING_PASSWORD", ENGINEER[1])
+            yield server.settings["SHOTWATCH_MODELS_URL"]
+
+
+class Promotions:
+    """What was promoted, in memory."""
+
+    def __init__(self) -> None:
+        self.newest: Promotion | None = None
+
+    def promote(self, trained: Trained) -> None:
+        self.newest = Promotion(
+            0, "amelie", None, trained.version, "", run_id=trained.run_id, digest=trained.digest
+        )
+
+    async def current(self, _alias: ModelAlias) -> Promotion | None:
+        return self.newest
+
+
+def watching(registry: ModelRegistry, promotions: Any) -> ModelWatch:
+    log: Any = structlog.get_logger()
+    return ModelWatch(registry, promotions, ModelAlias.CHAMPION, log)
 
 
 def beams(count: int, seed: int) -> np.ndarray:
@@ -89,6 +125,20 @@ def test_a_run_is_logged_whole_and_its_model_is_registered_with_its_figures(
     assert json.dumps(steps)
 
 
+def test_training_logs_in_as_its_settings_say(mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "of somebody else")
+    settings: Any = SimpleNamespace(
+        models_url=mlflow_url,
+        model_name="logged-in",
+        models_user=ENGINEER[0],
+        models_password=SecretStr(ENGINEER[1]),
+    )
+    with Registry.of(settings).run() as run:
+        run.params({"epochs": 1})
+    assert MlflowClient(mlflow_url, mlflow_url).get_run(run.id).data.params == {"epochs": "1"}
+
+
 def test_of_several_networks_the_one_that_shows_spots_best_is_registered(mlflow_url: str) -> None:
     steps: list[dict[str, Any]] = []
     trained = train_once(mlflow_url, "searched", steps, trials=3)
@@ -106,7 +156,7 @@ def test_of_several_networks_the_one_that_shows_spots_best_is_registered(mlflow_
 
 async def test_figures_of_the_benchmark_are_logged_with_the_run_that_made_the_model(mlflow_url: str) -> None:
     trained = train_once(mlflow_url, "measured")
-    async with ModelRegistry(mlflow_url, "measured") as registry:
+    async with ModelRegistry(mlflow_url, "measured", *ENGINEER) as registry:
         version = await registry.find(trained.version)
         assert version is not None
         await registry.log(version, {"benchmark/alarms": 1, "benchmark/hot_spot/0.05": 0.97})
@@ -115,13 +165,15 @@ async def test_figures_of_the_benchmark_are_logged_with_the_run_that_made_the_mo
 
 
 async def test_inference_takes_up_each_new_champion_and_judges_with_it(mlflow_url: str) -> None:
-    log: Any = structlog.get_logger()
-    async with ModelRegistry(mlflow_url, "watched") as registry:
-        watch = ModelWatch(registry, ModelAlias.CHAMPION, log)
+    promotions = Promotions()
+    async with ModelRegistry(mlflow_url, "watched", *READER) as registry:
+        watch = watching(registry, promotions)
         await watch.look()
         assert watch.current is None
         for version in ("1", "2"):
-            assert train_once(mlflow_url, "watched").version == version
+            trained = train_once(mlflow_url, "watched")
+            assert trained.version == version
+            promotions.promote(trained)
             await watch.look()
             assert watch.current is not None
             assert watch.current.ref.version == version
@@ -140,9 +192,10 @@ async def test_a_first_champion_without_a_bundle_is_reported_and_leaves_the_rule
     client.create_registered_model("broken")
     client.create_model_version("broken", f"{run.artifact_uri}/missing", run.run_id)
     client.set_registered_model_alias("broken", "champion", "1")
-    log: Any = structlog.get_logger()
-    async with ModelRegistry(mlflow_url, "broken") as registry:
-        watch = ModelWatch(registry, ModelAlias.CHAMPION, log)
+    promotions = Promotions()
+    promotions.promote(Trained("1", run.run_id, "0" * 64, 0, 0))
+    async with ModelRegistry(mlflow_url, "broken", *READER) as registry:
+        watch = watching(registry, promotions)
         await watch.look()
     assert watch.report("here").problem == (
         f"champion: version 1 cannot be loaded: bundle.json does not exist in {run.artifact_uri}/missing; "
@@ -170,3 +223,116 @@ def test_a_run_that_fails_leaves_the_champion_as_it_was(
     assert experiment is not None
     states = [run.info.status for run in client.search_runs([experiment.experiment_id])]
     assert sorted(states) == ["FAILED", "FINISHED"]
+
+
+CHANGES = (
+    ("POST", "/api/2.0/mlflow/registered-models/alias", {"alias": "champion", "version": "1"}),
+    ("DELETE", "/api/2.0/mlflow/registered-models/alias", {"alias": "champion"}),
+    ("POST", "/ajax-api/2.0/mlflow/registered-models/alias", {"alias": "champion", "version": "1"}),
+    ("POST", "/api/2.0/mlflow/model-versions/create", {"source": "mlflow-artifacts:/1"}),
+    ("DELETE", "/api/2.0/mlflow/model-versions/delete", {"version": "1"}),
+    ("POST", "/api/2.0/mlflow/model-versions/set-tag", {"version": "1", "key": "k", "value": "v"}),
+    ("DELETE", "/api/2.0/mlflow/registered-models/delete", {}),
+    ("POST", "/api/2.0/mlflow/runs/create", {"experiment_id": "0"}),
+    ("POST", "/graphql", {"query": "{ __typename }"}),
+)
+
+
+@pytest.mark.parametrize(("login", "status"), [(None, 401), (("engineer", "guessed"), 401), (READER, 403)])
+async def test_neither_strangers_nor_services_change_a_model(
+    login: tuple[str, str] | None, status: int, mlflow_url: str, guarded: Trained
+) -> None:
+    artifact = f"/api/2.0/mlflow-artifacts/artifacts/{await artifact_of(mlflow_url, guarded)}"
+    before = await state_of(mlflow_url)
+    async with httpx.AsyncClient(base_url=mlflow_url, auth=login) as intruder:
+        for method, path, change in CHANGES:
+            answer = await intruder.request(method, path, json={"name": "guarded", **change})
+            assert (path, answer.status_code) == (path, status)
+        for method in ("PUT", "DELETE"):
+            assert (await intruder.request(method, artifact, content=b"mine")).status_code == status
+        read = await intruder.get(artifact)
+        assert read.status_code == (200 if login == READER else 401)
+    assert await state_of(mlflow_url) == before
+
+
+@pytest.fixture(scope="module")
+def guarded(mlflow_url: str) -> Trained:
+    return train_once(mlflow_url, "guarded")
+
+
+async def artifact_of(url: str, trained: Trained) -> str:
+    """The path of the bundle's manifest below the server's artifacts."""
+    async with ModelRegistry(url, "guarded", *READER) as registry:
+        found = await registry.find(trained.version)
+    assert found is not None
+    return found.source.removeprefix("mlflow-artifacts:/") + "/bundle.json"
+
+
+async def state_of(url: str, login: tuple[str, str] = READER) -> object:
+    """Everything of the model `guarded`."""
+    async with ModelRegistry(url, "guarded", *login) as registry:
+        versions = await registry.versions()
+        found = [await registry.find(each.version) for each in versions]
+        bundles = [await registry.bundle(version) for version in found if version is not None]
+        return await registry.aliases(), versions, bundles
+
+
+async def test_who_administers_mlflow_moves_the_alias_or_the_files_and_gets_nothing_loaded(
+    mlflow_url: str, guarded: Trained, tmp_path: Path
+) -> None:
+    promotions, client = Promotions(), MlflowClient(mlflow_url, mlflow_url)
+    promotions.promote(guarded)
+    async with ModelRegistry(mlflow_url, "guarded", *READER) as registry:
+        watch = watching(registry, promotions)
+        await watch.look()
+        assert watch.report("here").loaded == guarded.version == "1"
+        source = client.get_model_version("guarded", "1").source
+        mine = client.create_model_version("guarded", source, guarded.run_id)
+        client.set_registered_model_alias("guarded", "champion", mine.version)
+        await watch.look()
+        assert watch.report("here").problem == (
+            "champion: version 2 cannot be loaded: the registry's champion is version 2, but version 1 was "
+            "promoted; judging with version 1"
+        )
+        client.set_registered_model_alias("guarded", "champion", "1")
+        await watch.look()
+        assert watch.report("here").problem == ""
+
+        overwrite_manifest(client, guarded.run_id, tmp_path)
+        restarted = watching(registry, promotions)
+        await restarted.look()
+        assert restarted.current is None
+        assert "bundle's digest" in restarted.report("here").problem
+        assert restarted.report("here").problem.endswith("; judging with rules only")
+
+
+def overwrite_manifest(client: MlflowClient, run_id: str, folder: Path) -> None:
+    """Change a word of a bundle, which can be loaded as before."""
+    manifest = Path(client.download_artifacts(run_id, "bundle/bundle.json", str(folder)))
+    manifest.write_text(manifest.read_text().replace('"strided"', '"mine"'))
+    assert read_usual(manifest.read_bytes())
+    client.log_artifact(run_id, str(manifest), "bundle")
+
+
+async def test_a_login_that_is_refused_is_worth_another_try_and_says_so(mlflow_url: str) -> None:
+    for login, status in ((("reader", "old"), 401), (("", ""), 401)):
+        async with ModelRegistry(mlflow_url, "guarded", *login) as registry:
+            with pytest.raises(Retry, match=f"refuses the login.*{status}"):
+                await registry.aliases()
+    async with ModelRegistry(mlflow_url, "guarded", *READER) as registry:
+        with pytest.raises(Retry, match=r"refuses the login.*403"):
+            await registry.give(ModelAlias.CHAMPION, "1")
+
+
+async def test_a_server_that_starts_with_other_passwords_has_everything_and_refuses_the_old_ones(
+    mlflow_url: str, mlflow_folder: Path, guarded: Trained
+) -> None:
+    before = await state_of(mlflow_url)
+    server = models(mlflow_folder, "another of the engineer", "another of the reader", Ports())
+    async with serving(server):
+        url = server.settings["SHOTWATCH_MODELS_URL"]
+        for login in (READER, ENGINEER):
+            async with ModelRegistry(url, "guarded", *login) as registry:
+                with pytest.raises(Retry, match="refuses the login"):
+                    await registry.aliases()
+        assert await state_of(url, ("reader", "another of the reader")) == before

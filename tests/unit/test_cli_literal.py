@@ -2,6 +2,9 @@
 
 import io
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +38,8 @@ from .test_cli_events import event
 HOSTILE = (
     "\x1b[2J\x1b]0;taken\x07 [red]m[/red] :smile: \u202egnp.\u2069 \x9b31m\x85\x7f\r\n\tforged \u061c\u200f"
 )
-ANSI_FILE = (
-    Path(__file__).resolve().parents[3]
-    / "shared"
-    / "cases"
-    / "hostile"
-    / "LA_ansi_60s_snapshot_2022-07-01_07-33-00.h5"
-)
+REPOSITORY = Path(__file__).resolve().parents[2]
+ANSI_FILE = REPOSITORY.parent / "shared" / "cases" / "hostile" / "LA_ansi_60s_snapshot_2022-07-01_07-33-00.h5"
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.just(HOSTILE)
 WIDTH = 10_000
 
@@ -150,6 +148,17 @@ def test_a_progress_bar_shows_markup_and_escapes_as_text() -> None:
     assert "[red]m[/red] :smile: " in page.getvalue()
 
 
+def test_a_spinner_shows_markup_and_escapes_as_text() -> None:
+    page = io.StringIO()
+    console = LiteralConsole(file=page, width=WIDTH, force_terminal=True, color_system=None)
+    status = console.status(HOSTILE)
+    console.print(status.renderable)
+    status.update(f"[/red] {HOSTILE}")
+    console.print(status.renderable)
+    assert acts_on_nothing(page.getvalue())
+    assert page.getvalue().count("[red]m[/red] :smile: ") == 2
+
+
 @given(ANY_TEXT)
 def test_json_is_visible_ascii_and_reads_back_as_it_was(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -187,6 +196,61 @@ def test_a_problem_that_the_rest_api_reports_is_shown_as_text() -> None:
         told = run_against(url, "events", "show", "\x1b[2J")
     assert told.exit_code == 1
     assert acts_on_nothing(told.stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (HOSTILE,),
+        (f"--{HOSTILE}",),
+        ("upload", HOSTILE.replace("/", "")),
+        ("events", "list", "--severity", HOSTILE),
+        ("dead", HOSTILE),
+        ("keys", "list", "--file", HOSTILE),
+        ("ledger", "--from", HOSTILE),
+    ],
+    ids=["command", "option", "file", "choice", "subcommand", "keys file", "time"],
+)
+def test_what_is_wrong_with_an_argument_is_said_without_acting_on_the_terminal(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.rich_utils.COLOR_SYSTEM", None)
+    with served(lambda _: None) as url:
+        told = run_against(url, *arguments)
+    assert told.exit_code != 0
+    assert acts_on_nothing(told.stdout + told.stderr)
+    assert "[2J" in told.stderr.replace("\n", ""), "the argument is quoted"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print(name)",
+        "import sys; sys.stdout.write(name)",
+        "import typer; typer.echo(name)",
+        "from rich.console import Console; Console().print(name)",
+        "import rich; rich.print(name)",
+    ],
+)
+def test_nothing_is_printed_but_through_the_consoles_of_output(line: str) -> None:
+    """`make lint` refuses a command that prints by itself."""
+    command = [Path(sys.executable).with_name("ruff"), "check", "--no-cache", "--output-format", "concise"]
+    in_a_command = ["--stdin-filename", REPOSITORY / "cli/src/shotwatch_cli/commands/new.py", "-"]
+    found = subprocess.run([*command, *in_a_command], input=line, capture_output=True, text=True)
+    assert re.search("T201|TID251", found.stdout)
+
+
+def test_the_traceback_of_a_defect_acts_on_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise AssertionError(HOSTILE)
+
+    monkeypatch.setattr("shotwatch_cli.commands.events.event_table", fail)
+    with served(answers) as url:
+        told = run_against(url, "events", "list")
+    assert told.exit_code == 1
+    assert acts_on_nothing(told.stderr)
+    assert "Traceback" in told.stderr
+    assert printable(HOSTILE).split("\\n")[0] in told.stderr
 
 
 def answers(path: str) -> Any:

@@ -21,7 +21,9 @@ from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
 from shotwatch_common.reconciliation.sides import Tally
 from shotwatch_common.reconciliation.slices import INBOX, Equality, Reconciled, Slice
 from shotwatch_common.reconciliation.summary import summaries_of
+from shotwatch_embedded.description import StackDescription
 from shotwatch_embedded.errors import StackNotFound
+from shotwatch_embedded.lock import take
 from shotwatch_embedded.status import Role, State, Status
 
 ENVIRONMENT = {
@@ -161,6 +163,22 @@ def test_a_stack_that_is_named_goes_before_the_environment(
         monkeypatch.setenv(variable, value)
     with pytest.raises(StackNotFound):
         find_deployment(tmp_path, "mine")
+
+
+@pytest.mark.parametrize("variable", ["SHOTWATCH_API_KEY", "SHOTWATCH_API_KEY_FILE"])
+def test_a_stack_is_shown_its_own_token_and_not_a_key_for_another_deployment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    query = Status("query-1", Role.SERVICE, State.READY, 1, 0, None, tmp_path, 1, {"SHOTWATCH_QUERY_PORT": 2})
+    StackDescription(
+        name="mine", folder=tmp_path / "mine", pid=1, environment=ENVIRONMENT, processes=(query,), token="own"
+    ).write()
+    monkeypatch.setenv(variable, "of another")
+    with take(tmp_path / "mine") or pytest.fail("not locked"):
+        deployment = find_deployment(tmp_path, "mine")
+    assert deployment.api()._client.headers["Authorization"] == "Bearer own"
+    assert deployment.page_urls == ("http://127.0.0.1:2/#token=own",)
 
 
 def test_an_environment_that_names_some_servers_only_is_no_deployment(

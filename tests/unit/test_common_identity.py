@@ -14,6 +14,7 @@ from shotwatch_common.identity import (
     raw_key,
     reason_key,
     rejected_key,
+    versioned_key,
 )
 
 DAY = datetime(2022, 7, 1, 7, 33, tzinfo=UTC)
@@ -23,6 +24,8 @@ WRITTEN_BESIDE = len(".reason.json") + len(".xxxxxxxx.partial")
 """What is added to a name: our suffix, and what rclone adds while it writes."""
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=400)
+MD5 = "9a0364b9e99bb480dd25e1f0284c8555"
+etags = st.one_of(st.sampled_from([MD5, f"{MD5}-3"]), st.text(min_size=1, max_size=80))
 keys = st.lists(texts, min_size=1, max_size=6).map("/".join).filter(lambda key: len(key.encode()) <= 1024)
 
 
@@ -38,14 +41,18 @@ def test_a_usual_key_stays_as_it_is(key: str) -> None:
     assert fitting_key(key) == key
 
 
-@given(keys)
-@example("../../elsewhere/x.h5")
-@example("a//b/./c")
-@example("LA_" + "c" * 240 + ".h5")
-@example("/".join("d" * 150 for _ in range(6)))
-@example("\x1b[31m\x00.h5")
-def test_every_key_fits_below_its_folder(key: str) -> None:
-    targets = raw_key(DAY, key), ignored_key(DAY, key), reason_key(rejected_key(DAY, "not_a_snapshot", key))
+@given(keys, etags)
+@example("../../elsewhere/x.h5", MD5)
+@example("a//b/./c", "../..")
+@example("LA_" + "c" * 240 + ".h5", f"{MD5}-10000")
+@example("/".join("d" * 150 for _ in range(6)), MD5)
+@example("\x1b[31m\x00.h5", "\x1b[31m\x00/")
+def test_every_key_fits_below_its_folder(key: str, etag: str) -> None:
+    targets = (
+        raw_key(DAY, key, etag),
+        ignored_key(DAY, key, etag),
+        reason_key(rejected_key(DAY, "not_a_snapshot", key, etag)),
+    )
     for target in targets:
         assert len(target.encode()) <= MOST_BYTES_OF_A_KEY
         for part in target.split("/"):
@@ -57,6 +64,27 @@ def test_every_key_fits_below_its_folder(key: str) -> None:
 @given(keys, keys)
 def test_different_keys_never_share_a_place(one: str, other: str) -> None:
     assert (fitting_key(one) == fitting_key(other)) == (one == other)
+
+
+@given(keys, etags, keys, etags)
+@example("a.h5", "x", "a@x.h5", "x")
+@example("a.h5", "x@y", "a@x.h5", "y")
+@example("a@x.h5", "y", "a.h5", "x")
+@example("a" * 200 + ".h5", MD5, "a" * 201 + ".h5", MD5)
+def test_different_versions_never_share_a_place(one: str, of_one: str, other: str, of_other: str) -> None:
+    same = (one, of_one) == (other, of_other)
+    assert (versioned_key(one, of_one) == versioned_key(other, of_other)) == same
+
+
+@pytest.mark.parametrize(
+    ("etag", "version"),
+    [(MD5, MD5), (f"{MD5}-3", f"{MD5}-3"), ("../x", "~"), ("a" * 41, "~"), ("-3", "~"), ("\u202e", "~")],
+)
+def test_a_version_stands_before_the_extension_and_an_odd_one_as_its_digest(etag: str, version: str) -> None:
+    key = raw_key(DAY, "LA_Camera_60s_snapshot_2022-07-01_07-33-00.h5", etag)
+    assert key.startswith(f"2022-07-01/LA_Camera_60s_snapshot_2022-07-01_07-33-00@{version}")
+    assert key.endswith(".h5")
+    assert key.count("/") == 1
 
 
 def test_nobody_can_name_a_file_as_another_one_is_shortened() -> None:

@@ -35,6 +35,13 @@ def test_no_bidirectional_mark_survives(mark: str) -> None:
     assert printable(f"a{mark}b") == f"a\\u{ord(mark):04x}b"
 
 
+@pytest.mark.parametrize("mark", "\u200b\u200d\ufeff\u00ad\u034f\u115f\u180e\u3164\ufe0f\uffa0\U000e0100")
+def test_nothing_is_left_that_no_font_draws(mark: str) -> None:
+    """Two names that differ in such a character only look alike."""
+    assert printable(f"é{mark}b").isascii() is False
+    assert mark not in printable(f"é{mark}b")
+
+
 @given(ANY_TEXT)
 def test_no_text_keeps_a_control_format_or_separator_character(text: str) -> None:
     shown = printable(text)

@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -13,18 +13,31 @@ import pytest
 import yaml
 
 from shotwatch_cli.rest import API_KEY
-from shotwatch_common.settings import BrokerSettings, Settings
+from shotwatch_common.archive.setup import DatabaseSetupSettings
+from shotwatch_common.broker_accounts import read_passwords
+from shotwatch_common.rights import DATABASE, STORE
+from shotwatch_common.settings import FILE, BrokerSettings, Settings, installed_settings, is_secret, variable
 from shotwatch_common.store.setup import SetupSettings
-from shotwatch_common.topology import OBJECTS
+from shotwatch_common.topology import STORE_EXCHANGE, Topology
+from shotwatch_embedded.guarded_mlflow import ENGINEER_PASSWORD, READER_PASSWORD
+from shotwatch_embedded.ports import Ports
+from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
-from tests.unit.test_deploy_broker import ACCOUNTS
+from tests.unit.test_broker_accounts import ACCOUNTS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
+SECRETS_LIST = (ROOT / "deploy" / "secrets.txt").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = sorted(path.name for path in (ROOT / "services").iterdir() if (path / "pyproject.toml").exists())
+SECRETS = {
+    variable(name)
+    for settings in installed_settings().values()
+    for name, field in settings.model_fields.items()
+    if is_secret(field)
+}
 IMAGE_SETTINGS = set(re.findall(r"\bSHOTWATCH_\w+(?==)", (ROOT / "Dockerfile").read_text()))
 
 
@@ -38,7 +51,13 @@ def settings_of(service: str) -> type[Settings]:
 def names(settings: type[Settings], *, required: bool) -> set[str]:
     """The variables that a service reads, or only those that it does not start without."""
     fields = settings.model_fields.items()
-    return {f"SHOTWATCH_{name.upper()}" for name, field in fields if field.is_required() or not required}
+    return {variable(name) for name, field in fields if field.is_required() or not required}
+
+
+def given(environment: Iterable[str]) -> set[str]:
+    """The settings that an environment holds, or names the files of."""
+    ours = (name for name in environment if name.startswith("SHOTWATCH_"))
+    return {name.removesuffix(FILE) if name.removesuffix(FILE) in SECRETS else name for name in ours}
 
 
 def test_every_service_of_the_tree_is_there_and_built_from_its_own_folder():
@@ -49,16 +68,17 @@ def test_every_service_of_the_tree_is_there_and_built_from_its_own_folder():
 
 @pytest.mark.parametrize("service", OURS)
 def test_a_service_is_told_all_that_it_must_know_and_nothing_that_it_does_not(service: str):
-    told = {name for name in SERVICES[service]["environment"] if name.startswith("SHOTWATCH_")}
+    told = given(SERVICES[service]["environment"])
     settings = settings_of(service)
     assert names(settings, required=True) <= told | IMAGE_SETTINGS
     assert told <= names(settings, required=False)
 
 
 def test_the_command_line_is_told_where_the_servers_are():
-    told = SERVICES["cli"]["environment"].keys()
+    told = given(SERVICES["cli"]["environment"])
     assert names(BrokerSettings, required=True) <= told | IMAGE_SETTINGS
     assert {"SHOTWATCH_QUERY_URL", API_KEY} <= told
+    assert SERVICES["cli"]["environment"][API_KEY] is None, "as whoever runs it has it"
 
 
 def test_the_facility_file_lies_where_the_image_looks_for_it():
@@ -68,33 +88,149 @@ def test_the_facility_file_lies_where_the_image_looks_for_it():
         assert {"source": "facility", "target": looked_for[1]} in SERVICES[name]["configs"]
 
 
-def test_every_variable_is_a_secret_that_must_be_given_and_has_no_default():
-    used = set(re.findall(r"\$\{(\w+):\?run deploy/make-env\}", TEXT))
-    assert TEXT.replace("$$", "").count("$") == len(re.findall(r"\$\{\w+:\?run deploy/make-env\}", TEXT))
-    example = (ROOT / ".env.example").read_text()
-    assert used == set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
+def test_every_secret_is_a_file_that_make_env_writes_and_somebody_uses():
+    listed = re.findall(r"^([a-z][a-z-]+) +\S", SECRETS_LIST, re.MULTILINE)
+    assert COMPOSE["secrets"] == {
+        name: {"file": f"deploy/secrets/{name}"} for name in listed if name in COMPOSE["secrets"]
+    }
+    assert {source for each in SERVICES.values() for source, _ in _secrets(each)} == set(COMPOSE["secrets"])
+    assert set(listed) == set(COMPOSE["secrets"]), "of no use"
 
 
-def test_an_env_file_is_written_once_with_secrets_that_differ(tmp_path: Path):
-    (tmp_path / "deploy").mkdir()
-    script = tmp_path / "deploy" / "make-env"
-    script.write_text((ROOT / "deploy" / "make-env").read_text())
-    (tmp_path / ".env.example").write_text((ROOT / ".env.example").read_text())
-    subprocess.run(["bash", script], check=True)
-    written = tmp_path / ".env"
-    secrets = re.findall(r"^\w+=([0-9a-f]{48})$", written.read_text(), re.MULTILINE)
-    assert len(secrets) == len(set(secrets)) == (ROOT / ".env.example").read_text().count("=\n")
-    assert written.stat().st_mode & 0o077 == 0
-    assert subprocess.run(["bash", script], capture_output=True).returncode != 0
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_environment_holds_a_secret_and_each_secret_that_is_named_is_mounted(name: str):
+    service = SERVICES[name]
+    told = dict(service.get("environment", {}))
+    mounted = {f"/run/secrets/{target}" for _, target in _secrets(service)}
+    assert {value for value in told.values() if str(value).startswith("/run/secrets/")} <= mounted
+    assert "$" not in str(told)
+    values = {key: value for key, value in told.items() if value and not key.endswith("FILE")}
+    assert [key for key in values if re.search("PASSWORD|SECRET|TOKEN", key)] == []
+    assert [value for value in values.values() if re.search("//[^/]*@", str(value))] == []
+
+
+def make_env(folder: Path) -> Path:
+    """Run a copy of deploy/make-env in a folder of its own; where it wrote."""
+    (folder / "deploy").mkdir(exist_ok=True)
+    for name in ("make-env", "secrets.txt"):
+        (folder / "deploy" / name).write_text((ROOT / "deploy" / name).read_text())
+    subprocess.run(["bash", folder / "deploy" / "make-env"], check=True)
+    return folder / "deploy" / "secrets"
+
+
+def test_secrets_are_made_once_and_differ_and_nobody_else_on_the_machine_reaches_them(tmp_path: Path):
+    secrets = make_env(tmp_path)
+    made = {path.name: path.read_text() for path in secrets.iterdir()}
+    assert made.keys() == set(COMPOSE["secrets"])
+    random = [value for value in made.values() if re.fullmatch("[0-9a-f]{48}", value)]
+    assert len(random) == len(set(random)) == SECRETS_LIST.count("  random\n")
+    password = made["database-query-password"]
+    assert made["database-query-url"] == f"mongodb://query:{password}@database:27017/shotwatch"
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o444}
+    make_env(tmp_path)
+    assert {path.name: path.read_text() for path in secrets.iterdir()} == made
+
+
+@pytest.mark.parametrize("name", ["broker-ingest-password", "store-secret-key"])
+def test_a_secret_that_was_removed_is_made_anew_with_all_that_is_made_of_it(tmp_path: Path, name: str):
+    secrets = make_env(tmp_path)
+    before = {path.name: path.read_text() for path in secrets.iterdir()}
+    (secrets / name).unlink()
+    make_env(tmp_path)
+    after = {path.name: path.read_text() for path in secrets.iterdir()}
+    users = {each for each, value in before.items() if before[name] in value}
+    assert len(users) > 1
+    assert {each for each in before if before[each] != after[each]} == users
+    assert all(after[name] in after[each] for each in users)
+
+
+def test_a_service_reads_the_new_secret_when_it_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What Compose mounts for `ingest`, before and after the rotation of its password."""
+    secrets, told = make_env(tmp_path), SERVICES["ingest"]["environment"]
+    targets = {f"/run/secrets/{target}": secrets / source for source, target in _secrets(SERVICES["ingest"])}
+    for name, value in told.items():
+        monkeypatch.setenv(name, str(targets.get(value, value)))
+    monkeypatch.setenv("SHOTWATCH_FACILITY", "facility.yaml")
+    before = IngestSettings.load().broker_url
+    (secrets / "broker-ingest-password").unlink()
+    make_env(tmp_path)
+    after = IngestSettings.load().broker_url
+    assert before != after
+    password = (secrets / "broker-ingest-password").read_text()
+    assert after.get_secret_value() == f"amqp://ingest:{password}@broker:5672/shotwatch"
+
+
+def test_the_brokers_accounts_have_the_passwords_that_were_made(tmp_path: Path):
+    secrets = make_env(tmp_path)
+    assert read_passwords(secrets).keys() == set(ACCOUNTS)
+    mounted = {target for _, target in _secrets(SERVICES["broker-definitions"])}
+    assert mounted == {f"broker-{name}-password" for name in ACCOUNTS}
+
+
+def test_only_the_set_up_of_the_broker_has_the_account_that_declares():
+    users = {name for name, each in SERVICES.items() if "broker-setup-url" in {s for s, _ in _secrets(each)}}
+    assert users == {"broker-setup"}
+    for name in OURS:
+        assert "broker-setup" in SERVICES[name]["depends_on"], "services wait until all is declared"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_has_limits_and_no_privilege(name: str):
+    service = SERVICES[name]
+    assert {"cpus", "mem_limit", "pids_limit"} <= service.keys()
+    assert service["cpus"] <= 2, "Docker refuses more than the machine has"
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+
+
+NEEDS = {
+    "ingest": {"broker", "database", "store", "collector"},
+    "validate": {"broker", "database", "store", "collector"},
+    "aggregate": {"broker", "database", "store", "collector"},
+    "features": {"broker", "database", "store", "collector"},
+    "inference": {"broker", "database", "store", "models", "collector"},
+    "history": {"broker", "database", "store", "models", "collector"},
+    "query": {"database", "store", "models", "collector"},
+    "training": {"database", "store", "models"},
+    "cli": {"broker", "database", "store", "models", "query"},
+    "store-setup": {"store"},
+    "database-setup": {"database"},
+    "store": {"broker"},
+    "prometheus": {"broker", "store", "query", "ingest"},
+    "collector": {"tempo", "loki", "prometheus"},
+    "grafana": {"tempo", "loki", "prometheus"},
+}
+"""Who must reach which server."""
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_a_container_reaches_the_servers_that_it_needs(name: str):
+    assert NEEDS[name] <= reachable(name)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_reaches_no_server_that_it_does_not_need(name: str):
+    servers = {"broker", "database", "store", "models", "tempo", "loki", "grafana"}
+    assert reachable(name) & servers <= NEEDS[name]
+
+
+def reachable(name: str) -> set[str]:
+    own = set(SERVICES[name].get("networks", ()))
+    return {other for other, each in SERVICES.items() if own & set(each.get("networks", ()))} - {name}
 
 
 def test_only_the_api_and_grafana_are_published_and_on_loopback():
     published = {name: each["ports"] for name, each in SERVICES.items() if "ports" in each}
     assert published.keys() == {"query", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
-    open_to_outside = {name for name, each in SERVICES.items() if "outside" in each.get("networks", ())}
-    assert open_to_outside == published.keys()
-    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    outside = {name for name, each in COMPOSE["networks"].items() if each != {"internal": True}}
+    users = [name for name, each in SERVICES.items() if outside & set(each.get("networks", ()))]
+    assert len(outside) == len(users)
+    assert set(users) == published.keys()
+    used = {network for each in SERVICES.values() for network in each.get("networks", ())}
+    assert used == set(COMPOSE["networks"])
 
 
 def test_the_api_listens_on_the_port_that_is_published():
@@ -120,14 +256,58 @@ def test_the_store_has_the_target_that_its_setup_has_told():
     target = SetupSettings.model_fields["event_target"].default.split(":")[-2]
     told = SERVICES["store"]["environment"]
     assert {name for name in told if "NOTIFY" in name and not name.endswith(f"_{target}")} == set()
-    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == OBJECTS.name
-    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == OBJECTS.type.value
+    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == STORE_EXCHANGE
+    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == STORE_EXCHANGE.removeprefix("amq.")
+    assert told[f"MINIO_NOTIFY_AMQP_ROUTING_KEY_{target}"] == Topology().objects.name
 
 
 def test_the_store_is_set_up_with_all_settings_that_this_takes():
-    told = {name for name in SERVICES["store-setup"]["environment"] if name.startswith("SHOTWATCH_")}
+    told = given(SERVICES["store-setup"]["environment"])
     assert names(SetupSettings, required=True) <= told | IMAGE_SETTINGS
     assert told <= names(SetupSettings, required=False)
+
+
+def test_the_database_is_set_up_with_all_settings_that_this_takes():
+    told = given(SERVICES["database-setup"]["environment"])
+    assert names(DatabaseSetupSettings, required=True) <= told | IMAGE_SETTINGS
+    assert told <= names(DatabaseSetupSettings, required=False)
+
+
+def test_every_service_has_its_own_account_of_the_database_and_of_the_store():
+    account_of = {**{name: name for name in OURS}, "cli": "engineer"}
+    addresses = dict(re.findall(r"^(database-[a-z]+-url) +(\S+)$", SECRETS_LIST, re.MULTILINE))
+    for name, account in account_of.items():
+        told, mounted = SERVICES[name]["environment"], dict(map(reversed, _secrets(SERVICES[name])))
+        assert told["SHOTWATCH_DATABASE_URL_FILE"] == "/run/secrets/database-url"
+        assert mounted["database-url"] == f"database-{account}-url"
+        address = f"mongodb://{account}:{{database-{account}-password}}@database:27017/shotwatch"
+        assert addresses[f"database-{account}-url"] == address
+        assert told["SHOTWATCH_STORE_ACCESS_KEY"] == f"shotwatch-{account}"
+        assert told["SHOTWATCH_STORE_SECRET_KEY_FILE"] == "/run/secrets/store-secret-key"
+        assert mounted["store-secret-key"] == f"store-{account}-secret-key"
+    assert set(account_of.values()) == DATABASE.keys() == STORE.keys() - {"uploader"}
+
+
+def test_the_set_ups_make_every_account_with_the_secret_that_its_service_has():
+    for name, table, secret in (
+        ("database-setup", DATABASE, "database-{}-password"),
+        ("store-setup", STORE, "store-{}-secret-key"),
+    ):
+        told = SERVICES[name]["environment"]
+        for account in table:
+            file = secret.format(account)
+            assert told[variable(file.replace("-", "_")) + FILE] == f"/run/secrets/{file}"
+
+
+def test_the_administrators_secrets_are_with_the_servers_and_their_set_ups_alone():
+    for secrets, server in (
+        ({"database-root-password", "database-root-url"}, "database"),
+        ({"store-access-key", "store-secret-key", "store-env"}, "store"),
+    ):
+        holding = {
+            name for name, each in SERVICES.items() if secrets & {source for source, _ in _secrets(each)}
+        }
+        assert holding == {server, f"{server}-setup"}
 
 
 def test_nothing_waits_in_a_circle_and_what_must_be_healthy_says_when_it_is():
@@ -140,8 +320,8 @@ def test_nothing_waits_in_a_circle_and_what_must_be_healthy_says_when_it_is():
 
 
 def test_whoever_talks_to_the_broker_has_an_account_there_and_its_password():
-    told = re.findall(r"amqp://(\w+):\$\{BROKER_(\w+)_PASSWORD:", TEXT)
-    assert [password.lower() for _, password in told] == [account for account, _ in told]
+    told = re.findall(r"amqp://(\w+):\{broker-(\w+)-password\}@", SECRETS_LIST)
+    assert all(account == password for account, password in told)
     assert {account for account, _ in told} <= set(ACCOUNTS)
 
 
@@ -195,13 +375,64 @@ def _mounts() -> Iterator[tuple[str, str]]:
             yield source, target
 
 
+def _secrets(service: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the secrets that a container has: name, and file in /run/secrets."""
+    for each in service.get("secrets", ()):
+        yield (each, each) if isinstance(each, str) else (each["source"], each["target"])
+
+
 def _addresses(service: dict[str, Any]) -> Iterator[str]:
     for name, value in service.get("environment", {}).items():
-        if "URL" in name or "ENDPOINT" in name:
-            yield re.sub(r"\$\{\w+:\?[^}]*\}", "secret", value)
+        if ("URL" in name or "ENDPOINT" in name) and not name.endswith(FILE):
+            yield value
+    lines = SECRETS_LIST.splitlines()
+    used = {source for source, _ in _secrets(service)}
+    for name, text in (line.split(maxsplit=1) for line in lines if line and not line.startswith("#")):
+        if name in used and "://" in text:
+            yield re.sub(r"\{[a-z-]+\}", "secret", text[text.rindex("=") + 1 if "=" in text else 0 :])
 
 
 def test_the_settings_for_one_thread_are_those_of_the_embedded_stack():
     text = (ROOT / "deploy/settings/one-thread.env").read_text()
     told = dict(re.findall(r"^(\w+)=(.+)$", text, re.MULTILINE))
     assert told == dict(path_services()[0].environment)
+
+
+MODELS = {
+    "inference": "reader",
+    "history": "reader",
+    "query": "reader",
+    "training": "engineer",
+    "cli": "engineer",
+}
+"""Service → its account of MLflow."""
+
+
+def test_who_reads_models_cannot_change_them_and_others_have_no_login():
+    for service, each in SERVICES.items():
+        targets = {s["target"]: s["source"] for s in each.get("secrets", ()) if isinstance(s, dict)}
+        user = MODELS.get(service)
+        assert each.get("environment", {}).get("SHOTWATCH_MODELS_USER") == user
+        assert targets.get("models-password") == (f"models-{user}-password" if user else None)
+    assert set(MODELS) | {"models"} == {
+        name for name, each in SERVICES.items() if "models" in each.get("networks", ())
+    }
+
+
+def test_mlflow_runs_as_in_the_embedded_stack(tmp_path: Path):
+    embedded, deployed = models(tmp_path, "engineers", "readers", Ports()), SERVICES["models"]
+    assert deployed["command"][:2] == ["uvicorn", "--factory"]
+    package, application = "shotwatch_embedded.", deployed["command"][2]
+    assert package + application in embedded.command
+    (config,) = deployed["configs"]
+    mounted = ROOT / COMPOSE["configs"][config["source"]]["file"]
+    assert import_module(package + application.partition(":")[0]).__file__ == str(mounted)
+    assert Path(config["target"]).parent == Path(
+        deployed["command"][deployed["command"].index("--app-dir") + 1]
+    )
+
+    ours = {name for name in embedded.environment if "MLFLOW_" in name} | {ENGINEER_PASSWORD, READER_PASSWORD}
+    told = {name.removesuffix(FILE) for name in deployed["environment"]}
+    assert told == ours | {"MLFLOW_SERVER_ALLOWED_HOSTS"}
+    for name in ("_MLFLOW_SGI_NAME", "_MLFLOW_SERVER_ARTIFACT_ROOT", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"):
+        assert deployed["environment"][name] == embedded.environment[name]

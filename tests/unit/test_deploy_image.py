@@ -40,8 +40,9 @@ def test_the_service_starts_from_the_image_and_says_which_settings_it_lacks(inst
     bare = {"PATH": f"{installed / 'bin'}:/usr/bin:/bin", "SHOTWATCH_SERVICE": "validate"}
     done = subprocess.run([ROOT / "deploy" / "serve"], env=bare, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "shotwatch-validate: wrong settings" in done.stderr
-    assert "SHOTWATCH_BROKER_URL: Field required" in done.stderr
+    line = json.loads(done.stderr)
+    assert (line["service"], line["event"]) == ("validate", "cannot go on")
+    assert "SHOTWATCH_BROKER_URL: Field required" in line["why"]
 
 
 def test_an_image_can_set_the_store_up(installed: Path):
@@ -60,3 +61,14 @@ def test_what_the_image_copies_exists_and_is_not_kept_from_the_builder():
 
 def test_the_image_runs_as_nobody_in_particular():
     assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == ["10001:10001"]
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "scripts/setup"])
+def test_only_uv_is_cut_out_of_the_lock(file: str):
+    cut = re.search(r"sed -n '[^']+' requirements.lock", (ROOT / file).read_text())
+    assert cut is not None
+    done = subprocess.run(["bash", "-c", cut[0]], cwd=ROOT, capture_output=True, text=True, check=True)
+    first, *hashes = done.stdout.splitlines()
+    assert first == f"uv=={LOCKED['uv']} \\"
+    assert hashes
+    assert all(re.match(r"    --hash=sha256:[0-9a-f]{64}", line) for line in hashes)

@@ -1,8 +1,11 @@
 """The Kubernetes manifests, as kustomize renders them (deploy/check.py holds them against the schemas)."""
 
+import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,9 +17,14 @@ from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.topology import STAGES
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
-from tests.unit.test_deploy_compose import IMAGE_SETTINGS, names, settings_of
+from tests.unit.test_deploy_compose import IMAGE_SETTINGS, MODELS, NEEDS, OURS, given, names, settings_of
 
 ROOT = Path(__file__).parents[2]
+spec = importlib.util.spec_from_file_location("policy", ROOT / "deploy" / "policy.py")
+assert spec is not None
+assert spec.loader is not None
+policy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(policy)
 OVERLAYS = sorted(path.parent.name for path in ROOT.glob("deploy/k8s/overlays/*/kustomization.yaml"))
 QUERY_URL = "SHOTWATCH_QUERY_URL"
 Objects = dict[str, dict[str, Any]]
@@ -47,17 +55,56 @@ def test_every_service_of_the_path_is_deployed_from_its_image(objects: dict[str,
         assert re.search(rf"\bshotwatch-{service}(:|$)", pod["spec"]["containers"][0]["image"])
 
 
-def test_every_pod_runs_restricted_and_without_a_token(objects: dict[str, Objects]):
-    for pod in pods(objects).values():
-        assert pod["spec"]["automountServiceAccountToken"] is False
-        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
-        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in pod["spec"]["containers"]:
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            }
+def test_no_object_breaks_the_policy(objects: dict[str, Objects]):
+    everything = [each for named in objects.values() for each in named.values()]
+    assert [fault for each in everything for fault in policy.faults(each)] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda pod, _: pod.pop("automountServiceAccountToken"), "token is mounted"),
+        (lambda pod, _: pod["securityContext"].pop("runAsNonRoot"), "it may run as root"),
+        (lambda pod, _: pod["securityContext"].pop("seccompProfile"), "no seccomp profile"),
+        (lambda pod, _: pod.update(hostNetwork=True), "hostNetwork is set"),
+        (lambda pod, _: pod["volumes"].append({"name": "v", "hostPath": {}}), "a folder of the node"),
+        (lambda pod, _: pod["volumes"].append({"name": "v", "secret": {}}), "others may read the secret"),
+        (lambda _, one: one["resources"]["limits"].pop("cpu"), "service: no limit of cpu"),
+        (lambda _, one: one.pop("resources"), "service: no limit of memory"),
+        (lambda _, one: one["securityContext"].pop("readOnlyRootFilesystem"), "readOnlyRootFilesystem"),
+        (lambda _, one: one["securityContext"].update(allowPrivilegeEscalation=True), "allowPrivilege"),
+        (lambda _, one: one["securityContext"].pop("capabilities"), "capabilities is not"),
+        (lambda _, one: one["envFrom"].append({"secretRef": {"name": "x"}}), "in its environment"),
+        (
+            lambda _, one: one["env"].append({"name": "X", "valueFrom": {"secretKeyRef": {}}}),
+            "X is a secret in its environment",
+        ),
+        (lambda _, one: one["env"].append({"name": "X_PASSWORD", "value": "y"}), "X_PASSWORD holds a secret"),
+        (lambda _, one: one["env"].append({"name": "X", "value": "amqp://a:b@c"}), "X holds a secret"),
+    ],
+)
+def test_what_breaks_the_policy_is_found(
+    objects: dict[str, Objects], change: Callable[[Any, Any], Any], fault: str
+):
+    broken = deepcopy(objects["Deployment"]["shotwatch-ingest"])
+    pod = broken["spec"]["template"]["spec"]
+    change(pod, pod["containers"][0])
+    assert any(fault in each for each in policy.faults(broken))
+
+
+def test_who_reads_models_cannot_change_them_and_others_have_no_login(objects: dict[str, Objects]):
+    for service, pod in pods(objects).items():
+        secrets = [each["secret"] for each in pod["spec"]["volumes"] if "secret" in each]
+        keys = [s["items"][0]["key"] for s in secrets if s["secretName"] == "shotwatch-models"]
+        assert keys == ([MODELS[service]] if service in MODELS else [])
+
+
+def test_an_account_with_a_token_and_an_open_namespace_are_found(objects: dict[str, Objects]):
+    account = next(iter(objects["ServiceAccount"].values()))
+    assert list(policy.faults({**account, "automountServiceAccountToken": True}))
+    namespace = deepcopy(objects["Namespace"]["shotwatch"])
+    namespace["metadata"].pop("labels")
+    assert list(policy.faults(namespace))
 
 
 def test_a_pod_is_given_longer_to_end_than_the_longest_handler_takes(objects: dict[str, Objects]):
@@ -67,20 +114,58 @@ def test_a_pod_is_given_longer_to_end_than_the_longest_handler_takes(objects: di
         assert grace > drain
 
 
-def test_a_service_is_told_all_that_it_must_know_but_secrets(objects: dict[str, Objects]):
-    shared = {
-        name
-        for each in objects["ConfigMap"].values()
-        for name in each["data"]
-        if name.startswith("SHOTWATCH_")
-    }
-    secret = {"SHOTWATCH_DATABASE_URL", "SHOTWATCH_STORE_ACCESS_KEY", "SHOTWATCH_STORE_SECRET_KEY"}
+def test_a_service_is_told_all_that_it_must_know(objects: dict[str, Objects]):
+    shared = given(name for each in objects["ConfigMap"].values() for name in each["data"])
     for service, pod in pods(objects).items():
-        own = {each["name"] for each in pod["spec"]["containers"][0].get("env", ())}
+        own = given(each["name"] for each in pod["spec"]["containers"][0].get("env", ()))
         is_cli = service == "cli"
         settings, its_own = (BrokerSettings, {QUERY_URL}) if is_cli else (settings_of(service), set())
-        assert names(settings, required=True) <= own | shared | IMAGE_SETTINGS | secret
-        assert own | shared | secret <= names(settings, required=False) | its_own
+        assert names(settings, required=True) <= own | shared | IMAGE_SETTINGS
+        assert own | shared <= names(settings, required=False) | its_own
+
+
+def test_every_secret_that_is_named_is_mounted(objects: dict[str, Objects]):
+    shared = {k: v for each in objects["ConfigMap"].values() for k, v in each["data"].items()}
+    for service, pod in pods(objects).items():
+        [container] = pod["spec"]["containers"]
+        told = shared | {each["name"]: each.get("value", "") for each in container.get("env", ())}
+        mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+        volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+        for file in (Path(value) for value in told.values() if value.startswith("/run/secrets/")):
+            assert volumes[mounts[str(file.parent)]]["secret"]
+        if "broker" in volumes:
+            [item] = volumes["broker"]["secret"]["items"]
+            assert item == {"key": "engineer" if service == "cli" else service, "path": "url"}
+
+
+def test_a_pod_has_the_accounts_of_its_own_service(objects: dict[str, Objects]):
+    for service, pod in pods(objects).items():
+        [servers] = [each["secret"] for each in pod["spec"]["volumes"] if each["name"] == "servers"]
+        account = "engineer" if service == "cli" else service
+        assert servers == {"secretName": f"shotwatch-servers-{account}", "defaultMode": 0o400}
+
+
+def test_only_the_set_up_of_the_broker_has_the_account_that_declares(objects: dict[str, Objects]):
+    job = objects["Job"]["shotwatch-broker-setup"]["spec"]["template"]
+    assert _accounts(job) == {"setup"}
+    for name, pod in pods(objects).items():
+        assert "setup" not in _accounts(pod), name
+
+
+def test_the_set_up_of_the_broker_reaches_the_broker_and_nothing_else(objects: dict[str, Objects]):
+    job = objects["Job"]["shotwatch-broker-setup"]["spec"]["template"]
+    assert ports_out(objects["NetworkPolicy"], job) & set(PORTS.values()) == {PORTS["broker"]}
+    sources = (each for rule in server_policies()["broker"]["spec"]["ingress"] for each in rule["from"])
+    assert any(
+        each.get("namespaceSelector") == NAMESPACE and selects(each["podSelector"], job) for each in sources
+    )
+
+
+def _accounts(pod: dict[str, Any]) -> set[str]:
+    """The accounts of the broker whose addresses a pod mounts."""
+    sources = (volume.get("secret", {}) for volume in pod["spec"]["volumes"])
+    mounted = (each["items"] for each in sources if each.get("secretName") == "shotwatch-broker")
+    return {item["key"] for items in mounted for item in items}
 
 
 def test_references_to_configuration_are_to_what_is_there(objects: dict[str, Objects]):
@@ -132,9 +217,66 @@ def test_traffic_is_denied_by_default_and_let_out_to_the_servers_that_are_told_o
     policies = objects["NetworkPolicy"]
     closed = policies["nothing-by-default"]["spec"]
     assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    ports = {port["port"] for rule in policies["to-servers"]["spec"]["egress"] for port in rule["ports"]}
     told = (value for each in objects["ConfigMap"].values() for value in each["data"].values())
-    assert {urlsplit(value).port for value in told if value.startswith("http://")} <= ports
+    addresses = {urlsplit(value).port for value in told if value.startswith("http://")}
+    assert addresses <= {port for pod in pods(objects).values() for port in ports_out(policies, pod)}
+
+
+PORTS = {"broker": 5672, "database": 27017, "store": 9000, "models": 5000, "collector": 4318}
+
+
+@pytest.mark.parametrize("service", [*OURS, "cli"])
+def test_a_pod_reaches_the_servers_that_it_needs_and_no_other(objects: dict[str, Objects], service: str):
+    """As in Compose, for each server by its port."""
+    open_ports = ports_out(objects["NetworkPolicy"], pods(objects)[service])
+    assert open_ports & set(PORTS.values()) == {PORTS[name] for name in NEEDS[service] if name in PORTS}
+
+
+def test_a_server_is_reached_by_the_pods_that_need_it_and_no_other(objects: dict[str, Objects]):
+    """The policies of the servers' namespace."""
+    let_in = {name: each["spec"]["ingress"] for name, each in server_policies().items() if "-" not in name}
+    assert let_in.keys() == PORTS.keys()
+    for name, rules in let_in.items():
+        own = [rule for rule in rules if rule.get("ports") == [{"port": PORTS[name]}]]
+        callers = {
+            service
+            for service, pod in pods(objects).items()
+            for rule in own
+            for source in rule["from"]
+            if source.get("namespaceSelector") == NAMESPACE and selects(source["podSelector"], pod)
+        }
+        assert (
+            callers == {service for service, needs in NEEDS.items() if name in needs} & pods(objects).keys()
+        )
+    assert server_policies()["nobody-by-default"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
+
+
+NAMESPACE = {"matchLabels": {"kubernetes.io/metadata.name": "shotwatch"}}
+
+
+def server_policies() -> Objects:
+    text = (ROOT / "deploy" / "k8s" / "servers" / "policies.yaml").read_text()
+    return {each["metadata"]["name"]: each for each in yaml.safe_load_all(text)}
+
+
+def ports_out(policies: Objects, pod: dict[str, Any]) -> set[int | str]:
+    """The ports on which a pod may call anybody."""
+    rules = (
+        rule
+        for each in policies.values()
+        if selects(each["spec"]["podSelector"], pod)
+        for rule in each["spec"].get("egress", ())
+    )
+    return {port["port"] for rule in rules for port in rule["ports"]}
+
+
+def selects(selector: dict[str, Any], pod: dict[str, Any]) -> bool:
+    """Whether a selector with labels, or with `In`, selects a pod."""
+    labels = pod["metadata"]["labels"]
+    assert all(each["operator"] == "In" for each in selector.get("matchExpressions", ()))
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", ())
+    )
 
 
 def test_prometheus_may_scrape_each_service_at_the_port_that_its_pods_name(objects: dict[str, Objects]):

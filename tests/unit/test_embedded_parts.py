@@ -1,5 +1,6 @@
 """The parts of the embedded stack that need no server."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from shotwatch_embedded.keeper import Backoff
 from shotwatch_embedded.lock import is_held, take
 from shotwatch_embedded.ports import LOOPBACK, Ports, is_free
 from shotwatch_embedded.services import path_services
+from shotwatch_embedded.status import Role, State, Status
 
 
 def test_the_pause_before_a_restart_doubles_from_half_a_second_to_thirty() -> None:
@@ -69,6 +71,24 @@ def test_two_stacks_have_different_credentials(tmp_path: Path) -> None:
     a, b = map(Credentials.of, folders)
     assert a.broker_password != b.broker_password
     assert a.store_secret_key != b.store_secret_key
+
+
+def test_credentials_of_an_older_version_are_kept_and_what_they_lack_is_made_once(tmp_path: Path) -> None:
+    older = {"broker_password": "b", "store_access_key": "a", "store_secret_key": "s"}
+    (tmp_path / "credentials.json").write_text(json.dumps(older))
+    first, second = Credentials.of(tmp_path), Credentials.of(tmp_path)
+    assert first == second
+    assert older.items() <= first.model_dump().items()
+    assert len(first.database_password) == 40
+    assert len(first.token) >= 43
+
+
+def test_the_address_of_the_page_carries_the_token_where_browsers_never_send_it(tmp_path: Path) -> None:
+    ports = {"SHOTWATCH_QUERY_PORT": 8001}
+    query = Status("query-1", Role.SERVICE, State.READY, 1, 0, None, tmp_path / "log", 8000, ports)
+    stack = StackDescription(name="s", folder=tmp_path, pid=1, environment={}, processes=(query,), token="t")
+    assert stack.page_urls == ("http://127.0.0.1:8001/#token=t",)
+    assert stack.model_copy(update={"token": None}).page_urls == ("http://127.0.0.1:8001/",)
 
 
 def test_a_lock_has_one_holder_and_ends_when_it_is_closed(tmp_path: Path) -> None:

@@ -1,14 +1,26 @@
 """Drift: what a device measures of late against what the champion was trained on."""
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+import structlog
+from opentelemetry import trace
+from structlog.testing import capture_logs
 
 from shotwatch_common.archive.drifts import Drift
+from shotwatch_common.archive.promotions import Promotion
+from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.contracts import PlaceRef
-from shotwatch_common.vocabulary import AnomalyKind, Severity
+from shotwatch_common.registry import ModelVersion
+from shotwatch_common.vocabulary import AnomalyKind, ModelAlias, Severity
+from shotwatch_detector.bundle import Bundle, Origin, save_bundle
 from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Tail, Usual
 from shotwatch_history.domain.drift import Columns, measure_drift, shifted
+from shotwatch_history.drift import DriftWatch
 from shotwatch_history.events import drift_event_of
 
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
@@ -76,3 +88,34 @@ def test_a_small_drift_is_only_worth_knowing() -> None:
     event = drift_event_of(found, shifted(found), PLACE, "HPLS")
     assert event.data.severity is Severity.INFO
     assert event.data.why.endswith("was trained on: it may be time to train again")
+
+
+@pytest.mark.parametrize("changed", [False, True])
+async def test_references_are_those_of_the_bundle_that_was_promoted(changed: bool, tmp_path: Path) -> None:
+    save_bundle(Bundle(Origin("HPLS", "strided", "1", 0, 1, 2), b"", {}, {CAMERA: USUAL}), tmp_path)
+    files = {name: (tmp_path / name).read_bytes() for name in BUNDLE_FILES}
+    promoted = Promotion(0, "amelie", None, "1", "", digest=digest_of(files))
+
+    class Registry:
+        async def find(self, version: str) -> ModelVersion:
+            return ModelVersion(version, "", "")
+
+        async def bundle(self, _version: ModelVersion) -> dict[str, bytes]:
+            return files | {"bundle.json": files["bundle.json"] + b" " * changed}
+
+    async def current(_alias: ModelAlias) -> Promotion:
+        return promoted
+
+    registry: Any = Registry()
+    edges: Any = SimpleNamespace(
+        facility=SimpleNamespace(places=(), clock_skew_s=0),
+        archive=SimpleNamespace(promotions=SimpleNamespace(current=current)),
+        log=structlog.get_logger(),
+        tracer=trace.get_tracer("test"),
+        servers_answer=None,
+    )
+    watch = DriftWatch(edges, registry)
+    with capture_logs() as logged:
+        await watch.look()
+    assert watch._usual == ({} if changed else {CAMERA: USUAL})
+    assert [line["event"] for line in logged] == ["references cannot be read"] * changed

@@ -1,13 +1,12 @@
 """The watches over the aliases, against a registry that speaks MLflow's REST API."""
 
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tokenize import TokenError
 from types import SimpleNamespace
@@ -19,7 +18,10 @@ import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client import REGISTRY
+from pydantic import SecretStr
 
+from shotwatch_common.archive.promotions import Promotion
+from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.contracts import ModelRef
 from shotwatch_common.errors import Retry
 from shotwatch_common.registry import ModelRegistry
@@ -44,21 +46,42 @@ class Mirror:
 
 @dataclass
 class Registry:
-    """Bundles by version, and which of them is the champion."""
+    """Bundles by version, and which of them is the champion, by its alias and by promotion."""
 
     folder: Path
     alias: str | None = None
+    promoted: Promotion | None = None
+    pins: dict[str, str] = field(default_factory=dict)
+    """Version → digest of its bundle when it was added."""
     named: tuple[str, ...] = ("champion",)
     """The aliases that the version has."""
     source: str = "mlflow-artifacts:/1/{version}/artifacts/bundle"
     made_by_a_run: bool = True
     downloads: list[str] = field(default_factory=list)
+    overwrite: bytes = b""
+    """What a network's file becomes once it was downloaded."""
 
     def add(self, version: str, network: bytes = b"network") -> None:
         folder = self.folder / version
         folder.mkdir()
         usual = {"EM-1": {"energy": Usual(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
         save_bundle(Bundle(Origin("HPLS", "strided", version, 0, 1, 2), network, {}, usual), folder)
+        self.pin(version)
+
+    def pin(self, version: str) -> None:
+        files = {name: (self.folder / version / name).read_bytes() for name in BUNDLE_FILES}
+        self.pins[version] = digest_of(files)
+
+    def promote(self, version: str | None) -> None:
+        self.alias = version
+        self.promoted = self.promotion(version)
+
+    def promotion(self, version: str | None) -> Promotion:
+        digest = self.pins.get(version, "0" * 64) if version else ""
+        return Promotion(0, "amelie", None, version, "", run_id=f"run-{version}", digest=digest)
+
+    async def current(self, _alias: ModelAlias) -> Promotion | None:
+        return self.promoted
 
     async def model(self, request: web.Request) -> web.Response:
         assert dict(request.query) == {"name": "shotwatch"}
@@ -81,7 +104,10 @@ class Registry:
         self.downloads.append(path.name)
         if not path.exists():
             raise web.HTTPNotFound
-        return web.FileResponse(path)
+        content = path.read_bytes()
+        if self.overwrite and path.name == NETWORK:
+            path.write_bytes(self.overwrite)
+        return web.Response(body=content)
 
 
 @pytest.fixture
@@ -104,7 +130,8 @@ async def watch(
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
     log: Any = structlog.get_logger()
     async with ModelRegistry(str(registry[1].make_url("/")), "shotwatch") as client:
-        yield ModelWatch(client, ModelAlias.CHAMPION, log)
+        promotions: Any = registry[0]
+        yield ModelWatch(client, promotions, ModelAlias.CHAMPION, log)
 
 
 def energy_anomalies(watch: ModelWatch) -> int:
@@ -124,7 +151,7 @@ async def test_the_version_with_the_alias_is_ready_to_judge(
     registry: tuple[Registry, TestServer], watch: ModelWatch
 ) -> None:
     registry[0].add("3")
-    registry[0].alias = "3"
+    registry[0].promote("3")
     await watch.look()
     assert watch.current is not None
     assert watch.current.ref == ModelRef(name="shotwatch", version="3", run_id="run-3")
@@ -135,7 +162,7 @@ async def test_a_version_is_fetched_once_and_without_what_only_training_needs(
     registry: tuple[Registry, TestServer], watch: ModelWatch
 ) -> None:
     registry[0].add("3")
-    registry[0].alias = "3"
+    registry[0].promote("3")
     for _ in range(3):
         await watch.look()
     assert sorted(registry[0].downloads) == sorted([MANIFEST, NETWORK, CAMERAS])
@@ -146,10 +173,10 @@ async def test_when_the_alias_moves_the_champion_changes_and_the_old_one_still_w
 ) -> None:
     for version in ("1", "2"):
         registry[0].add(version)
-    registry[0].alias = "1"
+    registry[0].promote("1")
     await watch.look()
     first = watch.current
-    registry[0].alias = "2"
+    registry[0].promote("2")
     await watch.look()
     assert watch.current is not None
     assert first is not None
@@ -161,11 +188,106 @@ async def test_a_watch_has_no_model_once_the_alias_is_taken_away(
     registry: tuple[Registry, TestServer], watch: ModelWatch
 ) -> None:
     registry[0].add("1")
-    registry[0].alias = "1"
+    registry[0].promote("1")
     await watch.look()
-    registry[0].alias = None
+    registry[0].promote(None)
     await watch.look()
     assert watch.current is None
+
+
+@pytest.mark.parametrize(
+    ("moved", "why"),
+    [
+        ("2", "the registry's champion is version 2, but version 1 was promoted"),
+        (None, "the registry has no champion, but version 1 was promoted"),
+    ],
+)
+async def test_an_alias_that_somebody_moved_changes_nothing_and_is_reported_until_it_is_put_back(
+    moved: str | None, why: str, registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    for version in ("1", "2"):
+        registry[0].add(version)
+    registry[0].promote("1")
+    await watch.look()
+    registry[0].downloads.clear()
+    registry[0].alias = moved
+    for _ in range(3):
+        await watch.look()
+    assert watch.report("here").loaded == "1"
+    about = f"version {moved} cannot be loaded: " if moved else ""
+    assert watch.report("here").problem == f"champion: {about}{why}; judging with version 1"
+    assert not_loaded() == 1
+    assert registry[0].downloads == []
+    registry[0].alias = "1"
+    await watch.look()
+    assert watch.report("here").problem == ""
+    assert not_loaded() == 0
+
+
+async def test_after_a_restart_a_moved_alias_leaves_the_rules(
+    registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    for version in ("1", "2"):
+        registry[0].add(version)
+    registry[0].promote("1")
+    registry[0].alias = "2"
+    await watch.look()
+    assert watch.current is None
+    assert watch.report("here").problem.endswith("but version 1 was promoted; judging with rules only")
+    registry[0].promote("2")
+    await watch.look()
+    assert energy_anomalies(watch) == 1
+    assert watch.report("here").problem == ""
+
+
+@pytest.mark.parametrize("promoted", [None, "withdrawn"])
+async def test_a_version_that_nobody_promoted_is_not_loaded(
+    promoted: str | None, registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    registry[0].add("1")
+    registry[0].promote(None)
+    if promoted is None:
+        registry[0].promoted = None
+    registry[0].alias = "1"
+    await watch.look()
+    assert watch.current is None
+    assert registry[0].downloads == []
+    assert "`shotwatch models promote 1` does it" in watch.report("here").problem
+
+
+@pytest.mark.parametrize("file", BUNDLE_FILES)
+async def test_a_bundle_that_was_changed_after_its_promotion_is_not_even_parsed(
+    file: str,
+    registry: tuple[Registry, TestServer],
+    watch: ModelWatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for version in ("1", "2"):
+        registry[0].add(version)
+    registry[0].promote("1")
+    await watch.look()
+    with (registry[0].folder / "2" / file).open("ab") as changed:
+        changed.write(b" ")
+    registry[0].promote("2")
+    parsed: list[Path] = []
+    monkeypatch.setattr("shotwatch_inference.models.Detector.load", parsed.append)
+    await watch.look()
+    assert parsed == []
+    load = watch.report("here")
+    assert (load.version, load.loaded) == ("2", "1")
+    assert load.why_not.startswith("the bundle's digest ")
+    assert "differs from the one promoted" in load.why_not
+
+
+async def test_the_bytes_that_were_checked_are_the_bytes_that_are_loaded(
+    registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    registry[0].add("1")
+    registry[0].promote("1")
+    registry[0].overwrite = b"garbage"
+    await watch.look()
+    assert (registry[0].folder / "1" / NETWORK).read_bytes() == b"garbage"
+    assert energy_anomalies(watch) == 1
 
 
 FAULTS = {
@@ -186,10 +308,10 @@ async def test_a_version_that_cannot_be_loaded_leaves_the_champion_in_place_and_
     fault: str, registry: tuple[Registry, TestServer], watch: ModelWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry[0].add("1")
-    registry[0].alias = "1"
+    registry[0].promote("1")
     await watch.look()
-    registry[0].alias = "2"
     damage(registry[0], fault, monkeypatch)
+    registry[0].promote("2")
     await watch.look()
     assert watch.current is not None
     assert watch.current.ref.version == "1"
@@ -217,12 +339,15 @@ def damage(registry: Registry, fault: str, monkeypatch: pytest.MonkeyPatch) -> N
         case "manifest":
             registry.add("2")
             (folder / MANIFEST).write_text('{"format": 2}')
+            registry.pin("2")
         case "cameras":
             registry.add("2")
             (folder / CAMERAS).write_bytes((folder / CAMERAS).read_bytes()[:-40])
+            registry.pin("2")
         case "no array":
             registry.add("2")
             replace_member(folder / CAMERAS, "reference.npy", bytes(200))
+            registry.pin("2")
         case "too large":
             registry.add("2")
             (folder / CAMERAS).write_bytes(b" " * 3000)
@@ -263,7 +388,7 @@ async def test_a_version_that_fails_in_an_unforeseen_way_is_reported_and_tried_a
     monkeypatch.setattr("shotwatch_inference.models.monotonic", lambda: now)
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", fail)
     registry[0].add("1")
-    registry[0].alias = "1"
+    registry[0].promote("1")
     await watch.look()
     assert type(error).__name__ in watch.report("here").why_not
     assert not_loaded() == 1
@@ -281,15 +406,19 @@ async def test_inference_starts_with_rules_only_when_both_models_are_damaged(
 ) -> None:
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
     damage(registry[0], fault, monkeypatch)
-    registry[0].alias, registry[0].named = "2", ("champion", "challenger")
+    registry[0].promote("2")
+    registry[0].named = ("champion", "challenger")
     settings = SimpleNamespace(
         models_url=str(registry[1].make_url("/")),
+        models_user="",
+        models_password=SecretStr(""),
         model_name="shotwatch",
         model_poll_seconds=5.0,
         health_port=0,
         prefetch=1,
     )
-    edges: Any = SimpleNamespace(settings=settings, log=structlog.get_logger(), archive=None)
+    archive = SimpleNamespace(promotions=registry[0])
+    edges: Any = SimpleNamespace(settings=settings, log=structlog.get_logger(), archive=archive)
     async with AsyncExitStack() as resources:
         service = await assemble(edges, resources)
         for check in service.beforehand:
@@ -306,7 +435,7 @@ async def test_a_first_version_that_cannot_be_loaded_leaves_the_rules_and_is_rep
     registry: tuple[Registry, TestServer], watch: ModelWatch
 ) -> None:
     registry[0].add("1", network=b"garbage")
-    registry[0].alias = "1"
+    registry[0].promote("1")
     await watch.look()
     assert watch.current is None
     assert watch.report("here").problem.endswith("; judging with rules only")
@@ -317,8 +446,10 @@ async def test_a_version_is_tried_again_ever_later_and_heals_once_it_is_repaired
 ) -> None:
     now = 1000.0
     monkeypatch.setattr("shotwatch_inference.models.monotonic", lambda: now)
-    registry[0].add("1", network=b"garbage")
-    registry[0].alias = "1"
+    registry[0].add("1")
+    registry[0].promote("1")
+    network = registry[0].folder / "1" / NETWORK
+    network.write_bytes(b"garbage")
     tried = []
     for second in range(900):
         now = 1000.0 + second
@@ -327,8 +458,7 @@ async def test_a_version_is_tried_again_ever_later_and_heals_once_it_is_repaired
         if len(registry[0].downloads) > before:
             tried.append(second)
     assert tried == [0, 5, 15, 35, 75, 155, 315, 615]
-    shutil.rmtree(registry[0].folder / "1")
-    registry[0].add("1")
+    network.write_bytes(b"network")
     await watch.look()
     assert watch.current is None
     now += LONGEST_PAUSE_S
@@ -343,7 +473,8 @@ async def test_the_next_version_is_not_kept_waiting_by_one_that_cannot_be_loaded
 ) -> None:
     registry[0].add("1", network=b"garbage")
     registry[0].add("2")
-    for registry[0].alias in ("1", "2"):
+    for version in ("1", "2"):
+        registry[0].promote(version)
         await watch.look()
     assert watch.report("here").loaded == "2"
     assert watch.failure is None
@@ -353,7 +484,8 @@ async def test_an_alias_that_comes_back_to_the_loaded_version_ends_the_problem(
     registry: tuple[Registry, TestServer], watch: ModelWatch
 ) -> None:
     registry[0].add("1")
-    for registry[0].alias in ("1", "2", "1"):
+    for version in ("1", "2", "1"):
+        registry[0].promote(version)
         await watch.look()
     assert watch.report("here").problem == ""
     assert not_loaded() == 0
@@ -363,7 +495,8 @@ async def test_an_alias_that_comes_back_to_the_loaded_version_ends_the_problem(
 async def test_an_alias_that_is_taken_away_ends_the_problem(
     registry: tuple[Registry, TestServer], watch: ModelWatch
 ) -> None:
-    for registry[0].alias in ("2", None):
+    for version in ("2", None):
+        registry[0].promote(version)
         await watch.look()
     assert watch.report("here").problem == ""
     assert not_loaded() == 0
@@ -374,7 +507,8 @@ async def test_a_version_that_no_run_made_is_loaded(
 ) -> None:
     registry[0].made_by_a_run = False
     registry[0].add("1")
-    registry[0].alias = "1"
+    registry[0].promote("1")
+    registry[0].promoted = replace(registry[0].promotion("1"), run_id="")
     await watch.look()
     assert watch.current is not None
     assert watch.current.ref.run_id == ""
@@ -388,7 +522,7 @@ async def test_a_registry_that_is_away_is_worth_another_try(
     registry: tuple[Registry, TestServer], watch: ModelWatch
 ) -> None:
     registry[0].add("1")
-    registry[0].alias = "1"
+    registry[0].promote("1")
     await watch.look()
     await registry[1].close()
     with pytest.raises(Retry):

@@ -19,7 +19,8 @@ from shotwatch_common.contracts import PlaceRef, ShotsFlagged
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import configure_logs
-from shotwatch_common.topology import RETRY_DELAYS_S, WORK, parked_queue_of, waiting_queue_of
+from shotwatch_common.topology import RETRY_DELAYS_S
+from tests.broker import TOPOLOGY
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGE = "examination"
@@ -72,16 +73,16 @@ async def broker(stage: Stage) -> AsyncIterator[RabbitBroker]:
     async def all_answer() -> bool:
         return True
 
-    bus = Bus("amqp://nowhere", TracerProvider(), configure_logs("test"), on_parked, all_answer)
+    bus = Bus("amqp://nowhere", TOPOLOGY, TracerProvider(), configure_logs("test"), on_parked, all_answer)
     bus.subscribe(Subscription(STAGE, ShotsFlagged, stage.handle, 1))
-    for queue in (parked_queue_of(STAGE), waiting_queue_of(STAGE, RETRY_DELAYS_S[0])):
-        bus._broker.subscriber(queue)(stage.look_aside)
+    for queue in (TOPOLOGY.parked_queue_of(STAGE), TOPOLOGY.waiting_queue_of(STAGE, RETRY_DELAYS_S[0])):
+        bus._broker.subscriber(queue, TOPOLOGY.work)(stage.look_aside)
     async with TestRabbitBroker(bus._broker) as in_memory:
         yield in_memory
 
 
 async def publish(broker: RabbitBroker, body: str = FLAGGED.model_dump_json(), **headers: object) -> None:
-    await broker.publish(body.encode(), exchange=WORK, routing_key=STAGE, headers=headers)
+    await broker.publish(body.encode(), exchange=TOPOLOGY.work, routing_key=STAGE, headers=headers)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import HTTPConnection
 
+from shotwatch_query.access.guard import cookie_name
 from shotwatch_query.service import create_app
 from tests.unit.api import sources
 
@@ -37,3 +39,21 @@ async def test_a_page_of_another_site_changes_nothing() -> None:
         headers={"Origin": "https://elsewhere.example"},
     )
     assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("127.0.0.1:8001", "8001_shotwatch_key"),
+        ("[::1]:8001", "8001_shotwatch_key"),
+        ("[::1]", "shotwatch_key"),
+        ("watch.example", "shotwatch_key"),
+        ("watch.example:", "shotwatch_key"),
+        ("watch.example:a;b", "shotwatch_key"),
+        ("watch.example:\xb2", "shotwatch_key"),
+    ],
+)
+def test_each_port_of_a_host_has_a_cookie_of_its_own(host: str, name: str) -> None:
+    """A browser sends the cookies of a host to all its ports."""
+    headers = [(b"host", host.encode("latin-1"))]
+    assert cookie_name(HTTPConnection({"type": "http", "headers": headers})) == name

@@ -1,6 +1,8 @@
 """Frames and spectra as pictures and files."""
 
+import csv
 import io
+from datetime import UTC, datetime
 
 import matplotlib
 import numpy as np
@@ -8,10 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_query.domain.colours import blue_white_red, inferno
 from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import colour_png, grey_png, pixels_csv, residual_png, spectrum_csv
 from shotwatch_query.domain.plots import LEFT, RIGHT, WIDTH, Axis, spectrum_png
+from shotwatch_query.routes.devices import _row_csv
+from shotwatch_query.schemas import Row
 
 
 def picture(png: bytes) -> NDArray[np.uint8]:
@@ -93,6 +98,9 @@ def test_ticks_are_round_numbers(low: float, high: float, ticks: list[float]) ->
         ("+1", "'+1"),
         ("-cmd", "'-cmd"),
         ("@SUM(A1)", "'@SUM(A1)"),
+        (" =1", "' =1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("-1.5", "'-1.5"),
         ("\t=1", r"\t=1"),
         ("a\r\n=1", r"a\r\n=1"),
         ("\u202egnp", r"\u202egnp"),
@@ -102,6 +110,29 @@ def test_ticks_are_round_numbers(low: float, high: float, ticks: list[float]) ->
 )
 def test_a_cell_is_no_formula_to_a_spreadsheet(value: object, cell: object) -> None:
     assert spreadsheet_cell(value) == cell
+
+
+def test_a_row_holds_text_in_quotes_and_numbers_as_they_are() -> None:
+    hostile = Row(
+        shot="shot",
+        device='=HYPERLINK("http://evil.example")',
+        kind=DeviceKind.ENERGY_METER,
+        time=datetime(2022, 7, 1, tzinfo=UTC),
+        state="a;=1+1",
+        readable=True,
+        verdict="\t@SUM(A1)",
+        block="block",
+        row=0,
+        values={"energy1": -1.5},
+        unit="J",
+        arrays={},
+    )
+    names, cells = csv.reader(_row_csv(hostile).splitlines())
+    row = dict(zip(names, cells, strict=True))
+    assert row["device"] == """'=HYPERLINK("http://evil.example")"""
+    assert row["verdict"] == r"\t@SUM(A1)"
+    assert '"a;=1+1"' in _row_csv(hostile), "in quotes, or it is two cells where the semicolon separates"
+    assert row["energy1"] == "-1.5"
 
 
 @pytest.mark.parametrize("title", ["a\nb", "\x1b[2J", "\u202egnp", ""])

@@ -6,12 +6,14 @@ from typing import cast
 import pytest
 
 from shotwatch_common.archive import Archive
+from shotwatch_common.identity import blocks_id
 from shotwatch_common.reconciliation.equalities import (
     NAMED,
     Imbalance,
     Outcome,
     compare_block_folders,
     compare_events,
+    compare_files,
     compare_folder,
     compare_inbox,
     compare_places,
@@ -22,6 +24,7 @@ from shotwatch_common.reconciliation.sides import (
     Buckets,
     ClosedShots,
     ClosedWindow,
+    HeldBlock,
     HeldObject,
     JoinedRows,
     KnownObject,
@@ -109,31 +112,39 @@ def test_blocks_of_an_object_that_the_ledger_does_not_have_are_named() -> None:
 # places
 
 BUCKETS = Buckets("inbox", "data", "errors")
-RAW, IGNORED = ("data", "2022-07-01/a.h5"), ("data", "2026-11-27/ignored/a.h5")
-REJECTED, INBOX_PLACE = ("errors", "2026-11-27/empty/a.h5"), ("inbox", "a.h5")
+RAW, IGNORED = ("data", "2022-07-01/a@e1.h5"), ("data", "2026-11-27/ignored/a@e1.h5")
+REJECTED, INBOX_PLACE = ("errors", "2026-11-27/empty/a@e1.h5"), ("inbox", "a.h5")
+EARLIER_RAW, EARLIER_IGNORED = ("data", "2022-07-01/a.h5"), ("data", "2026-11-27/ignored/a.h5")
+EARLIER_REJECTED = "errors", "2026-11-27/empty/a.h5"
+RAW_KEYS = RAW[1], EARLIER_RAW[1]
 
 
-def places(state: ObjectState, location: tuple[str, str] | None, raw: str | None = RAW[1]) -> list[str]:
-    known = replace(A, state=state, location=location, reason="empty")
+def places(
+    state: ObjectState, location: tuple[str, str] | None, raw: tuple[str, str] | None = RAW_KEYS
+) -> list[str]:
+    known = replace(A, state=state, location=location, reason="empty", states=frozenset(ObjectState))
     outcome = compare_places([known], {"a": raw} if raw else {}, BUCKETS, NOW)
     return [imbalance.wrong for imbalance in outcome.imbalances]
 
 
-@pytest.mark.parametrize("location", [RAW, IGNORED, REJECTED, INBOX_PLACE, None])
+@pytest.mark.parametrize(
+    "location",
+    [RAW, IGNORED, REJECTED, EARLIER_RAW, EARLIER_IGNORED, EARLIER_REJECTED, INBOX_PLACE, None],
+)
 @pytest.mark.parametrize(
     ("state", "allowed"),
     [
-        (ObjectState.INGESTED, [RAW]),
-        (ObjectState.REJECTED, [REJECTED]),
-        (ObjectState.IGNORED, [IGNORED, None]),
+        (ObjectState.INGESTED, [RAW, EARLIER_RAW]),
+        (ObjectState.REJECTED, [REJECTED, EARLIER_REJECTED]),
+        (ObjectState.IGNORED, [IGNORED, EARLIER_IGNORED, None]),
         (ObjectState.WAITING, [INBOX_PLACE]),
-        (ObjectState.DEAD_LETTERED, [RAW, IGNORED, REJECTED, INBOX_PLACE, None]),
     ],
 )
 def test_an_object_lies_where_its_state_says(
     state: ObjectState, allowed: list[tuple[str, str] | None], location: tuple[str, str] | None
 ) -> None:
     assert (places(state, location) == []) == (location in allowed)
+    assert places(ObjectState.DEAD_LETTERED, location) == []
 
 
 @pytest.mark.parametrize(
@@ -141,6 +152,7 @@ def test_an_object_lies_where_its_state_says(
     [
         (ObjectState.INGESTED, ("data", "2022-07-02/a.h5")),
         (ObjectState.INGESTED, ("errors", "2022-07-01/a.h5")),
+        (ObjectState.INGESTED, ("data", "2022-07-01/a@e2.h5")),
         (ObjectState.REJECTED, ("errors", "2026-11-27/not_hdf5/a.h5")),
         (ObjectState.REJECTED, ("errors", "somewhere/empty/a.h5")),
         (ObjectState.IGNORED, ("data", "2026-11-27/ignored/b.h5")),
@@ -161,6 +173,12 @@ def test_a_file_whose_name_the_facility_no_longer_has_may_lie_in_any_day() -> No
 def test_an_object_that_just_came_into_its_state_has_time_to_get_its_place() -> None:
     moving = replace(A, state=ObjectState.IGNORED, since=NOW)
     assert compare_places([moving], {"a": RAW[1]}, BUCKETS, NOW).under_way == 1
+
+
+def test_an_object_has_been_in_its_state_by_its_history() -> None:
+    altered = replace(A, state=ObjectState.DEAD_LETTERED, states=frozenset({ObjectState.INGESTED}))
+    (wrong,) = compare_places([altered], {"a": RAW[1]}, BUCKETS, NOW).imbalances
+    assert wrong.wrong == "dead_lettered, and no step of its history says so"
 
 
 WAITING = replace(A, state=ObjectState.WAITING, location=("inbox", "a.h5"))
@@ -206,7 +224,8 @@ def records(
     refused: int = 1,
 ) -> Outcome:
     of_windows = [JoinedRows("a", "camera", *joined)]
-    in_blocks = {"a": {"camera": 3} if blocks is None else blocks}
+    rows_of = {"camera": 3} if blocks is None else blocks
+    in_blocks = {"a": {name: HeldBlock(n, "e7") for name, n in rows_of.items()}}
     validated = [ValidatedRows("a", "camera", rows, refused)] if rows else []
     return compare_records([known], (), in_blocks, validated, of_windows, NOW, kept_after, queued)
 
@@ -251,6 +270,15 @@ def test_blocks_have_a_row_for_each_record_until_they_expire() -> None:
     assert records(blocks={"another": 3}, kept_after=NOW).imbalances != (), "they expire together"
 
 
+def test_blocks_are_those_that_ingest_wrote() -> None:
+    assert records(replace(A, blocks_id=blocks_id({"camera": "e7"}))).imbalances == ()
+    written = replace(A, blocks_id=blocks_id({"camera": "e8"}))
+    (altered,) = records(written).imbalances
+    assert altered.wrong == "its blocks have the right numbers of rows, but ingest wrote other bytes"
+    (fewer,) = records(written, blocks={"camera": 2}).imbalances
+    assert "has 2 rows" in fewer.wrong, "one imbalance says it"
+
+
 def test_what_was_never_joined_is_named_once_no_message_is_left() -> None:
     unjoined = replace(A, joined_at=0)
     assert records(unjoined, queued=True).under_way == 1
@@ -291,7 +319,7 @@ BATCHES = [
 
 
 def test_closed_pulses_are_stored_shots_and_judged() -> None:
-    outcome = compare_shots([WINDOW], SHOTS, BATCHES, (), NOW, queued=False)
+    outcome = compare_shots([WINDOW], SHOTS, BATCHES, NOW, queued=False)
     assert outcome.imbalances == ()
     assert (outcome.counts["closed"], outcome.counts["stored"], outcome.counts["judged"]) == (2, 2, 2)
 
@@ -299,9 +327,9 @@ def test_closed_pulses_are_stored_shots_and_judged() -> None:
 def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> None:
     waiting = [BATCHES[0], replace(BATCHES[1], state=ShotState.WAITING, closed_at=NOW)]
     stored = [SHOTS[0], replace(SHOTS[1], revision=1)]
-    outcome = compare_shots([WINDOW], stored, waiting, (), NOW, queued=False)
+    outcome = compare_shots([WINDOW], stored, waiting, NOW, queued=False)
     assert (outcome.imbalances, outcome.under_way, outcome.counts["waiting"]) == ((), 1, 1)
-    assert subjects(compare_shots([WINDOW], stored, BATCHES, (), NOW, queued=False)) == ["shot s2"]
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == ["shot s2"]
 
 
 @pytest.mark.parametrize(
@@ -315,25 +343,24 @@ def test_a_shot_that_waits_for_its_revision_is_stored_at_the_earlier_one() -> No
 def test_a_shot_that_is_lost_added_or_of_another_revision_is_named(
     stored: list[StoredShot], named: list[str]
 ) -> None:
-    assert subjects(compare_shots([WINDOW], stored, BATCHES, (), NOW, queued=False)) == named
+    assert subjects(compare_shots([WINDOW], stored, BATCHES, NOW, queued=False)) == named
 
 
 def test_a_message_that_stays_in_the_outbox_is_named_when_it_is_old() -> None:
     batches = BATCHES[:1]
-    sending = compare_shots([replace(WINDOW, sending_since=NOW)], SHOTS, batches, (), NOW, queued=False)
+    sending = compare_shots([replace(WINDOW, sending_since=NOW)], SHOTS, batches, NOW, queued=False)
     assert (sending.imbalances, sending.under_way) == ((), 1)
-    stuck = compare_shots([replace(WINDOW, sending_since=OLD)], SHOTS, batches, (), NOW, queued=False)
+    stuck = compare_shots([replace(WINDOW, sending_since=OLD)], SHOTS, batches, NOW, queued=False)
     assert [imbalance.wrong for imbalance in stuck.imbalances] == ["closed at revision 2, and in no batch"]
 
 
 def test_windows_have_records_of_files_that_the_ledger_has() -> None:
-    window = replace(WINDOW, files=("a.h5", "b.h5"))
-    (wrong,) = compare_shots([window], SHOTS, BATCHES, {"a.h5"}, NOW, queued=False).imbalances
+    (wrong,) = compare_files([("window w", "a.h5"), ("window w", "b.h5")], {"a.h5"}).imbalances
     assert wrong == Imbalance("window w", "has records of b.h5, which the ledger does not have")
 
 
 def test_shots_without_a_window_are_named() -> None:
-    assert subjects(compare_shots([], SHOTS, [], (), NOW, queued=False)) == ["shot s1", "shot s2"]
+    assert subjects(compare_shots([], SHOTS, [], NOW, queued=False)) == ["shot s1", "shot s2"]
 
 
 # events

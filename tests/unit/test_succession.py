@@ -1,11 +1,12 @@
-"""Who is champion: promoted, rolled back, and never without a note of where it came from."""
+"""Who is champion: promoted with the digest of its bundle, rolled back, and never without a note of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from shotwatch_common.archive.promotions import Promotion
+from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.registry import ModelVersion
 from shotwatch_common.succession import Succession, SuccessionError
 from shotwatch_common.vocabulary import ModelAlias
@@ -18,15 +19,25 @@ class Registry:
     name: str = "shotwatch"
     given: dict[str, str] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
-    versions: set[str] = field(default_factory=lambda: {"1", "2", "3"})
+    bundles: dict[str, bytes] = field(default_factory=lambda: {n: n.encode() for n in "123"})
+    """Version → what each of its files holds."""
+    dies: bool = False
+    """Before it gives an alias."""
 
     async def aliases(self) -> dict[str, str]:
         return dict(self.given)
 
     async def find(self, version: str) -> ModelVersion | None:
-        return ModelVersion(version, "", "") if version in self.versions else None
+        return ModelVersion(version, f"run-{version}", "") if version in self.bundles else None
+
+    async def bundle(self, version: ModelVersion) -> dict[str, bytes]:
+        if not (content := self.bundles[version.version]):
+            raise ValueError("bundle.json does not exist")
+        return dict.fromkeys(BUNDLE_FILES, content)
 
     async def give(self, alias: ModelAlias, version: str) -> None:
+        if self.dies:
+            raise ConnectionError
         self.given[alias] = version
 
     async def withdraw(self, alias: ModelAlias) -> None:
@@ -58,7 +69,11 @@ class Archive:
         self.kept.append(promotion)
 
     async def newest(self) -> list[Promotion]:
-        return self.kept[::-1]
+        return sorted(self.kept, key=lambda kept: kept.at)[::-1]
+
+    async def current(self, alias: ModelAlias) -> Promotion | None:
+        pinned = [kept for kept in await self.newest() if kept.digest or not kept.version]
+        return next((kept for kept in pinned if kept.alias is alias), None)
 
 
 @pytest.fixture
@@ -76,25 +91,33 @@ def succession(registry: Any, archive: Any) -> Succession:
     return Succession(registry, archive)
 
 
+def digest(version: str) -> str:
+    return digest_of(dict.fromkeys(BUNDLE_FILES, version.encode()))
+
+
+async def introduce(succession: Succession, version: str, alias: ModelAlias | None = None) -> ModelAlias:
+    return await succession.introduce(version, digest(version), alias, "amelie")
+
+
 async def test_the_first_version_is_champion_and_the_next_one_challenges_it(
     succession: Succession, registry: Registry
 ) -> None:
-    assert await succession.introduce("1", None, "amelie") is ModelAlias.CHAMPION
-    assert await succession.introduce("2", None, "amelie") is ModelAlias.CHALLENGER
+    assert await introduce(succession, "1") is ModelAlias.CHAMPION
+    assert await introduce(succession, "2") is ModelAlias.CHALLENGER
     assert registry.given == {"champion": "1", "challenger": "2"}
 
 
 async def test_a_version_can_be_introduced_as_whatever_is_wanted(
     succession: Succession, registry: Registry
 ) -> None:
-    await succession.introduce("1", ModelAlias.CHALLENGER, "amelie")
-    await succession.introduce("2", ModelAlias.CHAMPION, "amelie")
+    await introduce(succession, "1", ModelAlias.CHALLENGER)
+    await introduce(succession, "2", ModelAlias.CHAMPION)
     assert registry.given == {"champion": "2", "challenger": "1"}
 
 
 async def test_a_challenger_that_wins_is_champion_alone(succession: Succession, registry: Registry) -> None:
-    await succession.introduce("1", None, "amelie")
-    await succession.introduce("2", None, "amelie")
+    await introduce(succession, "1")
+    await introduce(succession, "2")
     await succession.promote("2", "bruno", "finds more")
     assert registry.given == {"champion": "2"}
     assert {"promoted_by": "bruno", "promoted_from": "1"}.items() <= registry.tags["2"].items()
@@ -120,8 +143,8 @@ async def test_rolling_back_goes_back_step_by_step_and_is_noted_too(
 async def test_every_change_is_audited_and_what_changes_nothing_is_not(
     succession: Succession, archive: Archive
 ) -> None:
-    await succession.introduce("1", None, "amelie")
-    await succession.introduce("2", None, "amelie")
+    await introduce(succession, "1")
+    await introduce(succession, "2")
     await succession.promote("2", "amelie", "")
     await succession.roll_back("amelie", "")
     with pytest.raises(SuccessionError):
@@ -134,13 +157,102 @@ async def test_every_change_is_audited_and_what_changes_nothing_is_not(
     ]
 
 
-async def test_a_note_of_a_promotion_that_never_happened_misleads_nobody(
-    succession: Succession, registry: Registry, archive: Archive
+async def test_a_promotion_that_died_before_the_alias_moved_is_finished_or_taken_back(
+    succession: Succession, registry: Registry
 ) -> None:
     await succession.promote("1", "amelie", "")
     await succession.promote("2", "amelie", "")
-    archive.kept.append(Promotion(0, "amelie", "2", "3", "died before it was made"))
+    for mend, champion in ((succession.roll_back, "2"), (None, "3")):
+        registry.dies = True
+        with pytest.raises(ConnectionError):
+            await succession.promote("3", "amelie", "")
+        registry.dies = False
+        await (mend("amelie", "") if mend else succession.promote("3", "amelie", ""))
+        assert registry.given == {"champion": champion}
+    assert (await succession.roll_back("amelie", "")).version == "2"
+
+
+async def test_what_is_promoted_is_pinned_by_its_digest_and_its_run(
+    succession: Succession, archive: Archive
+) -> None:
+    await introduce(succession, "1")
+    await introduce(succession, "2")
+    await succession.promote("2", "bruno", "")
+    pins = [(kept.alias, kept.version, kept.run_id, kept.digest) for kept in archive.kept]
+    assert pins == [
+        ("champion", "1", "run-1", digest("1")),
+        ("challenger", "2", "run-2", digest("2")),
+        ("champion", "2", "run-2", digest("2")),
+        ("challenger", None, "", ""),
+    ]
+
+
+async def test_a_bundle_that_was_changed_after_it_was_pinned_is_not_promoted(
+    succession: Succession, registry: Registry, archive: Archive
+) -> None:
+    await introduce(succession, "1")
+    await introduce(succession, "2")
+    registry.bundles["2"] = b"another"
+    with pytest.raises(SuccessionError, match="bundle of version 2 is not the one that was promoted"):
+        await succession.promote("2", "amelie", "")
+    assert registry.given == {"champion": "1", "challenger": "2"}
+    await succession.promote("3", "amelie", "")
+    registry.bundles["1"] = b"another"
+    with pytest.raises(SuccessionError, match="bundle of version 1 is not the one that was promoted"):
+        await succession.roll_back("amelie", "")
+    assert registry.given["champion"] == "3"
+
+
+async def test_a_version_without_a_bundle_is_not_promoted(
+    succession: Succession, registry: Registry, archive: Archive
+) -> None:
+    registry.bundles["2"] = b""
+    with pytest.raises(SuccessionError, match=r"version 2 has no bundle to promote: bundle\.json does not"):
+        await succession.promote("2", "amelie", "")
+    assert (archive.kept, archive.audited, registry.given) == ([], [], {})
+
+
+async def test_an_alias_that_was_moved_in_the_registry_is_put_back_by_promoting_again(
+    succession: Succession, registry: Registry
+) -> None:
+    await succession.promote("1", "amelie", "")
+    await succession.promote("2", "amelie", "")
+    registry.given["champion"] = "3"
+    await succession.promote("2", "amelie", "moved by somebody")
+    assert registry.given == {"champion": "2"}
     assert (await succession.roll_back("amelie", "")).version == "1"
+
+
+async def test_a_champion_of_before_digests_were_pinned_is_pinned_by_promoting_it_again(
+    succession: Succession, registry: Registry, archive: Archive
+) -> None:
+    for version in ("1", "2"):
+        await succession.promote(version, "amelie", "")
+    archive.kept = [replace(kept, run_id="", digest="") for kept in archive.kept]
+    await succession.promote("2", "amelie", "")
+    assert archive.kept[-1].digest == digest("2")
+    assert (await succession.roll_back("amelie", "")).version == "1"
+
+
+async def test_the_newest_promotion_counts_whatever_the_clock_of_the_one_before(
+    succession: Succession, archive: Archive
+) -> None:
+    await succession.promote("1", "amelie", "")
+    archive.kept[-1] = replace(archive.kept[-1], at=4_102_444_800_000)  # 2100
+    await succession.promote("2", "amelie", "")
+    current = await archive.current(ModelAlias.CHAMPION)
+    assert current is not None
+    assert current.version == "2"
+
+
+async def test_a_withdrawn_alias_is_free_and_audited(
+    succession: Succession, registry: Registry, archive: Archive
+) -> None:
+    await introduce(succession, "1")
+    await succession.withdraw(ModelAlias.CHAMPION, "amelie", "")
+    assert registry.given == {}
+    assert archive.audited[-1] == ("withdraw_champion", "shotwatch version 1")
+    assert await introduce(succession, "2") is ModelAlias.CHAMPION
 
 
 async def test_a_version_that_is_not_there_or_is_champion_already_is_not_promoted(
@@ -151,7 +263,7 @@ async def test_a_version_that_is_not_there_or_is_champion_already_is_not_promote
         with pytest.raises(SuccessionError, match=version):
             await succession.promote(version, "amelie", "")
     await succession.promote("2", "amelie", "")
-    registry.versions.discard("1")
+    del registry.bundles["1"]
     with pytest.raises(SuccessionError, match="not there any more"):
         await succession.roll_back("amelie", "")
     assert registry.given == {"champion": "2"}

@@ -19,6 +19,7 @@ from shotwatch_common.reconciliation.summary import Summary, summaries_of
 from shotwatch_common.reconciliation.tallying import tally_of
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.topology import Topology
 
 CHEAP_MS = 10_000
 """A span is checked again as a whole if the last checks of its slices took no longer than this together."""
@@ -78,12 +79,13 @@ class Balance:
 class BrokerQueues:
     """The broker's queues, over a connection of the command line's own."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, topology: Topology) -> None:
         self._connection = connection
+        self._topology = topology
 
     async def under_way(self, *stages: str) -> bool:
         """Return whether messages of these stages wait for a handler."""
-        queues = [await stage_queues(self._connection, stage) for stage in stages]
+        queues = [await stage_queues(self._connection, stage, self._topology) for stage in stages]
         return any(each.ready or each.retrying for each in queues)
 
 
@@ -98,7 +100,7 @@ async def reconciling(
     """
     known = facility or load_facility(settings.facility)
     async with connected(settings.broker_url.get_secret_value()) as connection:
-        queues = BrokerQueues(connection)
+        queues = BrokerQueues(connection, Topology(settings.prefix))
         yield Reconciler(archive, Collector(archive, store, known, settings, queues, Allowances()))
 
 
@@ -121,6 +123,8 @@ async def take_balance(
     to_check = await reconciler.recent()
     known = await archive.reconciliations.overlapping(start, end)
     if recheck or sum(result.took_ms for result in known) <= CHEAP_MS:
+        await reconciler.note_occupied(start, end)
+        known = await archive.reconciliations.overlapping(start, end)
         to_check |= {result.slice for result in known}
     chosen = sorted(each for each in to_check if each.overlaps(start, end))
     for left, each in zip(range(len(chosen), 0, -1), chosen, strict=True):

@@ -1,26 +1,18 @@
 """The broker as a subscriber and a watcher see it; the services' own path is shotwatch_common.bus."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import urlsplit
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
-from aio_pika.exceptions import (
-    AMQPError,
-    ChannelInvalidStateError,
-    ChannelNotFoundEntity,
-    ChannelPreconditionFailed,
-)
+from aio_pika.abc import AbstractConnection, AbstractQueue
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 
 from shotwatch_cli.failures import Failure
 from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.topology import ANOMALIES, EXCHANGES, STAGES, declare_exchange, declare_queue, queues_of
-
-Declare = Callable[[AbstractChannel], Awaitable[None]]
+from shotwatch_common.topology import Topology
 
 _PREFETCH = 100
 _ANSWER_S = 5.0
@@ -67,62 +59,29 @@ async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | N
         return QueueDepth(queue, counts.message_count or 0, counts.consumer_count or 0)
 
 
-async def exchange_exists(connection: AbstractConnection, exchange: str) -> bool:
-    async with connection.channel() as channel:
-        try:
-            await channel.get_exchange(exchange, ensure=True)
-        except ChannelNotFoundEntity:
-            return False
-        return True
-
-
-async def drifted(connection: AbstractConnection) -> list[str]:
-    """The exchanges and queues of the system that are missing, or are others than ours."""
-    declarations = [
-        *((exchange.name, partial(declare_exchange, exchange=exchange)) for exchange in EXCHANGES),
-        *(
-            (queue.name, partial(declare_queue, queue=queue))
-            for stage in STAGES
-            for queue in queues_of(stage)
-        ),
-    ]
-    return [name for name, declare in declarations if not await _is_ours(connection, name, declare)]
-
-
-async def _is_ours(connection: AbstractConnection, name: str, declare: Declare) -> bool:
-    """What is there is declared once more as ours: that changes nothing, and is refused if it is another."""
-    there = await exchange_exists(connection, name) or await depth_of(connection, name) is not None
-    if not there:
-        return False
-    async with connection.channel() as channel:
-        try:
-            await declare(channel)
-        except ChannelPreconditionFailed:
-            return False
-        return True
-
-
-async def _listening(connection: AbstractConnection, binding_key: str) -> AbstractQueue:
+async def _listening(connection: AbstractConnection, binding_key: str, topology: Topology) -> AbstractQueue:
     try:
         async with asyncio.timeout(_ANSWER_S):
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=_PREFETCH)
             queue = await channel.declare_queue(exclusive=True, auto_delete=True)
-            await queue.bind(ANOMALIES.name, binding_key)
+            await queue.bind(topology.anomalies.name, binding_key)
     except _LOST as error:
         raise Failure(f"the broker does not let us listen: {error!r}", _DOCTOR) from error
     return queue
 
 
 @asynccontextmanager
-async def subscription(url: str, binding_key: str) -> AsyncIterator[AsyncIterator[AnomalyEvent]]:
+async def subscription(
+    url: str, binding_key: str, topology: Topology
+) -> AsyncIterator[AsyncIterator[AnomalyEvent]]:
     """Anomaly events as they are raised, from the moment this is entered; the queue goes when it is left.
 
     Raises:
         Failure: the broker is away, or goes away, or does not let us listen.
     """
     async with connected(url) as connection:
-        queue = await _listening(connection, binding_key)
+        queue = await _listening(connection, binding_key, topology)
 
         async def events() -> AsyncIterator[AnomalyEvent]:
             with suppress(*_LOST):

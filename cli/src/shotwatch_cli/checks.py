@@ -12,14 +12,15 @@ from typing import Any
 
 import httpx
 
-from shotwatch_cli.broker import connected, drifted
+from shotwatch_cli.broker import connected
 from shotwatch_cli.deployment import Deployment
 from shotwatch_cli.failures import AWAY, Failure, as_failure
 from shotwatch_cli.models import load_problems
 from shotwatch_cli.queues import StageQueues, stage_queues
-from shotwatch_cli.rest import RestApi
+from shotwatch_common import rights
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
+from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import STAGES
 from shotwatch_common.vocabulary import ModelAlias
@@ -33,11 +34,13 @@ _HALF_OF_A_DATE_S = 0.5
 """HTTP tells the time in whole seconds."""
 _LOOK = "`shotwatch status` shows its state and its log"
 _LOAD = (
-    "`shotwatch models promote` or `rollback` to a version that can be loaded, or repair its bundle in the "
-    "registry: it is tried again by itself"
+    "`shotwatch models promote` or `rollback` to a version that can be loaded, which also puts back an alias "
+    "that was moved, or restore its bundle in the registry: it is tried again by itself"
 )
 _MAKE_BUCKET = "`shotwatch bucket setup` makes it"
-_DECLARED = "start the services: they declare it"
+_DECLARED = (
+    "`python -m shotwatch_common.topology` declares it, as the account `setup`; so does `shotwatch up`"
+)
 
 
 class Verdict(StrEnum):
@@ -99,11 +102,11 @@ async def _facility(deployment: Deployment) -> AsyncIterator[Finding]:
 async def _broker(deployment: Deployment) -> AsyncIterator[Finding]:
     async with connected(deployment.broker_url) as connection:
         yield Finding("broker", Verdict.OK, "answers")
-        others = await drifted(connection)
-        found = f"missing, or others than ours: {', '.join(others)}" if others else "as it should be"
-        yield _found("topology", not others, found, "`shotwatch topology apply`")
+        missing = await deployment.topology.missing(connection)
+        found = f"missing: {', '.join(missing)}" if missing else "all exchanges and queues are there"
+        yield _found("topology", not missing, found, _DECLARED)
         for stage in STAGES:
-            yield stage_finding(await stage_queues(connection, stage))
+            yield stage_finding(await stage_queues(connection, stage, deployment.topology))
 
 
 def stage_finding(queues: StageQueues) -> Finding:
@@ -123,10 +126,10 @@ async def _database(deployment: Deployment) -> AsyncIterator[Finding]:
     async with Archive.of(deployment.settings) as archive:
         answers = await archive.ready()
         yield _found("database", answers, "answers" if answers else "does not answer", _LOOK)
-        missing = await archive.missing_indexes() if answers else []
+        missing = await archive.missing_indexes(rights.DATABASE["engineer"]) if answers else []
     if answers:
         found = f"missing: {'; '.join(missing)}" if missing else "there"
-        yield _found("indexes", not missing, found, "start the services: they make them")
+        yield _found("indexes", not missing, found, "`python -m shotwatch_common.archive` makes them")
 
 
 async def _store(deployment: Deployment) -> AsyncIterator[Finding]:
@@ -149,13 +152,13 @@ async def _clock(server: str, url: str) -> Finding:
 
 
 async def _models(deployment: Deployment) -> AsyncIterator[Finding]:
-    url = deployment.settings.models_url
-    healthy = (await _get(f"{url}/health")).is_success
-    yield _found("models", healthy, "answers" if healthy else "is not well", _LOOK)
+    async with ModelRegistry.of(deployment.settings) as registry:
+        await registry.alive()
+    yield Finding("models", Verdict.OK, "answers")
 
 
 async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:
-    async with RestApi(deployment.api_url) as api:
+    async with deployment.api() as api:
         health, model = await api.get("/health"), await api.get("/models")
     yield _found("REST API", health["status"] == "ok", health["status"], _LOOK)
     for finding in model_findings(model):

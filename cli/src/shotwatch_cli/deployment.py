@@ -9,7 +9,9 @@ from typing import Annotated, TypeVar
 import typer
 
 from shotwatch_cli.failures import Failure
-from shotwatch_common.settings import PREFIX, BrokerSettings, Settings, variable
+from shotwatch_cli.rest import API_KEY, TIMEOUT_S, RestApi
+from shotwatch_common.settings import FILE, PREFIX, BrokerSettings, Settings, variable, with_settings
+from shotwatch_common.topology import Topology
 from shotwatch_embedded.description import DEFAULT_ROOT, find_stack
 from shotwatch_embedded.status import Status
 
@@ -32,15 +34,21 @@ class Deployment:
 
     settings: BrokerSettings
     environment: Mapping[str, str]
-    """What a service is told."""
+    """What a service is told, and the key or token for the REST API."""
     query_url: str | None
     """Address of the REST API."""
     processes: tuple[Status, ...] = ()
     """Of an embedded stack."""
+    page_urls: tuple[str, ...] = ()
+    """Addresses of its live page that let in whoever opens them."""
 
     @property
     def broker_url(self) -> str:
         return self.settings.broker_url.get_secret_value()
+
+    @property
+    def topology(self) -> Topology:
+        return Topology(self.settings.prefix)
 
     @property
     def api_url(self) -> str:
@@ -52,6 +60,15 @@ class Deployment:
         if self.query_url is None:
             raise Failure("the address of the REST API is not known", f"set {_QUERY_URL}=http://host:port")
         return self.query_url
+
+    def api(self, timeout_s: float = TIMEOUT_S) -> RestApi:
+        """Return a client of the REST API that shows the key or token which the environment holds.
+
+        Raises:
+            Failure: nobody said where the API is.
+            SettingsError: the file that holds the key cannot be used.
+        """
+        return RestApi(self.api_url, self.environment, timeout_s)
 
 
 def find_deployment(root: Path, name: str | None) -> Deployment:
@@ -65,15 +82,16 @@ def find_deployment(root: Path, name: str | None) -> Deployment:
     stack = find_stack(root, name)
     return Deployment(
         settings_of(stack.environment),
-        {**os.environ, **stack.environment},
+        with_settings(os.environ, {**stack.environment, **({API_KEY: stack.token} if stack.token else {})}),
         next(iter(stack.query_urls), None),
         stack.processes,
+        stack.page_urls,
     )
 
 
 def _describes_all(environment: Mapping[str, str]) -> bool:
-    required = (name for name, field in BrokerSettings.model_fields.items() if field.is_required())
-    return all(environment.get(variable(name)) for name in required)
+    required = (variable(name) for name, field in BrokerSettings.model_fields.items() if field.is_required())
+    return all(environment.get(name) or environment.get(name + FILE) for name in required)
 
 
 def settings_of(environment: Mapping[str, str]) -> BrokerSettings:

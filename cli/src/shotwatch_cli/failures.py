@@ -1,6 +1,9 @@
 """What a command says when it cannot go on: what is wrong, and what to do next."""
 
 import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -10,6 +13,7 @@ from shotwatch_cli.output import stderr, styled
 from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.errors import Retry
 from shotwatch_common.facility import FacilityError
+from shotwatch_common.printable import printable_lines
 from shotwatch_common.settings import SettingsError
 from shotwatch_embedded.errors import StackError
 
@@ -36,19 +40,42 @@ class Misuse(Failure):
 class Commands(TyperGroup):
     """The edge of all commands: what can be expected to go wrong is told in a sentence, with an exit code.
 
-    What libraries log of it would be told twice.
+    What libraries log of it would be told twice. Errors quote arguments, file names and answers of servers:
+    those that Typer or Python would print as they are, are made printable here.
     """
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the options of all commands."""
+        with _printable_usage_errors():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
+        """Run the command that `ctx` names."""
         logging.getLogger().addHandler(logging.NullHandler())
         try:
-            return super().invoke(ctx)
+            with _printable_usage_errors():
+                return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, typer.TyperException, EOFError, BrokenPipeError):
+            raise
         except (Failure, FacilityError, SettingsError, StackError, *AWAY) as error:
             failure = as_failure(error)
             stderr.print(styled(("error: ", "bold red"), str(failure)), soft_wrap=True)
+        except Exception as error:  # noqa: BLE001 - the edge of the process: a defect of ours
+            crash = "".join(traceback.format_exception(error))
+            stderr.print(styled(crash), soft_wrap=True, highlight=False)
+            raise typer.Exit(1) from None
         if failure.advice:
             stderr.print(styled(("next:  ", "bold"), failure.advice))
         raise typer.Exit(failure.exit_code)
+
+
+@contextmanager
+def _printable_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except typer.TyperException as error:
+        error.message = printable_lines(error.message)
+        raise
 
 
 def as_failure(error: Exception) -> Failure:

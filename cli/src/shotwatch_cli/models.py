@@ -71,7 +71,7 @@ def _shadow(shadow: Mapping[str, int] | None) -> str:
 
 def _change_row(change: Change) -> Iterator[object]:
     yield change["at"][:19].replace("T", " ")
-    yield change["version"]
+    yield change["version"] or "none"
     yield change["before"] or ""
     yield change["who"]
     yield f"rolled back: {change['why']}" if change["rollback"] else change["why"]

@@ -20,6 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.segment import Segment
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -39,6 +40,10 @@ class LiteralConsole(Console):
         """Return the text with escapes, before it is laid out."""
         return super().render_str(printable_lines(text), **options)
 
+    def status(self, status: RenderableType, **options: Any) -> "LiteralStatus":
+        """Return a spinner with a text beside it, for `with`."""
+        return LiteralStatus(_shown(status), console=self, **options)
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield what is written: escapes for all that came here as a Text, and Rich's own control codes."""
         for segment in super().render(renderable, options):
@@ -46,6 +51,14 @@ class LiteralConsole(Console):
                 yield segment
             else:
                 yield Segment(printable_lines(segment.text), segment.style)
+
+
+class LiteralStatus(Status):
+    """A spinner whose text is only shown: Rich would read a str as markup."""
+
+    def update(self, status: RenderableType | None = None, **options: Any) -> None:
+        """Show another text."""
+        super().update(None if status is None else _shown(status), **options)
 
 
 stdout = LiteralConsole()
@@ -103,6 +116,10 @@ def megabytes(size: float) -> str:
 def moment(epoch_ms: int) -> str:
     """`2022-07-01 07:33:00.100`, UTC."""
     return f"{instant(epoch_ms):%Y-%m-%d %H:%M:%S}.{epoch_ms % 1000:03d}"
+
+
+def _shown(renderable: RenderableType) -> RenderableType:
+    return styled(renderable) if isinstance(renderable, str) else renderable
 
 
 def _literal(part: str | tuple[str, str] | Text) -> str | tuple[str, str] | Text:

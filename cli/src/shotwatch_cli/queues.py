@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractConnection
 
 from shotwatch_cli.broker import depth_of
-from shotwatch_common.topology import RETRY_DELAYS_S, parked_queue_of, queue_of, waiting_queue_of
+from shotwatch_common.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,9 @@ class StageQueues:
     """Queues of the stage that nobody has declared."""
 
 
-async def stage_queues(connection: AbstractConnection, stage: str) -> StageQueues:
+async def stage_queues(connection: AbstractConnection, stage: str, topology: Topology) -> StageQueues:
     """What a stage has in its queues."""
-    own, parked = queue_of(stage).name, parked_queue_of(stage).name
-    waiting = [waiting_queue_of(stage, delay).name for delay in sorted(set(RETRY_DELAYS_S))]
+    own, parked, *waiting = [queue.name for queue in topology.queues_of(stage)]
     depths = {name: await depth_of(connection, name) for name in (own, parked, *waiting)}
     found = {name: depth for name, depth in depths.items() if depth is not None}
     messages = {name: depth.messages for name, depth in found.items()}

@@ -10,11 +10,12 @@ import httpx
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import stderr
 from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.settings import read_secret
 
 API_KEY = "SHOTWATCH_API_KEY"
 """The variable that holds the key, or a token, which the API is shown."""
 _PREFIX = "/api/v1"
-_TIMEOUT_S = 10
+TIMEOUT_S = 10
 _PAGE = 500
 _RESET = (
     "no event has the number {last} yet: the database was emptied, or an older copy restored; "
@@ -27,11 +28,16 @@ _ADVICE = {
 
 
 class RestApi:
-    """Every method raises Failure when the API does not answer, or answers with a problem."""
+    """Every method raises Failure when the API does not answer, or answers with a problem.
 
-    def __init__(self, url: str, timeout_s: float = _TIMEOUT_S) -> None:
+    The constructor raises SettingsError if the file that holds the key cannot be used.
+    """
+
+    def __init__(
+        self, url: str, environment: Mapping[str, str] = os.environ, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self._client = httpx.AsyncClient(
-            base_url=url + _PREFIX, headers=_credential(), timeout=timeout_s, trust_env=False
+            base_url=url + _PREFIX, headers=_credential(environment), timeout=timeout_s, trust_env=False
         )
 
     async def __aenter__(self) -> Self:
@@ -91,8 +97,8 @@ class MissedEvents:
             self._last, more = page["last"], page["more"]
 
 
-def _credential() -> dict[str, str]:
-    key = os.environ.get(API_KEY)
+def _credential(environment: Mapping[str, str]) -> dict[str, str]:
+    key = read_secret(API_KEY, environment)
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

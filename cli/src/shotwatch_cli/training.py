@@ -1,13 +1,16 @@
 """Training as a process beside us: started, listened to, and its thresholds told."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.steps import Step, run_steps
+from shotwatch_common.bundle_files import MANIFEST
+from shotwatch_common.errors import Retry
+from shotwatch_common.registry import ModelRegistry
+from shotwatch_common.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +32,21 @@ def train(environment: Mapping[str, str], arguments: Sequence[str], tell: Callab
     return run_steps("shotwatch_training", environment, arguments, tell)
 
 
-def thresholds_of(models_url: str, run_id: str) -> list[Thresholds]:
-    """The thresholds of a run's model, from the registry.
+async def thresholds_of(settings: Settings, version: str) -> list[Thresholds]:
+    """Return the thresholds of a version of the model.
 
     Raises:
         Failure: the registry does not give them.
     """
-    query = {"run_uuid": run_id, "path": "bundle/bundle.json"}
     try:
-        answer = httpx.get(f"{models_url}/get-artifact", params=query, trust_env=False)
-        answer.raise_for_status()
-    except httpx.HTTPError as error:
+        async with ModelRegistry.of(settings) as registry:
+            found = await registry.find(version)
+            if found is None:
+                raise ValueError(f"there is no version {version}")
+            manifest = await registry.download(found, MANIFEST)
+    except (Retry, ValueError) as error:
         raise Failure(f"the model was registered, but its thresholds cannot be read: {error}") from error
-    return summarise(answer.json()["usual"])
+    return summarise(json.loads(manifest)["usual"])
 
 
 def summarise(usual: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Thresholds]:

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment
+from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import print_json, stdout, table
-from shotwatch_cli.rest import RestApi
 
 _COLUMNS = ("at", "who", "from", "what", "which", "outcome", "status#", "count#", "trace")
 
@@ -30,7 +29,7 @@ def audit(
       shotwatch audit
       shotwatch audit --from 2022-07-01 --json | jq 'select(.outcome == "refused")'
     """
-    changes = asyncio.run(_asked(find_deployment(root, name).api_url, _query(start, end, limit)))
+    changes = asyncio.run(_asked(find_deployment(root, name), _query(start, end, limit)))
     if not json:
         stdout.print(table(f"{len(changes)} changes", _COLUMNS, map(_row, changes)))
         return
@@ -43,10 +42,10 @@ def _query(start: Any, end: Any, limit: int) -> dict[str, Any]:
     return {"limit": limit, **{name: time for name, time in span.items() if time}}
 
 
-async def _asked(url: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+async def _asked(deployment: Deployment, query: dict[str, Any]) -> list[dict[str, Any]]:
     """Up to `limit` changes; a page may end before, where little was changed in a long time."""
     changes: list[dict[str, Any]] = []
-    async with RestApi(url) as api:
+    async with deployment.api() as api:
         page = await api.get("/audit", **query)
         changes += page["changes"]
         while page["next"] and len(changes) < query["limit"]:

@@ -13,10 +13,10 @@ from shotwatch_cli.failures import Failure
 from shotwatch_cli.options import FACILITY, FacilityOption, JsonOption, SeedOption
 from shotwatch_cli.output import counting, print_json, stdout, table
 from shotwatch_cli.skipped import list_skipped, skipped_record
+from shotwatch_common.bundle_files import NETWORK
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.settings import Settings
-from shotwatch_detector.bundle import NETWORK
 from shotwatch_simulator.image_reader import SkippedFile
 
 if TYPE_CHECKING:

@@ -185,4 +185,4 @@ async def _acted(act: Act, deployment: Deployment, wanted: Wanted) -> list[Parke
 @asynccontextmanager
 async def _dead_letters(deployment: Deployment) -> AsyncIterator[DeadLetters]:
     async with connected(deployment.broker_url) as connection, Archive.of(deployment.settings) as archive:
-        yield DeadLetters(connection, archive)
+        yield DeadLetters(connection, archive, deployment.topology)

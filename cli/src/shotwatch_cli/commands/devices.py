@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment
+from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, print_json, stdout, table
-from shotwatch_cli.rest import RestApi
 from shotwatch_cli.timelines import Report, draw_timelines
 from shotwatch_common.facility import NO_ARM, Facility, PlaceRoster, StatePolicy, load_facility
 from shotwatch_common.pulses import epoch_ms
@@ -54,7 +53,7 @@ def devices(
     facility = load_facility(deployment.settings.facility)
     asked = {"from": start, "to": end}
     span = {edge: epoch_ms(time) for edge, time in asked.items() if time is not None}
-    reports = asyncio.run(_reports(deployment.api_url, _rosters(facility, frontend, amp), span))
+    reports = asyncio.run(_reports(deployment, _rosters(facility, frontend, amp), span))
     if not reports:
         raise Failure("no device recorded anything in this time", "name another by --from and --to")
     _show(reports, json)
@@ -81,12 +80,14 @@ def _rosters(facility: Facility, frontend: str | None, amp: str | None) -> list[
     return chosen
 
 
-async def _reports(url: str, rosters: Sequence[PlaceRoster], span: Mapping[str, Any]) -> list[Report]:
+async def _reports(
+    deployment: Deployment, rosters: Sequence[PlaceRoster], span: Mapping[str, Any]
+) -> list[Report]:
     """Place by place, as the API has to read every record; all of the span that the first answer is about."""
     reports: list[Report] = []
     with counting() as progress:
         task = progress.add_task("reading records, place by place", total=len(rosters))
-        async with RestApi(url, timeout_s=_PATIENCE_S) as api:
+        async with deployment.api(timeout_s=_PATIENCE_S) as api:
             for roster in rosters:
                 where = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
                 answer = await api.get("/reports", **where, **span)

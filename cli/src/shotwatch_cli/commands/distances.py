@@ -16,7 +16,6 @@ from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.frames import Frame, find_camera, lights_of, recorded_frames, stored_frames
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, tell
-from shotwatch_cli.rest import RestApi
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.facility import load_facility
 from shotwatch_common.pulses import epoch_ms
@@ -106,7 +105,7 @@ async def _stored(deployment: Deployment, device: str, span: tuple[int, int], mo
     roster = find_camera(load_facility(deployment.settings.facility), device)
     with counting() as progress:
         task = progress.add_task("fetching frames", total=most)
-        async with RestApi(deployment.api_url) as api:
+        async with deployment.api() as api:
             stored = stored_frames(api, roster, device, span, most, lambda: progress.advance(task))
             return [frame async for frame in stored]
 

@@ -179,7 +179,7 @@ async def _latest(
     found: list[AnomalyEvent] = []
     standings: dict[str, Standing] = {}
     asked, more = {"latest": last}, True
-    async with RestApi(deployment.api_url) as api:
+    async with deployment.api() as api:
         while more:
             page = await api.get("/events", **asked, **filters, limit=_MOST)
             found += [AnomalyEvent.model_validate(event) for event in page["events"]]
@@ -189,14 +189,14 @@ async def _latest(
 
 
 async def _one(deployment: Deployment, named: str) -> tuple[AnomalyEvent, dict[str, Any]]:
-    async with RestApi(deployment.api_url) as api:
+    async with deployment.api() as api:
         event = await _find(api, named)
         return event, await api.get(f"/events/{quote(event.id)}/feedback")
 
 
 async def _say(deployment: Deployment, named: Sequence[str], said: Mapping[str, Any]) -> list[Statement]:
     """The same about each of these events, or about none when one of them does not exist."""
-    async with RestApi(deployment.api_url) as api:
+    async with deployment.api() as api:
         found = [await _find(api, each) for each in named]
         return [await api.post(f"/events/{quote(event.id)}/feedback", said) for event in found]
 

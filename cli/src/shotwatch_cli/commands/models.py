@@ -4,23 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
 
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.models import comparison_tables, history_table, version_table
+from shotwatch_cli.models import comparison_tables, history_table, load_problems, version_table
 from shotwatch_cli.options import FromOption, JsonOption, ToOption, WhoOption
-from shotwatch_cli.output import counting, print_json, stdout, tell
+from shotwatch_cli.output import counting, print_json, stderr, stdout, styled, tell
 from shotwatch_cli.places import named_rosters
-from shotwatch_cli.rest import RestApi
 from shotwatch_cli.steps import Step, run_steps
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.facility import load_facility
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.succession import Succession, SuccessionError
+from shotwatch_common.vocabulary import ModelAlias
 
 models = typer.Typer(no_args_is_help=True, help="Versions of the model, and which of them scores.")
 
@@ -51,6 +52,8 @@ def list_versions(
         print_json({**model, "promotions": changes} if history else model)
         return
     stdout.print(version_table(model["versions"]))
+    for problem in chain.from_iterable(load_problems(model, alias) for alias in ModelAlias):
+        stderr.print(styled((problem, "bold red")))
     if history:
         stdout.print(history_table(changes))
 
@@ -95,17 +98,22 @@ def promote(
     version: VersionArgument,
     who: WhoOption,
     why: WhyOption = "",
+    alias: Annotated[ModelAlias, typer.Option(help="What it becomes.")] = ModelAlias.CHAMPION,
     name: NameOption = None,
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
     """Make a version the champion; inference takes it up by itself, without a gap.
 
+    Pins the digest of the version's bundle: inference loads no other bytes. Promote the champion again if its
+    alias was moved in the registry, or it was promoted before bundles were pinned.
+
     \b
-    Example:
+    Examples:
       shotwatch models promote 4 --why "fewer false alarms on LA-A1-11"
+      shotwatch models promote 5 --alias challenger
     """
-    made = asyncio.run(_change(find_deployment(root, name), who, why, str(version)))
+    made = asyncio.run(_change(find_deployment(root, name), who, why, str(version), alias))
     tell(json, asdict(made), _told(made))
 
 
@@ -129,17 +137,23 @@ def rollback(
 
 async def _known(deployment: Deployment) -> tuple[Any, Any]:
     """The model with its versions, and every change of the champion."""
-    async with RestApi(deployment.api_url) as api:
+    async with deployment.api() as api:
         return await api.get("/models"), (await api.get("/models/promotions"))["promotions"]
 
 
-async def _change(deployment: Deployment, who: str, why: str, version: str | None = None) -> Promotion:
+async def _change(
+    deployment: Deployment,
+    who: str,
+    why: str,
+    version: str | None = None,
+    alias: ModelAlias = ModelAlias.CHAMPION,
+) -> Promotion:
     """Promote a version, or without one roll back."""
     async with _succession(deployment) as succession:
         try:
             if version is None:
                 return await succession.roll_back(who, why)
-            return await succession.promote(version, who, why)
+            return await succession.promote(version, who, why, alias)
         except SuccessionError as error:
             raise Failure(str(error), "`shotwatch models list --history` shows what there is") from error
 
@@ -152,7 +166,7 @@ async def _succession(deployment: Deployment) -> AsyncIterator[Succession]:
 
 def _told(made: Promotion) -> str:
     before = f", version {made.before} no longer" if made.before else ""
-    return f"version {made.version} is the champion now{before}"
+    return f"version {made.version} is the {made.alias} now{before}"
 
 
 def _replay(deployment: Deployment, *arguments: str) -> Step:

@@ -72,5 +72,7 @@ async def _reprocessing(deployment: Deployment, order: Order) -> AsyncIterator[R
         try:
             yield Reprocessing(archive, store, facility, settings, order)
         except ReprocessingStopped as error:
-            advice = "`shotwatch dead list` says why; mend it, then ask for the same again"
+            advice = (
+                "`shotwatch status` and `shotwatch dead list` say why; mend it and ask for the same again"
+            )
             raise Failure(str(error), advice) from error

@@ -17,7 +17,6 @@ from shotwatch_cli.options import JsonOption
 from shotwatch_cli.output import megabytes, print_json, stdout, styled, table
 from shotwatch_cli.processes import process_record, process_table
 from shotwatch_cli.queues import StageQueues, stage_queues
-from shotwatch_cli.rest import RestApi
 from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.printable import printable
@@ -55,6 +54,8 @@ def status(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = 
         return
     if deployment.processes:
         stdout.print(process_table("servers and services", deployment.processes))
+    for page in deployment.page_urls:
+        stdout.print(f"live page: {page}", soft_wrap=True)
     for title, part in parts.items():
         stdout.print(_titled(title.replace("_", " "), part.shown), soft_wrap=True)
 
@@ -94,7 +95,7 @@ async def _or_why_not(asked: Awaitable[Part]) -> Part:
 
 async def _queues(deployment: Deployment) -> Part:
     async with connected(deployment.broker_url) as connection:
-        stages = [await stage_queues(connection, stage) for stage in STAGES]
+        stages = [await stage_queues(connection, stage, deployment.topology) for stage in STAGES]
     shown = table("queues", ("stage", *(f"{column}#" for column in _QUEUE_COLUMNS)), map(_queue_row, stages))
     return Part(shown, [asdict(stage) for stage in stages])
 
@@ -127,14 +128,14 @@ async def _latest_event(deployment: Deployment) -> Part:
 
 
 async def _champion(deployment: Deployment) -> Part:
-    async with RestApi(deployment.api_url) as api:
+    async with deployment.api() as api:
         model = await api.get("/models")
     version = model["aliases"].get("champion")
     return Part(f"version {version}" if version else "none yet: only rules judge", version)
 
 
 async def _model_problems(deployment: Deployment) -> Part:
-    async with RestApi(deployment.api_url) as api:
+    async with deployment.api() as api:
         model = await api.get("/models")
     problems = [problem for alias in ModelAlias for problem in load_problems(model, alias)]
     return Part(styled(("; ".join(map(printable, problems)), "bold red")) if problems else "none", problems)

@@ -13,7 +13,7 @@ from shotwatch_cli.events import AGAIN_S, event_line, event_record, matching, wi
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.options import JsonOption
 from shotwatch_cli.output import print_json, stderr, stdout
-from shotwatch_cli.rest import MissedEvents, RestApi
+from shotwatch_cli.rest import MissedEvents
 from shotwatch_common.contracts import AnomalyEvent
 
 
@@ -48,7 +48,7 @@ def tail(
 async def _tail(deployment: Deployment, binding_key: str, since: int | None, json: bool) -> None:
     async with AsyncExitStack() as resources:
         missed = await _missed(deployment, since, resources)
-        events = _events(deployment.broker_url, binding_key, missed, ask_first=since is not None)
+        events = _events(deployment, binding_key, missed, ask_first=since is not None)
         async for event in without_double(events):
             if json:
                 print_json(event_record(event))
@@ -62,7 +62,7 @@ async def _missed(
     """Those that the REST API is to tell; None where it cannot be asked, and need not be."""
     if since is None and deployment.query_url is None:
         return None
-    api = await resources.enter_async_context(RestApi(deployment.api_url))
+    api = await resources.enter_async_context(deployment.api())
     if since is not None:
         return MissedEvents(api, since)
     try:
@@ -72,7 +72,7 @@ async def _missed(
 
 
 async def _events(
-    broker_url: str, binding_key: str, missed: MissedEvents | None, ask_first: bool
+    deployment: Deployment, binding_key: str, missed: MissedEvents | None, ask_first: bool
 ) -> AsyncIterator[AnomalyEvent]:
     """Events as they are raised, some of them twice. A broker that goes away is waited for.
 
@@ -82,7 +82,7 @@ async def _events(
     began = waiting = False
     while True:
         try:
-            async with subscription(broker_url, binding_key) as live:
+            async with subscription(deployment.broker_url, binding_key, deployment.topology) as live:
                 if waiting:
                     stderr.print("the broker is back")
                 if missed is not None and ask_first and not began:

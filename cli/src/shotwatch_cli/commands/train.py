@@ -1,5 +1,6 @@
 """`shotwatch train`: a new model from what was recorded."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated
@@ -70,7 +71,7 @@ def train_model(
         trained = train(
             deployment.environment, list(arguments), lambda step: spinner.update(styled(told(step)))
         )
-    thresholds = thresholds_of(deployment.settings.models_url, trained["run_id"])
+    thresholds = asyncio.run(thresholds_of(deployment.settings, trained["version"]))
     if json:
         print_json({**trained, "thresholds": [asdict(each) for each in thresholds]})
     else:

@@ -15,6 +15,7 @@ from shotwatch_cli.options import FACILITY, FacilityOption
 from shotwatch_cli.output import stdout, styled
 from shotwatch_cli.processes import Screen
 from shotwatch_common.facility import load_facility
+from shotwatch_embedded.credentials import credentials_file
 from shotwatch_embedded.description import StackDescription
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
@@ -75,7 +76,7 @@ async def _run(root: Path, name: str | None, facility: Path, services: Sequence[
         async with Stack.claim(root, name, facility=facility, on_change=screen.show) as stack:
             stack.start_services(services)
             await stack.services_ready()
-            stdout.print(_addresses(stack.describe()))
+            stdout.print(_addresses(stack.describe()), soft_wrap=True)
             await asyncio.Event().wait()
 
 
@@ -88,6 +89,9 @@ def _end_on_sigterm() -> None:
 
 def _addresses(stack: StackDescription) -> Text:
     lines = [f"{stack.name} is ready in {stack.folder}; Ctrl-C stops it"]
-    for url in stack.query_urls:
-        lines += [f"live page {url}/", f"REST API  {url}/api/v1", f"its docs  {url}/docs"]
+    for page, url in zip(stack.page_urls, stack.query_urls, strict=True):
+        lines += [f"live page {page}", f"REST API  {url}/api/v1", f"its docs  {url}/docs"]
+    if stack.token:
+        secrets = credentials_file(stack.folder)
+        lines.append(f"who has the token may do everything; to change it: stop, delete {secrets}, start")
     return styled(("\n".join(lines), "bold"))

@@ -11,14 +11,13 @@ from time import monotonic
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from shotwatch_cli.demo.report import Report, rendered
 from shotwatch_cli.demo.run import Demo
 from shotwatch_cli.demo.scenario import Scenario, recorded, simulated
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.output import print_json, stderr, stdout
+from shotwatch_cli.output import LiteralConsole, print_json, stderr, stdout
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_embedded.errors import StackRunning
@@ -60,7 +59,9 @@ def demo(
         raise Failure("the ledger does not add up")
 
 
-async def _demo(frames: Path | None, keep: bool, console: Console) -> tuple[Report, Sequence[SkippedFile]]:
+async def _demo(
+    frames: Path | None, keep: bool, console: LiteralConsole
+) -> tuple[Report, Sequence[SkippedFile]]:
     started = monotonic()
     ensure_rabbitmq(install=True)
     facility = load_facility(_FACILITY)
@@ -74,8 +75,8 @@ async def _demo(frames: Path | None, keep: bool, console: Console) -> tuple[Repo
             scenario = await making
             list_skipped(scenario.skipped)
             console.print(f"everything runs after {monotonic() - started:.0f} s: stack {stack.name}")
-            for url in stack.describe().query_urls:
-                console.print(f"see it live: {url}/")
+            for page in stack.describe().page_urls:
+                console.print(f"see it live: {page}", soft_wrap=True)
             report = await _on(stack, facility, scenario, console)
             console.print(rendered(report))
             console.print(f"{monotonic() - started:.0f} s in all")
@@ -86,7 +87,7 @@ async def _demo(frames: Path | None, keep: bool, console: Console) -> tuple[Repo
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _on(stack: Stack, facility: Facility, scenario: Scenario, console: Console) -> Report:
+async def _on(stack: Stack, facility: Facility, scenario: Scenario, console: LiteralConsole) -> Report:
     return await Demo(stack, settings_of(stack.environment()), facility, console).run(scenario)
 
 
@@ -113,9 +114,11 @@ def fresh_stack(purpose: str) -> Stack:
     raise AssertionError
 
 
-async def _keep(stack: Stack, console: Console) -> None:
-    for url in stack.describe().query_urls:
-        console.print(f"live page: {url}/    REST API: {url}/api/v1    its documentation: {url}/docs")
+async def _keep(stack: Stack, console: LiteralConsole) -> None:
+    description = stack.describe()
+    for page, url in zip(description.page_urls, description.query_urls, strict=True):
+        console.print(f"live page: {page}", soft_wrap=True)
+        console.print(f"REST API: {url}/api/v1    its documentation: {url}/docs")
     console.print(
         f"`shotwatch status`, `shotwatch tail` and the others find it as {stack.name}. Ctrl-C ends it."
     )

@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 
 import httpx
-from rich.console import Console
 
 from shotwatch_cli.balance import reconciling, take_balance
 from shotwatch_cli.broker import subscription
@@ -31,7 +30,7 @@ from shotwatch_cli.demo.report import Report, Throughput
 from shotwatch_cli.demo.scenario import Scenario
 from shotwatch_cli.events import event_line
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.output import counting, styled, transferring
+from shotwatch_cli.output import LiteralConsole, counting, styled, transferring
 from shotwatch_cli.steps import Step
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
@@ -39,12 +38,13 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import PlaceRef
 from shotwatch_common.facility import Facility, FileName
 from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.settings import BrokerSettings
+from shotwatch_common.settings import BrokerSettings, with_settings
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.topology import Topology
 from shotwatch_common.vocabulary import AnomalyKind, ObjectState, ShotState
 from shotwatch_embedded.stack import Stack
 
-Listen = Callable[[str, asyncio.Event], Awaitable[None]]
+Listen = Callable[[BrokerSettings, asyncio.Event], Awaitable[None]]
 Reached = Callable[[Archive], Awaitable[bool]]
 
 _PATIENCE_S = 300.0
@@ -57,11 +57,12 @@ _FOREVER_MS = 2**53
 class Watch:
     """Subscribes to every anomaly, shows it and remembers when it came."""
 
-    console: Console
+    console: LiteralConsole
     seen: list[Seen] = field(default_factory=list)
 
-    async def listen(self, broker_url: str, listening: asyncio.Event) -> None:
-        async with subscription(broker_url, "anomaly.#") as events:
+    async def listen(self, settings: BrokerSettings, listening: asyncio.Event) -> None:
+        url = settings.broker_url.get_secret_value()
+        async with subscription(url, "anomaly.#", Topology(settings.prefix)) as events:
             listening.set()
             async for event in events:
                 self.seen.append(Seen(event, monotonic()))
@@ -74,7 +75,9 @@ class Watch:
 class Demo:
     """One run on a stack whose services are ready."""
 
-    def __init__(self, stack: Stack, settings: BrokerSettings, facility: Facility, console: Console) -> None:
+    def __init__(
+        self, stack: Stack, settings: BrokerSettings, facility: Facility, console: LiteralConsole
+    ) -> None:
         self._stack = stack
         self._settings = settings
         self._facility = facility
@@ -88,7 +91,7 @@ class Demo:
             learning = await self.feed(store, archive, "learning", scenario.learning)
             model = await self.train()
             watch = Watch(self._console)
-            async with running(watch.listen, self._settings.broker_url.get_secret_value()):
+            async with running(watch.listen, self._settings):
                 self._console.rule("anomaly events as they are raised")
                 live = await self.feed(store, archive, "live", scenario.live, by_minute=True)
             return await self._report(archive, store, scenario, watch.seen, [learning, live], model)
@@ -166,10 +169,10 @@ class Demo:
                 figures = " ".join(f"{name}={_short(x)}" for name, x in step.items())
                 status.update(styled(f"training: {figures}"))
 
-            environment = {**os.environ, **self._stack.environment()}
+            environment = with_settings(os.environ, self._stack.environment())
             trained = await asyncio.to_thread(train, environment, ("--alias=champion",), tell)
             version = str(trained["version"])
-            status.update(f"waiting until inference scores with version {version}")
+            status.update(styled(f"waiting until inference scores with version {version}"))
             await self._scores_with(version)
         self._console.print(f"trained and registered: shotwatch version {version}, alias champion")
         return f"shotwatch version {version}"
@@ -225,10 +228,10 @@ async def _model(client: httpx.AsyncClient, port: int) -> str:
 
 
 @asynccontextmanager
-async def running(listen: Listen, broker_url: str) -> AsyncIterator[None]:
+async def running(listen: Listen, settings: BrokerSettings) -> AsyncIterator[None]:
     """Listen in the background; entered when the subscription stands."""
     listening = asyncio.Event()
-    task = asyncio.ensure_future(listen(broker_url, listening))
+    task = asyncio.ensure_future(listen(settings, listening))
     waiting = asyncio.create_task(listening.wait())
     done, _ = await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
     if task in done:

@@ -69,8 +69,13 @@ def make_key(name: str, scopes: frozenset[Scope], expires: datetime | None) -> t
     Raises:
         ValueError: the name cannot stand in a keys file.
     """
-    secret = PREFIX + secrets.token_urlsafe(32)
+    secret = new_secret()
     return secret, ApiKey(require_name(name), scopes, expires, hash_of(secret))
+
+
+def new_secret() -> str:
+    """Return a key of 256 random bits that nothing is known of yet."""
+    return PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_of(secret: str) -> str:

@@ -16,17 +16,20 @@ it, so that its supervisor starts it anew.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import aio_pika
 from aio_pika.abc import AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
-from faststream import AckPolicy
-from faststream.rabbit import Channel, RabbitBroker
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity, DeliveryError
+from faststream import AckPolicy, StreamMessage
+from faststream.opentelemetry.middleware import TelemetryMiddleware
+from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
-from faststream.rabbit.opentelemetry import RabbitTelemetryMiddleware
+from faststream.rabbit.opentelemetry.provider import RabbitTelemetrySettingsProvider
+from faststream.rabbit.response import RabbitPublishCommand
 from faststream.rabbit.subscriber import RabbitSubscriber
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import BaseModel, ValidationError
@@ -36,17 +39,7 @@ from shotwatch_common.contracts import AnomalyEvent, StageMessage
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import Log, attempting, fail_current_span
-from shotwatch_common.topology import (
-    ANOMALIES,
-    NEXT,
-    RETRY_DELAYS_S,
-    declare_topology,
-    exchange_of,
-    parked_queue_of,
-    queue_of,
-    queues_of,
-    waiting_queue_of,
-)
+from shotwatch_common.topology import NEXT, RETRY_DELAYS_S, Topology
 from shotwatch_common.vocabulary import HeldFor, Settlement
 
 Parked = Callable[[str, bytes, str], Awaitable[None]]
@@ -59,6 +52,8 @@ ATTEMPT_HEADER = "x-shotwatch-attempt"
 REASON_HEADER = "x-shotwatch-reason"
 PUBLISHED_HEADER = "timestamp_in_ms"
 """When a message was first published, epoch ms: RabbitMQ's own name, which it can be told to set."""
+_DEFAULT_EXCHANGE = "default"
+"""Its name in spans; in the broker it has none."""
 _BROKER_AWAY = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError)
 _INSIST_S = 2.0
 """Pause before a message that could not be set aside is set aside again, and between looks for a server."""
@@ -73,6 +68,22 @@ _RECOVERY_S = 15.0
 
 class ConsumersLost(Exception):
     """The broker answers, and does not give us the messages that are ours."""
+
+
+class _ByExchange(RabbitTelemetrySettingsProvider):
+    """Names spans after the exchange, of which there are few; the routing key is an attribute of the span.
+
+    Collectors make a histogram of each name, and an anomaly's routing key has thousands of values.
+    """
+
+    __slots__ = ()
+
+    def get_consume_destination_name(self, msg: StreamMessage[Any]) -> str:
+        exchange: str | None = msg.raw_message.exchange
+        return exchange or _DEFAULT_EXCHANGE
+
+    def get_publish_destination_name(self, cmd: RabbitPublishCommand) -> str:
+        return cmd.exchange.name or _DEFAULT_EXCHANGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,7 @@ class Bus:
     def __init__(
         self,
         url: str,
+        topology: Topology,
         tracer_provider: TracerProvider,
         log: Log,
         on_parked: Parked,
@@ -105,10 +117,16 @@ class Bus:
         `drain_seconds`: so long `stop` waits for messages that are being handled. `longest_queue`: a stage
         rests while more messages wait for the next one, until half of them are gone.
         """
+        self._url = url
+        self._topology = topology
         self._broker = RabbitBroker(
             url,
             default_channel=Channel(on_return_raises=True),
-            middlewares=[RabbitTelemetryMiddleware(tracer_provider=tracer_provider)],
+            middlewares=[
+                TelemetryMiddleware(
+                    settings_provider_factory=lambda _: _ByExchange(), tracer_provider=tracer_provider
+                )
+            ],
             graceful_timeout=drain_seconds,
             reconnect_interval=1.0,
             logger=None,
@@ -125,10 +143,25 @@ class Bus:
         self._connection: AbstractRobustConnection | None = None
 
     async def connect(self) -> None:
-        """Connect and declare every queue and exchange, so that no stage publishes into the void."""
+        """Connect to the broker."""
         self._connection = await self._broker.connect()
-        async with self._connection.channel() as channel:
-            await declare_topology(channel)
+
+    async def check_topology(self) -> None:
+        """Check that every exchange and queue is there, so that no message is published into the void.
+
+        Raises:
+            Retry: some are missing, or the broker does not answer.
+        """
+        try:
+            async with await aio_pika.connect(self._url, timeout=_SPEECHLESS_S) as connection:
+                missing = await self._topology.missing(connection)
+        except (*_BROKER_AWAY, OSError) as error:
+            raise Retry(f"the broker does not answer: {error!r}") from error
+        if missing:
+            raise Retry(
+                f"the broker has no {', '.join(missing)}: run `python -m shotwatch_common.topology` with the "
+                "account `setup`"
+            )
 
     async def start(self) -> None:
         """Begin to consume."""
@@ -193,7 +226,7 @@ class Bus:
         Raises:
             Retry: the broker does not say.
         """
-        (queue,) = await self._told([queue_of(stage).name])
+        (queue,) = await self._told([self._topology.queue_of(stage).name])
         return self._longest_queue - (queue.declaration_result.message_count or 0)
 
     async def under_way(self, *stages: str) -> bool:
@@ -203,7 +236,10 @@ class Bus:
             Retry: the broker does not say.
         """
         names = [
-            queue.name for stage in stages for queue in queues_of(stage) if queue != parked_queue_of(stage)
+            queue.name
+            for stage in stages
+            for queue in self._topology.queues_of(stage)
+            if queue != self._topology.parked_queue_of(stage)
         ]
         return any(queue.declaration_result.message_count for queue in await self._told(names))
 
@@ -237,7 +273,7 @@ class Bus:
     async def _comes(self, stage: str) -> bool:
         """Whether the broker has all queues of a stage and a consumer for its own, and we are one."""
         try:
-            own, *_ = await self._declared([queue.name for queue in queues_of(stage)])
+            own, *_ = await self._declared([queue.name for queue in self._topology.queues_of(stage)])
         except ChannelNotFoundEntity:
             return False
         return bool(own.declaration_result.consumer_count) and _consumes(self._consumers[stage])
@@ -250,8 +286,8 @@ class Bus:
                 await self._settle(subscription, message)
 
         subscriber = self._broker.subscriber(
-            queue_of(subscription.stage),
-            exchange_of(subscription.stage),
+            self._topology.queue_of(subscription.stage),
+            self._topology.work,
             channel=Channel(prefetch_count=subscription.prefetch, on_return_raises=True),
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
@@ -269,17 +305,31 @@ class Bus:
     async def send(self, stage: str, message: BaseModel | bytes) -> None:
         """Publish to a stage's queue: persistent, confirmed, an error when it cannot be routed."""
         headers = {PUBLISHED_HEADER: epoch_now()}
-        await self._publish(message, exchange=exchange_of(stage), routing_key=stage, headers=headers)
+        await self._work(message, self._topology.queue_of(stage), headers)
 
     async def announce(self, event: AnomalyEvent) -> None:
-        """Publish an anomaly event; nobody need be listening."""
+        """Publish an anomaly event; nobody need be listening.
+
+        A subscriber's queue may reject what it has no room for. Then the broker rejects the message, although
+        all other queues got it. That must not stop us: the event is stored, and whoever missed it can ask.
+        """
+        try:
+            await self._publish(
+                event,
+                exchange=self._topology.anomalies,
+                routing_key=event.routing_key,
+                mandatory=False,
+                message_id=event.id,
+                content_type="application/cloudevents+json",
+            )
+        except Retry as error:
+            if not isinstance(error.__cause__, DeliveryError):
+                raise
+            self._log.warning("a subscriber's queue rejected an event", event_id=event.id)
+
+    async def _work(self, message: BaseModel | bytes, queue: RabbitQueue, headers: Mapping[str, Any]) -> None:
         await self._publish(
-            event,
-            exchange=ANOMALIES,
-            routing_key=event.routing_key,
-            mandatory=False,
-            message_id=event.id,
-            content_type="application/cloudevents+json",
+            message, exchange=self._topology.work, routing_key=queue.routing(), headers=dict(headers)
         )
 
     async def _publish(
@@ -357,15 +407,15 @@ class Bus:
         delay = RETRY_DELAYS_S[attempt - 1]
         self._log.warning("retry", stage=stage, attempt=attempt, delay_s=delay, why=str(error))
         headers = {**_first_published(message), ATTEMPT_HEADER: attempt + 1}
-        where = waiting_queue_of(stage, delay).name
-        await self._insist(message, lambda: self._publish(message.body, routing_key=where, headers=headers))
+        where = self._topology.waiting_queue_of(stage, delay)
+        await self._insist(message, lambda: self._work(message.body, where, headers))
         return Settlement.RETRY
 
     async def _park(self, stage: str, message: RabbitMessage, reason: str) -> None:
         self._log.error("parked", stage=stage, reason=reason)
         headers = {ATTEMPT_HEADER: _attempt(message), REASON_HEADER: reason[:1000]}
-        where = parked_queue_of(stage).name
-        await self._insist(message, lambda: self._publish(message.body, routing_key=where, headers=headers))
+        where = self._topology.parked_queue_of(stage)
+        await self._insist(message, lambda: self._work(message.body, where, headers))
         await self._insist(message, lambda: self._on_parked(stage, message.body, reason))
 
     async def _insist(self, message: RabbitMessage, act: Act) -> None:

@@ -1,6 +1,5 @@
 """What commands in processes of their own share: progress as JSON lines, arguments, exit status."""
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import TextIO
 from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.errors import Retry
 from shotwatch_common.facility import FacilityError
-from shotwatch_common.printable import printable_lines
+from shotwatch_common.printable import printable_json, printable_lines
 from shotwatch_common.settings import SettingsError
 
 _progress: TextIO = sys.stdout
@@ -25,7 +24,7 @@ def keep_output_for_progress() -> None:
 
 def tell(step: str, **figures: object) -> None:
     """One line of progress."""
-    print(json.dumps({"step": step, **figures}), file=_progress, flush=True)
+    print(printable_json({"step": step, **figures}), file=_progress, flush=True)
 
 
 def exit_status(work: Callable[[], None], *expected: type[Exception]) -> int:

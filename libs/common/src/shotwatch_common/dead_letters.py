@@ -8,7 +8,7 @@ from aio_pika.abc import AbstractConnection
 from shotwatch_common.archive import Archive
 from shotwatch_common.parked import HeldMessage, ParkedMessage, hold_parked
 from shotwatch_common.subjects import subject_of
-from shotwatch_common.topology import STAGES
+from shotwatch_common.topology import STAGES, Topology
 
 Done = Callable[[ParkedMessage], None]
 
@@ -35,8 +35,9 @@ class Wanted:
 class DeadLetters:
     """The parked messages of all stages. Every change is audited, and is in the history of its object."""
 
-    def __init__(self, connection: AbstractConnection, archive: Archive) -> None:
+    def __init__(self, connection: AbstractConnection, archive: Archive, topology: Topology) -> None:
         self._connection = connection
+        self._topology = topology
         self._archive = archive
 
     async def find(self, wanted: Wanted) -> list[ParkedMessage]:
@@ -70,7 +71,7 @@ class DeadLetters:
 
     async def _hold(self, wanted: Wanted) -> AsyncIterator[HeldMessage]:
         for stage in STAGES if wanted.stage is None else (wanted.stage,):
-            async for held in hold_parked(self._connection, stage):
+            async for held in hold_parked(self._connection, stage, self._topology):
                 if wanted.fits(held.message):
                     yield held
 

@@ -178,7 +178,7 @@ MODEL_LOADED = Gauge(
 )
 MODEL_NOT_LOADED = Gauge(
     "shotwatch_model_not_loaded",
-    "1 while the version that has the alias cannot be loaded, though the registry answers; else 0.",
+    "1 while the version that has the alias cannot be loaded, or is not the one that was promoted; else 0.",
     ("alias",),
 )
 MODEL_LOAD_FAILURES = Counter(

@@ -15,7 +15,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from shotwatch_common.bus import ATTEMPT_HEADER, PUBLISHED_HEADER, REASON_HEADER
 from shotwatch_common.identity import message_id
 from shotwatch_common.pulses import epoch_ms, epoch_now
-from shotwatch_common.topology import OBJECTS, WORK, parked_queue_of
+from shotwatch_common.topology import Topology
 
 _RETURNED_S = 2.0
 _BROKERS_REASON_HEADERS = ("x-last-death-reason", "x-first-death-reason")
@@ -42,8 +42,11 @@ class ParkedMessage:
 class HeldMessage:
     """A parked message that nobody else can take as long as its queue is being read."""
 
-    def __init__(self, stage: str, channel: AbstractChannel, delivery: AbstractIncomingMessage) -> None:
+    def __init__(
+        self, stage: str, channel: AbstractChannel, delivery: AbstractIncomingMessage, topology: Topology
+    ) -> None:
         self._channel = channel
+        self._topology = topology
         self._delivery = delivery
         self.message = _parked_message(stage, delivery)
 
@@ -52,9 +55,9 @@ class HeldMessage:
 
         Dying in between leaves it parked as well: it may be worked on twice, and is never lost.
         """
-        stage = self.message.stage
-        exchange = await self._channel.get_exchange(OBJECTS.name if stage == "ingest" else WORK.name)
-        await exchange.publish(_as_new(self._delivery), routing_key=stage, mandatory=True)
+        exchange = await self._channel.get_exchange(self._topology.work.name)
+        key = self._topology.queue_of(self.message.stage).routing()
+        await exchange.publish(_as_new(self._delivery), routing_key=key, mandatory=True)
         await self._delivery.ack()
 
     async def discard(self) -> None:
@@ -62,14 +65,16 @@ class HeldMessage:
         await self._delivery.ack()
 
 
-async def hold_parked(connection: AbstractConnection, stage: str) -> AsyncIterator[HeldMessage]:
+async def hold_parked(
+    connection: AbstractConnection, stage: str, topology: Topology
+) -> AsyncIterator[HeldMessage]:
     """The messages that are parked at a stage now, one after the other, oldest first.
 
     Those that are neither sent back nor discarded lie in the queue again once the iteration is over.
     """
     async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
         try:
-            queue = await channel.declare_queue(parked_queue_of(stage).name, passive=True)
+            queue = await channel.declare_queue(topology.parked_queue_of(stage).name, passive=True)
         except ChannelNotFoundEntity:
             return
         deliveries: list[AbstractIncomingMessage] = []
@@ -79,7 +84,7 @@ async def hold_parked(connection: AbstractConnection, stage: str) -> AsyncIterat
                 if delivery is None:
                     return
                 deliveries.append(delivery)
-                yield HeldMessage(stage, channel, delivery)
+                yield HeldMessage(stage, channel, delivery, topology)
         finally:
             await _give_back(channel, queue.name, [each for each in deliveries if not each.processed])
 

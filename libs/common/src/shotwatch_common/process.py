@@ -2,15 +2,15 @@
 
 import asyncio
 import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from opentelemetry.trace import Tracer
 
-from shotwatch_common import metrics
+from shotwatch_common import metrics, rights
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.bus import Bus, ConsumersLost, Subscription
 from shotwatch_common.errors import Retry
@@ -18,7 +18,8 @@ from shotwatch_common.facility import Facility, FacilityError, load_facility
 from shotwatch_common.health import Facts, serve_health
 from shotwatch_common.settings import BrokerSettings, SettingsError
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.telemetry import Log, configure_logs, configure_traces
+from shotwatch_common.telemetry import Log, configure_logs, configure_traces, last_words
+from shotwatch_common.topology import Topology
 
 AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
 Background = Callable[[], Coroutine[Any, Any, None]]
@@ -64,13 +65,11 @@ Assemble = Callable[[Edges[Any], AsyncExitStack], Awaitable[Service]]
 def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
     """Run a service until SIGTERM or SIGINT.
 
-    Exit 1 with a message when it was set up wrongly, or when it lost its consumers and its supervisor is to
-    start it anew.
+    Exit 1 with a line in the log when it was set up wrongly, when it lost its consumers, or for any other
+    error: its supervisor is to start it anew.
     """
-    try:
+    with last_words(name, SettingsError, FacilityError, ConsumersLost):
         asyncio.run(_live(name, settings.load(), assemble))
-    except (SettingsError, FacilityError, ConsumersLost) as error:
-        sys.exit(f"shotwatch-{name}: {error}")
 
 
 async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
@@ -85,7 +84,7 @@ async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
         await resources.enter_async_context(
             serve_health(settings.health_host, settings.health_port, ready, service.facts)
         )
-        for look in service.beforehand:
+        for look in (touched.bus.check_topology, *service.beforehand):
             await _once(look, touched.log)
         for subscription in service.subscriptions:
             touched.bus.subscribe(subscription)
@@ -111,6 +110,7 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySett
 
         bus = Bus(
             url,
+            Topology(settings.prefix),
             provider,
             log,
             archive.dead_letter,
@@ -120,12 +120,23 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySett
             longest_queue=settings.longest_queue,
         )
         await bus.connect()
-        await archive.ensure_indexes()
+        await _once(partial(_require_indexes, archive, rights.DATABASE[name]), log)
         try:
             yield Edges(settings, facility, bus, store, archive, provider.get_tracer("shotwatch"), log)
         finally:
             await bus.stop()
             provider.shutdown()
+
+
+async def _require_indexes(archive: Archive, collections: Container[str]) -> None:
+    """Return if the collections have their indexes.
+
+    Raises:
+        Retry: they do not; the message says what makes them.
+    """
+    if missing := await archive.missing_indexes(collections):
+        made_by = "`python -m shotwatch_common.archive` makes them"
+        raise Retry(f"the database lacks indexes ({'; '.join(missing)}): {made_by}")
 
 
 async def _until_told_to_stop(background: tuple[Background, ...]) -> None:
@@ -144,9 +155,13 @@ async def _until_told_to_stop(background: tuple[Background, ...]) -> None:
 
 
 async def _once(look: Background, log: Log) -> None:
+    """Repeat a check until it succeeds. Each new reason of a failure is logged once."""
+    why = ""
     while True:
         try:
             return await look()
         except (Retry, *TRANSIENT) as error:
-            log.warning("no message is taken yet", why=str(error))
+            if str(error) != why:
+                why = str(error)
+                log.warning("no message is taken yet", why=why)
         await asyncio.sleep(_ASK_AGAIN_S)

@@ -115,5 +115,9 @@ def window_id(place: Place, interval: str, start_ms: int) -> str:
 
 
 def window_start(window_id: str) -> int:
-    """Return when a window starts (epoch ms), by its id."""
+    """Return when a window starts (epoch ms), by its id.
+
+    Raises:
+        ValueError: it is no id of a window.
+    """
     return epoch_ms(datetime.strptime(f"{window_id.rpartition('-')[2]}+0000", "%Y%m%dT%H%M%S%z"))

@@ -8,8 +8,10 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
+from aiohttp import hdrs
 from yarl import URL
 
+from shotwatch_common.bundle_files import BUNDLE_FILES
 from shotwatch_common.errors import Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.settings import Settings
@@ -20,6 +22,7 @@ _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 _SERVED = "mlflow-artifacts:/"
 _REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.GONE)
 """What the registry answers to a path that it will not serve, however often it is asked."""
+_NOT_ALLOWED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 LARGEST_FILE = 2**30
 """Bytes. A camera of 102 x 128 pixels takes about 2 MB of a bundle, and the facility has 94."""
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
@@ -50,17 +53,19 @@ class RegisteredVersion:
 class ModelRegistry:
     """Versions and aliases of one model name.
 
-    Every method raises Retry when the server does not answer.
+    Every method raises Retry when the server does not answer, or refuses the login.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, user: str = "", password: str = "") -> None:
         self.name = name
         self._url = url.rstrip("/")
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+        login = {hdrs.AUTHORIZATION: aiohttp.encode_basic_auth(user, password)} if user else None
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, headers=login)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.models_url, settings.model_name)
+        password = settings.models_password.get_secret_value()
+        return cls(settings.models_url, settings.model_name, settings.models_user, password)
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,6 +120,13 @@ class ModelRegistry:
             for key, value in metrics.items()
         ]
         await self._ask("POST", "/runs/log-batch", json={"run_id": version.run_id, "metrics": logged})
+
+    async def bundle(self, version: ModelVersion) -> dict[str, bytes]:
+        """Return the files of a version's bundle that are scored with, by name.
+
+        Raise what `download` raises.
+        """
+        return {file: await self.download(version, file) for file in BUNDLE_FILES}
 
     async def download(self, version: ModelVersion, file: str) -> bytes:
         """Return a file of a version's bundle.
@@ -177,5 +189,9 @@ def _registered(found: Mapping[str, Any]) -> RegisteredVersion:
     )
 
 
-def _away(error: Exception) -> Retry:
+def _away(error: aiohttp.ClientError | TimeoutError) -> Retry:
+    if isinstance(error, aiohttp.ClientResponseError) and error.status in _NOT_ALLOWED:
+        return Retry(
+            f"the model registry refuses the login, or what it may do: {error.status} {error.message}"
+        )
     return Retry(f"the model registry does not answer: {error!r}")

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from itertools import groupby
 from time import monotonic
+from typing import Any
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.archive.windows import KnownWindow
 from shotwatch_common.contracts import ShotsClosed
 from shotwatch_common.facility import Facility
-from shotwatch_common.identity import block_folder, object_id, raw_key, residual_folder
+from shotwatch_common.identity import block_folder, object_id, raw_key, residual_folder, unversioned_raw_key
 from shotwatch_common.pulses import instant
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
@@ -30,6 +31,8 @@ FROM_SHOTS = ("aggregate", "features", "inference")
 _HOUR_MS = 3_600_000
 _HOUR_OF_WINDOW = -len("MMSS/")
 _LOOK_S = 0.5
+PATIENCE_S = 1800.0
+"""A message is parked after some ten minutes of attempts; the rest is for a queue of live files before it."""
 
 
 class ReprocessingStopped(Exception):
@@ -108,7 +111,8 @@ class Reprocessing:
         """Do all that is left; `done` hears of each minute.
 
         Raises:
-            ReprocessingStopped: a stage gave something up. What was done before it stays done.
+            ReprocessingStopped: a stage gave something up, or does not get to it for PATIENCE_S. What was
+                done before it stays done.
             Retry: the store cannot be reached.
         """
         await self._archive.audit.note("reprocess", self._order.told)
@@ -136,27 +140,29 @@ class Reprocessing:
         """Put raw files into the inbox and wait until they are joined; then remove old blocks of theirs."""
         objects = [o for o in await self._archive.ledger.newest(keys) if await self._is_kept(o)]
         blocks = {each["_id"]: await self._stored(self._block_prefix(each)) for each in objects}
-        fed = [await self._feed(each["_id"], each["key"]) for each in objects]
-        await self._until(lambda: self._are_joined(fed))
+        fed = [await self._feed(each) for each in objects]
+        unjoined = (
+            f"some of these {len(fed)} files are not joined: {', '.join(each['key'] for each in objects)}"
+        )
+        await self._until(lambda: self._are_joined(fed), unjoined)
         for each in objects:
             await self._remove_unchanged(self._block_prefix(each), blocks[each["_id"]])
 
-    async def _is_kept(self, each: Mapping[str, str]) -> bool:
+    async def _is_kept(self, each: Mapping[str, Any]) -> bool:
         """Whether the raw file is still there, in the data bucket or (we were stopped) in the inbox."""
         if each["state"] not in (ObjectState.INGESTED, ObjectState.WAITING):
             return False
-        key = each["key"]
-        if await self._store.etag(self._settings.inbox_bucket, key) is not None:
+        if await self._store.etag(self._settings.inbox_bucket, each["key"]) is not None:
             return True
-        return await self._store.etag(self._settings.data_bucket, self._raw_key(key)) is not None
+        return await self._raw_key(each) is not None
 
-    async def _feed(self, identity: str, key: str) -> str:
+    async def _feed(self, each: Mapping[str, Any]) -> str:
         """Put a raw file into the inbox; the id of the object there, for a copy may have another etag."""
-        inbox = self._settings.inbox_bucket
+        inbox, identity, key = self._settings.inbox_bucket, str(each["_id"]), str(each["key"])
         await self._pace.take(1)
         await self._archive.ledger.start_again(identity, "reprocess", self._why)
-        if await self._store.etag(inbox, key) is None:
-            await self._store.move((self._settings.data_bucket, self._raw_key(key)), (inbox, key))
+        if await self._store.etag(inbox, key) is None and (raw := await self._raw_key(each)) is not None:
+            await self._store.move((self._settings.data_bucket, raw), (inbox, key))
         etag = await self._store.etag(inbox, key)
         there = identity if etag is None else object_id(inbox, key, etag)  # None: it was read by now
         if there != identity:
@@ -171,9 +177,24 @@ class Reprocessing:
                 raise ReprocessingStopped(f"{each['key']} was given up: {each['detail']}")
         return all(each is not None and _has_ended(each) for each in objects)
 
-    def _raw_key(self, key: str) -> str:
-        name = self._facility.file_name(key)
-        return key if name is None else raw_key(name.starts_at, key)
+    async def _raw_key(self, each: Mapping[str, Any]) -> str | None:
+        """Return the key of the raw file in the data bucket; None if it is not there.
+
+        The ledger has it, unless we were stopped after the file was entered as waiting and before it was
+        moved.
+        """
+        bucket, name = self._settings.data_bucket, self._facility.file_name(each["key"])
+        if each["location"] and each["location"]["bucket"] == bucket:
+            keys = [each["location"]["key"]]
+        elif name is not None:
+            day, key = name.starts_at, each["key"]
+            keys = [raw_key(day, key, each["etag"]), unversioned_raw_key(day, key)]
+        else:
+            keys = []
+        for key in keys:
+            if await self._store.etag(bucket, key) is not None:
+                return str(key)
+        return None
 
     def _block_prefix(self, each: Mapping[str, str]) -> str:
         name = self._facility.file_name(each["key"])
@@ -183,8 +204,8 @@ class Reprocessing:
 
     async def _close_again(self, window: KnownWindow) -> None:
         """Close the window's shots once more, wait for their verdicts, and remove what is superseded."""
-        await self._until(lambda: self._archive.windows.ask_again(window.id))
-        await self._until(lambda: self._is_judged(window.id))
+        await self._until(lambda: self._archive.windows.ask_again(window.id), f"{window.id} stays open")
+        await self._until(lambda: self._is_judged(window.id), f"the shots of {window.id} are not judged")
         *earlier, newest = [batch for batch, _ in await self._archive.batches.of_window(window.id)]
         superseded = [batch.batch_id for batch in earlier if set(batch.pulses) <= set(newest.pulses)]
         await self._archive.measurements.forget(superseded)
@@ -198,8 +219,16 @@ class Reprocessing:
                 raise ReprocessingStopped(f"the shots of {batch_id} were given up: {why}")
         return not undecided and await self._archive.windows.at_rest(window_id)
 
-    async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+    async def _until(self, condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+        """Wait until the condition holds.
+
+        Raises:
+            ReprocessingStopped: it does not hold after PATIENCE_S; the message says what holds `otherwise`.
+        """
+        patient_until = monotonic() + PATIENCE_S
         while not await condition():
+            if monotonic() > patient_until:
+                raise ReprocessingStopped(f"{otherwise} after {PATIENCE_S:.0f} s")
             await asyncio.sleep(_LOOK_S)
 
     # what lies about

@@ -5,17 +5,27 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "SHOTWATCH_"
+FILE = "_FILE"
+"""Ending of the variable that names the file in which a secret is, instead of holding the secret."""
+MAX_SECRET_BYTES = 64 << 10
 OTHERS = frozenset(
-    f"{PREFIX}{name}" for name in ("API_KEY", "FAULTS", "PROCESS_OF", "QUERY_URL", "ROOT", "SERVICE")
+    f"{PREFIX}{name}"
+    for name in ("API_KEY", f"API_KEY{FILE}", "FAULTS", "PROCESS_OF", "QUERY_URL", "ROOT", "SERVICE")
 )
 """No settings of a service: the command line, the image and the embedded stack read these."""
+RENAMED = {
+    f"{PREFIX}SWEEP_SECONDS": f"{PREFIX}INBOX_SWEEP_SECONDS or, of aggregate, {PREFIX}WINDOW_SWEEP_SECONDS",
+    f"{PREFIX}SWEEP_AGAIN_SECONDS": f"{PREFIX}INBOX_AGAIN_SECONDS",
+}
+"""Former name of a setting → its present one."""
 
 
 class SettingsError(ValueError):
@@ -44,22 +54,64 @@ def _secret_url_with(*schemes: str) -> AfterValidator:
     return AfterValidator(check_secret)
 
 
+BrokerUrl = Annotated[SecretStr, _secret_url_with("amqp", "amqps")]
 HttpUrl = Annotated[str, AfterValidator(url_with("http", "https"))]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Settings(BaseSettings):
-    """Addresses of the servers, the facility file, the buckets. Nothing secret has a default."""
+_NO_PREFIX = "default_factory_not_called"
+"""The error of a name that has no default because the prefix is wrong, which is an error of its own."""
+
+
+def _prefixed(name: str, min_length: int) -> Any:
+    """Return the field of a name that begins with the prefix, unless the whole name is given."""
+    return Field(default_factory=lambda known: known["prefix"] + name, min_length=min_length)
+
+
+class SystemSettings(BaseSettings):
+    """What every process of one system reads."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="ignore", use_attribute_docstrings=True
     )
 
+    prefix: str = Field("", pattern=r"^([a-z][a-z0-9-]{0,19})?$")
+    """Beginning of all names in broker, store, database and registry: systems that share one differ in it."""
+
+    @classmethod
+    def load(cls, **given: str) -> Self:
+        """Read the environment; what is given by name comes before it. Read secrets from files where
+        the environment names files.
+
+        Raises:
+            SettingsError: a setting is missing or wrong, a file with a secret cannot be used, or a variable
+                is called like a setting and is none.
+        """
+        mistakes = list(_unknown(cls, os.environ))
+        told = {variable(name): value for name, value in given.items()}
+        secrets, unusable = _read_secrets(cls, with_settings(os.environ, told))
+        mistakes += unusable.values()
+        try:
+            settings = cls.model_validate(given | secrets)
+        except ValidationError as error:
+            mistakes += [
+                f"{_variable_of(e['loc'])}{e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors()
+                if not unusable.keys() & set(e["loc"]) and e["type"] != _NO_PREFIX
+            ]
+        if mistakes:
+            raise SettingsError("wrong settings:\n  " + "\n  ".join(mistakes))
+        return settings
+
+
+class Settings(SystemSettings):
+    """Addresses of the servers, the facility file, the buckets. Nothing secret has a default."""
+
     database_url: Annotated[SecretStr, _secret_url_with("mongodb", "mongodb+srv")]
     """`mongodb://user:password@host:port/database`."""
-    database_name: str = Field("shotwatch", min_length=1)
+    database_name: str = _prefixed("shotwatch", 1)
     """Name of the database."""
     store_url: HttpUrl
     """`http(s)://host:port` of the S3 server."""
@@ -69,19 +121,23 @@ class Settings(BaseSettings):
     """Secret key of the S3 server."""
     models_url: HttpUrl
     """`http(s)://host:port` of the MLflow server."""
-    model_name: str = Field("shotwatch", min_length=1)
+    models_user: str = ""
+    """Account of the MLflow server; empty = no login is sent."""
+    models_password: SecretStr = SecretStr("")
+    """Its password."""
+    model_name: str = _prefixed("shotwatch", 1)
     """Name in the model registry."""
     facility: Path
     """The facility file."""
-    inbox_bucket: str = Field("inbox", min_length=3)
+    inbox_bucket: str = _prefixed("inbox", 3)
     """Where new files arrive."""
-    data_bucket: str = Field("data", min_length=3)
+    data_bucket: str = _prefixed("data", 3)
     """Where files go that were read."""
-    error_bucket: str = Field("errors", min_length=3)
+    error_bucket: str = _prefixed("errors", 3)
     """Where files go that were rejected, each with its reason beside it."""
-    block_bucket: str = Field("blocks", min_length=3)
+    block_bucket: str = _prefixed("blocks", 3)
     """Where the records of files are kept as blocks."""
-    dataset_bucket: str = Field("datasets", min_length=3)
+    dataset_bucket: str = _prefixed("datasets", 3)
     """Where training sets are kept."""
     traces_folder: Path | None = None
     """Where spans are written as JSON lines; OTEL_EXPORTER_OTLP_ENDPOINT sends them to a collector."""
@@ -101,29 +157,18 @@ class Settings(BaseSettings):
             self.dataset_bucket,
         )
 
-    @classmethod
-    def load(cls, **given: str) -> Self:
-        """Read the environment; what is given by name comes before it.
 
-        Raises:
-            SettingsError: a setting is missing or wrong, or a variable is called like one and is none.
-        """
-        mistakes = list(_unknown(cls, os.environ))
-        try:
-            settings = cls.model_validate(given)
-        except ValidationError as error:
-            mistakes += [
-                f"{_variable_of(e['loc'])}{e['msg'].removeprefix('Value error, ')}" for e in error.errors()
-            ]
-        if mistakes:
-            raise SettingsError("wrong settings:\n  " + "\n  ".join(mistakes))
-        return settings
+class BrokerAccountSettings(SystemSettings):
+    """What the set-up of the broker reads."""
+
+    broker_url: BrokerUrl
+    """`amqp(s)://setup:password@host:port/vhost`."""
 
 
 class BrokerSettings(Settings):
     """What all services share that work on a queue."""
 
-    broker_url: Annotated[SecretStr, _secret_url_with("amqp", "amqps")]
+    broker_url: BrokerUrl
     """`amqp(s)://user:password@host:port/vhost`."""
     prefetch: PositiveInt = 4
     """Messages that one replica works on at a time."""
@@ -141,19 +186,88 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
+def is_secret(field: FieldInfo) -> bool:
+    """Return whether a setting is a secret, so that it may be given in a file."""
+    return SecretStr in (field.annotation, *get_args(field.annotation))
+
+
+def with_settings(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with these variables in it, and without files that hold the same secrets."""
+    files = {name + FILE for name in own}
+    return {name: value for name, value in environment.items() if name not in files} | dict(own)
+
+
+def read_secret(name: str, environment: Mapping[str, str]) -> str | None:
+    """Return the secret that a variable holds, or that lies in the file which `{name}_FILE` names.
+
+    One line feed at the end of the file is not part of the secret. Return None if neither variable is set.
+
+    Raises:
+        SettingsError: both are set, or the file cannot be read, is empty, is larger than 64 KiB, or is not
+            UTF-8. The message never contains the secret.
+    """
+    if name + FILE not in environment:
+        return environment.get(name)
+    path = Path(environment[name + FILE])
+    if name in environment:
+        raise SettingsError(f"{name} and {name}{FILE} are both set: set one of them")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"{name}{FILE}: cannot read '{path}': {why}") from error
+    if len(content) > MAX_SECRET_BYTES:
+        raise SettingsError(f"{name}{FILE}: '{path}' is larger than {MAX_SECRET_BYTES >> 10} KiB")
+    try:
+        secret = content.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{name}{FILE}: '{path}' is not UTF-8 text") from None
+    if not secret:
+        raise SettingsError(f"{name}{FILE}: '{path}' is empty")
+    return secret
+
+
 def installed_settings() -> dict[str, type[Settings]]:
     """Service → its settings, of every service that is installed here."""
     return {found.name: found.load() for found in entry_points(group="shotwatch.settings")}
 
 
-def _unknown(asked: type[Settings], environment: Mapping[str, str]) -> Iterator[str]:
-    """Variables that no service here reads; most are slips of the pen."""
+def _read_secrets(
+    asked: type[SystemSettings], environment: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the secrets that are set, and why others cannot be used, both by the name of the setting."""
+    secrets: dict[str, str] = {}
+    unusable: dict[str, str] = {}
+    for name in (name for name, field in asked.model_fields.items() if is_secret(field)):
+        try:
+            secret = read_secret(variable(name), environment)
+        except SettingsError as error:
+            unusable[name] = str(error)
+        else:
+            if secret is not None:
+                secrets[name] = secret
+    return secrets, unusable
+
+
+def _unknown(asked: type[SystemSettings], environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong with variables that no service here reads: most are misspelt."""
     classes = (asked, *installed_settings().values())
-    known = {variable(name) for settings in classes for name in settings.model_fields} | OTHERS
+    known = {each for settings in classes for each in _variables(settings)} | OTHERS
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known:
+        if name in RENAMED:
+            yield f"{name}: renamed; set {RENAMED[name]}"
+        elif name.startswith(PREFIX) and name not in known:
             close = get_close_matches(name, known, n=1)
             yield f"{name}: there is no such setting" + (f"; is {close[0]} meant?" if close else "")
+
+
+def _variables(settings: type[SystemSettings]) -> Iterator[str]:
+    """Yield the variables that a service reads its settings from."""
+    for name, field in settings.model_fields.items():
+        yield variable(name)
+        if is_secret(field):
+            yield variable(name) + FILE
 
 
 def _variable_of(where: tuple[int | str, ...]) -> str:

@@ -48,6 +48,24 @@ def configure_logs(service: str) -> Log:
     return log
 
 
+@contextmanager
+def last_words(service: str, *expected: type[Exception]) -> Iterator[None]:
+    """Log the error that ends a service's process as one JSON line, and exit with 1.
+
+    An expected error is logged by its message, any other with its traceback. Log collectors drop what is not
+    JSON, so that a plain traceback would make a service that dies at each start look silent.
+    """
+    try:
+        yield
+    except expected as error:
+        configure_logs(service).critical("cannot go on", why=str(error))
+    except Exception as error:  # noqa: BLE001 - the edge of the process: nobody else would handle it
+        configure_logs(service).critical("crashed", why=repr(error), exc_info=True)
+    else:
+        return
+    sys.exit(1)
+
+
 def configure_traces(service: str, traces_folder: Path | None) -> TracerProvider:
     """Export spans to a file of the folder, and to a collector when the standard OTEL variable names one."""
     provider = TracerProvider(resource=Resource.create({"service.name": f"shotwatch-{service}"}))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from shotwatch_common.bundle_files import CAMERAS, MANIFEST, NETWORK
 from shotwatch_detector.catalogue import SIGNS
 from shotwatch_detector.decision import UsualOfDevices
 from shotwatch_detector.frames import Reference
@@ -29,10 +30,7 @@ from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import Camera
 from shotwatch_detector.statistics import Usual
 
-NETWORK = "autoencoder.tflite"
 KERAS_MODEL = "autoencoder.keras"
-MANIFEST = "bundle.json"
-CAMERAS = "cameras.npz"
 _MAPS = (
     "reference",
     "residual_centre",

@@ -8,8 +8,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_common.bundle_files import NETWORK
 from shotwatch_detector.arrays import Features, Frames, Image
-from shotwatch_detector.bundle import NETWORK, Bundle, BundleError, load_bundle
+from shotwatch_detector.bundle import Bundle, BundleError, load_bundle
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.engine import Engine, LiteRtEngine
 from shotwatch_detector.scoring import residual_of, score_frames

@@ -27,6 +27,8 @@ class StackDescription(BaseModel):
     environment: dict[str, str]
     """Addresses and settings, secrets among them, as services get them."""
     processes: tuple[Status, ...]
+    token: str | None = None
+    """API key of its REST API with every scope; None if the API has a keys file of the user's."""
 
     @property
     def query_urls(self) -> tuple[str, ...]:
@@ -36,6 +38,15 @@ class StackDescription(BaseModel):
             for process in self.processes
             if QUERY_PORT in process.ports and process.state is not State.STOPPED
         )
+
+    @property
+    def page_urls(self) -> tuple[str, ...]:
+        """Addresses of the live page that let in whoever opens them.
+
+        The token is in the fragment, which browsers never send: it gets into no log, trace or referrer.
+        """
+        fragment = f"#token={self.token}" if self.token else ""
+        return tuple(f"{url}/{fragment}" for url in self.query_urls)
 
     def write(self) -> None:
         """Replace the description in the stack's folder; only the owner can read it."""

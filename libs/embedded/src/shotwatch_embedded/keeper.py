@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from shotwatch_embedded.launch import Launch
+from shotwatch_embedded.private import UMASK, private_files
 from shotwatch_embedded.processes import listens, mark
 from shotwatch_embedded.status import State, Status
 
@@ -114,6 +115,7 @@ class Keeper:
                 stdout=log,
                 stderr=STDOUT,
                 start_new_session=True,
+                umask=UMASK,
             )
 
     async def _watch(self) -> None:
@@ -146,7 +148,7 @@ class Keeper:
 
     def _note(self, what: str) -> None:
         line = f"== {datetime.now(UTC):%Y-%m-%d %H:%M:%S} {self._launch.name}: {what}\n"
-        with suppress(OSError), self._launch.log.open("a") as log:
+        with suppress(OSError), private_files(), self._launch.log.open("a") as log:
             log.write(line)
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 HEALTH_PORT = "SHOTWATCH_HEALTH_PORT"
 QUERY_PORT = "SHOTWATCH_QUERY_PORT"
-OPEN = "SHOTWATCH_QUERY_OPEN"
-"""The stack listens on loopback alone: whoever is on this machine needs no key."""
+QUERY_KEYS_FILE = "SHOTWATCH_QUERY_KEYS_FILE"
 
 _PATH = ("ingest", "validate", "aggregate", "features", "inference", "history", "query")
 ONE_THREAD = dict.fromkeys(
@@ -55,7 +54,7 @@ def _service(name: str, replicas: int) -> ServiceSpec:
     return ServiceSpec(
         name=name,
         command=(sys.executable, "-m", f"shotwatch_{name}"),
-        environment={**ONE_THREAD, OPEN: "true"} if name == "query" else ONE_THREAD,
+        environment=ONE_THREAD,
         replicas=replicas,
         ports=(HEALTH_PORT, QUERY_PORT) if name == "query" else (HEALTH_PORT,),
     )

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -11,23 +12,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+import aio_pika
+from aio_pika.exceptions import ChannelPreconditionFailed
+
 from shotwatch_common.archive import Archive
-from shotwatch_common.settings import Settings
+from shotwatch_common.broker_accounts import SETUP
+from shotwatch_common.settings import read_secret, with_settings
+from shotwatch_common.topology import Topology
 from shotwatch_embedded import lock
-from shotwatch_embedded.credentials import Credentials
+from shotwatch_embedded.credentials import KEYS_NAME, Credentials
 from shotwatch_embedded.description import DEFAULT_ROOT, StackDescription, forget
 from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.keeper import Keeper
 from shotwatch_embedded.launch import Launch
 from shotwatch_embedded.ports import LOOPBACK, Ports, is_free
+from shotwatch_embedded.private import make_private, private_files
 from shotwatch_embedded.processes import kill_all, start_guard
 from shotwatch_embedded.servers import Server, probes
 from shotwatch_embedded.servers.broker import broker, name_server
 from shotwatch_embedded.servers.database import database
 from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.servers.store import store
-from shotwatch_embedded.services import HEALTH_PORT, ServiceSpec
+from shotwatch_embedded.services import HEALTH_PORT, QUERY_KEYS_FILE, ServiceSpec
 from shotwatch_embedded.status import Role, State, Status
 
 DEFAULT_NAME = "default"
@@ -39,6 +46,9 @@ _EXTERNAL = (
     "SHOTWATCH_STORE_URL",
     *_STORE_KEYS,
     "SHOTWATCH_MODELS_URL",
+    "SHOTWATCH_MODELS_USER",
+    "SHOTWATCH_MODELS_PASSWORD",
+    QUERY_KEYS_FILE,
 )
 _START_PATIENCE = 120.0
 _START_ATTEMPTS = 3
@@ -63,19 +73,31 @@ class Stack:
     """The embedded servers and the services on them: `async with` starts the servers and ends everything.
 
     However the process that holds a stack ends, the stack ends with it: in order on the way out, else by
-    its guard. Servers whose address is in the settings are used as they are.
+    its guard. Servers whose address is in the settings are used as they are, and so is a keys file.
+
+    Nobody but the user who runs it can read what a stack writes, and its servers and the REST API let nobody
+    in who does not know its credentials.
     """
 
     def __init__(
-        self, folder: Path, held: TextIO, facility: Path, external: Mapping[str, str], on_change: OnChange
+        self,
+        folder: Path,
+        held: TextIO,
+        facility: Path,
+        external: Mapping[str, str],
+        prefix: str,
+        on_change: OnChange,
     ) -> None:
         self.name = folder.name
         self.folder = folder
         self._lock = held
+        self._credentials = Credentials.of(folder)
         self._guard: subprocess.Popen[bytes] = start_guard(folder)
         self._facility = facility.resolve()
         self._external = external
+        self._prefix = prefix
         self._server_settings: dict[str, str] = {}
+        self._accounts: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._on_change = on_change
         self._ports = Ports()
         self._servers: dict[str, Keeper] = {}
@@ -97,21 +119,24 @@ class Stack:
 
         Args:
             facility: the facility file that services are told of.
-            settings: may hold addresses of servers that replace embedded ones (SHOTWATCH_BROKER_URL, …).
+            settings: may hold addresses of servers that replace embedded ones (SHOTWATCH_BROKER_URL, …), and
+                SHOTWATCH_PREFIX.
             on_change: told of every change of a process.
 
         Raises:
             StackRunning: the stack of that name runs already.
-            StackError: the settings name an object store without its keys.
+            StackError: the settings name an object store without its keys, the folder belongs to another
+                user, or its credentials cannot be read.
+            SettingsError: a file that holds one of the settings cannot be used.
         """
-        external = _external(settings)
+        external, prefix = _external(settings), settings.get("SHOTWATCH_PREFIX", "")
         for folder in _candidates(root.resolve(), name):
-            folder.mkdir(parents=True, exist_ok=True)
-            held = lock.take(folder)
+            held = _taken(folder)
             if held is not None:
                 kill_all(folder)
+                make_private(folder)
                 forget(folder)
-                return cls(folder, held, facility, external, on_change)
+                return cls(folder, held, facility, external, prefix, on_change)
         raise StackRunning(f"the stack {name} runs already under {root.resolve()}")
 
     async def __aenter__(self) -> Self:
@@ -127,15 +152,26 @@ class Stack:
     ) -> None:
         await self.stop()
 
-    def environment(self) -> dict[str, str]:
-        """What services are told: addresses, keys, facility, folders."""
-        return {
-            "SHOTWATCH_DATABASE_NAME": "shotwatch",
+    def environment(self, service: str | None = None) -> dict[str, str]:
+        """Return what a service is told: addresses, keys, facility, folders.
+
+        Without the name of a service: what the command line is told. A service has its own account of a
+        server where others have one, or none.
+        """
+        told = {
+            "SHOTWATCH_PREFIX": self._prefix,
+            "SHOTWATCH_DATABASE_NAME": f"{self._prefix}shotwatch",
             "SHOTWATCH_FACILITY": str(self._facility),
             "SHOTWATCH_TRACES_FOLDER": str(self.folder / "traces"),
+            QUERY_KEYS_FILE: str(self.folder / KEYS_NAME),
             **self._external,
             **self._server_settings,
         }
+        if service is None:
+            return told
+        of_accounts = {name for account in self._accounts.values() for name in account}
+        shared = {name: value for name, value in told.items() if name not in of_accounts}
+        return {**shared, **self._accounts.get(service, {})}
 
     def status(self) -> list[Status]:
         """The state of every process, servers first."""
@@ -149,6 +185,7 @@ class Stack:
             pid=os.getpid(),
             environment=self.environment(),
             processes=tuple(self.status()),
+            token=None if QUERY_KEYS_FILE in self._external else self._credentials.token,
         )
 
     def start_services(self, specs: Iterable[ServiceSpec]) -> None:
@@ -189,8 +226,10 @@ class Stack:
             self._lock.close()
 
     async def _start_servers(self) -> None:
-        for folder in ("logs", "traces"):
-            (self.folder / folder).mkdir(exist_ok=True)
+        with private_files():
+            for folder in ("logs", "traces"):
+                (self.folder / folder).mkdir(exist_ok=True)
+        self._credentials.write_keys(self.folder)
         try:
             async with asyncio.TaskGroup() as group:
                 for start in self._missing_servers():
@@ -202,40 +241,56 @@ class Stack:
 
     def _missing_servers(self) -> Iterator[Coroutine[Any, Any, None]]:
         """The start of each server for which the settings name no other."""
-        credentials = Credentials.of(self.folder)
+        credentials = self._credentials
         keys = (credentials.store_access_key, credentials.store_secret_key)
         if "SHOTWATCH_BROKER_URL" not in self._external:
             yield self._start_broker(credentials.broker_password)
         if "SHOTWATCH_DATABASE_URL" not in self._external:
-            yield self._start_database()
+            yield self._start_database(credentials.database_password)
         if "SHOTWATCH_STORE_URL" not in self._external:
-            yield self._start_server(partial(store, self.folder / "store", *keys))
+            yield self._start_server(partial(store, self.folder / "store", *keys, prefix=self._prefix))
         if "SHOTWATCH_MODELS_URL" not in self._external:
-            yield self._start_server(partial(models, self.folder / "models"))
+            passwords = (credentials.models_engineer_password, credentials.models_reader_password)
+            yield self._start_server(partial(models, self.folder / "models", *passwords))
 
-    async def _start_broker(self, password: str) -> None:
+    async def _start_broker(self, secret: str) -> None:
+        """Start the broker, and declare what services may not declare.
+
+        Raises:
+            StackError: a queue is there that differs from ours.
+        """
         ensure_rabbitmq(install=False)
         folder = self.folder / "broker"
         await self._start_server(partial(name_server, folder))
-        await self._start_server(partial(broker, folder, password, self._servers["epmd"].status.port))
+        names = self._servers["epmd"].status.port
+        await self._start_server(partial(broker, folder, secret, names, prefix=self._prefix))
+        async with await aio_pika.connect(self._accounts[SETUP]["SHOTWATCH_BROKER_URL"]) as connection:
+            try:
+                await Topology(self._prefix).declare(connection)
+            except ChannelPreconditionFailed as error:
+                raise StackError(f"the broker's data under {folder} are not ours: {error}") from error
 
-    async def _start_database(self) -> None:
+    async def _start_database(self, password: str) -> None:
         """Start the database, and make the indexes that all services want.
 
         Ten services that make the same index at once, on two busy cores, may wait for the embedded server for
         ever. An index that is there is no work.
         """
-        await self._start_server(partial(database, self.folder / "database"))
-        name = Settings.model_fields["database_name"].default
-        async with Archive(self._server_settings["SHOTWATCH_DATABASE_URL"], name) as archive:
+        await self._start_server(partial(database, self.folder / "database", password))
+        told = self.environment()
+        async with Archive(told["SHOTWATCH_DATABASE_URL"], told["SHOTWATCH_DATABASE_NAME"]) as archive:
             await archive.ensure_indexes()
 
     async def _start_server(self, recipe: Recipe) -> None:
         """Start a server; when somebody was faster to take one of its ports, again with other ports."""
         for _ in range(_START_ATTEMPTS - 1):
             with suppress(_PortTaken):
-                return await self._bring_up(recipe(self._ports))
-        return await self._bring_up(recipe(self._ports))
+                return await self._bring_up(self._set_up(recipe))
+        return await self._bring_up(self._set_up(recipe))
+
+    def _set_up(self, recipe: Recipe) -> Server:
+        with private_files():
+            return recipe(self._ports)
 
     async def _bring_up(self, server: Server) -> None:
         keeper = Keeper(self._server_launch(server), self._report)
@@ -249,6 +304,8 @@ class Stack:
             await keeper.stop()
             raise _death(server, keeper.status)
         self._server_settings |= server.settings
+        for name, account in server.accounts.items():
+            self._accounts[name] |= account
 
     def _server_launch(self, server: Server) -> Launch:
         return Launch(
@@ -277,7 +334,9 @@ class Stack:
             name=name,
             role=Role.SERVICE,
             command=spec.command,
-            environment={**os.environ, **self.environment(), **spec.environment, **given},
+            environment=with_settings(
+                os.environ, {**self.environment(spec.name), **spec.environment, **given}
+            ),
             owner=self.folder,
             folder=Path.cwd(),
             log=self._log(name),
@@ -306,9 +365,27 @@ def _candidates(root: Path, name: str | None) -> Iterator[Path]:
     yield from (root / f"{DEFAULT_NAME}-{number}" for number in count(2))
 
 
+def _taken(folder: Path) -> TextIO | None:
+    """Create the folder if it is missing, and take its lock; None when another holds it.
+
+    Raises:
+        StackError: the folder belongs to another user, who could read and change all that we put there.
+    """
+    with private_files():
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.geteuid():
+            raise StackError(f"{folder} belongs to another user: name a folder of yours by --root")
+        return lock.take(folder)
+
+
 def _external(settings: Mapping[str, str]) -> dict[str, str]:
-    """The settings that name servers of others."""
-    external = {name: settings[name] for name in _EXTERNAL if settings.get(name)}
+    """Return the settings that name servers of others.
+
+    Raises:
+        SettingsError: a file that holds such a setting cannot be used.
+        StackError: the settings name an object store without its keys.
+    """
+    external = {name: value for name in _EXTERNAL if (value := read_secret(name, settings))}
     if "SHOTWATCH_STORE_URL" in external and not all(key in external for key in _STORE_KEYS):
         raise StackError(f"SHOTWATCH_STORE_URL is set: set {' and '.join(_STORE_KEYS)} too")
     return external

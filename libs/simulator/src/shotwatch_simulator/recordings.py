@@ -162,7 +162,8 @@ def bin_windows(image: Picture, shape: tuple[int, int], crop: Crop | None, jitte
     height, width = shape
     factor = min((image.shape[0] - 2 * jitter) // height, (image.shape[1] - 2 * jitter) // width)
     if factor < 1:
-        raise ValueError(f"{image.shape[0]} x {image.shape[1]} px is too small for {height} x {width}")
+        least = f"{height + 2 * jitter} x {width + 2 * jitter} px, {jitter} of them at each edge for shifts"
+        raise ValueError(f"{image.shape[0]} x {image.shape[1]} px is too small: it must have {least}")
     rows, columns = height * factor, width * factor
     top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
     steps = range(-jitter, jitter + 1)

@@ -55,7 +55,7 @@ SlotKey = tuple[PlaceRef, int]
 
 async def assemble(edges: Edges[AggregateSettings], _resources: AsyncExitStack) -> Service:
     aggregator = Aggregator(edges)
-    pause = edges.settings.sweep_seconds
+    pause = edges.settings.window_sweep_seconds
 
     async def close_overdue() -> None:
         await every(pause, aggregator.close_overdue, edges.log)

@@ -5,13 +5,16 @@ from functools import partial
 from shotwatch_common import metrics
 from shotwatch_common.announcing import announce
 from shotwatch_common.archive.drifts import Drift
+from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.background import Items
+from shotwatch_common.bundle_files import MANIFEST
 from shotwatch_common.facility import PlaceRoster
 from shotwatch_common.process import Edges
+from shotwatch_common.promoted import download_promoted
 from shotwatch_common.pulses import latest_record_ms, window_length_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.vocabulary import ModelAlias
-from shotwatch_detector.bundle import MANIFEST, read_usual
+from shotwatch_detector.bundle import read_usual
 from shotwatch_detector.decision import UsualOfDevices
 from shotwatch_history.domain.drift import measure_drift, shifted
 from shotwatch_history.events import drift_event_of, place_of
@@ -46,11 +49,12 @@ class DriftWatch:
                     await self._devices.each(known, partial(self._compare, roster, now, self._version))
 
     async def _look_for_champion(self) -> None:
-        version = (await self._registry.aliases()).get(ModelAlias.CHAMPION)
+        champion = await self._edges.archive.promotions.current(ModelAlias.CHAMPION)
+        version = champion.version if champion else None
         if version == self._version:
             return
         metrics.DRIFT.clear()
-        self._usual = await self._fetch(version) if version else {}
+        self._usual = await self._fetch(champion) if champion and version else {}
         latest = latest_record_ms(self._edges.facility)
         newest = {
             roster: await self._edges.archive.devices.newest(latest, roster.groups)
@@ -59,13 +63,12 @@ class DriftWatch:
         self._since = {roster: time for roster, time in newest.items() if time is not None}
         self._version = version
 
-    async def _fetch(self, version: str) -> UsualOfDevices:
-        """A version's references; none when it cannot be read, which is told once."""
-        found = await self._registry.find(version)
+    async def _fetch(self, champion: Promotion) -> UsualOfDevices:
+        """Return the champion's references; none if they cannot be read, which is logged once."""
         try:
-            return read_usual(await self._registry.download(found, MANIFEST)) if found else {}
+            return read_usual((await download_promoted(self._registry, champion))[MANIFEST])
         except ValueError as error:
-            self._edges.log.error("references cannot be read", version=version, why=str(error))
+            self._edges.log.error("references cannot be read", version=champion.version, why=str(error))
             return {}
 
     async def _compare(self, roster: PlaceRoster, now: int, version: str, device: str) -> None:

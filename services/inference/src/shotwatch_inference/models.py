@@ -1,6 +1,7 @@
-"""The models that inference loads: the versions that an alias of the registry names."""
+"""The models that inference loads: the bundles that were promoted, from the registry that keeps them."""
 
 import asyncio
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,13 +11,15 @@ import numpy as np
 
 from shotwatch_common import metrics
 from shotwatch_common.archive.model_loads import ModelLoad
+from shotwatch_common.archive.promotions import Promotion, Promotions
 from shotwatch_common.contracts import ModelRef
 from shotwatch_common.errors import Retry
 from shotwatch_common.printable import printable
-from shotwatch_common.registry import ModelRegistry, ModelVersion
+from shotwatch_common.promoted import disagreement, download_promoted
+from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import Log
 from shotwatch_common.vocabulary import ModelAlias
-from shotwatch_detector.bundle import CAMERAS, MANIFEST, NETWORK, BundleError
+from shotwatch_detector.bundle import BundleError
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.scoring import FRAMES_AT_ONCE
 
@@ -32,53 +35,72 @@ class Model:
     """A loaded and warmed-up version."""
 
     ref: ModelRef
+    digest: str
+    """Of its promoted bundle; empty of a version that was fetched to compare it."""
     detector: Detector
+
+    def is_of(self, promotion: Promotion) -> bool:
+        """Return whether this is what was promoted."""
+        return (self.ref.version, self.digest) == (promotion.version, promotion.digest)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """A version that has the alias and cannot be loaded."""
+    """A version that has the alias and is not loaded."""
 
-    version: str
+    version: str | None
+    """None if the alias was taken away without a promotion."""
+    digest: str
+    """Of the promoted bundle; empty while the registry and the promotions disagree."""
     why: str
+
+    def is_of(self, promotion: Promotion) -> bool:
+        """Return whether this is what was promoted."""
+        return (self.version, self.digest) == (promotion.version, promotion.digest)
 
 
 class ModelWatch:
-    """Keeps the version that has an alias loaded, and notices when the alias moves.
+    """Keeps the version loaded that was promoted to an alias, and notices when another one is.
 
-        watch = ModelWatch(registry, ModelAlias.CHAMPION, log)
+        watch = ModelWatch(registry, archive.promotions, ModelAlias.CHAMPION, log)
         await watch.look()
         watch.current
 
     A new version is fetched, loaded and warmed up beside the one that scores, which it then replaces at once:
     whoever took `current` before goes on with what it took. A version that cannot be loaded leaves the one
     before it in place; it is tried again after a pause that doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S.
+    Nothing is loaded while the registry's alias names another version than the one that was promoted, nor
+    are files parsed that have another digest.
     """
 
-    def __init__(self, registry: ModelRegistry, alias: ModelAlias, log: Log) -> None:
+    def __init__(self, registry: ModelRegistry, promotions: Promotions, alias: ModelAlias, log: Log) -> None:
         self.current: Model | None = None
         """None while no version that could be loaded has had the alias."""
         self.failure: LoadFailure | None = None
         """None while the version that has the alias is loaded, or none has it."""
         self._registry = registry
+        self._promotions = promotions
         self._alias = alias
         self._log = log
         self._pause_s = FIRST_PAUSE_S
         self._again_at = 0.0
 
     async def look(self) -> None:
-        """Ask the registry once, and change models when the alias has moved.
+        """Ask the registry and the database once, and change models when another one was promoted.
 
         Raises:
-            Retry: the registry does not answer.
+            Retry: the registry or the database does not answer.
         """
-        version = (await self._registry.aliases()).get(self._alias)
-        if version is None:
+        promotion = await self._promotions.current(self._alias)
+        named = (await self._registry.aliases()).get(self._alias)
+        if why := disagreement(self._alias, named, promotion):
+            self._refuse(named, why)
+        elif promotion is None or promotion.version is None:
             self._withdraw()
-        elif self.current is not None and version == self.current.ref.version:
+        elif self.current is not None and self.current.is_of(promotion):
             self._settle()
-        elif self.failure is None or self.failure.version != version or monotonic() >= self._again_at:
-            await self._change(version)
+        elif self._is_due(promotion):
+            await self._change(promotion)
 
     def report(self, replica: str) -> ModelLoad:
         """Return what this replica has for the alias."""
@@ -100,46 +122,80 @@ class ModelWatch:
             self.failure = None
             metrics.model_is_the_one_loaded(self._alias)
 
-    async def _change(self, version: str) -> None:
+    def _refuse(self, version: str | None, why: str) -> None:
+        """Keep what is loaded, and report once that the registry disagrees with the promotions."""
+        failure = LoadFailure(version, "", _shortened(printable(why)))
+        if failure != self.failure:
+            self._fail(failure, again_in_s=0)
+
+    def _is_due(self, promotion: Promotion) -> bool:
+        return not self._failed_before(promotion) or monotonic() >= self._again_at
+
+    def _failed_before(self, promotion: Promotion) -> bool:
+        return self.failure is not None and self.failure.is_of(promotion)
+
+    async def _change(self, promotion: Promotion) -> None:
         try:
-            self.current = await fetch(self._registry, version)
+            self.current = await fetch_promoted(self._registry, promotion)
         except ValueError as error:
-            self._fail(version, error)
+            again = self._failed_before(promotion)
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if again else FIRST_PAUSE_S
+            self._again_at = monotonic() + self._pause_s
+            why = _shortened(printable(str(error)))
+            self._fail(LoadFailure(promotion.version, promotion.digest, why), again_in_s=self._pause_s)
             return
         self.failure = None
         metrics.model_loaded(self._alias, self.current.ref)
         cameras = len(self.current.detector.bundle.cameras)
-        self._log.info("model loaded", alias=self._alias, version=version, cameras=cameras)
+        self._log.info("model loaded", alias=self._alias, version=promotion.version, cameras=cameras)
 
-    def _fail(self, version: str, error: ValueError) -> None:
-        again = self.failure is not None and self.failure.version == version
-        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if again else FIRST_PAUSE_S
-        self._again_at = monotonic() + self._pause_s
-        self.failure = LoadFailure(version, _shortened(printable(str(error))))
+    def _fail(self, failure: LoadFailure, again_in_s: float) -> None:
+        self.failure = failure
         metrics.model_not_loaded(self._alias)
         self._log.error(
             "model cannot be loaded",
             alias=self._alias,
-            version=version,
-            why=self.failure.why,
+            version=failure.version,
+            why=failure.why,
             judging_with=self.current.ref.version if self.current else None,
-            again_in_s=self._pause_s,
+            again_in_s=again_in_s,
         )
 
 
+async def fetch_promoted(registry: ModelRegistry, promotion: Promotion) -> Model:
+    """Download the bundle that was promoted and make it ready to score.
+
+    Raises:
+        ValueError: it cannot be loaded, or is not the one that was promoted; the message says why.
+        Retry: the registry does not answer.
+    """
+    ref = ModelRef(name=registry.name, version=promotion.version or "", run_id=promotion.run_id)
+    return Model(ref, promotion.digest, await _detector(download_promoted(registry, promotion)))
+
+
 async def fetch(registry: ModelRegistry, version: str) -> Model:
-    """Download a version's bundle and make it ready to score.
+    """Download the bundle of any version, to compare it, and make it ready to score.
 
     Raises:
         ValueError: the version cannot be loaded; the message says why.
         Retry: the registry does not answer.
     """
+    found = await registry.find(version)
+    if found is None:
+        raise ValueError(f"{registry.name} has no version {version}")
+    ref = ModelRef(name=registry.name, version=found.version, run_id=found.run_id)
+    return Model(ref, "", await _detector(registry.bundle(found)))
+
+
+async def _detector(download: Awaitable[Mapping[str, bytes]]) -> Detector:
+    """Return the detector of a bundle, after its first, slowest run.
+
+    Raises:
+        ValueError: the bundle cannot be downloaded or loaded; the message says why.
+        Retry: the registry does not answer.
+    """
     try:
-        found = await registry.find(version)
-        if found is None:
-            raise ValueError(f"{registry.name} has no version {version}")
-        ref = ModelRef(name=registry.name, version=found.version, run_id=found.run_id)
-        return Model(ref, await _detector(registry, found))
+        return await asyncio.to_thread(_ready, await download)
     except (Retry, ValueError):
         raise
     except Exception as error:
@@ -148,25 +204,20 @@ async def fetch(registry: ModelRegistry, version: str) -> Model:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-async def _detector(registry: ModelRegistry, version: ModelVersion) -> Detector:
-    with TemporaryDirectory() as folder:
-        for name in (MANIFEST, NETWORK, CAMERAS):
-            data = await registry.download(version, name)
-            await asyncio.to_thread(Path(folder, name).write_bytes, data)
-        return await asyncio.to_thread(_ready, Path(folder))
-
-
-def _ready(folder: Path) -> Detector:
-    """Return the bundle's detector after its first, slowest run.
+def _ready(files: Mapping[str, bytes]) -> Detector:
+    """Return the detector of a bundle after its first, slowest run.
 
     Raises:
-        BundleError: the folder holds no bundle.
+        BundleError: the files are no bundle.
         Exception: its network does not run on the bundle's frames.
     """
-    try:
-        detector = Detector.load(folder)
-    except BundleError as error:
-        raise BundleError(str(error).replace(f"{folder}/", "")) from error
+    with TemporaryDirectory() as folder:
+        for name, data in files.items():
+            Path(folder, name).write_bytes(data)
+        try:
+            detector = Detector.load(Path(folder))
+        except BundleError as error:
+            raise BundleError(str(error).replace(f"{folder}/", "")) from error
     for device, camera in list(detector.bundle.cameras.items())[:1]:
         detector.score(device, np.zeros((FRAMES_AT_ONCE, *camera.reference.image.shape), np.uint16))
     return detector

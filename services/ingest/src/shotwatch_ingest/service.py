@@ -28,7 +28,15 @@ from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef
 from shotwatch_common.errors import Reject
 from shotwatch_common.facility import FileName
-from shotwatch_common.identity import block_key, ignored_key, raw_key, reason_key, rejected_key
+from shotwatch_common.identity import (
+    block_key,
+    blocks_id,
+    fitting_name,
+    ignored_key,
+    raw_key,
+    reason_key,
+    rejected_key,
+)
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import Edges, Service
 from shotwatch_common.pulses import epoch_now, instant
@@ -57,9 +65,9 @@ async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> S
     sweep = Sweep(edges)
 
     async def look_again_and_again() -> None:
-        await every(settings.sweep_seconds, sweep.look, edges.log)
+        await every(settings.inbox_sweep_seconds, sweep.look, edges.log)
 
-    background = (look_again_and_again,) if settings.sweep_seconds else ()
+    background = (look_again_and_again,) if settings.inbox_sweep_seconds else ()
     subscription = Subscription("ingest", None, Ingestor(edges, readers).handle, settings.prefetch)
     return Service((subscription,), background)
 
@@ -123,10 +131,10 @@ class Ingestor:
             with self._edges.tracer.start_as_current_span("read snapshot"):
                 found = await self._readers.read(workspace, name, obj.key, self._latest_ms(obj))
             with self._edges.tracer.start_as_current_span("write blocks"):
-                devices = await self._write_blocks(obj, name, found, workspace)
+                devices, written = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
-        facts = _facts(devices, found)
-        target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key)
+        facts = _facts(devices, found) | {"blocks_id": blocks_id(written)}
+        target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
         await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
         faults.reach("ingest.after_settle")
         await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
@@ -170,8 +178,9 @@ class Ingestor:
 
     async def _write_blocks(
         self, obj: ObjectRef, name: FileName, found: ReadFile, workspace: Workspace
-    ) -> list[DeviceRecords]:
-        records = []
+    ) -> tuple[list[DeviceRecords], dict[str, str]]:
+        """Return the records of each device, and the etag of each block by its name in its folder."""
+        records, etags = [], {}
         for device in found.devices:
             block = BlockRef(
                 bucket=self._edges.settings.block_bucket,
@@ -180,15 +189,15 @@ class Ingestor:
                 object_key=obj.key,
             )
             data = await asyncio.to_thread(workspace.block, device.block_start, device.block_bytes)
-            await self._edges.store.put(block.bucket, block.key, data)
+            etags[fitting_name(device.device)] = await self._edges.store.put(block.bucket, block.key, data)
             metrics.block_written(len(data))
             records.append(device.records(block))
-        return records
+        return records, etags
 
     async def _set_aside(self, obj: ObjectRef) -> None:
         """No snapshot by its name: not ours to judge."""
         await self._require_there(obj)
-        target = self._edges.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key)
+        target = self._edges.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key, obj.etag)
         await self._settle(obj, ObjectState.IGNORED, target, "not a file name of the facility")
         await self._leave_inbox(obj, target)
 
@@ -196,7 +205,7 @@ class Ingestor:
         """Into the error bucket, with the reason in the key and beside it."""
         self._edges.log.warning("rejected", object=obj.key, reason=error.reason, detail=error.detail)
         bucket = self._edges.settings.error_bucket
-        key = rejected_key(instant(obj.arrived_at), error.reason, obj.key)
+        key = rejected_key(instant(obj.arrived_at), error.reason, obj.key, obj.etag)
         note = {**obj.model_dump(), "reason": error.reason, "detail": error.detail}
         await self._edges.store.put(bucket, reason_key(key), json.dumps(note).encode(), "application/json")
         await self._settle(obj, ObjectState.REJECTED, (bucket, key), error.detail, error.reason)

@@ -14,9 +14,11 @@ class IngestSettings(BrokerSettings):
     """Longest time that a file may take."""
     reader_megabytes: PositiveInt = 2048
     """Most memory that a reader may have."""
-    sweep_seconds: float = Field(0.5, ge=0, allow_inf_nan=False)
-    """Pause between two looks into the inbox for what no notification brought; 0 never looks."""
-    sweep_again_seconds: PositiveFloat = 120.0
+    inbox_sweep_seconds: float = Field(0.5, ge=0, allow_inf_nan=False)
+    """Pause between two sweeps of the inbox for objects that no notification reported; 0 = no sweep."""
+    inbox_notification_seconds: float = Field(0, ge=0, allow_inf_nan=False)
+    """The sweep leaves an object this young to the store's notification; 0 = the store sends none."""
+    inbox_again_seconds: PositiveFloat = 120.0
     """An object still in the inbox after that long is fed in again: its message was lost."""
 
     @property

@@ -1,11 +1,10 @@
 """The sweep: the bucket is the truth, notifications are hints.
 
 Lists the inbox and feeds in what nobody has seen, and again what still lies there long after, unless its
-message was parked: that is for a person to send back. Several replicas may sweep: an object is new to one of
-them only. No more is fed in than the queue should hold: the rest lies in the inbox, for a later look.
+message was parked: that is for a person to send back. Where the store sends notifications, a young object is
+left to its notification. Several replicas may sweep: an object is new to one of them only. No more is fed in
+than the queue should hold: the rest lies in the inbox, for a later look.
 """
-
-from time import time
 
 from shotwatch_common import metrics
 from shotwatch_common.archive.ledger import Seen
@@ -13,6 +12,7 @@ from shotwatch_common.background import Items
 from shotwatch_common.bus import Bus
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.process import Edges
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.vocabulary import ObjectState
 from shotwatch_ingest.settings import IngestSettings
 
@@ -49,9 +49,12 @@ class Sweep:
         await self._feed(found)
 
     async def _feed(self, found: list[ArrivedObject]) -> None:
-        long_ago = round((time() - self._settings.sweep_again_seconds) * 1000)
-        seen = await self._ledger.seen([arrived.object_id for arrived in found])
-        left = [arrived for arrived in found if _is_left(arrived, seen.get(arrived.object_id), long_ago)]
+        now = epoch_now()
+        long_ago = now - round(self._settings.inbox_again_seconds * 1000)
+        notified_ms = self._settings.inbox_notification_seconds * 1000
+        due = [arrived for arrived in found if not 0 <= now - arrived.arrived_at_ms < notified_ms]
+        seen = await self._ledger.seen([arrived.object_id for arrived in due])
+        left = [arrived for arrived in due if _is_left(arrived, seen.get(arrived.object_id), long_ago)]
         room = max(await self._bus.room("ingest"), 0) if left else 0
         chosen = {arrived.object_id: arrived for arrived in left[:room]}
         fed: list[str] = []
@@ -74,12 +77,14 @@ class Sweep:
 
 
 def _is_left(arrived: ArrivedObject, before: Seen | None, long_ago: int) -> bool:
-    """Whether nobody works on the object, nor is it for a person to send back.
+    """Return whether nobody works on the object, nor is it for a person to send back.
 
-    A dead-lettered object is for a person, unless it was stored again since.
+    A dead-lettered object is for a person unless it was stored again since. Then it is fed in once, and again
+    after `long_ago` (epoch ms) like any other: it stays dead-lettered until ingest takes it.
     """
     if before is None:
         return True
     if before.state is ObjectState.DEAD_LETTERED:
-        return arrived.arrived_at_ms > before.since
+        stored_again = arrived.arrived_at_ms > before.since
+        return stored_again and (before.at < arrived.arrived_at_ms or before.at < long_ago)
     return before.at < long_ago

@@ -452,7 +452,7 @@ class Change(Schema):
     trace_id: str = Field(description="Of the change's trace; empty when it had none.")
     address: str = Field(description="From which a request came; empty where no request was made.")
     count: int = Field(
-        description="Refused requests of this caller and address in one minute that it stands for; else 1."
+        description="Requests that it stands for: one, or those refused in the rest of a minute."
     )
 
 
@@ -609,9 +609,13 @@ class ChampionChange(Schema):
     at: datetime
     who: str
     before: str | None = Field(description="Version that was champion until then; null for the first one.")
-    version: str = Field(description="Version that is it from then on.")
+    version: str | None = Field(description="Version that is it from then on; null when none is.")
     why: str
     rollback: bool = Field(description="Whether an earlier champion came back.")
+    digest: str = Field(
+        description="SHA-256 of its bundle, without which inference does not load it: that of the lines that "
+        "`sha256sum autoencoder.tflite bundle.json cameras.npz` prints. Empty before bundles were pinned."
+    )
 
 
 class FeatureShift(Schema):

@@ -7,7 +7,6 @@ ROUTES says which scope they need.
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,7 +21,7 @@ from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.telemetry import configure_logs, configure_traces
+from shotwatch_common.telemetry import configure_logs, configure_traces, last_words
 from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import Access, login
 from shotwatch_query.access.audit import Audited
@@ -106,11 +105,9 @@ def create_app(sources: Sources) -> FastAPI:
 
 
 def run() -> None:
-    """Run the service until SIGTERM or SIGINT; exit 1 when it was set up wrongly."""
-    try:
+    """Run the service until SIGTERM or SIGINT; exit 1 with a line in the log for any error."""
+    with last_words("query", SettingsError, FacilityError):
         asyncio.run(_live(QuerySettings.load()))
-    except (SettingsError, FacilityError) as error:
-        sys.exit(f"shotwatch-query: {error}")
 
 
 async def _live(settings: QuerySettings) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.command_line import (
@@ -29,6 +30,9 @@ from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import History
 from shotwatch_training.domain.manifest import Manifest
 from shotwatch_training.settings import ArchitectureName, Recipe, TrainingSettings
+
+if TYPE_CHECKING:
+    from shotwatch_training.service import Trained
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -100,15 +104,16 @@ def _train(history: History, facility: Facility, recipe: Recipe, settings: Train
     from shotwatch_training.registry import Registry
     from shotwatch_training.service import train
 
-    registry = Registry(settings.models_url, settings.model_name)
+    registry = Registry.of(settings)
     trained = train(history, facility.name, recipe, registry, tell)
-    alias = asyncio.run(_introduce(trained.version, settings, recipe))
+    alias = asyncio.run(_introduce(trained, settings, recipe))
     tell("registered", alias=alias, **asdict(trained))
 
 
-async def _introduce(version: str, settings: TrainingSettings, recipe: Recipe) -> ModelAlias:
+async def _introduce(trained: "Trained", settings: TrainingSettings, recipe: Recipe) -> ModelAlias:
     async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
-        return await Succession(registry, archive).introduce(version, recipe.alias, "shotwatch train")
+        succession = Succession(registry, archive)
+        return await succession.introduce(trained.version, trained.digest, recipe.alias, "shotwatch train")
 
 
 if __name__ == "__main__":

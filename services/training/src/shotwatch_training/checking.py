@@ -42,7 +42,7 @@ async def check(manifest: Manifest, sets: DatasetStore, archive: Archive, progre
     broken = [why async for why in _broken(manifest, sets, progress)]
     progress("looking for blocks")
     missing = await _missing(manifest, sets)
-    raw = await _unchanged(manifest, sets) if missing else set()
+    raw = await _unchanged(manifest, sets, archive) if missing else set()
     lost = [block.key for block in missing if block.object_id not in raw]
     return Checked(
         name=manifest.name,
@@ -69,11 +69,13 @@ async def _missing(manifest: Manifest, sets: DatasetStore) -> list[BlockRef]:
     return [block for block, etag in etags.items() if etag is None]
 
 
-async def _unchanged(manifest: Manifest, sets: DatasetStore) -> set[str]:
-    """Ids of the raw objects that are what they were when the set was made."""
+async def _unchanged(manifest: Manifest, sets: DatasetStore, archive: Archive) -> set[str]:
+    """Ids of the raw objects that are what they were when the set was made, wherever they lie now."""
+    places = await archive.ledger.places([raw.object_id for raw in manifest.raw_objects])
 
     async def unchanged(raw: RawObject) -> bool:
-        return raw.etag is not None and await sets.objects.etag(raw.bucket, raw.key) == raw.etag
+        place = places.get(raw.object_id, (raw.bucket, raw.key))
+        return raw.etag is not None and await sets.objects.etag(*place) == raw.etag
 
     return {raw.object_id for raw, same in (await ask_all(manifest.raw_objects, unchanged)).items() if same}
 

@@ -9,7 +9,6 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import BlockRef
 from shotwatch_common.facility import Facility, PlaceRoster
 from shotwatch_common.feedback import UNLABELLED
-from shotwatch_common.identity import raw_key
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind
@@ -28,8 +27,6 @@ class Sources:
     archive: Archive
     store: ObjectStore
     facility: Facility
-    data_bucket: str
-    """Where raw objects lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +57,16 @@ async def plan(shots: Sequence[Shot], sources: Sources) -> Plan:
 
 
 async def find_raw_objects(groups: Sequence[Group], sources: Sources) -> list[RawObject]:
-    """The files that the groups' blocks were made from, where ingest has put them."""
-    blocks = (block for group in groups for block in group.blocks)
-    origins = {block.object_id: _raw_key(block.object_key, sources.facility) for block in blocks}
-    bucket = sources.data_bucket
-    etags = await ask_all(set(origins.values()), lambda key: sources.store.etag(bucket, key))
+    """Return the files that the groups' blocks were made from, where the ledger says they lie.
+
+    A file that lies nowhere (it was replaced before it was read again, say) is left out.
+    """
+    identities = {block.object_id: None for group in groups for block in group.blocks}
+    places = await sources.archive.ledger.places(list(identities))
+    etags = await ask_all(set(places.values()), lambda place: sources.store.etag(*place))
     return [
-        RawObject(object_id=identity, bucket=bucket, key=key, etag=etags[key])
-        for identity, key in origins.items()
+        RawObject(object_id=identity, bucket=place[0], key=place[1], etag=etags[place])
+        for identity, place in places.items()
     ]
 
 
@@ -116,9 +115,3 @@ async def _plan_batch(batch_id: str, shots: Sequence[Shot], sources: Sources) ->
 async def _expired(blocks: Collection[BlockRef], store: ObjectStore) -> set[BlockRef]:
     etags = await ask_all(blocks, lambda block: store.etag(block.bucket, block.key))
     return {block for block, etag in etags.items() if etag is None}
-
-
-def _raw_key(object_key: str, facility: Facility) -> str:
-    """Ingest sorts files by the date in their names."""
-    name = facility.file_name(object_key)
-    return raw_key(name.starts_at, object_key) if name else object_key

@@ -84,7 +84,7 @@ async def _edges() -> AsyncIterator[_Edges]:
     facility = load_facility(settings.facility)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
         yield _Edges(
-            Sources(archive, store, facility, settings.data_bucket),
+            Sources(archive, store, facility),
             DatasetStore(store, settings.dataset_bucket),
         )
 

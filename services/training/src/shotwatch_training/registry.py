@@ -1,17 +1,21 @@
 """The model registry: the one module of the service that knows MLflow."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunStatus
+from mlflow.environment_variables import MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_USERNAME
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from shotwatch_common.pulses import epoch_now
+from shotwatch_common.settings import Settings
 from shotwatch_training.models.fitting import Epoch
 
 BUNDLE = "bundle"
@@ -55,6 +59,17 @@ class Registry:
     def __init__(self, url: str, name: str) -> None:
         self._client = MlflowClient(tracking_uri=url, registry_uri=url)
         self._name = name
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the registry that the settings name.
+
+        MLflow's client reads its login from the environment of the process, so it is written there.
+        """
+        if settings.models_user:
+            os.environ[MLFLOW_TRACKING_USERNAME.name] = settings.models_user
+            os.environ[MLFLOW_TRACKING_PASSWORD.name] = settings.models_password.get_secret_value()
+        return cls(settings.models_url, settings.model_name)
 
     @contextmanager
     def run(self) -> Iterator[Run]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.pulses import instant
 from shotwatch_detector.bundle import KERAS_MODEL, save_bundle
 from shotwatch_detector.engine import LiteRtEngine
@@ -31,6 +32,8 @@ class Trained:
 
     version: str
     run_id: str
+    digest: str
+    """`digest_of` the bundle that was uploaded."""
     cameras: int
     devices: int
 
@@ -62,9 +65,9 @@ def train(history: History, facility: str, recipe: Recipe, registry: Registry, p
         run.metrics(_of_trial(made.chosen))
         bundle = made.bundle
         progress("registering", devices=len(bundle.usual))
-        _log(run, made, images)
+        digest = _log(run, made, images)
         registered = registry.register(run, _figures(made))
-    return Trained(registered, run.id, len(bundle.cameras), len(bundle.usual))
+    return Trained(registered, run.id, digest, len(bundle.cameras), len(bundle.usual))
 
 
 def _of_trial(trial: Trial) -> dict[str, float]:
@@ -85,7 +88,8 @@ def _figures(made: Made) -> dict[str, str]:
     }
 
 
-def _log(run: Run, made: Made, images: ImageSet) -> None:
+def _log(run: Run, made: Made, images: ImageSet) -> str:
+    """Upload the bundle and pictures of what it does; return the bundle's digest."""
     examples = images.validation[evenly(len(images.validation), EXAMPLES)]
     engine = LiteRtEngine(made.bundle.network)
     with TemporaryDirectory() as temporary:
@@ -93,8 +97,10 @@ def _log(run: Run, made: Made, images: ImageSet) -> None:
         folder.mkdir()
         pictures.mkdir()
         save_bundle(made.bundle, folder)
+        digest = digest_of({file: (folder / file).read_bytes() for file in BUNDLE_FILES})
         save(made.chosen.fitted.model, folder / KERAS_MODEL)
         plot_curves(made.chosen.fitted.epochs, pictures / "curves.png")
         plot_reconstructions(examples, engine.reconstruct(examples), pictures / "reconstructions.png")
         run.files(folder, BUNDLE)
         run.files(pictures)
+    return digest

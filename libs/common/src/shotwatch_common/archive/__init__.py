@@ -6,12 +6,13 @@
 `TRANSIENT` are the driver's errors after which the same call may succeed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import OperationFailure
 
 from shotwatch_common.archive.audit import Audit
 from shotwatch_common.archive.batches import Batches
@@ -20,7 +21,7 @@ from shotwatch_common.archive.conditions import Conditions
 from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.drifts import Drifts
 from shotwatch_common.archive.driver import TRANSIENT as TRANSIENT
-from shotwatch_common.archive.driver import Database
+from shotwatch_common.archive.driver import Database, is_unknown_account
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.feedback import Feedback
 from shotwatch_common.archive.indexes import Indexed, missing_indexes
@@ -129,19 +130,29 @@ class Archive:
         return states
 
     async def ready(self) -> bool:
-        """Whether the server answers, and soon."""
+        """Return whether the server answers within a few seconds, and knows our account."""
         try:
             with pymongo.timeout(_ANSWER_S):
                 await self._client.admin.command("ping")
         except TRANSIENT:
             return False
+        except OperationFailure as error:
+            if is_unknown_account(error):
+                return False
+            raise
         return True
 
     async def ensure_indexes(self) -> None:
-        """Make the indexes that queries stand on; nothing happens when they exist."""
+        """Make the indexes that queries stand on; nothing happens when they exist.
+
+        Set-up calls this: the accounts of services may not make indexes.
+        """
         for part in _INDEXED:
             await part(self._database).ensure_indexes()
 
-    async def missing_indexes(self) -> list[str]:
-        """Indexes that queries stand on and that do not exist, such as `shots: pulse`."""
-        return await missing_indexes(self._database, _INDEXED)
+    async def missing_indexes(self, collections: Container[str] | None = None) -> list[str]:
+        """Return indexes that queries stand on and that do not exist, such as `shots: pulse`.
+
+        Of these collections, or of all.
+        """
+        return await missing_indexes(self._database, _INDEXED, collections)

@@ -35,7 +35,7 @@ class AuditLine:
     address: str = ""
     """From which a request came."""
     count: int = 1
-    """How many requests it stands for; more than one only of those that were refused."""
+    """How many requests it stands for: more than one only if they were refused."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -44,7 +44,7 @@ class AuditLine:
 
 
 class Audit:
-    """Collection `audit`: a document for each line. None is ever changed, except the count of refusals."""
+    """Collection `audit`: a document for each line. None is ever changed."""
 
     def __init__(self, database: Any) -> None:
         self._audit = database["audit"]
@@ -52,15 +52,10 @@ class Audit:
     async def ensure_indexes(self) -> None:
         await self._audit.create_index([("at", 1)])
 
-    async def add(self, line: AuditLine) -> str:
-        """Store a line, its texts cut to MOST_CHARACTERS, and return its id."""
+    async def add(self, line: AuditLine) -> None:
+        """Store a line, its texts cut to MOST_CHARACTERS."""
         document = {name: _cut(value) for name, value in asdict(line).items()}
-        await self._audit.insert_one({"_id": (line_id := uuid4().hex), **document})
-        return line_id
-
-    async def recount(self, line_id: str, count: int) -> None:
-        """Store how many refused requests a line stands for."""
-        await self._audit.update_one({"_id": line_id}, {"$set": {"count": count}})
+        await self._audit.insert_one({"_id": uuid4().hex, **document})
 
     async def note(self, what: str, which: str) -> None:
         """Write down a change that this process is about to make itself, on behalf of the user it runs as.

@@ -4,7 +4,8 @@ The driver has classes of errors for a server that is away, but none for one who
 by its code alone.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -26,14 +27,17 @@ TRANSIENT = (AutoReconnect, ConnectionFailure, NetworkTimeout, ExecutionTimeout,
 _INTERNAL_ERROR = 1
 _OUT_OF_DISK_SPACE = 14031
 _ITS_OWN = {_INTERNAL_ERROR, _OUT_OF_DISK_SPACE}
+_UNAUTHORIZED = 13
+_AUTHENTICATION_FAILED = 18
+_REFUSED = {_UNAUTHORIZED, _AUTHENTICATION_FAILED}
 _CURSORS = {"find", "aggregate"}
 
 
 class Database:
     """A database of the driver.
 
-    Its collections raise Retry when the server fails for its own reasons, and Bug for a document that is too
-    large.
+    Its collections raise Retry when the server fails for its own reasons or refuses our account, and Bug for
+    a document that is too large.
     """
 
     def __init__(self, database: Any) -> None:
@@ -44,29 +48,67 @@ class Database:
 
 
 class Collection:
-    """A collection of the driver. Cursors are the driver's own: they read, and need no room."""
+    """A collection of the driver."""
 
     def __init__(self, collection: Any) -> None:
         self._collection = collection
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._collection, name)
-        return method if name in _CURSORS else _translated(method)
+        return _cursor_of(method) if name in _CURSORS else _translated(method)
+
+
+class Cursor:
+    """A cursor of the driver: `async for` yields documents."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def sort(self, *order: Any) -> "Cursor":
+        return Cursor(self._cursor.sort(*order))
+
+    def limit(self, most: int) -> "Cursor":
+        return Cursor(self._cursor.limit(most))
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        with transient():
+            async for document in self._cursor:
+                yield document
+
+
+def is_unknown_account(error: OperationFailure) -> bool:
+    """Return whether the server does not know the account, or not with this password."""
+    return error.code == _AUTHENTICATION_FAILED
+
+
+def _cursor_of(method: Callable[..., Any]) -> Callable[..., Cursor]:
+    return lambda *arguments, **named: Cursor(method(*arguments, **named))
 
 
 def _translated(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @wraps(method)
     async def call(*arguments: Any, **named: Any) -> Any:
         try:
-            return await method(*arguments, **named)
+            with transient():
+                return await method(*arguments, **named)
         except DocumentTooLarge as error:
             raise Bug(f"too large for the database: {error}") from error
-        except OperationFailure as error:
-            if _codes_of(error) & _ITS_OWN:
-                raise Retry(f"the database cannot do its work, is its disk full? It says: {error}") from error
-            raise
 
     return call
+
+
+@contextmanager
+def transient() -> Iterator[None]:
+    """Raise Retry if the server cannot do its work, or refuses our account."""
+    try:
+        yield
+    except OperationFailure as error:
+        codes = _codes_of(error)
+        if codes & _ITS_OWN:
+            raise Retry(f"the database cannot do its work, is its disk full? It says: {error}") from error
+        if codes & _REFUSED:
+            raise Retry(f"the database refuses this account: {error}") from error
+        raise
 
 
 def _codes_of(error: OperationFailure) -> set[int]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.feedback import Span
 from shotwatch_common.pulses import epoch_now
@@ -60,6 +61,10 @@ class Events:
             )
             if result.matched_count:
                 return {event_id: {**reserved, **given}[event_id]["number"] for event_id in event_ids}
+
+    async def first_stored(self, start_ms: int, end_ms: int) -> int | None:
+        """Return when the first event was stored in [start, end) (epoch ms); None when there is none."""
+        return await earliest(self._events, "stored_at", start_ms, end_ms)
 
     async def stored_between(self, start_ms: int, end_ms: int) -> list[StoredEvent]:
         """Return the numbers of the events that were stored in [start, end) (epoch ms)."""

@@ -1,7 +1,7 @@
 """Which indexes there should be, and which there are."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Protocol
 
 from pymongo.errors import OperationFailure
@@ -27,14 +27,21 @@ class _Wanted:
         self.indexes.append(keys)
 
 
-async def missing_indexes(database: Any, parts: Sequence[type[Indexed]]) -> list[str]:
-    """Those that the parts would make, such as `shots: pulse`."""
+async def missing_indexes(
+    database: Any, parts: Sequence[type[Indexed]], collections: Container[str] | None = None
+) -> list[str]:
+    """Return those that the parts would make, such as `shots: pulse`; of these collections if any are given.
+
+    Raises:
+        Retry: the account may not list the indexes of a collection.
+    """
     wanted: dict[str, _Wanted] = defaultdict(_Wanted)
     for part in parts:
         await part(wanted).ensure_indexes()
     return [
         f"{name}: {', '.join(field for field, _ in keys)}"
         for name, collection in wanted.items()
+        if collections is None or name in collections
         for keys in await _lacking(database[name], collection.indexes)
     ]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.reconciliation.sides import KnownObject, Tally
@@ -11,6 +12,8 @@ from shotwatch_common.telemetry import current_attempt, current_trace_id
 from shotwatch_common.vocabulary import ObjectState
 
 NOT_YET = 0
+LAST_CHARACTER = "\U0010ffff"
+"""No character comes after it: it ends the range of all keys with a prefix."""
 _AT_ONCE = 500
 _NOT_JOINED = ("off_grid", "second_samples", "unexpected")
 """Facts of aggregate: how many records of an object are in no window."""
@@ -26,6 +29,8 @@ _KNOWN = dict.fromkeys(
         "joined_at",
         "location",
         "records",
+        "blocks_id",
+        "history.state",
         *_NOT_JOINED,
     ),
     1,
@@ -126,6 +131,15 @@ class Ledger:
         """Which of these objects, however many, the ledger has."""
         parts = (object_ids[n : n + _AT_ONCE] for n in range(0, len(object_ids), _AT_ONCE))
         return {known for part in parts for known in await self.seen(part)}
+
+    async def places(self, object_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return bucket and key of those of these objects, however many, that lie anywhere."""
+        places: dict[str, tuple[str, str]] = {}
+        for n in range(0, len(object_ids), _AT_ONCE):
+            wanted = {"_id": {"$in": list(object_ids[n : n + _AT_ONCE])}, "location": {"$ne": None}}
+            async for found in self._objects.find(wanted, {"location": 1}):
+                places[found["_id"]] = found["location"]["bucket"], found["location"]["key"]
+        return places
 
     async def claim(self, object_id: str, before: Seen, seen_at: int) -> bool:
         """Take on an object that was last seen then; False when somebody else was faster."""
@@ -292,6 +306,17 @@ class Ledger:
         found = self._objects.find({"arrived_at": {"$gte": start_ms, "$lt": end_ms}}, _KNOWN)
         return [_known(document) async for document in found]
 
+    async def first_arrival(self, start_ms: int, end_ms: int) -> int | None:
+        """Return when the first object arrived in [start, end) (epoch ms); None when there is none."""
+        return await earliest(self._objects, "arrived_at", start_ms, end_ms)
+
+    async def first_folder(self, after: str) -> str | None:
+        """Return the first folder after this one in which the ledger has an object, in any bucket."""
+        found = self._objects.find({"location.key": {"$gt": f"{after}/{LAST_CHARACTER}"}}, {"location": 1})
+        async for document in found.sort("location.key", 1).limit(1):
+            return str(document["location"]["key"]).partition("/")[0]
+        return None
+
     async def changed(self, start_ms: int, end_ms: int) -> list[KnownObject]:
         """Return the objects that came into their state, or were joined, in [start, end) (epoch ms)."""
         then = {"$gte": start_ms, "$lt": end_ms}
@@ -340,6 +365,8 @@ def _known(document: Mapping[str, Any]) -> KnownObject:
         document.get("records", 0),
         sum(document.get(fact, 0) for fact in _NOT_JOINED),
         document["reason"],
+        document.get("blocks_id", ""),
+        frozenset(ObjectState(step["state"]) for step in document["history"]),
     )
 
 

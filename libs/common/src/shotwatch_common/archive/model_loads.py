@@ -25,14 +25,15 @@ class ModelLoad:
     loaded: str | None
     """The version that the replica judges with; None without one."""
     why_not: str
-    """Why the version that has the alias cannot be loaded; empty when nothing is wrong."""
+    """Why the version that has the alias is not loaded; empty when nothing is wrong."""
 
     @property
     def problem(self) -> str:
         """`champion: version 2 cannot be loaded: …; judging with version 1`; empty when nothing is wrong."""
         if not self.why_not:
             return ""
-        failed = f"{self.alias}: version {self.version} cannot be loaded: {self.why_not}"
+        subject = f"version {self.version} cannot be loaded: " if self.version else ""
+        failed = f"{self.alias}: {subject}{self.why_not}"
         if self.alias is ModelAlias.CHALLENGER:
             return f"{failed}; in shadow: {f'version {self.loaded}' if self.loaded else 'none'}"
         return f"{failed}; judging with {f'version {self.loaded}' if self.loaded else 'rules only'}"

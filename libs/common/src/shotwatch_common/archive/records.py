@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymongo.errors import DuplicateKeyError
 
+from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.columns import pack, unpack_integers
 from shotwatch_common.contracts import VALID, JudgedRecords, ObjectRef
 from shotwatch_common.reconciliation.sides import ValidatedRows
@@ -44,6 +45,7 @@ class Records:
     async def ensure_indexes(self) -> None:
         await self._records.create_index([("device", 1), ("start", 1)])
         await self._records.create_index([("object_key", 1)])
+        await self._records.create_index([("start", 1)])
 
     async def keep(self, obj: ObjectRef, judged: JudgedRecords) -> None:
         """Write the records of a device in a file, unless those of a later version of it are known."""
@@ -64,6 +66,16 @@ class Records:
         async for each in self._records.find({"object_key": {"$in": list(object_keys)}}, wanted):
             rows = len(np.frombuffer(zlib.decompress(each["times"]), "<i8"))
             yield ValidatedRows(each["object_id"], each["device"], rows, sum(each["refused"].values()))
+
+    async def first_start(self, start_ms: int, end_ms: int) -> int | None:
+        """Return when the records of a file first begin in [start, end) (epoch ms); None when none do."""
+        return await earliest(self._records, "start", start_ms, end_ms)
+
+    async def sources(self, start_ms: int, end_ms: int) -> list[tuple[str, str]]:
+        """Return device and object key of all that begins in [start, end) (epoch ms)."""
+        begins = {"start": {"$gte": start_ms, "$lt": end_ms}}
+        found = self._records.find(begins, {"device": 1, "object_key": 1})
+        return [(document["device"], document["object_key"]) async for document in found]
 
     async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceRecords:
         """The device's records with start <= time < end."""

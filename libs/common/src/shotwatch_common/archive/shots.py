@@ -8,6 +8,7 @@ from typing import Any
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
+from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.contracts import ABSENT, VALID, ModelRef, ShotsClosed
 from shotwatch_common.facility import Place
 from shotwatch_common.pulses import epoch_now, shot_id
@@ -108,6 +109,10 @@ class Shots:
         wanted = {"window": 1, "pulse": 1, "revision": 1}
         found = self._shots.find({"pulse": {"$gte": start_ms, "$lt": end_ms}}, wanted)
         return [StoredShot(d["_id"], d["window"], d["pulse"], d["revision"]) async for d in found]
+
+    async def first_pulse(self, start_ms: int, end_ms: int) -> int | None:
+        """Return the time of the first stored shot in [start, end) (epoch ms); None when there is none."""
+        return await earliest(self._shots, "pulse", start_ms, end_ms)
 
     async def count(self, query: Mapping[str, Any], start_ms: int, end_ms: int) -> int:
         total: int = await self._shots.count_documents({**query, "pulse": {"$gte": start_ms, "$lt": end_ms}})

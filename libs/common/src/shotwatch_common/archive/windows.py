@@ -8,6 +8,7 @@ import numpy as np
 from pymongo.errors import OperationFailure
 
 from shotwatch_common.archive.driver import TRANSIENT
+from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.versioned import save_version
 from shotwatch_common.columns import unpack_integers
 from shotwatch_common.contracts import VALID
@@ -110,6 +111,10 @@ class Windows:
         wanted = {"start": 1, "interval": 1, "revision": 1, "outbox_since": 1, "files": 1}
         found = self._windows.find({"start": {"$gte": start_ms, "$lt": end_ms}}, wanted)
         return [_closed(document) async for document in found]
+
+    async def first_start(self, start_ms: int, end_ms: int) -> int | None:
+        """Return when the first window begins in [start, end) (epoch ms); None when there is none."""
+        return await earliest(self._windows, "start", start_ms, end_ms)
 
     async def ask_again(self, window_id: str) -> bool:
         """Have the window's shots closed again at their next revision; False while any of them is open."""

@@ -1,11 +1,12 @@
 """Reads both sides of a slice from database and store, a page at a time, and compares them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from shotwatch_common.archive import Archive
+from shotwatch_common.archive.ledger import LAST_CHARACTER
 from shotwatch_common.blocks import rows_in_block
 from shotwatch_common.facility import Facility
 from shotwatch_common.identity import (
@@ -15,14 +16,16 @@ from shotwatch_common.identity import (
     object_id,
     raw_key,
     reason_key,
+    unversioned_raw_key,
 )
-from shotwatch_common.pulses import WINDOW_MS, epoch_now, window_start
+from shotwatch_common.pulses import WINDOW_MS, epoch_now
 from shotwatch_common.reconciliation.equalities import (
-    BlockRows,
+    Blocks,
     Imbalance,
     Outcome,
     compare_block_folders,
     compare_events,
+    compare_files,
     compare_folder,
     compare_inbox,
     compare_places,
@@ -32,12 +35,13 @@ from shotwatch_common.reconciliation.equalities import (
 from shotwatch_common.reconciliation.sides import (
     Buckets,
     ClosedShots,
+    HeldBlock,
     HeldObject,
     KnownObject,
     Numbers,
     StoredShot,
 )
-from shotwatch_common.reconciliation.slices import DAY_MS, Equality, Slice
+from shotwatch_common.reconciliation.slices import BEGINNING, DAY_MS, Equality, Slice
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectGone, ObjectStore, StoredObject
 from shotwatch_common.vocabulary import ObjectState
@@ -50,8 +54,10 @@ _REQUESTS_AT_ONCE = 8
 _TOP = 10_000
 _END_BYTES = 32 << 10
 """Both ends of a block: they hold its description, and the lengths of its columns."""
-_LAST_CHARACTER = "\U0010ffff"
 _STILL_IN_INBOX = (ObjectState.WAITING, ObjectState.DEAD_LETTERED)
+
+_NEVER = 2**53
+_First = Callable[[int, int], Awaitable[int | None]]
 
 T = TypeVar("T")
 
@@ -115,7 +121,7 @@ class Collector:
                 parts = [outcome async for outcome in self._records(slice_.start, slice_.end)]
                 return replace(Outcome.of(parts), tally=tally)
             case Equality.SHOTS:
-                return await self._shots(slice_.start, slice_.end)
+                return await self._shots(slice_)
             case Equality.EVENTS:
                 return await self._events(slice_.start, slice_.end)
 
@@ -131,6 +137,40 @@ class Collector:
                     wrong = "in no day's folder, where the ledger has nothing"
                     strays.append(Imbalance(f"{bucket}/{name}", wrong))
         return days, strays
+
+    async def occupied(self, start: int, end: int) -> AsyncIterator[Slice]:
+        """Yield the slices in which something is that begins in [start, end) (epoch ms)."""
+        for equality, first in self._firsts():
+            at: int | None = start
+            while at is not None and (at := await first(at, end)) is not None:
+                yield (slice_ := Slice.at(equality, at))
+                at = slice_.end
+
+    async def first_occupied(self, start: int) -> int | None:
+        """Return the time of the first thing from then on (epoch ms); None when nothing is later."""
+        firsts = [await first(start, _NEVER) for _, first in self._firsts()]
+        return min((first for first in firsts if first is not None), default=None)
+
+    def _firsts(self) -> Iterator[tuple[Equality, _First]]:
+        """Each equality, and how to find the first thing of a span that it compares."""
+        archive = self._archive
+        yield Equality.OBJECTS, self._first_folder
+        yield Equality.RECORDS, archive.ledger.first_arrival
+        yield Equality.SHOTS, archive.windows.first_start
+        yield Equality.SHOTS, archive.shots.first_pulse
+        yield Equality.SHOTS, archive.records.first_start
+        yield Equality.EVENTS, archive.events.first_stored
+
+    async def _first_folder(self, start: int, end: int) -> int | None:
+        """The first day in [start, end) in whose folder the ledger has an object."""
+        before = Slice.at(Equality.OBJECTS, start - 1)
+        folder: str | None = before.folder if start > BEGINNING else ""
+        while folder is not None:
+            folder = await self._archive.ledger.first_folder(folder)
+            day = Slice.of_folder(folder) if folder is not None else None
+            if day is not None and day.start >= start:
+                return day.start if day.start < end else None
+        return None
 
     @property
     def _settled_buckets(self) -> tuple[str, str]:
@@ -160,9 +200,9 @@ class Collector:
     async def _folders(self, day: str) -> AsyncIterator[Outcome]:
         for bucket in self._settled_buckets:
             prefix = after = f"{day}/"
-            while after != prefix + _LAST_CHARACTER:
+            while after != prefix + LAST_CHARACTER:
                 page = await self._store.page(bucket, prefix, after, _PAGE)
-                last = page[-1].key if len(page) == _PAGE else prefix + _LAST_CHARACTER
+                last = page[-1].key if len(page) == _PAGE else prefix + LAST_CHARACTER
                 yield await self._folder(bucket, page, after, last)
                 after = last
 
@@ -230,7 +270,10 @@ class Collector:
 
     def _places(self, objects: Sequence[KnownObject]) -> Outcome:
         raw_keys = {
-            each.id: raw_key(name.starts_at, each.key)
+            each.id: (
+                raw_key(name.starts_at, each.key, each.etag),
+                unversioned_raw_key(name.starts_at, each.key),
+            )
             for each in objects
             if (name := self._facility.file_name(each.key))
         }
@@ -247,8 +290,8 @@ class Collector:
         replaced = {each.id for each in objects if latest.get(each.key, each).id != each.id}
         joined = [each for each in objects if each.id not in replaced and each.joined_at]
         ingested = [each for each in joined if each.state is ObjectState.INGESTED]
-        rows = await asyncio.gather(*map(self._block_rows, ingested))
-        blocks = {each.id: of_object for each, of_object in zip(ingested, rows, strict=True)}
+        found = await asyncio.gather(*map(self._blocks, ingested))
+        blocks = {each.id: of_object for each, of_object in zip(ingested, found, strict=True)}
         return compare_records(
             objects,
             replaced,
@@ -260,27 +303,29 @@ class Collector:
             queued,
         )
 
-    async def _block_rows(self, each: KnownObject) -> BlockRows:
-        """The rows of every block in the object's folder, by both ends of each."""
+    async def _blocks(self, each: KnownObject) -> Blocks:
+        """Every block in the object's folder; its rows by both ends of each."""
         name = self._facility.file_name(each.key)
         if name is None:
             return {}
         bucket, folder = self._settings.block_bucket, block_folder(name.starts_at, each.id)
-        rows: dict[str, int | None] = {}
+        blocks: dict[str, HeldBlock] = {}
         async with self._requests:
             async for stored in self._store.list(bucket, folder):
-                block = stored.key.removeprefix(folder).removesuffix(".arrow")
                 try:
-                    rows[block] = rows_in_block(*await self._store.ends(bucket, stored.key, _END_BYTES))
+                    rows = rows_in_block(*await self._store.ends(bucket, stored.key, _END_BYTES))
                 except ObjectGone:
                     continue
                 except ValueError:
-                    rows[block] = None
-        return rows
+                    rows = None
+                block = stored.key.removeprefix(folder).removesuffix(".arrow")
+                blocks[block] = HeldBlock(rows, stored.etag)
+        return blocks
 
     # shots
 
-    async def _shots(self, start: int, end: int) -> Outcome:
+    async def _shots(self, slice_: Slice) -> Outcome:
+        start, end = slice_.start, slice_.end
         windows = await self._archive.windows.closed(start, end)
         batches: list[ClosedShots] = []
         for some in _parts([window.id for window in windows], _WINDOWS_AT_ONCE):
@@ -289,11 +334,16 @@ class Collector:
         stored: list[StoredShot] = []
         for minute in range(start, max(last + 1, end), WINDOW_MS):
             shots = await self._archive.shots.stored(minute, minute + WINDOW_MS)
-            stored += [shot for shot in shots if start <= window_start(shot.window_id) < end]
+            stored += [shot for shot in shots if Slice.of_window(shot.window_id) in (slice_, None)]
         queued = await self._queues.under_way("features", "inference")
-        files = {file for window in windows for file in window.files}
-        known = await self._archive.ledger.known_keys(sorted(files))
-        return compare_shots(windows, stored, batches, known, self._settled_before, queued)
+        compared = compare_shots(windows, stored, batches, self._settled_before, queued)
+        sources = await self._archive.records.sources(start, end)
+        joined_from = [
+            *((f"window {window.id}", file) for window in windows for file in window.files),
+            *((f"document of {device} in the collection records", file) for device, file in sources),
+        ]
+        known = await self._archive.ledger.known_keys(sorted({file for _, file in joined_from}))
+        return Outcome.of([compared, compare_files(joined_from, known)])
 
     # events
 

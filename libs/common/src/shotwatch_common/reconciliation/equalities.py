@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from shotwatch_common.identity import fitting_key, fitting_name, reason_key
+from shotwatch_common.identity import blocks_id, fitting_key, fitting_name, reason_key, versioned_key
 from shotwatch_common.reconciliation.sides import (
     Buckets,
     ClosedShots,
     ClosedWindow,
+    HeldBlock,
     HeldObject,
     JoinedRows,
     KnownObject,
@@ -217,29 +218,34 @@ def compare_inbox(
 
 
 def compare_places(
-    objects: Sequence[KnownObject], raw_keys: Mapping[str, str], buckets: Buckets, settled_before: int
+    objects: Sequence[KnownObject],
+    raw_keys: Mapping[str, Collection[str]],
+    buckets: Buckets,
+    settled_before: int,
 ) -> Outcome:
-    """Compare the state of each object with the place where the ledger says it lies.
+    """Compare the state of each object with its history, and with the place where the ledger says it lies.
 
     A dead-lettered object lies where it was before.
 
     Args:
         objects: in any state.
-        raw_keys: object id → its key in the data bucket once it is read; without the objects whose name is
-            no file name of the facility.
+        raw_keys: object id → the keys that it may have in the data bucket once it is read; without the
+            objects whose name is no file name of the facility.
         buckets: in which objects lie.
         settled_before: whatever came into its state earlier has its place (epoch ms).
     """
     account = _Account()
     for each in objects:
-        implied = _state_implied(each, raw_keys.get(each.id), buckets)
+        implied = _state_implied(each, raw_keys.get(each.id, ()), buckets)
         if each.state not in (implied, ObjectState.DEAD_LETTERED):
             wrong = f"{each.state}, and its location is {'/'.join(each.location or ('nowhere',))}"
             account.late(_named(each), wrong, each.since >= settled_before)
+        elif each.state not in each.states:
+            account.wrong(_named(each), f"{each.state}, and no step of its history says so")
     return account.outcome()
 
 
-def _state_implied(each: KnownObject, raw: str | None, buckets: Buckets) -> ObjectState | None:
+def _state_implied(each: KnownObject, raw: Collection[str], buckets: Buckets) -> ObjectState | None:
     """The state that an object has where this one lies; None where no object may lie."""
     if each.location is None:
         return ObjectState.IGNORED
@@ -247,14 +253,15 @@ def _state_implied(each: KnownObject, raw: str | None, buckets: Buckets) -> Obje
         return ObjectState.WAITING
     bucket, key = each.location
     day, _, below = key.partition("/")
-    fitting = fitting_key(each.key)
+    folder, _, name = below.partition("/")
+    fitting = fitting_key(each.key), versioned_key(each.key, each.etag)  # the former before ADR 22
     if not _DAY.fullmatch(day):
         return None
-    if bucket == buckets.data and (key == raw if raw else below == fitting):
+    if bucket == buckets.data and (key in raw if raw else below in fitting):
         return ObjectState.INGESTED
-    if bucket == buckets.data and below == f"ignored/{fitting}":
+    if bucket == buckets.data and folder == "ignored" and name in fitting:
         return ObjectState.IGNORED
-    if bucket == buckets.error and below == f"{each.reason}/{fitting}":
+    if bucket == buckets.error and folder == each.reason and name in fitting:
         return ObjectState.REJECTED
     return None
 
@@ -262,14 +269,14 @@ def _state_implied(each: KnownObject, raw: str | None, buckets: Buckets) -> Obje
 # records: blocks, validated records, windows
 
 
-BlockRows = Mapping[str, int | None]
-"""Name of a block in its object's folder → its rows; None where it cannot be read."""
+Blocks = Mapping[str, HeldBlock]
+"""By their names in their object's folder."""
 
 
 def compare_records(
     objects: Sequence[KnownObject],
     replaced: Collection[str],
-    blocks: Mapping[str, BlockRows],
+    blocks: Mapping[str, Blocks],
     validated: Iterable[ValidatedRows],
     joined: Iterable[JoinedRows],
     settled_before: int,
@@ -318,7 +325,7 @@ def compare_records(
 def _compare_rows(
     account: _Account,
     each: KnownObject,
-    blocks: BlockRows | None,
+    blocks: Blocks | None,
     validated: Mapping[str, ValidatedRows],
     joined: Sequence[JoinedRows],
 ) -> None:
@@ -337,19 +344,30 @@ def _compare_rows(
     if not refused <= refused_rows <= refused + elsewhere:
         parts = f"windows have {refused}, and {elsewhere} records are displaced or on no pulse"
         account.wrong(_named(each), f"validation refused {refused_rows} records; {parts}")
-    for device in sorted({*validated, *(blocks or {})} if blocks is not None else ()):
-        in_block = (blocks or {}).get(device, 0)
-        expected = validated[device].rows if device in validated else 0
-        if in_block != expected:
-            has = "cannot be read" if in_block is None else f"has {in_block} rows"
-            wrong = f"the block of {device} {has}, {expected} records were validated"
-            account.wrong(_named(each), wrong)
-    account.counts["in_blocks"] += sum(in_block or 0 for in_block in (blocks or {}).values())
+    if blocks is not None:
+        _compare_blocks(account, each, blocks, validated)
     account.counts["validated"] += rows
     account.counts["valid"] += valid
     account.counts["refused"] += refused
     account.counts["displaced"] += displaced
     account.counts["on_no_pulse"] += each.on_no_pulse
+
+
+def _compare_blocks(
+    account: _Account, each: KnownObject, blocks: Blocks, validated: Mapping[str, ValidatedRows]
+) -> None:
+    """Compare the rows of an object's blocks with validated records, then the blocks with those written."""
+    account.counts["in_blocks"] += sum(block.rows or 0 for block in blocks.values())
+    rows = {name: block.rows for name, block in blocks.items()}
+    expected = {name: part.rows for name, part in validated.items()}
+    for device in sorted({*rows, *expected}):
+        in_block, of_device = rows.get(device, 0), expected.get(device, 0)
+        if in_block != of_device:
+            has = "cannot be read" if in_block is None else f"has {in_block} rows"
+            account.wrong(_named(each), f"the block of {device} {has}, {of_device} records were validated")
+    found = blocks_id({name: block.etag for name, block in blocks.items()})
+    if rows == expected and each.blocks_id not in ("", found):
+        account.wrong(_named(each), "its blocks have the right numbers of rows, but ingest wrote other bytes")
 
 
 def _rows_by_object(validated: Iterable[ValidatedRows]) -> Mapping[str, dict[str, ValidatedRows]]:
@@ -367,7 +385,6 @@ def compare_shots(
     windows: Sequence[ClosedWindow],
     stored: Iterable[StoredShot],
     batches: Iterable[ClosedShots],
-    known_files: Collection[str],
     settled_before: int,
     queued: bool,
 ) -> Outcome:
@@ -377,7 +394,6 @@ def compare_shots(
         windows: all of an hour.
         stored: all shots of windows of that hour.
         batches: all of these windows.
-        known_files: those keys of the windows' files under which the ledger has an object.
         settled_before: what was closed earlier was judged, unless a message waits.
         queued: messages wait for features or inference.
     """
@@ -394,9 +410,6 @@ def compare_shots(
         account.counts["stored"] += 1
     for window in windows:
         of_window = shots.pop(window.id, {})
-        for file in window.files:
-            if file not in known_files:
-                account.wrong(f"window {window.id}", f"has records of {file}, which the ledger does not have")
         sending = 0 < window.sending_since >= settled_before
         for pulse, revision in window.revisions.items():
             account.counts["closed"] += 1
@@ -420,6 +433,20 @@ def compare_shots(
     for window_id, of_window in shots.items():
         for each in of_window.values():
             account.wrong(f"shot {each.id}", f"stored, and there is no window {window_id}")
+    return account.outcome()
+
+
+def compare_files(joined_from: Iterable[tuple[str, str]], known: Collection[str]) -> Outcome:
+    """Compare the files from which things were made with those that the ledger has.
+
+    Args:
+        joined_from: what was made (`window …`), and the key of a file from which it was.
+        known: those of these keys under which the ledger has an object.
+    """
+    account = _Account()
+    for subject, file in joined_from:
+        if file not in known:
+            account.wrong(subject, f"has records of {file}, which the ledger does not have")
     return account.outcome()
 
 

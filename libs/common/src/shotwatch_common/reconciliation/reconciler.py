@@ -5,7 +5,8 @@ before twenty times the time that its last check took have passed: however large
 take a twentieth of one process at most.
 
 What is removed or altered behind our back changes nothing that is noted. So `patrol` has settled slices
-checked, too: one at a call, the one that was checked longest ago.
+checked, too: one at a call, the one that was checked longest ago. And as what is added may lie in a slice in
+which nothing ever changed, `patrol` also walks through all that is there.
 """
 
 import asyncio
@@ -13,10 +14,18 @@ from dataclasses import replace
 from time import monotonic
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.pulses import epoch_now, window_start
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.reconciliation.collecting import Collector
 from shotwatch_common.reconciliation.equalities import NAMED, Outcome
-from shotwatch_common.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
+from shotwatch_common.reconciliation.slices import (
+    BEGINNING,
+    DAY_MS,
+    HOUR_MS,
+    INBOX,
+    Equality,
+    Reconciled,
+    Slice,
+)
 
 RECENTLY_MS = 3 * HOUR_MS
 PATROL_AFTER_MS = DAY_MS
@@ -32,6 +41,7 @@ class Reconciler:
     def __init__(self, archive: Archive, collector: Collector) -> None:
         self._archive = archive
         self._collector = collector
+        self._walked_until = BEGINNING
 
     async def note_changes(self) -> None:
         """Mark every slice to be checked in which something changed since anybody last called this."""
@@ -51,7 +61,7 @@ class Reconciler:
         sending = await self._archive.windows.unsent(now)
         reserved = await self._archive.events.reserved_at()
         return {
-            *(Slice.at(Equality.SHOTS, window_start(window)) for window in sending),
+            *filter(None, map(Slice.of_window, sending)),
             *(Slice.at(Equality.EVENTS, at) for at in reserved),
         }
 
@@ -64,9 +74,17 @@ class Reconciler:
         return {
             *(Slice.at(Equality.RECORDS, each.arrived_at) for each in objects),
             *filter(None, map(Slice.of_folder, folders)),
-            *(Slice.at(Equality.SHOTS, window_start(window)) for window in windows),
+            *filter(None, map(Slice.of_window, windows)),
             *(Slice.at(Equality.EVENTS, event.stored_at) for event in events),
         }
+
+    async def note_occupied(self, start: int, end: int) -> None:
+        """Mark the slices in [start, end) (epoch ms) in which something is, though nobody noted a change."""
+        occupied = {slice_ async for slice_ in self._collector.occupied(start, end)}
+        unknown = occupied - await self._archive.reconciliations.known(occupied)
+        if unknown:
+            noted = await self._archive.reconciliations.noted_until()
+            await self._archive.reconciliations.note(unknown, noted or epoch_now())
 
     async def due(self) -> list[Slice]:
         """Return the slices that must be checked now, those that have waited longest first."""
@@ -78,8 +96,15 @@ class Reconciler:
         return {INBOX, *lately, *await self._archive.reconciliations.due(2**53)}
 
     async def patrol(self) -> None:
-        """Have the settled slice checked that was checked longest ago, if that is a day ago."""
+        """Have the settled slice checked that was checked longest ago, if that is a day ago.
+
+        And walk on through all that is there, a day at a call: slices that nobody noted are noted.
+        """
         await self._archive.reconciliations.reopen_oldest(epoch_now() - PATROL_AFTER_MS)
+        first = await self._collector.first_occupied(self._walked_until)
+        if first is not None:
+            await self.note_occupied(first, first + DAY_MS)
+        self._walked_until = BEGINNING if first is None else first + DAY_MS
 
     async def check(self, slice_: Slice) -> Reconciled:
         """Check a slice now, and keep the result.

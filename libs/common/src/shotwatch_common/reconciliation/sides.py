@@ -33,6 +33,10 @@ class KnownObject:
     """Records that are in no window: off the grid, second samples, of unexpected devices."""
     reason: str = ""
     """Why it was rejected or dead-lettered."""
+    blocks_id: str = ""
+    """Id of the blocks that ingest wrote; empty where it wrote none."""
+    states: frozenset[ObjectState] = frozenset()
+    """Those that it has been in, by its history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,15 @@ class HeldObject:
     etag: str
     size: int
     modified_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBlock:
+    """One block in the folder of its object."""
+
+    rows: int | None
+    """None where it cannot be read."""
+    etag: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from shotwatch_common.pulses import instant
+from shotwatch_common.pulses import instant, window_start
 from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
 
 HOUR_MS = 3_600_000
@@ -41,6 +41,14 @@ class Slice:
         """Return the slice of an equality that a time (epoch ms) falls into."""
         length = DAY_MS if equality is Equality.OBJECTS else HOUR_MS
         return cls(equality, time // length * length)
+
+    @classmethod
+    def of_window(cls, window_id: str) -> "Slice | None":
+        """Return the slice of the shots of a window; None for an id that does not say when it begins."""
+        try:
+            return cls.at(Equality.SHOTS, window_start(window_id))
+        except ValueError:
+            return None
 
     @classmethod
     def of_folder(cls, name: str) -> "Slice | None":

@@ -17,11 +17,22 @@ from miniopy_async.commonconfig import CopySource
 from miniopy_async.helpers import MIN_PART_SIZE
 
 from shotwatch_common.settings import Settings
-from shotwatch_common.store.errors import AWAY, REFUSED, BucketMissing, ObjectGone, ObjectTooLarge, translated
+from shotwatch_common.store.errors import (
+    AWAY,
+    REFUSED,
+    UNKNOWN_KEYS,
+    BucketMissing,
+    ObjectGone,
+    ObjectTooLarge,
+    code_of,
+    translated,
+)
 
 __all__ = ["BucketMissing", "FetchedObject", "ObjectGone", "ObjectStore", "ObjectTooLarge", "StoredObject"]
 
 _ANSWER_S = 5.0
+_NO_OBJECT = "no-such-object"
+"""A store says why it refuses an object; its answer about a bucket alone has no body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +104,14 @@ class ObjectStore:
                 etag = response.headers.get("ETag", "").strip('"')
                 return FetchedObject(data, etag, _http_date_ms(response.headers.get("Last-Modified", "")))
 
-    async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> None:
-        """Write an object whole, in one request, replacing what was there."""
+    async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> str:
+        """Write an object whole, in one request, replacing what was there. Return its etag."""
         kind = content_type or "application/octet-stream"
         async with translated(bucket, key):
-            await self._client.put_object(
+            written = await self._client.put_object(
                 bucket, key, io.BytesIO(data), len(data), kind, part_size=max(len(data), MIN_PART_SIZE)
             )
+        return (written.etag or "").strip('"')
 
     async def move(
         self, source: tuple[str, str], target: tuple[str, str], version: str | None = None
@@ -210,15 +222,17 @@ class ObjectStore:
                     await self._client.make_bucket(bucket)
 
     async def ready(self, bucket: str) -> bool:
-        """Whether the server answers, and soon, if asked for a bucket; it may say that there is none."""
+        """Return whether the server answers within a few seconds, and knows our keys.
+
+        It may refuse us the bucket, or say that there is none.
+        """
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                await self._client.bucket_exists(bucket)
+            async with asyncio.timeout(_ANSWER_S), await self._client.get_object(bucket, _NO_OBJECT):
+                return True
         except AWAY:
             return False
-        except REFUSED:
-            return True
-        return True
+        except REFUSED as error:
+            return code_of(error) not in UNKNOWN_KEYS
 
     async def has_bucket(self, bucket: str) -> bool:
         """Whether there is such a bucket."""

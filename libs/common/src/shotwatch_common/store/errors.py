@@ -11,6 +11,8 @@ from miniopy_async.error import InvalidResponseError, S3Error, ServerError
 from shotwatch_common.errors import Retry
 
 NO_BUCKET = "NoSuchBucket"
+UNKNOWN_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
+"""The store does not know the access key, or not with this secret key."""
 _ABSENT = {"NoSuchKey", "NoSuchObject", "NoSuchVersion", f"HTTP {HTTPStatus.NOT_FOUND}"}
 _PART = r"<{0}>([^<]*)</{0}>"
 
@@ -29,6 +31,14 @@ class ObjectTooLarge(ValueError):
 
 class BucketMissing(Retry):
     """There is no such bucket: nobody has set the store up yet, or somebody took the bucket away."""
+
+
+class Unsupported(Exception):
+    """The store does not know what it was asked for."""
+
+
+class Refused(Exception):
+    """The store refuses what it was asked for; the message is its own."""
 
 
 @asynccontextmanager

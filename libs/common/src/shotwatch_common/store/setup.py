@@ -1,6 +1,6 @@
-"""Sets an object store up: its buckets, who is told of new objects, what expires. May be run again.
+"""Sets an object store up: its buckets, who is told of new objects, what expires, accounts. May be run again.
 
-What others have configured of the same buckets stays as it is.
+What others have configured of the same buckets stays as it is, and so do other accounts.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -8,15 +8,26 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from typing import Annotated
 
 from miniopy_async.commonconfig import ENABLED, Filter
 from miniopy_async.lifecycleconfig import Expiration, LifecycleConfig, Rule, Transition
 from miniopy_async.notificationconfig import NotificationConfig, QueueConfig
-from pydantic import NonNegativeInt
+from pydantic import Field, NonNegativeInt, SecretStr
 
+from shotwatch_common import rights
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import BucketMissing, ObjectStore
-from shotwatch_common.store.errors import NO_BUCKET, REFUSED, answer_of, code_of, translated
+from shotwatch_common.store.accounts import Account, AccountAdmin
+from shotwatch_common.store.errors import (
+    NO_BUCKET,
+    REFUSED,
+    Refused,
+    Unsupported,
+    answer_of,
+    code_of,
+    translated,
+)
 
 _CREATED = "s3:ObjectCreated:*"
 _OURS = "shotwatch"
@@ -25,8 +36,14 @@ _UNSUPPORTED = {"NotImplemented", "MethodNotAllowed", "BucketAlreadyExists", "Bu
 """The last two: the store took the request for one to make the bucket."""
 
 
+SecretKey = Annotated[SecretStr | None, Field(min_length=8)]
+
+
 class SetupSettings(Settings):
-    """What all services share, and how the store is to be set up."""
+    """What all services share, with the keys of the store's administrator, and how it is to be set up.
+
+    An account without a secret key is left alone.
+    """
 
     event_target: str = "arn:minio:sqs::SHOTWATCH:amqp"
     """The AMQP target that is told of new objects in the inbox, by the store's name for it (its ARN)."""
@@ -36,6 +53,27 @@ class SetupSettings(Settings):
     """Storage class that raw files move to after `raw_tier_days`; empty = they stay where they are."""
     raw_tier_days: NonNegativeInt = 30
     """Days after which raw files move to `raw_tier`."""
+    database_url: SecretStr = SecretStr("mongodb://not-used")  # the set-up needs no database
+    store_uploader_secret_key: SecretKey = None
+    """Secret key of the account `uploader`, by which the control system puts files into the inbox."""
+    store_ingest_secret_key: SecretKey = None
+    """Secret key of the account `ingest`."""
+    store_validate_secret_key: SecretKey = None
+    """Secret key of the account `validate`."""
+    store_aggregate_secret_key: SecretKey = None
+    """Secret key of the account `aggregate`."""
+    store_features_secret_key: SecretKey = None
+    """Secret key of the account `features`."""
+    store_inference_secret_key: SecretKey = None
+    """Secret key of the account `inference`."""
+    store_history_secret_key: SecretKey = None
+    """Secret key of the account `history`."""
+    store_query_secret_key: SecretKey = None
+    """Secret key of the account `query`."""
+    store_training_secret_key: SecretKey = None
+    """Secret key of the account `training`."""
+    store_engineer_secret_key: SecretKey = None
+    """Secret key of the account `engineer`."""
 
 
 class State(StrEnum):
@@ -60,14 +98,6 @@ class Finding:
     state: State
     detail: str = ""
     """What follows from it, or why it was refused."""
-
-
-class _Unsupported(Exception):
-    """The store does not know what it was asked for."""
-
-
-class _Refused(Exception):
-    """The store says no; the message is its own."""
 
 
 class ConfigurableStore(ObjectStore):
@@ -133,6 +163,10 @@ async def set_up(
     """
     for part in _parts(store, settings):
         yield await _settled(part, dry_run)
+    keys = settings.store_access_key.get_secret_value(), settings.store_secret_key.get_secret_value()
+    async with AccountAdmin(settings.store_url, *keys) as admin:
+        for part in _account_parts(admin, settings):
+            yield await _settled(part, dry_run)
 
 
 def _parts(store: ConfigurableStore, settings: SetupSettings) -> Iterator[_Part]:
@@ -153,6 +187,18 @@ def _parts(store: ConfigurableStore, settings: SetupSettings) -> Iterator[_Part]
     yield _lifecycle(store, settings.block_bucket, f"blocks {lasting}", blocks)
     lasting = f"move to {settings.raw_tier} after {settings.raw_tier_days} days" if raw else "stay"
     yield _lifecycle(store, settings.data_bucket, f"raw files {lasting}", raw)
+
+
+def _account_parts(admin: AccountAdmin, settings: SetupSettings) -> Iterator[_Part]:
+    for name in rights.STORE:
+        secret_key: SecretStr | None = getattr(settings, f"store_{name}_secret_key")
+        if secret_key is not None:
+            access_key, policy = rights.account_name(name, settings), rights.store_policy(name, settings)
+            account = Account(access_key, secret_key.get_secret_value(), policy)
+            what, otherwise = f"account {access_key}", "make it with the store's own tools (docs/rights.md)"
+            yield _Part(
+                "accounts", what, partial(admin.has, account), partial(admin.make, account), otherwise
+            )
 
 
 def _block_rule(settings: SetupSettings) -> Rule | None:
@@ -180,9 +226,9 @@ async def _settled(part: _Part, dry_run: bool) -> Finding:
         return Finding(part.bucket, part.what, await _state(part, dry_run))
     except BucketMissing:  # a dry run has not made it
         return Finding(part.bucket, part.what, State.MISSING)
-    except _Unsupported:
+    except Unsupported:
         return Finding(part.bucket, part.what, State.UNSUPPORTED, part.otherwise)
-    except _Refused as error:
+    except Refused as error:
         return Finding(part.bucket, part.what, State.REFUSED, str(error))
 
 
@@ -193,25 +239,25 @@ async def _state(part: _Part, dry_run: bool) -> State:
         return State.MISSING
     await part.make()
     if not await part.is_there():  # some stores say yes to everything
-        raise _Unsupported
+        raise Unsupported
     return State.MADE
 
 
 @asynccontextmanager
 async def _asked(bucket: str) -> AsyncIterator[None]:
-    """Raises _Unsupported or _Refused for what the store answers, BucketMissing, or Retry if it is away."""
+    """Raises Unsupported or Refused for what the store answers, BucketMissing, or Retry if it is away."""
     async with translated(bucket, ""):
         try:
             yield
         except ValueError as error:  # the answer to another question: it did not understand ours
-            raise _Unsupported from error
+            raise Unsupported from error
         except REFUSED as error:
             code = code_of(error)
             if code == NO_BUCKET:
                 raise
             if code in _UNSUPPORTED:
-                raise _Unsupported from error
-            raise _Refused(answer_of(error)) from error
+                raise Unsupported from error
+            raise Refused(answer_of(error)) from error
 
 
 def _tells_of_all(queue: QueueConfig, target: str) -> bool:

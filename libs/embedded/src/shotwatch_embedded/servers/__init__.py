@@ -23,7 +23,9 @@ class Server:
     ports: tuple[int, ...] = ()
     """Further ports that it binds."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """What services must be told to use it, as environment variables."""
+    """What its clients must be told to use it, as environment variables."""
+    accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Service → what it alone is told, instead of `settings`, on a server with an account for each."""
 
 
 def server_environment() -> dict[str, str]:

@@ -1,21 +1,29 @@
-"""RabbitMQ as a private node: own name service, ports, folders, cookie and user."""
+"""RabbitMQ as a private node: own name service, ports, folders, cookie, and the accounts of a deployment."""
 
+import hmac
+import json
+import secrets
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from shotwatch_common.broker_accounts import ENGINEER, accounts_of, definitions
+from shotwatch_common.topology import Topology
+from shotwatch_embedded.credentials import write_private
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
 
 SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The server itself; the one in /usr/sbin would switch to the system's user."""
 
-_USER = "shotwatch"
+_VIRTUAL_HOST = "/"
+_DEFINITIONS = "definitions"
 _NODE = "shotwatch@localhost"
 _CONFIGURATION = """\
 listeners.tcp.default = {host}:{port}
-default_user = {user}
-default_pass = {password}
+load_definitions = {definitions}
 vm_memory_high_watermark.absolute = 512MB
 disk_free_limit.absolute = 200MB
 log.file = false
@@ -45,35 +53,69 @@ def name_server(folder: Path, ports: Ports) -> Server:
     )
 
 
-def broker(folder: Path, password: str, name_server_port: int, ports: Ports) -> Server:
-    """The RabbitMQ node. Plugins are those that `enabled_plugins` in its folder lists; at first none."""
+def broker(folder: Path, secret: str, name_server_port: int, ports: Ports, prefix: str = "") -> Server:
+    """Return the RabbitMQ node. Its plugins are those in `enabled_plugins` in its folder; at first none.
+
+    The accounts are those of a deployment, with passwords that follow from the secret. The node imports them
+    at each start. The command line is told the engineer's.
+    """
     port, distribution_port, management_port = ports.take(), ports.take(), ports.take()
-    _configure(folder, port, management_port, password)
-    url = f"amqp://{_USER}:{password}@{LOOPBACK}:{port}/"
+    topology, passwords = Topology(prefix), _passwords(secret)
+    _configure(folder, port, management_port)
+    _write_definitions(folder, definitions(passwords, topology, _VIRTUAL_HOST))
+    urls = {
+        name: f"amqp://{prefix}{name}:{password}@{LOOPBACK}:{port}/" for name, password in passwords.items()
+    }
     return Server(
         name="broker",
         command=(str(SCRIPT),),
         environment=server_environment() | _node_environment(folder, name_server_port, distribution_port),
         folder=folder,
         port=port,
-        probe=partial(probes.opens_channel, url),
+        probe=partial(probes.opens_channel, urls[ENGINEER]),
         ports=(distribution_port,),
-        settings={"SHOTWATCH_BROKER_URL": url},
+        settings={"SHOTWATCH_BROKER_URL": urls[ENGINEER]},
+        accounts={name: {"SHOTWATCH_BROKER_URL": url} for name, url in urls.items()},
     )
 
 
-def _configure(folder: Path, port: int, management_port: int, password: str) -> None:
+def _passwords(secret: str) -> dict[str, str]:
+    """Return account → password."""
+    names = [account.name for account in accounts_of(Topology())]
+    return {name: hmac.new(secret.encode(), name.encode(), "sha256").hexdigest() for name in names}
+
+
+def _configure(folder: Path, port: int, management_port: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "rabbitmq.conf"
     configuration.touch(mode=0o600)
     configuration.write_text(
         _CONFIGURATION.format(
-            host=LOOPBACK, port=port, management_port=management_port, user=_USER, password=password
+            host=LOOPBACK, port=port, management_port=management_port, definitions=folder / _DEFINITIONS
         )
     )
+    _make_cookie(folder)
     plugins = folder / "enabled_plugins"
     if not plugins.exists():
         plugins.write_text("[].\n")
+
+
+def _write_definitions(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write the file of our definitions into the folder of those that the node imports."""
+    path = folder / _DEFINITIONS / "shotwatch.json"
+    path.parent.mkdir(exist_ok=True)
+    write_private(path, json.dumps(content, indent=2))
+
+
+def _make_cookie(folder: Path) -> None:
+    """Write the cookie by which Erlang nodes know each other, unless there is one.
+
+    Erlang would make one from the time since its start, which others on this machine can guess (36 bits at
+    most, create_cookie and random_cookie in its auth.erl); who knows it can run any code in the node.
+    """
+    cookie = folder / ".erlang.cookie"
+    if not cookie.exists():
+        write_private(cookie, secrets.token_hex(32))
 
 
 def _node_environment(folder: Path, name_server_port: int, distribution_port: int) -> dict[str, str]:

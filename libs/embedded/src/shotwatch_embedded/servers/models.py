@@ -1,15 +1,21 @@
-"""MLflow: runs and models in SQLite, artifacts in a folder."""
+"""MLflow behind two logins: runs and models in SQLite, artifacts in a folder."""
 
 import sys
 from functools import partial
 from pathlib import Path
 
+from shotwatch_embedded.guarded_mlflow import ENGINEER, ENGINEER_PASSWORD, READER, READER_PASSWORD
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
 
+_READERS = ("inference", "history", "query")
+"""Services that ask for models."""
 
-def models(folder: Path, ports: Ports) -> Server:
-    """MLflow's web application in one process.
+
+def models(folder: Path, engineer_password: str, reader_password: str, ports: Ports) -> Server:
+    """MLflow's web application in one process, behind `guarded_mlflow`.
+
+    The command line and training log in as `engineer`, services as `reader`.
 
     `mlflow server` would import MLflow twice, in itself and in the worker that it starts: twice the time
     until ready (14 s for 7) and twice the memory (510 MB for 255). The application is started as that
@@ -18,11 +24,11 @@ def models(folder: Path, ports: Ports) -> Server:
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     port = ports.take()
-    url = f"http://{LOOPBACK}:{port}"
+    address = f"{LOOPBACK}:{port}"
     return Server(
         name="models",
         command=(
-            *(sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app"),
+            *(sys.executable, "-m", "uvicorn", "--factory", "shotwatch_embedded.guarded_mlflow:application"),
             *("--host", LOOPBACK, "--port", str(port)),
             "--no-access-log",
         ),
@@ -35,12 +41,23 @@ def models(folder: Path, ports: Ports) -> Server:
             "_MLFLOW_SGI_NAME": "uvicorn",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            ENGINEER_PASSWORD: engineer_password,
+            READER_PASSWORD: reader_password,
         },
         folder=folder,
         port=port,
         # the search makes the tables, which take a second at the first start
         probe=partial(
-            probes.answers, f"{url}/health", f"{url}/api/2.0/mlflow/experiments/search?max_results=1"
+            probes.answers,
+            f"http://{READER}:{reader_password}@{address}/api/2.0/mlflow/registered-models/search",
         ),
-        settings={"SHOTWATCH_MODELS_URL": url},
+        settings={
+            "SHOTWATCH_MODELS_URL": f"http://{address}",
+            "SHOTWATCH_MODELS_USER": ENGINEER,
+            "SHOTWATCH_MODELS_PASSWORD": engineer_password,
+        },
+        accounts={
+            service: {"SHOTWATCH_MODELS_USER": READER, "SHOTWATCH_MODELS_PASSWORD": reader_password}
+            for service in _READERS
+        },
     )

@@ -11,7 +11,7 @@ from shotwatch_embedded.servers import Server, probes, server_environment
 BUCKETS = ("inbox", "data", "errors", "blocks", "datasets")
 
 
-def store(folder: Path, access_key: str, secret_key: str, ports: Ports) -> Server:
+def store(folder: Path, access_key: str, secret_key: str, ports: Ports, prefix: str = "") -> Server:
     """The server, its buckets made.
 
     Unless told otherwise it hashes what it writes twice more, and what it reads each time, to compare its own
@@ -21,6 +21,7 @@ def store(folder: Path, access_key: str, secret_key: str, ports: Ports) -> Serve
     objects.mkdir(parents=True, exist_ok=True)
     port = ports.take()
     url = f"http://{LOOPBACK}:{port}"
+    buckets = tuple(prefix + name for name in BUCKETS)
     return Server(
         name="store",
         command=(
@@ -33,7 +34,7 @@ def store(folder: Path, access_key: str, secret_key: str, ports: Ports) -> Serve
         environment=server_environment() | {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'},
         folder=folder,
         port=port,
-        probe=partial(probes.has_buckets, url, access_key, secret_key, BUCKETS),
+        probe=partial(probes.has_buckets, url, access_key, secret_key, buckets),
         settings={
             "SHOTWATCH_STORE_URL": url,
             "SHOTWATCH_STORE_ACCESS_KEY": access_key,

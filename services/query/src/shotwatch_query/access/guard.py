@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import Scope as ASGIScope
 
 from shotwatch_common.vocabulary import Scope
@@ -21,12 +22,28 @@ CHANGE_TOKENS = 20
 """A change writes to the database; 10 a second of one caller, at the usual rate."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
+
+class _KeyCookie(APIKeyCookie):
+    async def __call__(self, request: HTTPConnection) -> str | None:
+        return request.cookies.get(cookie_name(request))
+
+
+def cookie_name(request: HTTPConnection) -> str:
+    """Return the name of the cookie that holds the key.
+
+    A browser shares the cookies of a host among its ports. The port is in the name, so that who opens two
+    stacks on one machine is logged in to both.
+    """
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"{port}_{COOKIE}" if port.isdecimal() else COOKIE
+
+
 _bearer = HTTPBearer(
     scheme_name="bearer",
     description="An API key (`shotwatch keys create`), or a token of the OpenID Connect issuer.",
     auto_error=False,
 )
-_cookie = APIKeyCookie(
+_cookie = _KeyCookie(
     name=COOKIE, scheme_name="cookie", description="Set by the form at `/login`.", auto_error=False
 )
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from shotwatch_query.access.guard import COOKIE, require_same_origin
+from shotwatch_query.access.guard import cookie_name, require_same_origin
 from shotwatch_query.errors import NotAdmitted
 from shotwatch_query.headers import PAGE
 from shotwatch_query.sources import From
@@ -43,7 +43,8 @@ async def log_in(request: Request, sources: From, following: Next = "/docs") -> 
     except NotAdmitted as error:
         return _form(following, str(error), 401)
     answer = RedirectResponse(_local(following), 303)
-    answer.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    over_tls = request.url.scheme == "https"
+    answer.set_cookie(cookie_name(request), key, httponly=True, samesite="strict", secure=over_tls)
     return answer
 
 
@@ -51,7 +52,7 @@ async def log_in(request: Request, sources: From, following: Next = "/docs") -> 
 async def log_out(request: Request) -> Response:
     require_same_origin(request)
     answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    answer.delete_cookie(cookie_name(request), httponly=True, samesite="strict")
     return answer
 
 

@@ -1,9 +1,9 @@
 """Refused requests, counted: however many there are, they take little room in the database and the log."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 import structlog
@@ -16,24 +16,17 @@ MOST_KEPT = 100
 """Callers and addresses that are told apart in a minute."""
 
 
-@dataclass(slots=True)
-class _Refused:
-    line: AuditLine
-    id: str | None
-    """None when the database was away."""
-    count: int = 1
-
-
 class Refusals:
-    """A line of the audit for each caller, address and minute, of which requests were refused.
+    """Lines of the audit for the refused requests of each caller, address and minute.
 
-    The line is that of the first of them, and is stored at once; their number is stored at the end of the
-    minute. Beyond MOST_KEPT lines a minute, all others are one line of nobody in particular.
+    The first of them is stored at once. If there were more, another line with their number follows at the end
+    of the minute: the audit only grows. Beyond MOST_KEPT callers and addresses a minute, all others are one.
     """
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
-        self._kept: dict[tuple[str, str], _Refused] = {}
+        self._last: dict[tuple[str, str], AuditLine] = {}
+        """By caller and address. `count` is that of the requests whose number is not stored yet."""
 
     @classmethod
     @asynccontextmanager
@@ -48,36 +41,35 @@ class Refusals:
 
     async def note(self, line: AuditLine) -> None:
         """Count a refused request, and store its line if it is the first of its kind in this minute."""
-        if (line.who, line.address) not in self._kept and len(self._kept) >= MOST_KEPT:
+        if (line.who, line.address) not in self._last and len(self._last) >= MOST_KEPT:
             line = replace(line, who="others", address="")
-        known = self._kept.get((line.who, line.address))
-        if known is not None:
-            known.count += 1
+        kind = line.who, line.address
+        if kind in self._last:
+            self._last[kind] = replace(line, count=self._last[kind].count + 1)
             return
-        first = self._kept[line.who, line.address] = _Refused(line, None)
+        self._last[kind] = replace(line, count=0)
         log = structlog.get_logger()
         log.info("refused", who=line.who, address=line.address, what=line.what, status=line.status)
-        try:
-            first.id = await self._audit.add(line)
-        except AWAY as error:
-            log.warning("audit not stored", why=str(error))
+        await self._store([line])
 
     async def store_counts(self) -> None:
-        """Store how many requests each line of this minute stands for, and begin another minute.
+        """Store how many more requests were refused in this minute, and begin another minute.
 
         If the database is away, the numbers are in the log alone.
         """
-        kept, self._kept = self._kept, {}
-        repeated = [each for each in kept.values() if each.count > 1]
+        last, self._last = self._last, {}
+        repeated = [line for line in last.values() if line.count]
         log = structlog.get_logger()
-        for each in repeated:
-            log.warning("refused many times", who=each.line.who, address=each.line.address, count=each.count)
+        for line in repeated:
+            log.warning("refused many times", who=line.who, address=line.address, count=line.count)
+        await self._store(repeated)
+
+    async def _store(self, lines: Sequence[AuditLine]) -> None:
         try:
-            for each in repeated:
-                if each.id is not None:
-                    await self._audit.recount(each.id, each.count)
+            for line in lines:
+                await self._audit.add(line)
         except AWAY as error:
-            log.warning("counts of refusals not stored", why=str(error))
+            structlog.get_logger().warning("audit not stored", why=str(error))
 
     async def _store_every_minute(self) -> None:
         while True:

@@ -26,6 +26,8 @@ Column = NDArray[np.float64] | NDArray[np.bool_]
 PIECE = 8192
 """Values of a column that are written at a time."""
 
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
 
 def instants(times: Times) -> list[datetime]:
     """Epoch ms as UTC datetimes."""
@@ -40,12 +42,14 @@ def told(values: NDArray[np.float64]) -> list[float | None]:
 def spreadsheet_cell(value: object) -> object:
     """Return a CSV cell: an apostrophe before text that a spreadsheet would take for a formula.
 
-    Numbers stay numbers. Source: OWASP, CSV Injection.
+    Numbers stay numbers. Tabs, carriage returns and line feeds are shown as escapes, so that no text begins
+    with one. Source: OWASP, CSV Injection; also full-width signs and signs after blanks, which some programs
+    take for the same.
     """
     if not isinstance(value, str):
         return value
     text = printable(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def json_pieces(value: Any) -> Iterator[bytes]:

@@ -71,6 +71,15 @@ async function ask(path, options = {}) {
   return told;
 }
 
+/** Log in with the token of the address (`/#token=…`, as `shotwatch up` prints it), and take it out of the address. */
+async function useToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token === null) return;
+  history.replaceState(null, "", location.pathname);
+  const form = { method: "POST", body: new URLSearchParams({ key: token }), redirect: "manual" };
+  await fetch("/login", { signal: AbortSignal.timeout(PATIENCE_MS), ...form }).catch(() => null);
+}
+
 async function begin() {
   caller = await ask("/caller");
   write(at("facility"), (await ask("/facility")).name);
@@ -523,4 +532,5 @@ at("sound").addEventListener("change", () => { audio ??= new AudioContext(); });
 at("feedback").addEventListener("submit", say);
 at("details").addEventListener("close", () => { shown = null; });
 setInterval(showConnection, 1000);
+await useToken();
 await Promise.all([insist(begin), readPlaces()]);

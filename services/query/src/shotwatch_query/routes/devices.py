@@ -156,7 +156,11 @@ async def get_row(
     device: DeviceName,
     form: Annotated[RowFormat, Query(alias="format", description="How the row is written.")] = RowFormat.JSON,
 ) -> Response:
-    """Time, state and verdict of any device's record, and the energies of an energy meter."""
+    """Time, state and verdict of any device's record, and the energies of an energy meter.
+
+    In CSV, text is in quotes, with an apostrophe before what a spreadsheet would take for a formula, and with
+    escapes in the place of characters that cannot be seen. Numbers stay numbers.
+    """
     row = _row(sources, await _find_record(sources, shot, device))
     if form is RowFormat.JSON:
         return Response(row.model_dump_json(), media_type="application/json")
@@ -224,5 +228,7 @@ def _time(record: Record) -> datetime:
 def _row_csv(row: Row) -> str:
     columns = row.model_dump(mode="json", exclude={"values", "arrays"}) | dict(row.values)
     file = io.StringIO()
-    csv.writer(file).writerows(map(spreadsheet_cell, line) for line in (columns, columns.values()))
+    # Text in quotes stays one cell where the spreadsheet's separator is not a comma: `a;=1+1`.
+    writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerows(map(spreadsheet_cell, line) for line in (columns, columns.values()))
     return file.getvalue()

@@ -36,7 +36,8 @@ async def get_model(sources: From, room: Room) -> Model:
     """What training registered in MLflow, newest first. Inference scores with the alias `champion`.
 
     The alias `challenger` scores beside it, in shadow: `shadow` counts what it would have called odd.
-    A version that has an alias may be one that inference cannot load: `loads` says so.
+    A version that has an alias may be one that inference cannot load, or that nobody promoted: `loads` says
+    so.
     """
     await room.rows(VERSIONS)
     aliases, versions = await asyncio.gather(sources.registry.aliases(), sources.registry.versions())
@@ -59,10 +60,20 @@ async def get_model(sources: From, room: Room) -> Model:
 @router.get("/models/promotions", summary="Which version was champion when")
 async def list_promotions(sources: From) -> ChampionHistory:
     """Every change of the champion: who made it, when, why, and whether it was a way back. Newest first."""
-    promotions = await sources.archive.promotions.newest()
-    return ChampionHistory(
-        promotions=[ChampionChange(**{**asdict(each), "at": instant(each.at)}) for each in promotions]
-    )
+    changes = [
+        ChampionChange(
+            at=instant(each.at),
+            who=each.who,
+            before=each.before,
+            version=each.version,
+            why=each.why,
+            rollback=each.rollback,
+            digest=each.digest,
+        )
+        for each in await sources.archive.promotions.newest()
+        if each.alias is ModelAlias.CHAMPION
+    ]
+    return ChampionHistory(promotions=changes)
 
 
 @router.get("/models/drift", summary="How far devices are from what the champion was trained on")
@@ -71,7 +82,8 @@ async def get_drift(sources: From) -> DriftReport:
 
     Only data counts that came since it became champion.
     """
-    champion = (await sources.registry.aliases()).get(ModelAlias.CHAMPION)
+    promotion = await sources.archive.promotions.current(ModelAlias.CHAMPION)
+    champion = promotion.version if promotion else None
     drifts = [] if champion is None else await sources.archive.drifts.of_version(champion)
     return DriftReport(version=champion, devices=[_device_drift(drift) for drift in drifts])
 

@@ -1,0 +1,52 @@
+"""What was promoted, compared with what the model registry has.
+
+Whoever has an account of the registry can move its aliases and replace its files. So the promotions in the
+database decide what is loaded (docs/adr/0021).
+"""
+
+import asyncio
+
+from shotwatch_common.archive.promotions import Promotion
+from shotwatch_common.bundle_files import digest_of
+from shotwatch_common.registry import ModelRegistry
+from shotwatch_common.vocabulary import ModelAlias
+
+
+def disagreement(alias: ModelAlias, named: str | None, promotion: Promotion | None) -> str:
+    """Return how an alias of the registry differs from what was promoted; empty if it does not.
+
+    Args:
+        alias: the alias.
+        named: the version that has it in the registry; None if none has.
+        promotion: the newest promotion to it; None if there is none.
+    """
+    promoted = promotion.version if promotion else None
+    if named == promoted:
+        return ""
+    found = f"the registry's {alias} is version {named}" if named else f"the registry has no {alias}"
+    if promoted:
+        return f"{found}, but version {promoted} was promoted"
+    option = "" if alias is ModelAlias.CHAMPION else f" --alias {alias}"
+    return f"{found}, which was not promoted: `shotwatch models promote {named}{option}` does it"
+
+
+async def download_promoted(registry: ModelRegistry, promotion: Promotion) -> dict[str, bytes]:
+    """Return the files of the bundle that was promoted, by name: these bytes have the promoted digest.
+
+    Raises:
+        ValueError: nothing was promoted, the registry does not have the version or one of its files, or they
+            are others than those that were promoted.
+        Retry: the registry does not answer.
+    """
+    if promotion.version is None:
+        raise ValueError(f"the {promotion.alias} was withdrawn")
+    version = await registry.find(promotion.version)
+    if version is None:
+        raise ValueError(f"{registry.name} has no version {promotion.version}")
+    files = await registry.bundle(version)
+    digest = await asyncio.to_thread(digest_of, files)
+    if digest != promotion.digest:
+        raise ValueError(
+            f"the bundle's digest {digest[:12]}… differs from the one promoted, {promotion.digest[:12]}…"
+        )
+    return files

@@ -1,0 +1,246 @@
+"""What each account of the database and of the object store may do. Everything else is refused (ADR 22).
+
+The accounts are made from these tables: `python -m shotwatch_common.archive` makes MongoDB's roles,
+`python -m shotwatch_common.store` the store's policies. docs/rights.md shows the same tables.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from shotwatch_common.identity import CHARACTERISATIONS, RESIDUALS
+from shotwatch_common.settings import Settings
+
+
+class DocumentAction(StrEnum):
+    """What may be done in a collection, by MongoDB's name for it. An upsert takes `update` and `insert`."""
+
+    FIND = "find"
+    INSERT = "insert"
+    UPDATE = "update"
+    REMOVE = "remove"
+
+
+class ObjectAction(StrEnum):
+    """What may be done in a bucket.
+
+    To read takes LIST as well in stores such as Amazon's: without it, an object that is gone counts as
+    refused.
+    """
+
+    LIST = "list"
+    READ = "read"
+    WRITE = "write"
+    REMOVE = "remove"
+
+
+DocumentRights = Mapping[str, frozenset[DocumentAction]]
+"""Collection → what an account may do there."""
+ObjectRights = Mapping[str, frozenset[ObjectAction]]
+"""Bucket, or bucket and folder (`data/characterisations/`) → what an account may do there.
+
+Buckets go by their default names: `data` stands for the data bucket.
+"""
+
+
+AnyAction = TypeVar("AnyAction", bound=StrEnum)
+
+
+def _parsed(
+    kind: type[AnyAction], table: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, frozenset[AnyAction]]]:
+    return {
+        account: {where: frozenset(map(kind, actions.split())) for where, actions in rights.items()}
+        for account, rights in table.items()
+    }
+
+
+DATABASE: Mapping[str, DocumentRights] = _parsed(
+    DocumentAction,
+    {
+        "ingest": {"objects": "find insert update"},
+        "validate": {
+            "objects": "insert update",
+            "records": "insert update",
+            "frames": "find insert update",
+        },
+        "aggregate": {
+            "objects": "find insert update",
+            "records": "find",
+            "devices": "find insert update",
+            "windows": "find insert update",
+            "batches": "insert update",
+        },
+        "features": {
+            "batches": "find update",
+            "characterisations": "find",
+            "measurements": "insert update",
+        },
+        "inference": {
+            "batches": "update",
+            "measurements": "find insert update",
+            "shots": "find insert update",
+            "conditions": "find insert update",
+            "events": "find insert update",
+            "counters": "find insert update",
+            "feedback": "find",
+            "shadows": "insert update",
+            "model_loads": "insert update remove",
+            "promotions": "find",
+        },
+        "history": {
+            "objects": "find",
+            "records": "find",
+            "windows": "find",
+            "batches": "find",
+            "shots": "find",
+            "devices": "find",
+            "measurements": "find",
+            "feedback": "find",
+            "characterisations": "find insert",
+            "trends": "find insert update",
+            "drifts": "insert update",
+            "promotions": "find",
+            "events": "find insert update",
+            "counters": "find insert update",
+            "reconciliations": "find insert update",
+        },
+        "query": {
+            "objects": "find",
+            "records": "find",
+            "batches": "find",
+            "shots": "find",
+            "devices": "find",
+            "measurements": "find",
+            "characterisations": "find",
+            "drifts": "find",
+            "events": "find",
+            "counters": "find",
+            "reconciliations": "find",
+            "model_loads": "find",
+            "promotions": "find",
+            "shadows": "find",
+            "feedback": "find insert",
+            "audit": "find insert",
+        },
+        "training": {
+            "objects": "find",
+            "batches": "find",
+            "shots": "find",
+            "measurements": "find",
+            "events": "find",
+            "feedback": "find",
+            "promotions": "find insert",
+            "audit": "insert",
+        },
+        "engineer": {
+            "objects": "find update",
+            "records": "find",
+            "windows": "find update",
+            "batches": "find update remove",
+            "shots": "find",
+            "devices": "find",
+            "measurements": "find remove",
+            "events": "find",
+            "counters": "find",
+            "feedback": "find",
+            "characterisations": "find insert",
+            "reconciliations": "find insert update",
+            "reprocessings": "find insert update remove",
+            "promotions": "find insert",
+            "audit": "insert",
+        },
+    },
+)
+"""Account of the database → collection → what it may do there."""
+
+STORE: Mapping[str, ObjectRights] = _parsed(
+    ObjectAction,
+    {
+        "uploader": {"inbox": "write"},
+        "ingest": {
+            "inbox": "list read remove",
+            "data": "list read write",
+            "errors": "list read write",
+            "blocks": "write",
+        },
+        "validate": {},
+        "aggregate": {"inbox": "list"},
+        "features": {"data": "list", f"data/{CHARACTERISATIONS}": "read", "blocks": "list read"},
+        "inference": {"blocks": "list read", f"blocks/{RESIDUALS}": "write"},
+        "history": {
+            "inbox": "list read",
+            "data": "list",
+            f"data/{CHARACTERISATIONS}": "read write",
+            "errors": "list read",
+            "blocks": "list read",
+        },
+        "query": {"blocks": "list read"},
+        "training": {"data": "list read", "blocks": "list read", "datasets": "list read write remove"},
+        "engineer": {
+            "inbox": "list read write",
+            "data": "list read remove",
+            f"data/{CHARACTERISATIONS}": "write",
+            "errors": "list read",
+            "blocks": "list read remove",
+            "datasets": "list read write remove",
+        },
+    },
+)
+"""Account of the object store → bucket → what it may do there. `uploader` is the control system's."""
+
+_S3_ACTIONS = {
+    ObjectAction.READ: "s3:GetObject",
+    ObjectAction.WRITE: "s3:PutObject",
+    ObjectAction.REMOVE: "s3:DeleteObject",
+}
+
+
+_NOTHING = {"Effect": "Deny", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+"""For an account without rights: stores refuse a policy without statements."""
+
+
+def account_name(account: str, settings: Settings) -> str:
+    """Return the access key of an account of the store, such as `shotwatch-ingest`."""
+    return f"{settings.database_name}-{account}"
+
+
+def store_policy(account: str, settings: Settings) -> dict[str, Any]:
+    """Return the policy of an account of the store, in Amazon's policy language."""
+    statements = [
+        {"Effect": "Allow", "Action": [action], "Resource": [f"arn:aws:s3:::{resource}"]}
+        for action, resource in _allowed(STORE[account], settings)
+    ]
+    return {"Version": "2012-10-17", "Statement": statements or [_NOTHING]}
+
+
+def database_privileges(account: str, database: str) -> list[dict[str, Any]]:
+    """Return the privileges of an account's role, as MongoDB's `createRole` takes them.
+
+    Where an account may do anything, it may list the indexes: services check at their start that they exist.
+    """
+    return [
+        {"resource": {"db": database, "collection": collection}, "actions": [*sorted(actions), "listIndexes"]}
+        for collection, actions in DATABASE[account].items()
+    ]
+
+
+def _allowed(rights: ObjectRights, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield each action and the resource that it is allowed on."""
+    for place, actions in rights.items():
+        bucket, _, folder = place.partition("/")
+        name = getattr(settings, _BUCKET_SETTINGS[bucket])
+        for action in sorted(actions):
+            if action is ObjectAction.LIST:
+                yield "s3:ListBucket", name
+            else:
+                yield _S3_ACTIONS[action], f"{name}/{folder}*"
+
+
+_BUCKET_SETTINGS = {
+    "inbox": "inbox_bucket",
+    "data": "data_bucket",
+    "errors": "error_bucket",
+    "blocks": "block_bucket",
+    "datasets": "dataset_bucket",
+}

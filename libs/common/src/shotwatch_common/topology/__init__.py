@@ -1,0 +1,177 @@
+"""The broker's exchanges and queues: their names, their declaration, and the check that they are there.
+
+The set-up (`python -m shotwatch_common.topology`) declares them, with an account of its own. Services may
+declare nothing: they check.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from faststream.rabbit import ExchangeType, QueueType, RabbitExchange, RabbitQueue
+from faststream.rabbit.schemas.queue import QuorumQueueArgs
+
+STAGES = ("ingest", "validate", "aggregate", "features", "inference", "examination", "shadow")
+NEXT = {"ingest": "validate", "validate": "aggregate", "aggregate": "features", "features": "inference"}
+"""On whose queue a stage puts its work; it rests while that queue is long."""
+RETRY_DELAYS_S = (1, 5, 15, *[30] * 18)
+"""Pauses before the second, third … attempt; after the last one, some ten minutes, the message is parked."""
+STORE_EXCHANGE = "amq.topic"
+"""Where the object store publishes its notifications, with the name of `Topology.objects` as routing key.
+
+MinIO declares its exchange before each message. Whoever may declare an exchange may also delete it, unless
+its name begins with `amq.`: the broker never deletes those.
+"""
+_NO_LIMIT = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The exchanges and queues of one system. Another prefix makes another system on the same broker.
+
+    Whatever a service publishes goes through `work` or `anomalies`, both topic exchanges: there the broker
+    checks routing keys. Publishing to a queue by its name would take the right to write to every queue.
+    """
+
+    prefix: str = ""
+    """Beginning of every name."""
+
+    @property
+    def objects(self) -> RabbitExchange:
+        """Return the exchange for the object store's notifications; the store's own is bound to it."""
+        return self._exchange("shotwatch.objects", ExchangeType.FANOUT)
+
+    @property
+    def work(self) -> RabbitExchange:
+        """Return the exchange before all queues; the routing key is the queue's (`validate.parked`)."""
+        return self._exchange("shotwatch.work", ExchangeType.TOPIC)
+
+    @property
+    def anomalies(self) -> RabbitExchange:
+        """Return the exchange to which operators subscribe."""
+        return self._exchange("anomalies", ExchangeType.TOPIC)
+
+    @property
+    def exchanges(self) -> tuple[RabbitExchange, ...]:
+        return self.objects, self.work, self.anomalies
+
+    @property
+    def queues(self) -> tuple[RabbitQueue, ...]:
+        return tuple(queue for stage in STAGES for queue in self.queues_of(stage))
+
+    def queues_of(self, stage: str) -> tuple[RabbitQueue, ...]:
+        """Return every queue of a stage: its own, the parked one, the waiting ones."""
+        waiting = (self.waiting_queue_of(stage, delay) for delay in sorted(set(RETRY_DELAYS_S)))
+        return self.queue_of(stage), self.parked_queue_of(stage), *waiting
+
+    def queue_of(self, stage: str) -> RabbitQueue:
+        """Return the queue that the stage's service consumes."""
+        return self._queue(stage)
+
+    def parked_queue_of(self, stage: str) -> RabbitQueue:
+        """Return the queue for messages that the stage gave up. It has no consumers.
+
+        Reading a message takes it and gives it back, which newer brokers count as a failed delivery: with
+        their default limit, the twentieth reading would drop it.
+        """
+        return self._queue(f"{stage}.parked", {"x-delivery-limit": _NO_LIMIT})
+
+    def waiting_queue_of(self, stage: str, delay_s: int) -> RabbitQueue:
+        """Return the queue that gives its messages back to the stage's own after `delay_s`."""
+        return self._queue(
+            f"{stage}.retry.{delay_s}s",
+            {
+                "x-message-ttl": delay_s * 1000,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": self.queue_of(stage).name,
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",
+            },
+        )
+
+    def _exchange(self, name: str, kind: ExchangeType) -> RabbitExchange:
+        return RabbitExchange(f"{self.prefix}{name}", kind, durable=True, declare=False)
+
+    def _queue(self, key: str, arguments: QuorumQueueArgs | None = None) -> RabbitQueue:
+        return RabbitQueue(
+            f"{self.prefix}shotwatch.{key}",
+            queue_type=QueueType.QUORUM,
+            durable=True,
+            routing_key=key,
+            arguments=arguments,
+            declare=False,
+        )
+
+    async def missing(self, connection: AbstractConnection) -> list[str]:
+        """Return the names of the exchanges and queues that are not there. This takes no permission."""
+        unchecked = deque[RabbitExchange | RabbitQueue]([*self.exchanges, *self.queues])
+        missing: list[str] = []
+        while unchecked:
+            async with connection.channel() as channel:
+                try:
+                    while unchecked:
+                        await _find(channel, unchecked[0])
+                        unchecked.popleft()
+                except ChannelNotFoundEntity:  # which closes the channel
+                    missing.append(unchecked.popleft().name)
+        return missing
+
+    async def declare(self, connection: AbstractConnection) -> None:
+        """Declare every exchange, queue and binding that is not there.
+
+        An exchange between the stages that is of another type (before accounts had rights of their own it was
+        `direct`) is replaced: it holds no messages, and whoever publishes meanwhile gets an error and tries
+        again.
+
+        Raises:
+            ChannelPreconditionFailed: a queue or another exchange is there, and differs from ours.
+            ChannelAccessRefused: the account may not declare.
+        """
+        try:
+            async with connection.channel() as channel:
+                await declare_exchange(channel, self.work)
+        except ChannelPreconditionFailed:
+            async with connection.channel() as channel:
+                await channel.exchange_delete(self.work.name)
+                await declare_exchange(channel, self.work)
+        async with connection.channel() as channel:
+            await declare_exchange(channel, self.objects)
+            await declare_exchange(channel, self.anomalies)
+            objects = await channel.get_exchange(self.objects.name)
+            await objects.bind(STORE_EXCHANGE, routing_key=self.objects.name)
+            for each in self.queues:
+                queue = await declare_queue(channel, each)
+                await queue.bind(self.work.name, routing_key=each.routing())
+            ingest = await channel.get_queue(self.queue_of("ingest").name)
+            await ingest.bind(self.objects.name, routing_key="ingest")
+
+
+async def declare_queue(channel: AbstractChannel, queue: RabbitQueue) -> AbstractQueue:
+    """Declare a queue.
+
+    Raises:
+        ChannelPreconditionFailed: a queue of that name is there, and differs.
+    """
+    return await channel.declare_queue(queue.name, durable=queue.durable, arguments=queue.arguments)
+
+
+async def declare_exchange(channel: AbstractChannel, exchange: RabbitExchange) -> None:
+    """Declare an exchange.
+
+    Raises:
+        ChannelPreconditionFailed: an exchange of that name is there, and differs.
+    """
+    await channel.declare_exchange(exchange.name, exchange.type.value, durable=exchange.durable)
+
+
+async def _find(channel: AbstractChannel, which: RabbitExchange | RabbitQueue) -> None:
+    """Ask for an exchange or a queue.
+
+    Raises:
+        ChannelNotFoundEntity: it is not there.
+    """
+    if isinstance(which, RabbitExchange):
+        await channel.get_exchange(which.name, ensure=True)
+    else:
+        await channel.get_queue(which.name, ensure=True)

@@ -1,0 +1,45 @@
+"""`python -m shotwatch_common.topology`: declare the broker's exchanges, queues and bindings.
+
+Takes SHOTWATCH_BROKER_URL with the account `setup`, and SHOTWATCH_PREFIX. May run again at any time. Exit
+status: 0 all is there, 1 the broker refused something, 2 wrong settings, 3 the broker cannot be reached.
+"""
+
+import asyncio
+import sys
+
+import aio_pika
+from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
+from aiormq.exceptions import ChannelAccessRefused
+
+from shotwatch_common.command_line import exit_status, tell
+from shotwatch_common.errors import Retry
+from shotwatch_common.settings import BrokerAccountSettings
+from shotwatch_common.topology import Topology
+
+_ANSWER_S = 30.0
+
+
+class Refused(Exception):
+    """The broker refused a part of the set-up."""
+
+
+async def main() -> None:
+    settings = BrokerAccountSettings.load()
+    topology = Topology(settings.prefix)
+    try:
+        connection = await aio_pika.connect(settings.broker_url.get_secret_value(), timeout=_ANSWER_S)
+        async with connection:
+            await topology.declare(connection)
+    except ChannelPreconditionFailed as error:
+        raise Refused(
+            f"{error}: empty it, delete it (`rabbitmqctl delete_queue NAME`), run this again"
+        ) from error
+    except ChannelAccessRefused as error:
+        raise Refused(f"{error}: set SHOTWATCH_BROKER_URL to the account `setup`") from error
+    except (AMQPError, OSError, TimeoutError) as error:
+        raise Retry(f"the broker does not answer, or refused the login: {error}") from error
+    tell("declared", exchanges=len(topology.exchanges), queues=len(topology.queues))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(lambda: asyncio.run(main()), Refused))

@@ -1,0 +1,71 @@
+"""SecantusDB with one account, which must show its password (SCRAM-SHA-256).
+
+    SECANTUS_PASSWORD=… python -m shotwatch_embedded.servers.secantus_server --user U --storage-path FOLDER …
+
+Its own command line cannot do this: it makes accounts over the wire only, and a server that asks for a
+password lets nobody in who could make the first one. Here the account is written at every start, before the
+server listens, so a new password takes the place of the old one.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+
+from secantus.auth import SCRAM_SHA_256, derive_credentials
+from secantus.server import SecantusDBServer
+
+_ACCOUNTS = "admin"
+"""The database in which MongoDB's clients expect accounts."""
+_ROLE = "readWriteAnyDatabase"
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    told = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    server = SecantusDBServer(
+        told.host,
+        told.port,
+        told.storage_path,
+        require_auth=True,
+        enable_test_commands=False,
+        cache_size="256M",
+        sync_on_commit=True,
+    )
+    _write_account(server, told.user, os.environ["SECANTUS_PASSWORD"])
+
+    def stop(*_: object) -> None:
+        server.stop()
+        sys.exit(0)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    server.start()
+    server.wait()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="SecantusDB with one account.")
+    for name in ("--user", "--storage-path", "--host"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    return parser.parse_args()
+
+
+def _write_account(server: SecantusDBServer, user: str, password: str) -> None:
+    """Write the account as `createUser` does, in place of an older one."""
+    account = {
+        "_id": f"{_ACCOUNTS}.{user}",
+        "user": user,
+        "db": _ACCOUNTS,
+        "credentials": derive_credentials(password).to_doc(),
+        "roles": [{"role": _ROLE, "db": _ACCOUNTS}],
+        "mechanisms": [SCRAM_SHA_256],
+    }
+    server.storage.add_user(_ACCOUNTS, user, account, replace=True)
+
+
+if __name__ == "__main__":
+    main()

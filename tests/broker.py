@@ -1,0 +1,31 @@
+"""The broker in tests: its queues, and on an embedded stack an account that may do anything."""
+
+import json
+from pathlib import Path
+
+from yarl import URL
+
+from shotwatch_common.broker_accounts import password_hash
+from shotwatch_common.topology import Topology
+from shotwatch_embedded.private import private_files
+
+TOPOLOGY = Topology()
+_TESTER, _PASSWORD = "tester", "tests"
+_EVERYTHING = dict.fromkeys(("configure", "write", "read"), ".*")
+
+
+def admit_tester(folder: Path) -> None:
+    """Have a broker that starts in this folder import an account for tests."""
+    definitions = folder / "definitions" / "tests.json"
+    algorithm = "rabbit_password_hashing_sha256"
+    hashed = {"password_hash": password_hash(_PASSWORD), "hashing_algorithm": algorithm}
+    user = {"name": _TESTER, **hashed, "tags": []}
+    permission = {"user": _TESTER, "vhost": "/", **_EVERYTHING}
+    with private_files():
+        definitions.parent.mkdir(parents=True, exist_ok=True)
+        definitions.write_text(json.dumps({"users": [user], "permissions": [permission]}))
+
+
+def as_tester(address: str) -> str:
+    """Return the address of a broker with the tests' account in it."""
+    return str(URL(address).with_user(_TESTER).with_password(_PASSWORD))

@@ -1,0 +1,407 @@
+"""Every account on a real RabbitMQ: what it may do works, and all else is refused."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from urllib.parse import urlsplit
+
+import aio_pika
+import httpx
+import pytest
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, ProbableAuthenticationError
+from aiormq.exceptions import AMQPConnectionError, ChannelAccessRefused
+
+from shotwatch_common.bus import Subscription
+from shotwatch_common.parked import hold_parked
+from shotwatch_common.topology import STAGES, Topology, declare_queue
+from tests.broker import TOPOLOGY
+from tests.integration.certificates import Certificates
+from tests.integration.conftest import Node, Url, bus_to, declare, until
+from tests.unit.test_cli_events import event
+
+Act = Callable[[AbstractChannel], Awaitable[object]]
+
+SERVICES = ("ingest", "validate", "aggregate", "features", "inference", "history")
+ACCOUNTS = ("setup", *SERVICES, "store", "monitor", "operator", "engineer")
+OURS = {"shotwatch.objects": "fanout", "shotwatch.work": "topic", "anomalies": "topic"}
+EXCHANGES = {**OURS, "amq.topic": "topic"}
+QUEUES = [f"shotwatch.{stage}{of}" for stage in STAGES for of in ("", ".parked", ".retry.30s")]
+KEYS = [name.removeprefix("shotwatch.") for name in QUEUES]
+SHOT, SLOW = "anomaly.critical.LA.A1.11.hot_spot", "anomaly.warning.LA.A1.11.drift"
+PUBLISHED = [
+    *(("shotwatch.work", key) for key in (*KEYS, "anything")),
+    *(("anomalies", key) for key in (SHOT, SLOW, "anything", f"{SHOT}.more")),
+    *(("amq.topic", key) for key in ("shotwatch.objects", "anything")),
+    *((exchange, "anything") for exchange in ("shotwatch.objects", "amq.direct", "amq.fanout")),
+    *(("", name) for name in QUEUES),
+]
+
+
+def operations() -> Iterator[tuple[str, Act]]:
+    """Everything that a client can do to our exchanges and queues, each by a name."""
+    for queue in (queue for queue in TOPOLOGY.queues if queue.name in QUEUES):
+        name = queue.name
+        yield f"declare {name}", partial(declare_queue, queue=queue)
+        yield f"delete {name}", lambda on, n=name: on.queue_delete(n)
+        yield f"read {name}", partial(read, name)
+        yield f"purge {name}", partial(purge, name)
+        for exchange in ("shotwatch.work", "shotwatch.objects"):
+            yield f"bind {name} to {exchange}", partial(bind, name, exchange)
+            yield f"unbind {name} from {exchange}", partial(unbind, name, exchange)
+    for name, kind in EXCHANGES.items():
+        yield f"declare {name}", lambda on, n=name, k=kind: on.declare_exchange(n, k, durable=True)
+        yield f"delete {name}", lambda on, n=name: on.exchange_delete(n)
+        yield f"listen to {name}", partial(listen, "", name)
+        yield f"listen as operator.me to {name}", partial(listen, "operator.me", name)
+    for exchange, key in PUBLISHED:
+        yield f"publish {exchange or 'to'} {key}", partial(publish, exchange, key)
+    yield "declare a queue of another name", lambda on: on.declare_queue("mine", exclusive=True)
+    yield "declare an exchange of another name", lambda on: on.declare_exchange("mine", auto_delete=True)
+
+
+OF_SETUP = {
+    *(f"{act} {name}" for act in ("declare", "delete") for name in (*QUEUES, *OURS)),
+    *(
+        f"{act} {name} {way} {exchange}"
+        for name in QUEUES
+        for exchange in ("shotwatch.work", "shotwatch.objects")
+        for act, way in (("bind", "to"), ("unbind", "from"))
+    ),
+    *(f"{act} {name}" for act in ("read", "purge") for name in QUEUES if ".retry." in name),
+    *(f"publish to {name}" for name in QUEUES),
+    "publish shotwatch.objects anything",
+}
+
+
+def of_stages(*stages: str) -> set[str]:
+    """What the service of these stages may do with its own messages."""
+    return {
+        *(f"{act} shotwatch.{stage}" for act in ("read", "purge") for stage in stages),
+        *(f"publish shotwatch.work {stage}.{place}" for stage in stages for place in ("parked", "retry.30s")),
+    }
+
+
+ALLOWED = {
+    "setup": OF_SETUP,
+    "ingest": {*of_stages("ingest"), "publish shotwatch.work ingest", "publish shotwatch.work validate"},
+    "validate": {*of_stages("validate"), "publish shotwatch.work aggregate"},
+    "aggregate": {*of_stages("aggregate"), "publish shotwatch.work features"},
+    "features": {*of_stages("features", "examination"), "publish shotwatch.work inference"},
+    "inference": {
+        *of_stages("inference", "shadow"),
+        *(f"publish shotwatch.work {stage}" for stage in ("examination", "shadow")),
+        f"publish anomalies {SHOT}",
+    },
+    "history": {f"publish anomalies {SLOW}"},
+    "store": {"declare amq.topic", "publish amq.topic shotwatch.objects"},
+    "monitor": set(),
+    "operator": {"listen to anomalies", "listen as operator.me to anomalies"},
+    "engineer": {
+        *(f"{act} shotwatch.{stage}.parked" for act in ("read", "purge") for stage in STAGES),
+        *(f"publish shotwatch.work {stage}" for stage in STAGES),
+        "listen to anomalies",
+    },
+}
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+async def test_an_account_may_do_what_is_its_work_and_nothing_else(url: Url, account: str):
+    allowed = set()
+    async with await aio_pika.connect(url(account)) as connection:
+        for name, act in operations():
+            if account == "setup" and name in OF_SETUP and name.startswith(("delete", "unbind")):
+                allowed.add(name)  # it may; the others' tests need what is there
+            elif await permitted(connection, act):
+                allowed.add(name)
+    await empty(url)
+    assert allowed == ALLOWED[account]
+
+
+async def permitted(connection: aio_pika.abc.AbstractConnection, act: Act) -> bool:
+    """Whether the broker lets the account do this."""
+    async with connection.channel(on_return_raises=False) as channel:
+        try:
+            await act(channel)
+        except ChannelAccessRefused:
+            return False
+        return True
+
+
+async def read(name: str, channel: AbstractChannel) -> None:
+    await (await channel.get_queue(name, ensure=False)).get(fail=False)
+
+
+async def purge(name: str, channel: AbstractChannel) -> None:
+    await (await channel.get_queue(name, ensure=False)).purge()
+
+
+async def bind(name: str, exchange: str, channel: AbstractChannel) -> None:
+    await (await channel.get_queue(name, ensure=False)).bind(exchange, "nothing")
+
+
+async def unbind(name: str, exchange: str, channel: AbstractChannel) -> None:
+    await (await channel.get_queue(name, ensure=False)).unbind(exchange, name.removeprefix("shotwatch."))
+
+
+async def listen(name: str, exchange: str, channel: AbstractChannel) -> None:
+    queue = await channel.declare_queue(name or None, exclusive=True)
+    await queue.bind(exchange, "#")
+    await queue.get(fail=False)
+    await queue.delete()
+
+
+async def publish(exchange: str, key: str, channel: AbstractChannel) -> None:
+    to = await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
+    await to.publish(aio_pika.Message(b"published"), key, mandatory=False)
+
+
+async def empty(url: Url) -> None:
+    """Leave no message in our queues, and no binding that a test made."""
+    async with channel_to(url("tester")) as channel:
+        for queue in TOPOLOGY.queues:
+            found = await channel.get_queue(queue.name, ensure=False)
+            await found.purge()
+            for exchange in ("shotwatch.work", "shotwatch.objects"):
+                await found.unbind(exchange, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("account", "status", "said"), [("setup", 0, '"declared"'), ("ingest", 1, "the account `setup`")]
+)
+async def test_only_the_account_setup_can_run_the_set_up(url: Url, account: str, status: int, said: str):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "shotwatch_common.topology"),
+        env={**os.environ, "SHOTWATCH_BROKER_URL": url(account)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    stdout, _ = await process.communicate()
+    assert process.returncode == status
+    assert said in stdout.decode()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_publishes_consumes_and_asks_whether_all_is_there(url: Url, service: str):
+    stages = [stage for stage in STAGES if f"read shotwatch.{stage}" in ALLOWED[service]]
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+    bus = bus_to(url(service))
+    await bus.connect()
+    await bus.check_topology()
+    for stage in stages:
+        bus.subscribe(Subscription(stage, None, arrived.put, prefetch=1))
+    await bus.start()
+    try:
+        for stage in stages:
+            async with channel_to(url("engineer")) as channel:
+                await publish("shotwatch.work", stage, channel)
+            assert await asyncio.wait_for(arrived.get(), 20) == b"published"
+    finally:
+        await bus.stop()
+
+
+async def test_over_tls_the_bus_talks_to_a_broker_whose_authority_it_is_told(
+    url: Url, certificates: Certificates, tls_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    plain = urlsplit(url("ingest"))
+    address = url("ingest").replace("amqp:", "amqps:").replace(f":{plain.port}/", f":{tls_port}/")
+    with pytest.raises(AMQPConnectionError, match="certificate verify failed"):
+        await aio_pika.connect(address)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+    bus = bus_to(address)
+    await bus.connect()
+    await bus.check_topology()
+    bus.subscribe(Subscription("ingest", None, arrived.put, prefetch=1))
+    await bus.start()
+    try:
+        await bus.send("ingest", b"over TLS")
+        assert await asyncio.wait_for(arrived.get(), 20) == b"over TLS"
+    finally:
+        await bus.stop()
+
+
+async def test_what_the_store_announces_comes_to_ingest_and_it_cannot_delete_the_way(url: Url):
+    async with channel_to(url("store")) as channel:
+        with pytest.raises(ChannelAccessRefused):
+            await channel.exchange_delete("amq.topic")
+    async with channel_to(url("store")) as channel:
+        announced = await channel.declare_exchange("amq.topic", "topic", durable=True)  # as MinIO does
+        await announced.publish(aio_pika.Message(b"an event"), "shotwatch.objects")
+    assert await next_message(url, "ingest") == b"an event"
+
+
+async def test_a_message_that_every_consumer_dies_of_is_parked(url: Url):
+    async with channel_to(url("tester")) as channel:
+        await publish("shotwatch.work", "validate", channel)
+
+    async def is_parked() -> bool:
+        async with channel_to(url("validate")) as channel:
+            queue = await channel.get_queue("shotwatch.validate", ensure=False)
+            await queue.get(fail=False)  # and the connection is lost before it is acknowledged
+        async with channel_to(url("validate")) as channel:
+            found = await channel.declare_queue("shotwatch.validate.parked", passive=True)
+            return found.declaration_result.message_count == 1
+
+    await until(is_parked, "parked")
+    async with await aio_pika.connect(url("engineer")) as connection:
+        [message] = [held.message async for held in hold_parked(connection, "validate", TOPOLOGY)]
+    await empty(url)
+    assert (message.body, message.reason) == (b"published", "delivery_limit")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_an_engineer_sends_back_what_is_parked(url: Url, stage: str):
+    async with channel_to(url("tester")) as channel:
+        await publish("shotwatch.work", f"{stage}.parked", channel)
+    async with await aio_pika.connect(url("engineer")) as connection:
+        async for held in hold_parked(connection, stage, TOPOLOGY):
+            await held.send_back()
+    assert await next_message(url, stage) == b"published"
+
+
+async def test_a_queue_of_an_operator_keeps_what_its_policy_allows(url: Url, node: Node):
+    megabyte, allowed = aio_pika.Message(bytes(1 << 20)), 8
+    async with channel_to(url("operator")) as channel, channel_to(url("tester")) as publishing:
+        kept = await channel.declare_queue("operator.kept", durable=True)
+        stream = {"x-queue-type": "stream"}
+        await channel.declare_queue("operator.stream", durable=True, arguments=stream)
+        await kept.bind("anomalies", "#")
+        anomalies = await publishing.get_exchange("anomalies")
+        for _ in range(2 * allowed):
+            await anomalies.publish(megabyte, SHOT, mandatory=False)
+        found = await channel.declare_queue("operator.kept", passive=True)
+        listed = await node.ctl("list_queues", "name", "policy")
+        for name in ("operator.kept", "operator.stream"):
+            await channel.queue_delete(name)
+    assert 0 < (found.declaration_result.message_count or 0) <= allowed
+    policies = dict(line.split("\t") for line in listed.splitlines() if line.startswith("operator."))
+    assert policies == {"operator.kept": "operator-queues", "operator.stream": "operator-streams"}
+
+
+async def test_an_operators_queue_that_rejects_events_stops_neither_inference_nor_other_operators(url: Url):
+    rejecting = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    bus = bus_to(url("inference"))
+    await bus.connect()
+    try:
+        async with channel_to(url("operator")) as channel:
+            full = await channel.declare_queue("operator.full", exclusive=True, arguments=rejecting)
+            other = await channel.declare_queue(exclusive=True)
+            for queue in (full, other):
+                await queue.bind("anomalies", "#")
+            for number in range(3):
+                await bus.announce(event(number))
+            found = await channel.declare_queue(other.name, passive=True)
+    finally:
+        await bus.stop()
+    assert found.declaration_result.message_count == 3
+
+
+async def test_an_operator_makes_a_bounded_number_of_queues_and_the_set_up_still_runs(url: Url):
+    async with await aio_pika.connect(url("operator")) as connection:
+        channel = await connection.channel()
+        for number in range(100):
+            await channel.declare_queue(f"operator.{number}", durable=True)
+        with pytest.raises(ChannelPreconditionFailed, match="queue limit"):
+            await channel.declare_queue("operator.100", durable=True)
+        await declare(url)
+        channel = await connection.channel()
+        for number in range(100):
+            await channel.queue_delete(f"operator.{number}")
+
+
+async def test_an_account_opens_a_bounded_number_of_connections(url: Url):
+    async with AsyncExitStack() as opened:
+        for _ in range(64):
+            await opened.enter_async_context(await aio_pika.connect(url("operator")))
+        with pytest.raises(AMQPError):
+            await aio_pika.connect(url("operator"))
+        async with channel_to(url("ingest")) as channel:
+            assert not channel.is_closed
+
+
+async def test_a_password_changes_while_the_broker_and_the_service_run(url: Url, node: Node):
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+    old = url("aggregate")
+    bus = bus_to(old)
+    await bus.connect()
+    bus.subscribe(Subscription("aggregate", None, arrived.put, prefetch=1))
+    await bus.start()
+    try:
+        await node.ctl("change_password", "aggregate", given="another")
+        with pytest.raises(ProbableAuthenticationError):
+            await aio_pika.connect(old)
+        new = old.replace(urlsplit(old).password or "", "another")
+        async with channel_to(url("engineer")) as channel, channel_to(new):
+            await publish("shotwatch.work", "aggregate", channel)
+        assert await asyncio.wait_for(arrived.get(), 20) == b"published"
+    finally:
+        await node.ctl("change_password", "aggregate", given=urlsplit(old).password or "")
+        await bus.stop()
+
+
+async def test_a_monitor_reads_the_length_of_a_queue_and_may_do_nothing_else_by_http(url: Url, node: Node):
+    async with management(url, node) as client:
+        queue = "/api/queues/%2F/shotwatch.ingest"
+        assert (await client.get(queue)).json()["name"] == "shotwatch.ingest"
+        get = {"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        message = {"properties": {}, "routing_key": "ingest", "payload": "", "payload_encoding": "string"}
+        refused = [
+            await client.post(f"{queue}/get", json=get),
+            await client.post("/api/exchanges/%2F/shotwatch.work/publish", json=message),
+            await client.delete(queue),
+            await client.put("/api/users/monitor", json={"password": "x", "tags": "administrator"}),
+            await client.get("/api/definitions"),
+            await client.get("/api/users"),
+        ]
+    assert [answer.status_code for answer in refused if answer.status_code < 400] == []
+
+
+async def test_the_exchange_of_an_older_version_is_replaced_and_no_message_is_lost(url: Url):
+    topology = Topology("old-")
+    async with await aio_pika.connect(url("tester")) as connection:
+        await topology.declare(connection)
+        async with connection.channel() as channel:
+            await channel.exchange_delete(topology.work.name)
+            work = await channel.declare_exchange(topology.work.name, "direct", durable=True)
+            own = await channel.get_queue(topology.queue_of("validate").name)
+            await own.bind(work, "validate")
+            await work.publish(aio_pika.Message(b"before"), "validate")
+        await topology.declare(connection)
+        async with connection.channel() as channel:
+            work = await channel.declare_exchange(topology.work.name, "topic", durable=True)
+            await work.publish(aio_pika.Message(b"after"), "validate")
+            own = await channel.get_queue(topology.queue_of("validate").name)
+            bodies = [(await own.get(no_ack=True)).body for _ in range(2)]
+            for each in topology.queues:
+                await channel.queue_delete(each.name)
+    assert bodies == [b"before", b"after"]
+
+
+def management(url: Url, node: Node) -> httpx.AsyncClient:
+    """RabbitMQ's management API, as the account `monitor`."""
+    where = urlsplit(url("monitor"))
+    return httpx.AsyncClient(base_url=node.management_url, auth=(where.username or "", where.password or ""))
+
+
+async def next_message(url: Url, stage: str) -> bytes:
+    """The body of the next message of the stage."""
+    async with channel_to(url("tester")) as channel:
+        queue = await channel.get_queue(f"shotwatch.{stage}", ensure=False)
+        bodies: list[bytes] = []
+
+        async def came() -> bool:
+            message = await queue.get(no_ack=True, fail=False)
+            bodies.extend([message.body] if message else [])
+            return bool(bodies)
+
+        await until(came, f"a message of {stage}")
+        return bodies[0]
+
+
+@asynccontextmanager
+async def channel_to(address: str) -> AsyncIterator[AbstractChannel]:
+    async with await aio_pika.connect(address) as connection:
+        yield await connection.channel()

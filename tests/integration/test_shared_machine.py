@@ -1,0 +1,60 @@
+"""Attacks of other users of the machine on an embedded stack: its files, its processes, its REST API."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shotwatch_common.facility import Place
+from shotwatch_embedded.credentials import Credentials
+from shotwatch_embedded.processes import processes
+from shotwatch_simulator.simulation import Simulation, simulate
+
+from .conftest import Running
+from .strangers import open_to_others
+
+
+async def test_nothing_that_a_stack_wrote_has_rights_for_group_or_others(
+    running: Running, tmp_path: Path
+) -> None:
+    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    assert roster is not None
+    start = datetime(2024, 10, 1, 8, tzinfo=UTC)
+    await running.upload(
+        *simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=5)), tmp_path)
+    )
+    await running.judged()
+    written = {path.parent.name for path in running.stack.folder.rglob("*") if path.is_file()}
+    assert {"logs", "traces", "models", "broker"} <= written
+    assert list((running.stack.folder / "store").rglob("*.arrow"))
+    assert open_to_others(running.stack.folder) == []
+
+
+def command_lines(folder: Path) -> list[str]:
+    return [Path(f"/proc/{pid}/cmdline").read_text() for pid in processes(folder)]
+
+
+async def test_no_secret_is_on_a_command_line(running: Running) -> None:
+    """Every user of the machine can read those."""
+    secrets = Credentials.of(running.stack.folder).model_dump().values()
+    lines = command_lines(running.stack.folder)
+    assert len(lines) > len(running.stack.status())
+    assert [line for line in lines if any(secret in line for secret in secrets)] == []
+
+
+@pytest.mark.parametrize("path", ["shots", "events", "events/stream", "caller", "ledger/objects", "audit"])
+async def test_who_reaches_the_port_without_the_token_is_told_nothing(running: Running, path: str) -> None:
+    [url, *_] = running.stack.describe().query_urls
+    async with httpx.AsyncClient(base_url=f"{url}/api/v1/") as stranger:
+        assert (await stranger.get(path)).status_code == 401
+        wrong = {"Authorization": f"Bearer shotwatch_{'x' * 43}"}
+        assert (await stranger.get(path, headers=wrong)).status_code == 401
+
+
+async def test_the_token_of_the_stack_lets_its_owner_do_everything(running: Running) -> None:
+    stack = running.stack.describe()
+    shown = {"Authorization": f"Bearer {stack.token}"}
+    async with httpx.AsyncClient(base_url=f"{stack.query_urls[0]}/api/v1/", headers=shown) as owner:
+        caller = (await owner.get("caller")).json()
+    assert (caller["known"], caller["scopes"]) == (True, ["admin", "label", "read"])

@@ -1,0 +1,199 @@
+"""The accounts of the object store, each tried out in full: MinIO refuses what rights.py does not allow."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from miniopy_async.api import Minio
+from miniopy_async.error import S3Error
+from miniopy_async.notificationconfig import NotificationConfig
+
+from shotwatch_common.errors import Retry
+from shotwatch_common.rights import STORE, ObjectAction
+from shotwatch_common.store import ObjectStore
+from shotwatch_common.store.accounts import Account, AccountAdmin
+from shotwatch_common.store.errors import Refused
+from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
+from shotwatch_embedded.ports import Ports
+from shotwatch_embedded.servers import Server
+from tests.facilities import FACILITY
+
+from .processes import serving
+from .store_servers import KEYS, embedded_store, minio
+
+pytestmark = pytest.mark.minio
+
+PLACES = (
+    "inbox",
+    "data",
+    "data/characterisations/",
+    "errors",
+    "blocks",
+    "blocks/residuals/",
+    "datasets",
+    "foreign",
+)
+SECRETS = {account: f"secret key of {account}" for account in STORE}
+
+
+def settings_of(server: Server, **further: str) -> SetupSettings:
+    told = {name.removeprefix("SHOTWATCH_").lower(): value for name, value in server.settings.items()}
+    return SetupSettings.load(**told, models_url="http://elsewhere", facility=str(FACILITY), **further)
+
+
+def secret_keys(**changed: str) -> dict[str, str]:
+    return {f"store_{account}_secret_key": secret for account, secret in {**SECRETS, **changed}.items()}
+
+
+async def accounts_made(settings: SetupSettings, dry_run: bool = False) -> dict[str, Finding]:
+    async with ConfigurableStore.of(settings) as store:
+        found = [finding async for finding in set_up(store, settings, dry_run)]
+    return {each.what.rpartition("-")[2]: each for each in found if each.bucket == "accounts"}
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A store that was set up, and its administrator's way into it."""
+
+    server: Server
+    root: ObjectStore
+
+    def as_account(self, account: str, secret: str | None = None) -> ObjectStore:
+        url = self.server.settings["SHOTWATCH_STORE_URL"]
+        return ObjectStore(url, f"shotwatch-{account}", secret or SECRETS[account])
+
+
+@pytest.fixture(scope="module")
+async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Set]:
+    server = minio(tmp_path_factory.mktemp("accounts"), *KEYS, Ports())
+    async with serving(server), ObjectStore.of(settings_of(server)) as root:
+        made = await accounts_made(settings_of(server, **secret_keys()))
+        assert {name: found.state for name, found in made.items()} == dict.fromkeys(STORE, State.MADE)
+        await root.ensure_buckets("foreign")
+        yield Set(server, root)
+
+
+async def _listed(store: ObjectStore, bucket: str, key: str) -> None:
+    assert key in [found.key async for found in store.list(bucket)]
+
+
+Act = Callable[[ObjectStore, str, str], Awaitable[object]]
+ACTS: dict[ObjectAction, Act] = {
+    ObjectAction.LIST: _listed,
+    ObjectAction.READ: lambda store, bucket, key: store.get(bucket, key),
+    ObjectAction.WRITE: lambda store, bucket, key: store.put(bucket, key, b"written"),
+    ObjectAction.REMOVE: lambda store, bucket, key: store.remove(bucket, key),
+}
+
+
+def allowed(account: str, place: str) -> set[str]:
+    """What the table says; a right to a bucket is one to its folders, and only entire buckets are listed."""
+    bucket = place.partition("/")[0]
+    return set(STORE[account].get(bucket, ())) | set(STORE[account].get(place, ()))
+
+
+async def done_by(opened: ObjectStore, store: Set, place: str) -> set[str]:
+    """What the account may do there, as the store decides."""
+    bucket, _, folder = place.partition("/")
+    done = set()
+    for action, act in ACTS.items():
+        key = f"{folder}{action}"
+        await store.root.put(bucket, key, b"content")
+        try:
+            await act(opened, bucket, key)
+            done.add(str(action))
+        except Retry as error:
+            if "AccessDenied" not in str(error):
+                raise
+    return done
+
+
+@pytest.mark.parametrize("account", STORE)
+async def test_an_account_may_do_what_the_table_says_and_nothing_else(store: Set, account: str) -> None:
+    async with store.as_account(account) as opened:
+        may = {place: await done_by(opened, store, place) for place in PLACES}
+    assert may == {place: allowed(account, place) for place in PLACES}
+
+
+Ask = Callable[[Minio], Awaitable[object]]
+CONFIGURING: dict[str, Ask] = {
+    "make a bucket": lambda client: client.make_bucket("another"),
+    "remove a bucket": lambda client: client.remove_bucket("foreign"),
+    "open a bucket to all": lambda client: client.set_bucket_policy("data", json.dumps(EVERYTHING)),
+    "have nothing expire": lambda client: client.delete_bucket_lifecycle("blocks"),
+    "silence the inbox": lambda client: client.set_bucket_notification("inbox", NotificationConfig()),
+}
+EVERYTHING = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}],
+}
+
+
+@pytest.mark.parametrize("account", STORE)
+async def test_no_account_may_configure_a_bucket_or_see_one_that_it_does_not_use(
+    store: Set, account: str
+) -> None:
+    url = urlsplit(store.server.settings["SHOTWATCH_STORE_URL"]).netloc
+    client = Minio(url, f"shotwatch-{account}", SECRETS[account], secure=False, region="us-east-1")
+    try:
+        for ask in CONFIGURING.values():
+            with pytest.raises(S3Error, match="AccessDenied"):
+                await ask(client)
+        with suppress(S3Error):  # to an account without such buckets it lists none
+            seen = {bucket.name for bucket in await client.list_buckets()}
+            assert seen <= {place.partition("/")[0] for place in STORE[account]}
+    finally:
+        await client.close_session()
+
+
+async def test_no_account_may_manage_accounts(store: Set) -> None:
+    for account, secret in SECRETS.items():
+        url = store.server.settings["SHOTWATCH_STORE_URL"]
+        async with AccountAdmin(url, f"shotwatch-{account}", secret) as admin:
+            with pytest.raises(Refused, match=r"403: .*AccessDenied"):
+                await admin.make(Account(f"shotwatch-{account}", secret, EVERYTHING))
+
+
+async def test_a_set_up_that_changed_nothing_finds_every_account_as_it_is(store: Set) -> None:
+    settings = settings_of(store.server, **secret_keys())
+    assert {found.state for found in (await accounts_made(settings)).values()} == {State.THERE}
+
+
+async def test_a_secret_key_is_replaced_while_a_file_is_on_its_way(store: Set) -> None:
+    """The file stays, whoever holds the old key is refused and knows it; with the new key work goes on."""
+    async with store.as_account("ingest") as before, store.as_account("ingest", "another secret") as after:
+        await store.root.put("inbox", "under way.h5", b"content")
+        assert await before.get("inbox", "under way.h5") == b"content"
+        settings = settings_of(store.server, **secret_keys(ingest="another secret"))
+        assert (await accounts_made(settings, dry_run=True))["ingest"].state is State.MISSING
+        made = await accounts_made(settings)
+        assert {name for name, found in made.items() if found.state is State.MADE} == {"ingest"}
+        with pytest.raises(Retry, match="SignatureDoesNotMatch"):
+            await before.get("inbox", "under way.h5")
+        assert not await before.ready("blocks"), "messages are held until the service is restarted"
+        assert await after.ready("blocks")
+        await after.move(("inbox", "under way.h5"), ("data", "2022-07-01/under way.h5"))
+        assert await store.root.get("data", "2022-07-01/under way.h5") == b"content"
+    await accounts_made(settings_of(store.server, **secret_keys()))
+
+
+async def test_a_right_that_somebody_added_by_hand_is_taken_away_by_the_next_set_up(store: Set) -> None:
+    settings = settings_of(store.server, **secret_keys())
+    async with AccountAdmin(settings.store_url, *KEYS) as admin:
+        await admin.make(Account("shotwatch-validate", SECRETS["validate"], EVERYTHING))
+    async with store.as_account("validate") as opened:
+        await opened.put("data", "by hand", b"")
+        assert (await accounts_made(settings))["validate"].state is State.MADE
+        with pytest.raises(Retry, match="AccessDenied"):
+            await opened.remove("data", "by hand")
+
+
+async def test_a_store_without_such_an_api_says_so_and_is_set_up_all_the_same(tmp_path: Path) -> None:
+    server = embedded_store(tmp_path, *KEYS, Ports())
+    async with serving(server):
+        made = await accounts_made(settings_of(server, **secret_keys()))
+    assert {found.state for found in made.values()} == {State.UNSUPPORTED}
