@@ -75,7 +75,7 @@ HEADERS = [
     {"Authorization": "Bearer " + "ey" * 3000},
     {"Authorization": "Bearer \xff\xfe"},
     {"Authorization": "Basic"},
-    {"Cookie": "shotwatch_key=\xff; a=b; " + "c=d; " * 500},
+    {"Cookie": "shotwatch_key=\xff; a=b; " + "c=d; " * 500 + "e=f"},
     {"Accept": "*/*;q=nonsense"},
     {"Range": "bytes=9-0,5-"},
     {"Content-Type": "application/json; charset=nothing"},
