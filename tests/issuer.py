@@ -1,5 +1,6 @@
 """An OpenID Connect issuer of the tests' own: its discovery and keys over HTTP."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +23,14 @@ class Provider:
     url: str = ""
     keys: dict[str, Key] = field(default_factory=dict)
     asked: int = 0
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
+    """Cleared, it hangs."""
+
+    published: Any = None
+    """What it publishes in the place of its keys."""
+
+    def __post_init__(self) -> None:
+        self.answering.set()
 
     def rotate(self, kid: str, key: Key | None = None) -> None:
         self.keys = {kid: key or rsa.generate_private_key(public_exponent=65537, key_size=2048)}
@@ -35,9 +44,12 @@ class Provider:
 
     async def describe(self, _request: web.Request) -> web.Response:
         self.asked += 1
+        await self.answering.wait()
         return web.json_response({"issuer": self.url, "jwks_uri": f"{self.url}/keys"})
 
     async def publish(self, _request: web.Request) -> web.Response:
+        if self.published is not None:
+            return web.json_response(self.published)
         return web.json_response({"keys": [_published(kid, key) for kid, key in self.keys.items()]})
 
 

@@ -69,6 +69,8 @@ class World:
     environment: dict[str, str]
     issuer: Provider
     """Whose tokens are let in, too. It answers while the tests' event loop runs."""
+    pid: int
+    """Of the process that answers."""
 
     @property
     def keys(self) -> Path:
@@ -99,7 +101,13 @@ async def started_world(root: Path) -> AsyncIterator[World]:
     keys = root / "keys"
     all_scopes, known = make_key("tests", frozenset(Scope), None)
     keys.write_text(known.line() + "\n")
-    told = {"SHOTWATCH_QUERY_KEYS_FILE": str(keys), "SHOTWATCH_API_KEY": all_scopes}
+    told = {
+        "SHOTWATCH_QUERY_KEYS_FILE": str(keys),
+        "SHOTWATCH_API_KEY": all_scopes,
+        # the tests ask for more than anybody else, and without a key too: others test the limits
+        "SHOTWATCH_QUERY_REQUESTS_PER_SECOND": "10000",
+        "SHOTWATCH_QUERY_STRANGERS_PER_SECOND": "10000",
+    }
     no_broker = {"SHOTWATCH_BROKER_URL": "amqp://nobody"}
     issuer = Provider()
     issuer.rotate("first")
@@ -109,12 +117,11 @@ async def started_world(root: Path) -> AsyncIterator[World]:
         (query,) = (spec for spec in path_services() if spec.name == "query")
         stack.start_services([replace(query, environment={**query.environment, **told, **tokens})])
         await stack.services_ready()
-        (port,) = (
-            process.ports["SHOTWATCH_QUERY_PORT"] for process in stack.status() if process.name == "query-1"
-        )
+        (process,) = (each for each in stack.status() if each.name == "query-1")
+        port = process.ports["SHOTWATCH_QUERY_PORT"]
         base, shown = f"http://127.0.0.1:{port}/api/v1", {"Authorization": f"Bearer {all_scopes}"}
         with httpx.Client(base_url=base, headers=shown, timeout=30) as client:
-            world = World(client, {**stack.environment(), **told}, issuer)
+            world = World(client, {**stack.environment(), **told}, issuer, process.pid or 0)
             await fill(world)
             yield world
 

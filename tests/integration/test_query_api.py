@@ -27,6 +27,7 @@ from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner
 
 from shotwatch_cli.main import app
+from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.model_loads import ModelLoad
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.contracts import (
@@ -290,6 +291,7 @@ def test_a_row_tells_the_energies_with_their_unit(world: World) -> None:
         (f"/shots/{shot(0, LB)}/devices/{EXPIRED}/image", f"put {EXPIRED}.h5 into the inbox again"),
         ("/blocks/2022-07-01/none.arrow", "none.arrow"),
         ("/blocks/%2e%2e/data/x", "../data/x"),
+        ("/blocks/%20", "there is no block"),
         (f"/blocks/{residual_key(shot(ODD), CAMERA)}", "there is no block"),
         (
             "/devices/LA_A1_11-Camera_99-Camera-99/series?feature=energy",
@@ -822,7 +824,8 @@ def test_every_change_and_every_try_is_audited_with_its_trace(world: World) -> N
     assert (done["outcome"], done["status"], done["trace_id"]) == ("done", 201, "12" * 16)
     assert (failed["outcome"], failed["status"]) == ("failed", 422)
     assert [change["outcome"] for change in audited(world, "refused")] == ["refused"]
-    assert audited(world, "stranger") == []
+    stranger = audited(world, "stranger")[0]
+    assert (stranger["outcome"], stranger["address"]) == ("refused", "127.0.0.1")
     environment = {**world.environment, "SHOTWATCH_QUERY_URL": str(world.api.base_url.join("/"))[:-1]}
     told = CliRunner().invoke(app, ["audit", "--last", "1000", "--json"], env=environment)
     assert done in [json.loads(line) for line in told.stdout.splitlines()], told.output
@@ -854,6 +857,46 @@ def test_a_browser_gets_in_by_the_form_and_other_sites_cannot_use_its_cookie(wor
 def test_a_body_without_end_is_refused(world: World) -> None:
     answer = world.api.post("/events/any/feedback", content=(b"x" * 1000 for _ in range(100)))
     assert answer.status_code == 413
+
+
+# Large answers.
+
+LONG = 1_000_000
+BEFORE = 1_546_300_800_000
+"""2019, when nothing else was recorded."""
+
+
+async def keep_long_series(world: World) -> None:
+    async with world.archive() as archive:
+        for times in np.array_split(BEFORE + 100 * np.arange(LONG), 4):
+            batch = closed(LA, [], times.tolist(), f"long-{times[0]}")
+            column = {"energy": np.ones(len(times))}
+            await archive.measurements.keep(batch, Source.FEATURES, {METER: column})
+
+
+async def test_four_series_of_a_million_values_at_once_take_little_memory(world: World) -> None:
+    await keep_long_series(world)
+    span = {"from": BEFORE, "to": BEFORE + 100 * LONG, "feature": "energy"}
+    callers = [world.let_in(f"greedy-{n}", "read") for n in range(2)]
+    async with httpx.AsyncClient(base_url=world.api.base_url, timeout=120) as client:
+        path = f"devices/{METER}/series"
+        asked = [client.get(path, params=span, headers=callers[n % 2]) for n in range(4)]
+        answers = await asyncio.gather(*asked)
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert len(refused) < 4
+    for answer in refused:
+        assert answer.status_code in (429, 503)
+        assert int(answer.headers["retry-after"]) >= 1
+        assert "ask" in answer.json()["detail"]
+    for answer in set(answers) - set(refused):
+        assert answer.content.count(b'Z"') == LONG
+    assert peak_mib(world.pid) < 700
+
+
+def peak_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
+    return int(peak) / 1024
 
 
 # The ledger, and the rest.

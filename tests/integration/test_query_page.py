@@ -183,6 +183,24 @@ async def test_the_page_says_so_when_it_hears_nothing_any_more(screen: Screen) -
     await expect(screen.page.locator("#connection")).to_have_text("● live")
 
 
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+async def test_the_description_is_shown_with_nothing_from_elsewhere(
+    browser: Browser, world: World, path: str
+) -> None:
+    page, complaints, answered = await browser.new_page(), list[str](), list[str]()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("response", lambda response: answered.append(response.url))
+    await page.goto(str(world.api.base_url.join(path)))
+    shown = page.get_by_text("Search shots; members, features, score and reasons of one.")
+    await expect(shown.first).to_be_visible(timeout=WITHIN_MS)
+    await page.close()
+    # ReDoc asks for the logo of its makers: the policy keeps it from doing so
+    assert [each for each in complaints if "cdn.redoc.ly/redoc/logo" not in each] == []
+    own = (str(world.api.base_url.join("/")), "data:", "blob:")
+    assert [url for url in answered if not url.startswith(own)] == []
+
+
 async def test_the_page_may_load_nothing_from_elsewhere(world: World) -> None:
     for path in ("/", "/page/live.js", "/page/live.css"):
         answer = world.api.get(str(world.api.base_url.join(path)))

@@ -109,6 +109,17 @@ async def test_an_object_is_read_as_it_was_written_last(store: ObjectStore, buck
     assert await keys(store, bucket) == ["key"]
 
 
+@pytest.mark.parametrize("size", [0, 1, 1000, 1001, 250_000])
+async def test_an_object_is_read_in_pieces(store: ObjectStore, bucket: str, size: int) -> None:
+    content = os.urandom(size)
+    await store.put(bucket, "key", content)
+    pieces = [piece async for piece in store.pieces(bucket, "key", 1000)]
+    assert b"".join(pieces) == content
+    assert {len(piece) for piece in pieces[:-1]} <= {1000}
+    with pytest.raises(ObjectGone):
+        await anext(store.pieces(bucket, "none", 1000))
+
+
 async def test_a_big_object_is_read_as_it_was_written(store: ObjectStore, bucket: str) -> None:
     content = os.urandom(BIG)
     await store.put(bucket, "key", pa.py_buffer(content))

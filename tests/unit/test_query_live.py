@@ -50,7 +50,7 @@ async def admitted(live: Live) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
-                with live.listener():
+                with live.listener("amelie"):
                     return
             except Unavailable:
                 await asyncio.sleep(0)
@@ -66,14 +66,14 @@ async def following(told: AsyncIterator[News]) -> int | str | Reset | None:
 
 async def test_what_was_missed_and_what_is_new_comes_once_and_in_order(stored: Stored, live: Live) -> None:
     stored.numbers += range(1, 501)
-    with live.listener() as listener:
+    with live.listener("amelie") as listener:
         told = live.follow(listener, 490)
         stored.numbers += [502, 503]
         assert [await following(told) for _ in range(12)] == [*range(491, 501), 502, 503]
 
 
 async def test_an_outage_is_told_and_nothing_is_lost_by_it(stored: Stored, live: Live) -> None:
-    with live.listener() as listener:
+    with live.listener("amelie") as listener:
         told = live.follow(listener, None)
         stored.away = True
         assert await following(told) == "nobody answers"
@@ -84,9 +84,9 @@ async def test_an_outage_is_told_and_nothing_is_lost_by_it(stored: Stored, live:
 
 async def test_an_outage_while_the_missed_is_read_delays_it(stored: Stored, live: Live) -> None:
     stored.numbers += range(1, 4)
-    with live.listener() as first:
+    with live.listener("amelie") as first:
         assert await following(live.follow(first, 0)) == 1
-    with live.listener() as listener:
+    with live.listener("amelie") as listener:
         stored.away = True
         told = live.follow(listener, 0)
         assert await following(told) == "nobody answers"
@@ -95,27 +95,27 @@ async def test_an_outage_while_the_missed_is_read_delays_it(stored: Stored, live
 
 
 async def test_who_falls_behind_is_dropped(stored: Stored, live: Live) -> None:
-    with live.listener() as slow, live.listener() as quick:
+    with live.listener("amelie") as slow, live.listener("amelie") as quick:
         stored.numbers += range(1, MOST_WAITING + 2)
         assert [each async for each in live.follow(slow, None)] == []
         assert quick.queue.qsize() == 1
-        with live.listener() as back:
+        with live.listener("amelie") as back:
             assert await following(live.follow(back, 0)) == 1
 
 
 async def test_listeners_are_bounded_and_leave_room_when_they_go(live: Live) -> None:
-    listeners = [live.listener() for _ in range(MOST_LISTENERS)]
+    listeners = [live.listener("amelie") for _ in range(MOST_LISTENERS)]
     for each in listeners:
         each.__enter__()
-    with pytest.raises(Unavailable, match="listen already"), live.listener():
+    with pytest.raises(Unavailable, match="listen already"), live.listener("amelie"):
         pass
     listeners[0].__exit__(None, None, None)
-    with live.listener():
+    with live.listener("amelie"):
         pass
 
 
 async def test_many_listeners_cost_the_database_one_reading_at_a_time(stored: Stored, live: Live) -> None:
-    with live.listener() as first, live.listener() as second:
+    with live.listener("amelie") as first, live.listener("amelie") as second:
         before = stored.readings
         stored.numbers.append(1)
         for listener in (first, second):
@@ -124,7 +124,7 @@ async def test_many_listeners_cost_the_database_one_reading_at_a_time(stored: St
 
 
 async def test_a_service_that_stops_ends_its_streams(live: Live) -> None:
-    with live.listener() as listener:
+    with live.listener("amelie") as listener:
         told = live.follow(listener, None)
         live.close()
         assert [each async for each in told] == []
@@ -134,9 +134,9 @@ async def test_a_number_beyond_the_end_is_reset_to_the_end_and_what_is_new_follo
     stored: Stored, live: Live
 ) -> None:
     stored.numbers += [1, 2]
-    with live.listener() as first:
+    with live.listener("amelie") as first:
         assert [await following(live.follow(first, n)) for n in (0, 1)] == [1, 2]
-    with live.listener() as listener:
+    with live.listener("amelie") as listener:
         told = live.follow(listener, 3)
         assert await following(told) == Reset(2)
         stored.numbers.append(3)
@@ -146,7 +146,7 @@ async def test_a_number_beyond_the_end_is_reset_to_the_end_and_what_is_new_follo
 async def test_a_number_that_another_replica_has_told_already_is_not_reset(
     stored: Stored, live: Live
 ) -> None:
-    with live.listener() as listener:
+    with live.listener("amelie") as listener:
         stored.numbers += [1, 2]
         told = live.follow(listener, 2)
         stored.numbers.append(3)
@@ -157,7 +157,7 @@ async def test_who_listens_while_the_database_is_emptied_is_reset_and_hears_of_n
     stored: Stored, live: Live
 ) -> None:
     stored.numbers += [1, 2, 3]
-    with live.listener() as listener:
+    with live.listener("amelie") as listener:
         told = live.follow(listener, 0)
         assert [await following(told) for _ in range(3)] == [1, 2, 3]
         stored.numbers.clear()
@@ -169,7 +169,7 @@ async def test_who_listens_while_the_database_is_emptied_is_reset_and_hears_of_n
 async def test_who_comes_back_beyond_the_end_while_the_database_is_away_comes_again(
     stored: Stored, live: Live
 ) -> None:
-    with live.listener() as listener:
+    with live.listener("amelie") as listener:
         stored.away = True
         told = [each async for each in live.follow(listener, 7)]
     assert told == [Outage("nobody answers")]

@@ -1,21 +1,16 @@
 """An API without keys is for this machine, and not for pages of others that a browser on it shows."""
 
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 from starlette.requests import HTTPConnection
 
-from shotwatch_common.facility import load_facility
-from shotwatch_query.access import Access
 from shotwatch_query.access.guard import cookie_name
 from shotwatch_query.service import create_app
-from shotwatch_query.sources import Sources
+from tests.unit.api import sources
 
-FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
-APP = create_app(cast(Sources, SimpleNamespace(access=Access(), facility=FACILITY)))
+APP = create_app(sources())
 
 
 async def ask(url: str, method: str = "GET", **more: Any) -> httpx.Response:

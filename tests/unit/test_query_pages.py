@@ -48,7 +48,15 @@ def test_a_cursor_comes_back_as_it_was(start: int, length: int, time: int, id_: 
     assert Cursor.decode(cursor.encode()) == cursor
 
 
-@pytest.mark.parametrize("text", ["", "x", "bnVsbA", "WzEsMiwzXQ", "WzEsMiwiMyIsImEiXQ", "ü", "W10="])
+NESTED = ["W1tb" * 475, "W1tb" * 20_000, "eyJhIjp7" * 240]
+"""`[[[…` of 1,425 levels, of 60,000, and half an object."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "bnVsbA", "WzEsMiwzXQ", "WzEsMiwiMyIsImEiXQ", "ü", "W10=", *NESTED],
+    ids=lambda text: text[:20],
+)
 def test_other_texts_are_no_cursors(text: str) -> None:
     with pytest.raises(ValueError, match="not one that this service gave out"):
         Cursor.decode(text)

@@ -2,20 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import cast
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import Caller
 from shotwatch_query.access.guard import SAFE_METHODS
 from shotwatch_query.service import PREFIX, create_app
-from shotwatch_query.sources import Sources
+from tests.unit.api import Acquaintance, sources
 
 PUBLIC = {
     ("GET", "/"),
@@ -24,11 +21,9 @@ PUBLIC = {
     ("POST", "/login"),
     ("POST", "/logout"),
     ("GET", "/docs"),
-    ("GET", "/docs/oauth2-redirect"),
+    ("GET", "/docs/files/{name}"),
     ("GET", "/redoc"),
     ("GET", f"{PREFIX}/openapi.json"),
-    ("HEAD", f"{PREFIX}/openapi.json"),
-    ("GET", "/static-offline-docs"),
 }
 """The page without its data, the ways in, and the description of the API with what its pages are made of."""
 READ_BY_ADMINS = f"{PREFIX}/audit"
@@ -36,19 +31,8 @@ READ_BY_ADMINS = f"{PREFIX}/audit"
 Operation = tuple[str, str]
 
 
-class Acquaintance:
-    """Knows everybody, lets them do nothing, and forgets what they tried."""
-
-    async def caller(self, _credential: str | None) -> Caller:
-        return Caller("amelie", frozenset())
-
-    async def add(self, _line: AuditLine) -> None: ...
-
-
 def api() -> FastAPI:
-    known = Acquaintance()
-    archive = SimpleNamespace(audit=known)
-    return create_app(cast(Sources, SimpleNamespace(access=known, archive=archive)))
+    return create_app(sources(access=Acquaintance(Caller("amelie", frozenset()))))
 
 
 def operations(app: FastAPI) -> Iterator[Operation]:

@@ -21,7 +21,7 @@ ON, STANDBY, FAULT = 2, 1, 0
 
 def test_csv_holds_times_in_utc_seven_digits_and_nothing_for_what_is_no_number() -> None:
     columns = {"energy": np.array([np.float64(np.float32(0.1)), np.nan]), "outlier": np.array([True, False])}
-    assert columns_csv(TIMES, columns).decode().splitlines() == [
+    assert b"".join(columns_csv(TIMES, columns)).decode().splitlines() == [
         "time,energy,outlier",
         "2022-07-01T07:33:00.100Z,0.1,1",
         "2022-07-01T07:33:00.200Z,,0",
@@ -39,7 +39,7 @@ def test_npy_holds_every_column_by_its_name() -> None:
 
 def test_a_series_without_shots_is_a_header() -> None:
     empty = {"energy": np.empty(0)}
-    assert columns_csv(np.empty(0, np.int64), empty) == b"time,energy\n"
+    assert b"".join(columns_csv(np.empty(0, np.int64), empty)) == b"time,energy\n"
     assert len(np.load(io.BytesIO(columns_npy(np.empty(0, np.int64), empty)))) == 0
 
 

@@ -9,7 +9,7 @@ from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, f
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import print_json, stdout, table
 
-_COLUMNS = ("at", "who", "what", "which", "outcome", "status#", "trace")
+_COLUMNS = ("at", "who", "from", "what", "which", "outcome", "status#", "count#", "trace")
 
 
 def audit(
@@ -56,5 +56,5 @@ async def _asked(deployment: Deployment, query: dict[str, Any]) -> list[dict[str
 
 def _row(change: dict[str, Any]) -> tuple[object, ...]:
     at = change["at"][:19].replace("T", " ")
-    told = (change[name] for name in ("who", "what", "which", "outcome"))
-    return at, *told, change["status"] or "", change["trace_id"]
+    told = (change[name] for name in ("who", "address", "what", "which", "outcome"))
+    return at, *told, change["status"] or "", change["count"], change["trace_id"]

@@ -193,6 +193,12 @@ DRIFT = Gauge(
     DEVICE,
 )
 OPINIONS = Counter("shotwatch_opinions_total", "Statements about events.", ("opinion",))
+API_PROBLEMS = Counter(
+    "shotwatch_api_problems_total",
+    "Requests to the REST API that were answered with a problem: 401 and 403 are refused callers, 429 "
+    "and 503 limits and servers that are away.",
+    ("status",),
+)
 
 LAST_MEASURED: Mapping[str, Gauge] = {
     "energy": ENERGY,

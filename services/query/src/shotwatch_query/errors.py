@@ -33,3 +33,15 @@ class BadRequest(ValueError):
 
 class Unavailable(Exception):
     """A server behind this one is away; the same request may succeed later."""
+
+
+class TooMany(Exception):
+    """The caller asks too often, or for too much at a time; the message names the limit."""
+
+    def __init__(self, why: str, wait_s: float) -> None:
+        """
+        Args:
+            wait_s: after how long (s) the same request may succeed.
+        """
+        super().__init__(why)
+        self.wait_s = wait_s

@@ -5,6 +5,7 @@ lets it fill up is dropped, and comes back with the last number that it had.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -12,13 +13,15 @@ from time import monotonic
 from typing import Self
 
 from shotwatch_common.archive.events import Events
-from shotwatch_query.errors import Unavailable
+from shotwatch_query.errors import TooMany, Unavailable
 from shotwatch_query.listing import Document
 from shotwatch_query.problems import AWAY
 from shotwatch_query.settled_events import SLICE, settled_end, settled_since
 
 POLL_S = 0.25
 MOST_LISTENERS = 100
+AGAIN_S = 5.0
+"""When somebody may ask again who was refused: streams of others end meanwhile."""
 MOST_WAITING = 1000
 """Events that a listener may be behind."""
 LONGEST_S = 900.0
@@ -48,6 +51,7 @@ News = Document | Outage | Reset
 class Listener:
     """What somebody has still to be told; None ends it."""
 
+    caller: str
     start: int
     """Everything after this number comes by the queue."""
     ends_at: float = field(default_factory=lambda: monotonic() + LONGEST_S)
@@ -70,33 +74,41 @@ class Listener:
 class Live:
     """The poller and its listeners."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, per_caller: int) -> None:
         self._events = events
+        self._per_caller = per_caller
         self._told: int | None = None
         self._wrong: str | None = None
         self._listeners: set[Listener] = set()
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, events: Events) -> AsyncIterator[Self]:
-        """Poll meanwhile; a poller that dies ends the service."""
-        live = cls(events)
+    async def of(cls, events: Events, per_caller: int = MOST_LISTENERS) -> AsyncIterator[Self]:
+        """Poll meanwhile; a poller that dies ends the service. `per_caller`: listeners that one may have."""
+        live = cls(events, per_caller)
         async with asyncio.TaskGroup() as tasks:
             poller = tasks.create_task(live._poll())
             yield live
             poller.cancel()
 
     @contextmanager
-    def listener(self) -> Iterator[Listener]:
+    def listener(self, caller: str) -> Iterator[Listener]:
         """
         Raises:
+            TooMany: the caller listens too often already.
             Unavailable: too many listen already, or the database has not answered yet.
         """
         if len(self._listeners) >= MOST_LISTENERS:
             raise Unavailable(f"{MOST_LISTENERS} listen already")
+        if Counter(each.caller for each in self._listeners)[caller] >= self._per_caller:
+            raise TooMany(
+                f"{caller} holds {self._per_caller} streams already, as many as a caller may "
+                "(SHOTWATCH_QUERY_STREAMS_PER_CALLER): close one, or use a key of your own",
+                AGAIN_S,
+            )
         if self._told is None:
             raise Unavailable("the database has not answered yet")
-        listener = Listener(self._told)
+        listener = Listener(caller, self._told)
         self._listeners.add(listener)
         try:
             yield listener

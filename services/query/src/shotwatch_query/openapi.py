@@ -1,5 +1,6 @@
 """The description of the REST API, OpenAPI 3.1."""
 
+import json
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,7 @@ meters recorded of one pulse. Here they can be searched and looked at, down to t
 - Listings come in pages: ask again with `cursor` = `next` until it is null.
 - Callers show an API key or a token of the OpenID Connect issuer: `Authorization: Bearer …`; a browser may
   log in at `/login` instead. Scopes are `read`, `label` (feedback), `admin` (the audit); none holds another.
+- What one caller may ask for at a time is limited; beyond it the answer is 429 with `Retry-After`.
 - Errors are problem documents (RFC 9457, `application/problem+json`).
 """
 TAGS = [
@@ -39,12 +41,13 @@ _PROBLEMS = {
     "404": "There is no such thing; `detail` names what is missing.",
     "413": "The body is too large.",
     "422": "The request makes no sense; `mistakes` says where.",
+    "429": "The caller asks too often, or for too much at a time: `Retry-After` says how long to wait.",
     "503": "A server behind this one is away; the same request may succeed later.",
 }
 
 
 def describe(app: FastAPI) -> None:
-    """Make the app answer with this description."""
+    """Give the app this description, and `state.description`, which returns it as JSON, made once."""
 
     @cache
     def openapi() -> dict[str, Any]:
@@ -63,6 +66,7 @@ def describe(app: FastAPI) -> None:
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+    app.state.description = cache(lambda: json.dumps(openapi()).encode())
 
 
 def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
@@ -75,6 +79,7 @@ def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
         "404": has_path_parameter,
         "413": "requestBody" in operation,
         "422": "422" in responses,
+        "429": True,
         "503": True,
     }
     for status in (status for status, may_be in possible.items() if may_be):

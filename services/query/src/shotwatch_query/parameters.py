@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.feature_terms import FEATURE_TERMS
 from shotwatch_common.pulses import epoch_ms
-from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, HOUR_MS, LATEST_MS, Cursor, Span
+from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, HOUR_MS, LATEST_MS, LONGEST_CURSOR, Cursor, Span
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.schemas import DEVICE, SHOT_ID, Order
 
@@ -121,7 +121,9 @@ class PageParameters(SpanParameters):
     order: Order = Order.NEWEST
     limit: int = Field(100, ge=1, le=1000)
     cursor: str | SkipJsonSchema[None] = Field(
-        None, description="`next` of the page before. It holds the span too: `from` and `to` no longer count."
+        None,
+        max_length=LONGEST_CURSOR,
+        description="`next` of the page before. It holds the span too: `from` and `to` no longer count.",
     )
 
     @property
@@ -140,13 +142,15 @@ class PageParameters(SpanParameters):
             raise BadRequest(f"cursor: {error}") from error
 
 
-def require_short(span: Span, value_every_ms: int, features: int = 1) -> None:
-    """Refuse a span in which features with a value every so many ms have more than MOST_VALUES.
+def require_short(span: Span, value_every_ms: int, features: int = 1) -> int:
+    """Return how many values features with one every so many ms have in a span, at most.
 
     Raises:
-        BadRequest: it has; the message says what to ask for instead.
+        BadRequest: more than MOST_VALUES; the message says what to ask for instead.
     """
     longest_ms = MOST_VALUES * value_every_ms // features
-    if span.end - span.start > longest_ms:
+    length_ms = max(span.end - span.start, 0)
+    if length_ms > longest_ms:
         longest = timedelta(seconds=longest_ms // 1000)
         raise BadRequest(f"from, to: more than {MOST_VALUES:,} values; ask for at most {longest} at a time")
+    return features * (length_ms // value_every_ms + 1)

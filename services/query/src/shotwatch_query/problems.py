@@ -2,20 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from shotwatch_common import metrics
 from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.errors import Retry
+from shotwatch_common.printable import printable
 from shotwatch_common.store import ObjectGone
-from shotwatch_query.errors import BadRequest, Forbidden, NotAdmitted, NotFound, Unavailable
+from shotwatch_query.errors import BadRequest, Forbidden, NotAdmitted, NotFound, TooMany, Unavailable
 from shotwatch_query.schemas import Mistake, Problem
 
 MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST")
+MOST_MISTAKES = 20
+MOST_CHARACTERS = 1000
+"""Of a text in a problem document: a request may have a name of 60 kB in it, or many."""
 AWAY = (Unavailable, Retry, *TRANSIENT)
 """What a server behind this one raises when it is away."""
 
@@ -27,14 +33,23 @@ def problem(
     mistakes: Sequence[Mistake] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    metrics.API_PROBLEMS.labels(status).inc()
     document = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
-        detail=detail,
-        instance=request.url.path,
-        mistakes=list(mistakes),
+        detail=_short(detail),
+        instance=_short(request.url.path),
+        mistakes=[
+            Mistake(where=_short(each.where), what=_short(each.what)) for each in mistakes[:MOST_MISTAKES]
+        ],
     )
     return Response(document.model_dump_json(), status, headers, MEDIA_TYPE)
+
+
+def _short(text: str) -> str:
+    """Return the text on one line, cut; a lone surrogate in it, which is no JSON, as an escape."""
+    shown = printable(text[: MOST_CHARACTERS + 1])
+    return shown if len(shown) <= MOST_CHARACTERS else f"{shown[:MOST_CHARACTERS]} …"
 
 
 def explain_errors(app: FastAPI) -> None:
@@ -59,6 +74,10 @@ def explain_errors(app: FastAPI) -> None:
         asked = f'Bearer realm="shotwatch", error="insufficient_scope", scope="{error.scope}"'
         return problem(request, 403, str(error), headers={"WWW-Authenticate": asked})
 
+    async def too_many(request: Request, error: Exception) -> Response:
+        assert isinstance(error, TooMany)
+        return problem(request, 429, str(error), headers={"Retry-After": str(max(1, ceil(error.wait_s)))})
+
     async def broken(request: Request, _error: Exception) -> Response:
         return problem(request, 500, "a fault of this service; its log says more")
 
@@ -67,6 +86,7 @@ def explain_errors(app: FastAPI) -> None:
     for server_away in AWAY:
         app.add_exception_handler(server_away, away)
     app.add_exception_handler(BadRequest, bad_request)
+    app.add_exception_handler(TooMany, too_many)
     app.add_exception_handler(NotAdmitted, not_admitted)
     app.add_exception_handler(Forbidden, forbidden)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -450,6 +450,10 @@ class Change(Schema):
     outcome: Outcome
     status: int | None = Field(description="HTTP status of the answer; null where no request was made.")
     trace_id: str = Field(description="Of the change's trace; empty when it had none.")
+    address: str = Field(description="From which a request came; empty where no request was made.")
+    count: int = Field(
+        description="Requests that it stands for: one, or those refused in the rest of a minute."
+    )
 
 
 class AuditPage(Schema):

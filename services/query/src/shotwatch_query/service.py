@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
-from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
+from fastapi import Depends, FastAPI
 
 from shotwatch_common import metrics
 from shotwatch_common.archive import Archive
@@ -26,9 +25,13 @@ from shotwatch_common.telemetry import configure_logs, configure_traces, last_wo
 from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import Access, login
 from shotwatch_query.access.audit import Audited
-from shotwatch_query.access.guard import requires
+from shotwatch_query.access.guard import limit_strangers, requires
+from shotwatch_query.access.refusals import Refusals
 from shotwatch_query.blocks import BlockReader
-from shotwatch_query.limits import Limited
+from shotwatch_query.connections import Connections
+from shotwatch_query.headers import Guarded
+from shotwatch_query.limits import Limits
+from shotwatch_query.limits.bodies import Limited
 from shotwatch_query.live import Live
 from shotwatch_query.openapi import describe
 from shotwatch_query.overview import Overview
@@ -38,6 +41,7 @@ from shotwatch_query.routes import (
     blocks,
     caller,
     devices,
+    docs,
     events,
     facility,
     features,
@@ -56,7 +60,7 @@ from shotwatch_query.routes import (
 from shotwatch_query.settings import QuerySettings
 from shotwatch_query.sources import Sources
 
-PREFIX = "/api/v1"
+PREFIX = docs.PREFIX
 READING = (
     shots,
     devices,
@@ -81,16 +85,18 @@ ROUTES = (
     (audit.router, Scope.ADMIN),
 )
 """What there is, and the scope that it takes."""
+PUBLIC = (login.router, page.router, docs.router)
+"""What everybody may ask for."""
 
 
 def create_app(sources: Sources) -> FastAPI:
     """The REST API over these sources. FastAPI traces each request by itself, in its caller's trace."""
-    app: FastAPI = FastAPIOffline(openapi_url=f"{PREFIX}/openapi.json", telemetry={"operation_spans": False})
+    app = FastAPI(openapi_url=None, telemetry={"operation_spans": False})
     app.state.sources = sources
     for router, scope in ROUTES:
         app.include_router(router, prefix=PREFIX, dependencies=[requires(scope)])
-    app.include_router(login.router)
-    app.include_router(page.router)
+    for router in PUBLIC:
+        app.include_router(router, dependencies=[Depends(limit_strangers)])
     app.add_middleware(Limited)
     app.add_middleware(Audited, prefix=PREFIX)
     explain_errors(app)
@@ -130,7 +136,8 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
         Archive.of(settings) as archive,
         ModelRegistry.of(settings) as registry,
         Access.of(settings) as access,
-        Live.of(archive.events) as live,
+        Live.of(archive.events, settings.query_streams_per_caller) as live,
+        Refusals.of(archive.audit) as refusals,
     ):
         blocks_read, frames_read = BlockReader(store), FrameReader(archive, store)
         overview = Overview(facility_file, archive)
@@ -145,14 +152,25 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
             access,
             live,
             overview,
+            Limits.of(settings),
+            refusals,
         )
 
 
 def _server(sources: Sources) -> uvicorn.Server:
-    where = sources.settings
-    app = create_app(sources)
+    settings = sources.settings
     return uvicorn.Server(
-        uvicorn.Config(app, where.query_host, where.query_port, log_config=None, access_log=False)
+        uvicorn.Config(
+            Guarded(create_app(sources)),
+            settings.query_host,
+            settings.query_port,
+            http=Connections.of(settings).protocol(),
+            proxy_headers=bool(settings.query_proxies),
+            forwarded_allow_ips=settings.query_proxies or "",
+            server_header=False,
+            log_config=None,
+            access_log=False,
+        )
     )
 
 

@@ -1,13 +1,13 @@
 """Settings of the query service."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shotwatch_common.settings import HttpUrl, Port, Settings
+from shotwatch_common.settings import HttpUrl, Port, PositiveFloat, PositiveInt, Settings
 
 
 def is_loopback(host: str) -> bool:
@@ -32,8 +32,14 @@ def _for_any_trace(url: str) -> str:
     return url
 
 
+def _networks(text: str) -> str:
+    for each in filter(None, map(str.strip, text.split(","))):
+        ip_network(each)
+    return text
+
+
 class QuerySettings(Settings):
-    """What all services share, where the REST API listens, and who is let in."""
+    """What all services share, where the REST API listens, who is let in, and how much they may ask for."""
 
     query_host: str = "127.0.0.1"
     """Address on which the REST API is served."""
@@ -49,6 +55,19 @@ class QuerySettings(Settings):
     """Where the operators' page sends who wants to see a trace: an address with `{trace_id}` in it."""
     query_open: bool = False
     """Let everybody do everything, where neither a keys file nor an issuer is told; on loopback only."""
+
+    query_proxies: Annotated[str, AfterValidator(_networks)] | None = None
+    """Addresses or networks of proxies, separated by commas, whose `X-Forwarded-…` headers are believed."""
+    query_requests_per_second: PositiveFloat = 200
+    """Requests a second of one caller; ten seconds' worth at once. A change counts as twenty."""
+    query_strangers_per_second: PositiveFloat = 20
+    """Requests a second of one address that show no valid key or token; ten seconds' worth at once."""
+    query_streams_per_caller: PositiveInt = 20
+    """Streams of events that one caller may hold, of the 100 that a replica has."""
+    query_connections: PositiveInt = 500
+    """Connections to the REST API that are open at a time. Each takes a file descriptor."""
+    query_connections_per_address: PositiveInt = 200
+    """Those of one address that is no proxy."""
 
     @model_validator(mode="after")
     def _decided_who_is_let_in(self) -> Self:

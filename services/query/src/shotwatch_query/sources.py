@@ -13,7 +13,9 @@ from shotwatch_common.pulses import WINDOW_MS, latest_record_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_query.access import Access
+from shotwatch_query.access.refusals import Refusals
 from shotwatch_query.blocks import BlockReader
+from shotwatch_query.limits import Limits
 from shotwatch_query.live import Live
 from shotwatch_query.overview import Overview
 from shotwatch_query.settings import QuerySettings
@@ -33,6 +35,8 @@ class Sources:
     access: Access
     live: Live
     overview: Overview
+    limits: Limits
+    refusals: Refusals
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting verdicts to writing the count: no older count is written over a newer one."""
 

@@ -12,6 +12,9 @@ from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import current_trace_id
 from shotwatch_common.vocabulary import Outcome
 
+MOST_CHARACTERS = 500
+"""Of each text of a line. The path of a request may have 60,000."""
+
 
 @dataclass(frozen=True, slots=True)
 class AuditLine:
@@ -29,10 +32,15 @@ class AuditLine:
     status: int | None
     """HTTP status of the answer; None where no request was made."""
     trace_id: str
+    address: str = ""
+    """From which a request came."""
+    count: int = 1
+    """How many requests it stands for: more than one only if they were refused."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
-        return cls(**{field.name: document[field.name] for field in fields(cls)})
+        """Older documents have neither address nor count."""
+        return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
 
 
 class Audit:
@@ -45,7 +53,9 @@ class Audit:
         await self._audit.create_index([("at", 1)])
 
     async def add(self, line: AuditLine) -> None:
-        await self._audit.insert_one({"_id": uuid4().hex, **asdict(line)})
+        """Store a line, its texts cut to MOST_CHARACTERS."""
+        document = {name: _cut(value) for name, value in asdict(line).items()}
+        await self._audit.insert_one({"_id": uuid4().hex, **document})
 
     async def note(self, what: str, which: str) -> None:
         """Write down a change that this process is about to make itself, on behalf of the user it runs as.
@@ -61,6 +71,10 @@ class Audit:
         order = -1 if newest_first else 1
         found = self._audit.find({"at": {"$gte": start_ms, "$lt": end_ms}})
         return [document async for document in found.sort([("at", order), ("_id", order)]).limit(limit)]
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:MOST_CHARACTERS]}…" if isinstance(value, str) and len(value) > MOST_CHARACTERS else value
 
 
 def _user() -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+from aiohttp import StreamReader
 from miniopy_async.api import Minio
 from miniopy_async.commonconfig import CopySource
 from miniopy_async.helpers import MIN_PART_SIZE
@@ -198,6 +199,14 @@ class ObjectStore:
             tail, _ = await self._range(bucket, key, max(size - length, length), length)
             return head, tail, size
 
+    async def pieces(self, bucket: str, key: str, length: int) -> AsyncGenerator[bytes, None]:
+        """Yield an object in pieces of `length` bytes, the last one shorter: no more of it is in memory."""
+        async with translated(bucket, key):
+            response = await self._client.get_object(bucket, key)
+            async with response:
+                while piece := await _read_up_to(response.content, length):
+                    yield piece
+
     async def _range(self, bucket: str, key: str, offset: int, length: int) -> tuple[bytes, int]:
         response = await self._client.get_object(bucket, key, offset=offset, length=length)
         async with response:
@@ -230,6 +239,13 @@ class ObjectStore:
         async with translated(bucket, ""):
             there: bool = await self._client.bucket_exists(bucket)
             return there
+
+
+async def _read_up_to(stream: StreamReader, length: int) -> bytes:
+    try:
+        return await stream.readexactly(length)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
 
 
 def _http_date_ms(text: str) -> int:

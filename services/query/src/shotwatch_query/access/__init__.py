@@ -14,7 +14,8 @@ from shotwatch_query.access.key_ring import KeyRing
 from shotwatch_query.errors import NotAdmitted
 from shotwatch_query.settings import QuerySettings
 
-_TIMEOUT = aiohttp.ClientTimeout(total=5)
+_TIMEOUT = aiohttp.ClientTimeout(total=3)
+"""For an answer of the issuer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,12 @@ class Access:
         keys = None if settings.query_keys_file is None else KeyRing(settings.query_keys_file)
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
             url, audience = settings.query_oidc_issuer, settings.query_oidc_audience
-            yield cls(keys, Issuer(url, audience, session) if url and audience else None)
+            issuer = Issuer(url, audience, session) if url and audience else None
+            try:
+                yield cls(keys, issuer)
+            finally:
+                if issuer is not None:
+                    await issuer.close()
 
     @property
     def required(self) -> bool:

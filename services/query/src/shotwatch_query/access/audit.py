@@ -4,21 +4,24 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import current_trace_id
 from shotwatch_common.vocabulary import Outcome
-from shotwatch_query.access.guard import SAFE_METHODS
+from shotwatch_query.access.guard import SAFE_METHODS, address_of, shows_credential
+from shotwatch_query.problems import AWAY
 from shotwatch_query.sources import Sources
 
-_REFUSED = (401, 403)
+_REFUSED = (401, 403, 429)
+STRANGER = "stranger"
+"""Who is no known caller, in the audit."""
 
 
 class Audited:
-    """Tells of a request that wants a change, before its answer goes out.
+    """Notes a request that wants a change, before its answer goes out.
 
-    Each is logged. Those of known callers are stored, too: what strangers try must not fill the database.
+    Those of known callers are stored and logged. Requests that are refused are counted, whatever they want,
+    if they want a change or show a key or token: what anybody may try must fill neither database nor log.
     """
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
@@ -26,56 +29,59 @@ class Audited:
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._concerns(scope):
-            return await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         scope.setdefault("state", {})
-        told = False
+        noted = False
 
-        async def tell(message: Message) -> None:
-            nonlocal told
+        async def note(message: Message) -> None:
+            nonlocal noted
             if message["type"] == "http.response.start":
-                told = True
-                await _write_down(scope, message["status"])
+                noted = True
+                await self._note(scope, message["status"])
             await send(message)
 
         try:
-            await self._app(scope, receive, tell)
+            await self._app(scope, receive, note)
         finally:
-            if not told:
-                await _write_down(scope, 500)
+            if not noted:
+                await self._note(scope, 500)
 
-    def _concerns(self, scope: Scope) -> bool:
-        return (
-            scope["type"] == "http"
-            and scope["method"] not in SAFE_METHODS
-            and scope["path"].startswith(self._prefix)
-        )
+    async def _note(self, scope: Scope, status: int) -> None:
+        changes = scope["method"] not in SAFE_METHODS
+        if status in _REFUSED and (changes or shows_credential(scope)):
+            await _sources(scope).refusals.note(_line(scope, status))
+        elif changes and "caller" in scope["state"] and scope["path"].startswith(self._prefix):
+            await _store(scope, status)
 
 
-async def _write_down(scope: Scope, status: int) -> None:
-    caller: str | None = scope["state"].get("caller")
-    line = _line(scope, status, caller or "stranger")
+async def _store(scope: Scope, status: int) -> None:
+    line = _line(scope, status)
     log = structlog.get_logger()
     log.info("audit", who=line.who, what=line.what, which=line.which, outcome=line.outcome, status=status)
-    if caller is None:
-        return
-    app: FastAPI = scope["app"]
-    sources: Sources = app.state.sources
     try:
-        await sources.archive.audit.add(line)
-    except TRANSIENT as error:
+        await _sources(scope).archive.audit.add(line)
+    except AWAY as error:
         log.warning("audit not stored", why=str(error))
 
 
-def _line(scope: Scope, status: int, who: str) -> AuditLine:
+def _sources(scope: Scope) -> Sources:
+    app: FastAPI = scope["app"]
+    sources: Sources = app.state.sources
+    return sources
+
+
+def _line(scope: Scope, status: int) -> AuditLine:
     return AuditLine(
         at=epoch_now(),
-        who=who,
+        who=scope["state"].get("caller", STRANGER),
         what=str(getattr(scope.get("route"), "name", scope["method"])),
         which=scope["path"],
         outcome=_outcome(status),
         status=status,
         trace_id=current_trace_id(),
+        address=address_of(scope),
     )
 
 

@@ -5,16 +5,22 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
+from starlette.types import Scope as ASGIScope
 
 from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import ANYBODY, Caller
 from shotwatch_query.errors import Forbidden, NotAdmitted
+from shotwatch_query.limits.rates import network_of
 from shotwatch_query.settings import is_loopback
-from shotwatch_query.sources import From
+from shotwatch_query.sources import From, Sources
 
 COOKIE = "shotwatch_key"
 SAFE_METHODS = frozenset({"GET", "HEAD"})
+CHANGE_TOKENS = 20
+"""A change writes to the database; 10 a second of one caller, at the usual rate."""
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class _KeyCookie(APIKeyCookie):
@@ -48,15 +54,53 @@ async def _caller(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     cookie: Annotated[str | None, Security(_cookie)],
 ) -> Caller:
-    """Who asks. The audit hears of it, too."""
+    """Return who asks, and note it for the audit.
+
+    Raises:
+        NotAdmitted: nobody who is known.
+        TooMany: they ask too often; strangers are limited by their address.
+    """
+    try:
+        caller = await _admitted(request, sources, bearer, cookie)
+    except NotAdmitted:
+        limit_strangers(request, sources)
+        raise
+    request.state.caller = caller.name
+    sources.limits.callers.take(caller.name, 1 if request.method in SAFE_METHODS else CHANGE_TOKENS)
+    return caller
+
+
+async def _admitted(
+    request: Request, sources: Sources, bearer: HTTPAuthorizationCredentials | None, cookie: str | None
+) -> Caller:
     by_browser = bool(cookie) or "origin" in request.headers
     if bearer is None and by_browser and request.method not in SAFE_METHODS:
         require_same_origin(request)
     caller = await sources.access.caller(bearer.credentials if bearer else cookie)
     if caller is ANYBODY:
         require_own_name(request)
-    request.state.caller = caller.name
     return caller
+
+
+def limit_strangers(request: Request, sources: From) -> None:
+    """Count a request of somebody unknown; the dependency of routes that are open to all.
+
+    Raises:
+        TooMany: their address asks too often.
+    """
+    sources.limits.strangers.take(network_of(address_of(request.scope)))
+
+
+def address_of(scope: ASGIScope) -> str:
+    """Return the address that asks, as a trusted proxy reports it; empty where there is none."""
+    client: tuple[str, int] | None = scope.get("client")
+    return client[0] if client else ""
+
+
+def shows_credential(scope: ASGIScope) -> bool:
+    """Whether a request shows a key or token, valid or not."""
+    headers = Headers(scope=scope)
+    return "authorization" in headers or f"{COOKIE}=" in headers.get("cookie", "")
 
 
 Known = Annotated[Caller, Depends(_caller)]
@@ -86,9 +130,35 @@ def require_own_name(request: Request) -> None:
 def require_same_origin(request: Request) -> None:
     """A browser sends its cookie whoever made it ask: pages of others must not.
 
+    Scheme, host and port are compared. The scheme is `https` where this process ends TLS, or a proxy that is
+    trusted says that it does.
+
     Raises:
         NotAdmitted: it was not a page of this API.
     """
-    origin = request.headers.get("origin", "")
-    if urlsplit(origin).netloc != request.headers.get("host"):
-        raise NotAdmitted("the cookie counts for pages of this API alone; others send `Authorization`", True)
+    origin, own = request.headers.get("origin", ""), f"{request.url.scheme}://{request.headers.get('host')}"
+    if not _same_origin(origin, own):
+        raise NotAdmitted(
+            f"the cookie counts for pages of {own} alone; others send `Authorization`. If a proxy ends TLS, "
+            "name it in SHOTWATCH_QUERY_PROXIES",
+            shown=True,
+        )
+
+
+def _same_origin(origin: str, own: str) -> bool:
+    try:
+        return _parts_of(origin) == _parts_of(own)
+    except ValueError:  # a port that is none, or a bracket that is not closed
+        return False
+
+
+def _parts_of(origin: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port.
+
+    Raises:
+        ValueError: it is no origin.
+    """
+    parts = urlsplit(origin)
+    if not parts.hostname or "@" in parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"{origin} is no origin")
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)

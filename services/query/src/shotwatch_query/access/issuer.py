@@ -1,6 +1,7 @@
 """Tokens of an OpenID Connect issuer."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -8,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import jwt
+import structlog
 
 from shotwatch_common.vocabulary import Scope
 from shotwatch_query.errors import NotAdmitted, Unavailable
@@ -18,8 +20,21 @@ _REQUIRED = ["exp", "iss", "aud", "sub"]
 _LEEWAY_S = 30
 """By how much clocks may differ."""
 _FRESH_S = 3600.0
+"""Keys that are older are fetched again, in the background."""
+_KEPT_S = 86_400.0
+"""Keys that are older are not used, though the issuer is away: it may have withdrawn them."""
 _PAUSE_S = 3.0
-"""Between two looks for keys, however many tokens name one that does not exist."""
+"""Between two fetches, however many tokens name a key that does not exist."""
+_PAUSE_AFTER_FAILURE_S = 15.0
+_MOST_BYTES = 2**20
+"""Of an answer of the issuer."""
+_LONGEST_TOKEN = 16 * 1024
+_LONGEST_SUBJECT = 255
+"""Characters, all of ASCII: OpenID Connect Core 1.0, section 2."""
+_LAST_SECOND = 253_402_300_799
+"""Of the year 9999."""
+_UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+"""What the library raises on claims of other types than it expects, and on JSON that is nested too deeply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +49,20 @@ class Issuer:
     """Checks tokens against the issuer's published keys.
 
     These are fetched when first needed, every hour, and when a token names one that is not known: issuers
-    change them.
+    change them. One fetch runs at a time, and only tokens with a key that is not known wait for it. After a
+    failure it pauses. The keys of the last success are used for a day.
     """
 
     def __init__(self, url: str, audience: str, session: aiohttp.ClientSession) -> None:
         self._url = url
         self._audience = audience
         self._session = session
-        self._fetching = asyncio.Lock()
         self._keys: Mapping[str | None, jwt.PyJWK] = {}
-        self._fetched_at = -_FRESH_S
+        self._fetched_at = -_KEPT_S
+        self._may_fetch_at = 0.0
+        self._failure: Unavailable | None = None
+        """Of the last fetch."""
+        self._fetch: asyncio.Task[None] | None = None
 
     async def verify(self, token: str) -> Claims:
         """
@@ -51,6 +70,8 @@ class Issuer:
             NotAdmitted: the token is not one of this issuer for us, or not valid now.
             Unavailable: the issuer is away.
         """
+        if len(token) > _LONGEST_TOKEN:
+            raise NotAdmitted(f"this token is not valid: it has more than {_LONGEST_TOKEN} characters", True)
         try:
             key = await self._key(jwt.get_unverified_header(token).get("kid"))
             claims: dict[str, Any] = jwt.decode(
@@ -62,19 +83,56 @@ class Issuer:
                 leeway=_LEEWAY_S,
                 options={"require": _REQUIRED},
             )
-        except jwt.PyJWTError as error:
+            _require_end(claims)
+            return Claims(_subject(claims), _scopes(claims))
+        except _UNREADABLE as error:
             raise NotAdmitted(f"this token is not valid: {error}", shown=True) from error
-        return Claims(str(claims["sub"]), _scopes(claims))
+
+    async def close(self) -> None:
+        """End a fetch that runs."""
+        if self._fetch is not None:
+            self._fetch.cancel()
+            await asyncio.wait([self._fetch])
 
     async def _key(self, kid: str | None) -> jwt.PyJWK:
-        async with self._fetching:
-            age = monotonic() - self._fetched_at
-            if age >= _FRESH_S or (kid not in self._keys and age >= _PAUSE_S):
-                self._keys = await self._published_keys()
-                self._fetched_at = monotonic()
-        if kid not in self._keys:
+        age = monotonic() - self._fetched_at
+        usable = self._keys if age < _KEPT_S else {}
+        if kid not in usable:
+            await self._fetched()
+            usable = self._keys
+        elif age >= _FRESH_S:
+            self._start_fetch()
+        if kid not in usable:
             raise jwt.InvalidTokenError("its issuer publishes no such key")
-        return self._keys[kid]
+        return usable[kid]
+
+    async def _fetched(self) -> None:
+        """Wait for a fetch, unless one ended a short time ago.
+
+        Raises:
+            Unavailable: it failed.
+        """
+        self._start_fetch()
+        if self._fetch is not None:
+            await asyncio.shield(self._fetch)
+        if self._failure is not None:
+            raise self._failure
+
+    def _start_fetch(self) -> None:
+        if self._fetch is None and monotonic() >= self._may_fetch_at:
+            self._fetch = asyncio.create_task(self._fetch_keys())
+
+    async def _fetch_keys(self) -> None:
+        try:
+            self._keys = await self._published_keys()
+            self._fetched_at, self._failure = monotonic(), None
+            self._may_fetch_at = monotonic() + _PAUSE_S
+        except Unavailable as error:
+            self._failure = error
+            self._may_fetch_at = monotonic() + _PAUSE_AFTER_FAILURE_S
+            structlog.get_logger().warning("keys of the issuer not fetched", why=str(error))
+        finally:
+            self._fetch = None
 
     async def _published_keys(self) -> Mapping[str | None, jwt.PyJWK]:
         described = await self._get(f"{self._url.rstrip('/')}/.well-known/openid-configuration")
@@ -83,20 +141,68 @@ class Issuer:
         published = await self._get(str(described.get("jwks_uri")))
         try:
             return {key.key_id: key for key in jwt.PyJWKSet.from_dict(published).keys}
-        except jwt.PyJWTError as error:
+        except _UNREADABLE as error:
             raise Unavailable(f"the keys of the issuer {self._url} cannot be read: {error}") from error
 
     async def _get(self, url: str) -> dict[str, Any]:
         try:
             async with self._session.get(url, raise_for_status=True) as response:
-                answer: dict[str, Any] = await response.json(content_type=None)
-                return answer
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                answer = json.loads(await _read(response))
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise Unavailable(f"the issuer {self._url} does not answer: {error!r}") from error
+        if not isinstance(answer, dict):
+            raise Unavailable(f"the issuer {self._url} answers with something else than a JSON object")
+        return answer
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body.
+
+    Raises:
+        ValueError: it has more than _MOST_BYTES.
+    """
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES} bytes")
+    return bytes(body)
+
+
+def _require_end(claims: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: the claim `exp` names no time that a calendar has. (The library takes texts and more.)
+    """
+    end = claims["exp"]
+    if type(end) not in (int, float) or end > _LAST_SECOND:
+        raise ValueError("`exp` is not a number of seconds before the year 10000")
+
+
+def _subject(claims: Mapping[str, Any]) -> str:
+    """Return the claim `sub`, the name of the caller in the audit.
+
+    Raises:
+        ValueError: it is empty, longer than allowed, or holds other characters than visible ones of ASCII.
+    """
+    subject = claims["sub"]
+    if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT:
+        raise ValueError(f"`sub` is not a text of 1 to {_LONGEST_SUBJECT} characters")
+    if not (subject.isascii() and subject.isprintable()):
+        raise ValueError("`sub` has characters that are not visible ASCII")
+    return subject
 
 
 def _scopes(claims: Mapping[str, Any]) -> frozenset[Scope]:
-    """Of the claim `scope` (RFC 9068), or `scp` as some issuers call it: a list, or words in a string."""
+    """Return our scopes in the claim `scope` (RFC 9068), or `scp` as some issuers call it.
+
+    It is a list of words, or words in a text.
+
+    Raises:
+        ValueError: it is something else.
+    """
     told = claims.get("scope", claims.get("scp", ()))
     words = told.split() if isinstance(told, str) else told
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise ValueError("its scopes are neither a text nor a list of texts")
     return frozenset(Scope) & frozenset(words)

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from shotwatch_query.access.guard import cookie_name, require_same_origin
 from shotwatch_query.errors import NotAdmitted
+from shotwatch_query.headers import PAGE
 from shotwatch_query.sources import From
 
 router = APIRouter(include_in_schema=False)
@@ -18,7 +19,7 @@ Next = Annotated[str, Query(alias="next", max_length=2000)]
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>shotwatch</title>
 <meta name="viewport" content="width=device-width">
-<style>body {{ font: 16px sans-serif; max-width: 24em; margin: 4em auto }} input {{ width: 100% }}</style>
+<link rel="stylesheet" href="/page/login.css">
 <h1>shotwatch</h1>
 <form method="post" action="/login?{query}">
 <p><label>API key <input name="key" type="password" required autofocus></label>
@@ -42,7 +43,8 @@ async def log_in(request: Request, sources: From, following: Next = "/docs") -> 
     except NotAdmitted as error:
         return _form(following, str(error), 401)
     answer = RedirectResponse(_local(following), 303)
-    answer.set_cookie(cookie_name(request), key, httponly=True, samesite="strict", secure=_over_tls(request))
+    over_tls = request.url.scheme == "https"
+    answer.set_cookie(cookie_name(request), key, httponly=True, samesite="strict", secure=over_tls)
     return answer
 
 
@@ -56,16 +58,10 @@ async def log_out(request: Request) -> Response:
 
 def _form(following: str, why: str = "", status: int = 200) -> HTMLResponse:
     page = _PAGE.format(query=escape(urlencode({"next": following})), why=escape(why))
-    headers = {"Cache-Control": "no-store", "Content-Security-Policy": "frame-ancestors 'none'"}
-    return HTMLResponse(page, status, headers)
+    return HTMLResponse(page, status, {**PAGE, "Cache-Control": "no-store"})
 
 
 def _local(path: str) -> str:
     """The path, unless it leads to another site."""
     elsewhere = not path.startswith("/") or path.startswith(("//", "/\\"))
     return "/docs" if elsewhere else path
-
-
-def _over_tls(request: Request) -> bool:
-    """An ingress that ends TLS says so in a header; who forges it harms their own cookie alone."""
-    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))

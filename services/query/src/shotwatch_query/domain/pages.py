@@ -11,6 +11,8 @@ LONGEST_SLICE_MS = 512_000
 EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999."""
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+LONGEST_CURSOR = 2000
+"""Characters; the cursor of the longest id that fits into a key of the store has some 1,100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,10 @@ class Cursor:
             ValueError: no cursor of ours.
         """
         try:
+            if len(text) > LONGEST_CURSOR:
+                raise ValueError("too long")
             start, end, time, id_ = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError("not one that this service gave out") from error
         if not (all(map(_is_time, (start, end, time))) and isinstance(id_, str)):
             raise ValueError("not one that this service gave out")

@@ -11,6 +11,7 @@ from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.parameters import PageParameters
+from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import AuditPage, Change
 from shotwatch_query.sources import From
 
@@ -18,7 +19,7 @@ router = APIRouter(tags=["audit"])
 
 
 @router.get("/audit", summary="Who made which change")
-async def list_audit(sources: From, search: Annotated[PageParameters, Query()]) -> AuditPage:
+async def list_audit(sources: From, room: Room, search: Annotated[PageParameters, Query()]) -> AuditPage:
     """Changes that known callers asked for, also those that were refused, and those of the command line.
 
     Without `to` the span ends now.
@@ -29,6 +30,7 @@ async def list_audit(sources: From, search: Annotated[PageParameters, Query()]) 
 
     listing = Listing(fetch, "at", search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
+    await room.rows(search.limit)
     documents, following = await listing.page(cursor, search.limit)
     changes = [_told(AuditLine.of(document)) for document in documents]
     return AuditPage(changes=changes, next=following and following.encode())

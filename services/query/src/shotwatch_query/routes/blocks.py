@@ -1,10 +1,14 @@
 """Blocks as they lie in the store."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
+from fastapi.responses import StreamingResponse
 
+from shotwatch_query.answers import PIECE_BYTES
 from shotwatch_query.errors import NotFound
+from shotwatch_query.reservation import Room
 from shotwatch_query.sources import From
 
 router = APIRouter(tags=["records"])
@@ -19,18 +23,31 @@ ARROW_MAGIC = b"ARROW1"
     responses={200: {"content": {ARROW_FILE: {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def get_block(
-    sources: From, key: Annotated[str, Path(description="Key of the block, as members and events tell it.")]
+    sources: From,
+    room: Room,
+    key: Annotated[str, Path(description="Key of the block, as members and events tell it.")],
 ) -> Response:
     """The Arrow IPC file; pandas, polars and DuckDB read it as it is.
 
     Columns: `time`, `state`, `readable`, and `image`, `spectrum` or `energy1` and `energy2`.
     """
-    data = await sources.store.get(sources.settings.block_bucket, key) if _possible(key) else b""
-    if not data.startswith(ARROW_MAGIC):
+    if not _possible(key):
         raise NotFound(f"there is no block {key}")
-    return Response(data, media_type=ARROW_FILE)
+    await room.bytes(2 * PIECE_BYTES)
+    pieces = sources.store.pieces(sources.settings.block_bucket, key, PIECE_BYTES)
+    first = await anext(pieces, b"")
+    if not first.startswith(ARROW_MAGIC):
+        await pieces.aclose()
+        raise NotFound(f"there is no block {key}")
+    return StreamingResponse(_both(first, pieces), media_type=ARROW_FILE)
+
+
+async def _both(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in others:
+        yield piece
 
 
 def _possible(key: str) -> bool:
-    """Whether a block may have such a key: plain text, no empty, `.` or `..` segment."""
-    return key.isascii() and key.isprintable() and all(part.strip(".") for part in key.split("/"))
+    """Whether a block may have such a key: plain text, no segment that is empty, blank, `.` or `..`."""
+    return key.isascii() and key.isprintable() and all(part.strip(". ") for part in key.split("/"))

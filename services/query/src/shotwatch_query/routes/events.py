@@ -11,9 +11,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.vocabulary import AnomalyKind, Severity
+from shotwatch_query.access.guard import Known
 from shotwatch_query.listing import BUDGET_S, Document
 from shotwatch_query.live import Listener, Outage, Reset
 from shotwatch_query.parameters import Parameters
+from shotwatch_query.reservation import Room
 from shotwatch_query.routes.feedback import EventId, event_standing, find_event
 from shotwatch_query.schemas import EventPage
 from shotwatch_query.settled_events import settled_end, settled_since
@@ -60,13 +62,13 @@ class StreamSearch(EventFilter):
     )
 
 
-async def _listen(sources: From) -> AsyncIterator[Listener]:
-    with sources.live.listener() as listener:
+async def _listen(sources: From, caller: Known) -> AsyncIterator[Listener]:
+    with sources.live.listener(caller.name) as listener:
         yield listener
 
 
 @router.get("/events", summary="Events since a number")
-async def list_events(sources: From, search: Annotated[EventSearch, Query()]) -> EventPage:
+async def list_events(sources: From, room: Room, search: Annotated[EventSearch, Query()]) -> EventPage:
     """Anomaly events in the order of their numbers, for a subscriber who was away.
 
     Ask again with `since` = `last`. An event whose predecessors may still be on their way is held back for up
@@ -75,6 +77,7 @@ async def list_events(sources: From, search: Annotated[EventSearch, Query()]) ->
     `reset` is true when `since` lies beyond the end, because the database was emptied or an older copy
     restored: then this answer has no events, and `last` is the present end.
     """
+    await room.rows(search.limit)
     stored, end = sources.archive.events, await sources.archive.events.last_number()
     if search.since > end:
         last = await settled_end(stored)

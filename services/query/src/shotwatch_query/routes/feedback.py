@@ -18,6 +18,7 @@ from shotwatch_query.listing import Document, Listing
 from shotwatch_query.opinions import Opinion, SnoozeUntil
 from shotwatch_query.parameters import PageParameters
 from shotwatch_query.problems import AWAY
+from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import EventFeedback, EventStanding, FeedbackPage, FeedbackStatement
 from shotwatch_query.sources import From, Sources
 
@@ -68,7 +69,9 @@ async def get_feedback(sources: From, event_id: EventId) -> EventFeedback:
 
 
 @router.get("/feedback", summary="Feedback by time")
-async def list_feedback(sources: From, search: Annotated[FeedbackSearch, Query()]) -> FeedbackPage:
+async def list_feedback(
+    sources: From, room: Room, search: Annotated[FeedbackSearch, Query()]
+) -> FeedbackPage:
     """What was said about any event in a span of time, a page at a time. Without `to` the span ends now."""
 
     async def fetch(span: Span, limit: int) -> Sequence[Document]:
@@ -78,6 +81,7 @@ async def list_feedback(sources: From, search: Annotated[FeedbackSearch, Query()
 
     listing = Listing(fetch, "at", search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
+    await room.rows(search.limit)
     documents, following = await listing.page(cursor, search.limit)
     statements = [_told(Statement.model_validate(document)) for document in documents]
     return FeedbackPage(statements=statements, next=following and following.encode())

@@ -2,8 +2,10 @@
 
 import asyncio
 from enum import StrEnum
+from math import prod
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
@@ -13,16 +15,19 @@ from shotwatch_common.past_frames import CameraFrames
 from shotwatch_common.pulses import shot_id
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.spots import running_maximum
+from shotwatch_query.answers import LargeResponse
 from shotwatch_query.devices import find_roster, where
 from shotwatch_query.domain.frames import colour_png, frames_npz, npy
 from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, Span, slices
 from shotwatch_query.errors import NotFound
 from shotwatch_query.listing import Document
 from shotwatch_query.parameters import DeviceName, Moment, Parameters
+from shotwatch_query.reservation import Room
 from shotwatch_query.sources import From, Sources
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
 MOST_SHOTS = 1000
+_COPIES = 4
 
 
 class PictureFormat(StrEnum):
@@ -76,13 +81,14 @@ class MaximumParameters(NewestShots):
     "/maximum", summary="Brightest count of each pixel", response_class=Response, responses=MAXIMUM_RESPONSES
 )
 async def get_maximum(
-    sources: From, device: DeviceName, asked: Annotated[MaximumParameters, Query()]
+    sources: From, room: Room, device: DeviceName, asked: Annotated[MaximumParameters, Query()]
 ) -> Response:
     """Max of N: the brightest that each pixel was in the camera's valid frames of the newest shots.
 
     It shows hot spots that moved or came once.
     """
     roster = find_roster(sources.facility, device, DeviceKind.CAMERA)
+    await room.bytes(_frame_bytes(sources, asked))
     frames = await _newest_frames(sources, roster, device, asked)
     maximum = await asyncio.to_thread(running_maximum, frames.frames)
     if asked.form is PictureFormat.NPY:
@@ -91,9 +97,12 @@ async def get_maximum(
 
 
 @router.get("/frames", summary="The newest frames", response_class=Response, responses=FRAMES_RESPONSES)
-async def get_frames(sources: From, device: DeviceName, asked: Annotated[NewestShots, Query()]) -> Response:
+async def get_frames(
+    sources: From, room: Room, device: DeviceName, asked: Annotated[NewestShots, Query()]
+) -> Response:
     """The camera's valid frames of the newest shots, in the order of time, as one NPZ file."""
     roster = find_roster(sources.facility, device, DeviceKind.CAMERA)
+    await room.bytes(_frame_bytes(sources, asked))
     frames = await _newest_frames(sources, roster, device, asked)
     shots = [shot_id(roster.place, roster.interval, time) for time in frames.times.tolist()]
     data = await asyncio.to_thread(frames_npz, shots, frames.times, frames.frames)
@@ -129,4 +138,10 @@ async def _newest_shots(sources: Sources, roster: PlaceRoster, end: int, count: 
 
 
 def _file(data: bytes, media_type: str, frames: CameraFrames) -> Response:
-    return Response(data, media_type=media_type, headers={"X-Frames": str(len(frames.frames))})
+    return LargeResponse(data, media_type=media_type, headers={"X-Frames": str(len(frames.frames))})
+
+
+def _frame_bytes(sources: Sources, asked: NewestShots) -> int:
+    """Return what frames take: as they are read, joined and sorted, and in a file."""
+    pixels = prod(sources.facility.dataset(DeviceKind.CAMERA).shape)
+    return _COPIES * asked.shots * pixels * np.dtype(np.uint16).itemsize

@@ -2,9 +2,9 @@
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from shotwatch_common.archive.measurements import Series
@@ -12,13 +12,18 @@ from shotwatch_common.feature_terms import FEATURE_TERMS
 from shotwatch_common.pulses import instant, window_length_ms
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.history import ChangePoint, Trend, against_own_past, change_points, trend
+from shotwatch_query.answers import streamed
 from shotwatch_query.devices import find_roster
-from shotwatch_query.domain.columns import Times, instants, told
+from shotwatch_query.domain.columns import Times, json_pieces, moments_of
 from shotwatch_query.parameters import DeviceName, FeatureName, SpanParameters, require_short
+from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import HistoryDocument, LevelChange, NewestValue, TrendLine
 from shotwatch_query.sources import From
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
+HISTORY_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The medians, and what they say.", "model": HistoryDocument}
+}
 
 
 class HistoryParameters(SpanParameters):
@@ -27,10 +32,15 @@ class HistoryParameters(SpanParameters):
     feature: FeatureName = Field(description="Name of a feature.")
 
 
-@router.get("/history", summary="A feature against its own past")
+@router.get(
+    "/history",
+    summary="A feature against its own past",
+    response_class=Response,
+    responses=HISTORY_RESPONSES,
+)
 async def get_history(
-    sources: From, device: DeviceName, asked: Annotated[HistoryParameters, Query()]
-) -> HistoryDocument:
+    sources: From, room: Room, device: DeviceName, asked: Annotated[HistoryParameters, Query()]
+) -> Response:
     """Trend and lasting changes of a feature, and where its newest value lies among all earlier ones.
 
     Of the medians of a minute or so each, without assuming a distribution. Without `from` and `to` of the
@@ -38,27 +48,29 @@ async def get_history(
     """
     roster = find_roster(sources.facility, device)
     span = asked.span(await sources.end_of_data())
-    require_short(span, window_length_ms(sources.facility.interval(roster.interval)))
+    await room.values(require_short(span, window_length_ms(sources.facility.interval(roster.interval))))
     series = await sources.archive.measurements.medians(device, [asked.feature], span.start, span.end)
-    return await asyncio.to_thread(_history, device, asked.feature, series)
+    document = await asyncio.to_thread(_history, device, asked.feature, series)
+    return streamed(json_pieces(document), "application/json")
 
 
 def trend_line(found: Trend | None) -> TrendLine | None:
     return None if found is None else TrendLine(**asdict(found))
 
 
-def _history(device: str, feature: str, series: Series) -> HistoryDocument:
+def _history(device: str, feature: str, series: Series) -> dict[str, Any]:
+    """Return a HistoryDocument with its columns as arrays."""
     medians = series.columns[feature]
-    return HistoryDocument(
-        device=device,
-        feature=feature,
-        unit=FEATURE_TERMS[feature].unit,
-        times=instants(series.pulses),
-        medians=told(medians),
-        trend=trend_line(trend(series.pulses, medians)),
-        changes=[_level_change(change) for change in change_points(series.pulses, medians)],
-        newest=_newest(series.pulses, medians) if len(medians) else None,
-    )
+    return {
+        "device": device,
+        "feature": feature,
+        "unit": FEATURE_TERMS[feature].unit,
+        "times": moments_of(series.pulses),
+        "medians": medians,
+        "trend": trend_line(trend(series.pulses, medians)),
+        "changes": [_level_change(change) for change in change_points(series.pulses, medians)],
+        "newest": _newest(series.pulses, medians) if len(medians) else None,
+    }
 
 
 def _level_change(change: ChangePoint) -> LevelChange:

@@ -12,10 +12,11 @@ from shotwatch_common.reconciliation.slices import Equality
 from shotwatch_common.reconciliation.summary import Found, Summary, summaries_of
 from shotwatch_common.reconciliation.tallying import tally_of
 from shotwatch_common.vocabulary import ObjectState
-from shotwatch_query.domain.pages import Span
+from shotwatch_query.domain.pages import HOUR_MS, Span
 from shotwatch_query.errors import NotFound
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.parameters import PageParameters, SpanParameters
+from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import (
     Balance,
     LedgerEquality,
@@ -27,6 +28,8 @@ from shotwatch_query.schemas import (
 from shotwatch_query.sources import From
 
 router = APIRouter(prefix="/ledger", tags=["ledger"])
+_SLICE_BYTES = 2048
+"""What is known of an equality in an hour."""
 _COLUMNS = {*LedgerObject.model_fields, "_id", "since"}
 
 
@@ -37,13 +40,14 @@ class LedgerSearch(PageParameters):
 
 
 @router.get("", summary="Does the ledger add up?")
-async def get_balance(sources: From, asked: Annotated[SpanParameters, Query()]) -> Balance:
+async def get_balance(sources: From, room: Room, asked: Annotated[SpanParameters, Query()]) -> Balance:
     """How the objects that arrived in a span of time ended, and whether all sources say the same of them.
 
     The equalities are checked in the background, by the hour or day, when something in it changed: this
     returns what was found last. Without `to` the span ends now.
     """
     span = _span(asked)
+    await room.bytes((span.end - span.start) // HOUR_MS * len(Equality) * _SLICE_BYTES)
     results = await sources.archive.reconciliations.overlapping(span.start, span.end)
     tally = await tally_of(sources.archive, results, span.start, span.end)
     summaries = summaries_of(results)
@@ -87,7 +91,7 @@ def _imbalance(found: Found) -> LedgerImbalance:
 
 
 @router.get("/objects", summary="Objects by arrival")
-async def list_objects(sources: From, search: Annotated[LedgerSearch, Query()]) -> LedgerPage:
+async def list_objects(sources: From, room: Room, search: Annotated[LedgerSearch, Query()]) -> LedgerPage:
     """The objects that arrived in a span of time, a page at a time. Without `to` the span ends now."""
 
     async def fetch(span: Span, limit: int) -> Sequence[Document]:
@@ -97,6 +101,7 @@ async def list_objects(sources: From, search: Annotated[LedgerSearch, Query()]) 
 
     listing = Listing(fetch, "arrived_at", search.newest_first)
     cursor = search.read_cursor() or listing.first_page(_span(search))
+    await room.rows(search.limit)
     documents, following = await listing.page(cursor, search.limit)
     return LedgerPage(objects=[_object(d) for d in documents], next=following and following.encode())
 

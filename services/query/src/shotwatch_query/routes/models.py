@@ -11,6 +11,7 @@ from shotwatch_common.archive.shadows import ShadowRecord
 from shotwatch_common.pulses import instant
 from shotwatch_common.registry import RegisteredVersion
 from shotwatch_common.vocabulary import FeedbackAction, ModelAlias
+from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import (
     ChampionChange,
     ChampionHistory,
@@ -26,16 +27,19 @@ from shotwatch_query.schemas import (
 from shotwatch_query.sources import From, Sources
 
 router = APIRouter(tags=["models"])
+VERSIONS = 100
+"""About as many as there are."""
 
 
 @router.get("/models", summary="Versions and aliases of the model")
-async def get_model(sources: From) -> Model:
+async def get_model(sources: From, room: Room) -> Model:
     """What training registered in MLflow, newest first. Inference scores with the alias `champion`.
 
     The alias `challenger` scores beside it, in shadow: `shadow` counts what it would have called odd.
     A version that has an alias may be one that inference cannot load, or that nobody promoted: `loads` says
     so.
     """
+    await room.rows(VERSIONS)
     aliases, versions = await asyncio.gather(sources.registry.aliases(), sources.registry.versions())
     names = [version.version for version in versions]
     records, shadows = await _records(sources, names), await sources.archive.shadows.records(names)

@@ -6,26 +6,25 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
 from shotwatch_query.errors import NotFound
+from shotwatch_query.headers import PAGE
 
 router = APIRouter(include_in_schema=False)
 FOLDER = Path(__file__).parents[1] / "page"
-FILES = {"live.css": "text/css", "live.js": "text/javascript"}
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
-    " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-cache",
+FILES = {
+    "docs.js": "text/javascript",
+    "live.css": "text/css",
+    "live.js": "text/javascript",
+    "login.css": "text/css",
 }
 
 
 @router.get("/")
 async def show_page() -> FileResponse:
-    return FileResponse(FOLDER / "live.html", media_type="text/html", headers=HEADERS)
+    return FileResponse(FOLDER / "live.html", media_type="text/html", headers=PAGE)
 
 
 @router.get("/page/{name}")
 async def show_file(name: str) -> FileResponse:
     if name not in FILES:
         raise NotFound(f"the page has no file {name}")
-    return FileResponse(FOLDER / name, media_type=FILES[name], headers=HEADERS)
+    return FileResponse(FOLDER / name, media_type=FILES[name], headers=PAGE)

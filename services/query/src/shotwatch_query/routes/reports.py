@@ -19,6 +19,7 @@ from shotwatch_query.devices import find_roster, period_ms, where
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.domain.timelines import segments
 from shotwatch_query.parameters import DeviceName, SpanParameters, require_short
+from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import (
     CharacterisationSummary,
     ChatterSummary,
@@ -36,6 +37,8 @@ from shotwatch_query.sources import From, Sources
 router = APIRouter(tags=["devices"])
 StateNames = Mapping[int, str | None]
 """By the codes of records."""
+_AT_A_TIME = 3
+"""Devices whose records are in memory."""
 
 
 class ReportSearch(SpanParameters):
@@ -69,7 +72,7 @@ async def list_devices(sources: From) -> DeviceList:
 
 @router.get("/devices/{device}/report", summary="How a device worked")
 async def get_report(
-    sources: From, device: DeviceName, asked: Annotated[SpanParameters, Query()]
+    sources: From, room: Room, device: DeviceName, asked: Annotated[SpanParameters, Query()]
 ) -> DeviceReport:
     """Share of time in each state, gaps, chatter, refused records, and its clock.
 
@@ -77,20 +80,20 @@ async def get_report(
     """
     roster = find_roster(sources.facility, device)
     span = asked.span(await sources.end_of_data())
-    require_short(span, period_ms(sources.facility, roster))
+    await room.values(_AT_A_TIME * require_short(span, period_ms(sources.facility, roster)))
     return await anext(_reports(sources, roster, [device], span))
 
 
 @router.get("/reports", summary="How all devices worked")
-async def list_reports(sources: From, asked: Annotated[ReportSearch, Query()]) -> DeviceReports:
+async def list_reports(sources: From, room: Room, asked: Annotated[ReportSearch, Query()]) -> DeviceReports:
     """The reports of all devices that recorded anything, by default on the last day of data.
 
     A day of a place at 10 Hz takes seconds, of the whole facility the better part of a minute.
     """
     rosters = [roster for roster in sources.facility.places if asked.accepts(roster)]
     span = asked.span(await sources.end_of_data())
-    for roster in rosters:
-        require_short(span, period_ms(sources.facility, roster))
+    records = [require_short(span, period_ms(sources.facility, roster)) for roster in rosters]
+    await room.values(_AT_A_TIME * max(records, default=0))
     reports = [
         report
         for roster in rosters
@@ -131,7 +134,7 @@ def _characterisation(characterisation: Characterisation) -> CharacterisationSum
 async def _reports(
     sources: Sources, roster: PlaceRoster, devices: Sequence[str], span: Span
 ) -> AsyncIterator[DeviceReport]:
-    """One device after the other: the records of three are in memory at most."""
+    """One device after the other: the records of _AT_A_TIME are in memory at most."""
 
     async def read(device: str) -> DeviceRecords:
         return await sources.archive.records.of_device(device, span.start, span.end)

@@ -24,11 +24,13 @@ from shotwatch_physics.energy_series import (
 )
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.history import trend
+from shotwatch_query.answers import LargeResponse, streamed
 from shotwatch_query.devices import find_roster, period_ms
-from shotwatch_query.domain.columns import Column, Times, columns_csv, columns_npy, instants, told
+from shotwatch_query.domain.columns import Column, Times, columns_csv, columns_npy, json_pieces, moments_of
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.parameters import DeviceName, FeatureName, HourParameters, Parameters, require_short
+from shotwatch_query.reservation import Room
 from shotwatch_query.routes.history import trend_line
 from shotwatch_query.schemas import (
     DEVICE,
@@ -36,7 +38,6 @@ from shotwatch_query.schemas import (
     EnergyDocument,
     LightAgainstEnergy,
     MeterDisagreement,
-    SeriesColumn,
     SeriesDocument,
 )
 from shotwatch_query.sources import From, Sources
@@ -98,7 +99,7 @@ class EnergyParameters(HourParameters, _Written):
     responses=SERIES_RESPONSES,
 )
 async def get_series(
-    sources: From, device: DeviceName, asked: Annotated[SeriesParameters, Query()]
+    sources: From, room: Room, device: DeviceName, asked: Annotated[SeriesParameters, Query()]
 ) -> Response:
     """Features of a device, shot by shot; without `from` and `to` the last hour of data.
 
@@ -106,12 +107,11 @@ async def get_series(
     """
     roster, names = find_roster(sources.facility, device), list(dict.fromkeys(asked.feature))
     span = asked.span(await sources.end_of_data())
-    require_short(span, period_ms(sources.facility, roster), len(names))
+    await room.values(require_short(span, period_ms(sources.facility, roster), len(names)))
     series = await sources.archive.measurements.series(device, names, span.start, span.end)
     if asked.form is not ColumnFormat.JSON:
-        return await asyncio.to_thread(_file, asked.form, series.pulses, series.columns)
-    document = await asyncio.to_thread(_series_document, device, series)
-    return await asyncio.to_thread(_json, document)
+        return _file(asked.form, series.pulses, series.columns)
+    return streamed(json_pieces(_series_document(device, series)), "application/json")
 
 
 @router.get(
@@ -121,7 +121,7 @@ async def get_series(
     responses=ENERGY_RESPONSES,
 )
 async def get_energy(
-    sources: From, device: DeviceName, asked: Annotated[EnergyParameters, Query()]
+    sources: From, room: Room, device: DeviceName, asked: Annotated[EnergyParameters, Query()]
 ) -> Response:
     """The energies of a meter: outliers set aside, the rest smoothed in time, drift and drop-outs.
 
@@ -130,16 +130,17 @@ async def get_energy(
     """
     period = period_ms(sources.facility, find_roster(sources.facility, device, DeviceKind.ENERGY_METER))
     span, measured = asked.span(await sources.end_of_data()), ("energy", "energy_disagreement")
-    require_short(span, period, len(measured))
+    values = require_short(span, period, len(measured))
     _require_narrow(asked.sigma_s, period)
+    await room.values(2 * values)
     series = await sources.archive.measurements.series(device, measured, span.start, span.end)
     smooth = await asyncio.to_thread(smooth_energy, series.pulses, series.columns["energy"], asked.sigma_s)
     if asked.form is not ColumnFormat.JSON:
-        return await asyncio.to_thread(_file, asked.form, series.pulses, _energy_columns(series, smooth))
+        return _file(asked.form, series.pulses, _energy_columns(series, smooth))
     light = None if asked.camera is None else await _light(sources, asked.camera, series, span)
     limit = sources.facility.energy_disagreement
     document = await asyncio.to_thread(_energy_document, device, asked, series, smooth, limit, light)
-    return await asyncio.to_thread(_json, document)
+    return streamed(json_pieces(document), "application/json")
 
 
 def _require_narrow(sigma_s: float, period: int) -> None:
@@ -156,27 +157,24 @@ def _require_narrow(sigma_s: float, period: int) -> None:
 
 def _file(form: ColumnFormat, times: Times, columns: Mapping[str, Column]) -> Response:
     if form is ColumnFormat.CSV:
-        return Response(columns_csv(times, columns), media_type="text/csv")
-    return Response(columns_npy(times, columns), media_type="application/octet-stream")
-
-
-def _json(document: SeriesDocument | EnergyDocument) -> Response:
-    return Response(document.model_dump_json(), media_type="application/json")
+        return streamed(columns_csv(times, columns), "text/csv")
+    return LargeResponse(columns_npy(times, columns), media_type="application/octet-stream")
 
 
 def _energy_columns(series: Series, smooth: SmoothedEnergy) -> dict[str, Column]:
     return {"energy": series.columns["energy"], "smoothed": smooth.smoothed, "outlier": smooth.outlier}
 
 
-def _series_document(device: str, series: Series) -> SeriesDocument:
-    return SeriesDocument(
-        device=device,
-        times=instants(series.pulses),
-        columns=[
-            SeriesColumn(name=name, unit=FEATURE_TERMS[name].unit, values=told(values))
+def _series_document(device: str, series: Series) -> dict[str, Any]:
+    """Return a SeriesDocument with its columns as arrays."""
+    return {
+        "device": device,
+        "times": moments_of(series.pulses),
+        "columns": [
+            {"name": name, "unit": FEATURE_TERMS[name].unit, "values": values}
             for name, values in series.columns.items()
         ],
-    )
+    }
 
 
 async def _light(sources: Sources, camera: str, energies: Series, span: Span) -> LightAgainstEnergy:
@@ -196,21 +194,20 @@ def _energy_document(
     smooth: SmoothedEnergy,
     limit: float,
     light: LightAgainstEnergy | None,
-) -> EnergyDocument:
+) -> dict[str, Any]:
+    """Return an EnergyDocument with its columns as arrays."""
     energy = series.columns["energy"]
-    return EnergyDocument(
-        device=device,
-        unit=FEATURE_TERMS["energy"].unit,
-        sigma_s=asked.sigma_s,
-        times=instants(series.pulses),
-        energy=told(energy),
-        smoothed=told(smooth.smoothed),
-        outlier=smooth.outlier.tolist(),
-        drift=trend_line(trend(series.pulses, energy)),
-        drop_outs=[_drop_out(found) for found in drop_outs(series.pulses, energy)],
-        disagreement=_disagreement(series.columns["energy_disagreement"], limit),
-        light=light,
-    )
+    return {
+        "device": device,
+        "unit": FEATURE_TERMS["energy"].unit,
+        "sigma_s": asked.sigma_s,
+        "times": moments_of(series.pulses),
+        **_energy_columns(series, smooth),
+        "drift": trend_line(trend(series.pulses, energy)),
+        "drop_outs": [_drop_out(found) for found in drop_outs(series.pulses, energy)],
+        "disagreement": _disagreement(series.columns["energy_disagreement"], limit),
+        "light": light,
+    }
 
 
 def _drop_out(found: DropOut) -> DropOutSpan:

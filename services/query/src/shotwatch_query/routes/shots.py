@@ -17,6 +17,7 @@ from shotwatch_query.domain.pages import Span
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.members import MemberRecord, find_shot, members_of
 from shotwatch_query.parameters import PageParameters, ShotId
+from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import (
     AnomalySummary,
     Feature,
@@ -55,7 +56,7 @@ class ShotSearch(PageParameters):
 
 
 @router.get("/shots", summary="Search shots")
-async def search_shots(sources: From, search: Annotated[ShotSearch, Query()]) -> ShotPage:
+async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, Query()]) -> ShotPage:
     """Shots by time, place, kind of anomaly, score and completeness, a page at a time.
 
     Without `to` the search ends with the newest record of any device; without `from` it begins a day before.
@@ -69,6 +70,7 @@ async def search_shots(sources: From, search: Annotated[ShotSearch, Query()]) ->
 
     listing = Listing(fetch, "pulse", search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(await sources.end_of_data()))
+    await room.rows(search.limit)
     documents, following = await listing.page(cursor, search.limit)
     return ShotPage(
         shots=[ShotSummary(**_summary(document)) for document in documents],

@@ -1,0 +1,154 @@
+"""The REST API under load: the cost of a request, how soon a stream brings an event, memory of heavy answers.
+
+    python -m bench.api
+
+The API runs as a process of its own on an embedded database and store. `GET /shots` is asked for in turn by
+one client and by eight at once, which gives requests a second and CPU time of the API's process for each; the
+stream is measured from the storing of an event to its arrival. The
+memory is the peak resident set of the process (VmHWM of /proc) before and after four `GET …/series` of 10⁶
+values in JSON at once. An API that refuses one of them with 429 or 503 is asked again.
+"""
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import httpx
+import numpy as np
+
+from shotwatch_common.api_keys import make_key
+from shotwatch_common.archive import Archive
+from shotwatch_common.archive.measurements import Source
+from shotwatch_common.archive.shots import Verdict
+from shotwatch_common.contracts import PlaceRef, ShotsClosed
+from shotwatch_common.vocabulary import Scope
+from shotwatch_embedded.services import path_services
+from shotwatch_embedded.stack import Stack
+from tests.integration.query_world import anomaly_event, store_event
+
+FACILITY = Path(__file__).parents[1] / "facilities" / "hpls.yaml"
+PLACE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+METER = "LA_A1_11-EM_1-EnergyMeter-1"
+START = 1_656_660_780_000
+SHOTS, VALUES, BATCHES = 600, 1_000_000, 4
+REQUESTS, EVENTS, HEAVY = 400, 30, 4
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        secret, key = make_key("bench", frozenset(Scope), None)
+        keys = Path(folder) / "keys"
+        keys.write_text(f"{key.line()}\n")
+        claimed = Stack.claim(
+            Path(folder), "bench", facility=FACILITY, settings={"SHOTWATCH_BROKER_URL": "amqp://nobody"}
+        )
+        async with claimed as stack:
+            (query,) = (spec for spec in path_services() if spec.name == "query")
+            told = {**query.environment, "SHOTWATCH_QUERY_KEYS_FILE": str(keys)}
+            stack.start_services([replace(query, environment=told)])
+            await stack.services_ready()
+            (process,) = (each for each in stack.status() if each.name == "query-1")
+            base = f"http://127.0.0.1:{process.ports['SHOTWATCH_QUERY_PORT']}/api/v1"
+            headers = {"Authorization": f"Bearer {secret}"}
+            async with (
+                Archive(stack.environment()["SHOTWATCH_DATABASE_URL"], "shotwatch") as archive,
+                httpx.AsyncClient(base_url=base, headers=headers, timeout=300) as client,
+            ):
+                await fill(archive)
+                await measure(client, archive, process.pid or 0)
+
+
+async def fill(archive: Archive) -> None:
+    await archive.ensure_indexes()
+    shots = closed("shots", [START + 100 * n for n in range(SHOTS)])
+    await archive.batches.add(shots)
+    await archive.shots.write(shots, [Verdict(1.0, 5.0)] * SHOTS, None, "0" * 32)
+    for pulses in np.array_split(START + 100 * np.arange(VALUES), BATCHES):
+        batch = closed(f"batch-{pulses[0]}", pulses.tolist())
+        energies = np.random.default_rng(0).normal(1, 0.1, len(pulses))
+        await archive.measurements.keep(batch, Source.FEATURES, {METER: {"energy": energies}})
+
+
+def closed(name: str, pulses: list[int]) -> ShotsClosed:
+    return ShotsClosed(
+        batch_id=name,
+        window_id=name,
+        place=PLACE,
+        pulses=pulses,
+        revisions=[1] * len(pulses),
+        complete=[True] * len(pulses),
+        members=[],
+        last_arrival=0,
+    )
+
+
+async def measure(client: httpx.AsyncClient, archive: Archive, pid: int) -> None:
+    for clients in (1, 8, 1, 8, 1, 8):
+        spent = cpu_s(pid)
+        per_second = await rate(client, clients)
+        each_ms = 1000 * (cpu_s(pid) - spent) / REQUESTS
+        print(f"GET /shots, {clients} at once: {per_second:6.1f} a second, {each_ms:.2f} ms of CPU each")
+    delays = [delay async for delay in stream_delays(client, archive)]
+    print(f"stream: {1000 * median(delays):.0f} ms from storing to arrival, median of {EVENTS}")
+    before, started = peak_mib(pid), time.monotonic()
+    answers = await asyncio.gather(*(series(client) for _ in range(HEAVY)))
+    took = time.monotonic() - started
+    print(f"{HEAVY} series of {VALUES:,}: peak {before:.0f} → {peak_mib(pid):.0f} MiB, {took:.1f} s")
+    print(f"  refused before they were answered: {[refused for refused, _ in answers]}")
+    print(f"  bytes: {[size for _, size in answers]}")
+
+
+async def rate(client: httpx.AsyncClient, clients: int) -> float:
+    async def ask() -> None:
+        for _ in range(REQUESTS // clients):
+            search = {"from": START, "to": START + 60_000, "limit": 10}
+            (await client.get("/shots", params=search)).raise_for_status()
+
+    started = time.monotonic()
+    await asyncio.gather(*(ask() for _ in range(clients)))
+    return REQUESTS / (time.monotonic() - started)
+
+
+async def stream_delays(client: httpx.AsyncClient, archive: Archive) -> AsyncIterator[float]:
+    async with client.stream("GET", "/events/stream") as answer:
+        lines = answer.aiter_lines()
+        await anext(lines)
+        for n in range(EVENTS):
+            await store_event(archive, anomaly_event(n, 0))
+            stored = time.monotonic()
+            async for line in lines:
+                if line.startswith("data:") and "sequence" in json.loads(line.removeprefix("data:"))["data"]:
+                    break
+            yield time.monotonic() - stored
+
+
+async def series(client: httpx.AsyncClient) -> tuple[int, int]:
+    """How often it was refused, and the bytes of the answer."""
+    refused = 0
+    span = {"from": START, "to": START + 100 * VALUES, "feature": "energy"}
+    while (answer := await client.get(f"/devices/{METER}/series", params=span)).status_code in (429, 503):
+        refused += 1
+        await asyncio.sleep(float(answer.headers["Retry-After"]))
+    answer.raise_for_status()
+    return refused, len(answer.content)
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
+    return int(peak) / 1024
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,151 @@
+"""Connections to the API: how many there may be, and how long a client may take to send and to read.
+
+uvicorn bounds the size of a request's head (64 KiB), and the pause between two requests on one connection. It
+waits for the rest of a head or a body for ever, and for a client that does not read.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any, Self, cast
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from shotwatch_query.limits.rates import network_of
+from shotwatch_query.settings import QuerySettings
+
+HEAD_S = 10.0
+"""For the head of a request, from the opening of the connection or its first byte."""
+BODY_S = 30.0
+"""For a body of at most 64 KiB."""
+READ_S = 30.0
+"""In which a client must take READ_BYTES of an answer that waits for it."""
+READ_BYTES = 64 * 1024
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\n"
+    b"Connection: close\r\n\r\ntoo many connections: close some, or ask again later\n"
+)
+_TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    b"the request did not arrive in time\n"
+)
+
+
+@dataclass(slots=True)
+class Connections:
+    """How many connections are open, in all and by address. Proxies have as many as they like."""
+
+    most: int
+    most_of_address: int
+    proxies: Sequence[IPv4Network | IPv6Network] = ()
+    open: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, settings: QuerySettings) -> Self:
+        proxies = filter(None, map(str.strip, (settings.query_proxies or "").split(",")))
+        return cls(
+            settings.query_connections,
+            settings.query_connections_per_address,
+            list(map(ip_network, proxies)),
+        )
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """Return what uvicorn makes for each connection."""
+        return cast(type[asyncio.Protocol], partial(TimedProtocol, self))
+
+    def has_room(self, host: str) -> bool:
+        """Whether one more may be open to an address."""
+        if self.open.total() >= self.most:
+            return False
+        return self.open[network_of(host)] < self.most_of_address or self._is_proxy(host)
+
+    def _is_proxy(self, host: str) -> bool:
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self.proxies)
+
+
+class TimedProtocol(H11Protocol):
+    """uvicorn's protocol on connections that are counted, and closed when the client takes too long."""
+
+    def __init__(self, connections: Connections, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._open_connections = connections
+        self._name: str | None = None
+        """Under which the connection is counted, while it is."""
+        self._awaited: object = None
+        self._late: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        host = self.client[0] if self.client else ""
+        if not self._open_connections.has_room(host):
+            self._end_with(_FULL)
+            return
+        self._name = network_of(host)
+        self._open_connections.open[self._name] += 1
+        self._time_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in filter(None, (self._late, self._unread)):
+            timer.cancel()
+        if self._name is not None:
+            self._open_connections.open[self._name] -= 1
+            self._open_connections.open += Counter()
+            self._name = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._time_request()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._time_request()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._time_reading(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def _time_request(self) -> None:
+        """Start the clock when another part of a request is awaited; more bytes of one do not stop it."""
+        if self.conn.their_state is self._awaited:
+            return
+        self._awaited = self.conn.their_state
+        if self._late is not None:
+            self._late.cancel()
+        limit_s = {h11.IDLE: HEAD_S, h11.SEND_BODY: BODY_S}.get(self._awaited)
+        self._late = None if limit_s is None else self.loop.call_later(limit_s, self._end_late)
+
+    def _end_late(self) -> None:
+        answering = (
+            self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        )
+        self._end_with(b"" if answering else _TOO_SLOW)
+
+    def _end_with(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()
+
+    def _time_reading(self, unread: int) -> None:
+        self._unread = self.loop.call_later(READ_S, self._end_unread, unread)
+
+    def _end_unread(self, before: int) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if before - unread < READ_BYTES:
+            self.transport.abort()
+        else:
+            self._time_reading(unread)

@@ -1,0 +1,57 @@
+"""What every answer tells a browser that it must not do."""
+
+from collections.abc import Mapping
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""The policy of answers that are no pages."""
+OURS = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""The policy of our pages: nothing inline, nothing from elsewhere."""
+ALWAYS: Mapping[str, str] = {
+    "Content-Security-Policy": NOTHING,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+PAGE: Mapping[str, str] = {
+    "Content-Security-Policy": OURS,
+    # with no-referrer a browser sends `Origin: null` from a form, and nobody could log in
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+"""Of pages and what they are made of: they hold no data."""
+OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
+
+
+class Guarded:
+    """Adds to every answer the headers of ALWAYS that it does not have itself, errors and streams included.
+
+    It stands around the whole app: the answer to a fault of ours is made outside of the app's own middleware.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        wanted = {**ALWAYS, **(OVER_TLS if scope["scheme"] == "https" else {})}
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in wanted.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, guarded)

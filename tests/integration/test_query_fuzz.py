@@ -1,0 +1,180 @@
+"""Whatever a request says, the API answers with a success or with what is wrong with the request."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .query_world import CAMERA, METER, ODD, World, shot
+from .test_query_api import ENDLESS, OPENAPI
+
+Operation = tuple[str, str]
+
+
+def cursor_of(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+NUMBERS = ["0", "-1", "1e999", "NaN", "9" * 4000, str(2**63), "0x10", "1_0", "١٢"]
+TIMES = [
+    "0000-01-01T00:00:00Z",
+    "9999-12-31T23:59:59-23:59",
+    "0001-01-01T00:00:00+23:59",
+    "2022-07-01T24:00:00Z",
+]
+TEXTS = [
+    "",
+    " ",
+    "\x00",
+    "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+    "\u202e",
+    "a" * 5000,
+    "../../etc/passwd",
+    "$where",
+    '{"$ne": null}',
+    "=HYPERLINK()",
+    "%00%ff",
+    "[" * 2000,
+]
+CURSORS = [
+    cursor_of(b"[" * 1400),
+    cursor_of(b"[" * 300 + b"]" * 300),
+    cursor_of(b'[0,1,2,"' + b"x" * 1400 + b'"]'),
+    cursor_of(b'[0,1,2,{"$gt":""}]'),
+    cursor_of(b'[1e400,1,2,"x"]'),
+    cursor_of(b"[" + b"1" * 1300 + b',1,2,"x"]'),
+    cursor_of(b'[0,1,2,"\\ud800"]'),
+    cursor_of(b'[-62135596800000,253402300799999,0,""]'),
+]
+HOSTILE = [*NUMBERS, *TIMES, *TEXTS, *CURSORS]
+BODIES = [
+    b"",
+    b"null",
+    b"[]",
+    b"[" * 30_000,
+    b'{"a":' * 10_000,
+    b"\xff\xfe",
+    b'{"action":"acknowledged","who":"\\ud800"}',
+    b'{"action":"acknowledged","who":"a","\\ud800":1}',
+    b'{"action":"snoozed","who":"a","until":1e400}',
+    b'{"action":"snoozed","who":"a","until":' + b"9" * 5000 + b"}",
+    json.dumps({"action": "acknowledged", "who": "a", **{f"k{n}": n for n in range(4000)}}).encode(),
+    json.dumps([{}] * 15_000).encode(),
+]
+HEADERS = [
+    {"Last-Event-ID": "9" * 5000},
+    {"traceparent": "00-" + "f" * 32 + "-" + "0" * 16 + "-ff"},
+    {"tracestate": "a=" + "x" * 5000},
+    {"baggage": "a=%ff,b=\xff"},
+    {"Authorization": "Bearer " + "ey" * 3000},
+    {"Authorization": "Bearer \xff\xfe"},
+    {"Authorization": "Basic"},
+    {"Cookie": "shotwatch_key=\xff; a=b; " + "c=d; " * 500 + "e=f"},
+    {"Accept": "*/*;q=nonsense"},
+    {"Range": "bytes=9-0,5-"},
+    {"Content-Type": "application/json; charset=nothing"},
+    {"Host": "[::1"},
+    {"Origin": "http://["},
+    {"Content-Encoding": "gzip"},
+]
+USUAL = {"shot": shot(ODD), "device": CAMERA, "feature": "centroid_x"}
+
+
+def operations() -> Iterator[Operation]:
+    for path, methods in OPENAPI["paths"].items():
+        if path != ENDLESS:
+            yield from ((method, path) for method in methods)
+
+
+def parameters(operation: Operation, where: str) -> list[str]:
+    method, path = operation
+    return [p["name"] for p in OPENAPI["paths"][path][method].get("parameters", ()) if p["in"] == where]
+
+
+def path_of(operation: Operation, **given: str) -> str:
+    _, path = operation
+    path = path.removeprefix("/api/v1").replace("{device}/energy", f"{METER}/energy")
+    for name in parameters(operation, "path"):
+        path = path.replace(f"{{{name}}}", quote(given.get(name, USUAL.get(name, "none")), safe=""))
+    return path
+
+
+def usual_query(operation: Operation) -> dict[str, str]:
+    return {name: USUAL[name] for name in parameters(operation, "query") if name in USUAL}
+
+
+def ask(world: World, operation: Operation, path: str, query: Any = None, **more: Any) -> None:
+    answer = world.api.request(operation[0], path.lstrip("/"), params=query, **more)
+    assert answer.status_code < 500, (path, query, more, answer.text)
+    assert answer.status_code != 429, "the test is not about this"
+    assert len(answer.content) < 2_000_000
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+        assert len(answer.content) < 60_000
+
+
+OPERATIONS = sorted(operations())
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
+def test_hostile_values_of_parameters_are_the_fault_of_the_request(
+    world: World, operation: Operation
+) -> None:
+    """A third of the values for each parameter, each third for one in three; `make fuzz` draws from all."""
+    for n, name in enumerate(parameters(operation, "query")):
+        for value in CURSORS if name == "cursor" else HOSTILE[n % 3 :: 3]:
+            ask(world, operation, path_of(operation), {**usual_query(operation), name: value})
+    for name in parameters(operation, "path"):
+        for value in filter(None, TEXTS):
+            ask(world, operation, path_of(operation, **{name: value}), usual_query(operation))
+    ask(world, operation, path_of(operation), [(f"unknown-{n}", "1") for n in range(2000)])
+
+
+def test_hostile_headers_are_the_fault_of_the_request(world: World) -> None:
+    for headers in HEADERS:
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        for operation in (
+            ("get", "/api/v1/shots"),
+            ("get", "/api/v1/health"),
+            ("post", "/api/v1/events/{event_id}/feedback"),
+        ):
+            ask(world, operation, path_of(operation), headers=httpx.Headers(raw))
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:20]))
+def test_hostile_bodies_are_the_fault_of_the_request(world: World, body: bytes) -> None:
+    operation = ("post", "/api/v1/events/{event_id}/feedback")
+    ask(world, operation, path_of(operation), content=body, headers={"Content-Type": "application/json"})
+
+
+ANYTHING = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.text(max_size=300),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.datetimes().map(lambda time: f"{time.isoformat()}Z"),
+    st.recursive(st.none() | st.text() | st.integers(), st.lists, max_leaves=20).map(
+        lambda value: cursor_of(json.dumps(value).encode())
+    ),
+)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
+@given(data=st.data())
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_values_of_parameters_are_the_fault_of_the_request(
+    world: World, operation: Operation, data: st.DataObject
+) -> None:
+    query = data.draw(
+        st.fixed_dictionaries({}, optional=dict.fromkeys(parameters(operation, "query"), ANYTHING))
+    )
+    path = {name: data.draw(ANYTHING) for name in parameters(operation, "path") if data.draw(st.booleans())}
+    ask(world, operation, path_of(operation, **path), {**usual_query(operation), **query})

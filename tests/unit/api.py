@@ -1,0 +1,65 @@
+"""The REST API in memory: the app, with what a test puts behind it."""
+
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+from starlette.types import ASGIApp
+
+from shotwatch_common.archive.audit import Audit
+from shotwatch_common.facility import load_facility
+from shotwatch_query.access import Access, Caller
+from shotwatch_query.access.refusals import Refusals
+from shotwatch_query.headers import Guarded
+from shotwatch_query.limits import Limits
+from shotwatch_query.limits.memory import Memory
+from shotwatch_query.limits.rates import Rates
+from shotwatch_query.service import create_app
+from shotwatch_query.sources import Sources
+from tests.unit.memory import Memory as Database
+
+FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
+BASE = "http://127.0.0.1:8000"
+
+
+class Acquaintance:
+    """Knows everybody who shows something, as a caller with these scopes."""
+
+    required = True
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def caller(self, _credential: str | None) -> Caller:
+        return self._caller
+
+
+def limits(callers: float = 1e6, strangers: float = 1e6) -> Limits:
+    """So many requests a second, of a caller and of a stranger's address."""
+    return Limits(Rates(callers, "CALLERS"), Rates(strangers, "STRANGERS"), Memory())
+
+
+def sources(database: Database | None = None, **given: Any) -> Sources:
+    """What the routes read from: open to all and without limits, unless a test says otherwise."""
+    audit = Audit(Database() if database is None else database)
+    usual = {
+        "access": Access(),
+        "archive": SimpleNamespace(audit=audit),
+        "facility": FACILITY,
+        "limits": limits(),
+        "refusals": Refusals(audit),
+    }
+    nothing = dict.fromkeys(field.name for field in fields(Sources) if field.name != "counting")
+    return Sources(**cast(Any, {**nothing, **usual, **given}))
+
+
+def served(behind: Sources) -> ASGIApp:
+    """The app as the service runs it."""
+    return Guarded(create_app(behind))
+
+
+def client(behind: Sources, **more: Any) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(served(behind), raise_app_exceptions=False)
+    return httpx.AsyncClient(**{"transport": transport, "base_url": BASE, **more})

@@ -1,0 +1,224 @@
+"""Connections that send or read too slowly, or are too many, do not stay open."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_network
+
+import httpx
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from shotwatch_common.vocabulary import Scope as AccessScope
+from shotwatch_query import connections
+from shotwatch_query.access import Caller
+from shotwatch_query.connections import Connections
+from shotwatch_query.service import _server
+from shotwatch_query.settings import QuerySettings
+from tests.unit.api import Acquaintance, sources
+
+PATIENCE_S = 20
+REQUIRED = ("store_url", "store_access_key", "store_secret_key", "models_url")
+ELSE = {"database_url": "mongodb://nobody", "facility": "none", "query_port": 0, "query_open": True}
+GET = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
+LARGE = bytes(50_000_000)
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers at once, after the body, with much, or with a word now and one when the client has gone."""
+    more = False
+    if scope["path"] == "/body":
+        more = True
+        while more:
+            more = (await receive()).get("more_body", False)
+    body = LARGE if scope["path"] == "/large" else b"done"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"keep-alive")]})
+    await send({"type": "http.response.body", "body": body, "more_body": scope["path"] == "/stream"})
+    while scope["path"] == "/stream" and (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@asynccontextmanager
+async def serving(allowed: Connections) -> AsyncIterator[int]:
+    """The port of a server with these limits."""
+    configuration = uvicorn.Config(app, port=0, http=allowed.protocol(), log_config=None, lifespan="off")
+    async with running(uvicorn.Server(configuration)) as port:
+        yield port
+
+
+@asynccontextmanager
+async def running(server: uvicorn.Server) -> AsyncIterator[int]:
+    task = asyncio.create_task(server._serve())
+    async with asyncio.timeout(PATIENCE_S):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = server.force_exit = True
+    await task
+
+
+@pytest.fixture
+async def allowed() -> Connections:
+    return Connections(most=400, most_of_address=350)
+
+
+@pytest.fixture
+async def port(allowed: Connections, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    for limit in ("HEAD_S", "BODY_S", "READ_S"):
+        monkeypatch.setattr(connections, limit, 0.3)
+    async with serving(allowed) as port:
+        yield port
+
+
+async def all_read(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the server closes the connection."""
+    async with asyncio.timeout(PATIENCE_S):
+        return await reader.read()
+
+
+async def emptied(allowed: Connections) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while allowed.open:
+            await asyncio.sleep(0.01)
+
+
+async def test_three_hundred_half_sent_requests_do_not_stay_open(port: int, allowed: Connections) -> None:
+    half = b"GET /quick HTTP/1.1\r\nHost: x\r\nX-More: "
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
+    for _, writer in opened:
+        writer.write(half)
+    answers = await asyncio.gather(*(all_read(reader) for reader, _ in opened))
+    assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 408 Request Timeout"}
+    await emptied(allowed)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", id="half a body"),
+        pytest.param(
+            b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+            id="no last chunk",
+        ),
+        pytest.param(b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", id="unread body"),
+        pytest.param(GET + b"GET /quick HTTP/1.1\r\n", id="half a request after a whole one"),
+        pytest.param(
+            GET + b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
+            id="half a body after a request",
+        ),
+    ],
+)
+async def test_what_is_not_sent_to_its_end_is_not_waited_for(port: int, sent: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    await all_read(reader)
+
+
+async def test_bytes_that_come_one_by_one_do_not_keep_a_connection_open(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def trickle() -> None:
+        while True:
+            writer.write(b"X")
+            await asyncio.sleep(0.05)
+
+    trickling = asyncio.create_task(trickle())
+    assert (await all_read(reader)).startswith(b"HTTP/1.1 408")
+    trickling.cancel()
+
+
+async def test_a_stream_stays_open_however_long_it_lasts(port: int, allowed: Connections) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert await reader.readuntil(b"done\r\n")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.2):
+            await reader.read(100)
+    assert allowed.open.total() == 1
+    writer.close()
+    await emptied(allowed)
+
+
+async def test_one_connection_serves_many_requests(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(4):
+        writer.write(GET)
+        await reader.readuntil(b"done")
+        await asyncio.sleep(0.2)
+
+
+async def test_who_does_not_read_an_answer_is_dropped_with_it(port: int, allowed: Connections) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as lazy:
+        lazy.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_S):
+            while not allowed.open:
+                await asyncio.sleep(0.01)
+        await emptied(allowed)
+
+
+async def test_who_reads_slowly_gets_all_of_it(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=64 * 1024)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    came = 0
+    while piece := await reader.read(4_000_000):
+        came += len(piece)
+        await asyncio.sleep(0.002)
+    assert came > len(LARGE)
+
+
+async def test_connections_are_bounded_in_all_and_of_one_address_and_room_comes_back() -> None:
+    few = Connections(most=3, most_of_address=2)
+    async with serving(few) as port:
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for _, writer in opened:
+            writer.write(GET)
+        assert [await reader.readuntil(b"done") for reader, _ in opened]
+        reader, _ = await asyncio.open_connection("127.0.0.1", port)
+        refused = await all_read(reader)
+        assert refused.startswith(b"HTTP/1.1 503")
+        assert b"Retry-After: 5" in refused
+        opened[0][1].close()
+        async with asyncio.timeout(PATIENCE_S):
+            while few.open.total() > 1:
+                await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        await reader.readuntil(b"done")
+
+
+def test_a_proxy_has_as_many_connections_as_there_are() -> None:
+    few = Connections(most=5, most_of_address=1, proxies=[ip_network("10.0.0.0/8")])
+    few.open.update({"10.1.2.3": 4})
+    assert few.has_room("10.1.2.3")
+    assert few.has_room("192.0.2.1")
+    few.open.update({"192.0.2.1": 1})
+    assert not few.has_room("10.1.2.3")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "status", "limited_by"),
+    [("127.0.0.0/8,::1", 303, "192.0.2.7"), ("10.0.0.0/8", 401, "127.0.0.1"), (None, 401, "127.0.0.1")],
+)
+async def test_headers_of_a_proxy_are_believed_where_it_is_named(
+    proxies: str | None, status: int, limited_by: str
+) -> None:
+    """Scheme and address: a browser's form on https, and who it is that asks."""
+    settings = QuerySettings.model_validate(
+        {**dict.fromkeys(REQUIRED, "http://nobody"), **ELSE, "query_proxies": proxies}
+    )
+    behind = sources(settings=settings, access=Acquaintance(Caller("amelie", frozenset(AccessScope))))
+    forwarded = {
+        "Host": "shots.example",
+        "Origin": "https://shots.example",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-For": "192.0.2.7",
+    }
+    async with running(_server(behind)) as port, httpx.AsyncClient() as browser:
+        login = f"http://127.0.0.1:{port}/login"
+        answer = await browser.post(login, data={"key": "any"}, headers=forwarded)
+    assert answer.status_code == status
+    assert ("secure" in answer.headers.get("set-cookie", "").lower()) == (status == 303)
+    assert list(behind.limits.strangers._full_at) == [limited_by]
