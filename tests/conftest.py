@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator, Sequence
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
@@ -49,6 +50,13 @@ def generate_the_same_examples_everywhere() -> None:
     """
     settings.load_profile("fixed")
     providers._get_local_constants = Constants
+
+
+@pytest.fixture(autouse=True)
+def logs_go_where_the_next_test_looks() -> Iterator[None]:
+    """Forget how a test had logs written: it may have been to a stream of its own, which is closed now."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -77,7 +77,12 @@ async def test_names_from_outside_act_on_no_terminal(running: Running) -> None:
     await running.store.put(running.settings.inbox_bucket, f"{clipboard}.h5", b"no snapshot")
     identity = await park_unknown_batch(running, clipboard)
     await running.judged()
-    commands = (("ledger", "--objects"), ("dead", "list"), ("dead", "show", identity), ("status",))
+    commands = (
+        ("ledger", "--objects", "--limit", "9999"),
+        ("dead", "list"),
+        ("dead", "show", identity),
+        ("status",),
+    )
     for told in await asyncio.gather(*(shotwatch(running, *each, environment=WIDE) for each in commands)):
         assert told.exit_code == 0, told.stderr
         assert all(each == "\n" or each.isprintable() for each in told.stdout + told.stderr)

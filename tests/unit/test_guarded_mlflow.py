@@ -1,11 +1,13 @@
 """The guard before MLflow, around an application that answers everything."""
 
+import json
 from base64 import b64encode
 from pathlib import Path
 
 import httpx
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from shotwatch_embedded.guarded_mlflow import Guard, _secret
@@ -44,7 +46,8 @@ NOBODY = (
 
 
 async def mlflow(scope: Scope, receive: Receive, send: Send) -> None:
-    await PlainTextResponse("done")(scope, receive, send)
+    """Answer with what was sent, if anything."""
+    await Response(await Request(scope, receive).body() or b"done")(scope, receive, send)
 
 
 def client(user: str = "", password: str = "") -> httpx.AsyncClient:
@@ -79,6 +82,35 @@ async def test_a_reader_reads_versions_aliases_and_files_and_changes_nothing() -
         for path in HIDDEN:
             for method in ("GET", "POST", "DELETE"):
                 assert (await reader.request(method, path)).status_code == 403
+
+
+TAG = "/api/2.0/mlflow/model-versions/set-tag"
+VERSION = {"name": "shotwatch", "version": "7"}
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ({**VERSION, "key": "confirmed", "value": "12"}, 200),
+        ({**VERSION, "key": "false", "value": "0"}, 200),
+        ({**VERSION, "key": "promoted_by", "value": "12"}, 403),
+        ({**VERSION, "key": "confirmed", "value": "<script>"}, 403),
+        ({**VERSION, "key": "confirmed", "value": 12}, 403),
+        ({**VERSION, "key": ["confirmed"], "value": "12"}, 403),
+        ({**VERSION, "key": "confirmed", "value": "1" * 5000}, 403),
+        (["confirmed"], 403),
+        ("[" * 2000, 403),
+    ],
+)
+async def test_a_reader_counts_verdicts_and_sets_no_other_tag(told: object, status: int) -> None:
+    body = told if isinstance(told, str) else json.dumps(told)
+    async with client("reader", "reader-secret") as reader:
+        answer = await reader.post(TAG, content=body)
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json() == told, "it reaches MLflow as it was sent"
+    async with client() as stranger:
+        assert (await stranger.post(TAG, content=body)).status_code == 401
 
 
 async def test_an_engineer_may_do_everything() -> None:

@@ -2,13 +2,14 @@
 
     uvicorn --factory shotwatch_embedded.guarded_mlflow:application
 
-`engineer` may do everything. `reader` may do what services need: ask for aliases and versions of models, and
-download their files. Without a login only /health is answered. docs/adr/0021 says why MLflow's own
-`basic-auth` application is not used.
+`engineer` may do everything. `reader` may do what services need: ask for aliases and versions of models,
+download their files, and tag a version with how many verdicts confirmed it or found it wrong. Without a login
+only /health is answered. docs/adr/0021 says why MLflow's own `basic-auth` application is not used.
 
 This file imports nothing of ours: Compose mounts it into MLflow's image.
 """
 
+import json
 import os
 import re
 from base64 import b64encode
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ENGINEER, READER = "engineer", "reader"
 ENGINEER_PASSWORD, READER_PASSWORD = "MODELS_ENGINEER_PASSWORD", "MODELS_READER_PASSWORD"
@@ -29,6 +30,11 @@ _READABLE = re.compile(
     r"/api/2\.0/(mlflow/(registered-models|model-versions)/(get|search)|mlflow-artifacts/artifacts/.+)"
 )
 """What a service asks for, always with GET (`shotwatch_common.registry`)."""
+_TAG = "/api/2.0/mlflow/model-versions/set-tag"
+_COUNTS = ("confirmed", "false")
+"""Tags that a service sets; each is a number."""
+_LONGEST_TAG = 4096
+"""Bytes of such a request."""
 
 
 class Guard:
@@ -43,20 +49,27 @@ class Guard:
         if scope["type"] == "websocket":  # MLflow has none
             await send({"type": "websocket.close", "code": 1008})
             return
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
-        await (refusal or self._application)(scope, receive, send)
-
-    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        """Return the answer to a request that is not allowed; None when it is."""
+        if scope["type"] != "http" or scope["path"] == _PUBLIC:
+            await self._application(scope, receive, send)
+            return
         given = Headers(scope=scope).get("authorization", "").encode()
-        if scope["path"] == _PUBLIC or compare_digest(given, self._engineer):
-            return None
-        if not compare_digest(given, self._reader):
+        if compare_digest(given, self._engineer):
+            await self._application(scope, receive, send)
+        elif compare_digest(given, self._reader):
+            await self._read_only(scope, receive, send)
+        else:
             challenge = {"WWW-Authenticate": 'Basic realm="models", charset="UTF-8"'}
-            return PlainTextResponse("log in\n", HTTPStatus.UNAUTHORIZED, challenge)
-        if scope["method"] == "GET" and _READABLE.fullmatch(scope["path"]):
-            return None
-        return PlainTextResponse(f"{READER} may not do this\n", HTTPStatus.FORBIDDEN)
+            await PlainTextResponse("log in\n", HTTPStatus.UNAUTHORIZED, challenge)(scope, receive, send)
+
+    async def _read_only(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a reader."""
+        asked = scope["method"], scope["path"]
+        if asked[0] == "GET" and _READABLE.fullmatch(asked[1]):
+            await self._application(scope, receive, send)
+        elif asked == ("POST", _TAG) and _is_count(body := await _read(receive)):
+            await self._application(scope, _again(body, receive), send)
+        else:
+            await PlainTextResponse(f"{READER} may not do this\n", HTTPStatus.FORBIDDEN)(scope, receive, send)
 
 
 def application() -> Guard:
@@ -68,6 +81,38 @@ def application() -> Guard:
     from mlflow.server.fastapi_app import app  # seconds, and it reads the environment
 
     return Guard(app, _secret(ENGINEER_PASSWORD), _secret(READER_PASSWORD))
+
+
+async def _read(receive: Receive) -> bytes:
+    """Read the body of a request, but not much more than _LONGEST_TAG of it."""
+    body, more = b"", True
+    while more and len(body) <= _LONGEST_TAG:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return what gives an application the body that was read already, and then whatever follows."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def received() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return received
+
+
+def _is_count(body: bytes) -> bool:
+    """Whether a request to set a tag sets one of _COUNTS to a number."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    if len(body) > _LONGEST_TAG or not isinstance(told, dict):
+        return False
+    value = told.get("value")
+    return told.get("key") in _COUNTS and isinstance(value, str) and value.isdecimal()
 
 
 def _authorization(user: str, password: str) -> bytes:
