@@ -31,7 +31,7 @@ from shotwatch_common.store.errors import (
 __all__ = ["BucketMissing", "FetchedObject", "ObjectGone", "ObjectStore", "ObjectTooLarge", "StoredObject"]
 
 _ANSWER_S = 5.0
-_NO_OBJECT = "no-such-object"
+NO_OBJECT = "no-such-object"
 """A store says why it refuses an object; its answer about a bucket alone has no body."""
 
 
@@ -227,7 +227,7 @@ class ObjectStore:
         It may refuse us the bucket, or say that there is none.
         """
         try:
-            async with asyncio.timeout(_ANSWER_S), await self._client.get_object(bucket, _NO_OBJECT):
+            async with asyncio.timeout(_ANSWER_S), await self._client.get_object(bucket, NO_OBJECT):
                 return True
         except AWAY:
             return False
