@@ -24,8 +24,9 @@ RabbitMQ, every operation on every exchange and queue.
 
 *Configure* means to declare or delete; *publish to* to send, with one of these routing keys; *bind* to bind
 queues to an exchange or unbind them; *consume* to read messages or purge a queue. Names are exact.
-`operator.…` and `amq.gen-…` (a queue that the broker names; clients declare it exclusive) stand for all
-names that begin so, `….retry.…` for the waiting queues of a stage. With `SHOTWATCH_PREFIX`, all of these
+`amq.gen-…` is a queue that the broker names: declare one without a name, exclusive, or durable to keep a day
+of events while you are away. No client can give such a name to an exchange. `….retry.…` stands for the
+waiting queues of a stage. With `SHOTWATCH_PREFIX`, all of these
 names begin with it, and so do those of the accounts, but not `amq.…`.
 
 | account | configure | publish to | bind | consume |
@@ -47,19 +48,26 @@ Ingest reads only objects that are in the inbox; others end in the ledger as gon
 **A subscriber's queue that rejects** what it has no room for (`x-overflow: reject-publish`) rejects its own
 copy of an event. Inference logs that and goes on.
 
+**Headers `CC` and `BCC`** send a message by further routing keys, which RabbitMQ before 4.1 does not compare
+with the account's rights. So a service parks what came to its queue by another way than its own key, and
+`shotwatch tail` shows no event that came by another key than the event's. Programs that subscribe by
+themselves on such a broker can do the same, or ask the REST API for the event.
+
 ## Limits
 
 | what | limit |
 | --- | --- |
-| queues `operator.…` and `amq.gen-…` | {{operators}} |
-| streams of these names | {{streams}} |
+| queues `amq.gen-…` | {{operators}} |
 | queues in the virtual host | ours ({len(TOPOLOGY.queues)}), and {MAX_OPERATOR_QUEUES} more |
 | connections | {ACCOUNT_LIMITS["max-connections"]} of each account, {MAX_CONNECTIONS} in all |
 | channels | {ACCOUNT_LIMITS["max-channels"]} of each account |
 
 RabbitMQ has no limit on the queues of one account: whoever has the password of `operator` can take all
 {MAX_OPERATOR_QUEUES}, and then no one else can subscribe until these queues expire or are deleted. Our own
-queues are not affected, nor is the set-up.
+queues are not affected, nor is the set-up. Nor has it a limit on bindings: whoever has that password can bind
+until the broker's memory alarm stops all publishers, for as long as they go on; files wait in the inbox. It
+has none on messages that were delivered and not acknowledged. Give the password only to whom you trust that
+far; others follow events by the REST API (`GET /api/v1/events/stream`), which limits each caller.
 """
 
 
@@ -67,12 +75,8 @@ def page() -> str:
     """Return the page, as it lies in the repository."""
     nobody = {account.name: "" for account in accounts_of(TOPOLOGY)}
     policies = {each["name"]: each["definition"] for each in definitions(nobody, TOPOLOGY)["policies"]}
-    bounds = {
-        "operators": _bounds(policies["operator-queues"]),
-        "streams": _bounds(policies["operator-streams"]),
-    }
     rows = "\n".join(_row(account) for account in accounts_of(TOPOLOGY))
-    return f"{HEAD}{rows}\n{TAIL.format(**bounds)}"
+    return f"{HEAD}{rows}\n{TAIL.format(operators=_bounds(policies['operator-queues']))}"
 
 
 _EXCHANGES = {each.name for each in TOPOLOGY.exchanges} | {STORE_EXCHANGE, "amq.default"}

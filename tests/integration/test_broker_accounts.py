@@ -56,11 +56,11 @@ def operations() -> Iterator[tuple[str, Act]]:
         yield f"declare {name}", lambda on, n=name, k=kind: on.declare_exchange(n, k, durable=True)
         yield f"delete {name}", lambda on, n=name: on.exchange_delete(n)
         yield f"listen to {name}", partial(listen, "", name)
-        yield f"listen as operator.me to {name}", partial(listen, "operator.me", name)
     for exchange, key in PUBLISHED:
         yield f"publish {exchange or 'to'} {key}", partial(publish, exchange, key)
     yield "declare a queue of another name", lambda on: on.declare_queue("mine", exclusive=True)
-    yield "declare an exchange of another name", lambda on: on.declare_exchange("mine", auto_delete=True)
+    for other in ("mine", "operator.mine", "amq.gen-mine"):
+        yield f"declare an exchange {other}", lambda on, n=other: on.declare_exchange(n, auto_delete=True)
 
 
 OF_SETUP = {
@@ -99,7 +99,7 @@ ALLOWED = {
     "history": {f"publish anomalies {SLOW}"},
     "store": {"declare amq.topic", "publish amq.topic shotwatch.objects"},
     "monitor": set(),
-    "operator": {"listen to anomalies", "listen as operator.me to anomalies"},
+    "operator": {"listen to anomalies"},
     "engineer": {
         *(f"{act} shotwatch.{stage}.parked" for act in ("read", "purge") for stage in STAGES),
         *(f"publish shotwatch.work {stage}" for stage in STAGES),
@@ -262,23 +262,53 @@ async def test_an_engineer_sends_back_what_is_parked(url: Url, stage: str):
     assert await next_message(url, stage) == b"published"
 
 
+@pytest.mark.parametrize("header", ["CC", "BCC"])
+@pytest.mark.parametrize("aside", ["parked", "retry.1s"])
+async def test_a_message_that_came_by_a_further_key_is_parked_unread(url: Url, header: str, aside: str):
+    further = {"parked": "inference", "retry.1s": "inference.retry.1s"}[aside]
+    read: list[object] = []
+
+    async def handle(message: object) -> None:
+        read.append(message)
+
+    async with channel_to(url("validate")) as channel:
+        work = await channel.get_exchange("shotwatch.work", ensure=False)
+        forged = aio_pika.Message(b"forged", headers={header: [further]})
+        try:
+            await work.publish(forged, f"validate.{aside}", mandatory=False)
+        except ChannelAccessRefused:  # by RabbitMQ 4.1 and later
+            return
+    bus = bus_to(url("inference"))
+    await bus.connect()
+    bus.subscribe(Subscription("inference", None, handle, prefetch=1))
+    await bus.start()
+    try:
+        async with await aio_pika.connect(url("engineer")) as connection:
+
+            async def parked() -> bool:
+                return [held async for held in hold_parked(connection, "inference", TOPOLOGY)] != []
+
+            await until(parked, "the forged message among the parked ones")
+    finally:
+        await bus.stop()
+    await empty(url)
+    assert read == []
+
+
 async def test_a_queue_of_an_operator_keeps_what_its_policy_allows(url: Url, node: Node):
     megabyte, allowed = aio_pika.Message(bytes(1 << 20)), 8
     async with channel_to(url("operator")) as channel, channel_to(url("tester")) as publishing:
-        kept = await channel.declare_queue("operator.kept", durable=True)
-        stream = {"x-queue-type": "stream"}
-        await channel.declare_queue("operator.stream", durable=True, arguments=stream)
+        kept = await channel.declare_queue(durable=True)
         await kept.bind("anomalies", "#")
         anomalies = await publishing.get_exchange("anomalies")
         for _ in range(2 * allowed):
             await anomalies.publish(megabyte, SHOT, mandatory=False)
-        found = await channel.declare_queue("operator.kept", passive=True)
+        found = await channel.declare_queue(kept.name, passive=True)
         listed = await node.ctl("list_queues", "name", "policy")
-        for name in ("operator.kept", "operator.stream"):
-            await channel.queue_delete(name)
+        await channel.queue_delete(kept.name)
     assert 0 < (found.declaration_result.message_count or 0) <= allowed
-    policies = dict(line.split("\t") for line in listed.splitlines() if line.startswith("operator."))
-    assert policies == {"operator.kept": "operator-queues", "operator.stream": "operator-streams"}
+    policies = dict(line.split("\t") for line in listed.splitlines() if line.startswith("amq.gen-"))
+    assert policies == {kept.name: "operator-queues"}
 
 
 async def test_an_operators_queue_that_rejects_events_stops_neither_inference_nor_other_operators(url: Url):
@@ -287,7 +317,7 @@ async def test_an_operators_queue_that_rejects_events_stops_neither_inference_no
     await bus.connect()
     try:
         async with channel_to(url("operator")) as channel:
-            full = await channel.declare_queue("operator.full", exclusive=True, arguments=rejecting)
+            full = await channel.declare_queue(exclusive=True, arguments=rejecting)
             other = await channel.declare_queue(exclusive=True)
             for queue in (full, other):
                 await queue.bind("anomalies", "#")
@@ -302,14 +332,13 @@ async def test_an_operators_queue_that_rejects_events_stops_neither_inference_no
 async def test_an_operator_makes_a_bounded_number_of_queues_and_the_set_up_still_runs(url: Url):
     async with await aio_pika.connect(url("operator")) as connection:
         channel = await connection.channel()
-        for number in range(100):
-            await channel.declare_queue(f"operator.{number}", durable=True)
+        made = [await channel.declare_queue(durable=True) for _ in range(100)]
         with pytest.raises(ChannelPreconditionFailed, match="queue limit"):
-            await channel.declare_queue("operator.100", durable=True)
+            await channel.declare_queue(durable=True)
         await declare(url)
         channel = await connection.channel()
-        for number in range(100):
-            await channel.queue_delete(f"operator.{number}")
+        for each in made:
+            await channel.queue_delete(each.name)
 
 
 async def test_an_account_opens_a_bounded_number_of_connections(url: Url):

@@ -44,7 +44,6 @@ def test_no_account_of_one_system_has_a_right_in_another_on_the_same_broker():
     shared = {"amq.topic", "amq.default", "amq.gen-JzTY20BRgKO-HjmUJj0wLg"}
     for rights, strangers in ((one, Topology("test-")), (other, Topology())):
         names = [each.name for each in (*strangers.exchanges, *strangers.queues)]
-        names.append(f"{strangers.prefix}operator.me")
         for each in rights["permissions"]:
             allowed = [
                 n for n in names for right in ("configure", "write", "read") if re.search(each[right], n)

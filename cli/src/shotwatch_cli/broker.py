@@ -87,7 +87,10 @@ async def subscription(
             with suppress(*_LOST):
                 async with queue.iterator(no_ack=True) as messages:
                     async for message in messages:
-                        yield AnomalyEvent.model_validate_json(message.body)
+                        event = AnomalyEvent.model_validate_json(message.body)
+                        # else it came by its headers CC or BCC, past the rights of its sender
+                        if message.routing_key == event.routing_key:
+                            yield event
             raise Failure("the broker closed the connection")
 
         yield events()

@@ -62,7 +62,8 @@ ANNOUNCES: Mapping[str, frozenset[AnomalyKind]] = {
 SETUP, STORE, MONITOR, OPERATOR, ENGINEER = "setup", "store", "monitor", "operator", "engineer"
 
 SERVER_NAMED = r"amq\.gen-.+"
-"""Queues whose names the broker chooses. Clients declare them exclusive: they end with the connection."""
+"""Queues whose names the broker chooses. No client can give an exchange such a name, nor a queue: a right to
+configure or write other names would be one for exchanges as well, to publish what looks like our events."""
 
 MAX_OPERATOR_QUEUES = 100
 MAX_CONNECTIONS = 500
@@ -76,8 +77,6 @@ _OPERATOR_QUEUE = {
     "message-ttl": _DAY_MS,
     "expires": _DAY_MS,
 }
-_OPERATOR_STREAM = {"max-length-bytes": 8 << 20, "stream-max-segment-size-bytes": 1 << 20, "max-age": "1D"}
-"""Streams take other keys, and the broker ignores a policy with a key that a queue's type does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def definitions(
             for each in accounts
             for name, keys in each.routing_keys.items()
         ],
-        "policies": [{**here, **policy} for policy in (*_parking(topology), *_operators_limits(topology))],
+        "policies": [{**here, **policy} for policy in (*_parking(topology), _operators_limits(topology))],
         "parameters": [{"component": "vhost-limits", "name": "limits", **here, "value": _limits(topology)}],
     }
 
@@ -186,7 +185,6 @@ def _events(kinds: Iterable[AnomalyKind]) -> tuple[str, ...]:
 
 def _others(topology: Topology) -> tuple[Account, ...]:
     objects, work, anomalies = (each.name for each in topology.exchanges)
-    queues = operator_queues(topology)
     parked = (topology.parked_queue_of(stage).name for stage in STAGES)
     return (
         Account(
@@ -204,9 +202,9 @@ def _others(topology: Topology) -> tuple[Account, ...]:
         Account(
             OPERATOR,
             "people and programs that subscribe to anomaly events",
-            configure=queues,
-            write=queues,
-            read=(*_exactly((anomalies,)), *queues),
+            configure=(SERVER_NAMED,),
+            write=(SERVER_NAMED,),
+            read=(*_exactly((anomalies,)), SERVER_NAMED),
         ),
         Account(
             ENGINEER,
@@ -217,11 +215,6 @@ def _others(topology: Topology) -> tuple[Account, ...]:
             routing_keys={work: _exactly(topology.queue_of(stage).routing() for stage in STAGES)},
         ),
     )
-
-
-def operator_queues(topology: Topology) -> tuple[str, ...]:
-    """Return the patterns of the names that an operator's queues may have."""
-    return re.escape(f"{topology.prefix}operator.") + ".+", SERVER_NAMED
 
 
 def _parking(topology: Topology) -> list[dict[str, Any]]:
@@ -246,18 +239,14 @@ def _parking(topology: Topology) -> list[dict[str, Any]]:
     ]
 
 
-def _operators_limits(topology: Topology) -> list[dict[str, Any]]:
-    """Return the policies that bound what lies in the queues of operators and engineers."""
-    bounds = {"operator-queues": _OPERATOR_QUEUE, "operator-streams": _OPERATOR_STREAM}
-    return [
-        {
-            "name": f"{topology.prefix}{name}",
-            "pattern": any_of(operator_queues(topology)),
-            "apply-to": "queues",
-            "definition": bound,
-        }
-        for name, bound in bounds.items()
-    ]
+def _operators_limits(topology: Topology) -> dict[str, Any]:
+    """Return the policy that bounds what lies in the queues of operators and engineers."""
+    return {
+        "name": f"{topology.prefix}operator-queues",
+        "pattern": any_of((SERVER_NAMED,)),
+        "apply-to": "queues",
+        "definition": _OPERATOR_QUEUE,
+    }
 
 
 def _limits(topology: Topology) -> dict[str, int]:

@@ -39,7 +39,7 @@ from shotwatch_common.contracts import AnomalyEvent, StageMessage
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.telemetry import Log, attempting, fail_current_span
-from shotwatch_common.topology import NEXT, RETRY_DELAYS_S, Topology
+from shotwatch_common.topology import NEXT, RETRY_DELAYS_S, STORE_EXCHANGE, Topology
 from shotwatch_common.vocabulary import HeldFor, Settlement
 
 Parked = Callable[[str, bytes, str], Awaitable[None]]
@@ -356,6 +356,7 @@ class Bus:
         """Handle a message, and put it where it belongs when that failed."""
         stage = subscription.stage
         try:
+            _require_own_way(self._topology, stage, message)
             await subscription.handle(_decoded(subscription, message.body))
         except self._transient as error:
             _tell_of_failure(stage, Settlement.RETRY, error)
@@ -432,6 +433,28 @@ class Bus:
                     raise
                 self._log.warning("cannot be set aside yet", why=str(error))
             await asyncio.sleep(_INSIST_S)
+
+
+def _require_own_way(topology: Topology, stage: str, message: RabbitMessage) -> None:
+    """Return if a message came by the routing key of the stage, for which its sender has the right.
+
+    The headers CC and BCC send it by further keys, which RabbitMQ before 4.1 does not compare with rights
+    (https://github.com/rabbitmq/rabbitmq-server/pull/12553). The message itself has only its first key.
+
+    Raises:
+        Reject: it came by another way.
+    """
+    raw, own = message.raw_message, topology.queue_of(stage)
+    ways = {(topology.work.name, own.routing()), ("", own.name)}
+    if stage == "ingest":
+        ways |= {(STORE_EXCHANGE, topology.objects.name), (topology.objects.name, raw.routing_key)}
+    if (raw.exchange, raw.routing_key) not in ways:
+        raise Reject("wrong_message", f"came by exchange {raw.exchange!r} with key {raw.routing_key!r}")
+    waiting = {queue.name: queue.routing() for queue in topology.queues_of(stage)}
+    stays: Any = raw.headers.get("x-death") or []
+    for stay in stays:  # in a waiting queue
+        if stay["routing-keys"] != [waiting.get(stay["queue"])]:
+            raise Reject("wrong_message", f"came to {stay['queue']!r} with keys {stay['routing-keys']}")
 
 
 def _decoded(subscription: Subscription, body: bytes) -> StageMessage | bytes:
