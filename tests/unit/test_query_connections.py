@@ -11,13 +11,12 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from shotwatch_common.vocabulary import Scope as AccessScope
 from shotwatch_query import connections
-from shotwatch_query.access import Caller
 from shotwatch_query.connections import Connections
 from shotwatch_query.service import _server
 from shotwatch_query.settings import QuerySettings
-from tests.unit.api import Acquaintance, sources
+from tests.unit.api import sources
+from tests.unit.test_query_limits import Refuser
 
 PATIENCE_S = 20
 REQUIRED = ("store_url", "store_access_key", "store_secret_key", "models_url")
@@ -209,7 +208,7 @@ async def test_headers_of_a_proxy_are_believed_where_it_is_named(
     settings = QuerySettings.model_validate(
         {**dict.fromkeys(REQUIRED, "http://nobody"), **ELSE, "query_proxies": proxies}
     )
-    behind = sources(settings=settings, access=Acquaintance(Caller("amelie", frozenset(AccessScope))))
+    behind = sources(settings=settings, access=Refuser())
     forwarded = {
         "Host": "shots.example",
         "Origin": "https://shots.example",
@@ -218,7 +217,8 @@ async def test_headers_of_a_proxy_are_believed_where_it_is_named(
     }
     async with running(_server(behind)) as port, httpx.AsyncClient() as browser:
         login = f"http://127.0.0.1:{port}/login"
-        answer = await browser.post(login, data={"key": "any"}, headers=forwarded)
+        answer = await browser.post(login, data={"key": "shotwatch_right"}, headers=forwarded)
+        assert (await browser.post(login, data={"key": "wrong"}, headers=forwarded)).status_code == 401
     assert answer.status_code == status
     assert ("secure" in answer.headers.get("set-cookie", "").lower()) == (status == 303)
     assert list(behind.limits.strangers._full_at) == [limited_by]

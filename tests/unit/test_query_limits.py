@@ -3,10 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,10 +29,12 @@ from shotwatch_query.limits.memory import (
 )
 from shotwatch_query.limits.rates import BURST_S, MOST_NAMES, Rates, network_of
 from shotwatch_query.live import Live
-from tests.unit.api import Acquaintance, client, limits, sources
+from shotwatch_query.routes import page
+from tests.unit.api import BASE, Acquaintance, client, limits, sources
 from tests.unit.test_query_live import Stored, admitted
 
 SHOWN = {"Authorization": "Bearer shotwatch_any"}
+OWN = {"Origin": BASE}
 METER = "LA_A1_11-EM_1-EnergyMeter-1"
 
 
@@ -121,7 +124,9 @@ async def test_a_caller_who_asks_too_often_is_told_when_to_come_back_and_others_
         assert (await api.get("/api/v1/facility")).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/api/v1/shots", "/docs", "/api/v1/openapi.json", "/", "/login"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/shots", "/docs", "/api/v1/openapi.json"]
+)
 async def test_strangers_are_limited_by_address_whatever_they_ask_for(path: str) -> None:
     behind = sources(access=Refuser(), limits=limits(strangers=0.2))
     wrong = {"Authorization": "Bearer shotwatch_wrong"}
@@ -131,13 +136,61 @@ async def test_strangers_are_limited_by_address_whatever_they_ask_for(path: str)
     assert answers[2:] == [429] * 3
 
 
-async def test_a_flood_of_strangers_does_not_keep_out_who_is_known() -> None:
-    behind = sources(access=Refuser(), limits=limits(strangers=0.2))
+@pytest.mark.parametrize("path", ["/api/v1/facility", "/docs", "/api/v1/openapi.json"])
+@pytest.mark.parametrize(
+    "shown", [{"Authorization": "Bearer shotwatch_right"}, {"Cookie": "8000_shotwatch_key=shotwatch_right"}]
+)
+async def test_a_flood_of_strangers_does_not_keep_out_who_is_known(path: str, shown: dict[str, str]) -> None:
+    async with flooded() as api:
+        assert (await api.get(path, headers=shown)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/login", *(f"/page/{name}" for name in page.FILES)])
+async def test_pages_without_data_are_there_for_everybody_during_a_flood(path: str) -> None:
+    async with flooded() as api:
+        assert (await api.get(path)).status_code == 200
+
+
+async def test_a_valid_key_logs_in_during_a_flood_and_wrong_ones_are_limited() -> None:
+    async with flooded() as api:
+        assert (await log_in(api, "shotwatch_right")).status_code == 303
+        refused = await log_in(api, "shotwatch_wrong")
+        assert refused.status_code == 429
+        assert "STRANGERS" in refused.json()["detail"]
+
+
+async def test_logins_that_fail_are_limited_whether_by_key_origin_or_form() -> None:
+    wrong = {"data": {"key": "shotwatch_wrong"}, "headers": OWN}
+    elsewhere = {"data": {"key": "shotwatch_right"}, "headers": {"Origin": "http://elsewhere.example"}}
+    two_fields = {"data": {"key": "shotwatch_right", "other": "field"}, "headers": OWN}
+    long = {"data": {"key": f"{' ' * 20_000}shotwatch_right"}, "headers": OWN}
+    for request in (wrong, elsewhere, two_fields, long):
+        behind = sources(access=Refuser(), limits=limits(strangers=0.2))
+        async with client(behind) as api:
+            answers = [(await api.post("/login", **request)).status_code for _ in range(5)]
+        assert answers == [401] * 2 + [429] * 3
+
+
+async def test_logins_of_a_caller_count_for_the_caller() -> None:
+    behind = sources(access=Refuser(), limits=limits(callers=0.2, strangers=0.2))
     async with client(behind) as api:
-        for _ in range(5):
-            await api.get("/api/v1/shots", headers={"Authorization": "Bearer shotwatch_wrong"})
-        known = await api.get("/api/v1/facility", headers={"Authorization": "Bearer shotwatch_right"})
-    assert known.status_code == 200
+        answers = [(await log_in(api, "shotwatch_right")).status_code for _ in range(5)]
+        assert answers == [303] * 2 + [429] * 3
+        assert (await log_in(api, "shotwatch_wrong")).status_code == 401
+
+
+@asynccontextmanager
+async def flooded() -> AsyncIterator[httpx.AsyncClient]:
+    """The API, asked by strangers until they are refused."""
+    async with client(sources(access=Refuser(), limits=limits(strangers=0.2))) as api:
+        stranger = {"Authorization": "Bearer shotwatch_wrong"}
+        answers = [(await api.get("/api/v1/shots", headers=stranger)).status_code for _ in range(5)]
+        assert answers[-1] == 429
+        yield api
+
+
+async def log_in(api: httpx.AsyncClient, key: str) -> httpx.Response:
+    return await api.post("/login", data={"key": key}, headers=OWN)
 
 
 class Refuser:

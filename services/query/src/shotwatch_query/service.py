@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
 from shotwatch_common import metrics
 from shotwatch_common.archive import Archive
@@ -25,7 +25,7 @@ from shotwatch_common.telemetry import configure_logs, configure_traces, last_wo
 from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import Access, login
 from shotwatch_query.access.audit import Audited
-from shotwatch_query.access.guard import limit_strangers, requires
+from shotwatch_query.access.guard import requires
 from shotwatch_query.access.refusals import Refusals
 from shotwatch_query.blocks import BlockReader
 from shotwatch_query.connections import Connections
@@ -96,7 +96,7 @@ def create_app(sources: Sources) -> FastAPI:
     for router, scope in ROUTES:
         app.include_router(router, prefix=PREFIX, dependencies=[requires(scope)])
     for router in PUBLIC:
-        app.include_router(router, dependencies=[Depends(limit_strangers)])
+        app.include_router(router)
     app.add_middleware(Limited)
     app.add_middleware(Audited, prefix=PREFIX)
     explain_errors(app)

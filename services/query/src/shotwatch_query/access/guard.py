@@ -1,5 +1,7 @@
 """What stands before every route: who asks, and may they?"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -46,25 +48,19 @@ _bearer = HTTPBearer(
 _cookie = _KeyCookie(
     name=COOKIE, scheme_name="cookie", description="Set by the form at `/login`.", auto_error=False
 )
+_Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+_Cookie = Annotated[str | None, Security(_cookie)]
 
 
-async def _caller(
-    request: Request,
-    sources: From,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-    cookie: Annotated[str | None, Security(_cookie)],
-) -> Caller:
+async def _caller(request: Request, sources: From, bearer: _Bearer, cookie: _Cookie) -> Caller:
     """Return who asks, and note it for the audit.
 
     Raises:
         NotAdmitted: nobody who is known.
         TooMany: they ask too often; strangers are limited by their address.
     """
-    try:
+    with limited_strangers(request, sources):
         caller = await _admitted(request, sources, bearer, cookie)
-    except NotAdmitted:
-        limit_strangers(request, sources)
-        raise
     request.state.caller = caller.name
     sources.limits.callers.take(caller.name, 1 if request.method in SAFE_METHODS else CHANGE_TOKENS)
     return caller
@@ -82,13 +78,31 @@ async def _admitted(
     return caller
 
 
-def limit_strangers(request: Request, sources: From) -> None:
-    """Count a request of somebody unknown; the dependency of routes that are open to all.
+@contextmanager
+def limited_strangers(request: Request, sources: Sources) -> Iterator[None]:
+    """Count the request for its address if the block raises NotAdmitted.
+
+    Credentials are checked first, so that whoever has a valid one gets in, however many requests of strangers
+    come from the same address.
 
     Raises:
-        TooMany: their address asks too often.
+        TooMany: strangers at this address ask too often.
     """
-    sources.limits.strangers.take(network_of(address_of(request.scope)))
+    try:
+        yield
+    except NotAdmitted:
+        sources.limits.strangers.take(network_of(address_of(request.scope)))
+        raise
+
+
+async def limit(request: Request, sources: From, bearer: _Bearer, cookie: _Cookie) -> None:
+    """Count a request for something that is open to all; the dependency of such routes.
+
+    Raises:
+        TooMany: a known caller asks too often, or strangers at this address do.
+    """
+    with suppress(NotAdmitted):
+        await _caller(request, sources, bearer, cookie)
 
 
 def address_of(scope: ASGIScope) -> str:

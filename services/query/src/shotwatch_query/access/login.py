@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from shotwatch_query.access.guard import cookie_name, require_same_origin
+from shotwatch_query.access.guard import cookie_name, limited_strangers, require_same_origin
 from shotwatch_query.errors import NotAdmitted
 from shotwatch_query.headers import PAGE
 from shotwatch_query.sources import From
@@ -15,6 +15,9 @@ from shotwatch_query.sources import From
 router = APIRouter(include_in_schema=False)
 
 Next = Annotated[str, Query(alias="next", max_length=2000)]
+
+_LONGEST_FORM = 20_000
+"""Bytes of the form; a token of the issuer may have 16,384. A form is read before its sender is limited."""
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>shotwatch</title>
@@ -35,13 +38,21 @@ async def show_form(following: Next = "/docs") -> HTMLResponse:
 
 @router.post("/login")
 async def log_in(request: Request, sources: From, following: Next = "/docs") -> Response:
-    """Keep a valid key in a cookie that scripts cannot read and other sites cannot make use of."""
-    require_same_origin(request)
-    key = parse_qs((await request.body()).decode(errors="replace")).get("key", [""])[0].strip()
+    """Keep a valid key in a cookie that scripts cannot read and other sites cannot make use of.
+
+    Raises:
+        NotAdmitted: the form was sent by a page of another site.
+        TooMany: too many logins failed at this address, or the caller asks too often.
+    """
+    with limited_strangers(request, sources):
+        require_same_origin(request)
+    key = _key_in(await request.body())
     try:
-        await sources.access.caller(key)
+        with limited_strangers(request, sources):
+            caller = await sources.access.caller(key)
     except NotAdmitted as error:
         return _form(following, str(error), 401)
+    sources.limits.callers.take(caller.name)
     answer = RedirectResponse(_local(following), 303)
     over_tls = request.url.scheme == "https"
     answer.set_cookie(cookie_name(request), key, httponly=True, samesite="strict", secure=over_tls)
@@ -49,8 +60,9 @@ async def log_in(request: Request, sources: From, following: Next = "/docs") -> 
 
 
 @router.post("/logout")
-async def log_out(request: Request) -> Response:
-    require_same_origin(request)
+async def log_out(request: Request, sources: From) -> Response:
+    with limited_strangers(request, sources):
+        require_same_origin(request)
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(cookie_name(request), httponly=True, samesite="strict")
     return answer
@@ -59,6 +71,17 @@ async def log_out(request: Request) -> Response:
 def _form(following: str, why: str = "", status: int = 200) -> HTMLResponse:
     page = _PAGE.format(query=escape(urlencode({"next": following})), why=escape(why))
     return HTMLResponse(page, status, {**PAGE, "Cache-Control": "no-store"})
+
+
+def _key_in(form: bytes) -> str:
+    """Return the key in a form, which has no other field; empty if there is none."""
+    if len(form) > _LONGEST_FORM:
+        return ""
+    try:
+        fields = parse_qs(form.decode(errors="replace"), max_num_fields=1)
+    except ValueError:
+        return ""
+    return fields.get("key", [""])[0].strip()
 
 
 def _local(path: str) -> str:

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
+from shotwatch_query.access.guard import limit
 from shotwatch_query.errors import NotFound
 from shotwatch_query.headers import PAGE
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(limit)])
 PREFIX = "/api/v1"
 FOLDER = Path(fastapi_offline.__file__).parent / "static"
 FILES = {

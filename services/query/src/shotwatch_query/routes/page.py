@@ -1,4 +1,7 @@
-"""The operators' page: static files, without data; these it asks the API for, as whoever looks at it."""
+"""The operators' page: static files, without data; these it asks the API for, as whoever looks at it.
+
+Requests for them are not limited: strangers must not be able to keep a page from others at their address.
+"""
 
 from pathlib import Path
 
