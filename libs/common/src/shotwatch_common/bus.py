@@ -445,7 +445,7 @@ def _require_own_way(topology: Topology, stage: str, message: RabbitMessage) -> 
         Reject: it came by another way.
     """
     raw, own = message.raw_message, topology.queue_of(stage)
-    ways = {(topology.work.name, own.routing()), ("", own.name)}
+    ways: set[tuple[str | None, str | None]] = {(topology.work.name, own.routing()), ("", own.name)}
     if stage == "ingest":
         ways |= {(STORE_EXCHANGE, topology.objects.name), (topology.objects.name, raw.routing_key)}
     if (raw.exchange, raw.routing_key) not in ways:
