@@ -35,6 +35,9 @@ class Collection:
             if _matches(document, query):
                 yield document
 
+    async def count_documents(self, query: Mapping[str, Any]) -> int:
+        return sum(_matches(document, query) for document in self.documents.values())
+
     async def insert_one(self, document: Document) -> None:
         if document["_id"] in self.documents:
             raise DuplicateKeyError(document["_id"])

@@ -124,9 +124,7 @@ async def test_a_caller_who_asks_too_often_is_told_when_to_come_back_and_others_
         assert (await api.get("/api/v1/facility")).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/v1/shots", "/docs", "/api/v1/openapi.json"]
-)
+@pytest.mark.parametrize("path", ["/api/v1/shots", "/docs", "/api/v1/openapi.json"])
 async def test_strangers_are_limited_by_address_whatever_they_ask_for(path: str) -> None:
     behind = sources(access=Refuser(), limits=limits(strangers=0.2))
     wrong = {"Authorization": "Bearer shotwatch_wrong"}

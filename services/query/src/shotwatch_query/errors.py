@@ -31,6 +31,10 @@ class BadRequest(ValueError):
     """The request makes no sense; the message says why."""
 
 
+class Full(Exception):
+    """There is as much of something as there may be; the message names the limit."""
+
+
 class Unavailable(Exception):
     """A server behind this one is away; the same request may succeed later."""
 

@@ -14,7 +14,7 @@ from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.errors import Retry
 from shotwatch_common.printable import printable
 from shotwatch_common.store import ObjectGone
-from shotwatch_query.errors import BadRequest, Forbidden, NotAdmitted, NotFound, TooMany, Unavailable
+from shotwatch_query.errors import BadRequest, Forbidden, Full, NotAdmitted, NotFound, TooMany, Unavailable
 from shotwatch_query.schemas import Mistake, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -61,6 +61,9 @@ def explain_errors(app: FastAPI) -> None:
     async def bad_request(request: Request, error: Exception) -> Response:
         return problem(request, 422, str(error))
 
+    async def full(request: Request, error: Exception) -> Response:
+        return problem(request, 409, str(error))
+
     async def away(request: Request, error: Exception) -> Response:
         return problem(request, 503, str(error), headers={"Retry-After": "5"})
 
@@ -86,6 +89,7 @@ def explain_errors(app: FastAPI) -> None:
     for server_away in AWAY:
         app.add_exception_handler(server_away, away)
     app.add_exception_handler(BadRequest, bad_request)
+    app.add_exception_handler(Full, full)
     app.add_exception_handler(TooMany, too_many)
     app.add_exception_handler(NotAdmitted, not_admitted)
     app.add_exception_handler(Forbidden, forbidden)

@@ -46,6 +46,11 @@ class Feedback:
     async def of_condition(self, condition: str) -> list[Statement]:
         return await self._found({"condition": condition})
 
+    async def count(self, condition: str) -> int:
+        """Return how many statements there are about a condition."""
+        count: int = await self._feedback.count_documents({"condition": condition})
+        return count
+
     async def standings(self, conditions: Sequence[str]) -> dict[str, Standing]:
         """The standing of those of these conditions about which anything was said."""
         return standings(await self._found({"condition": {"$in": list(conditions)}}))

@@ -13,7 +13,7 @@ from shotwatch_common.feedback import LONGEST_SNOOZE_MS, VERDICTS, Standing, Sta
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
 from shotwatch_common.vocabulary import FeedbackAction
 from shotwatch_query.domain.pages import DAY_MS, Span
-from shotwatch_query.errors import BadRequest, NotFound
+from shotwatch_query.errors import BadRequest, Full, NotFound
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.opinions import Opinion, SnoozeUntil
 from shotwatch_query.parameters import PageParameters
@@ -24,6 +24,9 @@ from shotwatch_query.sources import From, Sources
 
 router = APIRouter(tags=["events"])
 giving = APIRouter(tags=["events"])
+
+MOST_STATEMENTS = 200
+"""About one condition; all are read whenever it is shown. Requests that arrive together may exceed it."""
 
 EventId = Annotated[str, Path(description="Id of an event.")]
 
@@ -37,7 +40,12 @@ class FeedbackSearch(PageParameters):
         return {} if self.action is None else {"action": self.action}
 
 
-@giving.post("/events/{event_id}/feedback", summary="Say something about an event", status_code=201)
+@giving.post(
+    "/events/{event_id}/feedback",
+    summary="Say something about an event",
+    status_code=201,
+    responses={409: {}},
+)
 async def give_feedback(
     sources: From, event_id: EventId, opinion: Annotated[Opinion, Body()], later: BackgroundTasks
 ) -> FeedbackStatement:
@@ -49,6 +57,7 @@ async def give_feedback(
     event, now = await find_event(sources, event_id), epoch_now()
     if isinstance(opinion, SnoozeUntil):
         _require_soon(opinion.until, now)
+    await _require_room(sources, event.data.condition)
     statement = Statement.about(event, at=now, **opinion.model_dump())
     await sources.archive.feedback.add(statement)
     metrics.OPINIONS.labels(statement.action).inc()
@@ -110,6 +119,15 @@ def event_standing(found: Standing) -> EventStanding:
 def _require_soon(until: int, now: int) -> None:
     if not now < until <= now + LONGEST_SNOOZE_MS:
         raise BadRequest(f"until: not within the next {LONGEST_SNOOZE_MS // DAY_MS} days")
+
+
+async def _require_room(sources: Sources, condition: str) -> None:
+    """
+    Raises:
+        Full: no other statement about this condition may be made.
+    """
+    if (count := await sources.archive.feedback.count(condition)) >= MOST_STATEMENTS:
+        raise Full(f"condition {condition} has {count} statements already, and may have {MOST_STATEMENTS}")
 
 
 async def _count_in_registry(sources: Sources, model: str) -> None:
