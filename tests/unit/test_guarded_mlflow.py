@@ -93,6 +93,11 @@ VERSION = {"name": "shotwatch", "version": "7"}
     [
         ({**VERSION, "key": "confirmed", "value": "12"}, 200),
         ({**VERSION, "key": "false", "value": "0"}, 200),
+        ({**VERSION, "key": "false", "value": "9" * 12}, 200),
+        ({**VERSION, "key": "false", "value": "9" * 13}, 403),
+        ({**VERSION, "key": "false", "value": ""}, 403),
+        ({**VERSION, "key": "false", "value": "12\n"}, 403),
+        ({**VERSION, "key": "false", "value": "\u0661\u0662"}, 403),
         ({**VERSION, "key": "promoted_by", "value": "12"}, 403),
         ({**VERSION, "key": "confirmed", "value": "<script>"}, 403),
         ({**VERSION, "key": "confirmed", "value": 12}, 403),

@@ -33,6 +33,7 @@ _READABLE = re.compile(
 _TAG = "/api/2.0/mlflow/model-versions/set-tag"
 _COUNTS = ("confirmed", "false")
 """Tags that a service sets; each is a number."""
+_NUMBER = re.compile(r"[0-9]{1,12}")
 _LONGEST_TAG = 4096
 """Bytes of such a request."""
 
@@ -112,7 +113,7 @@ def _is_count(body: bytes) -> bool:
     if len(body) > _LONGEST_TAG or not isinstance(told, dict):
         return False
     value = told.get("value")
-    return told.get("key") in _COUNTS and isinstance(value, str) and value.isdecimal()
+    return told.get("key") in _COUNTS and isinstance(value, str) and _NUMBER.fullmatch(value) is not None
 
 
 def _authorization(user: str, password: str) -> bytes:
