@@ -1,8 +1,10 @@
 """API keys: what is kept of them, and the commands for them."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from stat import S_IMODE
 
 import pytest
 from typer.testing import CliRunner
@@ -101,6 +103,46 @@ def test_the_commands_make_list_and_revoke_keys(tmp_path: Path) -> None:
     shotwatch_keys("revoke", "amelie", "--file", str(file))
     assert [found and found.name for found in map(ring.find, (key, secret))] == [None, "grafana"]
     assert file.read_text().startswith("# of the operators\n")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_a_keys_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "keys"
+    file.touch()
+    file.chmod(mode)
+    shotwatch_keys("create", "--name", "amelie", "--file", str(file))
+    assert S_IMODE(file.stat().st_mode) == mode
+    shotwatch_keys("revoke", "amelie", "--file", str(file))
+    assert S_IMODE(file.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files to others")
+def test_a_keys_file_stays_the_property_of_its_owner(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.touch(mode=0o600)
+    os.chown(file, 1234, 5678)
+    shotwatch_keys("create", "--name", "amelie", "--file", str(file))
+    assert (file.stat().st_uid, file.stat().st_gid) == (1234, 5678)
+
+
+def test_a_keys_file_that_cannot_keep_its_owner_is_not_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("shotwatch_cli.commands.keys.chown", refuse)
+    file = tmp_path / "keys"
+    file.touch()
+    done = CliRunner().invoke(app, ["keys", "create", "--name", "amelie", "--file", str(file)])
+    assert done.exit_code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["keys"]
+    assert file.read_text() == ""
+
+
+def test_a_new_keys_file_can_be_read_by_the_api_which_may_be_another_user(tmp_path: Path) -> None:
+    shotwatch_keys("create", "--name", "amelie", "--file", str(tmp_path / "keys"))
+    assert S_IMODE((tmp_path / "keys").stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize(

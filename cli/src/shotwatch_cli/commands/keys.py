@@ -1,7 +1,9 @@
 """`shotwatch keys`: who is let in by the REST API."""
 
 from datetime import UTC, datetime
+from os import chown
 from pathlib import Path
+from stat import S_IMODE
 from typing import Annotated, Any
 
 import typer
@@ -88,10 +90,25 @@ def _add(file: Path, key: ApiKey) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """At once: the API never reads half a file. Others may read it: hashes of random bits tell nothing."""
+    """Replace the file at once, so that the API never reads half of it, and keep its owner, group and mode.
+
+    A new file may be read by all: hashes of random bits say nothing about a key.
+
+    Raises:
+        Failure: this user may not make a file with this owner and group.
+    """
+    before = file.stat() if file.exists() else None
     draft = file.with_name(f"{file.name}.draft")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
     draft.write_text(text, encoding="utf-8")
-    draft.chmod(0o644)
+    if before is not None:
+        try:
+            chown(draft, before.st_uid, before.st_gid)
+        except PermissionError as error:
+            draft.unlink()
+            raise Failure(f"{file} belongs to another user or group", "run this as its owner") from error
+    draft.chmod(0o644 if before is None else S_IMODE(before.st_mode))
     draft.replace(file)
 
 
