@@ -248,7 +248,8 @@ async def test_a_champion_that_nobody_promoted_is_reported_everywhere_until_the_
     mine = client.create_model_version(name, version.source, version.run_id).version
     client.set_registered_model_alias(name, "champion", mine)
     problem = f"champion: version {mine} cannot be loaded: the registry's champion is version {mine}, but "
-    problem += f"version {learned} was promoted; judging with version {learned}"
+    problem += f"version {learned} was promoted (find out who moved the alias, then `shotwatch models "
+    problem += f"promote {learned}` puts it back); judging with version {learned}"
     await until(lambda: reported(running, problem), "the problem reported by both replicas")
 
     status = await shotwatch(running, "status", "--json")

@@ -107,6 +107,11 @@ def test_a_model_that_inference_cannot_load_is_a_finding_with_what_to_do(
     assert all(bool(each.advice) == (each.verdict is not Verdict.OK) for each in found)
 
 
+def test_where_an_alias_may_have_been_moved_the_advice_begins_with_who_did_it() -> None:
+    (finding,) = model_findings(model(("champion", BROKEN), champion="2"))
+    assert finding.advice.index("find out first who did it") < finding.advice.index("models promote")
+
+
 def test_thresholds_are_summed_up_over_devices() -> None:
     usual = {
         "camera-1": {"energy": {"tail": {"reach": 8.0}}, "hot_spot": {"tail": {"reach": 9.0}}},

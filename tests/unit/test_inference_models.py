@@ -215,7 +215,8 @@ async def test_an_alias_that_somebody_moved_changes_nothing_and_is_reported_unti
         await watch.look()
     assert watch.report("here").loaded == "1"
     about = f"version {moved} cannot be loaded: " if moved else ""
-    assert watch.report("here").problem == f"champion: {about}{why}; judging with version 1"
+    todo = "find out who moved the alias, then `shotwatch models promote 1` puts it back"
+    assert watch.report("here").problem == f"champion: {about}{why} ({todo}); judging with version 1"
     assert not_loaded() == 1
     assert registry[0].downloads == []
     registry[0].alias = "1"
@@ -233,7 +234,7 @@ async def test_after_a_restart_a_moved_alias_leaves_the_rules(
     registry[0].alias = "2"
     await watch.look()
     assert watch.current is None
-    assert watch.report("here").problem.endswith("but version 1 was promoted; judging with rules only")
+    assert watch.report("here").problem.endswith("; judging with rules only")
     registry[0].promote("2")
     await watch.look()
     assert energy_anomalies(watch) == 1
@@ -252,7 +253,9 @@ async def test_a_version_that_nobody_promoted_is_not_loaded(
     await watch.look()
     assert watch.current is None
     assert registry[0].downloads == []
-    assert "`shotwatch models promote 1` does it" in watch.report("here").problem
+    problem = watch.report("here").problem
+    who, what = problem.index("find out who gave it the alias"), problem.index("`shotwatch models promote 1`")
+    assert who < what
 
 
 @pytest.mark.parametrize("file", BUNDLE_FILES)

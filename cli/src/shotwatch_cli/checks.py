@@ -34,8 +34,9 @@ _HALF_OF_A_DATE_S = 0.5
 """HTTP tells the time in whole seconds."""
 _LOOK = "`shotwatch status` shows its state and its log"
 _LOAD = (
-    "`shotwatch models promote` or `rollback` to a version that can be loaded, which also puts back an alias "
-    "that was moved, or restore its bundle in the registry: it is tried again by itself"
+    "if an alias was moved in the registry, find out first who did it; then `shotwatch models promote` or "
+    "`rollback` to a version that can be loaded, which also puts the alias back, or restore its bundle in "
+    "the registry: it is tried again by itself"
 )
 _MAKE_BUCKET = "`shotwatch bucket setup` makes it"
 _DECLARED = (

@@ -13,7 +13,9 @@ from shotwatch_common.vocabulary import ModelAlias
 
 
 def disagreement(alias: ModelAlias, named: str | None, promotion: Promotion | None) -> str:
-    """Return how an alias of the registry differs from what was promoted; empty if it does not.
+    """Return how an alias in the registry differs from what was promoted, and what to do; empty if not at all.
+
+    Whoever moved an alias without a promotion may be an intruder: that comes before putting it back.
 
     Args:
         alias: the alias.
@@ -24,10 +26,16 @@ def disagreement(alias: ModelAlias, named: str | None, promotion: Promotion | No
     if named == promoted:
         return ""
     found = f"the registry's {alias} is version {named}" if named else f"the registry has no {alias}"
-    if promoted:
-        return f"{found}, but version {promoted} was promoted"
     option = "" if alias is ModelAlias.CHAMPION else f" --alias {alias}"
-    return f"{found}, which was not promoted: `shotwatch models promote {named}{option}` does it"
+    if promoted:
+        return (
+            f"{found}, but version {promoted} was promoted (find out who moved the alias, then "
+            f"`shotwatch models promote {promoted}{option}` puts it back)"
+        )
+    return (
+        f"{found}, which was not promoted (find out who gave it the alias, then take the alias away in the "
+        f"registry, or accept the version: `shotwatch models promote {named}{option}`)"
+    )
 
 
 async def download_promoted(registry: ModelRegistry, promotion: Promotion) -> dict[str, bytes]:
