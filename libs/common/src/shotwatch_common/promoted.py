@@ -13,7 +13,7 @@ from shotwatch_common.vocabulary import ModelAlias
 
 
 def disagreement(alias: ModelAlias, named: str | None, promotion: Promotion | None) -> str:
-    """Return how an alias in the registry differs from what was promoted, and what to do; empty if not at all.
+    """Return how an alias in the registry differs from what was promoted, and what to do; else an empty text.
 
     Whoever moved an alias without a promotion may be an intruder: that comes before putting it back.
 
