@@ -292,7 +292,8 @@ async def test_who_administers_mlflow_moves_the_alias_or_the_files_and_gets_noth
         await watch.look()
         assert watch.report("here").problem == (
             "champion: version 2 cannot be loaded: the registry's champion is version 2, but version 1 was "
-            "promoted; judging with version 1"
+            "promoted (find out who moved the alias, then `shotwatch models promote 1` puts it back); "
+            "judging with version 1"
         )
         client.set_registered_model_alias("guarded", "champion", "1")
         await watch.look()
