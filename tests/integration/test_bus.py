@@ -56,8 +56,8 @@ async def ignore(_body: bytes) -> None:
 
 @pytest.mark.xfail(
     strict=False,
-    reason="a defect: on an idle machine the client library consumes a queue again that was deleted and declared "
-    "at once, and drops what comes; the service must then be started anew (docs/runbook.md)",
+    reason="a defect: on an idle machine the client library consumes a queue again that was deleted and "
+    "declared at once, and drops what comes; the service must then be started anew (docs/runbook.md)",
 )
 async def test_a_deleted_queue_is_consumed_again_once_the_set_up_has_declared_it(url: Url) -> None:
     """By the same service if its client looked after the set-up, else by the service that is started anew."""
