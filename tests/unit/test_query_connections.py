@@ -54,7 +54,8 @@ async def running(server: uvicorn.Server) -> AsyncIterator[int]:
         while not server.started:
             await asyncio.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = server.force_exit = True
+    server.config.timeout_graceful_shutdown = 0
+    server.should_exit = True
     await task
 
 

@@ -1,6 +1,7 @@
 """The tables of rights against the code that needs them, and the roles and policies made from them."""
 
 import ast
+import gc
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -63,11 +64,26 @@ def sources(module: str, seen: set[str]) -> Iterator[str]:
     for file in sorted(path.parent.rglob("*.py")) if is_root else [path]:
         text = file.read_text(encoding="utf-8")
         yield text
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                yield from sources(node.module, seen)
-                for name in node.names:
-                    yield from _submodule(f"{node.module}.{name.name}", seen)
+        for imported, names in _imports(text):
+            yield from sources(imported, seen)
+            for name in names:
+                yield from _submodule(f"{imported}.{name}", seen)
+
+
+@cache
+def _imports(text: str) -> list[tuple[str, list[str]]]:
+    """Return the modules that a source imports from, and the names that it imports from each.
+
+    The garbage collector is off meanwhile: a finalizer that prints a traceback parses source too, and CPython
+    3.11 raises a SystemError where one parse runs inside another.
+    """
+    gc.disable()
+    try:
+        tree = ast.parse(text)
+    finally:
+        gc.enable()
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return [(node.module, [name.name for name in node.names]) for node in found if node.module]
 
 
 def _submodule(module: str, seen: set[str]) -> Iterator[str]:
