@@ -416,9 +416,7 @@ async def test_inference_starts_with_rules_only_when_both_models_are_damaged(
         models_user="",
         models_password=SecretStr(""),
         model_name="shotwatch",
-        model_poll_seconds=5.0,
         health_port=0,
-        prefetch=1,
     )
     archive = SimpleNamespace(promotions=registry[0])
     edges: Any = SimpleNamespace(settings=settings, log=structlog.get_logger(), archive=archive)

@@ -68,7 +68,6 @@ def test_training_and_the_api_need_no_broker(monkeypatch: pytest.MonkeyPatch) ->
         ("MODELS_URL", "sqlite:///models.db"),
         ("HEALTH_PORT", "65536"),
         ("HEALTH_PORT", "http"),
-        ("PREFETCH", "0"),
     ],
 )
 def test_a_wrong_setting_is_named_without_its_value(

@@ -23,6 +23,8 @@ from shotwatch_common.topology import Topology
 
 AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
 Background = Callable[[], Coroutine[Any, Any, None]]
+PREFETCH = 4
+"""Messages that one replica works on at a time, for each of its queues."""
 _ASK_AGAIN_S = 1.0
 
 
@@ -117,7 +119,6 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySett
             servers_answer,
             transient=TRANSIENT,
             drain_seconds=settings.drain_seconds,
-            longest_queue=settings.longest_queue,
         )
         await bus.connect()
         await _once(partial(_require_indexes, archive, rights.DATABASE[name]), log)

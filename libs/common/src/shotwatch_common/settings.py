@@ -170,10 +170,6 @@ class BrokerSettings(Settings):
 
     broker_url: BrokerUrl
     """`amqp(s)://user:password@host:port/vhost`."""
-    prefetch: PositiveInt = 4
-    """Messages that one replica works on at a time."""
-    longest_queue: PositiveInt = 500
-    """A stage rests while more messages than this wait for the next one."""
 
     @property
     def drain_seconds(self) -> float:

@@ -44,13 +44,16 @@ from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import FileValidated, JudgedRecords, ObjectRef, PlaceRef, ShotsClosed
 from shotwatch_common.errors import Bug, Reject
 from shotwatch_common.facility import Interval, Place
-from shotwatch_common.process import Edges, Service
+from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.pulses import epoch_now, latest_record_ms, window_id
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_common.vocabulary import DeviceKind
 
 Change = Callable[[Window], tuple[Window, Batch | None]]
 SlotKey = tuple[PlaceRef, int]
+
+UNSENT_MS = 15_000
+"""A message held back for longer than this belongs to a replica that died: it is published again."""
 
 
 async def assemble(edges: Edges[AggregateSettings], _resources: AsyncExitStack) -> Service:
@@ -63,7 +66,7 @@ async def assemble(edges: Edges[AggregateSettings], _resources: AsyncExitStack) 
     async def publish_unsent() -> None:
         await every(pause, aggregator.publish_unsent, edges.log)
 
-    subscription = Subscription("aggregate", FileValidated, aggregator.join, edges.settings.prefetch)
+    subscription = Subscription("aggregate", FileValidated, aggregator.join, PREFETCH)
     return Service((subscription,), (close_overdue, publish_unsent))
 
 
@@ -109,7 +112,7 @@ class Aggregator:
 
     async def publish_unsent(self) -> None:
         """Publish what a replica wrote and did not live to publish."""
-        long_ago = epoch_now() - round(self._edges.settings.unsent_seconds * 1000)
+        long_ago = epoch_now() - UNSENT_MS
         unsent = await self._windows.unsent(long_ago, besides=self._to_send.waiting)
         await self._to_send.each(unsent, self._send_held_back)
 

@@ -8,5 +8,3 @@ class AggregateSettings(BrokerSettings):
 
     window_sweep_seconds: PositiveFloat = 1.0
     """Pause between two looks for windows that are overdue or hold back a message."""
-    unsent_seconds: PositiveFloat = 15.0
-    """A message held back for longer than this belongs to a replica that died: it is published again."""

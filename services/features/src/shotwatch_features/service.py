@@ -22,7 +22,7 @@ from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import ShotsClosed, ShotsFlagged, ShotsMeasured
 from shotwatch_common.errors import Reject
-from shotwatch_common.process import Edges, Service
+from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.shelf import Shelf
 from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_features.domain.measure import (
@@ -37,6 +37,8 @@ from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference
 
+CHARACTERISATION_POLL_S = 10.0
+"""Pause between two looks for new noise models and references."""
 READERS = {
     CharacterisationKind.NOISE: NoiseModel.from_npz,
     CharacterisationKind.REFERENCE: Reference.from_npz,
@@ -52,12 +54,11 @@ async def assemble(edges: Edges[FeaturesSettings], _resources: AsyncExitStack) -
             edges.log.warning("unusable", device=bad.device, kind=bad.kind, version=bad.version, why=why)
 
     async def look_again_and_again() -> None:
-        await every(edges.settings.characterisation_poll_seconds, look, edges.log)
+        await every(CHARACTERISATION_POLL_S, look, edges.log)
 
-    prefetch = edges.settings.prefetch
     subscriptions = (
-        Subscription("features", ShotsClosed, measurer.measure, prefetch),
-        Subscription("examination", ShotsFlagged, measurer.examine_flagged, prefetch),
+        Subscription("features", ShotsClosed, measurer.measure, PREFETCH),
+        Subscription("examination", ShotsFlagged, measurer.examine_flagged, PREFETCH),
     )
     return Service(subscriptions, beforehand=(look,), background=(look_again_and_again,))
 

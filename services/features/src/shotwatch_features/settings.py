@@ -1,10 +1,7 @@
 """Settings of the features service."""
 
-from shotwatch_common.settings import BrokerSettings, PositiveFloat
+from shotwatch_common.settings import BrokerSettings
 
 
 class FeaturesSettings(BrokerSettings):
-    """What all services share, and how soon a new characterisation is used."""
-
-    characterisation_poll_seconds: PositiveFloat = 10.0
-    """How often to look for new noise models and references."""
+    """What all services share."""

@@ -20,7 +20,8 @@ from shotwatch_history.domain.drift import measure_drift, shifted
 from shotwatch_history.events import drift_event_of, place_of
 from shotwatch_history.settings import HistorySettings
 
-MINUTE_MS = 60_000
+WINDOW_MS = 15 * 60_000
+"""Length of the data that is compared with the champion's references."""
 
 
 class DriftWatch:
@@ -75,8 +76,7 @@ class DriftWatch:
         """Measure a device's drift before `now` (epoch ms, by the place's own clocks); tell of it once."""
         usual = self._usual[device]
         measurements, names = self._edges.archive.measurements, list(usual)
-        window = round(self._edges.settings.drift_minutes * MINUTE_MS)
-        start = max(now - window, self._since.get(roster, 0) + 1)
+        start = max(now - WINDOW_MS, self._since.get(roster, 0) + 1)
         newest = max(start, now - window_length_ms(self._edges.facility.interval(roster.interval)))
         medians = await measurements.medians(device, names, start, now + 1)
         shots = await measurements.series(device, names, newest, now + 1)

@@ -20,6 +20,10 @@ from shotwatch_physics.reference import make_reference
 MOST_FRAMES = 200
 FEWEST_FRAMES = 100
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+PERIOD_MS = 60 * MINUTE_MS
+"""Length of the data from whose normal shots a reference is made."""
+MAX_AGE_MS = 24 * HOUR_MS
+"""A reference that is this much older than the newest data is made anew."""
 
 
 class References:
@@ -49,7 +53,7 @@ class References:
 
     def _due(self, latest: Characterisation | None, now: int) -> bool:
         """Whether there is no reference of the last while; one that ends later than all data is of no use."""
-        oldest = now - self._edges.settings.reference_hours * HOUR_MS
+        oldest = now - MAX_AGE_MS
         return latest is None or not oldest <= latest.end <= latest_record_ms(self._edges.facility)
 
     async def _make(self, roster: PlaceRoster, cameras: Sequence[str], now: int) -> None:
@@ -60,7 +64,7 @@ class References:
     async def _normal_shots(self, roster: PlaceRoster, now: int) -> list[Mapping[str, Any]]:
         """Complete shots without any anomaly, some of each part of the period."""
         query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
-        start = now - round(self._edges.settings.reference_minutes * MINUTE_MS)
+        start = now - PERIOD_MS
         shots = await self._edges.archive.shots.spread(query, MOST_FRAMES, start, now + 1)
         return [shot for shot in shots if shot["complete"] and not shot["kinds"]]
 

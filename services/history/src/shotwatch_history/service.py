@@ -29,23 +29,28 @@ from shotwatch_history.settings import HistorySettings
 
 ToldUntil = Mapping[tuple[str, str], int]
 
+TREND_MS = 24 * HOUR_MS
+"""Length of the data in which a slow change is sought."""
+TREND_POLL_S = DRIFT_POLL_S = LEDGER_POLL_S = 60.0
+REFERENCE_POLL_S = 30.0
+
 
 async def assemble(edges: Edges[HistorySettings], resources: AsyncExitStack) -> Service:
-    settings, historian, references = edges.settings, Historian(edges), References(edges)
+    historian, references = Historian(edges), References(edges)
     ledger = LedgerWatch(edges)
-    drift = DriftWatch(edges, await resources.enter_async_context(ModelRegistry.of(settings)))
+    drift = DriftWatch(edges, await resources.enter_async_context(ModelRegistry.of(edges.settings)))
 
     async def look_for_trends() -> None:
-        await every(settings.trend_poll_seconds, historian.look, edges.log)
+        await every(TREND_POLL_S, historian.look, edges.log)
 
     async def renew_references() -> None:
-        await every(settings.reference_poll_seconds, references.renew, edges.log)
+        await every(REFERENCE_POLL_S, references.renew, edges.log)
 
     async def look_for_drift() -> None:
-        await every(settings.drift_poll_seconds, drift.look, edges.log)
+        await every(DRIFT_POLL_S, drift.look, edges.log)
 
     async def look_at_ledger() -> None:
-        await every(settings.ledger_poll_seconds, ledger.look, edges.log)
+        await every(LEDGER_POLL_S, ledger.look, edges.log)
 
     return Service((), (look_for_trends, renew_references, look_for_drift, look_at_ledger))
 
@@ -70,7 +75,7 @@ class Historian:
 
     async def _compare(self, roster: PlaceRoster, now: int, told_until: ToldUntil, device: str) -> None:
         """Tell of the device's first untold changes before `now` (epoch ms, by the place's own clocks)."""
-        start = now - round(self._edges.settings.trend_hours * HOUR_MS)
+        start = now - TREND_MS
         names = WATCHED[self._edges.facility.device_type(device).kind]
         if not names:
             return

@@ -38,7 +38,7 @@ from shotwatch_common.contracts import (
     ShotsMeasured,
 )
 from shotwatch_common.identity import residual_key
-from shotwatch_common.process import Edges, Service
+from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_common.vocabulary import ModelAlias, Severity
@@ -63,6 +63,8 @@ from shotwatch_inference.scoring import CameraScores, images, score, was_scored,
 from shotwatch_inference.settings import InferenceSettings
 from shotwatch_inference.shadow import Shadow
 
+MODEL_POLL_S = 2.0
+"""Pause between two looks whether an alias has moved."""
 _SEVERITIES = tuple(Severity)
 
 
@@ -73,10 +75,10 @@ async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -
     champion, challenger = (ModelWatch(registry, promotions, alias, edges.log) for alias in ModelAlias)
 
     async def look_for_champion() -> None:
-        await every(settings.model_poll_seconds, champion.look, edges.log)
+        await every(MODEL_POLL_S, champion.look, edges.log)
 
     async def look_for_challenger() -> None:
-        await every(settings.model_poll_seconds, challenger.look, edges.log)
+        await every(MODEL_POLL_S, challenger.look, edges.log)
 
     replica = f"{gethostname()}:{settings.health_port}"
 
@@ -97,7 +99,7 @@ async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -
 
     judge, shadow = Judge(edges, champion, challenger), Shadow(edges, challenger)
     subscriptions = (
-        Subscription("inference", ShotsMeasured, judge.judge, settings.prefetch),
+        Subscription("inference", ShotsMeasured, judge.judge, PREFETCH),
         Subscription("shadow", ShotsMeasured, shadow.score, prefetch=1),
     )
     return Service(

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from shotwatch_common.settings import BrokerSettings, PositiveFloat
+from shotwatch_common.settings import BrokerSettings
 
 
 class InferenceSettings(BrokerSettings):
@@ -10,5 +10,3 @@ class InferenceSettings(BrokerSettings):
 
     false_alarms_per_hour: float = Field(1.0, gt=0, allow_inf_nan=False)
     """How often usual shots of a place may be called odd, at 10 Hz; slower places raise as many fewer."""
-    model_poll_seconds: PositiveFloat = 2.0
-    """Pause between two looks whether an alias has moved."""

@@ -38,18 +38,20 @@ from shotwatch_common.identity import (
     rejected_key,
 )
 from shotwatch_common.notification import parse_notification
-from shotwatch_common.process import Edges, Service
+from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.pulses import epoch_now, instant
 from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
 from shotwatch_common.vocabulary import FileReason, ObjectState
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
 from shotwatch_ingest.reader_workspace import Workspace
-from shotwatch_ingest.settings import IngestSettings
+from shotwatch_ingest.settings import SECONDS_PER_FILE, IngestSettings
 from shotwatch_ingest.sweep import Sweep
 
 MAX_FILE_BYTES = 256 << 20
 """What is larger is rejected unread."""
+READER_BYTES = 2 << 30
+"""Most memory that a reader may have."""
 
 
 async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> Service:
@@ -58,8 +60,8 @@ async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> S
         ReaderPool(
             edges.facility,
             processes=settings.readers,
-            seconds_per_file=settings.reader_seconds,
-            memory_bytes=settings.reader_megabytes << 20,
+            seconds_per_file=SECONDS_PER_FILE,
+            memory_bytes=READER_BYTES,
         )
     )
     sweep = Sweep(edges)
@@ -68,7 +70,7 @@ async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> S
         await every(settings.inbox_sweep_seconds, sweep.look, edges.log)
 
     background = (look_again_and_again,) if settings.inbox_sweep_seconds else ()
-    subscription = Subscription("ingest", None, Ingestor(edges, readers).handle, settings.prefetch)
+    subscription = Subscription("ingest", None, Ingestor(edges, readers).handle, PREFETCH)
     return Service((subscription,), background)
 
 

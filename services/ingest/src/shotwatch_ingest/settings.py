@@ -4,16 +4,15 @@ from pydantic import Field
 
 from shotwatch_common.settings import BrokerSettings, PositiveFloat, PositiveInt
 
+SECONDS_PER_FILE = 60.0
+"""Longest time that a reader may take for a file."""
+
 
 class IngestSettings(BrokerSettings):
-    """What all services share, the limits of the readers, and the sweep."""
+    """What all services share, the readers, and the sweep."""
 
     readers: PositiveInt = 2
     """Reader processes; each reads one file at a time. With two, a file that takes long holds up no other."""
-    reader_seconds: PositiveFloat = 60.0
-    """Longest time that a file may take."""
-    reader_megabytes: PositiveInt = 2048
-    """Most memory that a reader may have."""
     inbox_sweep_seconds: float = Field(0.5, ge=0, allow_inf_nan=False)
     """Pause between two sweeps of the inbox for objects that no notification reported; 0 = no sweep."""
     inbox_notification_seconds: float = Field(0, ge=0, allow_inf_nan=False)
@@ -24,4 +23,4 @@ class IngestSettings(BrokerSettings):
     @property
     def drain_seconds(self) -> float:
         """Longer than the longest file takes."""
-        return self.reader_seconds + super().drain_seconds
+        return SECONDS_PER_FILE + super().drain_seconds

@@ -15,7 +15,7 @@ from shotwatch_common import faults, metrics
 from shotwatch_common.archive.devices import LastFrame
 from shotwatch_common.bus import Subscription
 from shotwatch_common.contracts import VALID, DeviceRecords, FileIngested, FileValidated, JudgedRecords
-from shotwatch_common.process import Edges, Service
+from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.pulses import latest_record_ms
 from shotwatch_validate.domain.judge import judge, last_fingerprint
 from shotwatch_validate.messages import to_message, to_records
@@ -24,7 +24,7 @@ from shotwatch_validate.settings import ValidateSettings
 
 async def assemble(edges: Edges[ValidateSettings], _resources: AsyncExitStack) -> Service:
     validator = Validator(edges)
-    return Service((Subscription("validate", FileIngested, validator.validate, edges.settings.prefetch),))
+    return Service((Subscription("validate", FileIngested, validator.validate, PREFETCH),))
 
 
 class Validator:
