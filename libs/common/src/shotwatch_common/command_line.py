@@ -2,41 +2,45 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TextIO
 
-from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.errors import Retry
 from shotwatch_common.facility import FacilityError
 from shotwatch_common.printable import printable_json, printable_lines
 from shotwatch_common.settings import SettingsError
 
-_progress: TextIO = sys.stdout
 
-
-def keep_output_for_progress() -> None:
-    """Standard output is ours alone; what libraries print there goes to standard error from now on."""
-    global _progress
-    _progress = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+def own_output() -> TextIO:
+    """Return standard output for us alone: what libraries print goes to standard error from now on."""
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return own
 
 
-def tell(step: str, **figures: object) -> None:
-    """One line of progress."""
-    print(printable_json({"step": step, **figures}), file=_progress, flush=True)
+def tell(step: str, *, to: TextIO | None = None, **figures: object) -> None:
+    """Print one line of progress to a stream, to standard output by default."""
+    print(printable_json({"step": step, **figures}), file=to, flush=True)
 
 
-def exit_status(work: Callable[[], None], *expected: type[Exception]) -> int:
-    """Do the work; 0 done, 1 what was expected went wrong, 2 wrong settings, 3 a server cannot be reached."""
+def exit_status(
+    work: Callable[[], None],
+    *expected: type[Exception],
+    away: Sequence[type[Exception]] = (),
+    to: TextIO | None = None,
+) -> int:
+    """Do the work. Return 0 if it is done, 1 after an expected error, 2 after wrong settings, 3 if a server
+    cannot be reached: Retry, or one of the errors `away`. Errors are told as progress to the stream `to`.
+    """
     try:
         work()
     except expected as error:
-        return _fail(1, error)
+        return _fail(1, error, to)
     except (SettingsError, FacilityError) as error:
-        return _fail(2, error)
-    except (Retry, *TRANSIENT) as error:
-        return _fail(3, error)
+        return _fail(2, error, to)
+    except (Retry, *away) as error:
+        return _fail(3, error, to)
     return 0
 
 
@@ -51,7 +55,7 @@ def read_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _fail(status: int, error: Exception) -> int:
-    tell("failed", why=str(error))
+def _fail(status: int, error: Exception, to: TextIO | None) -> int:
+    tell("failed", to=to, why=str(error))
     print(printable_lines(str(error)), file=sys.stderr)
     return status

@@ -9,11 +9,13 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
+from typing import TextIO
 
-from shotwatch_common.archive import Archive
+from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.command_line import (
     exit_status,
-    keep_output_for_progress,
+    own_output,
     read_list,
     read_time,
     tell,
@@ -23,7 +25,7 @@ from shotwatch_common.pulses import epoch_ms, latest_record_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_inference.models import Model, fetch
-from shotwatch_inference.replay import Comparison, Replay
+from shotwatch_inference.replay import Progress, Replay
 from shotwatch_inference.settings import InferenceSettings
 
 HOUR_MS = 3_600_000
@@ -33,10 +35,10 @@ class CannotCompare(ValueError):
     """The message says why."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compare as the command line says; returns the exit status."""
-    asked = _parse(arguments)
-    return exit_status(lambda: asyncio.run(_run(asked)), CannotCompare)
+def main(arguments: Sequence[str], output: TextIO) -> int:
+    """Compare as the command line says. Return the exit status."""
+    asked, progress = _parse(arguments), partial(tell, to=output)
+    return exit_status(lambda: asyncio.run(_run(asked, progress)), CannotCompare, away=TRANSIENT, to=output)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -50,14 +52,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def _run(asked: argparse.Namespace) -> None:
+async def _run(asked: argparse.Namespace, progress: Progress) -> None:
     settings = InferenceSettings.load()
     async with (
         ObjectStore.of(settings) as store,
         Archive.of(settings) as archive,
         ModelRegistry.of(settings) as registry,
     ):
-        tell("loading")
+        progress("loading")
         one, other = [await _fetch(registry, version) for version in asked.versions]
         facility = load_facility(settings.facility)
         start, end = await _span(asked, archive, latest_record_ms(facility))
@@ -65,8 +67,10 @@ async def _run(asked: argparse.Namespace) -> None:
             roster for roster in facility.places if not asked.places or str(roster.place) in asked.places
         ]
         replay = Replay(archive, store, facility, settings.false_alarms_per_hour)
-        comparison = await replay.compare((one, other), rosters, start, end, tell)
-    _tell(comparison, start, end)
+        comparison = await replay.compare((one, other), rosters, start, end, progress)
+    if not comparison.shots:
+        raise CannotCompare(f"no shot of that time can be replayed; frames of {comparison.expired} expired")
+    progress("compared", start=start, end=end, **asdict(comparison))
 
 
 async def _fetch(registry: ModelRegistry, version: str) -> Model:
@@ -92,12 +96,5 @@ async def _span(asked: argparse.Namespace, archive: Archive, latest_ms: int) -> 
     return start, end
 
 
-def _tell(comparison: Comparison, start: int, end: int) -> None:
-    if not comparison.shots:
-        raise CannotCompare(f"no shot of that time can be replayed; frames of {comparison.expired} expired")
-    tell("compared", start=start, end=end, **asdict(comparison))
-
-
 if __name__ == "__main__":
-    keep_output_for_progress()
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], own_output()))

@@ -9,12 +9,13 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TextIO
 
-from shotwatch_common.archive import Archive
+from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.command_line import (
     exit_status,
-    keep_output_for_progress,
+    own_output,
     read_list,
     read_time,
     tell,
@@ -25,6 +26,7 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.succession import Succession
 from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_training.archive import read_history
+from shotwatch_training.checking import Progress
 from shotwatch_training.dataset_store import DatasetError, DatasetStore
 from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import History
@@ -35,10 +37,11 @@ if TYPE_CHECKING:
     from shotwatch_training.service import Trained
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Train as the command line says; returns the exit status."""
-    recipe = parse(arguments)
-    return exit_status(lambda: _run(recipe), TooLittleData, DatasetError)
+def main(arguments: Sequence[str], output: TextIO) -> int:
+    """Train as the command line says. Return the exit status."""
+    recipe, progress = parse(arguments), partial(tell, to=output)
+    expected = (TooLittleData, DatasetError)
+    return exit_status(lambda: _run(recipe, progress), *expected, away=TRANSIENT, to=output)
 
 
 def parse(arguments: Sequence[str]) -> Recipe:
@@ -70,12 +73,12 @@ def _count(text: str) -> int:
     return count
 
 
-def _run(recipe: Recipe) -> None:
+def _run(recipe: Recipe, progress: Progress) -> None:
     settings = TrainingSettings.load()
     facility = load_facility(settings.facility)
-    tell("reading")
+    progress("reading")
     history = _history(settings, facility, recipe)
-    _train(history, facility, recipe, settings)
+    _train(history, facility, recipe, settings, progress)
 
 
 def _history(settings: TrainingSettings, facility: Facility, recipe: Recipe) -> History:
@@ -98,16 +101,19 @@ async def _read(settings: TrainingSettings, facility: Facility, recipe: Recipe) 
         return await read_history(archive, store, facility, recipe)
 
 
-def _train(history: History, facility: Facility, recipe: Recipe, settings: TrainingSettings) -> None:
-    tell("loading", shots=sum(len(place.times) for place in history.places), cameras=len(history.cameras))
+def _train(
+    history: History, facility: Facility, recipe: Recipe, settings: TrainingSettings, progress: Progress
+) -> None:
+    shots = sum(len(place.times) for place in history.places)
+    progress("loading", shots=shots, cameras=len(history.cameras))
     # TensorFlow and MLflow take seconds to import: not before there is something to train on.
     from shotwatch_training.registry import Registry
     from shotwatch_training.service import train
 
     registry = Registry.of(settings)
-    trained = train(history, facility.name, recipe, registry, tell)
+    trained = train(history, facility.name, recipe, registry, progress)
     alias = asyncio.run(_introduce(trained, settings, recipe))
-    tell("registered", alias=alias, **asdict(trained))
+    progress("registered", alias=alias, **asdict(trained))
 
 
 async def _introduce(trained: "Trained", settings: TrainingSettings, recipe: Recipe) -> ModelAlias:
@@ -117,5 +123,4 @@ async def _introduce(trained: "Trained", settings: TrainingSettings, recipe: Rec
 
 
 if __name__ == "__main__":
-    keep_output_for_progress()
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], own_output()))

@@ -9,12 +9,13 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TextIO
 
-from shotwatch_common.archive import Archive
+from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.command_line import (
     exit_status,
-    keep_output_for_progress,
+    own_output,
     read_list,
     read_time,
     tell,
@@ -23,7 +24,7 @@ from shotwatch_common.facility import load_facility
 from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.vocabulary import AnomalyKind
-from shotwatch_training.checking import check
+from shotwatch_training.checking import Progress, check
 from shotwatch_training.choosing import Sources
 from shotwatch_training.dataset_store import DatasetError, DatasetStore
 from shotwatch_training.domain.manifest import Manifest, Query
@@ -35,12 +36,13 @@ from shotwatch_training.settings import TrainingSettings
 class _Edges:
     sources: Sources
     sets: DatasetStore
+    progress: Progress
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Do what the command line says; returns the exit status."""
-    asked = parse(arguments)
-    return exit_status(lambda: asyncio.run(_run(asked)), DatasetError)
+def main(arguments: Sequence[str], output: TextIO) -> int:
+    """Do what the command line says. Return the exit status."""
+    asked, progress = parse(arguments), partial(tell, to=output)
+    return exit_status(lambda: asyncio.run(_run(asked, progress)), DatasetError, away=TRANSIENT, to=output)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -73,19 +75,20 @@ def _kinds(text: str) -> tuple[AnomalyKind, ...]:
     return tuple(map(AnomalyKind, read_list(text)))
 
 
-async def _run(asked: argparse.Namespace) -> None:
-    async with _edges() as edges:
+async def _run(asked: argparse.Namespace, progress: Progress) -> None:
+    async with _edges(progress) as edges:
         await asked.work(edges, asked)
 
 
 @asynccontextmanager
-async def _edges() -> AsyncIterator[_Edges]:
+async def _edges(progress: Progress) -> AsyncIterator[_Edges]:
     settings = TrainingSettings.load()
     facility = load_facility(settings.facility)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
         yield _Edges(
             Sources(archive, store, facility),
             DatasetStore(store, settings.dataset_bucket),
+            progress,
         )
 
 
@@ -99,23 +102,23 @@ async def _make(edges: _Edges, asked: argparse.Namespace) -> None:
         exclude=asked.exclude,
         most=asked.most,
     )
-    manifest = await make_set(asked.name, query, edges.sources, edges.sets, tell)
-    tell("made", **_summary(manifest))
+    manifest = await make_set(asked.name, query, edges.sources, edges.sets, edges.progress)
+    edges.progress("made", **_summary(manifest))
 
 
 async def _list(edges: _Edges, _: argparse.Namespace) -> None:
     for name in await edges.sets.names():
-        tell("set", **_summary(await edges.sets.find(name)))
+        edges.progress("set", **_summary(await edges.sets.find(name)))
 
 
 async def _show(edges: _Edges, asked: argparse.Namespace) -> None:
-    tell("set", **(await edges.sets.find(asked.name)).model_dump(mode="json"))
+    edges.progress("set", **(await edges.sets.find(asked.name)).model_dump(mode="json"))
 
 
 async def _check(edges: _Edges, asked: argparse.Namespace) -> None:
     manifest = await edges.sets.find(asked.name)
-    checked = await check(manifest, edges.sets, edges.sources.archive, tell)
-    tell("checked", **asdict(checked), good=checked.good)
+    checked = await check(manifest, edges.sets, edges.sources.archive, edges.progress)
+    edges.progress("checked", **asdict(checked), good=checked.good)
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:
@@ -125,5 +128,4 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    keep_output_for_progress()
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], own_output()))

@@ -9,6 +9,7 @@ import sys
 
 from pymongo.errors import OperationFailure
 
+from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.archive.setup import DatabaseSetupSettings, set_up
 from shotwatch_common.command_line import exit_status, tell
 
@@ -19,4 +20,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(lambda: asyncio.run(main()), OperationFailure))
+    sys.exit(exit_status(lambda: asyncio.run(main()), OperationFailure, away=TRANSIENT))
