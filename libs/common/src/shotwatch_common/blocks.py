@@ -15,8 +15,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shotwatch_common import metrics
-
 Array = NDArray[Any]
 
 
@@ -58,7 +56,6 @@ def read_block(data: bytes | memoryview | pa.Buffer) -> Block:
         table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
     except pa.ArrowInvalid as error:
         raise ValueError(f"not a block: {error}") from error
-    metrics.block_read(len(data))
     device = (table.schema.metadata or {}).get(b"device", b"").decode()
     fixed = ("time", "state", "readable")
     return Block(

@@ -1,5 +1,6 @@
 """Blocks from the object store."""
 
+from shotwatch_common import metrics
 from shotwatch_common.blocks import Block, read_block
 from shotwatch_common.contracts import BlockRef
 from shotwatch_common.errors import Retry
@@ -17,6 +18,9 @@ async def fetch_block(store: ObjectStore, ref: BlockRef) -> Block:
         Retry: the store is away.
     """
     try:
-        return read_block(await store.get(ref.bucket, ref.key))
+        data = await store.get(ref.bucket, ref.key)
     except ObjectGone as error:
         raise BlockGone(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
+    block = read_block(data)
+    metrics.block_read(len(data))
+    return block

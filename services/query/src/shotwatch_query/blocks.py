@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 
+from shotwatch_common import metrics
 from shotwatch_common.blocks import Block, read_block
 from shotwatch_common.store import ObjectStore
 
@@ -32,6 +33,7 @@ class BlockReader:
             if name not in self._kept:
                 data = await self._store.get(bucket, key)
                 self._kept[name] = read_block(data), len(data)
+                metrics.block_read(len(data))
             self._kept.move_to_end(name)
             block, _ = self._kept[name]
             self._forget_oldest()
