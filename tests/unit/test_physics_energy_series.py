@@ -11,7 +11,6 @@ from scipy.ndimage import gaussian_filter1d
 from shotwatch_physics.energy_series import (
     DropOut,
     calibrate_light,
-    compare_meters,
     drop_outs,
     smooth_energy,
 )
@@ -166,19 +165,6 @@ def test_a_series_without_any_energy_is_one_drop_out_and_an_empty_one_has_none()
     assert drop_outs(every(1000, 0), np.empty(0)) == []
 
 
-def test_meters_agree_as_they_were_made_to() -> None:
-    rng = np.random.default_rng(3)
-    first = rng.normal(10, 1, 5000)
-    second = first * (1 - rng.normal(0.02, 0.005, 5000))
-    second[:50] = 0.0
-    second[50] = first[50] / 2
-    agreement = compare_meters(first, second)
-    assert agreement.shots == 4950
-    assert agreement.median == pytest.approx(0.0202, abs=5e-4)
-    assert agreement.spread == pytest.approx(0.005, rel=0.05)
-    assert agreement.largest == pytest.approx(2 / 3)
-
-
 def test_light_follows_energy_in_a_robust_ratio() -> None:
     rng = np.random.default_rng(4)
     energy = rng.normal(5, 0.5, 2000)
@@ -193,9 +179,9 @@ def test_light_follows_energy_in_a_robust_ratio() -> None:
 
 
 def test_without_pairs_a_comparison_is_undefined_and_says_how_few_there_were() -> None:
-    nothing = compare_meters(np.array([1.0, np.nan]), np.array([0.0, 1.0]))
+    nothing = calibrate_light(np.array([1.0, np.nan]), np.array([0.0, 1.0]))
     assert nothing.shots == 0
-    assert np.isnan([nothing.median, nothing.spread, nothing.largest]).all()
+    assert np.isnan([nothing.ratio, nothing.spread, nothing.correlation]).all()
     few = calibrate_light(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     assert few.shots == 2
     assert np.isnan([few.ratio, few.spread, few.correlation]).all()

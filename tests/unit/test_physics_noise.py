@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from shotwatch_physics.background import Background, estimate_background
-from shotwatch_physics.noise import NoiseModel, counts_above_dark, fit_noise, light_of, threshold
+from shotwatch_physics.noise import NoiseModel, counts_above_dark, fit_noise, light_in, light_of
 
 SHAPE = (102, 128)
 
@@ -45,13 +45,15 @@ def test_no_more_dark_pixels_are_lit_than_the_probability_says(count: int, p: fl
 
 def test_the_default_probability_is_the_report_s() -> None:
     model = fit_noise(dark_frames(50))
-    sigmas = (threshold(model) - model.mean) / model.sigma
-    assert sigmas == pytest.approx(stats.t(49).isf(1e-6) * np.sqrt(1.02), rel=1e-3)
+    margin = model.sigma * stats.t(49).isf(1e-6) * np.sqrt(1.02)
+    assert not light_in(0.999 * margin, model).any()
+    assert light_in(1.001 * margin, model).all()
 
 
 def test_many_dark_frames_leave_the_normal_distribution_s_threshold() -> None:
     flat = np.ones((2, 2), np.float32)
-    assert threshold(NoiseModel(flat, flat, 10**7)) == pytest.approx(1 + 4.7534, abs=1e-3)
+    lit = light_in(np.float32([4.752, 4.755])[:, None, None] * flat, NoiseModel(flat, flat, 10**7)) > 0
+    assert lit.all(axis=(1, 2)).tolist() == lit.any(axis=(1, 2)).tolist() == [False, True]
 
 
 def test_a_steady_pixel_has_the_noise_of_rounding() -> None:
@@ -81,7 +83,9 @@ def test_without_dark_frames_the_border_s_noise_stands_in() -> None:
 
 def test_no_border_is_taken_to_be_quieter_than_one_count() -> None:
     silent = Background(np.array([30.0]), np.array([0.0]))
-    assert threshold(silent) == pytest.approx(30 + stats.norm.isf(1e-6))
+    least = stats.norm.isf(1e-6)
+    lit = light_in(np.float32([[[0.999 * least, 1.001 * least]]]), silent) > 0
+    assert lit.tolist() == [[[False, True]]]
 
 
 def test_hot_pixels_and_columns_belong_to_the_noise() -> None:

@@ -42,18 +42,6 @@ class DropOut:
 
 
 @dataclass(frozen=True, slots=True)
-class MeterAgreement:
-    """(energy1 - energy2) / their mean, over the shots where both are positive; NaN without such shots."""
-
-    shots: int
-    median: float
-    spread: float
-    """Robust standard deviation."""
-    largest: float
-    """Of the absolute difference."""
-
-
-@dataclass(frozen=True, slots=True)
 class LightCalibration:
     """Total intensity against energy, over the shots where both are positive; NaN for fewer than three."""
 
@@ -162,20 +150,6 @@ def drop_outs(times_ms: Times, energies: FloatArray, share: float = DROP_OUT_SHA
         DropOut(int(times_ms[start]), int(times_ms[end - 1]), int(end - start))
         for start, end in zip(starts, ends, strict=True)
     ]
-
-
-def compare_meters(energy1: FloatArray, energy2: FloatArray) -> MeterAgreement:
-    """How the two energies (n,) of a meter, J, agree."""
-    first, second = _both_positive(energy1, energy2)
-    if len(first) == 0:
-        return MeterAgreement(0, np.nan, np.nan, np.nan)
-    difference = (first - second) / (first / 2 + second / 2)
-    return MeterAgreement(
-        shots=len(difference),
-        median=float(np.median(difference)),
-        spread=robust_spread(difference),
-        largest=float(np.abs(difference).max()),
-    )
 
 
 def calibrate_light(energy: FloatArray, total_intensity: FloatArray) -> LightCalibration:

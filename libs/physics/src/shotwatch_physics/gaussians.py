@@ -30,6 +30,8 @@ __all__ = ["PARAMETER_NAMES", "Fits", "cold_starts", "crop", "fit_gaussians"]
 Light = NDArray[np.float32]
 """Frames (n, h, w) freed of their background: 0 where a pixel could be noise, nowhere negative."""
 
+CROP_HEIGHT, CROP_WIDTH = 45, 55
+"""px; of the facility's report RST-2.3."""
 CLEARLY_WORSE = 1.2
 """A fit whose error is this many times that of the best one since the last cold start begins anew."""
 
@@ -214,15 +216,15 @@ def _sorted(parameters: FloatArray) -> FloatArray:
     return each[np.lexsort((each[:, Y], each[:, X], -light))].ravel()
 
 
-def crop(light: Light, height: int = 45, width: int = 55) -> tuple[Light, NDArray[np.int64]]:
+def crop(light: Light) -> tuple[Light, NDArray[np.int64]]:
     """Cuts frames around their centroids, within the frame.
 
     Returns:
-        The crops (n, height, width), smaller where the frames are, and x and y of their first pixels (n, 2):
+        The crops (n, 45, 55), smaller where the frames are, and x and y of their first pixels (n, 2):
         the `corners` of `fit_gaussians`. A frame that cannot be fitted is cut around its
         middle.
     """
-    sides = np.array([min(width, light.shape[2]), min(height, light.shape[1])])
+    sides = np.array([min(CROP_WIDTH, light.shape[2]), min(CROP_HEIGHT, light.shape[1])])
     corners = np.array([_corner(frame, sides) for frame in light], np.int64).reshape(-1, 2)
     crops = [frame[y : y + sides[1], x : x + sides[0]] for frame, (x, y) in zip(light, corners, strict=True)]
     return np.array(crops, np.float32).reshape(-1, sides[1], sides[0]), corners

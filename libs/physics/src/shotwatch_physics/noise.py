@@ -120,18 +120,6 @@ def _require_darkness(dark: Images) -> None:
             )
 
 
-def threshold(noise: NoiseModel | Background) -> Light:
-    """The count that a dark pixel exceeds with the model's probability: (h, w); or with 10⁻⁶, from a
-    background, at the frame's centre: (n, 1, 1).
-
-    Mean and sigma of a model are estimates from n frames, so the next dark count is distributed about the
-    mean as sigma √(1 + 1/n) times Student's t of n - 1 degrees of freedom. For 50 frames and 10⁻⁶ that is
-    5.5 sigma; a normal distribution's 4.75 would let through ten times as many. A background has pixels
-    enough to take its noise, at least one count, as known.
-    """
-    return _dark(noise) + _margin(noise)
-
-
 def counts_above_dark(images: Images, noise: NoiseModel | Background) -> Light:
     """Frames (n, h, w) without the dark level: image - mean, noise and all.
 
@@ -161,12 +149,15 @@ def light_in(counts: Light, noise: NoiseModel | Background) -> Light:
     return np.where(counts > _margin(noise), counts, np.float32(0))
 
 
-def _dark(noise: NoiseModel | Background) -> Light:
-    return _per_frame(noise.level) if isinstance(noise, Background) else noise.mean
-
-
 def _margin(noise: NoiseModel | Background) -> Light:
-    """Return by how much a dark pixel exceeds its mean with the model's probability."""
+    """Return by how much a dark pixel exceeds its mean with the model's probability, (h, w); from a
+    background, with 10⁻⁶, (n, 1, 1).
+
+    Mean and sigma of a model are estimates from n frames, so the next dark count is distributed about the
+    mean as sigma √(1 + 1/n) times Student's t of n - 1 degrees of freedom. For 50 frames and 10⁻⁶ that is
+    5.5 sigma; a normal distribution's 4.75 would let through ten times as many. A background has pixels
+    enough to take its noise, at least one count, as known.
+    """
     if isinstance(noise, Background):
         return _per_frame(-scipy.special.ndtri(NOISE_PROBABILITY) * np.maximum(noise.noise, STEP))
     sigmas = -scipy.special.stdtrit(noise.frames - 1, noise.p) * np.sqrt(1 + 1 / noise.frames)
