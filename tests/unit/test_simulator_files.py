@@ -12,10 +12,10 @@ from shotwatch_common.pulses import assign_pulses, epoch_ms, shot_id
 from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.anomalies import GROSS, TRAITS, Kind
 from shotwatch_simulator.files import recorders, snapshot_files
-from shotwatch_simulator.image_days import image_days, simulate_image_days
 from shotwatch_simulator.injections import inject, plan_injections
-from shotwatch_simulator.labels import LABELS_FILE, read_labels
+from shotwatch_simulator.labels import LABELS_FILE
 from shotwatch_simulator.simulation import Simulation, simulate
+from tests.unit.labels import read_labels
 
 START = datetime(2022, 7, 1, 7, 33, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -272,58 +272,6 @@ def test_anomalies_of_whole_files_leave_room_for_the_others(facility):
 def test_a_plan_for_too_short_a_time_says_so(facility):
     with pytest.raises(ValueError, match="no room for"):
         plan_injections(facility, [small(A2, "1s")], START, timedelta(seconds=5))
-
-
-def test_the_older_layout_has_one_file_a_day_and_beam_line(facility, tmp_path):
-    rosters = tuple(small(Place(line, "A2"), "1s") for line in ("LA", "LB"))
-    start = datetime(2021, 6, 1, 23, 59, 30, tzinfo=UTC)
-    run = simulation(facility, rosters=rosters, start=start, duration=MINUTE)
-
-    paths = list(simulate_image_days(run, tmp_path))
-
-    assert [path.name for path in paths] == [
-        "LA_images_2021-06-01.h5",
-        "LB_images_2021-06-01.h5",
-        "LA_images_2021-06-02.h5",
-        "LB_images_2021-06-02.h5",
-    ]
-    for path in paths:
-        name = facility.file_name(path.name)
-        assert name is not None
-        assert name.layout.arrangement == "images"
-    with h5py.File(paths[1]) as file:
-        assert list(file["IMAGES"]) == ["DTG_2"]
-        images = file["IMAGES/DTG_2"]
-        assert len(images) == 30
-        first = next(iter(images))
-        assert first.startswith("23-59-30-0")
-        assert images[first].shape == (102, 128)
-        assert images[first].compression == "gzip"
-
-
-def test_both_layouts_show_the_same_frames(facility, tmp_path):
-    run = simulation(facility, rosters=(small(A2, "1s"),), duration=timedelta(seconds=3))
-
-    [images] = simulate_image_days(run, tmp_path)
-    snapshot = next(iter(simulate(run, tmp_path)))
-
-    with h5py.File(images) as old, h5py.File(snapshot) as new:
-        for stamp, record in new.items():
-            frame = record["LA_A2-Camera_1-Camera-1/ROIImageLow"]
-            np.testing.assert_array_equal(old[f"IMAGES/DTG_1/{stamp}"], frame)
-
-
-def test_the_older_layout_is_labelled_by_its_own_files(facility, tmp_path):
-    roster = small(A2, "1s")
-    hot = inject(facility, roster, Kind.HOT_SPOT, epoch_ms(START) + 1000)
-    run = simulation(facility, rosters=(roster,), duration=timedelta(seconds=3), injections=(hot,))
-
-    list(simulate_image_days(run, tmp_path))
-
-    [label] = read_labels(tmp_path)
-    assert label.files == ("LA_images_2022-07-01.h5",)
-    assert label.shots == ("LA-A2-00-1s-20220701T073301.000",)
-    assert len(image_days(run)) == 1
 
 
 def test_the_labels_file_is_no_snapshot(facility):

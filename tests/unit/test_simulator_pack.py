@@ -13,14 +13,14 @@ from shotwatch_common.facility import Facility, PlaceRoster, load_facility
 from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_simulator.files import Recorder
 from shotwatch_simulator.image_reader import read_images
-from shotwatch_simulator.labels import read_labels
-from shotwatch_simulator.packing import PackedFile, Packing, pack, plan_frames, plan_recorded
+from shotwatch_simulator.packing import PackedFile, Packing, pack, plan_recorded
 from shotwatch_simulator.recordings import (
     bin_windows,
     change_of_regime,
     find_frame,
     load_recording,
 )
+from tests.unit.labels import read_labels
 
 ROOT = Path(__file__).parents[2]
 BEAMS = ROOT.parent / "shared" / "data" / "beams"
@@ -50,6 +50,13 @@ def record_frames(folder: Path, count: int = 30, changes_at: int | None = None) 
         frame = spot(brightness=800 * rng.normal(1.05 if changed else 1, 0.002)).astype(np.uint16)
         Image.fromarray(frame).save(folder / f"cam-1526{n:02d}-{n + 95}.png")
     return folder
+
+
+def shown(folder: Path, facility: Facility, recorder: Recorder, repeat: int = 1) -> Packing:
+    """The images of a folder, in the order of their names, as what one camera saw."""
+    recording = load_recording(folder, SHAPE)
+    sequence = np.repeat(np.arange(len(recording.sources)), repeat)
+    return Packing(facility, (recorder,), recording, START, sequence)
 
 
 def images(packing: Packing, folder: Path) -> tuple[list[PackedFile], np.ndarray]:
@@ -148,7 +155,7 @@ def test_a_binned_pixel_is_saturated_if_one_of_its_native_pixels_is(facility, tm
     for n, frame in enumerate((faint, bright)):
         np.save(folder / f"{n}.npy", np.rint(frame).astype(number))
 
-    packing = plan_frames(folder, facility, Recorder(CAMERA, facility.interval("1s")), START, repeat=5)
+    packing = shown(folder, facility, Recorder(CAMERA, facility.interval("1s")), repeat=5)
     _, frames = images(packing, tmp_path)
 
     # 204 x 256 of the 240 x 300 px are used, from row 18 and column 22 on, moved by at most 1 px
@@ -246,7 +253,7 @@ def test_packed_frames_fill_snapshot_files_of_one_camera(facility, tmp_path):
     folder = record_frames(tmp_path / "frames")
     recorder = Recorder(CAMERA, facility.interval("100ms"))
 
-    packing = plan_frames(folder, facility, recorder, START, repeat=21)
+    packing = shown(folder, facility, recorder, repeat=21)
     files, frames = images(packing, tmp_path)
 
     assert [packed.path.name for packed in files] == [
@@ -265,7 +272,7 @@ def test_a_frame_shown_again_is_another_shot(facility, tmp_path):
     folder = record_frames(tmp_path / "frames", count=1)
     recorder = Recorder(CAMERA, facility.interval("100ms"))
 
-    _, frames = images(plan_frames(folder, facility, recorder, START, repeat=100), tmp_path)
+    _, frames = images(shown(folder, facility, recorder, repeat=100), tmp_path)
 
     assert len(np.unique(frames.reshape(100, -1), axis=0)) == 100
     totals = frames.sum(axis=(1, 2), dtype=float) - 16.0 * frames[0].size
@@ -356,7 +363,7 @@ def test_the_recorded_change_of_regime_is_at_15_26_53_and_survives_packing(facil
 def test_other_recorded_beams_can_be_packed_too(facility, tmp_path, name):
     recorder = Recorder(CAMERA, facility.interval("1s"))
 
-    _, frames = images(plan_frames(BEAMS / name, facility, recorder, START), tmp_path)
+    _, frames = images(shown(BEAMS / name, facility, recorder), tmp_path)
 
     assert len(frames) == {"lab_modes": 9, "injector_laser": 1}[name]
     saturated = {"lab_modes": [4, 5], "injector_laser": []}[name]  # k-400mm.png and k-600mm.png reach 255

@@ -45,20 +45,6 @@ def write_snapshot(path: Path, group: str, state_dataset: str, batches: Iterable
                     cell.write(device)
 
 
-def write_images(path: Path, groups: Iterable[tuple[str, Iterable[tuple[Times, Array]]]]) -> None:
-    """Write `/IMAGES/{DTG_id}/{HH-MM-SS-mmm}`: one day's file of the older layout.
-
-    `groups` are (DTG id, batches of times and images).
-    """
-    with closing(_created(path)) as file:
-        images = h5g.create(file, b"IMAGES")
-        for name, batches in groups:
-            group = h5g.create(images, name.encode())
-            for times, frames in batches:
-                for stamp, cell in zip(timestamps(times), _rows("", frames), strict=True):
-                    cell.write(group, stamp)
-
-
 def _created(path: Path) -> h5f.FileID:
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_fclose_degree(h5f.CLOSE_STRONG)
@@ -91,9 +77,9 @@ class _Cell:
     values: Array | None = None
     chunk: bytes = b""
 
-    def write(self, parent: h5g.GroupID, name: bytes = b"") -> None:
+    def write(self, parent: h5g.GroupID) -> None:
         layout = self.layout
-        dataset = h5d.create(parent, name or layout.name, layout.type, layout.space, layout.creation)
+        dataset = h5d.create(parent, layout.name, layout.type, layout.space, layout.creation)
         if self.values is None:
             dataset.write_direct_chunk((0,) * layout.space.get_simple_extent_ndims(), self.chunk)
         else:

@@ -31,23 +31,3 @@ def write_labels(folder: Path, labels: Iterable[Label]) -> Path:
     path = folder / LABELS_FILE
     path.write_text(json.dumps([asdict(label) for label in labels], indent=1) + "\n", encoding="utf-8")
     return path
-
-
-def read_labels(folder: Path) -> tuple[Label, ...]:
-    """The labels of a folder.
-
-    Raises:
-        FileNotFoundError: it has none.
-    """
-    documents = json.loads((folder / LABELS_FILE).read_text(encoding="utf-8"))
-    return tuple(
-        Label(
-            kind=document["kind"],
-            expected=AnomalyKind(document["expected"]),
-            severity=document["severity"],
-            shots=tuple(document["shots"]),
-            devices=tuple(document["devices"]),
-            files=tuple(document["files"]),
-        )
-        for document in documents
-    )

@@ -93,28 +93,6 @@ class Packing:
         return Machine(self.facility, self.seed)
 
 
-def plan_frames(
-    images: Path | Sequence[Path],
-    facility: Facility,
-    recorder: Recorder,
-    start: datetime,
-    *,
-    repeat: int = 1,
-    change_at: str | None = None,
-    crop: Crop | None = None,
-    seed: int = 0,
-) -> Packing:
-    """These images, in the order of their names, as what one camera saw; each is shown `repeat` times.
-
-    Raises:
-        ValueError: see `load_recording` and `find_frame`.
-    """
-    recording = load_recording(images, _frame_shape(facility), crop=crop)
-    sequence = np.repeat(np.arange(len(recording.sources)), repeat)
-    change = _change(recording, change_at)
-    return Packing(facility, (recorder,), recording, start, sequence, change=change, seed=seed)
-
-
 def plan_recorded(
     images: Path | Sequence[Path],
     facility: Facility,
