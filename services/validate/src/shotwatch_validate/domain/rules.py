@@ -4,7 +4,6 @@ The rules for spectra and energies are those of the facility's report RST-2.3.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -35,8 +34,6 @@ class Context:
 Rule = Callable[[Any, Context], tuple[Mask, str]]
 """(data, context) → the records (n,) that break the rule, and what it demands of them."""
 
-_RULES: defaultdict[type, list[tuple[RecordReason, Rule]]] = defaultdict(list)
-
 
 def broken_rules(data: Data, context: Context) -> Iterator[tuple[str, Mask]]:
     """`reason: detail` of each rule for such data, in order, and the records (n,) that break it."""
@@ -45,28 +42,17 @@ def broken_rules(data: Data, context: Context) -> Iterator[tuple[str, Mask]]:
         yield f"{reason}: {detail}", broken
 
 
-def _rule(data: type[Data], reason: RecordReason) -> Callable[[Rule], Rule]:
-    def register(rule: Rule) -> Rule:
-        _RULES[data].append((reason, rule))
-        return rule
-
-    return register
-
-
-@_rule(Frames, RecordReason.BLACK_FRAME)
 def _black(frames: Frames, context: Context) -> tuple[Mask, str]:
     level = context.frames.black_below
     return frames.maximum < level, f"no pixel reaches {level:g}"
 
 
-@_rule(Frames, RecordReason.SATURATED_FRAME)
 def _saturated(frames: Frames, context: Context) -> tuple[Mask, str]:
     share = context.frames.saturated_share
     pixels = math.prod(context.datasets[0].shape)
     return frames.saturated > share * pixels, f"more than {100 * share:g} % of the pixels are saturated"
 
 
-@_rule(Frames, RecordReason.FROZEN_FRAME)
 def _frozen(frames: Frames, context: Context) -> tuple[Mask, str]:
     frozen = np.zeros_like(context.readable)
     fingerprints = frames.fingerprint[context.readable]
@@ -76,34 +62,28 @@ def _frozen(frames: Frames, context: Context) -> tuple[Mask, str]:
     return frozen, "is the frame before, once more"
 
 
-@_rule(Frames, RecordReason.OUT_OF_RANGE)
 def _frame_range(frames: Frames, context: Context) -> tuple[Mask, str]:
     dataset = context.datasets[0]
     return _outside(frames.minimum, dataset) | _outside(frames.maximum, dataset), _range(dataset)
 
 
-@_rule(Spectra, RecordReason.NOT_FINITE)
 def _not_finite(spectra: Spectra, _context: Context) -> tuple[Mask, str]:
     return ~np.isfinite(spectra.total), "an intensity is no finite number"
 
 
-@_rule(Spectra, RecordReason.NO_SPECTRUM)
 def _no_spectrum(spectra: Spectra, _context: Context) -> tuple[Mask, str]:
     return spectra.total <= 0, "the intensities do not sum to more than zero"
 
 
-@_rule(Spectra, RecordReason.OUT_OF_RANGE)
 def _spectrum_range(spectra: Spectra, context: Context) -> tuple[Mask, str]:
     dataset = context.datasets[0]
     return _outside(spectra.minimum, dataset) | _outside(spectra.maximum, dataset), _range(dataset)
 
 
-@_rule(Energies, RecordReason.NO_ENERGY)
 def _no_energy(energies: Energies, _context: Context) -> tuple[Mask, str]:
     return ~((energies.energy1 > 0) | (energies.energy2 > 0)), "neither energy is positive"
 
 
-@_rule(Energies, RecordReason.OUT_OF_RANGE)
 def _energy_range(energies: Energies, context: Context) -> tuple[Mask, str]:
     first, second = context.datasets
     return _outside(energies.energy1, first) | _outside(energies.energy2, second), _range(first)
@@ -118,3 +98,23 @@ def _outside(values: Floats, dataset: Dataset) -> Mask:
 def _range(dataset: Dataset) -> str:
     low, high = dataset.range
     return f"{dataset.name} is outside {low:g}..{high:g} {dataset.unit}"
+
+
+_RULES: dict[type, tuple[tuple[RecordReason, Rule], ...]] = {
+    Frames: (
+        (RecordReason.BLACK_FRAME, _black),
+        (RecordReason.SATURATED_FRAME, _saturated),
+        (RecordReason.FROZEN_FRAME, _frozen),
+        (RecordReason.OUT_OF_RANGE, _frame_range),
+    ),
+    Spectra: (
+        (RecordReason.NOT_FINITE, _not_finite),
+        (RecordReason.NO_SPECTRUM, _no_spectrum),
+        (RecordReason.OUT_OF_RANGE, _spectrum_range),
+    ),
+    Energies: (
+        (RecordReason.NO_ENERGY, _no_energy),
+        (RecordReason.OUT_OF_RANGE, _energy_range),
+    ),
+}
+"""Kind of data → its rules, in the order in which they are applied."""
