@@ -51,7 +51,7 @@ FOUND = (row(DETECTOR, 0.05, 0.99, 0.9), row("cheat", 0.05, 0.9, 0.5))
 
 
 def outcome_of(*rows: Row) -> Outcome:
-    return Outcome({}, (LaserResult("one", "", True, 100, FalseAlarms(1000, 0)),), rows, ())
+    return Outcome({}, (LaserResult("one", "", True, FalseAlarms(1000, 0)),), rows, ())
 
 
 def test_every_scorer_is_measured_on_every_case(outcome: Outcome) -> None:

@@ -100,17 +100,13 @@ def test_a_state_that_is_not_broken_is_no_anomaly(state: str) -> None:
 def test_a_refused_record_is_an_anomaly_of_its_kind(
     reason: RecordReason, kind: AnomalyKind, detail: str
 ) -> None:
-    (finding,) = findings(member(reasons=[RecordReason.SECOND_SAMPLE, reason + detail], verdict=[2, 0, 0]))
+    (finding,) = findings(member(reasons=["state_not_on: OFF", reason + detail], verdict=[2, 0, 0]))
     assert (finding.shot, finding.kind) == (0, kind)
 
 
 def test_every_reason_for_which_records_are_refused_is_judged() -> None:
     for reason in RecordReason:
         findings(member(reasons=[reason], verdict=[1, 1, 1]))
-
-
-def test_a_second_sample_of_a_pulse_is_no_anomaly() -> None:
-    assert findings(member(reasons=["second_sample"], verdict=[1, 0, 0])) == []
 
 
 def test_devices_that_break_the_same_rule_in_a_shot_are_one_finding() -> None:

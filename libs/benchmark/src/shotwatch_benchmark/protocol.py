@@ -91,7 +91,7 @@ def run_benchmark(
     scores = _scored(benches, cases, progress)
     progress("counting", 0, 0)
     results = [
-        _laser_result(benches[each.name], scores, each, size, each is laser and network is None)
+        _laser_result(benches[each.name], scores, each, each is laser and network is None)
         for each, _ in lasers
     ]
     rows = [row for case in scores for row in _rows(case, scores, benches, seed)]
@@ -218,11 +218,11 @@ def _own_threshold(bench: Bench) -> float:
 
 
 def _laser_result(
-    bench: Bench, scores: Mapping[Case, ScoresOfScorers], laser: Laser, size: Size, trained_on: bool
+    bench: Bench, scores: Mapping[Case, ScoresOfScorers], laser: Laser, trained_on: bool
 ) -> LaserResult:
     values = scores[Case(laser.name)][DETECTOR].values
     alarms = FalseAlarms(len(values), int((values > _own_threshold(bench)).sum()))
-    return LaserResult(laser.name, laser.origin, trained_on, size.learning, alarms)
+    return LaserResult(laser.name, laser.origin, trained_on, alarms)
 
 
 def _conditions(size: Size, seed: int) -> dict[str, Any]:

@@ -42,8 +42,6 @@ class LaserResult:
     origin: str
     trained_on: bool
     """The network saw earlier frames of it; of another laser only references and thresholds were learned."""
-    learned_from: int
-    """Normal shots."""
     false_alarms: FalseAlarms
 
 

@@ -70,7 +70,6 @@ class RecordReason(StrEnum):
     FROZEN_FRAME = "frozen_frame"
     NO_SPECTRUM = "no_spectrum"
     NO_ENERGY = "no_energy"
-    SECOND_SAMPLE = "second_sample"
 
 
 class ObjectState(StrEnum):

@@ -13,7 +13,6 @@ Counts = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 
 NO_SOURCE = -1
-NEVER = np.iinfo(np.int64).min
 DATA_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
 
 

@@ -103,7 +103,7 @@ def _of_member(member: Member, facility: Facility) -> Iterator[_Case]:
 def _kind(reason: str, detail: str, facility: Facility) -> AnomalyKind | None:
     if reason == RecordReason.STATE_NOT_ON:
         return AnomalyKind.DEVICE_STATE if detail in facility.state.broken else None
-    return _KINDS.get(RecordReason(reason))
+    return _KINDS[RecordReason(reason)]
 
 
 def _told(kind: AnomalyKind, reason: str, state: str) -> str:
