@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -27,7 +27,7 @@ def tell(step: str, *, to: TextIO | None = None, **figures: object) -> None:
 def exit_status(
     work: Callable[[], None],
     *expected: type[Exception],
-    away: Sequence[type[Exception]] = (),
+    away: tuple[type[Exception], ...] = (),
     to: TextIO | None = None,
 ) -> int:
     """Do the work. Return 0 if it is done, 1 after an expected error, 2 after wrong settings, 3 if a server
@@ -39,7 +39,9 @@ def exit_status(
         return _fail(1, error, to)
     except (SettingsError, FacilityError) as error:
         return _fail(2, error, to)
-    except (Retry, *away) as error:
+    except Retry as error:
+        return _fail(3, error, to)
+    except away as error:
         return _fail(3, error, to)
     return 0
 
