@@ -252,11 +252,36 @@ def test_a_server_is_reached_by_the_pods_that_need_it_and_no_other(objects: dict
 
 
 NAMESPACE = {"matchLabels": {"kubernetes.io/metadata.name": "shotwatch"}}
+SERVERS = {"matchLabels": {"kubernetes.io/metadata.name": "shotwatch-servers"}}
 
 
 def server_policies() -> Objects:
     text = (ROOT / "deploy" / "k8s" / "servers" / "policies.yaml").read_text()
     return {each["metadata"]["name"]: each for each in yaml.safe_load_all(text)}
+
+
+def test_a_rule_to_or_from_another_namespace_names_the_pods_too(objects: dict[str, Objects]):
+    everything = [*objects["NetworkPolicy"].values(), *server_policies().values()]
+    peers = [
+        peer
+        for each in everything
+        for direction, side in (("ingress", "from"), ("egress", "to"))
+        for rule in each["spec"].get(direction, ())
+        for peer in rule[side]
+    ]
+    assert len(peers) > 20
+    assert [peer for peer in peers if not peer.get("podSelector")] == []
+
+
+def test_pods_may_call_the_servers_that_the_servers_policies_are_about(objects: dict[str, Objects]):
+    """The labels of the servers' pods, as told in two places."""
+    servers = server_policies()
+    for name, port in PORTS.items():
+        [rule] = objects["NetworkPolicy"][f"to-{name}"]["spec"]["egress"]
+        assert rule["ports"] == [{"port": port}]
+        assert rule["to"] == [
+            {"namespaceSelector": SERVERS, "podSelector": servers[name]["spec"]["podSelector"]}
+        ]
 
 
 def ports_out(policies: Objects, pod: dict[str, Any]) -> set[int | str]:

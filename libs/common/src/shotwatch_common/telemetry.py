@@ -96,7 +96,7 @@ def _collector(service: str) -> Logger:
 
 
 def _send_to(collector: Logger) -> structlog.typing.Processor:
-    """Return a step after the renderer: it sends the line, its fields as attributes, and the current trace."""
+    """Return a step after the renderer: send the line, its fields as attributes, and the current trace."""
 
     def send(_logger: Any, level: str, line: Any) -> Any:
         collector.emit(
