@@ -120,7 +120,7 @@ def test_the_facility_file_lies_where_the_image_looks_for_it():
 
 def test_every_secret_is_a_file_that_make_env_writes_and_somebody_uses():
     listed = re.findall(r"^([a-z][a-z-]+) +\S", SECRETS_LIST, re.MULTILINE)
-    assert MADE == {name: {"file": f"deploy/secrets/{name}"} for name in listed}
+    assert {name: {"file": f"deploy/secrets/{name}"} for name in listed} == MADE
     assert {source for each in SERVICES.values() for source, _ in _secrets(each)} == set(COMPOSE["secrets"])
 
 
@@ -252,7 +252,7 @@ def test_no_container_sees_a_folder_of_the_machine_but_what_this_tree_configures
     assert all(source.startswith("./deploy/") and mode == ["ro"] for source, _, *mode in of_machine)
 
 
-def test_nobody_is_root_but_who_belongs_to_a_volume_of_root():
+def test_no_container_is_told_to_run_as_root_but_the_one_that_writes_to_a_volume_of_root():
     root = {name for name, each in SERVICES.items() if each.get("user") in ("0:0", "0", "root")}
     assert root == {"broker-definitions"}, "the collector reads no files"
 
@@ -300,7 +300,7 @@ def reachable(name: str) -> set[str]:
 
 
 def listening(name: str) -> set[str]:
-    """Return the networks in which a server listens: those where it has the name that it listens on, or all."""
+    """Return the networks where a server listens: those where it has the name that it listens on, or all."""
     networks = SERVICES[name].get("networks", ())
     told = re.search(r"--web\.listen-address=(.+):", "\n".join(SERVICES[name].get("command", ())))
     if told is None:

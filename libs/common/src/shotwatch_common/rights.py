@@ -203,7 +203,7 @@ _S3_ACTIONS = {
 _NOTHING = {"Effect": "Deny", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
 """For an account without rights: stores refuse a policy without statements."""
 _METRICS = {"Effect": "Allow", "Action": ["admin:Prometheus"], "Resource": ["arn:aws:s3:::*"]}
-"""For MONITOR: the metrics of MinIO. The action applies to the server; a resource must be named all the same."""
+"""For MONITOR: the metrics of MinIO. The action applies to the server, but a resource must be named."""
 
 
 def account_name(account: str, settings: Settings) -> str:
