@@ -30,7 +30,7 @@ from shotwatch_common.settings import (
     variable,
 )
 from shotwatch_common.store.setup import SetupSettings
-from shotwatch_common.topology import STORE_EXCHANGE, Topology
+from shotwatch_common.topology import STAGES, STORE_EXCHANGE, Topology
 from shotwatch_embedded.guarded_mlflow import ENGINEER_PASSWORD, READER_PASSWORD
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.models import models
@@ -471,6 +471,18 @@ def test_prometheus_scrapes_every_service_where_it_answers():
     [scraped] = [found for job in configuration["scrape_configs"] for found in job.get("dns_sd_configs", ())]
     assert set(scraped["names"]) == {spec.name for spec in path_services()}
     assert f"SHOTWATCH_HEALTH_PORT={scraped['port']}" in (ROOT / "Dockerfile").read_text()
+
+
+def test_a_service_is_scraped_for_its_own_stages_alone():
+    """Prometheus' own rule: its pattern must match all of the labels' values, joined by semicolons."""
+    [rule] = _scraped("services")["metric_relabel_configs"]
+    assert (rule["action"], rule["source_labels"]) == ("keep", ["job", "stage"])
+    kept = {(job, stage) for job in OURS for stage in STAGES if re.fullmatch(rule["regex"], f"{job};{stage}")}
+    assert kept == {(stage, stage) for stage in STAGES if stage in OURS} | {
+        ("features", "examination"),
+        ("inference", "shadow"),
+    }
+    assert all(re.fullmatch(rule["regex"], f"{spec.name};") for spec in path_services()), "without a stage"
 
 
 def test_grafana_and_the_collector_know_their_servers():
