@@ -381,6 +381,13 @@ def test_the_store_has_the_target_that_its_setup_has_told():
     assert told[f"MINIO_NOTIFY_AMQP_ROUTING_KEY_{target}"] == Topology().objects.name
 
 
+def test_the_sweep_leaves_new_objects_to_the_notifications_of_the_store():
+    """Otherwise each object would be fed in twice, and the inbox listed twice a second."""
+    assert SERVICES["store"]["environment"]["MINIO_NOTIFY_AMQP_ENABLE_SHOTWATCH"] == "on"
+    told = SERVICES["ingest"]["environment"]
+    assert (told["SHOTWATCH_INBOX_SWEEP_SECONDS"], told["SHOTWATCH_INBOX_NOTIFICATION_SECONDS"]) == (10, 30)
+
+
 def test_the_store_is_set_up_with_all_settings_that_this_takes():
     told = given(SERVICES["store-setup"]["environment"])
     assert names(SetupSettings, required=True) <= told | IMAGE_SETTINGS

@@ -17,7 +17,16 @@ from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.topology import STAGES
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
-from tests.unit.test_deploy_compose import IMAGE_SETTINGS, MODELS, NEEDS, OURS, given, names, settings_of
+from tests.unit.test_deploy_compose import (
+    IMAGE_SETTINGS,
+    MODELS,
+    NEEDS,
+    OURS,
+    SERVICES,
+    given,
+    names,
+    settings_of,
+)
 
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location("policy", ROOT / "deploy" / "policy.py")
@@ -112,6 +121,16 @@ def test_a_pod_is_given_longer_to_end_than_the_longest_handler_takes(objects: di
     for each in objects["Deployment"].values():
         grace = each["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
         assert grace > drain
+
+
+def test_the_sweep_leaves_new_objects_to_the_notifications_of_the_store(objects: dict[str, Objects]):
+    """As in Compose."""
+    told = {
+        each["name"]: each.get("value") for each in pods(objects)["ingest"]["spec"]["containers"][0]["env"]
+    }
+    in_compose = SERVICES["ingest"]["environment"]
+    for name in ("SHOTWATCH_INBOX_SWEEP_SECONDS", "SHOTWATCH_INBOX_NOTIFICATION_SECONDS"):
+        assert told[name] == str(in_compose[name])
 
 
 def test_a_service_is_told_all_that_it_must_know(objects: dict[str, Objects]):
