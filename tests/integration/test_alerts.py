@@ -1,5 +1,6 @@
 """Alert rules on made-up series (promtool): each fires for its fault, and not without."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def waits(below_half_a_second: int, all_: int) -> Series:
 
 
 def records(place: str, values: str, verdict: str = "valid") -> Series:
-    return {f'{RECORDS}{{{place}, kind="Camera", verdict="{verdict}"}}': values}
+    return {f'{RECORDS}{{job="validate", {place}, kind="Camera", verdict="{verdict}"}}': values}
 
 
 CASES = [
@@ -62,10 +63,10 @@ CASES = [
     ),
     Case(
         "ShotwatchSweepFails",
-        {'shotwatch_sweep_last_success_timestamp_seconds{instance="a"}': "0+60x10 600x80"},
+        {'shotwatch_sweep_last_success_timestamp_seconds{job="ingest", instance="a"}': "0+60x10 600x80"},
         {
-            'shotwatch_sweep_last_success_timestamp_seconds{instance="a"}': "0+60x10 600x80",
-            'shotwatch_sweep_last_success_timestamp_seconds{instance="b"}': "0+60x90",
+            'shotwatch_sweep_last_success_timestamp_seconds{job="ingest", instance="a"}': "0+60x10 600x80",
+            'shotwatch_sweep_last_success_timestamp_seconds{job="ingest", instance="b"}': "0+60x90",
         },
     ),
     Case(
@@ -116,27 +117,27 @@ CASES = [
     Case(
         "ShotwatchFalseAlarms",
         {
-            'shotwatch_opinions_total{opinion="false"}': "_x9 4x80",
-            f"shotwatch_shots_judged_total{{{LA}}}": "0+1000x90",
+            'shotwatch_opinions_total{job="query", opinion="false"}': "_x9 4x80",
+            f'shotwatch_shots_judged_total{{job="inference", {LA}}}': "0+1000x90",
         },
         {
-            'shotwatch_opinions_total{opinion="false"}': "_x9 4x80",
-            f"shotwatch_shots_judged_total{{{LA}}}": "0+9000x90",
+            'shotwatch_opinions_total{job="query", opinion="false"}': "_x9 4x80",
+            f'shotwatch_shots_judged_total{{job="inference", {LA}}}': "0+9000x90",
         },
     ),
     Case(
         "ShotwatchModelNotLoaded",
         {
-            'shotwatch_model_not_loaded{alias="champion", instance="a"}': "0x20 1x70",
-            'shotwatch_model_not_loaded{alias="champion", instance="b"}': "0x90",
+            'shotwatch_model_not_loaded{job="inference", alias="champion", instance="a"}': "0x20 1x70",
+            'shotwatch_model_not_loaded{job="inference", alias="champion", instance="b"}': "0x90",
         },
-        {'shotwatch_model_not_loaded{alias="champion", instance="a"}': "0x20 1x1 0x68"},
+        {'shotwatch_model_not_loaded{job="inference", alias="champion", instance="a"}': "0x20 1x1 0x68"},
         'alias="champion"',
     ),
     Case(
         "ShotwatchDrift",
-        {f'shotwatch_drift{{{LA}, device="meter"}}': "4.5x90"},
-        {f'shotwatch_drift{{{LA}, device="meter"}}': "3.9x90"},
+        {f'shotwatch_drift{{job="history", {LA}, device="meter"}}': "4.5x90"},
+        {f'shotwatch_drift{{job="history", {LA}, device="meter"}}': "3.9x90"},
     ),
 ]
 
@@ -171,6 +172,17 @@ def test_prometheus_takes_the_rules() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
 def test_an_alert_fires_for_its_fault_and_not_without(case: Case, tmp_path: Path) -> None:
     check(tmp_path, [fires(case, case.fault, True), fires(case, case.healthy, False)])
+
+
+FORGEABLE = [case for case in CASES if any("shotwatch_" in each and "job=" in each for each in case.fault)]
+
+
+@pytest.mark.parametrize("case", FORGEABLE, ids=lambda case: case.alert)
+def test_another_service_cannot_silence_an_alert_by_healthy_metrics_of_its_own(
+    case: Case, tmp_path: Path
+) -> None:
+    forged = {re.sub('job="[a-z]+"', 'job="training"', name): values for name, values in case.healthy.items()}
+    check(tmp_path, [fires(case, case.fault | forged, True)])
 
 
 def test_devices_that_are_not_on_before_the_last_file_are_no_laser_that_runs(tmp_path: Path) -> None:

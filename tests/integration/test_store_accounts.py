@@ -1,5 +1,7 @@
 """The accounts of the object store, each tried out in full: MinIO refuses what rights.py does not allow."""
 
+import base64
+import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -7,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 from miniopy_async.api import Minio
 from miniopy_async.error import S3Error
@@ -21,6 +24,7 @@ from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettin
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers import Server
 from tests.facilities import FACILITY
+from tests.unit.test_deploy_compose import make_env
 
 from .processes import serving
 from .store_servers import KEYS, embedded_store, minio
@@ -197,3 +201,36 @@ async def test_a_store_without_such_an_api_says_so_and_is_set_up_all_the_same(tm
     async with serving(server):
         made = await accounts_made(settings_of(server, **secret_keys()))
     assert {found.state for found in made.values()} == {State.UNSUPPORTED}
+
+
+async def test_prometheus_reads_the_metrics_with_the_token_of_its_account_and_nobody_else_does(
+    store: Set, tmp_path: Path
+) -> None:
+    """With the key and the token that deploy/make-env makes."""
+    made = make_env(tmp_path)
+    key, token = ((made / f"store-monitor-{name}").read_text() for name in ("secret-key", "token"))
+    await accounts_made(settings_of(store.server, store_monitor_secret_key=key))
+    try:
+        assert await metrics_status(store, token) == 200
+        for other in ("", token_of("ingest", SECRETS["ingest"]), token_of("monitor", SECRETS["ingest"])):
+            assert await metrics_status(store, other) == 403
+    finally:
+        await accounts_made(settings_of(store.server, **secret_keys()))
+
+
+def token_of(account: str, key: str) -> str:
+    """Return a token for MinIO's metrics in the name of an account, signed with a key."""
+    parts = ({"alg": "HS512", "typ": "JWT"}, {"iss": "prometheus", "sub": f"shotwatch-{account}"})
+    signed = ".".join(_base64url(json.dumps(part).encode()) for part in parts)
+    return f"{signed}.{_base64url(hmac.digest(key.encode(), signed.encode(), 'sha512'))}"
+
+
+def _base64url(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+async def metrics_status(store: Set, token: str) -> int:
+    url = f"{store.server.settings['SHOTWATCH_STORE_URL']}/minio/v2/metrics/cluster"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
+        return response.status

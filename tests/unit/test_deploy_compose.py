@@ -1,5 +1,9 @@
 """docker-compose.yml: what can be held against the code and the tree without an engine."""
 
+import base64
+import hmac
+import json
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -15,10 +19,18 @@ import yaml
 from shotwatch_cli.rest import API_KEY
 from shotwatch_common.archive.setup import DatabaseSetupSettings
 from shotwatch_common.broker_accounts import read_passwords
-from shotwatch_common.rights import DATABASE, STORE
-from shotwatch_common.settings import FILE, BrokerSettings, Settings, installed_settings, is_secret, variable
+from shotwatch_common.rights import DATABASE, MONITOR, STORE
+from shotwatch_common.settings import (
+    FILE,
+    BrokerSettings,
+    Settings,
+    installed_settings,
+    is_secret,
+    read_secret,
+    variable,
+)
 from shotwatch_common.store.setup import SetupSettings
-from shotwatch_common.topology import STORE_EXCHANGE, Topology
+from shotwatch_common.topology import STAGES, STORE_EXCHANGE, Topology
 from shotwatch_embedded.guarded_mlflow import ENGINEER_PASSWORD, READER_PASSWORD
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.models import models
@@ -38,6 +50,11 @@ SECRETS = {
     for name, field in settings.model_fields.items()
     if is_secret(field)
 }
+API_KEY_FILE = API_KEY + FILE
+MADE = {name: each for name, each in COMPOSE["secrets"].items() if name != "api-key"}
+"""The secrets that deploy/make-env makes."""
+SIGNED = {"store-monitor-secret-key": {"store-monitor-token"}}
+"""Secret → what it signs, in which it does not stand."""
 IMAGE_SETTINGS = set(re.findall(r"\bSHOTWATCH_\w+(?==)", (ROOT / "Dockerfile").read_text()))
 
 
@@ -77,8 +94,21 @@ def test_a_service_is_told_all_that_it_must_know_and_nothing_that_it_does_not(se
 def test_the_command_line_is_told_where_the_servers_are():
     told = given(SERVICES["cli"]["environment"])
     assert names(BrokerSettings, required=True) <= told | IMAGE_SETTINGS
-    assert {"SHOTWATCH_QUERY_URL", API_KEY} <= told
-    assert SERVICES["cli"]["environment"][API_KEY] is None, "as whoever runs it has it"
+    assert {"SHOTWATCH_QUERY_URL", API_KEY_FILE} <= told
+
+
+def test_the_command_line_has_the_key_of_whoever_runs_it_from_a_file_that_they_name(tmp_path: Path):
+    """As Compose fills in variables: `${X:-default}` and `${X:+instead}` treat an empty X as unset."""
+    told, file = SERVICES["cli"]["environment"][API_KEY_FILE], COMPOSE["secrets"]["api-key"]["file"]
+    assert "api-key" in SERVICES["cli"]["secrets"]
+    filled = f'printf "%s %s" "{told}" "{file}"'
+    by_key = {key: {**os.environ, API_KEY_FILE: key} for key in ("", str(tmp_path / "key"))}
+    done = {key: subprocess.check_output(["sh", "-c", filled], env=env) for key, env in by_key.items()}
+    assert done == {
+        "": b" /dev/null",
+        str(tmp_path / "key"): f"/run/secrets/api-key {tmp_path / 'key'}".encode(),
+    }
+    assert read_secret(API_KEY, {API_KEY_FILE: ""}) is None, "no key was named"
 
 
 def test_the_facility_file_lies_where_the_image_looks_for_it():
@@ -90,11 +120,8 @@ def test_the_facility_file_lies_where_the_image_looks_for_it():
 
 def test_every_secret_is_a_file_that_make_env_writes_and_somebody_uses():
     listed = re.findall(r"^([a-z][a-z-]+) +\S", SECRETS_LIST, re.MULTILINE)
-    assert COMPOSE["secrets"] == {
-        name: {"file": f"deploy/secrets/{name}"} for name in listed if name in COMPOSE["secrets"]
-    }
+    assert {name: {"file": f"deploy/secrets/{name}"} for name in listed} == MADE
     assert {source for each in SERVICES.values() for source, _ in _secrets(each)} == set(COMPOSE["secrets"])
-    assert set(listed) == set(COMPOSE["secrets"]), "of no use"
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -103,8 +130,8 @@ def test_no_environment_holds_a_secret_and_each_secret_that_is_named_is_mounted(
     told = dict(service.get("environment", {}))
     mounted = {f"/run/secrets/{target}" for _, target in _secrets(service)}
     assert {value for value in told.values() if str(value).startswith("/run/secrets/")} <= mounted
-    assert "$" not in str(told)
     values = {key: value for key, value in told.items() if value and not key.endswith("FILE")}
+    assert "$" not in str(values)
     assert [key for key in values if re.search("PASSWORD|SECRET|TOKEN", key)] == []
     assert [value for value in values.values() if re.search("//[^/]*@", str(value))] == []
 
@@ -121,7 +148,7 @@ def make_env(folder: Path) -> Path:
 def test_secrets_are_made_once_and_differ_and_nobody_else_on_the_machine_reaches_them(tmp_path: Path):
     secrets = make_env(tmp_path)
     made = {path.name: path.read_text() for path in secrets.iterdir()}
-    assert made.keys() == set(COMPOSE["secrets"])
+    assert made.keys() == set(MADE)
     random = [value for value in made.values() if re.fullmatch("[0-9a-f]{48}", value)]
     assert len(random) == len(set(random)) == SECRETS_LIST.count("  random\n")
     password = made["database-query-password"]
@@ -132,17 +159,42 @@ def test_secrets_are_made_once_and_differ_and_nobody_else_on_the_machine_reaches
     assert {path.name: path.read_text() for path in secrets.iterdir()} == made
 
 
-@pytest.mark.parametrize("name", ["broker-ingest-password", "store-secret-key"])
+def test_the_token_of_prometheus_is_signed_by_the_key_of_an_account_that_reads_metrics_alone(tmp_path: Path):
+    """A JSON Web Token as MinIO verifies it: HMAC with SHA-512, by the secret key of the account in `sub`."""
+    secrets = make_env(tmp_path)
+    signed, _, signature = (secrets / "store-monitor-token").read_text().rpartition(".")
+    key = (secrets / "store-monitor-secret-key").read_bytes()
+    assert _decoded(signature) == hmac.digest(key, signed.encode(), "sha512")
+    header, claims = (json.loads(_decoded(part)) for part in signed.split("."))
+    assert header == {"alg": "HS512", "typ": "JWT"}
+    assert claims == {"iss": "prometheus", "sub": f"shotwatch-{MONITOR}"}
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def test_the_store_shows_its_metrics_to_whoever_has_the_token_and_prometheus_has_it():
+    assert SERVICES["store"]["environment"]["MINIO_PROMETHEUS_AUTH_TYPE"] == "jwt"
+    token = dict(_secrets(SERVICES["prometheus"]))["store-monitor-token"]
+    assert _scraped("store")["authorization"] == {"credentials_file": f"/run/secrets/{token}"}
+    holding = [
+        name for name, each in SERVICES.items() if any("store-monitor" in s for s, _ in _secrets(each))
+    ]
+    assert holding == ["store-setup", "prometheus"]
+
+
+@pytest.mark.parametrize("name", ["broker-ingest-password", "store-secret-key", "store-monitor-secret-key"])
 def test_a_secret_that_was_removed_is_made_anew_with_all_that_is_made_of_it(tmp_path: Path, name: str):
     secrets = make_env(tmp_path)
     before = {path.name: path.read_text() for path in secrets.iterdir()}
     (secrets / name).unlink()
     make_env(tmp_path)
     after = {path.name: path.read_text() for path in secrets.iterdir()}
-    users = {each for each, value in before.items() if before[name] in value}
+    users = {each for each, value in before.items() if before[name] in value} | SIGNED.get(name, set())
     assert len(users) > 1
     assert {each for each in before if before[each] != after[each]} == users
-    assert all(after[name] in after[each] for each in users)
+    assert all(after[name] in after[each] for each in users - SIGNED.get(name, set()))
 
 
 def test_a_service_reads_the_new_secret_when_it_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -182,7 +234,27 @@ def test_every_container_has_limits_and_no_privilege(name: str):
     assert service["cpus"] <= 2, "Docker refuses more than the machine has"
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert "privileged" not in service
+    assert service.keys().isdisjoint({"privileged", "cap_add", "pid", "ipc", "devices"})
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_writes_to_its_volumes_and_to_memory_alone(name: str):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert "/tmp" in service["tmpfs"]
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}, "its log is bounded"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_container_sees_a_folder_of_the_machine_but_what_this_tree_configures(name: str):
+    mounts = [mount.split(":") for mount in SERVICES[name].get("volumes", ())]
+    of_machine = [mount for mount in mounts if mount[0] not in COMPOSE["volumes"]]
+    assert all(source.startswith("./deploy/") and mode == ["ro"] for source, _, *mode in of_machine)
+
+
+def test_no_container_is_told_to_run_as_root_but_the_one_that_writes_to_a_volume_of_root():
+    root = {name for name, each in SERVICES.items() if each.get("user") in ("0:0", "0", "root")}
+    assert root == {"broker-definitions"}, "the collector reads no files"
 
 
 NEEDS = {
@@ -210,15 +282,63 @@ def test_a_container_reaches_the_servers_that_it_needs(name: str):
     assert NEEDS[name] <= reachable(name)
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [*OURS, "cli"])
 def test_a_service_reaches_no_server_that_it_does_not_need(name: str):
-    servers = {"broker", "database", "store", "models", "tempo", "loki", "grafana"}
+    servers = {"broker", "database", "store", "models", "collector", "tempo", "loki", "prometheus", "grafana"}
     assert reachable(name) & servers <= NEEDS[name]
+
+
+def test_what_stores_telemetry_is_reached_by_the_collector_and_by_who_shows_it_alone():
+    for server in ("tempo", "loki", "prometheus"):
+        callers = {name for name in SERVICES if server in reachable(name)}
+        assert callers - {"tempo", "loki"} == {"collector", "grafana", "prometheus"} - {server}
 
 
 def reachable(name: str) -> set[str]:
     own = set(SERVICES[name].get("networks", ()))
-    return {other for other, each in SERVICES.items() if own & set(each.get("networks", ()))} - {name}
+    return {other for other in SERVICES if own & listening(other)} - {name}
+
+
+def listening(name: str) -> set[str]:
+    """Return the networks where a server listens: those where it has the name that it listens on, or all."""
+    networks = SERVICES[name].get("networks", ())
+    told = re.search(r"--web\.listen-address=(.+):", "\n".join(SERVICES[name].get("command", ())))
+    if told is None:
+        return set(networks)
+    return {each for each, own in networks.items() if told[1] in own.get("aliases", ())}
+
+
+def test_prometheus_is_called_by_the_name_that_it_has_where_it_listens():
+    """Who shares more networks with it would be given any of its addresses for the name `prometheus`."""
+    collector = yaml.safe_load((ROOT / "deploy/otel/collector.yaml").read_text())
+    for address in (
+        collector["exporters"]["otlphttp/prometheus"]["endpoint"],
+        SERVICES["prometheus"]["healthcheck"]["test"][-1],
+    ):
+        assert urlsplit(address).netloc == "prometheus.monitoring:9090"
+    assert "--web.listen-address=prometheus.monitoring:9090" in SERVICES["prometheus"]["command"]
+
+
+def test_no_service_writes_a_metric_but_those_that_are_made_of_its_spans():
+    collector = yaml.safe_load((ROOT / "deploy/otel/collector.yaml").read_text())
+    pipelines = collector["service"]["pipelines"]
+    for name, pipeline in pipelines.items():
+        if {each.partition("/")[2] or each for each in pipeline["exporters"]} & {"prometheus"}:
+            assert set(pipeline["receivers"]) <= set(collector["connectors"]), name
+    assert {name for name, each in pipelines.items() if "otlp" in each["receivers"]} == {"traces", "logs"}
+
+
+def test_what_a_service_sends_has_the_address_that_it_came_from_and_is_bounded():
+    """The sender is noted before spans and lines of several senders are put together."""
+    collector = yaml.safe_load((ROOT / "deploy/otel/collector.yaml").read_text())
+    [noted] = collector["processors"]["attributes/sender"]["actions"]
+    assert (noted["from_context"], noted["action"]) == ("client.address", "upsert")
+    for pipeline in ("traces", "logs"):
+        processors = collector["service"]["pipelines"][pipeline]["processors"]
+        assert processors == ["memory_limiter", "attributes/sender", "batch"]
+    limit = int(SERVICES["collector"]["mem_limit"].removesuffix("m"))
+    assert collector["processors"]["memory_limiter"]["limit_mib"] <= 0.8 * limit
+    assert collector["connectors"]["spanmetrics"]["aggregation_cardinality_limit"]
 
 
 def test_only_the_api_and_grafana_are_published_and_on_loopback():
@@ -261,6 +381,13 @@ def test_the_store_has_the_target_that_its_setup_has_told():
     assert told[f"MINIO_NOTIFY_AMQP_ROUTING_KEY_{target}"] == Topology().objects.name
 
 
+def test_the_sweep_leaves_new_objects_to_the_notifications_of_the_store():
+    """Otherwise each object would be fed in twice, and the inbox listed twice a second."""
+    assert SERVICES["store"]["environment"]["MINIO_NOTIFY_AMQP_ENABLE_SHOTWATCH"] == "on"
+    told = SERVICES["ingest"]["environment"]
+    assert (told["SHOTWATCH_INBOX_SWEEP_SECONDS"], told["SHOTWATCH_INBOX_NOTIFICATION_SECONDS"]) == (10, 30)
+
+
 def test_the_store_is_set_up_with_all_settings_that_this_takes():
     told = given(SERVICES["store-setup"]["environment"])
     assert names(SetupSettings, required=True) <= told | IMAGE_SETTINGS
@@ -285,7 +412,7 @@ def test_every_service_has_its_own_account_of_the_database_and_of_the_store():
         assert told["SHOTWATCH_STORE_ACCESS_KEY"] == f"shotwatch-{account}"
         assert told["SHOTWATCH_STORE_SECRET_KEY_FILE"] == "/run/secrets/store-secret-key"
         assert mounted["store-secret-key"] == f"store-{account}-secret-key"
-    assert set(account_of.values()) == DATABASE.keys() == STORE.keys() - {"uploader"}
+    assert set(account_of.values()) == DATABASE.keys() == STORE.keys() - {"uploader", MONITOR}
 
 
 def test_the_set_ups_make_every_account_with_the_secret_that_its_service_has():
@@ -339,12 +466,10 @@ def test_the_servers_are_addressed_by_the_ports_that_they_listen_on():
             assert port in (None, listening[host])
 
 
-def test_services_change_no_file_hold_no_privilege_and_may_finish_their_work():
+def test_services_may_finish_their_work():
     drain = IngestSettings.model_construct().drain_seconds
     for name in OURS:
         service = SERVICES[name]
-        assert service["read_only"] is True
-        assert service["cap_drop"] == ["ALL"]
         assert int(service["stop_grace_period"].removesuffix("s")) > drain
 
 
@@ -355,17 +480,35 @@ def test_prometheus_scrapes_every_service_where_it_answers():
     assert f"SHOTWATCH_HEALTH_PORT={scraped['port']}" in (ROOT / "Dockerfile").read_text()
 
 
+def test_a_service_is_scraped_for_its_own_stages_alone():
+    """Prometheus' own rule: its pattern must match all of the labels' values, joined by semicolons."""
+    [rule] = _scraped("services")["metric_relabel_configs"]
+    assert (rule["action"], rule["source_labels"]) == ("keep", ["job", "stage"])
+    kept = {(job, stage) for job in OURS for stage in STAGES if re.fullmatch(rule["regex"], f"{job};{stage}")}
+    assert kept == {(stage, stage) for stage in STAGES if stage in OURS} | {
+        ("features", "examination"),
+        ("inference", "shadow"),
+    }
+    assert all(re.fullmatch(rule["regex"], f"{spec.name};") for spec in path_services()), "without a stage"
+
+
 def test_grafana_and_the_collector_know_their_servers():
     datasources = yaml.safe_load((ROOT / "deploy/grafana/datasources/datasources.yml").read_text())
     hosts = {urlsplit(each["url"]).hostname for each in datasources["datasources"]}
     collector = yaml.safe_load((ROOT / "deploy/otel/collector.yaml").read_text())
     endpoints = [each["endpoint"] for each in collector["exporters"].values()]
     hosts |= {urlsplit(each if "//" in each else f"//{each}").hostname for each in endpoints}
-    assert hosts == {"tempo", "loki", "prometheus"}
+    assert hosts == {"tempo", "loki", "prometheus", "prometheus.monitoring"}
     pipelines = collector["service"]["pipelines"].values()
     parts = {name for pipeline in pipelines for names in pipeline.values() for name in names}
     declared = (collector[kind] for kind in ("receivers", "processors", "connectors", "exporters"))
     assert parts == {name for kind in declared for name in kind}
+
+
+def _scraped(job: str) -> dict[str, Any]:
+    configuration = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    [found] = [each for each in configuration["scrape_configs"] if each["job_name"] == job]
+    return dict(found)
 
 
 def _mounts() -> Iterator[tuple[str, str]]:

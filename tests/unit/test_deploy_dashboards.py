@@ -103,6 +103,17 @@ def test_every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(rule:
     assert f"\n## {rule['alert']}\n" in (ROOT / page).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_takes_a_metric_from_the_service_that_writes_it(rule: Mapping[str, Any]) -> None:
+    """Other services show metrics too, under their own job. Of stages, Prometheus drops those of others."""
+    with_stage = set(
+        re.findall(r"^\| `(\w+)` .*`stage`", (ROOT / "docs" / "metrics.md").read_text("utf-8"), re.MULTILINE)
+    )
+    for name, selector in re.findall(r"\b(shotwatch_\w+)(\{[^}]*\})?", rule["expr"]):
+        by_job = 'job="' in selector or "by (job, " in rule["expr"]
+        assert by_job or re.sub(SUFFIXES, "", name) in with_stage, name
+
+
 def test_every_job_that_prometheus_scrapes_of_ours_and_the_broker_is_missed_when_it_is_down() -> None:
     scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
     services, broker, _store = scraped["scrape_configs"]

@@ -17,7 +17,16 @@ from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.topology import STAGES
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
-from tests.unit.test_deploy_compose import IMAGE_SETTINGS, MODELS, NEEDS, OURS, given, names, settings_of
+from tests.unit.test_deploy_compose import (
+    IMAGE_SETTINGS,
+    MODELS,
+    NEEDS,
+    OURS,
+    SERVICES,
+    given,
+    names,
+    settings_of,
+)
 
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location("policy", ROOT / "deploy" / "policy.py")
@@ -112,6 +121,16 @@ def test_a_pod_is_given_longer_to_end_than_the_longest_handler_takes(objects: di
     for each in objects["Deployment"].values():
         grace = each["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
         assert grace > drain
+
+
+def test_the_sweep_leaves_new_objects_to_the_notifications_of_the_store(objects: dict[str, Objects]):
+    """As in Compose."""
+    told = {
+        each["name"]: each.get("value") for each in pods(objects)["ingest"]["spec"]["containers"][0]["env"]
+    }
+    in_compose = SERVICES["ingest"]["environment"]
+    for name in ("SHOTWATCH_INBOX_SWEEP_SECONDS", "SHOTWATCH_INBOX_NOTIFICATION_SECONDS"):
+        assert told[name] == str(in_compose[name])
 
 
 def test_a_service_is_told_all_that_it_must_know(objects: dict[str, Objects]):
@@ -252,11 +271,36 @@ def test_a_server_is_reached_by_the_pods_that_need_it_and_no_other(objects: dict
 
 
 NAMESPACE = {"matchLabels": {"kubernetes.io/metadata.name": "shotwatch"}}
+SERVERS = {"matchLabels": {"kubernetes.io/metadata.name": "shotwatch-servers"}}
 
 
 def server_policies() -> Objects:
     text = (ROOT / "deploy" / "k8s" / "servers" / "policies.yaml").read_text()
     return {each["metadata"]["name"]: each for each in yaml.safe_load_all(text)}
+
+
+def test_a_rule_to_or_from_another_namespace_names_the_pods_too(objects: dict[str, Objects]):
+    everything = [*objects["NetworkPolicy"].values(), *server_policies().values()]
+    peers = [
+        peer
+        for each in everything
+        for direction, side in (("ingress", "from"), ("egress", "to"))
+        for rule in each["spec"].get(direction, ())
+        for peer in rule[side]
+    ]
+    assert len(peers) > 20
+    assert [peer for peer in peers if not peer.get("podSelector")] == []
+
+
+def test_pods_may_call_the_servers_that_the_servers_policies_are_about(objects: dict[str, Objects]):
+    """The labels of the servers' pods, as told in two places."""
+    servers = server_policies()
+    for name, port in PORTS.items():
+        [rule] = objects["NetworkPolicy"][f"to-{name}"]["spec"]["egress"]
+        assert rule["ports"] == [{"port": port}]
+        assert rule["to"] == [
+            {"namespaceSelector": SERVERS, "podSelector": servers[name]["spec"]["podSelector"]}
+        ]
 
 
 def ports_out(policies: Objects, pod: dict[str, Any]) -> set[int | str]:

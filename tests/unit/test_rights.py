@@ -24,6 +24,8 @@ CODE = {
 TOGETHER = {"dead_letter": ("ledger", "batches"), "states_before": ("devices", "records")}
 """Methods of the archive that use several of its parts."""
 APPEND_ONLY = {"audit", "promotions", "feedback"}
+METRICS = {"Effect": "Allow", "Action": ["admin:Prometheus"], "Resource": ["arn:aws:s3:::*"]}
+"""The right to read MinIO's metrics."""
 
 
 class Named(defaultdict[str, Any]):
@@ -144,7 +146,7 @@ def test_a_policy_names_buckets_of_the_settings_and_neither_all_actions_nor_all_
     settings = Settings.model_construct(
         inbox_bucket="in", data_bucket="raw", error_bucket="bad", block_bucket="cut", dataset_bucket="sets"
     )
-    statements = store_policy(account, settings)["Statement"]
+    statements = [each for each in store_policy(account, settings)["Statement"] if each != METRICS]
     for statement in statements:
         if statement["Effect"] == "Allow":
             assert set(statement["Action"]) <= {
@@ -156,6 +158,12 @@ def test_a_policy_names_buckets_of_the_settings_and_neither_all_actions_nor_all_
             (resource,) = statement["Resource"]
             assert re.fullmatch(r"arn:aws:s3:::(in|raw|bad|cut|sets)(/.*)?", resource)
     assert bool(STORE[account]) == any(each["Effect"] == "Allow" for each in statements)
+
+
+def test_one_account_may_read_the_metrics_of_the_store_and_nothing_else() -> None:
+    policies = {account: store_policy(account, Settings.model_construct())["Statement"] for account in STORE}
+    assert policies["monitor"] == [METRICS]
+    assert [account for account, statements in policies.items() if METRICS in statements] == ["monitor"]
 
 
 @pytest.mark.parametrize("table", [DATABASE, STORE])

@@ -154,6 +154,9 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
 )
 """Account of the database → collection → what it may do there."""
 
+MONITOR = "monitor"
+"""The account of the object store that reads its metrics: its secret key signs Prometheus' token."""
+
 STORE: Mapping[str, ObjectRights] = _parsed(
     ObjectAction,
     {
@@ -185,6 +188,7 @@ STORE: Mapping[str, ObjectRights] = _parsed(
             "blocks": "list read remove",
             "datasets": "list read write remove",
         },
+        MONITOR: {},
     },
 )
 """Account of the object store → bucket → what it may do there. `uploader` is the control system's."""
@@ -198,6 +202,8 @@ _S3_ACTIONS = {
 
 _NOTHING = {"Effect": "Deny", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
 """For an account without rights: stores refuse a policy without statements."""
+_METRICS = {"Effect": "Allow", "Action": ["admin:Prometheus"], "Resource": ["arn:aws:s3:::*"]}
+"""For MONITOR: the metrics of MinIO. The action applies to the server, but a resource must be named."""
 
 
 def account_name(account: str, settings: Settings) -> str:
@@ -211,6 +217,8 @@ def store_policy(account: str, settings: Settings) -> dict[str, Any]:
         {"Effect": "Allow", "Action": [action], "Resource": [f"arn:aws:s3:::{resource}"]}
         for action, resource in _allowed(STORE[account], settings)
     ]
+    if account == MONITOR:
+        statements.append(_METRICS)
     return {"Version": "2012-10-17", "Statement": statements or [_NOTHING]}
 
 

@@ -196,13 +196,14 @@ def with_settings(environment: Mapping[str, str], own: Mapping[str, str]) -> dic
 def read_secret(name: str, environment: Mapping[str, str]) -> str | None:
     """Return the secret that a variable holds, or that lies in the file which `{name}_FILE` names.
 
-    One line feed at the end of the file is not part of the secret. Return None if neither variable is set.
+    One line feed at the end of the file is not part of the secret. A `{name}_FILE` that is empty counts as
+    not set. Return None if neither variable is set.
 
     Raises:
         SettingsError: both are set, or the file cannot be read, is empty, is larger than 64 KiB, or is not
             UTF-8. The message never contains the secret.
     """
-    if name + FILE not in environment:
+    if not environment.get(name + FILE):
         return environment.get(name)
     path = Path(environment[name + FILE])
     if name in environment:

@@ -1,16 +1,23 @@
 """Traces and logs: one trace from the object event to the anomaly event, its id in every log line."""
 
+import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import structlog
 from opentelemetry import trace
+from opentelemetry._logs import Logger, SeverityNumber
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
@@ -28,10 +35,20 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from shotwatch_common.printable import printable_json
 
 Log = structlog.stdlib.BoundLogger
+_COLLECTOR = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_SEVERITIES = {
+    "info": SeverityNumber.INFO,
+    "warning": SeverityNumber.WARN,
+    "error": SeverityNumber.ERROR,
+    "critical": SeverityNumber.FATAL,
+}
 
 
 def configure_logs(service: str) -> Log:
-    """Write logs as JSON lines in visible ASCII to stderr, each with the service and the current trace."""
+    """Write logs as JSON lines in visible ASCII to stderr, each with the service and the current trace.
+
+    When the standard OTEL variable names a collector, each line is sent there too.
+    """
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -40,6 +57,7 @@ def configure_logs(service: str) -> Log:
             _add_trace,
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(printable_json),
+            *([_send_to(_collector(service))] if os.environ.get(_COLLECTOR) else []),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -52,8 +70,8 @@ def configure_logs(service: str) -> Log:
 def last_words(service: str, *expected: type[Exception]) -> Iterator[None]:
     """Log the error that ends a service's process as one JSON line, and exit with 1.
 
-    An expected error is logged by its message, any other with its traceback. Log collectors drop what is not
-    JSON, so that a plain traceback would make a service that dies at each start look silent.
+    An expected error is logged by its message, any other with its traceback. A plain traceback on stderr
+    would not reach the collector, and a service that dies at each start would look silent there.
     """
     try:
         yield
@@ -66,6 +84,33 @@ def last_words(service: str, *expected: type[Exception]) -> Iterator[None]:
     sys.exit(1)
 
 
+@cache
+def _collector(service: str) -> Logger:
+    """Return a logger whose records a thread sends to the collector, the last ones when the process exits.
+
+    Its queue holds 2048 records. While the collector is down, the oldest are dropped; stderr has all of them.
+    """
+    provider = LoggerProvider(Resource.create({"service.name": service}))
+    provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
+    return provider.get_logger("shotwatch")
+
+
+def _send_to(collector: Logger) -> structlog.typing.Processor:
+    """Return a step after the renderer: send the line, its fields as attributes, and the current trace."""
+
+    def send(_logger: Any, level: str, line: Any) -> Any:
+        collector.emit(
+            timestamp=time.time_ns(),
+            severity_number=_SEVERITIES[level],
+            severity_text=level,
+            body=line,
+            attributes=json.loads(line),
+        )
+        return line
+
+    return send
+
+
 def configure_traces(service: str, traces_folder: Path | None) -> TracerProvider:
     """Export spans to a file of the folder, and to a collector when the standard OTEL variable names one."""
     provider = TracerProvider(resource=Resource.create({"service.name": f"shotwatch-{service}"}))
@@ -74,7 +119,7 @@ def configure_traces(service: str, traces_folder: Path | None) -> TracerProvider
         out = (traces_folder / f"{service}-{os.getpid()}.jsonl").open("a", encoding="utf-8")
         exporter = ConsoleSpanExporter(out=out, formatter=_json_line)
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
-    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    if os.environ.get(_COLLECTOR):
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     return provider

@@ -74,6 +74,8 @@ class SetupSettings(Settings):
     """Secret key of the account `training`."""
     store_engineer_secret_key: SecretKey = None
     """Secret key of the account `engineer`."""
+    store_monitor_secret_key: SecretKey = None
+    """Secret key of the account `monitor`, which may read MinIO's metrics and no object."""
 
 
 class State(StrEnum):
