@@ -56,9 +56,13 @@ async def test_two_systems_on_the_same_servers_see_nothing_of_each_other(
             return states[ObjectState.INGESTED] == len(files)
 
         await until(ingested, "ingested by the other system")
-        waiting = await depth_of(connection, topology.queue_of("validate").name)
-        assert waiting is not None
-        assert waiting.messages == len(files)
+
+        async def waiting() -> bool:
+            """A quorum queue counts a message a moment after it has confirmed it."""
+            depth = await depth_of(connection, topology.queue_of("validate").name)
+            return depth is not None and depth.messages == len(files)
+
+        await until(waiting, "messages of all files in the other system's queue")
         assert await topology.missing(connection) == await TOPOLOGY.missing(connection) == []
         assert {found.key async for found in store.list(settings.data_bucket)} != set()
         async with connection.channel() as clearing:
