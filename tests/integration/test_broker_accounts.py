@@ -410,9 +410,16 @@ async def test_the_exchange_of_an_older_version_is_replaced_and_no_message_is_lo
 
 
 def management(url: Url, node: Node) -> httpx.AsyncClient:
-    """RabbitMQ's management API, as the account `monitor`."""
+    """Return a client of RabbitMQ's management API, as the account `monitor`.
+
+    It opens a connection for each request: the server may close one after it has refused a request with a body.
+    """
     where = urlsplit(url("monitor"))
-    return httpx.AsyncClient(base_url=node.management_url, auth=(where.username or "", where.password or ""))
+    return httpx.AsyncClient(
+        base_url=node.management_url,
+        auth=(where.username or "", where.password or ""),
+        limits=httpx.Limits(max_keepalive_connections=0),
+    )
 
 
 async def next_message(url: Url, stage: str) -> bytes:
