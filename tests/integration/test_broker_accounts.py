@@ -412,7 +412,7 @@ async def test_the_exchange_of_an_older_version_is_replaced_and_no_message_is_lo
 def management(url: Url, node: Node) -> httpx.AsyncClient:
     """Return a client of RabbitMQ's management API, as the account `monitor`.
 
-    It opens a connection for each request: the server may close one after it has refused a request with a body.
+    It opens a connection for each request: the server may close one after it has refused a request.
     """
     where = urlsplit(url("monitor"))
     return httpx.AsyncClient(
