@@ -1,6 +1,8 @@
 """Connections that send or read too slowly, or are too many, do not stay open."""
 
 import asyncio
+import http.client
+import io
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ from shotwatch_query.connections import Connections
 from shotwatch_query.service import _server
 from shotwatch_query.settings import QuerySettings
 from tests.unit.api import sources
+from tests.unit.test_query_headers import check
 from tests.unit.test_query_limits import Refuser
 
 PATIENCE_S = 20
@@ -169,6 +172,47 @@ async def test_who_reads_slowly_gets_all_of_it(port: int) -> None:
     assert came > len(LARGE)
 
 
+def head_of(size: int, last: bytes = b"") -> bytes:
+    """A request with a head of so many bytes."""
+    start, end = b"GET /quick HTTP/1.1\r\nHost: x\r\nX: ", last + b"\r\n\r\n"
+    return start + b"x" * (size - len(start) - len(end)) + end
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        pytest.param(head_of(100_000), 431, id="too long"),
+        pytest.param(head_of(100_000).replace(b"xx", b"  "), 431, id="spaces"),
+        pytest.param(GET + head_of(100_000), 431, id="too long and behind another request"),
+        pytest.param(head_of(100_000).removesuffix(b"\r\n"), 431, id="too long and half"),
+        pytest.param(b"GET\r\n\r\n", 400, id="no request"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, id="TLS"),
+        pytest.param(b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zip\r\n\r\n", 501, id="encoding"),
+        pytest.param(b"GET /quick HTTP/1.1\r\n", 408, id="half"),
+    ],
+)
+async def test_what_is_no_request_is_answered_with_the_reason_and_all_headers(
+    port: int, sent: bytes, status: int
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    if sent.startswith(GET):
+        await reader.readuntil(b"0\r\n\r\n")
+    answer = io.BytesIO(await all_read(reader))
+    assert answer.readline().startswith(f"HTTP/1.1 {status} ".encode())
+    headers = http.client.parse_headers(answer)
+    check(headers, data=True)
+    assert headers["content-type"] == "text/plain"
+    assert headers["connection"] == "close"
+    assert answer.read()
+
+
+async def test_a_head_of_what_is_allowed_is_answered(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head_of(connections.MOST_HEAD_BYTES))
+    assert await reader.readuntil(b"done")
+
+
 async def test_connections_are_bounded_in_all_and_of_one_address_and_room_comes_back() -> None:
     few = Connections(most=3, most_of_address=2)
     async with serving(few) as port:
@@ -177,9 +221,11 @@ async def test_connections_are_bounded_in_all_and_of_one_address_and_room_comes_
             writer.write(GET)
         assert [await reader.readuntil(b"done") for reader, _ in opened]
         reader, _ = await asyncio.open_connection("127.0.0.1", port)
-        refused = await all_read(reader)
-        assert refused.startswith(b"HTTP/1.1 503")
-        assert b"Retry-After: 5" in refused
+        refused = io.BytesIO(await all_read(reader))
+        assert refused.readline().startswith(b"HTTP/1.1 503")
+        headers = http.client.parse_headers(refused)
+        assert headers["retry-after"] == "5"
+        check(headers, data=True)
         opened[0][1].close()
         async with asyncio.timeout(PATIENCE_S):
             while few.open.total() > 1:
