@@ -32,7 +32,7 @@ from shotwatch_query.limits.rates import BURST_S, MOST_NAMES, Rates, network_of
 from shotwatch_query.live import Live
 from shotwatch_query.routes import page
 from tests.unit.api import BASE, Acquaintance, client, limits, sources
-from tests.unit.test_query_live import Stored, admitted
+from tests.unit.test_query_live import Stored, admitted, valid
 
 SHOWN = {"Authorization": "Bearer shotwatch_any"}
 KNOWN = {"Authorization": "Bearer shotwatch_right"}
@@ -430,18 +430,18 @@ async def live() -> AsyncIterator[Live]:
 async def test_one_caller_cannot_take_all_streams(live: Live) -> None:
     async with AsyncExitStack() as held:
         for _ in range(3):
-            held.enter_context(live.listener("amelie"))
-        with pytest.raises(TooMany, match="amelie holds 3 streams already"), live.listener("amelie"):
+            held.enter_context(live.listener("amelie", valid))
+        with pytest.raises(TooMany, match="amelie holds 3 streams already"), live.listener("amelie", valid):
             pass
-        held.enter_context(live.listener("boris"))
-    with live.listener("amelie"):
+        held.enter_context(live.listener("boris", valid))
+    with live.listener("amelie", valid):
         pass
 
 
 async def test_a_stream_too_many_is_answered_with_429(live: Live) -> None:
     async with AsyncExitStack() as held, client(sources(live=live)) as api:
         for _ in range(3):
-            held.enter_context(live.listener("anybody"))
+            held.enter_context(live.listener("anybody", valid))
         answer = await api.get("/api/v1/events/stream")
     assert answer.status_code == 429
     assert "SHOTWATCH_QUERY_STREAMS_PER_CALLER" in answer.json()["detail"]

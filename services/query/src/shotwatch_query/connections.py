@@ -92,7 +92,10 @@ class Connections:
 
 
 class _BoundedConnection(h11.Connection):
-    """What h11 reads, with a limit on the head of a request. h11 itself limits only what it has to wait for."""
+    """What h11 reads, with a limit on the head of a request.
+
+    h11 itself limits only what is not complete yet: of any size is a head that comes at once.
+    """
 
     malformed = HTTPStatus.BAD_REQUEST
     """The status for the last request that could not be read."""
@@ -147,7 +150,7 @@ class TimedProtocol(H11Protocol):
         super().data_received(data)
         self._time_request()
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, _msg: str) -> None:
         """Close the connection of a request that could not be read, with a reason that we word ourselves."""
         status = self.conn.malformed
         self._refuse(_closing(status, _MALFORMED[status]))

@@ -21,7 +21,7 @@ MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST")
 MOST_MISTAKES = 20
 MOST_CHARACTERS = 1000
-"""Of a text in a problem document: a request may have a name of 60 kB in it, or many."""
+"""Of a text in a problem document: a request may have a name of 30 kB in it, or many."""
 AWAY = (Unavailable, Retry, *TRANSIENT)
 """What a server behind this one raises when it is away."""
 

@@ -146,10 +146,25 @@ def requires(scope: Scope) -> Any:
     """The dependency of routes that ask for a scope."""
 
     async def check(caller: Known) -> None:
-        if scope not in caller.scopes:
-            raise Forbidden(f"{caller.name} lacks the scope `{scope}`", scope)
+        _require_scope(caller, scope)
 
     return Depends(check)
+
+
+async def require_still_admitted(request: Request, sources: Sources, scope: Scope) -> None:
+    """Check the key or token of a request that is being answered again; it counts for no limit.
+
+    Raises:
+        NotAdmitted: it is not valid any more.
+        Forbidden: it lacks the scope now.
+        Unavailable: the issuer is away.
+    """
+    _require_scope(await _admitted(request, sources, await _bearer(request), await _cookie(request)), scope)
+
+
+def _require_scope(caller: Caller, scope: Scope) -> None:
+    if scope not in caller.scopes:
+        raise Forbidden(f"{caller.name} lacks the scope `{scope}`", scope)
 
 
 def require_own_name(request: Request) -> None:
