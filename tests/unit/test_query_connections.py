@@ -6,6 +6,7 @@ import io
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.message import Message
 from ipaddress import ip_network
 
 import httpx
@@ -75,6 +76,24 @@ async def port(allowed: Connections, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
         yield port
 
 
+@pytest.fixture
+async def usual_port(allowed: Connections) -> AsyncIterator[int]:
+    """That of a server with the time limits of the service."""
+    async with serving(allowed) as port:
+        yield port
+
+
+def check_refusal(answer: bytes, status: int) -> Message:
+    """The server itself answered with this status, a reason and all headers, which are returned."""
+    lines = io.BytesIO(answer)
+    assert lines.readline().startswith(f"HTTP/1.1 {status} ".encode())
+    headers = http.client.parse_headers(lines)
+    check(headers, data=True)
+    assert (headers["content-type"], headers["connection"]) == ("text/plain", "close")
+    assert lines.read()
+    return headers
+
+
 async def all_read(reader: asyncio.StreamReader) -> bytes:
     """What comes until the server closes the connection."""
     async with asyncio.timeout(PATIENCE_S):
@@ -131,7 +150,7 @@ async def test_bytes_that_come_one_by_one_do_not_keep_a_connection_open(port: in
             await asyncio.sleep(0.05)
 
     trickling = asyncio.create_task(trickle())
-    assert (await all_read(reader)).startswith(b"HTTP/1.1 408")
+    check_refusal(await all_read(reader), 408)
     trickling.cancel()
 
 
@@ -194,27 +213,20 @@ def head_of(size: int, last: bytes = b"") -> bytes:
         pytest.param(b"GET\r\n\r\n", 400, id="no request"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, id="TLS"),
         pytest.param(b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zip\r\n\r\n", 501, id="encoding"),
-        pytest.param(b"GET /quick HTTP/1.1\r\n", 408, id="half"),
     ],
 )
 async def test_what_is_no_request_is_answered_with_the_reason_and_all_headers(
-    port: int, sent: bytes, status: int
+    usual_port: int, sent: bytes, status: int
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", usual_port)
     writer.write(sent)
     if sent.startswith(GET):
         await reader.readuntil(b"0\r\n\r\n")
-    answer = io.BytesIO(await all_read(reader))
-    assert answer.readline().startswith(f"HTTP/1.1 {status} ".encode())
-    headers = http.client.parse_headers(answer)
-    check(headers, data=True)
-    assert headers["content-type"] == "text/plain"
-    assert headers["connection"] == "close"
-    assert answer.read()
+    check_refusal(await all_read(reader), status)
 
 
-async def test_a_head_of_what_is_allowed_is_answered(port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def test_a_head_of_what_is_allowed_is_answered(usual_port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", usual_port)
     writer.write(head_of(connections.MOST_HEAD_BYTES))
     assert await reader.readuntil(b"done")
 
@@ -227,11 +239,8 @@ async def test_connections_are_bounded_in_all_and_of_one_address_and_room_comes_
             writer.write(GET)
         assert [await reader.readuntil(b"done") for reader, _ in opened]
         reader, _ = await asyncio.open_connection("127.0.0.1", port)
-        refused = io.BytesIO(await all_read(reader))
-        assert refused.readline().startswith(b"HTTP/1.1 503")
-        headers = http.client.parse_headers(refused)
-        assert headers["retry-after"] == "5"
-        check(headers, data=True)
+        refusal = check_refusal(await all_read(reader), 503)
+        assert refusal["retry-after"] == "5"
         opened[0][1].close()
         async with asyncio.timeout(PATIENCE_S):
             while few.open.total() > 1:
