@@ -6,7 +6,9 @@ The API runs as a process of its own on an embedded database and store. `GET /sh
 one client and by eight at once, which gives requests a second and CPU time of the API's process for each; the
 stream is measured from the storing of an event to its arrival. The
 memory is the peak resident set of the process (VmHWM of /proc) before and after four `GET …/series` of 10⁶
-values in JSON at once. An API that refuses one of them with 429 or 503 is asked again.
+values in JSON at once. An API that refuses one of them with 429 or 503 is asked again. Meanwhile a second
+client, in a process of its own, asks for `GET /caller` time and again: its waits are what others notice
+of large answers.
 """
 
 import asyncio
@@ -15,7 +17,9 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -38,6 +42,7 @@ METER = "LA_A1_11-EM_1-EnergyMeter-1"
 START = 1_656_660_780_000
 SHOTS, VALUES, BATCHES = 600, 1_000_000, 4
 REQUESTS, EVENTS, HEAVY = 400, 30, 4
+WATCHED_S = 8
 
 
 async def main() -> None:
@@ -97,11 +102,16 @@ async def measure(client: httpx.AsyncClient, archive: Archive, pid: int) -> None
     delays = [delay async for delay in stream_delays(client, archive)]
     print(f"stream: {1000 * median(delays):.0f} ms from storing to arrival, median of {EVENTS}")
     before, started = peak_mib(pid), time.monotonic()
-    answers = await asyncio.gather(*(series(client) for _ in range(HEAVY)))
-    took = time.monotonic() - started
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        waits = pool.submit(waited_meanwhile, str(client.base_url), dict(client.headers), WATCHED_S)
+        answers = await asyncio.gather(*(series(client) for _ in range(HEAVY)))
+        took = time.monotonic() - started
+        longest_first = sorted(await asyncio.wrap_future(waits), reverse=True)
     print(f"{HEAVY} series of {VALUES:,}: peak {before:.0f} → {peak_mib(pid):.0f} MiB, {took:.1f} s")
     print(f"  refused before they were answered: {[refused for refused, _ in answers]}")
     print(f"  bytes: {[size for _, size in answers]}")
+    longest = ", ".join(f"{1000 * wait:.0f}" for wait in longest_first[:5])
+    print(f"  others waited {1000 * median(longest_first):.0f} ms in the median, the longest {longest} ms")
 
 
 async def rate(client: httpx.AsyncClient, clients: int) -> float:
@@ -137,6 +147,17 @@ async def series(client: httpx.AsyncClient) -> tuple[int, int]:
         await asyncio.sleep(float(answer.headers["Retry-After"]))
     answer.raise_for_status()
     return refused, len(answer.content)
+
+
+def waited_meanwhile(base: str, headers: dict[str, str], seconds: float) -> list[float]:
+    """How long (s) each of many small answers took, asked for one after the other."""
+    waits, ends = [], time.monotonic() + seconds
+    with httpx.Client(base_url=base, headers=headers, timeout=60) as client:
+        while (asked := time.monotonic()) < ends:
+            client.get("caller").raise_for_status()
+            waits.append(time.monotonic() - asked)
+            time.sleep(0.01)
+    return waits
 
 
 def cpu_s(pid: int) -> float:

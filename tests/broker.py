@@ -6,6 +6,7 @@ from pathlib import Path
 from yarl import URL
 
 from shotwatch_common.broker_accounts import password_hash
+from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.private import private_files
 
@@ -29,3 +30,9 @@ def admit_tester(folder: Path) -> None:
 def as_tester(address: str) -> str:
     """Return the address of a broker with the tests' account in it."""
     return str(URL(address).with_user(_TESTER).with_password(_PASSWORD))
+
+
+async def log_in(address: str) -> None:
+    """Open a connection and close it, for the errors that this may raise."""
+    async with connection_to(address):
+        pass

@@ -31,7 +31,7 @@ ARRIVAL = 1_656_700_000_000
 """2022-07-01 18:26 UTC, epoch ms."""
 MEMORY_BYTES = 2 << 30
 MAX_MESSAGE_BYTES = 15 << 20
-QUICK = range(200)
+QUICK = range(100)
 
 
 async def read(pool: ReaderPool, key: str, image: bytes) -> tuple[ReadFile, list[bytes]]:

@@ -15,10 +15,11 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, ProbableAuthenticationError
 from aiormq.exceptions import AMQPConnectionError, ChannelAccessRefused
 
+from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.bus import Subscription
 from shotwatch_common.parked import hold_parked
 from shotwatch_common.topology import STAGES, Topology, declare_queue
-from tests.broker import TOPOLOGY
+from tests.broker import TOPOLOGY, log_in
 from tests.integration.certificates import Certificates
 from tests.integration.conftest import Node, Url, bus_to, declare, until
 from tests.unit.test_cli_events import event
@@ -208,7 +209,7 @@ async def test_over_tls_the_bus_talks_to_a_broker_whose_authority_it_is_told(
     plain = urlsplit(url("ingest"))
     address = url("ingest").replace("amqp:", "amqps:").replace(f":{plain.port}/", f":{tls_port}/")
     with pytest.raises(AMQPConnectionError, match="certificate verify failed"):
-        await aio_pika.connect(address)
+        await log_in(address)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
     bus = bus_to(address)
@@ -346,7 +347,7 @@ async def test_an_account_opens_a_bounded_number_of_connections(url: Url):
         for _ in range(64):
             await opened.enter_async_context(await aio_pika.connect(url("operator")))
         with pytest.raises(AMQPError):
-            await aio_pika.connect(url("operator"))
+            await log_in(url("operator"))
         async with channel_to(url("ingest")) as channel:
             assert not channel.is_closed
 
@@ -361,7 +362,7 @@ async def test_a_password_changes_while_the_broker_and_the_service_run(url: Url,
     try:
         await node.ctl("change_password", "aggregate", given="another")
         with pytest.raises(ProbableAuthenticationError):
-            await aio_pika.connect(old)
+            await log_in(old)
         new = old.replace(urlsplit(old).password or "", "another")
         async with channel_to(url("engineer")) as channel, channel_to(new):
             await publish("shotwatch.work", "aggregate", channel)
@@ -439,5 +440,5 @@ async def next_message(url: Url, stage: str) -> bytes:
 
 @asynccontextmanager
 async def channel_to(address: str) -> AsyncIterator[AbstractChannel]:
-    async with await aio_pika.connect(address) as connection:
+    async with connection_to(address) as connection:
         yield await connection.channel()

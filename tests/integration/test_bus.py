@@ -103,7 +103,11 @@ async def test_a_broker_that_is_away_ends_no_service(url: Url, monkeypatch: pyte
         watching.cancel()
 
 
-async def test_a_service_whose_queue_is_gone_is_not_ready_and_ends(url: Url) -> None:
+async def test_a_service_whose_queue_is_gone_is_not_ready_and_ends(
+    url: Url, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "_WATCH_S", 0.2)
+    monkeypatch.setattr(bus_module, "_RECOVERY_S", 1.0)
     async with consuming(url, Subscription(STAGE, None, ignore, 1)) as bus:
         await bus.check_topology()
         assert await bus.ready()

@@ -28,7 +28,7 @@ from shotwatch_embedded.description import find_stack
 from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role, State, Status
-from tests.broker import admit_tester, as_tester
+from tests.broker import admit_tester, as_tester, log_in
 
 from .strangers import open_to_others, readable_by_a_stranger
 
@@ -132,7 +132,7 @@ async def test_the_broker_gives_back_what_was_published(stack: Stack) -> None:
 async def test_the_broker_lets_no_stranger_in(stack: Stack) -> None:
     port = urlsplit(stack.environment()["SHOTWATCH_BROKER_URL"]).port
     with pytest.raises(aio_pika.exceptions.ProbableAuthenticationError):
-        await aio_pika.connect(f"amqp://guest:guest@127.0.0.1:{port}/")
+        await log_in(f"amqp://guest:guest@127.0.0.1:{port}/")
 
 
 async def test_a_stranger_can_read_no_file_of_a_stack(stack: Stack, root: Path) -> None:
@@ -247,7 +247,7 @@ async def test_new_credentials_take_the_place_of_deleted_ones_and_nothing_is_los
             with pytest.raises(OperationFailure, match="authentication failed"):
                 await before["shotwatch"]["shots"].find_one()
         with pytest.raises(aio_pika.exceptions.ProbableAuthenticationError):
-            await aio_pika.connect(broker)
+            await log_in(broker)
         keys = (old["SHOTWATCH_STORE_ACCESS_KEY"], old["SHOTWATCH_STORE_SECRET_KEY"])
         async with ObjectStore(new["SHOTWATCH_STORE_URL"], *keys) as before_it:
             with pytest.raises(Retry, match="InvalidAccessKeyId"):

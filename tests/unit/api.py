@@ -37,8 +37,12 @@ class Acquaintance:
 
 
 def limits(callers: float = 1e6, strangers: float = 1e6) -> Limits:
-    """So many requests a second, of a caller and of a stranger's address."""
-    return Limits(Rates(callers, "CALLERS"), Rates(strangers, "STRANGERS"), Memory())
+    """So many requests a second, of a caller and of a stranger's address. No time passes for these limits."""
+
+    def clock() -> float:
+        return 0.0
+
+    return Limits(Rates(callers, "CALLERS", clock), Rates(strangers, "STRANGERS", clock), Memory())
 
 
 def sources(database: Database | None = None, **given: Any) -> Sources:

@@ -1,5 +1,6 @@
 """What is shown to people holds no character that a terminal, a log reader or a browser would act upon."""
 
+import sys
 import unicodedata
 
 import pytest
@@ -40,6 +41,38 @@ def test_nothing_is_left_that_no_font_draws(mark: str) -> None:
     """Two names that differ in such a character only look alike."""
     assert printable(f"é{mark}b").isascii() is False
     assert mark not in printable(f"é{mark}b")
+
+
+def test_nothing_is_left_that_unicode_has_renderers_ignore() -> None:
+    """Default_Ignorable_Code_Point of DerivedCoreProperties.txt, Unicode 16.0, has all of the older ones."""
+    ignorable = (
+        "00AD 034F 061C 115F-1160 17B4-17B5 180B-180D 180E 180F 200B-200F 202A-202E 2060-2064 2065 2066-206F"
+        " 3164 FE00-FE0F FEFF FFA0 FFF0-FFF8 1BCA0-1BCA3 1D173-1D17A E0000 E0001 E0002-E001F E0020-E007F"
+        " E0080-E00FF E0100-E01EF E01F0-E0FFF"
+    )
+    for span in ignorable.split():
+        first, _, last = span.partition("-")
+        for code in range(int(first, 16), int(last or first, 16) + 1):
+            assert printable(chr(code)) == chr(code).encode("unicode_escape").decode()
+
+
+@pytest.mark.parametrize("blank", "\u2800\u2d7f\u3000\u00a0\U00016fe4\U0001d159\U0001107f\U000e0020")
+def test_nothing_is_left_that_looks_like_a_space_or_like_nothing(blank: str) -> None:
+    assert printable(f"é{blank}b") == f"é{blank.encode('unicode_escape').decode()}b"
+
+
+def test_of_letters_and_numbers_only_fillers_are_escaped() -> None:
+    drawn = filter(str.isprintable, map(chr, range(sys.maxunicode + 1)))
+    escaped = [each for each in drawn if printable(each) != each]
+    assert [each for each in escaped if each.isalnum()] == list("\u115f\u1160\u3164\uffa0")
+    assert len(escaped) < 300
+
+
+@pytest.mark.parametrize(
+    "name", ["Größe Ångström Łódź", "Лазер Ω₁ αβγ", "激光 レーザー 레이저", "เลเซอร์ लेज़र ليزر לייזר"]
+)
+def test_names_in_the_letters_of_any_script_stay_as_they_are(name: str) -> None:
+    assert printable(name) == name
 
 
 @given(ANY_TEXT)

@@ -332,10 +332,18 @@ def test_frames_of_another_shape_than_the_noise_are_refused() -> None:
         measure_beams(np.zeros((2, 9, 8), np.uint16), SATURATED_AT, noise)
 
 
-@given(start=st.integers(0, 59), count=st.integers(1, 60))
-def test_a_frame_s_features_do_not_depend_on_its_neighbours(start: int, count: int) -> None:
+@pytest.fixture(scope="module")
+def measured_block() -> tuple[Images, dict[str, NDArray[np.float64]]]:
     block = mixed_block()
-    whole, part = measure(block), measure(block[start : start + count])
+    return block, measure(block)
+
+
+@given(start=st.integers(0, 59), count=st.integers(1, 60))
+def test_a_frame_s_features_do_not_depend_on_its_neighbours(
+    measured_block: tuple[Images, dict[str, NDArray[np.float64]]], start: int, count: int
+) -> None:
+    block, whole = measured_block
+    part = measure(block[start : start + count])
     for name, values in part.items():
         np.testing.assert_array_equal(values, whole[name][start : start + count])
 

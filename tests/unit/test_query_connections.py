@@ -1,9 +1,12 @@
 """Connections that send or read too slowly, or are too many, do not stay open."""
 
 import asyncio
+import http.client
+import io
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from email.message import Message
 from ipaddress import ip_network
 
 import httpx
@@ -16,6 +19,7 @@ from shotwatch_query.connections import Connections
 from shotwatch_query.service import _server
 from shotwatch_query.settings import QuerySettings
 from tests.unit.api import sources
+from tests.unit.test_query_headers import check
 from tests.unit.test_query_limits import Refuser
 
 PATIENCE_S = 20
@@ -72,6 +76,24 @@ async def port(allowed: Connections, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
         yield port
 
 
+@pytest.fixture
+async def usual_port(allowed: Connections) -> AsyncIterator[int]:
+    """That of a server with the time limits of the service."""
+    async with serving(allowed) as port:
+        yield port
+
+
+def check_refusal(answer: bytes, status: int) -> Message:
+    """The server itself answered with this status, a reason and all headers, which are returned."""
+    lines = io.BytesIO(answer)
+    assert lines.readline().startswith(f"HTTP/1.1 {status} ".encode())
+    headers = http.client.parse_headers(lines)
+    check(headers, data=True)
+    assert (headers["content-type"], headers["connection"]) == ("text/plain", "close")
+    assert lines.read()
+    return headers
+
+
 async def all_read(reader: asyncio.StreamReader) -> bytes:
     """What comes until the server closes the connection."""
     async with asyncio.timeout(PATIENCE_S):
@@ -86,11 +108,14 @@ async def emptied(allowed: Connections) -> None:
 
 async def test_three_hundred_half_sent_requests_do_not_stay_open(port: int, allowed: Connections) -> None:
     half = b"GET /quick HTTP/1.1\r\nHost: x\r\nX-More: "
-    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
-    for _, writer in opened:
-        writer.write(half)
+    opened = []
+    for _ in range(300):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(half)  # at once: the first are closed before the last are open
+        opened.append((reader, writer))
     answers = await asyncio.gather(*(all_read(reader) for reader, _ in opened))
-    assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 408 Request Timeout"}
+    for answer in set(answers):
+        check_refusal(answer, 408)
     await emptied(allowed)
 
 
@@ -126,7 +151,10 @@ async def test_bytes_that_come_one_by_one_do_not_keep_a_connection_open(port: in
             await asyncio.sleep(0.05)
 
     trickling = asyncio.create_task(trickle())
-    assert (await all_read(reader)).startswith(b"HTTP/1.1 408")
+    with suppress(
+        ConnectionResetError
+    ):  # by a byte that came after the end: the answer before it may be lost
+        check_refusal(await all_read(reader), 408)
     trickling.cancel()
 
 
@@ -169,6 +197,44 @@ async def test_who_reads_slowly_gets_all_of_it(port: int) -> None:
     assert came > len(LARGE)
 
 
+TOO_LONG = 50_000
+"""Bytes that arrive at once: of more, a part may arrive after the connection is closed, and reset it."""
+
+
+def head_of(size: int, last: bytes = b"") -> bytes:
+    """A request with a head of so many bytes."""
+    start, end = b"GET /quick HTTP/1.1\r\nHost: x\r\nX: ", last + b"\r\n\r\n"
+    return start + b"x" * (size - len(start) - len(end)) + end
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        pytest.param(head_of(TOO_LONG), 431, id="too long"),
+        pytest.param(head_of(TOO_LONG).replace(b"xx", b"  "), 431, id="spaces"),
+        pytest.param(GET + head_of(TOO_LONG), 431, id="too long and behind another request"),
+        pytest.param(head_of(TOO_LONG).removesuffix(b"\r\n"), 431, id="too long and half"),
+        pytest.param(b"GET\r\n\r\n", 400, id="no request"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, id="TLS"),
+        pytest.param(b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zip\r\n\r\n", 501, id="encoding"),
+    ],
+)
+async def test_what_is_no_request_is_answered_with_the_reason_and_all_headers(
+    usual_port: int, sent: bytes, status: int
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", usual_port)
+    writer.write(sent)
+    if sent.startswith(GET):
+        await reader.readuntil(b"0\r\n\r\n")
+    check_refusal(await all_read(reader), status)
+
+
+async def test_a_head_of_what_is_allowed_is_answered(usual_port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", usual_port)
+    writer.write(head_of(connections.MOST_HEAD_BYTES))
+    assert await reader.readuntil(b"done")
+
+
 async def test_connections_are_bounded_in_all_and_of_one_address_and_room_comes_back() -> None:
     few = Connections(most=3, most_of_address=2)
     async with serving(few) as port:
@@ -177,9 +243,8 @@ async def test_connections_are_bounded_in_all_and_of_one_address_and_room_comes_
             writer.write(GET)
         assert [await reader.readuntil(b"done") for reader, _ in opened]
         reader, _ = await asyncio.open_connection("127.0.0.1", port)
-        refused = await all_read(reader)
-        assert refused.startswith(b"HTTP/1.1 503")
-        assert b"Retry-After: 5" in refused
+        refusal = check_refusal(await all_read(reader), 503)
+        assert refusal["retry-after"] == "5"
         opened[0][1].close()
         async with asyncio.timeout(PATIENCE_S):
             while few.open.total() > 1:

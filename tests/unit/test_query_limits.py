@@ -17,6 +17,7 @@ from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.measurements import Series
 from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import Caller
+from shotwatch_query.access.guard import CHANGE_TOKENS
 from shotwatch_query.answers import PIECE_BYTES, LargeResponse, streamed
 from shotwatch_query.domain.columns import json_pieces, moments_of
 from shotwatch_query.errors import NotAdmitted, TooMany, Unavailable
@@ -31,9 +32,10 @@ from shotwatch_query.limits.rates import BURST_S, MOST_NAMES, Rates, network_of
 from shotwatch_query.live import Live
 from shotwatch_query.routes import page
 from tests.unit.api import BASE, Acquaintance, client, limits, sources
-from tests.unit.test_query_live import Stored, admitted
+from tests.unit.test_query_live import Stored, admitted, valid
 
 SHOWN = {"Authorization": "Bearer shotwatch_any"}
+KNOWN = {"Authorization": "Bearer shotwatch_right"}
 OWN = {"Origin": BASE}
 METER = "LA_A1_11-EM_1-EnergyMeter-1"
 
@@ -132,6 +134,74 @@ async def test_strangers_are_limited_by_address_whatever_they_ask_for(path: str)
         answers = [(await api.get(path)).status_code for _ in range(5)]
     assert answers[:2] in ([401] * 2, [200] * 2)
     assert answers[2:] == [429] * 3
+
+
+FEEDBACK = "/api/v1/events/x/feedback"
+FAILING = [
+    pytest.param("GET", "/nothing", b"", 404, id="no page"),
+    pytest.param("GET", "/page/nothing.js", b"", 404, id="no file"),
+    pytest.param("GET", "/api/v1/nothing", b"", 404, id="no resource"),
+    pytest.param("DELETE", "/api/v1/shots", b"", 405, id="no such method"),
+    pytest.param("OPTIONS", "/", b"", 405, id="no such method of a page"),
+    pytest.param("GET", "/login?next=" + 2001 * "x", b"", 422, id="a query that is none"),
+    pytest.param("POST", FEEDBACK, b"{", 422, id="a body that is none"),
+    pytest.param("POST", FEEDBACK, 70_000 * b"x", 413, id="a body that is too large"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), FAILING)
+async def test_requests_of_strangers_that_fail_count_as_others_do(
+    method: str, path: str, body: bytes, status: int
+) -> None:
+    json = {"Content-Type": "application/json"}
+    async with client(sources(access=Refuser(), limits=limits(strangers=0.2)), headers=json) as api:
+        answers = [(await api.request(method, path, content=body)).status_code for _ in range(5)]
+        assert answers == [status] * 2 + [429] * 3
+        known = await api.request(method, path, content=body, headers=KNOWN)
+        assert known.status_code == status
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), FAILING)
+async def test_requests_of_a_caller_that_fail_count_for_the_caller(
+    method: str, path: str, body: bytes, status: int
+) -> None:
+    tokens = 1 if method == "GET" else CHANGE_TOKENS
+    behind = sources(access=Refuser(), limits=limits(callers=tokens * 2 / BURST_S, strangers=0.1))
+    async with client(behind, headers={**KNOWN, "Content-Type": "application/json"}) as api:
+        answers = [await api.request(method, path, content=body) for _ in range(3)]
+    assert [each.status_code for each in answers] == [status, status, 429]
+    assert answers[-1].json()["detail"].startswith("amelie asks more often")
+
+
+async def test_a_stranger_who_loads_pages_all_day_reaches_no_limit() -> None:
+    """A browser asks for an icon, too, which no page has: one request that counts, of two hundred."""
+    behind = sources(access=Refuser(), limits=limits(strangers=20))
+    async with client(behind) as api:
+        for _ in range(50):
+            for path in ("/", "/login", *(f"/page/{name}" for name in page.FILES)):
+                assert (await api.get(path)).status_code == 200
+            assert (await api.get("/favicon.ico")).status_code == 404
+
+
+async def test_logging_out_counts_too() -> None:
+    async with client(sources(access=Refuser(), limits=limits(strangers=0.2)), headers=OWN) as api:
+        answers = [(await api.post("/logout")).status_code for _ in range(5)]
+    assert answers == [303] * 2 + [429] * 3
+
+
+async def test_tokens_that_cannot_be_checked_count_for_their_address() -> None:
+    async with client(sources(access=Away(), limits=limits(strangers=0.2)), headers=SHOWN) as api:
+        answers = [(await api.get("/api/v1/facility")).status_code for _ in range(5)]
+    assert answers == [503] * 2 + [429] * 3
+
+
+class Away:
+    """Cannot say who anybody is: the issuer does not answer."""
+
+    required = True
+
+    async def caller(self, _credential: str | None) -> Caller:
+        raise Unavailable("the issuer does not answer")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/facility", "/docs", "/api/v1/openapi.json"])
@@ -360,18 +430,18 @@ async def live() -> AsyncIterator[Live]:
 async def test_one_caller_cannot_take_all_streams(live: Live) -> None:
     async with AsyncExitStack() as held:
         for _ in range(3):
-            held.enter_context(live.listener("amelie"))
-        with pytest.raises(TooMany, match="amelie holds 3 streams already"), live.listener("amelie"):
+            held.enter_context(live.listener("amelie", valid))
+        with pytest.raises(TooMany, match="amelie holds 3 streams already"), live.listener("amelie", valid):
             pass
-        held.enter_context(live.listener("boris"))
-    with live.listener("amelie"):
+        held.enter_context(live.listener("boris", valid))
+    with live.listener("amelie", valid):
         pass
 
 
 async def test_a_stream_too_many_is_answered_with_429(live: Live) -> None:
     async with AsyncExitStack() as held, client(sources(live=live)) as api:
         for _ in range(3):
-            held.enter_context(live.listener("anybody"))
+            held.enter_context(live.listener("anybody", valid))
         answer = await api.get("/api/v1/events/stream")
     assert answer.status_code == 429
     assert "SHOTWATCH_QUERY_STREAMS_PER_CALLER" in answer.json()["detail"]

@@ -2,16 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from pymongo.errors import AutoReconnect
 
+from shotwatch_common.api_keys import make_key
 from shotwatch_common.archive.events import Events
-from shotwatch_query.errors import Unavailable
-from shotwatch_query.live import MOST_LISTENERS, MOST_WAITING, Live, News, Outage, Reset
+from shotwatch_common.vocabulary import Scope
+from shotwatch_query import live as live_module
+from shotwatch_query.access import Access
+from shotwatch_query.access.key_ring import KeyRing
+from shotwatch_query.errors import Forbidden, NotAdmitted, Unavailable
+from shotwatch_query.live import MOST_LISTENERS, MOST_WAITING, Live, News, Outage, Reset, Revoked
+from tests.unit.api import client, sources
 
 PATIENCE_S = 10
+
+
+async def valid() -> None:
+    """The check of a listener whose key stays valid."""
 
 
 class Stored:
@@ -50,30 +61,30 @@ async def admitted(live: Live) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
-                with live.listener("amelie"):
+                with live.listener("amelie", valid):
                     return
             except Unavailable:
                 await asyncio.sleep(0)
 
 
-async def following(told: AsyncIterator[News]) -> int | str | Reset | None:
+async def following(told: AsyncIterator[News]) -> int | str | Reset | Revoked | None:
     async with asyncio.timeout(PATIENCE_S):
         news = await anext(told)
-    if isinstance(news, Reset):
+    if isinstance(news, Reset | Revoked):
         return news
     return news.wrong if isinstance(news, Outage) else news["sequence"]
 
 
 async def test_what_was_missed_and_what_is_new_comes_once_and_in_order(stored: Stored, live: Live) -> None:
     stored.numbers += range(1, 501)
-    with live.listener("amelie") as listener:
+    with live.listener("amelie", valid) as listener:
         told = live.follow(listener, 490)
         stored.numbers += [502, 503]
         assert [await following(told) for _ in range(12)] == [*range(491, 501), 502, 503]
 
 
 async def test_an_outage_is_told_and_nothing_is_lost_by_it(stored: Stored, live: Live) -> None:
-    with live.listener("amelie") as listener:
+    with live.listener("amelie", valid) as listener:
         told = live.follow(listener, None)
         stored.away = True
         assert await following(told) == "nobody answers"
@@ -84,9 +95,9 @@ async def test_an_outage_is_told_and_nothing_is_lost_by_it(stored: Stored, live:
 
 async def test_an_outage_while_the_missed_is_read_delays_it(stored: Stored, live: Live) -> None:
     stored.numbers += range(1, 4)
-    with live.listener("amelie") as first:
+    with live.listener("amelie", valid) as first:
         assert await following(live.follow(first, 0)) == 1
-    with live.listener("amelie") as listener:
+    with live.listener("amelie", valid) as listener:
         stored.away = True
         told = live.follow(listener, 0)
         assert await following(told) == "nobody answers"
@@ -95,27 +106,27 @@ async def test_an_outage_while_the_missed_is_read_delays_it(stored: Stored, live
 
 
 async def test_who_falls_behind_is_dropped(stored: Stored, live: Live) -> None:
-    with live.listener("amelie") as slow, live.listener("amelie") as quick:
+    with live.listener("amelie", valid) as slow, live.listener("amelie", valid) as quick:
         stored.numbers += range(1, MOST_WAITING + 2)
         assert [each async for each in live.follow(slow, None)] == []
         assert quick.queue.qsize() == 1
-        with live.listener("amelie") as back:
+        with live.listener("amelie", valid) as back:
             assert await following(live.follow(back, 0)) == 1
 
 
 async def test_listeners_are_bounded_and_leave_room_when_they_go(live: Live) -> None:
-    listeners = [live.listener("amelie") for _ in range(MOST_LISTENERS)]
+    listeners = [live.listener("amelie", valid) for _ in range(MOST_LISTENERS)]
     for each in listeners:
         each.__enter__()
-    with pytest.raises(Unavailable, match="listen already"), live.listener("amelie"):
+    with pytest.raises(Unavailable, match="listen already"), live.listener("amelie", valid):
         pass
     listeners[0].__exit__(None, None, None)
-    with live.listener("amelie"):
+    with live.listener("amelie", valid):
         pass
 
 
 async def test_many_listeners_cost_the_database_one_reading_at_a_time(stored: Stored, live: Live) -> None:
-    with live.listener("amelie") as first, live.listener("amelie") as second:
+    with live.listener("amelie", valid) as first, live.listener("amelie", valid) as second:
         before = stored.readings
         stored.numbers.append(1)
         for listener in (first, second):
@@ -124,7 +135,7 @@ async def test_many_listeners_cost_the_database_one_reading_at_a_time(stored: St
 
 
 async def test_a_service_that_stops_ends_its_streams(live: Live) -> None:
-    with live.listener("amelie") as listener:
+    with live.listener("amelie", valid) as listener:
         told = live.follow(listener, None)
         live.close()
         assert [each async for each in told] == []
@@ -134,9 +145,9 @@ async def test_a_number_beyond_the_end_is_reset_to_the_end_and_what_is_new_follo
     stored: Stored, live: Live
 ) -> None:
     stored.numbers += [1, 2]
-    with live.listener("amelie") as first:
+    with live.listener("amelie", valid) as first:
         assert [await following(live.follow(first, n)) for n in (0, 1)] == [1, 2]
-    with live.listener("amelie") as listener:
+    with live.listener("amelie", valid) as listener:
         told = live.follow(listener, 3)
         assert await following(told) == Reset(2)
         stored.numbers.append(3)
@@ -146,7 +157,7 @@ async def test_a_number_beyond_the_end_is_reset_to_the_end_and_what_is_new_follo
 async def test_a_number_that_another_replica_has_told_already_is_not_reset(
     stored: Stored, live: Live
 ) -> None:
-    with live.listener("amelie") as listener:
+    with live.listener("amelie", valid) as listener:
         stored.numbers += [1, 2]
         told = live.follow(listener, 2)
         stored.numbers.append(3)
@@ -157,7 +168,7 @@ async def test_who_listens_while_the_database_is_emptied_is_reset_and_hears_of_n
     stored: Stored, live: Live
 ) -> None:
     stored.numbers += [1, 2, 3]
-    with live.listener("amelie") as listener:
+    with live.listener("amelie", valid) as listener:
         told = live.follow(listener, 0)
         assert [await following(told) for _ in range(3)] == [1, 2, 3]
         stored.numbers.clear()
@@ -169,7 +180,100 @@ async def test_who_listens_while_the_database_is_emptied_is_reset_and_hears_of_n
 async def test_who_comes_back_beyond_the_end_while_the_database_is_away_comes_again(
     stored: Stored, live: Live
 ) -> None:
-    with live.listener("amelie") as listener:
+    with live.listener("amelie", valid) as listener:
         stored.away = True
         told = [each async for each in live.follow(listener, 7)]
     assert told == [Outage("nobody answers")]
+
+
+@pytest.fixture
+async def checking(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Live]:
+    """Checks the keys of its listeners all the time."""
+    monkeypatch.setattr(live_module, "CHECK_S", 0.01)
+    async with Live.of(cast(Events, stored)) as live:
+        await admitted(live)
+        yield live
+
+
+class Key:
+    """A key that may be revoked; `checks` has an entry for each time that it was checked."""
+
+    def __init__(self) -> None:
+        self.wrong: Exception | None = None
+        self.checks: asyncio.Queue[None] = asyncio.Queue()
+
+    async def __call__(self) -> None:
+        self.checks.put_nowait(None)
+        if self.wrong is not None:
+            raise self.wrong
+
+    async def checked(self, times: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            for _ in range(times):
+                await self.checks.get()
+
+
+@pytest.mark.parametrize("wrong", [NotAdmitted("revoked"), Forbidden("revoked", Scope.READ)])
+async def test_whose_key_was_revoked_hears_that_last_and_others_go_on(
+    stored: Stored, checking: Live, wrong: Exception
+) -> None:
+    key = Key()
+    with checking.listener("amelie", key) as revoked, checking.listener("boris", valid) as other:
+        told = checking.follow(revoked, None)
+        stored.numbers.append(1)
+        assert await following(told) == 1
+        key.wrong = wrong
+        assert await following(told) == Revoked("revoked")
+        assert [each async for each in told] == []
+        assert await following(checking.follow(other, None)) == 1
+
+
+async def test_whose_key_was_revoked_reads_no_more_of_what_was_missed(
+    stored: Stored, checking: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "SLICE", 2)
+    stored.numbers += range(1, 101)
+    with checking.listener("amelie", valid) as first:
+        assert await following(checking.follow(first, 99)) == 100
+    key = Key()
+    with checking.listener("amelie", key) as listener:
+        told = checking.follow(listener, 0)
+        assert await following(told) == 1
+        key.wrong = NotAdmitted("revoked")
+        async with asyncio.timeout(PATIENCE_S):
+            while not listener.ended:
+                await asyncio.sleep(0.01)
+        assert [each async for each in told][1:] == [Revoked("revoked")]
+
+
+async def test_a_stream_goes_on_while_nobody_can_tell_whether_its_token_is_valid(
+    stored: Stored, checking: Live
+) -> None:
+    token = Key()
+    token.wrong = Unavailable("the issuer does not answer")
+    with checking.listener("amelie", token) as listener:
+        await token.checked(3)
+        stored.numbers.append(1)
+        assert await following(checking.follow(listener, None)) == 1
+
+
+async def test_a_key_that_is_struck_out_of_its_file_ends_the_stream_that_it_opened(
+    checking: Live, tmp_path: Path
+) -> None:
+    secret, key = make_key("amelie", frozenset({Scope.READ}), None)
+    keys = tmp_path / "keys"
+    keys.write_text(f"{key.line()}\n")
+    behind = sources(live=checking, access=Access(KeyRing(keys)))
+    async with client(behind, headers={"Authorization": f"Bearer {secret}"}) as api:
+        listening = asyncio.create_task(api.get("/api/v1/events/stream"))
+        async with asyncio.timeout(PATIENCE_S):
+            while not checking._listeners:
+                await asyncio.sleep(0.01)
+            keys.write_text("")
+            answer = await listening
+        assert (await api.get("/api/v1/events/stream")).status_code == 401
+    last = answer.text.strip().split("\n\n")[-1]
+    assert last.splitlines() == [
+        "event: revoked",
+        'data: {"wrong": "this key is unknown, revoked or expired"}',
+    ]

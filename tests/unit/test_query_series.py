@@ -1,18 +1,24 @@
 """Series as files, and states over time."""
 
+import asyncio
 import io
+import threading
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shotwatch_common.archive import measurements
+from shotwatch_common.archive.measurements import Measurements
 from shotwatch_query.domain.columns import columns_csv, columns_npy, instants, told
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.domain.timelines import MOST_SEGMENTS, Segment, segments
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.parameters import require_short
+from tests.unit.memory import Memory
 
 DAY = 86_400_000
 TIMES = np.array([1_656_660_780_100, 1_656_660_780_200])
@@ -35,6 +41,33 @@ def test_npy_holds_every_column_by_its_name() -> None:
     assert table["time"].astype(np.int64).tolist() == TIMES.tolist()
     assert np.array_equal(table["energy"], columns["energy"], equal_nan=True)
     assert table["outlier"].tolist() == [True, False]
+
+
+async def test_the_service_answers_others_while_a_series_is_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    sorting, answered = threading.Event(), threading.Event()
+
+    def slow(*keys: Any) -> Any:
+        sorting.set()
+        assert answered.wait(10), "nothing else was done meanwhile"
+        return lexsort(*keys)
+
+    lexsort = np.lexsort
+    monkeypatch.setattr(measurements.np, "lexsort", slow)
+    database = Memory()
+    database["measurements"].documents["any"] = {
+        "device": "camera",
+        "start": 0,
+        "pulses": np.array([200, 100], "<i8").tobytes(),
+        "revisions": np.array([1, 1], "<i4").tobytes(),
+        "features": {"energy": np.array([2, 1], "<f4").tobytes()},
+    }
+    reading = asyncio.create_task(Measurements(database).series("camera", ["energy"], 0, 1000))
+    while not sorting.is_set():
+        await asyncio.sleep(0.01)
+    answered.set()
+    series = await reading
+    assert series.pulses.tolist() == [100, 200]
+    assert series.columns["energy"].tolist() == [1, 2]
 
 
 def test_a_series_without_shots_is_a_header() -> None:

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractQueue
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 
 from shotwatch_cli.failures import Failure
+from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.topology import Topology
 
@@ -36,15 +36,15 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
     Raises:
         Failure: it does not answer, or lets us not in.
     """
-    try:
-        connection = await aio_pika.connect(url, timeout=_ANSWER_S)
-    except _LOST as error:
-        where = urlsplit(url)
-        raise Failure(
-            f"the broker at {where.hostname}:{where.port} does not answer: {error}",
-            _DOCTOR,
-        ) from error
-    async with connection:
+    async with AsyncExitStack() as held:
+        try:
+            connection = await held.enter_async_context(connection_to(url, _ANSWER_S))
+        except _LOST as error:
+            where = urlsplit(url)
+            raise Failure(
+                f"the broker at {where.hostname}:{where.port} does not answer: {error}",
+                _DOCTOR,
+            ) from error
         yield connection
 
 

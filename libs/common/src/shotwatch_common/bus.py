@@ -21,7 +21,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import aio_pika
 from aio_pika.abc import AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity, DeliveryError
 from faststream import AckPolicy, StreamMessage
@@ -35,6 +34,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from pydantic import BaseModel, ValidationError
 
 from shotwatch_common import metrics
+from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.contracts import AnomalyEvent, StageMessage
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.pulses import epoch_now
@@ -153,7 +153,7 @@ class Bus:
             Retry: some are missing, or the broker does not answer.
         """
         try:
-            async with await aio_pika.connect(self._url, timeout=_SPEECHLESS_S) as connection:
+            async with connection_to(self._url, _SPEECHLESS_S) as connection:
                 missing = await self._topology.missing(connection)
         except (*_BROKER_AWAY, OSError) as error:
             raise Retry(f"the broker does not answer: {error!r}") from error

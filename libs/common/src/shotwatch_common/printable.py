@@ -2,13 +2,16 @@
 
 import json
 import re
+import unicodedata
 from typing import Any
 
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
-"""Unicode's Default_Ignorable_Code_Point as far as `str.isprintable` does not exclude it: joiners, fillers
-and variation selectors, which make two names look alike."""
+_BLANK_NAMES = re.compile(r"\b(BLANK|FILLER|INHERENT|JOINER|NULL|SELECTOR)\b")
+"""Words in the Unicode names of characters that are assigned, printable to Python, and drawn as nothing.
+
+They hold for all of Default_Ignorable_Code_Point that `str.isprintable` does not exclude (joiners, fillers,
+inherent vowels, variation selectors) and for what fonts leave blank, such as BRAILLE PATTERN BLANK. A few
+characters that can be seen (SYMBOL FOR NULL, fillers of gaps in lines) have such names, too.
+"""
 
 
 def printable(text: str) -> str:
@@ -17,8 +20,8 @@ def printable(text: str) -> str:
     An escape sequence, a line break, a bidirectional mark or a lone surrogate in a name can repaint a
     terminal, forge a line of a log, reverse what is read, or stop the output with an encoding error.
     Escaped are the characters that `str.isprintable` excludes: Unicode's categories Other (control, format,
-    surrogate, private, unassigned) and Separator, except the space; and the letters and marks that no font
-    draws.
+    surrogate, private, unassigned) and Separator, except the space; and those whose Unicode name says that
+    they are blank: two names that differ in them alone look alike.
 
         printable("CAM\x1b[31m\u202e1")  # "CAM\\x1b[31m\\u202e1"
 
@@ -40,7 +43,11 @@ def printable_json(value: object, **options: Any) -> str:
 
 
 def _is_visible(text: str) -> bool:
-    return text.isprintable() and (text.isascii() or not _INVISIBLE.search(text))
+    return text.isprintable() and (text.isascii() or not any(map(_is_blank, text)))
+
+
+def _is_blank(character: str) -> bool:
+    return _BLANK_NAMES.search(unicodedata.name(character, "")) is not None
 
 
 def _escaped(character: str) -> str:

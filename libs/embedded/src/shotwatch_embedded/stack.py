@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-import aio_pika
 from aio_pika.exceptions import ChannelPreconditionFailed
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.broker_accounts import SETUP
+from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.settings import read_secret, with_settings
 from shotwatch_common.topology import Topology
 from shotwatch_embedded import lock
@@ -264,7 +264,7 @@ class Stack:
         await self._start_server(partial(name_server, folder))
         names = self._servers["epmd"].status.port
         await self._start_server(partial(broker, folder, secret, names, prefix=self._prefix))
-        async with await aio_pika.connect(self._accounts[SETUP]["SHOTWATCH_BROKER_URL"]) as connection:
+        async with connection_to(self._accounts[SETUP]["SHOTWATCH_BROKER_URL"]) as connection:
             try:
                 await Topology(self._prefix).declare(connection)
             except ChannelPreconditionFailed as error:

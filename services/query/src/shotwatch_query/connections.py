@@ -1,7 +1,7 @@
 """Connections to the API: how many there may be, and how long a client may take to send and to read.
 
-uvicorn bounds the size of a request's head (64 KiB), and the pause between two requests on one connection. It
-waits for the rest of a head or a body for ever, and for a client that does not read.
+uvicorn bounds the pause between two requests on one connection. It waits for the rest of a head or a body for
+ever, and for a client that does not read, and takes a head of any size that comes at once.
 """
 
 import asyncio
@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Self, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from shotwatch_query.headers import ALWAYS
 from shotwatch_query.limits.rates import network_of
 from shotwatch_query.settings import QuerySettings
 
@@ -25,14 +27,32 @@ BODY_S = 30.0
 READ_S = 30.0
 """In which a client must take READ_BYTES of an answer that waits for it."""
 READ_BYTES = 64 * 1024
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 5\r\n"
-    b"Connection: close\r\n\r\ntoo many connections: close some, or ask again later\n"
+MOST_HEAD_BYTES = 32 * 1024
+"""Of a request line and headers; a token of the issuer may have 16,384."""
+_MALFORMED = {
+    HTTPStatus.BAD_REQUEST: "the request is not valid HTTP/1.1",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"the head of a request has {MOST_HEAD_BYTES} bytes at most",
+    HTTPStatus.NOT_IMPLEMENTED: "the only transfer encoding of a request is chunked",
+}
+"""What h11 finds, by the status that it suggests."""
+
+
+def _closing(status: HTTPStatus, why: str, **more: str) -> bytes:
+    """Return an answer after which the connection is closed. The app's middleware does not see it."""
+    headers = {**ALWAYS, "Content-Type": "text/plain", **more, "Connection": "close"}
+    lines = (
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    )
+    return "\r\n".join((*lines, "", f"{why}\n")).encode()
+
+
+_FULL = _closing(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "too many connections: close some, or ask again later",
+    **{"Retry-After": "5"},
 )
-_TOO_SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
-    b"the request did not arrive in time\n"
-)
+_TOO_SLOW = _closing(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time")
 
 
 @dataclass(slots=True)
@@ -71,11 +91,35 @@ class Connections:
         return any(address in network for network in self.proxies)
 
 
+class _BoundedConnection(h11.Connection):
+    """What h11 reads, with a limit on the head of a request.
+
+    h11 itself limits only what is not complete yet: of any size is a head that comes at once.
+    """
+
+    malformed = HTTPStatus.BAD_REQUEST
+    """The status for the last request that could not be read."""
+
+    def next_event(self) -> Any:
+        before = len(self.trailing_data[0])
+        try:
+            event = super().next_event()
+            if isinstance(event, h11.Request) and before - len(self.trailing_data[0]) > MOST_HEAD_BYTES:
+                raise h11.RemoteProtocolError("head too long", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        except h11.RemoteProtocolError as error:
+            self.malformed = HTTPStatus(error.error_status_hint)
+            raise
+        return event
+
+
 class TimedProtocol(H11Protocol):
     """uvicorn's protocol on connections that are counted, and closed when the client takes too long."""
 
+    conn: _BoundedConnection
+
     def __init__(self, connections: Connections, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.conn = _BoundedConnection(h11.SERVER, MOST_HEAD_BYTES)
         self._open_connections = connections
         self._name: str | None = None
         """Under which the connection is counted, while it is."""
@@ -106,6 +150,11 @@ class TimedProtocol(H11Protocol):
         super().data_received(data)
         self._time_request()
 
+    def send_400_response(self, _msg: str) -> None:
+        """Close the connection of a request that could not be read, with a reason that we word ourselves."""
+        status = self.conn.malformed
+        self._refuse(_closing(status, _MALFORMED[status]))
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._time_request()
@@ -130,10 +179,14 @@ class TimedProtocol(H11Protocol):
         self._late = None if limit_s is None else self.loop.call_later(limit_s, self._end_late)
 
     def _end_late(self) -> None:
+        self._refuse(_TOO_SLOW)
+
+    def _refuse(self, answer: bytes) -> None:
+        """Close the connection with this answer, unless another one is on its way."""
         answering = (
             self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         )
-        self._end_with(b"" if answering else _TOO_SLOW)
+        self._end_with(b"" if answering else answer)
 
     def _end_with(self, answer: bytes) -> None:
         if not self.transport.is_closing():

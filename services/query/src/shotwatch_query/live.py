@@ -6,14 +6,14 @@ lets it fill up is dropped, and comes back with the last number that it had.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Self
 
 from shotwatch_common.archive.events import Events
-from shotwatch_query.errors import TooMany, Unavailable
+from shotwatch_query.errors import Forbidden, NotAdmitted, TooMany, Unavailable
 from shotwatch_query.listing import Document
 from shotwatch_query.problems import AWAY
 from shotwatch_query.settled_events import SLICE, settled_end, settled_since
@@ -25,7 +25,9 @@ AGAIN_S = 5.0
 MOST_WAITING = 1000
 """Events that a listener may be behind."""
 LONGEST_S = 900.0
-"""A stream ends after so long: whoever goes on shows a key that is still valid."""
+"""A stream ends after so long: its client comes back by another connection, perhaps to another replica."""
+CHECK_S = 30.0
+"""How often each listener's key or token is checked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,17 @@ class Reset:
     """The present end: events after this number follow."""
 
 
-News = Document | Outage | Reset
-"""An event as it is stored, or what became of the database."""
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The subscriber's key or token is no longer valid, or lacks the scope now: the stream ends."""
+
+    why: str
+
+
+News = Document | Outage | Reset | Revoked
+"""An event as it is stored, or what became of the database or of the subscriber's key."""
+Check = Callable[[], Awaitable[object]]
+"""Raises NotAdmitted or Forbidden if the listener may not go on, Unavailable if nobody can tell."""
 
 
 @dataclass(eq=False, slots=True)
@@ -54,6 +65,8 @@ class Listener:
     caller: str
     start: int
     """Everything after this number comes by the queue."""
+    check: Check
+    ended: bool = False
     ends_at: float = field(default_factory=lambda: monotonic() + LONGEST_S)
     queue: asyncio.Queue[News | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
 
@@ -63,12 +76,14 @@ class Listener:
         else:
             self.queue.put_nowait(news)
 
-    def end(self) -> None:
-        """Forget what waits: it will be asked for again."""
+    def end(self, last: Revoked | None = None) -> None:
+        """Forget what waits: it will be asked for again. `last` is still reported."""
         while not self.queue.empty():
             self.queue.get_nowait()
+        if last is not None:
+            self.queue.put_nowait(last)
         self.queue.put_nowait(None)
-        self.ends_at = 0.0
+        self.ended = True
 
 
 class Live:
@@ -84,16 +99,24 @@ class Live:
     @classmethod
     @asynccontextmanager
     async def of(cls, events: Events, per_caller: int = MOST_LISTENERS) -> AsyncIterator[Self]:
-        """Poll meanwhile; a poller that dies ends the service. `per_caller`: listeners that one may have."""
+        """Poll and check keys meanwhile; if that fails, the service ends.
+
+        Args:
+            per_caller: listeners that one caller may have.
+        """
         live = cls(events, per_caller)
         async with asyncio.TaskGroup() as tasks:
-            poller = tasks.create_task(live._poll())
+            working = [tasks.create_task(live._poll()), tasks.create_task(live._check_all_the_time())]
             yield live
-            poller.cancel()
+            for task in working:
+                task.cancel()
 
     @contextmanager
-    def listener(self, caller: str) -> Iterator[Listener]:
+    def listener(self, caller: str, check: Check) -> Iterator[Listener]:
         """
+        Args:
+            check: what is called every CHECK_S seconds to know whether the caller may go on.
+
         Raises:
             TooMany: the caller listens too often already.
             Unavailable: too many listen already, or the database has not answered yet.
@@ -108,7 +131,7 @@ class Live:
             )
         if self._told is None:
             raise Unavailable("the database has not answered yet")
-        listener = Listener(caller, self._told)
+        listener = Listener(caller, self._told, check)
         self._listeners.add(listener)
         try:
             yield listener
@@ -132,12 +155,12 @@ class Live:
         if beyond_the_end:
             since = listener.start
             yield Reset(since)
-        async for news in self._missed(since, listener.start):
+        async for news in self._missed(since, listener):
             yield news
         while (following := await listener.queue.get()) is not None:
             if isinstance(following, Reset):
                 since = following.last
-            if isinstance(following, Outage | Reset) or following["sequence"] > since:
+            if isinstance(following, Outage | Reset | Revoked) or following["sequence"] > since:
                 yield following
 
     def close(self) -> None:
@@ -145,11 +168,11 @@ class Live:
         for listener in tuple(self._listeners):
             self._drop(listener)
 
-    async def _missed(self, since: int, until: int) -> AsyncIterator[News]:
-        """Whatever is not there up to `until`, which has been told, will never be."""
+    async def _missed(self, since: int, listener: Listener) -> AsyncIterator[News]:
+        """Whatever is not there up to the listener's start, which has been told, will never be."""
         away = False
-        while since < until:
-            upto = min(since + SLICE, until)
+        while since < listener.start and not listener.ended:
+            upto = min(since + SLICE, listener.start)
             try:
                 documents = await self._events.numbered(since, upto)
             except AWAY as error:
@@ -170,9 +193,20 @@ class Live:
                 self._tell_outage(None)
             except AWAY as error:
                 self._tell_outage(str(error))
-            for listener in [each for each in self._listeners if each.ends_at < monotonic()]:
+            for listener in [each for each in self._listeners if each.ended or each.ends_at < monotonic()]:
                 self._drop(listener)
             await asyncio.sleep(POLL_S)
+
+    async def _check_all_the_time(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_S)
+            for listener in tuple(self._listeners):
+                try:
+                    await listener.check()
+                except Unavailable:  # nobody can tell: the stream goes on
+                    continue
+                except (NotAdmitted, Forbidden) as error:
+                    self._drop(listener, Revoked(str(error)))
 
     async def _tell_new(self) -> None:
         if self._told is None or self._told > await self._events.last_number():
@@ -193,6 +227,6 @@ class Live:
         for listener in self._listeners:
             listener.tell(news)
 
-    def _drop(self, listener: Listener) -> None:
-        listener.end()
+    def _drop(self, listener: Listener, last: Revoked | None = None) -> None:
+        listener.end(last)
         self._listeners.discard(listener)

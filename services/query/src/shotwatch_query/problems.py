@@ -1,6 +1,6 @@
 """Errors as problem documents (RFC 9457)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from math import ceil
 
@@ -21,7 +21,7 @@ MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST")
 MOST_MISTAKES = 20
 MOST_CHARACTERS = 1000
-"""Of a text in a problem document: a request may have a name of 60 kB in it, or many."""
+"""Of a text in a problem document: a request may have a name of 30 kB in it, or many."""
 AWAY = (Unavailable, Retry, *TRANSIENT)
 """What a server behind this one raises when it is away."""
 
@@ -52,8 +52,25 @@ def _short(text: str) -> str:
     return shown if len(shown) <= MOST_CHARACTERS else f"{shown[:MOST_CHARACTERS]} …"
 
 
-def explain_errors(app: FastAPI) -> None:
-    """Answer every error of the routes with a problem document."""
+Explain = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def explain_errors(app: FastAPI, count: Callable[[Request], Awaitable[None]]) -> None:
+    """Answer every error of the routes with a problem document.
+
+    Args:
+        count: counts the request if nothing has, or raises TooMany.
+    """
+
+    def counted(explain: Explain) -> Explain:
+        async def explain_counted(request: Request, error: Exception) -> Response:
+            try:
+                await count(request)
+            except TooMany as refused:
+                return await too_many(request, refused)
+            return await explain(request, error)
+
+        return explain_counted
 
     async def not_found(request: Request, error: Exception) -> Response:
         return problem(request, 404, str(error))
@@ -85,7 +102,7 @@ def explain_errors(app: FastAPI) -> None:
         return problem(request, 500, "a fault of this service; its log says more")
 
     for missing in (NotFound, ObjectGone):
-        app.add_exception_handler(missing, not_found)
+        app.add_exception_handler(missing, counted(not_found))
     for server_away in AWAY:
         app.add_exception_handler(server_away, away)
     app.add_exception_handler(BadRequest, bad_request)
@@ -93,8 +110,8 @@ def explain_errors(app: FastAPI) -> None:
     app.add_exception_handler(TooMany, too_many)
     app.add_exception_handler(NotAdmitted, not_admitted)
     app.add_exception_handler(Forbidden, forbidden)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, counted(_invalid))
+    app.add_exception_handler(HTTPException, counted(_http))
     app.add_exception_handler(Exception, broken)
 
 

@@ -25,7 +25,7 @@ from shotwatch_common.telemetry import configure_logs, configure_traces, last_wo
 from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import Access, login
 from shotwatch_query.access.audit import Audited
-from shotwatch_query.access.guard import requires
+from shotwatch_query.access.guard import count_failed, requires
 from shotwatch_query.access.refusals import Refusals
 from shotwatch_query.blocks import BlockReader
 from shotwatch_query.connections import Connections
@@ -99,7 +99,7 @@ def create_app(sources: Sources) -> FastAPI:
         app.include_router(router)
     app.add_middleware(Limited)
     app.add_middleware(Audited, prefix=PREFIX)
-    explain_errors(app)
+    explain_errors(app, count_failed)
     describe(app)
     return app
 

@@ -7,10 +7,10 @@ status: 0 all is there, 1 the broker refused something, 2 wrong settings, 3 the 
 import asyncio
 import sys
 
-import aio_pika
 from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 from aiormq.exceptions import ChannelAccessRefused
 
+from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.command_line import exit_status, tell
 from shotwatch_common.errors import Retry
 from shotwatch_common.settings import BrokerAccountSettings
@@ -27,8 +27,7 @@ async def main() -> None:
     settings = BrokerAccountSettings.load()
     topology = Topology(settings.prefix)
     try:
-        connection = await aio_pika.connect(settings.broker_url.get_secret_value(), timeout=_ANSWER_S)
-        async with connection:
+        async with connection_to(settings.broker_url.get_secret_value(), _ANSWER_S) as connection:
             await topology.declare(connection)
     except ChannelPreconditionFailed as error:
         raise Refused(

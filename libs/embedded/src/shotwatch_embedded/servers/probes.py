@@ -2,12 +2,12 @@
 
 from http import HTTPStatus
 
-import aio_pika
 import aiohttp
 from aio_pika.exceptions import AMQPError
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
+from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.errors import Retry
 from shotwatch_common.store import ObjectStore
 
@@ -22,7 +22,7 @@ async def listens() -> bool:
 async def opens_channel(url: str) -> bool:
     """The AMQP broker takes our user and opens a channel."""
     try:
-        async with await aio_pika.connect(url) as connection:
+        async with connection_to(url) as connection:
             await connection.channel()
     except (AMQPError, OSError):
         return False

@@ -13,7 +13,7 @@ from starlette.types import Scope as ASGIScope
 
 from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import ANYBODY, Caller
-from shotwatch_query.errors import Forbidden, NotAdmitted
+from shotwatch_query.errors import Forbidden, NotAdmitted, Unavailable
 from shotwatch_query.limits.rates import network_of
 from shotwatch_query.settings import is_loopback
 from shotwatch_query.sources import From, Sources
@@ -62,7 +62,7 @@ async def _caller(request: Request, sources: From, bearer: _Bearer, cookie: _Coo
     with limited_strangers(request, sources):
         caller = await _admitted(request, sources, bearer, cookie)
     request.state.caller = caller.name
-    sources.limits.callers.take(caller.name, 1 if request.method in SAFE_METHODS else CHANGE_TOKENS)
+    count_for_caller(request, sources, caller, 1 if request.method in SAFE_METHODS else CHANGE_TOKENS)
     return caller
 
 
@@ -78,9 +78,19 @@ async def _admitted(
     return caller
 
 
+def count_for_caller(request: Request, sources: Sources, caller: Caller, tokens: int = 1) -> None:
+    """Count the request for a caller who is known.
+
+    Raises:
+        TooMany: they ask too often.
+    """
+    request.state.counted = True
+    sources.limits.callers.take(caller.name, tokens)
+
+
 @contextmanager
 def limited_strangers(request: Request, sources: Sources) -> Iterator[None]:
-    """Count the request for its address if the block raises NotAdmitted.
+    """Count the request for its address if the block does not find out that it comes from a known caller.
 
     Credentials are checked first, so that whoever has a valid one gets in, however many requests of strangers
     come from the same address.
@@ -90,7 +100,8 @@ def limited_strangers(request: Request, sources: Sources) -> Iterator[None]:
     """
     try:
         yield
-    except NotAdmitted:
+    except (NotAdmitted, Unavailable):
+        request.state.counted = True
         sources.limits.strangers.take(network_of(address_of(request.scope)))
         raise
 
@@ -101,8 +112,18 @@ async def limit(request: Request, sources: From, bearer: _Bearer, cookie: _Cooki
     Raises:
         TooMany: a known caller asks too often, or strangers at this address do.
     """
-    with suppress(NotAdmitted):
+    with suppress(NotAdmitted, Unavailable):
         await _caller(request, sources, bearer, cookie)
+
+
+async def count_failed(request: Request) -> None:
+    """Count a request that failed before anything counted it: it has no route, or a body that is none.
+
+    Raises:
+        TooMany: as `limit` does.
+    """
+    if not hasattr(request.state, "counted"):
+        await limit(request, request.app.state.sources, await _bearer(request), await _cookie(request))
 
 
 def address_of(scope: ASGIScope) -> str:
@@ -125,10 +146,25 @@ def requires(scope: Scope) -> Any:
     """The dependency of routes that ask for a scope."""
 
     async def check(caller: Known) -> None:
-        if scope not in caller.scopes:
-            raise Forbidden(f"{caller.name} lacks the scope `{scope}`", scope)
+        _require_scope(caller, scope)
 
     return Depends(check)
+
+
+async def require_still_admitted(request: Request, sources: Sources, scope: Scope) -> None:
+    """Check the key or token of a request that is being answered again; it counts for no limit.
+
+    Raises:
+        NotAdmitted: it is not valid any more.
+        Forbidden: it lacks the scope now.
+        Unavailable: the issuer is away.
+    """
+    _require_scope(await _admitted(request, sources, await _bearer(request), await _cookie(request)), scope)
+
+
+def _require_scope(caller: Caller, scope: Scope) -> None:
+    if scope not in caller.scopes:
+        raise Forbidden(f"{caller.name} lacks the scope `{scope}`", scope)
 
 
 def require_own_name(request: Request) -> None:

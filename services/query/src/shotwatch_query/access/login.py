@@ -4,10 +4,16 @@ from html import escape
 from typing import Annotated
 from urllib.parse import parse_qs, urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from shotwatch_query.access.guard import cookie_name, limited_strangers, require_same_origin
+from shotwatch_query.access.guard import (
+    cookie_name,
+    count_for_caller,
+    limit,
+    limited_strangers,
+    require_same_origin,
+)
 from shotwatch_query.errors import NotAdmitted
 from shotwatch_query.headers import PAGE
 from shotwatch_query.sources import From
@@ -52,17 +58,16 @@ async def log_in(request: Request, sources: From, following: Next = "/docs") -> 
             caller = await sources.access.caller(key)
     except NotAdmitted as error:
         return _form(following, str(error), 401)
-    sources.limits.callers.take(caller.name)
+    count_for_caller(request, sources, caller)
     answer = RedirectResponse(_local(following), 303)
     over_tls = request.url.scheme == "https"
     answer.set_cookie(cookie_name(request), key, httponly=True, samesite="strict", secure=over_tls)
     return answer
 
 
-@router.post("/logout")
-async def log_out(request: Request, sources: From) -> Response:
-    with limited_strangers(request, sources):
-        require_same_origin(request)
+@router.post("/logout", dependencies=[Depends(limit)])
+async def log_out(request: Request) -> Response:
+    require_same_origin(request)
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(cookie_name(request), httponly=True, samesite="strict")
     return answer

@@ -1,19 +1,20 @@
 """Anomaly events: what a subscriber missed, what is new, and the schema of an event."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from time import monotonic
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.vocabulary import AnomalyKind, Severity
-from shotwatch_query.access.guard import Known
+from shotwatch_common.vocabulary import AnomalyKind, Scope, Severity
+from shotwatch_query.access.guard import Known, require_still_admitted
 from shotwatch_query.listing import BUDGET_S, Document
-from shotwatch_query.live import Listener, Outage, Reset
+from shotwatch_query.live import Listener, Outage, Reset, Revoked
 from shotwatch_query.parameters import Parameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.routes.feedback import EventId, event_standing, find_event
@@ -62,8 +63,9 @@ class StreamSearch(EventFilter):
     )
 
 
-async def _listen(sources: From, caller: Known) -> AsyncIterator[Listener]:
-    with sources.live.listener(caller.name) as listener:
+async def _listen(request: Request, sources: From, caller: Known) -> AsyncIterator[Listener]:
+    check = partial(require_still_admitted, request, sources, Scope.READ)
+    with sources.live.listener(caller.name, check) as listener:
         yield listener
 
 
@@ -118,6 +120,9 @@ async def stream_events(
     `reset` says `{"last": N}` when the subscriber's number lies beyond the end, because the database was
     emptied or an older copy restored. N, which is also the id, is the present end; the stream goes on from
     there. Drop what is known of events, and read them anew with `GET /events`. It comes whatever the filters.
+
+    `revoked` says `{"wrong": …}` and ends the stream, about half a minute after the subscriber's key or
+    token was revoked, expired or lost the scope `read`: coming back with it is answered with 401 or 403.
     """
     yield ServerSentEvent(comment="listening", retry=RECONNECT_MS)
     since = search.since if last_event_id is None else _number_of(last_event_id)
@@ -126,6 +131,8 @@ async def stream_events(
             yield ServerSentEvent(event="database", data={"wrong": news.wrong})
         elif isinstance(news, Reset):
             yield ServerSentEvent(event="reset", id=str(news.last), data={"last": news.last})
+        elif isinstance(news, Revoked):
+            yield ServerSentEvent(event="revoked", data={"wrong": news.why})
         elif search.accepts(news):
             yield ServerSentEvent(event="anomaly", id=str(news["sequence"]), data=news["event"])
 

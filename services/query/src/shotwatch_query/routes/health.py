@@ -17,7 +17,7 @@ PATIENCE_S = 3.0
 @router.get("/health", summary="Which servers answer")
 async def get_health(sources: From) -> Health:
     """The database, the object store and the model registry: `ok`, or what is wrong with each."""
-    checks = (_database(sources), _store(sources), sources.registry.alive())
+    checks = (_database(sources), _store(sources), _models(sources))
     database, store, models = await asyncio.gather(*map(_outcome, checks))
     status = "ok" if database == store == models == "ok" else "degraded"
     return Health(status=status, database=database, store=store, models=models)
@@ -30,6 +30,10 @@ async def _database(sources: Sources) -> None:
 
 async def _store(sources: Sources) -> None:
     await sources.store.etag(sources.settings.block_bucket, "health")
+
+
+async def _models(sources: Sources) -> None:
+    await sources.registry.alive()
 
 
 async def _outcome(check: Awaitable[None]) -> str:

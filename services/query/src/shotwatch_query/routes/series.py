@@ -110,7 +110,7 @@ async def get_series(
     await room.values(require_short(span, period_ms(sources.facility, roster), len(names)))
     series = await sources.archive.measurements.series(device, names, span.start, span.end)
     if asked.form is not ColumnFormat.JSON:
-        return _file(asked.form, series.pulses, series.columns)
+        return await _file(asked.form, series.pulses, series.columns)
     return streamed(json_pieces(_series_document(device, series)), "application/json")
 
 
@@ -136,7 +136,7 @@ async def get_energy(
     series = await sources.archive.measurements.series(device, measured, span.start, span.end)
     smooth = await asyncio.to_thread(smooth_energy, series.pulses, series.columns["energy"], asked.sigma_s)
     if asked.form is not ColumnFormat.JSON:
-        return _file(asked.form, series.pulses, _energy_columns(series, smooth))
+        return await _file(asked.form, series.pulses, _energy_columns(series, smooth))
     light = None if asked.camera is None else await _light(sources, asked.camera, series, span)
     limit = sources.facility.energy_disagreement
     document = await asyncio.to_thread(_energy_document, device, asked, series, smooth, limit, light)
@@ -155,10 +155,11 @@ def _require_narrow(sigma_s: float, period: int) -> None:
         )
 
 
-def _file(form: ColumnFormat, times: Times, columns: Mapping[str, Column]) -> Response:
+async def _file(form: ColumnFormat, times: Times, columns: Mapping[str, Column]) -> Response:
     if form is ColumnFormat.CSV:
         return streamed(columns_csv(times, columns), "text/csv")
-    return LargeResponse(columns_npy(times, columns), media_type="application/octet-stream")
+    table = await asyncio.to_thread(columns_npy, times, columns)
+    return LargeResponse(table, media_type="application/octet-stream")
 
 
 def _energy_columns(series: Series, smooth: SmoothedEnergy) -> dict[str, Column]:
