@@ -85,11 +85,11 @@ async with events.iterator(arguments={{"x-stream-offset": "next"}}) as messages:
         await message.ack()
 ```
 
-The stream keeps {STREAM_MIB} MiB, some 8,000 events of 2 kB, of a day (`x-max-age` {MAX_AGE}). It is
-written in files of {FILE_MIB} MiB, and the broker deletes files, oldest first, when it begins another one. So
-the stream takes up to a file more, and where events are few, some get older than a day. The REST API has all
-events (`GET /api/v1/events`, `shotwatch tail --since N`). If the stream is deleted and declared again, its offsets
-begin at 0 again, and a client that asks for a greater one gets what is published from then on.
+The stream keeps {STREAM_MIB} MiB, some 8,000 events of 2 kB, of a day (`x-max-age` {MAX_AGE}). It is written
+in files of {FILE_MIB} MiB, and the broker deletes files, oldest first, when it begins another one. So the
+stream takes up to a file more, and where events are few, some get older than a day. The REST API has all
+events (`GET /api/v1/events`, `shotwatch tail --since N`). If the stream is deleted and declared again, its
+offsets begin at 0 again, and a client that asks for a greater one gets what is published from then on.
 
 ## Limits
 
@@ -100,17 +100,17 @@ begin at 0 again, and a client that asks for a greater one gets what is publishe
 | connections in all | {MAX_CONNECTIONS} |
 | consumers of a channel, on RabbitMQ 4: `consumer_max_per_channel` in `deploy/rabbitmq/rabbitmq.conf` | 1 |
 
-What a client that acknowledges and reads nothing costs the broker is at most the stream, for each consumer:
-messages that the broker has read for it wait in memory. 20 consumers that begin with the first event are far
-from the memory at which the broker blocks publishers (`python -m bench.readers` measures it; [ADR
-25](adr/0025-operators-read-a-stream.md) has figures). RabbitMQ 3.10 has no limit on the consumers of a channel,
-so give the password of `operator` to others on RabbitMQ 4 only. The embedded stack gives it to nobody.
+A consumer that acknowledges and reads nothing costs the broker at most the stream: messages that the broker
+has read for it wait in memory ([ADR 25](adr/0025-operators-read-a-stream.md) has figures). RabbitMQ 3.10 has
+no limit on the consumers of a channel, so give the password of `operator` to others on RabbitMQ 4 only. The
+embedded stack gives it to nobody.
 
-**What RabbitMQ bounds for nobody who may log in**, whatever their rights: a message that is begun and not
-finished. The broker keeps up to 512 MiB of it on each channel before it looks whether the sender may publish. So
-whoever has the password of any account can fill the broker's memory until its alarm blocks all publishers, for as
-long as they stay connected; files wait in the inbox meanwhile. Give passwords of the broker only to whom you
-trust that far. All others follow events by the REST API (`GET /api/v1/events/stream`), which limits each caller.
+**What RabbitMQ bounds for nobody who may log in**, whatever their rights, is a message that is begun and not
+finished. The broker keeps up to 512 MiB of it on each channel before it looks whether the sender may publish.
+So whoever has the password of any account can fill the broker's memory until its alarm blocks all publishers,
+for as long as they stay connected; files wait in the inbox meanwhile. Give passwords of the broker only to
+whom you trust that far. Others follow events by the REST API (`GET /api/v1/events/stream`), which limits each
+caller.
 """
 
 
