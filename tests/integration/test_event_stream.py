@@ -17,9 +17,9 @@ from shotwatch_cli.failures import Failure
 from shotwatch_common.bus import Bus
 from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.errors import Retry
-from shotwatch_common.topology import declare_queue
 from tests.broker import TOPOLOGY
 from tests.chaos.links import Link
+from tests.facilities import FACILITY
 from tests.unit.test_cli_events import event
 
 from .conftest import Node, Url, bus_to, declare
@@ -31,6 +31,7 @@ ELSEWHERE = {
     "SHOTWATCH_STORE_ACCESS_KEY": "none",
     "SHOTWATCH_STORE_SECRET_KEY": "none",
     "SHOTWATCH_MODELS_URL": "http://127.0.0.1:1",
+    "SHOTWATCH_FACILITY": str(FACILITY),
 }
 """Servers that reading the stream does not take."""
 
@@ -152,14 +153,3 @@ async def test_without_the_stream_publishing_is_tried_again_and_a_subscriber_is_
             await declare(url)
     assert "shotwatch_common.topology" in failure.value.advice
     await inference.announce(event(2))
-
-
-async def test_a_subscriber_notices_that_the_stream_was_deleted(url: Url) -> None:
-    async with EventStream(url("operator"), TOPOLOGY).subscription() as events:
-        async with await aio_pika.connect(url("tester")) as connection:
-            channel = await connection.channel()
-            await channel.queue_delete(TOPOLOGY.events.name)
-            await declare_queue(channel, TOPOLOGY.events)
-        await declare(url)
-        with pytest.raises(Failure):
-            await next_number(events)
