@@ -32,7 +32,7 @@ from tests.integration.raw_amqp import RawClient
 from tests.integration.waiting import until
 
 TOPOLOGY = Topology()
-EVENT_BYTES, EVENTS = 2000, 12_000
+EVENT_BYTES, EVENTS = 2000, 4_000
 SETTLE_S = 10
 MIB = 1 << 20
 UNFINISHED_MIB = 100

@@ -16,7 +16,7 @@ from shotwatch_common.topology import EVENTS_KEPT, STORE_EXCHANGE, Topology
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "broker-accounts.md"
 TOPOLOGY = Topology()
 STREAM_MIB = EVENTS_KEPT["x-max-length-bytes"] >> 20
-FILE_MIB = EVENTS_KEPT["x-stream-max-segment-size-bytes"] >> 20
+FILE_KIB = EVENTS_KEPT["x-stream-max-segment-size-bytes"] >> 10
 MAX_AGE = EVENTS_KEPT["x-max-age"]
 
 
@@ -85,8 +85,8 @@ async with events.iterator(arguments={{"x-stream-offset": "next"}}) as messages:
         await message.ack()
 ```
 
-The stream keeps {STREAM_MIB} MiB, some 8,000 events of 2 kB, of a day (`x-max-age` {MAX_AGE}). It is written
-in files of {FILE_MIB} MiB, and the broker deletes files, oldest first, when it begins another one. So the
+The stream keeps {STREAM_MIB} MiB, some 2,000 events of 2 kB, of a day (`x-max-age` {MAX_AGE}). It is written
+in files of {FILE_KIB} KiB, and the broker deletes files, oldest first, when it begins another one. So the
 stream takes up to a file more, and where events are few, some get older than a day. The REST API has all
 events (`GET /api/v1/events`, `shotwatch tail --since N`). If the stream is deleted and declared again, its
 offsets begin at 0 again, and a client that asks for a greater one gets what is published from then on.

@@ -125,10 +125,10 @@ async def test_the_stream_keeps_no_more_than_its_limit_and_a_file(url: Url, node
             await anomalies.publish(megabyte, "anomaly.info.LA.A1.11.hot_spot")
 
     async def within_limits() -> bool:
-        return 8 << 20 < size_of(streams) < 20 << 20
+        return 2 << 20 < size_of(streams) < 6 << 20
 
     streams = Path(node.environment["RABBITMQ_MNESIA_BASE"])
-    await until(within_limits, "16 MiB kept of 40")
+    await until(within_limits, "4 MiB kept of 40")
 
 
 def size_of(folder: Path) -> int:

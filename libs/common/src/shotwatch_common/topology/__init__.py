@@ -25,10 +25,10 @@ its name begins with `amq.`: the broker never deletes those.
 """
 EVENTS_KEPT: StreamQueueArgs = {
     "x-max-age": "1D",
-    "x-max-length-bytes": 16 << 20,
-    "x-stream-max-segment-size-bytes": 1 << 20,
+    "x-max-length-bytes": 4 << 20,
+    "x-stream-max-segment-size-bytes": 512 << 10,
 }
-"""What the stream of events keeps: some 8,000 events of 2 kB.
+"""What the stream of events keeps: some 2,000 events of 2 kB.
 
 The broker applies the limits when it begins another file of the stream, and never deletes the file that it
 writes: the stream takes up to a file more, and where events are few, some of them get older than a day.
