@@ -7,15 +7,23 @@ from pathlib import Path
 from shotwatch_common.broker_accounts import (
     ACCOUNT_LIMITS,
     MAX_CONNECTIONS,
-    MAX_OPERATOR_QUEUES,
+    OPERATOR_LIMITS,
     Account,
     accounts_of,
-    definitions,
 )
-from shotwatch_common.topology import STORE_EXCHANGE, Topology
+from shotwatch_common.topology import EVENTS_KEPT, STORE_EXCHANGE, Topology
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "broker-accounts.md"
 TOPOLOGY = Topology()
+STREAM_MIB = EVENTS_KEPT["x-max-length-bytes"] >> 20
+FILE_KIB = EVENTS_KEPT["x-stream-max-segment-size-bytes"] >> 10
+MAX_AGE = EVENTS_KEPT["x-max-age"]
+
+
+def _both(limits: Mapping[str, int]) -> str:
+    return f"{limits['max-connections']} and {limits['max-channels']}"
+
+
 HEAD = """# Accounts of the broker
 
 Written by `make broker-accounts` from `shotwatch_common/broker_accounts.py`; change that. What is not in
@@ -24,10 +32,8 @@ RabbitMQ, every operation on every exchange and queue.
 
 *Configure* means to declare or delete; *publish to* to send, with one of these routing keys; *bind* to bind
 queues to an exchange or unbind them; *consume* to read messages or purge a queue. Names are exact.
-`amq.gen-…` is a queue that the broker names: declare one without a name, exclusive, or durable to keep a day
-of events while you are away. No client can give such a name to an exchange. `….retry.…` stands for the
-waiting queues of a stage. With `SHOTWATCH_PREFIX`, all of these
-names begin with it, and so do those of the accounts, but not `amq.…`.
+`….retry.…` stands for the waiting queues of a stage. With `SHOTWATCH_PREFIX`, all of these names begin with
+it, and so do those of the accounts, but not `amq.…`.
 
 | account | configure | publish to | bind | consume |
 | --- | --- | --- | --- | --- |
@@ -45,38 +51,73 @@ as to delete. Its exchange is therefore `{STORE_EXCHANGE}`, which the broker its
 the set-up binds it to `shotwatch.objects`. At worst, a stolen account `store` sends false notifications.
 Ingest reads only objects that are in the inbox; others end in the ledger as gone.
 
-**A subscriber's queue that rejects** what it has no room for (`x-overflow: reject-publish`) rejects its own
-copy of an event. Inference logs that and goes on.
-
 **Headers `CC` and `BCC`** send a message by further routing keys, which RabbitMQ before 4.1 does not compare
 with the account's rights. So a service parks what came to its queue by another way than its own key, and
-`shotwatch tail` shows no event that came by another key than the event's. Programs that subscribe by
-themselves on such a broker can do the same, or ask the REST API for the event.
+`shotwatch tail` shows no event whose key is not the event's own. Other programs on such a broker should
+compare them, too.
+
+## Subscribing to events
+
+The stream `{TOPOLOGY.events.name}` has every anomaly event, in the order of publication. Any number of
+clients read it, each from where it wants to, and none of them removes anything. `shotwatch tail` reads it,
+and so can any client of AMQP 0.9.1: consume from it with a prefetch count, without automatic
+acknowledgement, and with the argument `x-stream-offset`:
+
+| `x-stream-offset` | what comes |
+| --- | --- |
+| `next` | what is published from now on |
+| a number | from the event with this offset; each message has its own in the header `x-stream-offset` |
+| a time stamp (AMQP type `timestamp`) | from about that time |
+| `first` | all that the stream keeps |
+
+A client that was away asks for the offset after the last one that it read, and gets what it missed. All
+events come; the client filters by routing key, `anomaly.{{severity}}.{{frontend}}.{{amp}}.{{arm}}.{{kind}}`.
+An event may come twice, with the same id. Acknowledge each message, or several at once: the broker sends no
+more than the prefetch count ahead. In Python, with aio-pika:
+
+```python
+channel = await connection.channel()
+await channel.set_qos(prefetch_count=100)
+events = await channel.get_queue("{TOPOLOGY.events.name}", ensure=False)
+async with events.iterator(arguments={{"x-stream-offset": "next"}}) as messages:
+    async for message in messages:
+        print(message.headers["x-stream-offset"], message.routing_key, message.body)
+        await message.ack()
+```
+
+The stream keeps {STREAM_MIB} MiB, some 2,000 events of 2 kB, of a day (`x-max-age` {MAX_AGE}). It is written
+in files of {FILE_KIB} KiB, and the broker deletes files, oldest first, when it begins another one. So the
+stream takes up to a file more, and where events are few, some get older than a day. The REST API has all
+events (`GET /api/v1/events`, `shotwatch tail --since N`). If the stream is deleted and declared again, its
+offsets begin at 0 again, and a client that asks for a greater one gets what is published from then on.
 
 ## Limits
 
 | what | limit |
 | --- | --- |
-| queues `amq.gen-…` | {{operators}} |
-| queues in the virtual host | ours ({len(TOPOLOGY.queues)}), and {MAX_OPERATOR_QUEUES} more |
-| connections | {ACCOUNT_LIMITS["max-connections"]} of each account, {MAX_CONNECTIONS} in all |
-| channels | {ACCOUNT_LIMITS["max-channels"]} of each account |
+| connections and channels of `operator` | {_both(OPERATOR_LIMITS)} |
+| connections and channels of each other account | {_both(ACCOUNT_LIMITS)} |
+| connections in all | {MAX_CONNECTIONS} |
+| consumers of a channel, on RabbitMQ 4: `consumer_max_per_channel` in `deploy/rabbitmq/rabbitmq.conf` | 1 |
 
-RabbitMQ has no limit on the queues of one account: whoever has the password of `operator` can take all
-{MAX_OPERATOR_QUEUES}, and then no one else can subscribe until these queues expire or are deleted. Our own
-queues are not affected, nor is the set-up. Nor has it a limit on bindings: whoever has that password can bind
-until the broker's memory alarm stops all publishers, for as long as they go on; files wait in the inbox. It
-has none on messages that were delivered and not acknowledged. Give the password only to whom you trust that
-far; others follow events by the REST API (`GET /api/v1/events/stream`), which limits each caller.
+A consumer that acknowledges and reads nothing costs the broker at most the stream: messages that the broker
+has read for it wait in memory ([ADR 25](adr/0025-operators-read-a-stream.md) has figures). RabbitMQ 3.10 has
+no limit on the consumers of a channel, so give the password of `operator` to others on RabbitMQ 4 only. The
+embedded stack gives it to nobody.
+
+**What RabbitMQ bounds for nobody who may log in**, whatever their rights, is a message that is begun and not
+finished. The broker keeps up to 512 MiB of it on each channel before it looks whether the sender may publish.
+So whoever has the password of any account can fill the broker's memory until its alarm blocks all publishers,
+for as long as they stay connected; files wait in the inbox meanwhile. Give passwords of the broker only to
+whom you trust that far. Others follow events by the REST API (`GET /api/v1/events/stream`), which limits each
+caller.
 """
 
 
 def page() -> str:
     """Return the page, as it lies in the repository."""
-    nobody = {account.name: "" for account in accounts_of(TOPOLOGY)}
-    policies = {each["name"]: each["definition"] for each in definitions(nobody, TOPOLOGY)["policies"]}
     rows = "\n".join(_row(account) for account in accounts_of(TOPOLOGY))
-    return f"{HEAD}{rows}\n{TAIL.format(operators=_bounds(policies['operator-queues']))}"
+    return f"{HEAD}{rows}\n{TAIL}"
 
 
 _EXCHANGES = {each.name for each in TOPOLOGY.exchanges} | {STORE_EXCHANGE, "amq.default"}
@@ -94,10 +135,6 @@ def _row(account: Account) -> str:
     return f"| **{account.name}**: {account.holder}.{tags} | {' | '.join(cells)} |"
 
 
-def _bounds(definition: Mapping[str, object]) -> str:
-    return ", ".join(f"`{name}` {value}" for name, value in definition.items())
-
-
 def _published(account: Account, writes: set[str]) -> Iterator[str]:
     for exchange in sorted(writes & _EXCHANGES):
         keys = account.routing_keys.get(exchange)
@@ -112,7 +149,7 @@ def _plain(patterns: Iterable[str]) -> list[str]:
 
 def _names(names: Iterable[str]) -> str:
     left = set(names)
-    ours = set(_plain(queue.name for queue in TOPOLOGY.queues))
+    ours = set(_plain(queue.name for queue in (*TOPOLOGY.queues, TOPOLOGY.events)))
     all_queues = ["all queues"] if ours <= left else []
     return (
         ", ".join([*all_queues, *(f"`{name}`" for name in sorted(left - (ours if all_queues else set())))])

@@ -11,17 +11,20 @@ from urllib.parse import urlsplit
 import aio_pika
 import httpx
 import pytest
-from aio_pika.abc import AbstractChannel
-from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, ProbableAuthenticationError
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError, ProbableAuthenticationError
 from aiormq.exceptions import AMQPConnectionError, ChannelAccessRefused
+from pamqp import commands
 
 from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.bus import Subscription
+from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.parked import hold_parked
 from shotwatch_common.topology import STAGES, Topology, declare_queue
 from tests.broker import TOPOLOGY, log_in
 from tests.integration.certificates import Certificates
-from tests.integration.conftest import Node, Url, bus_to, declare, until
+from tests.integration.conftest import Node, Url, bus_to, until
+from tests.integration.raw_amqp import RawClient
 from tests.unit.test_cli_events import event
 
 Act = Callable[[AbstractChannel], Awaitable[object]]
@@ -31,6 +34,7 @@ ACCOUNTS = ("setup", *SERVICES, "store", "monitor", "operator", "engineer")
 OURS = {"shotwatch.objects": "fanout", "shotwatch.work": "topic", "anomalies": "topic"}
 EXCHANGES = {**OURS, "amq.topic": "topic"}
 QUEUES = [f"shotwatch.{stage}{of}" for stage in STAGES for of in ("", ".parked", ".retry.30s")]
+EVENTS = "anomalies.stream"
 KEYS = [name.removeprefix("shotwatch.") for name in QUEUES]
 SHOT, SLOW = "anomaly.critical.LA.A1.11.hot_spot", "anomaly.warning.LA.A1.11.drift"
 PUBLISHED = [
@@ -38,7 +42,7 @@ PUBLISHED = [
     *(("anomalies", key) for key in (SHOT, SLOW, "anything", f"{SHOT}.more")),
     *(("amq.topic", key) for key in ("shotwatch.objects", "anything")),
     *((exchange, "anything") for exchange in ("shotwatch.objects", "amq.direct", "amq.fanout")),
-    *(("", name) for name in QUEUES),
+    *(("", name) for name in (*QUEUES, EVENTS, "amq.rabbitmq.reply-to")),
 ]
 
 
@@ -53,19 +57,30 @@ def operations() -> Iterator[tuple[str, Act]]:
         for exchange in ("shotwatch.work", "shotwatch.objects"):
             yield f"bind {name} to {exchange}", partial(bind, name, exchange)
             yield f"unbind {name} from {exchange}", partial(unbind, name, exchange)
+    yield f"declare {EVENTS}", partial(declare_queue, queue=TOPOLOGY.events)
+    yield f"delete {EVENTS}", lambda on: on.queue_delete(EVENTS)
+    yield f"read {EVENTS}", subscribe
+    yield f"bind {EVENTS} to anomalies", partial(bind, EVENTS, "anomalies")
+    yield f"unbind {EVENTS} from anomalies", partial(unbind, EVENTS, "anomalies")
     for name, kind in EXCHANGES.items():
         yield f"declare {name}", lambda on, n=name, k=kind: on.declare_exchange(n, k, durable=True)
         yield f"delete {name}", lambda on, n=name: on.exchange_delete(n)
         yield f"listen to {name}", partial(listen, "", name)
     for exchange, key in PUBLISHED:
         yield f"publish {exchange or 'to'} {key}", partial(publish, exchange, key)
-    yield "declare a queue of another name", lambda on: on.declare_queue("mine", exclusive=True)
+    for name, how in (("mine", {}), ("", {}), ("", {"exclusive": True}), ("", {"durable": True})):
+        yield f"declare a queue {name!r} {how}", lambda on, n=name, h=how: on.declare_queue(n or None, **h)
+    for source in EXCHANGES:
+        for target in {*EXCHANGES} - {source}:
+            yield f"bind {target} to {source}", partial(bind_exchanges, target, source)
     for other in ("mine", "operator.mine", "amq.gen-mine"):
         yield f"declare an exchange {other}", lambda on, n=other: on.declare_exchange(n, auto_delete=True)
 
 
 OF_SETUP = {
-    *(f"{act} {name}" for act in ("declare", "delete") for name in (*QUEUES, *OURS)),
+    *(f"{act} {name}" for act in ("declare", "delete") for name in (*QUEUES, *OURS, EVENTS)),
+    f"bind {EVENTS} to anomalies",
+    f"unbind {EVENTS} from anomalies",
     *(
         f"{act} {name} {way} {exchange}"
         for name in QUEUES
@@ -73,7 +88,8 @@ OF_SETUP = {
         for act, way in (("bind", "to"), ("unbind", "from"))
     ),
     *(f"{act} {name}" for act in ("read", "purge") for name in QUEUES if ".retry." in name),
-    *(f"publish to {name}" for name in QUEUES),
+    *(f"publish to {name}" for name in (*QUEUES, EVENTS, "amq.rabbitmq.reply-to")),
+    *(f"bind shotwatch.objects to {source}" for source in EXCHANGES if source != "shotwatch.objects"),
     "publish shotwatch.objects anything",
 }
 
@@ -85,6 +101,8 @@ def of_stages(*stages: str) -> set[str]:
         *(f"publish shotwatch.work {stage}.{place}" for stage in stages for place in ("parked", "retry.30s")),
     }
 
+
+MAX_OPERATORS = 20
 
 ALLOWED = {
     "setup": OF_SETUP,
@@ -100,11 +118,11 @@ ALLOWED = {
     "history": {f"publish anomalies {SLOW}"},
     "store": {"declare amq.topic", "publish amq.topic shotwatch.objects"},
     "monitor": set(),
-    "operator": {"listen to anomalies"},
+    "operator": {f"read {EVENTS}"},
     "engineer": {
         *(f"{act} shotwatch.{stage}.parked" for act in ("read", "purge") for stage in STAGES),
         *(f"publish shotwatch.work {stage}" for stage in STAGES),
-        "listen to anomalies",
+        f"read {EVENTS}",
     },
 }
 
@@ -122,7 +140,7 @@ async def test_an_account_may_do_what_is_its_work_and_nothing_else(url: Url, acc
     assert allowed == ALLOWED[account]
 
 
-async def permitted(connection: aio_pika.abc.AbstractConnection, act: Act) -> bool:
+async def permitted(connection: AbstractConnection, act: Act) -> bool:
     """Whether the broker lets the account do this."""
     async with connection.channel(on_return_raises=False) as channel:
         try:
@@ -138,6 +156,34 @@ async def read(name: str, channel: AbstractChannel) -> None:
 
 async def purge(name: str, channel: AbstractChannel) -> None:
     await (await channel.get_queue(name, ensure=False)).purge()
+
+
+async def subscribe(channel: AbstractChannel) -> None:
+    await channel.set_qos(1)
+    events = await channel.get_queue(EVENTS, ensure=False)
+    await events.cancel(await events.consume(asyncio.Queue[object]().put))
+
+
+@asynccontextmanager
+async def subscribed(address: str) -> AsyncIterator[asyncio.Queue[AbstractIncomingMessage]]:
+    """The events that are published from now on."""
+    arrived = asyncio.Queue[AbstractIncomingMessage]()
+    async with channel_to(address) as channel:
+        await channel.set_qos(1000)
+        events = await channel.get_queue(EVENTS, ensure=False)
+        await events.consume(arrived.put, arguments={"x-stream-offset": "next"})
+        yield arrived
+
+
+async def next_number(arrived: asyncio.Queue[AbstractIncomingMessage]) -> int:
+    message = await asyncio.wait_for(arrived.get(), 20)
+    return AnomalyEvent.model_validate_json(message.body).data.sequence
+
+
+async def bind_exchanges(target: str, source: str, channel: AbstractChannel) -> None:
+    bound = await channel.get_exchange(target, ensure=False)
+    await bound.bind(source, "nothing")
+    await bound.unbind(source, "nothing")
 
 
 async def bind(name: str, exchange: str, channel: AbstractChannel) -> None:
@@ -168,6 +214,7 @@ async def empty(url: Url) -> None:
             await found.purge()
             for exchange in ("shotwatch.work", "shotwatch.objects"):
                 await found.unbind(exchange, "nothing")
+        await (await channel.get_queue(EVENTS, ensure=False)).unbind("anomalies", "nothing")
 
 
 @pytest.mark.parametrize(
@@ -296,60 +343,66 @@ async def test_a_message_that_came_by_a_further_key_is_parked_unread(url: Url, h
     assert read == []
 
 
-async def test_a_queue_of_an_operator_keeps_what_its_policy_allows(url: Url, node: Node):
-    megabyte, allowed = aio_pika.Message(bytes(1 << 20)), 8
-    async with channel_to(url("operator")) as channel, channel_to(url("tester")) as publishing:
-        kept = await channel.declare_queue(durable=True)
-        await kept.bind("anomalies", "#")
-        anomalies = await publishing.get_exchange("anomalies")
-        for _ in range(2 * allowed):
-            await anomalies.publish(megabyte, SHOT, mandatory=False)
-        found = await channel.declare_queue(kept.name, passive=True)
-        listed = await node.ctl("list_queues", "name", "policy")
-        await channel.queue_delete(kept.name)
-    assert 0 < (found.declaration_result.message_count or 0) <= allowed
-    policies = dict(line.split("\t") for line in listed.splitlines() if line.startswith("amq.gen-"))
-    assert policies == {kept.name: "operator-queues"}
-
-
-async def test_an_operators_queue_that_rejects_events_stops_neither_inference_nor_other_operators(url: Url):
-    rejecting = {"x-max-length": 1, "x-overflow": "reject-publish"}
+@pytest.mark.parametrize("act", ["get", "purge"])
+async def test_an_operator_takes_no_event_from_the_others(url: Url, act: str):
+    """Both take the right to read, which the operator has; RabbitMQ does neither on a stream."""
     bus = bus_to(url("inference"))
     await bus.connect()
     try:
-        async with channel_to(url("operator")) as channel:
-            full = await channel.declare_queue(exclusive=True, arguments=rejecting)
-            other = await channel.declare_queue(exclusive=True)
-            for queue in (full, other):
-                await queue.bind("anomalies", "#")
-            for number in range(3):
-                await bus.announce(event(number))
-            found = await channel.declare_queue(other.name, passive=True)
+        async with subscribed(url("engineer")) as arrived:
+            await bus.announce(event(1))
+            async with await aio_pika.connect(url("operator")) as connection:
+                channel = await connection.channel()
+                events = await channel.get_queue(EVENTS, ensure=False)
+                with pytest.raises(AMQPError):
+                    await {"get": events.get, "purge": events.purge}[act]()
+            await bus.announce(event(2))
+            assert [await next_number(arrived) for _ in range(2)] == [1, 2]
     finally:
         await bus.stop()
-    assert found.declaration_result.message_count == 3
 
 
-async def test_an_operator_makes_a_bounded_number_of_queues_and_the_set_up_still_runs(url: Url):
-    async with await aio_pika.connect(url("operator")) as connection:
-        channel = await connection.channel()
-        made = [await channel.declare_queue(durable=True) for _ in range(100)]
-        with pytest.raises(ChannelPreconditionFailed, match="queue limit"):
-            await channel.declare_queue(durable=True)
-        await declare(url)
-        channel = await connection.channel()
-        for each in made:
-            await channel.queue_delete(each.name)
+async def test_an_operator_asks_nobody_for_a_direct_reply(url: Url):
+    async with channel_to(url("operator")) as channel:
+        replies = await channel.get_queue("amq.rabbitmq.reply-to", ensure=False)
+        await replies.consume(asyncio.Queue[object]().put, no_ack=True)
+        question = aio_pika.Message(b"", reply_to="amq.rabbitmq.reply-to")
+        with pytest.raises(ChannelAccessRefused):
+            await channel.default_exchange.publish(question, "shotwatch.ingest")
 
 
-async def test_an_account_opens_a_bounded_number_of_connections(url: Url):
+async def test_operators_who_read_and_acknowledge_nothing_hold_up_nobody(url: Url):
+    bus = bus_to(url("inference"))
+    await bus.connect()
+    try:
+        async with AsyncExitStack() as opened, subscribed(url("engineer")) as arrived:
+            for _ in range(MAX_OPERATORS):
+                client = await opened.enter_async_context(RawClient.connected(url("operator")))
+                await client.ask(commands.Basic.Qos(prefetch_count=2**16 - 1))
+                await client.ask(commands.Basic.Consume(queue=EVENTS, arguments={"x-stream-offset": "first"}))
+            for number in range(500):
+                await asyncio.wait_for(bus.announce(event(number)), 20)
+            assert [await next_number(arrived) for _ in range(500)] == list(range(500))
+    finally:
+        await bus.stop()
+
+
+async def test_an_operator_opens_a_bounded_number_of_connections(url: Url):
     async with AsyncExitStack() as opened:
-        for _ in range(64):
+        for _ in range(MAX_OPERATORS):
             await opened.enter_async_context(await aio_pika.connect(url("operator")))
         with pytest.raises(AMQPError):
             await log_in(url("operator"))
         async with channel_to(url("ingest")) as channel:
             assert not channel.is_closed
+
+
+async def test_an_operator_opens_a_bounded_number_of_channels(url: Url):
+    async with await aio_pika.connect(url("operator")) as connection:
+        for _ in range(MAX_OPERATORS):
+            await connection.channel()
+        with pytest.raises(AMQPError):
+            await connection.channel()
 
 
 async def test_a_password_changes_while_the_broker_and_the_service_run(url: Url, node: Node):

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from aio_pika.abc import AbstractConnection, AbstractQueue
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueueIterator
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 
 from shotwatch_cli.failures import Failure
@@ -18,6 +19,7 @@ _PREFETCH = 100
 _ANSWER_S = 5.0
 _LOST = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 _DOCTOR = "`shotwatch doctor` says what is away and what to do"
+_DECLARE = "run `python -m shotwatch_common.topology` with the account `setup`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,38 +61,63 @@ async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | N
         return QueueDepth(queue, counts.message_count or 0, counts.consumer_count or 0)
 
 
-async def _listening(connection: AbstractConnection, binding_key: str, topology: Topology) -> AbstractQueue:
-    try:
-        async with asyncio.timeout(_ANSWER_S):
-            channel = await connection.channel()
-            await channel.set_qos(prefetch_count=_PREFETCH)
-            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
-            await queue.bind(topology.anomalies.name, binding_key)
-    except _LOST as error:
-        raise Failure(f"the broker does not let us listen: {error!r}", _DOCTOR) from error
-    return queue
+class EventStream:
+    """The stream of anomaly events, read over one connection after another.
 
-
-@asynccontextmanager
-async def subscription(
-    url: str, binding_key: str, topology: Topology
-) -> AsyncIterator[AsyncIterator[AnomalyEvent]]:
-    """Anomaly events as they are raised, from the moment this is entered; the queue goes when it is left.
-
-    Raises:
-        Failure: the broker is away, or goes away, or does not let us listen.
+    The first subscription begins with the next event that is published. A later one, after the connection
+    was lost, begins with the event after the last that was read; where none was read, with the first that was
+    published after the first subscription, by the clock of this machine.
     """
-    async with connected(url) as connection:
-        queue = await _listening(connection, binding_key, topology)
 
-        async def events() -> AsyncIterator[AnomalyEvent]:
-            with suppress(*_LOST):
-                async with queue.iterator(no_ack=True) as messages:
-                    async for message in messages:
-                        event = AnomalyEvent.model_validate_json(message.body)
-                        # else it came by its headers CC or BCC, past the rights of its sender
-                        if message.routing_key == event.routing_key:
-                            yield event
-            raise Failure("the broker closed the connection")
+    def __init__(self, url: str, topology: Topology) -> None:
+        self._url = url
+        self._name = topology.events.name
+        self._from: int | datetime | None = None
 
-        yield events()
+    @asynccontextmanager
+    async def subscription(self) -> AsyncIterator[AsyncIterator[AnomalyEvent]]:
+        """Yield the events, from the moment this is entered.
+
+        Raises:
+            Failure: the broker cannot be reached, does not let us subscribe, or closed the connection.
+        """
+        async with connected(self._url) as connection:
+            messages = await self._consume(connection)
+            try:
+                yield self._events(messages)
+            finally:
+                with suppress(*_LOST):
+                    await messages.close()
+
+    async def _consume(self, connection: AbstractConnection) -> AbstractQueueIterator:
+        started = datetime.now(UTC)
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                channel = await connection.channel()
+                await channel.set_qos(prefetch_count=_PREFETCH)
+                queue = await channel.get_queue(self._name, ensure=False)
+                messages = queue.iterator(arguments={"x-stream-offset": self._from or "next"})
+                await messages.consume()
+        except ChannelNotFoundEntity as error:
+            raise Failure(f"the broker has no queue {self._name}", _DECLARE) from error
+        except _LOST as error:
+            raise Failure(f"the broker did not accept the subscription: {error!r}", _DOCTOR) from error
+        self._from = self._from or started
+        return messages
+
+    async def _events(self, messages: AbstractQueueIterator) -> AsyncIterator[AnomalyEvent]:
+        with suppress(*_LOST):
+            async for message in messages:
+                event = AnomalyEvent.model_validate_json(message.body)
+                # another key means that the sender had no right to publish this event
+                if message.routing_key == event.routing_key:
+                    yield event
+                self._from = _offset(message) + 1
+                await message.ack()
+        raise Failure("the broker closed the connection")
+
+
+def _offset(message: AbstractIncomingMessage) -> int:
+    offset = message.headers["x-stream-offset"]
+    assert isinstance(offset, int)  # RabbitMQ's own number
+    return offset

@@ -80,12 +80,6 @@ class MissedEvents:
         self._api = api
         self._last = since
 
-    @classmethod
-    async def from_now_on(cls, api: RestApi) -> Self:
-        """Those of later than now."""
-        page = await api.get("/events", latest=1)
-        return cls(api, page["last"])
-
     async def __call__(self) -> AsyncIterator[AnomalyEvent]:
         more = True
         while more:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shotwatch_cli.broker import subscription
+from shotwatch_cli.broker import EventStream
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.events import AGAIN_S, event_line, event_record, matching, without_double, without_gap
 from shotwatch_cli.failures import Failure
@@ -33,7 +33,7 @@ def tail(
 ) -> None:
     """Show anomaly events as they are raised, until Ctrl-C.
 
-    A broker that goes away is waited for; what was raised meanwhile is shown once it is back.
+    When the connection to the broker is lost, wait for it, and then show what was raised meanwhile.
     Each line: number, time of the shot, place, severity, kind, score > threshold, why.
 
     \b
@@ -47,55 +47,42 @@ def tail(
 
 async def _tail(deployment: Deployment, binding_key: str, since: int | None, json: bool) -> None:
     async with AsyncExitStack() as resources:
-        missed = await _missed(deployment, since, resources)
-        events = _events(deployment, binding_key, missed, ask_first=since is not None)
-        async for event in without_double(events):
+        missed = None
+        if since is not None:
+            missed = MissedEvents(await resources.enter_async_context(deployment.api()), since)
+        async for event in without_double(events_of(deployment, binding_key, missed)):
             if json:
                 print_json(event_record(event))
             else:
                 stdout.print(event_line(event), soft_wrap=True)
 
 
-async def _missed(
-    deployment: Deployment, since: int | None, resources: AsyncExitStack
-) -> MissedEvents | None:
-    """Those that the REST API is to tell; None where it cannot be asked, and need not be."""
-    if since is None and deployment.query_url is None:
-        return None
-    api = await resources.enter_async_context(deployment.api())
-    if since is not None:
-        return MissedEvents(api, since)
-    try:
-        return await MissedEvents.from_now_on(api)
-    except Failure:
-        return None
-
-
-async def _events(
-    deployment: Deployment, binding_key: str, missed: MissedEvents | None, ask_first: bool
+async def events_of(
+    deployment: Deployment, binding_key: str, missed: MissedEvents | None
 ) -> AsyncIterator[AnomalyEvent]:
-    """Events as they are raised, some of them twice. A broker that goes away is waited for.
+    """Yield events as they are published, some of them twice. Wait for a broker that goes away.
 
     Raises:
         Failure: a server is away from the beginning.
     """
+    stream = EventStream(deployment.broker_url, deployment.topology)
     began = waiting = False
     while True:
         try:
-            async with subscription(deployment.broker_url, binding_key, deployment.topology) as live:
+            async with stream.subscription() as published:
                 if waiting:
                     stderr.print("the broker is back")
-                if missed is not None and ask_first and not began:
+                if missed is not None and not began:
                     async for event in matching(missed(), binding_key):
                         yield event
                 began, waiting = True, False
+                live = matching(published, binding_key)
                 async for event in live if missed is None else without_gap(missed, live, binding_key):
                     yield event
         except Failure as failure:
             if not began:
                 raise
             if not waiting:
-                later = "shown later" if missed is not None else "not shown: the REST API cannot be asked"
-                stderr.print(f"{failure}; waiting for it. What is raised meanwhile is {later}")
+                stderr.print(f"{failure}; waiting for it. What is raised meanwhile is shown later")
                 waiting = True
         await asyncio.sleep(AGAIN_S)

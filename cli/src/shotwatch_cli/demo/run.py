@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from shotwatch_cli.balance import reconciling, take_balance
-from shotwatch_cli.broker import subscription
+from shotwatch_cli.broker import EventStream
 from shotwatch_cli.demo.figures import (
     MINUTE_MS,
     JudgedShot,
@@ -61,8 +61,8 @@ class Watch:
     seen: list[Seen] = field(default_factory=list)
 
     async def listen(self, settings: BrokerSettings, listening: asyncio.Event) -> None:
-        url = settings.broker_url.get_secret_value()
-        async with subscription(url, "anomaly.#", Topology(settings.prefix)) as events:
+        stream = EventStream(settings.broker_url.get_secret_value(), Topology(settings.prefix))
+        async with stream.subscription() as events:
             listening.set()
             async for event in events:
                 self.seen.append(Seen(event, monotonic()))

@@ -61,22 +61,12 @@ ANNOUNCES: Mapping[str, frozenset[AnomalyKind]] = {
 
 SETUP, STORE, MONITOR, OPERATOR, ENGINEER = "setup", "store", "monitor", "operator", "engineer"
 
-SERVER_NAMED = r"amq\.gen-.+"
-"""Queues whose names the broker chooses. No client can give an exchange such a name, nor a queue: a right to
-configure or write other names would be one for exchanges as well, to publish what looks like our events."""
-
-MAX_OPERATOR_QUEUES = 100
 MAX_CONNECTIONS = 500
 """Of all accounts together."""
 ACCOUNT_LIMITS = {"max-connections": 64, "max-channels": 512}
 """A service has one connection and a handful of channels for each replica."""
-_DAY_MS = 24 * 3600 * 1000
-_OPERATOR_QUEUE = {
-    "max-length": 10_000,
-    "max-length-bytes": 8 << 20,
-    "message-ttl": _DAY_MS,
-    "expires": _DAY_MS,
-}
+OPERATOR_LIMITS = {"max-connections": 20, "max-channels": 20}
+"""A subscriber takes one of each. `python -m bench.readers` measures what they can cost the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +83,7 @@ class Account:
     """Topic exchange → patterns of the routing keys with which the account may publish there."""
     tags: tuple[str, ...] = ()
     """What it may do in RabbitMQ's management API."""
+    limits: Mapping[str, int] = field(default_factory=ACCOUNT_LIMITS.copy)
 
 
 def accounts_of(topology: Topology) -> tuple[Account, ...]:
@@ -116,7 +107,7 @@ def definitions(
     accounts, prefix = accounts_of(topology), topology.prefix
     return {
         "vhosts": [{"name": virtual_host}],
-        "users": [_user(prefix + each.name, passwords[each.name], each.tags) for each in accounts],
+        "users": [_user(each, prefix, passwords[each.name]) for each in accounts],
         "permissions": [
             {
                 "user": prefix + each.name,
@@ -132,8 +123,15 @@ def definitions(
             for each in accounts
             for name, keys in each.routing_keys.items()
         ],
-        "policies": [{**here, **policy} for policy in (*_parking(topology), _operators_limits(topology))],
-        "parameters": [{"component": "vhost-limits", "name": "limits", **here, "value": _limits(topology)}],
+        "policies": [{**here, **policy} for policy in _parking(topology)],
+        "parameters": [
+            {
+                "component": "vhost-limits",
+                "name": "limits",
+                **here,
+                "value": {"max-connections": MAX_CONNECTIONS},
+            }
+        ],
     }
 
 
@@ -151,14 +149,15 @@ def _setup(topology: Topology) -> Account:
 
     To declare a queue that dead-letters takes the right to read it, and to write to where it dead-letters.
     """
-    exchanges, queues = ([each.name for each in some] for some in (topology.exchanges, topology.queues))
+    exchanges = [each.name for each in topology.exchanges]
+    queues = [each.name for each in (*topology.queues, topology.events)]
     waiting = [each.name for each in topology.queues if "x-dead-letter-exchange" in (each.arguments or {})]
     return Account(
         SETUP,
         "the set-up, which declares exchanges, queues and bindings; no process that runs",
         configure=_exactly((*exchanges, *queues)),
         write=_exactly((topology.objects.name, *queues, "amq.default")),
-        read=_exactly((topology.objects.name, topology.work.name, STORE_EXCHANGE, *waiting)),
+        read=_exactly((*exchanges, STORE_EXCHANGE, *waiting)),
     )
 
 
@@ -184,7 +183,7 @@ def _events(kinds: Iterable[AnomalyKind]) -> tuple[str, ...]:
 
 
 def _others(topology: Topology) -> tuple[Account, ...]:
-    objects, work, anomalies = (each.name for each in topology.exchanges)
+    objects, work, events = (each.name for each in (topology.objects, topology.work, topology.events))
     parked = (topology.parked_queue_of(stage).name for stage in STAGES)
     return (
         Account(
@@ -202,16 +201,14 @@ def _others(topology: Topology) -> tuple[Account, ...]:
         Account(
             OPERATOR,
             "people and programs that subscribe to anomaly events",
-            configure=(SERVER_NAMED,),
-            write=(SERVER_NAMED,),
-            read=(*_exactly((anomalies,)), SERVER_NAMED),
+            read=_exactly((events,)),
+            limits=OPERATOR_LIMITS,
         ),
         Account(
             ENGINEER,
             "the command line: anomaly events; parked messages, to be read, discarded or sent back to work",
-            configure=(SERVER_NAMED,),
-            write=(*_exactly((work,)), SERVER_NAMED),
-            read=(*_exactly((anomalies, *parked)), SERVER_NAMED),
+            write=_exactly((work,)),
+            read=_exactly((events, *parked)),
             routing_keys={work: _exactly(topology.queue_of(stage).routing() for stage in STAGES)},
         ),
     )
@@ -239,31 +236,13 @@ def _parking(topology: Topology) -> list[dict[str, Any]]:
     ]
 
 
-def _operators_limits(topology: Topology) -> dict[str, Any]:
-    """Return the policy that bounds what lies in the queues of operators and engineers."""
+def _user(account: Account, prefix: str, password: str) -> dict[str, Any]:
     return {
-        "name": f"{topology.prefix}operator-queues",
-        "pattern": any_of((SERVER_NAMED,)),
-        "apply-to": "queues",
-        "definition": _OPERATOR_QUEUE,
-    }
-
-
-def _limits(topology: Topology) -> dict[str, int]:
-    """Return the limits of the virtual host. They bound what is new: what is there can be declared again."""
-    return {
-        "max-queues": len(topology.queues) + MAX_OPERATOR_QUEUES,
-        "max-connections": MAX_CONNECTIONS,
-    }
-
-
-def _user(name: str, password: str, tags: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "name": name,
+        "name": prefix + account.name,
         "password_hash": password_hash(password),
         "hashing_algorithm": "rabbit_password_hashing_sha256",
-        "tags": list(tags),
-        "limits": ACCOUNT_LIMITS,
+        "tags": list(account.tags),
+        "limits": dict(account.limits),
     }
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aio_pika.abc import AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity, DeliveryError
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from faststream import AckPolicy, StreamMessage
 from faststream.opentelemetry.middleware import TelemetryMiddleware
 from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
@@ -308,24 +308,14 @@ class Bus:
         await self._work(message, self._topology.queue_of(stage), headers)
 
     async def announce(self, event: AnomalyEvent) -> None:
-        """Publish an anomaly event; nobody need be listening.
-
-        A subscriber's queue may reject what it has no room for. Then the broker rejects the message, although
-        all other queues got it. That must not stop us: the event is stored, and whoever missed it can ask.
-        """
-        try:
-            await self._publish(
-                event,
-                exchange=self._topology.anomalies,
-                routing_key=event.routing_key,
-                mandatory=False,
-                message_id=event.id,
-                content_type="application/cloudevents+json",
-            )
-        except Retry as error:
-            if not isinstance(error.__cause__, DeliveryError):
-                raise
-            self._log.warning("a subscriber's queue rejected an event", event_id=event.id)
+        """Publish an anomaly event: persistent, confirmed, an error when there is no stream to keep it."""
+        await self._publish(
+            event,
+            exchange=self._topology.anomalies,
+            routing_key=event.routing_key,
+            message_id=event.id,
+            content_type="application/cloudevents+json",
+        )
 
     async def _work(self, message: BaseModel | bytes, queue: RabbitQueue, headers: Mapping[str, Any]) -> None:
         await self._publish(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from faststream.rabbit import ExchangeType, QueueType, RabbitExchange, RabbitQueue
-from faststream.rabbit.schemas.queue import QuorumQueueArgs
+from faststream.rabbit.schemas.queue import QuorumQueueArgs, StreamQueueArgs
 
 STAGES = ("ingest", "validate", "aggregate", "features", "inference", "examination", "shadow")
 NEXT = {"ingest": "validate", "validate": "aggregate", "aggregate": "features", "features": "inference"}
@@ -22,6 +22,16 @@ STORE_EXCHANGE = "amq.topic"
 
 MinIO declares its exchange before each message. Whoever may declare an exchange may also delete it, unless
 its name begins with `amq.`: the broker never deletes those.
+"""
+EVENTS_KEPT: StreamQueueArgs = {
+    "x-max-age": "1D",
+    "x-max-length-bytes": 4 << 20,
+    "x-stream-max-segment-size-bytes": 512 << 10,
+}
+"""What the stream of events keeps: some 2,000 events of 2 kB.
+
+The broker applies the limits when it begins another file of the stream, and never deletes the file that it
+writes: the stream takes up to a file more, and where events are few, some of them get older than a day.
 """
 _NO_LIMIT = 2**31 - 1
 
@@ -49,8 +59,23 @@ class Topology:
 
     @property
     def anomalies(self) -> RabbitExchange:
-        """Return the exchange to which operators subscribe."""
+        """Return the exchange to which anomaly events are published."""
         return self._exchange("anomalies", ExchangeType.TOPIC)
+
+    @property
+    def events(self) -> RabbitQueue:
+        """Return the stream from which operators read anomaly events.
+
+        Any number of consumers read a stream, each from where it wants to, and none of them removes anything.
+        """
+        return RabbitQueue(
+            f"{self.prefix}anomalies.stream",
+            queue_type=QueueType.STREAM,
+            durable=True,
+            routing_key="#",
+            arguments=EVENTS_KEPT,
+            declare=False,
+        )
 
     @property
     def exchanges(self) -> tuple[RabbitExchange, ...]:
@@ -58,6 +83,7 @@ class Topology:
 
     @property
     def queues(self) -> tuple[RabbitQueue, ...]:
+        """Return every queue of every stage."""
         return tuple(queue for stage in STAGES for queue in self.queues_of(stage))
 
     def queues_of(self, stage: str) -> tuple[RabbitQueue, ...]:
@@ -105,7 +131,7 @@ class Topology:
 
     async def missing(self, connection: AbstractConnection) -> list[str]:
         """Return the names of the exchanges and queues that are not there. This takes no permission."""
-        unchecked = deque[RabbitExchange | RabbitQueue]([*self.exchanges, *self.queues])
+        unchecked = deque[RabbitExchange | RabbitQueue]([*self.exchanges, *self.queues, self.events])
         missing: list[str] = []
         while unchecked:
             async with connection.channel() as channel:
@@ -145,6 +171,8 @@ class Topology:
                 await queue.bind(self.work.name, routing_key=each.routing())
             ingest = await channel.get_queue(self.queue_of("ingest").name)
             await ingest.bind(self.objects.name, routing_key="ingest")
+            events = await declare_queue(channel, self.events)
+            await events.bind(self.anomalies.name, routing_key=self.events.routing())
 
 
 async def declare_queue(channel: AbstractChannel, queue: RabbitQueue) -> AbstractQueue:

@@ -37,7 +37,7 @@ async def main() -> None:
         raise Refused(f"{error}: set SHOTWATCH_BROKER_URL to the account `setup`") from error
     except (AMQPError, OSError, TimeoutError) as error:
         raise Retry(f"the broker does not answer, or refused the login: {error}") from error
-    tell("declared", exchanges=len(topology.exchanges), queues=len(topology.queues))
+    tell("declared", exchanges=len(topology.exchanges), queues=len(topology.queues) + 1)
 
 
 if __name__ == "__main__":
