@@ -268,7 +268,7 @@ def answers(path: str) -> Any:
     standing = {"verdict": None, "acknowledged_by": HOSTILE, "snoozed_until": None}
     match path.partition("?")[0].removeprefix("/api/v1/").split("/"):
         case ["models"]:
-            return {"versions": [version], "loads": []}
+            return {"versions": [version], "loads": [], "promotion_differences": [HOSTILE]}
         case ["models", "promotions"]:
             return {"promotions": [change]}
         case ["events"]:

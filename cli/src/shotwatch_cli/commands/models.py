@@ -52,7 +52,8 @@ def list_versions(
         print_json({**model, "promotions": changes} if history else model)
         return
     stdout.print(version_table(model["versions"]))
-    for problem in chain.from_iterable(load_problems(model, alias) for alias in ModelAlias):
+    of_loads = chain.from_iterable(load_problems(model, alias) for alias in ModelAlias)
+    for problem in (*of_loads, *model["promotion_differences"]):
         stderr.print(styled((problem, "bold red")))
     if history:
         stdout.print(history_table(changes))

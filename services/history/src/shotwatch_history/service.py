@@ -1,4 +1,4 @@
-"""history: keeps each camera's reference, tells of slow changes and of drift, and watches the ledger.
+"""history: keeps each camera's reference, tells of slow changes and of drift, watches ledger and promotions.
 
 Consumes nothing; looks at the archive again and again. Publishes `AnomalyEvent` of kinds `trend` and `drift`.
 
@@ -24,6 +24,7 @@ from shotwatch_history.domain.trends import WATCHED, find_shift
 from shotwatch_history.drift import DriftWatch
 from shotwatch_history.events import event_of, place_of
 from shotwatch_history.ledger_watch import LedgerWatch
+from shotwatch_history.promotion_watch import PromotionWatch
 from shotwatch_history.references import HOUR_MS, References
 from shotwatch_history.settings import HistorySettings
 
@@ -32,7 +33,7 @@ ToldUntil = Mapping[tuple[str, str], int]
 
 async def assemble(edges: Edges[HistorySettings], resources: AsyncExitStack) -> Service:
     settings, historian, references = edges.settings, Historian(edges), References(edges)
-    ledger = LedgerWatch(edges)
+    ledger, promotions = LedgerWatch(edges), PromotionWatch(edges)
     drift = DriftWatch(edges, await resources.enter_async_context(ModelRegistry.of(settings)))
 
     async def look_for_trends() -> None:
@@ -47,7 +48,12 @@ async def assemble(edges: Edges[HistorySettings], resources: AsyncExitStack) -> 
     async def look_at_ledger() -> None:
         await every(settings.ledger_poll_seconds, ledger.look, edges.log)
 
-    return Service((), (look_for_trends, renew_references, look_for_drift, look_at_ledger))
+    async def compare_promotions() -> None:
+        await every(settings.ledger_poll_seconds, promotions.look, edges.log)
+
+    return Service(
+        (), (look_for_trends, renew_references, look_for_drift, look_at_ledger, compare_promotions)
+    )
 
 
 class Historian:

@@ -21,4 +21,4 @@ class HistorySettings(BrokerSettings):
     reference_poll_seconds: PositiveFloat = 30.0
     """Pause between two looks for references that are old."""
     ledger_poll_seconds: PositiveFloat = 60.0
-    """Pause between two checks that the ledger adds up."""
+    """Pause between two checks that the ledger adds up, and that promotions have their lines of the audit."""

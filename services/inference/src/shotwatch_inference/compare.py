@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from shotwatch_common.archive import Archive
+from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.command_line import (
     exit_status,
     keep_output_for_progress,
@@ -47,6 +48,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--from", dest="start", type=read_time, help="default: an hour before the end")
     parser.add_argument("--to", dest="end", type=read_time, help="default: the end of the data")
     parser.add_argument("--places", default=(), type=read_list, help="such as LA-A1-11,LA-A2-00; default all")
+    parser.add_argument(
+        "--unpinned", action="store_true", help="also versions of which no promotion pinned the files"
+    )
     return parser.parse_args(arguments)
 
 
@@ -58,7 +62,9 @@ async def _run(asked: argparse.Namespace) -> None:
         ModelRegistry.of(settings) as registry,
     ):
         tell("loading")
-        one, other = [await _fetch(registry, version) for version in asked.versions]
+        one, other = [
+            await _fetch(registry, archive.promotions, version, asked.unpinned) for version in asked.versions
+        ]
         facility = load_facility(settings.facility)
         start, end = await _span(asked, archive, latest_record_ms(facility))
         rosters = [
@@ -69,9 +75,9 @@ async def _run(asked: argparse.Namespace) -> None:
     _tell(comparison, start, end)
 
 
-async def _fetch(registry: ModelRegistry, version: str) -> Model:
+async def _fetch(registry: ModelRegistry, promotions: Promotions, version: str, unpinned: bool) -> Model:
     try:
-        return await fetch(registry, version)
+        return await fetch(registry, promotions, version, unpinned)
     except ValueError as error:
         raise CannotCompare(f"version {version} cannot be loaded: {error}") from error
 

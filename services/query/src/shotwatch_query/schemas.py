@@ -601,6 +601,11 @@ class Model(Schema):
     loads: list[ModelLoad] = Field(
         description="What each replica of inference has loaded, as reported in the last half a minute."
     )
+    promotion_differences: list[str] = Field(
+        description="Promotions that the audit does not show, and lines of the audit of the last week about "
+        "promotions that were not made; the first hundred. None if all is well.",
+        examples=[[]],
+    )
 
 
 class ChampionChange(Schema):
