@@ -247,6 +247,23 @@ async def test_the_newest_promotion_counts_whatever_the_clock_of_the_one_before(
     assert current.version == "2"
 
 
+@pytest.mark.parametrize("named", ["", "the line of version 2"])
+async def test_no_rollback_brings_back_what_was_promoted_past_the_audit(
+    named: str, succession: Succession, registry: Registry, archive: Archive
+) -> None:
+    for version in ("1", "2"):
+        await succession.promote(version, "amelie", "")
+    newest = archive.promoted[-1]
+    forged = {**newest, "version": "3", "before": "2", "run_id": "run-3", "digest": digest("3")}
+    line = newest["audit_line"] if named else ""
+    del forged["_id"]
+    await archive.database["promotions"].insert_one({**forged, "at": newest["at"] + 1, "audit_line": line})
+    registry.given["champion"] = "3"
+    await succession.promote("2", "amelie", "put back")
+    assert (await succession.roll_back("amelie", "")).version == "1"
+    assert registry.given == {"champion": "1"}
+
+
 async def test_a_withdrawn_alias_is_free_and_audited(
     succession: Succession, registry: Registry, archive: Archive
 ) -> None:

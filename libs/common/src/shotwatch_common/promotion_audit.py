@@ -67,7 +67,12 @@ async def differences(archive: Archive, now: int) -> list[str]:
     promotions = {alias: await archive.promotions.newest(alias) for alias in ModelAlias}
     named = {each.audit_line for of_alias in promotions.values() for each in of_alias}
     lines = await archive.audit.lines(named)
-    found = [text for of_alias in promotions.values() for text in unproven(of_alias, lines)]
+    found = [
+        f"{each.alias}: {_named(each)}, {fault}"
+        for of_alias in promotions.values()
+        for each, fault in faults(of_alias, lines)
+        if fault
+    ]
     return list(map(cut, (*found, *unfinished(recent, named))))
 
 
@@ -93,10 +98,12 @@ def fault_of(promotion: Promotion, line: AuditLine | None, before: Promotion | N
     return ""
 
 
-def unproven(promotions: Sequence[Promotion], lines: Mapping[str, AuditLine]) -> Iterator[str]:
-    """Yield what is wrong with promotions to an alias by their lines of the audit.
+def faults(
+    promotions: Sequence[Promotion], lines: Mapping[str, AuditLine]
+) -> Iterator[tuple[Promotion, str]]:
+    """Yield promotions to an alias with what is wrong by their lines of the audit, oldest first.
 
-    Those of before promotions named a line are left out, unless it is the newest one, which would be loaded.
+    Those of before promotions named a line are passed over, except the newest one, which would be loaded.
 
     Args:
         promotions: newest first.
@@ -110,8 +117,8 @@ def unproven(promotions: Sequence[Promotion], lines: Mapping[str, AuditLine]) ->
         if not fault and promotion.audit_line in seen:
             fault = _SHARED
         seen.add(promotion.audit_line)
-        if fault and (promotion is promotions[0] or (first is not None and promotion.at >= first)):
-            yield f"{promotion.alias}: {_named(promotion)}, {fault}"
+        counts = promotion is promotions[0] or (first is not None and promotion.at >= first)
+        yield promotion, fault if counts else ""
 
 
 def unfinished(recent: Mapping[str, AuditLine], named: set[str]) -> Iterator[str]:

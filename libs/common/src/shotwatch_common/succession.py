@@ -12,7 +12,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import digest_of
 from shotwatch_common.promoted import find_pin
-from shotwatch_common.promotion_audit import UnprovenPromotion, proven
+from shotwatch_common.promotion_audit import UnprovenPromotion, faults, proven
 from shotwatch_common.pulses import epoch_now, instant
 from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.vocabulary import ModelAlias
@@ -97,7 +97,7 @@ class Succession:
         if found is None:
             raise SuccessionError(f"version {before} was champion before, and is not there any more")
         digest = await self._digest(found)
-        champions = await self._archive.promotions.newest(ModelAlias.CHAMPION)
+        champions = await self._accepted(ModelAlias.CHAMPION)
         if pinned := next((each for each in champions if each.version == before and each.digest), None):
             _check_unchanged(pinned, digest)
         promotion = await self._promotion(ModelAlias.CHAMPION, found, digest, who, why)
@@ -128,8 +128,21 @@ class Succession:
 
     async def _holder(self, alias: ModelAlias) -> str | None:
         """Return the version that was promoted to an alias, or had it before promotions were pinned."""
-        promotion = await self._archive.promotions.current(alias)
-        return promotion.version if promotion else (await self._registry.aliases()).get(alias)
+        if accepted := await self._accepted(alias):
+            return accepted[0].version
+        unpinned = await self._archive.promotions.current(alias) is None
+        return (await self._registry.aliases()).get(alias) if unpinned else None
+
+    async def _accepted(self, alias: ModelAlias) -> list[Promotion]:
+        """Return the promotions to an alias, newest first: of champions, those that the audit proves.
+
+        What somebody wrote past the audit must not become the version that a rollback brings back.
+        """
+        promotions = await self._archive.promotions.newest(alias)
+        if alias is ModelAlias.CHALLENGER:  # training may not read the audit
+            return promotions
+        lines = await self._archive.audit.lines({each.audit_line for each in promotions})
+        return [each for each, fault in faults(promotions, lines) if not fault][::-1]
 
     async def _promotion(
         self, alias: ModelAlias, version: ModelVersion, digest: str, who: str, why: str
@@ -150,7 +163,7 @@ class Succession:
 
     async def _before(self, alias: ModelAlias, version: str | None) -> str | None:
         """Return the version that had the alias before this one was promoted to it; None for the first."""
-        promoted = (each for each in await self._archive.promotions.newest(alias) if not each.rollback)
+        promoted = (each for each in await self._accepted(alias) if not each.rollback)
         return next((each.before for each in promoted if each.version == version and version), None)
 
     async def _change(self, version: str, promotion: Promotion) -> Promotion:
