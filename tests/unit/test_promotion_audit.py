@@ -2,9 +2,13 @@
 
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.promotion_audit import (
@@ -16,6 +20,7 @@ from shotwatch_common.promotion_audit import (
 )
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_history.promotion_watch import PromotionWatch
 from tests.unit.promoted import Promoted
 
 LATER = TOLERANCE_MS + 1000
@@ -147,6 +152,21 @@ async def test_whatever_training_writes_as_a_challenger_no_champion_changes_and_
     champion = await proven(archive, ModelAlias.CHAMPION)
     assert champion is not None
     assert champion.version == "2"
+
+
+async def test_history_logs_each_difference_once_and_counts_them(archive: Any) -> None:
+    await forge(archive, audit_line="")
+    edges: Any = SimpleNamespace(archive=archive, log=structlog.get_logger())
+    watch = PromotionWatch(edges)
+    with capture_logs() as logged:
+        for _ in range(3):
+            await watch.look()
+    (line,) = logged
+    assert line["difference"].startswith("champion: version 2 was promoted")
+    assert REGISTRY.get_sample_value("shotwatch_promotion_differences") == 1
+    archive.database["promotions"].documents.popitem()
+    await watch.look()
+    assert REGISTRY.get_sample_value("shotwatch_promotion_differences") == 0
 
 
 async def test_a_champion_among_the_challengers_is_no_champion(archive: Any) -> None:
