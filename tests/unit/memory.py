@@ -34,7 +34,7 @@ class Found:
 
     def sort(self, order: Sequence[tuple[str, int]]) -> "Found":
         for name, direction in reversed(order):
-            self.documents.sort(key=lambda document: document[name], reverse=direction < 0)
+            self.documents.sort(key=lambda document: _greatest(document[name]), reverse=direction < 0)
         return self
 
     def limit(self, most: int) -> "Found":
@@ -73,12 +73,19 @@ def _matches(document: Document, query: Mapping[str, Any]) -> bool:
 
 
 def _fits(value: Any, wanted: Any) -> bool:
+    if isinstance(value, list) and isinstance(wanted, Mapping):
+        return any(_fits(each, wanted) for each in value)
     if isinstance(wanted, Mapping):
         return all(
             (sign == "$in" or _comparable(value, bound)) and _OPERATORS[sign](value, bound)
             for sign, bound in wanted.items()
         )
     return bool(value == wanted)
+
+
+def _greatest(value: Any) -> Any:
+    """Return what an array is sorted by, and any other value."""
+    return max(value) if isinstance(value, list) else value
 
 
 def _comparable(value: Any, bound: Any) -> bool:

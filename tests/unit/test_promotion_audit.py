@@ -137,6 +137,7 @@ async def test_promotions_of_before_they_named_a_line_are_left_out_unless_one_wo
         ({}, False),
         ({"at": "now", "alias": "challenger"}, False),
         ({"at": 2**60, "alias": "challenger"}, False),
+        ({"at": [1], "alias": "challenger"}, False),
         ({"at": 1, "alias": "challenger"}, True),
         ({"at": 1, "version": ["3"], "digest": {"a": 1}, "audit_line": 7, "who": None}, True),
     ],
@@ -145,7 +146,10 @@ async def test_whatever_training_writes_as_a_challenger_no_champion_changes_and_
     archive: Any, document: dict[str, Any], is_one: bool
 ) -> None:
     await archive.database["challengers"].insert_one(document)
-    await archive.database["audit"].insert_one({"what": "promote", "at": 2**60})
+    line = {"who": "x", "which": "y", "outcome": "done", "status": None, "trace_id": ""}
+    for at, what in ((2**60, "promote"), ([epoch_now()], "promote"), (epoch_now(), ["promote"])):
+        await archive.database["audit"].insert_one({"at": at, "what": what, **line})
+    await archive.database["audit"].insert_one({"at": epoch_now(), "what": "promote"})
     with pytest.raises(UnprovenPromotion) if is_one else nullcontext():
         assert await proven(archive, ModelAlias.CHALLENGER) is None
     assert len(await found(archive)) == is_one

@@ -95,8 +95,9 @@ _EVERY_LINE_HAS = frozenset(field.name for field in fields(AuditLine) if field.d
 
 def _is_line(document: Mapping[str, Any]) -> bool:
     """Return whether a document has what every line has; who may add lines can add other documents."""
-    at = document.get("at")
-    return document.keys() >= _EVERY_LINE_HAS and isinstance(at, int) and 0 <= at < YEAR_10000_MS
+    at, texts = document.get("at"), (document.get(name) for name in ("who", "what", "which"))
+    is_dated = isinstance(at, int) and 0 <= at < YEAR_10000_MS
+    return is_dated and document.keys() >= _EVERY_LINE_HAS and all(isinstance(text, str) for text in texts)
 
 
 def cut(value: Any) -> Any:

@@ -92,7 +92,8 @@ class Promotions:
         """
         known = {"alias": {"$in": [alias, None]}, "at": {"$gte": 0, "$lt": YEAR_10000_MS}}
         found = self._collections[alias].find(known, {"_id": 0}).sort([("at", -1), ("_id", -1)]).limit(most)
-        return [Promotion.of(alias, document) async for document in found]
+        # A range also matches an array with a number in it.
+        return [Promotion.of(alias, each) async for each in found if isinstance(each["at"], (int, float))]
 
     async def sharing(self, alias: ModelAlias, audit_line: str) -> int:
         """Return how many promotions to an alias name a line of the audit; 2 for more."""
