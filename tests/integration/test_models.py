@@ -169,6 +169,10 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
 ) -> None:
     await loaded(running, learned, "none")
     stricter = register_stricter(running, learned, tmp_path / "bundles")
+    for untrusted in (("models", "compare", learned, stricter), ("benchmark", "--model", stricter)):
+        refused = await shotwatch(running, *untrusted)
+        assert refused.exit_code == 1
+        assert "never promoted" in " ".join(refused.stderr.split())
     assert (await changed(running, "promote", stricter, "--alias", "challenger"))["before"] is None
     await loaded(running, learned, stricter)
 
