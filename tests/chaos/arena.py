@@ -33,7 +33,7 @@ from shotwatch_common.reconciliation.reconciler import Reconciler
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import RETRY_DELAYS_S, STAGES
-from shotwatch_common.vocabulary import AnomalyKind, Phase
+from shotwatch_common.vocabulary import AnomalyKind, ModelAlias, Phase
 from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.processes import mark
 from shotwatch_embedded.servers.broker import SCRIPT
@@ -50,7 +50,7 @@ FOREVER_MS = 2**53
 LISTENER = "chaos.listener"
 _LEARNED = "characterisations"
 """A collection, and the beginning of keys."""
-_FAST_TRAINING = ("--alias=champion", "--epochs=1", "--budget-seconds=5")
+_FAST_TRAINING = ("--epochs=1", "--budget-seconds=5")
 LATENESS_S = {"1s": 300, "100ms": 20, "60s": 30}
 """An outage of 30 s makes no shot of the big input late; the small one waits as in the facility."""
 
@@ -172,7 +172,9 @@ class Arena:
         await self.clear()
         await self._watch(paths)
         environment = {**os.environ, **self.stack.environment()}
-        trained = await asyncio.to_thread(train, environment, _FAST_TRAINING, lambda _: None)
+        trained = await asyncio.to_thread(
+            train, environment, _FAST_TRAINING, ModelAlias.CHAMPION, lambda _: None
+        )
         ports = [each.port for each in self.processes("inference")]
 
         async def taken_up() -> bool:

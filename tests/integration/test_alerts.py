@@ -135,6 +135,11 @@ CASES = [
         'alias="champion"',
     ),
     Case(
+        "ShotwatchPromotionUnproven",
+        {'shotwatch_promotion_differences{instance="a"}': "0x20 1x70"},
+        {'shotwatch_promotion_differences{instance="a"}': "0x20 1x1 0x68"},
+    ),
+    Case(
         "ShotwatchDrift",
         {f'shotwatch_drift{{job="history", {LA}, device="meter"}}': "4.5x90"},
         {f'shotwatch_drift{{job="history", {LA}, device="meter"}}': "3.9x90"},

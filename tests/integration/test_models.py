@@ -1,6 +1,10 @@
 """The life of a model on a running stack: trained, challenged, compared, promoted and rolled back."""
 
+import asyncio
 import json
+import os
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,7 +38,8 @@ from tests.unit.test_deploy_dashboards import asked
 from .conftest import Running, until
 from .panels import shows
 from .prometheus import Prometheus
-from .test_cli import audited, shotwatch
+from .recorder import recording_as
+from .test_cli import shotwatch
 
 PLACE = Place("LB", "A2")
 START = datetime(2025, 8, 1, 8, tzinfo=UTC)
@@ -147,6 +152,12 @@ async def told(running: Running, start: datetime) -> list[AnomalyEvent]:
     return await running.archive.events.of_shots([shot["_id"] for shot in shots])
 
 
+async def audited_of(running: Running, version: str) -> list[str]:
+    """What was done to a version by the audit, newest first."""
+    changes = (await shotwatch(running, "audit", "--last", "1000", "--json")).documents
+    return [each["what"] for each in changes if each["which"].startswith(f"version {version},")]
+
+
 async def changed(running: Running, *arguments: str) -> Any:
     made = await shotwatch(running, "models", *arguments, "--who", "amelie", "--json")
     assert made.exit_code == 0, made.stderr
@@ -158,6 +169,10 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
 ) -> None:
     await loaded(running, learned, "none")
     stricter = register_stricter(running, learned, tmp_path / "bundles")
+    for untrusted in (("models", "compare", learned, stricter), ("benchmark", "--model", stricter)):
+        refused = await shotwatch(running, *untrusted)
+        assert refused.exit_code == 1
+        assert "never promoted" in " ".join(refused.stderr.split())
     assert (await changed(running, "promote", stricter, "--alias", "challenger"))["before"] is None
     await loaded(running, learned, stricter)
 
@@ -194,8 +209,9 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
     assert sum(bool(shot["kinds"]) for shot in shots) == strict["odd"]
 
     assert (await changed(running, "rollback", "--why", "too nervous"))["version"] == learned
-    assert await audited(running, f"shotwatch version {stricter}") == ["promote", "introduce_challenger"]
-    assert await audited(running, f"shotwatch version {learned}") == ["roll_back", "promote"]
+    withdrawn = "withdraw_challenger"
+    assert await audited_of(running, stricter) == [withdrawn, "promote", "introduce_challenger"]
+    assert await audited_of(running, learned) == ["roll_back", "promote"]
     await loaded(running, learned, "none")
 
     listed = json.loads((await shotwatch(running, "models", "list", "--history", "--json")).stdout)
@@ -269,6 +285,59 @@ async def test_a_champion_that_nobody_promoted_is_reported_everywhere_until_the_
     assert client.get_model_version_by_alias(name, "champion").version == learned
 
 
+async def test_a_champion_past_the_audit_is_reported_everywhere_and_not_loaded(
+    running: Running, learned: str
+) -> None:
+    await loaded(running, learned, "none")
+    client = mlflow_of(running)
+    name = running.settings.model_name
+    version = client.get_model_version(name, learned)
+    mine = client.create_model_version(name, version.source, version.run_id).version
+    newest = await running.archive.promotions.current(ModelAlias.CHAMPION)
+    assert newest is not None
+    forged = replace(newest, at=epoch_now(), version=mine, before=learned, who="amelie")
+    for line in ("", newest.audit_line):
+        await running.archive.promotions.add(replace(forged, audit_line=line, at=forged.at + bool(line)))
+    client.set_registered_model_alias(name, "champion", mine)
+    await until(lambda: replicas_refuse(running, f"version {mine} was promoted"), "both replicas refuse it")
+    await loaded(running, learned, "none")
+    await until(lambda: watched(running, 2), "both named by history")
+
+    status = await shotwatch(running, "status", "--json")
+    named = [each for each in status.documents[0]["model_problems"] if "line of the audit" in each]
+    assert len(named) == 3
+    doctor = await shotwatch(running, "doctor", "--json")
+    findings = {each["subject"]: each for each in doctor.documents}
+    assert findings["promotions"]["verdict"] == findings["champion model"]["verdict"] == "fail"
+    assert "names no line of the audit" in findings["promotions"]["found"]
+    assert "its line of the audit says: " in findings["promotions"]["found"]
+
+    assert (await changed(running, "promote", learned, "--why", "put back"))["version"] == learned
+    await until(lambda: replicas_report(running, ""), "the problem over in both replicas")
+    await running.archive._database["promotions"].delete_many({"version": mine})
+    await until(lambda: watched(running, 0), "nothing differs any more")
+
+
+async def test_training_by_the_clock_makes_a_challenger_with_no_right_to_promote(
+    running: Running, learned: str
+) -> None:
+    """What it asks of the database is held against its rights in test_rights.py."""
+    await loaded(running, learned, "none")
+    champions = await running.archive.promotions.newest(ModelAlias.CHAMPION)
+    arguments = (*LEARNING, "--dataset=learning", "--epochs=1", "--budget-seconds=3")
+    environment = {**os.environ, **running.stack.environment(), **recording_as("training")}
+    command = (sys.executable, "-m", "shotwatch_training", *arguments)
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
+    stdout, stderr = await process.communicate()
+    assert process.returncode == 0, stderr
+    made = json.loads(stdout.splitlines()[-1])["version"]
+    await loaded(running, learned, made)
+    assert await running.archive.promotions.newest(ModelAlias.CHAMPION) == champions
+    async with ModelRegistry.of(running.settings) as registry:
+        await Succession(registry, running.archive).withdraw(ModelAlias.CHALLENGER, "tests", "")
+    await loaded(running, learned, "none")
+
+
 async def test_a_champion_without_its_bundle_is_reported_and_heals_without_a_restart(
     running: Running, learned: str, tmp_path: Path
 ) -> None:
@@ -284,9 +353,9 @@ async def test_a_champion_without_its_bundle_is_reported_and_heals_without_a_res
     assert "bundle.json does not exist" in " ".join(refused.stderr.split())
 
     digest = digest_of({file: (bundle / file).read_bytes() for file in BUNDLE_FILES})
-    await running.archive.promotions.add(
-        Promotion(epoch_now(), "tests", learned, broken, "", run_id=run_id, digest=digest)
-    )
+    promotion = Promotion(epoch_now(), "tests", learned, broken, "", run_id=run_id, digest=digest)
+    line = await running.archive.audit.note(promotion.operation, promotion.subject)
+    await running.archive.promotions.add(replace(promotion, audit_line=line))
     client.set_registered_model_alias(name, "champion", broken)
     problem = f"champion: version {broken} cannot be loaded: bundle.json does not exist in {source}; "
     problem += f"judging with version {learned}"
@@ -323,6 +392,22 @@ async def reported(running: Running, problem: str) -> bool:
         loads = (await client.get(f"{stack.query_urls[0]}/api/v1/models")).json()["loads"]
     of_champion = [load["problem"] for load in loads if load["alias"] == ModelAlias.CHAMPION]
     return of_champion == [problem, problem]
+
+
+async def replicas_refuse(running: Running, problem: str) -> bool:
+    """Whether every replica says on /ready that this is the problem of the champion."""
+    ports = [s.port for s in running.stack.status() if s.name.startswith("inference")]
+    async with httpx.AsyncClient() as client:
+        ready = [(await client.get(f"http://127.0.0.1:{port}/ready")).json() for port in ports]
+    return all(problem in each.get("champion_problem", "") for each in ready)
+
+
+async def watched(running: Running, differences: int) -> bool:
+    """Whether history has counted so many differences between promotions and audit."""
+    (port,) = [s.port for s in running.stack.status() if s.name.startswith("history")]
+    async with httpx.AsyncClient() as client:
+        metrics = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+    return f"shotwatch_promotion_differences {float(differences)}" in metrics
 
 
 async def replicas_report(running: Running, problem: str) -> bool:

@@ -35,6 +35,7 @@ SELDOM: Mapping[str, Mapping[Action, str]] = {
     },
     "features": {("batches", "update"): DEAD_LETTER, ("data/characterisations/", "read"): REFERENCE},
     "inference": {
+        ("audit", "find"): CHAMPION,
         ("blocks", "read"): CHAMPION,
         ("blocks/residuals/", "write"): CHAMPION,
         ("measurements", "insert"): CHAMPION,

@@ -13,7 +13,6 @@ import structlog
 from mlflow import MlflowClient
 from pydantic import SecretStr
 
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.errors import Retry
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.vocabulary import ModelAlias
@@ -26,6 +25,7 @@ from shotwatch_training.domain.history import CameraHistory, History, PlaceHisto
 from shotwatch_training.registry import Registry
 from shotwatch_training.service import Trained, train
 from shotwatch_training.settings import ArchitectureName, Recipe
+from tests.unit.promoted import Promoted
 
 from .processes import serving
 
@@ -52,24 +52,9 @@ async def mlflow_url(mlflow_folder: Path) -> AsyncIterator[str]:
             yield server.settings["SHOTWATCH_MODELS_URL"]
 
 
-class Promotions:
-    """What was promoted, in memory."""
-
-    def __init__(self) -> None:
-        self.newest: Promotion | None = None
-
-    def promote(self, trained: Trained) -> None:
-        self.newest = Promotion(
-            0, "amelie", None, trained.version, "", run_id=trained.run_id, digest=trained.digest
-        )
-
-    async def current(self, _alias: ModelAlias) -> Promotion | None:
-        return self.newest
-
-
-def watching(registry: ModelRegistry, promotions: Any) -> ModelWatch:
+def watching(registry: ModelRegistry, promoted: Any) -> ModelWatch:
     log: Any = structlog.get_logger()
-    return ModelWatch(registry, promotions, ModelAlias.CHAMPION, log)
+    return ModelWatch(registry, promoted, ModelAlias.CHAMPION, log)
 
 
 def beams(count: int, seed: int) -> np.ndarray:
@@ -165,15 +150,15 @@ async def test_figures_of_the_benchmark_are_logged_with_the_run_that_made_the_mo
 
 
 async def test_inference_takes_up_each_new_champion_and_judges_with_it(mlflow_url: str) -> None:
-    promotions = Promotions()
+    promoted = Promoted()
     async with ModelRegistry(mlflow_url, "watched", *READER) as registry:
-        watch = watching(registry, promotions)
+        watch = watching(registry, promoted)
         await watch.look()
         assert watch.current is None
         for version in ("1", "2"):
             trained = train_once(mlflow_url, "watched")
             assert trained.version == version
-            promotions.promote(trained)
+            await promoted.promote(trained.version, trained.run_id, trained.digest)
             await watch.look()
             assert watch.current is not None
             assert watch.current.ref.version == version
@@ -192,10 +177,10 @@ async def test_a_first_champion_without_a_bundle_is_reported_and_leaves_the_rule
     client.create_registered_model("broken")
     client.create_model_version("broken", f"{run.artifact_uri}/missing", run.run_id)
     client.set_registered_model_alias("broken", "champion", "1")
-    promotions = Promotions()
-    promotions.promote(Trained("1", run.run_id, "0" * 64, 0, 0))
+    promoted = Promoted()
+    await promoted.promote("1", run.run_id, "0" * 64)
     async with ModelRegistry(mlflow_url, "broken", *READER) as registry:
-        watch = watching(registry, promotions)
+        watch = watching(registry, promoted)
         await watch.look()
     assert watch.report("here").problem == (
         f"champion: version 1 cannot be loaded: bundle.json does not exist in {run.artifact_uri}/missing; "
@@ -280,10 +265,10 @@ async def state_of(url: str, login: tuple[str, str] = READER) -> object:
 async def test_who_administers_mlflow_moves_the_alias_or_the_files_and_gets_nothing_loaded(
     mlflow_url: str, guarded: Trained, tmp_path: Path
 ) -> None:
-    promotions, client = Promotions(), MlflowClient(mlflow_url, mlflow_url)
-    promotions.promote(guarded)
+    promoted, client = Promoted(), MlflowClient(mlflow_url, mlflow_url)
+    await promoted.promote(guarded.version, guarded.run_id, guarded.digest)
     async with ModelRegistry(mlflow_url, "guarded", *READER) as registry:
-        watch = watching(registry, promotions)
+        watch = watching(registry, promoted)
         await watch.look()
         assert watch.report("here").loaded == guarded.version == "1"
         source = client.get_model_version("guarded", "1").source
@@ -300,7 +285,7 @@ async def test_who_administers_mlflow_moves_the_alias_or_the_files_and_gets_noth
         assert watch.report("here").problem == ""
 
         overwrite_manifest(client, guarded.run_id, tmp_path)
-        restarted = watching(registry, promotions)
+        restarted = watching(registry, promoted)
         await restarted.look()
         assert restarted.current is None
         assert "bundle's digest" in restarted.report("here").problem

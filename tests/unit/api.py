@@ -1,6 +1,6 @@
 """The REST API in memory: the app, with what a test puts behind it."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -55,7 +55,7 @@ def sources(database: Database | None = None, **given: Any) -> Sources:
         "limits": limits(),
         "refusals": Refusals(audit),
     }
-    nothing = dict.fromkeys(field.name for field in fields(Sources) if field.name != "counting")
+    nothing = dict.fromkeys(field.name for field in fields(Sources) if field.default_factory is MISSING)
     return Sources(**cast(Any, {**nothing, **usual, **given}))
 
 

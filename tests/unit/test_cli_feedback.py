@@ -18,6 +18,7 @@ from .test_cli_events import event
 
 STANDING = {
     "acknowledged_by": "amelie",
+    "acknowledged_caller": "shift-a",
     "snoozed_until": None,
     "verdict": "confirmed",
     "label": "pointing",
@@ -28,6 +29,7 @@ HOUR_MS = 3_600_000
 def statement(event_id: str, **said: Any) -> dict[str, Any]:
     return {
         **{"event": event_id, "at": "2022-07-01T07:40:00Z", "who": "amelie", "action": "acknowledged"},
+        "caller": "shift-a",
         **{"label": None, "until": None, "note": "[seen]"},
         **said,
     }
@@ -93,7 +95,8 @@ def test_the_latest_events_are_listed_with_how_they_stand(api: Api) -> None:
     rows = [line for line in told.stdout.splitlines() if "hot_spot" in line]
     assert [cell.strip() for cell in rows[0].strip("│").split("│")] == [
         *("5", "2022-07-01 07:33:00.100", "LA-A1-11", "warning", "hot_spot"),
-        *("a spot of 22 % of the peak [at 12, 40]", "confirmed: pointing, acknowledged by amelie"),
+        "a spot of 22 % of the peak [at 12, 40]",
+        "confirmed: pointing, acknowledged by amelie (key shift-a)",
     ]
     assert len(rows) == 3
 
@@ -123,7 +126,13 @@ def test_people_see_what_was_wrong_where_and_how_sure_and_who_said_what(api: Api
     assert told.exit_code == 0, told.output
     for words in (
         *("a spot of 22 % of the peak [at 12, 40]", "LA-A1-11-100ms-20220701T073300.100"),
-        *("LA_A1_11-Camera_1-Camera-1", "8.12 (threshold 4)", "none: a rule", "amelie", "[seen]"),
+        *(
+            "LA_A1_11-Camera_1-Camera-1",
+            "8.12 (threshold 4)",
+            "none: a rule",
+            "amelie (key shift-a)",
+            "[seen]",
+        ),
     ):
         assert words in told.stdout
 

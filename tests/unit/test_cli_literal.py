@@ -72,7 +72,8 @@ def pages(text: str) -> list[RenderableType]:
     """Everything that shows text from outside, with this text in it."""
     anomaly = hostile_event(text)
     standing = {"verdict": text, "label": text, "acknowledged_by": text, "snoozed_until": text}
-    statement = dict.fromkeys(("event", "at", "who", "action", "label", "until", "note"), text)
+    standing["acknowledged_caller"] = text
+    statement = dict.fromkeys(("event", "at", "who", "caller", "action", "label", "until", "note"), text)
     parked = ParkedMessage("id", text, text, 1, 0, text, text.encode(errors="replace"))
     record = {"raised": 1, "confirmed": 0, "false": 0}
     version = {"version": text, "aliases": [text], "created_at": text, "shadow": None, "record": record}
@@ -266,9 +267,10 @@ def answers(path: str) -> Any:
     change = {"at": "", "version": "1", "before": None, "who": HOSTILE, "rollback": False, "why": ""}
     document = hostile_event(HOSTILE).model_dump(mode="json", by_alias=True)
     standing = {"verdict": None, "acknowledged_by": HOSTILE, "snoozed_until": None}
+    standing["acknowledged_caller"] = HOSTILE
     match path.partition("?")[0].removeprefix("/api/v1/").split("/"):
         case ["models"]:
-            return {"versions": [version], "loads": []}
+            return {"versions": [version], "loads": [], "promotion_differences": [HOSTILE]}
         case ["models", "promotions"]:
             return {"promotions": [change]}
         case ["events"]:

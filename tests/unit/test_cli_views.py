@@ -75,7 +75,7 @@ def test_a_stage_is_judged_by_its_queues_and_consumers(queues: StageQueues, verd
 def model(*problems: tuple[str, str], **aliases: str) -> dict[str, Any]:
     """What the REST API reports; `problems`: alias and problem, of each replica."""
     loads = [{"replica": str(n), "alias": a, "problem": problem} for n, (a, problem) in enumerate(problems)]
-    return {"aliases": aliases, "versions": [], "loads": loads}
+    return {"aliases": aliases, "versions": [], "loads": loads, "promotion_differences": []}
 
 
 BROKEN = "champion: version 2 cannot be loaded: bundle.json does not exist; judging with version 1"
@@ -105,6 +105,13 @@ def test_a_model_that_inference_cannot_load_is_a_finding_with_what_to_do(
     found = list(model_findings(reported))
     assert [(each.subject, each.verdict, each.found) for each in found] == findings
     assert all(bool(each.advice) == (each.verdict is not Verdict.OK) for each in found)
+
+
+def test_a_promotion_that_the_audit_does_not_show_is_a_fault_with_what_to_do() -> None:
+    reported = {**model(("champion", ""), champion="2"), "promotion_differences": ["champion: version 1 …"]}
+    *_, finding = model_findings(reported)
+    assert (finding.verdict, finding.found) == (Verdict.FAIL, "champion: version 1 …")
+    assert "shotwatch audit" in finding.advice
 
 
 def test_where_an_alias_may_have_been_moved_the_advice_begins_with_who_did_it() -> None:

@@ -17,6 +17,7 @@ from shotwatch_common.feedback import (
     standing,
     standings,
 )
+from shotwatch_common.identity import statement_id
 from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, Phase, Severity
 
 HERE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
@@ -61,7 +62,8 @@ def event(
 
 
 def said(action: FeedbackAction, at: int, about: AnomalyEvent | None = None, **more: Any) -> Statement:
-    return Statement.about(about or event(), **{"action": action, "who": "amelie", "at": at, **more})
+    given = {"action": action, "who": "amelie", "at": at, "caller": "shift-a", **more}
+    return Statement.about(about or event(), **given)
 
 
 def test_a_statement_holds_what_the_event_was_about() -> None:
@@ -85,9 +87,17 @@ def test_the_same_statement_has_the_same_id_and_another_one_another() -> None:
         said(CONFIRMED, 2, note="seen"),
         said(CONFIRMED, 1, note="seen", label=AnomalyKind.POINTING),
         said(CONFIRMED, 1, note="seen", who="bruno"),
+        said(CONFIRMED, 1, note="seen", caller="shift-b"),
         said(CONFIRMED, 1, note="seen", about=event("second")),
     )
-    assert len({first.id, *(other.id for other in others)}) == 6
+    assert len({first.id, *(other.id for other in others)}) == 7
+
+
+def test_a_statement_of_before_callers_were_kept_has_the_id_that_it_had() -> None:
+    old = said(FALSE, 1, caller="").model_dump(mode="json")
+    del old["caller"]
+    digest = statement_id("first", FALSE, None, None, "amelie", "", 1)
+    assert Statement.model_validate(old).id == digest
 
 
 def test_about_what_nobody_spoke_of_nothing_stands() -> None:
@@ -101,10 +111,10 @@ def test_the_newest_of_each_sort_stands() -> None:
             said(ACKNOWLEDGED, 2),
             said(SNOOZED, 3, until=100),
             said(CONFIRMED, 4, label=AnomalyKind.POINTING),
-            said(ACKNOWLEDGED, 5, who="bruno"),
+            said(ACKNOWLEDGED, 5, who="bruno", caller="shift-b"),
             said(SNOOZED, 6, until=50),
         ]
-    ) == Standing("bruno", 50, CONFIRMED, AnomalyKind.POINTING)
+    ) == Standing("bruno", 50, CONFIRMED, AnomalyKind.POINTING, "shift-b")
 
 
 def test_a_false_alarm_takes_back_a_label() -> None:
@@ -132,7 +142,7 @@ def test_a_condition_stands_as_what_was_said_about_any_of_its_events() -> None:
     opened, updated, other = event("first"), event("second"), event("third", condition="third")
     found = standings([said(ACKNOWLEDGED, 1, opened), said(FALSE, 2, updated), said(CONFIRMED, 3, other)])
     assert found == {
-        "first": Standing(acknowledged_by="amelie", verdict=FALSE),
+        "first": Standing("amelie", verdict=FALSE, acknowledged_caller="shift-a"),
         "third": Standing(verdict=CONFIRMED, label=AnomalyKind.HOT_SPOT),
     }
 

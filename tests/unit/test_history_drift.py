@@ -14,14 +14,16 @@ from shotwatch_common.archive.drifts import Drift
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.contracts import PlaceRef
+from shotwatch_common.pulses import epoch_now
 from shotwatch_common.registry import ModelVersion
-from shotwatch_common.vocabulary import AnomalyKind, ModelAlias, Severity
+from shotwatch_common.vocabulary import AnomalyKind, Severity
 from shotwatch_detector.bundle import Bundle, Origin, save_bundle
 from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Tail, Usual
 from shotwatch_history.domain.drift import Columns, measure_drift, shifted
 from shotwatch_history.drift import DriftWatch
 from shotwatch_history.events import drift_event_of
+from tests.unit.promoted import Promoted
 
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
 PLACE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
@@ -94,7 +96,8 @@ def test_a_small_drift_is_only_worth_knowing() -> None:
 async def test_references_are_those_of_the_bundle_that_was_promoted(changed: bool, tmp_path: Path) -> None:
     save_bundle(Bundle(Origin("HPLS", "strided", "1", 0, 1, 2), b"", {}, {CAMERA: USUAL}), tmp_path)
     files = {name: (tmp_path / name).read_bytes() for name in BUNDLE_FILES}
-    promoted = Promotion(0, "amelie", None, "1", "", digest=digest_of(files))
+    promoted = Promoted()
+    await promoted.promote("1", "", digest_of(files))
 
     class Registry:
         async def find(self, version: str) -> ModelVersion:
@@ -103,13 +106,10 @@ async def test_references_are_those_of_the_bundle_that_was_promoted(changed: boo
         async def bundle(self, _version: ModelVersion) -> dict[str, bytes]:
             return files | {"bundle.json": files["bundle.json"] + b" " * changed}
 
-    async def current(_alias: ModelAlias) -> Promotion:
-        return promoted
-
     registry: Any = Registry()
     edges: Any = SimpleNamespace(
         facility=SimpleNamespace(places=(), clock_skew_s=0),
-        archive=SimpleNamespace(promotions=SimpleNamespace(current=current)),
+        archive=promoted,
         log=structlog.get_logger(),
         tracer=trace.get_tracer("test"),
         servers_answer=None,
@@ -119,3 +119,6 @@ async def test_references_are_those_of_the_bundle_that_was_promoted(changed: boo
         await watch.look()
     assert watch._usual == ({} if changed else {CAMERA: USUAL})
     assert [line["event"] for line in logged] == ["references cannot be read"] * changed
+    await promoted.promotions.add(Promotion(epoch_now() + 1, "mallory", "1", "2", "", digest="0" * 64))
+    await watch.look()
+    assert watch._version == "1"

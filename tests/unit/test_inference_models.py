@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,12 +20,13 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
+from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.contracts import ModelRef
 from shotwatch_common.errors import Retry
 from shotwatch_common.registry import ModelRegistry
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_common.vocabulary import ModelAlias, Outcome
 from shotwatch_detector.bundle import CAMERAS, MANIFEST, NETWORK, Bundle, Origin, save_bundle
 from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Tail, Usual
@@ -51,6 +52,8 @@ class Registry:
     folder: Path
     alias: str | None = None
     promoted: Promotion | None = None
+    audited: tuple[str, str] | None = None
+    """What the audit says was done to what; None for what was promoted."""
     pins: dict[str, str] = field(default_factory=dict)
     """Version → digest of its bundle when it was added."""
     named: tuple[str, ...] = ("champion",)
@@ -78,10 +81,23 @@ class Registry:
 
     def promotion(self, version: str | None) -> Promotion:
         digest = self.pins.get(version, "0" * 64) if version else ""
-        return Promotion(0, "amelie", None, version, "", run_id=f"run-{version}", digest=digest)
+        run_id = f"run-{version}"
+        return Promotion(0, "amelie", None, version, "", run_id=run_id, digest=digest, audit_line="line")
 
-    async def current(self, _alias: ModelAlias) -> Promotion | None:
-        return self.promoted
+    @property
+    def archive(self) -> Any:
+        return SimpleNamespace(promotions=self, audit=self)
+
+    async def newest(self, _alias: ModelAlias, _most: int) -> list[Promotion]:
+        return [self.promoted] if self.promoted else []
+
+    async def sharing(self, _alias: ModelAlias, _line: str) -> int:
+        return 1
+
+    async def lines(self, ids: Collection[str]) -> dict[str, AuditLine]:
+        said = self.audited or (self.promoted and (self.promoted.operation, self.promoted.subject))
+        line = AuditLine(0, "os:amelie", *(said or ("", "")), Outcome.DONE, None, "")
+        return {"line": line} if "line" in ids and said else {}
 
     async def model(self, request: web.Request) -> web.Response:
         assert dict(request.query) == {"name": "shotwatch"}
@@ -130,8 +146,7 @@ async def watch(
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
     log: Any = structlog.get_logger()
     async with ModelRegistry(str(registry[1].make_url("/")), "shotwatch") as client:
-        promotions: Any = registry[0]
-        yield ModelWatch(client, promotions, ModelAlias.CHAMPION, log)
+        yield ModelWatch(client, registry[0].archive, ModelAlias.CHAMPION, log)
 
 
 def energy_anomalies(watch: ModelWatch) -> int:
@@ -256,6 +271,47 @@ async def test_a_version_that_nobody_promoted_is_not_loaded(
     problem = watch.report("here").problem
     who, what = problem.index("find out who gave it the alias"), problem.index("`shotwatch models promote 1`")
     assert who < what
+
+
+@pytest.mark.parametrize("audited", [None, ("promote", "version 2, by amelie"), ("roll_back", "nothing")])
+async def test_a_promotion_that_the_audit_does_not_show_is_not_loaded_and_is_reported(
+    audited: tuple[str, str] | None, registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    for version in ("1", "2"):
+        registry[0].add(version)
+    registry[0].promote("1")
+    await watch.look()
+    registry[0].downloads.clear()
+    registry[0].promote("2")
+    registry[0].audited = audited
+    if audited is None:
+        registry[0].promoted = replace(registry[0].promotion("2"), audit_line="")
+    for _ in range(3):
+        await watch.look()
+    load = watch.report("here")
+    assert (load.version, load.loaded) == ("2", "1")
+    assert "version 2 was promoted at 1970-01-01 00:00:00 UTC by amelie" in load.problem
+    assert "line of the audit" in load.problem
+    assert not_loaded() == 1
+    assert registry[0].downloads == []
+    registry[0].audited = None
+    registry[0].promote("2")
+    await watch.look()
+    assert watch.report("here").problem == ""
+    assert watch.report("here").loaded == "2"
+
+
+async def test_a_withdrawal_that_the_audit_does_not_show_takes_nothing_away(
+    registry: tuple[Registry, TestServer], watch: ModelWatch
+) -> None:
+    registry[0].add("1")
+    registry[0].promote("1")
+    await watch.look()
+    registry[0].promote(None)
+    registry[0].audited = ("promote", "version 1")
+    await watch.look()
+    assert watch.report("here").loaded == "1"
+    assert not_loaded() == 1
 
 
 @pytest.mark.parametrize("file", BUNDLE_FILES)
@@ -418,7 +474,7 @@ async def test_inference_starts_with_rules_only_when_both_models_are_damaged(
         model_name="shotwatch",
         health_port=0,
     )
-    archive = SimpleNamespace(promotions=registry[0])
+    archive = registry[0].archive
     edges: Any = SimpleNamespace(settings=settings, log=structlog.get_logger(), archive=archive)
     async with AsyncExitStack() as resources:
         service = await assemble(edges, resources)

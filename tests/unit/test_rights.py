@@ -23,7 +23,7 @@ CODE = {
 """Account → the packages and modules that run as it; the command line starts commands of services."""
 TOGETHER = {"dead_letter": ("ledger", "batches"), "states_before": ("devices", "records")}
 """Methods of the archive that use several of its parts."""
-APPEND_ONLY = {"audit", "promotions", "feedback"}
+APPEND_ONLY = {"audit", "promotions", "challengers", "feedback"}
 METRICS = {"Effect": "Allow", "Action": ["admin:Prometheus"], "Resource": ["arn:aws:s3:::*"]}
 """The right to read MinIO's metrics."""
 
@@ -111,6 +111,16 @@ def test_no_account_may_change_or_remove_what_is_only_added_to() -> None:
     for account, rights in DATABASE.items():
         for collection in APPEND_ONLY & rights.keys():
             assert rights[collection] <= {"find", "insert"}, (account, collection)
+
+
+def test_only_engineer_may_make_a_champion_and_whoever_loads_one_may_read_the_audit() -> None:
+    def who(collection: str, action: str) -> set[str]:
+        return {account for account, rights in DATABASE.items() if action in rights.get(collection, ())}
+
+    assert who("promotions", "insert") == {"engineer"}
+    assert who("challengers", "insert") == {"training", "engineer"}
+    assert who("promotions", "find") <= who("audit", "find")
+    assert "find" not in DATABASE["training"]["audit"]
 
 
 def test_only_those_who_tidy_up_may_remove() -> None:

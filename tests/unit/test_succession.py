@@ -1,15 +1,18 @@
 """Who is champion: promoted with the digest of its bundle, rolled back, and never without a note of it."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
 
-from shotwatch_common.archive.promotions import Promotion
+from shotwatch_common.archive.audit import Audit
+from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
+from shotwatch_common.promotion_audit import proven
 from shotwatch_common.registry import ModelVersion
 from shotwatch_common.succession import Succession, SuccessionError
 from shotwatch_common.vocabulary import ModelAlias
+from tests.unit.memory import Document, Memory
 
 
 @dataclass
@@ -47,33 +50,29 @@ class Registry:
         self.tags[version] = tags
 
 
-@dataclass
 class Archive:
-    """Keeps promotions and lines of the audit in memory."""
+    """Promotions, challengers and the audit in memory."""
 
-    kept: list[Promotion] = field(default_factory=list)
-    audited: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def promotions(self) -> "Archive":
-        return self
+    def __init__(self) -> None:
+        self.database = Memory()
+        self.promotions = Promotions(self.database)
+        self.audit = Audit(self.database)
 
     @property
-    def audit(self) -> "Archive":
-        return self
+    def written(self) -> list[Document]:
+        """All documents of promotions and challengers, in the order of their lines of the audit."""
+        order = list(self.database["audit"].documents)
+        both = (*self.promoted, *self.database["challengers"].documents.values())
+        return sorted(both, key=lambda each: order.index(each["audit_line"]))
 
-    async def note(self, what: str, which: str) -> None:
-        self.audited.append((what, which))
+    @property
+    def promoted(self) -> list[Document]:
+        return list(self.database["promotions"].documents.values())
 
-    async def add(self, promotion: Promotion) -> None:
-        self.kept.append(promotion)
-
-    async def newest(self) -> list[Promotion]:
-        return sorted(self.kept, key=lambda kept: kept.at)[::-1]
-
-    async def current(self, alias: ModelAlias) -> Promotion | None:
-        pinned = [kept for kept in await self.newest() if kept.digest or not kept.version]
-        return next((kept for kept in pinned if kept.alias is alias), None)
+    @property
+    def audited(self) -> list[tuple[str, str]]:
+        """What the audit says was done, in that order."""
+        return [(each["what"], each["which"]) for each in self.database["audit"].documents.values()]
 
 
 @pytest.fixture
@@ -133,7 +132,7 @@ async def test_rolling_back_goes_back_step_by_step_and_is_noted_too(
         assert registry.given["champion"] == expected
     with pytest.raises(SuccessionError, match="no version was champion before"):
         await succession.roll_back("bruno", "worse")
-    changes = [(kept.before, kept.version, kept.rollback) for kept in archive.kept]
+    changes = [(each["before"], each["version"], each["rollback"]) for each in archive.written]
     assert changes == [
         *((None, "1", False), ("1", "2", False), ("2", "3", False)),
         *(("3", "2", True), ("2", "1", True)),
@@ -145,15 +144,16 @@ async def test_every_change_is_audited_and_what_changes_nothing_is_not(
 ) -> None:
     await introduce(succession, "1")
     await introduce(succession, "2")
-    await succession.promote("2", "amelie", "")
+    await succession.promote("2", "bruno", "")
     await succession.roll_back("amelie", "")
     with pytest.raises(SuccessionError):
         await succession.promote("9", "amelie", "")
     assert archive.audited == [
-        ("promote", "shotwatch version 1"),
-        ("introduce_challenger", "shotwatch version 2"),
-        ("promote", "shotwatch version 2"),
-        ("roll_back", "shotwatch version 1"),
+        ("promote", f"version 1, bundle {digest('1')}, by amelie"),
+        ("introduce_challenger", f"version 2, bundle {digest('2')}, by amelie"),
+        ("promote", f"version 2, bundle {digest('2')}, by bruno"),
+        ("withdraw_challenger", "version 2, by bruno"),
+        ("roll_back", f"version 1, bundle {digest('1')}, by amelie"),
     ]
 
 
@@ -178,7 +178,7 @@ async def test_what_is_promoted_is_pinned_by_its_digest_and_its_run(
     await introduce(succession, "1")
     await introduce(succession, "2")
     await succession.promote("2", "bruno", "")
-    pins = [(kept.alias, kept.version, kept.run_id, kept.digest) for kept in archive.kept]
+    pins = [tuple(map(each.get, ("alias", "version", "run_id", "digest"))) for each in archive.written]
     assert pins == [
         ("champion", "1", "run-1", digest("1")),
         ("challenger", "2", "run-2", digest("2")),
@@ -209,7 +209,7 @@ async def test_a_version_without_a_bundle_is_not_promoted(
     registry.bundles["2"] = b""
     with pytest.raises(SuccessionError, match=r"version 2 has no bundle to promote: bundle\.json does not"):
         await succession.promote("2", "amelie", "")
-    assert (archive.kept, archive.audited, registry.given) == ([], [], {})
+    assert (archive.written, archive.audited, registry.given) == ([], [], {})
 
 
 async def test_an_alias_that_was_moved_in_the_registry_is_put_back_by_promoting_again(
@@ -228,9 +228,11 @@ async def test_a_champion_of_before_digests_were_pinned_is_pinned_by_promoting_i
 ) -> None:
     for version in ("1", "2"):
         await succession.promote(version, "amelie", "")
-    archive.kept = [replace(kept, run_id="", digest="") for kept in archive.kept]
+    for document in archive.promoted:
+        for name in ("run_id", "digest", "audit_line"):
+            del document[name]
     await succession.promote("2", "amelie", "")
-    assert archive.kept[-1].digest == digest("2")
+    assert archive.promoted[-1]["digest"] == digest("2")
     assert (await succession.roll_back("amelie", "")).version == "1"
 
 
@@ -238,11 +240,28 @@ async def test_the_newest_promotion_counts_whatever_the_clock_of_the_one_before(
     succession: Succession, archive: Archive
 ) -> None:
     await succession.promote("1", "amelie", "")
-    archive.kept[-1] = replace(archive.kept[-1], at=4_102_444_800_000)  # 2100
+    archive.promoted[-1]["at"] = 4_102_444_800_000  # 2100
     await succession.promote("2", "amelie", "")
-    current = await archive.current(ModelAlias.CHAMPION)
+    current = await proven(cast(Any, archive), ModelAlias.CHAMPION)
     assert current is not None
     assert current.version == "2"
+
+
+@pytest.mark.parametrize("named", ["", "the line of version 2"])
+async def test_no_rollback_brings_back_what_was_promoted_past_the_audit(
+    named: str, succession: Succession, registry: Registry, archive: Archive
+) -> None:
+    for version in ("1", "2"):
+        await succession.promote(version, "amelie", "")
+    newest = archive.promoted[-1]
+    forged = {**newest, "version": "3", "before": "2", "run_id": "run-3", "digest": digest("3")}
+    line = newest["audit_line"] if named else ""
+    del forged["_id"]
+    await archive.database["promotions"].insert_one({**forged, "at": newest["at"] + 1, "audit_line": line})
+    registry.given["champion"] = "3"
+    await succession.promote("2", "amelie", "put back")
+    assert (await succession.roll_back("amelie", "")).version == "1"
+    assert registry.given == {"champion": "1"}
 
 
 async def test_a_withdrawn_alias_is_free_and_audited(
@@ -251,7 +270,7 @@ async def test_a_withdrawn_alias_is_free_and_audited(
     await introduce(succession, "1")
     await succession.withdraw(ModelAlias.CHAMPION, "amelie", "")
     assert registry.given == {}
-    assert archive.audited[-1] == ("withdraw_champion", "shotwatch version 1")
+    assert archive.audited[-1] == ("withdraw_champion", "version 1, by amelie")
     assert await introduce(succession, "2") is ModelAlias.CHAMPION
 
 
@@ -267,4 +286,4 @@ async def test_a_version_that_is_not_there_or_is_champion_already_is_not_promote
     with pytest.raises(SuccessionError, match="not there any more"):
         await succession.roll_back("amelie", "")
     assert registry.given == {"champion": "2"}
-    assert len(archive.kept) == 2
+    assert len(archive.written) == 2

@@ -38,6 +38,10 @@ _LOAD = (
     "`rollback` to a version that can be loaded, which also puts the alias back, or restore its bundle in "
     "the registry: it is tried again by itself"
 )
+_PROVE = (
+    "find out who wrote them: `shotwatch audit` and `shotwatch models list --history` show both sides; if a "
+    "promotion was interrupted, making it again finishes it"
+)
 _MAKE_BUCKET = "`shotwatch bucket setup` makes it"
 _DECLARED = (
     "`python -m shotwatch_common.topology` declares it, as the account `setup`; so does `shotwatch up`"
@@ -168,7 +172,7 @@ async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:
 
 
 def model_findings(model: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether there is a champion, and inference could load it and the challenger.
+    """Whether there is a champion, inference could load it and the challenger, and the audit shows why.
 
     Args:
         model: as the REST API reports it.
@@ -181,6 +185,8 @@ def model_findings(model: Mapping[str, Any]) -> Iterator[Finding]:
         yield _found("champion model", bool(version), found, "`shotwatch train` makes one", Verdict.WARN)
     if problems := load_problems(model, ModelAlias.CHALLENGER):
         yield Finding("challenger model", Verdict.WARN, "; ".join(problems), _LOAD)
+    if differing := model["promotion_differences"]:
+        yield Finding("promotions", Verdict.FAIL, "; ".join(differing), _PROVE)
 
 
 async def _get(url: str) -> httpx.Response:

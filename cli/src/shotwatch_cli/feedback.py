@@ -46,7 +46,8 @@ def contribution_table(contributions: Sequence[Contribution]) -> Table:
 
 
 def statement_table(statements: Sequence[Statement]) -> Table:
-    rows = [[each[column] or "" for column in _STATEMENT_COLUMNS] for each in statements]
+    signed = ({**each, "who": signature(each["who"], each["caller"])} for each in statements)
+    rows = [[each[column] or "" for column in _STATEMENT_COLUMNS] for each in signed]
     return table("feedback", _STATEMENT_COLUMNS, rows)
 
 
@@ -55,11 +56,21 @@ def standing_words(standing: Standing | None) -> str:
     return ", ".join(_words(standing)) if standing else ""
 
 
+def signature(who: str, caller: str | None) -> str:
+    """Return `amelie (key shift-a)`, or `amelie (oidc:1234)`: the name given, and the key or token that did.
+
+    Without a key or token, and for what was said before these were kept, it is the name alone.
+    """
+    if not caller:
+        return who
+    return f"{who} ({caller})" if caller.startswith("oidc:") else f"{who} (key {caller})"
+
+
 def _words(standing: Standing) -> Iterator[str]:
     if verdict := standing["verdict"]:
         yield f"{verdict}: {standing['label']}" if standing["label"] else verdict
     if who := standing["acknowledged_by"]:
-        yield f"acknowledged by {who}"
+        yield f"acknowledged by {signature(who, standing['acknowledged_caller'])}"
     if until := standing["snoozed_until"]:
         yield f"snoozed until {until}"
 

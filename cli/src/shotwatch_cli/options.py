@@ -47,6 +47,13 @@ StartOption = Annotated[
     datetime | None,
     typer.Option("--start", parser=read_time, metavar="TIME", help="Time of the first pulse, UTC."),
 ]
+UnpinnedOption = Annotated[
+    bool,
+    typer.Option(
+        "--unpinned",
+        help="Also a version that was never promoted nor challenger: nothing says which files it must have.",
+    ),
+]
 FromOption = Annotated[
     datetime | None, typer.Option("--from", parser=read_time, metavar="TIME", help="From this time on, UTC.")
 ]

@@ -1,16 +1,21 @@
-"""Training as a process beside us: started, listened to, and its thresholds told."""
+"""Training as a process beside us, the alias of the version that it registers, and its thresholds."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shotwatch_cli.deployment import settings_as
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.steps import Step, run_steps
+from shotwatch_common.archive import Archive
 from shotwatch_common.bundle_files import MANIFEST
 from shotwatch_common.errors import Retry
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.settings import Settings
+from shotwatch_common.succession import Succession, SuccessionError
+from shotwatch_common.vocabulary import ModelAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +28,38 @@ class Thresholds:
     highest: float
 
 
-def train(environment: Mapping[str, str], arguments: Sequence[str], tell: Callable[[Step], None]) -> Step:
-    """Train in a process of its own; `tell` hears of each step. The last step says what was registered.
+def train(
+    environment: Mapping[str, str],
+    arguments: Sequence[str],
+    alias: ModelAlias | None,
+    tell: Callable[[Step], None],
+) -> Step:
+    """Train in a process of its own, and give the new version its alias with the rights of the command line.
+
+    Args:
+        environment: of the process; says where the servers are.
+        arguments: of the process.
+        alias: of the new version; None for champion if there is none yet, else challenger.
+        tell: is called with each step.
+
+    Return the last step, which says what was registered, with the alias.
 
     Raises:
         Failure: it did not come to a model; says why.
     """
-    return run_steps("shotwatch_training", environment, arguments, tell)
+    trained = run_steps("shotwatch_training", environment, ["--register-only", *arguments], tell)
+    settings = settings_as(Settings, environment)
+    return {**trained, "alias": asyncio.run(_introduce(settings, trained, alias))}
+
+
+async def _introduce(settings: Settings, trained: Step, alias: ModelAlias | None) -> ModelAlias:
+    async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
+        try:
+            return await Succession(registry, archive).introduce(
+                trained["version"], trained["digest"], alias, "shotwatch train"
+            )
+        except SuccessionError as error:
+            raise Failure(f"the model was registered, but has no alias: {error}") from error
 
 
 async def thresholds_of(settings: Settings, version: str) -> list[Thresholds]:

@@ -10,11 +10,13 @@ import typer
 
 from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.options import FACILITY, FacilityOption, JsonOption, SeedOption
+from shotwatch_cli.options import FACILITY, FacilityOption, JsonOption, SeedOption, UnpinnedOption
 from shotwatch_cli.output import counting, print_json, stdout, table
 from shotwatch_cli.skipped import list_skipped, skipped_record
+from shotwatch_common.archive import Archive
 from shotwatch_common.bundle_files import NETWORK
 from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.promoted import download_pinned
 from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.settings import Settings
 from shotwatch_simulator.image_reader import SkippedFile
@@ -57,6 +59,7 @@ def measure_detection(
             help="Measure the network of this registered version; log the figures in its run.",
         ),
     ] = None,
+    unpinned: UnpinnedOption = False,
     facility: FacilityOption = FACILITY,
     name: NameOption = None,
     root: RootOption = ROOT,
@@ -75,7 +78,9 @@ def measure_detection(
       shotwatch benchmark --frames recordings/beam --unseen recordings/other.pgm --size full
       shotwatch benchmark --model 3
     """
-    chosen = None if model is None else asyncio.run(_find(find_deployment(root, name).settings, model))
+    chosen = None
+    if model is not None:
+        chosen = asyncio.run(_find(find_deployment(root, name).settings, model, unpinned))
     outcome, skipped = _measure(frames, unseen, load_facility(facility), size, seed, chosen)
     list_skipped(skipped)
     if chosen is not None:
@@ -94,12 +99,16 @@ def measure_detection(
         raise Failure(f"severity zero can be told from normal, so the benchmark leaks: AUROC of {names}")
 
 
-async def _find(settings: Settings, version: str) -> _Chosen:
-    async with ModelRegistry.of(settings) as registry:
+async def _find(settings: Settings, version: str, unpinned: bool) -> _Chosen:
+    async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
         found = await registry.find(version)
         if found is None:
             raise Failure(f"{registry.name} has no version {version}", "`shotwatch models list` tells them")
-        return _Chosen(found, await registry.download(found, NETWORK))
+        try:
+            files = await download_pinned(registry, archive.promotions, found, unpinned)
+        except ValueError as error:
+            raise Failure(f"version {version} cannot be measured: {error}") from error
+        return _Chosen(found, files[NETWORK])
 
 
 async def _log(settings: Settings, version: ModelVersion, outcome: "Outcome") -> None:

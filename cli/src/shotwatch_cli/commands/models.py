@@ -12,7 +12,7 @@ import typer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.models import comparison_tables, history_table, load_problems, version_table
-from shotwatch_cli.options import FromOption, JsonOption, ToOption, WhoOption
+from shotwatch_cli.options import FromOption, JsonOption, ToOption, UnpinnedOption, WhoOption
 from shotwatch_cli.output import counting, print_json, stderr, stdout, styled, tell
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.steps import Step, run_steps
@@ -52,7 +52,8 @@ def list_versions(
         print_json({**model, "promotions": changes} if history else model)
         return
     stdout.print(version_table(model["versions"]))
-    for problem in chain.from_iterable(load_problems(model, alias) for alias in ModelAlias):
+    of_loads = chain.from_iterable(load_problems(model, alias) for alias in ModelAlias)
+    for problem in (*of_loads, *model["promotion_differences"]):
         stderr.print(styled((problem, "bold red")))
     if history:
         stdout.print(history_table(changes))
@@ -67,6 +68,7 @@ def compare(
     places: Annotated[
         list[str] | None, typer.Option("--places", help="Such as LA-A1-11; may be repeated. Default: all.")
     ] = None,
+    unpinned: UnpinnedOption = False,
     name: NameOption = None,
     root: RootOption = ROOT,
     json: JsonOption = False,
@@ -74,7 +76,8 @@ def compare(
     """Replay stored shots through two versions, and show what only one of them calls odd.
 
     Without a time: the last hour of data. Shots whose frames have expired are left out. Rules are the same
-    for both, and left out too.
+    for both, and left out too. A version is loaded only if its files are those that were promoted, or that
+    training made a challenger.
 
     \b
     Examples:
@@ -89,6 +92,7 @@ def compare(
         "places": ",".join(str(roster.place) for roster in rosters),
     }
     options = [f"--{option}={value}" for option, value in given.items() if value]
+    options += ["--unpinned"] if unpinned else []
     compared = _replay(deployment, str(one), str(other), *options)
     tell(json, compared, comparison_tables(compared))
 

@@ -138,6 +138,7 @@ async def _model_problems(deployment: Deployment) -> Part:
     async with deployment.api() as api:
         model = await api.get("/models")
     problems = [problem for alias in ModelAlias for problem in load_problems(model, alias)]
+    problems += model["promotion_differences"]
     return Part(styled(("; ".join(map(printable, problems)), "bold red")) if problems else "none", problems)
 
 

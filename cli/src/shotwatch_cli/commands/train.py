@@ -63,13 +63,12 @@ def train_model(
             "budget-seconds": budget_seconds,
             "trials": trials,
             "dataset": dataset,
-            "alias": alias,
             "seed": seed,
         }
     )
     with stderr.status("training") as spinner:
         trained = train(
-            deployment.environment, list(arguments), lambda step: spinner.update(styled(told(step)))
+            deployment.environment, list(arguments), alias, lambda step: spinner.update(styled(told(step)))
         )
     thresholds = asyncio.run(thresholds_of(deployment.settings, trained["version"]))
     if json:

@@ -41,7 +41,7 @@ from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import BrokerSettings, with_settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
-from shotwatch_common.vocabulary import AnomalyKind, ObjectState, ShotState
+from shotwatch_common.vocabulary import AnomalyKind, ModelAlias, ObjectState, ShotState
 from shotwatch_embedded.stack import Stack
 
 Listen = Callable[[BrokerSettings, asyncio.Event], Awaitable[None]]
@@ -170,7 +170,7 @@ class Demo:
                 status.update(styled(f"training: {figures}"))
 
             environment = with_settings(os.environ, self._stack.environment())
-            trained = await asyncio.to_thread(train, environment, ("--alias=champion",), tell)
+            trained = await asyncio.to_thread(train, environment, (), ModelAlias.CHAMPION, tell)
             version = str(trained["version"])
             status.update(styled(f"waiting until inference scores with version {version}"))
             await self._scores_with(version)

@@ -18,6 +18,8 @@ from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction
 VERDICTS = frozenset({FeedbackAction.FALSE, FeedbackAction.CONFIRMED})
 """Actions that say whether an event was right."""
 Span = tuple[int, int]
+MOST_STATEMENTS = 200
+"""About one condition; all are read whenever it is shown."""
 LONGEST_SNOOZE_MS = 30 * 86_400_000
 """What should be silent for longer is wrong in the model or the facility file."""
 
@@ -44,6 +46,9 @@ class Statement(BaseModel):
     until: int | None
     """Epoch ms, when it is snoozed."""
     who: str
+    """As whoever said it calls themselves: people may share a key."""
+    caller: str = ""
+    """Name of the key, or `oidc:` and the subject of the token; empty without one, or before it was kept."""
     note: str
     at: int
     """Epoch ms."""
@@ -58,6 +63,7 @@ class Statement(BaseModel):
         label: AnomalyKind | None = None,
         until: int | None = None,
         note: str = "",
+        caller: str = "",
     ) -> Self:
         """A statement about this event; one that is confirmed without a label is what it says it is."""
         anomaly = event.data
@@ -75,6 +81,7 @@ class Statement(BaseModel):
             label=anomaly.kind if action is FeedbackAction.CONFIRMED and label is None else label,
             until=until,
             who=who,
+            caller=caller,
             note=note,
             at=at,
         )
@@ -82,7 +89,8 @@ class Statement(BaseModel):
     @property
     def id(self) -> str:
         """The same statement has the same id."""
-        return statement_id(self.event, self.action, self.label, self.until, self.who, self.note, self.at)
+        said = self.event, self.action, self.label, self.until, self.who, self.note, self.at
+        return statement_id(*said, *([self.caller] if self.caller else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,8 @@ class Standing:
     """`false` or `confirmed`."""
     label: AnomalyKind | None = None
     """What it was, when it is confirmed."""
+    acknowledged_caller: str | None = None
+    """The key or token of whoever acknowledged it; empty as in a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +139,12 @@ UNLABELLED = ShotLabels()
 def standing(statements: Iterable[Statement]) -> Standing:
     """How a condition stands after all that was said about it, in any order."""
     said = in_order(statements)
-    acknowledged = [each.who for each in said if each.action is FeedbackAction.ACKNOWLEDGED]
+    acknowledged = [(each.who, each.caller) for each in said if each.action is FeedbackAction.ACKNOWLEDGED]
     snoozed = [each.until for each in said if each.action is FeedbackAction.SNOOZED]
     judged = [(each.action, each.label) for each in said if each.action in VERDICTS]
     verdict, label = judged[-1] if judged else (None, None)
-    return Standing(
-        acknowledged[-1] if acknowledged else None, snoozed[-1] if snoozed else None, verdict, label
-    )
+    who, caller = acknowledged[-1] if acknowledged else (None, None)
+    return Standing(who, snoozed[-1] if snoozed else None, verdict, label, caller)
 
 
 def standings(statements: Iterable[Statement]) -> dict[str, Standing]:

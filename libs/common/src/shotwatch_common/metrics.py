@@ -186,6 +186,11 @@ MODEL_LOAD_FAILURES = Counter(
     "Attempts to load a version that failed for that reason.",
     ("alias",),
 )
+PROMOTION_DIFFERENCES = Gauge(
+    "shotwatch_promotion_differences",
+    "Promotions of the model that the audit does not show, and lines of the audit about promotions that were "
+    "not made.",
+)
 DRIFT = Gauge(
     "shotwatch_drift",
     "Largest shift of a feature of the device from what the champion was trained on, in its robust standard "

@@ -6,9 +6,9 @@ database decide what is loaded (docs/adr/0021).
 
 import asyncio
 
-from shotwatch_common.archive.promotions import Promotion
+from shotwatch_common.archive.promotions import Promotion, Promotions
 from shotwatch_common.bundle_files import digest_of
-from shotwatch_common.registry import ModelRegistry
+from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.vocabulary import ModelAlias
 
 
@@ -51,10 +51,59 @@ async def download_promoted(registry: ModelRegistry, promotion: Promotion) -> di
     version = await registry.find(promotion.version)
     if version is None:
         raise ValueError(f"{registry.name} has no version {promotion.version}")
+    return await _checked(registry, version, promotion)
+
+
+async def download_pinned(
+    registry: ModelRegistry, promotions: Promotions, version: ModelVersion, unpinned: bool
+) -> dict[str, bytes]:
+    """Return the files of any version's bundle, by name, to try the version without promoting it.
+
+    Args:
+        registry: has the files.
+        promotions: say which digest they must have, if the version was ever promoted or a challenger.
+        version: the version.
+        unpinned: whether a version is accepted of which no promotion says so.
+
+    Raises:
+        ValueError: the registry does not have a file, the files are others than those that were promoted, or
+            no promotion says which they must be.
+        Retry: the registry does not answer.
+    """
+    if pin := await find_pin(promotions, version):
+        return await _checked(registry, version, pin)
+    if not unpinned:
+        raise ValueError(
+            f"version {version.version} was never promoted nor a challenger, so nothing says which files it "
+            "must have: whoever may write to the model registry may have replaced them (--unpinned loads it)"
+        )
+    return await registry.bundle(version)
+
+
+async def find_pin(promotions: Promotions, version: ModelVersion) -> Promotion | None:
+    """Return the newest promotion that pinned the version's bundle; None if none did.
+
+    What was champion is looked up first: `training` may write challengers, and must not be able to keep an
+    earlier champion from coming back.
+    """
+    for alias in (ModelAlias.CHAMPION, ModelAlias.CHALLENGER):
+        for each in await promotions.newest(alias):
+            if each.digest and (each.version, each.run_id) == (version.version, version.run_id):
+                return each
+    return None
+
+
+async def _checked(registry: ModelRegistry, version: ModelVersion, pin: Promotion) -> dict[str, bytes]:
+    """Return the files of a bundle.
+
+    Raises:
+        ValueError: the registry does not have one of them, or they have another digest than the pin.
+        Retry: the registry does not answer.
+    """
     files = await registry.bundle(version)
     digest = await asyncio.to_thread(digest_of, files)
-    if digest != promotion.digest:
+    if digest != pin.digest:
         raise ValueError(
-            f"the bundle's digest {digest[:12]}… differs from the one promoted, {promotion.digest[:12]}…"
+            f"the bundle's digest {digest[:12]}… differs from the one promoted, {pin.digest[:12]}…"
         )
     return files

@@ -84,6 +84,10 @@ def pulses_per_window(interval: Interval) -> int:
     return window_length_ms(interval) // interval.period_ms
 
 
+YEAR_10000_MS = 253_402_300_800_000
+"""Epoch ms after the last time that a datetime can have."""
+
+
 def instant(epoch_ms: int) -> datetime:
     """Epoch milliseconds as a UTC datetime."""
     return datetime.fromtimestamp(epoch_ms / 1000, tz=UTC)

@@ -1,16 +1,18 @@
 """Who is champion, who was before, and who may be next.
 
-Each change is written down before it is made, with the digest of the bundle: inference loads what was written
-down, and reports it while the registry's alias says something else. So a crash between the two leaves the
-model before at work and an alarm, which promoting the version again ends (docs/adr/0021).
+Each change is written three times: as a line of the audit, as a promotion that names the line and has the
+digest of the bundle, and as the registry's alias. Inference loads what was promoted, if the audit and the
+registry say the same. A crash in between leaves the model before at work and an alarm, which promoting the
+version again ends (docs/adr/0021, 0026).
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import digest_of
+from shotwatch_common.promoted import find_pin
+from shotwatch_common.promotion_audit import UnprovenPromotion, faults, proven
 from shotwatch_common.pulses import epoch_now, instant
 from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.vocabulary import ModelAlias
@@ -45,13 +47,28 @@ class Succession:
         await self._change(version, promotion)
         return alias
 
+    async def challenge(self, version: str, digest: str, who: str) -> None:
+        """Make a new version the challenger, without rights to read or write who is champion.
+
+        Args:
+            version: the version.
+            digest: `digest_of` its bundle, as it was made: the registry is not asked for it.
+            who: who trained it.
+
+        Raises:
+            SuccessionError: there is no such version.
+        """
+        found = await self._find(version)
+        promotion = await self._promotion(ModelAlias.CHALLENGER, found, digest, who, "trained")
+        await self._change(version, promotion)
+
     async def promote(
         self, version: str, who: str, why: str, alias: ModelAlias = ModelAlias.CHAMPION
     ) -> Promotion:
         """Give an alias to the version, and pin its bundle as the registry has it now.
 
-        A version that has the alias already is promoted again if the registry's alias was moved, or if its
-        bundle was never pinned.
+        A version that has the alias already is promoted again if the registry's alias was moved, its bundle
+        was never pinned, or the audit does not say that it was promoted.
 
         Raises:
             SuccessionError: there is no such version or bundle, it has the alias already, or its bundle is
@@ -59,11 +76,10 @@ class Succession:
         """
         found = await self._find(version)
         digest = await self._digest(found)
-        earlier = [each for each in await self._promotions() if each.run_id == found.run_id]
-        _check_unchanged(earlier, version, digest)
-        current = await self._archive.promotions.current(alias)
-        pinned = current is not None and (current.version, current.digest) == (version, digest)
-        if pinned and (await self._registry.aliases()).get(alias) == version:
+        if pinned := await find_pin(self._archive.promotions, found):
+            _check_unchanged(pinned, digest)
+        is_promoted = await self._is_promoted(alias, version, digest)
+        if is_promoted and (await self._registry.aliases()).get(alias) == version:
             raise SuccessionError(f"version {version} is the {alias} already")
         return await self._change(version, await self._promotion(alias, found, digest, who, why))
 
@@ -74,26 +90,22 @@ class Succession:
             SuccessionError: it is not known, is there no longer, or its bundle is not the one that was
                 champion.
         """
-        promotions = await self._promotions()
-        before = _before(promotions, ModelAlias.CHAMPION, await self._holder(ModelAlias.CHAMPION))
+        before = await self._before(ModelAlias.CHAMPION, await self._holder(ModelAlias.CHAMPION))
         if before is None:
             raise SuccessionError("no version was champion before this one")
         found = await self._registry.find(before)
         if found is None:
             raise SuccessionError(f"version {before} was champion before, and is not there any more")
         digest = await self._digest(found)
-        _check_unchanged(promotions, before, digest)
+        champions = await self._accepted(ModelAlias.CHAMPION)
+        if pinned := next((each for each in champions if each.version == before and each.digest), None):
+            _check_unchanged(pinned, digest)
         promotion = await self._promotion(ModelAlias.CHAMPION, found, digest, who, why)
         return await self._change(before, replace(promotion, rollback=True))
 
     async def withdraw(self, alias: ModelAlias, who: str, why: str) -> None:
         """Take an alias away: nothing is loaded for it any more."""
-        before = await self._holder(alias)
-        await self._archive.audit.note(f"withdraw_{alias}", self._named(before or "none"))
-        await self._take(alias, before, who, why)
-
-    def _named(self, version: str) -> str:
-        return f"{self._registry.name} version {version}"
+        await self._take(alias, await self._holder(alias), who, why)
 
     async def _find(self, version: str) -> ModelVersion:
         found = await self._registry.find(version)
@@ -107,20 +119,37 @@ class Succession:
         except ValueError as error:
             raise SuccessionError(f"version {version.version} has no bundle to promote: {error}") from error
 
-    async def _promotions(self) -> list[Promotion]:
-        return await self._archive.promotions.newest()
+    async def _is_promoted(self, alias: ModelAlias, version: str, digest: str) -> bool:
+        try:
+            current = await proven(self._archive, alias)
+        except UnprovenPromotion:
+            return False
+        return current is not None and (current.version, current.digest) == (version, digest)
 
     async def _holder(self, alias: ModelAlias) -> str | None:
         """Return the version that was promoted to an alias, or had it before promotions were pinned."""
-        promotion = await self._archive.promotions.current(alias)
-        return promotion.version if promotion else (await self._registry.aliases()).get(alias)
+        if accepted := await self._accepted(alias):
+            return accepted[0].version
+        unpinned = await self._archive.promotions.current(alias) is None
+        return (await self._registry.aliases()).get(alias) if unpinned else None
+
+    async def _accepted(self, alias: ModelAlias) -> list[Promotion]:
+        """Return the promotions to an alias, newest first: of champions, those that the audit proves.
+
+        What somebody wrote past the audit must not become the version that a rollback brings back.
+        """
+        promotions = await self._archive.promotions.newest(alias)
+        if alias is ModelAlias.CHALLENGER:  # training may not read the audit
+            return promotions
+        lines = await self._archive.audit.lines({each.audit_line for each in promotions})
+        return [each for each, fault in faults(promotions, lines) if not fault][::-1]
 
     async def _promotion(
         self, alias: ModelAlias, version: ModelVersion, digest: str, who: str, why: str
     ) -> Promotion:
         before = await self._holder(alias)
         if before == version.version:  # promoted again: it is rolled back to the same version as before
-            before = _before(await self._promotions(), alias, before)
+            before = await self._before(alias, before)
         return Promotion(
             epoch_now(),
             who,
@@ -132,9 +161,13 @@ class Succession:
             digest=digest,
         )
 
+    async def _before(self, alias: ModelAlias, version: str | None) -> str | None:
+        """Return the version that had the alias before this one was promoted to it; None for the first."""
+        promoted = (each for each in await self._accepted(alias) if not each.rollback)
+        return next((each.before for each in promoted if each.version == version and version), None)
+
     async def _change(self, version: str, promotion: Promotion) -> Promotion:
         """Write it down, make it, and take its other alias from a challenger that won."""
-        await self._archive.audit.note(_operation(promotion), self._named(version))
         promotion = await self._write(promotion)
         await self._registry.give(promotion.alias, version)
         if promotion.alias is ModelAlias.CHAMPION:
@@ -148,43 +181,29 @@ class Succession:
         await self._registry.withdraw(alias)
 
     async def _write(self, promotion: Promotion) -> Promotion:
-        """Add a promotion as the newest of its alias, whatever the clock of who made the one before it."""
+        """Write a line of the audit, then the promotion that names it, as the newest of its alias.
+
+        It is the newest whatever the clock of who made the one before it.
+        """
         current = await self._archive.promotions.current(promotion.alias)
         if current is not None:
             promotion = replace(promotion, at=max(promotion.at, current.at + 1))
+        line = await self._archive.audit.note(promotion.operation, promotion.subject)
+        promotion = replace(promotion, audit_line=line)
         await self._archive.promotions.add(promotion)
         return promotion
 
 
-def _before(promotions: Sequence[Promotion], alias: ModelAlias, version: str | None) -> str | None:
-    """Return the version that had the alias before this one was promoted to it; None if there was none.
-
-    Args:
-        promotions: newest first.
+def _check_unchanged(pinned: Promotion, digest: str) -> None:
     """
-    promoted = (each for each in promotions if each.alias is alias and not each.rollback)
-    return next((each.before for each in promoted if each.version == version and version), None)
-
-
-def _check_unchanged(promotions: Sequence[Promotion], version: str, digest: str) -> None:
-    """Check a bundle against the newest of these promotions that pinned the version.
-
     Raises:
-        SuccessionError: it is another bundle.
+        SuccessionError: it is another bundle than the one that was pinned.
     """
-    pinned = next((each for each in promotions if each.version == version and each.digest), None)
-    if pinned is not None and pinned.digest != digest:
+    if pinned.digest != digest:
         raise SuccessionError(
-            f"the bundle of version {version} is not the one that was promoted at "
+            f"the bundle of version {pinned.version} is not the one that was promoted at "
             f"{instant(pinned.at):%Y-%m-%d %H:%M} UTC: register it as a new version"
         )
-
-
-def _operation(promotion: Promotion) -> str:
-    """Return the name of the change in the audit."""
-    if promotion.alias is ModelAlias.CHALLENGER:
-        return "introduce_challenger"
-    return "roll_back" if promotion.rollback else "promote"
 
 
 def _tags(promotion: Promotion) -> dict[str, str]:

@@ -37,8 +37,6 @@ from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference
 
-CHARACTERISATION_POLL_S = 10.0
-"""Pause between two looks for new noise models and references."""
 READERS = {
     CharacterisationKind.NOISE: NoiseModel.from_npz,
     CharacterisationKind.REFERENCE: Reference.from_npz,
@@ -54,7 +52,7 @@ async def assemble(edges: Edges[FeaturesSettings], _resources: AsyncExitStack) -
             edges.log.warning("unusable", device=bad.device, kind=bad.kind, version=bad.version, why=why)
 
     async def look_again_and_again() -> None:
-        await every(CHARACTERISATION_POLL_S, look, edges.log)
+        await every(edges.settings.characterisation_poll_seconds, look, edges.log)
 
     subscriptions = (
         Subscription("features", ShotsClosed, measurer.measure, PREFETCH),

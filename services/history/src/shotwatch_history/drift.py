@@ -11,6 +11,7 @@ from shotwatch_common.bundle_files import MANIFEST
 from shotwatch_common.facility import PlaceRoster
 from shotwatch_common.process import Edges
 from shotwatch_common.promoted import download_promoted
+from shotwatch_common.promotion_audit import UnprovenPromotion, proven
 from shotwatch_common.pulses import latest_record_ms, window_length_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.vocabulary import ModelAlias
@@ -50,7 +51,10 @@ class DriftWatch:
                     await self._devices.each(known, partial(self._compare, roster, now, self._version))
 
     async def _look_for_champion(self) -> None:
-        champion = await self._edges.archive.promotions.current(ModelAlias.CHAMPION)
+        try:
+            champion = await proven(self._edges.archive, ModelAlias.CHAMPION)
+        except UnprovenPromotion:
+            return  # inference keeps the model before as well, and reports it
         version = champion.version if champion else None
         if version == self._version:
             return

@@ -1,4 +1,4 @@
-"""history: keeps each camera's reference, tells of slow changes and of drift, and watches the ledger.
+"""history: keeps each camera's reference, tells of slow changes and of drift, watches ledger and promotions.
 
 Consumes nothing; looks at the archive again and again. Publishes `AnomalyEvent` of kinds `trend` and `drift`.
 
@@ -24,6 +24,7 @@ from shotwatch_history.domain.trends import WATCHED, find_shift
 from shotwatch_history.drift import DriftWatch
 from shotwatch_history.events import event_of, place_of
 from shotwatch_history.ledger_watch import LedgerWatch
+from shotwatch_history.promotion_watch import PromotionWatch
 from shotwatch_history.references import HOUR_MS, References
 from shotwatch_history.settings import HistorySettings
 
@@ -31,28 +32,33 @@ ToldUntil = Mapping[tuple[str, str], int]
 
 TREND_MS = 24 * HOUR_MS
 """Length of the data in which a slow change is sought."""
-TREND_POLL_S = DRIFT_POLL_S = LEDGER_POLL_S = 60.0
-REFERENCE_POLL_S = 30.0
+LEDGER_POLL_S = 60.0
+"""Pause between two checks of the ledger, and of promotions against the audit."""
 
 
 async def assemble(edges: Edges[HistorySettings], resources: AsyncExitStack) -> Service:
     historian, references = Historian(edges), References(edges)
-    ledger = LedgerWatch(edges)
+    ledger, promotions = LedgerWatch(edges), PromotionWatch(edges)
     drift = DriftWatch(edges, await resources.enter_async_context(ModelRegistry.of(edges.settings)))
 
     async def look_for_trends() -> None:
-        await every(TREND_POLL_S, historian.look, edges.log)
+        await every(edges.settings.trend_poll_seconds, historian.look, edges.log)
 
     async def renew_references() -> None:
-        await every(REFERENCE_POLL_S, references.renew, edges.log)
+        await every(edges.settings.reference_poll_seconds, references.renew, edges.log)
 
     async def look_for_drift() -> None:
-        await every(DRIFT_POLL_S, drift.look, edges.log)
+        await every(edges.settings.drift_poll_seconds, drift.look, edges.log)
 
     async def look_at_ledger() -> None:
         await every(LEDGER_POLL_S, ledger.look, edges.log)
 
-    return Service((), (look_for_trends, renew_references, look_for_drift, look_at_ledger))
+    async def compare_promotions() -> None:
+        await every(LEDGER_POLL_S, promotions.look, edges.log)
+
+    return Service(
+        (), (look_for_trends, renew_references, look_for_drift, look_at_ledger, compare_promotions)
+    )
 
 
 class Historian:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TextIO
 
 from shotwatch_common.archive import TRANSIENT, Archive
+from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.command_line import (
     exit_status,
     own_output,
@@ -49,6 +50,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--from", dest="start", type=read_time, help="default: an hour before the end")
     parser.add_argument("--to", dest="end", type=read_time, help="default: the end of the data")
     parser.add_argument("--places", default=(), type=read_list, help="such as LA-A1-11,LA-A2-00; default all")
+    parser.add_argument(
+        "--unpinned", action="store_true", help="also versions of which no promotion pinned the files"
+    )
     return parser.parse_args(arguments)
 
 
@@ -60,7 +64,9 @@ async def _run(asked: argparse.Namespace, progress: Progress) -> None:
         ModelRegistry.of(settings) as registry,
     ):
         progress("loading")
-        one, other = [await _fetch(registry, version) for version in asked.versions]
+        one, other = [
+            await _fetch(registry, archive.promotions, version, asked.unpinned) for version in asked.versions
+        ]
         facility = load_facility(settings.facility)
         start, end = await _span(asked, archive, latest_record_ms(facility))
         rosters = [
@@ -73,9 +79,9 @@ async def _run(asked: argparse.Namespace, progress: Progress) -> None:
     progress("compared", start=start, end=end, **asdict(comparison))
 
 
-async def _fetch(registry: ModelRegistry, version: str) -> Model:
+async def _fetch(registry: ModelRegistry, promotions: Promotions, version: str, unpinned: bool) -> Model:
     try:
-        return await fetch(registry, version)
+        return await fetch(registry, promotions, version, unpinned)
     except ValueError as error:
         raise CannotCompare(f"version {version} cannot be loaded: {error}") from error
 

@@ -10,12 +10,14 @@ from time import monotonic
 import numpy as np
 
 from shotwatch_common import metrics
+from shotwatch_common.archive import Archive
 from shotwatch_common.archive.model_loads import ModelLoad
 from shotwatch_common.archive.promotions import Promotion, Promotions
 from shotwatch_common.contracts import ModelRef
 from shotwatch_common.errors import Retry
 from shotwatch_common.printable import printable
-from shotwatch_common.promoted import disagreement, download_promoted
+from shotwatch_common.promoted import disagreement, download_pinned, download_promoted
+from shotwatch_common.promotion_audit import UnprovenPromotion, proven
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import Log
 from shotwatch_common.vocabulary import ModelAlias
@@ -51,7 +53,7 @@ class LoadFailure:
     version: str | None
     """None if the alias was taken away without a promotion."""
     digest: str
-    """Of the promoted bundle; empty while the registry and the promotions disagree."""
+    """Of the promoted bundle; empty while the promotions, the audit and the registry differ."""
     why: str
 
     def is_of(self, promotion: Promotion) -> bool:
@@ -62,24 +64,24 @@ class LoadFailure:
 class ModelWatch:
     """Keeps the version loaded that was promoted to an alias, and notices when another one is.
 
-        watch = ModelWatch(registry, archive.promotions, ModelAlias.CHAMPION, log)
+        watch = ModelWatch(registry, archive, ModelAlias.CHAMPION, log)
         await watch.look()
         watch.current
 
     A new version is fetched, loaded and warmed up beside the one that scores, which it then replaces at once:
     whoever took `current` before goes on with what it took. A version that cannot be loaded leaves the one
     before it in place; it is tried again after a pause that doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S.
-    Nothing is loaded while the registry's alias names another version than the one that was promoted, nor
-    are files parsed that have another digest.
+    Nothing is loaded while the audit does not say that it was promoted, or the registry's alias names another
+    version than the one that was promoted, nor are files parsed that have another digest.
     """
 
-    def __init__(self, registry: ModelRegistry, promotions: Promotions, alias: ModelAlias, log: Log) -> None:
+    def __init__(self, registry: ModelRegistry, archive: Archive, alias: ModelAlias, log: Log) -> None:
         self.current: Model | None = None
         """None while no version that could be loaded has had the alias."""
         self.failure: LoadFailure | None = None
         """None while the version that has the alias is loaded, or none has it."""
         self._registry = registry
-        self._promotions = promotions
+        self._archive = archive
         self._alias = alias
         self._log = log
         self._pause_s = FIRST_PAUSE_S
@@ -91,7 +93,11 @@ class ModelWatch:
         Raises:
             Retry: the registry or the database does not answer.
         """
-        promotion = await self._promotions.current(self._alias)
+        try:
+            promotion = await proven(self._archive, self._alias)
+        except UnprovenPromotion as error:
+            self._refuse(error.promotion.version, str(error))
+            return
         named = (await self._registry.aliases()).get(self._alias)
         if why := disagreement(self._alias, named, promotion):
             self._refuse(named, why)
@@ -123,7 +129,7 @@ class ModelWatch:
             metrics.model_is_the_one_loaded(self._alias)
 
     def _refuse(self, version: str | None, why: str) -> None:
-        """Keep what is loaded, and report once that the registry disagrees with the promotions."""
+        """Keep what is loaded, and report once that the promotions, the audit and the registry differ."""
         failure = LoadFailure(version, "", _shortened(printable(why)))
         if failure != self.failure:
             self._fail(failure, again_in_s=0)
@@ -173,8 +179,14 @@ async def fetch_promoted(registry: ModelRegistry, promotion: Promotion) -> Model
     return Model(ref, promotion.digest, await _detector(download_promoted(registry, promotion)))
 
 
-async def fetch(registry: ModelRegistry, version: str) -> Model:
+async def fetch(registry: ModelRegistry, promotions: Promotions, version: str, unpinned: bool) -> Model:
     """Download the bundle of any version, to compare it, and make it ready to score.
+
+    Args:
+        registry: has the version.
+        promotions: say which digest its bundle must have.
+        version: the version.
+        unpinned: whether a version is accepted of which no promotion says so.
 
     Raises:
         ValueError: the version cannot be loaded; the message says why.
@@ -184,7 +196,7 @@ async def fetch(registry: ModelRegistry, version: str) -> Model:
     if found is None:
         raise ValueError(f"{registry.name} has no version {version}")
     ref = ModelRef(name=registry.name, version=found.version, run_id=found.run_id)
-    return Model(ref, "", await _detector(registry.bundle(found)))
+    return Model(ref, "", await _detector(download_pinned(registry, promotions, found, unpinned)))
 
 
 async def _detector(download: Awaitable[Mapping[str, bytes]]) -> Detector:

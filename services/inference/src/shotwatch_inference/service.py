@@ -71,8 +71,7 @@ _SEVERITIES = tuple(Severity)
 async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -> Service:
     settings = edges.settings
     registry = await resources.enter_async_context(ModelRegistry.of(settings))
-    promotions = edges.archive.promotions
-    champion, challenger = (ModelWatch(registry, promotions, alias, edges.log) for alias in ModelAlias)
+    champion, challenger = (ModelWatch(registry, edges.archive, alias, edges.log) for alias in ModelAlias)
 
     async def look_for_champion() -> None:
         await every(MODEL_POLL_S, champion.look, edges.log)

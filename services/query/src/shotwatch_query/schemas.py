@@ -398,6 +398,9 @@ class EventStanding(Schema):
     """What counts of all that was said about a condition: the newest of each sort."""
 
     acknowledged_by: str | None
+    acknowledged_caller: str | None = Field(
+        description="The key or token of whoever acknowledged it, as `caller` of the statement."
+    )
     snoozed_until: datetime | None = Field(description="May have passed.")
     verdict: FeedbackAction | None = Field(description="`false` or `confirmed`.")
     label: AnomalyKind | None = Field(description="What it was, when it is confirmed.")
@@ -418,7 +421,12 @@ class FeedbackStatement(Where):
     action: FeedbackAction
     label: AnomalyKind | None = Field(description="What it really was, when it is confirmed.")
     until: datetime | None = Field(description="When it is snoozed.")
-    who: str
+    who: str = Field(description="As whoever said it calls themselves.")
+    caller: str = Field(
+        description="Name of the API key, or `oidc:` and the subject of the token, with which it was said; "
+        "empty in an API without keys, and for what was said before it was kept.",
+        examples=["shift-a"],
+    )
     note: str
     at: datetime = Field(description="When it was said.")
 
@@ -600,6 +608,11 @@ class Model(Schema):
     versions: list[ModelVersion]
     loads: list[ModelLoad] = Field(
         description="What each replica of inference has loaded, as reported in the last half a minute."
+    )
+    promotion_differences: list[str] = Field(
+        description="Promotions that the audit does not show, and lines of the audit of the last week about "
+        "promotions that were not made; the first hundred. None if all is well.",
+        examples=[[]],
     )
 
 

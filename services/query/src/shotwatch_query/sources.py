@@ -37,6 +37,11 @@ class Sources:
     overview: Overview
     limits: Limits
     refusals: Refusals
+    saying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held from counting statements about a condition to adding one: a replica does not exceed their limit.
+
+    Each further replica that adds one at the same moment may exceed it by one.
+    """
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting verdicts to writing the count: no older count is written over a newer one."""
 

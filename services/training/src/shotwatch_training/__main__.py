@@ -24,7 +24,6 @@ from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.succession import Succession
-from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_training.archive import read_history
 from shotwatch_training.checking import Progress
 from shotwatch_training.dataset_store import DatasetError, DatasetStore
@@ -60,7 +59,9 @@ def parse(arguments: Sequence[str]) -> Recipe:
     parser.add_argument("--frames-per-camera", default=default.frames_per_camera, type=int)
     parser.add_argument("--dataset", help="frames of this stored training set, instead of normal shots")
     parser.add_argument("--seed", default=default.seed, type=int)
-    parser.add_argument("--alias", type=ModelAlias, choices=list(ModelAlias), help="of the new version")
+    parser.add_argument(
+        "--register-only", action="store_true", help="the new version does not become the challenger"
+    )
     recipe = Recipe(**vars(parser.parse_args(arguments)))
     if recipe.trials > 1 and recipe.architecture is ArchitectureName.REPORT:
         parser.error("--trials: the report's network is as it is; only the strided one has choices")
@@ -112,14 +113,15 @@ def _train(
 
     registry = Registry.of(settings)
     trained = train(history, facility.name, recipe, registry, progress)
-    alias = asyncio.run(_introduce(trained, settings, recipe))
-    progress("registered", alias=alias, **asdict(trained))
+    if not recipe.register_only:
+        asyncio.run(_challenge(trained, settings))
+    progress("registered", **asdict(trained))
 
 
-async def _introduce(trained: "Trained", settings: TrainingSettings, recipe: Recipe) -> ModelAlias:
+async def _challenge(trained: "Trained", settings: TrainingSettings) -> None:
+    """Make the new version the challenger; who may promote decides whether it becomes champion."""
     async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
-        succession = Succession(registry, archive)
-        return await succession.introduce(trained.version, trained.digest, recipe.alias, "shotwatch train")
+        await Succession(registry, archive).challenge(trained.version, trained.digest, "training")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Fits an autoencoder to the earlier normal shots, learns what is usual of every device, sets the thresholds by
 the later ones, logs the run and registers the bundle. The caller gives the version its alias last: a run that
-dies on the way leaves the champion as it was.
+dies on the way leaves champion and challenger as they were.
 """
 
 from dataclasses import asdict, dataclass

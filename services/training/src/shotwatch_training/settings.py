@@ -5,7 +5,6 @@ from datetime import datetime
 from enum import StrEnum
 
 from shotwatch_common.settings import Settings
-from shotwatch_common.vocabulary import ModelAlias
 
 
 class ArchitectureName(StrEnum):
@@ -52,5 +51,5 @@ class Recipe:
     dataset: str | None = None
     """A stored training set to take frames from; None = frames of the normal shots."""
     seed: int = 0
-    alias: ModelAlias | None = None
-    """Of the new version; None = champion when there is none yet, else challenger."""
+    register_only: bool = False
+    """Whether the new version becomes nothing; else it becomes the challenger."""

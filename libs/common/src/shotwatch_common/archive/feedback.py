@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -9,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from shotwatch_common.archive.events import Events
 from shotwatch_common.feedback import (
     LONGEST_SNOOZE_MS,
+    MOST_STATEMENTS,
     VERDICTS,
     ShotLabels,
     Snooze,
@@ -44,16 +46,28 @@ class Feedback:
             return
 
     async def of_condition(self, condition: str) -> list[Statement]:
-        return await self._found({"condition": condition})
+        """Return the newest MOST_STATEMENTS about a condition: of before the limit there may be more."""
+        found = self._feedback.find({"condition": condition}).sort([("at", -1), ("_id", -1)])
+        return [Statement.model_validate(document) async for document in found.limit(MOST_STATEMENTS)]
 
-    async def count(self, condition: str) -> int:
-        """Return how many statements there are about a condition."""
-        count: int = await self._feedback.count_documents({"condition": condition})
+    async def count(self, condition: str, caller: str | None = None) -> int:
+        """Return how many statements there are about a condition: of a caller, or of all."""
+        query = {"condition": condition} | ({} if caller is None else {"caller": caller})
+        count: int = await self._feedback.count_documents(query)
         return count
 
     async def standings(self, conditions: Sequence[str]) -> dict[str, Standing]:
-        """The standing of those of these conditions about which anything was said."""
-        return standings(await self._found({"condition": {"$in": list(conditions)}}))
+        """Return the standing of those of these conditions about which anything was said.
+
+        By the newest MOST_STATEMENTS about each. One query answers, unless there are more than that of all.
+        """
+        most = MOST_STATEMENTS * len(conditions)
+        found = self._feedback.find({"condition": {"$in": list(conditions)}}).limit(most + 1)
+        statements = [Statement.model_validate(document) async for document in found]
+        if len(statements) <= most:
+            return standings(statements)
+        of_each = [await self.of_condition(condition) for condition in conditions]
+        return standings(chain.from_iterable(of_each))
 
     async def page(
         self, query: Mapping[str, Any], start_ms: int, end_ms: int, limit: int, newest_first: bool = False

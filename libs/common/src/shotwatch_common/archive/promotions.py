@@ -1,10 +1,14 @@
 """Which version of the model was promoted to which alias, with the digest of its bundle."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from shotwatch_common.pulses import YEAR_10000_MS
 from shotwatch_common.vocabulary import ModelAlias
+
+MOST = 1000
+"""Promotions of an alias that are read: three years of a challenger each night."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,32 +30,80 @@ class Promotion:
     """The run that made the version; empty if no run made it."""
     digest: str = ""
     """`digest_of` its bundle; empty when withdrawn, or promoted before digests were pinned."""
+    audit_line: str = ""
+    """Id of the line of the audit that was written before it; empty if none was."""
+
+    @property
+    def operation(self) -> str:
+        """The name of the change in the audit."""
+        if self.version is None:
+            return f"withdraw_{self.alias}"
+        if self.alias is ModelAlias.CHALLENGER:
+            return "introduce_challenger"
+        return "roll_back" if self.rollback else "promote"
+
+    @property
+    def subject(self) -> str:
+        """What its line of the audit is about: `version 3, bundle 5f0c…, by amelie`."""
+        bundle = f", bundle {self.digest}" if self.digest else ""
+        return f"version {self.version or self.before or 'none'}{bundle}, by {self.who}"
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Self:
-        known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
-        return cls(**{**known, "alias": ModelAlias(known.get("alias", ModelAlias.CHAMPION))})
+    def of(cls, alias: ModelAlias, document: Mapping[str, Any]) -> Self:
+        """Return the promotion that a document stands for.
+
+        Older documents lack some fields. Whoever may write to the collection can leave out any, or write
+        values of any type: these become texts, which match no version and no digest.
+        """
+        return cls(
+            at=int(document["at"]),
+            who=_text(document.get("who")),
+            before=_text(document.get("before")) or None,
+            version=_text(document.get("version")) or None,
+            why=_text(document.get("why")),
+            rollback=bool(document.get("rollback")),
+            alias=alias,
+            run_id=_text(document.get("run_id")),
+            digest=_text(document.get("digest")),
+            audit_line=_text(document.get("audit_line")),
+        )
 
 
 class Promotions:
-    """Collection `promotions`: a document for each change. None is ever changed.
+    """Collections `promotions` (of champions) and `challengers`: a document for each change, never changed.
 
-    Only those who promote may write here: an account of the model registry cannot change what is loaded.
+    `training` may write challengers and no champions, so that it cannot decide what judges. An account of the
+    model registry may write neither.
     """
 
     def __init__(self, database: Any) -> None:
-        self._promotions = database["promotions"]
+        self._collections = {
+            ModelAlias.CHAMPION: database["promotions"],
+            ModelAlias.CHALLENGER: database["challengers"],
+        }
 
     async def add(self, promotion: Promotion) -> None:
-        await self._promotions.insert_one(asdict(promotion))
+        await self._collections[promotion.alias].insert_one(asdict(promotion))
 
-    async def newest(self) -> list[Promotion]:
-        """Return all there were, newest first."""
-        found = self._promotions.find({}, {"_id": 0}).sort([("at", -1), ("_id", -1)])
-        return [Promotion.of(document) async for document in found]
+    async def newest(self, alias: ModelAlias, most: int = MOST) -> list[Promotion]:
+        """Return the newest promotions to an alias, newest first.
+
+        A document without a time between 1970 and 9999 is no promotion.
+        """
+        known = {"alias": {"$in": [alias, None]}, "at": {"$gte": 0, "$lt": YEAR_10000_MS}}
+        found = self._collections[alias].find(known, {"_id": 0}).sort([("at", -1), ("_id", -1)]).limit(most)
+        # A range also matches an array with a number in it.
+        return [Promotion.of(alias, each) async for each in found if isinstance(each["at"], (int, float))]
+
+    async def sharing(self, alias: ModelAlias, audit_line: str) -> int:
+        """Return how many promotions to an alias name a line of the audit; 2 for more."""
+        found = self._collections[alias].find({"audit_line": audit_line}, {"_id": 1}).limit(2)
+        return len([document async for document in found])
 
     async def current(self, alias: ModelAlias) -> Promotion | None:
-        """Return the newest promotion to an alias, of those that have a digest or withdrew it."""
-        newest = [("at", -1), ("_id", -1)]
-        found = await self._promotions.find_one({"alias": alias}, {"_id": 0}, sort=newest)
-        return None if found is None else Promotion.of(found)
+        """Return the newest promotion to an alias; None if there is none."""
+        return next(iter(await self.newest(alias, 1)), None)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -259,10 +259,16 @@ function howSure(anomaly) {
   return chance ? `${chance[1]} · ${score}` : score;
 }
 
+/** The name that was given, and the key or token with which: `amelie (key shift-a)`. */
+function signature({ acknowledged_by: who, acknowledged_caller: by }) {
+  if (!by) return who;
+  return by.startsWith("oidc:") ? `${who} (${by})` : `${who} (key ${by})`;
+}
+
 function standingOf({ standing }) {
   const snoozed = standing.snoozed_until && new Date(standing.snoozed_until) > new Date();
   return [
-    standing.acknowledged_by && `✓ acknowledged by ${standing.acknowledged_by}`,
+    standing.acknowledged_by && `✓ acknowledged by ${signature(standing)}`,
     snoozed && `snoozed until ${clock(standing.snoozed_until)}`,
     standing.verdict === "false" && "false alarm",
     standing.verdict === "confirmed" && `confirmed: ${words(standing.label)}`,

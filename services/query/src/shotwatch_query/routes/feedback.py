@@ -9,9 +9,19 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common import metrics
 from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.feedback import LONGEST_SNOOZE_MS, VERDICTS, Standing, Statement, in_order, standing
+from shotwatch_common.feedback import (
+    LONGEST_SNOOZE_MS,
+    MOST_STATEMENTS,
+    VERDICTS,
+    Standing,
+    Statement,
+    in_order,
+    standing,
+)
 from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
 from shotwatch_common.vocabulary import FeedbackAction
+from shotwatch_query.access import ANYBODY
+from shotwatch_query.access.guard import Known
 from shotwatch_query.domain.pages import DAY_MS, Span
 from shotwatch_query.errors import BadRequest, Full, NotFound
 from shotwatch_query.listing import Document, Listing
@@ -25,8 +35,8 @@ from shotwatch_query.sources import From, Sources
 router = APIRouter(tags=["events"])
 giving = APIRouter(tags=["events"])
 
-MOST_STATEMENTS = 200
-"""About one condition; all are read whenever it is shown. Requests that arrive together may exceed it."""
+MOST_OF_CALLER = 40
+"""Statements of one caller about one condition: it takes five callers to fill it (MOST_STATEMENTS)."""
 
 EventId = Annotated[str, Path(description="Id of an event.")]
 
@@ -47,19 +57,26 @@ class FeedbackSearch(PageParameters):
     responses={409: {}},
 )
 async def give_feedback(
-    sources: From, event_id: EventId, opinion: Annotated[Opinion, Body()], later: BackgroundTasks
+    sources: From,
+    caller: Known,
+    event_id: EventId,
+    opinion: Annotated[Opinion, Body()],
+    later: BackgroundTasks,
 ) -> FeedbackStatement:
     """Acknowledge an event, snooze its kind at its place, call it a false alarm, or confirm it with a label.
 
     A statement is never changed: whoever thinks better of it makes another one, and the newest counts.
-    Verdicts are kept for training, and counted in the record of the model that raised the event.
+    Verdicts are kept for training, and counted in the record of the model that raised the event. `who`
+    is as you call yourself; the name of your key or the subject of your token is kept and shown beside it.
     """
     event, now = await find_event(sources, event_id), epoch_now()
     if isinstance(opinion, SnoozeUntil):
         _require_soon(opinion.until, now)
-    await _require_room(sources, event.data.condition)
-    statement = Statement.about(event, at=now, **opinion.model_dump())
-    await sources.archive.feedback.add(statement)
+    name = "" if caller is ANYBODY else caller.name
+    statement = Statement.about(event, at=now, caller=name, **opinion.model_dump())
+    async with sources.saying:
+        await _require_room(sources, statement)
+        await sources.archive.feedback.add(statement)
     metrics.OPINIONS.labels(statement.action).inc()
     if statement.model is not None and statement.action in VERDICTS:
         later.add_task(_count_in_registry, sources, statement.model)
@@ -110,6 +127,7 @@ async def find_event(sources: Sources, event_id: str) -> AnomalyEvent:
 def event_standing(found: Standing) -> EventStanding:
     return EventStanding(
         acknowledged_by=found.acknowledged_by,
+        acknowledged_caller=found.acknowledged_caller,
         snoozed_until=None if found.snoozed_until is None else instant(found.snoozed_until),
         verdict=found.verdict,
         label=found.label,
@@ -121,13 +139,22 @@ def _require_soon(until: int, now: int) -> None:
         raise BadRequest(f"until: not within the next {LONGEST_SNOOZE_MS // DAY_MS} days")
 
 
-async def _require_room(sources: Sources, condition: str) -> None:
+async def _require_room(sources: Sources, statement: Statement) -> None:
     """
     Raises:
-        Full: no other statement about this condition may be made.
+        Full: the caller, or nobody, may make another statement about this condition.
     """
+    condition, caller = statement.condition, statement.caller
+    if (count := await sources.archive.feedback.count(condition, caller)) >= MOST_OF_CALLER:
+        raise Full(
+            f"{caller or 'you'} made {count} statements about condition {condition} already, and may make "
+            f"{MOST_OF_CALLER}; another key or token still may"
+        )
     if (count := await sources.archive.feedback.count(condition)) >= MOST_STATEMENTS:
-        raise Full(f"condition {condition} has {count} statements already, and may have {MOST_STATEMENTS}")
+        raise Full(
+            f"condition {condition} has {count} statements already, and may have {MOST_STATEMENTS}; the "
+            "audit says who made them"
+        )
 
 
 async def _count_in_registry(sources: Sources, model: str) -> None:

@@ -8,7 +8,8 @@ from fastapi import APIRouter
 
 from shotwatch_common.archive.drifts import Drift
 from shotwatch_common.archive.shadows import ShadowRecord
-from shotwatch_common.pulses import instant
+from shotwatch_common.promotion_audit import differences
+from shotwatch_common.pulses import epoch_now, instant
 from shotwatch_common.registry import RegisteredVersion
 from shotwatch_common.vocabulary import FeedbackAction, ModelAlias
 from shotwatch_query.reservation import Room
@@ -29,6 +30,7 @@ from shotwatch_query.sources import From, Sources
 router = APIRouter(tags=["models"])
 VERSIONS = 100
 """About as many as there are."""
+DIFFERENCES = 100
 
 
 @router.get("/models", summary="Versions and aliases of the model")
@@ -37,7 +39,7 @@ async def get_model(sources: From, room: Room) -> Model:
 
     The alias `challenger` scores beside it, in shadow: `shadow` counts what it would have called odd.
     A version that has an alias may be one that inference cannot load, or that nobody promoted: `loads` says
-    so.
+    so. `promotion_differences` says where promotions and audit differ.
     """
     await room.rows(VERSIONS)
     aliases, versions = await asyncio.gather(sources.registry.aliases(), sources.registry.versions())
@@ -54,6 +56,7 @@ async def get_model(sources: From, room: Room) -> Model:
             ModelLoad(**{name: getattr(load, name) for name in ModelLoad.model_fields})
             for load in await sources.archive.model_loads.fresh()
         ],
+        promotion_differences=(await differences(sources.archive, epoch_now()))[:DIFFERENCES],
     )
 
 
@@ -70,8 +73,7 @@ async def list_promotions(sources: From) -> ChampionHistory:
             rollback=each.rollback,
             digest=each.digest,
         )
-        for each in await sources.archive.promotions.newest()
-        if each.alias is ModelAlias.CHAMPION
+        for each in await sources.archive.promotions.newest(ModelAlias.CHAMPION)
     ]
     return ChampionHistory(promotions=changes)
 

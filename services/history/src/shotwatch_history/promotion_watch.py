@@ -1,0 +1,30 @@
+"""Promotions of the model in the background, compared with the lines of the audit."""
+
+from shotwatch_common import metrics
+from shotwatch_common.printable import printable
+from shotwatch_common.process import Edges
+from shotwatch_common.promotion_audit import differences
+from shotwatch_common.pulses import epoch_now
+from shotwatch_history.settings import HistorySettings
+
+
+class PromotionWatch:
+    """Counts how promotions and audit differ, and logs each difference once."""
+
+    def __init__(self, edges: Edges[HistorySettings]) -> None:
+        self._archive = edges.archive
+        self._log = edges.log
+        self._logged: set[str] = set()
+
+    async def look(self) -> None:
+        """Compare them now.
+
+        Raises:
+            Retry: the database does not answer.
+        """
+        found = await differences(self._archive, epoch_now())
+        for each in found:
+            if each not in self._logged:
+                self._log.error("promotion and audit differ", difference=printable(each))
+        self._logged = set(found)
+        metrics.PROMOTION_DIFFERENCES.set(len(found))
