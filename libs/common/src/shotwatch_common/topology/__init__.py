@@ -4,6 +4,7 @@ The set-up (`python -m shotwatch_common.topology`) declares them, with an accoun
 declare nothing: they check.
 """
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass
 
@@ -34,6 +35,8 @@ The broker applies the limits when it begins another file of the stream, and nev
 writes: the stream takes up to a file more, and where events are few, some of them get older than a day.
 """
 _NO_LIMIT = 2**31 - 1
+_STREAM_STARTS_S = 60.0
+"""Timeout for the stream of events, after a start of the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,7 @@ class Topology:
         Raises:
             ChannelPreconditionFailed: a queue or another exchange is there, and differs from ours.
             ChannelAccessRefused: the account may not declare.
+            TimeoutError: the stream of events exists and does not start.
         """
         try:
             async with connection.channel() as channel:
@@ -171,8 +175,18 @@ class Topology:
                 await queue.bind(self.work.name, routing_key=each.routing())
             ingest = await channel.get_queue(self.queue_of("ingest").name)
             await ingest.bind(self.objects.name, routing_key="ingest")
-            events = await declare_queue(channel, self.events)
-            await events.bind(self.anomalies.name, routing_key=self.events.routing())
+        await self._declare_events(connection)
+
+    async def _declare_events(self, connection: AbstractConnection) -> None:
+        async with asyncio.timeout(_STREAM_STARTS_S):
+            while True:
+                try:
+                    async with connection.channel() as channel:
+                        events = await declare_queue(channel, self.events)
+                        await events.bind(self.anomalies.name, routing_key=self.events.routing())
+                        return
+                except ChannelNotFoundEntity:  # the broker has just started, and the stream has not yet
+                    await asyncio.sleep(0.2)
 
 
 async def declare_queue(channel: AbstractChannel, queue: RabbitQueue) -> AbstractQueue:
