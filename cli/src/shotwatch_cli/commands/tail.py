@@ -31,7 +31,7 @@ def tail(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Show anomaly events as they are raised, until Ctrl-C.
+    """Show anomaly events as they are raised, until Ctrl-C or the end of the embedded stack.
 
     A broker that goes away is waited for; what was raised meanwhile is shown once it is back.
     Each line: number, time of the shot, place, severity, kind, score > threshold, why.
@@ -77,7 +77,7 @@ async def _events(
     """Events as they are raised, some of them twice. A broker that goes away is waited for.
 
     Raises:
-        Failure: a server is away from the beginning.
+        Failure: a server is away from the beginning, or the embedded stack has ended.
     """
     began = waiting = False
     while True:
@@ -99,3 +99,4 @@ async def _events(
                 stderr.print(f"{failure}; waiting for it. What is raised meanwhile is {later}")
                 waiting = True
         await asyncio.sleep(AGAIN_S)
+        deployment.require_running()
