@@ -24,7 +24,7 @@ _ACCOUNTS = "admin"
 _ROLE = "readWriteAnyDatabase"
 
 
-class _Server(SecantusDBServer):  # type: ignore[misc] - it has no types
+class _Server(SecantusDBServer):  # type: ignore[misc]  # it has no types
     """SecantusDB on a port that the stack keeps bound: the class has no parameter for SO_REUSEPORT."""
 
     def start(self) -> None:
