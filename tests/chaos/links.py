@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from math import inf
 from typing import Self
 
-from shotwatch_embedded.ports import LOOPBACK, Ports
+from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.stack import Stack
+from tests.ports import PORTS
 
 LINKED = ("broker", "database", "store")
 _PIECE = 2**16
@@ -22,7 +23,7 @@ class Link:
 
     def __init__(self, server_port: int) -> None:
         self.server_port = server_port
-        self.port = Ports().take()
+        self.port = PORTS.take()
         self._ends: set[asyncio.StreamWriter] = set()
         self._swallows = False
         self._delay_s, self._bytes_per_s = 0.0, inf
@@ -71,7 +72,7 @@ class Link:
             self._delay_s, self._bytes_per_s = 0.0, inf
 
     async def _listen(self) -> None:
-        self._listener = await asyncio.start_server(self._carry, LOOPBACK, self.port)
+        self._listener = await asyncio.start_server(self._carry, LOOPBACK, self.port, reuse_port=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

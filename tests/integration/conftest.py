@@ -21,7 +21,7 @@ from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.install import ensure_rabbitmq
-from shotwatch_embedded.ports import LOOPBACK, Ports
+from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.private import private_files
 from shotwatch_embedded.servers.broker import SCRIPT, broker, name_server
 from shotwatch_embedded.servers.probes import opens_channel
@@ -32,6 +32,7 @@ from tests.broker import TOPOLOGY, admit_tester, as_tester
 from tests.facilities import facility_waiting
 from tests.installing import alone
 from tests.integration.certificates import Certificates
+from tests.ports import PORTS
 
 from .processes import running as running_process
 from .prometheus import Prometheus, Targets, started
@@ -93,7 +94,7 @@ def _rabbitmq() -> None:
 @pytest.fixture(scope="session")
 def broker_metrics_port() -> int:
     """Where the stack's broker answers /metrics, as Compose's does."""
-    return Ports().take()
+    return PORTS.take()
 
 
 @pytest.fixture(scope="session")
@@ -164,7 +165,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="session")
 def tls_port() -> int:
-    return Ports().take()
+    return PORTS.take()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +195,10 @@ async def node(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tls_port: int
 ) -> AsyncIterator[Node]:
     """A broker as the embedded stack starts it, with TLS and the management API, declared."""
-    folder, ports = tmp_path_factory.mktemp("broker"), Ports()
+    folder = tmp_path_factory.mktemp("broker")
     (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
-    names = name_server(folder, ports)
-    server = broker(folder, "a secret", names.port, ports)
+    names = name_server(folder, PORTS)
+    server = broker(folder, "a secret", names.port, PORTS)
     admit_tester(folder)
     with (folder / "rabbitmq.conf").open("a") as configuration:
         configuration.write(_TLS.format(port=tls_port, **asdict(certificates)))

@@ -14,9 +14,10 @@ from typing import Any
 import aiohttp
 import yaml
 
-from shotwatch_embedded.ports import LOOPBACK, Ports
+from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.servers.probes import answers
 from tests.installing import alone
+from tests.ports import free_port
 
 PACKAGE = "prometheus"
 Targets = Mapping[str, Sequence[int]]
@@ -76,7 +77,7 @@ def promtool(*arguments: str | Path) -> None:
 @asynccontextmanager
 async def started(folder: Path, targets: Targets, rules: Path) -> AsyncIterator[Prometheus]:
     """Prometheus on a free port, with all that it keeps in the folder; its rules fire at once."""
-    port = Ports().take()
+    port = free_port()
     (folder / "rules.yml").write_text(yaml.safe_dump(_at_once(rules)))
     (folder / "prometheus.yml").write_text(yaml.safe_dump(_configuration(targets)))
     command = [

@@ -12,6 +12,7 @@ import yaml
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
 from shotwatch_embedded.servers.store import store as embedded_store
+from tests.ports import free_port
 
 from .conftest import REPOSITORY
 
@@ -40,11 +41,11 @@ def _write_secrets(file: Path, secrets: Mapping[str, str]) -> None:
     file.write_text("".join(f"{name}={value}\n" for name, value in secrets.items()), encoding="utf-8")
 
 
-def minio(folder: Path, access_key: str, secret_key: str, ports: Ports) -> Server:
+def minio(folder: Path, access_key: str, secret_key: str, _ports: Ports) -> Server:
     """MinIO, configured as docker-compose.yml does; the broker that it tells of new objects is away."""
     if not _MINIO.exists():
         pytest.skip("MinIO is not installed: `make test-minio` does that")
-    port, console = ports.take(), ports.take()
+    port, console = free_port(), free_port()
     url = f"http://{LOOPBACK}:{port}"
     secrets = {
         "MINIO_ROOT_USER": access_key,

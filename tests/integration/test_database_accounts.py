@@ -23,9 +23,10 @@ from shotwatch_common.archive.setup import DatabaseSetupSettings, Made, set_up
 from shotwatch_common.errors import Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.rights import DATABASE, database_privileges
-from shotwatch_embedded.ports import LOOPBACK, Ports
+from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.servers import Server, probes, server_environment
 from tests.facilities import FACILITY
+from tests.ports import free_port
 
 from .processes import running, serving
 from .waiting import until
@@ -54,10 +55,10 @@ class Guarded:
         return Archive(self.url(account, password or PASSWORDS[account]), "shotwatch")
 
 
-def secantus(folder: Path, ports: Ports) -> Server:
+def secantus(folder: Path) -> Server:
     """SecantusDB by its own command line, which asks for passwords with `--auth` alone."""
     (configuration := folder / "secantusd.toml").touch()
-    port = ports.take()
+    port = free_port()
     address = ("--host", LOOPBACK, "--port", str(port), "--storage-path", str(folder / "data"))
     url = f"mongodb://{LOOPBACK}:{port}/?retryWrites=false"
     return Server(
@@ -82,7 +83,7 @@ def secantus(folder: Path, ports: Ports) -> Server:
 @pytest.fixture(scope="module")
 async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Guarded]:
     """SecantusDB with an administrator, who is made while it asks for no password."""
-    server = secantus(tmp_path_factory.mktemp("database"), Ports())
+    server = secantus(tmp_path_factory.mktemp("database"))
     async with (
         serving(server),
         AsyncMongoClient[dict[str, object]](server.settings["SHOTWATCH_DATABASE_URL"]) as client,

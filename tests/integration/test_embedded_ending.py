@@ -9,11 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import aio_pika
 import pytest
+from aio_pika.exceptions import DeliveryError
 
-from shotwatch_embedded.description import running_stacks
+from shotwatch_embedded.description import find_stack, running_stacks
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import State, Status
+from tests.broker import TOPOLOGY, admit_tester, as_tester
+
+from .query_world import anomaly_event
 
 SUPERVISOR = """
 import asyncio, sys
@@ -184,6 +189,40 @@ async def test_a_killed_supervisor_leaves_nothing(tmp_path: Path, moment: str) -
     await until(lambda: not started & parents().keys())
     await until(lambda: not ports & listening())  # threads of what has ended may still hold its sockets
     assert running_stacks(tmp_path) == []
+
+
+async def test_tail_ends_with_its_stack(tmp_path: Path) -> None:
+    """Another user may listen on the broker's port by now, and tail would send the password there."""
+    broker = tmp_path / "default" / "broker"
+    admit_tester(broker)
+    supervisor = await Supervisor.start(tmp_path)
+    await supervisor.has_said("all up")
+    tail = await asyncio.create_subprocess_exec(
+        *(Path(sys.executable).with_name("shotwatch"), "tail", "--root", str(tmp_path), "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(DEADLINE):
+        await publish_until_routed(find_stack(tmp_path).environment["SHOTWATCH_BROKER_URL"])
+    await supervisor.end_by(signal.SIGKILL)
+    async with asyncio.timeout(DEADLINE):
+        _, errors = await tail.communicate()
+    assert "the stack default has ended" in errors.decode()
+    assert tail.returncode == 1
+
+
+async def publish_until_routed(address: str) -> None:
+    """Publish an event of which nobody needs to know, until somebody is there who listens."""
+    event = anomaly_event(0, 1)
+    async with await aio_pika.connect(as_tester(address)) as connection:
+        channel = await connection.channel(on_return_raises=True)
+        anomalies = await channel.get_exchange(TOPOLOGY.anomalies.name)
+        while True:
+            with suppress(DeliveryError):
+                body = event.model_dump_json(by_alias=True).encode()
+                await anomalies.publish(aio_pika.Message(body), event.routing_key)
+                return
+            await asyncio.sleep(0.05)
 
 
 async def test_the_next_stack_ends_what_a_dead_supervisor_and_a_dead_guard_left(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role, State, Status
 from tests.broker import admit_tester, as_tester, log_in
 
-from .strangers import open_to_others, readable_by_a_stranger
+from .strangers import bound_by_a_stranger, open_to_others, readable_by_a_stranger, require_a_stranger
 
 URLS = (
     "SHOTWATCH_BROKER_URL",
@@ -46,8 +46,12 @@ class Restarts:
     """The servers that came back, as the stack reports them."""
 
     back: asyncio.Queue[Status] = field(default_factory=asyncio.Queue)
+    while_down: Callable[[Status], None] | None = None
+    """Called when a server has ended; the supervisor starts it again only once this has returned."""
 
     def __call__(self, status: Status) -> None:
+        if status.state is State.RESTARTING and self.while_down:
+            self.while_down(status)
         if status.state is State.READY and status.restarts:
             self.back.put_nowait(status)
 
@@ -218,7 +222,7 @@ def opens(environment: Mapping[str, str], token: str | None) -> bool:
     return ApiKey.read(line).opens_with(token, datetime.now(UTC))
 
 
-async def test_new_credentials_take_the_place_of_deleted_ones_and_nothing_is_lost(root: Path) -> None:
+async def test_every_start_renews_the_secrets_and_nothing_is_lost(root: Path) -> None:
     def claim() -> Stack:
         models = {"SHOTWATCH_MODELS_URL": "http://nobody"}
         claimed = Stack.claim(root, "rotated", facility=root / "f.yaml", settings=models)
@@ -227,12 +231,11 @@ async def test_new_credentials_take_the_place_of_deleted_ones_and_nothing_is_los
 
     async with claim() as stack:
         await put(stack, "kept", b"a message")
-        old, folder = stack.environment(), stack.folder
+        old = stack.environment()
         old_token = stack.describe().token
         async with database_of(stack) as client, store_of(stack) as store:
             await client["shotwatch"]["shots"].insert_one({"_id": "kept"})
             await store.put("data", "kept", b"frames")
-    (folder / "credentials.json").unlink()
     async with claim() as stack:
         new, new_token = stack.environment(), stack.describe().token
         async with database_of(stack) as client, store_of(stack) as store:
@@ -359,6 +362,23 @@ async def test_a_killed_database_comes_back_with_every_acknowledged_write(
         signal_group(servers(stack)["database"], signal.SIGKILL)
         assert (await restarts.one()).name == "database"
         assert await client["shotwatch"]["kept"].count_documents({}) == 1
+
+
+@pytest.mark.parametrize("name", ["epmd", "broker", "database", "store", "models"])
+async def test_no_stranger_can_take_the_port_of_a_server_that_is_down(
+    stack: Stack, restarts: Restarts, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Else clients that connect again would hand their passwords to the stranger."""
+    require_a_stranger()
+    ended = servers(stack)[name]
+    erlang = [int(environment_of(ended)["RABBITMQ_DIST_PORT"])] if name == "broker" else []
+    taken: list[list[str]] = []
+    try_all = lambda status: taken.append(bound_by_a_stranger(status.port, *erlang))  # noqa: E731
+    monkeypatch.setattr(restarts, "while_down", try_all)
+    signal_group(ended, signal.SIGKILL)
+    back = await restarts.one()
+    assert (back.name, back.port) == (name, ended.port)
+    assert taken == [[]]
 
 
 async def test_a_killed_name_server_comes_back_while_the_broker_goes_on(

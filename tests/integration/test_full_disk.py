@@ -11,10 +11,10 @@ from shotwatch_cli.queues import stage_queues
 from shotwatch_common.archive import Archive
 from shotwatch_common.contracts import ObjectRef
 from shotwatch_common.errors import Retry
-from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.database import database
 from shotwatch_simulator.simulation import simulate
 from tests.broker import TOPOLOGY
+from tests.ports import PORTS
 
 from .conftest import FOREVER_MS, Running, until
 from .processes import enlarge, serving, small_disk
@@ -37,7 +37,7 @@ async def test_files_wait_until_the_store_has_room_for_their_blocks(running: Run
 
 async def test_a_database_without_room_refuses_as_one_that_may_be_asked_again(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "24m"):
-        server = database(tmp_path / "disk", "password", Ports())
+        server = database(tmp_path / "disk", "password", PORTS)
         async with serving(server), Archive(server.settings["SHOTWATCH_DATABASE_URL"], "full") as archive:
             await _fill(archive)
 
@@ -50,7 +50,7 @@ async def test_a_database_without_room_refuses_as_one_that_may_be_asked_again(tm
 )
 async def test_a_database_that_has_room_again_has_all_it_took_and_takes_more(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "24m"):
-        server = database(tmp_path / "disk", "password", Ports())
+        server = database(tmp_path / "disk", "password", PORTS)
         async with serving(server), Archive(server.settings["SHOTWATCH_DATABASE_URL"], "full") as archive:
             taken = await _fill(archive)
             enlarge(tmp_path / "disk", "256m")

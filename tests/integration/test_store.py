@@ -19,9 +19,9 @@ from shotwatch_common.errors import Retry
 from shotwatch_common.pulses import epoch_now
 from shotwatch_common.store import BucketMissing, ObjectGone, ObjectStore, ObjectTooLarge
 from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
-from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers import Server
 from tests.facilities import FACILITY
+from tests.ports import PORTS
 
 from .conftest import until
 from .processes import enlarge, serving, small_disk
@@ -68,7 +68,7 @@ def client(server: Server, access_key: str = KEYS[0], secret_key: str = KEYS[1])
 async def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Served]:
-    server = request.param(tmp_path_factory.mktemp("store"), *KEYS, Ports())
+    server = request.param(tmp_path_factory.mktemp("store"), *KEYS, PORTS)
     async with serving(server), client(server) as opened:
         yield Served(server, opened)
 
@@ -228,7 +228,7 @@ async def test_of_many_who_write_one_object_at_once_one_wins_whole(store: Object
 
 @pytest.mark.parametrize("recipe", STORES)
 async def test_a_store_that_is_away_is_waited_for(recipe: StoreRecipe, tmp_path: Path) -> None:
-    server = recipe(tmp_path, *KEYS, Ports())
+    server = recipe(tmp_path, *KEYS, PORTS)
     async with client(server) as store:
         async with serving(server):
             await store.ensure_buckets("bucket")
@@ -246,7 +246,7 @@ async def test_a_store_that_is_away_is_waited_for(recipe: StoreRecipe, tmp_path:
 async def test_a_full_disk_is_waited_for_and_loses_nothing(recipe: StoreRecipe, tmp_path: Path) -> None:
     content, written = os.urandom(4 << 20), 0
     with small_disk(tmp_path / "disk", "62m"):
-        server = recipe(tmp_path / "disk", *KEYS, Ports())
+        server = recipe(tmp_path / "disk", *KEYS, PORTS)
         async with serving(server), client(server) as store:
             await store.ensure_buckets("bucket")
             while await _accepted(store, f"{written:03d}", content):
@@ -283,7 +283,7 @@ async def test_a_setup_is_made_once_and_a_dry_run_makes_nothing(served: Served) 
 
 
 async def test_a_store_that_can_neither_notify_nor_expire_is_set_up_all_the_same(tmp_path: Path) -> None:
-    server = embedded_store(tmp_path, *KEYS, Ports())
+    server = embedded_store(tmp_path, *KEYS, PORTS)
     async with serving(server), client(server) as opened:
         found = await states(Served(server, opened))
     unsupported = [each for each in found if each.state is State.UNSUPPORTED]
@@ -295,7 +295,7 @@ async def test_a_store_that_can_neither_notify_nor_expire_is_set_up_all_the_same
 @pytest.fixture(scope="module")
 async def configurable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
     """A store that can all that we configure."""
-    server = minio(tmp_path_factory.mktemp("configurable"), *KEYS, Ports())
+    server = minio(tmp_path_factory.mktemp("configurable"), *KEYS, PORTS)
     async with serving(server), client(server) as opened:
         yield Served(server, opened)
 

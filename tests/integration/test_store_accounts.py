@@ -21,9 +21,9 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.store.accounts import Account, AccountAdmin
 from shotwatch_common.store.errors import Refused
 from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
-from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers import Server
 from tests.facilities import FACILITY
+from tests.ports import PORTS
 from tests.unit.test_deploy_compose import make_env
 
 from .processes import serving
@@ -73,7 +73,7 @@ class Set:
 
 @pytest.fixture(scope="module")
 async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Set]:
-    server = minio(tmp_path_factory.mktemp("accounts"), *KEYS, Ports())
+    server = minio(tmp_path_factory.mktemp("accounts"), *KEYS, PORTS)
     async with serving(server), ObjectStore.of(settings_of(server)) as root:
         made = await accounts_made(settings_of(server, **secret_keys()))
         assert {name: found.state for name, found in made.items()} == dict.fromkeys(STORE, State.MADE)
@@ -197,7 +197,7 @@ async def test_a_right_that_somebody_added_by_hand_is_taken_away_by_the_next_set
 
 
 async def test_a_store_without_such_an_api_says_so_and_is_set_up_all_the_same(tmp_path: Path) -> None:
-    server = embedded_store(tmp_path, *KEYS, Ports())
+    server = embedded_store(tmp_path, *KEYS, PORTS)
     async with serving(server):
         made = await accounts_made(settings_of(server, **secret_keys()))
     assert {found.state for found in made.values()} == {State.UNSUPPORTED}

@@ -23,12 +23,13 @@ from shotwatch_common.settings import variable
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.store.setup import ConfigurableStore, SetupSettings, State, set_up
 from shotwatch_common.vocabulary import ObjectState
-from shotwatch_embedded.ports import LOOPBACK, Ports
+from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_simulator.simulation import simulate
 from tests.facilities import FACILITY
+from tests.ports import PORTS
 
 from .conftest import FOREVER_MS, Running, impatient, until
 from .processes import serving
@@ -47,7 +48,7 @@ NINE = datetime(2022, 7, 2, 9, tzinfo=UTC)
 async def notified(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     """A stack whose store tells of new objects."""
     root = tmp_path_factory.mktemp("notified")
-    server = minio(root / "store", *KEYS, Ports())
+    server = minio(root / "store", *KEYS, PORTS)
     async with Stack.claim(root, "notified", facility=FACILITY, settings=server.settings) as stack:
         environment = stack.environment()
         async with serving(telling(server, stack.environment("store")["SHOTWATCH_BROKER_URL"])):

@@ -9,10 +9,10 @@ import pytest
 
 from shotwatch_common.errors import Retry
 from shotwatch_common.store import ObjectStore
-from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.store import store as plain_store
 from tests.integration.certificates import Certificates
 from tests.integration.conftest import until
+from tests.ports import PORTS
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def certificates(tmp_path: Path) -> Certificates:
 
 @pytest.fixture
 def address(tmp_path: Path, certificates: Certificates) -> Iterator[str]:
-    server = plain_store(tmp_path / "store", "access", "secret", Ports())
+    server = plain_store(tmp_path / "store", "access", "secret", PORTS)
     tls = ("--cert", str(certificates.certificate), "--key", str(certificates.key))
     with subprocess.Popen([*server.command, *tls], env=dict(server.environment)) as process:
         yield f"https://127.0.0.1:{server.port}"

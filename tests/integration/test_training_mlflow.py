@@ -17,7 +17,6 @@ from shotwatch_common.errors import Retry
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_detector.bundle import KERAS_MODEL, load_bundle, read_usual
-from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.models import models
 from shotwatch_inference.models import ModelWatch
 from shotwatch_training.domain.dataset import TooLittleData
@@ -25,6 +24,7 @@ from shotwatch_training.domain.history import CameraHistory, History, PlaceHisto
 from shotwatch_training.registry import Registry
 from shotwatch_training.service import Trained, train
 from shotwatch_training.settings import ArchitectureName, Recipe
+from tests.ports import PORTS
 from tests.unit.promoted import Promoted
 
 from .processes import serving
@@ -44,7 +44,7 @@ def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 async def mlflow_url(mlflow_folder: Path) -> AsyncIterator[str]:
     """Its address; MLflow's client logs in as the engineer."""
-    server = models(mlflow_folder, *PASSWORDS, Ports())
+    server = models(mlflow_folder, *PASSWORDS, PORTS)
     async with serving(server):
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("MLFLOW_TRACKING_USERNAME", ENGINEER[0])
@@ -314,7 +314,7 @@ async def test_a_server_that_starts_with_other_passwords_has_everything_and_refu
     mlflow_url: str, mlflow_folder: Path, guarded: Trained
 ) -> None:
     before = await state_of(mlflow_url)
-    server = models(mlflow_folder, "another of the engineer", "another of the reader", Ports())
+    server = models(mlflow_folder, "another of the engineer", "another of the reader", PORTS)
     async with serving(server):
         url = server.settings["SHOTWATCH_MODELS_URL"]
         for login in (READER, ENGINEER):

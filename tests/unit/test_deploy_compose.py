@@ -32,10 +32,10 @@ from shotwatch_common.settings import (
 from shotwatch_common.store.setup import SetupSettings
 from shotwatch_common.topology import STAGES, STORE_EXCHANGE, Topology
 from shotwatch_embedded.guarded_mlflow import ENGINEER_PASSWORD, READER_PASSWORD
-from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
+from tests.ports import PORTS
 from tests.unit.test_broker_accounts import ACCOUNTS
 
 ROOT = Path(__file__).parents[2]
@@ -563,7 +563,7 @@ def test_who_reads_models_cannot_change_them_and_others_have_no_login():
 
 
 def test_mlflow_runs_as_in_the_embedded_stack(tmp_path: Path):
-    embedded, deployed = models(tmp_path, "engineers", "readers", Ports()), SERVICES["models"]
+    embedded, deployed = models(tmp_path, "engineers", "readers", PORTS), SERVICES["models"]
     assert deployed["command"][:2] == ["uvicorn", "--factory"]
     package, application = "shotwatch_embedded.", deployed["command"][2]
     assert package + application in embedded.command

@@ -1,18 +1,20 @@
 """The parts of the embedded stack that need no server."""
 
-import json
 import socket
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from shotwatch_common.listening import listener
 from shotwatch_embedded import install
 from shotwatch_embedded.credentials import Credentials
 from shotwatch_embedded.description import StackDescription, find_stack, running_stacks
 from shotwatch_embedded.errors import ProcessFailed, RabbitMQMissing, StackNotFound
 from shotwatch_embedded.keeper import Backoff
 from shotwatch_embedded.lock import is_held, take
-from shotwatch_embedded.ports import LOOPBACK, Ports, is_free
+from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.status import Role, State, Status
 
@@ -28,23 +30,48 @@ def test_a_life_of_a_minute_makes_the_pause_short_again() -> None:
     assert pauses == [0.5, 1, 2, 0.5, 1]
 
 
-def test_no_port_is_handed_out_twice() -> None:
+@pytest.fixture
+def ports() -> Iterator[Ports]:
     ports = Ports()
+    yield ports
+    ports.release()
+
+
+def test_no_port_is_handed_out_twice(ports: Ports) -> None:
     taken = [ports.take() for _ in range(500)]
     assert len(set(taken)) == len(taken)
 
 
-def test_two_stacks_that_start_at_once_are_handed_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    both_wish_for = [Ports().take(), *(port for port in range(20_000, 20_100) if is_free(port))]
-    monkeypatch.setattr("random.sample", lambda *_: both_wish_for[::-1])
-    assert Ports().take() != Ports().take()
+@pytest.mark.parametrize("option", [socket.SO_REUSEADDR, socket.SO_REUSEPORT])
+@pytest.mark.parametrize("host", [LOOPBACK, ""])
+def test_a_port_that_somebody_has_bound_is_not_handed_out(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch, option: int, host: str
+) -> None:
+    free = ports.take()
+    ports.release()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, option, 1)
+        other.bind((host, 0))
+        monkeypatch.setattr("random.sample", lambda *_: [free, other.getsockname()[1]])
+        assert Ports().take() == free
 
 
-def test_a_port_is_free_again_when_its_listener_is_gone() -> None:
-    port = Ports().take()
-    with socket.create_server((LOOPBACK, port)):
-        assert not is_free(port)
-    assert is_free(port)
+def test_two_stacks_that_start_at_once_are_handed_different_ports(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [ports.take(), ports.take()]
+    ports.release()
+    monkeypatch.setattr("random.sample", lambda *_: list(wanted))
+    first, second = Ports(), Ports()
+    assert {first.take(), second.take()} == set(wanted)
+
+
+def test_a_port_is_served_by_whom_it_was_handed_to_and_refused_before(ports: Ports) -> None:
+    port = ports.take()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((LOOPBACK, port))
+    with listener(LOOPBACK, port) as server, socket.create_connection((LOOPBACK, port)) as client:
+        assert server.accept()[1] == client.getsockname()
 
 
 def test_the_path_has_one_replica_of_each_service_unless_told_otherwise() -> None:
@@ -58,29 +85,11 @@ def test_replicas_of_an_unknown_service_are_refused_by_name() -> None:
         path_services({"digest": 2})
 
 
-def test_credentials_are_made_once_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
-    first, second = Credentials.of(tmp_path), Credentials.of(tmp_path)
-    assert first == second
-    assert (tmp_path / "credentials.json").stat().st_mode & 0o777 == 0o600
-
-
-def test_two_stacks_have_different_credentials(tmp_path: Path) -> None:
-    folders = (tmp_path / "a", tmp_path / "b")
-    for folder in folders:
-        folder.mkdir()
-    a, b = map(Credentials.of, folders)
-    assert a.broker_password != b.broker_password
-    assert a.store_secret_key != b.store_secret_key
-
-
-def test_credentials_of_an_older_version_are_kept_and_what_they_lack_is_made_once(tmp_path: Path) -> None:
-    older = {"broker_password": "b", "store_access_key": "a", "store_secret_key": "s"}
-    (tmp_path / "credentials.json").write_text(json.dumps(older))
-    first, second = Credentials.of(tmp_path), Credentials.of(tmp_path)
-    assert first == second
-    assert older.items() <= first.model_dump().items()
-    assert len(first.database_password) == 40
-    assert len(first.token) >= 43
+def test_every_start_has_secrets_of_its_own() -> None:
+    first, second = asdict(Credentials()), asdict(Credentials())
+    secrets = [*first.values(), *second.values()]
+    assert len(set(secrets)) == 2 * len(first)
+    assert min(map(len, secrets)) >= 40
 
 
 def test_the_address_of_the_page_carries_the_token_where_browsers_never_send_it(tmp_path: Path) -> None:
@@ -104,6 +113,19 @@ def _describe(root: Path, name: str) -> Path:
     folder.mkdir()
     StackDescription(name=name, folder=folder, pid=1, environment={}, processes=()).write()
     return folder
+
+
+def test_a_stack_runs_until_its_supervisor_ends_or_starts_another(tmp_path: Path) -> None:
+    folder = _describe(tmp_path, "default")
+    with take(folder) or pytest.fail("not locked"):
+        stack = find_stack(tmp_path)
+        assert stack.runs
+        stack.model_copy(update={"environment": {"SHOTWATCH_BROKER_URL": "amqp://new"}}).write()
+        assert not stack.runs
+        (folder / "stack.json").unlink()
+        assert not stack.runs
+        stack.write()
+    assert not stack.runs
 
 
 def test_a_description_without_a_living_supervisor_is_no_running_stack(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from shotwatch_cli.failures import Failure
 from shotwatch_cli.rest import API_KEY, TIMEOUT_S, RestApi
 from shotwatch_common.settings import FILE, PREFIX, BrokerSettings, Settings, variable, with_settings
 from shotwatch_common.topology import Topology
-from shotwatch_embedded.description import DEFAULT_ROOT, find_stack
+from shotwatch_embedded.description import DEFAULT_ROOT, StackDescription, find_stack
 from shotwatch_embedded.status import Status
 
 NameOption = Annotated[
@@ -41,6 +41,8 @@ class Deployment:
     """Of an embedded stack."""
     page_urls: tuple[str, ...] = ()
     """Addresses of its live page that let in whoever opens them."""
+    stack: StackDescription | None = None
+    """The embedded stack, if it is one."""
 
     @property
     def broker_url(self) -> str:
@@ -60,6 +62,15 @@ class Deployment:
         if self.query_url is None:
             raise Failure("the address of the REST API is not known", f"set {_QUERY_URL}=http://host:port")
         return self.query_url
+
+    def require_running(self) -> None:
+        """Check before a connection is opened again that the servers may still be there.
+
+        Raises:
+            Failure: the embedded stack has ended. Any user may listen on its ports now.
+        """
+        if self.stack is not None and not self.stack.runs:
+            raise Failure(f"the stack {self.stack.name} has ended")
 
     def api(self, timeout_s: float = TIMEOUT_S) -> RestApi:
         """Return a client of the REST API that shows the key or token which the environment holds.
@@ -86,6 +97,7 @@ def find_deployment(root: Path, name: str | None) -> Deployment:
         next(iter(stack.query_urls), None),
         stack.processes,
         stack.page_urls,
+        stack,
     )
 
 

@@ -31,7 +31,7 @@ def tail(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Show anomaly events as they are raised, until Ctrl-C.
+    """Show anomaly events as they are raised, until Ctrl-C or the end of the embedded stack.
 
     When the connection to the broker is lost, wait for it, and then show what was raised meanwhile.
     Each line: number, time of the shot, place, severity, kind, score > threshold, why.
@@ -63,7 +63,7 @@ async def events_of(
     """Yield events as they are published, some of them twice. Wait for a broker that goes away.
 
     Raises:
-        Failure: a server is away from the beginning.
+        Failure: a server is away from the beginning, or the embedded stack has ended.
     """
     stream = EventStream(deployment.broker_url, deployment.topology)
     began = waiting = False
@@ -86,3 +86,4 @@ async def events_of(
                 stderr.print(f"{failure}; waiting for it. What is raised meanwhile is shown later")
                 waiting = True
         await asyncio.sleep(AGAIN_S)
+        deployment.require_running()

@@ -15,7 +15,6 @@ from shotwatch_cli.options import FACILITY, FacilityOption
 from shotwatch_cli.output import stdout, styled
 from shotwatch_cli.processes import Screen
 from shotwatch_common.facility import load_facility
-from shotwatch_embedded.credentials import credentials_file
 from shotwatch_embedded.description import StackDescription
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
@@ -92,6 +91,5 @@ def _addresses(stack: StackDescription) -> Text:
     for page, url in zip(stack.page_urls, stack.query_urls, strict=True):
         lines += [f"live page {page}", f"REST API  {url}/api/v1", f"its docs  {url}/docs"]
     if stack.token:
-        secrets = credentials_file(stack.folder)
-        lines.append(f"who has the token may do everything; to change it: stop, delete {secrets}, start")
+        lines.append("whoever has the token may do everything; each start makes a new one")
     return styled(("\n".join(lines), "bold"))

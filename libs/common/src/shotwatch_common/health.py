@@ -6,14 +6,16 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
+from shotwatch_common.settings import Settings
+
 Ready = Callable[[], Awaitable[bool]]
 Facts = Callable[[], dict[str, str]]
 
 
 @asynccontextmanager
-async def serve_health(host: str, port: int, ready: Ready, facts: Facts = dict) -> AsyncIterator[None]:
+async def serve_health(settings: Settings, ready: Ready, facts: Facts = dict) -> AsyncIterator[None]:
     """Answer /live while the process lives, /ready with facts while it can work (else 503), and /metrics."""
-    if port == 0:  # none asked for
+    if settings.health_port == 0:  # none asked for
         yield
         return
     app = web.Application()
@@ -27,7 +29,9 @@ async def serve_health(host: str, port: int, ready: Ready, facts: Facts = dict) 
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(
+            runner, settings.health_host, settings.health_port, reuse_port=settings.reuse_port
+        ).start()
         yield
     finally:
         await runner.cleanup()

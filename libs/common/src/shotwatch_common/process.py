@@ -83,9 +83,7 @@ async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
         async def ready() -> bool:
             return consuming.is_set() and await touched.bus.ready()
 
-        await resources.enter_async_context(
-            serve_health(settings.health_host, settings.health_port, ready, service.facts)
-        )
+        await resources.enter_async_context(serve_health(settings, ready, service.facts))
         for look in (touched.bus.check_topology, *service.beforehand):
             await _once(look, touched.log)
         for subscription in service.subscriptions:

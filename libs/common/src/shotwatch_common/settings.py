@@ -145,6 +145,8 @@ class Settings(SystemSettings):
     """Address on which /live, /ready and /metrics are served."""
     health_port: Port = 0
     """Port of /live, /ready and /metrics; 0 = none."""
+    reuse_port: bool = False
+    """Listen with SO_REUSEPORT; for the embedded stack, whose supervisor keeps the ports bound."""
 
     @property
     def buckets(self) -> tuple[str, ...]:

@@ -48,6 +48,17 @@ class StackDescription(BaseModel):
         fragment = f"#token={self.token}" if self.token else ""
         return tuple(f"{url}/{fragment}" for url in self.query_urls)
 
+    @property
+    def runs(self) -> bool:
+        """Whether this stack still runs. One that was started again is another: it has other secrets."""
+        if not lock.is_held(self.folder):
+            return False
+        try:
+            now = StackDescription.model_validate_json((self.folder / _NAME).read_text())
+        except FileNotFoundError:  # it ends or starts just now
+            return False
+        return now.environment == self.environment
+
     def write(self) -> None:
         """Replace the description in the stack's folder; only the owner can read it."""
         write_private(self.folder / _NAME, self.model_dump_json(indent=2))

@@ -1,50 +1,47 @@
-"""Free TCP ports of the loopback interface."""
+"""TCP ports of the loopback interface that nobody else on this machine can take."""
 
 import random
 import socket
 
 LOOPBACK = "127.0.0.1"
 BELOW_EPHEMERAL = range(20_000, 32_768)
-"""Ports that no outgoing connection takes, so that a server finds its own free again after a restart."""
-
-
-_claims: list[socket.socket] = []
-"""UDP sockets of the ports that this process has handed out: what no other process of ours hands out too."""
+"""Ports that the kernel gives to no outgoing connection."""
 
 
 class Ports:
-    """Hands out free ports, none twice."""
+    """The ports of one stack, each kept bound until `release`, also while its server is down.
+
+    A socket that is bound but never listens keeps each port. Clients are refused while no server runs. With
+    SO_REUSEPORT on both sockets, a process with the same effective uid can listen on the port all the same.
+    Linux refuses every other user, on 127.0.0.1 and on the wildcard addresses (`inet_bind_conflict` in
+    net/ipv4/inet_connection_sock.c), since the socket that keeps the port is without SO_REUSEADDR.
+    """
 
     def __init__(self) -> None:
         self._untried = random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL))
+        self._kept: list[socket.socket] = []
 
     def take(self) -> int:
-        """A port on which nothing listens now. A stranger may still be faster to bind it; another stack on
-        this machine is not.
-        """
-        while not (is_free(port := self._untried.pop()) and _claim(port)):
+        """Bind a port that nobody has bound, and return it. Whoever listens there must set SO_REUSEPORT."""
+        while (kept := _bound(port := self._untried.pop())) is None:
             pass
+        self._kept.append(kept)
         return port
 
+    def release(self) -> None:
+        """Let others bind the ports."""
+        for kept in self._kept:
+            kept.close()
 
-def _claim(port: int) -> bool:
-    """Take the UDP port of that number until this process ends; whether nobody has it."""
-    claim = socket.socket(type=socket.SOCK_DGRAM)
+
+def _bound(port: int) -> socket.socket | None:
+    """Return a socket that keeps the port; None if somebody has bound it."""
+    kept = socket.socket()
     try:
-        claim.bind((LOOPBACK, port))
+        kept.bind((LOOPBACK, port))
     except OSError:
-        claim.close()
-        return False
-    _claims.append(claim)
-    return True
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could bind the port; one in TIME_WAIT counts as free, as servers reuse addresses."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
+        kept.close()
+        return None
+    # not before the bind, which would then share the port with another stack of this user
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return kept

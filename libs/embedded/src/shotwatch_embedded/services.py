@@ -27,8 +27,10 @@ ONE_THREAD = dict.fromkeys(
 class ServiceSpec:
     """A service and in how many processes it runs.
 
-    Each replica gets the stack's environment, `environment` on top, and a free port of its own in each
-    variable of `ports`. On SHOTWATCH_HEALTH_PORT it must answer GET /ready with 200 while it consumes.
+    Each replica gets the stack's environment, `environment` on top, and a port of its own in each
+    variable of `ports`, which the stack keeps bound: it must listen there with SO_REUSEPORT, as
+    SHOTWATCH_REUSE_PORT tells it. On SHOTWATCH_HEALTH_PORT it must answer GET /ready with 200 while it
+    consumes.
     """
 
     name: str

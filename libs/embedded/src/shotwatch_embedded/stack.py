@@ -26,7 +26,7 @@ from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.keeper import Keeper
 from shotwatch_embedded.launch import Launch
-from shotwatch_embedded.ports import LOOPBACK, Ports, is_free
+from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.private import make_private, private_files
 from shotwatch_embedded.processes import kill_all, start_guard
 from shotwatch_embedded.servers import Server, probes
@@ -50,8 +50,8 @@ _EXTERNAL = (
     "SHOTWATCH_MODELS_PASSWORD",
     QUERY_KEYS_FILE,
 )
+_REUSE_PORT = "SHOTWATCH_REUSE_PORT"
 _START_PATIENCE = 120.0
-_START_ATTEMPTS = 3
 _SERVER_CHECK_EVERY = 10.0
 _SERVICE_CHECK_EVERY = 1.0
 _SERVER_GRACE = 15.0
@@ -59,10 +59,6 @@ _SERVICE_GRACE = 10.0
 
 Recipe = Callable[[Ports], Server]
 OnChange = Callable[[Status], None]
-
-
-class _PortTaken(ProcessFailed):
-    """A server died at its start, and somebody else listens on one of its ports."""
 
 
 def _ignore(_status: Status) -> None:
@@ -91,7 +87,7 @@ class Stack:
         self.name = folder.name
         self.folder = folder
         self._lock = held
-        self._credentials = Credentials.of(folder)
+        self._credentials = Credentials()
         self._guard: subprocess.Popen[bytes] = start_guard(folder)
         self._facility = facility.resolve()
         self._external = external
@@ -125,8 +121,8 @@ class Stack:
 
         Raises:
             StackRunning: the stack of that name runs already.
-            StackError: the settings name an object store without its keys, the folder belongs to another
-                user, or its credentials cannot be read.
+            StackError: the settings name an object store without its keys, or the folder belongs to another
+                user.
             SettingsError: a file that holds one of the settings cannot be used.
         """
         external, prefix = _external(settings), settings.get("SHOTWATCH_PREFIX", "")
@@ -223,6 +219,7 @@ class Stack:
             self._guard.kill()  # it was missed if it began only just now: its environment shows later
             self._guard.wait()
             forget(self.folder)
+            self._ports.release()
             self._lock.close()
 
     async def _start_servers(self) -> None:
@@ -282,17 +279,13 @@ class Stack:
             await archive.ensure_indexes()
 
     async def _start_server(self, recipe: Recipe) -> None:
-        """Start a server; when somebody was faster to take one of its ports, again with other ports."""
-        for _ in range(_START_ATTEMPTS - 1):
-            with suppress(_PortTaken):
-                return await self._bring_up(self._set_up(recipe))
-        return await self._bring_up(self._set_up(recipe))
+        """Start a server and wait until it is ready.
 
-    def _set_up(self, recipe: Recipe) -> Server:
+        Raises:
+            ProcessFailed: it ended at its start, or is not ready in time.
+        """
         with private_files():
-            return recipe(self._ports)
-
-    async def _bring_up(self, server: Server) -> None:
+            server = recipe(self._ports)
         keeper = Keeper(self._server_launch(server), self._report)
         self._servers[server.name] = keeper
         try:
@@ -302,7 +295,7 @@ class Stack:
             raise _not_ready(keeper.status, _START_PATIENCE) from None
         if state is State.RESTARTING:
             await keeper.stop()
-            raise _death(server, keeper.status)
+            raise _death(keeper.status)
         self._server_settings |= server.settings
         for name, account in server.accounts.items():
             self._accounts[name] |= account
@@ -329,7 +322,7 @@ class Stack:
 
     def _service_launch(self, spec: ServiceSpec, name: str) -> Launch:
         ports = {variable: self._ports.take() for variable in spec.ports}
-        given = {variable: str(port) for variable, port in ports.items()}
+        given = {variable: str(port) for variable, port in ports.items()} | {_REUSE_PORT: "true"}
         return Launch(
             name=name,
             role=Role.SERVICE,
@@ -399,7 +392,5 @@ def _not_ready(status: Status, patience: float) -> ProcessFailed:
     return ProcessFailed(status.name, f"is not ready after {patience:g} s", status.log)
 
 
-def _death(server: Server, status: Status) -> ProcessFailed:
-    taken = not all(is_free(port) for port in (server.port, *server.ports))
-    kind = _PortTaken if taken else ProcessFailed
-    return kind(server.name, f"ended at its start with exit code {status.exit_code}", status.log)
+def _death(status: Status) -> ProcessFailed:
+    return ProcessFailed(status.name, f"ended at its start with exit code {status.exit_code}", status.log)

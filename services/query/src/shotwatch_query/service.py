@@ -7,6 +7,7 @@ ROUTES says which scope they need.
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from shotwatch_common import metrics
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility import FacilityError, load_facility
 from shotwatch_common.health import serve_health
+from shotwatch_common.listening import listener
 from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.settings import SettingsError
@@ -120,9 +122,9 @@ async def _live(settings: QuerySettings) -> None:
         async def ready() -> bool:
             return server.started and await sources.archive.ready()
 
-        async with serve_health(settings.health_host, settings.health_port, ready):
+        async with serve_health(settings, ready):
             log.info("starting", host=settings.query_host, port=settings.query_port)
-            await _until_told_to_stop(server, sources.live)
+            await _until_told_to_stop(server, _sockets(settings), sources.live)
             log.info("stopping")
     tracing.shutdown()
 
@@ -174,7 +176,14 @@ def _server(sources: Sources) -> uvicorn.Server:
     )
 
 
-async def _until_told_to_stop(server: uvicorn.Server, live: Live) -> None:
+def _sockets(settings: QuerySettings) -> list[socket.socket] | None:
+    """Return what uvicorn serves on, as it cannot set SO_REUSEPORT; None: it opens its own."""
+    return [listener(settings.query_host, settings.query_port)] if settings.reuse_port else None
+
+
+async def _until_told_to_stop(
+    server: uvicorn.Server, sockets: list[socket.socket] | None, live: Live
+) -> None:
     """Serve until a signal. uvicorn raises it again at the end; with a handler of ours that does no harm."""
 
     def stop() -> None:
@@ -184,4 +193,4 @@ async def _until_told_to_stop(server: uvicorn.Server, live: Live) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    await server.serve()
+    await server.serve(sockets)

@@ -20,8 +20,6 @@ class Server:
     folder: Path
     port: int
     probe: Probe
-    ports: tuple[int, ...] = ()
-    """Further ports that it binds."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """What its clients must be told to use it, as environment variables."""
     accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import hmac
 import json
 import shutil
+import socket
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from shotwatch_common.topology import Topology
 from shotwatch_embedded.credentials import write_private
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
+from shotwatch_embedded.servers.activation import activated
 
 SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The server itself; the one in /usr/sbin would switch to the system's user."""
@@ -32,10 +34,14 @@ log.console.level = info
 management.tcp.ip = {host}
 management.tcp.port = {management_port}
 """
+_REUSE_PORT = f"{{raw,{socket.SOL_SOCKET},{socket.SO_REUSEPORT},<<1:32/native>>}}"
 _ERLANG_ARGUMENTS = (
-    "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+    "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+    f" -kernel inet_dist_use_interface {{127,0,0,1}} inet_default_listen_options [{_REUSE_PORT}]"
 )
-"""Two schedulers that never spin, so that an idle node costs little; Erlang distribution on loopback only."""
+"""Two schedulers that never spin, so that an idle node costs little; Erlang distribution on loopback only;
+SO_REUSEPORT on every socket that listens, as the stack keeps the ports bound (Erlang has a name for this
+option from OTP 26 on only)."""
 
 
 def name_server(folder: Path, ports: Ports) -> Server:
@@ -44,7 +50,7 @@ def name_server(folder: Path, ports: Ports) -> Server:
     port = ports.take()
     return Server(
         name="epmd",
-        command=(shutil.which("epmd") or "epmd", "-port", str(port), "-address", LOOPBACK),
+        command=activated(LOOPBACK, port, (shutil.which("epmd") or "epmd", "-systemd", "-port", str(port))),
         environment=server_environment(),
         folder=folder,
         port=port,
@@ -73,7 +79,6 @@ def broker(folder: Path, secret: str, name_server_port: int, ports: Ports, prefi
         folder=folder,
         port=port,
         probe=partial(probes.opens_channel, urls[ENGINEER]),
-        ports=(distribution_port,),
         settings={"SHOTWATCH_BROKER_URL": urls[ENGINEER]},
         accounts={name: {"SHOTWATCH_BROKER_URL": url} for name, url in urls.items()},
     )

@@ -28,9 +28,8 @@ def models(folder: Path, engineer_password: str, reader_password: str, ports: Po
     return Server(
         name="models",
         command=(
-            *(sys.executable, "-m", "uvicorn", "--factory", "shotwatch_embedded.guarded_mlflow:application"),
-            *("--host", LOOPBACK, "--port", str(port)),
-            "--no-access-log",
+            *(sys.executable, "-m", "shotwatch_embedded.servers.uvicorn_server"),
+            *("shotwatch_embedded.guarded_mlflow:application", LOOPBACK, str(port)),
         ),
         environment=server_environment()
         | {

@@ -12,20 +12,33 @@ import logging
 import os
 import signal
 import sys
+import threading
 
 from secantus.auth import SCRAM_SHA_256, derive_credentials
 from secantus.server import SecantusDBServer
+
+from shotwatch_common.listening import listener
 
 _ACCOUNTS = "admin"
 """The database in which MongoDB's clients expect accounts."""
 _ROLE = "readWriteAnyDatabase"
 
 
+class _Server(SecantusDBServer):  # type: ignore[misc]  # it has no types
+    """SecantusDB on a port that the stack keeps bound: the class has no parameter for SO_REUSEPORT."""
+
+    def start(self) -> None:
+        """Listen, and serve in a thread."""
+        self._socket = listener(self.host, self.port)
+        self._thread = threading.Thread(target=self._serve_forever, name="secantus-accept", daemon=True)
+        self._thread.start()
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     told = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    server = SecantusDBServer(
+    server = _Server(
         told.host,
         told.port,
         told.storage_path,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
+from shotwatch_embedded.servers.activation import activated
 
 BUCKETS = ("inbox", "data", "errors", "blocks", "datasets")
 
@@ -24,11 +25,14 @@ def store(folder: Path, access_key: str, secret_key: str, ports: Ports, prefix: 
     buckets = tuple(prefix + name for name in BUCKETS)
     return Server(
         name="store",
-        command=(
-            *(_executable(), "serve", "s3", str(objects)),
-            *("--addr", f"{LOOPBACK}:{port}"),
-            *("--config", str(folder / "rclone.conf")),
-            *("--ignore-checksum", "--no-checksum"),
+        command=activated(
+            LOOPBACK,
+            port,
+            (
+                *(_executable(), "serve", "s3", str(objects)),
+                *("--config", str(folder / "rclone.conf")),
+                *("--ignore-checksum", "--no-checksum"),
+            ),
         ),
         # by the environment, as every user of the machine may read a command line
         environment=server_environment() | {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'},
