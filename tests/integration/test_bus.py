@@ -14,7 +14,7 @@ from yarl import URL
 
 from shotwatch_common import bus as bus_module
 from shotwatch_common import metrics
-from shotwatch_common.bus import Answer, Bus, ConsumersLost, Subscription
+from shotwatch_common.bus import Bus, ConsumersLost, ServersAnswer, Subscription
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.topology import NEXT
 from shotwatch_common.vocabulary import HeldFor
@@ -34,7 +34,7 @@ async def channel(url: Url) -> AsyncIterator[AbstractChannel]:
 
 @asynccontextmanager
 async def consuming(
-    url: Url, subscription: Subscription, servers_answer: Answer = all_answer, **more: Any
+    url: Url, subscription: Subscription, servers_answer: ServersAnswer = all_answer, **more: Any
 ) -> AsyncIterator[Bus]:
     account = "inference" if subscription.stage == STAGE else "tester"
     bus = bus_to(url(account), servers_answer, **more)
@@ -83,7 +83,7 @@ async def test_a_deleted_queue_is_consumed_again_once_the_set_up_has_declared_it
 
 
 async def test_a_broker_that_is_away_ends_no_service(url: Url, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "_WATCH_S", 0.02)
+    monkeypatch.setattr(bus_module, "_POLL_INTERVAL_S", 0.02)
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
     address = URL(url("inference"))
     assert address.port is not None
@@ -214,7 +214,7 @@ async def test_a_stage_rests_while_the_queue_of_the_next_one_is_long(url: Url) -
 async def test_stages_before_one_that_is_stopped_rest_one_after_the_other(
     url: Url, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus_module, "_WATCH_S", 0.1)
+    monkeypatch.setattr(bus_module, "_POLL_INTERVAL_S", 0.1)
     path, longest, prefetch = ("ingest", "validate", "aggregate"), 3, 2
     async with AsyncExitStack() as running, asyncio.TaskGroup() as group:
         buses = {stage: bus_to(url(stage), longest_queue=longest) for stage in path}
