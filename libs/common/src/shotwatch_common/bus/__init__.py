@@ -35,8 +35,9 @@ from pydantic import BaseModel
 
 from shotwatch_common import metrics
 from shotwatch_common.bus.back_pressure import BackPressure, HeldMessages
-from shotwatch_common.bus.consumer import OnDeadLetter, SettlementContext, router_of
+from shotwatch_common.bus.consumer import OnDeadLetter as OnDeadLetter
 from shotwatch_common.bus.consumer import ServersAnswer as ServersAnswer
+from shotwatch_common.bus.consumer import SettlementContext, router_of
 from shotwatch_common.bus.consumer import Subscription as Subscription
 from shotwatch_common.bus.errors import BROKER_UNAVAILABLE
 from shotwatch_common.bus.errors import ConsumersLost as ConsumersLost
