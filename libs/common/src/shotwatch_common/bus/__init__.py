@@ -46,7 +46,7 @@ from shotwatch_common.bus.headers import ATTEMPT_HEADER as ATTEMPT_HEADER
 from shotwatch_common.bus.headers import PUBLISHED_HEADER as PUBLISHED_HEADER
 from shotwatch_common.bus.headers import REASON_HEADER as REASON_HEADER
 from shotwatch_common.bus.publisher import Publisher
-from shotwatch_common.bus.queues import REQUEST_TIMEOUT_S, Queues
+from shotwatch_common.bus.queues import REQUEST_TIMEOUT_S, QueueInspector
 from shotwatch_common.bus.spans import spans_of_publishing
 from shotwatch_common.bus.watchdog import Watchdog
 from shotwatch_common.contracts import AnomalyEvent
@@ -91,7 +91,7 @@ class Bus:
             logger=None,
         )
         self._publisher = Publisher(self._broker, topology, log)
-        self._queues = Queues(topology)
+        self._queues = QueueInspector(topology)
         self._held = HeldMessages()
         self._back_pressure = BackPressure(self._queues, self._held, log, longest_queue)
         self._consumptions: dict[str, Consumption] = {}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from shotwatch_common import metrics
-from shotwatch_common.bus.queues import Queues
+from shotwatch_common.bus.queues import QueueInspector
 from shotwatch_common.errors import Retry
 from shotwatch_common.telemetry import Log
 from shotwatch_common.topology import NEXT
@@ -40,7 +40,7 @@ class HeldMessages:
 class BackPressure:
     """Pauses a stage while more than `longest_queue` messages wait for the next one, until half are gone."""
 
-    def __init__(self, queues: Queues, held: HeldMessages, log: Log, longest_queue: int) -> None:
+    def __init__(self, queues: QueueInspector, held: HeldMessages, log: Log, longest_queue: int) -> None:
         self._queues = queues
         self._held = held
         self._log = log

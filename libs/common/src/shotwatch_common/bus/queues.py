@@ -15,7 +15,7 @@ REQUEST_TIMEOUT_S = 60.0
 """Timeout for a request to the broker. It is long, because a request that times out closes its connection."""
 
 
-class Queues:
+class QueueInspector:
     """Asks the broker how many messages and consumers its queues have.
 
     Every request has a channel of its own, because the broker closes the channel of a request for a queue

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from shotwatch_common.bus.errors import ConsumersLost
 from shotwatch_common.bus.faststream_gaps import Consumption
-from shotwatch_common.bus.queues import Queues
+from shotwatch_common.bus.queues import QueueInspector
 from shotwatch_common.errors import Retry
 
 _RECOVERY_S = 15.0
@@ -15,7 +15,7 @@ _RECOVERY_S = 15.0
 class Watchdog:
     """Checks that every stage that this process subscribed to is still consumed."""
 
-    def __init__(self, queues: Queues, consumptions: Mapping[str, Consumption]) -> None:
+    def __init__(self, queues: QueueInspector, consumptions: Mapping[str, Consumption]) -> None:
         """`consumptions`: by stage; stages may be added later."""
         self._queues = queues
         self._consumptions = consumptions
