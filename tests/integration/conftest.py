@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
-from shotwatch_common.bus import Answer, Bus
+from shotwatch_common.bus import Bus, OnDeadLetter, ServersAnswer
 from shotwatch_common.facility import Facility, load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
@@ -231,11 +231,18 @@ async def all_answer() -> bool:
     return True
 
 
-def bus_to(address: str, servers_answer: Answer = all_answer, **more: Any) -> Bus:
-    async def on_parked(_stage: str, _body: bytes, _reason: str) -> None:
-        return None
+async def ignore_dead_letter(_stage: str, _body: bytes, _reason: str) -> None:
+    return None
 
-    return Bus(address, TOPOLOGY, TracerProvider(), configure_logs("test"), on_parked, servers_answer, **more)
+
+def bus_to(
+    address: str,
+    servers_answer: ServersAnswer = all_answer,
+    on_dead_letter: OnDeadLetter = ignore_dead_letter,
+    **more: Any,
+) -> Bus:
+    log = configure_logs("test")
+    return Bus(address, TOPOLOGY, TracerProvider(), log, on_dead_letter, servers_answer, **more)
 
 
 @pytest.fixture(scope="session")

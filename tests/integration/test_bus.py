@@ -14,7 +14,7 @@ from yarl import URL
 
 from shotwatch_common import bus as bus_module
 from shotwatch_common import metrics
-from shotwatch_common.bus import Answer, Bus, ConsumersLost, Subscription
+from shotwatch_common.bus import REASON_HEADER, Bus, ConsumersLost, ServersAnswer, Subscription, consumer
 from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.topology import NEXT
 from shotwatch_common.vocabulary import HeldFor
@@ -34,7 +34,7 @@ async def channel(url: Url) -> AsyncIterator[AbstractChannel]:
 
 @asynccontextmanager
 async def consuming(
-    url: Url, subscription: Subscription, servers_answer: Answer = all_answer, **more: Any
+    url: Url, subscription: Subscription, servers_answer: ServersAnswer = all_answer, **more: Any
 ) -> AsyncIterator[Bus]:
     account = "inference" if subscription.stage == STAGE else "tester"
     bus = bus_to(url(account), servers_answer, **more)
@@ -83,7 +83,7 @@ async def test_a_deleted_queue_is_consumed_again_once_the_set_up_has_declared_it
 
 
 async def test_a_broker_that_is_away_ends_no_service(url: Url, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "_WATCH_S", 0.02)
+    monkeypatch.setattr(bus_module, "_POLL_INTERVAL_S", 0.02)
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
     address = URL(url("inference"))
     assert address.port is not None
@@ -99,6 +99,7 @@ async def test_a_broker_that_is_away_ends_no_service(url: Url, monkeypatch: pyte
         await until(partial(_sent, bus, STAGE), "sent", 40)
         async with asyncio.timeout(40):
             await arrived.get()
+        assert REGISTRY.get_sample_value("shotwatch_consumers", {"stage": STAGE}) == 1
         assert not watching.done()
         watching.cancel()
 
@@ -134,6 +135,87 @@ async def test_a_message_that_cannot_be_parked_is_parked_as_soon_as_it_can(url: 
         )
         await declare(url)
         await until(lambda: _ready(url, parked.name, 2), "both parked")
+
+
+class DeadLetters:
+    """Where dead letters are reported, which fails a number of times with an error that nobody expects."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.reported: list[tuple[bytes, str]] = []
+
+    async def report(self, _stage: str, body: bytes, reason: str) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise KeyError("on purpose")
+        self.reported.append((body, reason))
+
+
+async def test_a_dead_letter_whose_report_fails_is_neither_lost_nor_delivered_again(
+    url: Url, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "_REPEAT_AFTER_S", 0.05)
+    deliveries: list[bytes] = []
+
+    async def reject(body: bytes) -> None:
+        deliveries.append(body)
+        raise Reject("bad", "named \udcff")
+
+    letters = DeadLetters(failures=25)
+    subscription = Subscription(STAGE, None, reject, 1)
+    async with consuming(url, subscription, on_dead_letter=letters.report) as bus, channel(url) as looking:
+        await bus.send(STAGE, b"bad")
+        await until(lambda: _so(letters.reported != []), "reported")
+        assert deliveries == [b"bad"]
+        assert letters.reported == [(b"bad", "bad: named \\udcff")]
+        parked = await looking.get_queue(TOPOLOGY.parked_queue_of(STAGE).name)
+        found = await parked.get(no_ack=True)
+        assert found.headers[REASON_HEADER] == "bad: named \\udcff"
+
+
+async def test_a_bug_in_the_check_of_the_servers_dead_letters_the_message(url: Url) -> None:
+    letters = DeadLetters(failures=0)
+
+    async def fail(_body: bytes) -> None:
+        raise Retry("away")
+
+    async def broken() -> bool:
+        raise KeyError("ours")
+
+    subscription = Subscription(STAGE, None, fail, 1)
+    async with consuming(url, subscription, broken, on_dead_letter=letters.report) as bus:
+        await bus.send(STAGE, b"body")
+        await until(lambda: _so(letters.reported != []), "reported")
+        assert letters.reported == [(b"body", "bug: KeyError('ours')")]
+
+
+async def test_what_was_settled_does_not_come_again(url: Url) -> None:
+    """Acknowledgements are FastStream's: of a message that was handled, and of one that was dead-lettered."""
+    handled: list[bytes] = []
+
+    async def handle(body: bytes) -> None:
+        handled.append(body)
+        if body == b"bad":
+            raise Reject("bad", "on purpose")
+
+    async with consuming(url, Subscription(STAGE, None, handle, 1)) as bus:
+        for body in (b"good", b"bad", b"good"):
+            await bus.send(STAGE, body)
+        await until(lambda: _so(len(handled) == 3), "all handled")
+        await bus.stop()
+        assert await _waiting(url, TOPOLOGY.queue_of(STAGE).name) == 0
+        assert await _waiting(url, TOPOLOGY.parked_queue_of(STAGE).name) == 1
+
+
+async def test_a_message_with_numbers_for_trace_headers_is_handled_and_the_next_one_too(url: Url) -> None:
+    arrived: asyncio.Queue[bytes] = asyncio.Queue()
+    headers = {"traceparent": 5, "tracestate": 5, "baggage": 5}
+    async with consuming(url, Subscription(STAGE, None, arrived.put, 1)), channel(url) as publishing:
+        for body in (b"first", b"second"):
+            message = aio_pika.Message(body, headers=dict(headers))
+            await publishing.default_exchange.publish(message, TOPOLOGY.queue_of(STAGE).name)
+        async with asyncio.timeout(40):
+            assert [await arrived.get(), await arrived.get()] == [b"first", b"second"]
 
 
 async def test_a_stage_works_on_as_many_messages_at_a_time_as_it_asked_for(url: Url) -> None:
@@ -218,7 +300,7 @@ async def test_a_stage_rests_while_the_queue_of_the_next_one_is_long(url: Url) -
 async def test_stages_before_one_that_is_stopped_rest_one_after_the_other(
     url: Url, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus_module, "_WATCH_S", 0.1)
+    monkeypatch.setattr(bus_module, "_POLL_INTERVAL_S", 0.1)
     path, longest, prefetch = ("ingest", "validate", "aggregate"), 3, 2
     async with AsyncExitStack() as running, asyncio.TaskGroup() as group:
         buses = {stage: bus_to(url(stage), longest_queue=longest) for stage in path}

@@ -401,9 +401,13 @@ async def test_one_trace_runs_from_the_object_event_to_the_anomaly_event(
     linked = {link["context"]["trace_id"] for link in links}
     assert len(linked) == len(minute.rosters[0].devices), "the join links the trace of every member's file"
     sent = [span for span in spans(running.stack) if "messaging.system" in span["attributes"]]
-    exchanges = {exchange.name for exchange in TOPOLOGY.exchanges} | {"default"}
-    names = {f"{exchange} {action}" for exchange in exchanges for action in ("create", "publish", "process")}
-    assert {span["name"] for span in sent} <= names, "a collector makes a histogram of each name"
+    published = {
+        f"{exchange.name} {action}" for exchange in TOPOLOGY.exchanges for action in ("create", "publish")
+    }
+    consumed = {f"{queue.name} {action}" for queue in TOPOLOGY.queues for action in ("create", "process")}
+    names = {span["name"] for span in sent}
+    assert names <= published | consumed, "a collector makes a histogram of each name"
+    assert {"shotwatch.validate process", "shotwatch.work publish", "anomalies publish"} <= names
     keys = {span["attributes"]["messaging.rabbitmq.destination.routing_key"] for span in sent}
     assert {event.routing_key, "validate", "features"} <= keys
 

@@ -76,24 +76,24 @@ def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
 
 async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
     metrics.tell_build(name)
-    async with edges(name, settings) as touched, AsyncExitStack() as resources:
-        service = await assemble(touched, resources)
+    async with edges(name, settings) as context, AsyncExitStack() as resources:
+        service = await assemble(context, resources)
         consuming = asyncio.Event()
 
         async def ready() -> bool:
-            return consuming.is_set() and await touched.bus.ready()
+            return consuming.is_set() and await context.bus.ready()
 
         await resources.enter_async_context(serve_health(settings, ready, service.facts))
-        for look in (touched.bus.check_topology, *service.beforehand):
-            await _once(look, touched.log)
+        for check in (context.bus.check_topology, *service.beforehand):
+            await _until_passed(check, context.log)
         for subscription in service.subscriptions:
-            touched.bus.subscribe(subscription)
-        await touched.bus.start()
+            context.bus.subscribe(subscription)
+        await context.bus.start()
         consuming.set()
-        touched.log.info("ready")
-        await _until_told_to_stop((touched.bus.watch, *service.background))
-        touched.log.info("stopping")
-        await touched.bus.stop()
+        context.log.info("ready")
+        await _until_stopped((context.bus.watch, *service.background))
+        context.log.info("stopping")
+        await context.bus.stop()
 
 
 @asynccontextmanager
@@ -119,7 +119,7 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySett
             drain_seconds=settings.drain_seconds,
         )
         await bus.connect()
-        await _once(partial(_require_indexes, archive, rights.DATABASE[name]), log)
+        await _until_passed(partial(_require_indexes, archive, rights.DATABASE[name]), log)
         try:
             yield Edges(settings, facility, bus, store, archive, provider.get_tracer("shotwatch"), log)
         finally:
@@ -138,13 +138,13 @@ async def _require_indexes(archive: Archive, collections: Container[str]) -> Non
         raise Retry(f"the database lacks indexes ({'; '.join(missing)}): {made_by}")
 
 
-async def _until_told_to_stop(background: tuple[Background, ...]) -> None:
+async def _until_stopped(background: tuple[Background, ...]) -> None:
     """Wait for a signal, or for a background task to break: that ends the process."""
-    told = asyncio.Event()
+    stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-    waiting = asyncio.create_task(told.wait())
+        loop.add_signal_handler(number, stopped.set)
+    waiting = asyncio.create_task(stopped.wait())
     tasks = [asyncio.create_task(task()) for task in background]
     done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in (waiting, *tasks):
@@ -153,12 +153,12 @@ async def _until_told_to_stop(background: tuple[Background, ...]) -> None:
         finished.result()
 
 
-async def _once(look: Background, log: Log) -> None:
+async def _until_passed(check: Background, log: Log) -> None:
     """Repeat a check until it succeeds. Each new reason of a failure is logged once."""
     why = ""
     while True:
         try:
-            return await look()
+            return await check()
         except (Retry, *TRANSIENT) as error:
             if str(error) != why:
                 why = str(error)

@@ -1,0 +1,202 @@
+"""The message bus: the only package that knows the broker.
+
+Every stage has a queue of its own. A message is acknowledged only after its handler has returned and the
+broker has confirmed all that the handler published. So a message may be handled more than once, and every
+handler must allow for that.
+
+What a handler raises decides what happens to its message:
+
+- `Retry`: it goes to a waiting queue, which returns it after a delay; after the last attempt, to the stage's
+  dead-letter queue;
+- `Reject` and everything else: it goes to the stage's dead-letter queue, with the reason in its headers.
+
+A message is *held*, unacknowledged in this process, while handling it would be of no use: as long as the
+database or the store does not answer (a failed attempt does not count then), and as long as the queue of the
+next stage is long. Meanwhile the stage takes no other messages, its own queue grows, and the stage before it
+pauses, too.
+
+| module | job |
+|---|---|
+| `publisher` | publishes, with confirms |
+| `consumer` | hands messages to handlers and settles them |
+| `back_pressure` | pauses a stage while the queue of the next one is long |
+| `watchdog` | ends a process whose consumers are gone |
+| `queues` | asks the broker about its queues |
+| `spans` | names spans |
+| `faststream_gaps` | what FastStream does not do |
+"""
+
+import asyncio
+
+from faststream.rabbit import Channel, RabbitBroker
+from opentelemetry.trace import TracerProvider
+from pydantic import BaseModel
+
+from shotwatch_common import metrics
+from shotwatch_common.broker_connection import connection_to
+from shotwatch_common.bus.back_pressure import BackPressure, HeldMessages
+from shotwatch_common.bus.consumer import OnDeadLetter as OnDeadLetter
+from shotwatch_common.bus.consumer import ServersAnswer as ServersAnswer
+from shotwatch_common.bus.consumer import SettlementContext, router_of
+from shotwatch_common.bus.consumer import Subscription as Subscription
+from shotwatch_common.bus.errors import BROKER_UNAVAILABLE
+from shotwatch_common.bus.errors import ConsumersLost as ConsumersLost
+from shotwatch_common.bus.faststream_gaps import Consumption
+from shotwatch_common.bus.headers import ATTEMPT_HEADER as ATTEMPT_HEADER
+from shotwatch_common.bus.headers import PUBLISHED_HEADER as PUBLISHED_HEADER
+from shotwatch_common.bus.headers import REASON_HEADER as REASON_HEADER
+from shotwatch_common.bus.publisher import Publisher
+from shotwatch_common.bus.queues import REQUEST_TIMEOUT_S, QueueInspector
+from shotwatch_common.bus.spans import spans_of_publishing
+from shotwatch_common.bus.watchdog import Watchdog
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.errors import Retry
+from shotwatch_common.telemetry import Log
+from shotwatch_common.topology import Topology
+
+_POLL_INTERVAL_S = 5.0
+_READY_TIMEOUT_S = 2.0
+"""Timeout for a connection that is being made again."""
+
+
+class Bus:
+    """A service's connection to the broker."""
+
+    def __init__(
+        self,
+        url: str,
+        topology: Topology,
+        tracer_provider: TracerProvider,
+        log: Log,
+        on_dead_letter: OnDeadLetter,
+        servers_answer: ServersAnswer,
+        transient: tuple[type[Exception], ...] = (),
+        drain_seconds: float = 30.0,
+        longest_queue: int = 500,
+    ) -> None:
+        """Prepare a connection.
+
+        `on_dead_letter` is called for each message that goes to a dead-letter queue. `transient` are errors
+        of other libraries that count as Retry. `drain_seconds` is how long `stop` waits for the messages that
+        are being handled. A stage pauses while more than `longest_queue` messages wait for the next one.
+        """
+        self._url = url
+        self._topology = topology
+        self._broker = RabbitBroker(
+            url,
+            default_channel=Channel(on_return_raises=True),
+            middlewares=[spans_of_publishing(tracer_provider)],
+            graceful_timeout=drain_seconds,
+            reconnect_interval=1.0,
+            logger=None,
+        )
+        self._publisher = Publisher(self._broker, topology)
+        self._queues = QueueInspector(topology)
+        self._held = HeldMessages()
+        self._back_pressure = BackPressure(self._queues, self._held, log, longest_queue)
+        self._consumptions: dict[str, Consumption] = {}
+        self._watchdog = Watchdog(self._queues, self._consumptions)
+        self._settlement = SettlementContext(
+            topology,
+            self._publisher,
+            self._back_pressure,
+            self._held,
+            on_dead_letter,
+            servers_answer,
+            (Retry, *transient),
+            tracer_provider,
+            log,
+        )
+        self._stopping = False
+
+    async def connect(self) -> None:
+        """Connect to the broker."""
+        self._queues.use(await self._broker.connect())
+
+    async def check_topology(self) -> None:
+        """Check that every exchange and queue exists, so that no published message gets lost.
+
+        Raises:
+            Retry: some are missing, or the broker does not answer.
+        """
+        try:
+            async with connection_to(self._url, REQUEST_TIMEOUT_S) as connection:
+                missing = await self._topology.missing(connection)
+        except (*BROKER_UNAVAILABLE, OSError) as error:
+            raise Retry(f"the broker does not answer: {error!r}") from error
+        if missing:
+            raise Retry(
+                f"the broker has no {', '.join(missing)}: run `python -m shotwatch_common.topology` with the "
+                "account `setup`"
+            )
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Hand each message of the stage's queue to the handler, from `start` on."""
+        stage = subscription.stage
+        self._broker.include_router(router_of(subscription, self._settlement))
+        self._back_pressure.add(stage)
+        self._consumptions[stage] = consumption = Consumption()
+        metrics.CONSUMERS.labels(stage).set_function(consumption.is_active)
+
+    async def start(self) -> None:
+        """Begin to consume."""
+        await self._broker.start()
+        for stage, consumption in self._consumptions.items():
+            # FastStream returns the object with which the stage's subscriber consumes, on its own channel.
+            await consumption.follow(await self._broker.declare_queue(self._topology.queue_of(stage)))
+
+    async def stop(self) -> None:
+        """Finish the messages that are being handled, and disconnect. Held messages go to another process."""
+        self._stopping = True
+        self._held.release()
+        self._queues.use(None)
+        await self._broker.stop()
+
+    async def ready(self) -> bool:
+        """Return whether the broker answers and every stage is consumed; false once `stop` was called."""
+        if self._stopping or not self._watchdog.all_consumed:
+            return False
+        return await self._broker.ping(_READY_TIMEOUT_S)
+
+    async def watch(self) -> None:
+        """Update back-pressure and check consumers, periodically and without end.
+
+        Raises:
+            ConsumersLost: a consumer, or a queue of its stage, was gone for some 20 s.
+        """
+        while True:
+            await asyncio.sleep(_POLL_INTERVAL_S)
+            await self._back_pressure.update()
+            await self._watchdog.check()
+
+    async def room(self, stage: str) -> int:
+        """Return how many more messages may wait for a stage; negative when there are too many already.
+
+        Raises:
+            Retry: the broker did not answer.
+        """
+        return await self._back_pressure.room(stage)
+
+    async def under_way(self, *stages: str) -> bool:
+        """Return whether messages of these stages wait for a handler, now or after a delay.
+
+        Raises:
+            Retry: the broker did not answer.
+        """
+        return await self._queues.any_waiting(stages)
+
+    async def send(self, stage: str, message: BaseModel | bytes) -> None:
+        """Publish a message to a stage's queue: persistent and confirmed.
+
+        Raises:
+            Retry: the broker did not take it, or the queue does not exist.
+        """
+        await self._publisher.send(stage, message)
+
+    async def announce(self, event: AnomalyEvent) -> None:
+        """Publish an anomaly event to the stream that keeps it.
+
+        Raises:
+            Retry: the broker did not take it, or the stream does not exist.
+        """
+        await self._publisher.announce(event)

@@ -1,0 +1,63 @@
+"""What FastStream 0.7 does not do. Docs: ADR 28.
+
+Each part uses public interfaces only, of FastStream and of the two libraries below it, aio-pika and aiormq.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import aiormq
+from aio_pika import IncomingMessage, RobustQueue
+from aio_pika.abc import AbstractRobustChannel
+from faststream import StreamMessage
+
+_TRACE_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
+
+
+class Consumption:
+    """Whether the broker delivers a queue's messages to this process.
+
+    FastStream knows whether its connection is open, but not whether its consumers still exist
+    (https://github.com/ag2ai/faststream/issues/2758): the broker may cancel a consumer, for example because
+    its queue was deleted, while the connection stays open. aio-pika does not report that either; aiormq
+    removes the consumer from those of its channel (https://github.com/mosquito/aiormq/issues/116).
+    """
+
+    def __init__(self) -> None:
+        self._channel: aiormq.Channel | None = None
+
+    async def follow(self, queue: RobustQueue) -> None:
+        """Follow the consumer of this queue, which has a channel to itself, through all reconnections.
+
+        aio-pika replaces the aiormq channel when it connects again.
+        """
+        channel = cast(AbstractRobustChannel, queue.channel)
+        channel.reopen_callbacks.add(self._use)
+        await self._use(channel)
+
+    def is_active(self) -> bool:
+        """Return whether the channel is open and has a consumer."""
+        channel = self._channel
+        return channel is not None and not channel.is_closed and bool(channel.consumers)
+
+    async def _use(self, channel: AbstractRobustChannel | None) -> None:
+        assert channel is not None
+        self._channel = cast(aiormq.Channel, await channel.get_underlay_channel())
+
+
+async def without_invalid_trace_headers(
+    message: IncomingMessage,
+    parse: Callable[[IncomingMessage], Awaitable[StreamMessage[IncomingMessage]]],
+) -> StreamMessage[IncomingMessage]:
+    """Parse a message, without those trace headers whose value is not text.
+
+    FastStream's telemetry hands them to OpenTelemetry's propagators, which raise on a number. That happens
+    before any middleware of ours runs, so the message could neither be handled nor dead-lettered.
+    """
+    parsed = await parse(message)
+    parsed.headers = {
+        name: value
+        for name, value in parsed.headers.items()
+        if name not in _TRACE_HEADERS or isinstance(value, str)
+    }
+    return parsed

@@ -1,0 +1,67 @@
+"""Publishing: persistent and confirmed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from faststream.rabbit import RabbitBroker, RabbitQueue
+from pydantic import BaseModel
+
+from shotwatch_common.bus.errors import BROKER_UNAVAILABLE
+from shotwatch_common.bus.headers import PUBLISHED_HEADER
+from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.errors import Retry
+from shotwatch_common.pulses import epoch_now
+from shotwatch_common.topology import Topology
+
+
+class Publisher:
+    """Publishes messages; each call returns after the broker has confirmed the message.
+
+    The channel must have been opened with `on_return_raises`: only then is a message that no queue takes an
+    error.
+    """
+
+    def __init__(self, broker: RabbitBroker, topology: Topology) -> None:
+        self._broker = broker
+        self._topology = topology
+
+    async def send(self, stage: str, message: BaseModel | bytes) -> None:
+        """Publish a new message to a stage's queue.
+
+        Raises:
+            Retry: the broker did not take it, or the queue does not exist.
+        """
+        await self.put(self._topology.queue_of(stage), message, {PUBLISHED_HEADER: epoch_now()})
+
+    async def put(self, queue: RabbitQueue, message: BaseModel | bytes, headers: Mapping[str, Any]) -> None:
+        """Publish a message with these headers to a queue.
+
+        Raises:
+            Retry: the broker did not take it, or the queue does not exist.
+        """
+        await self._publish(
+            message, exchange=self._topology.work, routing_key=queue.routing(), headers=dict(headers)
+        )
+
+    async def announce(self, event: AnomalyEvent) -> None:
+        """Publish an anomaly event to the stream that keeps it.
+
+        Raises:
+            Retry: the broker did not take it, or the stream does not exist.
+        """
+        await self._publish(
+            event,
+            exchange=self._topology.anomalies,
+            routing_key=event.routing_key,
+            message_id=event.id,
+            content_type="application/cloudevents+json",
+        )
+
+    async def _publish(
+        self, message: BaseModel | bytes, content_type: str = "application/json", **destination: Any
+    ) -> None:
+        body = message if isinstance(message, bytes) else message.model_dump_json(by_alias=True).encode()
+        try:
+            await self._broker.publish(body, persist=True, content_type=content_type, **destination)
+        except BROKER_UNAVAILABLE as error:
+            raise Retry(f"the broker did not take the message: {error!r}") from error

@@ -1,0 +1,92 @@
+"""Requests to the broker about its queues."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aio_pika.abc import AbstractQueue, AbstractRobustChannel, AbstractRobustConnection
+from aio_pika.exceptions import ChannelNotFoundEntity
+
+from shotwatch_common.bus.errors import BROKER_UNAVAILABLE
+from shotwatch_common.errors import Retry
+from shotwatch_common.topology import Topology
+
+REQUEST_TIMEOUT_S = 60.0
+"""Timeout for a request to the broker. It is long, because a request that times out closes its connection."""
+
+
+class QueueInspector:
+    """Asks the broker how many messages and consumers its queues have.
+
+    Every request has a channel of its own, because the broker closes the channel of a request for a queue
+    that does not exist.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._connection: AbstractRobustConnection | None = None
+
+    def use(self, connection: AbstractRobustConnection | None) -> None:
+        """Send requests over this connection from now on; none at all without one."""
+        self._connection = connection
+
+    async def length(self, stage: str) -> int:
+        """Return how many messages wait in a stage's queue.
+
+        Raises:
+            Retry: the broker did not answer.
+        """
+        (queue,) = await self._find([self._topology.queue_of(stage).name])
+        return queue.declaration_result.message_count or 0
+
+    async def any_waiting(self, stages: Sequence[str]) -> bool:
+        """Return whether messages of these stages wait for a handler, now or after a delay.
+
+        Raises:
+            Retry: the broker did not answer.
+        """
+        names = [
+            queue.name
+            for stage in stages
+            for queue in self._topology.queues_of(stage)
+            if queue != self._topology.parked_queue_of(stage)
+        ]
+        return any(queue.declaration_result.message_count for queue in await self._find(names))
+
+    async def has_consumers(self, stage: str) -> bool:
+        """Return whether the stage's own queue has a consumer anywhere, and all its other queues exist.
+
+        Raises:
+            Retry: the broker did not answer.
+        """
+        try:
+            own, *_ = await self._find([queue.name for queue in self._topology.queues_of(stage)])
+        except Retry as error:
+            if isinstance(error.__cause__, ChannelNotFoundEntity):
+                return False
+            raise
+        return bool(own.declaration_result.consumer_count)
+
+    async def _find(self, names: Sequence[str]) -> list[AbstractQueue]:
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S), self._channel() as channel:
+                return [await channel.declare_queue(name, passive=True, robust=False) for name in names]
+        except BROKER_UNAVAILABLE as error:
+            raise Retry(f"the broker did not answer for its queues: {error!r}") from error
+
+    @asynccontextmanager
+    async def _channel(self) -> AsyncIterator[AbstractRobustChannel]:
+        """Open a channel.
+
+        Raises:
+            Retry: there is no connection now.
+        """
+        if self._connection is None:
+            raise Retry("not connected to the broker")
+        try:
+            channel = self._connection.channel(publisher_confirms=False)
+            await channel.initialize()
+        except RuntimeError as error:  # raised by aio-pika while it connects again
+            raise Retry(f"not connected to the broker: {error}") from error
+        async with channel:
+            yield channel

@@ -1,0 +1,32 @@
+"""The ways by which a message may arrive at a stage."""
+
+from typing import Any
+
+from aio_pika.abc import AbstractIncomingMessage
+
+from shotwatch_common.errors import Reject
+from shotwatch_common.topology import STORE_EXCHANGE, Topology
+
+
+def require_permitted_route(topology: Topology, stage: str, message: AbstractIncomingMessage) -> None:
+    """Return if the message came by the routing key of its stage, which only some accounts may use.
+
+    The headers CC and BCC add routing keys. RabbitMQ before 4.1 does not check them against the sender's
+    rights (https://github.com/rabbitmq/rabbitmq-server/pull/12553). The message has only its first key.
+
+    Raises:
+        Reject: the message came by another exchange or key, now or on its way through a waiting queue.
+    """
+    own = topology.queue_of(stage)
+    permitted: set[tuple[str | None, str | None]] = {(topology.work.name, own.routing()), ("", own.name)}
+    if stage == "ingest":
+        permitted |= {(STORE_EXCHANGE, topology.objects.name), (topology.objects.name, message.routing_key)}
+    if (message.exchange, message.routing_key) not in permitted:
+        raise Reject(
+            "wrong_message", f"came by exchange {message.exchange!r} with key {message.routing_key!r}"
+        )
+    waiting_keys = {queue.name: queue.routing() for queue in topology.queues_of(stage)}
+    deaths: Any = message.headers.get("x-death") or []
+    for death in deaths:  # one for each waiting queue that the message has been in
+        if death["routing-keys"] != [waiting_keys.get(death["queue"])]:
+            raise Reject("wrong_message", f"came to {death['queue']!r} with keys {death['routing-keys']}")
