@@ -1,8 +1,8 @@
-"""The graph of a source tree's definitions: which module-level name refers to which, read from the syntax trees.
+"""The graph of definitions: which module-level name refers to which, read from the syntax trees.
 
-Names are resolved through imports, so two classes with one name are two nodes. A local variable that has the name of a
-module-level definition counts as a reference to it: the graph may show too many references, never too few, except to
-what is named only in a string.
+Names are resolved through imports, so two classes with one name are two nodes. A local variable that has the
+name of a module-level definition counts as a reference to it, so the graph may hold too many references. It
+lacks references to names that are put together at run time.
 """
 
 import ast
@@ -131,30 +131,37 @@ class Graph:
     def references(self, module: Module, nodes: Iterable[ast.AST]) -> Iterator[Name]:
         """Yield each definition that these syntax nodes of a module refer to.
 
-        A module that is passed as a value, or whose name stands in a string (`"package.module:name"`), counts as a
-        reference to everything in it, or to that name.
+        A module that is used as a value is a reference to everything in it, and so is a string that is its
+        name. The string `"package.module:name"` is a reference to that name.
         """
-        for node in (inner for outer in nodes for inner in ast.walk(outer)):
+        found = [inner for outer in nodes for inner in ast.walk(outer)]
+        owners = {id(node.value) for node in found if isinstance(node, ast.Attribute)}
+        for node in found:
             match node:
-                case ast.Attribute(value=ast.Name(id=owner), attr=name):
+                case ast.Attribute(value=ast.Name(id=owner), attr=name) if owner in module.imports:
                     target = self.imported_module(module, owner)
-                    yield from filter(None, [self.resolve(target, name) if target else None])
-                case ast.Name(id=name):
-                    yield from filter(None, [self.resolve(module.name, name)])
+                    if target:
+                        yield from self._named_in(target, name)
+                case ast.Name(id=name) if name in module.definitions:
+                    yield module.name, name
+                case ast.Name(id=name) if name in module.imports:
+                    target = self.imported_module(module, name)
+                    if not target:
+                        yield from filter(None, [self.resolve(module.name, name)])
+                    elif id(node) not in owners:
+                        yield from self._named_in(target)
                 case ast.Constant(value=str(text)) if text.partition(":")[0] in self.modules:
-                    target, _, name = text.partition(":")
-                    yield from self._named_in(self.modules[target], name)
-        for name in _values(nodes) & module.imports.keys():
-            target = self.imported_module(module, name)
-            if target:
-                yield from self._named_in(self.modules[target], "")
+                    yield from self._named_in(*text.partition(":")[::2])
 
-    def _named_in(self, module: Module, name: str) -> Iterator[Name]:
-        names = {name} if name else module.definitions
-        return ((module.name, each) for each in names if each in module.definitions)
+    def _named_in(self, module: str, name: str = "") -> Iterator[Name]:
+        """Yield what a module defines or imports under a name; without a name, everything that it defines."""
+        if name:
+            yield from filter(None, [self.resolve(module, name)])
+        else:
+            yield from ((module, each) for each in self.modules[module].definitions)
 
     def roots(self, module: Module) -> Iterator[Name]:
-        """Yield what a module uses when it is imported, and the functions that it registers by a decorator of ours."""
+        """Yield what a module uses when it is imported, and what it registers by a decorator of ours."""
         for statement in module.statements:
             if not _is_import(statement) and not any(_defined(statement)):
                 yield from self.references(module, [statement])
@@ -203,13 +210,6 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
                 for node in ast.walk(target)
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
             )
-
-
-def _values(nodes: Iterable[ast.AST]) -> set[str]:
-    """Return the names that are used otherwise than as the `x` of `x.name`."""
-    found = [inner for outer in nodes for inner in ast.walk(outer)]
-    owners = {id(node.value) for node in found if isinstance(node, ast.Attribute)}
-    return {node.id for node in found if isinstance(node, ast.Name) and id(node) not in owners}
 
 
 def _is_import(statement: ast.stmt) -> bool:

@@ -27,11 +27,12 @@ SETTINGS_ARE_SET_IN = (
     "docker-compose.yml",
     "README.md",
 )
-GENERATED_SETTINGS_PAGE = "docs/settings.md"
+GENERATED_PAGES = ("docs/settings.md", "docs/structure.md")
+"""They name every setting, so they set none."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class Occurrence:
     """Something at a place in a file, whose path is relative to the repository."""
 
     path: Path
@@ -67,6 +68,13 @@ class Code:
         return Graph.of([*self.modules, *(module for modules in self.users.values() for module in modules)])
 
     @cached_property
+    def distributions(self) -> dict[str, set[str]]:
+        """The installed distributions that bring a package, by the package's name."""
+        return {
+            name: {_normalized(each) for each in found} for name, found in packages_distributions().items()
+        }
+
+    @cached_property
     def projects(self) -> dict[Path, dict[str, Any]]:
         """The `project` table of each distribution of ours, by its folder."""
         files = [*self.root.glob("*/*/pyproject.toml"), *self.root.glob("cli/pyproject.toml")]
@@ -74,12 +82,12 @@ class Code:
             file.parent: tomllib.loads(file.read_text(encoding="utf-8"))["project"] for file in sorted(files)
         }
 
-    def finding(self, module: Module, node: ast.AST, text: str) -> Finding:
-        """Return a finding at a node of a module."""
-        return Finding(module.path.relative_to(self.root), getattr(node, "lineno", 1), text)
+    def occurrence(self, module: Module, node: ast.AST, text: str) -> Occurrence:
+        """Return an occurrence at a node of a module."""
+        return Occurrence(module.path.relative_to(self.root), getattr(node, "lineno", 1), text)
 
 
-def unused_definitions(code: Code) -> list[Finding]:
+def unused_definitions(code: Code) -> list[Occurrence]:
     """Return the definitions that no running code reaches, with who uses them nevertheless."""
     graph = code.graph
     entries = (root for module in code.modules for root in graph.roots(module))
@@ -94,7 +102,7 @@ def unused_definitions(code: Code) -> list[Finding]:
             if (module.name, name) not in live and not name.startswith("__"):
                 users = [folder for folder, used in used_in.items() if (module.name, name) in used]
                 found.append(
-                    code.finding(module, statements[0], f"{name}, used by {', '.join(users) or 'nothing'}")
+                    code.occurrence(module, statements[0], f"{name}, used by {', '.join(users) or 'nothing'}")
                 )
     return found
 
@@ -113,11 +121,11 @@ def _everything(graph: Graph, module: Module) -> Iterator[Name]:
     yield from ((module.name, name) for name in module.definitions)
 
 
-def unused_members(code: Code) -> list[Finding]:
+def unused_members(code: Code) -> list[Occurrence]:
     """Return methods and enum members of our classes whose name no measured code mentions."""
     mentioned = {name for module in code.modules for name in _mentioned(module)}
     return [
-        code.finding(module, node, f"{owner.name}.{name}")
+        code.occurrence(module, node, f"{owner.name}.{name}")
         for module in code.modules
         for owner in module.nodes
         if isinstance(owner, ast.ClassDef)
@@ -149,7 +157,7 @@ _ENUMS = {"Enum", "StrEnum", "IntEnum"}
 
 
 def _members(graph: Graph, module: Module, owner: ast.ClassDef) -> Iterator[tuple[ast.stmt, str]]:
-    """Yield enum members, and methods that no framework can call because it knows the base class or a decorator."""
+    """Yield enum members, and methods that no framework calls because of a base class or a decorator."""
     bases = {last_name(base) for base in owner.bases}
     foreign = {base for base in bases - _PLAIN_BASES - _ENUMS if not graph.resolve(module.name, base)}
     for node in owner.body:
@@ -161,13 +169,13 @@ def _members(graph: Graph, module: Module, owner: ast.ClassDef) -> Iterator[tupl
                     yield node, node.name
 
 
-def unset_settings(code: Code) -> list[Finding]:
+def unset_settings(code: Code) -> list[Occurrence]:
     """Return the settings that nothing in the repository sets, by their environment variable."""
     text = "\n".join(_texts_that_set(code))
     variables = set(re.findall(r"SHOTWATCH_[A-Z_]+", text))
     arguments = set(re.findall(r"\b([a-z_]+)=", text))
     return [
-        code.finding(module, node, variable)
+        code.occurrence(module, node, variable)
         for module in code.modules
         for owner in module.nodes
         if isinstance(owner, ast.ClassDef) and _is_settings(code.graph, module.name, owner.name)
@@ -187,7 +195,7 @@ def _texts_that_set(code: Code) -> Iterator[str]:
     for name in SETTINGS_ARE_SET_IN:
         top = code.root / name
         for path in sorted(top.rglob("*") if top.is_dir() else [top]):
-            if path.is_file() and path != code.root / GENERATED_SETTINGS_PAGE:
+            if path.is_file() and path.relative_to(code.root).as_posix() not in GENERATED_PAGES:
                 yield path.read_bytes().decode("utf-8", errors="replace")
 
 
@@ -201,7 +209,7 @@ def _is_settings(graph: Graph, module: str, name: str) -> bool:
     return any(_is_settings(graph, found[0], last_name(base)) for base in bases)
 
 
-def undeclared_dependencies(code: Code) -> list[Finding]:
+def undeclared_dependencies(code: Code) -> list[Occurrence]:
     """Return what a distribution of ours imports and its `pyproject.toml` does not declare."""
     return [
         _in_project(code, folder, f"{project['name']} imports {package}")
@@ -211,7 +219,7 @@ def undeclared_dependencies(code: Code) -> list[Finding]:
     ]
 
 
-def unimported_dependencies(code: Code) -> list[Finding]:
+def unimported_dependencies(code: Code) -> list[Occurrence]:
     """Return what the `pyproject.toml` of a distribution of ours declares and its code does not import."""
     return [
         _in_project(code, folder, f"{project['name']} declares {name}")
@@ -221,23 +229,21 @@ def unimported_dependencies(code: Code) -> list[Finding]:
     ]
 
 
-def _in_project(code: Code, folder: Path, text: str) -> Finding:
-    return Finding((folder / "pyproject.toml").relative_to(code.root), 1, text)
+def _in_project(code: Code, folder: Path, text: str) -> Occurrence:
+    return Occurrence((folder / "pyproject.toml").relative_to(code.root), 1, text)
 
 
 def _imported(code: Code, folder: Path) -> dict[str, set[str]]:
     """Return each package that the code in a folder imports, with the distributions that bring it."""
-    distributions = packages_distributions()
     origins = {
         origin.partition(".")[0]
         for module in code.modules
         if module.path.is_relative_to(folder)
         for origin, _ in module.imports.values()
     }
-    packages = origins - sys.stdlib_module_names - {"", "__future__"}
-    return {
-        package: {_normalized(each) for each in distributions.get(package, [package])} for package in packages
-    }
+    own = {path.name for path in folder.glob("src/*")}
+    packages = origins - sys.stdlib_module_names - own - {""}
+    return {package: code.distributions.get(package, {_normalized(package)}) for package in packages}
 
 
 def _normalized(requirement: str) -> str:
@@ -246,17 +252,19 @@ def _normalized(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def mutable_state(code: Code) -> list[Finding]:
+def mutable_state(code: Code) -> list[Occurrence]:
     """Return what modules keep between calls."""
     found = []
     for module in code.modules:
         for node in module.nodes:
             if isinstance(node, Function):
-                found += [code.finding(module, node, text) for text in sorted({*_state_kept(module, node)})]
+                found += [
+                    code.occurrence(module, node, text) for text in sorted({*_state_kept(module, node)})
+                ]
         for node in module.statements:
             for target in node.targets if isinstance(node, ast.Assign) else []:
                 if isinstance(target, ast.Attribute) and last_name(target.value) in module.imports:
-                    found.append(code.finding(module, node, f"{ast.unparse(target)} is set on import"))
+                    found.append(code.occurrence(module, node, f"{ast.unparse(target)} is set on import"))
     return found
 
 
