@@ -68,11 +68,11 @@ The code in `{"`, `".join(SOURCES)}` is measured. Tests, `bench/` and
   anomaly event: the files of {", ".join(SHOT_PATH)} that
   `python -m shotwatch_…` imports or starts as a process. The next figure adds the files of other packages
   that these import directly. A file with nothing but a docstring does not count.
-- A definition is **used by running code** if references lead to it from a statement at the top level of a
-  module, from an entry point in a `pyproject.toml`, or from a function that a decorator of ours registers (a
-  route, a command). Names are resolved through imports. Methods and members of enumerations are compared by
-  their bare name: an unused one is not found if any other of that name is used, and a member that only comes
-  from outside, such as the value of a query parameter, counts as unused.
+- A definition is **used by running code** if references lead to it from what runs. That is a statement at
+  the top level of a module, an entry point in a `pyproject.toml`, or a function that a decorator of ours
+  registers (a route, a command). Names are resolved through imports. Methods and members of enumerations
+  are compared by their bare name, so an unused one is not found if another one of that name is used. A
+  member that only comes from outside, such as the value of a query parameter, counts as unused.
 - **Nobody sets** a setting if its variable is in no manifest, stack, test, benchmark or document except
   `docs/settings.md`, and its name is no keyword argument there.
 - **State in modules** is a name that a function rebinds or changes in place, a function that caches its

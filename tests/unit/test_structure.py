@@ -226,7 +226,11 @@ def test_the_files_of_a_shots_path(repository: Path) -> None:
     for service in structure.SHOT_PATH:
         package = f"services/{service}/src/shotwatch_{service}"
         write(repository, f"{package}/__init__.py", '"""Only a docstring."""\n')
-        write(repository, f"{package}/__main__.py", f"from shotwatch_{service}.service import run\n")
+        write(
+            repository,
+            f"{package}/__main__.py",
+            f"import shotwatch_{service}\nfrom shotwatch_{service} import service\n",
+        )
         write(
             repository,
             f"{package}/service.py",
