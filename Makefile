@@ -3,9 +3,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml)
 MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
-SOURCES := libs services cli tests bench deploy
+SOURCES := libs services cli tests bench deploy scripts
 
-.PHONY: help setup demo test test-fast test-minio chaos fuzz lint format bench bench-detect lock schemas settings sbom audit broker-accounts metrics dashboards clean
+.PHONY: help setup demo test test-fast test-minio chaos fuzz lint format bench bench-detect lock schemas settings sbom audit broker-accounts metrics structure english dashboards clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,11 +39,13 @@ fuzz: setup  ## The property tests again and again with new seeds, for MINUTES=1
 test-fast: setup  ## The tests that start nothing
 	@$(BIN)/pytest tests/unit
 
-lint: setup  ## Style, types, import contracts, and what is deployed against its schemas
+lint: setup  ## Style, types, import contracts, structure, English, and what is deployed against its schemas
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/structure.py --check
+	@$(BIN)/python scripts/english.py --check
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(BIN)/python deploy/check.py
@@ -69,6 +71,12 @@ broker-accounts: setup  ## Write docs/broker-accounts.md: what each account of t
 
 metrics: setup  ## Write docs/metrics.md
 	@$(BIN)/python scripts/metrics.py
+
+structure: setup  ## Print what is wrong with the structure of the code, and write docs/structure.md
+	@$(BIN)/python scripts/structure.py
+
+english: setup  ## Print what is wrong with the English, and lower the baseline to it
+	@$(BIN)/python scripts/english.py
 
 dashboards: setup  ## Write Grafana's dashboards to deploy/grafana/dashboards
 	@PYTHONPATH=deploy/grafana $(BIN)/python -m shotwatch_dashboards

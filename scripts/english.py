@@ -1,0 +1,143 @@
+"""Check the English of documents, docstrings, comments, messages and names against docs/vocabulary.yaml.
+
+Without an option, print each finding and write scripts/english-baseline.json: how many findings of each rule
+each file has. With `--check`, fail if a file has more than that. The baseline only shrinks: it is not written
+if all files together have more findings of a rule than before. So text may move between files.
+"""
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import texts
+import yaml
+from texts import Text
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+VOCABULARY = REPOSITORY / "docs" / "vocabulary.yaml"
+BASELINE = REPOSITORY / "scripts" / "english-baseline.json"
+DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/**/*.md")
+CODE = ("libs", "services", "cli", "bench", "deploy", "scripts", "tests")
+MAX_WORDS = 40
+"""A sentence with more words is too long."""
+
+Counts = dict[str, dict[str, int]]
+"""File → rule → number of findings."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A place that breaks a rule."""
+
+    path: str
+    line: int
+    rule: str
+    text: str
+
+
+class Vocabulary:
+    """The rules on words."""
+
+    def __init__(self, source: str) -> None:
+        given = yaml.safe_load(source)
+        self._instead = {word: each["write"] for each in given["banned"] for word in each["words"]}
+        in_names = {word: each["write"] for each in given["banned_in_names"] for word in each["words"]}
+        self._instead_in_names = self._instead | in_names
+        self._banned = re.compile(rf"\b({'|'.join(self._instead)})\b", re.IGNORECASE)
+        self._allowed = re.compile(rf"\b({'|'.join(given['allowed'])})\b", re.IGNORECASE)
+        self._verbs = frozenset(given["verbs"])
+
+    def mistakes(self, text: Text) -> Iterator[tuple[str, str]]:
+        """Yield the rule and the explanation of each mistake in a text."""
+        if text.kind == "name":
+            for word in words_of_name(text.text) & self._instead_in_names.keys():
+                yield "name", f"`{text.text}`: instead of “{word}” write: {self._instead_in_names[word]}"
+            return
+        for found in self._banned.finditer(self._allowed.sub("", text.text)):
+            yield "word", f"instead of “{found[0]}” write: {self._instead[found[0].lower()]}"
+        if text.kind != "message":
+            for sentence in re.split(r"(?<=[.!?])[)”\"]*\s+", text.text):
+                length = len(re.findall(r"[^\W\d_][\w'’-]*", sentence))
+                if length > MAX_WORDS:
+                    yield "sentence", f"{length} words, more than {MAX_WORDS}: “{sentence[:60]}…”"
+        first = re.split(r"\W", text.text.lower(), maxsplit=1)[0]
+        if text.kind == "function" and first not in self._verbs:
+            yield (
+                "docstring",
+                f"begins with “{first}”, not with an imperative verb that {VOCABULARY.name} lists",
+            )
+        if text.kind == "class" and first in {"what", "how", "who", "where", "when", "whether", "why"}:
+            yield "docstring", f"begins with “{first}”, not with the noun that the class is"
+
+
+def words_of_name(name: str) -> set[str]:
+    """Return the words of an identifier, in lower case."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+
+
+def findings(root: Path, vocabulary: Vocabulary) -> Iterator[Mistake]:
+    """Yield what breaks a rule in the documents and the code below a folder."""
+    documents = [path for pattern in DOCUMENTS for path in sorted(root.glob(pattern))]
+    for path in documents + [path for folder in CODE for path in sorted((root / folder).rglob("*.py"))]:
+        name = path.relative_to(root).as_posix()
+        source = path.read_text(encoding="utf-8")
+        if path.suffix == ".md":
+            found = texts.of_markdown(source)
+        else:
+            found = chain([Text("name", 1, path.stem)], texts.of_python(source))
+        for text in found:
+            for rule, mistake in vocabulary.mistakes(text):
+                if rule != "docstring" or not name.startswith("tests/"):
+                    yield Mistake(name, text.line, rule, mistake)
+
+
+def counted(found: Iterable[Mistake]) -> Counts:
+    """Return the number of findings of each file by rule."""
+    counts: Counts = {}
+    for (path, rule), number in sorted(Counter((each.path, each.rule) for each in found).items()):
+        counts.setdefault(path, {})[rule] = number
+    return counts
+
+
+def totals(counts: Counts) -> Counter[str]:
+    """Return the number of findings of all files by rule."""
+    return sum((Counter(each) for each in counts.values()), Counter())
+
+
+def more(found: Iterable[Mistake], baseline: Counts) -> list[Mistake]:
+    """Return the findings of each rule in each file that has more of them than the baseline says."""
+    found = list(found)
+    now = counted(found)
+    return [
+        each for each in found if now[each.path][each.rule] > baseline.get(each.path, {}).get(each.rule, 0)
+    ]
+
+
+def main() -> None:
+    """Check, or print and write."""
+    found = list(findings(REPOSITORY, Vocabulary(VOCABULARY.read_text(encoding="utf-8"))))
+    baseline: Counts = json.loads(BASELINE.read_text(encoding="utf-8")) if BASELINE.exists() else {}
+    checks = sys.argv[1:] == ["--check"]
+    for each in more(found, baseline) if checks else found:
+        print(f"{each.path}:{each.line}: {each.rule}: {each.text}")
+    now, before = totals(counted(found)), totals(baseline)
+    print("; ".join(f"{rule}: {now[rule]} (baseline {before[rule]})" for rule in sorted(now | before)))
+    if checks and more(found, baseline):
+        sys.exit(
+            f"These files have more findings of these rules than {BASELINE.name} allows: mend the new ones"
+        )
+    if not checks:
+        grown = [rule for rule in now if baseline and now[rule] > before[rule]]
+        if grown:
+            sys.exit(f"{BASELINE.name} was not written: there are more findings of: {', '.join(grown)}")
+        rows = [f"  {json.dumps(path)}: {json.dumps(rules)}" for path, rules in counted(found).items()]
+        BASELINE.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
