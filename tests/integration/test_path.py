@@ -11,8 +11,9 @@ from urllib.parse import quote_plus
 import aio_pika
 import jsonschema
 
-from shotwatch_cli.broker import subscription
+from shotwatch_cli.broker import EventStream
 from shotwatch_cli.deployment import settings_of
+from shotwatch_cli.events import matching
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.contracts import AnomalyEvent
@@ -104,9 +105,9 @@ async def test_ten_hertz_is_joined_pulse_by_pulse(running: Running, tmp_path: Pa
 async def test_a_subscriber_receives_events_by_the_public_contract(running: Running, tmp_path: Path) -> None:
     minute = simulation(running, datetime(2022, 7, 2, 10, tzinfo=UTC), kinds=[Kind.BLACK_FRAME])
     url = running.settings.broker_url.get_secret_value()
-    async with subscription(url, "anomaly.*.LA.A2.00.black_frame", TOPOLOGY) as events:
+    async with EventStream(url, TOPOLOGY).subscription() as events:
         await running.upload(*simulate(minute, tmp_path))
-        event = await anext(events)
+        event = await anext(matching(events, "anomaly.*.LA.A2.00.black_frame"))
     assert (event.subject, event.data.kind) in expected(minute)
     jsonschema.validate(event.model_dump(mode="json", by_alias=True), EVENT_SCHEMA)
     assert event.data.evidence
@@ -124,9 +125,9 @@ async def test_what_is_snoozed_is_stored_and_not_told(running: Running, tmp_path
     await running.archive.feedback.add(snooze)
     second = simulation(running, start + MINUTE, kinds=[Kind.BLACK_FRAME, Kind.SATURATED_FRAME])
     url = running.settings.broker_url.get_secret_value()
-    async with subscription(url, "anomaly.*.LA.A2.00.*", TOPOLOGY) as events:
+    async with EventStream(url, TOPOLOGY).subscription() as events:
         await running.upload(*simulate(second, tmp_path / "second"))
-        told = [(await anext(events)).data.kind]
+        told = [(await anext(matching(events, "anomaly.*.LA.A2.00.*"))).data.kind]
     await running.judged()
     stored = {each.data.kind for each in await events_of(running.archive, second)}
     assert stored == {AnomalyKind.BLACK_FRAME, AnomalyKind.SATURATED_FRAME}
