@@ -26,14 +26,15 @@ from statistics import median
 import httpx
 import numpy as np
 
-from shotwatch_common.api_keys import make_key
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.shots import Verdict
-from shotwatch_common.contracts import PlaceRef, ShotsClosed
-from shotwatch_common.vocabulary import Scope
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from shotwatch_operations.api_keys import make_key
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.vocabulary import Scope
 from tests.integration.query_world import anomaly_event, store_event
 
 FACILITY = Path(__file__).parents[1] / "facilities" / "hpls.yaml"

@@ -22,18 +22,20 @@ from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.blocks import Block, write_block
-from shotwatch_common.contracts import BlockRef, JudgedRecords, ObjectRef, PlaceRef
-from shotwatch_common.facility import load_facility
-from shotwatch_common.identity import object_id, raw_key
-from shotwatch_common.pulses import epoch_now, instant
-from shotwatch_common.reconciliation.collecting import Allowances, Collector
-from shotwatch_common.reconciliation.reconciler import Reconciler
-from shotwatch_common.reconciliation.slices import HOUR_MS
+from shotwatch_common.clock import epoch_now
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
-from shotwatch_common.vocabulary import DeviceKind, ObjectState
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.stack import Stack
+from shotwatch_operations.reconciliation.collecting import Allowances, Collector
+from shotwatch_operations.reconciliation.reconciler import Reconciler
+from shotwatch_shots.identity import object_id, raw_key
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.reconciliation.slices import HOUR_MS
+from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
+from shotwatch_shots.vocabulary import DeviceKind, ObjectState
 
 FACILITY = Path("facilities/hpls.yaml")
 HOUR = 1_656_658_800_000

@@ -44,16 +44,18 @@ from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import print_json, stderr, stdout, table
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.notification import ArrivedObject, build_notification
-from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
-from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.simulation import Simulation, simulate
 

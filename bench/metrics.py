@@ -21,10 +21,12 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from shotwatch_common import metrics
-from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef, PlaceRef
-from shotwatch_common.facility import Facility, load_facility
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.vocabulary import DeviceKind, Settlement
+from shotwatch_common.clock import epoch_now
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import BlockRef, DeviceRecords, FileIngested, ObjectRef
+from shotwatch_shots.vocabulary import DeviceKind, Settlement
 
 FACILITY = Path(__file__).parents[1] / "facilities" / "hpls.yaml"
 RECORDS, MESSAGES, TURNS, SCRAPES = 600, 2000, 9, 20

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.blocks import write_block
-from shotwatch_common.facility import load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.domain.snapshot import Snapshot, read_snapshot
 
 FACILITY = load_facility(Path(__file__).parents[1] / "facilities" / "hpls.yaml")

@@ -21,11 +21,11 @@ from time import monotonic
 import aio_pika
 from pamqp import body, commands, header
 
-from shotwatch_common.broker_accounts import OPERATOR_LIMITS
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.ports import Ports
 from shotwatch_embedded.servers.broker import broker, name_server
 from shotwatch_embedded.servers.probes import opens_channel
+from shotwatch_operations.broker.accounts import OPERATOR_LIMITS
 from tests.broker import admit_tester, as_tester
 from tests.integration.processes import running
 from tests.integration.raw_amqp import RawClient

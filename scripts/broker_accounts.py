@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from shotwatch_common.broker_accounts import (
+from shotwatch_common.topology import EVENTS_KEPT, STORE_EXCHANGE, Topology
+from shotwatch_operations.broker.accounts import (
     ACCOUNT_LIMITS,
     MAX_CONNECTIONS,
     OPERATOR_LIMITS,
     Account,
     accounts_of,
 )
-from shotwatch_common.topology import EVENTS_KEPT, STORE_EXCHANGE, Topology
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "broker-accounts.md"
 TOPOLOGY = Topology()

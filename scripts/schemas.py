@@ -5,7 +5,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from shotwatch_common.contracts import AnomalyEvent, FileIngested, FileValidated, ShotsClosed, ShotsMeasured
+from shotwatch_shots.batch import ShotsClosed, ShotsMeasured
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.records import FileIngested, FileValidated
 
 CONTRACTS: tuple[type[BaseModel], ...] = (
     AnomalyEvent,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from yarl import URL
 
-from shotwatch_common.broker_accounts import password_hash
 from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.private import private_files
+from shotwatch_operations.broker.accounts import password_hash
 
 TOPOLOGY = Topology()
 _TESTER, _PASSWORD = "tester", "tests"

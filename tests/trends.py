@@ -7,8 +7,10 @@ import numpy as np
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.contracts import PlaceRef, ShotsClosed
-from shotwatch_common.pulses import epoch_ms, epoch_now
+from shotwatch_common.clock import epoch_now
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.pulses import epoch_ms
 
 METER = "LA_A3_31-EM_1-EnergyMeter-1"
 PLACE = PlaceRef(frontend="LA", amp="A3", arm="31", interval="60s")

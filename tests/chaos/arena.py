@@ -25,20 +25,20 @@ from shotwatch_cli.failures import AWAY
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.facility import load_facility
-from shotwatch_common.identity import object_id
-from shotwatch_common.reconciliation.collecting import Allowances, Collector
-from shotwatch_common.reconciliation.reconciler import Reconciler
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import RETRY_DELAYS_S, STAGES
-from shotwatch_common.vocabulary import AnomalyKind, ModelAlias, Phase
 from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.processes import mark
 from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import State, Status
+from shotwatch_operations.reconciliation.collecting import Allowances, Collector
+from shotwatch_operations.reconciliation.reconciler import Reconciler
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.identity import object_id
+from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias, Phase
 from tests.broker import TOPOLOGY, as_tester
 
 from .inputs import Input

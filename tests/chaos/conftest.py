@@ -10,7 +10,7 @@ import pytest
 
 from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services

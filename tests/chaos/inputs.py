@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from shotwatch_common.facility import Facility, Place, PlaceRoster
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.place import Place
+from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate

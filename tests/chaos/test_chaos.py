@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shotwatch_common.vocabulary import AnomalyKind, ObjectState
+from shotwatch_shots.vocabulary import AnomalyKind, ObjectState
 from tests.trends import drop_energy
 
 from .arena import PATIENCE_S, Account, Arena, twice, until

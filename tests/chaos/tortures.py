@@ -17,7 +17,7 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import QueueEmpty
 
 from shotwatch_common.topology import STAGES
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_shots.vocabulary import ObjectState
 from tests.broker import TOPOLOGY
 
 from .arena import FOREVER_MS, Arena, tap_of, until

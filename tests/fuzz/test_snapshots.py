@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from shotwatch_common.contracts import BlockRef, FileIngested, ObjectRef
-from shotwatch_common.errors import Reject
-from shotwatch_common.facility import load_facility
-from shotwatch_common.vocabulary import FileReason
+from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.domain.snapshot import MAX_DECODED_BYTES
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile
 from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.records import BlockRef, FileIngested, ObjectRef
+from shotwatch_shots.vocabulary import FileReason
 
 from .mutants import IMAGES, SNAPSHOT, Mutant, mutant, valid_file
 

@@ -16,7 +16,7 @@ from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
 from shotwatch_common.bus import Bus, OnDeadLetter, ServersAnswer
-from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
@@ -28,6 +28,7 @@ from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role
+from shotwatch_shots.facility import Facility
 from tests.broker import TOPOLOGY, admit_tester, as_tester
 from tests.facilities import facility_waiting
 from tests.installing import alone

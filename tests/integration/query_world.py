@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import numpy as np
 
-from shotwatch_common.api_keys import make_key, read_scopes
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.archive.devices import LastState
@@ -19,26 +18,18 @@ from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.blocks import Block, write_block
-from shotwatch_common.contracts import (
-    ABSENT,
-    VALID,
-    Anomaly,
-    AnomalyEvent,
-    BlockRef,
-    JudgedRecords,
-    Member,
-    ModelRef,
-    ObjectRef,
-    PlaceRef,
-    ShotsClosed,
-)
-from shotwatch_common.facility import Place
-from shotwatch_common.identity import event_id, residual_key
-from shotwatch_common.pulses import epoch_now, shot_id
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Scope, Severity
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from shotwatch_operations.api_keys import make_key, read_scopes
+from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
+from shotwatch_shots.identity import event_id, residual_key
+from shotwatch_shots.place import Place, PlaceRef
+from shotwatch_shots.pulses import shot_id
+from shotwatch_shots.records import VALID, BlockRef, JudgedRecords, ObjectRef
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Scope, Severity
 from tests.facilities import FACILITY
 from tests.issuer import AUDIENCE, Provider, served
 

@@ -13,11 +13,13 @@ from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.archive.measurements import Source, of_shot
 from shotwatch_common.archive.shots import Verdict
-from shotwatch_common.contracts import BlockRef, JudgedRecords, ObjectRef, PlaceRef, ShotsClosed
-from shotwatch_common.errors import Bug
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
-from shotwatch_common.vocabulary import DeviceKind, ObjectState
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.errors import Bug
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
+from shotwatch_shots.vocabulary import DeviceKind, ObjectState
 
 from .conftest import Running, until
 

@@ -18,9 +18,9 @@ from pamqp import commands
 
 from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.bus import Subscription
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.parked import hold_parked
 from shotwatch_common.topology import STAGES, Topology, declare_queue
+from shotwatch_operations.broker.parked import hold_parked
+from shotwatch_shots.event import AnomalyEvent
 from tests.broker import TOPOLOGY, log_in
 from tests.integration.certificates import Certificates
 from tests.integration.conftest import Node, Url, bus_to, until
@@ -222,7 +222,7 @@ async def empty(url: Url) -> None:
 )
 async def test_only_the_account_setup_can_run_the_set_up(url: Url, account: str, status: int, said: str):
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "shotwatch_common.topology"),
+        *(sys.executable, "-m", "shotwatch_operations.broker"),
         env={**os.environ, "SHOTWATCH_BROKER_URL": url(account)},
         stdout=asyncio.subprocess.PIPE,
     )

@@ -15,9 +15,9 @@ from yarl import URL
 from shotwatch_common import bus as bus_module
 from shotwatch_common import metrics
 from shotwatch_common.bus import REASON_HEADER, Bus, ConsumersLost, ServersAnswer, Subscription, consumer
-from shotwatch_common.errors import Reject, Retry
 from shotwatch_common.topology import NEXT
-from shotwatch_common.vocabulary import HeldFor
+from shotwatch_shots.errors import Reject, Retry
+from shotwatch_shots.vocabulary import HeldFor
 from tests.broker import TOPOLOGY
 from tests.chaos.links import Link
 

@@ -18,11 +18,11 @@ import h5py
 import numpy as np
 import pytest
 
-from shotwatch_common.facility import Place
-from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.topology import STAGES
-from shotwatch_common.vocabulary import AnomalyKind, FileReason, ObjectState
 from shotwatch_embedded.status import Role
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.vocabulary import AnomalyKind, FileReason, ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
 

@@ -12,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shotwatch_common.facility import Facility, Place
 from shotwatch_common.topology import STAGES
-from shotwatch_common.vocabulary import ObjectState
 from shotwatch_embedded.description import running_stacks
 from shotwatch_embedded.processes import processes
 from shotwatch_embedded.status import State
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.place import Place
+from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
-from shotwatch_common.vocabulary import FileReason, ObjectState
+from shotwatch_shots.vocabulary import FileReason, ObjectState
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.simulation import simulate
 from tests.unit.test_deploy_dashboards import asked

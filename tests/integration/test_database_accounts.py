@@ -19,12 +19,12 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
 from shotwatch_common.archive import TRANSIENT, Archive
-from shotwatch_common.archive.setup import DatabaseSetupSettings, Made, set_up
-from shotwatch_common.errors import Retry
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.rights import DATABASE, database_privileges
 from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.servers import Server, probes, server_environment
+from shotwatch_operations.database.setup import DatabaseSetupSettings, Made, set_up
+from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 from tests.ports import free_port
 
@@ -189,7 +189,7 @@ async def test_the_command_says_what_it_made_and_no_password(database: Guarded, 
         "SHOTWATCH_DATABASE_VALIDATE_PASSWORD_FILE": str(password_file),
         "SHOTWATCH_FACILITY": str(FACILITY),
     }
-    command = (sys.executable, "-m", "shotwatch_common.archive")
+    command = (sys.executable, "-m", "shotwatch_operations.database")
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
     out, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()

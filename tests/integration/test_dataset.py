@@ -9,8 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from shotwatch_common.facility import Place
-from shotwatch_common.pulses import epoch_ms, instant
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate

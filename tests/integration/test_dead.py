@@ -10,13 +10,14 @@ from pathlib import Path
 import aio_pika
 
 from shotwatch_common.bus import REASON_HEADER
-from shotwatch_common.contracts import FileIngested, ShotsFlagged
-from shotwatch_common.dead_letters import DeadLetters, Wanted
-from shotwatch_common.facility import Place
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import ArrivedObject, build_notification
-from shotwatch_common.parked import ParkedMessage, hold_parked
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_operations.broker.parked import ParkedMessage, hold_parked
+from shotwatch_operations.dead_letters import DeadLetters, Wanted
+from shotwatch_shots.batch import ShotsFlagged
+from shotwatch_shots.place import Place
+from shotwatch_shots.records import FileIngested
+from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
 

@@ -20,14 +20,14 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 from yarl import URL
 
-from shotwatch_common.api_keys import ApiKey
 from shotwatch_common.archive import Archive
-from shotwatch_common.errors import Retry
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.description import find_stack
 from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role, State, Status
+from shotwatch_operations.api_keys import ApiKey
+from shotwatch_shots.errors import Retry
 from tests.broker import admit_tester, as_tester, log_in
 
 from .strangers import bound_by_a_stranger, open_to_others, readable_by_a_stranger, require_a_stranger

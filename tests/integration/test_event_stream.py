@@ -15,8 +15,8 @@ from shotwatch_cli.deployment import Deployment, settings_of
 from shotwatch_cli.events import without_double
 from shotwatch_cli.failures import Failure
 from shotwatch_common.bus import Bus
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.errors import Retry
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.event import AnomalyEvent
 from tests.broker import TOPOLOGY
 from tests.chaos.links import Link
 from tests.facilities import FACILITY

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_shots.pulses import epoch_ms
 
 from .conftest import Running
 from .test_cli import shotwatch

@@ -9,9 +9,9 @@ import pytest
 from shotwatch_cli.broker import connected
 from shotwatch_cli.queues import stage_queues
 from shotwatch_common.archive import Archive
-from shotwatch_common.contracts import ObjectRef
-from shotwatch_common.errors import Retry
 from shotwatch_embedded.servers.database import database
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.records import ObjectRef
 from shotwatch_simulator.simulation import simulate
 from tests.broker import TOPOLOGY
 from tests.ports import PORTS

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
-from shotwatch_common.facility import Place
-from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.trends import DROPPED, METER, drop_energy
 

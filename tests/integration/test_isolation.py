@@ -9,9 +9,9 @@ import httpx
 import pytest
 from pymongo import AsyncMongoClient
 
-from shotwatch_common.facility import Place
-from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 
 from .conftest import Running, scrape_targets, until

@@ -24,21 +24,23 @@ from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import Block, read_block, write_block
 from shotwatch_common.bus import Bus
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.facility import Place, load_facility
-from shotwatch_common.identity import characterisation_key
+from shotwatch_common.clock import epoch_now
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.process import Edges
-from shotwatch_common.pulses import epoch_ms, epoch_now, window_id
-from shotwatch_common.reconciliation.collecting import Allowances, Collector
-from shotwatch_common.reconciliation.equalities import Imbalance
-from shotwatch_common.reconciliation.reconciler import Reconciler
-from shotwatch_common.reconciliation.slices import BEGINNING, DAY_MS, INBOX, Equality, Slice
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_history.ledger_watch import LedgerWatch
 from shotwatch_history.settings import HistorySettings
+from shotwatch_operations.reconciliation.collecting import Allowances, Collector
+from shotwatch_operations.reconciliation.reconciler import Reconciler
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.identity import characterisation_key
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import epoch_ms, window_id
+from shotwatch_shots.reconciliation.equalities import Imbalance
+from shotwatch_shots.reconciliation.slices import BEGINNING, DAY_MS, INBOX, Equality, Slice
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate

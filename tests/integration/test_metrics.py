@@ -8,7 +8,7 @@ import aiohttp
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from shotwatch_common.topology import STAGES
-from shotwatch_common.vocabulary import FileReason, ObjectState
+from shotwatch_shots.vocabulary import FileReason, ObjectState
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.simulation import simulate
 

@@ -20,16 +20,18 @@ from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
-from shotwatch_common.contracts import AnomalyEvent, PlaceRef, ShotsClosed
-from shotwatch_common.facility import Place
-from shotwatch_common.pulses import epoch_ms, epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.registry import ModelRegistry
-from shotwatch_common.succession import Succession
-from shotwatch_common.vocabulary import AnomalyKind, ModelAlias
 from shotwatch_detector.bundle import load_bundle, save_bundle
 from shotwatch_detector.decision import UsualOfDevices
 from shotwatch_embedded.description import find_stack
 from shotwatch_embedded.status import Role
+from shotwatch_operations.promotion import Succession
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.place import Place, PlaceRef
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate

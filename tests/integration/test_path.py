@@ -16,17 +16,18 @@ from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.events import matching
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.measurements import of_shot
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.facility import Place
-from shotwatch_common.feedback import Statement
-from shotwatch_common.identity import object_id, reason_key
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import ArrivedObject, build_notification
-from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, FileReason, ObjectState, Phase
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_ingest.service import MAX_FILE_BYTES
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.feedback import Statement
+from shotwatch_shots.identity import object_id, reason_key
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, FileReason, ObjectState, Phase
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import inject, plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate

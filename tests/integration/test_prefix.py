@@ -9,12 +9,12 @@ from shotwatch_cli.broker import depth_of
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import Place
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
-from shotwatch_common.vocabulary import ObjectState
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from shotwatch_shots.place import Place
+from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
 

@@ -31,21 +31,18 @@ from shotwatch_cli.main import app
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.model_loads import ModelLoad
 from shotwatch_common.archive.shots import Verdict
-from shotwatch_common.contracts import (
-    AnomalyEvent,
-    ModelRef,
-    PlaceRef,
-    ShotsClosed,
-)
-from shotwatch_common.feature_terms import FEATURE_TERMS
-from shotwatch_common.feedback import ShotLabels, Snooze
-from shotwatch_common.identity import residual_key
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
-from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
-from shotwatch_common.vocabulary import AnomalyKind, ModelAlias
+from shotwatch_common.clock import epoch_now
 from shotwatch_query.service import create_app
 from shotwatch_query.sources import Sources
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.event import AnomalyEvent, ModelRef
+from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.feedback import ShotLabels, Snooze
+from shotwatch_shots.identity import residual_key
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
+from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
 
 from .query_world import (
     CAMERA,

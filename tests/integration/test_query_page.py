@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.printable import printable
-from shotwatch_common.vocabulary import FeedbackAction, Phase
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.vocabulary import FeedbackAction, Phase
 
 from .browser import browser as chromium
 from .query_world import CAMERA, LA, World, raise_event

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from pymongo import AsyncMongoClient
 
-from shotwatch_common import reprocessing
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.windows import NEVER
-from shotwatch_common.facility import Place
-from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.reprocessing import Minute, Order, Reprocessing, ReprocessingStopped
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_operations import reprocessing
+from shotwatch_operations.reprocessing import Minute, Order, Reprocessing, ReprocessingStopped
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 
 from .conftest import FOREVER_MS, Running

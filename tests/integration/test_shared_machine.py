@@ -8,11 +8,11 @@ import httpx
 import pytest
 from yarl import URL
 
-from shotwatch_common.broker_accounts import accounts_of
-from shotwatch_common.facility import Place
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.processes import processes
 from shotwatch_embedded.stack import Stack
+from shotwatch_operations.broker.accounts import accounts_of
+from shotwatch_shots.place import Place
 from shotwatch_simulator.simulation import Simulation, simulate
 
 from .conftest import Running

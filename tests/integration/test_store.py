@@ -15,11 +15,11 @@ from miniopy_async.api import Minio
 from miniopy_async.commonconfig import ENABLED, Filter
 from miniopy_async.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
-from shotwatch_common.errors import Retry
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import BucketMissing, ObjectGone, ObjectStore, ObjectTooLarge
-from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
 from shotwatch_embedded.servers import Server
+from shotwatch_operations.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
+from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 from tests.ports import PORTS
 

@@ -15,13 +15,13 @@ from miniopy_async.api import Minio
 from miniopy_async.error import S3Error
 from miniopy_async.notificationconfig import NotificationConfig
 
-from shotwatch_common.errors import Retry
 from shotwatch_common.rights import STORE, ObjectAction
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.store.accounts import Account, AccountAdmin
 from shotwatch_common.store.errors import Refused
-from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
 from shotwatch_embedded.servers import Server
+from shotwatch_operations.store.accounts import Account, AccountAdmin
+from shotwatch_operations.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
+from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 from tests.ports import PORTS
 from tests.unit.test_deploy_compose import make_env

@@ -18,15 +18,15 @@ import pytest
 
 from shotwatch_cli.deployment import settings_as, settings_of
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import variable
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.store.setup import ConfigurableStore, SetupSettings, State, set_up
-from shotwatch_common.vocabulary import ObjectState
 from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
+from shotwatch_operations.store.setup import ConfigurableStore, SetupSettings, State, set_up
+from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import simulate
 from tests.facilities import FACILITY
 from tests.ports import PORTS

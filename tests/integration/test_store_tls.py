@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shotwatch_common.errors import Retry
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.servers.store import store as plain_store
+from shotwatch_shots.errors import Retry
 from tests.integration.certificates import Certificates
 from tests.integration.conftest import until
 from tests.ports import PORTS

@@ -13,12 +13,12 @@ import structlog
 from mlflow import MlflowClient
 from pydantic import SecretStr
 
-from shotwatch_common.errors import Retry
 from shotwatch_common.registry import ModelRegistry
-from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_detector.bundle import KERAS_MODEL, load_bundle, read_usual
 from shotwatch_embedded.servers.models import models
 from shotwatch_inference.models import ModelWatch
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.vocabulary import ModelAlias
 from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.registry import Registry

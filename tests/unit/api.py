@@ -9,7 +9,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from shotwatch_common.archive.audit import Audit
-from shotwatch_common.facility import load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_query.access import Access, Caller
 from shotwatch_query.access.refusals import Refusals
 from shotwatch_query.headers import Guarded

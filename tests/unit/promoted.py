@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shotwatch_common.archive.audit import Audit
 from shotwatch_common.archive.promotions import Promotion, Promotions
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from tests.unit.memory import Memory
 
 

@@ -27,12 +27,13 @@ from shotwatch_aggregate.domain.join import (
 from shotwatch_aggregate.domain.window import Records, Source, Window
 from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.windows import Windows
-from shotwatch_common.contracts import ABSENT
-from shotwatch_common.errors import Bug, Reject
-from shotwatch_common.facility import Interval, Place
-from shotwatch_common.identity import block_key
-from shotwatch_common.pulses import instant
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_shots.batch import ABSENT
+from shotwatch_shots.errors import Bug, Reject
+from shotwatch_shots.facility import Interval
+from shotwatch_shots.identity import block_key
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.vocabulary import DeviceKind
 
 TEN_HZ = Interval("100ms", lateness_s=20, tolerance_ms=50)
 START = 1_656_660_780_000

@@ -10,17 +10,12 @@ import structlog
 from opentelemetry import trace
 
 from shotwatch_aggregate.service import Aggregator
-from shotwatch_common.contracts import (
-    BlockRef,
-    FileValidated,
-    JudgedRecords,
-    ObjectRef,
-    PlaceRef,
-    ShotsClosed,
-)
-from shotwatch_common.errors import Bug, Reject
-from shotwatch_common.facility import load_facility
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.errors import Bug, Reject
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import BlockRef, FileValidated, JudgedRecords, ObjectRef
+from shotwatch_shots.vocabulary import DeviceKind
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 PLACE = PlaceRef(frontend="LB", amp="A2", arm="00", interval="1s")

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from shotwatch_cli.main import app
-from shotwatch_common.api_keys import ApiKey, make_key, read_keys
 from shotwatch_common.settings import SettingsError
-from shotwatch_common.vocabulary import Scope
+from shotwatch_operations.api_keys import ApiKey, make_key, read_keys
 from shotwatch_query.access.key_ring import KeyRing
+from shotwatch_shots.vocabulary import Scope
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 READ = frozenset({Scope.READ})

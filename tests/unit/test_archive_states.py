@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import Devices, LastState
 from shotwatch_common.archive.records import Records
-from shotwatch_common.contracts import BlockRef, JudgedRecords, ObjectRef, PlaceRef
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
+from shotwatch_shots.vocabulary import DeviceKind
 
 from .memory import Memory
 

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from shotwatch_common import background
 from shotwatch_common.background import LONGEST_BACK_OFF_S, Items, every, name_of
-from shotwatch_common.errors import Bug, Retry
+from shotwatch_shots.errors import Bug, Retry
 
 
 class Loop:

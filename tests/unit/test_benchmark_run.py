@@ -16,7 +16,7 @@ from shotwatch_benchmark.report import markdown, write_report
 from shotwatch_benchmark.results import LaserResult, Outcome, Row
 from shotwatch_benchmark.scorers import DETECTOR
 from shotwatch_cli.main import app
-from shotwatch_common.facility import load_facility
+from shotwatch_common.facility_file import load_facility
 
 HPLS = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 FACILITY = load_facility(HPLS)

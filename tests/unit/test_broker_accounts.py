@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from shotwatch_common.broker_accounts import STAGES_OF, accounts_of, definitions, read_passwords
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.topology import STAGES, Topology
+from shotwatch_operations.broker.accounts import STAGES_OF, accounts_of, definitions, read_passwords
 
 ACCOUNTS = [account.name for account in accounts_of(Topology())]
 PASSWORDS = {name: f"password of {name}" for name in ACCOUNTS}

@@ -9,8 +9,8 @@ import pytest
 from shotwatch_cli.demo.figures import Seen, false_alarms, latencies, minute_of, slow_changes
 from shotwatch_cli.demo.scenario import Scenario, recorded
 from shotwatch_cli.failures import Failure
-from shotwatch_common.facility import load_facility
-from shotwatch_common.vocabulary import SLOW_CHANGES, AnomalyKind, Phase
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Phase
 from shotwatch_simulator.labels import Label
 
 from .test_cli_events import event

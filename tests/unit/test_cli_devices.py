@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import Result
 
 from shotwatch_cli.timelines import draw_timelines
-from shotwatch_common.facility import load_facility
+from shotwatch_common.facility_file import load_facility
 
 from .rest import FACILITY, run_against, served
 

@@ -17,7 +17,7 @@ from shotwatch_cli.distances import Comparison, heat_map
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.frames import binned, find_camera, stored_frames
 from shotwatch_cli.main import app
-from shotwatch_common.facility import load_facility
+from shotwatch_common.facility_file import load_facility
 
 FACILITY = load_facility(Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml")
 CAMERA = "LA_A1_11-Camera_1-Camera-1"

@@ -10,8 +10,9 @@ import pytest
 from shotwatch_cli.events import Recent, event_line, matches, without_double, without_gap
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.rest import MissedEvents, RestApi
-from shotwatch_common.contracts import Anomaly, AnomalyEvent, ModelRef, PlaceRef
-from shotwatch_common.vocabulary import AnomalyKind, Phase, Severity
+from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 from .rest import served
 

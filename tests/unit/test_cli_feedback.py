@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from typer.testing import Result
 
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
+from shotwatch_shots.event import AnomalyEvent
 
 from .rest import run_against, served
 from .test_cli_events import event

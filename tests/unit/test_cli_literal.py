@@ -25,12 +25,12 @@ from shotwatch_cli.feedback import contribution_table, event_table, fact_table, 
 from shotwatch_cli.models import history_table, version_table
 from shotwatch_cli.output import LiteralConsole, counting, print_json, styled, table
 from shotwatch_cli.processes import process_table
-from shotwatch_common.contracts import AnomalyEvent, Contribution
-from shotwatch_common.parked import ParkedMessage
 from shotwatch_common.printable import printable
 from shotwatch_common.telemetry import configure_logs
-from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_embedded.status import Role, State, Status
+from shotwatch_operations.broker.parked import ParkedMessage
+from shotwatch_shots.event import AnomalyEvent, Contribution
+from shotwatch_shots.vocabulary import AnomalyKind
 
 from .rest import run_against, served
 from .test_cli_events import event

@@ -17,14 +17,14 @@ from shotwatch_cli.processes import process_table
 from shotwatch_cli.queues import StageQueues
 from shotwatch_cli.training import Thresholds, summarise
 from shotwatch_common.archive import TRANSIENT
-from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
-from shotwatch_common.reconciliation.sides import Tally
-from shotwatch_common.reconciliation.slices import INBOX, Equality, Reconciled, Slice
-from shotwatch_common.reconciliation.summary import summaries_of
 from shotwatch_embedded.description import StackDescription
 from shotwatch_embedded.errors import StackNotFound
 from shotwatch_embedded.lock import take
 from shotwatch_embedded.status import Role, State, Status
+from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_shots.reconciliation.sides import Tally
+from shotwatch_shots.reconciliation.slices import INBOX, Equality, Reconciled, Slice
+from shotwatch_shots.reconciliation.summary import summaries_of
 
 ENVIRONMENT = {
     "SHOTWATCH_BROKER_URL": "amqp://guest:guest@broker.example:5672/",

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shotwatch_common.columns import checked_cast, pack, unpack_integers
-from shotwatch_common.contracts import MOST_DETAILED_REASONS, reason_code
-from shotwatch_common.vocabulary import RecordReason
+from shotwatch_shots.columns import checked_cast, pack, unpack_integers
+from shotwatch_shots.records import MOST_DETAILED_REASONS, reason_code
+from shotwatch_shots.vocabulary import RecordReason
 
 RANGES = {"<i1": 2**7, "<i2": 2**15, "<i4": 2**31, "<i8": 2**63}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shotwatch_common.identity import (
+from shotwatch_shots.identity import (
     block_key,
     fitting_key,
     fitting_name,

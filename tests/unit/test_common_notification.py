@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shotwatch_common.errors import Reject
 from shotwatch_common.notification import (
     NOT_A_NOTIFICATION,
     ArrivedObject,
     build_notification,
     parse_notification,
 )
+from shotwatch_shots.errors import Reject
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 objects = st.builds(

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from shotwatch_common.blocks import Block, read_block, write_block
-from shotwatch_common.facility import Interval, Place
-from shotwatch_common.identity import event_id, object_id
-from shotwatch_common.pulses import (
+from shotwatch_shots.facility import Interval
+from shotwatch_shots.identity import event_id, object_id
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import (
     assign_pulses,
     epoch_ms,
     phase_ms,

@@ -2,17 +2,11 @@
 
 import pytest
 
-from shotwatch_common.contracts import (
-    FileIngested,
-    FileValidated,
-    ObjectRef,
-    PlaceRef,
-    ShotsClosed,
-    ShotsFlagged,
-    ShotsMeasured,
-)
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.subjects import Subject, subject_of
+from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import FileIngested, FileValidated, ObjectRef
 
 ARRIVED = ArrivedObject("inbox", "LA a+b.h5", "etag", 7, 1_656_660_780_000)
 OBJECT = Subject(objects=(ARRIVED.ref,))

@@ -7,7 +7,8 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from shotwatch_common.contracts import AnomalyEvent, FileValidated, ObjectRef
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.records import FileValidated, ObjectRef
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("schemas", REPOSITORY / "scripts" / "schemas.py")

@@ -17,8 +17,6 @@ import pytest
 import yaml
 
 from shotwatch_cli.rest import API_KEY
-from shotwatch_common.archive.setup import DatabaseSetupSettings
-from shotwatch_common.broker_accounts import read_passwords
 from shotwatch_common.rights import DATABASE, MONITOR, STORE
 from shotwatch_common.settings import (
     FILE,
@@ -29,12 +27,14 @@ from shotwatch_common.settings import (
     read_secret,
     variable,
 )
-from shotwatch_common.store.setup import SetupSettings
 from shotwatch_common.topology import STAGES, STORE_EXCHANGE, Topology
 from shotwatch_embedded.guarded_mlflow import ENGINEER_PASSWORD, READER_PASSWORD
 from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
+from shotwatch_operations.broker.accounts import read_passwords
+from shotwatch_operations.database.setup import DatabaseSetupSettings
+from shotwatch_operations.store.setup import SetupSettings
 from tests.ports import PORTS
 from tests.unit.test_broker_accounts import ACCOUNTS
 

@@ -46,7 +46,7 @@ def test_the_service_starts_from_the_image_and_says_which_settings_it_lacks(inst
 
 
 def test_an_image_can_set_the_store_up(installed: Path):
-    command = [installed / "bin" / "python", "-m", "shotwatch_common.store"]
+    command = [installed / "bin" / "python", "-m", "shotwatch_operations.store"]
     done = subprocess.run(command, env={}, capture_output=True, text=True)
     assert done.returncode == 2
     assert "SHOTWATCH_STORE_URL: Field required" in done.stderr

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from shotwatch_common.vocabulary import AnomalyKind, Severity
 from shotwatch_detector.catalogue import SIGNS, Side
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.sentences import chance_of
 from shotwatch_detector.statistics import RUN, Tail, Usual
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 SHOTS = 40
 CAMERAS = ("Camera-1", "Camera-2", "Camera-3")

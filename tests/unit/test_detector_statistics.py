@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_detector.catalogue import Side, Sign
 from shotwatch_detector.statistics import (
     FEWEST_CALIBRATION,
@@ -16,6 +15,7 @@ from shotwatch_detector.statistics import (
     measure_usual,
     medians_of_runs,
 )
+from shotwatch_shots.vocabulary import AnomalyKind
 
 SIGN = Sign(AnomalyKind.ENERGY, "J")
 

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.feature_terms import FEATURE_TERMS, SCORES
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.reference import examine, make_reference, pointing
 from shotwatch_physics.spectrum import measure_spectra
+from shotwatch_shots.features import FEATURE_TERMS, SCORES
 
 
 def beams() -> NDArray[np.uint16]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_features.domain.measure import Known, examine_camera, examined, measure
 from shotwatch_physics.reference import make_reference
+from shotwatch_shots.vocabulary import DeviceKind
 
 SAMPLES = np.arange(512)
 

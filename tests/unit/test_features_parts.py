@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from shotwatch_common.blocks import Block, write_block
-from shotwatch_common.contracts import ABSENT, BlockRef, Member, PlaceRef, ShotsClosed
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_features.parts import Chosen, Collected, Part, parts_of
+from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import DeviceKind
 
 EVERYTHING = np.ones(5, bool)
 

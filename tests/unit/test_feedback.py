@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shotwatch_common.contracts import Anomaly, AnomalyEvent, ModelRef, PlaceRef
-from shotwatch_common.feedback import (
+from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
+from shotwatch_shots.feedback import (
     ShotLabels,
     Snooze,
     Standing,
@@ -17,8 +17,9 @@ from shotwatch_common.feedback import (
     standing,
     standings,
 )
-from shotwatch_common.identity import statement_id
-from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, Phase, Severity
+from shotwatch_shots.identity import statement_id
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, Phase, Severity
 
 HERE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
 SHOT = {"_id": "shot", "pulse": 1000, "kinds": [], **HERE.model_dump()}

@@ -13,16 +13,16 @@ from structlog.testing import capture_logs
 from shotwatch_common.archive.drifts import Drift
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
-from shotwatch_common.contracts import PlaceRef
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.registry import ModelVersion
-from shotwatch_common.vocabulary import AnomalyKind, Severity
 from shotwatch_detector.bundle import Bundle, Origin, save_bundle
 from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Tail, Usual
 from shotwatch_history.domain.drift import Columns, measure_drift, shifted
 from shotwatch_history.drift import DriftWatch
 from shotwatch_history.events import drift_event_of
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 from tests.unit.promoted import Promoted
 
 CAMERA = "LA_A1_11-Camera_1-Camera-1"

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from shotwatch_common.contracts import PlaceRef
-from shotwatch_common.vocabulary import AnomalyKind, Severity
 from shotwatch_history.domain.trends import Shift, Times, Values, find_shift
 from shotwatch_history.events import event_of
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 METER = "LA_A1_11-EM_1-EnergyMeter-1"
 START, MINUTE_MS = 1_656_660_780_000, 60_000

@@ -2,9 +2,9 @@
 
 import pytest
 
-from shotwatch_common.feedback import ShotLabels
-from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_inference.domain.comparison import Opinion, Tally, only
+from shotwatch_shots.feedback import ShotLabels
+from shotwatch_shots.vocabulary import AnomalyKind
 
 RULES = frozenset({AnomalyKind.BLACK_FRAME})
 HOT_SPOT, ENERGY, POINTING = AnomalyKind.HOT_SPOT, AnomalyKind.ENERGY, AnomalyKind.POINTING

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shotwatch_common.vocabulary import AnomalyKind, Phase, Severity
 from shotwatch_detector.finding import Finding
 from shotwatch_inference.domain.conditions import (
     REMIND_MS,
@@ -16,6 +15,7 @@ from shotwatch_inference.domain.conditions import (
     follow,
     quiet_ms,
 )
+from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 QUIET = 10_000
 NOTHING = Watch({})

@@ -6,18 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shotwatch_common.contracts import (
-    ABSENT,
-    BlockRef,
-    Member,
-    PlaceRef,
-    ShotsClosed,
-)
-from shotwatch_common.facility import load_facility
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind, RecordReason, Severity
+from shotwatch_common.facility_file import load_facility
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.finding import Finding
 from shotwatch_inference.domain.rules import apply_rules
+from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, RecordReason, Severity
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 BLOCK = BlockRef(bucket="blocks", key="k", object_id="o", object_key="f.h5")

@@ -19,16 +19,17 @@ import numpy as np
 import pytest
 
 from shotwatch_common.blocks import read_block
-from shotwatch_common.contracts import VALID, BlockRef, DeviceRecords, ImageDigest
-from shotwatch_common.errors import Bug, Reject, Retry
-from shotwatch_common.facility import FileName, load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import SettingsError
-from shotwatch_common.vocabulary import FileReason, RecordReason
 from shotwatch_ingest import reader_process
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_messages import ReadFile, Rejected, cpu_seconds, outcomes
 from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_shots.errors import Bug, Reject, Retry
+from shotwatch_shots.facility import FileName
+from shotwatch_shots.records import VALID, BlockRef, DeviceRecords, ImageDigest
+from shotwatch_shots.vocabulary import FileReason, RecordReason
 from shotwatch_validate.domain.judge import judge
 from shotwatch_validate.messages import to_records
 
@@ -399,7 +400,7 @@ async def test_leaving_the_pool_ends_its_processes():
 SERVICE = """
 import asyncio, os
 from pathlib import Path
-from shotwatch_common.facility import load_facility
+from shotwatch_shots.facility import load_facility
 from shotwatch_ingest.reader import ReaderPool
 
 async def main():

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 
-from shotwatch_common.errors import Reject
-from shotwatch_common.facility import load_facility
-from shotwatch_common.vocabulary import DeviceKind, FileReason, RecordReason, SkipReason
+from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.domain import hdf5 as hdf5_reading
 from shotwatch_ingest.domain import snapshot
 from shotwatch_ingest.domain.digest import EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, RecordProblem, Snapshot, read_snapshot
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason, SkipReason
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 KEY = "LA_Camera01-Recorder_100ms_snapshot_2022-07-01_07-33-00.h5"

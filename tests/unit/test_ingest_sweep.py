@@ -10,10 +10,10 @@ import structlog
 
 from shotwatch_common.archive.ledger import Seen
 from shotwatch_common.notification import ArrivedObject, parse_notification
-from shotwatch_common.vocabulary import ObjectState
 from shotwatch_ingest import sweep as module
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_ingest.sweep import Sweep
+from shotwatch_shots.vocabulary import ObjectState
 
 NOW = 1_656_660_780_000
 SECOND = 1000

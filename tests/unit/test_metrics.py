@@ -15,11 +15,12 @@ from prometheus_client import REGISTRY
 
 from shotwatch_common import metrics
 from shotwatch_common.bus import ATTEMPT_HEADER, PUBLISHED_HEADER, Bus, Subscription
-from shotwatch_common.contracts import PlaceRef, ShotsFlagged
-from shotwatch_common.errors import Reject, Retry
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_common.topology import RETRY_DELAYS_S
+from shotwatch_shots.batch import ShotsFlagged
+from shotwatch_shots.errors import Reject, Retry
+from shotwatch_shots.place import PlaceRef
 from tests.broker import TOPOLOGY
 
 REPOSITORY = Path(__file__).resolve().parents[2]

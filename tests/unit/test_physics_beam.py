@@ -12,12 +12,12 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from shotwatch_common.feature_terms import BEAM_FEATURES
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.fluence import FLUENCE_FEATURES
 from shotwatch_physics.noise import fit_noise
 from shotwatch_physics.spots import SPOT_FEATURES
+from shotwatch_shots.features import BEAM_FEATURES
 
 Images = NDArray[np.uint16]
 

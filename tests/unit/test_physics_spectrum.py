@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.signal import peak_widths
 
-from shotwatch_common.feature_terms import SPECTRUM_FEATURES
 from shotwatch_physics.spectrum import measure_spectra
+from shotwatch_shots.features import SPECTRUM_FEATURES
 
 Floats = NDArray[np.float64]
 Spectra = NDArray[np.float32]

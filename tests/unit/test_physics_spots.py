@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.ndimage import correlate, gaussian_filter, uniform_filter
 
-from shotwatch_common.feature_terms import FEATURE_TERMS
 from shotwatch_physics.noise import Light
 from shotwatch_physics.spots import SPOT_FEATURES, measure_spots, running_maximum
+from shotwatch_shots.features import FEATURE_TERMS
 
 SHAPE = (102, 128)
 

@@ -9,7 +9,7 @@ from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.promoted import download_pinned
 from shotwatch_common.registry import ModelVersion
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_shots.vocabulary import ModelAlias
 from tests.unit.promoted import Promoted
 
 VERSION = ModelVersion("3", "run-3", "")

@@ -17,10 +17,10 @@ import structlog
 from pymongo.errors import ServerSelectionTimeoutError
 
 from shotwatch_common import process
-from shotwatch_common.errors import Retry
 from shotwatch_common.process import Service
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.telemetry import last_words
+from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 
 

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from shotwatch_common.archive.promotions import Promotion
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.promotion_audit import (
     COMPARED_MS,
     TOLERANCE_MS,
@@ -18,9 +19,8 @@ from shotwatch_common.promotion_audit import (
     differences,
     proven,
 )
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_history.promotion_watch import PromotionWatch
+from shotwatch_shots.vocabulary import ModelAlias
 from tests.unit.promoted import Promoted
 
 LATER = TOLERANCE_MS + 1000

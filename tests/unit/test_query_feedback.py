@@ -9,12 +9,12 @@ import pytest
 
 from shotwatch_common.archive.audit import Audit
 from shotwatch_common.archive.feedback import Feedback
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.feedback import MOST_STATEMENTS, Statement
-from shotwatch_common.vocabulary import FeedbackAction, Scope
 from shotwatch_query.access import Caller
 from shotwatch_query.routes.feedback import MOST_OF_CALLER
 from shotwatch_query.service import create_app
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.feedback import MOST_STATEMENTS, Statement
+from shotwatch_shots.vocabulary import FeedbackAction, Scope
 from tests.unit.api import client, sources
 from tests.unit.memory import Collection, Memory
 from tests.unit.test_feedback import event

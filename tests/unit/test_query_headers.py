@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from shotwatch_common.archive.events import Events
-from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import Caller
 from shotwatch_query.live import Live
 from shotwatch_query.routes import docs
 from shotwatch_query.routes import page as page_module
 from shotwatch_query.service import create_app
+from shotwatch_shots.vocabulary import Scope
 from tests.unit.api import BASE, Acquaintance, client, sources
 from tests.unit.test_query_limits import Refuser
 from tests.unit.test_query_live import Stored, admitted

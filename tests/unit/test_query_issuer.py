@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shotwatch_common.api_keys import make_key
-from shotwatch_common.vocabulary import Scope
+from shotwatch_operations.api_keys import make_key
 from shotwatch_query.access import Access, Caller
 from shotwatch_query.access import issuer as issuer_module
 from shotwatch_query.access.issuer import Issuer
 from shotwatch_query.access.key_ring import KeyRing
 from shotwatch_query.errors import NotAdmitted, Unavailable
+from shotwatch_shots.vocabulary import Scope
 from tests.issuer import AUDIENCE, Provider, served
 
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.measurements import Series
-from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import Caller
 from shotwatch_query.access.guard import CHANGE_TOKENS
 from shotwatch_query.answers import PIECE_BYTES, LargeResponse, streamed
@@ -31,6 +30,7 @@ from shotwatch_query.limits.memory import (
 from shotwatch_query.limits.rates import BURST_S, MOST_NAMES, Rates, network_of
 from shotwatch_query.live import Live
 from shotwatch_query.routes import page
+from shotwatch_shots.vocabulary import Scope
 from tests.unit.api import BASE, Acquaintance, client, limits, sources
 from tests.unit.test_query_live import Stored, admitted, valid
 

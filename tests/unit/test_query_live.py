@@ -8,14 +8,14 @@ from typing import Any, cast
 import pytest
 from pymongo.errors import AutoReconnect
 
-from shotwatch_common.api_keys import make_key
 from shotwatch_common.archive.events import Events
-from shotwatch_common.vocabulary import Scope
+from shotwatch_operations.api_keys import make_key
 from shotwatch_query import live as live_module
 from shotwatch_query.access import Access
 from shotwatch_query.access.key_ring import KeyRing
 from shotwatch_query.errors import Forbidden, NotAdmitted, Unavailable
 from shotwatch_query.live import MOST_LISTENERS, MOST_WAITING, Live, News, Outage, Reset, Revoked
+from shotwatch_shots.vocabulary import Scope
 from tests.unit.api import client, sources
 
 PATIENCE_S = 10

@@ -7,9 +7,9 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from shotwatch_common.archive.audit import MOST_CHARACTERS, Audit, AuditLine
-from shotwatch_common.vocabulary import Outcome, Scope
 from shotwatch_query.access import refusals as refusals_module
 from shotwatch_query.access.refusals import MOST_KEPT, Refusals
+from shotwatch_shots.vocabulary import Outcome, Scope
 from tests.unit.api import client, sources
 from tests.unit.memory import Memory
 from tests.unit.test_query_limits import Refuser

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_query.domain.colours import blue_white_red, inferno
 from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import colour_png, grey_png, pixels_csv, residual_png, spectrum_csv
 from shotwatch_query.domain.plots import LEFT, RIGHT, WIDTH, Axis, spectrum_png
 from shotwatch_query.routes.devices import _row_csv
 from shotwatch_query.schemas import Row
+from shotwatch_shots.vocabulary import DeviceKind
 
 
 def picture(png: bytes) -> NDArray[np.uint8]:

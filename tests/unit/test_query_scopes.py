@@ -8,10 +8,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import Caller
 from shotwatch_query.access.guard import SAFE_METHODS
 from shotwatch_query.service import PREFIX, create_app
+from shotwatch_shots.vocabulary import Scope
 from tests.unit.api import Acquaintance, sources
 
 PUBLIC = {

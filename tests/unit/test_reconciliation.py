@@ -6,8 +6,9 @@ from typing import cast
 import pytest
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.identity import blocks_id
-from shotwatch_common.reconciliation.equalities import (
+from shotwatch_operations.reconciliation.tallying import tally_of
+from shotwatch_shots.identity import blocks_id
+from shotwatch_shots.reconciliation.equalities import (
     NAMED,
     Imbalance,
     Outcome,
@@ -20,7 +21,7 @@ from shotwatch_common.reconciliation.equalities import (
     compare_records,
     compare_shots,
 )
-from shotwatch_common.reconciliation.sides import (
+from shotwatch_shots.reconciliation.sides import (
     Buckets,
     ClosedShots,
     ClosedWindow,
@@ -34,10 +35,9 @@ from shotwatch_common.reconciliation.sides import (
     Tally,
     ValidatedRows,
 )
-from shotwatch_common.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
-from shotwatch_common.reconciliation.summary import summaries_of
-from shotwatch_common.reconciliation.tallying import tally_of
-from shotwatch_common.vocabulary import ObjectState, ShotState
+from shotwatch_shots.reconciliation.slices import DAY_MS, HOUR_MS, INBOX, Equality, Reconciled, Slice
+from shotwatch_shots.reconciliation.summary import summaries_of
+from shotwatch_shots.vocabulary import ObjectState, ShotState
 
 NOW = 1_000_000
 OLD = NOW - 1

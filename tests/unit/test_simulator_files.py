@@ -7,9 +7,11 @@ import h5py
 import numpy as np
 import pytest
 
-from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility
-from shotwatch_common.pulses import assign_pulses, epoch_ms, shot_id
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import assign_pulses, epoch_ms, shot_id
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.anomalies import GROSS, TRAITS, Kind
 from shotwatch_simulator.files import recorders, snapshot_files
 from shotwatch_simulator.injections import inject, plan_injections

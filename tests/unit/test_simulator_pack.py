@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from shotwatch_common.facility import Facility, PlaceRoster, load_facility
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.files import Recorder
 from shotwatch_simulator.image_reader import read_images
 from shotwatch_simulator.packing import PackedFile, Packing, pack, plan_recorded

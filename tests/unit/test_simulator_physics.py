@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shotwatch_common.facility import Facility, Place, PlaceRoster, load_facility
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.place import Place
+from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.anomalies import TRAITS, Injection, Kind
 from shotwatch_simulator.devices import Machine, simulated, stamps
 from shotwatch_simulator.injections import inject

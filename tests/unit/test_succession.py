@@ -10,8 +10,8 @@ from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.promotion_audit import proven
 from shotwatch_common.registry import ModelVersion
-from shotwatch_common.succession import Succession, SuccessionError
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_operations.promotion import Succession, SuccessionError
+from shotwatch_shots.vocabulary import ModelAlias
 from tests.unit.memory import Document, Memory
 
 

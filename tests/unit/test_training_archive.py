@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import Block, write_block
-from shotwatch_common.contracts import ABSENT, BlockRef, Member, PlaceRef, ShotsClosed
-from shotwatch_common.facility import load_facility
-from shotwatch_common.feedback import ShotLabels
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectGone, ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.feedback import ShotLabels
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.__main__ import parse
 from shotwatch_training.archive import read_history
 from shotwatch_training.domain.history import History

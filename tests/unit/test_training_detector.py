@@ -8,8 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from shotwatch_common.facility import load_facility
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_common.facility_file import load_facility
 from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
@@ -17,6 +16,7 @@ from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.spectrum import measure_spectra
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.devices import Machine, simulated
 from shotwatch_simulator.injections import inject

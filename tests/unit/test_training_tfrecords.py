@@ -17,13 +17,15 @@ import pytest
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import Block, read_block, write_block
-from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member, PlaceRef, ShotsClosed
-from shotwatch_common.errors import Retry
-from shotwatch_common.facility import load_facility
-from shotwatch_common.feedback import ShotLabels
-from shotwatch_common.pulses import epoch_ms, instant
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectGone, ObjectStore, StoredObject
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.feedback import ShotLabels
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.pulses import epoch_ms, instant
+from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.checking import Checked, check
 from shotwatch_training.choosing import Sources
 from shotwatch_training.dataset import parse

@@ -9,17 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shotwatch_common.contracts import (
-    BlockRef,
-    DeviceRecords,
-    EnergyDigest,
-    ImageDigest,
-    PlaceRef,
-    SpectrumDigest,
-)
-from shotwatch_common.contracts import Problem as ProblemMessage
-from shotwatch_common.facility import load_facility
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import BlockRef, DeviceRecords, EnergyDigest, ImageDigest, SpectrumDigest
+from shotwatch_shots.records import Problem as ProblemMessage
+from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_validate.domain.judge import judge, last_fingerprint
 from shotwatch_validate.domain.records import Data, Energies, Frames, Problem, Records, Spectra
 from shotwatch_validate.messages import to_message, to_records

@@ -10,16 +10,17 @@ from aio_pika.abc import AbstractConnection
 from shotwatch_cli.broker import connected
 from shotwatch_cli.queues import stage_queues
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import Facility, load_facility
-from shotwatch_common.reconciliation.collecting import Allowances, Collector
-from shotwatch_common.reconciliation.reconciler import Reconciler
-from shotwatch_common.reconciliation.sides import Tally
-from shotwatch_common.reconciliation.slices import Slice
-from shotwatch_common.reconciliation.summary import Summary, summaries_of
-from shotwatch_common.reconciliation.tallying import tally_of
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
+from shotwatch_operations.reconciliation.collecting import Allowances, Collector
+from shotwatch_operations.reconciliation.reconciler import Reconciler
+from shotwatch_operations.reconciliation.tallying import tally_of
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.reconciliation.sides import Tally
+from shotwatch_shots.reconciliation.slices import Slice
+from shotwatch_shots.reconciliation.summary import Summary, summaries_of
 
 CHEAP_MS = 10_000
 """A span is checked again as a whole if the last checks of its slices took no longer than this together."""

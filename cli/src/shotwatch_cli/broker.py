@@ -12,14 +12,14 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotF
 
 from shotwatch_cli.failures import Failure
 from shotwatch_common.broker_connection import connection_to
-from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.topology import Topology
+from shotwatch_shots.event import AnomalyEvent
 
 _PREFETCH = 100
 _ANSWER_S = 5.0
 _LOST = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 _DOCTOR = "`shotwatch doctor` says what is away and what to do"
-_DECLARE = "run `python -m shotwatch_common.topology` with the account `setup`"
+_DECLARE = "run `python -m shotwatch_operations.broker` with the account `setup`"
 
 
 @dataclass(frozen=True, slots=True)

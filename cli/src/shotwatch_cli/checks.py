@@ -19,12 +19,13 @@ from shotwatch_cli.models import load_problems
 from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_common import rights
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import FacilityError, load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import STAGES
-from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_embedded.install import is_installed
+from shotwatch_shots.facility import FacilityError
+from shotwatch_shots.vocabulary import ModelAlias
 
 _GIGABYTE = 1e9
 _MEMORY_GB = 5
@@ -44,7 +45,7 @@ _PROVE = (
 )
 _MAKE_BUCKET = "`shotwatch bucket setup` makes it"
 _DECLARED = (
-    "`python -m shotwatch_common.topology` declares it, as the account `setup`; so does `shotwatch up`"
+    "`python -m shotwatch_operations.broker` declares it, as the account `setup`; so does `shotwatch up`"
 )
 
 
@@ -134,7 +135,7 @@ async def _database(deployment: Deployment) -> AsyncIterator[Finding]:
         missing = await archive.missing_indexes(rights.DATABASE["engineer"]) if answers else []
     if answers:
         found = f"missing: {'; '.join(missing)}" if missing else "there"
-        yield _found("indexes", not missing, found, "`python -m shotwatch_common.archive` makes them")
+        yield _found("indexes", not missing, found, "`python -m shotwatch_operations.database` makes them")
 
 
 async def _store(deployment: Deployment) -> AsyncIterator[Finding]:

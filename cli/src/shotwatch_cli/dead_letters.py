@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from shotwatch_cli.output import moment, styled, table
-from shotwatch_common.parked import ParkedMessage
 from shotwatch_common.printable import printable
 from shotwatch_common.subjects import subject_of
+from shotwatch_operations.broker.parked import ParkedMessage
 
 _COLUMNS = ("id", "stage", "parked", "attempts#", "about", "reason", "trace")
 _SHOWN_BYTES = 2000

@@ -8,9 +8,9 @@ from rich.text import Text
 
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import moment, styled
-from shotwatch_common.contracts import Anomaly, AnomalyEvent
 from shotwatch_common.printable import printable
-from shotwatch_common.vocabulary import Phase, Severity
+from shotwatch_shots.event import Anomaly, AnomalyEvent
+from shotwatch_shots.vocabulary import Phase, Severity
 
 Missed = Callable[[], AsyncIterator[AnomalyEvent]]
 """Asks for the stored events that nobody has asked it for yet."""

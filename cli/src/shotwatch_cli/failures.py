@@ -11,11 +11,11 @@ from typer.core import TyperGroup
 
 from shotwatch_cli.output import stderr, styled
 from shotwatch_common.archive import TRANSIENT
-from shotwatch_common.errors import Retry
-from shotwatch_common.facility import FacilityError
 from shotwatch_common.printable import printable_lines
 from shotwatch_common.settings import SettingsError
 from shotwatch_embedded.errors import StackError
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.facility import FacilityError
 
 AWAY = (Retry, *TRANSIENT)
 """What the edges raise when a server is away."""

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from shotwatch_cli.events import SEVERITY_STYLES, place_of
 from shotwatch_cli.output import moment, styled, table
-from shotwatch_common.contracts import Anomaly, AnomalyEvent, Contribution
+from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution
 
 Standing = Mapping[str, Any]
 """What counts of all that was said about a condition, as the REST API tells it."""

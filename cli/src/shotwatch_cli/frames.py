@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.rest import RestApi
-from shotwatch_common.facility import Facility, PlaceRoster
 from shotwatch_common.printable import printable
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.noise import Light, light_of
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.image_reader import SUFFIXES, SkippedFile, UnreadableImage, read_recorded
 from shotwatch_simulator.images import Picture, saturation_level
 from shotwatch_simulator.recordings import Crop

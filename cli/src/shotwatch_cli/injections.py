@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shotwatch_cli.failures import Failure, Misuse
-from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_simulator.anomalies import GROSS, Injection, Kind
 from shotwatch_simulator.injections import plan_injections
 

@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shotwatch_common.printable import printable, printable_json, printable_lines
-from shotwatch_common.pulses import instant
+from shotwatch_shots.pulses import instant
 
 _MEGABYTE = 1_000_000
 

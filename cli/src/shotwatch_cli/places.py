@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from shotwatch_cli.failures import Misuse
-from shotwatch_common.facility import NO_ARM, Facility, PlaceRoster
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.place import NO_ARM
 
 
 def named_rosters(

@@ -9,8 +9,8 @@ import httpx
 
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import stderr
-from shotwatch_common.contracts import AnomalyEvent
 from shotwatch_common.settings import read_secret
+from shotwatch_shots.event import AnomalyEvent
 
 API_KEY = "SHOTWATCH_API_KEY"
 """The variable that holds the key, or a token, which the API is shown."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from shotwatch_common.facility import StatePolicy
 from shotwatch_common.printable import printable
+from shotwatch_shots.facility import StatePolicy
 
 Report = Mapping[str, Any]
 """Of a device, as the REST API tells it."""

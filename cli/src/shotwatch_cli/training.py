@@ -11,11 +11,11 @@ from shotwatch_cli.failures import Failure
 from shotwatch_cli.steps import Step, run_steps
 from shotwatch_common.archive import Archive
 from shotwatch_common.bundle_files import MANIFEST
-from shotwatch_common.errors import Retry
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.settings import Settings
-from shotwatch_common.succession import Succession, SuccessionError
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_operations.promotion import Succession, SuccessionError
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.vocabulary import ModelAlias
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from shotwatch_cli.output import counting, print_json, stdout, table
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.archive import Archive
 from shotwatch_common.bundle_files import NETWORK
-from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.promoted import download_pinned
 from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.settings import Settings
+from shotwatch_shots.facility import Facility
 from shotwatch_simulator.image_reader import SkippedFile
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment, settings_as
 from shotwatch_cli.options import JsonOption
 from shotwatch_cli.output import print_json, stdout, styled, table
-from shotwatch_common.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
+from shotwatch_operations.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
 
 DryRunOption = Annotated[
     bool,

@@ -18,12 +18,14 @@ from shotwatch_cli.output import moment, stderr, table, tell
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
-from shotwatch_common.facility import PlaceRoster, load_facility
+from shotwatch_common.clock import epoch_now
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.past_frames import CameraFrames, FrameReader
-from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.store import ObjectStore
 from shotwatch_physics.noise import NOISE_PROBABILITY, NoiseModel, fit_noise
+from shotwatch_shots.facility import PlaceRoster
+from shotwatch_shots.pulses import epoch_ms
 from shotwatch_simulator.image_reader import SkippedFile
 
 noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")

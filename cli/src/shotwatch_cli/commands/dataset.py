@@ -12,8 +12,8 @@ from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, megabytes, moment, print_json, stdout, styled, table, tell
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.steps import Step, run_steps
-from shotwatch_common.facility import load_facility
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.vocabulary import AnomalyKind
 
 dataset = typer.Typer(no_args_is_help=True, help="Training sets, made of recorded shots.")
 

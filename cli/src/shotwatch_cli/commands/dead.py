@@ -15,10 +15,10 @@ from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import JsonOption, read_time
 from shotwatch_cli.output import print_json, stderr, stdout, styled
 from shotwatch_common.archive import Archive
-from shotwatch_common.dead_letters import DeadLetters, Done, Wanted
-from shotwatch_common.parked import ParkedMessage
-from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.topology import STAGES
+from shotwatch_operations.broker.parked import ParkedMessage
+from shotwatch_operations.dead_letters import DeadLetters, Done, Wanted
+from shotwatch_shots.pulses import epoch_ms
 
 dead = typer.Typer(no_args_is_help=True, help="Messages that a stage gave up (parked).")
 

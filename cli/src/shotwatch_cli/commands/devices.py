@@ -14,8 +14,10 @@ from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, print_json, stdout, table
 from shotwatch_cli.timelines import Report, draw_timelines
-from shotwatch_common.facility import NO_ARM, Facility, PlaceRoster, StatePolicy, load_facility
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.facility import Facility, PlaceRoster, StatePolicy
+from shotwatch_shots.place import NO_ARM
+from shotwatch_shots.pulses import epoch_ms
 
 _PATIENCE_S = 120
 """A day of a place with many devices at 10 Hz takes the API a while."""

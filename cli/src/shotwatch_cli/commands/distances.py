@@ -17,11 +17,11 @@ from shotwatch_cli.frames import Frame, find_camera, lights_of, recorded_frames,
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, tell
 from shotwatch_cli.skipped import list_skipped, skipped_record
-from shotwatch_common.facility import load_facility
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.facility_file import load_facility
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.noise import Light
 from shotwatch_physics.wasserstein import SLICES, distance_matrix, equispaced_angles, random_angles
+from shotwatch_shots.pulses import epoch_ms
 from shotwatch_simulator.image_reader import SkippedFile
 
 

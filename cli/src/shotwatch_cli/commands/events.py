@@ -22,9 +22,9 @@ from shotwatch_cli.feedback import (
 from shotwatch_cli.options import JsonOption, WhoOption
 from shotwatch_cli.output import print_json, stdout
 from shotwatch_cli.rest import RestApi
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction, Severity
+from shotwatch_common.clock import epoch_now
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, Severity
 
 events = typer.Typer(no_args_is_help=True, help="Anomaly events, and what people say about them.")
 

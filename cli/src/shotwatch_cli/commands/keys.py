@@ -11,8 +11,8 @@ import typer
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import JsonOption, read_time
 from shotwatch_cli.output import print_json, stderr, stdout, table
-from shotwatch_common.api_keys import ApiKey, holds_key, make_key, read_keys, read_scopes
-from shotwatch_common.vocabulary import Scope
+from shotwatch_operations.api_keys import ApiKey, holds_key, make_key, read_keys, read_scopes
+from shotwatch_shots.vocabulary import Scope
 
 keys = typer.Typer(no_args_is_help=True, help="API keys: who is let in by the REST API.")
 

@@ -12,11 +12,12 @@ from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, f
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import megabytes, moment, print_json, stderr, stdout, styled, table
 from shotwatch_common.archive import Archive
-from shotwatch_common.pulses import epoch_ms, epoch_now
-from shotwatch_common.reconciliation.slices import BEGINNING, Slice
-from shotwatch_common.reconciliation.summary import Summary
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.reconciliation.slices import BEGINNING, Slice
+from shotwatch_shots.reconciliation.summary import Summary
+from shotwatch_shots.vocabulary import ObjectState
 
 _CLOCKS_DIFFER_MS = 60_000
 

@@ -20,7 +20,7 @@ from shotwatch_cli.output import tell
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_cli.snapshots import minutes_ago, write_all
-from shotwatch_common.facility import load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_simulator.packing import pack, plan_recorded
 from shotwatch_simulator.recordings import Crop
 

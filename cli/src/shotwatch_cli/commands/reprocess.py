@@ -12,10 +12,10 @@ from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, tell
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import load_facility
-from shotwatch_common.pulses import epoch_ms
-from shotwatch_common.reprocessing import FROM_FILES, FROM_SHOTS, Order, Reprocessing, ReprocessingStopped
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
+from shotwatch_operations.reprocessing import FROM_FILES, FROM_SHOTS, Order, Reprocessing, ReprocessingStopped
+from shotwatch_shots.pulses import epoch_ms
 
 _STAGES = (*FROM_FILES, *FROM_SHOTS)
 

@@ -21,7 +21,8 @@ from shotwatch_cli.options import (
 from shotwatch_cli.output import tell
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.snapshots import minutes_ago, write_all
-from shotwatch_common.facility import Interval, load_facility
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.facility import Interval
 from shotwatch_simulator.files import MINUTE
 from shotwatch_simulator.simulation import Simulation, simulate
 

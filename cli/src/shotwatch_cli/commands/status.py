@@ -18,11 +18,11 @@ from shotwatch_cli.output import megabytes, print_json, stdout, styled, table
 from shotwatch_cli.processes import process_record, process_table
 from shotwatch_cli.queues import StageQueues, stage_queues
 from shotwatch_common.archive import Archive
-from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.printable import printable
-from shotwatch_common.pulses import epoch_now
 from shotwatch_common.topology import STAGES
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.vocabulary import ModelAlias
 
 Shown = Table | Text | str
 

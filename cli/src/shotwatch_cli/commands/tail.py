@@ -14,7 +14,7 @@ from shotwatch_cli.failures import Failure
 from shotwatch_cli.options import JsonOption
 from shotwatch_cli.output import print_json, stderr, stdout
 from shotwatch_cli.rest import MissedEvents
-from shotwatch_common.contracts import AnomalyEvent
+from shotwatch_shots.event import AnomalyEvent
 
 
 def tail(

@@ -21,7 +21,7 @@ def _group() -> None:
 def check(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
     """Name the exchanges and queues that are missing; exit code 1 if any is.
 
-    The set-up declares them, with an account of its own: `python -m shotwatch_common.topology`.
+    The set-up declares them, with an account of its own: `python -m shotwatch_operations.broker`.
 
     \b
     Example:

@@ -13,8 +13,8 @@ from shotwatch_cli.output import print_json, stderr, stdout, styled, table
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.steps import Step
 from shotwatch_cli.training import Thresholds, thresholds_of, train
-from shotwatch_common.facility import load_facility
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_common.facility_file import load_facility
+from shotwatch_shots.vocabulary import ModelAlias
 
 
 def train_model(

@@ -14,7 +14,7 @@ from shotwatch_cli.failures import Misuse
 from shotwatch_cli.options import FACILITY, FacilityOption
 from shotwatch_cli.output import stdout, styled
 from shotwatch_cli.processes import Screen
-from shotwatch_common.facility import load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_embedded.description import StackDescription
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack

@@ -19,11 +19,12 @@ from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import LiteralConsole, print_json, stderr, stdout
 from shotwatch_cli.skipped import list_skipped, skipped_record
-from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_embedded.errors import StackRunning
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
+from shotwatch_shots.facility import Facility
 from shotwatch_simulator.image_reader import SkippedFile
 
 _FACILITY = Path("facilities/hpls.yaml")

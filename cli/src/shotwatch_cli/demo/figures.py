@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shotwatch_common.contracts import Anomaly, AnomalyEvent, PlaceRef
-from shotwatch_common.vocabulary import SLOW_CHANGES, AnomalyKind, Phase
+from shotwatch_shots.event import Anomaly, AnomalyEvent
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Phase
 from shotwatch_simulator.labels import Label
 
 MINUTE_MS = 60_000

@@ -9,8 +9,8 @@ from rich.text import Text
 from shotwatch_cli.demo.figures import FalseAlarm, KindFigures, Latency, SlowChange
 from shotwatch_cli.output import styled, table
 from shotwatch_common.printable import printable
-from shotwatch_common.reconciliation.sides import Tally
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_shots.reconciliation.sides import Tally
+from shotwatch_shots.vocabulary import ObjectState
 
 _MEGABYTE = 1_000_000
 

@@ -35,14 +35,14 @@ from shotwatch_cli.steps import Step
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
-from shotwatch_common.contracts import PlaceRef
-from shotwatch_common.facility import Facility, FileName
-from shotwatch_common.pulses import epoch_ms
 from shotwatch_common.settings import BrokerSettings, with_settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
-from shotwatch_common.vocabulary import AnomalyKind, ModelAlias, ObjectState, ShotState
 from shotwatch_embedded.stack import Stack
+from shotwatch_shots.facility import Facility, FileName
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias, ObjectState, ShotState
 
 Listen = Callable[[BrokerSettings, asyncio.Event], Awaitable[None]]
 Reached = Callable[[Archive], Awaitable[bool]]

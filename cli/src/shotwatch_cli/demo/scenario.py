@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shotwatch_cli.failures import Failure
-from shotwatch_common.facility import Facility, Place, PlaceRoster
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import epoch_ms
 from shotwatch_simulator.anomalies import Injection
 from shotwatch_simulator.image_reader import SkippedFile
 from shotwatch_simulator.injections import plan_injections

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from shotwatch_common.pulses import Times
+from shotwatch_shots.pulses import Times
 from shotwatch_simulator import frames as simulated
 from shotwatch_simulator.image_reader import SkippedFile
 from shotwatch_simulator.noise import Floats, Images

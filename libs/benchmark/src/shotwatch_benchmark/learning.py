@@ -21,8 +21,8 @@ from shotwatch_benchmark.lasers import Laser
 from shotwatch_benchmark.observing import CAMERA, PLACE, Observed, chunks, observe, together
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_benchmark.scorers import Scorer
-from shotwatch_common.pulses import Times
 from shotwatch_detector.bundle import Bundle, Origin
+from shotwatch_shots.pulses import Times
 from shotwatch_training.bundling import Material, Progress, calibrate, make_bundle, prepare
 from shotwatch_training.domain.dataset import Split
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory

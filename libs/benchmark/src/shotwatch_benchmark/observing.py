@@ -9,11 +9,11 @@ from shotwatch_benchmark.anomalies import Anomaly
 from shotwatch_benchmark.lasers import LIMIT
 from shotwatch_benchmark.recorder import record
 from shotwatch_benchmark.scenes import Scene, Shots
-from shotwatch_common.pulses import Times
 from shotwatch_detector.arrays import Features
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.spectrum import measure_spectra
+from shotwatch_shots.pulses import Times
 
 PLACE = "LA A1 11"
 CAMERA = "camera"

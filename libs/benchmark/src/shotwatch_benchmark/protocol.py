@@ -31,9 +31,9 @@ from shotwatch_benchmark.rules import measure_rules
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_benchmark.scorers import DETECTOR, DetectorScorer, Scorer
 from shotwatch_benchmark.workers import Bench, Case, ScoresOfScorers, Task, joined, score_all
-from shotwatch_common.facility import Facility
-from shotwatch_common.pulses import Times
 from shotwatch_detector.bundle import Bundle
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.pulses import Times
 
 PERIOD_MS = 100
 BETWEEN_MS = 50

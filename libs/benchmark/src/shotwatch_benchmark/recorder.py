@@ -7,8 +7,8 @@ import numpy as np
 from shotwatch_benchmark.anomalies import Anomaly, Stage
 from shotwatch_benchmark.lasers import LIMIT, SHAPE
 from shotwatch_benchmark.scenes import Batch, Beam, Scene, Shots
-from shotwatch_common.pulses import Times
 from shotwatch_detector.arrays import Frames
+from shotwatch_shots.pulses import Times
 from shotwatch_simulator import energies, spectra
 from shotwatch_simulator.frames import Sensor, expose
 from shotwatch_simulator.noise import Floats, Images, white

@@ -13,13 +13,15 @@ from shotwatch_benchmark.lasers import LIMIT, SHAPE
 from shotwatch_benchmark.observing import PLACE
 from shotwatch_benchmark.recorder import SENSOR, record
 from shotwatch_benchmark.scenes import Scene
-from shotwatch_common.contracts import ABSENT, BlockRef, Member, PlaceRef, ShotsClosed
-from shotwatch_common.facility import Facility
-from shotwatch_common.pulses import Times
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_detector.arrays import Frames
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_ingest.domain.digest import ImageDigest, digest_of
+from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.pulses import Times
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.frames import expose
 from shotwatch_simulator.noise import white
 from shotwatch_validate.domain.judge import judge

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_benchmark.lasers import Laser
-from shotwatch_common.pulses import Times
 from shotwatch_detector.arrays import Frames
+from shotwatch_shots.pulses import Times
 from shotwatch_simulator import noise
 from shotwatch_simulator.noise import Floats, Images
 

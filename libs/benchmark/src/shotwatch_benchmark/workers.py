@@ -13,7 +13,7 @@ from shotwatch_benchmark.metrics import Scores
 from shotwatch_benchmark.observing import observe
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_benchmark.scorers import Scorer
-from shotwatch_common.pulses import Times
+from shotwatch_shots.pulses import Times
 
 PROCESSES = 2
 

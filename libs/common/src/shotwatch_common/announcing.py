@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive import Archive
 from shotwatch_common.bus import Bus
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import Log
+from shotwatch_shots.event import AnomalyEvent
 
 
 async def announce(

@@ -8,8 +8,8 @@ from time import monotonic
 
 from shotwatch_common import metrics
 from shotwatch_common.archive import TRANSIENT
-from shotwatch_common.errors import Retry
 from shotwatch_common.telemetry import Log
+from shotwatch_shots.errors import Retry
 
 FIRST_BACK_OFF_S = 2.0
 LONGEST_BACK_OFF_S = 600.0

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
-from shotwatch_common.errors import Retry
-from shotwatch_common.facility import FacilityError
 from shotwatch_common.printable import printable_json, printable_lines
 from shotwatch_common.settings import SettingsError
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.facility import FacilityError
 
 
 def own_output() -> TextIO:

@@ -2,9 +2,9 @@
 
 from shotwatch_common import metrics
 from shotwatch_common.blocks import Block, read_block
-from shotwatch_common.contracts import BlockRef
-from shotwatch_common.errors import Retry
 from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.records import BlockRef
 
 
 class BlockGone(Retry):

@@ -15,19 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
 
-from shotwatch_common.contracts import (
-    VALID,
-    AnomalyEvent,
-    JudgedRecords,
-    ModelRef,
-    ObjectRef,
-    PlaceRef,
-    ShotsClosed,
-)
-from shotwatch_common.errors import Reject
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
-from shotwatch_common.vocabulary import Completeness, ModelAlias, ObjectState, Settlement
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.event import AnomalyEvent, ModelRef
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import VALID, JudgedRecords, ObjectRef
+from shotwatch_shots.vocabulary import Completeness, ModelAlias, ObjectState, Settlement
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and nobody asks
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-from shotwatch_common.contracts import ObjectRef
-from shotwatch_common.errors import Reject
-from shotwatch_common.identity import object_id
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.identity import object_id
+from shotwatch_shots.records import ObjectRef
 
 NOT_A_NOTIFICATION = "not_a_notification"
 """The reason of messages that are no object event."""

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member
 from shotwatch_common.fetching import BlockGone, fetch_block
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_shots.batch import ABSENT, Member
+from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.vocabulary import DeviceKind
 
 READERS = 4
 """Blocks that are read at a time."""

@@ -13,13 +13,14 @@ from opentelemetry.trace import Tracer
 from shotwatch_common import metrics, rights
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.bus import Bus, ConsumersLost, Subscription
-from shotwatch_common.errors import Retry
-from shotwatch_common.facility import Facility, FacilityError, load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.health import Facts, serve_health
 from shotwatch_common.settings import BrokerSettings, SettingsError
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import Log, configure_logs, configure_traces, last_words
 from shotwatch_common.topology import Topology
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.facility import Facility, FacilityError
 
 AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
 Background = Callable[[], Coroutine[Any, Any, None]]
@@ -134,7 +135,7 @@ async def _require_indexes(archive: Archive, collections: Container[str]) -> Non
         Retry: they do not; the message says what makes them.
     """
     if missing := await archive.missing_indexes(collections):
-        made_by = "`python -m shotwatch_common.archive` makes them"
+        made_by = "`python -m shotwatch_operations.database` makes them"
         raise Retry(f"the database lacks indexes ({'; '.join(missing)}): {made_by}")
 
 

@@ -9,7 +9,7 @@ import asyncio
 from shotwatch_common.archive.promotions import Promotion, Promotions
 from shotwatch_common.bundle_files import digest_of
 from shotwatch_common.registry import ModelRegistry, ModelVersion
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_shots.vocabulary import ModelAlias
 
 
 def disagreement(alias: ModelAlias, named: str | None, promotion: Promotion | None) -> str:

@@ -12,8 +12,8 @@ from itertools import pairwise
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.audit import AuditLine, cut
 from shotwatch_common.archive.promotions import Promotion
-from shotwatch_common.pulses import instant
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.vocabulary import ModelAlias
 
 TOLERANCE_MS = 60_000
 """Between a promotion and its line."""

@@ -12,10 +12,10 @@ from aiohttp import hdrs
 from yarl import URL
 
 from shotwatch_common.bundle_files import BUNDLE_FILES
-from shotwatch_common.errors import Retry
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.settings import Settings
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.vocabulary import ModelAlias
 
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"

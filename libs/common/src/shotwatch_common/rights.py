@@ -1,15 +1,15 @@
 """What each account of the database and of the object store may do. Everything else is refused (ADR 22).
 
-The accounts are made from these tables: `python -m shotwatch_common.archive` makes MongoDB's roles,
-`python -m shotwatch_common.store` the store's policies. docs/rights.md shows the same tables.
+The accounts are made from these tables: `python -m shotwatch_operations.database` makes MongoDB's roles,
+`python -m shotwatch_operations.store` the store's policies. docs/rights.md shows the same tables.
 """
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from shotwatch_common.identity import CHARACTERISATIONS, RESIDUALS
 from shotwatch_common.settings import Settings
+from shotwatch_shots.identity import CHARACTERISATIONS, RESIDUALS
 
 
 class DocumentAction(StrEnum):

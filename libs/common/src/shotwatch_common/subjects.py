@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shotwatch_common.contracts import ObjectRef
-from shotwatch_common.errors import Reject
 from shotwatch_common.notification import parse_notification
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.records import ObjectRef
 
 Part = TypeVar("Part", bound=BaseModel)
 

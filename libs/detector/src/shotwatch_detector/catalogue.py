@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_shots.vocabulary import AnomalyKind
 
 
 class Side(StrEnum):

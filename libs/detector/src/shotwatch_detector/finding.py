@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shotwatch_common.vocabulary import AnomalyKind, Severity
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@
 - info: a deviation of less than twice its threshold, and a record that could not be used.
 """
 
-from shotwatch_common.vocabulary import AnomalyKind, Severity
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 CLEAR = 2.0
 """A score of so many thresholds is beyond doubt."""

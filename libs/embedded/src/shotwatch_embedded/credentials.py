@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
 
-from shotwatch_common.api_keys import ApiKey, hash_of, new_secret, require_name
-from shotwatch_common.vocabulary import Scope
+from shotwatch_operations.api_keys import ApiKey, hash_of, new_secret, require_name
+from shotwatch_shots.vocabulary import Scope
 
 KEYS_NAME = "api-keys"
 """The file of the keys that the stack's REST API lets in."""

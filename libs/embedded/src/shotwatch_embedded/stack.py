@@ -15,7 +15,6 @@ from typing import Any, Self, TextIO
 from aio_pika.exceptions import ChannelPreconditionFailed
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.broker_accounts import SETUP
 from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.settings import read_secret, with_settings
 from shotwatch_common.topology import Topology
@@ -36,6 +35,7 @@ from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.servers.store import store
 from shotwatch_embedded.services import HEALTH_PORT, QUERY_KEYS_FILE, ServiceSpec
 from shotwatch_embedded.status import Role, State, Status
+from shotwatch_operations.broker.accounts import SETUP
 
 DEFAULT_NAME = "default"
 

@@ -1,4 +1,4 @@
-"""What a feature is: a named number per shot (`shotwatch_common.feature_terms` says what each one is)."""
+"""What a feature is: a named number per shot (`shotwatch_shots.features` says what each one is)."""
 
 import numpy as np
 from numpy.typing import NDArray

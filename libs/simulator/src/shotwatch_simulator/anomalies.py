@@ -11,9 +11,10 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.facility import Interval, Place
-from shotwatch_common.pulses import Times
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.facility import Interval
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import Times
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.frames import Beam, Camera, Frames
 from shotwatch_simulator.noise import Floats, Images, generator
 from shotwatch_simulator.spectra import Colour

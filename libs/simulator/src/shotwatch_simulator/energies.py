@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shotwatch_common.pulses import Times
+from shotwatch_shots.pulses import Times
 from shotwatch_simulator.noise import Floats, drift, generator, normal
 
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from shotwatch_common.facility import Facility, Interval, PlaceRoster
-from shotwatch_common.pulses import Times, epoch_ms, instant
+from shotwatch_shots.facility import Facility, Interval, PlaceRoster
+from shotwatch_shots.pulses import Times, epoch_ms, instant
 
 MINUTE = timedelta(minutes=1)
 

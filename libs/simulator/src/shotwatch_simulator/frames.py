@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.pulses import Times
+from shotwatch_shots.pulses import Times
 from shotwatch_simulator.noise import Floats, Images, drift, generator, normal, white
 
 Frames = NDArray[np.uint16]

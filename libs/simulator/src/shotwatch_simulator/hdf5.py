@@ -15,7 +15,7 @@ import numpy as np
 from h5py import h5d, h5f, h5g, h5p, h5s, h5t
 from numpy.typing import NDArray
 
-from shotwatch_common.pulses import Times
+from shotwatch_shots.pulses import Times
 
 Array = NDArray[np.generic]
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.pulses import shot_id
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.pulses import shot_id
 from shotwatch_simulator.anomalies import GROSS, TRAITS, Injection, Kind, odd_pulses
 from shotwatch_simulator.files import SnapshotFile, recorders, snapshot_files
 from shotwatch_simulator.labels import Label

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_shots.vocabulary import AnomalyKind
 
 LABELS_FILE = "labels.json"
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy  # its parts load at their first use: they take a while
 from numpy.typing import NDArray
 
-from shotwatch_common.pulses import Times
+from shotwatch_shots.pulses import Times
 
 Floats = NDArray[np.float64]
 Images = NDArray[np.float32]

@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.pulses import Times, epoch_ms, shot_id
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.pulses import Times, epoch_ms, shot_id
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator import devices, hdf5
 from shotwatch_simulator.devices import Machine
 from shotwatch_simulator.files import Recorder, SnapshotFile, recorders, snapshot_files

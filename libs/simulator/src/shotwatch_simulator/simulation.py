@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_simulator import devices, hdf5
 from shotwatch_simulator.anomalies import Injections, Kind
 from shotwatch_simulator.devices import Machine

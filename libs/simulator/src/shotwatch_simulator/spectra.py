@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from shotwatch_common.pulses import Times
+from shotwatch_shots.pulses import Times
 from shotwatch_simulator.noise import Floats, Images, drift, generator, normal, white
 
 

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from shotwatch_aggregate.domain.join import Batch, complete, last_known_on
 from shotwatch_aggregate.domain.window import DeviceColumns, Source, Window
-from shotwatch_common.columns import checked_cast, pack, unpack_integers
-from shotwatch_common.contracts import BlockRef, Member, PlaceRef, ShotsClosed
-from shotwatch_common.errors import Bug
-from shotwatch_common.facility import Interval, Place
-from shotwatch_common.pulses import pulses_per_window
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_shots.batch import Member, ShotsClosed
+from shotwatch_shots.columns import checked_cast, pack, unpack_integers
+from shotwatch_shots.errors import Bug
+from shotwatch_shots.facility import Interval
+from shotwatch_shots.place import Place, PlaceRef
+from shotwatch_shots.pulses import pulses_per_window
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import DeviceKind
 
 
 def to_document(window: Window) -> dict[str, Any]:

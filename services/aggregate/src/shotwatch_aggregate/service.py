@@ -41,13 +41,16 @@ from shotwatch_common.archive.records import NO_STATE
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.background import Items, every
 from shotwatch_common.bus import Subscription
-from shotwatch_common.contracts import FileValidated, JudgedRecords, ObjectRef, PlaceRef, ShotsClosed
-from shotwatch_common.errors import Bug, Reject
-from shotwatch_common.facility import Interval, Place
+from shotwatch_common.clock import epoch_now, latest_record_ms
 from shotwatch_common.process import PREFETCH, Edges, Service
-from shotwatch_common.pulses import epoch_now, latest_record_ms, window_id
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.errors import Bug, Reject
+from shotwatch_shots.facility import Interval
+from shotwatch_shots.place import Place, PlaceRef
+from shotwatch_shots.pulses import window_id
+from shotwatch_shots.records import FileValidated, JudgedRecords, ObjectRef
+from shotwatch_shots.vocabulary import DeviceKind
 
 Change = Callable[[Window], tuple[Window, Batch | None]]
 SlotKey = tuple[PlaceRef, int]

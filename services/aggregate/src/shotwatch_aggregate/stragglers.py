@@ -8,12 +8,13 @@ While a server is away nobody can look, and no window closes; the time of holdin
 from collections.abc import Collection
 
 from shotwatch_aggregate.settings import AggregateSettings
-from shotwatch_common.contracts import PlaceRef
-from shotwatch_common.errors import Retry
-from shotwatch_common.identity import object_id
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.process import Edges
-from shotwatch_common.pulses import WINDOW_MS, epoch_ms, epoch_now
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.identity import object_id
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.pulses import WINDOW_MS, epoch_ms
+from shotwatch_shots.vocabulary import ObjectState
 
 LONGEST_HOLD_MS = 600_000
 """No file holds a window for longer: it may be lost (the watch over the ledger tells of it)."""

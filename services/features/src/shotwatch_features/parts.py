@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Array
-from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member, ShotsClosed
 from shotwatch_common.fetching import fetch_block
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.feature import Features
+from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.vocabulary import DeviceKind
 
 Chosen = NDArray[np.bool_]
 """Whether each shot of a batch is meant: (n,)."""

@@ -20,11 +20,8 @@ from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
-from shotwatch_common.contracts import ShotsClosed, ShotsFlagged, ShotsMeasured
-from shotwatch_common.errors import Reject
 from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.shelf import Shelf
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_features.domain.measure import (
     MEASURED_KINDS,
     Known,
@@ -36,6 +33,9 @@ from shotwatch_features.parts import Collected, Part, parts_of
 from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference
+from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.vocabulary import DeviceKind
 
 READERS = {
     CharacterisationKind.NOISE: NoiseModel.from_npz,

@@ -8,18 +8,19 @@ from shotwatch_common.archive.drifts import Drift
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.background import Items
 from shotwatch_common.bundle_files import MANIFEST
-from shotwatch_common.facility import PlaceRoster
+from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.process import Edges
 from shotwatch_common.promoted import download_promoted
 from shotwatch_common.promotion_audit import UnprovenPromotion, proven
-from shotwatch_common.pulses import latest_record_ms, window_length_ms
 from shotwatch_common.registry import ModelRegistry
-from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_detector.bundle import read_usual
 from shotwatch_detector.decision import UsualOfDevices
 from shotwatch_history.domain.drift import measure_drift, shifted
 from shotwatch_history.events import drift_event_of, place_of
 from shotwatch_history.settings import HistorySettings
+from shotwatch_shots.facility import PlaceRoster
+from shotwatch_shots.pulses import window_length_ms
+from shotwatch_shots.vocabulary import ModelAlias
 
 WINDOW_MS = 15 * 60_000
 """Length of the data that is compared with the champion's references."""

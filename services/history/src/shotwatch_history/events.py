@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from shotwatch_common.archive.drifts import Drift, FeatureDrift
-from shotwatch_common.contracts import Anomaly, AnomalyEvent, Contribution, PlaceRef
-from shotwatch_common.facility import Place, PlaceRoster
-from shotwatch_common.feature_terms import FEATURE_TERMS
-from shotwatch_common.identity import event_id
-from shotwatch_common.pulses import shot_id
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
-from shotwatch_common.vocabulary import AnomalyKind, Phase
 from shotwatch_detector.catalogue import SIGNS
 from shotwatch_history.domain.drift import MATTERS, severity_of, why
 from shotwatch_history.domain.trends import Shift
+from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution
+from shotwatch_shots.facility import PlaceRoster
+from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.identity import event_id
+from shotwatch_shots.place import Place, PlaceRef
+from shotwatch_shots.pulses import shot_id
+from shotwatch_shots.vocabulary import AnomalyKind, Phase
 
 
 def event_of(shift: Shift, place: PlaceRef, told_until: int, facility: str) -> AnomalyEvent:

@@ -9,12 +9,12 @@ from time import monotonic
 
 from shotwatch_common import metrics
 from shotwatch_common.background import Items
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.process import Edges
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.reconciliation.collecting import Allowances, Collector
-from shotwatch_common.reconciliation.reconciler import Reconciler
-from shotwatch_common.reconciliation.slices import HOUR_MS, Slice
 from shotwatch_history.settings import HistorySettings
+from shotwatch_operations.reconciliation.collecting import Allowances, Collector
+from shotwatch_operations.reconciliation.reconciler import Reconciler
+from shotwatch_shots.reconciliation.slices import HOUR_MS, Slice
 
 BUDGET_S = 30.0
 """Time for the checks of one run; a check that was begun is finished."""

@@ -1,10 +1,10 @@
 """Promotions of the model in the background, compared with the lines of the audit."""
 
 from shotwatch_common import metrics
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.printable import printable
 from shotwatch_common.process import Edges
 from shotwatch_common.promotion_audit import differences
-from shotwatch_common.pulses import epoch_now
 from shotwatch_history.settings import HistorySettings
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.background import Items
-from shotwatch_common.facility import Facility, PlaceRoster
+from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.past_frames import CameraFrames, FrameReader
 from shotwatch_common.process import Edges
-from shotwatch_common.pulses import latest_record_ms
 from shotwatch_common.shelf import Period, Shelf, shelve
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_history.settings import HistorySettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.vocabulary import DeviceKind
 
 MOST_FRAMES = 200
 FEWEST_FRAMES = 100

@@ -16,9 +16,8 @@ from functools import partial
 from shotwatch_common import faults
 from shotwatch_common.announcing import announce
 from shotwatch_common.background import Items, every
-from shotwatch_common.facility import PlaceRoster
+from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.process import Edges, Service
-from shotwatch_common.pulses import latest_record_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_history.domain.trends import WATCHED, find_shift
 from shotwatch_history.drift import DriftWatch
@@ -27,6 +26,7 @@ from shotwatch_history.ledger_watch import LedgerWatch
 from shotwatch_history.promotion_watch import PromotionWatch
 from shotwatch_history.references import HOUR_MS, References
 from shotwatch_history.settings import HistorySettings
+from shotwatch_shots.facility import PlaceRoster
 
 ToldUntil = Mapping[tuple[str, str], int]
 

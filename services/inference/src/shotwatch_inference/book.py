@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.contracts import AnomalyEvent, ShotsClosed
-from shotwatch_common.vocabulary import AnomalyKind, Severity
 from shotwatch_inference.domain.conditions import Condition, Sighting, Telling, Watch, follow
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 REMEMBERED_BATCHES = 100
 """Batches that come again later than that many others of their place are taken for new ones."""

@@ -14,6 +14,7 @@ from typing import TextIO
 
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.archive.promotions import Promotions
+from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.command_line import (
     exit_status,
     own_output,
@@ -21,13 +22,13 @@ from shotwatch_common.command_line import (
     read_time,
     tell,
 )
-from shotwatch_common.facility import load_facility
-from shotwatch_common.pulses import epoch_ms, latest_record_ms
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_inference.models import Model, fetch
 from shotwatch_inference.replay import Progress, Replay
 from shotwatch_inference.settings import InferenceSettings
+from shotwatch_shots.pulses import epoch_ms
 
 HOUR_MS = 3_600_000
 

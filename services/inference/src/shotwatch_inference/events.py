@@ -4,22 +4,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shotwatch_common.contracts import (
-    ABSENT,
-    Anomaly,
-    AnomalyEvent,
-    Contribution,
-    Evidence,
-    ModelRef,
-    ShotsClosed,
-)
-from shotwatch_common.facility import Place
-from shotwatch_common.identity import event_id
-from shotwatch_common.pulses import shot_id
-from shotwatch_common.vocabulary import SLOW_CHANGES, AnomalyKind, DeviceKind, Phase, Severity
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.conditions import Condition, Sighting, Telling
+from shotwatch_shots.batch import ABSENT, ShotsClosed
+from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution, Evidence, ModelRef
+from shotwatch_shots.identity import event_id
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import shot_id
+from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, DeviceKind, Phase, Severity
 
 
 @dataclass(frozen=True, slots=True)

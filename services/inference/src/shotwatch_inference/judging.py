@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from shotwatch_common.contracts import PlaceRef, ShotsClosed
-from shotwatch_common.facility import NO_ARM
-from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.place import NO_ARM, PlaceRef
+from shotwatch_shots.vocabulary import AnomalyKind
 
 
 def judge_batch(

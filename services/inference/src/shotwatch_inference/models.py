@@ -13,17 +13,17 @@ from shotwatch_common import metrics
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.model_loads import ModelLoad
 from shotwatch_common.archive.promotions import Promotion, Promotions
-from shotwatch_common.contracts import ModelRef
-from shotwatch_common.errors import Retry
 from shotwatch_common.printable import printable
 from shotwatch_common.promoted import disagreement, download_pinned, download_promoted
 from shotwatch_common.promotion_audit import UnprovenPromotion, proven
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import Log
-from shotwatch_common.vocabulary import ModelAlias
 from shotwatch_detector.bundle import BundleError
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.scoring import FRAMES_AT_ONCE
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.event import ModelRef
+from shotwatch_shots.vocabulary import ModelAlias
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 300.0

@@ -8,12 +8,8 @@ from time import perf_counter
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.contracts import ShotsClosed
-from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.feedback import ShotLabels
 from shotwatch_common.fetching import BlockGone
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import Phase
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
@@ -24,6 +20,10 @@ from shotwatch_inference.events import shot_ids, sightings_of
 from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import Model
 from shotwatch_inference.scoring import Scores, frames_of, with_scores
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.feedback import ShotLabels
+from shotwatch_shots.vocabulary import Phase
 
 MINUTE_MS = 60_000
 STEP_MS = 10 * MINUTE_MS

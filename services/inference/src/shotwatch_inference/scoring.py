@@ -8,12 +8,13 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member, ShotsClosed
 from shotwatch_common.fetching import fetch_block
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_detector.arrays import Features, Frames, Values
 from shotwatch_detector.detector import Detector
+from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.vocabulary import DeviceKind
 
 CameraScores = Mapping[str, Features]
 """Device → score → one entry per shot, NaN where it has no valid frame."""

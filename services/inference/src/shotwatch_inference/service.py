@@ -31,17 +31,9 @@ from shotwatch_common.archive.model_loads import REPORT_S
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
-from shotwatch_common.contracts import (
-    AnomalyEvent,
-    ShotsClosed,
-    ShotsFlagged,
-    ShotsMeasured,
-)
-from shotwatch_common.identity import residual_key
 from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
-from shotwatch_common.vocabulary import ModelAlias, Severity
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.finding import Finding
@@ -62,6 +54,10 @@ from shotwatch_inference.models import Model, ModelWatch
 from shotwatch_inference.scoring import CameraScores, images, score, was_scored, with_scores
 from shotwatch_inference.settings import InferenceSettings
 from shotwatch_inference.shadow import Shadow
+from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.identity import residual_key
+from shotwatch_shots.vocabulary import ModelAlias, Severity
 
 MODEL_POLL_S = 2.0
 """Pause between two looks whether an alias has moved."""

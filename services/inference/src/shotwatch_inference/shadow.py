@@ -9,12 +9,12 @@ Delivery: writes one document under the batch's id and the version; run twice, i
 import asyncio
 
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.contracts import ShotsMeasured
 from shotwatch_common.process import Edges
 from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import ModelWatch
 from shotwatch_inference.scoring import score, with_scores
 from shotwatch_inference.settings import InferenceSettings
+from shotwatch_shots.batch import ShotsMeasured
 
 
 class Shadow:

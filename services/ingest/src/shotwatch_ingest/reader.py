@@ -17,10 +17,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from shotwatch_common.errors import Bug, Reject, Retry
-from shotwatch_common.facility import Facility, FileName
 from shotwatch_common.settings import SettingsError
-from shotwatch_common.vocabulary import FileReason
 from shotwatch_ingest.reader_messages import (
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
@@ -33,6 +30,9 @@ from shotwatch_ingest.reader_messages import (
     outcomes,
 )
 from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_shots.errors import Bug, Reject, Retry
+from shotwatch_shots.facility import Facility, FileName
+from shotwatch_shots.vocabulary import FileReason
 
 START_SECONDS = 60.0
 

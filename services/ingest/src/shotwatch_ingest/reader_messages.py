@@ -9,23 +9,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from shotwatch_common.contracts import (
+from shotwatch_ingest.domain import digest
+from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
+from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
+from shotwatch_ingest.reader_sandbox import MAX_WRITTEN_BYTES
+from shotwatch_shots.facility import FileName
+from shotwatch_shots.message import Message
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import (
     BlockRef,
     DeviceRecords,
     Digest,
     EnergyDigest,
     ImageDigest,
-    Message,
-    PlaceRef,
     Problem,
     SpectrumDigest,
 )
-from shotwatch_common.facility import FileName
-from shotwatch_common.vocabulary import DeviceKind, FileReason, SkipReason
-from shotwatch_ingest.domain import digest
-from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
-from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
-from shotwatch_ingest.reader_sandbox import MAX_WRITTEN_BYTES
+from shotwatch_shots.vocabulary import DeviceKind, FileReason, SkipReason
 
 FRAME_HEADER_BYTES = 8
 """Every message is preceded by its length, little-endian."""

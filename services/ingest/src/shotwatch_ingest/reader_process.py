@@ -20,10 +20,7 @@ from importlib.abc import MetaPathFinder
 import numpy as np
 
 from shotwatch_common.blocks import Block, write_block
-from shotwatch_common.errors import Reject, Retry
-from shotwatch_common.facility import Facility
 from shotwatch_common.printable import printable
-from shotwatch_common.vocabulary import FileReason
 from shotwatch_ingest.domain.snapshot import Snapshot, read_snapshot
 from shotwatch_ingest.reader_messages import (
     FRAME_HEADER_BYTES,
@@ -41,6 +38,9 @@ from shotwatch_ingest.reader_messages import (
 )
 from shotwatch_ingest.reader_sandbox import SandboxError, enter_sandbox
 from shotwatch_ingest.reader_workspace import read_all, write_all
+from shotwatch_shots.errors import Reject, Retry
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.vocabulary import FileReason
 
 _PR_SET_PDEATHSIG = 1
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryFile, gettempdir
 from types import TracebackType
 from typing import Self
 
-from shotwatch_common.errors import Retry
+from shotwatch_shots.errors import Retry
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108  files without a name
 _MIN_FREE_BYTES = 1 << 30

@@ -25,10 +25,18 @@ from shotwatch_common import faults, metrics
 from shotwatch_common.archive.ledger import Entry, location
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
-from shotwatch_common.contracts import BlockRef, DeviceRecords, FileIngested, ObjectRef
-from shotwatch_common.errors import Reject
-from shotwatch_common.facility import FileName
-from shotwatch_common.identity import (
+from shotwatch_common.clock import epoch_now
+from shotwatch_common.notification import parse_notification
+from shotwatch_common.process import PREFETCH, Edges, Service
+from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
+from shotwatch_ingest.reader import ReaderPool
+from shotwatch_ingest.reader_messages import ReadFile
+from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_ingest.settings import SECONDS_PER_FILE, IngestSettings
+from shotwatch_ingest.sweep import Sweep
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.facility import FileName
+from shotwatch_shots.identity import (
     block_key,
     blocks_id,
     fitting_name,
@@ -37,16 +45,9 @@ from shotwatch_common.identity import (
     reason_key,
     rejected_key,
 )
-from shotwatch_common.notification import parse_notification
-from shotwatch_common.process import PREFETCH, Edges, Service
-from shotwatch_common.pulses import epoch_now, instant
-from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
-from shotwatch_common.vocabulary import FileReason, ObjectState
-from shotwatch_ingest.reader import ReaderPool
-from shotwatch_ingest.reader_messages import ReadFile
-from shotwatch_ingest.reader_workspace import Workspace
-from shotwatch_ingest.settings import SECONDS_PER_FILE, IngestSettings
-from shotwatch_ingest.sweep import Sweep
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.records import BlockRef, DeviceRecords, FileIngested, ObjectRef
+from shotwatch_shots.vocabulary import FileReason, ObjectState
 
 MAX_FILE_BYTES = 256 << 20
 """What is larger is rejected unread."""

@@ -10,11 +10,11 @@ from shotwatch_common import metrics
 from shotwatch_common.archive.ledger import Seen
 from shotwatch_common.background import Items
 from shotwatch_common.bus import Bus
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.process import Edges
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.vocabulary import ObjectState
 from shotwatch_ingest.settings import IngestSettings
+from shotwatch_shots.vocabulary import ObjectState
 
 _AT_ONCE = 500
 _CLAIM_MS = 10_000

@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from typing import Any
 
-from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_query.errors import NotFound
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.vocabulary import DeviceKind
 
 
 def find_roster(facility: Facility, device: str, kind: DeviceKind | None = None) -> PlaceRoster:

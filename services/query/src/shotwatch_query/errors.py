@@ -1,6 +1,6 @@
 """Errors by what the client is told about them; problems.py says how."""
 
-from shotwatch_common.vocabulary import Scope
+from shotwatch_shots.vocabulary import Scope
 
 
 class NotAdmitted(Exception):

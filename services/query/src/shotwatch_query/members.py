@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_query.errors import NotFound
 from shotwatch_query.listing import Document
 from shotwatch_query.sources import Sources
+from shotwatch_shots.batch import ABSENT, Member
+from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.vocabulary import DeviceKind
 
 
 @dataclass(frozen=True, slots=True)

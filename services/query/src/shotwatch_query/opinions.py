@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shotwatch_common.vocabulary import AnomalyKind, FeedbackAction
 from shotwatch_query.parameters import Moment
+from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction
 
 
 class _Said(BaseModel):

@@ -4,11 +4,12 @@ import asyncio
 from time import monotonic
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.pulses import WINDOW_MS, instant, latest_record_ms
+from shotwatch_common.clock import latest_record_ms
 from shotwatch_query.devices import period_ms, where
 from shotwatch_query.listing import Document
 from shotwatch_query.schemas import PlaceActivity
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.pulses import WINDOW_MS, instant
 
 FRESH_S = 2.0
 """What was read so short a time ago is told again, however many look."""

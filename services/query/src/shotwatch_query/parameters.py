@@ -8,11 +8,11 @@ from fastapi import Path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from shotwatch_common.feature_terms import FEATURE_TERMS
-from shotwatch_common.pulses import epoch_ms
 from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, HOUR_MS, LATEST_MS, LONGEST_CURSOR, Cursor, Span
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.schemas import DEVICE, SHOT_ID, Order
+from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.pulses import epoch_ms
 
 ShotId = Annotated[str, Path(description="Id of a shot.", examples=[SHOT_ID])]
 DeviceName = Annotated[str, Path(description="Name of a device.", examples=[DEVICE])]

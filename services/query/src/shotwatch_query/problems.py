@@ -11,11 +11,11 @@ from starlette.routing import Match
 
 from shotwatch_common import metrics
 from shotwatch_common.archive import TRANSIENT
-from shotwatch_common.errors import Retry
 from shotwatch_common.printable import printable
 from shotwatch_common.store import ObjectGone
 from shotwatch_query.errors import BadRequest, Forbidden, Full, NotAdmitted, NotFound, TooMany, Unavailable
 from shotwatch_query.schemas import Mistake, Problem
+from shotwatch_shots.errors import Retry
 
 MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST")

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from shotwatch_common.archive.characterisations import CharacterisationKind
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.reconciliation.slices import Equality
-from shotwatch_common.vocabulary import (
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.reconciliation.slices import Equality
+from shotwatch_shots.vocabulary import (
     AnomalyKind,
     DeviceKind,
     FeedbackAction,

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from shotwatch_common import metrics
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import FacilityError, load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.health import serve_health
 from shotwatch_common.listening import listener
 from shotwatch_common.past_frames import FrameReader
@@ -24,7 +24,6 @@ from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs, configure_traces, last_words
-from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import Access, login
 from shotwatch_query.access.audit import Audited
 from shotwatch_query.access.guard import count_failed, requires
@@ -61,6 +60,8 @@ from shotwatch_query.routes import (
 )
 from shotwatch_query.settings import QuerySettings
 from shotwatch_query.sources import Sources
+from shotwatch_shots.facility import FacilityError
+from shotwatch_shots.vocabulary import Scope
 
 PREFIX = docs.PREFIX
 READING = (

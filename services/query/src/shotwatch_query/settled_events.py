@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from shotwatch_common.archive.events import Events
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_query.domain.settled import Numbered, settled
 from shotwatch_query.listing import Document
 

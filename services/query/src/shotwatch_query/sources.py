@@ -7,9 +7,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import Facility
+from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.past_frames import FrameReader
-from shotwatch_common.pulses import WINDOW_MS, latest_record_ms
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_query.access import Access
@@ -19,6 +18,8 @@ from shotwatch_query.limits import Limits
 from shotwatch_query.live import Live
 from shotwatch_query.overview import Overview
 from shotwatch_query.settings import QuerySettings
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.pulses import WINDOW_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ from shotwatch_common.command_line import (
     read_time,
     tell,
 )
-from shotwatch_common.facility import Facility, load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.succession import Succession
+from shotwatch_operations.promotion import Succession
+from shotwatch_shots.facility import Facility
 from shotwatch_training.archive import read_history
 from shotwatch_training.checking import Progress
 from shotwatch_training.dataset_store import DatasetError, DatasetStore

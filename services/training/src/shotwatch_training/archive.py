@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.feedback import UNLABELLED, ShotLabels
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.past_frames import FrameReader
-from shotwatch_common.pulses import epoch_ms, epoch_now
 from shotwatch_common.store import ObjectStore
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.severity import RULE_KINDS
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.feedback import UNLABELLED, ShotLabels
+from shotwatch_shots.pulses import epoch_ms
 from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.settings import Recipe

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.contracts import BlockRef
+from shotwatch_shots.records import BlockRef
 from shotwatch_training.dataset_store import DatasetError, DatasetStore, ask_all
 from shotwatch_training.domain.manifest import Manifest, RawObject
 

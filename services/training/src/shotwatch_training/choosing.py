@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.contracts import BlockRef
-from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.feedback import UNLABELLED
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.feedback import UNLABELLED
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_training.dataset_store import ask_all
 from shotwatch_training.domain.manifest import Group, Query, RawObject
 from shotwatch_training.domain.triplets import Shot, groups_of, matches, sampled, without

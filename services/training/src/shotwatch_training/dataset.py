@@ -20,10 +20,10 @@ from shotwatch_common.command_line import (
     read_time,
     tell,
 )
-from shotwatch_common.facility import load_facility
-from shotwatch_common.pulses import epoch_ms
+from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_training.checking import Progress, check
 from shotwatch_training.choosing import Sources
 from shotwatch_training.dataset_store import DatasetError, DatasetStore

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Block
-from shotwatch_common.contracts import BlockRef
-from shotwatch_common.facility import Facility
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.fetching import BlockGone, fetch_block
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.energy import measure_energies
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_training.choosing import Plan, Sources, choose, find_raw_objects, plan
 from shotwatch_training.dataset_store import DatasetError, DatasetStore, shard_key
 from shotwatch_training.domain.manifest import Column, Counts, Group, Manifest, Query, Shard, features_of

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.settings import Settings
 from shotwatch_training.models.fitting import Epoch
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
-from shotwatch_common.pulses import instant
 from shotwatch_detector.bundle import KERAS_MODEL, save_bundle
 from shotwatch_detector.engine import LiteRtEngine
+from shotwatch_shots.pulses import instant
 from shotwatch_training.bundling import Made, Progress, make_bundle, prepare
 from shotwatch_training.domain.dataset import ImageSet, evenly
 from shotwatch_training.domain.history import History

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shotwatch_common.contracts import (
+from shotwatch_shots.records import (
     DeviceRecords,
     Digest,
     EnergyDigest,

@@ -14,9 +14,9 @@ from contextlib import AsyncExitStack
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive.devices import LastFrame
 from shotwatch_common.bus import Subscription
-from shotwatch_common.contracts import VALID, DeviceRecords, FileIngested, FileValidated, JudgedRecords
+from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.process import PREFETCH, Edges, Service
-from shotwatch_common.pulses import latest_record_ms
+from shotwatch_shots.records import VALID, DeviceRecords, FileIngested, FileValidated, JudgedRecords
 from shotwatch_validate.domain.judge import judge, last_fingerprint
 from shotwatch_validate.messages import to_message, to_records
 from shotwatch_validate.settings import ValidateSettings

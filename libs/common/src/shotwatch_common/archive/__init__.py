@@ -38,7 +38,7 @@ from shotwatch_common.archive.trends import Trends
 from shotwatch_common.archive.windows import Windows
 from shotwatch_common.settings import Settings
 from shotwatch_common.subjects import subject_of
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_shots.vocabulary import ObjectState
 
 _ANSWER_S = 5.0
 

@@ -8,9 +8,10 @@ from socket import gethostname
 from typing import Any, Self
 from uuid import uuid4
 
-from shotwatch_common.pulses import YEAR_10000_MS, epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
-from shotwatch_common.vocabulary import Outcome
+from shotwatch_shots.pulses import YEAR_10000_MS
+from shotwatch_shots.vocabulary import Outcome
 
 MOST_CHARACTERS = 500
 """Of each text of a line. The path of a request may have 60,000."""

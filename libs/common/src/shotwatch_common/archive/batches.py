@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shotwatch_common.contracts import ShotsClosed
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.reconciliation.sides import ClosedShots
-from shotwatch_common.vocabulary import ShotState
+from shotwatch_common.clock import epoch_now
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.reconciliation.sides import ClosedShots
+from shotwatch_shots.vocabulary import ShotState
 
 _NOT_YET = 0
 

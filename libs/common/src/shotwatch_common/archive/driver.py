@@ -19,7 +19,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from shotwatch_common.errors import Bug, Retry
+from shotwatch_shots.errors import Bug, Retry
 
 TRANSIENT = (AutoReconnect, ConnectionFailure, NetworkTimeout, ExecutionTimeout, WTimeoutError)
 """Errors after which the same call may succeed."""

@@ -6,11 +6,11 @@ from typing import Any
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from shotwatch_common.archive.earliest import earliest
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.feedback import Span
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.reconciliation.sides import Numbers, StoredEvent
-from shotwatch_common.vocabulary import Phase
+from shotwatch_common.clock import epoch_now
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.feedback import Span
+from shotwatch_shots.reconciliation.sides import Numbers, StoredEvent
+from shotwatch_shots.vocabulary import Phase
 
 _DUPLICATE_KEY = 11000
 _COUNTER = "events"

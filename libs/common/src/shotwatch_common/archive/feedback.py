@@ -8,7 +8,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.archive.events import Events
-from shotwatch_common.feedback import (
+from shotwatch_shots.feedback import (
     LONGEST_SNOOZE_MS,
     MOST_STATEMENTS,
     VERDICTS,
@@ -21,7 +21,7 @@ from shotwatch_common.feedback import (
     shot_labels,
     standings,
 )
-from shotwatch_common.vocabulary import FeedbackAction
+from shotwatch_shots.vocabulary import FeedbackAction
 
 
 class Feedback:

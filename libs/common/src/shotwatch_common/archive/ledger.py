@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from shotwatch_common.archive.earliest import earliest
-from shotwatch_common.contracts import ObjectRef
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.reconciliation.sides import KnownObject, Tally
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_attempt, current_trace_id
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_shots.reconciliation.sides import KnownObject, Tally
+from shotwatch_shots.records import ObjectRef
+from shotwatch_shots.vocabulary import ObjectState
 
 NOT_YET = 0
 LAST_CHARACTER = "\U0010ffff"

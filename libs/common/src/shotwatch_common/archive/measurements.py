@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pymongo import ReplaceOne
 
-from shotwatch_common.columns import pack
-from shotwatch_common.contracts import ShotsClosed
-from shotwatch_common.pulses import WINDOW_MS
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.columns import pack
+from shotwatch_shots.pulses import WINDOW_MS
 
 Values = NDArray[np.float64]
 Columns = Mapping[str, Values]

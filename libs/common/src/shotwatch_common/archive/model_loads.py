@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_common.clock import epoch_now
+from shotwatch_shots.vocabulary import ModelAlias
 
 REPORT_S = 10.0
 """Pause between two reports of a replica."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from shotwatch_common.pulses import YEAR_10000_MS
-from shotwatch_common.vocabulary import ModelAlias
+from shotwatch_shots.pulses import YEAR_10000_MS
+from shotwatch_shots.vocabulary import ModelAlias
 
 MOST = 1000
 """Promotions of an alias that are read: three years of a challenger each night."""

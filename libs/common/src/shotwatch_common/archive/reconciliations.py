@@ -6,9 +6,9 @@ from typing import Any
 
 from pymongo import UpdateOne
 
-from shotwatch_common.reconciliation.equalities import Imbalance, Outcome
-from shotwatch_common.reconciliation.sides import Tally
-from shotwatch_common.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
+from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_shots.reconciliation.sides import Tally
+from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
 
 _CHANGES = "changes"
 _NEVER = 0

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.archive.earliest import earliest
-from shotwatch_common.columns import pack, unpack_integers
-from shotwatch_common.contracts import VALID, JudgedRecords, ObjectRef
-from shotwatch_common.reconciliation.sides import ValidatedRows
+from shotwatch_shots.columns import pack, unpack_integers
+from shotwatch_shots.reconciliation.sides import ValidatedRows
+from shotwatch_shots.records import VALID, JudgedRecords, ObjectRef
 
 NO_STATE = -1
 """The code of a record whose file has no state."""

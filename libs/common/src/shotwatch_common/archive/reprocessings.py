@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 
 
 class Reprocessings:

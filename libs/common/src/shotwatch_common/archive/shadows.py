@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.columns import pack
-from shotwatch_common.contracts import ShotsClosed
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.columns import pack
+from shotwatch_shots.vocabulary import AnomalyKind
 
 
 @dataclass(frozen=True, slots=True)

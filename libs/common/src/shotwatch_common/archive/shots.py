@@ -9,11 +9,14 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from shotwatch_common.archive.earliest import earliest
-from shotwatch_common.contracts import ABSENT, VALID, ModelRef, ShotsClosed
-from shotwatch_common.facility import Place
-from shotwatch_common.pulses import epoch_now, shot_id
-from shotwatch_common.reconciliation.sides import StoredShot
-from shotwatch_common.vocabulary import AnomalyKind, Severity
+from shotwatch_common.clock import epoch_now
+from shotwatch_shots.batch import ABSENT, ShotsClosed
+from shotwatch_shots.event import ModelRef
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import shot_id
+from shotwatch_shots.reconciliation.sides import StoredShot
+from shotwatch_shots.records import VALID
+from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 PARTS = 20
 """A long time is sampled in so many parts."""

@@ -10,12 +10,12 @@ from pymongo.errors import OperationFailure
 from shotwatch_common.archive.driver import TRANSIENT
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.versioned import save_version
-from shotwatch_common.columns import unpack_integers
-from shotwatch_common.contracts import VALID
-from shotwatch_common.errors import Bug
-from shotwatch_common.facility import duration_ms
-from shotwatch_common.pulses import epoch_now
-from shotwatch_common.reconciliation.sides import ClosedWindow, JoinedRows
+from shotwatch_common.clock import epoch_now
+from shotwatch_shots.columns import unpack_integers
+from shotwatch_shots.errors import Bug
+from shotwatch_shots.facility import duration_ms
+from shotwatch_shots.reconciliation.sides import ClosedWindow, JoinedRows
+from shotwatch_shots.records import VALID
 
 NEVER = 0
 AT_ONCE = 1000

@@ -49,10 +49,10 @@ from shotwatch_common.bus.publisher import Publisher
 from shotwatch_common.bus.queues import REQUEST_TIMEOUT_S, QueueInspector
 from shotwatch_common.bus.spans import spans_of_publishing
 from shotwatch_common.bus.watchdog import Watchdog
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.errors import Retry
 from shotwatch_common.telemetry import Log
 from shotwatch_common.topology import Topology
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.event import AnomalyEvent
 
 _POLL_INTERVAL_S = 5.0
 _READY_TIMEOUT_S = 2.0
@@ -126,8 +126,8 @@ class Bus:
             raise Retry(f"the broker does not answer: {error!r}") from error
         if missing:
             raise Retry(
-                f"the broker has no {', '.join(missing)}: run `python -m shotwatch_common.topology` with the "
-                "account `setup`"
+                f"the broker has no {', '.join(missing)}: run `python -m shotwatch_operations.broker` "
+                "with the account `setup`"
             )
 
     def subscribe(self, subscription: Subscription) -> None:

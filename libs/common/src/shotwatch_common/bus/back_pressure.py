@@ -7,10 +7,10 @@ from typing import Any
 
 from shotwatch_common import metrics
 from shotwatch_common.bus.queues import QueueInspector
-from shotwatch_common.errors import Retry
 from shotwatch_common.telemetry import Log
 from shotwatch_common.topology import NEXT
-from shotwatch_common.vocabulary import HeldFor
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.vocabulary import HeldFor
 
 
 class HeldMessages:

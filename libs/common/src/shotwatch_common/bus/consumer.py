@@ -27,11 +27,11 @@ from shotwatch_common.bus.headers import (
 from shotwatch_common.bus.publisher import Publisher
 from shotwatch_common.bus.routes import require_permitted_route
 from shotwatch_common.bus.spans import spans_of_consuming
-from shotwatch_common.contracts import StageMessage
-from shotwatch_common.errors import Reject
 from shotwatch_common.telemetry import Log, attempting, fail_current_span
 from shotwatch_common.topology import RETRY_DELAYS_S, Topology
-from shotwatch_common.vocabulary import HeldFor, Settlement
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.message import StageMessage
+from shotwatch_shots.vocabulary import HeldFor, Settlement
 
 OnDeadLetter = Callable[[str, bytes, str], Awaitable[None]]
 """Stage, body, reason."""

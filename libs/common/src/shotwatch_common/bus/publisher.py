@@ -8,10 +8,10 @@ from pydantic import BaseModel
 
 from shotwatch_common.bus.errors import BROKER_UNAVAILABLE
 from shotwatch_common.bus.headers import PUBLISHED_HEADER
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.errors import Retry
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.topology import Topology
+from shotwatch_shots.errors import Retry
+from shotwatch_shots.event import AnomalyEvent
 
 
 class Publisher:

@@ -8,8 +8,8 @@ from aio_pika.abc import AbstractQueue, AbstractRobustChannel, AbstractRobustCon
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from shotwatch_common.bus.errors import BROKER_UNAVAILABLE
-from shotwatch_common.errors import Retry
 from shotwatch_common.topology import Topology
+from shotwatch_shots.errors import Retry
 
 REQUEST_TIMEOUT_S = 60.0
 """Timeout for a request to the broker. It is long, because a request that times out closes its connection."""

@@ -4,8 +4,8 @@ from typing import Any
 
 from aio_pika.abc import AbstractIncomingMessage
 
-from shotwatch_common.errors import Reject
 from shotwatch_common.topology import STORE_EXCHANGE, Topology
+from shotwatch_shots.errors import Reject
 
 
 def require_permitted_route(topology: Topology, stage: str, message: AbstractIncomingMessage) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from shotwatch_common.bus.errors import ConsumersLost
 from shotwatch_common.bus.faststream_gaps import Consumption
 from shotwatch_common.bus.queues import QueueInspector
-from shotwatch_common.errors import Retry
+from shotwatch_shots.errors import Retry
 
 _RECOVERY_S = 15.0
 """Time in which the client library restores most consumers by itself."""

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import aiohttp
 from miniopy_async.error import InvalidResponseError, S3Error, ServerError
 
-from shotwatch_common.errors import Retry
+from shotwatch_shots.errors import Retry
 
 NO_BUCKET = "NoSuchBucket"
 UNKNOWN_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch"}

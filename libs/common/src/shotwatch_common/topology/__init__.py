@@ -1,6 +1,6 @@
 """The broker's exchanges and queues: their names, their declaration, and the check that they are there.
 
-The set-up (`python -m shotwatch_common.topology`) declares them, with an account of its own. Services may
+The set-up (`python -m shotwatch_operations.broker`) declares them, with an account of its own. Services may
 declare nothing: they check.
 """
 

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shotwatch_common.broker_accounts import ENGINEER, accounts_of, definitions
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.credentials import write_private
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
 from shotwatch_embedded.servers.activation import activated
+from shotwatch_operations.broker.accounts import ENGINEER, accounts_of, definitions
 
 SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The server itself; the one in /usr/sbin would switch to the system's user."""

@@ -8,8 +8,8 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from shotwatch_common.broker_connection import connection_to
-from shotwatch_common.errors import Retry
 from shotwatch_common.store import ObjectStore
+from shotwatch_shots.errors import Retry
 
 _MONGO_PATIENCE_MS = 2000
 

@@ -22,11 +22,11 @@ from shotwatch_aggregate.domain.window import (
     Source,
     Window,
 )
-from shotwatch_common.contracts import VALID, reason_code
-from shotwatch_common.errors import Reject
-from shotwatch_common.facility import Interval
-from shotwatch_common.pulses import Times, assign_pulses, window_starts
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.facility import Interval
+from shotwatch_shots.pulses import Times, assign_pulses, window_starts
+from shotwatch_shots.records import VALID, reason_code
+from shotwatch_shots.vocabulary import DeviceKind
 
 MOST_UNEXPECTED = 16
 """Devices outside the roster of its place that a window takes, the first that come."""

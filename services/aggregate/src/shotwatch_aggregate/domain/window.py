@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.facility import Interval, Place
-from shotwatch_common.pulses import Times, pulses_per_window, window_id
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_shots.facility import Interval
+from shotwatch_shots.place import Place
+from shotwatch_shots.pulses import Times, pulses_per_window, window_id
+from shotwatch_shots.vocabulary import DeviceKind
 
 Counts = NDArray[np.int32]
 Mask = NDArray[np.bool_]

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Array
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.feature import Features
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference, examine, pointing
 from shotwatch_physics.spectrum import fourier_limits, measure_spectra
+from shotwatch_shots.vocabulary import DeviceKind
 
 Arrays = Mapping[str, Array]
 """Column of a block → its rows (n, ...)."""

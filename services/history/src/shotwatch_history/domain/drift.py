@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.archive.drifts import Drift, FeatureDrift
-from shotwatch_common.vocabulary import Severity
 from shotwatch_detector.statistics import Usual
+from shotwatch_shots.vocabulary import Severity
 
 Values = NDArray[np.float64]
 Columns = Mapping[str, Values]

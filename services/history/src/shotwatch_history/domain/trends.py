@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.feature_terms import FEATURE_TERMS
-from shotwatch_common.pulses import instant
-from shotwatch_common.vocabulary import DeviceKind, Severity
 from shotwatch_detector.catalogue import SIGNS
 from shotwatch_physics.history import ChangePoint, against_own_past, change_points
+from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.vocabulary import DeviceKind, Severity
 
 WATCHED: Mapping[DeviceKind, tuple[str, ...]] = {
     DeviceKind.CAMERA: (

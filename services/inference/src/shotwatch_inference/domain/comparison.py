@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.feedback import ShotLabels
-from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_detector.decision import SHOTS_PER_HOUR
+from shotwatch_shots.feedback import ShotLabels
+from shotwatch_shots.vocabulary import AnomalyKind
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
 """Of the scores; the last one is the highest."""

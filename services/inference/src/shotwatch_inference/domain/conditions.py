@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from shotwatch_common.vocabulary import AnomalyKind, Phase, Severity
 from shotwatch_detector.finding import Finding
+from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 QUIET_MS = 10_000
 QUIET_PULSES = 5

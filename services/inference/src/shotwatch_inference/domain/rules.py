@@ -17,12 +17,13 @@ from itertools import groupby
 
 import numpy as np
 
-from shotwatch_common.contracts import ABSENT, VALID, Member, ShotsClosed
-from shotwatch_common.facility import Facility
-from shotwatch_common.vocabulary import AnomalyKind, RecordReason
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import severity_of_rule
+from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.records import VALID
+from shotwatch_shots.vocabulary import AnomalyKind, RecordReason
 
 _KINDS = {
     RecordReason.BLACK_FRAME: AnomalyKind.BLACK_FRAME,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.vocabulary import DeviceKind
+from shotwatch_shots.vocabulary import DeviceKind
 
 Array = NDArray[Any]
 

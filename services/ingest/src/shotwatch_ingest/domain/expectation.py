@@ -7,10 +7,11 @@ from datetime import UTC, datetime, time
 
 import numpy as np
 
-from shotwatch_common.errors import Reject
-from shotwatch_common.facility import Device, Facility, FileName, Place
-from shotwatch_common.vocabulary import FileReason, SkipReason
 from shotwatch_ingest.domain.hdf5 import shown
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.facility import Device, Facility, FileName
+from shotwatch_shots.place import Place
+from shotwatch_shots.vocabulary import FileReason, SkipReason
 
 MAX_NAME_BYTES = 255
 """Of a name in a file, as file systems bound it."""

@@ -17,9 +17,9 @@ import numpy as np
 from h5py import h5d, h5f, h5g, h5l, h5p, h5s, h5t
 from numpy.typing import NDArray
 
-from shotwatch_common.errors import Reject
 from shotwatch_common.printable import printable
-from shotwatch_common.vocabulary import FileReason, RecordReason
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.vocabulary import FileReason, RecordReason
 
 Array = NDArray[np.generic]
 

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from shotwatch_common.errors import Reject
-from shotwatch_common.facility import Device, Facility, FileName
-from shotwatch_common.vocabulary import FileReason, SkipReason
 from shotwatch_ingest.domain.expectation import Expectation, Skip
 from shotwatch_ingest.domain.hdf5 import ROOT, Hdf5Image, Link, Refused
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.facility import Device, Facility, FileName
+from shotwatch_shots.vocabulary import FileReason, SkipReason
 
 _EXAMPLES = 2
 _REJECTIONS = {

@@ -15,14 +15,14 @@ from h5py import h5d
 from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Block
-from shotwatch_common.errors import Reject
-from shotwatch_common.facility import Dataset, Device, Facility, FileName
 from shotwatch_common.printable import printable
-from shotwatch_common.vocabulary import DeviceKind, FileReason, RecordReason
 from shotwatch_ingest.domain.digest import Digest, digest_of
 from shotwatch_ingest.domain.hdf5 import Hdf5Image, Refused, load_numbers, load_text
 from shotwatch_ingest.domain.inventory import Inventory, PassedOver, Record
 from shotwatch_ingest.domain.stencil import Repeated
+from shotwatch_shots.errors import Reject
+from shotwatch_shots.facility import Dataset, Device, Facility, FileName
+from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason
 
 Array = NDArray[Any]
 

@@ -7,12 +7,12 @@ from typing import Self
 
 import aiohttp
 
-from shotwatch_common.api_keys import PREFIX
-from shotwatch_common.vocabulary import Scope
+from shotwatch_operations.api_keys import PREFIX
 from shotwatch_query.access.issuer import Issuer
 from shotwatch_query.access.key_ring import KeyRing
 from shotwatch_query.errors import NotAdmitted
 from shotwatch_query.settings import QuerySettings
+from shotwatch_shots.vocabulary import Scope
 
 _TIMEOUT = aiohttp.ClientTimeout(total=3)
 """For an answer of the issuer."""

@@ -5,12 +5,12 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shotwatch_common.archive.audit import AuditLine
-from shotwatch_common.pulses import epoch_now
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
-from shotwatch_common.vocabulary import Outcome
 from shotwatch_query.access.guard import SAFE_METHODS, address_of, shows_credential
 from shotwatch_query.problems import AWAY
 from shotwatch_query.sources import Sources
+from shotwatch_shots.vocabulary import Outcome
 
 _REFUSED = (401, 403, 429)
 STRANGER = "stranger"

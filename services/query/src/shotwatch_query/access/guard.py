@@ -11,12 +11,12 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Scope as ASGIScope
 
-from shotwatch_common.vocabulary import Scope
 from shotwatch_query.access import ANYBODY, Caller
 from shotwatch_query.errors import Forbidden, NotAdmitted, Unavailable
 from shotwatch_query.limits.rates import network_of
 from shotwatch_query.settings import is_loopback
 from shotwatch_query.sources import From, Sources
+from shotwatch_shots.vocabulary import Scope
 
 COOKIE = "shotwatch_key"
 SAFE_METHODS = frozenset({"GET", "HEAD"})

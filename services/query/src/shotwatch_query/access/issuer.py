@@ -11,8 +11,8 @@ import aiohttp
 import jwt
 import structlog
 
-from shotwatch_common.vocabulary import Scope
 from shotwatch_query.errors import NotAdmitted, Unavailable
+from shotwatch_shots.vocabulary import Scope
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Asymmetric ones alone: whoever can check a token must not be able to make one."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import structlog
 
-from shotwatch_common.api_keys import ApiKey, read_keys
 from shotwatch_common.settings import SettingsError
+from shotwatch_operations.api_keys import ApiKey, read_keys
 
 _Version = tuple[int, int, int]
 

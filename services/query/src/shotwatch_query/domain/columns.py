@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from shotwatch_common.printable import printable
-from shotwatch_common.pulses import instant
 from shotwatch_query.domain.frames import npy
+from shotwatch_shots.pulses import instant
 
 Times = NDArray[np.int64]
 """Epoch ms: (n,)."""

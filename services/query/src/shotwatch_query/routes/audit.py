@@ -7,13 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from shotwatch_common.archive.audit import AuditLine
-from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
+from shotwatch_common.clock import epoch_now
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.parameters import PageParameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import AuditPage, Change
 from shotwatch_query.sources import From
+from shotwatch_shots.pulses import WINDOW_MS, instant
 
 router = APIRouter(tags=["audit"])
 

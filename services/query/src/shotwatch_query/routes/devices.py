@@ -13,11 +13,7 @@ from fastapi import APIRouter, Query, Response
 from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Block
-from shotwatch_common.contracts import BlockRef
-from shotwatch_common.identity import residual_key
-from shotwatch_common.pulses import instant
 from shotwatch_common.store import ObjectGone
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import (
     colour_png,
@@ -34,6 +30,10 @@ from shotwatch_query.members import MemberRecord, find_member
 from shotwatch_query.parameters import DeviceName, ShotId
 from shotwatch_query.schemas import ArrayDocument, Row
 from shotwatch_query.sources import From, Sources
+from shotwatch_shots.identity import residual_key
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/shots/{shot}/devices/{device}", tags=["records"])
 

@@ -10,8 +10,6 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.vocabulary import AnomalyKind, Scope, Severity
 from shotwatch_query.access.guard import Known, require_still_admitted
 from shotwatch_query.listing import BUDGET_S, Document
 from shotwatch_query.live import Listener, Outage, Reset, Revoked
@@ -21,6 +19,8 @@ from shotwatch_query.routes.feedback import EventId, event_standing, find_event
 from shotwatch_query.schemas import EventPage
 from shotwatch_query.settled_events import settled_end, settled_since
 from shotwatch_query.sources import From
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.vocabulary import AnomalyKind, Scope, Severity
 
 router = APIRouter(tags=["events"])
 LARGEST_NUMBER = 2**53

@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 from fastapi import APIRouter
 
-from shotwatch_common.facility import Facility, Interval, PlaceRoster
 from shotwatch_query.schemas import FacilityDevice, FacilityDocument, FacilityInterval, FacilityPlace
 from shotwatch_query.sources import From
+from shotwatch_shots.facility import Facility, Interval, PlaceRoster
 
 router = APIRouter(tags=["facility"])
 

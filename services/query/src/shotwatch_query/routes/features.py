@@ -4,8 +4,8 @@ from math import isfinite
 
 from fastapi import APIRouter
 
-from shotwatch_common.feature_terms import FEATURE_TERMS, FeatureTerm
 from shotwatch_query.schemas import FeatureCatalogue, FeatureDefinition
+from shotwatch_shots.features import FEATURE_TERMS, FeatureTerm
 
 router = APIRouter(tags=["features"])
 

@@ -8,18 +8,7 @@ from fastapi import APIRouter, BackgroundTasks, Body, Path, Query
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common import metrics
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.feedback import (
-    LONGEST_SNOOZE_MS,
-    MOST_STATEMENTS,
-    VERDICTS,
-    Standing,
-    Statement,
-    in_order,
-    standing,
-)
-from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
-from shotwatch_common.vocabulary import FeedbackAction
+from shotwatch_common.clock import epoch_now
 from shotwatch_query.access import ANYBODY
 from shotwatch_query.access.guard import Known
 from shotwatch_query.domain.pages import DAY_MS, Span
@@ -31,6 +20,18 @@ from shotwatch_query.problems import AWAY
 from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import EventFeedback, EventStanding, FeedbackPage, FeedbackStatement
 from shotwatch_query.sources import From, Sources
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.feedback import (
+    LONGEST_SNOOZE_MS,
+    MOST_STATEMENTS,
+    VERDICTS,
+    Standing,
+    Statement,
+    in_order,
+    standing,
+)
+from shotwatch_shots.pulses import WINDOW_MS, instant
+from shotwatch_shots.vocabulary import FeedbackAction
 
 router = APIRouter(tags=["events"])
 giving = APIRouter(tags=["events"])

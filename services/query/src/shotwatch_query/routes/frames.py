@@ -10,10 +10,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from shotwatch_common.facility import PlaceRoster
 from shotwatch_common.past_frames import CameraFrames
-from shotwatch_common.pulses import shot_id
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.spots import running_maximum
 from shotwatch_query.answers import LargeResponse
 from shotwatch_query.devices import find_roster, where
@@ -24,6 +21,9 @@ from shotwatch_query.listing import Document
 from shotwatch_query.parameters import DeviceName, Moment, Parameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.sources import From, Sources
+from shotwatch_shots.facility import PlaceRoster
+from shotwatch_shots.pulses import shot_id
+from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
 MOST_SHOTS = 1000

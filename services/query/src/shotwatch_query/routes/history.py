@@ -8,8 +8,6 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from shotwatch_common.archive.measurements import Series
-from shotwatch_common.feature_terms import FEATURE_TERMS
-from shotwatch_common.pulses import instant, window_length_ms
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.history import ChangePoint, Trend, against_own_past, change_points, trend
 from shotwatch_query.answers import streamed
@@ -19,6 +17,8 @@ from shotwatch_query.parameters import DeviceName, FeatureName, SpanParameters, 
 from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import HistoryDocument, LevelChange, NewestValue, TrendLine
 from shotwatch_query.sources import From
+from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.pulses import instant, window_length_ms
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
 HISTORY_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -7,11 +7,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from shotwatch_common.pulses import WINDOW_MS, epoch_now, instant
-from shotwatch_common.reconciliation.slices import Equality
-from shotwatch_common.reconciliation.summary import Found, Summary, summaries_of
-from shotwatch_common.reconciliation.tallying import tally_of
-from shotwatch_common.vocabulary import ObjectState
+from shotwatch_common.clock import epoch_now
+from shotwatch_operations.reconciliation.tallying import tally_of
 from shotwatch_query.domain.pages import HOUR_MS, Span
 from shotwatch_query.errors import NotFound
 from shotwatch_query.listing import Document, Listing
@@ -26,6 +23,10 @@ from shotwatch_query.schemas import (
     LedgerStep,
 )
 from shotwatch_query.sources import From
+from shotwatch_shots.pulses import WINDOW_MS, instant
+from shotwatch_shots.reconciliation.slices import Equality
+from shotwatch_shots.reconciliation.summary import Found, Summary, summaries_of
+from shotwatch_shots.vocabulary import ObjectState
 
 router = APIRouter(prefix="/ledger", tags=["ledger"])
 _SLICE_BYTES = 2048

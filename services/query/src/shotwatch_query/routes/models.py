@@ -8,10 +8,9 @@ from fastapi import APIRouter
 
 from shotwatch_common.archive.drifts import Drift
 from shotwatch_common.archive.shadows import ShadowRecord
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.promotion_audit import differences
-from shotwatch_common.pulses import epoch_now, instant
 from shotwatch_common.registry import RegisteredVersion
-from shotwatch_common.vocabulary import FeedbackAction, ModelAlias
 from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import (
     ChampionChange,
@@ -26,6 +25,8 @@ from shotwatch_query.schemas import (
     ShadowOpinion,
 )
 from shotwatch_query.sources import From, Sources
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.vocabulary import FeedbackAction, ModelAlias
 
 router = APIRouter(tags=["models"])
 VERSIONS = 100

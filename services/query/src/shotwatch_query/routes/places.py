@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter
 
-from shotwatch_common.pulses import epoch_now, instant
+from shotwatch_common.clock import epoch_now
 from shotwatch_query.schemas import PlaceActivities
 from shotwatch_query.sources import From
+from shotwatch_shots.pulses import instant
 
 router = APIRouter(tags=["facility"])
 

@@ -12,8 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from shotwatch_common.archive.characterisations import Characterisation
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.records import NO_STATE, DeviceRecords
-from shotwatch_common.facility import Facility, PlaceRoster
-from shotwatch_common.pulses import instant, latest_record_ms
+from shotwatch_common.clock import latest_record_ms
 from shotwatch_physics.device_states import Gaps, clock_skew, find_gaps, state_chatter, state_shares
 from shotwatch_query.devices import find_roster, period_ms, where
 from shotwatch_query.domain.pages import Span
@@ -33,6 +32,8 @@ from shotwatch_query.schemas import (
     StateTime,
 )
 from shotwatch_query.sources import From, Sources
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.pulses import instant
 
 router = APIRouter(tags=["devices"])
 StateNames = Mapping[int, str | None]

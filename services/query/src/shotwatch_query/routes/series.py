@@ -12,9 +12,6 @@ from pydantic import Field, FiniteFloat
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.archive.measurements import Series
-from shotwatch_common.feature_terms import FEATURE_TERMS
-from shotwatch_common.pulses import instant
-from shotwatch_common.vocabulary import DeviceKind
 from shotwatch_physics.energy_series import (
     DropOut,
     SmoothedEnergy,
@@ -41,6 +38,9 @@ from shotwatch_query.schemas import (
     SeriesDocument,
 )
 from shotwatch_query.sources import From, Sources
+from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
 WIDEST_FILTER_SHOTS = 1200

@@ -9,10 +9,6 @@ from pydantic import Field, FiniteFloat
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.archive.measurements import of_shot
-from shotwatch_common.contracts import AnomalyEvent
-from shotwatch_common.feature_terms import FEATURE_TERMS, FeatureTerm
-from shotwatch_common.pulses import instant
-from shotwatch_common.vocabulary import AnomalyKind
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.members import MemberRecord, find_shot, members_of
@@ -30,6 +26,10 @@ from shotwatch_query.schemas import (
     ShotSummary,
 )
 from shotwatch_query.sources import From, Sources
+from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.features import FEATURE_TERMS, FeatureTerm
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.vocabulary import AnomalyKind
 
 router = APIRouter(tags=["shots"])
 _ANY = (-inf, inf)

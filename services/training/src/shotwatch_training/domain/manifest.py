@@ -7,8 +7,11 @@ manifest is written last; without it there is no set.
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-from shotwatch_common.contracts import ABSENT, BlockRef, Message, PlaceRef
-from shotwatch_common.vocabulary import AnomalyKind
+from shotwatch_shots.batch import ABSENT
+from shotwatch_shots.message import Message
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import AnomalyKind
 
 Record = tuple[BlockRef, int]
 """A block and a row in it."""

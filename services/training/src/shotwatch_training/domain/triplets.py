@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.contracts import ABSENT, VALID, BlockRef, Member, ShotsClosed
-from shotwatch_common.pulses import instant
-from shotwatch_common.vocabulary import AnomalyKind, DeviceKind
+from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.manifest import Column, Group, Query, Record
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.contracts import MOST_DETAILED_REASONS, reason_code
-from shotwatch_common.facility import Facility, StatePolicy
-from shotwatch_common.vocabulary import RecordReason
+from shotwatch_shots.facility import Facility, StatePolicy
+from shotwatch_shots.records import MOST_DETAILED_REASONS, reason_code
+from shotwatch_shots.vocabulary import RecordReason
 from shotwatch_validate.domain.records import Frames, Records
 from shotwatch_validate.domain.rules import Context, Mask, broken_rules
 

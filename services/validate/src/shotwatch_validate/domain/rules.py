@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.facility import Dataset, FramePolicy
-from shotwatch_common.vocabulary import RecordReason
+from shotwatch_shots.facility import Dataset, FramePolicy
+from shotwatch_shots.vocabulary import RecordReason
 from shotwatch_validate.domain.records import Data, Energies, Floats, Frames, Spectra
 
 Mask = NDArray[np.bool_]

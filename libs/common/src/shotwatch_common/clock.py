@@ -1,0 +1,15 @@
+"""The clock of this machine, in the unit of records."""
+
+from time import time
+
+from shotwatch_shots.facility import Facility
+
+
+def epoch_now() -> int:
+    """The time as epoch milliseconds."""
+    return round(time() * 1000)
+
+
+def latest_record_ms(facility: Facility) -> int:
+    """Return the latest time (epoch ms) that a record may have now, for recorders' clocks may be ahead."""
+    return epoch_now() + round(facility.clock_skew_s * 1000)

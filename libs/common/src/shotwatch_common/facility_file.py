@@ -1,0 +1,18 @@
+"""The facility file on disk."""
+
+from pathlib import Path
+
+from shotwatch_shots.facility import Facility, FacilityError, parse_facility
+
+
+def load_facility(path: Path) -> Facility:
+    """Read and check a facility file.
+
+    Raises:
+        FacilityError: the file is absent, is not YAML, or says something wrong; names file and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FacilityError(f"{path}: cannot be read: {error.strerror}") from error
+    return parse_facility(text, str(path))

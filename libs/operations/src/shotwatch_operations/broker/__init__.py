@@ -1,0 +1,1 @@
+"""The broker as operators see it: accounts, set-up, dead letters."""

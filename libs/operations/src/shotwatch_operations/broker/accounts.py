@@ -1,0 +1,284 @@
+"""The broker's accounts: what each may do, as RabbitMQ's definitions. All else is refused.
+
+`python -m shotwatch_operations.broker.accounts FOLDER` writes the definitions to standard output: the virtual
+host, accounts, permissions, policies and limits. A node imports them at its start (`load_definitions`) or
+by `rabbitmqctl import_definitions`. The password of each account is in the file `broker-{account}-password`
+of the folder. SHOTWATCH_PREFIX begins all names, those of the accounts too.
+
+RabbitMQ asks for these rights (https://www.rabbitmq.com/docs/access-control):
+
+- configure: declare or delete an exchange or a queue. It takes no right to ask whether one is there, nor how
+  many messages a queue has;
+- write: publish to an exchange; with read on an exchange, bind a queue to that exchange, or unbind it;
+- read: consume from a queue, or purge it; bind to an exchange, or unbind from it.
+
+On a topic exchange it also compares a message's routing key with the account's pattern for that exchange.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shotwatch_common.command_line import exit_status
+from shotwatch_common.settings import SettingsError, SystemSettings
+from shotwatch_common.topology import STAGES, STORE_EXCHANGE, Topology
+from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Severity
+
+VIRTUAL_HOST = "shotwatch"
+DELIVERIES = 20
+"""A message that so many consumers died of is parked."""
+
+STAGES_OF = {
+    "ingest": ("ingest",),
+    "validate": ("validate",),
+    "aggregate": ("aggregate",),
+    "features": ("features", "examination"),
+    "inference": ("inference", "shadow"),
+    "history": (),
+}
+"""Service → the stages whose queues it consumes."""
+SENDS_TO = {
+    "ingest": ("ingest", "validate"),
+    "validate": ("aggregate",),
+    "aggregate": ("features",),
+    "features": ("inference",),
+    "inference": ("examination", "shadow"),
+    "history": (),
+}
+"""Service → the stages for which it publishes. Ingest sends itself what its sweep of the inbox finds."""
+ANNOUNCES: Mapping[str, frozenset[AnomalyKind]] = {
+    "inference": frozenset(AnomalyKind) - SLOW_CHANGES,
+    "history": SLOW_CHANGES,
+}
+"""Service → the kinds of anomaly events that it publishes."""
+
+SETUP, STORE, MONITOR, OPERATOR, ENGINEER = "setup", "store", "monitor", "operator", "engineer"
+
+MAX_CONNECTIONS = 500
+"""Of all accounts together."""
+ACCOUNT_LIMITS = {"max-connections": 64, "max-channels": 512}
+"""A service has one connection and a handful of channels for each replica."""
+OPERATOR_LIMITS = {"max-connections": 20, "max-channels": 20}
+"""A subscriber takes one of each. `python -m bench.readers` measures what they can cost the broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account, and the patterns of the names that it may configure, write and read."""
+
+    name: str
+    holder: str
+    """Who logs in with it, and for what."""
+    configure: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    routing_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Topic exchange → patterns of the routing keys with which the account may publish there."""
+    tags: tuple[str, ...] = ()
+    """What it may do in RabbitMQ's management API."""
+    limits: Mapping[str, int] = field(default_factory=ACCOUNT_LIMITS.copy)
+
+
+def accounts_of(topology: Topology) -> tuple[Account, ...]:
+    """Return every account of one system, in the order of the documentation."""
+    services = (_service(name, topology) for name in STAGES_OF)
+    return (_setup(topology), *services, *_others(topology))
+
+
+def definitions(
+    passwords: Mapping[str, str], topology: Topology, virtual_host: str = VIRTUAL_HOST
+) -> dict[str, Any]:
+    """Return what a node imports.
+
+    Args:
+        passwords: by the name of the account, without prefix.
+
+    Raises:
+        KeyError: an account has no password.
+    """
+    here = {"vhost": virtual_host}
+    accounts, prefix = accounts_of(topology), topology.prefix
+    return {
+        "vhosts": [{"name": virtual_host}],
+        "users": [_user(each, prefix, passwords[each.name]) for each in accounts],
+        "permissions": [
+            {
+                "user": prefix + each.name,
+                **here,
+                "configure": any_of(each.configure),
+                "write": any_of(each.write),
+                "read": any_of(each.read),
+            }
+            for each in accounts
+        ],
+        "topic_permissions": [
+            {"user": prefix + each.name, **here, "exchange": name, "write": any_of(keys), "read": any_of(())}
+            for each in accounts
+            for name, keys in each.routing_keys.items()
+        ],
+        "policies": [{**here, **policy} for policy in _parking(topology)],
+        "parameters": [
+            {
+                "component": "vhost-limits",
+                "name": "limits",
+                **here,
+                "value": {"max-connections": MAX_CONNECTIONS},
+            }
+        ],
+    }
+
+
+def any_of(patterns: Iterable[str]) -> str:
+    """Return the expression for names that one of the patterns describes in full; nothing matches none."""
+    return f"^({'|'.join(patterns)})$" if patterns else "^$"
+
+
+def _exactly(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(re.escape, names))
+
+
+def _setup(topology: Topology) -> Account:
+    """Return the account that declares.
+
+    To declare a queue that dead-letters takes the right to read it, and to write to where it dead-letters.
+    """
+    exchanges = [each.name for each in topology.exchanges]
+    queues = [each.name for each in (*topology.queues, topology.events)]
+    waiting = [each.name for each in topology.queues if "x-dead-letter-exchange" in (each.arguments or {})]
+    return Account(
+        SETUP,
+        "the set-up, which declares exchanges, queues and bindings; no process that runs",
+        configure=_exactly((*exchanges, *queues)),
+        write=_exactly((topology.objects.name, *queues, "amq.default")),
+        read=_exactly((*exchanges, STORE_EXCHANGE, *waiting)),
+    )
+
+
+def _service(name: str, topology: Topology) -> Account:
+    own = STAGES_OF[name]
+    sent = [topology.queue_of(stage).routing() for stage in SENDS_TO[name]]
+    put_aside = [each.routing() for stage in own for each in topology.queues_of(stage)[1:]]
+    keys = {topology.work.name: _exactly((*sent, *put_aside))} if own else {}
+    if name in ANNOUNCES:
+        keys[topology.anomalies.name] = _events(ANNOUNCES[name])
+    return Account(
+        name,
+        f"the service `{name}`",
+        write=_exactly(keys),
+        read=_exactly(topology.queue_of(stage).name for stage in own),
+        routing_keys=keys,
+    )
+
+
+def _events(kinds: Iterable[AnomalyKind]) -> tuple[str, ...]:
+    """Return the pattern of `anomaly.{severity}.{frontend}.{amp}.{arm}.{kind}` for these kinds."""
+    return (rf"anomaly\.({'|'.join(Severity)})\..+\.({'|'.join(sorted(kinds))})",)
+
+
+def _others(topology: Topology) -> tuple[Account, ...]:
+    objects, work, events = (each.name for each in (topology.objects, topology.work, topology.events))
+    parked = (topology.parked_queue_of(stage).name for stage in STAGES)
+    return (
+        Account(
+            STORE,
+            "the object store, which publishes a notification of each new object",
+            configure=_exactly((STORE_EXCHANGE,)),
+            write=_exactly((STORE_EXCHANGE,)),
+            routing_keys={STORE_EXCHANGE: _exactly((objects,))},
+        ),
+        Account(
+            MONITOR,
+            "the autoscaler, which reads the lengths of queues over RabbitMQ's management API",
+            tags=("management",),
+        ),
+        Account(
+            OPERATOR,
+            "people and programs that subscribe to anomaly events",
+            read=_exactly((events,)),
+            limits=OPERATOR_LIMITS,
+        ),
+        Account(
+            ENGINEER,
+            "the command line: anomaly events; parked messages, to be read, discarded or sent back to work",
+            write=_exactly((work,)),
+            read=_exactly((events, *parked)),
+            routing_keys={work: _exactly(topology.queue_of(stage).routing() for stage in STAGES)},
+        ),
+    )
+
+
+def _parking(topology: Topology) -> list[dict[str, Any]]:
+    """Return the policies that park a message of which every consumer dies.
+
+    RabbitMQ 4 drops what was delivered 20 times, unless there is somewhere to put it.
+    """
+    return [
+        {
+            "name": f"{topology.prefix}park-{stage}",
+            "pattern": any_of(_exactly((topology.queue_of(stage).name,))),
+            "apply-to": "queues",
+            "definition": {
+                "delivery-limit": DELIVERIES,
+                "dead-letter-exchange": "",
+                "dead-letter-routing-key": topology.parked_queue_of(stage).name,
+                "dead-letter-strategy": "at-least-once",
+                "overflow": "reject-publish",  # which that strategy takes
+            },
+        }
+        for stage in STAGES
+    ]
+
+
+def _user(account: Account, prefix: str, password: str) -> dict[str, Any]:
+    return {
+        "name": prefix + account.name,
+        "password_hash": password_hash(password),
+        "hashing_algorithm": "rabbit_password_hashing_sha256",
+        "tags": list(account.tags),
+        "limits": dict(account.limits),
+    }
+
+
+def password_hash(password: str) -> str:
+    """Return RabbitMQ's own hash: base64 of four random bytes, and SHA-256 of these and the password."""
+    salt = secrets.token_bytes(4)
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def read_passwords(folder: Path) -> dict[str, str]:
+    """Return account → password from the files `broker-{account}-password` of a folder.
+
+    Raises:
+        SettingsError: an account has no such file, or an empty one; or it cannot be read.
+    """
+    names = (account.name for account in accounts_of(Topology()))
+    return {name: _password(folder / f"broker-{name}-password") for name in names}
+
+
+def _password(path: Path) -> str:
+    try:
+        password = path.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    if not password:
+        raise SettingsError(f"{path}: the file is empty")
+    return password
+
+
+def main() -> None:
+    """Write the definitions with the passwords in the folder that the first argument names."""
+    if len(sys.argv) != 2:
+        raise SettingsError("usage: python -m shotwatch_operations.broker.accounts FOLDER")
+    topology = Topology(SystemSettings.load().prefix)
+    print(json.dumps(definitions(read_passwords(Path(sys.argv[1])), topology), indent=2))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

@@ -1,0 +1,23 @@
+"""`python -m shotwatch_operations.database`: make indexes and accounts, with an administrator's account.
+
+A JSON line for each part. Exit status: 0 done, 1 the database refused something, 2 wrong settings, 3 it
+cannot be reached, or it refuses this account.
+"""
+
+import asyncio
+import sys
+
+from pymongo.errors import OperationFailure
+
+from shotwatch_common.archive import TRANSIENT
+from shotwatch_common.command_line import exit_status, tell
+from shotwatch_operations.database.setup import DatabaseSetupSettings, set_up
+
+
+async def main() -> None:
+    async for part, made in set_up(DatabaseSetupSettings.load()):
+        tell(part, made=made)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(lambda: asyncio.run(main()), OperationFailure, away=TRANSIENT))

@@ -1,0 +1,1 @@
+"""Compare the sides of the ledger's equalities."""

@@ -1,0 +1,262 @@
+"""Reprocessing: what was recorded in a span of time is computed again, beside live traffic.
+
+It is the same objects and shots at a later revision. From a stage that reads files, raw files go back into
+the inbox, a minute of shots at a time; from a stage that works on shots, their windows are closed again as
+they are. Either way every shot is closed once more, measured and judged as of now; then what only the earlier
+revision had is removed. A minute that was begun and not finished is done again when the same is asked for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from time import monotonic
+from typing import Any
+
+from shotwatch_common.archive import Archive
+from shotwatch_common.archive.ledger import Entry
+from shotwatch_common.archive.windows import KnownWindow
+from shotwatch_common.settings import Settings
+from shotwatch_common.store import ObjectStore
+from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.identity import block_folder, object_id, raw_key, residual_folder, unversioned_raw_key
+from shotwatch_shots.pulses import instant
+from shotwatch_shots.vocabulary import ObjectState
+
+FROM_FILES = ("ingest", "validate")
+"""What is between the file and its verdicts is kept nowhere: both read the file again."""
+FROM_SHOTS = ("aggregate", "features", "inference")
+"""A revision of a shot has measurements of its own: all three close, measure and judge it again."""
+_HOUR_MS = 3_600_000
+_HOUR_OF_WINDOW = -len("MMSS/")
+_LOOK_S = 0.5
+PATIENCE_S = 1800.0
+"""A message is parked after some ten minutes of attempts; the rest is for a queue of live files before it."""
+
+
+class ReprocessingStopped(Exception):
+    """Something that was computed again came to no end; the message says what, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be computed again."""
+
+    stage: str
+    start: int
+    """Epoch ms of the first pulse."""
+    end: int
+    """Epoch ms after the last pulse."""
+    files_per_minute: float
+
+    @property
+    def span(self) -> tuple[str, int, int]:
+        return self.stage, self.start, self.end
+
+    @property
+    def told(self) -> str:
+        return f"from {self.stage}, {instant(self.start).isoformat()} to {instant(self.end).isoformat()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """The windows that begin at one time."""
+
+    start: int
+    windows: Sequence[KnownWindow]
+
+    @property
+    def files(self) -> list[str]:
+        return sorted({key for window in self.windows for key in window.files})
+
+
+@dataclass(slots=True)
+class Pace:
+    """Lets so many files a minute pass."""
+
+    files_per_minute: float
+    _next: float = field(default_factory=monotonic)
+
+    async def take(self, files: int) -> None:
+        """Wait for the turn of so many files."""
+        now = monotonic()
+        await asyncio.sleep(max(0.0, self._next - now))
+        self._next = max(self._next, now) + 60 * files / self.files_per_minute
+
+
+class Reprocessing:
+    """Computes again, minute by minute; a minute begins when the one before is judged and cleared up."""
+
+    def __init__(
+        self, archive: Archive, store: ObjectStore, facility: Facility, settings: Settings, order: Order
+    ) -> None:
+        self._archive = archive
+        self._store = store
+        self._facility = facility
+        self._settings = settings
+        self._order = order
+        self._pace = Pace(order.files_per_minute)
+        self._why = f"computed again from {order.stage}"
+
+    async def minutes(self) -> AsyncIterator[Minute]:
+        """What is left to do."""
+        reached = await self._archive.reprocessings.reached(*self._order.span)
+        for begin in range(reached, self._order.end, _HOUR_MS):
+            windows = await self._archive.windows.between(begin, min(begin + _HOUR_MS, self._order.end))
+            for start, group in groupby(windows, key=lambda window: window.start):
+                yield Minute(start, list(group))
+
+    async def run(self, done: Callable[[Minute], None]) -> None:
+        """Do all that is left; `done` hears of each minute.
+
+        Raises:
+            ReprocessingStopped: a stage gave something up, or does not get to it for PATIENCE_S. What was
+                done before it stays done.
+            Retry: the store cannot be reached.
+        """
+        await self._archive.audit.note("reprocess", self._order.told)
+        before: set[str] = set()
+        async for minute in self.minutes():
+            await self._compute(minute, before)
+            before = set(minute.files)
+            await self._archive.reprocessings.reach(*self._order.span, minute.start + 1)
+            done(minute)
+        await self._archive.reprocessings.finish(*self._order.span)
+
+    async def _compute(self, minute: Minute, fed_before: set[str]) -> None:
+        if self._order.stage in FROM_FILES:
+            await self._read_again([key for key in minute.files if key not in fed_before])
+        for window in minute.windows:
+            if self._order.stage in FROM_SHOTS:
+                await self._pace.take(len(window.files))
+            await self._close_again(window)
+        if self._order.stage in FROM_SHOTS:
+            await self._archive.ledger.tell(minute.files, "reprocess", self._why)
+
+    # files
+
+    async def _read_again(self, keys: Sequence[str]) -> None:
+        """Put raw files into the inbox and wait until they are joined; then remove old blocks of theirs."""
+        objects = [o for o in await self._archive.ledger.newest(keys) if await self._is_kept(o)]
+        blocks = {each["_id"]: await self._stored(self._block_prefix(each)) for each in objects}
+        fed = [await self._feed(each) for each in objects]
+        unjoined = (
+            f"some of these {len(fed)} files are not joined: {', '.join(each['key'] for each in objects)}"
+        )
+        await self._until(lambda: self._are_joined(fed), unjoined)
+        for each in objects:
+            await self._remove_unchanged(self._block_prefix(each), blocks[each["_id"]])
+
+    async def _is_kept(self, each: Mapping[str, Any]) -> bool:
+        """Whether the raw file is still there, in the data bucket or (we were stopped) in the inbox."""
+        if each["state"] not in (ObjectState.INGESTED, ObjectState.WAITING):
+            return False
+        if await self._store.etag(self._settings.inbox_bucket, each["key"]) is not None:
+            return True
+        return await self._raw_key(each) is not None
+
+    async def _feed(self, each: Mapping[str, Any]) -> str:
+        """Put a raw file into the inbox; the id of the object there, for a copy may have another etag."""
+        inbox, identity, key = self._settings.inbox_bucket, str(each["_id"]), str(each["key"])
+        await self._pace.take(1)
+        await self._archive.ledger.start_again(identity, "reprocess", self._why)
+        if await self._store.etag(inbox, key) is None and (raw := await self._raw_key(each)) is not None:
+            await self._store.move((self._settings.data_bucket, raw), (inbox, key))
+        etag = await self._store.etag(inbox, key)
+        there = identity if etag is None else object_id(inbox, key, etag)  # None: it was read by now
+        if there != identity:
+            entry = Entry(ObjectState.IGNORED, "reprocess", f"{self._why}, as object {there}")
+            await self._archive.ledger.settle(identity, entry, facts={"location": None})
+        return there
+
+    async def _are_joined(self, identities: Sequence[str]) -> bool:
+        objects = [await self._archive.ledger.find(identity) for identity in identities]
+        for each in objects:
+            if each is not None and each["state"] == ObjectState.DEAD_LETTERED:
+                raise ReprocessingStopped(f"{each['key']} was given up: {each['detail']}")
+        return all(each is not None and _has_ended(each) for each in objects)
+
+    async def _raw_key(self, each: Mapping[str, Any]) -> str | None:
+        """Return the key of the raw file in the data bucket; None if it is not there.
+
+        The ledger has it, unless we were stopped after the file was entered as waiting and before it was
+        moved.
+        """
+        bucket, name = self._settings.data_bucket, self._facility.file_name(each["key"])
+        if each["location"] and each["location"]["bucket"] == bucket:
+            keys = [each["location"]["key"]]
+        elif name is not None:
+            day, key = name.starts_at, each["key"]
+            keys = [raw_key(day, key, each["etag"]), unversioned_raw_key(day, key)]
+        else:
+            keys = []
+        for key in keys:
+            if await self._store.etag(bucket, key) is not None:
+                return str(key)
+        return None
+
+    def _block_prefix(self, each: Mapping[str, str]) -> str:
+        name = self._facility.file_name(each["key"])
+        return block_folder(name.starts_at, each["_id"]) if name else each["_id"]
+
+    # shots
+
+    async def _close_again(self, window: KnownWindow) -> None:
+        """Close the window's shots once more, wait for their verdicts, and remove what is superseded."""
+        await self._until(lambda: self._archive.windows.ask_again(window.id), f"{window.id} stays open")
+        await self._until(lambda: self._is_judged(window.id), f"the shots of {window.id} are not judged")
+        *earlier, newest = [batch for batch, _ in await self._archive.batches.of_window(window.id)]
+        superseded = [batch.batch_id for batch in earlier if set(batch.pulses) <= set(newest.pulses)]
+        await self._archive.measurements.forget(superseded)
+        await self._archive.batches.forget(superseded)
+        await self._remove_residuals(newest)
+
+    async def _is_judged(self, window_id: str) -> bool:
+        undecided = await self._archive.batches.undecided(window_id)
+        for batch_id, why in undecided.items():
+            if why:
+                raise ReprocessingStopped(f"the shots of {batch_id} were given up: {why}")
+        return not undecided and await self._archive.windows.at_rest(window_id)
+
+    async def _until(self, condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+        """Wait until the condition holds.
+
+        Raises:
+            ReprocessingStopped: it does not hold after PATIENCE_S; the message says what holds `otherwise`.
+        """
+        patient_until = monotonic() + PATIENCE_S
+        while not await condition():
+            if monotonic() > patient_until:
+                raise ReprocessingStopped(f"{otherwise} after {PATIENCE_S:.0f} s")
+            await asyncio.sleep(_LOOK_S)
+
+    # what lies about
+
+    async def _stored(self, prefix: str) -> dict[str, int]:
+        """Blocks by their keys, and when each was written."""
+        found = self._store.list(self._settings.block_bucket, prefix)
+        return {each.key: each.modified_ms async for each in found}
+
+    async def _remove_unchanged(self, prefix: str, before: Mapping[str, int]) -> None:
+        """Remove the blocks that nobody has written again since."""
+        for key, written in (await self._stored(prefix)).items():
+            if before.get(key) == written:
+                await self._store.remove(self._settings.block_bucket, key)
+
+    async def _remove_residuals(self, batch: ShotsClosed) -> None:
+        """Remove the residuals of those shots of a batch that are not odd any more."""
+        start, end = min(batch.pulses), max(batch.pulses) + 1
+        place = batch.place.model_dump(exclude={"interval"})
+        shots = await self._archive.shots.page(place, start, end, 0)
+        usual = {shot["_id"] for shot in shots if shot["batch"] == batch.batch_id and not shot["kinds"]}
+        folders = {residual_folder(shot) for shot in usual}
+        for key in await self._stored(residual_folder(batch.window_id)[:_HOUR_OF_WINDOW]):
+            if f"{key.rpartition('/')[0]}/" in folders:
+                await self._store.remove(self._settings.block_bucket, key)
+
+
+def _has_ended(each: Mapping[str, object]) -> bool:
+    return each["state"] != ObjectState.WAITING and (
+        each["state"] != ObjectState.INGESTED or bool(each["joined_at"])
+    )

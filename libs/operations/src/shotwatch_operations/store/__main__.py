@@ -1,0 +1,31 @@
+"""`python -m shotwatch_operations.store`: what `shotwatch bucket setup` does, from the image of any service.
+
+A JSON line for each part. Exit status: 0 all is as it can be, 1 the store refused something, 2 wrong
+settings, 3 it cannot be reached.
+"""
+
+import asyncio
+import sys
+
+from shotwatch_common.command_line import exit_status, tell
+from shotwatch_operations.store.setup import ConfigurableStore, SetupSettings, State, set_up
+
+
+class Refused(Exception):
+    """The store refused a part of the set-up."""
+
+
+async def main() -> None:
+    settings = SetupSettings.load()
+    refused = []
+    async with ConfigurableStore.of(settings) as store:
+        async for found in set_up(store, settings):
+            tell(found.state, bucket=found.bucket, what=found.what, detail=found.detail)
+            if found.state is State.REFUSED:
+                refused.append(f"{found.bucket}: {found.what}: {found.detail}")
+    if refused:
+        raise Refused("; ".join(refused))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(lambda: asyncio.run(main()), Refused))

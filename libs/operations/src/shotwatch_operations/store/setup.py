@@ -1,0 +1,274 @@
+"""Sets an object store up: its buckets, who is told of new objects, what expires, accounts. May be run again.
+
+What others have configured of the same buckets stays as it is, and so do other accounts.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Annotated
+
+from miniopy_async.commonconfig import ENABLED, Filter
+from miniopy_async.lifecycleconfig import Expiration, LifecycleConfig, Rule, Transition
+from miniopy_async.notificationconfig import NotificationConfig, QueueConfig
+from pydantic import Field, NonNegativeInt, SecretStr
+
+from shotwatch_common import rights
+from shotwatch_common.settings import Settings
+from shotwatch_common.store import BucketMissing, ObjectStore
+from shotwatch_common.store.errors import (
+    NO_BUCKET,
+    REFUSED,
+    Refused,
+    Unsupported,
+    answer_of,
+    code_of,
+    translated,
+)
+from shotwatch_operations.store.accounts import Account, AccountAdmin
+
+_CREATED = "s3:ObjectCreated:*"
+_OURS = "shotwatch"
+_ALL = Filter(prefix="")
+_UNSUPPORTED = {"NotImplemented", "MethodNotAllowed", "BucketAlreadyExists", "BucketAlreadyOwnedByYou"}
+"""The last two: the store took the request for one to make the bucket."""
+
+
+SecretKey = Annotated[SecretStr | None, Field(min_length=8)]
+
+
+class SetupSettings(Settings):
+    """What all services share, with the keys of the store's administrator, and how it is to be set up.
+
+    An account without a secret key is left alone.
+    """
+
+    event_target: str = "arn:minio:sqs::SHOTWATCH:amqp"
+    """The AMQP target that is told of new objects in the inbox, by the store's name for it (its ARN)."""
+    block_days: NonNegativeInt = 30
+    """Blocks expire after so many days, and can be made again from the raw file; 0 keeps them."""
+    raw_tier: str = ""
+    """Storage class that raw files move to after `raw_tier_days`; empty = they stay where they are."""
+    raw_tier_days: NonNegativeInt = 30
+    """Days after which raw files move to `raw_tier`."""
+    database_url: SecretStr = SecretStr("mongodb://not-used")  # the set-up needs no database
+    store_uploader_secret_key: SecretKey = None
+    """Secret key of the account `uploader`, by which the control system puts files into the inbox."""
+    store_ingest_secret_key: SecretKey = None
+    """Secret key of the account `ingest`."""
+    store_validate_secret_key: SecretKey = None
+    """Secret key of the account `validate`."""
+    store_aggregate_secret_key: SecretKey = None
+    """Secret key of the account `aggregate`."""
+    store_features_secret_key: SecretKey = None
+    """Secret key of the account `features`."""
+    store_inference_secret_key: SecretKey = None
+    """Secret key of the account `inference`."""
+    store_history_secret_key: SecretKey = None
+    """Secret key of the account `history`."""
+    store_query_secret_key: SecretKey = None
+    """Secret key of the account `query`."""
+    store_training_secret_key: SecretKey = None
+    """Secret key of the account `training`."""
+    store_engineer_secret_key: SecretKey = None
+    """Secret key of the account `engineer`."""
+    store_monitor_secret_key: SecretKey = None
+    """Secret key of the account `monitor`, which may read MinIO's metrics and no object."""
+
+
+class State(StrEnum):
+    """How a part of the set-up was found, and left."""
+
+    THERE = "there"
+    MADE = "made"
+    MISSING = "missing"
+    """Not there yet; it was asked for a dry run."""
+    UNSUPPORTED = "unsupported"
+    """The store does not know such a thing."""
+    REFUSED = "refused"
+    """The store knows such a thing, and says no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part of the set-up of a bucket."""
+
+    bucket: str
+    what: str
+    state: State
+    detail: str = ""
+    """What follows from it, or why it was refused."""
+
+
+class ConfigurableStore(ObjectStore):
+    """An object store of which buckets are configured: notifications and lifecycle."""
+
+    async def announces(self, bucket: str, target: str) -> bool:
+        """Whether the target is told of every new object of the bucket."""
+        told = (await self._notification(bucket)).queue_config_list or []
+        return any(_tells_of_all(queue, target) for queue in told)
+
+    async def announce(self, bucket: str, target: str) -> None:
+        """Have the target told of every new object of the bucket."""
+        found = await self._notification(bucket)
+        others = [queue for queue in found.queue_config_list or [] if queue.queue != target]
+        ours = QueueConfig(target, [_CREATED], config_id=_OURS)
+        wanted = NotificationConfig(found.cloud_func_config_list, [*others, ours], found.topic_config_list)
+        async with _asked(bucket):
+            await self._client.set_bucket_notification(bucket, wanted)
+
+    async def obeys(self, bucket: str, rule: Rule | None) -> bool:
+        """Whether our lifecycle rule of the bucket is this one; None = that there is none."""
+        ours = [_essence(found) for found in await self._rules(bucket) if found.rule_id == _OURS]
+        return ours == ([_essence(rule)] if rule else [])
+
+    async def obey(self, bucket: str, rule: Rule | None) -> None:
+        """Make this our lifecycle rule of the bucket; None takes it away."""
+        rules = [found for found in await self._rules(bucket) if found.rule_id != _OURS]
+        if rule:
+            rules.append(rule)
+        async with _asked(bucket):
+            if rules:
+                await self._client.set_bucket_lifecycle(bucket, LifecycleConfig(rules))
+            else:
+                await self._client.delete_bucket_lifecycle(bucket)
+
+    async def _notification(self, bucket: str) -> NotificationConfig:
+        async with _asked(bucket):
+            return await self._client.get_bucket_notification(bucket)
+
+    async def _rules(self, bucket: str) -> list[Rule]:
+        async with _asked(bucket):
+            found = await self._client.get_bucket_lifecycle(bucket)
+            return found.rules if found else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    bucket: str
+    what: str
+    is_there: Callable[[], Awaitable[bool]]
+    make: Callable[[], Awaitable[None]]
+    otherwise: str = ""
+    """What holds in a store that does not know such a thing."""
+
+
+async def set_up(
+    store: ConfigurableStore, settings: SetupSettings, dry_run: bool = False
+) -> AsyncIterator[Finding]:
+    """Look at each part of the set-up, and make it as it should be unless this is a dry run.
+
+    Raises:
+        Retry: the store cannot be reached, or lets us make no bucket.
+    """
+    for part in _parts(store, settings):
+        yield await _settled(part, dry_run)
+    keys = settings.store_access_key.get_secret_value(), settings.store_secret_key.get_secret_value()
+    async with AccountAdmin(settings.store_url, *keys) as admin:
+        for part in _account_parts(admin, settings):
+            yield await _settled(part, dry_run)
+
+
+def _parts(store: ConfigurableStore, settings: SetupSettings) -> Iterator[_Part]:
+    for bucket in settings.buckets:
+        yield _Part(
+            bucket, "bucket", partial(store.has_bucket, bucket), partial(store.ensure_buckets, bucket)
+        )
+    told = settings.inbox_bucket, settings.event_target
+    yield _Part(
+        settings.inbox_bucket,
+        f"tells {settings.event_target} of new objects",
+        partial(store.announces, *told),
+        partial(store.announce, *told),
+        "ingest finds new objects by its sweep alone",
+    )
+    blocks, raw = _block_rule(settings), _raw_rule(settings)
+    lasting = f"expire after {settings.block_days} days" if blocks else "stay"
+    yield _lifecycle(store, settings.block_bucket, f"blocks {lasting}", blocks)
+    lasting = f"move to {settings.raw_tier} after {settings.raw_tier_days} days" if raw else "stay"
+    yield _lifecycle(store, settings.data_bucket, f"raw files {lasting}", raw)
+
+
+def _account_parts(admin: AccountAdmin, settings: SetupSettings) -> Iterator[_Part]:
+    for name in rights.STORE:
+        secret_key: SecretStr | None = getattr(settings, f"store_{name}_secret_key")
+        if secret_key is not None:
+            access_key, policy = rights.account_name(name, settings), rights.store_policy(name, settings)
+            account = Account(access_key, secret_key.get_secret_value(), policy)
+            what, otherwise = f"account {access_key}", "make it with the store's own tools (docs/rights.md)"
+            yield _Part(
+                "accounts", what, partial(admin.has, account), partial(admin.make, account), otherwise
+            )
+
+
+def _block_rule(settings: SetupSettings) -> Rule | None:
+    if not settings.block_days:
+        return None
+    return Rule(ENABLED, expiration=Expiration(days=settings.block_days), rule_filter=_ALL, rule_id=_OURS)
+
+
+def _raw_rule(settings: SetupSettings) -> Rule | None:
+    if not settings.raw_tier:
+        return None
+    moved = Transition(days=settings.raw_tier_days, storage_class=settings.raw_tier)
+    return Rule(ENABLED, transition=moved, rule_filter=_ALL, rule_id=_OURS)
+
+
+def _lifecycle(store: ConfigurableStore, bucket: str, what: str, rule: Rule | None) -> _Part:
+    otherwise = "its objects stay until somebody removes them"
+    return _Part(
+        bucket, what, partial(store.obeys, bucket, rule), partial(store.obey, bucket, rule), otherwise
+    )
+
+
+async def _settled(part: _Part, dry_run: bool) -> Finding:
+    try:
+        return Finding(part.bucket, part.what, await _state(part, dry_run))
+    except BucketMissing:  # a dry run has not made it
+        return Finding(part.bucket, part.what, State.MISSING)
+    except Unsupported:
+        return Finding(part.bucket, part.what, State.UNSUPPORTED, part.otherwise)
+    except Refused as error:
+        return Finding(part.bucket, part.what, State.REFUSED, str(error))
+
+
+async def _state(part: _Part, dry_run: bool) -> State:
+    if await part.is_there():
+        return State.THERE
+    if dry_run:
+        return State.MISSING
+    await part.make()
+    if not await part.is_there():  # some stores say yes to everything
+        raise Unsupported
+    return State.MADE
+
+
+@asynccontextmanager
+async def _asked(bucket: str) -> AsyncIterator[None]:
+    """Raises Unsupported or Refused for what the store answers, BucketMissing, or Retry if it is away."""
+    async with translated(bucket, ""):
+        try:
+            yield
+        except ValueError as error:  # the answer to another question: it did not understand ours
+            raise Unsupported from error
+        except REFUSED as error:
+            code = code_of(error)
+            if code == NO_BUCKET:
+                raise
+            if code in _UNSUPPORTED:
+                raise Unsupported from error
+            raise Refused(answer_of(error)) from error
+
+
+def _tells_of_all(queue: QueueConfig, target: str) -> bool:
+    filtered = queue.prefix_filter_rule or queue.suffix_filter_rule
+    return queue.queue == target and _CREATED in queue.events and not filtered
+
+
+def _essence(rule: Rule) -> tuple[object, ...]:
+    expires = rule.expiration.days if rule.expiration else None
+    moves = (rule.transition.days, rule.transition.storage_class) if rule.transition else None
+    prefix = (rule.rule_filter.prefix if rule.rule_filter else None) or ""
+    return rule.status, prefix, expires, moves

@@ -1,0 +1,1 @@
+"""The language of the domain: places, records, batches, events. Pure: no I/O, no framework, no clock."""

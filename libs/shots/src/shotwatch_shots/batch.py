@@ -1,0 +1,69 @@
+"""Batches: shots of one place and window that were closed together. Columns have one entry per shot."""
+
+from shotwatch_shots.message import Message, StageMessage
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import DeviceKind
+
+ABSENT = -1
+"""The source of a member that a shot does not have."""
+
+
+class Member(Message):
+    """One device's part in a batch of shots; columns have one entry per shot."""
+
+    device: str
+    kind: DeviceKind
+    blocks: list[BlockRef]
+    source: list[int]
+    """Index into `blocks`, ABSENT where the shot has no record of this device."""
+    row: list[int]
+    """Row in the block; 0 where absent."""
+    reasons: list[str]
+    verdict: list[int]
+    """VALID, or 1 + the index in `reasons`; VALID where absent."""
+    on: list[bool]
+    """Whether the device was last known to be ON: an absent member of a device that is ON is an anomaly."""
+
+
+class ShotsClosed(StageMessage):
+    """aggregate → features: shots of one place and window that are complete or whose lateness is over."""
+
+    batch_id: str
+    window_id: str
+    place: PlaceRef
+    pulses: list[int]
+    """Epoch ms of each shot's pulse."""
+    revisions: list[int]
+    """From 1; a shot whose members changed is closed again with the next one."""
+    complete: list[bool]
+    """Every kind of device of the place is there with a valid record."""
+    members: list[Member]
+    last_arrival: int
+    """Epoch ms when the object that closed the batch arrived in the store."""
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.pulses)
+
+
+class ShotsMeasured(StageMessage):
+    """features → inference: the same shots; what was measured of them lies in the archive, by their batch."""
+
+    shots: ShotsClosed
+
+    @property
+    def batch_size(self) -> int:
+        return self.shots.batch_size
+
+
+class ShotsFlagged(StageMessage):
+    """inference → features: anomalous shots of a batch, to be examined closely."""
+
+    batch_id: str
+    shots: list[int]
+    """Indices into the batch's columns."""
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.shots)

@@ -1,0 +1,390 @@
+"""The facility as configuration: file names, groups, devices, datasets, places and intervals.
+
+Everything that is particular to one laser facility is read from one YAML file into the frozen dataclasses
+below. `parse_facility` says the line of whatever is wrong.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from shotwatch_shots.place import NO_ARM, Place
+from shotwatch_shots.vocabulary import DeviceKind
+
+_STRICT = ConfigDict(extra="forbid")
+_DURATION = re.compile(r"(?P<number>\d+)(?P<unit>ms|s)")
+_DAY_MS = 86_400_000
+_DATASETS_OF = {DeviceKind.CAMERA: 1, DeviceKind.SPECTRO: 1, DeviceKind.ENERGY_METER: 2}
+
+
+class FacilityError(ValueError):
+    """The facility file is wrong; the message names the file, the line and what is expected there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The sampling period of a recorder, and how patient its join is."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    lateness_s: float
+    """Seconds after the first member's arrival at which a shot closes, whoever is missing."""
+    tolerance_ms: int
+    """Largest distance (ms) of a record from its pulse; records further away belong to no pulse."""
+
+    @property
+    def period_ms(self) -> int:
+        """Time between two pulses (ms)."""
+        return duration_ms(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset of a group: its name, shape (empty = scalar or first element), range and unit."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    unit: str
+    range: tuple[float, float]
+    shape: tuple[int, ...] = ()
+    wavelengths: tuple[float, float] | None = None
+    """Of a spectrum's first and last sample (nm), where they are known; in between they are even."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceType:
+    """A family of devices: the words in a group name that give it away, and the datasets it holds."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    words: tuple[str, ...]
+    kind: DeviceKind = DeviceKind.OTHER
+    datasets: tuple[Dataset, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FramePolicy:
+    """When a camera frame is black, saturated or frozen."""
+
+    __pydantic_config__ = _STRICT
+
+    black_below: float
+    """A frame whose brightest pixel is below this (counts) is black."""
+    saturated_at: int
+    """A pixel at or above this (counts) is saturated."""
+    saturated_share: float
+    """A frame with a larger share of saturated pixels than this (0..1) is saturated."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatePolicy:
+    """The dataset that holds a device's state, and which states count as working or as broken."""
+
+    __pydantic_config__ = _STRICT
+
+    dataset: str
+    on: str
+    broken: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a kind of file is named and arranged inside.
+
+    `file_name` is a regular expression; its groups `frontend`, `recorder`, `interval`, `date` and `time`
+    are what the layout needs of them. `arrangement` is `timestamps` for `/{timestamp}/{group}/{dataset}`
+    and `images` for `/IMAGES/DTG_{id}/{image}`.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    arrangement: str
+    file_name: str
+    length_s: float
+    """How much time a file covers, from the time in its name on (s)."""
+    margin_s: float = 0.0
+    """How much earlier or later than that a record of the file may be (s)."""
+    interval: str | None = None
+    """The interval of files whose name does not tell one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRoster:
+    """The devices that belong to the shots of one place. Group name = `{place prefix}-{device}`."""
+
+    __pydantic_config__ = _STRICT
+
+    frontend: str
+    amp: str
+    interval: str
+    devices: tuple[str, ...]
+    arm: str = NO_ARM
+
+    @property
+    def place(self) -> Place:
+        return Place(self.frontend, self.amp, self.arm)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The full group names of the roster's devices."""
+        arm = "" if self.arm == NO_ARM else f"_{self.arm}"
+        return tuple(f"{self.frontend}_{self.amp}{arm}-{device}" for device in self.devices)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a group name says: the place, the family and the kind of the device."""
+
+    group: str
+    place: Place
+    type: str
+    kind: DeviceKind
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """What an object's key says about the file."""
+
+    layout: Layout
+    frontend: str
+    recorder: str
+    interval: str
+    starts_at: datetime
+    """UTC; midnight of the day for a layout with one file a day."""
+
+    @property
+    def span_ms(self) -> tuple[int, int]:
+        """The earliest and the latest time (epoch ms) that a record of the file may have."""
+        start, length, margin = self._start_ms, _ms(self.layout.length_s), _ms(self.layout.margin_s)
+        return start - margin, start + length + margin
+
+    def record_time_ms(self, timestamp: str) -> int:
+        """Return the time of a record (epoch ms) from its time of day, `HH-MM-SS-mmm`.
+
+        The record belongs to the day on which it lies nearest to the middle of the time that the file covers:
+        a file may begin just before midnight, or run past it.
+
+        Raises:
+            ValueError: the timestamp is no such time of day.
+        """
+        middle = self._start_ms + _ms(self.layout.length_s) // 2
+        return middle + (_time_of_day_ms(timestamp) - middle + _DAY_MS // 2) % _DAY_MS - _DAY_MS // 2
+
+    @property
+    def _start_ms(self) -> int:
+        return _ms(self.starts_at.timestamp())
+
+
+@dataclass(frozen=True)
+class Facility:
+    """One facility, whole. Times in its files are read as UTC."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    first_day: date
+    """No record is older than this day."""
+    clock_skew_s: float
+    """How far the clock of a recorder may be ahead of the object store's (s): a record that is later than its
+    file's arrival by more than this is refused."""
+    layouts: tuple[Layout, ...]
+    group_name: str
+    """A regular expression with the groups `frontend`, `amp` and, optionally, `arm`."""
+    device_types: tuple[DeviceType, ...]
+    state: StatePolicy
+    frames: FramePolicy
+    energy_disagreement: float
+    """|energy1 - energy2| over their mean above which the two halves of a meter disagree (0..1)."""
+    intervals: tuple[Interval, ...]
+    places: tuple[PlaceRoster, ...]
+    image_groups: Mapping[str, str] = field(default_factory=dict)
+    """Older layout: which group name a `DTG_{id}` stands for."""
+
+    def file_name(self, key: str) -> FileName | None:
+        """Read an object's key; None when the facility has no such files (they are set aside)."""
+        base = key.rpartition("/")[2]
+        for layout, pattern in self._file_patterns:
+            if match := pattern.fullmatch(base):
+                return _file_name(layout, match.groupdict())
+        return None
+
+    def device(self, group: str) -> Device | None:
+        """Read a group name; None when it names no place of the chain."""
+        match = self._group_pattern.match(group)
+        if match is None:
+            return None
+        found = match.groupdict()
+        place = Place(found["frontend"], found["amp"], found.get("arm") or NO_ARM)
+        family = self.device_type(group)
+        return Device(group, place, family.name, family.kind)
+
+    def device_type(self, group: str) -> DeviceType:
+        """The first family one of whose words stands in the group name, else `Unknown`."""
+        for family in self.device_types:
+            if any(word in group for word in family.words):
+                return family
+        return DeviceType("Unknown", ())
+
+    def interval(self, name: str) -> Interval:
+        """The interval of that name.
+
+        Raises:
+            KeyError: the facility file does not list it.
+        """
+        return self._intervals[name]
+
+    def roster(self, place: Place, interval: str) -> PlaceRoster | None:
+        """The devices expected in the shots of a place, None for a place the file does not list."""
+        return self._rosters.get((place, interval))
+
+    def dataset(self, kind: DeviceKind) -> Dataset:
+        """The first dataset of a kind of device: its image, its spectrum, its first energy."""
+        return next(family.datasets[0] for family in self.device_types if family.kind is kind)
+
+    @cached_property
+    def _file_patterns(self) -> tuple[tuple[Layout, re.Pattern[str]], ...]:
+        return tuple((layout, re.compile(layout.file_name)) for layout in self.layouts)
+
+    @cached_property
+    def _group_pattern(self) -> re.Pattern[str]:
+        return re.compile(self.group_name)
+
+    @cached_property
+    def _intervals(self) -> dict[str, Interval]:
+        return {interval.name: interval for interval in self.intervals}
+
+    @cached_property
+    def _rosters(self) -> dict[tuple[Place, str], PlaceRoster]:
+        return {(roster.place, roster.interval): roster for roster in self.places}
+
+
+def duration_ms(text: str) -> int:
+    """`100ms`, `1s`, `60s` as milliseconds.
+
+    Raises:
+        ValueError: another spelling, or no time at all.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None or not int(match["number"]):
+        raise ValueError(f"{text!r} is not a duration such as 100ms or 60s")
+    return int(match["number"]) * (1 if match["unit"] == "ms" else 1000)
+
+
+def _file_name(layout: Layout, found: Mapping[str, str | None]) -> FileName | None:
+    try:
+        starts_at = datetime.strptime(
+            f"{found['date']} {found.get('time') or '00-00-00'}", "%Y-%m-%d %H-%M-%S"
+        ).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    interval = found.get("interval") or layout.interval or ""
+    return FileName(layout, found.get("frontend") or "", found.get("recorder") or "", interval, starts_at)
+
+
+def _time_of_day_ms(timestamp: str) -> int:
+    match = re.fullmatch(r"(\d{2})-(\d{2})-(\d{2})-(\d{3})", timestamp, re.ASCII)
+    if match is None:
+        raise ValueError(f"{timestamp!r} is not a time of day such as 07-33-00-125")
+    hours, minutes, seconds, milliseconds = (int(part) for part in match.groups())
+    if hours > 23 or minutes > 59 or seconds > 59:
+        raise ValueError(f"{timestamp!r} is not a time of day")
+    return ((hours * 60 + minutes) * 60 + seconds) * 1000 + milliseconds
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def parse_facility(text: str, name: str) -> Facility:
+    """Parse and check the text of a facility file.
+
+    Raises:
+        FacilityError: it is not YAML, or says something wrong; names the file by `name`, and the line.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        facility = TypeAdapter(Facility).validate_python(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise FacilityError(f"{name}: is not YAML: {error}") from error
+    except ValidationError as error:
+        raise FacilityError(_explain(name, node, error)) from error
+    for where, problem in _inconsistencies(facility):
+        raise FacilityError(f"{name}:{_line(node, where)}: {problem}")
+    return facility
+
+
+def _explain(name: str, node: yaml.Node | None, error: ValidationError) -> str:
+    return "\n".join(
+        f"{name}:{_line(node, problem['loc'])}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        for problem in error.errors()
+    )
+
+
+def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:
+    """The line (from 1) of the deepest part of `where` that the file has."""
+    line = 1 if node is None else node.start_mark.line + 1
+    for step in where:
+        node = _child(node, step)
+        if node is None:
+            break
+        line = node.start_mark.line + 1
+    return line
+
+
+def _child(node: yaml.Node | None, step: int | str) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == str(step)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        child: yaml.Node = node.value[step]
+        return child
+    return None
+
+
+def _inconsistencies(facility: Facility) -> list[tuple[tuple[int | str, ...], str]]:
+    """What types cannot say: patterns that compile, intervals that exist, devices that parse."""
+    problems: list[tuple[tuple[int | str, ...], str]] = []
+
+    def check(where: tuple[int | str, ...], claim: Any, *expected: type[Exception]) -> None:
+        try:
+            claim()
+        except expected as error:
+            problems.append((where, str(error)))
+
+    check(("group_name",), lambda: re.compile(facility.group_name), re.error)
+    for n, layout in enumerate(facility.layouts):
+        check(("layouts", n, "file_name"), lambda layout=layout: re.compile(layout.file_name), re.error)
+        if not 0 < layout.length_s <= _DAY_MS / 1000:
+            problems.append((("layouts", n, "length_s"), "length_s must be more than 0 s and at most a day"))
+        if not 0 <= layout.margin_s <= layout.length_s:
+            problems.append((("layouts", n, "margin_s"), "margin_s must be between 0 s and length_s"))
+        if layout.arrangement not in ("timestamps", "images"):
+            problems.append((("layouts", n, "arrangement"), "arrangement must be timestamps or images"))
+    for n, interval in enumerate(facility.intervals):
+        check(("intervals", n, "name"), lambda interval=interval: interval.period_ms, ValueError)
+    for n, family in enumerate(facility.device_types):
+        wanted = _DATASETS_OF.get(family.kind)
+        if wanted is not None and len(family.datasets) != wanted:
+            problems.append((("device_types", n), f"a {family.kind} has {wanted} dataset(s)"))
+    if problems:
+        return problems
+    known = {interval.name for interval in facility.intervals}
+    for n, roster in enumerate(facility.places):
+        if roster.interval not in known:
+            problems.append((("places", n, "interval"), f"interval {roster.interval} is not listed"))
+        for m, group in enumerate(roster.groups):
+            device = facility.device(group)
+            if device is None or device.place != roster.place:
+                problems.append(
+                    (("places", n, "devices", m), f"group_name does not read {group} as {roster.place}")
+                )
+    return problems

@@ -1,0 +1,18 @@
+"""What all messages between services have in common."""
+
+from abc import abstractmethod
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class StageMessage(Message):
+    """What a stage takes from its queue."""
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """How many records or shots it is about."""

@@ -1,0 +1,151 @@
+"""The records of a file: as ingest read them, and as validate judged them.
+
+Columns and references, never pixels.
+Every column has one entry per record, in the order of `times`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shotwatch_shots.message import Message, StageMessage
+from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.vocabulary import DeviceKind
+
+VALID = 0
+"""The verdict of a good record; any other verdict n means `reasons[n - 1]`."""
+MOST_DETAILED_REASONS = 64
+"""So many different reasons of a device have details in one file, and in one window; later ones do not."""
+LONGEST_REASON = 300
+"""Characters; a longer detail is cut."""
+
+
+class ObjectRef(Message):
+    """One version of an object that arrived in the bucket."""
+
+    object_id: str
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    arrived_at: int
+    """Epoch ms when the store had it."""
+
+
+class BlockRef(Message):
+    """Where a block lies, and the object it was made from."""
+
+    bucket: str
+    key: str
+    object_id: str
+    object_key: str
+
+
+class ImageDigest(Message):
+    """What validation needs to know of each frame. Entries of absent frames are 0."""
+
+    role: Literal["image"] = "image"
+    minimum: list[float]
+    maximum: list[float]
+    saturated: list[int]
+    """Pixels at or above the facility's saturation level."""
+    fingerprint: list[int]
+    """CRC-32 of the frame's bytes: equal for frames that are equal."""
+
+
+class SpectrumDigest(Message):
+    """What validation needs to know of each spectrum."""
+
+    role: Literal["spectrum"] = "spectrum"
+    minimum: list[float | None]
+    maximum: list[float | None]
+    total: list[float | None]
+
+
+class EnergyDigest(Message):
+    """Both energies of each record, null where not finite."""
+
+    role: Literal["energy"] = "energy"
+    energy1: list[float | None]
+    energy2: list[float | None]
+
+
+Digest = Annotated[ImageDigest | SpectrumDigest | EnergyDigest, Field(discriminator="role")]
+
+
+class Problem(Message):
+    """A record that could not be read as its device's data; `reason` is a RecordReason."""
+
+    row: int
+    reason: str
+    detail: str
+
+
+class DeviceRecords(Message):
+    """The records of one device group in one file, as ingest read them."""
+
+    device: str
+    kind: DeviceKind
+    place: PlaceRef
+    block: BlockRef
+    times: list[int]
+    """Epoch ms, ascending, as recorded."""
+    states: list[str]
+    """The states that occur."""
+    state: list[int]
+    """Which of `states` each record has; -1 where the file has none."""
+    problems: list[Problem]
+    digest: Digest | None
+    """None for devices without data of their own (state only)."""
+
+
+class FileIngested(StageMessage):
+    """ingest → validate: a file was read; its records lie in blocks."""
+
+    object: ObjectRef
+    devices: list[DeviceRecords]
+
+    @property
+    def batch_size(self) -> int:
+        return sum(len(device.times) for device in self.devices)
+
+
+class JudgedRecords(Message):
+    """The records of one device group with a verdict each."""
+
+    device: str
+    kind: DeviceKind
+    place: PlaceRef
+    block: BlockRef
+    times: list[int]
+    states: list[str]
+    state: list[int]
+    reasons: list[str]
+    """The reasons that occur, as `reason` or `reason: detail`."""
+    verdict: list[int]
+    """VALID, or 1 + the index in `reasons`."""
+
+
+class FileValidated(StageMessage):
+    """validate → aggregate: every record of a file was judged."""
+
+    object: ObjectRef
+    devices: list[JudgedRecords]
+
+    @property
+    def batch_size(self) -> int:
+        return sum(len(device.times) for device in self.devices)
+
+
+def reason_code(reasons: list[str], reason: str) -> int:
+    """Return the verdict that means this reason (`reason` or `reason: detail`), and list it if it is new.
+
+    Details come from files. The list stays short whatever they hold: its length is at most
+    MOST_DETAILED_REASONS and one for each RecordReason.
+    """
+    reason = reason[:LONGEST_REASON]
+    if reason not in reasons and len(reasons) >= MOST_DETAILED_REASONS:
+        reason = reason.partition(":")[0]
+    if reason not in reasons:
+        reasons.append(reason)
+    return VALID + 1 + reasons.index(reason)
