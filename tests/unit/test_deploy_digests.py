@@ -31,7 +31,7 @@ def tree(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets", "keys"))
     shutil.copytree(ROOT / "facilities", tmp_path / "facilities")
     known = {each["image"] for each in SERVICES.values()} | {BASE}
-    known |= {f"registry.example/shotwatch-{name}:1.2" for name in (*SERVICES, "cli")}
+    known |= {f"registry.example/shotwatch-{name}:1.2" for name in (*SERVICES, "cli", "operations")}
     answers = {image: digest_of(image) for image in known}
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "docker").write_text(
