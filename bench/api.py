@@ -33,12 +33,12 @@ from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_operations.api_keys import make_key
 from shotwatch_shots.batch import ShotsClosed
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import Scope
 from tests.integration.query_world import anomaly_event, store_event
 
 FACILITY = Path(__file__).parents[1] / "facilities" / "hpls.yaml"
-PLACE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+PLACE = ShotSeries.parse("LA-A1-11-100ms")
 METER = "LA_A1_11-EM_1-EnergyMeter-1"
 START = 1_656_660_780_000
 SHOTS, VALUES, BATCHES = 600, 1_000_000, 4
@@ -85,7 +85,7 @@ def closed(name: str, pulses: list[int]) -> ShotsClosed:
     return ShotsClosed(
         batch_id=name,
         window_id=name,
-        place=PLACE,
+        series=PLACE,
         pulses=pulses,
         revisions=[1] * len(pulses),
         complete=[True] * len(pulses),

@@ -31,7 +31,7 @@ from shotwatch_embedded.stack import Stack
 from shotwatch_operations.reconciliation.collecting import Allowances, Collector
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.identity import object_id, raw_key
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.reconciliation.slices import HOUR_MS
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
@@ -45,7 +45,7 @@ DONE = epoch_now() - HOUR_MS
 RECORDERS, ROWS, PULSES = 200, 60, 600
 WINDOWS_A_MINUTE = 2
 DAY = instant(HOUR)
-PLACE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+PLACE = ShotSeries.parse("LA-A1-11-100ms")
 _AT_ONCE = 16
 
 
@@ -98,7 +98,7 @@ class Hour:
         judged = JudgedRecords(
             device="meter",
             kind=DeviceKind.ENERGY_METER,
-            place=PLACE,
+            series=PLACE,
             block=ref,
             times=times,
             states=["ON"],

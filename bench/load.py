@@ -53,7 +53,7 @@ from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_shots.facility import Facility, PlaceRoster
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.anomalies import Injection, Kind
@@ -61,21 +61,21 @@ from shotwatch_simulator.simulation import Simulation, simulate
 
 FACILITY = Path("facilities/hpls.yaml")
 LEARNING = {
-    (Place("LA", "A1", "11"), "100ms"): timedelta(minutes=1),
-    (Place("LA", "A2"), "1s"): timedelta(minutes=3),
-    (Place("LA", "A3", "31"), "60s"): timedelta(minutes=30),
+    ShotSeries.parse("LA-A1-11-100ms"): timedelta(minutes=1),
+    ShotSeries.parse("LA-A2-00-1s"): timedelta(minutes=3),
+    ShotSeries.parse("LA-A3-31-60s"): timedelta(minutes=30),
 }
 """The places under load, and how long the model learns from each."""
 CAMERAS_WITH_REFERENCES = 13
 """All under load but that of LA-A3-31: a reference is made from a hundred shots."""
 CHARACTERISATIONS_KNOWN_S = 12.0
 """So long after they were made, features has seen them."""
-BACKGROUND = Place("LA", "A1", "11"), "100ms"
+BACKGROUND = ShotSeries.parse("LA-A1-11-100ms")
 """What is fed beside the single shots, at half load."""
 BACKGROUND_LENGTH = timedelta(minutes=5)
 LEAD_S = 5.0
 """The other load begins so long before the first single shot."""
-SINGLE_SHOTS = Place("LA", "A2"), "1s"
+SINGLE_SHOTS = ShotSeries.parse("LA-A2-00-1s")
 SHOTS = 40
 SHOT_DISTANCE = timedelta(seconds=20)
 """Of facility time: a condition lasts until ten seconds without it have passed."""
@@ -178,7 +178,7 @@ async def measured_on(
         said = conditions()
         async with watched(stack) as usage:
             throughput = await feeder.feed(store, archive, "load", files.load)
-        under_load = [_roster(facility, *where) for where in LEARNING]
+        under_load = [_roster(facility, series) for series in LEARNING]
         record_share = _record_share(facility, under_load)
         half_load = min(duration.total_seconds() / throughput.seconds * record_share, 1) / 2
         timed = partial(latency, settings, store)
@@ -212,13 +212,13 @@ async def _references_known(archive: Archive) -> None:
 def made_files(facility: Facility, duration: timedelta, folder: Path) -> Files:
     learning: list[Path] = []
     load: list[Path] = []
-    for (place, interval), length in LEARNING.items():
-        roster = (_roster(facility, place, interval),)
+    for series, length in LEARNING.items():
+        roster = (_roster(facility, series),)
         quiet = Simulation(facility, roster, LIVE_START - length, length, SEED)
-        learning += simulate(quiet, folder / "learning" / str(place), WORKERS)
+        learning += simulate(quiet, folder / "learning" / str(series.place), WORKERS)
         live = Simulation(facility, roster, LIVE_START, duration, SEED)
-        load += simulate(live, folder / "load" / str(place), WORKERS)
-    roster = (_roster(facility, *BACKGROUND),)
+        load += simulate(live, folder / "load" / str(series.place), WORKERS)
+    roster = (_roster(facility, BACKGROUND),)
     background = Simulation(facility, roster, LIVE_START + timedelta(hours=3), BACKGROUND_LENGTH, SEED)
     swept, notified, beside = (
         list(single_shots(facility, LIVE_START + timedelta(hours=hours), folder / f"shots-{hours}"))
@@ -230,13 +230,12 @@ def made_files(facility: Facility, duration: timedelta, folder: Path) -> Files:
 
 def single_shots(facility: Facility, start: datetime, folder: Path) -> Iterator[Shot]:
     """Single-shot files, every other shot from the first on with a drop of energy."""
-    place, interval = SINGLE_SHOTS
-    roster, grid = _roster(facility, place, interval), facility.interval(interval)
+    roster, grid = _roster(facility, SINGLE_SHOTS), facility.interval(SINGLE_SHOTS.interval)
     period = timedelta(milliseconds=grid.period_ms)
     for n in range(SHOTS):
         at = start + n * SHOT_DISTANCE
         pulse = epoch_ms(at)
-        drop = Injection(Kind.ENERGY_DROP, place, grid, roster.groups, pulse, 1, LOST_ENERGY)
+        drop = Injection(Kind.ENERGY_DROP, SINGLE_SHOTS.place, grid, roster.devices, pulse, 1, LOST_ENERGY)
         odd = (drop,) if n % 2 == 0 else ()
         shot = Simulation(facility, (roster,), at, period, SEED, odd, file_length=period)
         yield pulse, planned_uploads(simulate(shot, folder))
@@ -332,14 +331,15 @@ async def _until_raised(watch: Watch, pulses: set[int]) -> None:
 def conditions() -> list[str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    places = ", ".join(f"{place} ({interval})" for place, interval in LEARNING)
+    places = ", ".join(f"{each.place} ({each.interval})" for each in LEARNING)
     return [
         f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB; other processes use them too: "
         f"load average {os.getloadavg()[0]:.1f} over the last minute",
         f"Python {platform.python_version()}, {packages}; one replica of each service",
         f"load: {places}, without anomalies; a file per device and minute, all uploaded at once, 8 at a time",
-        f"latency: {SHOTS} single shots of {SINGLE_SHOTS[0]}, one a second, {LOST_ENERGY:.0%} less energy in"
-        f" every other one; other load: files of {BACKGROUND[0]} ({BACKGROUND[1]}), one after the other",
+        f"latency: {SHOTS} single shots of {SINGLE_SHOTS.place}, one a second, {LOST_ENERGY:.0%} less energy "
+        f"in every other one; other load: files of {BACKGROUND.place} ({BACKGROUND.interval}), one after "
+        "the other",
         "left out: making the files, training, the stack's start, the network (everything is on one machine)",
     ]
 
@@ -392,19 +392,19 @@ def markdown(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def _roster(facility: Facility, place: Place, interval: str) -> PlaceRoster:
-    roster = facility.roster(place, interval)
+def _roster(facility: Facility, series: ShotSeries) -> PlaceRoster:
+    roster = facility.roster(series)
     assert roster is not None
     return roster
 
 
 def _devices(rosters: Sequence[PlaceRoster]) -> int:
-    return sum(len(roster.groups) for roster in rosters)
+    return sum(len(roster.devices) for roster in rosters)
 
 
 def _pause_s(facility: Facility, share: float) -> float:
     """From one file of the background to the next, for a share of the facility's records."""
-    records = MINUTE_MS / facility.interval(BACKGROUND[1]).period_ms
+    records = MINUTE_MS / facility.interval(BACKGROUND.interval).period_ms
     return records / (share * _records_a_second(facility, facility.places))
 
 
@@ -413,7 +413,9 @@ def _record_share(facility: Facility, rosters: Sequence[PlaceRoster]) -> float:
 
 
 def _records_a_second(facility: Facility, rosters: Sequence[PlaceRoster]) -> float:
-    return sum(1000 * len(roster.groups) / facility.interval(roster.interval).period_ms for roster in rosters)
+    return sum(
+        1000 * len(roster.devices) / facility.interval(roster.interval).period_ms for roster in rosters
+    )
 
 
 if __name__ == "__main__":

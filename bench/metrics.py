@@ -24,7 +24,7 @@ from shotwatch_common import metrics
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.facility import Facility
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileIngested, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind, Settlement
 
@@ -66,17 +66,16 @@ def count_message() -> None:
 
 def know_every_device(facility: Facility) -> None:
     for roster in facility.places:
-        place = PlaceRef(frontend=roster.frontend, amp=roster.amp, arm=roster.arm, interval=roster.interval)
         measured = dict.fromkeys(metrics.LAST_MEASURED, np.ones(1))
-        metrics.shots_measured(place, dict.fromkeys(roster.groups, measured))
+        metrics.shots_measured(roster.series, dict.fromkeys(roster.devices, measured))
 
 
 def made_message() -> bytes:
-    place = PlaceRef(frontend="LA", amp="A2", arm="00", interval="100ms")
+    series = ShotSeries.parse("LA-A2-00-100ms")
     records = DeviceRecords(
         device="LA_A2-Other_1-Other-1",
         kind=DeviceKind.OTHER,
-        place=place,
+        series=series,
         block=BlockRef(bucket="blocks", key="block", object_id="id", object_key="key"),
         times=list(range(RECORDS)),
         states=["ON"],

@@ -24,7 +24,7 @@ finds each replica by its name; `job` is the service. In Kubernetes pods have th
 `prometheus.io/scrape`, `port` and `path`, and Prometheus may come from the namespace `monitoring`.
 
 A series appears with its first observation, and belongs to a process: add up the rates of counters over
-replicas, and take the largest of gauges that each of them tells. `frontend`, `amp`, `arm` and `device` are
+replicas, and take the largest of gauges that each of them tells. `place` and `device` are
 those of the facility file. Records are counted by kind of device, and drift is the device's largest, for by
 device and reason, or by device and feature, there would be thousands of series.
 

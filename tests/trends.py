@@ -9,11 +9,11 @@ from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ShotsClosed
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 
 METER = "LA_A3_31-EM_1-EnergyMeter-1"
-PLACE = PlaceRef(frontend="LA", amp="A3", arm="31", interval="60s")
+PLACE = ShotSeries.parse("LA-A3-31-60s")
 START = epoch_ms(datetime(2024, 3, 1, 8, tzinfo=UTC))
 DROPPED = START + 60_000 * 70
 _SHOTS = 120
@@ -33,7 +33,7 @@ def _shot(n: int) -> ShotsClosed:
     return ShotsClosed(
         batch_id=f"trend-{n}",
         window_id=f"trend-{n}",
-        place=PLACE,
+        series=PLACE,
         pulses=[START + 60_000 * n],
         revisions=[1],
         complete=[True],

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shotwatch_shots.facility import Facility, PlaceRoster
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
@@ -20,11 +20,11 @@ KINDS = (
 """What rules say, and what only the model can tell."""
 BIG, SMALL = "four places, two minutes", "one place, five seconds"
 START = datetime(2022, 7, 1, 7, 30, tzinfo=UTC)
-ONE_HZ = tuple((Place(frontend, amp), "1s") for frontend in ("LA", "LB") for amp in ("A2", "FSD"))
-TEN_HZ = ((Place("LB", "F1"), "100ms"),)
+ONE_HZ = tuple(ShotSeries.parse(f"{place}-00-1s") for place in ("LA-A2", "LA-FSD", "LB-A2", "LB-FSD"))
+TEN_HZ = (ShotSeries.parse("LB-F1-00-100ms"),)
 LASER, ANOTHER_LASER = 1, 2
 """Seeds: another one is another laser."""
-Where = Sequence[tuple[Place, str]]
+Where = Sequence[ShotSeries]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,13 @@ def quiet_files(facility: Facility, folder: Path) -> list[Path]:
 
 def cameras_of(facility: Facility) -> int:
     """How many cameras the inputs have."""
-    groups = [group for roster in _rosters(facility, (*ONE_HZ, *TEN_HZ)) for group in roster.groups]
+    groups = [group for roster in _rosters(facility, (*ONE_HZ, *TEN_HZ)) for group in roster.devices]
     devices = [facility.device(group) for group in groups]
     return sum(device is not None and device.kind is DeviceKind.CAMERA for device in devices)
 
 
 def _rosters(facility: Facility, where: Where) -> tuple[PlaceRoster, ...]:
-    return tuple(roster for each in where if (roster := facility.roster(*each)) is not None)
+    return tuple(roster for each in where if (roster := facility.roster(each)) is not None)
 
 
 def _files(

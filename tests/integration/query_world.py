@@ -26,7 +26,7 @@ from shotwatch_operations.api_keys import make_key, read_scopes
 from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
 from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
 from shotwatch_shots.identity import event_id, residual_key
-from shotwatch_shots.place import Place, PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.records import VALID, BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Scope, Severity
@@ -38,8 +38,8 @@ FIRST_PULSE = 1_656_660_780_100
 SHOTS = 20
 UNREADABLE, MISSING, ODD = 3, 5, 7
 """Which shots of LA have an unreadable frame, no energy, an anomaly."""
-LA = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
-LB = PlaceRef(frontend="LB", amp="A1", arm="11", interval="100ms")
+LA = ShotSeries.parse("LA-A1-11-100ms")
+LB = ShotSeries.parse("LB-A1-11-100ms")
 CAMERA, SPECTRO, METER = (
     "LA_A1_11-Camera_1-Camera-1",
     "LA_A1_11-Spectro_1-Spectro-1",
@@ -124,8 +124,8 @@ def pulses() -> list[int]:
     return [FIRST_PULSE + 100 * n for n in range(SHOTS)]
 
 
-def shot(n: int, place: PlaceRef = LA) -> str:
-    return shot_id(Place(place.frontend, place.amp, place.arm), place.interval, FIRST_PULSE + 100 * n)
+def shot(n: int, series: ShotSeries = LA) -> str:
+    return shot_id(series, FIRST_PULSE + 100 * n)
 
 
 def recorded() -> dict[str, Block]:
@@ -176,11 +176,13 @@ def member(
     )
 
 
-def closed(place: PlaceRef, members: Sequence[Member], shot_pulses: Sequence[int], batch: str) -> ShotsClosed:
+def closed(
+    series: ShotSeries, members: Sequence[Member], shot_pulses: Sequence[int], batch: str
+) -> ShotsClosed:
     return ShotsClosed(
         batch_id=batch,
         window_id=batch,
-        place=place,
+        series=series,
         pulses=list(shot_pulses),
         revisions=[1] * len(shot_pulses),
         complete=[
@@ -199,17 +201,18 @@ def anomaly_event(
     *,
     model: ModelRef | None = None,
     opened: int | None = None,
-    place: PlaceRef = LA,
+    series: ShotSeries = LA,
     why: str = "hot spot: 9.5 σ",
     phase: Phase | None = None,
 ) -> AnomalyEvent:
     """Shot n is odd; so has the beam been since shot `opened`."""
     anomaly = Anomaly(
         sequence=sequence,
-        shot=shot(n, place),
+        shot=shot(n, series),
         revision=1,
         time=FIRST_PULSE + 100 * n,
-        place=place,
+        place=series.place,
+        interval=series.interval,
         kind=kind,
         severity=Severity.CRITICAL,
         devices=[CAMERA],
@@ -218,10 +221,10 @@ def anomaly_event(
         why=why,
         contributions=[],
         evidence=[],
-        image_url=f"/api/v1/shots/{shot(n, place)}/devices/{CAMERA}/image",
+        image_url=f"/api/v1/shots/{shot(n, series)}/devices/{CAMERA}/image",
         residual_url=None,
         model=model,
-        condition=event_id(shot(n if opened is None else opened, place), kind, 1),
+        condition=event_id(shot(n if opened is None else opened, series), kind, 1),
         phase=phase or (Phase.OPENED if opened is None else Phase.UPDATED),
         since=0,
         until=0,
@@ -334,7 +337,7 @@ async def keep_records(
     judged = JudgedRecords(
         device=device,
         kind=DeviceKind.CAMERA,
-        place=LA,
+        series=LA,
         block=block,
         times=times,
         states=["ON", "STANDBY"],

@@ -20,8 +20,8 @@ UP = {f'up{{job="{job}"}}': "1x90" for job in REST}
 PARKED = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate.parked"}'
 VALIDATE = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate"}'
 WAIT = "shotwatch_message_wait_seconds_bucket"
-LA = 'frontend="LA", amp="A2", arm="00"'
-LB = 'frontend="LB", amp="A2", arm="00"'
+LA = 'place="LA-A2-00"'
+LB = 'place="LB-A2-00"'
 RECORDS = "shotwatch_records_total"
 
 

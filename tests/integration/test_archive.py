@@ -17,7 +17,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.errors import Bug
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind, ObjectState
 
@@ -74,7 +74,7 @@ async def test_of_many_that_enter_an_object_one_is_the_first(archive: Archive) -
     await archive.ledger.settle("once", Entry(ObjectState.IGNORED, "test"))
 
 
-PLACE = PlaceRef(frontend="LA", amp="A9", arm="00", interval="1s")
+PLACE = ShotSeries.parse("LA-A9-00-1s")
 BLOCK = BlockRef(bucket="blocks", key="k", object_id="o", object_key="o.h5")
 
 
@@ -82,7 +82,7 @@ def batch(name: str, pulses: Sequence[int], revision: int = 1) -> ShotsClosed:
     return ShotsClosed(
         batch_id=name,
         window_id="w",
-        place=PLACE,
+        series=PLACE,
         pulses=list(pulses),
         revisions=[revision] * len(pulses),
         complete=[True] * len(pulses),
@@ -140,7 +140,7 @@ def records(times: Sequence[int], states: Sequence[str]) -> JudgedRecords:
     return JudgedRecords(
         device="pump",
         kind=DeviceKind.OTHER,
-        place=PLACE,
+        series=PLACE,
         block=BLOCK,
         times=list(times),
         states=names,

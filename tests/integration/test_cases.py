@@ -20,7 +20,7 @@ import pytest
 
 from shotwatch_common.topology import STAGES
 from shotwatch_embedded.status import Role
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind, FileReason, ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
@@ -42,13 +42,13 @@ async def nobody_else_is_harmed(running: Running, tmp_path: Path) -> AsyncIterat
     """A good file that comes behind is judged; no service restarted, and nothing was dead-lettered."""
     before = await condition(running)
     yield
-    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
     assert roster is not None
     good = Simulation(running.facility, (roster,), GOOD + next(_minutes) * MINUTE, timedelta(seconds=2), 1)
     await running.upload(*simulate(good, tmp_path / "good"))
     await running.judged()
     start = epoch_ms(good.start)
-    place = {"frontend": "LA", "amp": "FSD"}
+    place = {"place": "LA-FSD-00"}
     shots = await running.archive.shots.page(place, start, start + 60_000, 0)
     assert [shot["complete"] for shot in shots] == [True, True]
     assert await condition(running) == before
@@ -107,10 +107,9 @@ def outcome(entry: Mapping[str, Any]) -> tuple[str, str]:
     return entry["state"], entry["reason"]
 
 
-async def shots_at(running: Running, start: datetime, amp: str, frontend: str = "LA") -> list[dict[str, Any]]:
+async def shots_at(running: Running, start: datetime, place: str) -> list[dict[str, Any]]:
     begin = epoch_ms(start)
-    place = {"frontend": frontend, "amp": amp}
-    return await running.archive.shots.page(place, begin - 1000, begin + 61_000, 0)
+    return await running.archive.shots.page({"place": place}, begin - 1000, begin + 61_000, 0)
 
 
 # --- names, places, times ---
@@ -166,7 +165,7 @@ async def test_shared_hostile_files_harm_only_themselves(running: Running, tmp_p
     after = await settled(running, honest)
     assert {entry["state"] for entry in after.values()} == {ObjectState.INGESTED}
     for day in (4, 5):
-        assert await shots_at(running, datetime(2022, 7, day, 7, 33, tzinfo=UTC), "F1", "LB")
+        assert await shots_at(running, datetime(2022, 7, day, 7, 33, tzinfo=UTC), "LB-F1-00")
 
 
 async def test_names_and_states_that_command_a_terminal_are_refused_or_escaped(
@@ -216,7 +215,7 @@ async def test_a_record_just_before_midnight_belongs_to_the_day_before(
     path = snapshot(tmp_path, "LB_EM-1-FSD_1s_snapshot_2022-08-05_00-00-00.h5", write)
     await settled(running, [path])
     midnight = datetime(2022, 8, 5, tzinfo=UTC)
-    shots = await shots_at(running, midnight, "FSD", "LB")
+    shots = await shots_at(running, midnight, "LB-FSD-00")
     assert [shot["pulse"] - epoch_ms(midnight) for shot in shots] == [0, 1000, 2000]
     (state,) = (await running.archive.records.of_device("LB_FSD-EM_1-EnergyMeter-1", *ALL_TIME)).states
     assert state == "ON"
@@ -259,7 +258,7 @@ async def test_two_healthy_devices_half_a_period_apart_lose_nothing(running: Run
         shot
         for minute in range(2)
         for shot in await running.archive.shots.page(
-            {"frontend": "LB", "amp": "A2"},
+            {"place": "LB-A2-00"},
             epoch_ms(start + minute * MINUTE),
             epoch_ms(start + (minute + 1) * MINUTE),
             0,
@@ -296,7 +295,7 @@ async def test_shared_cases_with_one_outcome(running: Running, tmp_path: Path) -
     assert of("public/19-enumerated-state") == [(ObjectState.INGESTED, "")]
     assert of("public/02-midnight") == [(ObjectState.INGESTED, "")] * 3
     midnight = datetime(2024, 5, 2, tzinfo=UTC)
-    first, *_ = await shots_at(running, midnight, "FSD", "LB")
+    first, *_ = await shots_at(running, midnight, "LB-FSD-00")
     assert first["pulse"] == epoch_ms(midnight)
     camera = "LA_A2-Camera_1-Camera-1"
     (start, end) = (epoch_ms(datetime(2024, 3, 5, 1, tzinfo=UTC)) + offset for offset in (0, 60_000))

@@ -17,7 +17,7 @@ from shotwatch_embedded.description import running_stacks
 from shotwatch_embedded.processes import processes
 from shotwatch_embedded.status import State
 from shotwatch_shots.facility import Facility
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
@@ -76,7 +76,7 @@ async def audited(running: Running, which: str) -> list[str]:
 
 def snapshots(facility: Facility, folder: Path, minute: int, *kinds: Kind) -> Sequence[Path]:
     """A minute of LB-FSD with these anomalies."""
-    roster = facility.roster(Place("LB", "FSD"), "1s")
+    roster = facility.roster(ShotSeries.parse("LB-FSD-00-1s"))
     assert roster is not None
     start, length = datetime(2021, 5, 5, 7, minute, tzinfo=UTC), timedelta(minutes=1)
     odd = plan_injections(facility, [roster], start, length, kinds=kinds)

@@ -26,7 +26,7 @@ from .waiting import until
 MINUTE = timedelta(minutes=1)
 START = datetime(2025, 7, 6, 12, tzinfo=UTC)
 """Later than what other tests record at the place: slow changes are sought in its newest data."""
-PLACE = {"frontend": "LA", "amp": "A2", "arm": "00"}
+PLACE = {"place": "LA-A2-00"}
 EMPTY_HERE = {
     ("Beam", "Score"): "needs a model: test_models.py",
     ("Models", "Versions"): "needs a model: test_models.py",
@@ -69,7 +69,7 @@ async def pointing_is_told(running: Running, prometheus: Prometheus, folder: Pat
         seconds = simulation(running, start, duration=timedelta(seconds=2))
         await running.upload(*simulate(seconds, folder / f"{start:%H-%M}"))
         await running.judged()
-        here = filled('shotwatch_pointing_x_pixels{frontend="$frontend", amp="$amp", arm="$arm"}', PLACE)
+        here = filled('shotwatch_pointing_x_pixels{place="$place"}', PLACE)
         return bool(await prometheus.query(here))
 
     await until(told, "pointing told")

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
@@ -43,7 +43,7 @@ def recorded(folder: Path) -> dict[tuple[str, int], Mapping[str, Any]]:
 async def test_a_set_is_made_listed_checked_and_streamed_as_it_was_recorded(
     running: Running, tmp_path: Path
 ) -> None:
-    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
     assert roster is not None
     odd = plan_injections(running.facility, [roster], START, MINUTE, kinds=[Kind.FROZEN_FRAME, Kind.FAULT])
     await running.upload(
@@ -55,7 +55,7 @@ async def test_a_set_is_made_listed_checked_and_streamed_as_it_was_recorded(
     assert made.exit_code == 0, made.stderr
     [summary] = made.documents
     span = epoch_ms(START), epoch_ms(START + MINUTE)
-    where = {"frontend": "LA", "amp": "FSD", "arm": "00"}
+    where = {"place": "LA-FSD-00"}
     shots = await running.archive.shots.page(where, *span, 0)
     normal = {shot["_id"] for shot in shots if shot["complete"] and not shot["kinds"]}
     assert 0 < len(normal) < len(shots) == 60

@@ -15,7 +15,7 @@ from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_operations.broker.parked import ParkedMessage, hold_parked
 from shotwatch_operations.dead_letters import DeadLetters, Wanted
 from shotwatch_shots.batch import ShotsFlagged
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import FileIngested
 from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
@@ -188,7 +188,7 @@ async def test_what_ingest_gave_up_is_left_alone_until_somebody_sends_it_back(
 
 
 def simulated(running: Running, folder: Path, start: datetime) -> list[Path]:
-    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
     assert roster is not None
     return list(simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=2)), folder))
 

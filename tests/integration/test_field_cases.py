@@ -28,7 +28,7 @@ def made(case: str, folder: Path) -> Path:
 
 
 async def shots(running: Running, start: datetime) -> Sequence[Mapping[str, Any]]:
-    place = {"frontend": "LB", "amp": "A2", "arm": "00"}
+    place = {"place": "LB-A2-00"}
     return await running.archive.shots.page(place, epoch_ms(start), epoch_ms(start + MINUTE), 0)
 
 

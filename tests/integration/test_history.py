@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.simulation import Simulation, simulate
@@ -25,9 +25,9 @@ async def references(running: Running, device: str) -> Sequence[Characterisation
 async def test_a_camera_gets_a_reference_and_its_shots_are_compared_with_it(
     running: Running, tmp_path: Path
 ) -> None:
-    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
     assert roster is not None
-    camera = next(group for group in roster.groups if "Camera" in group)
+    camera = next(group for group in roster.devices if "Camera" in group)
     start = datetime(2024, 3, 2, 8, tzinfo=UTC)
     await running.upload(
         *simulate(Simulation(running.facility, (roster,), start, timedelta(minutes=3)), tmp_path / "before")

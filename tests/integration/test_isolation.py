@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pymongo import AsyncMongoClient
 
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
@@ -19,9 +19,7 @@ from .conftest import Running, scrape_targets, until
 HOSTILE = Path(__file__).resolve().parents[3] / "shared" / "cases" / "hostile"
 POISON = {
     "_id": "LB-A3-31-60s-20220701T080000",
-    "frontend": "LB",
-    "amp": "A3",
-    "arm": "31",
+    "place": "LB-A3-31",
     "interval": "60s",
     "start": epoch_ms(datetime(2022, 7, 1, 8, tzinfo=UTC)),
     "version": 1,
@@ -61,7 +59,7 @@ async def failing(running: Running) -> float:
 
 
 async def test_a_window_that_cannot_be_closed_stops_no_other(running: Running, tmp_path: Path) -> None:
-    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
     assert roster is not None
     start = datetime(2024, 9, 1, 8, tzinfo=UTC)
     first, *_ = simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=5)), tmp_path)
@@ -93,7 +91,6 @@ async def test_thousands_of_made_up_devices_leave_the_place_to_its_own(running: 
     for window in await running.archive.windows.between(epoch_ms(start), epoch_ms(start) + 60_000):
         document = await running.archive.windows.load(window.id)
         assert document is not None
-        place = Place(document["frontend"], document["amp"], document["arm"])
-        roster = running.facility.roster(place, document["interval"])
-        expected = set(roster.groups) if roster else set()
+        roster = running.facility.roster(ShotSeries(place=document["place"], interval=document["interval"]))
+        expected = set(roster.devices) if roster else set()
         assert len({device["device"] for device in document["devices"]} - expected) <= 16

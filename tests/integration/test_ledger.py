@@ -37,7 +37,7 @@ from shotwatch_operations.reconciliation.collecting import Allowances, Collector
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import characterisation_key
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, window_id
 from shotwatch_shots.reconciliation.equalities import Imbalance
 from shotwatch_shots.reconciliation.slices import BEGINNING, DAY_MS, INBOX, Equality, Slice
@@ -51,7 +51,7 @@ from .conftest import FOREVER_MS, LATENESS_S, Running, bus_to, impatient
 
 START = datetime(2024, 7, 1, 8, tzinfo=UTC)
 SECONDS = timedelta(seconds=5)
-PLACE = Place("LA", "FSD"), "1s"
+PLACE = ShotSeries.parse("LA-FSD-00-1s")
 NOTHING_UNDER_WAY = Allowances(settling=0, sweeping=-60_000)
 """Whatever is not accounted for now is missing."""
 
@@ -102,7 +102,7 @@ async def audited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Aud
 
 async def feed(running: Running, folder: Path) -> None:
     """Five seconds of a place with a black frame, a file sent again, a broken one, and no snapshot."""
-    roster = running.facility.roster(*PLACE)
+    roster = running.facility.roster(PLACE)
     assert roster is not None
     odd = plan_injections(running.facility, [roster], START, SECONDS, kinds=[Kind.BLACK_FRAME])
     first = Simulation(running.facility, (roster,), START, SECONDS, 1, odd)
@@ -667,7 +667,7 @@ async def placed_in_another_hour(audited: Audited, collection: str, start: int) 
             made_up |= {"start": start, "files": ["unknown.h5"]}
             named = "window elsewhere: has records of unknown.h5"
         case "shots":
-            made_up |= {"pulse": start, "window": window_id(*PLACE, start)}
+            made_up |= {"pulse": start, "window": window_id(PLACE, start)}
             named = "shot elsewhere: stored, and there is no window"
         case "records":
             made_up |= {"start": start, "object_key": "unknown.h5"}

@@ -29,7 +29,7 @@ from shotwatch_embedded.status import Role
 from shotwatch_operations.promotion import Succession
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.event import AnomalyEvent
-from shotwatch_shots.place import Place, PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
 from shotwatch_simulator.anomalies import Kind
@@ -43,12 +43,12 @@ from .prometheus import Prometheus
 from .recorder import recording_as
 from .test_cli import shotwatch
 
-PLACE = Place("LB", "A2")
+SERIES = ShotSeries.parse("LB-A2-00-1s")
 START = datetime(2025, 8, 1, 8, tzinfo=UTC)
 """Later than what other tests record at the place: drift is sought in its newest data."""
 LIVE = START + timedelta(minutes=3)
 METER = "LB_A2-EM_1-EnergyMeter-1"
-WHERE = {"frontend": PLACE.frontend, "amp": PLACE.amp, "arm": PLACE.arm}
+WHERE = {"place": "LB-A2-00"}
 LEARNING = ("--from", START.isoformat(), "--to", LIVE.isoformat(), "--places", "LB-A2")
 
 
@@ -85,7 +85,7 @@ async def learned(running: Running, tmp_path_factory: pytest.TempPathFactory) ->
 def recorded(
     running: Running, start: datetime, duration: timedelta, folder: Path, kinds: Sequence[Kind] = ()
 ) -> list[Path]:
-    roster = running.facility.roster(PLACE, "1s")
+    roster = running.facility.roster(SERIES)
     assert roster is not None
     odd = plan_injections(running.facility, [roster], start, duration, kinds=kinds) if kinds else ()
     return list(simulate(Simulation(running.facility, (roster,), start, duration, injections=odd), folder))
@@ -137,7 +137,7 @@ async def keep_energies(running: Running, level: float) -> None:
         batch = ShotsClosed(
             batch_id=f"drifting-{minute}",
             window_id=f"drifting-{minute}",
-            place=PlaceRef(frontend=PLACE.frontend, amp=PLACE.amp, arm=PLACE.arm, interval="1s"),
+            series=SERIES,
             pulses=list(range(start, start + 60_000, 1000)),
             revisions=[1] * 60,
             complete=[True] * 60,
@@ -440,4 +440,4 @@ async def show(prometheus: Prometheus, *panels: tuple[str, str]) -> None:
     questions = [each for each in asked() if (each.dashboard, each.panel) in panels]
     assert len(questions) >= len(panels)
     for each in questions:
-        await shows(prometheus, each, {"frontend": PLACE.frontend, "amp": PLACE.amp, "arm": "00"})
+        await shows(prometheus, each, WHERE)

@@ -25,7 +25,7 @@ from shotwatch_ingest.service import MAX_FILE_BYTES
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.feedback import Statement
 from shotwatch_shots.identity import object_id, reason_key
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, FileReason, ObjectState, Phase
 from shotwatch_simulator.anomalies import Kind
@@ -35,8 +35,8 @@ from tests.broker import TOPOLOGY
 
 from .conftest import REPOSITORY, Running, until
 
-ONE_HZ = Place("LA", "A2"), "1s"
-TEN_HZ = Place("LB", "F1"), "100ms"
+ONE_HZ = ShotSeries.parse("LA-A2-00-1s")
+TEN_HZ = ShotSeries.parse("LB-F1-00-100ms")
 RULES = (Kind.MISSING_SAMPLE, Kind.FROZEN_FRAME, Kind.BLACK_FRAME, Kind.SATURATED_FRAME, Kind.FAULT)
 MINUTE = timedelta(minutes=1)
 EVENT_SCHEMA = json.loads((REPOSITORY / "docs" / "schemas" / "AnomalyEvent.json").read_text(encoding="utf-8"))
@@ -45,12 +45,12 @@ EVENT_SCHEMA = json.loads((REPOSITORY / "docs" / "schemas" / "AnomalyEvent.json"
 def simulation(
     running: Running,
     start: datetime,
-    where: tuple[Place, str] = ONE_HZ,
+    series: ShotSeries = ONE_HZ,
     kinds: Sequence[Kind] = (),
     duration: timedelta = MINUTE,
     seed: int = 1,
 ) -> Simulation:
-    roster = running.facility.roster(*where)
+    roster = running.facility.roster(series)
     assert roster is not None
     injections = plan_injections(running.facility, [roster], start, duration, kinds=kinds) if kinds else ()
     return Simulation(running.facility, (roster,), start, duration, seed, injections)
@@ -59,7 +59,7 @@ def simulation(
 async def shots_of(archive: Archive, of: Simulation) -> list[dict[str, Any]]:
     start = epoch_ms(of.start)
     return await archive.shots.page(
-        {"amp": of.rosters[0].amp, "frontend": of.rosters[0].frontend},
+        {"place": str(of.rosters[0].place)},
         start - 1000,
         start + of.duration // timedelta(milliseconds=1) + 1000,
         0,
@@ -321,7 +321,7 @@ async def test_a_file_sent_again_is_a_new_revision_and_withdraws_what_is_no_long
     running: Running, tmp_path: Path
 ) -> None:
     start = datetime(2022, 7, 2, 12, tzinfo=UTC)
-    roster = running.facility.roster(*ONE_HZ)
+    roster = running.facility.roster(ONE_HZ)
     assert roster is not None
     quiet = simulation(running, start, duration=timedelta(seconds=10))
     black = inject(running.facility, roster, Kind.BLACK_FRAME, epoch_ms(start) + 4000)

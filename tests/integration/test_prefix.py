@@ -13,7 +13,7 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
@@ -33,7 +33,7 @@ async def test_two_systems_on_the_same_servers_see_nothing_of_each_other(
     shared |= {"SHOTWATCH_PREFIX": PREFIX}
     settings = settings_of(shared | {"SHOTWATCH_FACILITY": told["SHOTWATCH_FACILITY"]})
     topology = Topology(settings.prefix)
-    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
     assert roster is not None
     start, seconds = datetime(2024, 5, 1, 8, tzinfo=UTC), timedelta(seconds=2)
     files = list(simulate(Simulation(running.facility, (roster,), start, seconds), tmp_path / "files"))

@@ -39,7 +39,7 @@ from shotwatch_shots.event import AnomalyEvent, ModelRef
 from shotwatch_shots.features import FEATURE_TERMS
 from shotwatch_shots.feedback import ShotLabels, Snooze
 from shotwatch_shots.identity import residual_key
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
 from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
 from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
@@ -120,20 +120,20 @@ def pages(world: World, cursor: str | None = None, **query: Any) -> list[str]:
 @pytest.mark.parametrize("limit", [1, 3, 7, 1000])
 def test_pages_list_every_shot_once_oldest_first(world: World, limit: int) -> None:
     expected = [shot(n, place) for n in range(SHOTS) for place in (LA, LB)]
-    assert pages(world, amp="A1", order="oldest", limit=limit) == expected
+    assert [found for found in pages(world, order="oldest", limit=limit) if "-A1-" in found] == expected
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 1000])
 def test_pages_list_every_shot_once_newest_first(world: World, limit: int) -> None:
     expected = [shot(n, place) for n in reversed(range(SHOTS)) for place in (LB, LA)]
-    assert pages(world, amp="A1", order="newest", limit=limit) == expected
+    assert [found for found in pages(world, order="newest", limit=limit) if "-A1-" in found] == expected
 
 
 @pytest.mark.parametrize("order", ["oldest", "newest"])
 def test_shots_that_come_in_between_pages_make_none_appear_twice_or_never(world: World, order: str) -> None:
     known = pages(world, order=order, limit=1000)
     first = world.get("/shots", order=order, limit=15)
-    place = PlaceRef(frontend="LA", amp="F1" if order == "oldest" else "F2", arm="00", interval="100ms")
+    place = ShotSeries.parse("LA-F1-00-100ms" if order == "oldest" else "LA-F2-00-100ms")
     asyncio.run(close(world, closed(place, [], pulses(), f"late-{order}")))
     listed = [found["id"] for found in first["shots"]]
     listed += pages(world, first["next"], order=order, limit=15)
@@ -148,15 +148,16 @@ async def close(world: World, batch: ShotsClosed) -> None:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ({"frontend": "LA", "amp": "A1", "arm": "11"}, range(SHOTS)),
-        ({"frontend": "LA", "amp": "A1", "interval": "1s"}, []),
+        ({"place": "LA-A1-11"}, range(SHOTS)),
+        ({"place": "LA-A1"}, range(SHOTS)),
+        ({"place": "LA-A1", "interval": "1s"}, []),
         ({"kind": "hot_spot"}, [ODD]),
-        ({"kind": "hot_spot", "frontend": "LA", "amp": "A1", "arm": "11"}, [ODD]),
-        ({"kind": "hot_spot", "frontend": "LB"}, []),
+        ({"kind": "hot_spot", "place": "LA-A1-11"}, [ODD]),
+        ({"kind": "hot_spot", "place": "LB"}, []),
         ({"kind": "pointing"}, []),
         ({"min_score": 9}, [ODD]),
-        ({"min_score": 9, "frontend": "LA", "amp": "A1", "arm": "11"}, [ODD]),
-        ({"complete": False, "frontend": "LA", "amp": "A1"}, [UNREADABLE, MISSING]),
+        ({"min_score": 9, "place": "LA-A1-11"}, [ODD]),
+        ({"complete": False, "place": "LA-A1"}, [UNREADABLE, MISSING]),
     ],
 )
 def test_a_search_finds_what_it_asks_for(
@@ -169,7 +170,7 @@ def test_times_are_told_in_rfc_3339_or_in_epoch_milliseconds(world: World) -> No
     local: dict[str, Any] = {"from": "2022-07-01T09:33:00.300+02:00", "to": "2022-07-01T07:33:00.6Z"}
     epoch: dict[str, Any] = {"from": FIRST_PULSE + 200, "to": FIRST_PULSE + 500}
     expected = [shot(n, LB) for n in (4, 3, 2)]
-    assert pages(world, frontend="LB", **local) == pages(world, frontend="LB", **epoch) == expected
+    assert pages(world, place="LB", **local) == pages(world, place="LB", **epoch) == expected
 
 
 @pytest.mark.parametrize(
@@ -344,10 +345,9 @@ def test_every_device_is_listed_with_what_was_last_known_of_it(world: World) -> 
     devices = {device["device"]: device for device in world.get("/devices")["devices"]}
     assert len(devices) == 200
     camera = devices[CAMERA]
-    assert (camera["kind"], camera["amp"], camera["arm"], camera["interval"]) == (
+    assert (camera["kind"], camera["place"], camera["interval"]) == (
         "Camera",
-        "A1",
-        "11",
+        "LA-A1-11",
         "100ms",
     )
     assert (camera["state"], camera["time"]) == ("ON", "2022-07-01T07:33:02.007000Z")
@@ -493,8 +493,8 @@ def test_the_report_of_a_device_without_records_is_empty(world: World) -> None:
     ("query", "expected"),
     [
         ({}, [CAMERA, OTHER_CAMERA]),
-        ({"frontend": "LA", "amp": "A1", "arm": "11"}, [CAMERA, OTHER_CAMERA]),
-        ({"frontend": "LB"}, []),
+        ({"place": "LA-A1-11"}, [CAMERA, OTHER_CAMERA]),
+        ({"place": "LB"}, []),
         ({"to": FIRST_PULSE}, []),
     ],
 )
@@ -573,7 +573,7 @@ def test_events_can_be_filtered_and_still_say_how_far_the_search_went(world: Wor
     everything = world.get("/events")
     none = world.get("/events", kind="pointing")
     assert (none["events"], none["last"]) == ([], everything["last"])
-    assert world.get("/events", kind="hot_spot", frontend="LA")["events"] == everything["events"]
+    assert world.get("/events", kind="hot_spot", place="LA")["events"] == everything["events"]
 
 
 def test_an_event_keeps_to_its_published_schema(world: World) -> None:
@@ -609,7 +609,7 @@ def test_what_is_said_about_an_event_comes_back_with_what_counts(world: World) -
         say(world, event, "snoozed", until=soon),
         say(world, event, "confirmed", who="bruno", label="pointing"),
     ]
-    assert (said[0]["shot"], said[0]["kind"], said[0]["frontend"]) == (shot(12), "hot_spot", "LA")
+    assert (said[0]["shot"], said[0]["kind"], said[0]["place"]) == (shot(12), "hot_spot", "LA-A1-11")
     assert (said[1]["who"], said[1]["note"]) == ("amelie", "on it")
     feedback = world.get(f"/events/{event.id}/feedback")
     assert sorted(feedback["statements"], key=lambda each: each["id"]) == sorted(said, key=lambda e: e["id"])
@@ -950,7 +950,7 @@ def test_an_object_tells_its_history(world: World) -> None:
 def test_the_facility_lists_its_places(world: World) -> None:
     facility = world.get("/facility")
     assert {"device": CAMERA, "kind": "Camera"} in next(
-        place["devices"] for place in facility["places"] if (place["frontend"], place["arm"]) == ("LA", "11")
+        place["devices"] for place in facility["places"] if place["place"] == "LA-A1-11"
     )
     assert [interval["period_ms"] for interval in facility["intervals"]] == [100, 1000, 60_000]
 

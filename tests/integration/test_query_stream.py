@@ -74,11 +74,11 @@ async def test_a_browser_that_comes_back_goes_on_where_it_was(world: World) -> N
 async def test_a_subscriber_hears_only_what_the_filters_ask_for(world: World) -> None:
     since = world.get("/events")["last"]
     await raise_event(world, FIRST + 30)
-    wanted = (await raise_event(world, FIRST + 31, place=LB)).data.sequence
-    with listening(world, params={"since": since, "frontend": "LB"}) as told:
+    wanted = (await raise_event(world, FIRST + 31, series=LB)).data.sequence
+    with listening(world, params={"since": since, "place": "LB"}) as told:
         assert numbers(told, 1) == [wanted]
         await raise_event(world, FIRST + 32)
-        live = (await raise_event(world, FIRST + 33, place=LB)).data.sequence
+        live = (await raise_event(world, FIRST + 33, series=LB)).data.sequence
         assert numbers(told, 1) == [live]
 
 
@@ -88,12 +88,12 @@ async def test_a_number_beyond_the_end_is_answered_with_a_reset_to_the_present_e
 ) -> None:
     await raise_event(world, FIRST + n)
     end = world.get("/events", latest=1)["last"]
-    with listening(world, headers={"Last-Event-ID": str(end + beyond)}, params={"frontend": "LB"}) as told:
+    with listening(world, headers={"Last-Event-ID": str(end + beyond)}, params={"place": "LB"}) as told:
         reset = next(told)
         last = json.loads(reset["data"])["last"]
         assert (reset["event"], reset["id"]) == ("reset", str(last))
         assert end - 1 <= last <= end  # the newest event may follow on the stream
-        new = (await raise_event(world, FIRST + n + 1, place=LB)).data.sequence
+        new = (await raise_event(world, FIRST + n + 1, series=LB)).data.sequence
         assert numbers(told, 1) == [new]
     page = world.get("/events", since=end + beyond)
     assert (page["reset"], page["events"], page["more"]) == (True, [], False)

@@ -11,7 +11,7 @@ from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_operations import reprocessing
 from shotwatch_operations.reprocessing import Minute, Order, Reprocessing, ReprocessingStopped
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
@@ -25,7 +25,7 @@ WHEN = ("--from", START.isoformat(), "--to", (START + timedelta(minutes=1)).isof
 
 
 def simulated(running: Running, folder: Path, start: datetime) -> list[Path]:
-    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
     assert roster is not None
     return list(simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=5)), folder))
 

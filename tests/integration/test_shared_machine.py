@@ -12,7 +12,7 @@ from shotwatch_common.topology import Topology
 from shotwatch_embedded.processes import processes
 from shotwatch_embedded.stack import Stack
 from shotwatch_operations.broker.accounts import accounts_of
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_simulator.simulation import Simulation, simulate
 
 from .conftest import Running
@@ -22,7 +22,7 @@ from .strangers import open_to_others
 async def test_nothing_that_a_stack_wrote_has_rights_for_group_or_others(
     running: Running, tmp_path: Path
 ) -> None:
-    roster = running.facility.roster(Place("LA", "FSD"), "1s")
+    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
     assert roster is not None
     start = datetime(2024, 10, 1, 8, tzinfo=UTC)
     await running.upload(

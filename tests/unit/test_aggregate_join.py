@@ -38,7 +38,7 @@ from shotwatch_shots.vocabulary import DeviceKind
 TEN_HZ = Interval("100ms", lateness_s=20, tolerance_ms=50)
 START = 1_656_660_780_000
 DAY = instant(START)
-PLACE = Place("LA", "A1", "11")
+PLACE = Place.parse("LA-A1-11")
 ROSTER = {
     "camera": DeviceKind.CAMERA,
     "meter": DeviceKind.ENERGY_METER,
@@ -368,7 +368,7 @@ async def test_a_window_that_the_database_does_not_take_is_named() -> None:
         await Windows(Database({"windows": TooSmall()})).save({"_id": "LA-A1", "version": 1})
 
 
-@pytest.mark.parametrize("change", [{"revision": b"abc"}, {"devices": [{"device": "x"}]}, {"arm": None}])
+@pytest.mark.parametrize("change", [{"revision": b"abc"}, {"devices": [{"device": "x"}]}, {"place": None}])
 def test_a_stored_document_that_is_no_window_is_named(change: dict[str, object]) -> None:
     document = to_document(joined(records("camera", [0])))
     document = {name: value for name, value in {**document, **change}.items() if value is not None}

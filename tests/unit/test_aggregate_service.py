@@ -13,12 +13,12 @@ from shotwatch_aggregate.service import Aggregator
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.errors import Bug, Reject
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, FileValidated, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
-PLACE = PlaceRef(frontend="LB", amp="A2", arm="00", interval="1s")
+PLACE = ShotSeries.parse("LB-A2-00-1s")
 START = 1_656_660_780_000
 FIRST, SECOND = "LB-A2-00-1s-20220701T073300", "LB-A2-00-1s-20220701T073400"
 METER = "LB_A2-EM_1-EnergyMeter-1"
@@ -107,7 +107,7 @@ def file(name: str, times: list[int], devices: Sequence[str] = (METER,)) -> File
         JudgedRecords(
             device=device,
             kind=DeviceKind.ENERGY_METER,
-            place=PLACE,
+            series=PLACE,
             block=BlockRef(bucket="blocks", key=device, object_id=name, object_key=name),
             times=times,
             states=["ON"],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import Devices, LastState
 from shotwatch_common.archive.records import Records
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind
 
@@ -29,7 +29,7 @@ def recorded(key: str, version: int, records: dict[int, str | None]) -> tuple[Ob
     return obj, JudgedRecords(
         device=METER,
         kind=DeviceKind.ENERGY_METER,
-        place=PlaceRef(frontend="LB", amp="A2", arm="00", interval="1s"),
+        series=ShotSeries.parse("LB-A2-00-1s"),
         block=BlockRef(bucket="blocks", key="k", object_id="o", object_key="o.h5"),
         times=list(records),
         states=states,

@@ -46,7 +46,7 @@ def test_what_begins_is_timed_from_the_end_of_its_minutes_upload_but_for_what_wa
     later = [seen(99, phase=phase) for phase in (Phase.UPDATED, Phase.CLOSED)]
     other_minute = seen(99, time=seen().event.data.time + 60_000)
     (of,) = latencies([seen(11), seen(13), *waits, *later, other_minute], uploaded)
-    assert (of.place, of.events, of.p50, of.longest) == (seen().event.data.place, 2, 2.0, 3.0)
+    assert (of.series, of.events, of.p50, of.longest) == (seen().event.data.series, 2, 2.0, 3.0)
 
 
 def test_recorded_frames_of_the_demo_say_what_was_skipped(tmp_path: Path) -> None:

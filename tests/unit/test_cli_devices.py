@@ -25,7 +25,7 @@ GREEN, RED, WHITE = (46, 139, 87), (192, 57, 43), (255, 255, 255)
 def report(device: str, **differently: Any) -> dict[str, Any]:
     """ON for half an hour, then a gap of a quarter, then a fault."""
     return {
-        **{"device": device, "kind": "Camera", "frontend": "LA", "amp": "A1", "arm": "11"},
+        **{"device": device, "kind": "Camera", "place": "LA-A1-11"},
         **{"interval": "100ms", "start": START, "end": END, "records": 27_000},
         "states": [
             {"state": "ON", "seconds": 1800, "share": 2 / 3},
@@ -55,7 +55,7 @@ class Api:
         assert urlsplit(path).path == "/api/v1/reports"
         query = {name: value for name, [value] in parse_qs(urlsplit(path).query).items()}
         self.asked.append(query)
-        here = (query["frontend"], query["amp"], query["arm"]) == ("LA", "A1", "11")
+        here = query["place"] == "LA-A1-11"
         return {"start": START, "end": END, "devices": self.reports if here else []}
 
 
@@ -96,18 +96,18 @@ def test_every_place_is_asked_about_the_same_span(api: Api) -> None:
 
 
 def test_only_what_was_asked_for_is_read(api: Api) -> None:
-    told = devices(api, "--frontend", "LA", "--amp", "A1", "--from", "2022-07-01T07:00", "--json")
+    told = devices(api, "--place", "LA-A1", "--from", "2022-07-01T07:00", "--json")
     assert told.exit_code == 0
-    assert [asked["arm"] for asked in api.asked] == ["11", "12"]
+    assert [asked["place"] for asked in api.asked] == ["LA-A1-11", "LA-A1-12"]
     assert api.asked[0]["from"] == "1656658800000"
 
 
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "complaint"),
     [
-        (("--frontend", "LC"), 2, "HPLS has no place LC"),
+        (("--place", "LC"), 2, "HPLS has no place LC"),
         (("--from", "2022-07-01T08:00", "--to", "2022-07-01T07:00"), 2, "not before"),
-        (("--frontend", "LB"), 1, "no device recorded anything"),
+        (("--place", "LB"), 1, "no device recorded anything"),
         (("--plot", "/absent/devices.png"), 1, "cannot write"),
     ],
 )

@@ -256,7 +256,7 @@ class Api:
 
     async def get(self, path: str, **query: Any) -> Any:
         if path == "/shots":
-            self.places.append(tuple(query[name] for name in ("frontend", "amp", "arm", "interval")))
+            self.places.append((query["place"], query["interval"]))
             assert (query["order"], query["limit"]) == ("oldest", 1)
             times = [time for time in range(1000, 1100, 10) if query["from"] <= time < query["to"]]
             return {"shots": [{"id": f"shot-{time}"} for time in times[:1]], "next": None}
@@ -278,7 +278,7 @@ async def test_a_camera_s_valid_frames_are_spread_over_the_time() -> None:
     assert found[0].image.tolist() == [[1000, 0], [0, 4092]]
     assert found[0].image.dtype == np.uint16
     assert len(done) == 4
-    assert set(api.places) == {("LA", "A1", "11", "100ms")}
+    assert set(api.places) == {("LA-A1-11", "100ms")}
 
 
 async def test_more_frames_are_asked_for_than_there_are_shots() -> None:

@@ -11,7 +11,7 @@ from shotwatch_cli.events import Recent, event_line, matches, without_double, wi
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.rest import MissedEvents, RestApi
 from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import Place
 from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 from .rest import served
@@ -25,7 +25,8 @@ def event(sequence: int, severity: Severity = Severity.WARNING) -> AnomalyEvent:
         shot="LA-A1-11-100ms-20220701T073300.100",
         revision=1,
         time=1656660780100,
-        place=PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms"),
+        place=Place.parse("LA-A1-11"),
+        interval="100ms",
         kind=AnomalyKind.HOT_SPOT,
         severity=severity,
         devices=["LA_A1_11-Camera_1-Camera-1"],

@@ -17,7 +17,7 @@ FACILITY = load_facility(HPLS)
 def test_a_snapshot_name_tells_line_recorder_interval_and_start() -> None:
     name = FACILITY.file_name("any/folder/LA_CameraComputer02-Recorder_60s_snapshot_2022-07-01_07-33-00.h5")
     assert name is not None
-    assert (name.frontend, name.recorder, name.interval) == ("LA", "CameraComputer02-Recorder", "60s")
+    assert (str(name.area), name.recorder, name.interval) == ("LA", "CameraComputer02-Recorder", "60s")
     assert name.starts_at == datetime(2022, 7, 1, 7, 33, tzinfo=UTC)
 
 
@@ -32,11 +32,11 @@ def test_other_files_are_not_the_facilitys(key: str) -> None:
 @pytest.mark.parametrize(
     ("group", "place", "kind"),
     [
-        ("LA_A3_31-Camera_1-Camera-1", Place("LA", "A3", "31"), DeviceKind.CAMERA),
-        ("LA_A3_31-Atlas100_1-EnergyMeter-1", Place("LA", "A3", "31"), DeviceKind.ENERGY_METER),
-        ("LB_F1-Spectro_1-Spectro-1", Place("LB", "F1", "00"), DeviceKind.SPECTRO),
-        ("LA_TW_DI-Osciloscope_1", Place("LA", "TW_DI", "00"), DeviceKind.OTHER),
-        ("LA_A1_12-Something", Place("LA", "A1", "12"), DeviceKind.OTHER),
+        ("LA_A3_31-Camera_1-Camera-1", Place.parse("LA-A3-31"), DeviceKind.CAMERA),
+        ("LA_A3_31-Atlas100_1-EnergyMeter-1", Place.parse("LA-A3-31"), DeviceKind.ENERGY_METER),
+        ("LB_F1-Spectro_1-Spectro-1", Place.parse("LB-F1-00"), DeviceKind.SPECTRO),
+        ("LA_TW_DI-Osciloscope_1", Place.parse("LA-TW_DI-00"), DeviceKind.OTHER),
+        ("LA_A1_12-Something", Place.parse("LA-A1-12"), DeviceKind.OTHER),
     ],
 )
 def test_a_group_name_tells_place_and_kind(group: str, place: Place, kind: DeviceKind) -> None:
@@ -50,13 +50,13 @@ def test_a_group_of_no_place_is_no_device() -> None:
 
 
 def test_the_roster_is_that_of_the_whole_facility() -> None:
-    devices = [FACILITY.device(group) for roster in FACILITY.places for group in roster.groups]
+    devices = [FACILITY.device(group) for roster in FACILITY.places for group in roster.devices]
     at_10_hz = [roster for roster in FACILITY.places if roster.interval == "100ms"]
     cameras = [
-        d for r in at_10_hz for d in map(FACILITY.device, r.groups) if d and d.kind is DeviceKind.CAMERA
+        d for r in at_10_hz for d in map(FACILITY.device, r.devices) if d and d.kind is DeviceKind.CAMERA
     ]
     assert len(cameras) == 94
-    assert sum(len(roster.groups) for roster in at_10_hz) == 94 + 80
+    assert sum(len(roster.devices) for roster in at_10_hz) == 94 + 80
     assert len(devices) == 94 + 80 + 23 + 3
 
 

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from shotwatch_common.blocks import Block, read_block, write_block
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.identity import event_id, object_id
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import (
     assign_pulses,
     epoch_ms,
@@ -111,7 +111,7 @@ def test_a_window_holds_whole_pulses_and_a_minute_or_more(time: int, name: str) 
 
 def test_a_shot_is_named_by_place_interval_and_pulse() -> None:
     pulse = epoch_ms(datetime(2022, 7, 1, 7, 33, 0, 100_000, tzinfo=UTC))
-    assert shot_id(Place("LA", "A1", "11"), "100ms", pulse) == "LA-A1-11-100ms-20220701T073300.100"
+    assert shot_id(ShotSeries.parse("LA-A1-11-100ms"), pulse) == "LA-A1-11-100ms-20220701T073300.100"
 
 
 def test_another_version_of_a_file_is_another_object_and_another_revision_another_event() -> None:

@@ -5,7 +5,7 @@ import pytest
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.subjects import Subject, subject_of
 from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import FileIngested, FileValidated, ObjectRef
 
 ARRIVED = ArrivedObject("inbox", "LA a+b.h5", "etag", 7, 1_656_660_780_000)
@@ -13,7 +13,7 @@ OBJECT = Subject(objects=(ARRIVED.ref,))
 SHOTS = ShotsClosed(
     batch_id="window-1",
     window_id="window",
-    place=PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms"),
+    series=ShotSeries.parse("LA-A1-11-100ms"),
     pulses=[1],
     revisions=[1],
     complete=[True],

@@ -10,7 +10,7 @@ from shotwatch_common.blocks import Block, write_block
 from shotwatch_common.store import ObjectStore
 from shotwatch_features.parts import Chosen, Collected, Part, parts_of
 from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
@@ -41,7 +41,7 @@ def batch() -> ShotsClosed:
     return ShotsClosed(
         batch_id="batch",
         window_id="window",
-        place=PlaceRef(frontend="LA", amp="A1", arm="11", interval="1s"),
+        series=ShotSeries.parse("LA-A1-11-1s"),
         pulses=[0, 1000, 2000, 3000, 4000],
         revisions=[1] * 5,
         complete=[True] * 5,

@@ -18,12 +18,12 @@ from shotwatch_shots.feedback import (
     standings,
 )
 from shotwatch_shots.identity import statement_id
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, Phase, Severity
 
-HERE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
-SHOT = {"_id": "shot", "pulse": 1000, "kinds": [], **HERE.model_dump()}
-THERE = HERE.model_copy(update={"frontend": "LB"})
+HERE = ShotSeries.parse("LA-A1-11-100ms")
+SHOT = {"_id": "shot", "pulse": 1000, "kinds": [], "place": str(HERE.place), "interval": HERE.interval}
+THERE = HERE.model_copy(update={"place": Place.parse("LB-A1-11")})
 ACKNOWLEDGED, SNOOZED, FALSE, CONFIRMED = FeedbackAction
 
 
@@ -32,14 +32,15 @@ def event(
     condition: str = "first",
     shot: str = "shot",
     kind: AnomalyKind = AnomalyKind.HOT_SPOT,
-    place: PlaceRef = HERE,
+    series: ShotSeries = HERE,
 ) -> AnomalyEvent:
     anomaly = Anomaly(
         sequence=1,
         shot=shot,
         revision=2,
         time=1000,
-        place=place,
+        place=series.place,
+        interval=series.interval,
         kind=kind,
         severity=Severity.WARNING,
         devices=["camera"],
@@ -71,7 +72,8 @@ def test_a_statement_holds_what_the_event_was_about() -> None:
     statement = said(ACKNOWLEDGED, 5)
     about = (statement.event, statement.shot, statement.revision, statement.time, statement.kind)
     assert about == ("first", "shot", 2, 1000, AnomalyKind.HOT_SPOT)
-    assert (statement.place, statement.devices, statement.model) == (HERE, ("camera",), "3")
+    assert (statement.place, statement.interval) == (HERE.place, HERE.interval)
+    assert (statement.devices, statement.model) == (("camera",), "3")
 
 
 def test_what_is_confirmed_without_a_label_is_what_the_event_says() -> None:
@@ -155,7 +157,7 @@ def test_a_snooze_lasts_until_its_end() -> None:
 
 
 def test_a_shorter_snooze_of_the_same_kind_and_place_ends_a_longer_one() -> None:
-    elsewhere = event("other", place=THERE)
+    elsewhere = event("other", series=THERE)
     pointing = event("pointing", kind=AnomalyKind.POINTING)
     snoozed = [
         said(SNOOZED, 1, until=100),
@@ -197,7 +199,7 @@ def test_a_verdict_on_a_condition_is_one_on_every_shot_that_shows_it() -> None:
         {**lasting, "_id": "before", "pulse": 999},
         {**lasting, "_id": "after", "pulse": 9001},
         {**lasting, "_id": "odd otherwise", "kinds": ["pointing"]},
-        {**lasting, "_id": "elsewhere", "arm": "99"},
+        {**lasting, "_id": "elsewhere", "place": "LA-A1-99"},
     ]
     opened = event("opened", condition="lasting", shot="the first one")
     confirmed = shot_labels(shots, [said(CONFIRMED, 1, opened, label=AnomalyKind.BEAM_SIZE)], spans)

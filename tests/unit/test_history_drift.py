@@ -21,12 +21,12 @@ from shotwatch_detector.statistics import Tail, Usual
 from shotwatch_history.domain.drift import Columns, measure_drift, shifted
 from shotwatch_history.drift import DriftWatch
 from shotwatch_history.events import drift_event_of
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 from tests.unit.promoted import Promoted
 
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
-PLACE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+PLACE = ShotSeries.parse("LA-A1-11-100ms")
 END = 1_656_660_780_000
 TAIL = Tail(2.6, 1.5)
 USUAL = {

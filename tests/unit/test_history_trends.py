@@ -5,12 +5,12 @@ import pytest
 
 from shotwatch_history.domain.trends import Shift, Times, Values, find_shift
 from shotwatch_history.events import event_of
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 METER = "LA_A1_11-EM_1-EnergyMeter-1"
 START, MINUTE_MS = 1_656_660_780_000, 60_000
-PLACE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+PLACE = ShotSeries.parse("LA-A1-11-100ms")
 
 
 def times(count: int) -> Times:

@@ -11,7 +11,7 @@ from shotwatch_detector.arrays import Features
 from shotwatch_detector.finding import Finding
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, RecordReason, Severity
 
@@ -43,7 +43,7 @@ def findings(*members: Member, measured: Mapping[str, Features] | None = None) -
     shots = ShotsClosed(
         batch_id="b",
         window_id="w",
-        place=PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms"),
+        series=ShotSeries.parse("LA-A1-11-100ms"),
         pulses=[0, 100, 200],
         revisions=[1] * SHOTS,
         complete=[True] * SHOTS,

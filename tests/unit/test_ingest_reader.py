@@ -197,7 +197,7 @@ async def test_what_was_read_becomes_a_message_once_its_block_is_stored(pool: Re
     assert message.block == block
     assert [message.states[n] if n >= 0 else None for n in message.state] == ["ON", "OFF", None, "ON"]
     assert [(problem.row, problem.reason) for problem in message.problems] == [(2, "state_missing")]
-    assert message.place.interval == "100ms"
+    assert message.series.interval == "100ms"
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ async def test_leaving_the_pool_ends_its_processes():
 SERVICE = """
 import asyncio, os
 from pathlib import Path
-from shotwatch_shots.facility import load_facility
+from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.reader import ReaderPool
 
 async def main():

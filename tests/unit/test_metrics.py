@@ -20,13 +20,13 @@ from shotwatch_common.telemetry import configure_logs
 from shotwatch_common.topology import RETRY_DELAYS_S
 from shotwatch_shots.batch import ShotsFlagged
 from shotwatch_shots.errors import Reject, Retry
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from tests.broker import TOPOLOGY
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGE = "examination"
 FLAGGED = ShotsFlagged(batch_id="batch", shots=[3, 4, 5])
-PLACE = PlaceRef(frontend="LA", amp="A2", arm="00", interval="1s")
+PLACE = ShotSeries.parse("LA-A2-00-1s")
 _spec = importlib.util.spec_from_file_location("metrics_page", REPOSITORY / "scripts" / "metrics.py")
 assert _spec is not None
 assert _spec.loader is not None
@@ -142,7 +142,7 @@ async def test_a_message_without_the_time_of_its_publication_has_no_wait(broker:
 
 
 def test_the_newest_measured_value_is_shown_and_what_was_not_measured_hides_nothing() -> None:
-    device = {"frontend": "LA", "amp": "A2", "arm": "00", "device": "meter"}
+    device = {"place": "LA-A2-00", "device": "meter"}
     metrics.shots_measured(PLACE, {"meter": {"energy": np.array([1.0, 2.5, np.nan])}})
     metrics.shots_measured(PLACE, {"meter": {"energy": np.array([np.nan])}})
     assert value("shotwatch_energy_joules", **device) == 2.5

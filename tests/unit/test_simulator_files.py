@@ -9,7 +9,7 @@ import pytest
 
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.facility import Facility, PlaceRoster
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import NO_LEVEL, Place, ShotSeries
 from shotwatch_shots.pulses import assign_pulses, epoch_ms, shot_id
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.anomalies import GROSS, TRAITS, Kind
@@ -21,8 +21,8 @@ from tests.unit.labels import read_labels
 
 START = datetime(2022, 7, 1, 7, 33, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-A1 = Place("LA", "A1", "11")
-A2 = Place("LA", "A2")
+A1 = ShotSeries.parse("LA-A1-11-100ms")
+A2 = ShotSeries.parse("LA-A2-00-1s")
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
 METER = "LA_A1_11-EM_1-EnergyMeter-1"
 SPECTRO = "LA_A1_11-Spectro_1-Spectro-1"
@@ -33,10 +33,11 @@ def facility() -> Facility:
     return load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 
 
-def small(place: Place, interval: str = "100ms") -> PlaceRoster:
+def small(series: ShotSeries = A1) -> PlaceRoster:
     """A place with one device of each kind."""
+    group = "_".join(level for level in series.place.levels if level != NO_LEVEL)
     devices = ("Camera_1-Camera-1", "EM_1-EnergyMeter-1", "Spectro_1-Spectro-1")
-    return PlaceRoster(place.frontend, place.amp, interval, devices, place.arm)
+    return PlaceRoster(series.place, series.interval, tuple(f"{group}-{device}" for device in devices))
 
 
 def simulation(facility: Facility, **changes: object) -> Simulation:
@@ -97,7 +98,7 @@ def test_names_are_read_back_by_the_facility(facility, tmp_path):
     assert path.name == "LA_A1-11-Camera-1-Camera-1_100ms_snapshot_2022-07-01_07-33-00.h5"
     name = facility.file_name(path.name)
     assert name is not None
-    assert (name.frontend, name.interval, name.starts_at) == ("LA", "100ms", START)
+    assert (str(name.area), name.interval, name.starts_at) == ("LA", "100ms", START)
 
 
 def test_every_device_of_the_facility_has_a_file_of_its_own(facility):
@@ -162,7 +163,7 @@ def test_single_shot_files_hold_the_records_that_a_longer_file_holds(facility, t
 
 
 def test_a_pulse_a_minute_gives_a_file_a_minute(facility, tmp_path):
-    run = simulation(facility, rosters=(small(Place("LA", "A3", "31"), "60s"),), duration=3 * MINUTE)
+    run = simulation(facility, rosters=(small(ShotSeries.parse("LA-A3-31-60s")),), duration=3 * MINUTE)
 
     paths = list(simulate(run, tmp_path))
 
@@ -186,7 +187,7 @@ def test_labels_say_what_the_files_hold(facility, tmp_path):
 
     assert (missing.kind, missing.expected) == ("missing_sample", AnomalyKind.MISSING_MEMBER)
     assert missing.shots == ("LA-A1-11-100ms-20220701T073302.000",)
-    assert fault.shots == tuple(shot_id(A1, "100ms", pulse + 1000 + 100 * n) for n in range(2))
+    assert fault.shots == tuple(shot_id(A1, pulse + 1000 + 100 * n) for n in range(2))
     [meter_file], [camera_file] = missing.files, fault.files
     with h5py.File(paths[meter_file]) as file:
         assert not [stamp for stamp in file if stamp.startswith("07-33-02-0")]
@@ -239,14 +240,14 @@ def test_a_clock_that_jumps_never_gives_two_records_one_name(facility, tmp_path)
 
 
 def test_a_plan_has_every_gross_kind_at_shots_of_their_own(facility):
-    rosters = [small(A1), small(A2, "1s"), small(Place("LA", "A3", "31"), "60s")]
+    rosters = [small(A1), small(A2), small(ShotSeries.parse("LA-A3-31-60s"))]
 
     plan = plan_injections(facility, rosters, START, 2 * MINUTE, each=2)
 
     assert sorted(injection.kind for injection in plan) == sorted(GROSS * 2)
     assert len({(injection.place, injection.pulse) for injection in plan}) == 16
     for injection in plan:
-        assert injection.place != Place("LA", "A3", "31")  # its files have no inner pulse
+        assert injection.place != Place.parse("LA-A3-31")  # its files have no inner pulse
         offset = (injection.pulse - epoch_ms(START)) % 60_000
         period = injection.interval.period_ms
         assert 2 * period <= offset < 60_000 - period
@@ -259,7 +260,7 @@ def test_a_plan_is_repeatable_and_another_seed_gives_another(facility):
 
 
 def test_anomalies_of_whole_files_leave_room_for_the_others(facility):
-    rosters = [small(A1), small(Place("LA", "A1", "12")), small(A2, "1s")]
+    rosters = [small(A1), small(ShotSeries.parse("LA-A1-12-100ms")), small(A2)]
 
     plan = plan_injections(facility, rosters, START, 3 * MINUTE, kinds=list(Kind))
 
@@ -273,7 +274,7 @@ def test_anomalies_of_whole_files_leave_room_for_the_others(facility):
 
 def test_a_plan_for_too_short_a_time_says_so(facility):
     with pytest.raises(ValueError, match="no room for"):
-        plan_injections(facility, [small(A2, "1s")], START, timedelta(seconds=5))
+        plan_injections(facility, [small(A2)], START, timedelta(seconds=5))
 
 
 def test_the_labels_file_is_no_snapshot(facility):
@@ -281,10 +282,10 @@ def test_the_labels_file_is_no_snapshot(facility):
 
 
 def test_devices_of_other_kinds_record_their_state_alone(facility, tmp_path):
-    roster = PlaceRoster("LA", "A1", "100ms", ("Saga_1-Saga-1",), "11")
-    assert facility.device_type(roster.groups[0]).kind is DeviceKind.OTHER
+    roster = PlaceRoster(A1.place, A1.interval, ("LA_A1_11-Saga_1-Saga-1",))
+    assert facility.device_type(roster.devices[0]).kind is DeviceKind.OTHER
 
     [path] = simulate(simulation(facility, rosters=(roster,)), tmp_path)
 
     with h5py.File(path) as file:
-        assert all(list(record[roster.groups[0]]) == ["STATE"] for record in file.values())
+        assert all(list(record[roster.devices[0]]) == ["STATE"] for record in file.values())

@@ -11,6 +11,7 @@ from scipy.io import savemat
 
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.place import Place
 from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.files import Recorder
 from shotwatch_simulator.image_reader import read_images
@@ -28,7 +29,11 @@ BEAMS = ROOT.parent / "shared" / "data" / "beams"
 START = datetime(2023, 5, 6, 15, 20, tzinfo=UTC)
 SHAPE = (102, 128)
 CAMERA = "LA_A2-Camera_1-Camera-1"
-ROSTER = PlaceRoster("LA", "A2", "1s", ("Camera_1-Camera-1", "EM_1-EnergyMeter-1", "Spectro_1-Spectro-1"))
+ROSTER = PlaceRoster(
+    Place.parse("LA-A2-00"),
+    "1s",
+    ("LA_A2-Camera_1-Camera-1", "LA_A2-EM_1-EnergyMeter-1", "LA_A2-Spectro_1-Spectro-1"),
+)
 
 
 @pytest.fixture(scope="module")

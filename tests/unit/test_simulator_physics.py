@@ -8,7 +8,7 @@ import pytest
 
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.facility import Facility, PlaceRoster
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.anomalies import TRAITS, Injection, Kind
 from shotwatch_simulator.devices import Machine, simulated, stamps
@@ -30,7 +30,7 @@ def facility() -> Facility:
 
 @pytest.fixture(scope="module")
 def roster(facility: Facility) -> PlaceRoster:
-    found = facility.roster(Place("LA", "A1", "11"), "100ms")
+    found = facility.roster(ShotSeries.parse("LA-A1-11-100ms"))
     assert found is not None
     return found
 
@@ -93,7 +93,7 @@ def test_uniform_numbers_exclude_both_ends():
 
 def test_every_camera_of_the_facility_has_headroom_and_a_dark_edge(facility):
     for place in facility.places:
-        for group in place.groups:
+        for group in place.devices:
             if facility.device_type(group).kind is DeviceKind.CAMERA:
                 frames = simulated(Machine(facility, 0), group, PULSES[:5])["ROIImageLow"]
                 assert frames.shape == (5, 102, 128)
@@ -143,7 +143,7 @@ def test_records_are_stamped_within_the_join_tolerance_and_in_order(facility):
 def test_a_drop_of_energy_by_30_percent_scales_image_spectrum_and_both_energies(facility, roster):
     drop = inject(facility, roster, Kind.ENERGY_DROP, ODD)
 
-    assert drop.devices == roster.groups
+    assert drop.devices == roster.devices
     for normal_values, values in (
         (light(image(facility)), light(image(facility, drop))),
         (spectrum(facility).sum(axis=1), spectrum(facility, drop).sum(axis=1)),

@@ -18,7 +18,7 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectGone, ObjectStore
 from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
 from shotwatch_shots.feedback import ShotLabels
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.__main__ import parse
@@ -27,7 +27,7 @@ from shotwatch_training.domain.history import History
 from shotwatch_training.settings import ArchitectureName, Recipe
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
-PLACE = {"frontend": "LA", "amp": "A1", "arm": "11"}
+PLACE = {"place": "LA-A1-11"}
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
 START, PERIOD, PER_BLOCK = 1_656_660_780_000, 100, 4
 
@@ -72,7 +72,7 @@ class Shelf:
         return ShotsClosed(
             batch_id=batch_id,
             window_id="w",
-            place=PlaceRef(**PLACE, interval="100ms"),
+            series=ShotSeries.parse("LA-A1-11-100ms"),
             pulses=[START + PERIOD * n for n in numbers],
             revisions=[1] * PER_BLOCK,
             complete=[True] * PER_BLOCK,

@@ -22,7 +22,7 @@ from shotwatch_common.store import ObjectGone, ObjectStore, StoredObject
 from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.feedback import ShotLabels
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
@@ -35,7 +35,7 @@ from shotwatch_training.making import make_set
 from shotwatch_training.stored import read_cameras, stream
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
-PLACE = PlaceRef(frontend="LA", amp="A2", arm="00", interval="1s")
+PLACE = ShotSeries.parse("LA-A2-00-1s")
 CAMERAS = ("LA_A2-Camera_1-Camera-1", "LA_A2-Camera_2-Camera-2")
 SPECTROMETERS = ("LA_A2-Spectro_1-Spectro-1", "LA_A2-Spectro_2-Spectro-2")
 METERS = ("LA_A2-EM_1-EnergyMeter-1",)
@@ -118,7 +118,7 @@ class Facts:
         return ShotsClosed(
             batch_id=batch_id,
             window_id="w",
-            place=PLACE,
+            series=PLACE,
             pulses=[START + PERIOD * n for n in numbers],
             revisions=[1] * PER_BATCH,
             complete=[True] * PER_BATCH,
@@ -228,7 +228,8 @@ def world() -> World:
     shots = [
         {
             "_id": f"shot-{n}",
-            **PLACE.model_dump(),
+            "place": str(PLACE.place),
+            "interval": PLACE.interval,
             "pulse": START + PERIOD * n,
             "complete": True,
             "kinds": [],

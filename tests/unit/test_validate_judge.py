@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotwatch_common.facility_file import load_facility
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, DeviceRecords, EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_shots.records import Problem as ProblemMessage
 from shotwatch_shots.vocabulary import DeviceKind
@@ -223,7 +223,7 @@ class TestEnergies:
 
 class TestMessages:
     BLOCK = BlockRef(bucket="blocks", key="b", object_id="o", object_key="k")
-    PLACE = PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms")
+    PLACE = ShotSeries.parse("LA-A1-11-100ms")
 
     def message(self, device: str, kind: DeviceKind, digest: Any) -> DeviceRecords:
         return DeviceRecords(

@@ -116,8 +116,7 @@ def event_record(event: AnomalyEvent) -> dict[str, Any]:
 
 
 def place_of(anomaly: Anomaly) -> str:
-    place = anomaly.place
-    return f"{place.frontend}-{place.amp}-{place.arm}"
+    return str(anomaly.place)
 
 
 def _score(anomaly: Anomaly) -> str:

@@ -76,7 +76,7 @@ def find_camera(facility: Facility, device: str) -> PlaceRoster:
         Misuse: the facility has no such camera.
     """
     for roster in facility.places:
-        if device in roster.groups and facility.device_type(device).kind is DeviceKind.CAMERA:
+        if device in roster.devices and facility.device_type(device).kind is DeviceKind.CAMERA:
             return roster
     raise Misuse(f"{facility.name} has no camera {device}", "a name is such as LA_A1_11-Camera_1-Camera-1")
 
@@ -161,7 +161,7 @@ def _cropped(pixels: NDArray[Any], crop: Crop | None) -> NDArray[Any]:
 
 
 async def _first_shot(api: RestApi, roster: PlaceRoster, part: tuple[int, int]) -> str | None:
-    place = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm, "interval": roster.interval}
+    place = {"place": str(roster.place), "interval": roster.interval}
     span: dict[str, Any] = {"from": part[0], "to": part[1]}
     page = await api.get("/shots", **place, **span, order="oldest", limit=1)
     return next((shot["id"] for shot in page["shots"]), None)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from shotwatch_cli.failures import Misuse
 from shotwatch_shots.facility import Facility, PlaceRoster
-from shotwatch_shots.place import NO_ARM
+from shotwatch_shots.place import NO_LEVEL
 
 
 def named_rosters(
@@ -15,7 +15,7 @@ def named_rosters(
     Raises:
         Misuse: the facility has no such place; the advice lists those it has.
     """
-    wanted = {name.removesuffix(f"-{NO_ARM}") for name in names}
+    wanted = {_short(name) for name in names}
     recorded = [roster for roster in facility.places if interval in (None, roster.interval)]
     if unknown := wanted - set(map(_name, recorded)):
         at = f" at {interval}" if interval else ""
@@ -24,7 +24,11 @@ def named_rosters(
 
 
 def _name(roster: PlaceRoster) -> str:
-    return str(roster.place).removesuffix(f"-{NO_ARM}")
+    return _short(str(roster.place))
+
+
+def _short(name: str) -> str:
+    return name.removesuffix(f"-{NO_LEVEL}")
 
 
 def _known(rosters: Sequence[PlaceRoster]) -> str:

@@ -17,7 +17,7 @@ from shotwatch_dashboards.parts import (
 from shotwatch_dashboards.parts import dashboard as empty_dashboard
 from shotwatch_dashboards.promql import counted, rate
 
-PLACE = 'frontend="$frontend", amp="$amp", arm="$arm"'
+PLACE = 'place="$place"'
 ALARMS = 'phase=~"opened|passed"'
 """Of the events about a condition, those that first tell of it."""
 
@@ -35,9 +35,7 @@ def dashboard() -> board.Dashboard:
 def _variables() -> list[board.QueryVariable]:
     judged = "shotwatch_shots_judged_total"
     return [
-        choice("frontend", "Frontend", f"{judged}, frontend"),
-        choice("amp", "Amplifier", f'{judged}{{frontend="$frontend"}}, amp'),
-        choice("arm", "Arm", f'{judged}{{frontend="$frontend", amp="$amp"}}, arm'),
+        choice("place", "Place", f"{judged}, place"),
     ]
 
 
@@ -125,6 +123,6 @@ def _told() -> list[Shown]:
         log_lines(
             "Events",
             "Each with its trace: open a line, then `trace`.",
-            '{service_name=~".+"} | event = "anomaly" | shot =~ "$frontend-$amp-$arm-.+"',
+            '{service_name=~".+"} | event = "anomaly" | shot =~ "$place-.+"',
         ),
     ]

@@ -7,8 +7,8 @@ from shotwatch_dashboards.parts import Shown, bars, field, graph, lines_at, now_
 from shotwatch_dashboards.parts import dashboard as empty_dashboard
 from shotwatch_dashboards.promql import counted
 
-PLACE = "frontend, amp, arm"
-OF_PLACE = "{{frontend}}-{{amp}}-{{arm}}"
+PLACE = "place"
+OF_PLACE = "{{place}}"
 SHOTS_PER_HOUR = 36_000
 """At 10 Hz: the shots among which the threshold allows the chosen number of false alarms."""
 MODEL_IS_WRONG = 4.0

@@ -169,7 +169,7 @@ def _recorded(wanted: Wanted, files: Sequence[Path], skipped: list[SkippedFile])
 
 
 async def _stored(roster: PlaceRoster, archive: Archive, store: ObjectStore, wanted: Wanted) -> CameraFrames:
-    query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+    query = {"place": str(roster.place)}
     start = epoch_ms(wanted.start) if wanted.start else 0
     end = epoch_ms(wanted.end) if wanted.end else None
     shots = [

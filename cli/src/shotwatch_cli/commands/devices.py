@@ -16,7 +16,7 @@ from shotwatch_cli.output import counting, print_json, stdout, table
 from shotwatch_cli.timelines import Report, draw_timelines
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.facility import Facility, PlaceRoster, StatePolicy
-from shotwatch_shots.place import NO_ARM
+from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
 
 _PATIENCE_S = 120
@@ -30,8 +30,9 @@ _COLUMNS = (
 def devices(
     start: FromOption = None,
     end: ToOption = None,
-    frontend: Annotated[str | None, typer.Option(help="Devices of this beam line: LA, LB.")] = None,
-    amp: Annotated[str | None, typer.Option(help="Devices of this amplifier or diagnostics: A1.")] = None,
+    place: Annotated[
+        str | None, typer.Option(help="Devices of this place, or of all places that begin so: LA, LA-A1.")
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(dir_okay=False, help="PNG file for the states over time.")
     ] = None,
@@ -46,7 +47,7 @@ def devices(
 
     \b
     Examples:
-      shotwatch devices --frontend LA --plot devices.png
+      shotwatch devices --place LA --plot devices.png
       shotwatch devices --from 2022-07-01T07:00 --to 2022-07-01T08:00 --json
     """
     if start is not None and end is not None and start >= end:
@@ -55,7 +56,7 @@ def devices(
     facility = load_facility(deployment.settings.facility)
     asked = {"from": start, "to": end}
     span = {edge: epoch_ms(time) for edge, time in asked.items() if time is not None}
-    reports = asyncio.run(_reports(deployment, _rosters(facility, frontend, amp), span))
+    reports = asyncio.run(_reports(deployment, _rosters(facility, place), span))
     if not reports:
         raise Failure("no device recorded anything in this time", "name another by --from and --to")
     _show(reports, json)
@@ -69,16 +70,15 @@ def device_table(reports: Sequence[Report]) -> Table:
     return table(title, _COLUMNS, map(_row, reports))
 
 
-def _rosters(facility: Facility, frontend: str | None, amp: str | None) -> list[PlaceRoster]:
-    chosen = [
-        roster
-        for roster in facility.places
-        if frontend in (None, roster.frontend) and amp in (None, roster.amp)
-    ]
+def _rosters(facility: Facility, asked: str | None) -> list[PlaceRoster]:
+    known = "it has " + ", ".join(dict.fromkeys(str(each.place) for each in facility.places))
+    try:
+        area = None if asked is None else Place.parse(asked)
+    except ValueError as error:
+        raise Misuse(str(error), known) from error
+    chosen = [each for each in facility.places if area is None or each.place.is_within(area)]
     if not chosen:
-        known = ", ".join(dict.fromkeys(f"{each.frontend} {each.amp}" for each in facility.places))
-        asked = " ".join(each for each in (frontend, amp) if each)
-        raise Misuse(f"{facility.name} has no place {asked}", f"it has {known}")
+        raise Misuse(f"{facility.name} has no place {asked}", known)
     return chosen
 
 
@@ -91,8 +91,7 @@ async def _reports(
         task = progress.add_task("reading records, place by place", total=len(rosters))
         async with deployment.api(timeout_s=_PATIENCE_S) as api:
             for roster in rosters:
-                where = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
-                answer = await api.get("/reports", **where, **span)
+                answer = await api.get("/reports", place=str(roster.place), **span)
                 span = {"from": answer["start"], "to": answer["end"]}
                 reports += answer["devices"]
                 progress.advance(task)
@@ -115,10 +114,9 @@ def _draw(reports: Sequence[Report], policy: StatePolicy, file: Path) -> None:
 
 
 def _row(report: Report) -> Iterator[Any]:
-    place = f"{report['frontend']}-{report['amp']}-{report['arm']}".removesuffix(f"-{NO_ARM}")
     gaps = report["gaps"]
     yield report["device"]
-    yield f"{place} ({report['interval']})"
+    yield f"{report['place']} ({report['interval']})"
     yield ", ".join(f"{each['state'] or 'no state'} {each['share']:.1%}" for each in report["states"])
     yield gaps["count"]
     yield _duration(gaps["total_s"])

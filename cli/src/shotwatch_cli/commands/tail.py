@@ -21,7 +21,8 @@ def tail(
     binding_key: Annotated[
         str,
         typer.Argument(
-            help="Which events: anomaly.SEVERITY.FRONTEND.AMP.ARM.KIND; * one word, # any number."
+            help="Which events: anomaly.SEVERITY.PLACE.KIND, with a word for each level of the place; "
+            "* one word, # any number."
         ),
     ] = "anomaly.#",
     since: Annotated[

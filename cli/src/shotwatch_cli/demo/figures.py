@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shotwatch_shots.event import Anomaly, AnomalyEvent
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Phase
 from shotwatch_simulator.labels import Label
 
@@ -41,7 +41,7 @@ class KindFigures:
 class Latency:
     """Of a place: seconds from the end of a minute's upload to the events of its shots."""
 
-    place: PlaceRef
+    series: ShotSeries
     events: int
     p50: float
     longest: float
@@ -52,7 +52,7 @@ class JudgedShot:
     """A shot with the kinds of anomaly that were found in it."""
 
     id: str
-    place: PlaceRef
+    series: ShotSeries
     pulse: int
     kinds: tuple[AnomalyKind, ...]
 
@@ -76,7 +76,7 @@ def told_of(shots: Iterable[JudgedShot], seen: Iterable[Seen]) -> set[tuple[str,
 
 def _covers(event: AnomalyEvent, shot: JudgedShot, kind: AnomalyKind) -> bool:
     data = event.data
-    return data.kind is kind and data.place == shot.place and data.since <= shot.pulse <= data.until
+    return data.kind is kind and data.series == shot.series and data.since <= shot.pulse <= data.until
 
 
 def by_kind(labels: Iterable[Label], reported: Told) -> list[KindFigures]:
@@ -141,11 +141,11 @@ def latencies(seen: Iterable[Seen], completed: Mapping[Minute, float]) -> list[L
     `completed` says when the last file of a minute was uploaded (seconds, monotonic). A shot that misses a
     member waits for its deadline, and a slow change for many shots, so they are not timed.
     """
-    delays: defaultdict[PlaceRef, list[float]] = defaultdict(list)
+    delays: defaultdict[ShotSeries, list[float]] = defaultdict(list)
     for each in seen:
         if _timed(each.event.data) and minute_of(each.event) in completed:
-            delays[each.event.data.place].append(each.at - completed[minute_of(each.event)])
-    return [Latency(place, len(of), float(np.median(of)), max(of)) for place, of in delays.items()]
+            delays[each.event.data.series].append(each.at - completed[minute_of(each.event)])
+    return [Latency(series, len(of), float(np.median(of)), max(of)) for series, of in delays.items()]
 
 
 def _timed(anomaly: Anomaly) -> bool:
@@ -154,5 +154,4 @@ def _timed(anomaly: Anomaly) -> bool:
 
 
 def minute_of(event: AnomalyEvent) -> Minute:
-    place = event.data.place
-    return place.frontend, place.interval, event.data.time // MINUTE_MS
+    return event.data.place.levels[0], event.data.interval, event.data.time // MINUTE_MS

@@ -132,9 +132,8 @@ def _speed_row(part: Throughput) -> tuple[str, int, str, str, str, str]:
 
 
 def _latency_row(latency: Latency) -> tuple[str, str, int, str, str]:
-    place = latency.place
-    name = f"{place.frontend}-{place.amp}-{place.arm}"
-    return name, place.interval, latency.events, f"{latency.p50:.1f}", f"{latency.longest:.1f}"
+    series = latency.series
+    return str(series.place), series.interval, latency.events, f"{latency.p50:.1f}", f"{latency.longest:.1f}"
 
 
 def _verdict(report: Report) -> Text:

@@ -40,7 +40,7 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.stack import Stack
 from shotwatch_shots.facility import Facility, FileName
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias, ObjectState, ShotState
 
@@ -126,7 +126,8 @@ class Demo:
             def done(upload: Upload) -> None:
                 self._uploaded += 1
                 file = self._name_of(upload)
-                minute = file.frontend, file.interval, epoch_ms(file.starts_at) // MINUTE_MS
+                assert file.area is not None, "the names of HPLS's files begin with the beam line"
+                minute = file.area.levels[0], file.interval, epoch_ms(file.starts_at) // MINUTE_MS
                 self._completed[minute] = monotonic()
                 progress.advance(bar, upload.size)
 
@@ -218,8 +219,8 @@ class Demo:
 
 
 def _judged(shot: Mapping[str, Any]) -> JudgedShot:
-    place = PlaceRef(**{name: shot[name] for name in ("frontend", "amp", "arm", "interval")})
-    return JudgedShot(shot["_id"], place, shot["pulse"], tuple(map(AnomalyKind, shot["kinds"])))
+    series = ShotSeries(place=Place.parse(shot["place"]), interval=shot["interval"])
+    return JudgedShot(shot["_id"], series, shot["pulse"], tuple(map(AnomalyKind, shot["kinds"])))
 
 
 async def _model(client: httpx.AsyncClient, port: int) -> str:

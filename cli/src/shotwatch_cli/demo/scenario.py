@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shotwatch_cli.failures import Failure
 from shotwatch_shots.facility import Facility, PlaceRoster
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_simulator.anomalies import Injection
 from shotwatch_simulator.image_reader import SkippedFile
@@ -20,17 +20,16 @@ LIVE_START = datetime(2022, 7, 1, 10, tzinfo=UTC)
 SEED = 7
 WORKERS = 2
 _OF_EACH_KIND = 2
-_RECORDED_PLACE = Place("LA", "A2"), "1s"
+_RECORDED = ShotSeries.parse("LA-A2-00-1s")
 _RECORDED_LEARNING = timedelta(minutes=10)
 _RECORDED_REPEAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """How long a place is watched: first to learn what is usual, then in earnest."""
+    """How long a series is watched: first to learn what is usual, then in earnest."""
 
-    place: Place
-    interval: str
+    series: ShotSeries
     learning: timedelta
     live: timedelta
     odd: bool = True
@@ -39,9 +38,9 @@ class Stretch:
 
 # At 1 Hz long enough to see a slow drift whole: what is learned from half of it calls the other half odd.
 STRETCHES = (
-    Stretch(Place("LA", "A1", "11"), "100ms", timedelta(minutes=1), timedelta(minutes=1)),
-    Stretch(Place("LA", "A2"), "1s", timedelta(minutes=30), timedelta(minutes=4)),
-    Stretch(Place("LA", "A3", "31"), "60s", timedelta(minutes=120), timedelta(minutes=20), odd=False),
+    Stretch(ShotSeries.parse("LA-A1-11-100ms"), timedelta(minutes=1), timedelta(minutes=1)),
+    Stretch(ShotSeries.parse("LA-A2-00-1s"), timedelta(minutes=30), timedelta(minutes=4)),
+    Stretch(ShotSeries.parse("LA-A3-31-60s"), timedelta(minutes=120), timedelta(minutes=20), odd=False),
 )
 
 
@@ -65,7 +64,7 @@ def simulated(facility: Facility, folder: Path) -> Iterator[Path | Scenario]:
     for stretch in STRETCHES:
         start = LIVE_START - stretch.learning
         quiet = Simulation(facility, (_roster(facility, stretch),), start, stretch.learning, SEED)
-        for path in simulate(quiet, folder / "learning" / str(stretch.place), WORKERS):
+        for path in simulate(quiet, folder / "learning" / str(stretch.series.place), WORKERS):
             learning.append(path)
             yield path
     live: list[Path] = []
@@ -75,7 +74,7 @@ def simulated(facility: Facility, folder: Path) -> Iterator[Path | Scenario]:
         injections = _planned(facility, roster, stretch)
         odd = Simulation(facility, (roster,), LIVE_START, stretch.live, SEED, injections)
         labels += odd.labels
-        for path in simulate(odd, folder / "live" / str(stretch.place), WORKERS):
+        for path in simulate(odd, folder / "live" / str(stretch.series.place), WORKERS):
             live.append(path)
             yield path
     yield Scenario(learning, live, labels, epoch_ms(LIVE_START))
@@ -87,8 +86,7 @@ def recorded(facility: Facility, frames: Path, folder: Path) -> Iterator[Path | 
     Raises:
         Failure: the frames cannot be packed.
     """
-    place, interval = _RECORDED_PLACE
-    roster = facility.roster(place, interval)
+    roster = facility.roster(_RECORDED)
     assert roster is not None
     start = LIVE_START - _RECORDED_LEARNING
     try:
@@ -117,7 +115,7 @@ def _planned(facility: Facility, roster: PlaceRoster, stretch: Stretch) -> tuple
 
 
 def _roster(facility: Facility, stretch: Stretch) -> PlaceRoster:
-    roster = facility.roster(stretch.place, stretch.interval)
+    roster = facility.roster(stretch.series)
     if roster is None:
-        raise ValueError(f"{facility.name} has no {stretch.place} at {stretch.interval}")
+        raise ValueError(f"{facility.name} has no series {stretch.series}")
     return roster

@@ -18,7 +18,7 @@ from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_ingest.domain.digest import ImageDigest, digest_of
 from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
 from shotwatch_shots.facility import Facility
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import Times
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
@@ -124,7 +124,7 @@ def _shots(member: Member) -> ShotsClosed:
     return ShotsClosed(
         batch_id="",
         window_id="",
-        place=PlaceRef(frontend="LA", amp="A1", arm="11", interval="100ms"),
+        series=ShotSeries.parse("LA-A1-11-100ms"),
         pulses=list(range(shots)),
         revisions=[1] * shots,
         complete=[True] * shots,

@@ -32,9 +32,9 @@ async def announce(
         await store.add([event.numbered(numbers[event.id]) for event in new])
         faults.reach("announcing.after_store")
     waiting = await store.unpublished(ids)
-    snoozed = {(each.place, each.kind) for each in await archive.feedback.snoozes(epoch_now())}
+    snoozed = {(each.series, each.kind) for each in await archive.feedback.snoozes(epoch_now())}
     for event in waiting:
-        silent = (event.data.place, event.data.kind) in snoozed
+        silent = (event.data.series, event.data.kind) in snoozed
         if not silent:
             await bus.announce(event)
         metrics.event_told(event, silent, arrived_at)

@@ -20,14 +20,14 @@ from shotwatch_common.telemetry import current_trace_id
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.event import AnomalyEvent, ModelRef
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import VALID, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import Completeness, ModelAlias, ObjectState, Settlement
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and nobody asks
 
 STAGE = ("stage",)
-PLACE = ("frontend", "amp", "arm")
+PLACE = ("place",)
 DEVICE = (*PLACE, "device")
 WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 WORK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -250,7 +250,7 @@ def records_judged(judged: JudgedRecords, refused: Mapping[str, int]) -> None:
     """`refused`: reason → how many of the device's records."""
     verdicts = {"valid": judged.verdict.count(VALID), **refused}
     for verdict, count in verdicts.items():
-        RECORDS.labels(*_place(judged.place), judged.kind, verdict).inc(count)
+        RECORDS.labels(str(judged.series.place), judged.kind, verdict).inc(count)
 
 
 def shots_closed(batch: ShotsClosed) -> None:
@@ -268,27 +268,27 @@ def block_written(size: int) -> None:
     _count_block("written", size)
 
 
-def shots_measured(place: PlaceRef, measured: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> None:
+def shots_measured(series: ShotSeries, measured: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> None:
     """Show the newest values. `measured`: device → feature → one entry per shot, NaN where there is none."""
     for device, features in measured.items():
         for name in LAST_MEASURED.keys() & features.keys():
             known = features[name][np.isfinite(features[name])]
             if len(known):
-                LAST_MEASURED[name].labels(*_place(place), device).set(known[-1])
+                LAST_MEASURED[name].labels(str(series.place), device).set(known[-1])
 
 
-def shots_judged(place: PlaceRef, shots: int, score: float | None, threshold: float | None) -> None:
+def shots_judged(series: ShotSeries, shots: int, score: float | None, threshold: float | None) -> None:
     """Score and threshold of the last one; None without a model."""
-    SHOTS_JUDGED.labels(*_place(place)).inc(shots)
+    SHOTS_JUDGED.labels(str(series.place)).inc(shots)
     if score is not None and threshold is not None:
-        SCORE.labels(*_place(place)).set(score)
-        THRESHOLD.labels(*_place(place)).set(threshold)
+        SCORE.labels(str(series.place)).set(score)
+        THRESHOLD.labels(str(series.place)).set(threshold)
 
 
 def event_told(event: AnomalyEvent, snoozed: bool, arrived_at: int | None) -> None:
     """`arrived_at`: epoch ms when the store had the last file of its shots, where that is known."""
     about = event.data
-    labels = (*_place(about.place), about.kind, about.severity, about.phase)
+    labels = (str(about.place), about.kind, about.severity, about.phase)
     (SNOOZED_EVENTS if snoozed else EVENTS).labels(*labels).inc()
     if arrived_at is not None and not snoozed:
         EVENT_LATENCY.observe(_seconds_since(arrived_at), _exemplar())
@@ -316,18 +316,14 @@ def model_withdrawn(alias: ModelAlias) -> None:
     MODEL_NOT_LOADED.labels(alias).set(0)
 
 
-def drift_measured(place: PlaceRef, device: str, shifts: Iterable[float]) -> None:
+def drift_measured(series: ShotSeries, device: str, shifts: Iterable[float]) -> None:
     """`shifts`: of each feature of the device."""
-    DRIFT.labels(*_place(place), device).set(max(map(abs, shifts)))
+    DRIFT.labels(str(series.place), device).set(max(map(abs, shifts)))
 
 
 def _count_block(direction: str, size: int) -> None:
     BLOCKS.labels(direction).inc()
     BLOCK_BYTES.labels(direction).inc(size)
-
-
-def _place(place: PlaceRef) -> tuple[str, str, str]:
-    return place.frontend, place.amp, place.arm
 
 
 def _seconds_since(epoch: int) -> float:

@@ -247,8 +247,8 @@ class Reprocessing:
     async def _remove_residuals(self, batch: ShotsClosed) -> None:
         """Remove the residuals of those shots of a batch that are not odd any more."""
         start, end = min(batch.pulses), max(batch.pulses) + 1
-        place = batch.place.model_dump(exclude={"interval"})
-        shots = await self._archive.shots.page(place, start, end, 0)
+        place = str(batch.series.place)
+        shots = await self._archive.shots.page({"place": place}, start, end, 0)
         usual = {shot["_id"] for shot in shots if shot["batch"] == batch.batch_id and not shot["kinds"]}
         folders = {residual_folder(shot) for shot in usual}
         for key in await self._stored(residual_folder(batch.window_id)[:_HOUR_OF_WINDOW]):

@@ -1,7 +1,7 @@
 """Batches: shots of one place and window that were closed together. Columns have one entry per shot."""
 
 from shotwatch_shots.message import Message, StageMessage
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
@@ -31,7 +31,7 @@ class ShotsClosed(StageMessage):
 
     batch_id: str
     window_id: str
-    place: PlaceRef
+    series: ShotSeries
     pulses: list[int]
     """Epoch ms of each shot's pulse."""
     revisions: list[int]

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from shotwatch_shots.message import Message
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 
@@ -49,7 +49,8 @@ class Anomaly(Message):
     revision: int
     time: int
     """Epoch ms of the pulse."""
-    place: PlaceRef
+    place: Place
+    interval: str
     kind: AnomalyKind
     severity: Severity
     devices: list[str]
@@ -79,11 +80,15 @@ class Anomaly(Message):
     """Ids of events of earlier revisions of the shot that are no longer true."""
     trace_id: str
 
+    @property
+    def series(self) -> ShotSeries:
+        return ShotSeries(place=self.place, interval=self.interval)
+
 
 class AnomalyEvent(BaseModel):
     """A CloudEvent (structured mode, JSON) on the topic exchange `anomalies`.
 
-    Routing key: `anomaly.{severity}.{frontend}.{amp}.{arm}.{kind}`.
+    Routing key: severity, a word for each level of the place, and kind: `anomaly.critical.LA.A1.11.hot_spot`.
     """
 
     model_config = ConfigDict(
@@ -108,8 +113,8 @@ class AnomalyEvent(BaseModel):
 
     @property
     def routing_key(self) -> str:
-        place = self.data.place
-        return f"anomaly.{self.data.severity}.{place.frontend}.{place.amp}.{place.arm}.{self.data.kind}"
+        about = self.data
+        return ".".join(("anomaly", about.severity, *about.place.levels, about.kind))
 
     @classmethod
     def about(cls, anomaly: Anomaly, event_id: str, facility: str, traceparent: str) -> Self:

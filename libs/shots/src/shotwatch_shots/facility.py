@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from shotwatch_shots.place import NO_ARM, Place
+from shotwatch_shots.place import NO_LEVEL, Place, ShotSeries
 from shotwatch_shots.vocabulary import DeviceKind
 
 _STRICT = ConfigDict(extra="forbid")
@@ -100,9 +101,9 @@ class StatePolicy:
 class Layout:
     """How a kind of file is named and arranged inside.
 
-    `file_name` is a regular expression; its groups `frontend`, `recorder`, `interval`, `date` and `time`
-    are what the layout needs of them. `arrangement` is `timestamps` for `/{timestamp}/{group}/{dataset}`
-    and `images` for `/IMAGES/DTG_{id}/{image}`.
+    `file_name` is a regular expression; its groups `recorder`, `interval`, `date`, `time` and the outermost
+    levels of places are what the layout needs of them. `arrangement` is `timestamps` for
+    `/{timestamp}/{group}/{dataset}` and `images` for `/IMAGES/DTG_{id}/{image}`.
     """
 
     __pydantic_config__ = _STRICT
@@ -120,25 +121,18 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class PlaceRoster:
-    """The devices that belong to the shots of one place. Group name = `{place prefix}-{device}`."""
+    """The devices that belong to the shots of one place at one interval."""
 
     __pydantic_config__ = _STRICT
 
-    frontend: str
-    amp: str
+    place: Place
     interval: str
     devices: tuple[str, ...]
-    arm: str = NO_ARM
+    """Their group names."""
 
     @property
-    def place(self) -> Place:
-        return Place(self.frontend, self.amp, self.arm)
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The full group names of the roster's devices."""
-        arm = "" if self.arm == NO_ARM else f"_{self.arm}"
-        return tuple(f"{self.frontend}_{self.amp}{arm}-{device}" for device in self.devices)
+    def series(self) -> ShotSeries:
+        return ShotSeries(place=self.place, interval=self.interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +150,8 @@ class FileName:
     """What an object's key says about the file."""
 
     layout: Layout
-    frontend: str
+    area: Place | None
+    """Where its devices are; None when the name does not say."""
     recorder: str
     interval: str
     starts_at: datetime
@@ -197,9 +192,11 @@ class Facility:
     clock_skew_s: float
     """How far the clock of a recorder may be ahead of the object store's (s): a record that is later than its
     file's arrival by more than this is refused."""
+    levels: tuple[str, ...]
+    """The names of the levels of a place, the outermost first: `frontend`, `amp`, `arm`."""
     layouts: tuple[Layout, ...]
     group_name: str
-    """A regular expression with the groups `frontend`, `amp` and, optionally, `arm`."""
+    """A regular expression with a group for each level; one that is absent has the value NO_LEVEL."""
     device_types: tuple[DeviceType, ...]
     state: StatePolicy
     frames: FramePolicy
@@ -215,7 +212,7 @@ class Facility:
         base = key.rpartition("/")[2]
         for layout, pattern in self._file_patterns:
             if match := pattern.fullmatch(base):
-                return _file_name(layout, match.groupdict())
+                return self._file_name(layout, match.groupdict())
         return None
 
     def device(self, group: str) -> Device | None:
@@ -224,7 +221,7 @@ class Facility:
         if match is None:
             return None
         found = match.groupdict()
-        place = Place(found["frontend"], found["amp"], found.get("arm") or NO_ARM)
+        place = Place(tuple(found.get(level) or NO_LEVEL for level in self.levels))
         family = self.device_type(group)
         return Device(group, place, family.name, family.kind)
 
@@ -243,9 +240,9 @@ class Facility:
         """
         return self._intervals[name]
 
-    def roster(self, place: Place, interval: str) -> PlaceRoster | None:
-        """The devices expected in the shots of a place, None for a place the file does not list."""
-        return self._rosters.get((place, interval))
+    def roster(self, series: ShotSeries) -> PlaceRoster | None:
+        """The devices expected in the shots of a series, None for one that the file does not list."""
+        return self._rosters.get(series)
 
     def dataset(self, kind: DeviceKind) -> Dataset:
         """The first dataset of a kind of device: its image, its spectrum, its first energy."""
@@ -264,8 +261,22 @@ class Facility:
         return {interval.name: interval for interval in self.intervals}
 
     @cached_property
-    def _rosters(self) -> dict[tuple[Place, str], PlaceRoster]:
-        return {(roster.place, roster.interval): roster for roster in self.places}
+    def _rosters(self) -> dict[ShotSeries, PlaceRoster]:
+        return {roster.series: roster for roster in self.places}
+
+    def _file_name(self, layout: Layout, found: Mapping[str, str | None]) -> FileName | None:
+        try:
+            starts_at = datetime.strptime(
+                f"{found['date']} {found.get('time') or '00-00-00'}", "%Y-%m-%d %H-%M-%S"
+            ).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        named = takewhile(bool, (found.get(level) for level in self.levels))
+        levels = tuple(level for level in named if level)
+        interval = found.get("interval") or layout.interval or ""
+        return FileName(
+            layout, Place(levels) if levels else None, found.get("recorder") or "", interval, starts_at
+        )
 
 
 def duration_ms(text: str) -> int:
@@ -278,17 +289,6 @@ def duration_ms(text: str) -> int:
     if match is None or not int(match["number"]):
         raise ValueError(f"{text!r} is not a duration such as 100ms or 60s")
     return int(match["number"]) * (1 if match["unit"] == "ms" else 1000)
-
-
-def _file_name(layout: Layout, found: Mapping[str, str | None]) -> FileName | None:
-    try:
-        starts_at = datetime.strptime(
-            f"{found['date']} {found.get('time') or '00-00-00'}", "%Y-%m-%d %H-%M-%S"
-        ).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    interval = found.get("interval") or layout.interval or ""
-    return FileName(layout, found.get("frontend") or "", found.get("recorder") or "", interval, starts_at)
 
 
 def _time_of_day_ms(timestamp: str) -> int:
@@ -377,11 +377,13 @@ def _inconsistencies(facility: Facility) -> list[tuple[tuple[int | str, ...], st
             problems.append((("device_types", n), f"a {family.kind} has {wanted} dataset(s)"))
     if problems:
         return problems
+    if unnamed := set(facility.levels) - set(re.compile(facility.group_name).groupindex):
+        return [(("group_name",), f"group_name has no group for the level {min(unnamed)}")]
     known = {interval.name for interval in facility.intervals}
     for n, roster in enumerate(facility.places):
         if roster.interval not in known:
             problems.append((("places", n, "interval"), f"interval {roster.interval} is not listed"))
-        for m, group in enumerate(roster.groups):
+        for m, group in enumerate(roster.devices):
             device = facility.device(group)
             if device is None or device.place != roster.place:
                 problems.append(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import statement_id
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction
 
 VERDICTS = frozenset({FeedbackAction.FALSE, FeedbackAction.CONFIRMED})
@@ -36,7 +36,8 @@ class Statement(BaseModel):
     revision: int
     time: int
     """Epoch ms of the shot's pulse."""
-    place: PlaceRef
+    place: Place
+    interval: str
     kind: AnomalyKind
     devices: tuple[str, ...]
     model: str | None
@@ -53,6 +54,10 @@ class Statement(BaseModel):
     note: str
     at: int
     """Epoch ms."""
+
+    @property
+    def series(self) -> ShotSeries:
+        return ShotSeries(place=self.place, interval=self.interval)
 
     @classmethod
     def about(
@@ -75,6 +80,7 @@ class Statement(BaseModel):
             revision=anomaly.revision,
             time=anomaly.time,
             place=anomaly.place,
+            interval=anomaly.interval,
             kind=anomaly.kind,
             devices=tuple(anomaly.devices),
             model=anomaly.model and anomaly.model.version,
@@ -113,7 +119,7 @@ class Standing:
 class Snooze:
     """Nobody wants to hear of a kind of anomaly at a place for a while."""
 
-    place: PlaceRef
+    series: ShotSeries
     kind: AnomalyKind
     until: int
     """Epoch ms."""
@@ -159,8 +165,8 @@ def standings(statements: Iterable[Statement]) -> dict[str, Standing]:
 def active_snoozes(statements: Iterable[Statement], now_ms: int) -> list[Snooze]:
     """Snoozes that last; the newest for a place and kind is the one that counts."""
     snoozes = [each for each in in_order(statements) if each.action is FeedbackAction.SNOOZED]
-    newest = {(each.place, each.kind): each.until or 0 for each in snoozes}
-    return [Snooze(place, kind, until) for (place, kind), until in newest.items() if until > now_ms]
+    newest = {(each.series, each.kind): each.until or 0 for each in snoozes}
+    return [Snooze(series, kind, until) for (series, kind), until in newest.items() if until > now_ms]
 
 
 def shot_labels(
@@ -190,7 +196,7 @@ def _shows(shot: Mapping[str, Any], verdict: Statement, span: Span | None) -> bo
         span is not None
         and span[0] <= shot["pulse"] <= span[1]
         and verdict.kind in shot["kinds"]
-        and all(shot[name] == value for name, value in verdict.place)
+        and (shot["place"], shot["interval"]) == (str(verdict.place), verdict.interval)
     )
 
 

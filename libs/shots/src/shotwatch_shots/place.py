@@ -1,28 +1,82 @@
-"""Places of the chain."""
+"""Places of the chain, and the series of shots that each of them records."""
 
+import re
 from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from shotwatch_shots.message import Message
 
-NO_ARM = "00"
+NO_LEVEL = "00"
+"""The value of a level that a place does not have: amplifiers without arms have the arm `00`."""
+LEVEL = r"[A-Za-z0-9_]+"
+"""A regular expression: what the value of a level consists of."""
+_PLACE = re.compile(rf"{LEVEL}(?:-{LEVEL})*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A place in the amplifier chain."""
+    """A place of the chain: a value for each level that the facility file names, the outermost first.
 
-    frontend: str
-    amp: str
-    arm: str = NO_ARM
+    It is written `LA-A1-11` wherever it stands: in ids, documents, messages, requests and labels. A place
+    with fewer levels than the facility has is an area: all places that begin with these levels.
+    """
+
+    levels: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the place that is written so.
+
+        Raises:
+            ValueError: it is no place; the message says how places are written.
+        """
+        if not _PLACE.fullmatch(text):
+            raise ValueError(f"{text!r} is no place such as LA-A1-11")
+        return cls(tuple(text.split("-")))
 
     def __str__(self) -> str:
-        return f"{self.frontend}-{self.amp}-{self.arm}"
+        return "-".join(self.levels)
+
+    @property
+    def spoken(self) -> str:
+        """The place in words for people: `LA A1 11`, `LA A2`."""
+        return " ".join(level for level in self.levels if level != NO_LEVEL)
+
+    def is_within(self, area: "Place") -> bool:
+        """Return whether the place begins with the levels of the area."""
+        return self.levels[: len(area.levels)] == area.levels
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Read and write a place as its text."""
+        parsed = core_schema.no_info_after_validator_function(
+            cls.parse, core_schema.str_schema(pattern=rf"^{LEVEL}(-{LEVEL})*$", max_length=200)
+        )
+        return core_schema.json_or_python_schema(
+            json_schema=parsed,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), parsed]),
+            serialization=core_schema.to_string_ser_schema(),
+        )
 
 
-class PlaceRef(Message):
-    """A place of the chain and the interval at which it is recorded."""
+class ShotSeries(Message):
+    """The shots of one place at one interval; written `LA-A1-11-100ms`."""
 
-    frontend: str
-    amp: str
-    arm: str
+    place: Place
     interval: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the series that is written so.
+
+        Raises:
+            ValueError: it is no series.
+        """
+        place, _, interval = text.rpartition("-")
+        return cls(place=Place.parse(place), interval=interval)
+
+    def __str__(self) -> str:
+        return f"{self.place}-{self.interval}"

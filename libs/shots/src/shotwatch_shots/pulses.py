@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_shots.facility import Interval
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import ShotSeries
 
 WINDOW_MS = 60_000
 """Pulses are joined a minute at a time, the length of a recorder's file."""
@@ -98,14 +98,14 @@ def epoch_ms(time: datetime) -> int:
     return round(time.timestamp() * 1000)
 
 
-def shot_id(place: Place, interval: str, pulse_ms: int) -> str:
+def shot_id(series: ShotSeries, pulse_ms: int) -> str:
     """`LA-A1-11-100ms-20220701T073300.100`."""
-    return f"{place}-{interval}-{instant(pulse_ms):%Y%m%dT%H%M%S}.{pulse_ms % 1000:03d}"
+    return f"{series}-{instant(pulse_ms):%Y%m%dT%H%M%S}.{pulse_ms % 1000:03d}"
 
 
-def window_id(place: Place, interval: str, start_ms: int) -> str:
+def window_id(series: ShotSeries, start_ms: int) -> str:
     """`LA-A1-11-100ms-20220701T073300`."""
-    return f"{place}-{interval}-{instant(start_ms):%Y%m%dT%H%M%S}"
+    return f"{series}-{instant(start_ms):%Y%m%dT%H%M%S}"
 
 
 def window_start(window_id: str) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shotwatch_shots.message import Message, StageMessage
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import DeviceKind
 
 VALID = 0
@@ -86,7 +86,7 @@ class DeviceRecords(Message):
 
     device: str
     kind: DeviceKind
-    place: PlaceRef
+    series: ShotSeries
     block: BlockRef
     times: list[int]
     """Epoch ms, ascending, as recorded."""
@@ -115,7 +115,7 @@ class JudgedRecords(Message):
 
     device: str
     kind: DeviceKind
-    place: PlaceRef
+    series: ShotSeries
     block: BlockRef
     times: list[int]
     states: list[str]

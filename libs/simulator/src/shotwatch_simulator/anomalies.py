@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_shots.facility import Interval
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import Times
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.frames import Beam, Camera, Frames
@@ -140,6 +140,10 @@ class Injection:
     count: int
     severity: float
     """See `Trait.meaning`."""
+
+    @property
+    def series(self) -> ShotSeries:
+        return ShotSeries(place=self.place, interval=self.interval.name)
 
     @property
     def pulses(self) -> Times:

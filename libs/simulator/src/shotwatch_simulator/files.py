@@ -42,7 +42,7 @@ class SnapshotFile:
 def recorders(facility: Facility, rosters: Iterable[PlaceRoster]) -> tuple[Recorder, ...]:
     """The recorders of these places: one per device."""
     return tuple(
-        Recorder(group, facility.interval(roster.interval)) for roster in rosters for group in roster.groups
+        Recorder(group, facility.interval(roster.interval)) for roster in rosters for group in roster.devices
     )
 
 

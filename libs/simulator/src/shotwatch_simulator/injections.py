@@ -59,7 +59,7 @@ def able_devices(facility: Facility, roster: PlaceRoster, kind: Kind) -> tuple[s
     """The devices of a place to which anomalies of this kind can happen."""
     target = TRAITS[kind].target
     return tuple(
-        group for group in roster.groups if target is None or facility.device_type(group).kind is target
+        group for group in roster.devices if target is None or facility.device_type(group).kind is target
     )
 
 
@@ -114,7 +114,7 @@ def labels(injections: Iterable[Injection], files: Files) -> Iterator[Label]:
                 kind=injection.kind,
                 expected=TRAITS[injection.kind].expected,
                 severity=injection.severity,
-                shots=tuple(shot_id(injection.place, injection.interval.name, pulse) for pulse in pulses),
+                shots=tuple(shot_id(injection.series, pulse) for pulse in pulses),
                 devices=injection.devices,
                 files=tuple(file.name for file in held),
             )

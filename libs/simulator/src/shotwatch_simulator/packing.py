@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import Times, epoch_ms, shot_id
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator import devices, hdf5
@@ -194,13 +195,14 @@ def _change_label(packing: Packing, change: int) -> Label:
         for recorder in packing.recorders
         if packing.machine.device(recorder.group).kind is DeviceKind.CAMERA
     }
-    place = packing.machine.device(packing.recorders[0].group).place
-    interval = packing.recorders[0].interval.name
+    recorder = packing.recorders[0]
+    place = packing.machine.device(recorder.group).place
+    series = ShotSeries(place=place, interval=recorder.interval.name)
     return Label(
         kind=REGIME_CHANGE,
         expected=AnomalyKind.PROFILE,
         severity=float(total[change:].mean() / total[:change].mean() - 1),
-        shots=tuple(shot_id(place, interval, pulse) for pulse in pulses.tolist()),
+        shots=tuple(shot_id(series, pulse) for pulse in pulses.tolist()),
         devices=tuple(sorted(cameras)),
         files=tuple(
             file.name

@@ -13,7 +13,7 @@ from shotwatch_shots.batch import Member, ShotsClosed
 from shotwatch_shots.columns import checked_cast, pack, unpack_integers
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.facility import Interval
-from shotwatch_shots.place import Place, PlaceRef
+from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import pulses_per_window
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
@@ -23,9 +23,7 @@ def to_document(window: Window) -> dict[str, Any]:
     """The window with its columns packed as little-endian bytes; counters of the store are added by it."""
     return {
         "_id": window.id,
-        "frontend": window.place.frontend,
-        "amp": window.place.amp,
-        "arm": window.place.arm,
+        "place": str(window.place),
         "interval": window.interval.name,
         "start": window.start,
         "version": window.version,
@@ -49,7 +47,7 @@ def from_document(document: Mapping[str, Any], interval: Interval) -> Window:
 
 
 def _window(document: Mapping[str, Any], interval: Interval) -> Window:
-    place = Place(document["frontend"], document["amp"], document["arm"])
+    place = Place.parse(document["place"])
     pulses = pulses_per_window(interval)
     return Window(
         place,
@@ -75,7 +73,7 @@ def to_message(
     return ShotsClosed(
         batch_id=f"{window.id}-{window.version}",
         window_id=window.id,
-        place=PlaceRef(**asdict(window.place), interval=window.interval.name),
+        series=window.series,
         pulses=window.pulses[slots].tolist(),
         revisions=window.revision[slots].tolist(),
         complete=complete(window, roster)[slots].tolist(),

@@ -47,13 +47,13 @@ from shotwatch_common.telemetry import continued_trace, current_traceparent, lin
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.errors import Bug, Reject
 from shotwatch_shots.facility import Interval
-from shotwatch_shots.place import Place, PlaceRef
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import window_id
 from shotwatch_shots.records import FileValidated, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 Change = Callable[[Window], tuple[Window, Batch | None]]
-SlotKey = tuple[PlaceRef, int]
+SlotKey = tuple[ShotSeries, int]
 
 UNSENT_MS = 15_000
 """A message held back for longer than this belongs to a replica that died: it is published again."""
@@ -95,9 +95,9 @@ class Aggregator:
         await self._leave(message, parts)
         await self._remember_devices(message)
         unexpected, failures = 0, []
-        for (place, start), records in parts.items():
+        for (series, start), records in parts.items():
             try:
-                unexpected += await self._join_window(message.object, place, start, records)
+                unexpected += await self._join_window(message.object, series, start, records)
             except (Reject, Bug) as error:
                 failures.append(error)
         if failures:
@@ -123,11 +123,11 @@ class Aggregator:
         document = await self._windows.load(window_id)
         if document is None:
             return
-        place = _place_of(document)
-        if not document["again"] and self._stragglers.hold(window_id, place, document["start"]):
+        series = _series_of(document)
+        if not document["again"] and self._stragglers.hold(window_id, series, document["start"]):
             return
         with continued_trace(self._edges.tracer, "close overdue shots", document["traceparent"]):
-            await self._change(place, document["start"], close_due)
+            await self._change(series, document["start"], close_due)
 
     async def _send_held_back(self, window_id: str) -> None:
         document = await self._windows.load(window_id)
@@ -143,7 +143,7 @@ class Aggregator:
                 judged.device,
                 judged.kind,
                 _source(message.object, judged),
-                self._facility.interval(judged.place.interval),
+                self._facility.interval(judged.series.interval),
                 np.array(judged.times, np.int64),
                 np.array(judged.verdict, np.int32),
                 tuple(judged.reasons),
@@ -152,29 +152,29 @@ class Aggregator:
             off_grid += len(pieces.off_grid)
             second_samples += len(pieces.second_samples)
             for start, records in pieces.by_window.items():
-                parts[judged.place, start].append(records)
+                parts[judged.series, start].append(records)
         return parts, {"off_grid": off_grid, "second_samples": second_samples}
 
     async def _leave(self, message: FileValidated, parts: dict[SlotKey, list[Records]]) -> None:
         """Windows that hold an earlier version of the file, and none of its records now, are to be told."""
         for document in await self._windows.of_file(message.object.key):
-            slot = _place_of(document), document["start"]
+            slot = _series_of(document), document["start"]
             if slot not in parts:
                 parts[slot] = [
                     nothing_of(judged.device, judged.kind, _source(message.object, judged))
                     for judged in message.devices
-                    if judged.place == slot[0]
+                    if judged.series == slot[0]
                 ]
 
     async def _join_window(
-        self, obj: ObjectRef, place: PlaceRef, start: int, records: Sequence[Records]
+        self, obj: ObjectRef, series: ShotSeries, start: int, records: Sequence[Records]
     ) -> int:
         """Put records into a window, and return how many it did not take: those of unexpected devices."""
-        window = await self._change(place, start, self._admit_all(obj, records, place))
+        window = await self._change(series, start, self._admit_all(obj, records, series))
         return sum(len(each.row) for each in records if each.device not in window.devices)
 
-    def _admit_all(self, obj: ObjectRef, records: Sequence[Records], place: PlaceRef) -> Change:
-        roster = self._roster(place)
+    def _admit_all(self, obj: ObjectRef, records: Sequence[Records], series: ShotSeries) -> Change:
+        roster = self._roster(series)
         devices = {record.device for record in records}
 
         def change(before: Window) -> tuple[Window, Batch | None]:
@@ -186,35 +186,35 @@ class Aggregator:
 
         return change
 
-    async def _change(self, place: PlaceRef, start: int, change: Change) -> Window:
+    async def _change(self, series: ShotSeries, start: int, change: Change) -> Window:
         """Apply a change to the stored window, publish what it called for, and return the window."""
-        window_id = _window_id(place, start)
-        lock = self._locks.setdefault(window_id, asyncio.Lock())
+        id_ = window_id(series, start)
+        lock = self._locks.setdefault(id_, asyncio.Lock())
         async with lock:
-            window, published = await self._saved_change(window_id, place, start, change)
+            window, published = await self._saved_change(id_, series, start, change)
         if published:
             faults.reach("aggregate.after_save")
-        await self._empty_outbox(window_id, published)
+        await self._empty_outbox(id_, published)
         return window
 
     async def _saved_change(
-        self, window_id: str, place: PlaceRef, start: int, change: Change
+        self, window_id: str, series: ShotSeries, start: int, change: Change
     ) -> tuple[Window, dict[str, bytes]]:
         """Apply a change until nobody interferes.
 
         Return the window, and the message that the change called for by its batch id, if there is one.
         """
-        interval = self._facility.interval(place.interval)
+        interval = self._facility.interval(series.interval)
         while True:
             document = await self._windows.load(window_id)
-            before = from_document(document, interval) if document else _empty(place, interval, start)
+            before = from_document(document, interval) if document else _empty(series, interval, start)
             next_version = replace(before, version=before.version + 1)
             after, batch = change(next_version)
             if after is next_version:
                 return before, {}
             called_for = {}
             if batch is not None:
-                closed = await self._message(batch, place)
+                closed = await self._message(batch, series)
                 called_for = {closed.batch_id: closed.model_dump_json().encode()}
             held_back = document["outbox"] if document else {}
             if await self._windows.save(self._stored(after, {**held_back, **called_for})):
@@ -229,8 +229,8 @@ class Aggregator:
             "traceparent": current_traceparent(),
         }
 
-    async def _message(self, batch: Batch, place: PlaceRef) -> ShotsClosed:
-        roster = self._roster(place)
+    async def _message(self, batch: Batch, series: ShotSeries) -> ShotsClosed:
+        roster = self._roster(series)
         on_before = await self._on_before(batch.window.start, unheard_before(batch, roster))
         sources = [source for columns in batch.window.devices.values() for source in columns.sources]
         link_current_span(sorted({source.traceparent for source in sources if source.traceparent}))
@@ -262,11 +262,11 @@ class Aggregator:
                 seen = LastState(judged.times[last], judged.states[judged.state[last]])
                 await self._edges.archive.devices.saw(judged.device, seen, latest)
 
-    def _roster(self, place: PlaceRef) -> dict[str, DeviceKind]:
-        roster = self._facility.roster(Place(place.frontend, place.amp, place.arm), place.interval)
+    def _roster(self, series: ShotSeries) -> dict[str, DeviceKind]:
+        roster = self._facility.roster(series)
         if roster is None:
             return {}
-        devices = (self._facility.device(group) for group in roster.groups)
+        devices = (self._facility.device(group) for group in roster.devices)
         return {device.group: device.kind for device in devices if device is not None}
 
     def _on(self, judged: JudgedRecords) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -285,13 +285,9 @@ def _source(obj: ObjectRef, judged: JudgedRecords) -> Source:
     return Source(block.bucket, block.key, obj.object_id, obj.key, obj.arrived_at, current_traceparent())
 
 
-def _empty(place: PlaceRef, interval: Interval, start: int) -> Window:
-    return Window.empty(Place(place.frontend, place.amp, place.arm), interval, start)
+def _empty(series: ShotSeries, interval: Interval, start: int) -> Window:
+    return Window.empty(series.place, interval, start)
 
 
-def _window_id(place: PlaceRef, start: int) -> str:
-    return window_id(Place(place.frontend, place.amp, place.arm), place.interval, start)
-
-
-def _place_of(document: Mapping[str, str]) -> PlaceRef:
-    return PlaceRef(**{name: document[name] for name in ("frontend", "amp", "arm", "interval")})
+def _series_of(document: Mapping[str, str]) -> ShotSeries:
+    return ShotSeries(place=Place.parse(document["place"]), interval=document["interval"])

@@ -12,7 +12,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.process import Edges
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.identity import object_id
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import WINDOW_MS, epoch_ms
 from shotwatch_shots.vocabulary import ObjectState
 
@@ -25,7 +25,7 @@ class Stragglers:
 
     def __init__(self, edges: Edges[AggregateSettings]) -> None:
         self._edges = edges
-        self._starts: list[tuple[str, str, int]] = []
+        self._starts: list[tuple[Place | None, str, int]] = []
         """Front end, interval and beginning of each file that is under way."""
         self._held_since: dict[str, int] = {}
 
@@ -47,14 +47,16 @@ class Stragglers:
             if object_id(bucket, each.key, each.etag) not in given_up
         ]
         names = map(self._edges.facility.file_name, [*waiting, *unjoined])
-        self._starts = [(name.frontend, name.interval, epoch_ms(name.starts_at)) for name in names if name]
+        self._starts = [(name.area, name.interval, epoch_ms(name.starts_at)) for name in names if name]
         self._held_since = {id_: since for id_, since in held_since.items() if id_ in overdue}
 
-    def hold(self, window_id: str, place: PlaceRef, start: int) -> bool:
+    def hold(self, window_id: str, series: ShotSeries, start: int) -> bool:
         """Whether the window that starts then is to stay open for a file that is under way."""
         wanted = any(
-            (frontend, interval) == (place.frontend, place.interval) and abs(begins - start) < WINDOW_MS
-            for frontend, interval, begins in self._starts
+            interval == series.interval
+            and abs(begins - start) < WINDOW_MS
+            and (area is None or series.place.is_within(area))
+            for area, interval, begins in self._starts
         )
         since = self._held_since.setdefault(window_id, epoch_now())
         return wanted and epoch_now() - since < LONGEST_HOLD_MS

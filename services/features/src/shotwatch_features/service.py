@@ -80,7 +80,7 @@ class Measurer:
         await self._edges.archive.measurements.keep(shots, Source.FEATURES, measured.columns)
         faults.reach("features.after_write")
         await self._edges.bus.send("inference", ShotsMeasured(shots=shots))
-        metrics.shots_measured(shots.place, measured.columns)
+        metrics.shots_measured(shots.series, measured.columns)
         faults.reach("features.after_publish")
         await self._examine(shots, to_examine, Source.EXAMINATION)
         self._edges.log.info("shots measured", batch=shots.batch_id, devices=len(measured.columns))

@@ -16,7 +16,7 @@ from shotwatch_common.registry import ModelRegistry
 from shotwatch_detector.bundle import read_usual
 from shotwatch_detector.decision import UsualOfDevices
 from shotwatch_history.domain.drift import measure_drift, shifted
-from shotwatch_history.events import drift_event_of, place_of
+from shotwatch_history.events import drift_event_of
 from shotwatch_history.settings import HistorySettings
 from shotwatch_shots.facility import PlaceRoster
 from shotwatch_shots.pulses import window_length_ms
@@ -46,9 +46,9 @@ class DriftWatch:
         with self._edges.tracer.start_as_current_span("look for drift"):
             latest = latest_record_ms(self._edges.facility)
             for roster in self._edges.facility.places:
-                now = await self._edges.archive.devices.newest(latest, roster.groups)
+                now = await self._edges.archive.devices.newest(latest, roster.devices)
                 if now is not None:
-                    known = sorted(self._usual.keys() & set(roster.groups))
+                    known = sorted(self._usual.keys() & set(roster.devices))
                     await self._devices.each(known, partial(self._compare, roster, now, self._version))
 
     async def _look_for_champion(self) -> None:
@@ -63,7 +63,7 @@ class DriftWatch:
         self._usual = await self._fetch(champion) if champion and version else {}
         latest = latest_record_ms(self._edges.facility)
         newest = {
-            roster: await self._edges.archive.devices.newest(latest, roster.groups)
+            roster: await self._edges.archive.devices.newest(latest, roster.devices)
             for roster in self._edges.facility.places
         }
         self._since = {roster: time for roster, time in newest.items() if time is not None}
@@ -90,7 +90,7 @@ class DriftWatch:
             return
         drift = Drift(device, version, start, int(medians.pulses[-1]), features)
         await self._edges.archive.drifts.keep(drift)
-        metrics.drift_measured(place_of(roster), device, (of.shift for of in features.values()))
+        metrics.drift_measured(roster.series, device, (of.shift for of in features.values()))
         if far := shifted(drift):
-            event = drift_event_of(drift, far, place_of(roster), self._edges.facility.name)
+            event = drift_event_of(drift, far, roster.series, self._edges.facility.name)
             await announce([event], self._edges.archive, self._edges.bus, self._edges.log)

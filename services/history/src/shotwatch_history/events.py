@@ -9,15 +9,14 @@ from shotwatch_detector.catalogue import SIGNS
 from shotwatch_history.domain.drift import MATTERS, severity_of, why
 from shotwatch_history.domain.trends import Shift
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution
-from shotwatch_shots.facility import PlaceRoster
 from shotwatch_shots.features import FEATURE_TERMS
 from shotwatch_shots.identity import event_id
-from shotwatch_shots.place import Place, PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.vocabulary import AnomalyKind, Phase
 
 
-def event_of(shift: Shift, place: PlaceRef, told_until: int, facility: str) -> AnomalyEvent:
+def event_of(shift: Shift, series: ShotSeries, told_until: int, facility: str) -> AnomalyEvent:
     """The event of a lasting change, with sequence 0 until one is reserved.
 
     It is about the first shot after the change. Its id depends on what was told before, not on where exactly
@@ -35,7 +34,7 @@ def event_of(shift: Shift, place: PlaceRef, told_until: int, facility: str) -> A
     return _event(
         id_,
         shift.time,
-        place,
+        series,
         facility,
         kind=AnomalyKind.TREND,
         severity=shift.severity,
@@ -48,7 +47,7 @@ def event_of(shift: Shift, place: PlaceRef, told_until: int, facility: str) -> A
 
 
 def drift_event_of(
-    drift: Drift, features: Mapping[str, FeatureDrift], place: PlaceRef, facility: str
+    drift: Drift, features: Mapping[str, FeatureDrift], series: ShotSeries, facility: str
 ) -> AnomalyEvent:
     """The event of a drift, with sequence 0 until one is reserved; `features` are those that have shifted.
 
@@ -69,7 +68,7 @@ def drift_event_of(
     return _event(
         event_id(f"{drift.device}/{drift.version}", AnomalyKind.DRIFT, 1),
         drift.end,
-        place,
+        series,
         facility,
         kind=AnomalyKind.DRIFT,
         severity=severity_of(furthest),
@@ -81,18 +80,15 @@ def drift_event_of(
     )
 
 
-def place_of(roster: PlaceRoster) -> PlaceRef:
-    return PlaceRef(frontend=roster.frontend, amp=roster.amp, arm=roster.arm, interval=roster.interval)
-
-
-def _event(id_: str, time: int, place: PlaceRef, facility: str, **said: Any) -> AnomalyEvent:
+def _event(id_: str, time: int, series: ShotSeries, facility: str, **said: Any) -> AnomalyEvent:
     """An event about a shot, of a condition that has no end."""
     anomaly = Anomaly(
         sequence=0,
-        shot=shot_id(Place(place.frontend, place.amp, place.arm), place.interval, time),
+        shot=shot_id(series, time),
         revision=1,
         time=time,
-        place=place,
+        place=series.place,
+        interval=series.interval,
         evidence=[],
         image_url=None,
         residual_url=None,

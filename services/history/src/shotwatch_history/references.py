@@ -45,7 +45,7 @@ class References:
         }
         latest_record = latest_record_ms(self._edges.facility)
         for roster in self._edges.facility.places:
-            now = await self._edges.archive.devices.newest(latest_record, roster.groups)
+            now = await self._edges.archive.devices.newest(latest_record, roster.devices)
             if now is not None:
                 cameras = cameras_of(roster, self._edges.facility)
                 due = [camera for camera in cameras if self._due(latest.get(camera), now)]
@@ -63,7 +63,7 @@ class References:
 
     async def _normal_shots(self, roster: PlaceRoster, now: int) -> list[Mapping[str, Any]]:
         """Complete shots without any anomaly, some of each part of the period."""
-        query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+        query = {"place": str(roster.place)}
         start = now - PERIOD_MS
         shots = await self._edges.archive.shots.spread(query, MOST_FRAMES, start, now + 1)
         return [shot for shot in shots if shot["complete"] and not shot["kinds"]]
@@ -94,5 +94,5 @@ class References:
 
 
 def cameras_of(roster: PlaceRoster, facility: Facility) -> list[str]:
-    devices = (facility.device(group) for group in roster.groups)
+    devices = (facility.device(group) for group in roster.devices)
     return [device.group for device in devices if device is not None and device.kind is DeviceKind.CAMERA]

@@ -21,7 +21,7 @@ from shotwatch_common.process import Edges, Service
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_history.domain.trends import WATCHED, find_shift
 from shotwatch_history.drift import DriftWatch
-from shotwatch_history.events import event_of, place_of
+from shotwatch_history.events import event_of
 from shotwatch_history.ledger_watch import LedgerWatch
 from shotwatch_history.promotion_watch import PromotionWatch
 from shotwatch_history.references import HOUR_MS, References
@@ -74,10 +74,10 @@ class Historian:
         told_until = await self._edges.archive.trends.told_until()
         with self._edges.tracer.start_as_current_span("look for trends"):
             for roster in self._edges.facility.places:
-                now = await self._edges.archive.devices.newest(latest, roster.groups)
+                now = await self._edges.archive.devices.newest(latest, roster.devices)
                 if now is not None:
                     compare = partial(self._compare, roster, now, told_until)
-                    await self._devices.each(roster.groups, compare)
+                    await self._devices.each(roster.devices, compare)
 
     async def _compare(self, roster: PlaceRoster, now: int, told_until: ToldUntil, device: str) -> None:
         """Tell of the device's first untold changes before `now` (epoch ms, by the place's own clocks)."""
@@ -93,7 +93,7 @@ class Historian:
             recent = series.pulses >= told
             shift = find_shift(device, name, series.pulses[recent], series.columns[name][recent])
             if shift is not None:
-                event = event_of(shift, place_of(roster), told, self._edges.facility.name)
+                event = event_of(shift, roster.series, told, self._edges.facility.name)
                 await announce([event], self._edges.archive, self._edges.bus, self._edges.log)
                 faults.reach("history.after_announce")
                 await self._edges.archive.trends.told(device, name, shift.time)

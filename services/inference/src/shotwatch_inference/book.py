@@ -58,8 +58,7 @@ class Book:
 
 
 def _key(batch: ShotsClosed) -> str:
-    where = batch.place
-    return f"{where.frontend}-{where.amp}-{where.arm}-{where.interval}"
+    return str(batch.series)
 
 
 def _entered(

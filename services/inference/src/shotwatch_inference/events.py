@@ -10,7 +10,6 @@ from shotwatch_inference.domain.conditions import Condition, Sighting, Telling
 from shotwatch_shots.batch import ABSENT, ShotsClosed
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution, Evidence, ModelRef
 from shotwatch_shots.identity import event_id
-from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, DeviceKind, Phase, Severity
 
@@ -26,8 +25,7 @@ class Publication:
 
 
 def shot_ids(batch: ShotsClosed) -> list[str]:
-    place = Place(batch.place.frontend, batch.place.amp, batch.place.arm)
-    return [shot_id(place, batch.place.interval, pulse) for pulse in batch.pulses]
+    return [shot_id(batch.series, pulse) for pulse in batch.pulses]
 
 
 def sightings_of(findings: Iterable[Finding], batch: ShotsClosed) -> list[Sighting]:
@@ -75,7 +73,8 @@ def _anomaly_of(
         shot=shot,
         revision=batch.revisions[finding.shot],
         time=batch.pulses[finding.shot],
-        place=batch.place,
+        place=batch.series.place,
+        interval=batch.series.interval,
         kind=finding.kind,
         severity=telling.condition.severity,
         devices=list(finding.devices),
@@ -95,13 +94,13 @@ def _anomaly_of(
 
 def _closing(condition: Condition, batch: ShotsClosed, publication: Publication) -> AnomalyEvent:
     """A condition that was told of before is over: the event is about its last shot."""
-    place = Place(batch.place.frontend, batch.place.amp, batch.place.arm)
     anomaly = Anomaly(
         sequence=0,
-        shot=shot_id(place, batch.place.interval, condition.until),
+        shot=shot_id(batch.series, condition.until),
         revision=1,
         time=condition.until,
-        place=batch.place,
+        place=batch.series.place,
+        interval=batch.series.interval,
         kind=condition.kind,
         severity=Severity.INFO,
         devices=list(condition.devices),

@@ -8,7 +8,6 @@ from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
 from shotwatch_shots.batch import ShotsClosed
-from shotwatch_shots.place import NO_ARM, PlaceRef
 from shotwatch_shots.vocabulary import AnomalyKind
 
 
@@ -16,7 +15,7 @@ def judge_batch(
     batch: ShotsClosed, features: Mapping[str, Features], detector: Detector, false_alarms_per_hour: float
 ) -> Judgement:
     """Judge the shots of a batch by what was measured of them and how they were scored."""
-    return detector.judge(spoken(batch.place), features, len(batch.pulses), false_alarms_per_hour)
+    return detector.judge(batch.series.place.spoken, features, len(batch.pulses), false_alarms_per_hour)
 
 
 def kinds_of(findings: Iterable[Finding]) -> dict[int, Sequence[AnomalyKind]]:
@@ -25,8 +24,3 @@ def kinds_of(findings: Iterable[Finding]) -> dict[int, Sequence[AnomalyKind]]:
     for finding in findings:
         kinds[finding.shot].add(finding.kind)
     return {shot: sorted(of_shot) for shot, of_shot in kinds.items()}
-
-
-def spoken(place: PlaceRef) -> str:
-    """`LA A1 11`, as people at the facility say it."""
-    return " ".join(part for part in (place.frontend, place.amp, place.arm) if part != NO_ARM)

@@ -129,7 +129,7 @@ class Replay:
 
     async def _batches(self, roster: PlaceRoster, start: int, end: int) -> dict[str, list[int]]:
         """Batch → those of its shots that are of its revision, in the order of the first of them."""
-        query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+        query = {"place": str(roster.place)}
         batches: dict[str, list[int]] = defaultdict(list)
         shots = await self._archive.shots.page(query, start, end, 0)
         self._labels |= await self._archive.feedback.labels(shots)

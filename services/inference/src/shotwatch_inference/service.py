@@ -49,7 +49,7 @@ from shotwatch_inference.events import (
     superseding,
     withdrawals,
 )
-from shotwatch_inference.judging import judge_batch, spoken
+from shotwatch_inference.judging import judge_batch
 from shotwatch_inference.models import Model, ModelWatch
 from shotwatch_inference.scoring import CameraScores, images, score, was_scored, with_scores
 from shotwatch_inference.settings import InferenceSettings
@@ -137,7 +137,7 @@ class Judge:
         await self._tell(batch, findings, scores, publication)
         await self._have_examined(batch, findings)
         await self._edges.archive.batches.judged(batch.batch_id)
-        metrics.shots_judged(batch.place, len(verdicts), verdicts[-1].score, verdicts[-1].threshold)
+        metrics.shots_judged(batch.series, len(verdicts), verdicts[-1].score, verdicts[-1].threshold)
         if self._challenger.current is not None:
             await self._edges.bus.send("shadow", message)
         faults.reach("inference.after_judged")
@@ -145,7 +145,7 @@ class Judge:
     def _decide(
         self, batch: ShotsClosed, features: Mapping[str, Features], champion: Model | None
     ) -> tuple[list[Finding], Judgement | None]:
-        findings = apply_rules(batch, features, spoken(batch.place), self._edges.facility)
+        findings = apply_rules(batch, features, batch.series.place.spoken, self._edges.facility)
         if champion is None:
             return findings, None
         rate = self._edges.settings.false_alarms_per_hour
@@ -194,7 +194,7 @@ class Judge:
             told = [event_of(telling, batch, scored, publication) for telling in tellings]
             return [*(superseding(event, earlier) for event in told), *withdrawn]
 
-        quiet = quiet_ms(self._edges.facility.interval(batch.place.interval).period_ms)
+        quiet = quiet_ms(self._edges.facility.interval(batch.series.interval).period_ms)
         none_after_all = {e.data.condition for e in withdrawn if e.data.condition in e.data.supersedes}
         sightings = sightings_of(current, batch)
         events = await self._book.enter(batch, sightings, quiet, events_of, none_after_all)

@@ -15,7 +15,7 @@ from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
 from shotwatch_ingest.reader_sandbox import MAX_WRITTEN_BYTES
 from shotwatch_shots.facility import FileName
 from shotwatch_shots.message import Message
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import (
     BlockRef,
     DeviceRecords,
@@ -55,7 +55,7 @@ class ReadDevice(Message):
 
     device: str = Field(pattern=r"^[^/]+$", max_length=MAX_NAME_BYTES)
     kind: DeviceKind
-    place: PlaceRef
+    series: ShotSeries
     times: list[int]
     states: list[str]
     state: list[int]
@@ -130,9 +130,7 @@ def read_device(snapshot: DeviceSnapshot, interval: str, block_start: int, block
     return ReadDevice(
         device=device.group,
         kind=device.kind,
-        place=PlaceRef(
-            frontend=device.place.frontend, amp=device.place.amp, arm=device.place.arm, interval=interval
-        ),
+        series=ShotSeries(place=device.place, interval=interval),
         times=block.time.tolist(),
         states=states,
         state=[numbers.get(state, -1) for state in block.state],

@@ -1,6 +1,5 @@
 """Devices of the facility, as requests name them."""
 
-from dataclasses import asdict
 from typing import Any
 
 from shotwatch_query.errors import NotFound
@@ -15,7 +14,7 @@ def find_roster(facility: Facility, device: str, kind: DeviceKind | None = None)
         NotFound: the facility has no such device.
     """
     for roster in facility.places:
-        if device in roster.groups and kind in (None, facility.device_type(device).kind):
+        if device in roster.devices and kind in (None, facility.device_type(device).kind):
             return roster
     raise NotFound(f"{facility.name} has no {kind or 'device'} {device}; /devices lists what it has")
 
@@ -27,4 +26,4 @@ def period_ms(facility: Facility, roster: PlaceRoster) -> int:
 
 def where(roster: PlaceRoster) -> dict[str, Any]:
     """Place and interval, as schemas and the database name them."""
-    return {**asdict(roster.place), "interval": roster.interval}
+    return {"place": str(roster.place), "interval": roster.interval}

@@ -37,9 +37,9 @@ class Overview:
 
     async def _read(self) -> list[PlaceActivity]:
         rosters = self._facility.places
-        groups = [group for roster in rosters for group in roster.groups]
+        groups = [group for roster in rosters for group in roster.devices]
         seen = await self._archive.devices.last_states(groups, latest_record_ms(self._facility))
-        newest = [max((seen[group].time for group in r.groups if group in seen), default=0) for r in rosters]
+        newest = [max((seen[group].time for group in r.devices if group in seen), default=0) for r in rosters]
         return [await self._place(*each) for each in zip(rosters, newest, strict=True) if each[1]]
 
     async def _place(self, roster: PlaceRoster, newest: int) -> PlaceActivity:

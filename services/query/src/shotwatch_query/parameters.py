@@ -12,6 +12,7 @@ from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, HOUR_MS, LATEST_MS
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.schemas import DEVICE, SHOT_ID, Order
 from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
 
 ShotId = Annotated[str, Path(description="Id of a shot.", examples=[SHOT_ID])]
@@ -72,6 +73,15 @@ FeatureName = Annotated[
     str,
     AfterValidator(_feature_name),
     WithJsonSchema({"type": "string", "enum": list(FEATURE_TERMS)}),
+]
+
+
+Area = Annotated[
+    Place | SkipJsonSchema[None],
+    Field(
+        description="A place, or an area: all places that begin so. `/facility` lists the places.",
+        examples=["LA-A1-11", "LA-A1", "LA"],
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.place import Place
 from shotwatch_shots.reconciliation.slices import Equality
 from shotwatch_shots.vocabulary import (
     AnomalyKind,
@@ -35,11 +36,9 @@ class Order(StrEnum):
 
 
 class Where(Schema):
-    """A place in the amplifier chain and the interval at which it is recorded."""
+    """A place of the chain and the interval at which it is recorded."""
 
-    frontend: str = Field(description="Beam line.", examples=["LA"])
-    amp: str = Field(description="Amplifier or diagnostics.", examples=["A1"])
-    arm: str = Field(description="Arm; `00` where there is none.", examples=["11"])
+    place: Place = Field(description="A value for each level of the facility.", examples=["LA-A1-11"])
     interval: str = Field(description="Sampling period of the recorders.", examples=["100ms"])
 
 
@@ -698,6 +697,9 @@ class FacilityDocument(Schema):
     """The facility that this system watches."""
 
     name: str
+    levels: list[str] = Field(
+        description="Names of the levels of a place.", examples=[["frontend", "amp", "arm"]]
+    )
     intervals: list[FacilityInterval]
     places: list[FacilityPlace]
 

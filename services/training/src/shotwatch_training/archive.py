@@ -45,7 +45,7 @@ class Past:
         return History(tuple(places), tuple(cameras))
 
     async def _normal_shots(self, roster: PlaceRoster, recipe: Recipe) -> list[Document]:
-        query = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+        query = {"place": str(roster.place)}
         start = epoch_ms(recipe.start) if recipe.start else 0
         end = epoch_ms(recipe.end) if recipe.end else epoch_now()
         shots = await self._archive.shots.spread(query, SHOTS_PER_PLACE, start, end)

@@ -80,7 +80,7 @@ async def _matching(query: Query, sources: Sources) -> AsyncIterator[Shot]:
 
 async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> AsyncIterator[Mapping[str, Any]]:
     """The shots of a place; their kinds are what people said, where they said anything."""
-    place = {"frontend": roster.frontend, "amp": roster.amp, "arm": roster.arm}
+    place = {"place": str(roster.place)}
     end = epoch_now() if query.end is None else query.end
     begin = query.start or 0
     while begin < end:

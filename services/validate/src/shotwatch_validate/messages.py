@@ -30,7 +30,7 @@ def to_message(message: DeviceRecords, judgement: Judgement) -> JudgedRecords:
     return JudgedRecords(
         device=message.device,
         kind=message.kind,
-        place=message.place,
+        series=message.series,
         block=message.block,
         times=message.times,
         states=message.states,

@@ -39,7 +39,8 @@ class Shadows:
     ) -> None:
         """Write the scores (n,) of a batch and the kinds of its odd shots; done twice, it changes nothing."""
         document = {
-            **batch.place.model_dump(),
+            "place": str(batch.series.place),
+            "interval": batch.series.interval,
             "batch": batch.batch_id,
             "version": version,
             "start": min(batch.pulses),

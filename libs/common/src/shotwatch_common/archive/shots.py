@@ -12,7 +12,6 @@ from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ABSENT, ShotsClosed
 from shotwatch_shots.event import ModelRef
-from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.reconciliation.sides import StoredShot
 from shotwatch_shots.records import VALID
@@ -21,7 +20,7 @@ from shotwatch_shots.vocabulary import AnomalyKind, Severity
 PARTS = 20
 """A long time is sampled in so many parts."""
 _DUPLICATE_KEY = 11000
-_INDEXED_WITH_PULSE = (("kinds",), ("frontend", "amp", "arm"))
+_INDEXED_WITH_PULSE = (("kinds",), ("place",))
 """Fields that have an index together with the pulse, the most selective first."""
 
 
@@ -49,7 +48,7 @@ class Shots:
 
     async def ensure_indexes(self) -> None:
         await self._shots.create_index([("pulse", 1)])
-        await self._shots.create_index([("frontend", 1), ("amp", 1), ("arm", 1), ("pulse", 1)])
+        await self._shots.create_index([("place", 1), ("pulse", 1)])
         await self._shots.create_index([("kinds", 1), ("pulse", 1)])
 
     async def write(
@@ -80,9 +79,10 @@ class Shots:
         newest_first: bool = False,
         min_score: float | None = None,
     ) -> list[dict[str, Any]]:
-        """Shots with start <= pulse < end that match `query` (equalities), in the order of their pulses.
+        """Return the shots with start <= pulse < end that match `query`, in the order of their pulses.
 
-        Shots of one pulse (of several places) are ordered by id. Limit 0 is no limit.
+        `query`: field → value or condition. Shots of one pulse (of several places) are ordered by id. Limit 0
+        is no limit.
         """
         order = -1 if newest_first else 1
         asked = dict(query) if min_score is None else {**query, "score": {"$gte": min_score}}
@@ -147,10 +147,10 @@ def shot_documents(
     batch: ShotsClosed, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
 ) -> list[dict[str, Any]]:
     """One document per shot of the batch, as queries see it."""
-    where = batch.place
-    place = Place(where.frontend, where.amp, where.arm)
+    series = batch.series
     common = {
-        **where.model_dump(),
+        "place": str(series.place),
+        "interval": series.interval,
         "window": batch.window_id,
         "batch": batch.batch_id,
         "model": model.model_dump() if model else None,
@@ -160,7 +160,7 @@ def shot_documents(
     missing, refused = _missing(batch), _refused(batch)
     return [
         {
-            "_id": shot_id(place, where.interval, pulse),
+            "_id": shot_id(series, pulse),
             **common,
             "score": verdicts[n].score,
             "threshold": verdicts[n].threshold,

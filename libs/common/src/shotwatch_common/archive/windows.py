@@ -85,7 +85,7 @@ class Windows:
 
     async def of_file(self, object_key: str) -> list[dict[str, Any]]:
         """Place and start of the windows that hold records of a file."""
-        wanted = dict.fromkeys(("frontend", "amp", "arm", "interval", "start"), 1)
+        wanted = dict.fromkeys(("place", "interval", "start"), 1)
         return [document async for document in self._windows.find({"files": object_key}, wanted)]
 
     async def between(self, start_ms: int, end_ms: int) -> list[KnownWindow]:

@@ -178,7 +178,7 @@ def _service(name: str, topology: Topology) -> Account:
 
 
 def _events(kinds: Iterable[AnomalyKind]) -> tuple[str, ...]:
-    """Return the pattern of `anomaly.{severity}.{frontend}.{amp}.{arm}.{kind}` for these kinds."""
+    """Return the pattern of `anomaly.{severity}.{place}.{kind}` for these kinds."""
     return (rf"anomaly\.({'|'.join(Severity)})\..+\.({'|'.join(sorted(kinds))})",)
 
 

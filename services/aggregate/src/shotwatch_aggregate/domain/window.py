@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_shots.facility import Interval
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import Times, pulses_per_window, window_id
 from shotwatch_shots.vocabulary import DeviceKind
 
@@ -134,8 +134,12 @@ class Window:
         return cls(place, interval, start, revision=np.zeros(pulses_per_window(interval), np.int32))
 
     @property
+    def series(self) -> ShotSeries:
+        return ShotSeries(place=self.place, interval=self.interval.name)
+
+    @property
     def id(self) -> str:
-        return window_id(self.place, self.interval.name, self.start)
+        return window_id(self.series, self.start)
 
     @property
     def pulses(self) -> Times:

@@ -10,7 +10,7 @@ import numpy as np
 from shotwatch_ingest.domain.hdf5 import shown
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Device, Facility, FileName
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.vocabulary import FileReason, SkipReason
 
 MAX_NAME_BYTES = 255
@@ -59,8 +59,9 @@ class Expectation:
         device = self._facility.device(self._facility.image_groups.get(group, group))
         if device is None:
             raise Skip(SkipReason.NO_DEVICE, "names no place of the facility")
-        if self._name.frontend not in ("", device.place.frontend):
-            raise Skip(SkipReason.FOREIGN_DEVICE, f"is no device of {self._name.frontend}, as the file is")
+        area = self._name.area
+        if area is not None and not device.place.is_within(area):
+            raise Skip(SkipReason.FOREIGN_DEVICE, f"is no device of {area}, as the file is")
         if device.group not in self._expected_at(device.place):
             self._count_unexpected(device)
         return device
@@ -115,8 +116,8 @@ class Expectation:
 
     def _expected_at(self, place: Place) -> frozenset[str]:
         if place not in self._expected:
-            roster = self._facility.roster(place, self._name.interval)
-            self._expected[place] = frozenset(roster.groups if roster else ())
+            roster = self._facility.roster(ShotSeries(place=place, interval=self._name.interval))
+            self._expected[place] = frozenset(roster.devices if roster else ())
         return self._expected[place]
 
     def _count_unexpected(self, device: Device) -> None:

@@ -24,8 +24,8 @@ let audio = null;
 
 const at = (id) => document.getElementById(id);
 const words = (name) => name.replaceAll("_", " ");
-const placeName = (where) => [where.frontend, where.amp, where.arm].filter((part) => part !== "00").join(" ");
-const placeKey = (where) => [where.frontend, where.amp, where.arm, where.interval].join("/");
+const placeName = (where) => where.place.split("-").filter((level) => level !== "00").join(" ");
+const placeKey = (where) => `${where.place}/${where.interval}`;
 const isOpen = (condition) => !condition.superseded && ["opened", "updated"].includes(condition.last.phase);
 
 /** What cannot be seen (controls, bidirectional marks, all spaces but one) as escapes, as printable.py writes them. */
@@ -235,7 +235,7 @@ function fillRow(row, condition) {
   row.dataset.severity = severity;
   const told = {
     badge: `${SHAPES[severity]} ${severity}`,
-    what: `${words(event.data.kind)} · ${placeName(event.data.place)}`,
+    what: `${words(event.data.kind)} · ${placeName(event.data)}`,
     when: `${stateOf(condition)} ${clock(last.since || event.data.time)}`,
     why: sentence(event.data.why),
     sure: [howSure(event.data), `${last.shots} shot${last.shots === 1 ? "" : "s"}`, standingOf(condition)]
@@ -296,7 +296,7 @@ function showPlaces() {
   places.places.forEach((place) => {
     const key = placeKey(place);
     if (!tiles.has(key)) at("places").append(newTile(key));
-    fillTile(tiles.get(key), place, open.filter((each) => placeKey(each.event.data.place) === key));
+    fillTile(tiles.get(key), place, open.filter((each) => placeKey(each.event.data) === key));
   });
 }
 
@@ -381,7 +381,7 @@ async function openDetails(condition) {
   const anomaly = condition.event.data;
   write(
     at("details-title"),
-    `${SHAPES[anomaly.severity]} ${anomaly.severity}: ${words(anomaly.kind)} · ${placeName(anomaly.place)}`,
+    `${SHAPES[anomaly.severity]} ${anomaly.severity}: ${words(anomaly.kind)} · ${placeName(anomaly)}`,
   );
   write(at("details-why"), anomaly.why);
   write(at("details-standing"), standingOf(condition));

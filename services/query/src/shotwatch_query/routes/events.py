@@ -13,13 +13,14 @@ from pydantic.json_schema import SkipJsonSchema
 from shotwatch_query.access.guard import Known, require_still_admitted
 from shotwatch_query.listing import BUDGET_S, Document
 from shotwatch_query.live import Listener, Outage, Reset, Revoked
-from shotwatch_query.parameters import Parameters
+from shotwatch_query.parameters import Area, Parameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.routes.feedback import EventId, event_standing, find_event
 from shotwatch_query.schemas import EventPage
 from shotwatch_query.settled_events import settled_end, settled_since
 from shotwatch_query.sources import From
 from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.place import Place
 from shotwatch_shots.vocabulary import AnomalyKind, Scope, Severity
 
 router = APIRouter(tags=["events"])
@@ -35,14 +36,15 @@ class EventFilter(Parameters):
 
     kind: AnomalyKind | SkipJsonSchema[None] = None
     severity: Severity | SkipJsonSchema[None] = None
-    frontend: str | SkipJsonSchema[None] = Field(None, examples=["LA"])
-    amp: str | SkipJsonSchema[None] = Field(None, examples=["A1"])
-    arm: str | SkipJsonSchema[None] = Field(None, description="`00` = no arm.", examples=["11"])
+    place: Area = None
     interval: str | SkipJsonSchema[None] = Field(None, examples=["100ms"])
 
     def accepts(self, document: Document) -> bool:
-        wanted = self.model_dump(include=set(EventFilter.model_fields), exclude_none=True)
-        return all(document[field] == value for field, value in wanted.items())
+        same = set(EventFilter.model_fields) - {"place"}
+        wanted = self.model_dump(include=same, exclude_none=True)
+        return all(document[field] == value for field, value in wanted.items()) and (
+            self.place is None or Place.parse(document["place"]).is_within(self.place)
+        )
 
 
 class EventSearch(EventFilter):

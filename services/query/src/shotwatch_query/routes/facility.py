@@ -17,6 +17,7 @@ async def get_facility(sources: From) -> FacilityDocument:
     facility = sources.facility
     return FacilityDocument(
         name=facility.name,
+        levels=list(facility.levels),
         intervals=[_interval(interval) for interval in facility.intervals],
         places=[_place(facility, roster) for roster in facility.places],
     )
@@ -28,9 +29,9 @@ def _interval(interval: Interval) -> FacilityInterval:
 
 def _place(facility: Facility, roster: PlaceRoster) -> FacilityPlace:
     return FacilityPlace(
-        **asdict(roster.place),
+        place=roster.place,
         interval=roster.interval,
         devices=[
-            FacilityDevice(device=group, kind=facility.device_type(group).kind) for group in roster.groups
+            FacilityDevice(device=group, kind=facility.device_type(group).kind) for group in roster.devices
         ],
     )

@@ -171,9 +171,8 @@ async def _count_in_registry(sources: Sources, model: str) -> None:
 def _told(statement: Statement) -> FeedbackStatement:
     return FeedbackStatement(
         id=statement.id,
-        **statement.place.model_dump(),
         time=instant(statement.time),
         until=None if statement.until is None else instant(statement.until),
         at=instant(statement.at),
-        **statement.model_dump(exclude={"place", "time", "until", "at"}),
+        **statement.model_dump(exclude={"time", "until", "at"}),
     )

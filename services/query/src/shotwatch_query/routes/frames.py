@@ -104,7 +104,7 @@ async def get_frames(
     roster = find_roster(sources.facility, device, DeviceKind.CAMERA)
     await room.bytes(_frame_bytes(sources, asked))
     frames = await _newest_frames(sources, roster, device, asked)
-    shots = [shot_id(roster.place, roster.interval, time) for time in frames.times.tolist()]
+    shots = [shot_id(roster.series, time) for time in frames.times.tolist()]
     data = await asyncio.to_thread(frames_npz, shots, frames.times, frames.frames)
     return _file(data, "application/octet-stream", frames)
 

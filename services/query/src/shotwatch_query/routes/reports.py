@@ -6,8 +6,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.archive.characterisations import Characterisation
 from shotwatch_common.archive.devices import LastState
@@ -17,7 +15,7 @@ from shotwatch_physics.device_states import Gaps, clock_skew, find_gaps, state_c
 from shotwatch_query.devices import find_roster, period_ms, where
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.domain.timelines import segments
-from shotwatch_query.parameters import DeviceName, SpanParameters, require_short
+from shotwatch_query.parameters import Area, DeviceName, SpanParameters, require_short
 from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import (
     CharacterisationSummary,
@@ -45,19 +43,16 @@ _AT_A_TIME = 3
 class ReportSearch(SpanParameters):
     """Which devices, when; a parameter that is left out asks for any."""
 
-    frontend: str | SkipJsonSchema[None] = Field(None, examples=["LA"])
-    amp: str | SkipJsonSchema[None] = Field(None, examples=["A1"])
-    arm: str | SkipJsonSchema[None] = Field(None, description="`00` = no arm.", examples=["11"])
+    place: Area = None
 
     def accepts(self, roster: PlaceRoster) -> bool:
-        asked = self.model_dump(include={"frontend", "amp", "arm"}, exclude_none=True)
-        return asked.items() <= where(roster).items()
+        return self.place is None or roster.place.is_within(self.place)
 
 
 @router.get("/devices", summary="All devices")
 async def list_devices(sources: From) -> DeviceList:
     """Every device of the facility: kind, place, last known state, noise models and references."""
-    groups = [group for roster in sources.facility.places for group in roster.groups]
+    groups = [group for roster in sources.facility.places for group in roster.devices]
     seen = await sources.archive.devices.last_states(groups, latest_record_ms(sources.facility))
     known: dict[str, list[Characterisation]] = {}
     for each in await sources.archive.characterisations.latest():
@@ -66,7 +61,7 @@ async def list_devices(sources: From) -> DeviceList:
         devices=[
             _device(sources, roster, group, seen.get(group), known.get(group, []))
             for roster in sources.facility.places
-            for group in roster.groups
+            for group in roster.devices
         ]
     )
 
@@ -98,7 +93,7 @@ async def list_reports(sources: From, room: Room, asked: Annotated[ReportSearch,
     reports = [
         report
         for roster in rosters
-        async for report in _reports(sources, roster, roster.groups, span)
+        async for report in _reports(sources, roster, roster.devices, span)
         if report.records
     ]
     return DeviceReports(start=instant(span.start), end=instant(span.end), devices=reports)
@@ -140,7 +135,7 @@ async def _reports(
     async def read(device: str) -> DeviceRecords:
         return await sources.archive.records.of_device(device, span.start, span.end)
 
-    first = {device: await read(device) for device in roster.groups[:2]}
+    first = {device: await read(device) for device in roster.devices[:2]}
     for device in devices:
         records = first[device] if device in first else await read(device)
         other = next((each for each in first if each != device), None)

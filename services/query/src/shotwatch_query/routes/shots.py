@@ -9,10 +9,11 @@ from pydantic import Field, FiniteFloat
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.archive.measurements import of_shot
+from shotwatch_common.archive.places import within
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.members import MemberRecord, find_shot, members_of
-from shotwatch_query.parameters import PageParameters, ShotId
+from shotwatch_query.parameters import Area, PageParameters, ShotId
 from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import (
     AnomalySummary,
@@ -38,9 +39,7 @@ _ANY = (-inf, inf)
 class ShotSearch(PageParameters):
     """Which shots; a parameter that is left out asks for any."""
 
-    frontend: str | SkipJsonSchema[None] = Field(None, examples=["LA"])
-    amp: str | SkipJsonSchema[None] = Field(None, examples=["A1"])
-    arm: str | SkipJsonSchema[None] = Field(None, description="`00` = no arm.", examples=["11"])
+    place: Area = None
     interval: str | SkipJsonSchema[None] = Field(None, examples=["100ms"])
     kind: AnomalyKind | SkipJsonSchema[None] = Field(None, description="Shots with an anomaly of this kind.")
     min_score: FiniteFloat | SkipJsonSchema[None] = Field(
@@ -48,10 +47,11 @@ class ShotSearch(PageParameters):
     )
     complete: bool | SkipJsonSchema[None] = None
 
-    def equalities(self) -> dict[str, Any]:
-        """What fields of a shot must equal, in the database's words."""
-        same = {"frontend", "amp", "arm", "interval", "complete"}
-        asked = self.model_dump(include=same, exclude_none=True)
+    def conditions(self, levels: int) -> dict[str, Any]:
+        """What fields of a shot must be, in the database's words."""
+        asked = self.model_dump(include={"interval", "complete"}, exclude_none=True)
+        if self.place is not None:
+            asked["place"] = within(self.place, levels)
         return asked if self.kind is None else {**asked, "kinds": self.kind}
 
 
@@ -63,9 +63,11 @@ async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, 
     The cursor marks a place between two shots: pages neither repeat nor skip one while new shots come in.
     """
 
+    conditions = search.conditions(len(sources.facility.levels))
+
     async def fetch(span: Span, limit: int) -> Sequence[Document]:
         return await sources.archive.shots.page(
-            search.equalities(), span.start, span.end, limit, search.newest_first, search.min_score
+            conditions, span.start, span.end, limit, search.newest_first, search.min_score
         )
 
     listing = Listing(fetch, "pulse", search.newest_first)

@@ -9,7 +9,7 @@ from typing import Self
 
 from shotwatch_shots.batch import ABSENT
 from shotwatch_shots.message import Message
-from shotwatch_shots.place import PlaceRef
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind
 
@@ -74,7 +74,7 @@ class Group(Message):
     """The examples of one camera in one batch of shots; columns have one entry per example."""
 
     batch: str
-    place: PlaceRef
+    series: ShotSeries
     camera: str
     shots: list[str]
     pulses: list[int]
@@ -158,9 +158,9 @@ def features_of(image: tuple[int, ...], spectrum: tuple[int, ...]) -> list[Featu
         ("image", "uint16", image, "a camera's frame, counts"),
         ("energymeter", "float32", (), "the shot's energy, J; NaN if it has none"),
         ("spectra", "float32", spectrum, "the shot's spectrum, counts; NaN if it has none"),
-        ("amp", "string", (), "amplifier or diagnostics, such as A1"),
-        ("arm", "string", (), "arm, 00 where there is none"),
-        ("front", "string", (), "beam line: LA or LB"),
+        ("amp", "string", (), "second level of the place: amplifier or diagnostics, such as A1"),
+        ("arm", "string", (), "third level: arm, 00 where there is none"),
+        ("front", "string", (), "first level: beam line, LA or LB"),
         ("timestamp", "int64", (), "the shot's pulse, epoch ms"),
         ("interval", "string", (), "sampling period of the recorders, such as 100ms"),
         ("date", "string", (), "UTC, such as 2022-07-01"),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.place import NO_LEVEL
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
@@ -34,7 +35,10 @@ class Shot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A triplet, by the names that the report gives its parts."""
+    """A triplet, by the names that the facility's report gives its parts.
+
+    `front`, `amp` and `arm` are the first three levels of the place; NO_LEVEL where it has fewer.
+    """
 
     image: NDArray[np.uint16]
     energymeter: np.float32
@@ -89,17 +93,17 @@ def examples_of(
     group: Group, images: NDArray[np.uint16], spectra: NDArray[np.float32], energies: NDArray[np.float32]
 ) -> list[Example]:
     """The examples of a group from their images (n, h, w), spectra (n, m) and energies (n,)."""
-    place = group.place
+    front, amp, arm = (*group.series.place.levels, NO_LEVEL, NO_LEVEL)[:3]
     return [
         Example(
             image=images[n],
             energymeter=energies[n],
             spectra=spectra[n],
-            amp=place.amp,
-            arm=place.arm,
-            front=place.frontend,
+            front=front,
+            amp=amp,
+            arm=arm,
             timestamp=pulse,
-            interval=place.interval,
+            interval=group.series.interval,
             date=f"{instant(pulse):%Y-%m-%d}",
         )
         for n, pulse in enumerate(group.pulses)
@@ -110,7 +114,7 @@ def _group(batch: ShotsClosed, camera: Member, shots: Sequence[Shot]) -> Group:
     seen = [shot for shot in shots if _record(camera, shot.index)]
     return Group(
         batch=batch.batch_id,
-        place=batch.place,
+        series=batch.series,
         camera=camera.device,
         shots=[shot.id for shot in seen],
         pulses=[batch.pulses[shot.index] for shot in seen],
