@@ -223,11 +223,11 @@ class TestEnergies:
 
 class TestMessages:
     BLOCK = BlockRef(bucket="blocks", key="b", object_id="o", object_key="k")
-    PLACE = ShotSeries.parse("LA-A1-11-100ms")
+    SERIES = ShotSeries.parse("LA-A1-11-100ms")
 
     def message(self, device: str, kind: DeviceKind, digest: Any) -> DeviceRecords:
         return DeviceRecords(
-            device=device, kind=kind, place=self.PLACE, block=self.BLOCK, times=[1, 2], states=["ON"],
+            device=device, kind=kind, series=self.SERIES, block=self.BLOCK, times=[1, 2], states=["ON"],
             state=[0, -1], problems=[ProblemMessage(row=1, reason="state_missing", detail="STATE is empty")],
             digest=digest,
         )  # fmt: skip
@@ -254,7 +254,7 @@ class TestMessages:
         reasons = {CAMERA: "black_frame", SPECTRO: "not_finite", METER: "no_energy"}
         assert judged.reasons[0] == "state_missing: STATE is empty"
         assert judged.reasons[1].startswith(reasons[device])
-        columns = ("device", "kind", "place", "block", "times", "states", "state")
+        columns = ("device", "kind", "series", "block", "times", "states", "state")
         assert all(getattr(judged, name) == getattr(sent, name) for name in columns)
 
     def test_devices_without_data_pass_too(self):

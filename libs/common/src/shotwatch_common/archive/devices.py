@@ -28,7 +28,7 @@ class LastFrame:
 class Devices:
     """Collection `devices`: `_id` = group name. A record older than what is known changes nothing.
 
-    `latest_ms` is the latest time (epoch ms) that a record may have now (`pulses.latest_record_ms`). What is
+    `latest_ms` is the latest time (epoch ms) that a record may have now (`clock.latest_record_ms`). What is
     later comes from a clock that is wrong: it counts for nothing, and the next record replaces it.
     """
 
