@@ -209,7 +209,7 @@ def readable(data: bytes) -> bytes:
 async def test_a_spread_of_shots_is_of_each_part_of_the_time_and_no_larger_than_asked(
     archive: Archive,
 ) -> None:
-    where = {"frontend": "LA", "amp": "A9", "arm": "00"}
+    where = {"place": "LA-A9-00"}
     pulses = [1000 * n for n in range(1, 401)]
     shots = batch("spread", pulses)
     await archive.shots.write(shots, [Verdict(None, None)] * len(pulses), None, "0" * 32)

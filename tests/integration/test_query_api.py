@@ -1066,12 +1066,18 @@ async def test_a_device_in_the_year_9999_is_the_end_of_no_view(world: World) -> 
     """As older versions stored it: the end of data would have been a time that no calendar has."""
     device, end_of_time = "LB_A1_11-EM_4-EnergyMeter-4", 253_402_300_799_999
     paths = ("/reports", "/shots", "/devices", f"/devices/{METER}/report", f"/devices/{METER}/energy")
-    before = {path: world.get(path) for path in paths}
+
+    def shown() -> dict[str, Any]:
+        """All but where the next page begins: a page that takes too long ends before its span does."""
+        views = {path: world.get(path) for path in paths}
+        return {path: {**view, "next": None} for path, view in views.items()}
+
+    before = shown()
     async with AsyncMongoClient(world.environment["SHOTWATCH_DATABASE_URL"]) as client:
         devices = client["shotwatch"]["devices"]
         await devices.insert_one({"_id": device, "time": end_of_time, "state": "ON"})
         try:
-            assert {path: world.get(path) for path in paths} == before
+            assert shown() == before
             assert all(each["recorded_at"] < "9999" for each in world.get("/places")["places"])
         finally:
             await devices.delete_one({"_id": device})
