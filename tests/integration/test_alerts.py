@@ -136,8 +136,8 @@ CASES = [
     ),
     Case(
         "ShotwatchPromotionUnproven",
-        {'shotwatch_promotion_differences{instance="a"}': "0x20 1x70"},
-        {'shotwatch_promotion_differences{instance="a"}': "0x20 1x1 0x68"},
+        {'shotwatch_promotion_differences{job="history", instance="a"}': "0x20 1x70"},
+        {'shotwatch_promotion_differences{job="history", instance="a"}': "0x20 1x1 0x68"},
     ),
     Case(
         "ShotwatchDrift",

@@ -326,7 +326,8 @@ async def test_training_by_the_clock_makes_a_challenger_with_no_right_to_promote
     """What it asks of the database is held against its rights in test_rights.py."""
     await loaded(running, learned, "none")
     champions = await running.archive.promotions.newest(ModelAlias.CHAMPION)
-    arguments = (*LEARNING, "--dataset=learning", "--epochs=1", "--budget-seconds=3")
+    span = ("--from", START.isoformat(), "--to", LIVE.isoformat(), "--places", "LB-A2-00")
+    arguments = (*span, "--dataset=learning", "--epochs=1", "--budget-seconds=3")
     environment = {**os.environ, **running.stack.environment(), **recording_as("training")}
     command = (sys.executable, "-m", "shotwatch_training", *arguments)
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)

@@ -17,9 +17,14 @@ LOCKED = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / "requirements.lock").
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment as the image of `validate` holds it."""
+    return install("validate", tmp_path_factory)
+
+
+def install(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install what the image of this name holds, and return the folder of its virtual environment."""
     folder = tmp_path_factory.mktemp("image") / "shotwatch"
     with_uv = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    subprocess.run([ROOT / "deploy" / "install", "validate", folder], env=with_uv, check=True)
+    subprocess.run([ROOT / "deploy" / "install", name, folder], env=with_uv, check=True)
     return folder
 
 
@@ -32,7 +37,7 @@ def test_an_image_holds_its_service_and_what_that_needs_in_the_locked_versions(i
     )
     packages = {each["name"]: each["version"] for each in json.loads(listing.stdout)}
     ours = {name for name in packages if name.startswith("shotwatch")}
-    assert ours == {"shotwatch-common", "shotwatch-validate"}
+    assert ours == {"shotwatch-common", "shotwatch-shots", "shotwatch-validate"}
     assert all(LOCKED[name] == version for name, version in packages.items() if name not in ours)
 
 
@@ -45,8 +50,8 @@ def test_the_service_starts_from_the_image_and_says_which_settings_it_lacks(inst
     assert "SHOTWATCH_BROKER_URL: Field required" in line["why"]
 
 
-def test_an_image_can_set_the_store_up(installed: Path):
-    command = [installed / "bin" / "python", "-m", "shotwatch_operations.store"]
+def test_the_image_of_operations_can_set_the_store_up(tmp_path_factory: pytest.TempPathFactory):
+    command = [install("operations", tmp_path_factory) / "bin" / "python", "-m", "shotwatch_operations.store"]
     done = subprocess.run(command, env={}, capture_output=True, text=True)
     assert done.returncode == 2
     assert "SHOTWATCH_STORE_URL: Field required" in done.stderr

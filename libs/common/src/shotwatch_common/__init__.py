@@ -1,1 +1,1 @@
-"""What every service shares: the facility, contracts, blocks, and the edges."""
+"""The edges that every service shares: broker, database, object store, model registry, telemetry, process."""

@@ -8,7 +8,7 @@ from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_detector.frames import Reference
 from shotwatch_training.domain.calibration import learn_cameras, learn_usual
-from shotwatch_training.domain.dataset import ImageSet, Split, image_set, usable_references
+from shotwatch_training.domain.dataset import ImageSet, Split, TooLittleData, image_set, usable_references
 from shotwatch_training.domain.history import History
 from shotwatch_training.models.fitting import Epoch, convert
 from shotwatch_training.models.search import Trial, search
@@ -46,6 +46,8 @@ def prepare(history: History) -> Material:
     Raises:
         TooLittleData: there are not enough normal shots.
     """
+    if not history.places:
+        raise TooLittleData("no normal shot lies in this time at these places")
     split = Split()
     references = usable_references(history, split)
     return Material(history, split, references, image_set(history.cameras, references, split, MOST_IMAGES))

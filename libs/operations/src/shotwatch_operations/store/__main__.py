@@ -1,4 +1,4 @@
-"""`python -m shotwatch_operations.store`: what `shotwatch bucket setup` does, from the image of any service.
+"""`python -m shotwatch_operations.store`: set the object store up, as `shotwatch bucket setup` does.
 
 A JSON line for each part. Exit status: 0 all is as it can be, 1 the store refused something, 2 wrong
 settings, 3 it cannot be reached.
