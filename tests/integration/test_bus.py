@@ -107,7 +107,7 @@ async def test_a_broker_that_is_away_ends_no_service(url: Url, monkeypatch: pyte
 async def test_a_service_whose_queue_is_gone_is_not_ready_and_ends(
     url: Url, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus_module, "_WATCH_S", 0.2)
+    monkeypatch.setattr(bus_module, "_POLL_INTERVAL_S", 0.2)
     monkeypatch.setattr(bus_module, "_RECOVERY_S", 1.0)
     async with consuming(url, Subscription(STAGE, None, ignore, 1)) as bus:
         await bus.check_topology()

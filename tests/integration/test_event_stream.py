@@ -151,5 +151,5 @@ async def test_without_the_stream_publishing_is_tried_again_and_a_subscriber_is_
             assert await TOPOLOGY.missing(connection) == [TOPOLOGY.events.name]
         finally:
             await declare(url)
-    assert "shotwatch_common.topology" in failure.value.advice
+    assert "shotwatch_operations.broker" in failure.value.advice
     await inference.announce(event(2))

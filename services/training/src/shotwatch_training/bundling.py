@@ -47,7 +47,7 @@ def prepare(history: History) -> Material:
         TooLittleData: there are not enough normal shots.
     """
     if not history.places:
-        raise TooLittleData("no normal shot lies in this time at these places")
+        raise TooLittleData("there is no normal shot to learn from in this time at these places")
     split = Split()
     references = usable_references(history, split)
     return Material(history, split, references, image_set(history.cameras, references, split, MOST_IMAGES))
