@@ -14,7 +14,15 @@ from yarl import URL
 
 from shotwatch_common import bus as bus_module
 from shotwatch_common import metrics
-from shotwatch_common.bus import REASON_HEADER, Bus, ConsumersLost, ServersAnswer, Subscription, consumer
+from shotwatch_common.bus import (
+    REASON_HEADER,
+    Bus,
+    ConsumersLost,
+    ServersAnswer,
+    Subscription,
+    consumer,
+    watchdog,
+)
 from shotwatch_common.topology import NEXT
 from shotwatch_shots.errors import Reject, Retry
 from shotwatch_shots.vocabulary import HeldFor
@@ -108,7 +116,7 @@ async def test_a_service_whose_queue_is_gone_is_not_ready_and_ends(
     url: Url, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus_module, "_POLL_INTERVAL_S", 0.2)
-    monkeypatch.setattr(bus_module, "_RECOVERY_S", 1.0)
+    monkeypatch.setattr(watchdog, "_RECOVERY_S", 1.0)
     async with consuming(url, Subscription(STAGE, None, ignore, 1)) as bus:
         await bus.check_topology()
         assert await bus.ready()

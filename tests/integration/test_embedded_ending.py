@@ -4,14 +4,15 @@ import asyncio
 import os
 import signal
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import aio_pika
 import pytest
-from aio_pika.exceptions import DeliveryError
 
 from shotwatch_embedded.description import find_stack, running_stacks
 from shotwatch_embedded.stack import Stack
@@ -203,7 +204,7 @@ async def test_tail_ends_with_its_stack(tmp_path: Path) -> None:
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(DEADLINE):
-        await publish_until_routed(find_stack(tmp_path).environment["SHOTWATCH_BROKER_URL"])
+        await publish_until_shown(find_stack(tmp_path).environment["SHOTWATCH_BROKER_URL"], tail)
     await supervisor.end_by(signal.SIGKILL)
     async with asyncio.timeout(DEADLINE):
         _, errors = await tail.communicate()
@@ -211,17 +212,19 @@ async def test_tail_ends_with_its_stack(tmp_path: Path) -> None:
     assert tail.returncode == 1
 
 
-async def publish_until_routed(address: str) -> None:
-    """Publish an event of which nobody needs to know, until somebody is there who listens."""
-    event = anomaly_event(0, 1)
+async def publish_until_shown(address: str, tail: Process) -> None:
+    """Publish events that `shotwatch tail` need not know, until it shows the first one."""
+    assert tail.stdout is not None
+    shown = asyncio.create_task(tail.stdout.readline())
     async with await aio_pika.connect(as_tester(address)) as connection:
-        channel = await connection.channel(on_return_raises=True)
+        channel = await connection.channel()
         anomalies = await channel.get_exchange(TOPOLOGY.anomalies.name)
-        while True:
-            with suppress(DeliveryError):
-                body = event.model_dump_json(by_alias=True).encode()
-                await anomalies.publish(aio_pika.Message(body), event.routing_key)
+        for number in count(1):
+            if shown.done():
                 return
+            event = anomaly_event(0, number)
+            message = aio_pika.Message(event.model_dump_json(by_alias=True).encode())
+            await anomalies.publish(message, event.routing_key)
             await asyncio.sleep(0.05)
 
 

@@ -67,8 +67,8 @@ async def test_what_services_count_is_what_ledger_and_archive_hold(running: Runn
             ("shotwatch_message_wait_seconds_count", "aggregate"): len(files),
             ("shotwatch_shots_total", "complete"): complete[True],
             ("shotwatch_shots_total", "incomplete"): complete[False],
-            ("shotwatch_shots_judged_total", "A2", "00", "LA"): 60,
-            ("shotwatch_events_total", "A2", "00", "LA", *told): 1,
+            ("shotwatch_shots_judged_total", "LA-A2-00"): 60,
+            ("shotwatch_events_total", "LA-A2-00", *told): 1,
             ("shotwatch_event_latency_seconds_count",): 1,
         }
     )

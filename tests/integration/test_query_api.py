@@ -615,7 +615,7 @@ def test_what_is_said_about_an_event_comes_back_with_what_counts(world: World) -
     assert sorted(feedback["statements"], key=lambda each: each["id"]) == sorted(said, key=lambda e: e["id"])
     assert feedback["standing"] == {
         "acknowledged_by": "amelie",
-        "acknowledged_caller": "",
+        "acknowledged_caller": "tests",
         "snoozed_until": said[2]["until"],
         "verdict": "confirmed",
         "label": "pointing",
