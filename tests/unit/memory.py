@@ -16,6 +16,7 @@ _OPERATORS = {
     "$lte": operator.le,
     "$lt": operator.lt,
     "$in": lambda value, among: value in among,
+    "$nin": lambda value, among: value not in among,
 }
 
 
@@ -77,7 +78,7 @@ def _fits(value: Any, wanted: Any) -> bool:
         return any(_fits(each, wanted) for each in value)
     if isinstance(wanted, Mapping):
         return all(
-            (sign == "$in" or _comparable(value, bound)) and _OPERATORS[sign](value, bound)
+            (sign in ("$in", "$nin") or _comparable(value, bound)) and _OPERATORS[sign](value, bound)
             for sign, bound in wanted.items()
         )
     return bool(value == wanted)

@@ -203,6 +203,19 @@ async def test_a_bundle_that_was_changed_after_it_was_pinned_is_not_promoted(
     assert registry.given["champion"] == "3"
 
 
+async def test_a_challenger_that_was_written_with_two_bundles_is_not_promoted(
+    succession: Succession, registry: Registry, archive: Archive
+) -> None:
+    """Whoever took `training` over writes another challenger after an engineer has tried the first one."""
+    await introduce(succession, "1")
+    await introduce(succession, "2")
+    registry.bundles["2"] = b"another"
+    await succession.challenge("2", digest("another"), "training")
+    with pytest.raises(SuccessionError, match="version 2 was made challenger with different bundles"):
+        await succession.promote("2", "amelie", "")
+    assert registry.given["champion"] == "1"
+
+
 async def test_a_version_without_a_bundle_is_not_promoted(
     succession: Succession, registry: Registry, archive: Archive
 ) -> None:

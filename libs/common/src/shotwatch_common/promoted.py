@@ -81,14 +81,23 @@ async def download_pinned(
 
 
 async def find_pin(promotions: Promotions, version: ModelVersion) -> Promotion | None:
-    """Return the newest promotion that pinned the version's bundle; None if none did.
+    """Return a promotion that pinned the version's bundle; None if none did.
 
-    What was champion is looked up first: `training` may write challengers, and must not be able to keep an
-    earlier champion from coming back.
+    Champions are looked up first: `training` may write challengers, and must not be able to keep an earlier
+    champion from coming back. For the same reason two challengers of one version with different bundles pin
+    nothing: the later one may stand for files that replaced those that somebody has tried.
+
+    Raises:
+        ValueError: challengers of this version have different bundles.
     """
     for alias in (ModelAlias.CHAMPION, ModelAlias.CHALLENGER):
         for each in await promotions.newest(alias):
             if each.digest and (each.version, each.run_id) == (version.version, version.run_id):
+                if alias is ModelAlias.CHALLENGER and await promotions.differ(each):
+                    raise ValueError(
+                        f"version {version.version} was made challenger with different bundles: somebody may "
+                        "have replaced its files; train another version"
+                    )
                 return each
     return None
 

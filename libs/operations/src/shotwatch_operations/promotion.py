@@ -77,7 +77,11 @@ class Succession:
         """
         found = await self._find(version)
         digest = await self._digest(found)
-        if pinned := await find_pin(self._archive.promotions, found):
+        try:
+            pinned = await find_pin(self._archive.promotions, found)
+        except ValueError as error:
+            raise SuccessionError(str(error)) from error
+        if pinned:
             _check_unchanged(pinned, digest)
         is_promoted = await self._is_promoted(alias, version, digest)
         if is_promoted and (await self._registry.aliases()).get(alias) == version:

@@ -95,6 +95,12 @@ class Promotions:
         # A range also matches an array with a number in it.
         return [Promotion.of(alias, each) async for each in found if isinstance(each["at"], (int, float))]
 
+    async def differ(self, one: Promotion) -> bool:
+        """Return whether another promotion of the same version and run to this alias has another bundle."""
+        same = {"version": one.version, "run_id": one.run_id, "digest": {"$nin": [one.digest, "", None]}}
+        found = self._collections[one.alias].find(same, {"_id": 1}).limit(1)
+        return bool([document async for document in found])
+
     async def sharing(self, alias: ModelAlias, audit_line: str) -> int:
         """Return how many promotions to an alias name a line of the audit; 2 for more."""
         found = self._collections[alias].find({"audit_line": audit_line}, {"_id": 1}).limit(2)
