@@ -1,5 +1,4 @@
-"""Beam widths of recorded and simulated frames, compared with laserbeamsize and the truth: tables of
-docs/beam.md.
+"""Beam widths of recorded and simulated frames, compared with laserbeamsize and the truth (docs/beam.md).
 
     OMP_NUM_THREADS=1 python -m bench.beams                     # print the tables
     OMP_NUM_THREADS=1 python -m bench.beams --pictures docs/beam  # also draw the frames that disagree

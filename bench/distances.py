@@ -31,7 +31,7 @@ from shotwatch_physics.wasserstein import (
     random_angles,
 )
 
-os.environ["POT_BACKEND_DISABLE_TENSORFLOW"] = "1"  # # POT would import it and not use it
+os.environ["POT_BACKEND_DISABLE_TENSORFLOW"] = "1"  # POT would import it and not use it
 
 import ot
 

@@ -40,9 +40,7 @@ PEER_FRAMES = 20
 REPEATS = 5
 METHODS = ("lm", "trf")
 PEER_START = 1
-"""Index of the cold start for curve_fit: two Gaussians beside a wide one. From start 0 it gives up on
-recorded frames.
-"""
+"""Cold start for curve_fit: two Gaussians beside a wide one. From start 0 it gives up on recorded frames."""
 TOLERANCE = 1e-6
 MARK = 10.0
 

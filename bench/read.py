@@ -1,5 +1,4 @@
-"""CPU time from the bytes of a 10 Hz file to its columns, compared with the lower limit and with the usual
-method.
+"""CPU time from the bytes of a 10 Hz file to its columns, compared with a lower limit and the usual method.
 
     python bench/read.py
 

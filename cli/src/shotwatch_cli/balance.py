@@ -32,7 +32,7 @@ Progress = Callable[[Slice, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """How the objects that arrived in a span of time ended, and whether all sources agree."""
+    """The final states of the objects that arrived in a span of time, and whether all sources agree."""
 
     tally: Tally
     summaries: Sequence[Summary]

@@ -119,5 +119,5 @@ class EventStream:
 
 def _offset(message: AbstractIncomingMessage) -> int:
     offset = message.headers["x-stream-offset"]
-    assert isinstance(offset, int)  # # set by RabbitMQ
+    assert isinstance(offset, int)  # set by RabbitMQ
     return offset

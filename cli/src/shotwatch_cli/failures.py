@@ -61,7 +61,7 @@ class Commands(TyperGroup):
         except (Failure, FacilityError, SettingsError, StackError, *AWAY) as error:
             failure = as_failure(error)
             stderr.print(styled(("error: ", "bold red"), str(failure)), soft_wrap=True)
-        except Exception as error:  # # noqa: BLE001 - the edge of the process: a defect of ours
+        except Exception as error:  # noqa: BLE001 - the edge of the process: a defect of ours
             crash = "".join(traceback.format_exception(error))
             stderr.print(styled(crash), soft_wrap=True, highlight=False)
             raise typer.Exit(1) from None

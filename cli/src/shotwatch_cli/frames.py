@@ -129,7 +129,7 @@ def lights_of(frames: Iterable[Frame], crop: Crop | None, binning: int) -> Light
 
 
 def binned(light: Light, factor: int) -> Light:
-    """Return the mean of every `factor` x `factor` pixels of a frame, without incomplete squares at its end."""
+    """Return the mean of every `factor` x `factor` pixels of a frame; incomplete squares are left out."""
     height, width = (side // factor for side in light.shape)
     whole = light[: height * factor, : width * factor]
     means: Light = whole.reshape(height, factor, width, factor).mean(axis=(1, 3))

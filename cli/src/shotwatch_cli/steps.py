@@ -27,7 +27,7 @@ def run_steps(
     step: Step = {}
     command = [sys.executable, "-m", module, *arguments]
     with TemporaryFile("w+") as errors:
-        with Popen(command, env=dict(environment), stdout=PIPE, stderr=errors, text=True) as process:  # # noqa: S603 - our own
+        with Popen(command, env=dict(environment), stdout=PIPE, stderr=errors, text=True) as process:  # noqa: S603 - our own
             assert process.stdout is not None
             for line in process.stdout:
                 step = json.loads(line)

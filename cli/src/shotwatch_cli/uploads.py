@@ -24,7 +24,7 @@ Done = Callable[[Upload], None]
 
 
 def planned_uploads(paths: Iterable[Path]) -> list[Upload]:
-    """Plan the upload of files and folders.
+    """Return the uploads of files and folders.
 
     The key of a file is its name. The key of a snapshot file in a folder is its path below the folder.
 

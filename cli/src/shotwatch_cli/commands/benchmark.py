@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Sizes(StrEnum):
-    """How much is measured."""
+    """The extent of a benchmark."""
 
     SMALL = "small"
     FULL = "full"

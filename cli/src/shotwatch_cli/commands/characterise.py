@@ -112,7 +112,7 @@ def fit_reference(
       shotwatch reference fit LA_A1_11-Camera_1-Camera-1 --from 2022-07-01T07:00 --to 2022-07-01T08:00
     """
 
-    from shotwatch_physics.reference import make_reference  # # Numba takes a second to import
+    from shotwatch_physics.reference import make_reference  # Numba takes a second to import
 
     def make(camera: CameraFrames, noise: NoiseModel | None) -> Made:
         made = make_reference(camera.frames, noise)

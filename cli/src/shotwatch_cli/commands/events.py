@@ -118,7 +118,7 @@ def snooze(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Mute this kind of event at its place for a while; such events are still recorded.
+    """Suppress notifications of this kind of event at its place for a while; the events are still recorded.
 
     The newest snooze of a kind at a place counts, so a short one ends a long one.
 

@@ -40,8 +40,7 @@ def list_versions(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """List the versions with their aliases, their training data and how often their events were confirmed or
-    false.
+    """List the versions with aliases, training data, and the numbers of confirmed and false alarms.
 
     \b
     Examples:

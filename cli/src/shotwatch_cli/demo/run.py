@@ -152,8 +152,7 @@ class Demo:
                     await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _judged(self, archive: Archive) -> bool:
-        """Return whether every file is settled and joined, and every shot that waits for no member is judged.
-        """
+        """Return whether every file is settled and joined, and every shot judged that waits for no member."""
         tally = await archive.ledger.tally(0, _FOREVER_MS)
         settled = tally.objects >= self._uploaded and not tally.states[ObjectState.WAITING]
         return settled and not await archive.ledger.unjoined() and not await archive.batches.unjudged()

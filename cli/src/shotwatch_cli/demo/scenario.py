@@ -27,7 +27,7 @@ _RECORDED_REPEAT = 2
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """How long a series is recorded: first for training, then live."""
+    """The durations for which a series is recorded: first for training, then live."""
 
     series: ShotSeries
     learning: timedelta

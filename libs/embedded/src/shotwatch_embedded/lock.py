@@ -1,4 +1,6 @@
-"""The lock of a stack: the process that holds it is the stack's supervisor, and it ends with that process."""
+"""The lock of a stack: its holder is the stack's supervisor, and the kernel releases it when that process
+ends.
+"""
 
 import fcntl
 from pathlib import Path
@@ -8,7 +10,9 @@ from shotwatch_embedded.processes import LOCK_NAME
 
 
 def take(folder: Path) -> TextIO | None:
-    """The lock of the stack in `folder`, held until it is closed; None when another holds it."""
+    """Take the lock of the stack in `folder`, held until it is closed; return None if another process holds
+    it.
+    """
     lock = (folder / LOCK_NAME).open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -19,7 +23,7 @@ def take(folder: Path) -> TextIO | None:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a supervisor lives for the stack in `folder`."""
+    """Return whether a supervisor of the stack in `folder` is alive."""
     lock = take(folder)
     if lock is not None:
         lock.close()
