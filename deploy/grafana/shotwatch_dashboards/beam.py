@@ -1,4 +1,4 @@
-"""Beam: what is measured at a place, how odd it is, and what was told of it."""
+"""Beam: the measurements at a place, how anomalous they are, and the events about them."""
 
 from grafana_foundation_sdk.builders import dashboard as board
 
@@ -19,7 +19,7 @@ from shotwatch_dashboards.promql import counted, rate
 
 PLACE = 'place="$place"'
 ALARMS = 'phase=~"opened|passed"'
-"""Of the events about a condition, those that first tell of it."""
+"""Events that report an incident for the first time."""
 
 
 def dashboard() -> board.Dashboard:
@@ -40,7 +40,7 @@ def _variables() -> list[board.QueryVariable]:
 
 
 def _events() -> board.AnnotationQuery:
-    """A mark at each minute in which an event was told. Prometheus does; no log need be at hand."""
+    """Return a mark at each minute with an event. It uses Prometheus and needs no log store."""
     labels = "kind, severity, phase"
     return (
         board.AnnotationQuery()

@@ -1,4 +1,4 @@
-"""Models: which versions work, whether the beam is what they learned, what people say of their alarms."""
+"""Models: the versions in use, the drift of the beam since training, and the feedback on alarms."""
 
 from grafana_foundation_sdk.builders import dashboard as board
 
@@ -10,9 +10,9 @@ from shotwatch_dashboards.promql import counted
 PLACE = "place"
 OF_PLACE = "{{place}}"
 SHOTS_PER_HOUR = 36_000
-"""At 10 Hz: the shots among which the threshold allows the chosen number of false alarms."""
+"""At 10 Hz: the number of shots for which the threshold allows the chosen number of false alarms."""
 MODEL_IS_WRONG = 4.0
-"""Robust standard deviations from which the service history tells drift as a warning."""
+"""Robust standard deviations from which the history service reports drift as a warning."""
 
 
 def dashboard() -> board.Dashboard:

@@ -1,4 +1,4 @@
-"""Operations: is every file accounted for, how fast, and what stands in the way."""
+"""Operations: whether every file is accounted for, how fast files are processed, and what delays them."""
 
 from grafana_foundation_sdk.builders import dashboard as board
 from grafana_foundation_sdk.builders import timeseries
@@ -158,7 +158,9 @@ def _against_objective(title: str, why: str, expr: str, legend: str, objective_s
 
 
 def _time_per_message() -> str:
-    """Messages that others publish without their time have no wait; they count with their work."""
+    """Return a query for the time per message. Messages that were published without a time count without a
+    wait.
+    """
     waited = rate("shotwatch_message_wait_seconds_sum", "stage")
     worked = rate("shotwatch_message_work_seconds_sum", "stage")
     return (

@@ -1,4 +1,4 @@
-"""Traces: where the time goes, what failed, and the way of one object."""
+"""Traces: where the time is spent, what failed, and the path of one object."""
 
 from grafana_foundation_sdk.builders import dashboard as board
 
