@@ -102,9 +102,9 @@ def _dust(light: Images, batch: Batch, severity: float) -> Images:
 
 
 def _fringes(light: Images, batch: Batch, severity: float) -> Images:
-    """Multiply the light by fringes.
+    """Apply fringes to the light.
 
-    It uses cos(a + b) = cos a cos b - sin a sin b, with a along the columns and b along the rows.
+    The pattern uses cos(a + b) = cos a cos b - sin a sin b, with a along the columns and b along the rows.
     """
     angle, phase = (batch.uniform(what, 0, 2 * np.pi) for what in ("angle", "phase"))
     wave = 2 * np.pi / batch.uniform("period", *FRINGE_PERIODS)

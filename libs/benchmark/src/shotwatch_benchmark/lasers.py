@@ -141,7 +141,7 @@ def _simulated_frame(camera: simulated.Camera, pulse: Times, seed: int) -> Float
 def _without_dark_level(image: NDArray[Any]) -> Floats:
     """Return the light, which varies around zero where there is none.
 
-    It is not cut at zero: the remaining noise would then look like light.
+    It is not cut at zero, because the remaining noise would then appear as light.
     """
     border = np.concatenate([*image[[0, -1]], *image[:, [0, -1]].T])
     light: Floats = image - border.mean(dtype=np.float64)

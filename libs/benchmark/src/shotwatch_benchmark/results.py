@@ -49,7 +49,7 @@ class LaserResult:
 
 @dataclass(frozen=True, slots=True)
 class TargetResult:
-    """Whether the detector reached a target, at the threshold of one false alarm an hour."""
+    """The detector's recall compared with a target, at the threshold of one false alarm an hour."""
 
     anomaly: str
     target: Target
@@ -106,7 +106,7 @@ class Outcome:
         return list(dict.fromkeys(row.anomaly for row in self.of(DETECTOR, laser)))
 
     def scorers(self) -> list[str]:
-        """The names of the scorers, the detector first."""
+        """Return the names of the scorers, the detector first."""
         return list(dict.fromkeys(row.scorer for row in self.rows))
 
     def of(self, scorer: str, laser: str | None = None) -> list[Row]:

@@ -38,7 +38,7 @@ Odd = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """How many shots a rule found."""
+    """The shots that a rule found."""
 
     anomaly: str
     shots: int

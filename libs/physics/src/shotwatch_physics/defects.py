@@ -14,10 +14,10 @@ HOT_SIGMAS = 8.0
 def replace_hot_pixels(frame: Image, noise: float, cleaned: Image) -> int:
     """Replace hot pixels by the mean of their neighbours, and return how many there are.
 
-    A pixel is hot when it is brighter than each of its up to eight neighbours by more than eight standard
-    deviations of the `noise` (counts), and exceeds the darkest of them by more than six times the range of
-    their counts. A round Gaussian beam with a standard deviation of 0.55 px or less has such a pixel too. Two
-    adjacent hot pixels are not found.
+    A pixel is hot if it passes two tests. It is brighter than each of its up to eight neighbours by more than
+    eight standard deviations of the `noise` (counts). It exceeds the darkest of them by more than six times
+    the range of their counts. A round Gaussian beam with a standard deviation of 0.55 px or less has such a
+    pixel too. Two adjacent hot pixels are not found.
 
     Args:
         frame: (h, w).

@@ -26,7 +26,7 @@ RAPID_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class StateShare:
-    """How long a device was in a state, and its share of the recorded time."""
+    """The time that a device was in a state, and its share of the recorded time."""
 
     state: Any
     time_ms: float
@@ -77,7 +77,7 @@ class Chatter:
 
 @dataclass(frozen=True, slots=True)
 class ClockSkew:
-    """How much later the second diagnostic's clock is, over the records that have a partner."""
+    """The time by which the second diagnostic's clock is later, over the records that have a partner."""
 
     offset_ms: float
     """Median; NaN without pairs."""

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 Features = dict[str, FloatArray]
-"""Feature name → its values (n,), one per shot; NaN only where the feature's description says so."""
+"""Feature name → its values (n,), one per shot; NaN only where the feature's description allows it."""
 IN_LANES = {"reassoc"}
 """`fastmath` for loops that add: a sum may be split over SIMD lanes. Their number depends on the machine,
 never on the data.

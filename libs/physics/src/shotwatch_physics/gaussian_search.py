@@ -23,8 +23,8 @@ def search_gaussians(
     """Return a local minimum of Σ (frame - model)², found downhill from `start` (15,).
 
     Levenberg-Marquardt with Marquardt's scaling and Nielsen's damping (Madsen, Nielsen & Tingleff, Methods
-    for Non-Linear Least Squares Problems, 2004, 3.2), with the whole Hessian in place of JᵀJ: the residual of
-    three Gaussians on a real beam is not small, and with JᵀJ alone the search takes six times as many
+    for Non-Linear Least Squares Problems, 2004, 3.2), with the whole Hessian in place of JᵀJ. The residual of
+    three Gaussians on a real beam is not small, so with JᵀJ alone the search takes six times as many
     iterations.
 
     Centres stay on the frame, sigmas between NARROWEST and the frame's longer side, and amplitudes at 0 or

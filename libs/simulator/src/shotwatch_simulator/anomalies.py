@@ -329,7 +329,7 @@ def _inside_beam(camera: Camera, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _spot(camera: Camera, radius: float, rng: np.random.Generator) -> Images:
-    """Return a Gaussian of height 1 and this rms radius (px), randomly placed in the beam: (height, width)."""
+    """Return a Gaussian of height 1 and this rms radius (px) at a random place in the beam: (h, w)."""
     row, column = _inside_beam(camera, rng)
     rows, columns = np.indices(camera.shape, np.float32)
     spot: Images = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / np.float32(2 * radius**2))
@@ -362,7 +362,7 @@ def _clipping(light: Images, camera: Camera, severity: float, _: np.random.Gener
 
 
 def _ghost(light: Images, camera: Camera, severity: float, rng: np.random.Generator) -> Images:
-    """Add a weak copy of the beam beside it. Light that leaves the frame on one side is not wrapped around."""
+    """Add a weak copy of the beam to its right. Light that leaves the frame there is not wrapped around."""
     shift = round(rng.uniform(0.8, 1.2) * camera.radius_x)
     ghost = np.zeros_like(light)
     ghost[:, :, shift:] = light[:, :, :-shift]

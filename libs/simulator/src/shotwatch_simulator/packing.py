@@ -106,7 +106,7 @@ def plan_recorded(
     crop: Crop | None = None,
     seed: int = 0,
 ) -> Packing:
-    """Plan a time to learn from, then the images once and in their order, each shown `repeat` times.
+    """Return a packing: a time to learn from, then the images in their order, each shown `repeat` times.
 
     The time to learn from shows, in random order, the frames before the regime changes. It changes at the
     frame whose name contains `change_at`, otherwise where `change_of_regime` finds it, otherwise after the
