@@ -1,5 +1,4 @@
-"""CPU time of all per-shot features of a 600-frame block, and of D4σ compared with laserbeamsize on the same
-frames.
+"""CPU time of all per-shot features of a 600-frame block, and of D4σ compared with laserbeamsize.
 
     OMP_NUM_THREADS=1 python bench/features.py
 

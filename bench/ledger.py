@@ -130,9 +130,7 @@ class Hour:
         return document
 
     async def _windows(self, keys: list[tuple[int, str]], ids: dict[str, str]) -> None:
-        """Write windows of 600 pulses. Each file is a device of one of them, with a record at every tenth
-        pulse.
-        """
+        """Write windows of 600 pulses. Each file is a device of one, with a record at every tenth pulse."""
         for minute in range(60):
             of_minute = [key for at, key in keys if at == minute]
             for n in range(WINDOWS_A_MINUTE):

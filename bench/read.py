@@ -106,9 +106,7 @@ def cpu_ms(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
 
 
 def floor_of(image: bytes) -> Callable[[], Any]:
-    """Return a function that inflates and copies the chunks of a camera file, whose positions are already
-    known.
-    """
+    """Return a function that inflates and copies the chunks of a camera file, given their positions."""
     with h5py.File(io.BytesIO(image)) as file:
         datasets = [record["ROIImageLow"] for moment in file.values() for record in moment.values()]
         chunks = [dataset.id.read_direct_chunk((0, 0))[1] for dataset in datasets]
@@ -151,8 +149,9 @@ def spectrometer(record: h5py.Group, n: int) -> None:
 
 
 def made_frames() -> NDArray[np.uint16]:
-    """Return frames of a flat-topped beam with photon and read noise, which compress to about the 5 MB of a
-    real file.
+    """Return frames of a flat-topped beam with photon and read noise.
+
+    They compress to about the 5 MB of a real file.
     """
     random = np.random.default_rng(1)
     y, x = np.mgrid[:102, :128]

@@ -1,5 +1,4 @@
-"""Images scored per second on one core: the detector compared with the report's network, called in the
-report's way.
+"""Images scored per second on one core, compared with the report's network, called in the report's way.
 
     OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python -m bench.score
 

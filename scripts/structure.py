@@ -203,9 +203,7 @@ def _is_annotated(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def shot_path(code: Code) -> tuple[set[Module], set[Module]]:
-    """Return the modules of the services on a shot's path, and the modules of other packages that they
-    import.
-    """
+    """Return the modules of the services on a shot's path, and the other modules that they import."""
     own: set[Module] = set()
     direct: set[Module] = set()
     for package in (f"shotwatch_{service}" for service in SHOT_PATH):

@@ -177,8 +177,7 @@ async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:
 
 
 def model_findings(model: Mapping[str, Any]) -> Iterator[Finding]:
-    """Check that there is a champion, that inference loaded it and the challenger, and that the audit records
-    both.
+    """Check that there is a champion, that inference loads it and the challenger, and that the audit agrees.
 
     Args:
         model: as the REST API reports it.

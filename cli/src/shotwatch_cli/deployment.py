@@ -83,8 +83,7 @@ class Deployment:
 
 
 def find_deployment(root: Path, name: str | None) -> Deployment:
-    """Return the deployment that the environment describes in full (SHOTWATCH_…), otherwise the running
-    stack.
+    """Return the deployment that the environment describes in full (SHOTWATCH_…), or the running stack.
 
     Raises:
         StackNotFound: there is neither, or several stacks run and none was named.

@@ -112,9 +112,7 @@ class Comparison:
 
 
 def heat_map(distances: Distances) -> Image.Image:
-    """Draw the matrix in colours from zero to the largest distance, with frame numbers and a scale; NaN is
-    grey.
-    """
+    """Draw the matrix in colours from zero to the largest distance, NaN in grey, with numbers and a scale."""
     cell = max(1, _SIDE // len(distances))
     side = cell * len(distances)
     canvas = Image.new("RGB", (side + 3 * _MARGIN + _BAR, side + 2 * _MARGIN), "white")

@@ -84,9 +84,7 @@ async def matching(events: AsyncIterator[AnomalyEvent], binding_key: str) -> Asy
 
 
 def matches(binding_key: str, routing_key: str) -> bool:
-    """Return whether a topic exchange routes the key to the binding: `*` is one word, `#` any number of
-    words.
-    """
+    """Return whether a topic exchange routes the key to the binding: `*` is one word, `#` any number."""
     return _match(binding_key.split("."), routing_key.split("."))
 
 
@@ -101,9 +99,7 @@ def _match(pattern: list[str], words: list[str]) -> bool:
 
 
 def event_line(event: AnomalyEvent) -> Text:
-    """Format an event: `#12  2022-07-01 07:33:00.100  LA-A1-11  critical  hot_spot  8.1 > 4.0  Camera-1 has
-    …`.
-    """
+    """Format an event as `#12  2022-07-01 07:33:00.100  LA-A1-11  critical  hot_spot  8.1 > 4.0  reason`."""
     anomaly = event.data
     style = SEVERITY_STYLES[anomaly.severity]
     return styled(

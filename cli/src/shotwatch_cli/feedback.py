@@ -57,8 +57,7 @@ def standing_words(standing: Standing | None) -> str:
 
 
 def signature(who: str, caller: str | None) -> str:
-    """Return `amelie (key shift-a)`, or `amelie (oidc:1234)`: the given name, and the key or token that was
-    used.
+    """Return `amelie (key shift-a)`, or `amelie (oidc:1234)`: the given name, and the key or token used.
 
     It is the name alone if there was no key or token, or if the feedback is older than this record of
     callers.

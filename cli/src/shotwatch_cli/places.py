@@ -10,8 +10,7 @@ from shotwatch_shots.place import NO_LEVEL
 def named_rosters(
     facility: Facility, names: Sequence[str], interval: str | None = None
 ) -> tuple[PlaceRoster, ...]:
-    """Return the named places (`LA-A1-11`, `LA-A2`) with their expected devices, at this interval if one is
-    given.
+    """Return the named places (`LA-A1-11`) with their expected devices, at this interval if one is given.
 
     Raises:
         Misuse: the facility has no such place; the advice lists those it has.

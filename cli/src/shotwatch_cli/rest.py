@@ -28,8 +28,9 @@ _ADVICE = {
 
 
 class RestApi:
-    """A client of the REST API. Every method raises Failure when the API does not answer, or reports a
-    problem.
+    """A client of the REST API.
+
+    Every method raises Failure when the API does not answer, or reports a problem.
 
     The constructor raises SettingsError if the file that holds the key cannot be used.
     """

@@ -1,6 +1,4 @@
-"""A picture of devices over time: one bar each, in the colours of its states, white where the state is
-unknown.
-"""
+"""A picture of devices over time: a bar each, in the colours of its states, white where unknown."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

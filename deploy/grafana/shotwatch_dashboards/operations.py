@@ -161,8 +161,9 @@ def _against_objective(title: str, why: str, expr: str, legend: str, objective_s
 
 
 def _time_per_message() -> str:
-    """Return a query for the time per message. Messages that were published without a time count without a
-    wait.
+    """Return a query for the time per message.
+
+    Messages that were published without a time count without a wait.
     """
     waited = rate("shotwatch_message_wait_seconds_sum", "stage")
     worked = rate("shotwatch_message_work_seconds_sum", "stage")

@@ -20,8 +20,7 @@ def audit(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Show the changes that callers of the REST API requested, refused ones included, and those made by
-    `shotwatch`.
+    """Show the changes requested from the REST API, refused ones included, and those made by `shotwatch`.
 
     It requires the scope `admin`. Without a time, the last day is shown.
 
@@ -44,8 +43,9 @@ def _query(start: Any, end: Any, limit: int) -> dict[str, Any]:
 
 
 async def _asked(deployment: Deployment, query: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return up to `limit` changes. A page may be shorter than its limit if there were few changes in a long
-    time.
+    """Return up to `limit` changes.
+
+    A page may be shorter than its limit if there were few changes in a long time.
     """
     changes: list[dict[str, Any]] = []
     async with deployment.api() as api:

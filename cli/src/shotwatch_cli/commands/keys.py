@@ -90,8 +90,7 @@ def _add(file: Path, key: ApiKey) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace the file atomically, so that the API never reads half of it, and keep its owner, group and
-    mode.
+    """Replace the file atomically, and keep its owner, group and mode. The API never reads half of it.
 
     A new file is readable by all users: the hash of random bits reveals nothing about a key.
 

@@ -101,9 +101,7 @@ def _make(facility: Facility, frames: Path | None, folder: Path) -> Scenario:
 
 
 def fresh_stack(purpose: str) -> Stack:
-    """Return an empty stack with that name, or `demo-2` … if `demo` runs already. Data of earlier runs is
-    removed.
-    """
+    """Return a stack with that name, or `demo-2` … if `demo` runs already, without data of earlier runs."""
     for number in count(1):
         name = purpose if number == 1 else f"{purpose}-{number}"
         try:

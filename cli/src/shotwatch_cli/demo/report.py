@@ -114,8 +114,9 @@ def _alarms(report: Report) -> Text:
 
 
 def _slow_changes(changes: Sequence[SlowChange]) -> Text:
-    """Return the slow changes. They belong to no single shot, so they count neither as found nor as false
-    alarms.
+    """Return the slow changes.
+
+    They belong to no single shot, so they count neither as found nor as false alarms.
     """
     lines = [f"{change.kind}: {printable(change.why)}\n" for change in changes]
     return styled("".join([f"Slow changes of a device, over many shots: {len(changes)}\n", *lines]))

@@ -137,9 +137,7 @@ def _clipping(light: Images, batch: Batch, severity: float) -> Images:
 
 
 def _behind_edge(profile: NDArray[np.float32], share: float) -> Images:
-    """Return the transmission along a profile of light which loses this share of its light, counted from its
-    start.
-    """
+    """Return the transmission along a profile of light that removes this share of it from the start."""
     before = np.cumsum(profile, dtype=np.float64) - profile
     lost = np.clip((share * profile.sum(dtype=np.float64) - before) / np.maximum(profile, 1e-9), 0, 1)
     transmission: Images = (1 - lost).astype(np.float32)

@@ -107,9 +107,7 @@ def window(sums: Images, factor: int, down: int = 0, right: int = 0) -> Images:
 
 
 def box_sums(image: NDArray[Any], factor: int) -> Images:
-    """Return the sum over the square of `factor` pixels a side that begins at each pixel: (H - factor + 1,
-    …).
-    """
+    """Return the sum over the square of `factor` pixels a side from each pixel on: (H - factor + 1, …)."""
     total = np.cumsum(np.cumsum(np.pad(image, ((1, 0), (1, 0))), axis=0, dtype=np.float64), axis=1)
     sums = total[factor:, factor:] - total[:-factor, factor:] - total[factor:, :-factor]
     return (sums + total[:-factor, :-factor]).astype(np.float32)

@@ -45,8 +45,9 @@ class Learned:
 
 
 def learn(laser: Laser, pulses: Times, seed: int) -> Learned:
-    """Return normal shots at these pulses. Each time block of training's split has recorded frames of its
-    own.
+    """Return normal shots at these pulses.
+
+    Each time block of training's split has recorded frames of its own.
     """
     split = Split()
     blocks = (split.training_shots, split.validation_shots, split.calibration_shots)

@@ -58,8 +58,7 @@ class FalseAlarms:
 
 
 def auroc(normal: Scores, odd: Scores, seed: int) -> Auroc:
-    """Return the area under the ROC curve (Mann-Whitney, ties count half), with an interval from resampled
-    blocks.
+    """Return the area under the ROC curve (Mann-Whitney, ties count half) with its interval.
 
     Shots of a block share a recorded frame and are not statistically independent. So whole blocks are
     resampled, of normal and anomalous shots alike.
@@ -69,6 +68,7 @@ def auroc(normal: Scores, odd: Scores, seed: int) -> Auroc:
     odds = [odd.values[odd.blocks == name] for name in names]
     wins = np.array([[_wins(of_odd, of_normal) for of_normal in normals] for of_odd in odds])
     counts = np.outer([len(of) for of in odds], [len(of) for of in normals])
+    # Each row of weights is one resample: how often it contains each block.
     weights = np.random.default_rng(seed).multinomial(
         len(names), np.full(len(names), 1 / len(names)), RESAMPLES
     )

@@ -115,15 +115,14 @@ class Outcome:
         return [row for row in self.rows if row.scorer == scorer and row.laser == wanted]
 
     def mean_recall(self, scorer: str, anomaly: str) -> float:
-        """Return the mean recall at one false alarm an hour over all severities except zero, for the first
-        laser.
-        """
+        """Return the mean recall at one false alarm an hour over all severities above zero (first laser)."""
         recalls = [row.recall for row in self.of(scorer) if row.anomaly == anomaly and row.severity > 0]
         return sum(recalls) / len(recalls)
 
     def figures(self) -> dict[str, float]:
-        """Return the figures by which models are compared: recall at one false alarm an hour, and alarms
-        (first laser).
+        """Return the figures to compare models by, on the first laser.
+
+        They are the recall at one false alarm an hour, and the alarms at the detector's own threshold.
         """
         alarms = self.lasers[0].false_alarms
         recalls = {

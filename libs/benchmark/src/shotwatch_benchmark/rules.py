@@ -89,9 +89,7 @@ def _result(
     state: NDArray[np.int64],
     absent: Odd | None = None,
 ) -> RuleResult:
-    """Pass frames and states (index into ON and FAULT) through validation and the rules as records are
-    passed.
-    """
+    """Pass frames and states (index into ON and FAULT) through validation and the rules."""
     digest = digest_of(
         DeviceKind.CAMERA, {"image": frames}, np.ones(len(frames), np.bool_), facility.frames.saturated_at
     )

@@ -58,9 +58,7 @@ class Batch:
 
     @property
     def blocks(self) -> NDArray[np.intp]:
-        """The block that a shot belongs to: its frame, or its stretch of time if there is only one frame:
-        (n,).
-        """
+        """The block of each shot: its frame, or its stretch of time if there is only one frame: (n,)."""
         if len(self.scene.frames) > 1:
             return self.frames
         return (self.pulses // 60_000 % STRETCHES).astype(np.intp)

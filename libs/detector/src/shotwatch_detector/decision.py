@@ -149,6 +149,7 @@ def _columns(features: Mapping[str, Features], usual: UsualOfDevices) -> list[_C
         for feature, reference in usual.get(device, {}).items()
         if feature in measured
     ]
+    # The largest of k surprisals exceeds a limit by chance up to k times as often as a single one.
     chances = np.log10(max(1, sum(SIGNS[feature].kind is not None for _, feature, _, _ in known)))
     return [
         _Column(

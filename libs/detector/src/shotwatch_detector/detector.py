@@ -37,9 +37,7 @@ class Detector:
             raise BundleError(f"{folder / NETWORK}: {error}") from error
 
     def score(self, device: str, frames: Frames) -> Features:
-        """Return the scores of frames (n, h, w) of one camera; no scores for a camera that training never
-        saw.
-        """
+        """Return the scores of frames (n, h, w) of one camera; none for a camera that training never saw."""
         camera = self.bundle.cameras.get(device)
         if camera is None or not len(frames):
             return {}
@@ -52,8 +50,7 @@ class Detector:
         return judge(place, features, self.bundle.usual, shots, false_alarms_per_hour)
 
     def residual(self, device: str, frame: NDArray[np.uint16]) -> Image:
-        """Return image minus reconstruction of one frame (h, w) of a known camera, in shares of the
-        reference's peak.
+        """Return image minus reconstruction of a frame (h, w) of a known camera, over the reference's peak.
 
         Raises:
             KeyError: training never saw the camera.

@@ -59,6 +59,8 @@ def learn_patterns(images: Images) -> Patterns:
     chosen = images[:: -(-len(images) // MOST_FRAMES)]
     mean = chosen.mean(axis=0)
     flat = (chosen - mean).reshape(len(chosen), -1)
+    # The (n, n) matrix of scalar products gives the principal components of n frames, and is much smaller
+    # than the covariance of their pixels. `eigh` sorts ascending, so the strongest pattern is the last.
     _, directions = np.linalg.eigh(flat @ flat.T)
     count = min(MOST_PATTERNS, len(chosen) // FRAMES_PER_PATTERN)
     basis = directions[:, len(chosen) - count :].T @ flat

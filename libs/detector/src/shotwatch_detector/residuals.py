@@ -38,9 +38,7 @@ def _mean_of_three(images: Images, axis: int) -> Images:
 
 
 def map_residuals(smoothed: Images) -> ResidualMap:
-    """Return median and robust standard deviation of smoothed residuals (n, h, w) of normal frames, per
-    pixel.
-    """
+    """Return median and robust spread, per pixel, of smoothed residuals (n, h, w) of normal frames."""
     ranked = np.sort(smoothed, axis=0)
     low, median, high = (ranked[round(share * (len(ranked) - 1))] for share in (0.1587, 0.5, 0.8413))
     return ResidualMap(median, np.maximum((high - low) / 2, np.float32(SMALLEST_SIGMA)))

@@ -52,8 +52,9 @@ DRIFT_RESERVE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The probability that a normal shot deviates by d to the side that matters: P(≥ d) = 100^-(d /
-    reach)^shape.
+    """The probability that a normal shot deviates by d or more to the side that matters.
+
+    It is P(≥ d) = 100^-(d / reach)^shape.
 
     This is Weibull's form, which includes normal, exponential and heavier tails.
     """
@@ -164,10 +165,12 @@ def _distances(deviations: Values, side: Side) -> Values:
 
 def _fit(distances: Values, shares: Values, smallest_reach: float) -> Tail:
     shares = shares[shares * len(distances) >= FEWEST_BEYOND]
+    # With too few shots for any quantile, the tail is the heaviest one with the largest measured reach.
     if not len(shares):
         return Tail(max(smallest_reach, float(distances.max(initial=0.0))), SHAPES[0])
     quantiles, surprises = np.quantile(distances, 1 - shares), -np.log10(shares)
     shape = _shape(quantiles, surprises)
+    # The tail lies at or above all quantiles, and the fit at or above the shortest tail where it decides.
     reach = float((quantiles * (2.0 / surprises) ** (1 / shape)).max())
     reserve = 1 + RESERVE / np.sqrt(len(distances))
     fitted, shortest = Tail(reach * reserve, shape), Tail(smallest_reach * reserve, SHAPES[1])

@@ -15,8 +15,9 @@ _BY_HAND = (
 
 
 def ensure_rabbitmq(*, install: bool = True) -> None:
-    """Ensure that RabbitMQ is installed. If it is missing, install it if `install` is set and root rights are
-    available.
+    """Ensure that RabbitMQ is installed.
+
+    If it is missing, install it if `install` is set and root rights are available.
 
     Raises:
         RabbitMQMissing: it is missing and was not installed; the message explains what to do.

@@ -38,8 +38,9 @@ class Backoff:
 
 
 class Keeper:
-    """A task that keeps one process running from its creation until `stop`. Create it inside a running event
-    loop.
+    """A task that keeps one process running from its creation until `stop`.
+
+    Create it inside a running event loop.
     """
 
     def __init__(self, launch: Launch, changed: Callable[[Status], None]) -> None:
@@ -134,6 +135,7 @@ class Keeper:
 
     async def _serves(self) -> bool:
         launch = self._launch
+        # Until it is ready, another program could have taken the port and answer in its place.
         if self._state is not State.READY and not listens(launch.owner, launch.port):
             return False
         try:

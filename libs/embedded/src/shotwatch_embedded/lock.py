@@ -1,6 +1,4 @@
-"""The lock of a stack: its holder is the stack's supervisor, and the kernel releases it when that process
-ends.
-"""
+"""The lock of a stack. Its holder is the stack's supervisor; it is released when that process ends."""
 
 import fcntl
 from pathlib import Path
@@ -10,9 +8,7 @@ from shotwatch_embedded.processes import LOCK_NAME
 
 
 def take(folder: Path) -> TextIO | None:
-    """Take the lock of the stack in `folder`, held until it is closed; return None if another process holds
-    it.
-    """
+    """Take the lock of the stack in `folder`, held until it is closed; return None if it is already held."""
     lock = (folder / LOCK_NAME).open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -45,9 +45,7 @@ def kill_all(folder: Path) -> None:
 
 
 def listens(folder: Path, port: int) -> bool:
-    """Return whether TCP `port` is served by a process of the stack, and not by another program that took it
-    first.
-    """
+    """Return whether a process of the stack listens on TCP `port`, not a program that took the port first."""
     sockets = set(_listening_sockets(port))
     return bool(sockets) and any(sockets.intersection(_open_files(pid)) for pid in processes(folder))
 

@@ -66,8 +66,7 @@ def _ignore(_status: Status) -> None:
 
 
 class Stack:
-    """The embedded servers and the services that use them: `async with` starts the servers and ends
-    everything.
+    """The embedded servers and the services on them: `async with` starts the servers and ends everything.
 
     When the process that holds a stack ends, for any reason, the stack ends with it: in order if the process
     exits normally, otherwise by its guard. Servers whose address is in the settings are used as they are, and
@@ -112,8 +111,7 @@ class Stack:
         settings: Mapping[str, str] = os.environ,
         on_change: OnChange = _ignore,
     ) -> Self:
-        """Take the stack called `name`, or without a name the first of `default`, `default-2`, … that does
-        not run.
+        """Take the stack called `name`, or the first of `default`, `default-2`, … that does not run.
 
         Processes that a dead supervisor left behind are ended.
 

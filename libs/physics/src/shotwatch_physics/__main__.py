@@ -1,5 +1,4 @@
-"""`python -m shotwatch_physics`: compile the Numba functions now, so that no service waits for them at first
-use.
+"""`python -m shotwatch_physics`: compile the Numba functions, so that no service waits for it.
 
 Numba stores the machine code beside the modules, for this type of processor.
 """

@@ -99,6 +99,7 @@ def _measure_frames(
 def _converge(frame: Image, plane: FloatArray, spread: FloatArray) -> FloatArray:
     for _ in range(MAX_STEPS):
         after = _spread_within(frame, spread, _surface_about(frame, plane, spread))
+        # The light does not exceed the noise: keep the last spread, unless it is that of a single pixel.
         if np.isnan(after[0]):
             return spread if spread[2] + spread[3] > 0 else after
         moved = _moved(spread, after)

@@ -191,6 +191,7 @@ def _estimate(frame: Image, cells: Cells, quiet: float) -> tuple[float, FloatArr
     at_edge = (np.abs(from_centre_x) >= from_centre_x.max()) | (np.abs(from_centre_y) >= from_centre_y.max())
     dark = np.ones(len(cells.means), np.bool_)
     level, tilt, noise = _fit_plane(cells, dark, 1.0)
+    # The first plane runs through the median, which may be lit. Lower it to the darkest cells.
     level += _quantile(cells.means - level - from_centre_x * tilt[0] - from_centre_y * tilt[1], DARKEST)
     brightest = float(frame.max())
     for _ in range(ROUNDS):
@@ -253,9 +254,7 @@ def _quantile(values: FloatArray, share: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> Mask:
-    """Return which places (m,) are too far from the beam (5,) to be lit by it; all places if there is no
-    beam.
-    """
+    """Return which places (m,) are too far from the beam (5,) to be lit by it; all without a beam."""
     if np.isnan(beam[0]):
         return np.ones(len(x), np.bool_)
     right, down = x - beam[0], y - beam[1]

@@ -31,8 +31,7 @@ class Components:
 
 
 def fit_components(parameters: FloatArray) -> Components:
-    """Return the principal components of parameters (n, m), scaled so that each parameter has the same
-    weight.
+    """Return the principal components of parameters (n, m), scaled to give each the same weight.
 
     The scale is the median absolute deviation, so that a few fits that ended in another minimum do not lower
     the weight of a parameter. Rows that are not finite are left out.

@@ -35,9 +35,7 @@ class StateShare:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """Gaps in the records: from the time when the next one was due to the time when it came, epoch ms, (k,)
-    each.
-    """
+    """Gaps in the records: from when the next one was due to when it came, epoch ms, (k,) each."""
 
     starts_ms: FloatArray
     ends_ms: FloatArray
@@ -87,8 +85,7 @@ class ClockSkew:
 
 
 def state_shares(times_ms: Times, states: States, interval_ms: float) -> list[StateShare]:
-    """Return the share of the recorded time in each state, in the order of the states; a gap is time in no
-    state.
+    """Return the share of the recorded time in each state, by state; a gap is time in no state.
 
     Args:
         times_ms: (n,) epoch ms that never decrease.
@@ -126,8 +123,9 @@ def _positive(interval_ms: float) -> float:
 
 
 def state_chatter(times_ms: Times, states: States, interval_ms: float) -> Chatter:
-    """Return how often and how rapidly the state changes. A change during a gap counts at the record that
-    shows it.
+    """Return how often and how rapidly the state changes.
+
+    A change during a gap counts at the record that shows it.
 
     Args:
         times_ms: (n,) epoch ms that never decrease.

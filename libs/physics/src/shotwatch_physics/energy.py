@@ -6,8 +6,9 @@ from shotwatch_physics.feature import Features, FloatArray, ratio
 
 
 def measure_energies(energy1: FloatArray, energy2: FloatArray) -> Features:
-    """Return ENERGY_FEATURES of n shots from both energies (n,) in J. Values that are not finite count as not
-    positive.
+    """Return ENERGY_FEATURES of n shots from both energies (n,) in J.
+
+    Values that are not finite count as not positive.
     """
     first, second = _positive_or_nan(energy1), _positive_or_nan(energy2)
     mean = first / 2 + second / 2

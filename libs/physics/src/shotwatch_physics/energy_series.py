@@ -95,6 +95,7 @@ def _replace(energies: FloatArray, outlier: NDArray[np.bool_]) -> FloatArray:
     inside = np.flatnonzero(np.isfinite(energies) & ~outlier)
     out = np.flatnonzero(outlier)
     following = np.searchsorted(inside, out)
+    # At an end of the series, both indices are those of the only neighbour.
     before = inside[np.maximum(following - 1, 0)]
     after = inside[np.minimum(following, len(inside) - 1)]
     replaced = energies.copy()

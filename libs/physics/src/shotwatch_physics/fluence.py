@@ -152,8 +152,7 @@ def _distance_to_half(histogram: FloatArray) -> float:
 
 @njit(cache=True, nogil=True)
 def _encircled(frame: FloatArray) -> FloatArray:
-    """Return the share of the light within whole numbers of rings, half a pixel wide each, about its
-    centroid.
+    """Return the share of the light within whole numbers of half-pixel rings about its centroid.
 
     A pixel's light is spread evenly from half a pixel nearer to half a pixel farther than its centre.
     """

@@ -42,6 +42,7 @@ def search_gaussians(
     while iterations < MAX_ITERATIONS and damping < LARGEST_DAMPING:
         unit = units_of_free(here, slope, normal, low, high)
         residual = max(power + change, 0.0)
+        # Converged: the residual is rounding error, or orthogonal to each free derivative of the model.
         converged = residual <= ROUNDING * power or np.abs(slope * unit).max() <= ORTHOGONAL * np.sqrt(
             residual
         )
@@ -54,6 +55,7 @@ def search_gaussians(
             there = np.minimum(np.maximum(here + step, low), high)
             equations = residual_equations(frame, corner, there)
             gain = gain_of(there - here, change - equations[0], slope, hessian)
+        # Nielsen's rule: a good step lowers the damping, successive bad ones raise it ever faster.
         if gain > 0:
             here, (change, slope, normal, hessian) = there, equations
             damping, growth = damping * max(0.1, 1 - (2 * gain - 1) ** 3), 2.0
@@ -76,8 +78,7 @@ def bounds(height: int, width: int, corner: FloatArray) -> tuple[FloatArray, Flo
 def units_of_free(
     here: FloatArray, slope: FloatArray, normal: FloatArray, low: FloatArray, high: FloatArray
 ) -> FloatArray:
-    """Return the change of each parameter that changes the model by 1 (15,); 0 for parameters that cannot
-    move.
+    """Return the change of each parameter that changes the model by 1 (15,); 0 if it cannot move.
 
     Centre and width of a Gaussian without amplitude cannot move, nor can a parameter that is pushed out of
     its bounds.
@@ -95,6 +96,7 @@ def damped_step(
     hessian: FloatArray, slope: FloatArray, unit: FloatArray, damping: float
 ) -> tuple[FloatArray, bool]:
     """Return the step (15,) to the lowest point of the damped parabola, and whether the parabola has one."""
+    # Scaling by `unit` gives all parameters the same weight. Those that cannot move have unit 0, so no step.
     factor = np.empty((PARAMETERS, PARAMETERS))
     for p in range(PARAMETERS):
         for q in range(PARAMETERS):

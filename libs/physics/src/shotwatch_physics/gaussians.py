@@ -131,6 +131,7 @@ def _in_turn(light: Light, start: FloatArray | None, corners: FloatArray) -> Fit
         fits.append(fit)
         if fit.converged:
             start = fit.parameters
+            # If cold starts did not help either, the beam itself has changed: compare with this fit from now.
             anew = fit.error > CLEARLY_WORSE * best_error
             best_error = fit.error if anew else min(best_error, fit.error)
     return Fits(

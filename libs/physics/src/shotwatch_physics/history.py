@@ -157,6 +157,7 @@ def _change_point(bins: _Bins, noise: _Noise, start: int, middle: int, end: int)
     before, after = np.median(bins.medians[start:middle]), np.median(bins.medians[middle:end])
     sigmas = float(after - before) / noise.deviation
     error = np.sqrt(noise.inflation * (1 / (middle - start) + 1 / (end - middle)))
+    # Bonferroni: noise could make a step at any bin and in either direction.
     chance = len(bins) * 2 * norm.sf(abs(sigmas) / error)
     return ChangePoint(
         time_ms=int(bins.times_ms[middle]),
@@ -215,8 +216,7 @@ def _without_outliers(bins: _Bins) -> _Bins:
 
 
 def _noise_of(bins: _Bins) -> _Noise:
-    """Estimate the noise from the differences d of neighbours, clipped so that steps and drifts hardly affect
-    them.
+    """Estimate the noise from the clipped differences d of neighbours, which steps and drifts hardly affect.
 
     Bins that follow an autoregressive process of first order with correlation ρ have E d² = 2σ²(1 - ρ), and
     adjacent differences are correlated by (ρ - 1)/2. One standard error is added to the estimate of ρ,

@@ -41,8 +41,7 @@ def powers(length: int) -> FloatArray:
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
 def moments_of_lit(frame: Image, plane: FloatArray, faintest: float) -> FloatArray:
-    """Return Σ I, Σ x I, Σ y I, Σ x² I, Σ y² I, Σ x y I of the pixels more than `faintest` above a plane:
-    (6,).
+    """Return Σ I, Σ x I, Σ y I, Σ x² I, Σ y² I, Σ x y I of pixels more than `faintest` above a plane: (6,).
 
     I is the light above the plane. The plane is (3,): counts at row 0 and column 0, per column, per row.
     """

@@ -136,8 +136,7 @@ def counts_above_dark(images: Images, noise: NoiseModel | Background) -> Light:
 
 
 def light_of(images: Images, noise: NoiseModel | Background) -> Light:
-    """Return frames (n, h, w) without noise: image - mean where the count is above the threshold, 0
-    elsewhere.
+    """Return frames (n, h, w) without noise: image - mean for counts above the threshold, otherwise 0.
 
     Raises:
         ValueError: the frames do not have the noise's shape.

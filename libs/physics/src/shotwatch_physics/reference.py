@@ -139,7 +139,8 @@ def _against(reference: Reference, light: Light, fits: Fits) -> Features:
 
 @lru_cache(maxsize=8)
 def _slices(shape: tuple[int, int]) -> Slices:
-    """Return the slices for a frame size. They are cached, because computing them takes as long as eighty
-    distances.
+    """Return the slices for a frame size.
+
+    They are cached, because computing them takes as long as eighty distances.
     """
     return make_slices(shape, equispaced_angles(SLICES))

@@ -129,11 +129,13 @@ def _crossing(
 
 
 def _deepest_hole(spectra: FloatArray, axis: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return depth (share of the peak) and position of the deepest dip; the depth is that of water standing
-    in it.
+    """Return depth (share of the peak) and position of the deepest dip.
+
+    The depth is that of water standing in the dip.
     """
     window = 2 * int(spectra.shape[1] * HOLE_RESOLUTION / 2) + 1
     smooth = uniform_filter1d(np.maximum(spectra, 0), window, axis=1, mode="nearest")
+    # Water stands as high as the lower of the highest points on its two sides.
     from_left = np.maximum.accumulate(smooth, axis=1)
     from_right = np.maximum.accumulate(smooth[:, ::-1], axis=1)[:, ::-1]
     water = np.minimum(from_left, from_right) - smooth
@@ -174,6 +176,8 @@ def _over_frequency(spectra: FloatArray, wavelengths: FloatArray) -> tuple[Float
     bins = np.linspace(edges[0], edges[-1], FREQUENCIES + 1)
     position = np.interp(bins, edges, np.arange(len(edges)))
     pixel = np.minimum(position.astype(np.intp), spectra.shape[1] - 1)
+    # `below` is the light below each pixel. Interpolated at the edges of the bins, its differences are the
+    # light of the bins.
     below = np.cumsum(spectra, axis=1) - spectra
     power = np.diff(below[:, pixel] + (position - pixel) * spectra[:, pixel], axis=1)
     noise = np.maximum(-power.min(axis=1), 0)

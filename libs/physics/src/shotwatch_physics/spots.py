@@ -126,8 +126,9 @@ def _squares_of_difference(frame: FloatArray, smoothed: FloatArray) -> float:
 
 @njit(cache=True, nogil=True)
 def _where_lit(contrast: FloatArray, ring: FloatArray, level: float) -> FloatArray:
-    """Return the contrast, NaN where the surroundings are not above the level. (numba's own `where` is
-    slower.)
+    """Return the contrast, NaN where the surroundings are not above the level.
+
+    Numba's own `where` is slower.
     """
     for row in range(contrast.shape[0]):
         for column in range(contrast.shape[1]):
@@ -155,8 +156,7 @@ def _find_largest(
 
 @njit(cache=True, nogil=True)
 def summed_area(frame: FloatArray) -> FloatArray:
-    """Return the sums over all pixels above and to the left, of the frame (h, w) with five dark pixels on
-    each side.
+    """Return the sums over all pixels above and to the left, with five dark pixels around the frame (h, w).
 
     The shape is (h + 11, w + 11): row and column 0 are zero, because nothing lies above or to the left of
     them.
@@ -176,9 +176,7 @@ def summed_area(frame: FloatArray) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def box_sums(summed: FloatArray, reach: int) -> FloatArray:
-    """Return the sum of the pixels within `reach` (at most 5) rows and columns of each pixel of the frame:
-    (h, w).
-    """
+    """Return the sum within `reach` (at most 5) rows and columns of each pixel of the frame: (h, w)."""
     height, width = summed.shape[0] - 2 * OUTER_REACH - 1, summed.shape[1] - 2 * OUTER_REACH - 1
     first, stop = OUTER_REACH - reach, OUTER_REACH + reach + 1
     above, below = summed[first : first + height], summed[stop : stop + height]

@@ -33,6 +33,7 @@ def fit_surface(terms: FloatArray, values: FloatArray, pixels: FloatArray, fixed
     right = terms.T @ (values * pixels)
     lower = np.zeros((size, size))
     orthonormal = np.zeros(size)
+    # Cholesky's decomposition, row by row. `orthonormal` gets the coefficients of the orthonormal terms.
     for row in range(size):
         for column in range(row):
             if lower[column, column] > 0:
@@ -42,11 +43,14 @@ def fit_surface(terms: FloatArray, values: FloatArray, pixels: FloatArray, fixed
         if rest > DEPENDENT * normal[row, row] and (row < fixed or count >= 2 * size):
             lower[row, row] = np.sqrt(rest)
             orthonormal[row] = (right[row] - (lower[row, :row] * orthonormal[:row]).sum()) / lower[row, row]
+    # The orthonormal terms explain the sum of their squared coefficients. The rest is noise.
     left_over = (pixels * values**2).sum() - (orthonormal**2).sum()
     variance = max(left_over / max(count - size, 1), ROUNDING_VARIANCE)
+    # The standard error of each of these coefficients is √variance, so the factor is 1 - 9/t².
     for row in range(fixed, size):
         if orthonormal[row] != 0:
             orthonormal[row] *= max(0.0, 1 - GARROTE_SIGMAS**2 * variance / orthonormal[row] ** 2)
+    # Back substitution converts the coefficients to those of the given terms.
     coefficients = np.zeros(size)
     for row in range(size - 1, -1, -1):
         if lower[row, row] > 0:

@@ -46,9 +46,7 @@ class Slices:
 
 
 def equispaced_angles(slices: int = SLICES) -> FloatArray:
-    """Return directions of lines (rad, from x towards y) that divide the half circle [0, π) evenly:
-    (slices,).
-    """
+    """Return directions of lines (rad, from x towards y) that divide [0, π) evenly: (slices,)."""
     return np.linspace(0, np.pi, slices, endpoint=False)
 
 
@@ -98,8 +96,7 @@ def distances_to(reference: Light, images: Light, slices: Slices) -> FloatArray:
 def distance_matrix(
     images: Light, angles: FloatArray, progress: Callable[[int], None] | None = None
 ) -> FloatArray:
-    """Return the distance of each frame (n, h, w) to each other: (n, n) px, symmetric, ≥ 0, with a diagonal
-    of zeros.
+    """Return the distances between frames (n, h, w): (n, n) px, symmetric, ≥ 0, with a diagonal of zeros.
 
     Distances to a frame without light, or with a pixel that is not finite, are NaN. The result does not
     depend on the amount of light in a frame, nor on the number of threads, which is set by numba's
@@ -163,8 +160,9 @@ def _mean_distances(surplus: FloatArray, order: NDArray[np.int32], gap: FloatArr
 
 @njit(cache=True, nogil=True, parallel=True)
 def _pairwise_distances(mass: FloatArray, order: NDArray[np.int32], gap: FloatArray) -> FloatArray:
-    """Return distances in each slice between frames i < j, zero elsewhere: (slices, n, n); `mass` is (h·w,
-    n).
+    """Return distances in each slice between frames i < j, zero elsewhere: (slices, n, n).
+
+    `mass` is (h·w, n).
     """
     distances = np.zeros((len(order), mass.shape[1], mass.shape[1]))
     for each in prange(len(order)):

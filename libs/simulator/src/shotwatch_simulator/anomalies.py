@@ -156,9 +156,7 @@ class Injection:
         return hit
 
     def strength(self, pulses: Times) -> Floats:
-        """Return the severity at each pulse, 0 where it is not affected; a drift grows linearly to its
-        severity.
-        """
+        """Return the severity at each pulse, 0 where unaffected; a drift grows linearly to its severity."""
         strength = self.severity * self.hits(pulses).astype(np.float64)
         if self.kind in _DRIFTS:
             strength *= (pulses - self.pulse + self.interval.period_ms) / (
@@ -314,9 +312,7 @@ def _every_other(injection: Injection, pulses: Times) -> NDArray[np.bool_]:
 
 
 def _geometry(camera: Camera, injection: Injection) -> np.random.Generator:
-    """Return the generator for position and orientation in the frame: the same for all pulses of an
-    injection.
-    """
+    """Return the generator for position and orientation in the frame, the same for the whole injection."""
     return generator(camera.name, injection.kind, injection.pulse)
 
 

@@ -18,9 +18,7 @@ class Meter:
 
 
 def pulse_energy(place: str, pulses: Times, seed: int) -> Floats:
-    """Return the energy of the pulses at a place, 1 = nominal: 0.7 % rms from shot to shot, a slow drift of
-    0.2 %.
-    """
+    """Return the energy of the pulses at a place, 1 = nominal: 0.7 % rms jitter and a slow drift of 0.2 %."""
     jitter = 0.007 * normal(pulses, seed, place, "energy")
     energy: Floats = 1 + jitter + 0.002 * drift(pulses, seed, place, "energy")
     return energy

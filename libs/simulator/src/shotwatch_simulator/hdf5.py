@@ -47,6 +47,7 @@ def write_snapshot(path: Path, group: str, state_dataset: str, batches: Iterable
 
 def _created(path: Path) -> h5f.FileID:
     access = h5p.create(h5p.FILE_ACCESS)
+    # Closing the file closes all objects in it that are still open.
     access.set_fclose_degree(h5f.CLOSE_STRONG)
     return h5f.create(bytes(path), h5f.ACC_TRUNC, fapl=access)
 
@@ -87,9 +88,7 @@ class _Cell:
 
 
 def _rows(name: str, column: Array) -> list[_Cell]:
-    """Return the datasets of a column: arrays are shuffled and deflated in one chunk, scalars are stored
-    plain.
-    """
+    """Return the datasets of a column: arrays shuffled and deflated in one chunk, scalars plain."""
     shape = column.shape[1:]
     compressed = math.prod(shape) > 1
     creation = h5p.create(h5p.DATASET_CREATE)

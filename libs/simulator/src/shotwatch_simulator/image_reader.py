@@ -110,8 +110,9 @@ class _Decoder:
         self._idle: subprocess.Popen[bytes] | None = None
 
     def decode(self, path: Path) -> list[Picture]:
-        """Return the images of a file. A process that refused one is replaced, because its memory may be
-        damaged.
+        """Return the images of a file.
+
+        A process that refused one is replaced, because its memory may be damaged.
 
         Raises:
             NotAnImage: the process refused the file, or crashed on it.

@@ -73,8 +73,7 @@ def plan_injections(
     kinds: Sequence[Kind] = GROSS,
     each: int = 1,
 ) -> tuple[Injection, ...]:
-    """Return `each` anomalies of each kind, at random places and times, never two near each other at one
-    place.
+    """Return `each` anomalies of each kind, at random places and times, never close together at one place.
 
     The files are one-minute files from `start` on. An anomaly of single shots is not at the first or last
     pulses of its file. So a missing record lies inside the file, and so does the frame that a frozen one

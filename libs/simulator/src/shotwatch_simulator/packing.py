@@ -187,9 +187,7 @@ def _image(
 
 
 def _change_label(packing: Packing, change: int) -> Label:
-    """Return a label for the shots from the change on; its severity is the relative change of total
-    intensity.
-    """
+    """Return a label for the shots from the change on; its severity is the relative change of intensity."""
     changed = packing.sequence >= change
     pulses = packing.pulses[changed]
     total = packing.recording.total

@@ -151,8 +151,7 @@ def change_of_regime(recording: Recording) -> int | None:
 
 
 def bin_windows(image: Picture, shape: tuple[int, int], crop: Crop | None, jitter: int) -> Images:
-    """Return an image binned (mean) to `shape`, once for every shift by whole native pixels: (shifts, height,
-    width).
+    """Return an image binned (mean) to `shape`, once for every whole-pixel shift: (shifts, height, width).
 
     It is shifted before binning and never interpolated, because smoothed noise would reveal the shift.
 
@@ -225,5 +224,6 @@ def _split_scores(values: Floats) -> Floats:
     mean1, mean2 = sums[before - 1] / before, (sums[-1] - sums[before - 1]) / after
     variance1 = squares[before - 1] / before - mean1**2
     variance2 = (squares[-1] - squares[before - 1]) / after - mean2**2
+    # 1e-12 keeps the score finite where the values on both sides are constant.
     scores: Floats = np.abs(mean2 - mean1) / np.sqrt(variance1 / before + variance2 / after + 1e-12)
     return scores

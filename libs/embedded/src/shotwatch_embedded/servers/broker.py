@@ -46,8 +46,9 @@ Erlang has a name for this option only from OTP 26 on.
 
 
 def name_server(folder: Path, ports: Ports) -> Server:
-    """Return Erlang's name server (epmd) for this node alone. Otherwise the node would leave one behind as a
-    daemon.
+    """Return Erlang's name server (epmd) for this node alone.
+
+    Otherwise the node would leave one behind as a daemon.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = ports.take()
@@ -62,8 +63,7 @@ def name_server(folder: Path, ports: Ports) -> Server:
 
 
 def broker(folder: Path, secret: str, name_server_port: int, ports: Ports, prefix: str = "") -> Server:
-    """Return the RabbitMQ node. Its plugins are those in `enabled_plugins` in its folder; initially there are
-    none.
+    """Return the RabbitMQ node. Its plugins are those in `enabled_plugins` in its folder; none at first.
 
     The accounts are those of a deployment, with passwords derived from the secret. The node imports them at
     each start. The command line gets the engineer's account.

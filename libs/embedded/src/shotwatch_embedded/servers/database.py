@@ -11,8 +11,9 @@ _USER = "shotwatch"
 
 
 def database(folder: Path, password: str, ports: Ports) -> Server:
-    """Return the server with one account, and with sync on commit: without it a kill loses acknowledged
-    writes.
+    """Return the server with one account, and with sync on commit.
+
+    Without sync on commit, a kill loses acknowledged writes.
 
     Retryable writes are turned off in the clients. For each of them the server keeps a record for half an
     hour, and searches all records at each write (0.9 ms of CPU per write, 11 ms after 10,000).
