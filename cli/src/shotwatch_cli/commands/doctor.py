@@ -18,7 +18,7 @@ _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"
 
 
 def doctor(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
-    """Check the running system and, if it runs the embedded stack, this machine.
+    """Check the running system, and this machine if it runs the embedded stack or no system is found.
 
     A system elsewhere is described by the variables of docs/settings.md and SHOTWATCH_QUERY_URL. Exit code 1
     when something is broken.
