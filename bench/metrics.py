@@ -1,10 +1,11 @@
-"""What metrics cost: per message, and per scrape by Prometheus.
+"""The cost of metrics: per message, and per scrape by Prometheus.
 
     python -m bench.metrics
 
-Per message is all that the bus counts of one that succeeds, in a recorded span as in a service, so that
-exemplars are kept; beside it the decoding of a file's message of 600 records, in turns. A scrape is the page
-of a process that knows every device of the facility. Left out is what the services count themselves.
+The cost per message covers all metrics that the bus records for a successful message, in a recorded span as
+in a service, so that exemplars are kept. For comparison, decoding a file's message of 600 records is measured
+alternately. A scrape returns the page of a process that knows every device of the facility. Not included: the
+metrics that the services record themselves.
 """
 
 import os
@@ -88,7 +89,7 @@ def made_message() -> bytes:
 
 
 def cpu_s(work: Callable[[], object], times: int) -> float:
-    """CPU of one call."""
+    """Return the CPU time of one call."""
     began = process_time()
     for _ in range(times):
         work()

@@ -1,11 +1,12 @@
-"""CPU time from the bytes of a 10 Hz file to its columns, against the floor and against the usual way.
+"""CPU time from the bytes of a 10 Hz file to its columns, compared with a lower limit and the usual method.
 
     python bench/read.py
 
-Files are made: 600 timestamps of one device. The floor is zlib's inflate of every chunk and a copy into one
-array, without looking for the chunks. The usual way is h5py's `file[timestamp][group][dataset][()]`. Reading
-includes states, times and digests. Left out: fetching the object, the way to the reader process and back,
-and storing the block; writing it is measured alone. All is measured in turns, in one process.
+Files are simulated: 600 timestamps of one device. The lower limit is zlib's inflate of every chunk and a copy
+into one array, without searching for the chunks. The usual method is h5py's
+`file[timestamp][group][dataset][()]`. Reading includes states, times and digests. Not included: fetching the
+object, the transfer to the reader process and back, and storing the block; writing the block is measured
+separately. All methods are measured alternately, in one process.
 """
 
 import io
@@ -41,7 +42,7 @@ Write = Callable[[h5py.Group, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A file to be read."""
+    """A file to read."""
 
     title: str
     image: bytes
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def compare(subject: Subject, floor: Callable[[], Any] | None = None) -> None:
-    """Print the medians of one subject, and their ratios."""
+    """Print the median times for one file, and their ratios."""
     [device] = subject.read().devices
     ways = {
         "read": subject.read,
@@ -94,7 +95,7 @@ def compare(subject: Subject, floor: Callable[[], Any] | None = None) -> None:
 
 
 def cpu_ms(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """The median CPU time of each way, the ways taking turns."""
+    """Return the median CPU time of each method. The methods run alternately."""
     spent: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(REPEATS):
         for way, run in ways.items():
@@ -105,7 +106,7 @@ def cpu_ms(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
 
 
 def floor_of(image: bytes) -> Callable[[], Any]:
-    """Inflates and copies the chunks of a camera file, which are found beforehand."""
+    """Return a function that inflates and copies the chunks of a camera file, given their positions."""
     with h5py.File(io.BytesIO(image)) as file:
         datasets = [record["ROIImageLow"] for moment in file.values() for record in moment.values()]
         chunks = [dataset.id.read_direct_chunk((0, 0))[1] for dataset in datasets]
@@ -148,7 +149,10 @@ def spectrometer(record: h5py.Group, n: int) -> None:
 
 
 def made_frames() -> NDArray[np.uint16]:
-    """A flat-topped beam with photon and read noise, compressing to about the 5 MB of a real file."""
+    """Return frames of a flat-topped beam with photon and read noise.
+
+    They compress to about the 5 MB of a real file.
+    """
     random = np.random.default_rng(1)
     y, x = np.mgrid[:102, :128]
     beam = 3000 * np.exp(-((((x - 64) / 24) ** 2 + ((y - 51) / 20) ** 2) ** 3))

@@ -1,13 +1,14 @@
-"""What the broker's memory takes at worst from those who may only read events, and who do it badly.
+"""The most memory that the broker uses for clients with read access to events who consume them badly.
 
     python -m bench.readers
 
-Fills the stream of events to its limits. Then as many clients as the account `operator` may connect begin
-with the first event, want all that a client can ask for, acknowledge nothing and stop reading. The figures
-are of the broker that is installed here, as the embedded stack starts it.
+The script fills the stream of events to its limits. Then as many clients as the account `operator` may
+connect begin with the first event, set the highest prefetch that a client can request, acknowledge nothing
+and stop reading. The figures are for the broker that is installed here, as the embedded stack starts it.
 
-The second part is what RabbitMQ bounds for nobody who can log in, whatever their rights: messages that are
-begun and not finished. It takes the account `monitor`, which may do nothing, for one connection.
+The second part measures what RabbitMQ does not limit for any client that can log in, whatever its rights:
+messages that are begun and not finished. It uses one connection of the account `monitor`, which has no
+rights.
 """
 
 import asyncio
@@ -98,7 +99,7 @@ async def fill(address: str) -> None:
 
 
 async def publish_s(address: str) -> float:
-    """Seconds until the broker confirms an event."""
+    """Return the seconds until the broker confirms an event."""
     async with await aio_pika.connect(address) as connection:
         channel = await connection.channel()
         anomalies = await channel.get_exchange(TOPOLOGY.anomalies.name)

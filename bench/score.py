@@ -1,12 +1,13 @@
-"""Images scored per second on one core: the detector beside the report's network, called the report's way.
+"""Images scored per second on one core, compared with the report's network, called in the report's way.
 
     OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python -m bench.score
 
-Frames are made: a beam on 102 x 128 pixels with noise and jitter. The report's network takes three channels
-at full resolution and is called with `predict`, one image at a time, as an image arrives; its metric is the
-mean of |input - reconstruction|. The detector gets the images as inference does, a batch at a time, and does
-all that it does with a frame: normalise, reconstruct, both residuals, patterns, whereabouts. Networks have
-random weights, which cost the same as trained ones. Left out: reading the block, and judging the scores.
+Frames are simulated: a beam on 102 x 128 pixels with noise and jitter. The report's network takes three
+channels at full resolution and is called with `predict`, one image at a time, as an image arrives; its metric
+is the mean of |input - reconstruction|. The detector gets the images as inference does, one batch at a time,
+and performs all of its steps on a frame: normalise, reconstruct, both residuals, patterns, location. Networks
+have random weights, which cost the same as trained ones. Not included: reading the block, and judging the
+scores.
 """
 
 import os
@@ -77,7 +78,7 @@ def made_frames(count: int) -> NDArray[np.uint16]:
 
 
 def told(what: str, work: Callable[[], object], images: int) -> float:
-    """Images per second of CPU time; prints them."""
+    """Print and return the images per second of CPU time."""
     work()
     rate = images / median(cpu_s(work) for _ in range(REPEATS))
     print(f"{what}: {rate:,.0f} images/s, {1000 / rate:.2f} ms each")

@@ -17,19 +17,19 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SAMPLE_EVERY_S = 1.0
 
 Kept = tuple[str, int]
-"""Name and pid of a process that the stack keeps: started again, it has another pid."""
+"""Name and pid of a process that the stack keeps running. A restarted process has another pid."""
 
 
 @dataclass
 class Usage:
-    """What the processes of a stack took while they were watched."""
+    """CPU time and memory of the processes of a stack while they were watched."""
 
     cpu_s: dict[str, float]
-    """By the name of the process, its children included; `bench` is this process."""
+    """By the name of the process, including its children; `bench` is this process."""
     peak_mib: dict[str, float]
-    """Resident; pages that processes share count for each."""
+    """Resident memory; pages that several processes share count for each of them."""
     peak_total_mib: float
-    """The greatest sum at one moment, this process left out."""
+    """The greatest sum at one time, without this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class _Process:
 
 @asynccontextmanager
 async def watched(stack: Stack) -> AsyncIterator[Usage]:
-    """Watch the stack; the usage is complete when this is left."""
+    """Watch the stack. The usage is complete when the context is left."""
     usage, began = Usage({}, {}, 0.0), process_time()
     before = _spent(stack)
     latest = dict(before)
@@ -67,7 +67,7 @@ async def _sample(stack: Stack, usage: Usage, latest: dict[Kept, float]) -> None
 
 
 def _spent(stack: Stack) -> dict[Kept, float]:
-    """CPU seconds of each process that the stack keeps, children included, since its start."""
+    """Return the CPU seconds since its start of each process that the stack keeps, including its children."""
     spent: defaultdict[Kept, float] = defaultdict(float)
     for kept, process in _kept(stack):
         spent[kept] += process.cpu_s
@@ -75,7 +75,7 @@ def _spent(stack: Stack) -> dict[Kept, float]:
 
 
 def _by_name(before: Mapping[Kept, float], latest: Mapping[Kept, float]) -> dict[str, float]:
-    """What was spent since; of a process that was started again, the one that died counts as last seen."""
+    """Return the CPU seconds spent since `before`. For a process that died, the last sample counts."""
     spent: defaultdict[str, float] = defaultdict(float)
     for kept, cpu_s in latest.items():
         spent[kept[0]] += cpu_s - before.get(kept, 0.0)
@@ -83,9 +83,10 @@ def _by_name(before: Mapping[Kept, float], latest: Mapping[Kept, float]) -> dict
 
 
 def _kept(stack: Stack) -> Iterator[tuple[Kept, _Process]]:
-    """Every living process that the stack keeps and all below it, under the kept one.
+    """Yield every living process that the stack keeps and all its descendants, under the kept process.
 
-    By descent, not by the stack's mark in their environment: ingest's readers do not carry it.
+    Descendants are found by parent process, not by the stack's mark in the environment, because ingest's
+    readers do not carry the mark.
     """
     names = {status.pid: status.name for status in stack.status() if status.pid is not None}
     living = {pid: process for pid in _pids() if (process := _look(pid)) is not None}
@@ -96,7 +97,7 @@ def _kept(stack: Stack) -> Iterator[tuple[Kept, _Process]]:
 
 
 def _line(pid: int, living: Mapping[int, _Process]) -> Iterator[int]:
-    """The process, its parent, its parent's parent …"""
+    """Yield the process, its parent, the parent of that, and so on."""
     while pid in living:
         yield pid
         pid = living[pid].parent
@@ -107,7 +108,10 @@ def _pids() -> Iterator[int]:
 
 
 def _look(pid: int) -> _Process | None:
-    """None when it has ended. Children that ended and were waited for count with their parent."""
+    """Read a process from /proc; return None if it has ended.
+
+    The CPU time includes children that ended and were reaped.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Writes docs/broker-accounts.md from the accounts; a test holds it against the code."""
+"""Write docs/broker-accounts.md from the accounts; a test compares the page with the code."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -115,7 +115,7 @@ caller.
 
 
 def page() -> str:
-    """Return the page, as it lies in the repository."""
+    """Return the page."""
     rows = "\n".join(_row(account) for account in accounts_of(TOPOLOGY))
     return f"{HEAD}{rows}\n{TAIL}"
 
@@ -142,7 +142,7 @@ def _published(account: Account, writes: set[str]) -> Iterator[str]:
 
 
 def _plain(patterns: Iterable[str]) -> list[str]:
-    """Return patterns as people read them; the waiting queues of a stage as one."""
+    """Return patterns as readable text; the waiting queues of a stage become one."""
     names = (pattern.replace(".+", "…").replace("\\", "").replace("|", "\\|") for pattern in patterns)
     return [re.sub(r"\.retry\.\d+s$", ".retry.…", name) for name in names]
 

@@ -1,8 +1,8 @@
 """The graph of definitions: which module-level name refers to which, read from the syntax trees.
 
-Names are resolved through imports, so two classes with one name are two nodes. A local variable that has the
-name of a module-level definition counts as a reference to it, so the graph may hold too many references. It
-lacks references to names that are put together at run time.
+Names are resolved through imports, so two classes with one name are two nodes. A local variable with the name
+of a module-level definition counts as a reference to it, so the graph may contain too many references. It
+lacks references to names that are composed at run time.
 """
 
 import ast
@@ -90,7 +90,7 @@ def read_modules(source: Path, package: str = "") -> list[Module]:
 
 @dataclass
 class Graph:
-    """Modules by name, and what their definitions refer to."""
+    """Modules by name, and the references of their definitions."""
 
     modules: Mapping[str, Module]
     _edges: dict[Name, set[Name]] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class Graph:
             yield from ((module, each) for each in self.modules[module].definitions)
 
     def roots(self, module: Module) -> Iterator[Name]:
-        """Yield what a module uses when it is imported, and what it registers by a decorator of ours."""
+        """Yield what a module uses when it is imported, and what it registers by one of our decorators."""
         for statement in module.statements:
             if not _is_import(statement) and not any(_defined(statement)):
                 yield from self.references(module, [statement])

@@ -1,8 +1,9 @@
 """Check the English of documents, docstrings, comments, messages and names against docs/vocabulary.yaml.
 
-Without an option, print each finding and write scripts/english-baseline.json: how many findings of each rule
-each file has. With `--check`, fail if a file has more than that. The baseline only shrinks: it is not written
-if all files together have more findings of a rule than before. So text may move between files.
+Without an option, print each finding and write the number of findings of each rule in each file to
+scripts/english-baseline.json. With `--check`, fail if a file has more than that. The baseline only shrinks:
+it is not written if all files together have more findings of a rule than before. So text may move between
+files.
 """
 
 import json
@@ -110,7 +111,7 @@ def totals(counts: Counts) -> Counter[str]:
 
 
 def more(found: Iterable[Mistake], baseline: Counts) -> list[Mistake]:
-    """Return the findings of each rule in each file that has more of them than the baseline says."""
+    """Return the findings of each rule in each file that has more of them than the baseline allows."""
     found = list(found)
     now = counted(found)
     return [

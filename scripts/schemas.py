@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas of the public contracts to docs/schemas; a test holds them against the code."""
+"""Write the JSON Schemas of the public contracts to docs/schemas; a test compares them with the code."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schemas"
 
 
 def schema_of(contract: type[BaseModel]) -> str:
-    """The schema of a contract, as it lies in the repository."""
+    """Return the schema of a contract as the content of its file."""
     return json.dumps(contract.model_json_schema(by_alias=True), indent=2, sort_keys=True) + "\n"
 
 

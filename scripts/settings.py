@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the settings of all services; a test holds it against the code."""
+"""Write docs/settings.md from the settings of all services; a test compares the page with the code."""
 
 from collections.abc import Iterator
 from enum import Enum
@@ -31,7 +31,7 @@ _RANGES = {"gt": "> ", "ge": "≥ ", "le": "≤ ", "min_length": "length ≥ "}
 
 
 def page() -> str:
-    """The page, as it lies in the repository."""
+    """Return the page."""
     services = installed_settings()
     parts = [HEAD]
     parts += _part("All services", Settings, ())

@@ -47,7 +47,7 @@ LIMITS = {
     "state in modules": 16,
     "long modules": 10,
 }
-"""The largest figure that passes. Lower a limit when the code has become better; never raise one."""
+"""The largest figure that passes. Lower a limit when the code has improved; never raise one."""
 
 HEAD = f"""# Structure of the code
 
@@ -156,7 +156,7 @@ def _count(name: str, advice: str, findings: list[Occurrence]) -> Measure:
 
 
 def shared_names(code: Code) -> list[Occurrence]:
-    """Return every top-level class whose name another one has."""
+    """Return every top-level class that shares its name with another one."""
     found = defaultdict(list)
     for module in code.modules:
         for node in module.statements:
@@ -203,7 +203,7 @@ def _is_annotated(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def shot_path(code: Code) -> tuple[set[Module], set[Module]]:
-    """Return the modules of the services on a shot's path, and those of other packages that they import."""
+    """Return the modules of the services on a shot's path, and the other modules that they import."""
     own: set[Module] = set()
     direct: set[Module] = set()
     for package in (f"shotwatch_{service}" for service in SHOT_PATH):
@@ -258,7 +258,7 @@ LISTED = {
 
 
 def page(found: Iterable[Measure]) -> str:
-    """Return the page, as it lies in the repository."""
+    """Return the page."""
     found = list(found)
     rows = "".join(f"| {each.name} | {each.figure:g} | {LIMITS[each.name]:g} |\n" for each in found)
     lists = "".join(

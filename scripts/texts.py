@@ -56,7 +56,7 @@ def of_python(source: str) -> Iterator[Text]:
 
 
 def _kind(node: ast.AST) -> str:
-    """Return the kind of a docstring: properties and modules are described freely."""
+    """Return the kind of a docstring. Properties and modules need no verb at the beginning."""
     if isinstance(node, ast.ClassDef):
         return "class"
     decorators = {ast.unparse(each) for each in getattr(node, "decorator_list", [])}

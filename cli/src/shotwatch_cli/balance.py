@@ -1,4 +1,4 @@
-"""Does it add up? Reconciliation from the command line."""
+"""Reconciliation from the command line: check that all sources agree."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,14 +23,16 @@ from shotwatch_shots.reconciliation.slices import Slice
 from shotwatch_shots.reconciliation.summary import Summary, summaries_of
 
 CHEAP_MS = 10_000
-"""A span is checked again as a whole if the last checks of its slices took no longer than this together."""
+"""If the last checks of all slices of a span took no longer than this together, the whole span is checked
+again.
+"""
 Progress = Callable[[Slice, int], None]
-"""The slice that is checked next, and how many are left."""
+"""Called with the slice that is checked next, and the number of slices left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """How the objects that arrived in a span of time ended, and whether all sources say the same."""
+    """The final states of the objects that arrived in a span of time, and whether all sources agree."""
 
     tally: Tally
     summaries: Sequence[Summary]
@@ -50,17 +52,17 @@ class Balance:
 
     @property
     def adds_up(self) -> bool:
-        """Whether everything was checked, and nothing is wrong."""
+        """Whether every slice was checked and no imbalance was found."""
         return not self.imbalances and not self.unchecked
 
     @property
     def problems(self) -> list[str]:
-        """Each imbalance that was named: `records 2022-07-01T07: object …: …`."""
+        """Each imbalance as text: `records 2022-07-01T07: object …: …`."""
         return [str(found) for summary in self.summaries for found in summary.found]
 
     @property
     def pending(self) -> list[str]:
-        """What is under way, likewise."""
+        """Each item that is still under way, in the same form."""
         return [str(found) for summary in self.summaries for found in summary.pending]
 
     def record(self) -> dict[str, Any]:
@@ -78,7 +80,7 @@ class Balance:
 
 
 class BrokerQueues:
-    """The broker's queues, over a connection of the command line's own."""
+    """The broker's queues, read over a connection that the command line opens."""
 
     def __init__(self, connection: AbstractConnection, topology: Topology) -> None:
         self._connection = connection
@@ -94,7 +96,7 @@ class BrokerQueues:
 async def reconciling(
     archive: Archive, store: ObjectStore, settings: BrokerSettings, facility: Facility | None = None
 ) -> AsyncIterator[Reconciler]:
-    """A reconciler with a connection to the broker.
+    """Yield a reconciler that has a connection to the broker.
 
     Raises:
         Failure: the broker does not answer.
@@ -113,9 +115,10 @@ async def take_balance(
     recheck: bool = False,
     progress: Progress = lambda _slice, _left: None,
 ) -> Balance:
-    """Check what changed lately or is still open in [start, end) (epoch ms), and add everything up.
+    """Check what changed recently or is still open in [start, end) (epoch ms), and sum up all slices.
 
-    What was settled longer ago is taken from its last check, unless `recheck`, or if checking it is cheap.
+    Slices that were settled longer ago keep the result of their last check, unless `recheck` is set or
+    checking the span is cheap.
 
     Raises:
         Retry: a server does not answer.

@@ -1,4 +1,4 @@
-"""The broker as a subscriber and a watcher see it; the services' own path is shotwatch_common.bus."""
+"""The broker as a subscriber or a monitoring client uses it; services use shotwatch_common.bus."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ _DECLARE = "run `python -m shotwatch_operations.broker` with the account `setup`
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How many messages wait in a queue, and how many consumers it has."""
+    """The number of messages and of consumers of a queue."""
 
     name: str
     messages: int
@@ -33,10 +33,10 @@ class QueueDepth:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[AbstractConnection]:
-    """A connection to the broker.
+    """Open a connection to the broker for the duration of the context.
 
     Raises:
-        Failure: it does not answer, or lets us not in.
+        Failure: the broker did not answer, or refused the login.
     """
     async with AsyncExitStack() as held:
         try:
@@ -51,7 +51,7 @@ async def connected(url: str) -> AsyncIterator[AbstractConnection]:
 
 
 async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | None:
-    """How full a queue is; None when there is no such queue."""
+    """Return the depth of a queue, or None if the queue does not exist."""
     async with connection.channel() as channel:
         try:
             found = await channel.declare_queue(queue, passive=True)
@@ -62,11 +62,11 @@ async def depth_of(connection: AbstractConnection, queue: str) -> QueueDepth | N
 
 
 class EventStream:
-    """The stream of anomaly events, read over one connection after another.
+    """The stream of anomaly events, read over successive connections.
 
-    The first subscription begins with the next event that is published. A later one, after the connection
-    was lost, begins with the event after the last that was read; where none was read, with the first that was
-    published after the first subscription, by the clock of this machine.
+    The first subscription begins with the next event that is published. A later one, after the connection was
+    lost, begins with the event after the last one that was read. If none was read, it begins with the first
+    event that was published after the first subscription, by the clock of this machine.
     """
 
     def __init__(self, url: str, topology: Topology) -> None:
@@ -76,10 +76,10 @@ class EventStream:
 
     @asynccontextmanager
     async def subscription(self) -> AsyncIterator[AsyncIterator[AnomalyEvent]]:
-        """Yield the events, from the moment this is entered.
+        """Yield the events that are published after the context is entered.
 
         Raises:
-            Failure: the broker cannot be reached, does not let us subscribe, or closed the connection.
+            Failure: the broker cannot be reached, refused the subscription, or closed the connection.
         """
         async with connected(self._url) as connection:
             messages = await self._consume(connection)
@@ -109,7 +109,7 @@ class EventStream:
         with suppress(*_LOST):
             async for message in messages:
                 event = AnomalyEvent.model_validate_json(message.body)
-                # another key means that the sender had no right to publish this event
+                # A different key means that the sender had no right to publish this event.
                 if message.routing_key == event.routing_key:
                     yield event
                 self._from = _offset(message) + 1
@@ -119,5 +119,5 @@ class EventStream:
 
 def _offset(message: AbstractIncomingMessage) -> int:
     offset = message.headers["x-stream-offset"]
-    assert isinstance(offset, int)  # RabbitMQ's own number
+    assert isinstance(offset, int)  # set by RabbitMQ
     return offset

@@ -1,4 +1,4 @@
-"""What `doctor` looks at: each check says what it found, and what to do where that is not well."""
+"""The checks of `doctor`: each one reports what it found and, where something is wrong, what to do."""
 
 import shutil
 import sys
@@ -32,7 +32,7 @@ _MEMORY_GB = 5
 _DISK_GB = 10
 _SKEW_S = 2.0
 _HALF_OF_A_DATE_S = 0.5
-"""HTTP tells the time in whole seconds."""
+"""HTTP dates are in whole seconds; the true time is half a second later on average."""
 _LOOK = "`shotwatch status` shows its state and its log"
 _LOAD = (
     "if an alias was moved in the registry, find out first who did it; then `shotwatch models promote` or "
@@ -66,7 +66,7 @@ class Finding:
 
 
 def machine_findings(folder: Path) -> Iterator[Finding]:
-    """Whether this machine can run the embedded stack, with its data in the folder."""
+    """Check whether this machine can run the embedded stack, with its data in the folder."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield _found("python", sys.version_info[:2] == (3, 11), version, "use Python 3.11")
     yield _found(
@@ -83,7 +83,7 @@ def machine_findings(folder: Path) -> Iterator[Finding]:
 
 
 async def deployment_findings(deployment: Deployment) -> AsyncIterator[Finding]:
-    """Whether the servers answer and hold what the services need."""
+    """Check whether the servers answer and hold what the services need."""
     checks = {
         "facility": _facility,
         "broker": _broker,
@@ -116,7 +116,7 @@ async def _broker(deployment: Deployment) -> AsyncIterator[Finding]:
 
 
 def stage_finding(queues: StageQueues) -> Finding:
-    """Whether somebody works on a stage's queue, and nothing is parked."""
+    """Check whether a stage's queue has a consumer, and no message is dead-lettered."""
     subject = f"stage {queues.stage}"
     if queues.missing:
         return Finding(subject, Verdict.FAIL, f"no queue {', '.join(queues.missing)}", _DECLARED)
@@ -148,7 +148,11 @@ async def _store(deployment: Deployment) -> AsyncIterator[Finding]:
 
 
 async def _clock(server: str, url: str) -> Finding:
-    """A server's clock against ours: the store's say when an object arrived, the API's when it was judged."""
+    """Compare a server's clock with the clock of this machine.
+
+    The store's clock gives the time at which an object arrived, the API's the time at which a shot was
+    judged.
+    """
     answer = await _get(url)
     skew = parsedate_to_datetime(answer.headers["Date"]).timestamp() + _HALF_OF_A_DATE_S - time()
     advice = "let both machines follow the same time server (NTP)"
@@ -173,7 +177,7 @@ async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:
 
 
 def model_findings(model: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether there is a champion, inference could load it and the challenger, and the audit shows why.
+    """Check that there is a champion, that inference loads it and the challenger, and that the audit agrees.
 
     Args:
         model: as the REST API reports it.
@@ -203,7 +207,7 @@ def _found(subject: str, well: bool, found: str, advice: str, otherwise: Verdict
 
 
 def _available_memory() -> int:
-    """Bytes that a new program can have without swapping."""
+    """Return how many bytes a new program can allocate without swapping."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 

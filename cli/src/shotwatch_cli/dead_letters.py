@@ -1,4 +1,4 @@
-"""Parked messages, for people and for programs."""
+"""Dead-lettered messages, as text for people and as JSON for programs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ _SHOWN_BYTES = 2000
 
 
 def message_record(message: ParkedMessage, with_body: bool = False) -> dict[str, Any]:
-    """A message as JSON; its body is text, with what is no text replaced."""
+    """Return a message as JSON; bytes of its body that are no text are replaced."""
     record = {
         "id": message.id,
         "stage": message.stage,
@@ -35,7 +35,7 @@ def message_table(title: str, messages: Sequence[ParkedMessage]) -> Table:
 
 
 def shown_message(message: ParkedMessage) -> Text:
-    """All that is known of a message, and how its body begins."""
+    """Return all that is known of a message, and the beginning of its body."""
     facts = dict(zip(_COLUMNS, _row(message), strict=True))
     lines = [f"{name.removesuffix('#'):10}{printable(str(value))}" for name, value in facts.items()]
     body = _text(message.body[:_SHOWN_BYTES]) + (" …" if len(message.body) > _SHOWN_BYTES else "")

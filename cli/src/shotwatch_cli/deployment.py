@@ -1,4 +1,4 @@
-"""Which running system a command is about."""
+"""The running system that a command works on."""
 
 import os
 from collections.abc import Mapping
@@ -30,17 +30,17 @@ _QUERY_URL = "SHOTWATCH_QUERY_URL"
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Where the servers are, and what is known of the processes."""
+    """The addresses of the servers, and the state of the processes if it is known."""
 
     settings: BrokerSettings
     environment: Mapping[str, str]
-    """What a service is told, and the key or token for the REST API."""
+    """The environment of a service, with the key or token for the REST API."""
     query_url: str | None
     """Address of the REST API."""
     processes: tuple[Status, ...] = ()
-    """Of an embedded stack."""
+    """The processes of an embedded stack."""
     page_urls: tuple[str, ...] = ()
-    """Addresses of its live page that let in whoever opens them."""
+    """Addresses of the live page that need no login."""
     stack: StackDescription | None = None
     """The embedded stack, if it is one."""
 
@@ -57,14 +57,14 @@ class Deployment:
         """Address of the REST API.
 
         Raises:
-            Failure: nobody said where it is.
+            Failure: the address is not configured.
         """
         if self.query_url is None:
             raise Failure("the address of the REST API is not known", f"set {_QUERY_URL}=http://host:port")
         return self.query_url
 
     def require_running(self) -> None:
-        """Check before a connection is opened again that the servers may still be there.
+        """Check, before a connection is opened again, that the servers may still be running.
 
         Raises:
             Failure: the embedded stack has ended. Any user may listen on its ports now.
@@ -73,20 +73,20 @@ class Deployment:
             raise Failure(f"the stack {self.stack.name} has ended")
 
     def api(self, timeout_s: float = TIMEOUT_S) -> RestApi:
-        """Return a client of the REST API that shows the key or token which the environment holds.
+        """Return a client of the REST API that sends the key or token from the environment.
 
         Raises:
-            Failure: nobody said where the API is.
+            Failure: the address of the API is not configured.
             SettingsError: the file that holds the key cannot be used.
         """
         return RestApi(self.api_url, self.environment, timeout_s)
 
 
 def find_deployment(root: Path, name: str | None) -> Deployment:
-    """The deployment that the environment describes in full (SHOTWATCH_…), else the running stack.
+    """Return the deployment that the environment describes in full (SHOTWATCH_…), or the running stack.
 
     Raises:
-        StackNotFound: neither is there, or several stacks run and none was named.
+        StackNotFound: there is neither, or several stacks run and none was named.
     """
     if name is None and _describes_all(os.environ):
         return Deployment(BrokerSettings.load(), dict(os.environ), os.environ.get(_QUERY_URL))
@@ -107,15 +107,15 @@ def _describes_all(environment: Mapping[str, str]) -> bool:
 
 
 def settings_of(environment: Mapping[str, str]) -> BrokerSettings:
-    """The settings that a service with this environment has."""
+    """Return the settings that a service with this environment has."""
     return settings_as(BrokerSettings, environment)
 
 
 def settings_as(kind: type[AnySettings], environment: Mapping[str, str]) -> AnySettings:
-    """The settings of this kind that a process with this environment has.
+    """Return the settings of this kind that a process with this environment has.
 
     Raises:
-        SettingsError: one is missing or wrong.
+        SettingsError: a setting is missing or wrong.
     """
     given = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
     return kind.load(**given)

@@ -1,4 +1,4 @@
-"""How far frames are from each other: what is told and drawn of it."""
+"""Distances between frames: figures and the picture of the matrix."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Comparison:
     """Frames and their distances, at least two of them with light.
 
     Raises:
-        Failure: there are fewer.
+        Failure: fewer than two frames have light.
     """
 
     names: tuple[str, ...]
@@ -53,7 +53,7 @@ class Comparison:
 
     @property
     def means(self) -> Distances:
-        """Each frame's mean distance to the others with light (px), NaN for one without: (n,)."""
+        """Each frame's mean distance to the others with light (px), NaN for a frame without light: (n,)."""
         known = np.isfinite(self.distances).sum(axis=1) - 1
         sums = np.nansum(self.distances, axis=1)
         means: Distances = np.divide(sums, known, out=np.full(len(sums), np.nan), where=known > 0)
@@ -61,7 +61,7 @@ class Comparison:
 
     @property
     def odd_one_out(self) -> int:
-        """The frame that is farthest from the others in the mean."""
+        """The frame with the largest mean distance to the others."""
         return int(np.nanargmax(self.means))
 
     @property
@@ -112,7 +112,7 @@ class Comparison:
 
 
 def heat_map(distances: Distances) -> Image.Image:
-    """The matrix in colours from zero to the farthest, with frame numbers and a scale; unknown is grey."""
+    """Draw the matrix in colours from zero to the largest distance, NaN in grey, with numbers and a scale."""
     cell = max(1, _SIDE // len(distances))
     side = cell * len(distances)
     canvas = Image.new("RGB", (side + 3 * _MARGIN + _BAR, side + 2 * _MARGIN), "white")
@@ -128,7 +128,7 @@ def heat_map(distances: Distances) -> Image.Image:
 
 
 def _coloured(distances: Distances) -> Image.Image:
-    """One pixel per pair."""
+    """Return an image with one pixel per pair."""
     largest = float(np.nanmax(distances)) or 1.0
     levels = np.nan_to_num(distances * (255 / largest)).round().astype(np.uint8)
     image = _colours(Image.fromarray(levels))

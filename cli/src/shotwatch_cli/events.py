@@ -1,4 +1,4 @@
-"""Anomaly events as people read them, and as a stream without gap or double."""
+"""Anomaly events as people read them, and as a stream without gaps or duplicates."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -13,24 +13,24 @@ from shotwatch_shots.event import Anomaly, AnomalyEvent
 from shotwatch_shots.vocabulary import Phase, Severity
 
 Missed = Callable[[], AsyncIterator[AnomalyEvent]]
-"""Asks for the stored events that nobody has asked it for yet."""
+"""Requests the stored events that it has not yielded yet."""
 
 SETTLED_AFTER_S = 11.0
-"""The REST API holds an event back for ten seconds at the most."""
+"""The REST API holds an event back for ten seconds at most."""
 AGAIN_S = 2.0
-"""Pause before a server that went away is tried again."""
+"""Pause before another attempt to reach a server that went away."""
 SEVERITY_STYLES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
 
 
 class Recent:
-    """Remembers the last ids it was shown."""
+    """A memory of the most recent ids."""
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
         self._ids: dict[str, None] = {}
 
     def is_new(self, identity: str) -> bool:
-        """Whether this id was not shown of late; now it was."""
+        """Return whether this id is new, and store it."""
         if identity in self._ids:
             return False
         self._ids[identity] = None
@@ -40,7 +40,7 @@ class Recent:
 
 
 async def without_double(events: AsyncIterator[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
-    """Each event once: one may be live and stored, and the broker may deliver one twice."""
+    """Yield each event once: it may come both live and stored, and the broker may deliver it twice."""
     recent = Recent()
     async for event in events:
         if recent.is_new(event.id):
@@ -54,11 +54,12 @@ def without_gap(
     settled_after_s: float = SETTLED_AFTER_S,
     again_s: float = AGAIN_S,
 ) -> AsyncIterator[AnomalyEvent]:
-    """What comes, which waits for nobody, and beside it what was missed, as soon as the REST API tells it.
+    """Yield live events without delay and, in parallel, missed events as soon as the REST API delivers them.
 
-    `live` must have been subscribed to before: events are stored before they are published, so each is live
-    or stored, or both. The REST API holds back an event whose predecessors may still come, so it is asked
-    again once all that was stored at the time of the subscription has settled.
+    The subscription to `live` must exist before the call: events are stored before they are published, so
+    each one is live or stored, or both. The REST API holds back an event if events with lower numbers may
+    still come. So it is asked once more when everything that was stored at the time of the subscription has
+    settled.
     """
 
     async def insisting() -> AsyncIterator[AnomalyEvent]:
@@ -76,14 +77,14 @@ def without_gap(
 
 
 async def matching(events: AsyncIterator[AnomalyEvent], binding_key: str) -> AsyncIterator[AnomalyEvent]:
-    """Those of the events that the broker would give to a subscriber with this key."""
+    """Yield the events that the broker would deliver to a subscriber with this key."""
     async for event in events:
         if matches(binding_key, event.routing_key):
             yield event
 
 
 def matches(binding_key: str, routing_key: str) -> bool:
-    """Whether a topic exchange routes the key to the binding: `*` is one word, `#` any number of them."""
+    """Return whether a topic exchange routes the key to the binding: `*` is one word, `#` any number."""
     return _match(binding_key.split("."), routing_key.split("."))
 
 
@@ -98,7 +99,7 @@ def _match(pattern: list[str], words: list[str]) -> bool:
 
 
 def event_line(event: AnomalyEvent) -> Text:
-    """`#12  2022-07-01 07:33:00.100  LA-A1-11  critical  hot_spot  8.1 > 4.0  Camera-1 has …`."""
+    """Format an event as `#12  2022-07-01 07:33:00.100  LA-A1-11  critical  hot_spot  8.1 > 4.0  reason`."""
     anomaly = event.data
     style = SEVERITY_STYLES[anomaly.severity]
     return styled(
@@ -111,7 +112,7 @@ def event_line(event: AnomalyEvent) -> Text:
 
 
 def event_record(event: AnomalyEvent) -> dict[str, Any]:
-    """The event as it was published."""
+    """Return the event as it was published."""
     return event.model_dump(mode="json", by_alias=True)
 
 
@@ -126,7 +127,7 @@ def _score(anomaly: Anomaly) -> str:
 
 
 async def _merged(*streams: AsyncIterator[AnomalyEvent]) -> AsyncIterator[AnomalyEvent]:
-    """Each event as soon as its stream has it."""
+    """Yield each event of all streams as soon as it comes."""
     coming = {asyncio.ensure_future(anext(stream)): stream for stream in streams}
     try:
         while coming:

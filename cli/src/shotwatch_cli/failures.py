@@ -1,4 +1,4 @@
-"""What a command says when it cannot go on: what is wrong, and what to do next."""
+"""Errors of commands: what is wrong, and what to do next."""
 
 import logging
 import traceback
@@ -18,11 +18,11 @@ from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import FacilityError
 
 AWAY = (Retry, *TRANSIENT)
-"""What the edges raise when a server is away."""
+"""Errors that libs/common raises when a server cannot be reached."""
 
 
 class Failure(Exception):
-    """A command cannot do what it was asked to, and nobody is surprised by it."""
+    """An expected error: the command cannot do what was requested."""
 
     exit_code = 1
 
@@ -32,16 +32,17 @@ class Failure(Exception):
 
 
 class Misuse(Failure):
-    """The command was asked for something that makes no sense."""
+    """The arguments of the command make no sense."""
 
     exit_code = 2
 
 
 class Commands(TyperGroup):
-    """The edge of all commands: what can be expected to go wrong is told in a sentence, with an exit code.
+    """The outermost handler of all commands: an expected error becomes one sentence and an exit code.
 
-    What libraries log of it would be told twice. Errors quote arguments, file names and answers of servers:
-    those that Typer or Python would print as they are, are made printable here.
+    Log messages of libraries about the same error are suppressed. Errors quote arguments, file names and
+    answers of servers. Typer and Python would print these unchanged, so control characters in them are
+    escaped here.
     """
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
@@ -79,7 +80,7 @@ def _printable_usage_errors() -> Iterator[None]:
 
 
 def as_failure(error: Exception) -> Failure:
-    """An expected error in words for people."""
+    """Return an expected error with a message for people."""
     if isinstance(error, Failure):
         return error
     if isinstance(error, AWAY):
@@ -90,5 +91,5 @@ def as_failure(error: Exception) -> Failure:
 
 
 def _first_part(error: Exception) -> str:
-    """The database's driver goes on for lines about its view of the servers."""
+    """Return the message without the driver's description of the servers, which fills several lines."""
     return str(error).partition(", Timeout:")[0]

@@ -1,4 +1,4 @@
-"""Events and what was said about them, as people read them."""
+"""Events and the feedback on them, as people read them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from shotwatch_cli.output import moment, styled, table
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution
 
 Standing = Mapping[str, Any]
-"""What counts of all that was said about a condition, as the REST API tells it."""
+"""The state of all feedback on an incident, as the REST API reports it."""
 Statement = Mapping[str, Any]
-"""What somebody said about an event, as the REST API tells it."""
+"""The feedback of one person on an event, as the REST API reports it."""
 
 _EVENT_COLUMNS = ("event#", "time", "place", "severity", "kind", "why", "feedback")
 _CONTRIBUTION_COLUMNS = ("device", "feature", "value#", "reference#", "sigmas#", "unit")
@@ -20,13 +20,13 @@ _STATEMENT_COLUMNS = ("event", "at", "who", "action", "label", "until", "note")
 
 
 def event_table(events: Sequence[AnomalyEvent], standings: Mapping[str, Standing]) -> Table:
-    """A row for each event; `standings` by condition."""
+    """Return a table with a row for each event; `standings` maps an incident to the state of its feedback."""
     rows = [_event_row(event.data, standings.get(event.data.condition)) for event in events]
     return table(f"{len(events)} events", _EVENT_COLUMNS, rows)
 
 
 def fact_table(event: AnomalyEvent, standing: Standing) -> Table:
-    """What one event says, and how it stands."""
+    """Return a table with the facts of one event and the state of its feedback."""
     return table(f"event #{event.data.sequence}", ("", "value"), _facts(event, standing))
 
 
@@ -52,14 +52,15 @@ def statement_table(statements: Sequence[Statement]) -> Table:
 
 
 def standing_words(standing: Standing | None) -> str:
-    """`confirmed: hot_spot, acknowledged by amelie`; empty when nothing was said."""
+    """Return `confirmed: hot_spot, acknowledged by amelie`; empty if there is no feedback."""
     return ", ".join(_words(standing)) if standing else ""
 
 
 def signature(who: str, caller: str | None) -> str:
-    """Return `amelie (key shift-a)`, or `amelie (oidc:1234)`: the name given, and the key or token that did.
+    """Return `amelie (key shift-a)`, or `amelie (oidc:1234)`: the given name, and the key or token used.
 
-    Without a key or token, and for what was said before these were kept, it is the name alone.
+    It is the name alone if there was no key or token, or if the feedback is older than this record of
+    callers.
     """
     if not caller:
         return who

@@ -1,4 +1,4 @@
-"""Frames to be compared: recorded images, or what a camera of the running system recorded."""
+"""Frames to compare: recorded images, or frames that a camera of the running system recorded."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _VALID = "valid"
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame, and where it is from."""
+    """A frame, and its name."""
 
     name: str
     image: Picture
@@ -47,10 +47,10 @@ class Lights:
 
 
 def recorded_frames(paths: Sequence[Path], skipped: list[SkippedFile]) -> Iterator[Frame]:
-    """Yield the images of files and folders in order; add files of a folder without image to `skipped`.
+    """Yield the images of files and folders in order; add files of a folder that hold no image to `skipped`.
 
     Raises:
-        Failure: a file that is named itself has no image that can be read, or there is no image at all.
+        Failure: a file that was given directly holds no readable image, or there is no image at all.
     """
     found = False
     try:
@@ -70,7 +70,7 @@ def recorded_frames(paths: Sequence[Path], skipped: list[SkippedFile]) -> Iterat
 
 
 def find_camera(facility: Facility, device: str) -> PlaceRoster:
-    """The roster that a camera belongs to.
+    """Return the place whose expected devices include the camera.
 
     Raises:
         Misuse: the facility has no such camera.
@@ -84,10 +84,10 @@ def find_camera(facility: Facility, device: str) -> PlaceRoster:
 async def stored_frames(
     api: RestApi, roster: PlaceRoster, device: str, span: tuple[int, int], most: int, done: Callable[[], None]
 ) -> AsyncIterator[Frame]:
-    """Valid frames of a camera, spread evenly over a span of time [start, end) (epoch ms).
+    """Yield valid frames of a camera, spread evenly over a span of time [start, end) (epoch ms).
 
-    The span is divided into as many parts as frames are wanted at `most`. The first shot of each part counts:
-    a part without a shot, or whose first shot has no valid frame, gives none. `done` is called after each.
+    The span is divided into `most` parts, and the first shot of each part counts. A part without a shot, or
+    whose first shot has no valid frame, gives no frame. `done` is called after each part.
 
     Raises:
         Failure: the API does not answer.
@@ -104,7 +104,7 @@ def lights_of(frames: Iterable[Frame], crop: Crop | None, binning: int) -> Light
     """Return the light of frames above their noise, cropped and binned.
 
     Raises:
-        Failure: frames are of different shapes, or too small.
+        Failure: the frames have different shapes, or are too small.
     """
     names: list[str] = []
     lights: list[Light] = []
@@ -129,7 +129,7 @@ def lights_of(frames: Iterable[Frame], crop: Crop | None, binning: int) -> Light
 
 
 def binned(light: Light, factor: int) -> Light:
-    """The mean of every `factor` x `factor` pixels of a frame; what is left over at its end is cut off."""
+    """Return the mean of every `factor` x `factor` pixels of a frame; incomplete squares are left out."""
     height, width = (side // factor for side in light.shape)
     whole = light[: height * factor, : width * factor]
     means: Light = whole.reshape(height, factor, width, factor).mean(axis=(1, 3))
@@ -137,12 +137,12 @@ def binned(light: Light, factor: int) -> Light:
 
 
 def are_counts(image: Picture) -> bool:
-    """Return whether all pixels are whole numbers from 0 to 65,535, of whatever type."""
+    """Return whether all pixels are whole numbers from 0 to 65,535, of any type."""
     return bool(image.min() >= 0 and image.max() <= _BRIGHTEST and (image == np.rint(image)).all())
 
 
 def counts_of(image: Picture) -> Counts:
-    """Return counts as they are, and other values scaled: the darkest becomes 0, the brightest 65,535."""
+    """Return counts unchanged, and scale other values: the darkest becomes 0, the brightest 65,535."""
     if not are_counts(image):
         values = image.astype(np.float64)
         image = np.round((values - values.min()) * (_BRIGHTEST / (np.ptp(values) or 1.0)))
@@ -150,7 +150,7 @@ def counts_of(image: Picture) -> Counts:
 
 
 def _light(counts: Counts) -> Light:
-    """Noise is known from the border of the whole frame."""
+    """Return the light of a frame. The noise is estimated from the border of the whole frame."""
     light: Light = light_of(counts[None], estimate_background(counts[None]))[0]
     return light
 

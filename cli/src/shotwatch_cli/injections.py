@@ -1,4 +1,4 @@
-"""Anomalies by the words of the command line: `hot_spot`, `hot_spot:0.1`, `gross`."""
+"""Anomalies as arguments of the command line: `hot_spot`, `hot_spot:0.1`, `gross`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,17 +14,17 @@ ALL_GROSS = "gross"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An anomaly that somebody wants; without a severity it has that of its kind."""
+    """A requested anomaly; without a severity it has the default one of its kind."""
 
     kind: Kind
     severity: float | None = None
 
 
 def read_wanted(words: Sequence[str]) -> list[Wanted]:
-    """What the words ask for.
+    """Parse the arguments.
 
     Raises:
-        Misuse: a word names no kind, or no number after its colon.
+        Misuse: an argument names no kind, or has no number after its colon.
     """
     return [wanted for word in words for wanted in _read(word)]
 
@@ -37,7 +37,7 @@ def planned(
     seed: int,
     wanted: Sequence[Wanted],
 ) -> tuple[Injection, ...]:
-    """Each wanted anomaly once, at a random place and time.
+    """Return each requested anomaly once, at a random place and time.
 
     Raises:
         Failure: there is no room for all of them.

@@ -10,11 +10,11 @@ from rich.table import Table
 from shotwatch_cli.output import moment, styled, table
 
 Version = Mapping[str, Any]
-"""A version, as the REST API tells it."""
+"""A version, as the REST API reports it."""
 Change = Mapping[str, Any]
-"""A change of the champion, as the REST API tells it."""
+"""A change of the champion, as the REST API reports it."""
 Comparison = Mapping[str, Any]
-"""What a comparison of two versions tells, as JSON."""
+"""The result of comparing two versions, as JSON."""
 
 _VERSION_COLUMNS = (
     *("version#", "alias", "created", "trained until", "network", "cameras#", "loss#"),
@@ -34,7 +34,7 @@ def history_table(changes: Sequence[Change]) -> Table:
 
 
 def load_problems(model: Mapping[str, Any], alias: str) -> list[str]:
-    """Return what keeps inference from loading the version with this alias, and in how many of its replicas.
+    """Return why inference cannot load the version with this alias, and in how many of its replicas.
 
     Args:
         model: as the REST API reports it.
@@ -45,7 +45,7 @@ def load_problems(model: Mapping[str, Any], alias: str) -> list[str]:
 
 
 def comparison_tables(compared: Comparison) -> RenderableType:
-    """How two versions differ, and by which shots."""
+    """Return tables of how two versions differ, and in which shots."""
     one, other = compared["versions"]
     period = f"{moment(compared['start'])} to {moment(compared['end'])} UTC"
     columns = ("", f"version {one['version']}#", f"version {other['version']}#")

@@ -13,10 +13,10 @@ FACILITY = Path("facilities/hpls.yaml")
 
 
 def read_time(text: str) -> datetime:
-    """ISO 8601, UTC unless it says otherwise.
+    """Parse an ISO 8601 time, in UTC if it names no time zone.
 
     Raises:
-        typer.BadParameter: it is something else.
+        typer.BadParameter: the text has another form.
     """
     try:
         time = datetime.fromisoformat(text)

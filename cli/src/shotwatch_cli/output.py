@@ -1,7 +1,7 @@
-"""What commands print: tables for people or JSON for programs on stdout, everything else on stderr.
+"""Output of commands: tables for people or JSON for programs on stdout, everything else on stderr.
 
-Object keys, device names, states and notes come from outside. Whatever these consoles print is literal text:
-Rich's markup means nothing in it, and what could act on a terminal is shown as an escape.
+Object keys, device names, states and notes come from outside. These consoles print all text literally: Rich's
+markup has no effect in it, and control characters that a terminal would obey are printed as escapes.
 """
 
 import sys
@@ -31,7 +31,7 @@ _MEGABYTE = 1_000_000
 
 
 class LiteralConsole(Console):
-    """A console on which text is only shown: neither it nor Rich acts on what it says."""
+    """A console that prints text literally: neither the terminal nor Rich interprets it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, **options)
@@ -41,11 +41,11 @@ class LiteralConsole(Console):
         return super().render_str(printable_lines(text), **options)
 
     def status(self, status: RenderableType, **options: Any) -> "LiteralStatus":
-        """Return a spinner with a text beside it, for `with`."""
+        """Return a context manager that shows a spinner with a text beside it."""
         return LiteralStatus(_shown(status), console=self, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield what is written: escapes for all that came here as a Text, and Rich's own control codes."""
+        """Yield the output: the given text with escapes, and Rich's own control codes."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
@@ -54,7 +54,7 @@ class LiteralConsole(Console):
 
 
 class LiteralStatus(Status):
-    """A spinner whose text is only shown: Rich would read a str as markup."""
+    """A spinner whose text is shown literally: Rich would read a str as markup."""
 
     def update(self, status: RenderableType | None = None, **options: Any) -> None:
         """Show another text."""
@@ -72,7 +72,7 @@ def print_json(value: Any) -> None:
 
 
 def tell(json: bool, record: Any, shown: RenderableType) -> None:
-    """A result, as JSON for programs or as people read it."""
+    """Print a result, as JSON for programs or formatted for people."""
     if json:
         print_json(record)
     else:
@@ -85,9 +85,9 @@ def styled(*parts: str | tuple[str, str] | Text) -> Text:
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
-    """A table; columns whose title ends in `#` hold numbers and are aligned to the right.
+    """Return a table; columns whose title ends in `#` hold numbers and are aligned to the right.
 
-    A cell is a rich `Text` that `styled` made, or anything else, which is shown as its str() on one line.
+    A cell is a rich `Text` that `styled` made, or any other object, which is shown as its str() on one line.
     """
     made = Table(title=printable(title), title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
@@ -99,22 +99,22 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) 
 
 
 def counting() -> Progress:
-    """A progress bar on stderr that counts things."""
+    """Return a progress bar on stderr that counts items."""
     return _progress(MofNCompleteColumn())
 
 
 def transferring() -> Progress:
-    """A progress bar on stderr that counts bytes."""
+    """Return a progress bar on stderr that counts bytes."""
     return _progress(DownloadColumn(), TransferSpeedColumn())
 
 
 def megabytes(size: float) -> str:
-    """`4.98 MB` of 4,980,000 bytes."""
+    """Format a size in bytes: `4.98 MB` for 4,980,000."""
     return f"{size / _MEGABYTE:.2f} MB"
 
 
 def moment(epoch_ms: int) -> str:
-    """`2022-07-01 07:33:00.100`, UTC."""
+    """Format a time: `2022-07-01 07:33:00.100`, UTC."""
     return f"{instant(epoch_ms):%Y-%m-%d %H:%M:%S}.{epoch_ms % 1000:03d}"
 
 

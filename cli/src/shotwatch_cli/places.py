@@ -1,4 +1,4 @@
-"""Places of a facility by the names that people give them."""
+"""Places of a facility by their names on the command line."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from shotwatch_shots.place import NO_LEVEL
 def named_rosters(
     facility: Facility, names: Sequence[str], interval: str | None = None
 ) -> tuple[PlaceRoster, ...]:
-    """The rosters of these places (`LA-A1-11`, `LA-A2`), at this interval if one is given.
+    """Return the named places (`LA-A1-11`) with their expected devices, at this interval if one is given.
 
     Raises:
         Misuse: the facility has no such place; the advice lists those it has.

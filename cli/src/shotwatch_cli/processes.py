@@ -1,4 +1,4 @@
-"""The processes of a stack as people and programs see them."""
+"""The processes of a stack, for people and for programs."""
 
 from collections.abc import Iterable
 from types import TracebackType
@@ -16,7 +16,7 @@ _TROUBLE = "bold red"
 
 
 class Screen:
-    """The processes as they are now: a table that keeps itself up to date, or a line for each change."""
+    """The current state of the processes: a table that is updated, or a line for each change."""
 
     def __init__(self) -> None:
         self._processes: dict[str, Status] = {}
@@ -33,7 +33,7 @@ class Screen:
         self._live.stop()
 
     def show(self, process: Status) -> None:
-        """This is how a process is now."""
+        """Show the new state of a process."""
         self._processes[process.name] = process
         if self._live.is_started:
             self._live.update(process_table("", self._processes.values()), refresh=True)
@@ -42,7 +42,7 @@ class Screen:
 
 
 def process_table(title: str, processes: Iterable[Status]) -> Table:
-    """One line per server and service."""
+    """Return a table with one row per server and service."""
     columns = ("process", "state", "pid#", "restarts#", "address", "log")
     return table(title, columns, (_row(process) for process in processes))
 

@@ -1,4 +1,4 @@
-"""How full the queues of a stage are."""
+"""The number of messages in the queues of a stage."""
 
 from dataclasses import dataclass
 
@@ -16,15 +16,15 @@ class StageQueues:
     ready: int = 0
     consumers: int = 0
     retrying: int = 0
-    """Waiting for another attempt."""
+    """Messages that wait for another attempt."""
     parked: int = 0
-    """Set aside for a person to look at."""
+    """Dead-lettered messages, which a person must inspect."""
     missing: tuple[str, ...] = ()
-    """Queues of the stage that nobody has declared."""
+    """Queues of the stage that are not declared."""
 
 
 async def stage_queues(connection: AbstractConnection, stage: str, topology: Topology) -> StageQueues:
-    """What a stage has in its queues."""
+    """Return the number of messages in each queue of a stage."""
     own, parked, *waiting = [queue.name for queue in topology.queues_of(stage)]
     depths = {name: await depth_of(connection, name) for name in (own, parked, *waiting)}
     found = {name: depth for name, depth in depths.items() if depth is not None}

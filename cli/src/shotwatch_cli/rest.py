@@ -1,4 +1,4 @@
-"""The REST API as its clients see it."""
+"""A client of the REST API."""
 
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -13,7 +13,7 @@ from shotwatch_common.settings import read_secret
 from shotwatch_shots.event import AnomalyEvent
 
 API_KEY = "SHOTWATCH_API_KEY"
-"""The variable that holds the key, or a token, which the API is shown."""
+"""The variable that holds the key or the token for the API."""
 _PREFIX = "/api/v1"
 TIMEOUT_S = 10
 _PAGE = 500
@@ -28,7 +28,9 @@ _ADVICE = {
 
 
 class RestApi:
-    """Every method raises Failure when the API does not answer, or answers with a problem.
+    """A client of the REST API.
+
+    Every method raises Failure when the API does not answer, or reports a problem.
 
     The constructor raises SettingsError if the file that holds the key cannot be used.
     """
@@ -49,11 +51,11 @@ class RestApi:
         await self._client.aclose()
 
     async def get(self, path: str, **query: Any) -> Any:
-        """The answer's JSON."""
+        """Return the JSON of the response."""
         return await self._ask("GET", path, params=query)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON of the answer to this body."""
+        """Send a body and return the JSON of the response."""
         return await self._ask("POST", path, json=body)
 
     async def _ask(self, method: str, path: str, **what: Any) -> Any:
@@ -70,10 +72,10 @@ class RestApi:
 
 
 class MissedEvents:
-    """Stored events after a number; each call asks for those after the last that was told.
+    """Stored events after a number; each call requests those after the last one that was returned.
 
-    Where that number lies beyond the end, because the database was emptied or an older copy restored, it says
-    so on stderr and goes on from the present end.
+    The number can lie beyond the last event, because the database was emptied or an older copy restored. Then
+    a warning is written to stderr, and the next call continues from the current end.
     """
 
     def __init__(self, api: RestApi, since: int) -> None:

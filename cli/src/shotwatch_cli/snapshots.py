@@ -1,4 +1,4 @@
-"""What `simulate` and `pack` say of the files that they wrote."""
+"""What `simulate` and `pack` report about the files that they wrote."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from shotwatch_simulator.labels import Label
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Files in a folder, and what is odd in them."""
+    """The files in a folder, and the anomalies in them."""
 
     folder: Path
     files: int
@@ -34,7 +34,7 @@ class Written:
 
 
 def write_all(paths: Iterator[Path], expected: int, folder: Path, labels: Sequence[Label]) -> Written:
-    """Let the files be written, with a progress bar."""
+    """Write the files, with a progress bar."""
     with counting() as progress:
         task = progress.add_task("writing files", total=expected)
         sizes = [path.stat().st_size for path in progress.track(paths, task_id=task)]
@@ -42,7 +42,7 @@ def write_all(paths: Iterator[Path], expected: int, folder: Path, labels: Sequen
 
 
 def minutes_ago(duration: timedelta) -> datetime:
-    """The full minute from which on this duration ends about now."""
+    """Return the start of the full minute from which this duration ends at about the current time."""
     return (datetime.now(UTC) - duration).replace(second=0, microsecond=0)
 
 

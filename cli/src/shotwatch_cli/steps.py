@@ -1,4 +1,4 @@
-"""Long work runs as a process beside us, and tells its steps line by line."""
+"""Long work that runs in a process of its own, which reports its steps line by line."""
 
 import json
 import sys
@@ -19,10 +19,10 @@ def run_steps(
     arguments: Sequence[str],
     tell: Callable[[Step], None] = lambda _: None,
 ) -> Step:
-    """Run `python -m module`; `tell` hears of each step. Returns the last one, empty if there is none.
+    """Run `python -m module` and call `tell` with each step. Return the last step, empty if there is none.
 
     Raises:
-        Failure: it did not get there; says why.
+        Failure: the process failed; the message gives the reason.
     """
     step: Step = {}
     command = [sys.executable, "-m", module, *arguments]

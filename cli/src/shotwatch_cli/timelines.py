@@ -1,4 +1,4 @@
-"""Devices over time, as a picture: a bar each, in the colours of its states, white where nothing is known."""
+"""A picture of devices over time: a bar each, in the colours of its states, white where unknown."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from shotwatch_common.printable import printable
 from shotwatch_shots.facility import StatePolicy
 
 Report = Mapping[str, Any]
-"""Of a device, as the REST API tells it."""
+"""The report of a device, as the REST API returns it."""
 
 _WIDTH, _LABELS, _MARGIN = 1200, 240, 20
 _ROW, _BAR, _HEAD, _FOOT = 18, 12, 40, 40
@@ -23,11 +23,11 @@ _OTHERS = ("#e6a700", "#1f4e9c", "#8e44ad", "#16a2b8", "#8b5a2b", "#e377c2")
 
 
 def draw_timelines(reports: Sequence[Report], policy: StatePolicy) -> Image.Image:
-    """A bar for each device over the span of the reports, of which there is at least one.
+    """Draw a bar for each device over the span of the reports, of which there is at least one.
 
     Args:
         reports: of one span of time.
-        policy: in which state devices work, and in which they are broken.
+        policy: the states in which devices work, and those in which they are broken.
     """
     start, end = (datetime.fromisoformat(reports[0][edge]) for edge in ("start", "end"))
     canvas = Image.new("RGB", (_WIDTH, _HEAD + _ROW * len(reports) + _FOOT), "white")
@@ -45,7 +45,7 @@ def draw_timelines(reports: Sequence[Report], policy: StatePolicy) -> Image.Imag
 
 
 def _colours(reports: Sequence[Report], policy: StatePolicy) -> dict[str | None, str]:
-    """A colour for each state: green where devices work, red where they are broken."""
+    """Return a colour for each state: green where devices work, red where they are broken."""
     found = {each["state"] for report in reports for each in report["segments"]}
     others = sorted(found - {policy.on, None, *policy.broken})
     colours: dict[str | None, str] = {policy.on: _WORKS}
@@ -73,7 +73,7 @@ def _draw_times(draw: ImageDraw.ImageDraw, start: datetime, end: datetime, top: 
 
 
 def _place(time: str, start: datetime, end: datetime) -> float:
-    """Where a time lies, px from the left."""
+    """Return the position of a time, in px from the left."""
     share = (datetime.fromisoformat(time) - start) / (end - start)
     return _LABELS + min(max(share, 0), 1) * (_WIDTH - _MARGIN - _LABELS)
 

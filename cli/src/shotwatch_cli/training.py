@@ -1,4 +1,4 @@
-"""Training as a process beside us, the alias of the version that it registers, and its thresholds."""
+"""Training in a process of its own, the alias of the version that it registers, and its thresholds."""
 
 import asyncio
 import json
@@ -36,16 +36,16 @@ def train(
 ) -> Step:
     """Train in a process of its own, and give the new version its alias with the rights of the command line.
 
+    Return the last step, which names the registered version, together with the alias.
+
     Args:
-        environment: of the process; says where the servers are.
+        environment: of the process, with the addresses of the servers.
         arguments: of the process.
-        alias: of the new version; None for champion if there is none yet, else challenger.
+        alias: of the new version; None for champion if there is none yet, otherwise challenger.
         tell: is called with each step.
 
-    Return the last step, which says what was registered, with the alias.
-
     Raises:
-        Failure: it did not come to a model; says why.
+        Failure: training made no model; the message gives the reason.
     """
     trained = run_steps("shotwatch_training", environment, ["--register-only", *arguments], tell)
     settings = settings_as(Settings, environment)
@@ -66,7 +66,7 @@ async def thresholds_of(settings: Settings, version: str) -> list[Thresholds]:
     """Return the thresholds of a version of the model.
 
     Raises:
-        Failure: the registry does not give them.
+        Failure: they cannot be read from the registry.
     """
     try:
         async with ModelRegistry.of(settings) as registry:
@@ -80,7 +80,7 @@ async def thresholds_of(settings: Settings, version: str) -> list[Thresholds]:
 
 
 def summarise(usual: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Thresholds]:
-    """Device → feature → reference, as one line per feature."""
+    """Summarize device → feature → reference as one entry per feature."""
     limits: dict[str, list[float]] = {}
     for features in usual.values():
         for feature, reference in features.items():

@@ -1,4 +1,4 @@
-"""Puts files into a bucket, several at once."""
+"""Upload files to a bucket, several at once."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file and the key it is to have."""
+    """A file and its key."""
 
     path: Path
     key: str
@@ -24,7 +24,9 @@ Done = Callable[[Upload], None]
 
 
 def planned_uploads(paths: Iterable[Path]) -> list[Upload]:
-    """A file keeps its name; of a folder, every snapshot file in it keeps its path below the folder.
+    """Return the uploads of files and folders.
+
+    The key of a file is its name. The key of a snapshot file in a folder is its path below the folder.
 
     Raises:
         Failure: a folder holds no snapshot file, or two files would have the same key.
@@ -39,7 +41,7 @@ def planned_uploads(paths: Iterable[Path]) -> list[Upload]:
 
 
 async def upload_all(store: ObjectStore, bucket: str, uploads: Sequence[Upload], done: Done) -> None:
-    """Put every file into the bucket; `done` hears of each as it arrives there.
+    """Put every file into the bucket; call `done` with each one when it has arrived there.
 
     Raises:
         Retry: the store cannot be reached.

@@ -1,1 +1,1 @@
-"""Grafana's dashboards as code; `make dashboards` writes them as JSON beside their provisioning."""
+"""Grafana's dashboards as code; `make dashboards` writes them as JSON files for provisioning."""

@@ -1,4 +1,4 @@
-"""Writes the dashboards where Grafana is provisioned from; a test holds them against the code."""
+"""Write the dashboards to the folder that provisions Grafana; a test compares them with the code."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "dashboards"
 
 
 def written() -> dict[str, str]:
-    """File name → dashboard as Grafana reads it."""
+    """Return the dashboards as Grafana reads them, by file name."""
     boards = [module.dashboard().build() for module in (operations, traces, beam, models)]
     return {f"{board.uid}.json": _json(board) for board in boards}
 

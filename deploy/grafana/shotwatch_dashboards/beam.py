@@ -1,4 +1,4 @@
-"""Beam: what is measured at a place, how odd it is, and what was told of it."""
+"""Beam: the measurements at a place, how anomalous they are, and the events about them."""
 
 from grafana_foundation_sdk.builders import dashboard as board
 
@@ -19,11 +19,11 @@ from shotwatch_dashboards.promql import counted, rate
 
 PLACE = 'place="$place"'
 ALARMS = 'phase=~"opened|passed"'
-"""Of the events about a condition, those that first tell of it."""
+"""Events that report an incident for the first time."""
 
 
 def dashboard() -> board.Dashboard:
-    shown = empty_dashboard("beam", "Beam", "What is measured at a place, and what was told of it.")
+    shown = empty_dashboard("beam", "Beam", "The measurements at a place, and the events about them.")
     for variable in _variables():
         shown = shown.with_variable(variable)
     shown = shown.annotation(_events())
@@ -40,7 +40,7 @@ def _variables() -> list[board.QueryVariable]:
 
 
 def _events() -> board.AnnotationQuery:
-    """A mark at each minute in which an event was told. Prometheus does; no log need be at hand."""
+    """Return a mark at each minute with an event. It uses Prometheus and needs no log store."""
     labels = "kind, severity, phase"
     return (
         board.AnnotationQuery()
@@ -60,19 +60,19 @@ def _judged() -> list[Shown]:
     return [
         graph(
             "Score",
-            "Of the last shot that a model judged; above the threshold the shot is anomalous.",
+            "Score of the last shot that a model judged; above the threshold the shot is anomalous.",
             range_of(f"max(shotwatch_score{{{PLACE}}})", "score"),
             range_of(f"max(shotwatch_threshold{{{PLACE}}})", "threshold"),
         ),
         graph(
             "Shots judged",
-            "Per second.",
+            "Shots per second.",
             range_of(f"sum(rate(shotwatch_shots_judged_total{{{PLACE}}}[$__rate_interval]))", "shots"),
             span=6,
         ),
         number(
             "Alarms in the last hour",
-            "Conditions that were first told.",
+            "New incidents.",
             now_of(f"round(sum({counted('shotwatch_events_total', 'kind', '1h', f'{PLACE}, {ALARMS}')}))"),
             span=6,
         ).height(8),
@@ -81,7 +81,7 @@ def _judged() -> list[Shown]:
 
 def _measured() -> list[Shown]:
     return [
-        _of_devices("Energy", "Of the last shot measured.", "shotwatch_energy_joules", "joule"),
+        _of_devices("Energy", "Energy of the last shot measured.", "shotwatch_energy_joules", "joule"),
         _of_devices(
             "Beam width, major",
             "D4σ of the last shot measured, in pixels.",
@@ -93,14 +93,16 @@ def _measured() -> list[Shown]:
             "shotwatch_beam_size_minor_pixels",
         ),
         _of_devices(
-            "Pointing, column", "From the camera's reference, in pixels.", "shotwatch_pointing_x_pixels"
+            "Pointing, column",
+            "Distance from the camera's reference, in pixels.",
+            "shotwatch_pointing_x_pixels",
         ),
         _of_devices(
-            "Pointing, row", "From the camera's reference, in pixels.", "shotwatch_pointing_y_pixels"
+            "Pointing, row", "Distance from the camera's reference, in pixels.", "shotwatch_pointing_y_pixels"
         ),
         graph(
             "Records",
-            "Per second, by kind of device: valid, or why not.",
+            "Records per second, by kind of device and verdict: valid, or the reason of the refusal.",
             range_of(rate("shotwatch_records_total", "kind, verdict", PLACE), "{{kind}} {{verdict}}"),
             span=8,
         ),
@@ -116,13 +118,13 @@ def _told() -> list[Shown]:
     return [
         rows(
             "Events of the last day",
-            "By kind.",
+            "Events by kind, severity and phase.",
             rows_of(f"round({counted('shotwatch_events_total', 'kind, severity, phase', '1d', PLACE)})"),
             span=24,
         ),
         log_lines(
             "Events",
-            "Each with its trace: open a line, then `trace`.",
+            "Log lines of events. To see the trace of one, open its line, then `trace`.",
             '{service_name=~".+"} | event = "anomaly" | shot =~ "$place-.+"',
         ),
     ]

@@ -1,4 +1,4 @@
-"""Models: which versions work, whether the beam is what they learned, what people say of their alarms."""
+"""Models: the versions in use, the drift of the beam since training, and the feedback on alarms."""
 
 from grafana_foundation_sdk.builders import dashboard as board
 
@@ -10,9 +10,9 @@ from shotwatch_dashboards.promql import counted
 PLACE = "place"
 OF_PLACE = "{{place}}"
 SHOTS_PER_HOUR = 36_000
-"""At 10 Hz: the shots among which the threshold allows the chosen number of false alarms."""
+"""At 10 Hz: the number of shots for which the threshold allows the chosen number of false alarms."""
 MODEL_IS_WRONG = 4.0
-"""Robust standard deviations from which the service history tells drift as a warning."""
+"""Robust standard deviations from which the history service reports drift as a warning."""
 
 
 def dashboard() -> board.Dashboard:
@@ -21,7 +21,7 @@ def dashboard() -> board.Dashboard:
         "budget",
         "False alarms an hour",
         "1",
-        "What is borne at a place at 10 Hz: SHOTWATCH_FALSE_ALARMS_PER_HOUR.",
+        "Accepted at a place at 10 Hz: SHOTWATCH_FALSE_ALARMS_PER_HOUR.",
     )
     shown = shown.with_variable(budget).time("now-24h", "now")
     for panel in (*_versions(), *_alarms()):
@@ -35,11 +35,15 @@ def _versions() -> list[Shown]:
     return [
         rows(
             "Versions",
-            "At work under each alias, and in how many replicas.",
+            "Versions in use under each alias, and the number of replicas.",
             rows_of("count by (alias, version, run) (shotwatch_model_info)"),
         ),
         bars(
-            "Loaded", "Since a replica last loaded a version.", now_of(loaded, "{{alias}}"), unit="s", span=12
+            "Loaded",
+            "Time since a replica last loaded a version.",
+            now_of(loaded, "{{alias}}"),
+            unit="s",
+            span=12,
         ),
         lines_at(
             graph(
@@ -50,7 +54,11 @@ def _versions() -> list[Shown]:
             MODEL_IS_WRONG,
         ),
         bars(
-            "Furthest off now", "Devices.", now_of(f"topk(10, {drift})", "{{device}}"), unit="short", span=12
+            "Furthest off now",
+            "Devices with the largest drift.",
+            now_of(f"topk(10, {drift})", "{{device}}"),
+            unit="short",
+            span=12,
         ),
     ]
 
@@ -62,27 +70,27 @@ def _alarms() -> list[Shown]:
     return [
         graph(
             "Alarms in an hour",
-            "Conditions that were first told, true and false ones.",
+            "New incidents, true and false ones.",
             range_of(alarms, OF_PLACE),
         ),
         graph(
             "Budget of false alarms in an hour",
-            "What the threshold lets happen by chance among the shots of that hour.",
+            "False alarms that the threshold allows by chance for the shots of that hour.",
             range_of(budget, OF_PLACE),
         ),
         graph(
             "Alarms by kind",
-            "In an hour, at all places.",
+            "New incidents in an hour, at all places.",
             range_of(counted("shotwatch_events_total", "kind", "1h", ALARMS), "{{kind}}"),
         ),
         graph(
             "Snoozed",
-            "Events in an hour that were stored and not told.",
+            "Events in an hour that were stored and not published.",
             range_of(counted("shotwatch_snoozed_events_total", "kind", "1h"), "{{kind}}"),
         ),
         graph(
             "Feedback",
-            "Statements of a day, by what people said.",
+            "Feedback in a day, by opinion.",
             range_of(opinions, "{{opinion}}"),
             span=24,
         ),

@@ -1,4 +1,4 @@
-"""Operations: is every file accounted for, how fast, and what stands in the way."""
+"""Operations: whether every file is accounted for, how fast files are processed, and what delays them."""
 
 from grafana_foundation_sdk.builders import dashboard as board
 from grafana_foundation_sdk.builders import timeseries
@@ -46,32 +46,35 @@ def _accounts() -> list[Shown]:
     return [
         number(
             "Unaccounted for",
-            "Objects, shots and events of which two sources do not say the same.",
+            "Objects, shots and events on which two sources do not agree.",
             now_of("max(shotwatch_ledger_unaccounted)"),
         ).thresholds(bad_above(1)),
         _age(
-            "Ledger checked", "Since history last looked.", "shotwatch_ledger_checked_timestamp_seconds", 300
+            "Ledger checked",
+            "Time since the last check by history.",
+            "shotwatch_ledger_checked_timestamp_seconds",
+            300,
         ),
         _age(
             "Last file",
-            "Since the store had the object that was settled last.",
+            "Time since the arrival of the object that was settled last.",
             "shotwatch_last_file_timestamp_seconds",
             300,
         ),
         _age(
             "Last sweep",
-            "Since a whole look into the inbox.",
+            "Time since the inbox was last listed completely.",
             "shotwatch_sweep_last_success_timestamp_seconds",
             60,
         ),
         number(
             "Parked",
-            "Messages that a stage gave up; `shotwatch dead list`.",
+            "Messages in the dead-letter queues; see `shotwatch dead list`.",
             now_of(f"sum(rabbitmq_queue_messages{{{PARKED_QUEUES}}})"),
         ).thresholds(bad_above(1)),
         number(
             "Alerts",
-            "Alerts that fire now.",
+            "Number of firing alerts.",
             now_of('count(ALERTS{alertname=~"Shotwatch.+", alertstate="firing"}) or vector(0)'),
         ).thresholds(bad_above(1)),
     ]
@@ -86,12 +89,12 @@ def _ledger() -> list[Shown]:
         ),
         graph(
             "Files settled",
-            "Per second, by what became of them and why.",
+            "Files per second, by outcome and reason.",
             range_of(rate("shotwatch_files_total", "outcome, reason"), "{{outcome}} {{reason}}"),
         ),
         rows(
             "Firing alerts",
-            "Severity and place; docs/runbook.md says what to do.",
+            "Firing alerts with severity and place; docs/runbook.md explains what to do.",
             rows_of('ALERTS{alertname=~"Shotwatch.+", alertstate="firing"}'),
             hidden=("Value", "alertstate", "job"),
             span=24,
@@ -115,14 +118,14 @@ def _latency() -> list[Shown]:
         ).span(6),
         _against_objective(
             "File to event, p99",
-            f"Objective {P99_OBJECTIVE_S} s. Dots lead to traces.",
+            f"Objective {P99_OBJECTIVE_S} s. Dots link to traces.",
             quantile(0.99, event),
             "p99",
             P99_OBJECTIVE_S,
         ).span(6),
         number(
             "Slowest stage now",
-            "Time per message, in the queue and in work.",
+            "Mean time per message, waiting in the queue and being handled.",
             now_of(f"topk(1, {_time_per_message()})", "{{stage}}"),
             unit="s",
             span=6,
@@ -131,7 +134,7 @@ def _latency() -> list[Shown]:
         .text_mode(BigValueTextMode.VALUE_AND_NAME),
         bars(
             "Time per message now",
-            "Mean time in the queue and in work.",
+            "Mean time per message, waiting in the queue and being handled.",
             now_of(f"sort_desc({_time_per_message()})", "{{stage}}"),
             unit="s",
             span=6,
@@ -139,7 +142,7 @@ def _latency() -> list[Shown]:
         *(
             _against_objective(
                 f"{title}, p{100 * q:g}",
-                "No stage may take what all of them have together.",
+                "The dashed line is the objective for all stages together.",
                 quantile(q, metric, "stage"),
                 "{{stage}}",
                 objective,
@@ -158,7 +161,10 @@ def _against_objective(title: str, why: str, expr: str, legend: str, objective_s
 
 
 def _time_per_message() -> str:
-    """Messages that others publish without their time have no wait; they count with their work."""
+    """Return a query for the time per message.
+
+    Messages that were published without a time count without a wait.
+    """
     waited = rate("shotwatch_message_wait_seconds_sum", "stage")
     worked = rate("shotwatch_message_work_seconds_sum", "stage")
     return (
@@ -170,7 +176,7 @@ def _obstacles() -> list[Shown]:
     return [
         graph(
             "Queues",
-            "Messages that wait or are in work.",
+            "Messages that wait or are being handled.",
             range_of(f"sum by (queue) (rabbitmq_queue_messages{{{STAGE_QUEUES}}})", "{{queue}}"),
         ),
         graph(
@@ -180,7 +186,7 @@ def _obstacles() -> list[Shown]:
         ),
         graph(
             "Held",
-            "Messages in hand that wait for a server, or until the queue of the next stage is short again.",
+            "Messages that a service holds until a server answers, or the next stage's queue is short again.",
             range_of("sum by (stage, why) (shotwatch_messages_held)", "{{stage}} {{why}}"),
         ),
         graph(
@@ -190,7 +196,7 @@ def _obstacles() -> list[Shown]:
         ),
         graph(
             "Parked",
-            "Messages that a stage gave up.",
+            "Messages in the dead-letter queues.",
             range_of(f"sum by (queue) (rabbitmq_queue_messages{{{PARKED_QUEUES}}})", "{{queue}}"),
         ),
         graph(
@@ -202,17 +208,17 @@ def _obstacles() -> list[Shown]:
         ),
         graph(
             "Messages settled",
-            "Per second, by what became of them.",
+            "Messages per second, by outcome.",
             range_of(rate("shotwatch_messages_total", "stage, outcome"), "{{stage}} {{outcome}}"),
         ),
         graph(
             "Consumers",
-            "As the services know it.",
+            "Number of consumers as the services report it.",
             range_of("sum by (stage) (shotwatch_consumers)", "{{stage}}"),
         ),
         graph(
             "Consumers, says the broker",
-            "What counts.",
+            "Number of consumers as the broker reports it. If the two differ, the broker is right.",
             range_of(f"sum by (queue) (rabbitmq_queue_consumers{{{STAGE_QUEUES}}})", "{{queue}}"),
         ),
     ]
@@ -222,20 +228,20 @@ def _shots() -> list[Shown]:
     return [
         graph(
             "Shots closed",
-            "Per second.",
+            "Shots per second.",
             range_of(rate("shotwatch_shots_total", "completeness"), "{{completeness}}"),
             range_of("sum(rate(shotwatch_shots_revised_total[$__rate_interval]))", "closed again"),
             span=8,
         ),
         graph(
             "Open windows",
-            "Minutes with open shots.",
+            "One-minute windows with open shots.",
             range_of("max(shotwatch_windows_open)", "windows"),
             span=8,
         ),
         graph(
             "Found by the sweep",
-            "Objects in a minute that no notification brought.",
+            "Objects per minute for which no notification arrived.",
             range_of("sum(increase(shotwatch_sweep_found_total[1m]))", "objects"),
             span=8,
         ),
@@ -263,7 +269,7 @@ def _bulk() -> list[Shown]:
         ),
         graph(
             "One sweep, p99",
-            "A look into the inbox.",
+            "Duration of one listing of the inbox.",
             range_of(quantile(0.99, "shotwatch_sweep_seconds"), "p99"),
             unit="s",
             span=8,
@@ -275,7 +281,7 @@ def _bulk() -> list[Shown]:
         ),
         graph(
             "Memory",
-            "Resident, the largest replica of each service.",
+            "Resident memory of the largest replica of each service.",
             range_of('max by (job) (process_resident_memory_bytes{job!~"broker|store"})', "{{job}}"),
             unit="bytes",
         ),

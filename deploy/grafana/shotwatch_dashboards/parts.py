@@ -1,4 +1,4 @@
-"""What panels have in common: data sources, sizes, thresholds."""
+"""Common elements of panels: data sources, sizes, thresholds."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeVar
@@ -47,7 +47,7 @@ TAG = "shotwatch"
 HEIGHT = 8
 
 Shown = Builder[Panel]
-"""A panel, as dashboards take it."""
+"""The type of panels in dashboards."""
 Query = prometheus.Dataquery | tempo.Dataquery | loki.Dataquery
 Size = Literal[4, 6, 8, 12, 24]
 AnyPanel = TypeVar(
@@ -56,7 +56,7 @@ AnyPanel = TypeVar(
 
 
 def dashboard(uid: str, title: str, what: str) -> board.Dashboard:
-    """An empty dashboard that leads to the others."""
+    """Return an empty dashboard with links to the others."""
     others = board.DashboardLink("shotwatch").type(DashboardLinkType.DASHBOARDS).tags([TAG]).keep_time(True)
     return (
         board.Dashboard(f"shotwatch: {title}")
@@ -73,7 +73,7 @@ def dashboard(uid: str, title: str, what: str) -> board.Dashboard:
 
 
 def range_of(expr: str, legend: str, exemplars: bool = False) -> prometheus.Dataquery:
-    """Values over the time that is shown; dots that lead to traces where asked for."""
+    """Return a query for values over the shown time, with dots that link to traces if `exemplars` is set."""
     return (
         prometheus.Dataquery()
         .datasource(PROMETHEUS)
@@ -85,17 +85,17 @@ def range_of(expr: str, legend: str, exemplars: bool = False) -> prometheus.Data
 
 
 def now_of(expr: str, legend: str = "") -> prometheus.Dataquery:
-    """The values of now."""
+    """Return a query for the current values."""
     return prometheus.Dataquery().datasource(PROMETHEUS).expr(expr).instant().legend_format(legend)
 
 
 def rows_of(expr: str) -> prometheus.Dataquery:
-    """The values of now, a row each."""
+    """Return a query for the current values, one row each."""
     return now_of(expr).format(PromQueryFormat.TABLE)
 
 
 def traces_of(query: str) -> tempo.Dataquery:
-    """Traces that a TraceQL query finds; or one, by its id."""
+    """Return the traces that a TraceQL query finds, or one trace by its id."""
     return (
         tempo.Dataquery()
         .datasource(TEMPO)
@@ -144,7 +144,7 @@ def found_traces(title: str, why: str, query: str, span: Size = 12) -> table.Pan
 
 
 def one_trace(title: str, why: str, query: str) -> board.Panel:
-    """A trace with all its spans."""
+    """Return a panel with a trace and all its spans."""
     shown = board.Panel().type("traces").title(title).description(why).datasource(TEMPO)
     return shown.with_target(traces_of(query)).span(24).height(14)
 
@@ -163,13 +163,13 @@ def bad_above(limit: float) -> board.ThresholdsConfig:
 
 
 def lines_at(panel: timeseries.Panel, limit: float) -> timeseries.Panel:
-    """The graph with its objective as a dashed line."""
+    """Return the graph with its objective as a dashed line."""
     dashed = common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
     return panel.thresholds(bad_above(limit)).thresholds_style(dashed)
 
 
 def choice(name: str, label: str, values_of: str) -> board.QueryVariable:
-    """A variable with the values that a label has."""
+    """Return a variable with the values of a label."""
     return (
         board.QueryVariable(name)
         .label(label)
@@ -181,7 +181,7 @@ def choice(name: str, label: str, values_of: str) -> board.QueryVariable:
 
 
 def field(name: str, label: str, value: str, why: str) -> board.TextBoxVariable:
-    """A variable that people type."""
+    """Return a variable that users type."""
     return board.TextBoxVariable(name).label(label).default_value(value).description(why)
 
 

@@ -1,4 +1,4 @@
-"""Traces: where the time goes, what failed, and the way of one object."""
+"""Traces: where the time is spent, what failed, and the path of one object."""
 
 from grafana_foundation_sdk.builders import dashboard as board
 
@@ -10,7 +10,7 @@ OURS = 'resource.service.name =~ "shotwatch-.+"'
 
 
 def dashboard() -> board.Dashboard:
-    shown = empty_dashboard("traces", "Traces", "Slow and failed traces, and the way of one object.")
+    shown = empty_dashboard("traces", "Traces", "Slow and failed traces, and the path of one object.")
     for variable in _variables():
         shown = shown.with_variable(variable)
     for panel in _panels():
@@ -31,26 +31,30 @@ def _variables() -> list[board.TextBoxVariable]:
 def _panels() -> list[Shown]:
     return [
         found_traces(
-            "Failed", "A stage set a message aside, or tries it again.", f"{{ {OURS} && status = error }}"
+            "Failed",
+            "A stage dead-lettered a message, or retries it.",
+            f"{{ {OURS} && status = error }}",
         ),
         found_traces(
             "Slow",
-            "The whole trace, pauses before another attempt included.",
+            "Duration of the whole trace, including pauses before a retry.",
             f"{{ {OURS} && traceDuration > $slow }}",
         ),
         found_traces(
             "The way of an object",
-            "Of each version that came under the name.",
+            "Traces of each version of the object.",
             '{ span.shotwatch.object =~ ".*$object.*" }',
         ),
         found_traces(
-            "Files that were rejected", "ingest could not read them.", '{ span.shotwatch.state = "rejected" }'
+            "Files that were rejected",
+            "Files that ingest could not read.",
+            '{ span.shotwatch.state = "rejected" }',
         ),
-        one_trace("The trace", "Type or follow a trace id.", "$trace_id"),
+        one_trace("The trace", "Enter a trace id above, or follow a link.", "$trace_id"),
         service_graph("Who sends to whom", "From the collector's service graph."),
         graph(
             "Spans, p99",
-            "From the collector's span metrics; dots lead to traces.",
+            "From the collector's span metrics; dots link to traces.",
             range_of(
                 quantile(0.99, "traces_span_metrics_duration_milliseconds", "service_name, span_name"),
                 "{{service_name}} {{span_name}}",

@@ -20,9 +20,9 @@ def audit(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Show who asked the REST API for which change, the refused ones too, and who made which by `shotwatch`.
+    """Show the changes requested from the REST API, refused ones included, and those made by `shotwatch`.
 
-    It takes the scope `admin`. Without a time: the last day.
+    It requires the scope `admin`. Without a time, the last day is shown.
 
     \b
     Examples:
@@ -43,7 +43,10 @@ def _query(start: Any, end: Any, limit: int) -> dict[str, Any]:
 
 
 async def _asked(deployment: Deployment, query: dict[str, Any]) -> list[dict[str, Any]]:
-    """Up to `limit` changes; a page may end before, where little was changed in a long time."""
+    """Return up to `limit` changes.
+
+    A page may be shorter than its limit if there were few changes in a long time.
+    """
     changes: list[dict[str, Any]] = []
     async with deployment.api() as api:
         page = await api.get("/audit", **query)

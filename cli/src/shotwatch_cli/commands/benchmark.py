@@ -1,4 +1,4 @@
-"""`shotwatch benchmark`: how much the detector finds, at how many false alarms an hour."""
+"""`shotwatch benchmark`: how many anomalies the detector finds, at how many false alarms an hour."""
 
 import asyncio
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Sizes(StrEnum):
-    """How much is measured."""
+    """The extent of a benchmark."""
 
     SMALL = "small"
     FULL = "full"
@@ -67,11 +67,12 @@ def measure_detection(
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Train a detector on normal shots, put anomalies into later ones, and count what it finds.
+    """Train a detector on normal shots, inject anomalies into later ones, and count how many it finds.
 
-    Shots are made of recorded frames: moved, with another energy and fresh noise, and anomalies put in by
-    physics. The usual other scores are measured on the same shots. Writes report.md, report.json and
-    recall.png. Fails if an anomaly of severity zero can be told from a normal shot.
+    Shots are made of recorded frames that are moved and get another energy and fresh noise. Anomalies are
+    injected as their physical cause would act. Common baseline scores are measured on the same shots. Writes
+    report.md, report.json and recall.png. Fails if an anomaly of severity zero can be distinguished from a
+    normal shot.
 
     \b
     Examples:
@@ -125,7 +126,7 @@ def _measure(
     seed: int,
     chosen: _Chosen | None,
 ) -> tuple["Outcome", tuple[SkippedFile, ...]]:
-    # TensorFlow takes seconds to import: only for this command.
+    # Import here, because TensorFlow takes seconds to import and only this command needs it.
     from shotwatch_benchmark.protocol import SIZES, run_benchmark
 
     with counting() as bars:

@@ -30,17 +30,18 @@ _STYLES = {
 
 @bucket.callback()
 def _group() -> None:
-    """Keeps `setup` a command of its own."""
+    """Keep `setup` a subcommand, although it is the only one."""
 
 
 @bucket.command("setup")
 def setup(
     dry_run: DryRunOption = False, name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False
 ) -> None:
-    """Make the buckets, have the store tell of new objects, and let old blocks expire; may be run again.
+    """Create the buckets, enable object notifications, and set the expiry of old blocks. It may be run again.
 
-    What the store cannot is said, and the rest is done. Exit code 1 when it refuses something.
-    SHOTWATCH_BLOCK_DAYS, SHOTWATCH_RAW_TIER, SHOTWATCH_RAW_TIER_DAYS and SHOTWATCH_EVENT_TARGET say how.
+    What the store does not support is reported, and the rest is done. Exit code 1 when the store refuses
+    something. Set SHOTWATCH_BLOCK_DAYS, SHOTWATCH_RAW_TIER, SHOTWATCH_RAW_TIER_DAYS and
+    SHOTWATCH_EVENT_TARGET to configure it.
 
     \b
     Examples:

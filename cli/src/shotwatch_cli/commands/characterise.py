@@ -1,4 +1,4 @@
-"""`shotwatch noise fit` and `shotwatch reference fit`: what is known of a camera beyond its records."""
+"""`shotwatch noise fit` and `shotwatch reference fit`: make the calibration constants of a camera."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -32,21 +32,21 @@ noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark."
 reference = typer.Typer(no_args_is_help=True, help="What a camera's beam usually looks like.")
 
 Made = tuple[bytes, dict[str, Any]]
-"""What goes on the shelf, and what is told of it."""
+"""The bytes to put into the calibration store, and the figures to report about them."""
 CameraArgument = Annotated[str, typer.Argument(help="Group name, such as LA_A1_11-Camera_1-Camera-1.")]
 MostOption = Annotated[int, typer.Option("--most", min=10, help="As many frames as this.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which frames of which camera."""
+    """A selection of frames of one camera."""
 
     device: str
     start: datetime | None
     end: datetime | None
     most: int
     dark: bool
-    """Dark frames are no shots that anybody calls normal."""
+    """Whether dark frames are wanted: these need not belong to shots that are known to be normal."""
 
 
 @noise.command("fit")
@@ -67,9 +67,9 @@ def fit_noise_model(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Fit a normal distribution to each pixel of dark frames, and keep it as the camera's noise model.
+    """Fit a normal distribution to each pixel of dark frames, and store it as the camera's noise model.
 
-    Pixels that could be noise no longer count as light. A new version is used from the next shots on.
+    Pixels whose value could be noise no longer count as light. New versions apply from the next shots on.
 
     \b
     Examples:
@@ -103,9 +103,9 @@ def fit_reference(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Make a camera's reference from the normal shots of a time, and keep it.
+    """Make a camera's reference from the normal shots of a span of time, and store it.
 
-    The service `history` does so by itself, once a day; after the beam was changed on purpose do it at once.
+    The service `history` does this by itself once a day. Run it at once after an intended change of the beam.
 
     \b
     Example:
@@ -151,10 +151,10 @@ async def _fit(
 
 
 def _recorded(wanted: Wanted, files: Sequence[Path], skipped: list[SkippedFile]) -> CameraFrames:
-    """Return the frames of image files, as of now.
+    """Return the frames of image files, with the current time as their time.
 
     Raises:
-        Failure: no image can be read, one is not of counts, or they are of different shapes.
+        Failure: no image can be read, one does not hold counts, or they have different shapes.
     """
     frames: list[Counts] = []
     for frame in recorded_frames(files, skipped):

@@ -49,10 +49,10 @@ def make(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Write the shots of a time as TFRecords, with a manifest that says what they were made from.
+    """Write the shots of a span of time as TFRecords, with a manifest that lists their sources.
 
     An example is one frame of one camera with the spectrum and the energy of its shot. Only valid records
-    count. A set never changes; what an interrupted making leaves is no set.
+    count. A finished set never changes; if writing is interrupted, there is no set.
 
     \b
     Examples:
@@ -78,7 +78,7 @@ def make(
 
 @dataset.command("list")
 def list_sets(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
-    """List the training sets that there are. With --json one line per set.
+    """List the training sets. With --json one line per set.
 
     \b
     Example:
@@ -97,7 +97,7 @@ def list_sets(name: NameOption = None, root: RootOption = ROOT, json: JsonOption
 def show(
     title: SetArgument, name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False
 ) -> None:
-    """Show what is in a training set and what it was made from; with --json the whole manifest.
+    """Show what a training set contains and what it was made from; with --json the whole manifest.
 
     \b
     Examples:
@@ -119,10 +119,10 @@ def show(
 def check(
     title: SetArgument, name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False
 ) -> None:
-    """Check that a set is as its manifest says, and that what it was made from is still there.
+    """Check that a set matches its manifest, and that the data it was made from still exists.
 
     A block that has expired can be made again from its raw file. Exit code 1 when a shard is broken, or a
-    block is gone for good.
+    block cannot be recovered.
 
     \b
     Example:
@@ -147,7 +147,7 @@ def _refuse_nonsense(
 
 
 def _run(deployment: Deployment, *arguments: str) -> dict[str, Any]:
-    """The result of a command, its progress shown."""
+    """Run a command, show its progress, and return its result."""
     with counting() as progress:
         task = progress.add_task("starting", total=None)
 

@@ -1,4 +1,4 @@
-"""`shotwatch dead`: messages that a stage gave up: which there are, why, and what becomes of them."""
+"""`shotwatch dead`: list, show, reinject or purge the messages in the dead-letter queues."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -45,7 +45,7 @@ def list_messages(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """List parked messages: at which stage, since when, why, and in which trace. With --json one a line.
+    """List dead-lettered messages: stage, time, reason and trace. With --json one line per message.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def show_message(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Show why messages were parked, and what they say.
+    """Show why messages were dead-lettered, and their content.
 
     \b
     Example:
@@ -90,10 +90,10 @@ def reinject(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Send parked messages back to their stages, to be tried as if for the first time.
+    """Send dead-lettered messages back to their stages, to be handled as if for the first time.
 
-    Without ids and filters, all of them. It can be run again after it broke off: a message may be worked on
-    twice then, which does no harm, and none is lost.
+    Without ids and filters, all of them are sent. It can be run again after an interruption: a message may
+    then be handled twice, which does no harm, and none is lost.
 
     \b
     Examples:
@@ -116,9 +116,9 @@ def purge(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Throw parked messages away for good; the history of their objects says so.
+    """Discard dead-lettered messages for good; the history of their objects records it.
 
-    Without ids and filters, all of them.
+    Without ids and filters, all of them are discarded.
 
     \b
     Examples:
@@ -149,7 +149,7 @@ def _act(act: Act, past: str, deployment: Deployment, wanted: Wanted, dry_run: b
 
 
 def _confirm(concerned: Sequence[ParkedMessage]) -> None:
-    """What is asked goes to stderr, so that stdout stays for programs."""
+    """Ask for confirmation on stderr, so that stdout stays for programs."""
     stderr.print(message_table("to be thrown away", concerned))
     typer.confirm(f"Throw these {len(concerned)} messages away for good?", abort=True, err=True)
 

@@ -20,7 +20,7 @@ from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
 
 _PATIENCE_S = 120
-"""A day of a place with many devices at 10 Hz takes the API a while."""
+"""The API can take this long for one day of a place with many devices at 10 Hz."""
 _COLUMNS = (
     *("device", "place", "time in state", "gaps#", "missing#", "longest gap#"),
     *("changes/h#", "refused#", "clock (ms)#"),
@@ -42,8 +42,8 @@ def devices(
 ) -> None:
     """Show how devices worked, by default on the last day of data: share of time in each state, gaps, clocks.
 
-    A gap is where the next record came more than 1.5 sampling periods after the last. The clock is compared
-    with that of another device of the place. With --json one line per device.
+    A gap is where the next record came more than 1.5 sampling periods after the previous one. The clock is
+    compared with that of another device of the place. With --json one line per device.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def devices(
 
 
 def device_table(reports: Sequence[Report]) -> Table:
-    """A row for each device."""
+    """Return a table with a row for each device."""
     title = f"{len(reports)} devices, {reports[0]['start']} to {reports[0]['end']}"
     return table(title, _COLUMNS, map(_row, reports))
 
@@ -85,7 +85,10 @@ def _rosters(facility: Facility, asked: str | None) -> list[PlaceRoster]:
 async def _reports(
     deployment: Deployment, rosters: Sequence[PlaceRoster], span: Mapping[str, Any]
 ) -> list[Report]:
-    """Place by place, as the API has to read every record; all of the span that the first answer is about."""
+    """Return the reports of all devices, requested place by place because the API reads every record.
+
+    All requests cover the span of time that the first response reports.
+    """
     reports: list[Report] = []
     with counting() as progress:
         task = progress.add_task("reading records, place by place", total=len(rosters))
@@ -127,7 +130,7 @@ def _row(report: Report) -> Iterator[Any]:
 
 
 def _duration(seconds: float) -> str:
-    """`0:00:00.3`, `1 day, 2:03:04`."""
+    """Format a duration: `0:00:00.3`, `1 day, 2:03:04`."""
     return str(timedelta(seconds=round(seconds, 1))).removesuffix("00000")
 
 

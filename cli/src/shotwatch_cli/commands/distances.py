@@ -1,4 +1,4 @@
-"""`shotwatch distances`: how far frames are from each other."""
+"""`shotwatch distances`: distances between frames."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -57,12 +57,12 @@ def compare_frames(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Compare frames with each other: how far light must be moved (px) to make one of the other.
+    """Compare frames with each other: how far light must be moved (px) to turn one frame into another.
 
-    The distance is the sliced 1-Wasserstein distance of where the light is; how much there is does not count.
-    Noise is taken away first. Names the nearest and the farthest two, and the odd one out. A file can hold a
-    stack of frames; colours become their luminance. Frames with saturated pixels, and files of a folder that
-    were skipped, are listed.
+    The distance is the sliced 1-Wasserstein distance between the distributions of the light; its total amount
+    does not count. Noise is removed first. The command names the two nearest and the two farthest frames, and
+    the one that is farthest from all others. A file can hold a stack of frames; colours become their
+    luminance. Frames with saturated pixels, and files of a folder that were skipped, are listed.
 
     \b
     Examples:

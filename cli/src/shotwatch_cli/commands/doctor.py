@@ -1,4 +1,4 @@
-"""`shotwatch doctor`: is all well, and what to do where it is not."""
+"""`shotwatch doctor`: check the system, and explain how to repair what is broken."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"
 
 
 def doctor(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
-    """Check the running system, and this machine where it is to run the embedded stack.
+    """Check the running system, and this machine if it runs the embedded stack or no system is found.
 
     A system elsewhere is described by the variables of docs/settings.md and SHOTWATCH_QUERY_URL. Exit code 1
     when something is broken.
@@ -39,7 +39,7 @@ def doctor(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = 
 
 
 def finding_table(findings: Sequence[Finding]) -> Table:
-    """A row for each finding."""
+    """Return a table with a row for each finding."""
     return table("", ("what", "", "found", "what to do"), map(_row, findings))
 
 

@@ -1,4 +1,4 @@
-"""`shotwatch events`: which there were, what each says, and what people say about them."""
+"""`shotwatch events`: list and show events, and give feedback on them."""
 
 import asyncio
 import re
@@ -51,7 +51,7 @@ def list_events(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """List the latest events with what people said about them. With --json one line per event.
+    """List the latest events with the feedback on them. With --json one line per event.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def list_events(
 def show_event(
     named: EventArgument, name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False
 ) -> None:
-    """Show what was wrong, where and how sure, and what people said about it.
+    """Show what was wrong, where and how certain it is, and the feedback on it.
 
     \b
     Example:
@@ -98,7 +98,7 @@ def acknowledge(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Say that you saw an event and look after it.
+    """Acknowledge an event: report that you have seen it and take care of it.
 
     \b
     Example:
@@ -118,7 +118,7 @@ def snooze(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Do not want to hear of this kind of event at its place for a while; it is recorded all the same.
+    """Suppress notifications of this kind of event at its place for a while; the events are still recorded.
 
     The newest snooze of a kind at a place counts, so a short one ends a long one.
 
@@ -140,7 +140,7 @@ def call_false(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Say that an event is a false alarm. Training then takes what it complained of for normal.
+    """Report an event as a false alarm. Training then treats what it reported as normal.
 
     \b
     Example:
@@ -162,7 +162,7 @@ def confirm(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Say that an event is right, and what it was. Its shot never counts as normal in training.
+    """Confirm an event, and name what it was. Its shot never counts as normal in training.
 
     \b
     Example:
@@ -175,7 +175,7 @@ def confirm(
 async def _latest(
     deployment: Deployment, last: int, filters: Mapping[str, str]
 ) -> tuple[list[AnomalyEvent], dict[str, Standing]]:
-    """Events by number, and the standings of their conditions."""
+    """Return the latest events by number, and the state of the feedback on their incidents."""
     found: list[AnomalyEvent] = []
     standings: dict[str, Standing] = {}
     asked, more = {"latest": last}, True
@@ -195,14 +195,14 @@ async def _one(deployment: Deployment, named: str) -> tuple[AnomalyEvent, dict[s
 
 
 async def _say(deployment: Deployment, named: Sequence[str], said: Mapping[str, Any]) -> list[Statement]:
-    """The same about each of these events, or about none when one of them does not exist."""
+    """Send the same feedback on each of these events, or on none if one of them does not exist."""
     async with deployment.api() as api:
         found = [await _find(api, each) for each in named]
         return [await api.post(f"/events/{quote(event.id)}/feedback", said) for event in found]
 
 
 async def _find(api: RestApi, named: str) -> AnomalyEvent:
-    """The event with this number or id.
+    """Return the event with this number or id.
 
     Raises:
         Failure: there is none.

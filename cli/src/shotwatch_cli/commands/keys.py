@@ -1,4 +1,4 @@
-"""`shotwatch keys`: who is let in by the REST API."""
+"""`shotwatch keys`: the API keys of the REST API."""
 
 from datetime import UTC, datetime
 from os import chown
@@ -37,7 +37,7 @@ def create(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a key, and show it once: only its hash goes into the keys file.
+    """Create a key, and show it once: only its hash is written to the keys file.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def show(file: FileOption, json: JsonOption = False) -> None:
 
 @keys.command("revoke")
 def revoke(name: Annotated[str, typer.Argument(help="Name of the key.")], file: FileOption) -> None:
-    """Strike a key out of the file: the API reads it again by itself."""
+    """Remove a key from the file. The API reloads the file by itself."""
     if name not in {key.name for key in _read(file)}:
         raise Failure(f"{file} has no key {name}", "`shotwatch keys list` shows those that it has")
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -90,12 +90,12 @@ def _add(file: Path, key: ApiKey) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Replace the file at once, so that the API never reads half of it, and keep its owner, group and mode.
+    """Replace the file atomically, and keep its owner, group and mode. The API never reads half of it.
 
-    A new file may be read by all: hashes of random bits say nothing about a key.
+    A new file is readable by all users: the hash of random bits reveals nothing about a key.
 
     Raises:
-        Failure: this user may not make a file with this owner and group.
+        Failure: this user may not create a file with this owner and group.
     """
     before = file.stat() if file.exists() else None
     draft = file.with_name(f"{file.name}.draft")

@@ -1,4 +1,4 @@
-"""`shotwatch ledger`: where every object is, and whether all sources say the same."""
+"""`shotwatch ledger`: where every object is, and whether all sources agree."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,11 +35,12 @@ def ledger(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Show how the objects that arrived ended, and check that all sources say the same of them.
+    """Show how the objects that arrived ended, and check that all sources agree on them.
 
     Objects: buckets and ledger. Records: blocks, validation and windows. Shots: windows, shots and batches.
     Events: stored, numbered and confirmed. Exit code 1 when they do not agree; each imbalance is named.
-    --from and --to choose hours of arrival; of shots, their own times; of files, the days of their names.
+    --from and --to select objects by hour of arrival, shots by their own time, and files by the day in their
+    name.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`shotwatch models`: which versions there are, how they differ, and which of them scores."""
+"""`shotwatch models`: list, compare and promote the versions of the model."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ def list_versions(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """List the versions with their aliases, what they were trained on and how right they were.
+    """List the versions with aliases, training data, and the numbers of confirmed and false alarms.
 
     \b
     Examples:
@@ -73,11 +73,11 @@ def compare(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Replay stored shots through two versions, and show what only one of them calls odd.
+    """Replay stored shots through two versions, and show the shots that only one of them calls anomalous.
 
-    Without a time: the last hour of data. Shots whose frames have expired are left out. Rules are the same
-    for both, and left out too. A version is loaded only if its files are those that were promoted, or that
-    training made a challenger.
+    Without a time, the last hour of data is replayed. Shots whose frames have expired are left out. Rules are
+    the same for both versions, and are left out too. A version is loaded only if its files are those that
+    were promoted, or that training made a challenger.
 
     \b
     Examples:
@@ -107,10 +107,10 @@ def promote(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Make a version the champion; inference takes it up by itself, without a gap.
+    """Make a version the champion; inference loads it by itself, without interruption.
 
     Pins the digest of the version's bundle: inference loads no other bytes. Promote the champion again if its
-    alias was moved in the registry, or it was promoted before bundles were pinned.
+    alias was moved in the registry, or if it was promoted before bundles were pinned.
 
     \b
     Examples:
@@ -129,7 +129,7 @@ def rollback(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Make the version champion again that was it before the present one.
+    """Make the previous champion the champion again.
 
     \b
     Example:
@@ -140,7 +140,7 @@ def rollback(
 
 
 async def _known(deployment: Deployment) -> tuple[Any, Any]:
-    """The model with its versions, and every change of the champion."""
+    """Return the model with its versions, and every change of the champion."""
     async with deployment.api() as api:
         return await api.get("/models"), (await api.get("/models/promotions"))["promotions"]
 
@@ -152,7 +152,7 @@ async def _change(
     version: str | None = None,
     alias: ModelAlias = ModelAlias.CHAMPION,
 ) -> Promotion:
-    """Promote a version, or without one roll back."""
+    """Promote a version, or roll back if none is given."""
     async with _succession(deployment) as succession:
         try:
             if version is None:
@@ -174,7 +174,7 @@ def _told(made: Promotion) -> str:
 
 
 def _replay(deployment: Deployment, *arguments: str) -> Step:
-    """What a comparison came to, its progress shown."""
+    """Run a comparison, show its progress, and return its result."""
     with counting() as progress:
         task = progress.add_task("starting", total=None)
 

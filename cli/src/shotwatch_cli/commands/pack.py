@@ -1,4 +1,4 @@
-"""`shotwatch pack`: recorded images as snapshot files."""
+"""`shotwatch pack`: convert recorded images to snapshot files."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -49,8 +49,9 @@ def pack_frames(
 ) -> None:
     """Turn recorded images into snapshot files of a place, and write labels.json beside them.
 
-    The place's cameras show the recorded frames with fresh noise; its other devices are simulated to match.
-    First come frames from before the regime changes, in random order; then the recording as it was.
+    The cameras of the place show the recorded frames with fresh noise; its other devices are simulated to
+    match. The first files hold frames from before the recording's change of regime, in random order. Then the
+    recording follows in its own order.
 
     A file can hold a stack of frames; of a MATLAB file the largest matrix is read. Colours become their
     luminance. A pixel is saturated if one of the recorded pixels in it is. Files without an image are skipped
@@ -89,10 +90,10 @@ def pack_frames(
 
 
 def read_crop(text: str) -> Crop:
-    """`TOP,LEFT,HEIGHT,WIDTH`.
+    """Parse `TOP,LEFT,HEIGHT,WIDTH`.
 
     Raises:
-        Misuse: it is something else.
+        Misuse: the text has another form.
     """
     try:
         top, left, height, width = map(int, text.split(","))

@@ -1,4 +1,4 @@
-"""`shotwatch reprocess`: what was recorded is computed again, with the model and the facility file of now."""
+"""`shotwatch reprocess`: compute recorded data again, with the current model and facility file."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,10 +32,11 @@ def reprocess(
 ) -> None:
     """Compute again what was recorded from --from to --to (times of pulses), beside live traffic.
 
-    From `ingest` (or `validate`) after a change of the facility file: the raw files are read again. From
-    `inference` (or `aggregate`, `features`) after a change of the model: the shots are measured and judged
-    again. Every shot gets its next revision, events that are no longer true say so, and what only the
-    earlier revision had is removed. Stopped, it goes on where it was when the same is asked for again.
+    After a change of the facility file, begin at `ingest` (or `validate`): the raw files are read again.
+    After a change of the model, begin at `inference` (or `aggregate`, `features`): the shots are measured and
+    judged again. Every shot gets its next revision, events that are no longer true are superseded, and
+    results that only the earlier revision had are removed. If it is stopped, run it again with the same
+    options to continue.
 
     \b
     Examples:

@@ -46,7 +46,7 @@ def simulate_files(
 ) -> None:
     """Write HDF5 snapshot files of a simulated laser, and labels.json beside them.
 
-    Without --start the time is such that the last file ends about now.
+    Without --start, the last file ends at about the current time.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`shotwatch status`: what runs, what waits, what was found last."""
+"""`shotwatch status`: the processes, the queues, the ledger, the latest event and the model."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -28,7 +28,7 @@ Shown = Table | Text | str
 
 _DAY_MS = 86_400_000
 _LAST_NUMBERS = 100
-"""Numbers may have gaps: the newest event is among the last so many."""
+"""Event numbers may have gaps: the newest event is among this many of the highest numbers."""
 
 _QUEUE_COLUMNS = ("ready", "consumers", "retrying", "parked")
 
@@ -73,7 +73,7 @@ def _titled(title: str, shown: Shown) -> Table | Text:
 
 
 async def _ask(deployment: Deployment) -> dict[str, Part]:
-    """Every part; one whose server is away says so."""
+    """Return every part; a part whose server does not answer reports that."""
     asked = {
         "queues": _queues,
         "ledger": _ledger,

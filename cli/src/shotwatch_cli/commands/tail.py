@@ -34,8 +34,8 @@ def tail(
 ) -> None:
     """Show anomaly events as they are raised, until Ctrl-C or the end of the embedded stack.
 
-    When the connection to the broker is lost, wait for it, and then show what was raised meanwhile.
-    Each line: number, time of the shot, place, severity, kind, score > threshold, why.
+    When the connection to the broker is lost, the command waits for it and then shows the events raised
+    meanwhile. Each line: number, time of the shot, place, severity, kind, score > threshold, reason.
 
     \b
     Examples:
@@ -61,10 +61,10 @@ async def _tail(deployment: Deployment, binding_key: str, since: int | None, jso
 async def events_of(
     deployment: Deployment, binding_key: str, missed: MissedEvents | None
 ) -> AsyncIterator[AnomalyEvent]:
-    """Yield events as they are published, some of them twice. Wait for a broker that goes away.
+    """Yield events as they are published, some of them twice. Reconnect when the broker goes away.
 
     Raises:
-        Failure: a server is away from the beginning, or the embedded stack has ended.
+        Failure: a server does not answer at the start, or the embedded stack has ended.
     """
     stream = EventStream(deployment.broker_url, deployment.topology)
     began = waiting = False

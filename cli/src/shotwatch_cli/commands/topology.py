@@ -1,4 +1,4 @@
-"""`shotwatch topology`: whether the broker's exchanges and queues are there."""
+"""`shotwatch topology`: check that the broker's exchanges and queues exist."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ def _group() -> None:
 
 @topology.command("check")
 def check(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
-    """Name the exchanges and queues that are missing; exit code 1 if any is.
+    """Name the exchanges and queues that are missing; exit code 1 if there are any.
 
     The set-up declares them, with an account of its own: `python -m shotwatch_operations.broker`.
 

@@ -1,4 +1,4 @@
-"""`shotwatch train`: a new model from what was recorded."""
+"""`shotwatch train`: train a new model on recorded shots."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,9 +42,9 @@ def train_model(
     root: RootOption = ROOT,
     json: JsonOption = False,
 ) -> None:
-    """Train a model on the normal shots of a time, and register it as champion or challenger.
+    """Train a model on the normal shots of a span of time, and register it as champion or challenger.
 
-    Inference picks it up by itself: the champion scores, the challenger scores beside it in silence
+    Inference loads it by itself. The champion scores; the challenger scores too, but raises no events
     (`shotwatch models`).
 
     \b
@@ -78,7 +78,7 @@ def train_model(
 
 
 def told(step: Step) -> str:
-    """`epoch: number 3, loss 0.0123`."""
+    """Format a step: `epoch: number 3, loss 0.0123`."""
     figures = ", ".join(f"{name} {_short(value)}" for name, value in step.items() if name != "step")
     return f"{step['step']}: {figures}" if figures else str(step["step"])
 

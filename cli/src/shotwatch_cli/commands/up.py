@@ -1,4 +1,4 @@
-"""`shotwatch up`: the embedded stack and all services, until Ctrl-C."""
+"""`shotwatch up`: run the embedded stack and all services, until Ctrl-C."""
 
 import asyncio
 import signal
@@ -34,8 +34,8 @@ def up(
     """Start the servers and all services, and keep them running until Ctrl-C.
 
     Servers that the environment names (SHOTWATCH_BROKER_URL, SHOTWATCH_DATABASE_URL, SHOTWATCH_STORE_URL,
-    SHOTWATCH_MODELS_URL) are used as they are, the others are started on free ports. A service that dies is
-    started again.
+    SHOTWATCH_MODELS_URL) are used as they are; the others are started on free ports. A service that dies is
+    restarted.
 
     \b
     Examples:
@@ -51,10 +51,10 @@ def up(
 
 
 def read_services(replicas: Sequence[str]) -> tuple[ServiceSpec, ...]:
-    """The services of the path, as many of each as `SERVICE=N` says, else one.
+    """Return the services of the path, each with as many replicas as `SERVICE=N` sets, otherwise one.
 
     Raises:
-        Misuse: a word is spelt differently, or names no service.
+        Misuse: an argument has another form, or names no service.
     """
     try:
         return path_services(dict(map(_count, replicas)))
@@ -80,7 +80,7 @@ async def _run(root: Path, name: str | None, facility: Path, services: Sequence[
 
 
 def _end_on_sigterm() -> None:
-    """As Ctrl-C ends it."""
+    """Make SIGTERM end the command as Ctrl-C does."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

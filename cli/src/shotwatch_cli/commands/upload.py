@@ -1,4 +1,4 @@
-"""`shotwatch upload`: snapshot files into the inbox of the running system."""
+"""`shotwatch upload`: put snapshot files into the inbox of the running system."""
 
 import asyncio
 from pathlib import Path
@@ -23,7 +23,7 @@ def upload(
 ) -> None:
     """Put files into the inbox bucket, several at once.
 
-    Files of a folder keep their paths below it as keys; a file that is named by itself keeps its name.
+    The key of a file in a folder is its path below the folder; the key of a file given directly is its name.
 
     \b
     Examples:

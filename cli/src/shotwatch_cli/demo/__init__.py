@@ -1,1 +1,1 @@
-"""The main job on the embedded stack, from files to events, with the sums done at the end."""
+"""The main task on the embedded stack, from files to events, with a check of the totals at the end."""

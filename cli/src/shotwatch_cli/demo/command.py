@@ -38,7 +38,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running afterwards.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """The main job on a fresh embedded stack: feed files, learn what is usual, see what is odd, add up.
+    """Run the whole path on a fresh embedded stack: upload files, train, show anomalies, check the totals.
 
     Fails when the ledger does not add up.
 
@@ -101,7 +101,7 @@ def _make(facility: Facility, frames: Path | None, folder: Path) -> Scenario:
 
 
 def fresh_stack(purpose: str) -> Stack:
-    """A stack of that name, or `demo-2` … beside a `demo` that runs, without what earlier runs left."""
+    """Return a stack with that name, or `demo-2` … if `demo` runs already, without data of earlier runs."""
     for number in count(1):
         name = purpose if number == 1 else f"{purpose}-{number}"
         try:

@@ -1,4 +1,4 @@
-"""The sums at the end of the demo: pure functions from what was fed and seen to what is reported."""
+"""The figures at the end of the demo, computed from the uploaded files and the received events."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -18,7 +18,7 @@ Minute = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An event and when it reached the subscriber (seconds, monotonic)."""
+    """An event and the time at which it reached the subscriber (seconds, monotonic)."""
 
     event: AnomalyEvent
     at: float
@@ -26,20 +26,20 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class KindFigures:
-    """What was injected of a kind, and what was reported."""
+    """The injections of one kind, and how many of them were reported."""
 
     kind: str
     injected: int
-    """Injections, each of one shot or more."""
+    """Number of injections, each of one shot or more."""
     reported: int
-    """Injections of which at least one shot was told of as that kind."""
+    """Injections of which at least one shot was reported as that kind."""
     shots: int
     shots_reported: int
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of a place: seconds from the end of a minute's upload to the events of its shots."""
+    """Seconds from the end of a minute's upload to the events of its shots, for one place."""
 
     series: ShotSeries
     events: int
@@ -58,11 +58,11 @@ class JudgedShot:
 
 
 Told = Collection[tuple[str, AnomalyKind]]
-"""Shots and kinds of anomaly that the subscriber heard of."""
+"""Shots and kinds of anomaly of which the subscriber received an event."""
 
 
 def told_of(shots: Iterable[JudgedShot], seen: Iterable[Seen]) -> set[tuple[str, AnomalyKind]]:
-    """Shots and kinds that events cover: from the first shot of a condition to its last."""
+    """Return the shots and kinds that events cover, from the first shot of an incident to its last."""
     conditions: dict[str, AnomalyEvent] = {}
     for each in sorted(seen, key=lambda each: each.event.data.sequence):
         conditions[each.event.data.condition] = each.event
@@ -80,7 +80,7 @@ def _covers(event: AnomalyEvent, shot: JudgedShot, kind: AnomalyKind) -> bool:
 
 
 def by_kind(labels: Iterable[Label], reported: Told) -> list[KindFigures]:
-    """For each kind that was injected: how much of it was reported under its name."""
+    """Return, for each injected kind, how many injections were reported as that kind."""
     together: defaultdict[AnomalyKind, list[Label]] = defaultdict(list)
     for label in labels:
         together[label.expected].append(label)
@@ -98,7 +98,7 @@ def by_kind(labels: Iterable[Label], reported: Told) -> list[KindFigures]:
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarm:
-    """A shot into which nothing was put, and what it was called."""
+    """A shot without an injection, and the anomaly that was reported in it."""
 
     shot: str
     kind: AnomalyKind
@@ -107,9 +107,10 @@ class FalseAlarm:
 def false_alarms(
     labels: Iterable[Label], shots: Iterable[JudgedShot], seen: Iterable[Seen]
 ) -> list[FalseAlarm]:
-    """What was found in normal shots, and events about them; what was withdrawn later counts, too.
+    """Return the anomalies found in normal shots and the events about them, including events withdrawn later.
 
-    A slow change is told of the first shot after it, and says nothing of that shot.
+    The event of a slow change names the first shot after the change. It does not call that shot anomalous and
+    is left out.
     """
     odd = {shot for label in labels for shot in label.shots}
     found = {(shot.id, kind) for shot in shots for kind in shot.kinds}
@@ -123,23 +124,24 @@ def false_alarms(
 
 @dataclass(frozen=True, slots=True)
 class SlowChange:
-    """What was told of a device over many shots; no label says whether it is so."""
+    """A reported change of a device over many shots. No label tells whether it is true."""
 
     kind: AnomalyKind
     why: str
 
 
 def slow_changes(seen: Iterable[Seen]) -> list[SlowChange]:
-    """Trends and drift, as they were told."""
+    """Return trends and drift as they were reported."""
     told = (each.event.data for each in seen if each.event.data.kind in SLOW_CHANGES)
     return [SlowChange(anomaly.kind, anomaly.why) for anomaly in told]
 
 
 def latencies(seen: Iterable[Seen], completed: Mapping[Minute, float]) -> list[Latency]:
-    """For each place of which an event can be timed.
+    """Return the latency of each place that has an event which can be timed.
 
-    `completed` says when the last file of a minute was uploaded (seconds, monotonic). A shot that misses a
-    member waits for its deadline, and a slow change for many shots, so they are not timed.
+    `completed` gives the time at which the last file of a minute was uploaded (seconds, monotonic). Events of
+    missing members are not timed, because such a shot waits for its deadline; slow changes are not timed,
+    because they need many shots.
     """
     delays: defaultdict[ShotSeries, list[float]] = defaultdict(list)
     for each in seen:

@@ -17,23 +17,23 @@ _MEGABYTE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """A part of the demo: what went in, and how long until all of it was judged."""
+    """One part of the demo: how much was uploaded, and how long it took until all of it was judged."""
 
     name: str
     files: int
     size: int
-    """Bytes."""
+    """In bytes."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that the demo found out."""
+    """The results of the demo."""
 
     uploaded: int
     tally: Tally
     problems: Sequence[str]
-    """What does not add up, by name."""
+    """Each imbalance that was found, as text."""
     adds_up: bool
     under_way: int
     complete: int
@@ -49,7 +49,7 @@ class Report:
 
     @property
     def balances(self) -> bool:
-        """Every file that was uploaded is settled, every shot judged, and all sources say the same."""
+        """Whether every uploaded file is settled, every shot judged, and all sources agree."""
         settled = self.tally.objects - self.tally.states[ObjectState.WAITING]
         return self.adds_up and self.uploaded == self.tally.objects == settled and not self.unjudged
 
@@ -60,7 +60,7 @@ class Report:
 
 
 def rendered(report: Report) -> RenderableType:
-    """The report as a person reads it."""
+    """Return the report as text for people."""
     return Group(
         table("Objects: where each file ended", ("state", "files#"), _ledger_rows(report)),
         table(
@@ -114,7 +114,10 @@ def _alarms(report: Report) -> Text:
 
 
 def _slow_changes(changes: Sequence[SlowChange]) -> Text:
-    """What no shot is odd for, so that it counts neither as found nor as a false alarm."""
+    """Return the slow changes.
+
+    They belong to no single shot, so they count neither as found nor as false alarms.
+    """
     lines = [f"{change.kind}: {printable(change.why)}\n" for change in changes]
     return styled("".join([f"Slow changes of a device, over many shots: {len(changes)}\n", *lines]))
 

@@ -1,4 +1,4 @@
-"""The demo itself: start, learn, watch, add up."""
+"""The demo itself: start, train, watch, check the totals."""
 
 import asyncio
 import os
@@ -55,7 +55,7 @@ _FOREVER_MS = 2**53
 
 @dataclass
 class Watch:
-    """Subscribes to every anomaly, shows it and remembers when it came."""
+    """A subscriber to all anomaly events, which shows each one and keeps the time at which it came."""
 
     console: LiteralConsole
     seen: list[Seen] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Demo:
         self._completed: dict[Minute, float] = {}
 
     async def run(self, scenario: Scenario) -> Report:
-        """Learn from the quiet files, watch the others, and add up."""
+        """Upload the normal files, train, upload the live files, and check the totals."""
         async with ObjectStore.of(self._settings) as store, Archive.of(self._settings) as archive:
             learning = await self.feed(store, archive, "learning", scenario.learning)
             model = await self.train()
@@ -101,8 +101,8 @@ class Demo:
     ) -> Throughput:
         """Upload the files and wait until every shot is judged.
 
-        By minute, the next one follows when the shots of this one are judged, but for those that wait for a
-        member: so nothing waits behind what was uploaded before.
+        By minute, the next minute is uploaded when the shots of this one are judged, except those that wait
+        for a member. So no file waits behind files that were uploaded earlier.
         """
         uploads = planned_uploads(paths)
         started = monotonic()
@@ -113,7 +113,7 @@ class Demo:
         return Throughput(name, len(uploads), sum(u.size for u in uploads), monotonic() - started)
 
     def _minutes(self, uploads: Sequence[Upload]) -> list[list[Upload]]:
-        """The uploads of each minute, in the order in which the control system closed the files."""
+        """Return the uploads of each minute, in the order in which the control system closed the files."""
         minutes: defaultdict[datetime, list[Upload]] = defaultdict(list)
         for upload in uploads:
             minutes[self._name_of(upload).starts_at].append(upload)
@@ -152,14 +152,14 @@ class Demo:
                     await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _judged(self, archive: Archive) -> bool:
-        """Whether every file is settled and joined, and every shot judged that waits for no member."""
+        """Return whether every file is settled and joined, and every shot judged that waits for no member."""
         tally = await archive.ledger.tally(0, _FOREVER_MS)
         settled = tally.objects >= self._uploaded and not tally.states[ObjectState.WAITING]
         return settled and not await archive.ledger.unjoined() and not await archive.batches.unjudged()
 
     @staticmethod
     async def _closed(archive: Archive) -> bool:
-        """Whether, of files that are joined, every window is closed and every shot judged."""
+        """Return whether every window of the joined files is closed, and every shot judged."""
         return not await archive.windows.unfinished() and not await archive.batches.unjudged()
 
     async def train(self) -> str:
@@ -224,13 +224,13 @@ def _judged(shot: Mapping[str, Any]) -> JudgedShot:
 
 
 async def _model(client: httpx.AsyncClient, port: int) -> str:
-    """The model version that a replica of inference scores with."""
+    """Return the model version with which a replica of inference scores."""
     return str((await client.get(f"http://127.0.0.1:{port}/ready")).json().get("model"))
 
 
 @asynccontextmanager
 async def running(listen: Listen, settings: BrokerSettings) -> AsyncIterator[None]:
-    """Listen in the background; entered when the subscription stands."""
+    """Listen in the background. The context is entered when the subscription exists."""
     listening = asyncio.Event()
     task = asyncio.ensure_future(listen(settings, listening))
     waiting = asyncio.create_task(listening.wait())
@@ -245,7 +245,7 @@ async def running(listen: Listen, settings: BrokerSettings) -> AsyncIterator[Non
 
 @asynccontextmanager
 async def patience(otherwise: str) -> AsyncIterator[None]:
-    """Fails with these words when what is awaited takes minutes."""
+    """Fail with this message if the body of the context takes minutes."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
             yield

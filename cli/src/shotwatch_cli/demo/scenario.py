@@ -1,4 +1,4 @@
-"""What the demo feeds: files to learn from, files with something odd in them, and the labels of what is."""
+"""The files that the demo uploads: normal files for training, files with anomalies, and their labels."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,16 +27,17 @@ _RECORDED_REPEAT = 2
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """How long a series is watched: first to learn what is usual, then in earnest."""
+    """The durations for which a series is recorded: first for training, then live."""
 
     series: ShotSeries
     learning: timedelta
     live: timedelta
     odd: bool = True
-    """Whether anything is put into its live files."""
+    """Whether anomalies are injected into its live files."""
 
 
-# At 1 Hz long enough to see a slow drift whole: what is learned from half of it calls the other half odd.
+# The 1 Hz stretch is long enough to contain a whole slow drift. Trained on half of a drift, the model would
+# call the other half anomalous.
 STRETCHES = (
     Stretch(ShotSeries.parse("LA-A1-11-100ms"), timedelta(minutes=1), timedelta(minutes=1)),
     Stretch(ShotSeries.parse("LA-A2-00-1s"), timedelta(minutes=30), timedelta(minutes=4)),
@@ -59,7 +60,7 @@ class Scenario:
 
 
 def simulated(facility: Facility, folder: Path) -> Iterator[Path | Scenario]:
-    """Write files of three places of the facility; yields each, and at last the scenario."""
+    """Write files of three places of the facility; yield each path, and the scenario at the end."""
     learning: list[Path] = []
     for stretch in STRETCHES:
         start = LIVE_START - stretch.learning
@@ -81,7 +82,7 @@ def simulated(facility: Facility, folder: Path) -> Iterator[Path | Scenario]:
 
 
 def recorded(facility: Facility, frames: Path, folder: Path) -> Iterator[Path | Scenario]:
-    """Pack recorded frames as files of one place; yield each, and at last the scenario.
+    """Pack recorded frames as files of one place; yield each path, and the scenario at the end.
 
     Raises:
         Failure: the frames cannot be packed.

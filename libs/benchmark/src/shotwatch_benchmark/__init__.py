@@ -1,1 +1,1 @@
-"""The detection benchmark: how much the detector finds, at how many false alarms an hour."""
+"""The detection benchmark: how many anomalies the detector finds, at how many false alarms an hour."""

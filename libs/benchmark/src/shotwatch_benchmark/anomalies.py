@@ -1,9 +1,10 @@
 """The classes of anomaly, their severities, and what each does to a shot.
 
-Each acts where its cause would: on the beam, in the optics or on the sensor, before or after photon noise. A
-severity of zero changes nothing, to the last bit. Place and direction are drawn anew for each shot; one of a
-drift is judged at a random moment of it. These are not the injections of the simulator: those keep one place
-for all shots of an injection, and their clipping cuts the beam's outskirts even where the severity is zero.
+Each anomaly acts where its physical cause would: on the beam, in the optics or on the sensor, before or after
+photon noise. A severity of zero leaves every bit unchanged. Place and direction are drawn anew for each shot;
+a drift is judged at a random time within it. The simulator's injections are not used here: they keep one
+place for all shots of an injection, and their clipping cuts the outer parts of the beam even at severity
+zero.
 """
 
 from collections.abc import Callable
@@ -22,20 +23,20 @@ from shotwatch_simulator.spectra import Colour
 
 HOT_SPOT_RADIUS = 1.5
 DUST_RADIUS = 2.5
-"""px, standard deviations."""
+"""Standard deviation, px."""
 FAINTEST = 0.01
-"""Share of the peak: fainter light is not the beam's, and an edge that cuts it takes nothing of the beam."""
+"""Share of the peak. Fainter light does not count as beam: an edge may cut it without clipping the beam."""
 FRINGE_PERIODS = (6.0, 12.0)
 """px"""
 GHOST_OFFSETS = (0.8, 1.2)
-"""Over the beam's radius."""
+"""Relative to the beam's radius."""
 HOLE_WIDTH = 0.01
 HOLE_PLACES = (0.42, 0.58)
-"""Over the length of the spectrometer's line."""
+"""Relative to the length of the spectrometer's line."""
 
 
 class Stage(Enum):
-    """What an anomaly changes."""
+    """The data that an anomaly changes."""
 
     BEAM = auto()
     LIGHT = auto()
@@ -48,12 +49,12 @@ class Stage(Enum):
 
 
 Inject = Callable[[Any, Batch, float], Any]
-"""(what its stage has, the shots, severity) → the same, changed."""
+"""(data of its stage, shots, severity) → the changed data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the detector must reach at one false alarm an hour."""
+    """The recall that the detector must reach at one false alarm an hour."""
 
     severity: float
     recall: float
@@ -65,22 +66,22 @@ class Anomaly:
 
     name: str
     meaning: str
-    """What the severity is."""
+    """The meaning of the severity."""
     stage: Stage
     inject: Inject
     severities: tuple[float, ...]
     """Ascending, without zero."""
     target: Target | None = None
     needs_mean: bool = False
-    """It cannot be put into a laser of one frame: it needs the mean of several."""
+    """It cannot be injected into a laser with only one frame, because it needs the mean of several frames."""
 
     def alter(self, stage: Stage, value: Any, batch: Batch, severity: float) -> Any:
-        """What the shots have at a stage, changed if it is the stage of this class."""
+        """Return the data of the shots at a stage, changed if this class acts on that stage."""
         return self.inject(value, batch, severity) if stage is self.stage else value
 
 
 def _spots(batch: Batch, radius: float) -> Images:
-    """A Gaussian of height 1 somewhere in the beam of each shot: (n, h, w)."""
+    """Return a Gaussian of height 1 at a random place in the beam of each shot: (n, h, w)."""
     profiles = [
         np.exp(-(((np.arange(length) - middle[:, None]) / radius) ** 2) / 2).astype(np.float32)
         for length, middle in zip(SHAPE, batch.inside_beam(), strict=True)
@@ -101,7 +102,10 @@ def _dust(light: Images, batch: Batch, severity: float) -> Images:
 
 
 def _fringes(light: Images, batch: Batch, severity: float) -> Images:
-    """cos(a + b) = cos a cos b - sin a sin b, with a along the columns and b along the rows."""
+    """Apply fringes to the light.
+
+    The pattern uses cos(a + b) = cos a cos b - sin a sin b, with a along the columns and b along the rows.
+    """
     angle, phase = (batch.uniform(what, 0, 2 * np.pi) for what in ("angle", "phase"))
     wave = 2 * np.pi / batch.uniform("period", *FRINGE_PERIODS)
     across = np.arange(SHAPE[1]) * (wave * np.cos(angle))[:, None] + phase[:, None]
@@ -113,7 +117,7 @@ def _fringes(light: Images, batch: Batch, severity: float) -> Images:
 
 
 def _clipping(light: Images, batch: Batch, severity: float) -> Images:
-    """A sharp edge comes in from one of the four sides until it cuts this share of the mean beam's light."""
+    """Move a sharp edge in from one of the four sides until it cuts this share of the mean beam's light."""
     mean = batch.scene.laser.mean
     beam = np.where(mean > FAINTEST * mean.max(), mean, 0)
     columns, rows = beam.sum(axis=0), beam.sum(axis=1)
@@ -133,7 +137,7 @@ def _clipping(light: Images, batch: Batch, severity: float) -> Images:
 
 
 def _behind_edge(profile: NDArray[np.float32], share: float) -> Images:
-    """The transmission along a profile of light that loses this share of it from its beginning on."""
+    """Return the transmission along a profile of light that removes this share of it from the start."""
     before = np.cumsum(profile, dtype=np.float64) - profile
     lost = np.clip((share * profile.sum(dtype=np.float64) - before) / np.maximum(profile, 1e-9), 0, 1)
     transmission: Images = (1 - lost).astype(np.float32)
@@ -141,7 +145,7 @@ def _behind_edge(profile: NDArray[np.float32], share: float) -> Images:
 
 
 def _ghost(light: Images, batch: Batch, severity: float) -> Images:
-    """A weak copy of the beam beside it, on the side where there is more room."""
+    """Add a weak copy of the beam beside it, on the side with more room."""
     columns = np.arange(SHAPE[1])
     profile = batch.scene.laser.mean.sum(axis=0)
     middle = np.average(columns, weights=profile)
@@ -167,7 +171,7 @@ def _hot_pixel(frames: Frames, batch: Batch, severity: float) -> Frames:
 
 
 def _at(frames: Frames, batch: Batch, gain: float, offset: float) -> Frames:
-    """One pixel in the beam of each frame reads something else."""
+    """Change the value of one pixel in the beam of each frame."""
     frames, (rows, columns) = frames.copy(), batch.inside_beam()
     shots = np.arange(len(frames))
     frames[shots, rows, columns] = np.clip(np.rint(gain * frames[shots, rows, columns] + offset), 0, LIMIT)
@@ -288,6 +292,8 @@ ANOMALIES = (
     ),
     Anomaly("spectral hole", "depth", Stage.LINE, _spectral_hole, (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)),
 )
-"""Severities are spaced across the noise floor: at the lowest nobody can see it, at the highest everybody."""
+"""Severities are spaced across the noise floor: the lowest is invisible to anybody, the highest visible to
+everybody.
+"""
 BY_NAME = {anomaly.name: anomaly for anomaly in ANOMALIES}
-"""Tasks for other processes say a name."""
+"""Tasks for other processes identify an anomaly by its name."""

@@ -1,4 +1,4 @@
-"""What the detector is compared with: the usual scores, each fitted to the same normal shots."""
+"""The baselines that the detector is compared with: common scores, each fitted to the same normal shots."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ BEAM_FEATURES = (
     "encircled_radius_50",
     "encircled_radius_86",
 )
-"""Without places of spots, angles and counts, which jump and would hide all else."""
+"""Without positions of spots, angles and counts: these jump and would hide everything else."""
 COMPONENTS = 10
 FRAMES_FOR_COMPONENTS = 800
 TREES = 200
 SLICES = 16
-"""Against 64 they err by less than the noise of a frame."""
+"""The error against 64 slices is below the noise of a frame."""
 SIGMA_OF_MAD = 1.4826
 DARK_QUANTILE = 0.05
 """This share of a frame's pixels is darker than its dark level."""
@@ -46,7 +46,7 @@ FRAMES_AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LargestDeviation:
-    """The largest |z| of some features of the camera, by median and median absolute deviation."""
+    """The largest |z| of some features of the camera, computed from median and median absolute deviation."""
 
     name: str
     centre: Mapping[str, float]
@@ -68,7 +68,7 @@ class LargestDeviation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Components:
-    """Normalised frames less their projection on the principal components of normal ones."""
+    """Normalised frames minus their projection on the principal components of normal frames."""
 
     reference: Reference
     mean: NDArray[np.float32]
@@ -77,7 +77,8 @@ class Components:
 
     @classmethod
     def fit(cls, frames: Frames) -> Self:
-        """
+        """Fit the components to normal frames.
+
         Raises:
             ValueError: there is no beam in the frames.
         """
@@ -92,7 +93,7 @@ class Components:
         return cls(reference, mean, basis / np.linalg.norm(basis, axis=1, keepdims=True))
 
     def residuals(self, frames: Frames) -> Images:
-        """(n, h, w), in shares of the reference's peak."""
+        """Return the residuals (n, h, w), in shares of the reference's peak."""
         flat = _images(frames, self.reference).reshape(len(frames), -1) - self.mean
         flat -= (flat @ self.basis.T) @ self.basis
         return flat.reshape(frames.shape)
@@ -140,7 +141,7 @@ class Forest:
 
     forest: Any
     usual: Mapping[tuple[str, str], float]
-    """(device, feature) → its median, which stands for a value that is none."""
+    """(device, feature) → its median, which replaces values that are NaN."""
     name: str = "isolation forest"
 
     @classmethod
@@ -199,7 +200,7 @@ class ReportMetric:
         self._engine = LiteRtEngine(network)
 
     def __reduce__(self) -> tuple[type["ReportMetric"], tuple[bytes, Reference]]:
-        """An engine cannot go to another process: it is made there again."""
+        """Return how to create the scorer in another process, because an engine cannot be pickled."""
         return ReportMetric, (self._network, self._reference)
 
     def score(self, observed: Observed) -> Values:

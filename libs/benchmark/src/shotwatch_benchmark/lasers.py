@@ -1,9 +1,9 @@
 """The lasers that shots are made of: native frames, binned at every whole-pixel shift, and their mean.
 
-A frame is never interpolated, for smoothed noise would give a shift away: it is moved by whole native pixels
-before it is binned. Its own noise stays in it, in normal shots and odd ones alike; only defocus needs a frame
-without noise, and takes the difference between the blurred and the sharp mean of all frames, in which the
-noise of one frame is left by its share of that mean.
+A frame is never interpolated, because smoothed noise would reveal the shift: it is moved by whole native
+pixels before it is binned. Its own noise stays in it, in normal and anomalous shots alike. Only defocus needs
+a frame without noise. It uses the difference between the blurred and the sharp mean of all frames, to which
+one frame contributes its noise only by its share of that mean.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ LIMIT = 4092
 PEAK_SHARE = 0.7
 """The peak of the mean frame over `LIMIT`: a hot spot must not saturate."""
 REACH = 3.0
-"""px: no shot is moved further."""
+"""No shot is moved further than this, in px."""
 LEARNING_SHARE = 2 / 3
-"""The frames before are learned from, the later ones are for the test."""
+"""The first frames are for learning, the later ones for the test."""
 
 SIMULATED_FRAMES = 42
 SIMULATED_SHAPE = (540, 720)
@@ -39,17 +39,17 @@ SIMULATED_LIMIT = 1023
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Laser:
-    """The normal frames of one laser as one camera saw it."""
+    """The normal frames of one laser, as one camera recorded them."""
 
     name: str
     origin: str
-    """Where the frames are from, for people."""
+    """Origin of the frames, as text for people."""
     factor: int
-    """Native pixels to a side of a binned one."""
+    """Side of a binned pixel, in native pixels."""
     sums: Images
-    """Light (counts of the camera) on the binned pixel that begins at each native one: (frames, H, W)."""
+    """Light (counts of the camera) on the binned pixel that begins at each native pixel: (frames, H, W)."""
     sharp: Floats
-    """The mean of all frames, native: light of one native pixel."""
+    """The mean of all frames in native pixels: light per native pixel."""
     mean: Images
     """The mean frame, binned and not moved: (h, w)."""
     skipped: tuple[SkippedFile, ...] = ()
@@ -57,7 +57,7 @@ class Laser:
 
     @property
     def learning(self) -> NDArray[np.intp]:
-        """The frames to learn from; a laser of one frame has no others."""
+        """The frames to learn from; a laser with a single frame uses it for learning and for the test."""
         return np.arange(max(1, int(len(self.sums) * LEARNING_SHARE)))
 
     @property
@@ -66,18 +66,18 @@ class Laser:
         return np.arange(int(len(self.sums) * LEARNING_SHARE), len(self.sums))
 
     def light(self, frames: NDArray[np.intp], shifts: NDArray[np.intp]) -> Images:
-        """Frames moved by (down, right) native pixels, (n, 2), and binned: (n, h, w)."""
+        """Return frames moved by (down, right) native pixels, (n, 2), and binned: (n, h, w)."""
         moved = zip(frames.tolist(), shifts.tolist(), strict=True)
         return np.stack([window(self.sums[frame], self.factor, *shift) for frame, shift in moved])
 
     def defocus(self, sigma: float, shifts: NDArray[np.intp]) -> Images:
-        """What a blur with a Gaussian of `sigma` (px) changes of the light, moved and binned: (n, h, w)."""
+        """Return how a Gaussian blur of `sigma` (px) changes the light, moved and binned: (n, h, w)."""
         change = box_sums(gaussian_filter(self.sharp, sigma * self.factor) - self.sharp, self.factor)
         return np.stack([window(change, self.factor, *shift) for shift in shifts.tolist()])
 
 
 def recorded_laser(path: Path) -> Laser:
-    """A laser from recorded frames, of a folder or of one file, up to where their regime changes.
+    """Read a laser from the recorded frames of a folder or a file, up to the change of their regime.
 
     Raises:
         ValueError: there is no image, one is too small, or they are of different sizes.
@@ -91,7 +91,7 @@ def recorded_laser(path: Path) -> Laser:
 
 
 def simulated_laser(name: str, seed: int) -> Laser:
-    """A laser of the simulator's, one frame a second."""
+    """Return a laser of simulated frames, one frame per second."""
     camera = simulated.camera(name, SIMULATED_SHAPE, SIMULATED_LIMIT, seed)
     pulses = 1000 * np.arange(SIMULATED_FRAMES, dtype=np.int64)
     frames = [_simulated_frame(camera, pulses[n : n + 1], seed) for n in range(len(pulses))]
@@ -99,7 +99,7 @@ def simulated_laser(name: str, seed: int) -> Laser:
 
 
 def window(sums: Images, factor: int, down: int = 0, right: int = 0) -> Images:
-    """The frame in the middle of `box_sums`, its content moved by native pixels: (h, w)."""
+    """Return the middle of `box_sums` as a frame, with its content moved by native pixels: (h, w)."""
     high, wide = (length * factor for length in SHAPE)
     height, width = (length + factor - 1 for length in sums.shape)
     top, left = (height - high) // 2 - down, (width - wide) // 2 - right
@@ -107,14 +107,14 @@ def window(sums: Images, factor: int, down: int = 0, right: int = 0) -> Images:
 
 
 def box_sums(image: NDArray[Any], factor: int) -> Images:
-    """The sum over the square of `factor` pixels a side that begins at each pixel: (H - factor + 1, …)."""
+    """Return the sum over the square of `factor` pixels a side from each pixel on: (H - factor + 1, …)."""
     total = np.cumsum(np.cumsum(np.pad(image, ((1, 0), (1, 0))), axis=0, dtype=np.float64), axis=1)
     sums = total[factor:, factor:] - total[:-factor, factor:] - total[factor:, :-factor]
     return (sums + total[:-factor, :-factor]).astype(np.float32)
 
 
 def _laser(name: str, origin: str, frames: Sequence[Floats], skipped: tuple[SkippedFile, ...] = ()) -> Laser:
-    """All frames get the same energy, for each shot gets its own."""
+    """Make a laser of frames, all scaled to the same energy, because each shot gets an energy of its own."""
     shape = frames[0].shape
     factor = min(int(length / (binned + 2 * REACH)) for length, binned in zip(shape, SHAPE, strict=True))
     if factor < 1:
@@ -137,7 +137,10 @@ def _simulated_frame(camera: simulated.Camera, pulse: Times, seed: int) -> Float
 
 
 def _without_dark_level(image: NDArray[Any]) -> Floats:
-    """Light around zero where there is none; cut at zero, what is left of noise would pass for light."""
+    """Return the light, which varies around zero where there is none.
+
+    It is not cut at zero, because the remaining noise would then appear as light.
+    """
     border = np.concatenate([*image[[0, -1]], *image[:, [0, -1]].T])
     light: Floats = image - border.mean(dtype=np.float64)
     return light

@@ -1,4 +1,4 @@
-"""What is learned before the test: the detector as training makes it, and the baselines, from equal shots."""
+"""The fitting before the test: the detector as training makes it, and the baselines, on equal shots."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,21 +31,24 @@ from shotwatch_training.models.search import Trial
 from shotwatch_training.settings import ArchitectureName, Hyperparameters, Recipe
 
 NO_TIME_LIMIT = 3600.0
-"""Seconds: it is the number of epochs that ends fitting, so that a run can be repeated."""
+"""In seconds. Fitting ends after the given number of epochs instead, so that a run can be repeated."""
 FEWEST_FRAMES = 7
-"""From so many on, each block of training's split has at least one of its own."""
+"""With at least this many frames, each block of training's split has frames of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
-    """Normal shots of one laser, and what they are for training."""
+    """Normal shots of one laser, and the training material made of them."""
 
     observed: Observed
     material: Material
 
 
 def learn(laser: Laser, pulses: Times, seed: int) -> Learned:
-    """Normal shots at these pulses, each time block of training's split with recorded frames of its own."""
+    """Return normal shots at these pulses.
+
+    Each time block of training's split has recorded frames of its own.
+    """
     split = Split()
     blocks = (split.training_shots, split.validation_shots, split.calibration_shots)
     parts = [
@@ -60,19 +63,19 @@ def learn(laser: Laser, pulses: Times, seed: int) -> Learned:
 
 
 def _frames(frames: NDArray[np.intp], block: slice) -> NDArray[np.intp]:
-    """The frames of a block; all where there are too few to share."""
+    """Return the frames of a block, or all frames if there are too few to divide."""
     return frames[block] if len(frames) >= FEWEST_FRAMES else frames
 
 
 def train(learned: Learned, epochs: int, seed: int, progress: Progress) -> Bundle:
-    """The detector that `shotwatch train` would make of these shots."""
+    """Return the detector that `shotwatch train` would make of these shots."""
     recipe = Recipe(epochs=epochs, budget_seconds=NO_TIME_LIMIT, seed=seed)
     made = make_bundle(learned.material, "benchmark", recipe, _telling(progress), _ignored, progress)
     return made.bundle
 
 
 def adopt(network: bytes, learned: Learned) -> Bundle:
-    """The detector that a network which was trained elsewhere (TFLite) makes with these shots' references.
+    """Return a detector with the references of these shots and a network (TFLite) that was trained elsewhere.
 
     Raises:
         ValueError: the network is for frames of another shape.
@@ -85,12 +88,12 @@ def adopt(network: bytes, learned: Learned) -> Bundle:
 
 
 def transfer(bundle: Bundle, learned: Learned) -> Bundle:
-    """A detector for another laser: its own references and thresholds, the network as it is."""
+    """Return a detector for another laser: its own references and thresholds, with the same network."""
     return calibrate(learned.material, bundle.network, bundle.origin)
 
 
 def baselines(learned: Learned, seed: int) -> list[Scorer]:
-    """All that need no network of their own."""
+    """Return all baselines that need no network of their own."""
     observed, frames = learned.observed, learned.observed.shots.frames
     components = Components.fit(frames)
     return [
@@ -105,7 +108,7 @@ def baselines(learned: Learned, seed: int) -> list[Scorer]:
 
 
 def report_network(learned: Learned, epochs: int, seed: int, progress: Progress) -> bytes:
-    """The report's autoencoder, fitted to the same images as the detector's."""
+    """Return the report's autoencoder, fitted to the same images as the detector's network."""
     fitted = fit(
         ArchitectureName.REPORT,
         learned.material.images,
@@ -119,7 +122,7 @@ def report_network(learned: Learned, epochs: int, seed: int, progress: Progress)
 
 
 def report_metric(network: bytes, learned: Learned) -> ReportMetric:
-    """Its metric, on frames normalised by the laser's own reference."""
+    """Return the report's metric, on frames normalised by the laser's own reference."""
     return ReportMetric(network, learned.material.references[CAMERA])
 
 

@@ -1,4 +1,4 @@
-"""How well scores tell odd shots from normal ones."""
+"""How well scores separate anomalous shots from normal ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from scipy.stats import chi2
 from shotwatch_detector.arrays import Values
 
 ONE_AN_HOUR = 2.8e-5
-"""One false alarm an hour at 10 Hz, over its 36,000 shots."""
+"""One false alarm an hour at 10 Hz: the inverse of its 36,000 shots."""
 SHOTS_PER_HOUR = 36_000
 RATES = (0.01, 0.001, ONE_AN_HOUR)
-"""False-positive rates at which recall is told."""
+"""False-positive rates at which recall is reported."""
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 
@@ -23,7 +23,7 @@ Blocks = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Scores of shots, and the block that each is from: (n,) each."""
+    """Scores of shots, and the block that each shot belongs to: (n,) each."""
 
     values: Values
     blocks: Blocks
@@ -31,7 +31,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Auroc:
-    """The probability that an odd shot scores higher than a normal one, and its 95 % interval."""
+    """The probability that an anomalous shot scores higher than a normal one, and its 95 % interval."""
 
     value: float
     low: float
@@ -58,16 +58,17 @@ class FalseAlarms:
 
 
 def auroc(normal: Scores, odd: Scores, seed: int) -> Auroc:
-    """Area under the ROC curve (Mann-Whitney, ties count half), its interval by resampling whole blocks.
+    """Return the area under the ROC curve (Mann-Whitney, ties count half) with its interval.
 
-    Shots of a block share a recorded frame, so they are no independent witnesses; the blocks are resampled,
-    normal and odd shots alike.
+    Shots of a block share a recorded frame and are not statistically independent. So whole blocks are
+    resampled, of normal and anomalous shots alike.
     """
     names = np.union1d(normal.blocks, odd.blocks)
     normals = [np.sort(normal.values[normal.blocks == name]) for name in names]
     odds = [odd.values[odd.blocks == name] for name in names]
     wins = np.array([[_wins(of_odd, of_normal) for of_normal in normals] for of_odd in odds])
     counts = np.outer([len(of) for of in odds], [len(of) for of in normals])
+    # Each row of weights is one resample: how often it contains each block.
     weights = np.random.default_rng(seed).multinomial(
         len(names), np.full(len(names), 1 / len(names)), RESAMPLES
     )
@@ -78,13 +79,13 @@ def auroc(normal: Scores, odd: Scores, seed: int) -> Auroc:
 
 
 def _wins(odd: Values, ordered: Values) -> float:
-    """Pairs in which the odd shot scores higher."""
+    """Return the number of pairs in which the anomalous shot scores higher; ties count half."""
     below, not_above = (np.searchsorted(ordered, odd, side).sum() for side in ("left", "right"))
     return float(below + not_above) / 2
 
 
 def threshold_at(normal: Values, rate: float) -> float:
-    """The lowest score that at most this share of normal shots exceeds.
+    """Return the lowest score that at most this share of normal shots exceeds.
 
     With fewer than 1 / rate shots it is their maximum, and a longer test would find a higher one.
     """
@@ -93,12 +94,12 @@ def threshold_at(normal: Values, rate: float) -> float:
 
 
 def recall(odd: Values, threshold: float) -> float:
-    """Share of odd shots that score higher than a threshold."""
+    """Return the share of anomalous shots that score higher than a threshold."""
     return float((odd > threshold).mean())
 
 
 def severity_found(severities: Sequence[float], recalls: Sequence[float], share: float) -> float | None:
-    """The severity that is found so often, between two that were tried; None if none is.
+    """Return the severity of which this share is found, interpolated between two that were tried, or None.
 
     Args:
         severities: ascending, from zero.

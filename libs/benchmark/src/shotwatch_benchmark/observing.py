@@ -1,4 +1,4 @@
-"""What the features service would measure of shots, and the devices that the benchmark's place has."""
+"""The features that the features service would measure of shots, and the devices of the benchmark's place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -20,12 +20,12 @@ CAMERA = "camera"
 SPECTROMETER = "spectrometer"
 METER = "meter"
 SHOTS_AT_ONCE = 250
-"""Bounds the memory: a few arrays of so many frames of float32."""
+"""Limits the memory: a few arrays of this many frames of float32."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """n shots and what was measured of them."""
+    """n shots and the features measured of them."""
 
     shots: Shots
     features: Mapping[str, Features]
@@ -33,7 +33,7 @@ class Observed:
 
 
 def observe(scene: Scene, pulses: Times, anomaly: Anomaly | None = None, severity: float = 0.0) -> Observed:
-    """Record the shots of a scene at these pulses and measure them; `SHOTS_AT_ONCE` of them at most."""
+    """Record the shots of a scene at these pulses, at most `SHOTS_AT_ONCE` of them, and measure them."""
     shots = record(scene, pulses, anomaly, severity)
     features = {
         CAMERA: measure_beams(shots.frames, LIMIT),
@@ -44,12 +44,12 @@ def observe(scene: Scene, pulses: Times, anomaly: Anomaly | None = None, severit
 
 
 def chunks(pulses: Times) -> list[Times]:
-    """Pulses, `SHOTS_AT_ONCE` at a time."""
+    """Return the pulses in parts of `SHOTS_AT_ONCE`."""
     return [pulses[start : start + SHOTS_AT_ONCE] for start in range(0, len(pulses), SHOTS_AT_ONCE)]
 
 
 def together(parts: Sequence[Observed]) -> Observed:
-    """The shots of all parts, in order."""
+    """Return the shots of all parts, in order."""
     shots = Shots(*(np.concatenate([getattr(part.shots, f.name) for part in parts]) for f in fields(Shots)))
     features = {
         device: {name: np.concatenate([part.features[device][name] for part in parts]) for name in measured}

@@ -1,7 +1,7 @@
-"""The protocol: learn from earlier shots, score later ones one at a time, count.
+"""The protocol of the benchmark: learn from earlier shots, score later ones one at a time, count.
 
-Time runs on: shots to learn from, then the test, in which odd shots lie between the normal ones. So a slow
-drift is the same for both, and a severity of zero cannot be told from normal.
+The shots to learn from come first, then the test, in which anomalous shots lie between the normal ones. So a
+slow drift affects both alike, and shots with severity zero cannot be distinguished from normal ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,32 +37,32 @@ from shotwatch_shots.pulses import Times
 
 PERIOD_MS = 100
 BETWEEN_MS = 50
-"""Odd shots lie between two pulses of the grid, so that none is a normal one too."""
+"""Anomalous shots lie between two pulses of the grid, so that none of them is also a normal one."""
 RULE_SHOTS = 400
 
 Progress = Callable[[str, int, int], None]
-"""Called as progress(what is being done, how much of it is done, of how much); 0 of 0 when nobody knows."""
+"""Called as progress(current step, number done, total number); 0 of 0 if the total is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured."""
+    """The extent of a benchmark."""
 
     name: str
     normals: int
-    """To which the thresholds are set; one alarm an hour at 95 % confidence takes 108,000."""
+    """Normal shots that set the thresholds; one alarm an hour at 95 % confidence needs 108,000."""
     unseen_normals: int
-    """Of the laser that training never saw; 0: it is left out."""
+    """The same for the laser that training never saw; 0: it is left out."""
     learning: int
     """Normal shots to learn from."""
     at_zero: int
     per_severity: int
-    """Odd shots of each class."""
+    """Anomalous shots of each class."""
     targets_only: bool
-    """Classes with a target, at three severities around it; else all."""
+    """Only classes with a target, at three severities around it; otherwise all classes."""
     epochs: int
     report_epochs: int
-    """Of the report's autoencoder; 0: it is left out."""
+    """Epochs of the report's autoencoder; 0: it is left out."""
 
 
 SMALL = Size("small", 4_000, 0, 1_500, 1_200, 200, True, 12, 0)
@@ -81,7 +81,7 @@ def run_benchmark(
 ) -> Outcome:
     """Train, calibrate and measure the detector and its baselines.
 
-    `network` (TFLite), which was trained elsewhere, takes the place of the one that would be trained.
+    `network` (TFLite), which was trained elsewhere, replaces the network that would otherwise be trained.
 
     Raises:
         TooLittleData: the frames show no beam.
@@ -108,7 +108,7 @@ def _benches(
     progress: Progress,
     network: bytes | None,
 ) -> tuple[list[tuple[Laser, int]], dict[str, Bench]]:
-    """The lasers with the number of their normal shots, and by their names what is fitted to them."""
+    """Return the lasers with the number of their normal shots, and by laser name the scorers fitted to it."""
     tell = partial(_tell_training, progress)
     learned = _learn(laser, size, seed, progress)
     bundle = (
@@ -151,7 +151,7 @@ def _tell_training(progress: Progress, what: str, epochs: int, step: str, **figu
 
 
 def _cases(laser: Laser, normals: int, size: Size) -> Iterator[tuple[Case, Times]]:
-    """The pulses of the normal shots, and of the odd ones, which are spread evenly between them."""
+    """Yield the pulses of the normal shots, and those of the anomalous ones, spread evenly between them."""
     test = _test_pulses(size, normals)
     yield Case(laser.name), test
     for anomaly in ANOMALIES:

@@ -1,4 +1,4 @@
-"""From a scene to shots: pulses, their light, and what the devices make of it."""
+"""Record the shots of a scene: the pulses, their light, and the output of the devices."""
 
 from typing import Any
 
@@ -14,23 +14,24 @@ from shotwatch_simulator.frames import Sensor, expose
 from shotwatch_simulator.noise import Floats, Images, white
 
 SENSOR = Sensor(LIMIT, background=16.0, read_noise=0.6, electrons_per_count=90.0)
-"""Within the ranges of the simulator's cameras; photon noise at the peak is 0.2 % of it."""
+"""Within the ranges of the simulator's cameras; photon noise at the peak is 0.2 % of the peak."""
 JITTER = 0.09
-"""Pointing from shot to shot, each axis (px, rms). With that of the recorded frames, the drift and the
-rounding to native pixels it comes to 0.12 px, twice what the recording of the guide shows."""
+"""Pointing jitter from shot to shot on each axis (px, rms). Together with the jitter of the recorded frames,
+the drift and the rounding to native pixels it is 0.12 px, twice the jitter of the guide's recording.
+"""
 FURTHEST_JITTER = 1.0
-"""px"""
+"""px."""
 DRIFT = 0.05
 """Slow pointing drift (px)."""
 ENERGY_JITTER = 0.0076
-"""From shot to shot (rms), as in the recording of the guide."""
+"""From shot to shot (rms), as in the guide's recording."""
 ENERGY_DRIFT = 0.002
 LINE = 2047
 """Samples of a spectrum."""
 
 
 def record(scene: Scene, pulses: Times, anomaly: Anomaly | None = None, severity: float = 0.0) -> Shots:
-    """The shots of a scene at these pulses, all of them with that anomaly."""
+    """Return the shots of a scene at these pulses, all of them with the same anomaly."""
     batch = Batch(scene, pulses)
 
     def altered(stage: Stage, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The report of a run: tables in Markdown, all figures in JSON, recall over severity as pictures."""
+"""The report of a run: tables in Markdown, all figures in JSON, recall over severity as a picture."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def markdown(self) -> str:
-        """As a Markdown table under its title."""
+        """Return the table as Markdown, with its title above."""
         titles = [column.removesuffix("#") for column in self.columns]
         rule = ["---:" if column.endswith("#") else "---" for column in self.columns]
         lines = (f"| {' | '.join(cells)} |" for cells in (titles, rule, *self.rows))
@@ -32,7 +32,7 @@ class Table:
 
 
 def write_report(outcome: Outcome, folder: Path) -> None:
-    """Write report.md, report.json and recall.png into a folder, which is made."""
+    """Write report.md, report.json and recall.png into a folder, which is created."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(outcome.record(), indent=1), encoding="utf-8")
     (folder / "report.md").write_text(markdown(outcome), encoding="utf-8")
@@ -40,7 +40,7 @@ def write_report(outcome: Outcome, folder: Path) -> None:
 
 
 def markdown(outcome: Outcome) -> str:
-    """The whole report."""
+    """Return the whole report as Markdown."""
     conditions = [f"- {name}: {value}" for name, value in outcome.conditions.items()]
     origins = [f"- {laser.laser}: {laser.origin}" for laser in outcome.lasers]
     told = "\n".join(["# Detection benchmark", "", *conditions, *origins, *_remarks(outcome), ""])
@@ -48,7 +48,7 @@ def markdown(outcome: Outcome) -> str:
 
 
 def tables(outcome: Outcome) -> list[Table]:
-    """What a person wants to see of a run."""
+    """Return the tables of the report."""
     return [
         _false_alarms(outcome),
         _targets(outcome),
@@ -61,7 +61,7 @@ def tables(outcome: Outcome) -> list[Table]:
 
 
 def plot_recalls(outcome: Outcome, path: Path) -> None:
-    """Recall at one false alarm an hour over severity, a picture for each class, a line for each scorer."""
+    """Plot recall at one false alarm an hour over severity: one panel per class, one line per scorer."""
     anomalies = outcome.anomalies()
     rows = -(-len(anomalies) // COLUMNS_OF_PLOTS)
     figure = Figure(figsize=(5 * COLUMNS_OF_PLOTS, 3.2 * rows), layout="constrained")

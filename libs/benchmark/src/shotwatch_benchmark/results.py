@@ -1,4 +1,4 @@
-"""What the benchmark found, and what follows from it."""
+"""The results of the benchmark, and the figures derived from them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,12 +10,12 @@ from shotwatch_benchmark.rules import RuleResult
 from shotwatch_benchmark.scorers import DETECTOR
 
 ZERO_TOLERANCE = 0.03
-"""How far the AUROC of severity zero may be from 0.50."""
+"""Largest difference between 0.50 and the AUROC at severity zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How one scorer did on one class at one severity."""
+    """The result of one scorer on one class at one severity."""
 
     laser: str
     anomaly: str
@@ -24,13 +24,13 @@ class Row:
     shots: int
     auroc: Auroc
     recalls: tuple[float, ...]
-    """At each of `RATES`."""
+    """Recall at each of `RATES`."""
     recall_at_own_threshold: float | None
-    """Of the detector."""
+    """Recall of the detector at its own threshold; None for other scorers."""
 
     @property
     def recall(self) -> float:
-        """At one false alarm an hour."""
+        """Recall at one false alarm an hour."""
         return self.recalls[-1]
 
 
@@ -41,13 +41,15 @@ class LaserResult:
     laser: str
     origin: str
     trained_on: bool
-    """The network saw earlier frames of it; of another laser only references and thresholds were learned."""
+    """Whether the network saw earlier frames of it. Of another laser only references and thresholds were
+    learned.
+    """
     false_alarms: FalseAlarms
 
 
 @dataclass(frozen=True, slots=True)
 class TargetResult:
-    """Whether the detector reached a target, at the threshold of one false alarm an hour."""
+    """The detector's recall compared with a target, at the threshold of one false alarm an hour."""
 
     anomaly: str
     target: Target
@@ -61,7 +63,7 @@ class TargetResult:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The detector beside the best baseline for a class: mean recall over its severities."""
+    """The detector compared with the best baseline for a class: mean recall over its severities."""
 
     anomaly: str
     detector: float
@@ -75,18 +77,18 @@ class Outcome:
 
     conditions: dict[str, Any]
     lasers: tuple[LaserResult, ...]
-    """The first is the one that the network was trained on."""
+    """The first is the laser that the network was trained on."""
     rows: tuple[Row, ...]
     rules: tuple[RuleResult, ...]
 
     @property
     def leaks(self) -> list[Row]:
-        """Severity zero that can be told from normal: the benchmark is wrong."""
+        """Rows of severity zero that differ from normal shots. If there are any, the benchmark is wrong."""
         return [row for row in self.rows if row.severity == 0 and abs(row.auroc.value - 0.5) > ZERO_TOLERANCE]
 
     @property
     def targets(self) -> list[TargetResult]:
-        """Of the first laser."""
+        """The targets of the first laser."""
         found = ((row, BY_NAME[row.anomaly].target) for row in self.of(DETECTOR))
         return [
             TargetResult(row.anomaly, target, row.recall, row.recall_at_own_threshold or 0.0)
@@ -96,29 +98,32 @@ class Outcome:
 
     @property
     def comparisons(self) -> list[Comparison]:
-        """Of the first laser, by class."""
+        """The comparisons for the first laser, by class."""
         return [self._compared(anomaly) for anomaly in self.anomalies()]
 
     def anomalies(self, laser: str | None = None) -> list[str]:
-        """The classes that were tried on a laser, the first by default."""
+        """Return the classes that were tried on a laser, the first laser by default."""
         return list(dict.fromkeys(row.anomaly for row in self.of(DETECTOR, laser)))
 
     def scorers(self) -> list[str]:
-        """The detector first."""
+        """Return the names of the scorers, the detector first."""
         return list(dict.fromkeys(row.scorer for row in self.rows))
 
     def of(self, scorer: str, laser: str | None = None) -> list[Row]:
-        """A scorer's rows of a laser, the first by default."""
+        """Return a scorer's rows of a laser, the first laser by default."""
         wanted = laser or self.lasers[0].laser
         return [row for row in self.rows if row.scorer == scorer and row.laser == wanted]
 
     def mean_recall(self, scorer: str, anomaly: str) -> float:
-        """At one false alarm an hour, over all severities but zero, of the first laser."""
+        """Return the mean recall at one false alarm an hour over all severities above zero (first laser)."""
         recalls = [row.recall for row in self.of(scorer) if row.anomaly == anomaly and row.severity > 0]
         return sum(recalls) / len(recalls)
 
     def figures(self) -> dict[str, float]:
-        """What models are compared by: recall at one false alarm an hour, and alarms, on the first laser."""
+        """Return the figures to compare models by, on the first laser.
+
+        They are the recall at one false alarm an hour, and the alarms at the detector's own threshold.
+        """
         alarms = self.lasers[0].false_alarms
         recalls = {
             f"benchmark/{row.anomaly.replace(' ', '_')}/{row.severity:g}": row.recall
@@ -128,7 +133,7 @@ class Outcome:
         return {"benchmark/normals": alarms.normals, "benchmark/alarms": alarms.alarms, **recalls}
 
     def record(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Return all results as JSON."""
         return {
             "conditions": self.conditions,
             "false_positive_rates": list(RATES),
@@ -147,7 +152,7 @@ class Outcome:
 
 
 def found_at(rows: Sequence[Row], share: float) -> float | None:
-    """The severity that is found so often at one false alarm an hour, from a class's rows."""
+    """Return the severity of which this share is found at one false alarm an hour, from a class's rows."""
     ordered = sorted(rows, key=lambda row: row.severity)
     return severity_found([row.severity for row in ordered], [row.recall for row in ordered], share)
 

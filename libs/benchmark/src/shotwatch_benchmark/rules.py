@@ -1,6 +1,7 @@
-"""What rules find, not models: whether validation and inference's rules see each such shot, and no other.
+"""Anomalies that rules find: whether validation and inference's rules find each of them, and nothing else.
 
-Measured through their own functions. A corrupt file is no shot: reading refuses it before anything is judged.
+They are measured through the functions of these services. A corrupt file is not among them: it is refused
+when it is read, before any shot is judged.
 """
 
 from collections.abc import Sequence
@@ -30,26 +31,26 @@ from shotwatch_validate.domain.records import Records
 
 GROUP = "LA_A1_11-Camera_1-Camera-1"
 SATURATED = 4.0
-"""Brightness over normal."""
+"""Brightness relative to normal."""
 
 Odd = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """How a rule did."""
+    """The shots that a rule found."""
 
     anomaly: str
     shots: int
-    """Odd ones among as many normal ones."""
+    """Number of anomalous shots; there are as many normal ones."""
     found: float
-    """Share of the odd shots that are called by the right kind."""
+    """Share of the anomalous shots that are reported as the right kind."""
     false: float
-    """Share of the normal ones that break any rule."""
+    """Share of the normal shots that break any rule."""
 
 
 def measure_rules(scene: Scene, pulses: Times, facility: Facility) -> list[RuleResult]:
-    """Every other shot is odd, the first is normal."""
+    """Measure each rule on shots of which every second one is anomalous; the first is normal."""
     odd = np.arange(len(pulses)) % 2 == 1
     normal = record(scene, pulses).frames
     on, chatter = np.zeros(len(pulses), np.int64), odd.astype(np.int64)
@@ -88,7 +89,7 @@ def _result(
     state: NDArray[np.int64],
     absent: Odd | None = None,
 ) -> RuleResult:
-    """Frames and states (index into ON and FAULT) go through validation and the rules as records would."""
+    """Pass frames and states (index into ON and FAULT) through validation and the rules."""
     digest = digest_of(
         DeviceKind.CAMERA, {"image": frames}, np.ones(len(frames), np.bool_), facility.frames.saturated_at
     )

@@ -1,4 +1,4 @@
-"""Shots as devices record them, and what is known of a batch of them before anything is recorded."""
+"""Shots as devices record them, and the random properties of a batch before it is recorded."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from shotwatch_simulator import noise
 from shotwatch_simulator.noise import Floats, Images
 
 E2 = float(np.exp(-2))
-"""The beam is where the mean frame has this share of its peak (ISO 11146)."""
+"""The beam is where the mean frame is above this share of its peak (ISO 11146)."""
 STRETCHES = 20
-"""Blocks of time of a laser that has one frame only."""
+"""Number of time blocks of a laser that has only one frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,31 +23,31 @@ class Scene:
 
     laser: Laser
     frames: NDArray[np.intp]
-    """The laser's frames of that time."""
+    """The laser's frames of that block."""
     seed: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Pulses of a scene, and what chance gave each of them."""
+    """Pulses of a scene, and the random properties of each of them."""
 
     scene: Scene
     pulses: Times
 
     def uniform(self, what: str, low: float = 0.0, high: float = 1.0) -> Floats:
-        """A number between `low` and `high` for each pulse: (n,)."""
+        """Return a uniform random number between `low` and `high` for each pulse: (n,)."""
         return low + (high - low) * noise.uniform(self.pulses, self.scene.seed, self.scene.laser.name, what)
 
     def normal(self, what: str) -> Floats:
-        """A normal deviate for each pulse: (n,)."""
+        """Return a normal deviate for each pulse: (n,)."""
         return noise.normal(self.pulses, self.scene.seed, self.scene.laser.name, what)
 
     def drift(self, what: str) -> Floats:
-        """A slow wave between -1 and 1: (n,)."""
+        """Return a slow wave between -1 and 1: (n,)."""
         return noise.drift(self.pulses, self.scene.seed, self.scene.laser.name, what)
 
     def either_way(self) -> Floats:
-        """-1 or 1 for each pulse: (n,)."""
+        """Return -1 or 1 for each pulse: (n,)."""
         return np.where(self.uniform("way") < 0.5, -1.0, 1.0)
 
     @property
@@ -58,13 +58,13 @@ class Batch:
 
     @property
     def blocks(self) -> NDArray[np.intp]:
-        """What shots have in common: their frame, or the stretch of time where there is but one: (n,)."""
+        """The block of each shot: its frame, or its stretch of time if there is only one frame: (n,)."""
         if len(self.scene.frames) > 1:
             return self.frames
         return (self.pulses // 60_000 % STRETCHES).astype(np.intp)
 
     def inside_beam(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """A row and a column in the beam for each pulse: (n,) each."""
+        """Return a row and a column in the beam for each pulse: (n,) each."""
         mean = self.scene.laser.mean
         rows, columns = np.nonzero(mean > E2 * mean.max())
         choice = (self.uniform("where") * len(rows)).astype(np.intp)
@@ -73,7 +73,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beam:
-    """The light of n pulses before it meets optics and sensors."""
+    """The light of n pulses before optics and sensors."""
 
     energy: Floats
     """1 = nominal: (n,)."""
@@ -85,7 +85,7 @@ class Beam:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shots:
-    """What the devices of a place recorded of n shots."""
+    """The data that the devices of a place recorded of n shots."""
 
     frames: Frames
     """(n, h, w)"""
@@ -95,4 +95,4 @@ class Shots:
     energy2: Floats
     """Both halves of the meter (J): (n,)."""
     blocks: NDArray[np.intp]
-    """Shots of one block resemble each other: (n,)."""
+    """Shots of the same block are alike: (n,)."""

@@ -1,4 +1,4 @@
-"""How a scorer looks, and the detector as one: it alone may know the shipped code."""
+"""The interface of a scorer, and the detector as a scorer. Only this module uses the detector's own code."""
 
 from typing import Protocol
 
@@ -14,15 +14,15 @@ DETECTOR = "detector"
 
 
 class Scorer(Protocol):
-    """Says how odd shots are, each by itself; it was fitted to normal shots of another time."""
+    """A score of how anomalous shots are, each judged alone; fitted to normal shots of another time."""
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
         ...
 
     def score(self, observed: Observed) -> Values:
-        """Higher is odder: (n,), never NaN."""
+        """Return a score for each shot, higher for more anomalous ones: (n,), never NaN."""
         ...
 
 
@@ -37,11 +37,14 @@ class DetectorScorer:
         self._detector = Detector(bundle, LiteRtEngine(bundle.network))
 
     def __reduce__(self) -> tuple[type["DetectorScorer"], tuple[Bundle, float]]:
-        """An engine cannot go to another process: it is made there again."""
+        """Return how to create the scorer in another process, because an engine cannot be pickled."""
         return DetectorScorer, (self._bundle, self._most_disagreement)
 
     def score(self, observed: Observed) -> Values:
-        """`Judgement.score` of one shot at a time, so that no neighbour says anything; infinite by a rule."""
+        """Return `Judgement.score` of each shot, judged alone so that other shots have no influence.
+
+        It is infinite for a shot that breaks the rule.
+        """
         shots = range(len(observed.shots.frames))
         scores = self._detector.score(CAMERA, observed.shots.frames)
         features = {**observed.features, CAMERA: {**observed.features[CAMERA], **scores}}

@@ -1,4 +1,4 @@
-"""Scoring in processes of their own: a task is some shots of one kind, its answer their scores."""
+"""Scoring in worker processes: a task is some shots of one kind, its result their scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,7 +20,7 @@ PROCESSES = 2
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Shots of one laser with one anomaly at one severity; normal ones without."""
+    """Shots of one laser with one anomaly at one severity, or normal shots."""
 
     laser: str
     anomaly: str | None = None
@@ -29,7 +29,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """A case at some pulses."""
+    """A case at some of its pulses."""
 
     case: Case
     pulses: Times
@@ -44,14 +44,14 @@ class Bench:
 
 
 ScoresOfScorers = dict[str, Scores]
-"""Scorer → its scores of a case's shots."""
+"""Scorer → its scores for a case's shots."""
 
 _benches: dict[str, Bench] = {}
-"""Of this process; a task would be too large with them in it."""
+"""The benches of this process. Tasks do not contain them, because they would be too large."""
 
 
 def score_all(benches: Mapping[str, Bench], tasks: Sequence[Task]) -> Iterator[tuple[int, ScoresOfScorers]]:
-    """The scores of each task with its number, in the order in which they come."""
+    """Yield the number and the scores of each task, in the order in which tasks finish."""
     with ProcessPoolExecutor(PROCESSES, get_context("spawn"), _start, (benches,)) as pool:
         numbers = {pool.submit(score, task): number for number, task in enumerate(tasks)}
         try:
@@ -62,7 +62,7 @@ def score_all(benches: Mapping[str, Bench], tasks: Sequence[Task]) -> Iterator[t
 
 
 def score(task: Task) -> ScoresOfScorers:
-    """The scores of a task's shots."""
+    """Return the scores of a task's shots."""
     bench, case = _benches[task.case.laser], task.case
     anomaly = BY_NAME[case.anomaly] if case.anomaly else None
     observed = observe(bench.scene, task.pulses, anomaly, case.severity)
@@ -71,7 +71,7 @@ def score(task: Task) -> ScoresOfScorers:
 
 
 def joined(parts: Sequence[ScoresOfScorers]) -> ScoresOfScorers:
-    """The scores of several tasks of one case."""
+    """Return the joined scores of several tasks of one case."""
     return {
         name: Scores(
             np.concatenate([part[name].values for part in parts]),
@@ -82,6 +82,6 @@ def joined(parts: Sequence[ScoresOfScorers]) -> ScoresOfScorers:
 
 
 def _start(benches: Mapping[str, Bench]) -> None:
-    """One thread each: the processes share the cores."""
+    """Limit each process to one thread, because the processes share the cores."""
     threadpool_limits(1)
     _benches.update(benches)

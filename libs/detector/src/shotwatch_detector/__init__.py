@@ -1,1 +1,1 @@
-"""What training and inference share: preprocessing, scores, calibration and the decision."""
+"""Code that training and inference share: preprocessing, scores, calibration and the decision."""

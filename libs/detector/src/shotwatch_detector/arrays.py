@@ -1,4 +1,4 @@
-"""The kinds of array that the detector passes around."""
+"""The array types of the detector."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ Frames = NDArray[np.uint16]
 Images = NDArray[np.float32]
 """Normalised frames, reconstructions or residuals: (n, h, w), 1 = the peak of the camera's reference."""
 Image = NDArray[np.float32]
-"""One of them: (h, w)."""
+"""One normalised frame, reconstruction or residual: (h, w)."""
 Values = NDArray[np.float64]
 """One value per shot: (n,); NaN where there is none."""
 Features = Mapping[str, Values]

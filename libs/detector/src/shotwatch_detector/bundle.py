@@ -1,7 +1,7 @@
-"""The model bundle: a folder with everything that a detector is.
+"""The model bundle: a folder with all parts of a detector.
 
 autoencoder.tflite   the network, (n, h, w, 1) → (n, h, w, 1), normalised images
-autoencoder.keras    the same to train on; scoring does not read it
+autoencoder.keras    the same network for further training; scoring does not read it
 bundle.json          `Manifest`: what it was made of, and the references of every device
 cameras.npz          float32 (c, h, w), in the order of the manifest's `cameras`:
                      `reference`, `residual_centre`, `residual_sigma`, `pattern_mean`, `rest_centre`,
@@ -41,25 +41,25 @@ _MAPS = (
 )
 _SIGMAS = ("residual_sigma", "rest_sigma")
 LARGEST_UNPACKED = 2**30
-"""Bytes that all arrays of the cameras may take."""
+"""Most bytes that all arrays of the cameras may take together."""
 _ARRAY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '<f[48]', 'fortran_order': False, "
     rb"'shape': \((?:\d{1,9}, )*(?:\d{1,9},?)?\), \} *\n",
     re.DOTALL,
 )
-"""How `np.savez` begins an array of floating-point numbers."""
+"""The header with which `np.savez` begins an array of floating-point numbers."""
 _LONGEST_HEADER = 256
-"""Bytes. Up to four dimensions take 128."""
+"""In bytes. Headers of up to four dimensions take 128."""
 _STRICT = ConfigDict(extra="forbid")
 
 
 class BundleError(ValueError):
-    """The folder is no bundle that this version understands; the message says which file and why."""
+    """The folder is not a bundle that this version can read; the message names the file and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a model was made of."""
+    """The data and code that a model was made of."""
 
     __pydantic_config__ = _STRICT
 
@@ -81,7 +81,7 @@ class Bundle:
     origin: Origin
     network: bytes
     cameras: Mapping[str, Camera]
-    """Device → what is usual of its frames; all frames have the same shape."""
+    """Device → the reference data of its frames; all frames have the same shape."""
     usual: UsualOfDevices
 
 
@@ -153,10 +153,10 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def read_usual(manifest: bytes) -> UsualOfDevices:
-    """The references of every device, from the content of bundle.json alone.
+    """Return the references of every device, from the content of bundle.json alone.
 
     Raises:
-        BundleError: it is not what `save_bundle` writes.
+        BundleError: the content is not what `save_bundle` writes.
     """
     try:
         usual = _manifest.validate_json(manifest, strict=True).usual
@@ -176,7 +176,8 @@ def _check_size(path: Path) -> None:
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[np.float32]:
     """Return an array of floating-point numbers, as `np.savez` writes it.
 
-    NumPy parses the header as Python source, and on other headers raises whatever Python's parser raises.
+    The header is checked first: NumPy parses it as Python source, and on other headers raises whatever
+    Python's parser raises.
 
     Raises:
         ValueError: the member does not begin as `np.savez` begins such an array, or ends too early.
@@ -209,7 +210,11 @@ def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[
 
 
 def _padded(of_cameras: Sequence[NDArray[np.float32]], filling: float) -> NDArray[np.float32]:
-    """Cameras that have seen fewer frames have fewer patterns: weaker ones, of nothing, come before them."""
+    """Return the arrays of all cameras, padded to the largest number of patterns.
+
+    Cameras with fewer training frames have fewer patterns. The padding comes first, as the strongest pattern
+    is the last.
+    """
     most = max((len(of_camera) for of_camera in of_cameras), default=0)
     shape = of_cameras[0].shape[1:] if of_cameras else ()
     padded = np.full((len(of_cameras), most, *shape), filling, np.float32)

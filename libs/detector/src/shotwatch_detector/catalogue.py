@@ -1,4 +1,4 @@
-"""The features and scores that are judged, what each is a sign of, and how steady it can be at best."""
+"""The judged features and scores: the kind of anomaly that each indicates, and its smallest spread."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from shotwatch_shots.vocabulary import AnomalyKind
 
 
 class Side(StrEnum):
-    """Which deviations from the reference are unusual."""
+    """The direction in which deviations from the reference are anomalous."""
 
     BOTH = "both"
     HIGH = "high"
@@ -18,10 +18,10 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A feature as a sign of an anomaly."""
+    """A feature as an indicator of an anomaly."""
 
     kind: AnomalyKind | None
-    """None of a feature that explains others and raises no alarm itself."""
+    """None for a feature that explains others and raises no alarm itself."""
     unit: str
     floor: float = 0.0
     """Smallest standard deviation, in the feature's unit."""
@@ -74,9 +74,10 @@ SIGNS: Mapping[str, Sign] = MappingProxyType(
         "spectrum_width_e2": _explaining("px"),
     }
 )
-"""A floor keeps a feature that hardly moved while it was watched from raising an alarm when it does.
+"""A floor keeps a feature that hardly varied during training from raising an alarm when it starts to vary.
 
-A spectrum that gets narrower raises the peak power past what optics bear; one that gets broader does not.
-Features that are not listed are not judged: an orientation means nothing for a round beam, the brightest
-pixel is noise on top of what `hot_spot` sees, saturation and the disagreement of a meter have rules.
+A spectrum that gets narrower raises the peak power above what optics tolerate; one that gets broader does
+not. Features that are not listed are not judged: an orientation has no meaning for a round beam, the
+brightest pixel is noise on top of what `hot_spot` measures, and saturation and the disagreement of a meter
+have rules.
 """

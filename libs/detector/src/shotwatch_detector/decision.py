@@ -1,4 +1,4 @@
-"""From features and scores to findings: what is odd about a shot, said once."""
+"""The decision: turn features and scores into findings, one for each kind of anomaly in a shot."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +17,10 @@ UsualOfDevices = Mapping[str, Mapping[str, Usual]]
 """Device → feature or score → its reference."""
 
 SHOTS_PER_HOUR = 36_000
-"""At 10 Hz, for which the rate of false alarms is stated; slower places raise as many fewer."""
+"""At 10 Hz, the pulse rate for which false alarms are stated. Slower places raise proportionally fewer."""
 MOST_SURPRISING = 99.0
 EXPLAINING_SIGMAS = 3.0
-"""From here on a deviation is told with the event, whether it is one by itself or not."""
+"""Deviations from here on are listed as contributions to an event, even if they raise no alarm alone."""
 MOST_CONTRIBUTIONS = 12
 
 _MOVED = frozenset({AnomalyKind.POINTING, AnomalyKind.BEAM_SIZE})
@@ -30,10 +30,10 @@ CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
     AnomalyKind.SPECTRUM: frozenset({AnomalyKind.BANDWIDTH}),
     AnomalyKind.WAVELENGTH: frozenset({AnomalyKind.BANDWIDTH}),
 }
-"""A kind is not reported for a device on which one of its causes is: it only follows from it.
+"""A kind is not reported for a device that shows one of its causes: it is only a consequence of that cause.
 
-A beam elsewhere or of another size leaves light where there was none; a spot of a few pixels does not hold
-enough light to move the beam.
+A beam that moved or changed its size leaves light where there was none before. A spot of a few pixels does
+not hold enough light to move the beam.
 """
 
 _SPOTS = frozenset({AnomalyKind.HOT_SPOT, AnomalyKind.PROFILE})
@@ -42,19 +42,19 @@ _OF_PROFILE = frozenset({AnomalyKind.PROFILE, AnomalyKind.BEAM_SIZE})
 COMMON_CAUSES: Mapping[AnomalyKind, frozenset[AnomalyKind]] = {
     AnomalyKind.SPECTRUM: frozenset({AnomalyKind.ENERGY})
 }
-"""The same across the devices of a shot: less light in the pulse is less light in its spectrum."""
+"""Causes that count for all devices of a shot: less light in the pulse means less light in its spectrum."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """What the statistics say of a batch of n shots."""
+    """The statistical judgement of a batch of n shots."""
 
     score: Values
-    """Of each shot, -log₁₀ of the probability that a usual shot has so large a deviation anywhere: (n,)."""
+    """-log₁₀ of the probability that a normal shot has as large a deviation in any feature: (n,)."""
     threshold: float
     """A shot with a higher score is an anomaly."""
     findings: tuple[Finding, ...]
-    """By shot; one per shot and kind."""
+    """In the order of the shots; one per shot and kind."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,15 +64,17 @@ class _Column:
     device: str
     feature: str
     kind: AnomalyKind | None
-    """None of a feature that only explains."""
+    """None for a feature that only explains."""
     usual: Usual
     values: Values
     score: Values
-    """Surprise, less what so many features make likely."""
+    """Surprisal minus log₁₀ of the number of judged features: with many features, one of them deviates by
+    chance.
+    """
 
 
 def threshold_of(false_alarms_per_hour: float) -> float:
-    """The score that usual shots exceed so often, at 10 Hz."""
+    """Return the score that normal shots exceed this often per hour, at 10 Hz."""
     return float(np.log10(SHOTS_PER_HOUR / false_alarms_per_hour))
 
 
@@ -85,15 +87,16 @@ def judge(
 ) -> Judgement:
     """Judge a batch of consecutive shots of one place.
 
-    A shot is odd by itself, or because the level of a feature has shifted: then the median of a run of shots
-    is further from its reference than chance allows, and the last shot of the first such run tells.
+    A shot can be anomalous by itself. Or the level of a feature has shifted: then the median of a run of
+    shots is further from its reference than chance allows, and the last shot of the first such run is
+    reported.
 
     Args:
-        place: what the operator calls it.
+        place: name of the place for operators.
         features: device → feature or score → value per shot (n,).
-        usual: the references; what has none is not judged.
+        usual: the references; features without one are not judged.
         shots: n.
-        false_alarms_per_hour: how often usual shots of a place may be called odd, at 10 Hz.
+        false_alarms_per_hour: how many normal shots of a place may be called anomalous per hour, at 10 Hz.
     """
     threshold = threshold_of(false_alarms_per_hour)
     score, findings = _judge(place, features, usual, shots, threshold)
@@ -107,7 +110,7 @@ def judge(
 def _shifts(
     place: str, features: Mapping[str, Features], usual: UsualOfDevices, threshold: float
 ) -> list[Finding]:
-    """The first shift of each kind in the batch."""
+    """Return the first shift of each kind in the batch."""
     medians = {
         device: {name: medians_of_runs(values) for name, values in measured.items()}
         for device, measured in features.items()
@@ -146,6 +149,7 @@ def _columns(features: Mapping[str, Features], usual: UsualOfDevices) -> list[_C
         for feature, reference in usual.get(device, {}).items()
         if feature in measured
     ]
+    # The largest of k surprisals exceeds a limit by chance up to k times as often as a single one.
     chances = np.log10(max(1, sum(SIGNS[feature].kind is not None for _, feature, _, _ in known)))
     return [
         _Column(
@@ -180,7 +184,7 @@ def _findings(
 
 
 def _follows(column: _Column, odd: Sequence[_Column], shot: int) -> bool:
-    """Whether the deviation of a column only follows from another one of the same shot."""
+    """Return whether the deviation of a column is only a consequence of another one in the same shot."""
     if column.kind is None:
         return False
     own, common = CAUSES.get(column.kind, frozenset()), COMMON_CAUSES.get(column.kind, frozenset())
@@ -192,11 +196,12 @@ def _follows(column: _Column, odd: Sequence[_Column], shot: int) -> bool:
 
 
 def _outweighs(other: _Column, column: _Column, odd: Sequence[_Column], shot: int) -> bool:
-    """Whether of two kinds that bring each other about the other one is the cause.
+    """Return whether `other` is the cause of `column`, where each of the two kinds can cause the other.
 
-    A spot, bright or dark, shifts what counts as the rest of the frame, and so leaves some of its opposite:
-    the larger one is the spot. A clipped or widened beam loses light, a fainter one has less of it at its
-    rim: energy that other devices miss too is the cause, else the one that is odder.
+    A bright or dark spot changes the average of the rest of the frame, and so leaves a weaker deviation of
+    the opposite sign: the larger one is the spot. A clipped or widened beam loses light, and a fainter beam
+    has less light at its rim. If other devices lose energy too, energy is the cause; otherwise the kind with
+    the higher score is.
     """
     kinds = {other.kind, column.kind}
     if kinds == _SPOTS:
@@ -210,7 +215,7 @@ def _outweighs(other: _Column, column: _Column, odd: Sequence[_Column], shot: in
 
 
 def _oddness(column: _Column, shot: int) -> tuple[float, float]:
-    """Scores end somewhere, deviations do not."""
+    """Return score and deviation for sorting: scores are limited to a maximum, deviations are not."""
     return float(column.score[shot]), abs(_sigmas(column, shot))
 
 
@@ -247,7 +252,7 @@ def _finding(
 
 
 def _contributions(devices: Sequence[str], columns: Sequence[_Column], shot: int) -> tuple[Contribution, ...]:
-    """What else is unusual on these devices, strongest first."""
+    """Return the large deviations on these devices, strongest first."""
     unusual = [
         _contribution(column, shot)
         for column in columns
@@ -257,7 +262,7 @@ def _contributions(devices: Sequence[str], columns: Sequence[_Column], shot: int
 
 
 def _sigmas(column: _Column, shot: int) -> float:
-    """NaN without a value; no comparison with it is true."""
+    """Return the deviation in standard deviations; NaN without a value, so that every comparison is false."""
     return float((column.values[shot] - column.usual.centre) / column.usual.sigma)
 
 
@@ -273,5 +278,5 @@ def _contribution(column: _Column, shot: int) -> Contribution:
 
 
 def _watching(kind: AnomalyKind, columns: Sequence[_Column], shot: int) -> int:
-    """How many devices could have shown that kind in the shot."""
+    """Return how many devices could have shown that kind in the shot."""
     return len({c.device for c in columns if c.kind is kind and np.isfinite(c.values[shot])})

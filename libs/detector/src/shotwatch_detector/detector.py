@@ -1,4 +1,4 @@
-"""The detector as a service uses it."""
+"""The detector with the interface that services use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Detector:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """A detector from a bundle's folder.
+        """Load a detector from a bundle's folder.
 
         Raises:
             BundleError: the folder holds no usable bundle.
@@ -37,7 +37,7 @@ class Detector:
             raise BundleError(f"{folder / NETWORK}: {error}") from error
 
     def score(self, device: str, frames: Frames) -> Features:
-        """The scores of frames (n, h, w) of one camera; none for a camera that training never saw."""
+        """Return the scores of frames (n, h, w) of one camera; none for a camera that training never saw."""
         camera = self.bundle.cameras.get(device)
         if camera is None or not len(frames):
             return {}
@@ -50,7 +50,7 @@ class Detector:
         return judge(place, features, self.bundle.usual, shots, false_alarms_per_hour)
 
     def residual(self, device: str, frame: NDArray[np.uint16]) -> Image:
-        """Image less reconstruction of one frame (h, w) of a known camera, in shares of the reference's peak.
+        """Return image minus reconstruction of a frame (h, w) of a known camera, over the reference's peak.
 
         Raises:
             KeyError: training never saw the camera.

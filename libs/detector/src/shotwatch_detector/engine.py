@@ -1,4 +1,4 @@
-"""The engine that runs the network. TensorFlow trains; scoring needs none of it."""
+"""The engine that runs the network. Training uses TensorFlow; scoring does not import it."""
 
 from threading import Lock
 from typing import Protocol
@@ -13,7 +13,7 @@ class Engine(Protocol):
     """A trained autoencoder, ready to run."""
 
     def reconstruct(self, images: Images) -> Images:
-        """The network's reconstruction of normalised images: (n, h, w) → (n, h, w)."""
+        """Return the network's reconstruction of normalised images: (n, h, w) → (n, h, w)."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What the decision and the rules say about a shot."""
+"""The findings of the decision and the rules in a shot."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """How far one feature is from its reference, and what it is."""
+    """The deviation of one feature from its reference."""
 
     device: str
     feature: str
@@ -20,18 +20,18 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind of anomaly in one shot, all devices that show it together."""
+    """One kind of anomaly in one shot, with all devices that show it."""
 
     shot: int
     """Index of the shot in its batch."""
     kind: AnomalyKind
     severity: Severity
     devices: tuple[str, ...]
-    """The one that shows it most comes first."""
+    """The device with the strongest deviation comes first."""
     score: float
     threshold: float
-    """`score` is above it."""
+    """The limit that `score` exceeds."""
     why: str
-    """One sentence for the person on shift."""
+    """One sentence for operators."""
     contributions: tuple[Contribution, ...] = ()
     """Strongest first."""

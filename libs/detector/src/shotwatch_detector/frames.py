@@ -1,5 +1,6 @@
-"""Frames made comparable: each is fitted to its camera's reference frame, so that neither the energy of a
-shot nor the camera's dark level is left in its profile."""
+"""Normalisation of frames: each is fitted to its camera's reference frame. This removes the energy of the
+shot and the camera's dark level.
+"""
 
 from dataclasses import dataclass
 
@@ -8,11 +9,11 @@ import numpy as np
 from shotwatch_detector.arrays import Frames, Image, Images, Values
 
 DARK_QUANTILE = 0.05
-"""This share of a reference frame's pixels is darker than its dark level."""
+"""This share of a reference frame's pixels is darker than the dark level."""
 SMALLEST_GAIN = 0.02
-"""Fainter frames (share of the reference's peak) are not amplified further: they hold noise only."""
+"""Fainter frames (share of the reference's peak) are not amplified further, because they hold only noise."""
 FAINTEST_BEAM = 10.0
-"""Counts from the dark level to the peak of a mean frame that shows a beam."""
+"""Least counts between the dark level and the peak of a mean frame that shows a beam."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,11 +32,11 @@ class Normalised:
     images: Images
     """(n, h, w)."""
     brightness: Values
-    """How bright each frame is, reference = 1: (n,)."""
+    """Brightness of each frame, reference = 1: (n,)."""
 
 
 def make_reference(frames: Frames) -> Reference | None:
-    """The reference of a camera from its normal frames (n, h, w); None when there is no beam in them."""
+    """Return the reference of a camera from its normal frames (n, h, w), or None if they show no beam."""
     mean = frames.mean(axis=0, dtype=np.float64)
     dark, peak = np.quantile(mean, DARK_QUANTILE), mean.max()
     if peak - dark < FAINTEST_BEAM:
@@ -44,10 +45,11 @@ def make_reference(frames: Frames) -> Reference | None:
 
 
 def normalise(frames: Frames, reference: Reference) -> Normalised:
-    """Frames with the gain and the offset removed that fit them best to the reference.
+    """Remove from each frame the gain and the offset of its best fit to the reference.
 
-    Least squares of `frame = gain x reference + offset`. A hot spot of a few pixels hardly moves a fit to
-    13,000; dividing by the frame's sum would let the dark level in, dividing by its peak the hot spot.
+    It is a least-squares fit of `frame = gain x reference + offset`. A hot spot of a few pixels hardly
+    changes a fit to 13,000 pixels. Dividing by the frame's sum instead would include the dark level, dividing
+    by its peak would include the hot spot.
     """
     counts = frames.astype(np.float32)
     pattern = reference.image - reference.image.mean()

@@ -1,7 +1,7 @@
-"""The patterns in which a camera's usual frames differ from each other, and what is left without them.
+"""The patterns in which a camera's normal frames differ from each other, and what remains without them.
 
-Principal components tell jitter, drifting modes and speckle from what a usual frame never shows. They know
-one camera, where the network knows all; each sees what the other one misses.
+Principal components separate jitter, drifting modes and speckle from what a normal frame never shows. They
+describe one camera, while the network describes all cameras. Each finds anomalies that the other misses.
 """
 
 from dataclasses import dataclass, replace
@@ -14,34 +14,36 @@ from shotwatch_detector.residuals import ResidualMap, map_residuals, smooth
 
 MOST_PATTERNS = 20
 FRAMES_PER_PATTERN = 20
-"""Of fewer frames a pattern is noise."""
+"""A pattern that is learned from fewer frames is noise."""
 MOST_FRAMES = 800
 STRONGEST = 5
-"""Patterns that tell how far a frame is from the usual ones as a whole: pointing, size, the first modes."""
+"""Number of strongest patterns by which the distance of a whole frame from the normal ones is measured:
+pointing, size and the first modes.
+"""
 KNOWN_SIGMAS = 3.0
-"""Frames that are further along one of them have hardly been seen before."""
+"""Frames further out along one of these patterns were hardly ever seen in training."""
 BEYOND = 3
-"""Further out, what the patterns leave grows with at least this power of the distance."""
+"""Further out, the rest that the patterns leave grows with at least this power of the distance."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patterns:
-    """What is usual of a camera's normalised frames."""
+    """The normal variation of a camera's normalised frames."""
 
     mean: Image
     """(h, w)."""
     basis: NDArray[np.float32]
     """(k, h, w), orthonormal, the strongest last."""
     spread: NDArray[np.float32]
-    """How much of each pattern usual frames have, standard deviation: (k,)."""
+    """Standard deviation of the amount of each pattern in normal frames: (k,)."""
     left: ResidualMap
-    """What is usual of the smoothed rest."""
+    """Centre and spread of the smoothed rest of normal frames."""
 
     def rest(self, images: Images) -> tuple[Images, Values]:
-        """Normalised images (n, h, w) less the mean and all that the patterns explain.
+        """Return normalised images (n, h, w) minus the mean and everything that the patterns explain.
 
-        And how well the patterns can know such frames, 0 to 1: less beyond three standard deviations along
-        one of the strongest.
+        The second value is how well the patterns can describe such frames, 0 to 1. It is below 1 for frames
+        that are more than three standard deviations out along one of the strongest patterns.
         """
         basis = self.basis.reshape(len(self.basis), -1)
         flat = (images - self.mean).reshape(len(images), -1)
@@ -53,10 +55,12 @@ class Patterns:
 
 
 def learn_patterns(images: Images) -> Patterns:
-    """The patterns of a camera, from the normalised images (n, h, w) of its usual frames."""
+    """Return the patterns of a camera, from the normalised images (n, h, w) of its normal frames."""
     chosen = images[:: -(-len(images) // MOST_FRAMES)]
     mean = chosen.mean(axis=0)
     flat = (chosen - mean).reshape(len(chosen), -1)
+    # The (n, n) matrix of scalar products gives the principal components of n frames, and is much smaller
+    # than the covariance of their pixels. `eigh` sorts ascending, so the strongest pattern is the last.
     _, directions = np.linalg.eigh(flat @ flat.T)
     count = min(MOST_PATTERNS, len(chosen) // FRAMES_PER_PATTERN)
     basis = directions[:, len(chosen) - count :].T @ flat
@@ -68,12 +72,14 @@ def learn_patterns(images: Images) -> Patterns:
 
 
 def measure_rest(images: Images, brightness: Values, usual: Patterns) -> Features:
-    """The scores of normalised images (n, h, w) by what the patterns leave, as named values (n,).
+    """Return the scores of normalised images (n, h, w) by what the patterns leave, as named values (n,).
 
     `excess` and `deficit` are the largest local ones, in standard deviations of that camera's pixel, with
-    place (px) and size (share of the reference's peak); `structure` is the rms of all deviations. Frames that
-    are fainter than the reference are noisier once normalised, and of frames further out the patterns leave
-    more: their scores are scaled down by `brightness` (n,), and by how well they can be known.
+    position (px) and size (share of the reference's peak). `structure` is the rms of all deviations.
+
+    Frames that are fainter than the reference are noisier after normalisation, so scores are scaled down by
+    `brightness` (n,). Of frames further out the patterns leave more, so scores are also scaled down by how
+    well the patterns can describe the frame.
     """
     rest, known = usual.rest(images)
     difference = smooth(rest) - usual.left.centre

@@ -1,4 +1,4 @@
-"""What is left of an image when its reconstruction is taken away, and where it is most unusual."""
+"""The residual of an image after its reconstruction is subtracted, and where it is most anomalous."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from shotwatch_detector.arrays import Features, Image, Images, Values
 SMOOTHING_PASSES = 2
 """Two means over 3 x 3 pixels: a triangle of 5 pixels, the width of the smallest spot that matters."""
 SMALLEST_SIGMA = 0.002
-"""Share of the reference's peak: no pixel's residual is taken to be steadier."""
+"""Share of the reference's peak. Smaller standard deviations of a pixel's residual are set to this value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResidualMap:
-    """What is usual of the smoothed residual at each pixel of a camera: (h, w) each."""
+    """Centre and spread of the smoothed residual at each pixel of a camera: (h, w) each."""
 
     centre: Image
     sigma: Image
 
 
 def smooth(residuals: Images) -> Images:
-    """Residuals (n, h, w) averaged over the 3 x 3 neighbourhood twice; outside the frame there is 0."""
+    """Return residuals (n, h, w) averaged twice over the 3 x 3 neighbourhood, with 0 outside the frame."""
     for axis in (1, 2) * SMOOTHING_PASSES:
         residuals = _mean_of_three(residuals, axis)
     return residuals
@@ -38,23 +38,23 @@ def _mean_of_three(images: Images, axis: int) -> Images:
 
 
 def map_residuals(smoothed: Images) -> ResidualMap:
-    """Median and robust standard deviation of smoothed residuals (n, h, w) of normal frames, per pixel."""
+    """Return median and robust spread, per pixel, of smoothed residuals (n, h, w) of normal frames."""
     ranked = np.sort(smoothed, axis=0)
     low, median, high = (ranked[round(share * (len(ranked) - 1))] for share in (0.1587, 0.5, 0.8413))
     return ResidualMap(median, np.maximum((high - low) / 2, np.float32(SMALLEST_SIGMA)))
 
 
 def measure_residuals(residuals: Images, brightness: Values, usual: ResidualMap) -> Features:
-    """The scores of frames from their residuals (n, h, w), as named values (n,).
+    """Return the scores of frames from their residuals (n, h, w), as named values (n,).
 
     `residual` is the report's metric, the integral of |input - reconstruction| (ELI-NP RST-2.3), here in
-    pixels of full brightness. `hot_spot` is the largest local excess less the largest local deficit, both in
+    pixels of full brightness. `hot_spot` is the largest local excess minus the largest local deficit, both in
     standard deviations of that camera's pixel: a spot has one sign, while a beam that moved or changed its
-    size leaves as much deficit as excess. `dark_spot` is the reverse. `…_x`, `…_y` say where (px), `…_excess`
-    how much it is (share of the reference's peak, after smoothing).
+    size leaves as much deficit as excess. `dark_spot` is the reverse. `…_x` and `…_y` are the position (px),
+    and `…_excess` is the size (share of the reference's peak, after smoothing).
 
-    Frames that are fainter than the reference are noisier once they are normalised: their scores are scaled
-    back by `brightness` (n,).
+    Frames that are fainter than the reference are noisier after normalisation, so their scores are scaled
+    down by `brightness` (n,).
     """
     difference = smooth(residuals) - usual.centre
     deviations = (difference / usual.sigma).reshape(len(residuals), -1)

@@ -1,4 +1,4 @@
-"""From frames to scores: normalise, reconstruct, look at what is left."""
+"""From frames to scores: normalise, reconstruct, measure the residual."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from shotwatch_detector.patterns import Patterns, learn_patterns, measure_rest
 from shotwatch_detector.residuals import ResidualMap, map_residuals, measure_residuals, smooth
 
 FRAMES_AT_ONCE = 32
-"""So many frames and their residuals stay in the processor's cache."""
+"""This many frames and their residuals stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Camera:
-    """What is usual of a camera's frames."""
+    """The reference data of a camera's frames."""
 
     reference: Reference
     residuals: ResidualMap
-    """Of the network."""
+    """Residuals of the network."""
     patterns: Patterns
 
 
 def learn_camera(frames: Frames, reference: Reference, engine: Engine) -> Camera:
-    """What is usual of a camera, from normal frames (n, h, w) and the trained network."""
+    """Return the reference data of a camera, from normal frames (n, h, w) and the trained network."""
     smoothed = [smooth(residuals) for _, residuals, _ in _residuals(frames, reference, engine)]
     patterns = learn_patterns(normalise(frames, reference).images)
     return Camera(reference, map_residuals(np.concatenate(smoothed)), patterns)
 
 
 def score_frames(frames: Frames, camera: Camera, engine: Engine) -> Features:
-    """The scores (`measure_residuals`, `measure_rest`) of frames (n, h, w) of one camera, n ≥ 1."""
+    """Return the scores (`measure_residuals`, `measure_rest`) of frames (n, h, w) of one camera, n ≥ 1."""
     scores = [
         {
             **measure_residuals(residuals, brightness, camera.residuals),
@@ -46,7 +46,7 @@ def score_frames(frames: Frames, camera: Camera, engine: Engine) -> Features:
 
 
 def residual_of(frame: NDArray[np.uint16], camera: Camera, engine: Engine) -> Image:
-    """Image less reconstruction of one frame (h, w), in shares of the reference's peak."""
+    """Return image minus reconstruction of one frame (h, w), in shares of the reference's peak."""
     _, residuals, _ = next(_residuals(frame[np.newaxis], camera.reference, engine))
     residual: Image = residuals[0]
     return residual
@@ -55,7 +55,7 @@ def residual_of(frame: NDArray[np.uint16], camera: Camera, engine: Engine) -> Im
 def _residuals(
     frames: Frames, reference: Reference, engine: Engine
 ) -> Iterator[tuple[Images, Images, Values]]:
-    """Normalised images, what the network leaves of them, and their brightness."""
+    """Yield normalised images, their residuals from the network's reconstruction, and their brightness."""
     for start in range(0, len(frames), FRAMES_AT_ONCE):
         normalised = normalise(frames[start : start + FRAMES_AT_ONCE], reference)
         images = normalised.images

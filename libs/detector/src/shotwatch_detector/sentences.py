@@ -1,4 +1,4 @@
-"""The one sentence that tells the person on shift what is odd."""
+"""The sentence that explains an anomaly to operators."""
 
 from collections.abc import Mapping
 
@@ -24,14 +24,14 @@ _NOUNS = {
 }
 _LENGTHS = (("years", 8766.0), ("days", 24.0), ("hours", 1.0))
 _PRACTICALLY_NEVER = 1000
-"""Years."""
+"""In years."""
 _SPOTS = {
     "hot_spot": ("hot spot", "excess", "above"),
     "excess": ("hot spot", "size", "above"),
     "dark_spot": ("dark spot", "excess", "below"),
     "deficit": ("dark spot", "size", "below"),
 }
-"""What to call it, where its size is told, and on which side of the usual it lies."""
+"""Name of the spot, the value that holds its size, and whether it is above or below the reference."""
 _ABSOLUTE = {
     "spectrum_hole_depth",
     "spectrum_centroid",
@@ -41,20 +41,22 @@ _ABSOLUTE = {
     "background",
     "dead_pixels",
 }
-"""Told in their unit: per cent of an arbitrary or vanishing reference mean nothing."""
+"""Features whose deviation is given in their unit: a percentage of an arbitrary or very small reference has
+no meaning.
+"""
 
 
 def explain(
     place: str, strongest: Contribution, showing: int, watching: int, measured: Mapping[str, float]
 ) -> str:
-    """`energy of LA A1 11 is 31 % below its reference on 6 of 6 devices`.
+    """Return `energy of LA A1 11 is 31 % below its reference on 6 of 6 devices`.
 
     Args:
-        place: where in the chain.
-        strongest: the contribution that speaks for all.
+        place: name of the place.
+        strongest: the contribution that the sentence describes.
         showing: number of devices that show it.
-        watching: number of devices that could have.
-        measured: all that was measured on the device of `strongest`.
+        watching: number of devices that could have shown it.
+        measured: all values measured on the device of `strongest`.
     """
     devices = f"on {showing} of {watching} device{'s' if watching > 1 else ''}"
     if strongest.feature in _SPOTS:
@@ -63,7 +65,7 @@ def explain(
 
 
 def chance_of(per_hour: float) -> str:
-    """`by chance once in 12 days`: how often usual shots at 10 Hz look like this."""
+    """Return `by chance once in 12 days`: how often normal shots at 10 Hz deviate as much."""
     hours = 1 / per_hour
     for unit, length in _LENGTHS:
         if hours >= 2 * length:

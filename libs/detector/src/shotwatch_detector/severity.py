@@ -1,16 +1,16 @@
-"""How soon somebody should look. The policy, whole:
+"""The severity of an anomaly: how soon an operator should react. This is the whole policy:
 
-- critical: what can damage optics: a hot spot, a spectrum that got narrower, more energy than usual by twice
-  the threshold; and a device that says it is broken;
-- warning: every other deviation of twice its threshold, any change of energy, and what is missing, black,
-  frozen, saturated or in disagreement;
+- critical: what can damage optics: a hot spot, a spectrum that got narrower, or an energy that is too high by
+  at least twice the threshold; and a device that reports a fault;
+- warning: every other deviation of twice its threshold, any change of energy, and data that is missing,
+  black, frozen, saturated or in disagreement;
 - info: a deviation of less than twice its threshold, and a record that could not be used.
 """
 
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 CLEAR = 2.0
-"""A score of so many thresholds is beyond doubt."""
+"""A score of this many thresholds is beyond doubt."""
 
 _OF_RULES = {
     AnomalyKind.DEVICE_STATE: Severity.CRITICAL,
@@ -23,11 +23,11 @@ _OF_RULES = {
 }
 
 RULE_KINDS = frozenset(_OF_RULES)
-"""Kinds that rules find, not models."""
+"""Kinds of anomaly that rules find, not models."""
 
 
 def severity_of_rule(kind: AnomalyKind) -> Severity:
-    """The severity of what a rule found.
+    """Return the severity of an anomaly that a rule found.
 
     Raises:
         KeyError: no rule finds that kind.
@@ -36,7 +36,7 @@ def severity_of_rule(kind: AnomalyKind) -> Severity:
 
 
 def severity_of_deviation(kind: AnomalyKind, exceedance: float, rises: bool) -> Severity:
-    """The severity of a deviation of `exceedance` thresholds, upwards if it `rises`."""
+    """Return the severity of a deviation of `exceedance` thresholds, upwards if it `rises`."""
     clear = exceedance >= CLEAR
     if kind in (AnomalyKind.HOT_SPOT, AnomalyKind.BANDWIDTH):
         return Severity.CRITICAL

@@ -1,6 +1,6 @@
-"""What is usual of a feature of a device, and how surprising it is to be that far from it.
+"""The reference of a feature of a device, and the surprisal of a deviation from it.
 
-A surprise is -log₁₀ of the probability that a usual shot deviates as far: 3 is once in a thousand shots.
+The surprisal is -log₁₀ of the probability that a normal shot deviates as far: 3 is once in a thousand shots.
 """
 
 from dataclasses import dataclass, replace
@@ -12,44 +12,51 @@ from shotwatch_detector.arrays import Values
 from shotwatch_detector.catalogue import Side, Sign
 
 FEWEST_TRAINING = 50
-"""Shots without which nobody knows what is usual."""
+"""Fewest training shots from which a reference can be measured."""
 FEWEST_CALIBRATION = 20
-"""Shots without which no threshold can be set."""
+"""Fewest calibration shots from which a threshold can be set."""
 SIGMA_OF_MAD = 1.4826
 """Standard deviation over median absolute deviation of a normal distribution."""
 TAIL_SHARES = np.array([0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001])
-"""Where the tail is looked at: the deviations that such shares of the shots exceed."""
+"""Points at which the tail is fitted: the deviations that these shares of the shots exceed."""
 FEWEST_BEYOND = 4
-"""Shots beyond the last of these: fewer say nothing about how far it is."""
+"""Shots that must lie beyond the last of these points: fewer do not determine where it is."""
 TRUSTED_SHARE = 0.02
-"""One shot in a hundred may be an anomaly: further out they count only where they fit to the tail so far."""
+"""One shot in a hundred may be an anomaly. Points further out count only where they agree with the tail so
+far.
+"""
 OUTLIER_SURPRISE = 3.0
-"""Calibration shots that a tail expects once in a thousand times as many shots are anomalies themselves."""
+"""Calibration shots that the tail predicts only once in a thousand times their number are treated as
+anomalies.
+"""
 SHAPES = (0.8, 1.5)
-"""Tails are taken to be no lighter and no heavier: 1 is exponential, and of a normal distribution's tail
-between 1 in 5 and 1 in 1,000 the fit is 1.5, from which it is extrapolated with some reserve."""
+"""Smallest and largest shape of a tail. 1 is exponential. A fit to the tail of a normal distribution between
+1 in 5 and 1 in 1,000 gives 1.5, and its extrapolation has some reserve.
+"""
 SMALLEST_REACH = 2.0
-"""Robust standard deviations that one shot in a hundred exceeds, at least."""
+"""Smallest deviation that one shot in a hundred exceeds, in robust standard deviations."""
 RESERVE = 2.0
-"""Over the root of the number of shots: how much longer a tail is taken to be than it was seen."""
+"""Divided by the root of the number of shots: the relative reserve added to the length of a measured tail."""
 DECIDING_SURPRISE = 6.0
-"""Once in a million shots: about there it is decided whether a shot is odd."""
+"""Once in a million shots: about here lies the limit between normal and anomalous shots."""
 RUN = 12
-"""Consecutive shots whose median says whether the level has shifted."""
+"""Number of consecutive shots whose median shows whether the level has shifted."""
 RUN_STEP = 6
-"""From one run to the next."""
+"""Number of shots from one run to the next."""
 SIGMA_OF_MEDIAN = 1.2533 / np.sqrt(RUN)
-"""Standard deviation of the median of a run of normal deviates, over that of one of them."""
+"""Standard deviation of the median of a run of normal deviates, relative to that of a single one."""
 
 DRIFT_RESERVE = 2.0
-"""Medians of runs may stray so much further: slow drifts move them, and calibration saw a few at best."""
+"""Factor on the smallest reach of run medians: slow drifts move them, and calibration saw only a few."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """How often a usual shot deviates so far, to the side that matters: P(≥ d) = 100^-(d / reach)^shape.
+    """The probability that a normal shot deviates by d or more to the side that matters.
 
-    Weibull's form, which holds the normal, the exponential and heavier ones in one.
+    It is P(≥ d) = 100^-(d / reach)^shape.
+
+    This is Weibull's form, which includes normal, exponential and heavier tails.
     """
 
     reach: float
@@ -57,12 +64,12 @@ class Tail:
     shape: float
 
     def surprises(self, distances: Values) -> Values:
-        """Of deviations to that side, ≥ 0: (n,)."""
+        """Return the surprisal of deviations to that side, ≥ 0: (n,)."""
         surprises: Values = 2.0 * (distances / self.reach) ** self.shape
         return surprises
 
     def distance(self, surprise: float) -> float:
-        """The deviation that is so surprising."""
+        """Return the deviation that has this surprisal."""
         return float(self.reach * (surprise / 2.0) ** (1 / self.shape))
 
 
@@ -73,29 +80,29 @@ class Usual:
     centre: float
     sigma: float
     tail: Tail
-    """Of deviations in sigma."""
+    """Tail of deviations in sigma."""
     run_tail: Tail
     """The same for the median of a run of shots, in which the jitter of single shots is averaged out."""
     side: Side
 
     def deviations(self, values: Values) -> Values:
-        """(value - centre) / sigma: (n,)."""
+        """Return (value - centre) / sigma: (n,)."""
         return (values - self.centre) / self.sigma
 
     def surprises(self, values: Values) -> Values:
-        """How surprising values are on the side that matters: (n,); 0 without a value."""
+        """Return the surprisal of values on the side that matters: (n,); 0 without a value."""
         distances = _distances(self.deviations(values), self.side)
         return np.nan_to_num(self.tail.surprises(distances), nan=0.0)
 
     def of_runs(self) -> "Usual":
-        """The reference by which the medians of runs are judged."""
+        """Return the reference by which the medians of runs are judged."""
         return replace(self, tail=self.run_tail)
 
 
 def medians_of_runs(values: Values) -> Values:
-    """Median of each run of consecutive shots: (runs,); NaN where one of them has no value.
+    """Return the median of each run of consecutive shots: (runs,); NaN if one of its shots has no value.
 
-    Run r ends with shot `last_of_run(r)`; it overlaps half of the one before.
+    Run r ends with shot `last_of_run(r)`; it overlaps half of the previous run.
     """
     if len(values) < RUN:
         return np.empty(0)
@@ -104,15 +111,16 @@ def medians_of_runs(values: Values) -> Values:
 
 
 def last_of_run(run: int) -> int:
-    """Index of the last shot of a run."""
+    """Return the index of the last shot of a run."""
     return run * RUN_STEP + RUN - 1
 
 
 def measure_usual(training: Values, calibration: Values, sign: Sign) -> Usual | None:
-    """Centre and sigma from the training shots, the tails from the later calibration shots.
+    """Measure centre and sigma from the training shots, the tails from the later calibration shots.
 
-    The calibration shots were not used for the centre, so a drift between the two makes the tails longer.
-    Robust: one shot in a hundred may be an anomaly. None when there are too few shots with a value.
+    The calibration shots were not used for the centre, so a drift between the two makes the tails longer. The
+    estimate is robust: one shot in a hundred may be an anomaly. Return None if there are too few shots with a
+    value.
     """
     training, calibration = (values[np.isfinite(values)] for values in (training, calibration))
     if len(training) < FEWEST_TRAINING or len(calibration) < FEWEST_CALIBRATION:
@@ -134,9 +142,10 @@ def measure_usual(training: Values, calibration: Values, sign: Sign) -> Usual | 
 
 
 def fit_tail(distances: Values, smallest_reach: float) -> Tail:
-    """The tail of deviations to a side, ≥ 0: no shorter than what was seen, and longer the fewer there were.
+    """Fit the tail of deviations to one side, ≥ 0.
 
-    Fitted first to the inner part of the tail, then to all that does not contradict it.
+    The tail is no shorter than measured, and its reserve grows as the number of shots falls. It is fitted
+    first to the inner part of the deviations, then to all that do not contradict the first fit.
     """
     inner = _fit(distances, TAIL_SHARES[TAIL_SHARES >= TRUSTED_SHARE], smallest_reach)
     expected = inner.surprises(distances) < OUTLIER_SURPRISE + np.log10(max(len(distances), 1))
@@ -144,7 +153,7 @@ def fit_tail(distances: Values, smallest_reach: float) -> Tail:
 
 
 def _distances(deviations: Values, side: Side) -> Values:
-    """How far deviations are to the side that matters: ≥ 0, NaN where they are."""
+    """Return how far deviations are to the side that matters: ≥ 0, NaN where they are NaN."""
     match side:
         case Side.BOTH:
             return np.abs(deviations)
@@ -156,10 +165,12 @@ def _distances(deviations: Values, side: Side) -> Values:
 
 def _fit(distances: Values, shares: Values, smallest_reach: float) -> Tail:
     shares = shares[shares * len(distances) >= FEWEST_BEYOND]
+    # With too few shots for any quantile, the tail is the heaviest one with the largest measured reach.
     if not len(shares):
         return Tail(max(smallest_reach, float(distances.max(initial=0.0))), SHAPES[0])
     quantiles, surprises = np.quantile(distances, 1 - shares), -np.log10(shares)
     shape = _shape(quantiles, surprises)
+    # The tail lies at or above all quantiles, and the fit at or above the shortest tail where it decides.
     reach = float((quantiles * (2.0 / surprises) ** (1 / shape)).max())
     reserve = 1 + RESERVE / np.sqrt(len(distances))
     fitted, shortest = Tail(reach * reserve, shape), Tail(smallest_reach * reserve, SHAPES[1])
@@ -167,8 +178,10 @@ def _fit(distances: Values, shares: Values, smallest_reach: float) -> Tail:
 
 
 def _shape(quantiles: Values, surprises: Values) -> float:
-    """The slope of log surprise over log deviation: the lightest tail of what never deviates, or always by as
-    much; the heaviest where a slope cannot be told.
+    """Return the slope of log surprisal over log deviation, limited to `SHAPES`.
+
+    If the values never deviate, or always by the same amount, it is the lightest tail. If there are too few
+    points for a slope, it is the heaviest.
     """
     if quantiles[0] == quantiles[-1] and len(quantiles) > 1:
         return SHAPES[1]

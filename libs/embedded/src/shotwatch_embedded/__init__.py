@@ -1,6 +1,6 @@
-"""The embedded stack: RabbitMQ, a MongoDB-wire server, an S3 server and MLflow on free ports, and the
-supervisor of the services on them.
+"""The embedded stack: RabbitMQ, a MongoDB-wire server, an S3 server and MLflow on free ports, with a
+supervisor for the services that use them.
 
-`stack` runs one; `description` finds those that run, and imports little; `services` says what runs on them;
-`install` sees to RabbitMQ.
+`stack` runs a stack; `description` finds running stacks and imports little; `services` lists the services;
+`install` installs RabbitMQ.
 """

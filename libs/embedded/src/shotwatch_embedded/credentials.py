@@ -1,4 +1,4 @@
-"""The secrets of a stack, made at each start: what a client of an earlier one still sends opens nothing."""
+"""The secrets of a stack. They are new at each start, so credentials of an earlier stack are useless."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from shotwatch_operations.api_keys import ApiKey, hash_of, new_secret, require_n
 from shotwatch_shots.vocabulary import Scope
 
 KEYS_NAME = "api-keys"
-"""The file of the keys that the stack's REST API lets in."""
+"""Name of the file with the API keys that the stack's REST API accepts."""
 
 
 def _secret() -> str:
@@ -18,7 +18,7 @@ def _secret() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What one needs to be let in by the servers of one stack. Each server takes new ones at its start."""
+    """The credentials for the servers of one stack. Each server takes new ones at its start."""
 
     broker_password: str = field(default_factory=_secret)
     store_access_key: str = field(default_factory=_secret)
@@ -36,7 +36,7 @@ class Credentials:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at once: nobody sees half of it."""
+    """Write a file that only its owner can read. It appears atomically, never half-written."""
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)
@@ -45,7 +45,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _owner() -> str:
-    """Return the name under which the audit has what the token was used for: the login name, if it fits."""
+    """Return the name of the token's user in the audit: the login name, if it is valid as such a name."""
     try:
         return require_name(getuser())
     except (KeyError, OSError, ValueError):

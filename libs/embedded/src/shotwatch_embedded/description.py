@@ -1,4 +1,4 @@
-"""stack.json: what a running stack tells to other commands, and how they find it."""
+"""The file stack.json, by which other commands find a running stack and its settings."""
 
 from pathlib import Path
 
@@ -23,16 +23,16 @@ class StackDescription(BaseModel):
     name: str
     folder: Path
     pid: int
-    """The supervisor."""
+    """Pid of the supervisor."""
     environment: dict[str, str]
-    """Addresses and settings, secrets among them, as services get them."""
+    """Addresses and settings as services get them, including secrets."""
     processes: tuple[Status, ...]
     token: str | None = None
-    """API key of its REST API with every scope; None if the API has a keys file of the user's."""
+    """API key of its REST API with every scope; None if the API uses a keys file of the user."""
 
     @property
     def query_urls(self) -> tuple[str, ...]:
-        """Addresses of the REST API, one for each replica that lives."""
+        """Addresses of the REST API, one for each living replica."""
         return tuple(
             f"http://{LOOPBACK}:{process.ports[QUERY_PORT]}"
             for process in self.processes
@@ -41,21 +41,21 @@ class StackDescription(BaseModel):
 
     @property
     def page_urls(self) -> tuple[str, ...]:
-        """Addresses of the live page that let in whoever opens them.
+        """Addresses of the live page that need no login.
 
-        The token is in the fragment, which browsers never send: it gets into no log, trace or referrer.
+        The token is in the fragment, which browsers never send: it appears in no log, trace or referrer.
         """
         fragment = f"#token={self.token}" if self.token else ""
         return tuple(f"{url}/{fragment}" for url in self.query_urls)
 
     @property
     def runs(self) -> bool:
-        """Whether this stack still runs. One that was started again is another: it has other secrets."""
+        """Whether this stack still runs. A restarted stack is a different one, as it has other secrets."""
         if not lock.is_held(self.folder):
             return False
         try:
             now = StackDescription.model_validate_json((self.folder / _NAME).read_text())
-        except FileNotFoundError:  # it ends or starts just now
+        except FileNotFoundError:  # it is just ending or starting
             return False
         return now.environment == self.environment
 
@@ -65,18 +65,18 @@ class StackDescription(BaseModel):
 
 
 def forget(folder: Path) -> None:
-    """Remove the description of a stack that runs no more."""
+    """Remove the description of a stack that has ended."""
     (folder / _NAME).unlink(missing_ok=True)
 
 
 def running_stacks(root: Path = DEFAULT_ROOT) -> list[StackDescription]:
-    """All stacks that run under `root`, by name."""
+    """Return all stacks that run under `root`, sorted by name."""
     described = (path for path in sorted(root.glob(f"*/{_NAME}")) if lock.is_held(path.parent))
     return [StackDescription.model_validate_json(path.read_text()) for path in described]
 
 
 def find_stack(root: Path = DEFAULT_ROOT, name: str | None = None) -> StackDescription:
-    """The stack called `name`, or the only one.
+    """Return the stack called `name`, or the only one that runs.
 
     Raises:
         StackNotFound: none runs, none of that name runs, or several run and none was named.

@@ -1,26 +1,26 @@
-"""What can go wrong with a stack, each told in words that a person can act on."""
+"""Errors of a stack. Each message names the cause and what to do."""
 
 from pathlib import Path
 
 
 class StackError(Exception):
-    """The embedded stack cannot do what was asked; the message says what and what to do."""
+    """The embedded stack cannot do what was requested; the message names the cause and what to do."""
 
 
 class StackRunning(StackError):
-    """The name that was asked for belongs to a stack that is running."""
+    """The requested name belongs to a stack that is running."""
 
 
 class StackNotFound(StackError):
-    """No stack runs, or several do and none was named."""
+    """No stack runs, or several run and none was named."""
 
 
 class RabbitMQMissing(StackError):
-    """RabbitMQ is not installed and was not, or could not be, installed."""
+    """RabbitMQ is not installed, and could not be or was not to be installed."""
 
 
 class ProcessFailed(StackError):
-    """A server or service did not come up; the message ends with the last lines of its log."""
+    """A server or service did not start; the message ends with the last lines of its log."""
 
     def __init__(self, name: str, reason: str, log: Path) -> None:
         super().__init__(f"{name} {reason}; its log is {log} and ends with:\n{_last_lines(log)}")

@@ -2,11 +2,11 @@
 
     uvicorn --factory shotwatch_embedded.guarded_mlflow:application
 
-`engineer` may do everything. `reader` may do what services need: ask for aliases and versions of models,
-download their files, and tag a version with how many verdicts confirmed it or found it wrong. Without a login
-only /health is answered. docs/adr/0021 says why MLflow's own `basic-auth` application is not used.
+`engineer` may do everything. `reader` may do what services need: request aliases and versions of models,
+download their files, and tag a version with the number of its confirmed and false alarms. Without a login
+only /health is answered. docs/adr/0021 explains why MLflow's own `basic-auth` application is not used.
 
-This file imports nothing of ours: Compose mounts it into MLflow's image.
+This file imports nothing from this project, because Compose mounts it into MLflow's image.
 """
 
 import json
@@ -23,23 +23,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ENGINEER, READER = "engineer", "reader"
 ENGINEER_PASSWORD, READER_PASSWORD = "MODELS_ENGINEER_PASSWORD", "MODELS_READER_PASSWORD"
-"""Environment variables; with `_FILE` behind the name, the path of a file that holds the password."""
+"""Environment variables. With the suffix `_FILE`, the variable holds the path of a file with the password."""
 
 _PUBLIC = "/health"
 _READABLE = re.compile(
     r"/api/2\.0/(mlflow/(registered-models|model-versions)/(get|search)|mlflow-artifacts/artifacts/.+)"
 )
-"""What a service asks for, always with GET (`shotwatch_common.registry`)."""
+"""Paths that services request, always with GET (`shotwatch_common.registry`)."""
 _TAG = "/api/2.0/mlflow/model-versions/set-tag"
 _COUNTS = ("confirmed", "false")
 """Tags that a service sets; each is a number."""
 _NUMBER = re.compile(r"[0-9]{1,12}")
 _LONGEST_TAG = 4096
-"""Bytes of such a request."""
+"""Largest size of such a request in bytes."""
 
 
 class Guard:
-    """An ASGI application that only those may use who log in, and a reader only to read."""
+    """An ASGI application that requires a login and gives `reader` only read access."""
 
     def __init__(self, application: ASGIApp, engineer_password: str, reader_password: str) -> None:
         self._application = application
@@ -63,7 +63,7 @@ class Guard:
             await PlainTextResponse("log in\n", HTTPStatus.UNAUTHORIZED, challenge)(scope, receive, send)
 
     async def _read_only(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a reader."""
+        """Answer a request of `reader`."""
         asked = scope["method"], scope["path"]
         if asked[0] == "GET" and _READABLE.fullmatch(asked[1]):
             await self._application(scope, receive, send)
@@ -74,12 +74,12 @@ class Guard:
 
 
 def application() -> Guard:
-    """Return MLflow behind the passwords that the environment has.
+    """Return MLflow behind the passwords from the environment.
 
     Raises:
         ValueError: a password is missing.
     """
-    from mlflow.server.fastapi_app import app  # seconds, and it reads the environment
+    from mlflow.server.fastapi_app import app  # the import takes seconds and reads the environment
 
     return Guard(app, _secret(ENGINEER_PASSWORD), _secret(READER_PASSWORD))
 
@@ -95,7 +95,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """Return what gives an application the body that was read already, and then whatever follows."""
+    """Return a `receive` that passes on the body that was already read, and then whatever follows."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def received() -> Message:
@@ -105,7 +105,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 def _is_count(body: bytes) -> bool:
-    """Whether a request to set a tag sets one of _COUNTS to a number."""
+    """Return whether a request to set a tag sets one of _COUNTS to a number."""
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):
@@ -117,7 +117,7 @@ def _is_count(body: bytes) -> bool:
 
 
 def _authorization(user: str, password: str) -> bytes:
-    """Return the header of a login (RFC 7617)."""
+    """Return the Authorization header of a login (RFC 7617)."""
     return b"Basic " + b64encode(f"{user}:{password}".encode())
 
 

@@ -1,4 +1,4 @@
-"""RabbitMQ on this machine: found, or installed from the system's packages."""
+"""RabbitMQ on this machine: find it, or install it from the system's packages."""
 
 import os
 import shutil
@@ -15,10 +15,12 @@ _BY_HAND = (
 
 
 def ensure_rabbitmq(*, install: bool = True) -> None:
-    """Make sure that RabbitMQ is here; where it is not, install it if that is wanted and we may.
+    """Ensure that RabbitMQ is installed.
+
+    If it is missing, install it if `install` is set and root rights are available.
 
     Raises:
-        RabbitMQMissing: it is not here and was not installed; the message says what to do.
+        RabbitMQMissing: it is missing and was not installed; the message explains what to do.
     """
     if is_installed():
         return
@@ -28,7 +30,7 @@ def ensure_rabbitmq(*, install: bool = True) -> None:
 
 
 def is_installed() -> bool:
-    """Whether the server's script and Erlang's name server are where Debian puts them."""
+    """Return whether the server's script and Erlang's name server are where Debian installs them."""
     return SCRIPT.exists() and shutil.which("epmd") is not None
 
 
@@ -36,7 +38,8 @@ def _install() -> None:
     apt = (*_privileges(), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q")
     for arguments in (("update",), ("install", "-y", "--no-install-recommends", _PACKAGE)):
         done = subprocess.run([*apt, *arguments], stdin=subprocess.DEVNULL)  # noqa: S603
-    # judged by what is there: the package's own start of the system's broker may fail, and we need none
+    # Ignore the exit code and check what is installed: the package also starts the system's broker, which may
+    # fail and is not needed.
     if not is_installed():
         raise RabbitMQMissing(
             f"apt-get could not install RabbitMQ (it ended with {done.returncode}): {_BY_HAND}"
@@ -44,7 +47,7 @@ def _install() -> None:
 
 
 def _privileges() -> tuple[str, ...]:
-    """What to put before a command so that it runs as root without asking for a password."""
+    """Return the prefix that runs a command as root without a password prompt."""
     if shutil.which("apt-get") is None:
         raise RabbitMQMissing(f"RabbitMQ is not installed, and this is no Debian: {_BY_HAND}")
     if os.geteuid() == 0:

@@ -1,4 +1,4 @@
-"""The keeper of one process: it starts it, knows whether it serves, and starts it again when it dies."""
+"""The keeper of one process: it starts the process, checks that it is ready, and restarts it when it dies."""
 
 import asyncio
 import os
@@ -25,20 +25,23 @@ _NOT_EXECUTABLE = 127
 
 
 class Backoff:
-    """Seconds to wait before the next start: 0.5 doubling to 30, and 0.5 again after a life of a minute."""
+    """Seconds to wait before the next start: 0.5, doubling to 30, and 0.5 again after a run of a minute."""
 
     def __init__(self) -> None:
         self._next = _FIRST_DELAY
 
     def after(self, lived: float) -> float:
-        """The wait after a life of `lived` seconds."""
+        """Return the wait after a run of `lived` seconds."""
         delay = _FIRST_DELAY if lived >= _STEADY else self._next
         self._next = min(2 * delay, _LONGEST_DELAY)
         return delay
 
 
 class Keeper:
-    """Keeps one process running from its making until `stop`. Made inside a running event loop."""
+    """A task that keeps one process running from its creation until `stop`.
+
+    Create it inside a running event loop.
+    """
 
     def __init__(self, launch: Launch, changed: Callable[[Status], None]) -> None:
         self._launch = launch
@@ -66,13 +69,13 @@ class Keeper:
         )
 
     async def reach(self, *states: State) -> State:
-        """Wait until the process is in one of the states; which one."""
+        """Wait until the process is in one of the states, and return that state."""
         while self._state not in states:
             await self._turn.wait()
         return self._state
 
     async def stop(self) -> None:
-        """End the process and its group: SIGTERM, the grace, SIGKILL."""
+        """End the process and its group: SIGTERM, then SIGKILL after the grace period."""
         self._task.cancel()
         await asyncio.wait([self._task])
         self._become(State.STOPPED)
@@ -132,6 +135,7 @@ class Keeper:
 
     async def _serves(self) -> bool:
         launch = self._launch
+        # Until it is ready, another program could have taken the port and answer in its place.
         if self._state is not State.READY and not listens(launch.owner, launch.port):
             return False
         try:
@@ -153,7 +157,7 @@ class Keeper:
 
 
 async def _end(process: Process, grace: float) -> int:
-    """Leave nothing of the process and its group; its exit code."""
+    """End the process and its whole group, and return its exit code."""
     if process.returncode is None:
         _signal_group(process.pid, signal.SIGTERM)
         with suppress(TimeoutError):

@@ -7,12 +7,12 @@ from pathlib import Path
 from shotwatch_embedded.status import Role
 
 Probe = Callable[[], Awaitable[bool]]
-"""Whether a process does its work now. It raises nothing."""
+"""Checks whether a process works now. It raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a process is started and ended, and how one knows that it serves."""
+    """The way a process is started, checked and ended."""
 
     name: str
     role: Role
@@ -24,11 +24,11 @@ class Launch:
     """Its working directory."""
     log: Path
     port: int
-    """Where it is asked whether it serves, once it listens there."""
+    """Port of the readiness check, once the process listens there."""
     probe: Probe
     check_every: float
     """Seconds between probes of a process that is ready."""
     grace: float
     """Seconds between SIGTERM and SIGKILL."""
     ports: Mapping[str, int] = field(default_factory=dict)
-    """Ports that it was given, by the environment variable that says so."""
+    """Ports assigned to it, by the environment variable that holds each."""

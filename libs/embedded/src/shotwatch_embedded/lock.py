@@ -1,4 +1,4 @@
-"""The lock of a stack: the process that holds it is the stack's supervisor, and it ends with that process."""
+"""The lock of a stack. Its holder is the stack's supervisor; it is released when that process ends."""
 
 import fcntl
 from pathlib import Path
@@ -8,7 +8,7 @@ from shotwatch_embedded.processes import LOCK_NAME
 
 
 def take(folder: Path) -> TextIO | None:
-    """The lock of the stack in `folder`, held until it is closed; None when another holds it."""
+    """Take the lock of the stack in `folder`, held until it is closed; return None if it is already held."""
     lock = (folder / LOCK_NAME).open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -19,7 +19,7 @@ def take(folder: Path) -> TextIO | None:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a supervisor lives for the stack in `folder`."""
+    """Return whether a supervisor of the stack in `folder` is alive."""
     lock = take(folder)
     if lock is not None:
         lock.close()

@@ -1,4 +1,4 @@
-"""The files of a stack are its owner's alone, also on a machine that others use."""
+"""Access rights of a stack's files: only the owner can read them, even on a shared machine."""
 
 import os
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 UMASK = 0o077
-"""No rights for group and others on whatever a process of the stack creates."""
+"""No rights for group and others on anything that a process of the stack creates."""
 
 
 @contextmanager
 def private_files() -> Iterator[None]:
     """Create files and folders without rights for group and others inside this context.
 
-    The mask belongs to the whole process, so nothing inside may wait for other tasks.
+    The mask belongs to the whole process, so the body of the context must not wait for other tasks.
     """
     before = os.umask(UMASK)
     try:
@@ -23,10 +23,10 @@ def private_files() -> Iterator[None]:
 
 
 def make_private(folder: Path) -> None:
-    """Take the rights of group and others away from a folder and from all that lies in it.
+    """Remove the rights of group and others from a folder and from everything in it.
 
-    A folder without such rights is left alone: it was created or changed this way before. The folder itself
-    comes last, so that a change that was interrupted is made again.
+    A folder that already has no such rights is skipped: it was created or changed this way before. The folder
+    itself is changed last, so that an interrupted change is repeated.
     """
     if not _mode(folder) & UMASK:
         return

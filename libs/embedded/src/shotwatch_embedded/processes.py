@@ -1,11 +1,11 @@
 """The processes of a stack, and the guard that ends them when their supervisor cannot.
 
-Every process of a stack carries the stack's folder in its environment, and so do its children and theirs,
-whatever process group, session or parent they have: that is how none is missed.
+Every process of a stack has the stack's folder in its environment. Its descendants inherit it, whatever
+process group, session or parent they have. So all of them are found.
 
-Run as a program this module is the guard: it waits for the stack's lock, which the kernel releases when the
-supervisor dies, however it dies, and then ends what the supervisor left. It imports the standard library
-only, so that a guard costs little.
+Run as a program, this module is the guard. It waits for the stack's lock, which the kernel releases when the
+supervisor dies for any reason, and then ends the remaining processes. It imports only the standard library,
+so that a guard costs little.
 """
 
 import fcntl
@@ -25,18 +25,18 @@ _LISTEN = "0A"
 
 
 def mark(folder: Path) -> dict[str, str]:
-    """The environment variable that makes a process one of the stack's."""
+    """Return the environment variable that marks a process as part of the stack."""
     return {_MARK: str(folder)}
 
 
 def processes(folder: Path) -> set[int]:
-    """Ids of all living processes of the stack in `folder`, except the caller's own."""
+    """Return the ids of all living processes of the stack in `folder`, except the caller's own."""
     entry = f"{_MARK}={folder}".encode()
     return {pid for pid in _all_processes() if entry in _environment(pid)} - {os.getpid()}
 
 
 def kill_all(folder: Path) -> None:
-    """End every process of the stack by SIGKILL and return once they are gone (or after ten seconds)."""
+    """End every process of the stack by SIGKILL and return when all have ended, or after ten seconds."""
     deadline = time.monotonic() + _KILL_PATIENCE
     while (left := processes(folder)) and time.monotonic() < deadline:
         for pid in left:
@@ -45,7 +45,7 @@ def kill_all(folder: Path) -> None:
 
 
 def listens(folder: Path, port: int) -> bool:
-    """Whether a process of the stack listens on TCP `port`: a stranger may have been faster to take it."""
+    """Return whether a process of the stack listens on TCP `port`, not a program that took the port first."""
     sockets = set(_listening_sockets(port))
     return bool(sockets) and any(sockets.intersection(_open_files(pid)) for pid in processes(folder))
 
@@ -66,7 +66,7 @@ def _guard(folder: Path) -> None:
     with (folder / LOCK_NAME).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         kill_all(folder)
-        time.sleep(0.2)  # a process that was being started when the supervisor died shows itself
+        time.sleep(0.2)  # until a process that was being started when the supervisor died is visible
         kill_all(folder)
 
 
@@ -77,7 +77,7 @@ def _all_processes() -> Iterator[int]:
 def _environment(pid: int) -> list[bytes]:
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # it has ended, or is another user's
+    except OSError:  # it has ended, or belongs to another user
         return []
 
 
@@ -98,7 +98,7 @@ def _open_files(pid: int) -> Iterator[str]:
     try:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             yield str(descriptor.readlink())
-    except OSError:  # it has ended, or closed this one
+    except OSError:  # it has ended, or closed this descriptor
         return
 
 

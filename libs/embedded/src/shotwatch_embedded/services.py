@@ -1,4 +1,4 @@
-"""The services of the path, and how the stack starts each."""
+"""The services of the path, and how the stack starts each of them."""
 
 import sys
 from collections.abc import Mapping
@@ -20,17 +20,19 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
-"""A service is one thread of work: more are had by more replicas, not by pools that fight for the cores."""
+"""Each service works in one thread. Use more replicas for more throughput, not thread pools that compete for
+the cores.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """A service and in how many processes it runs.
+    """A service and the number of its processes.
 
-    Each replica gets the stack's environment, `environment` on top, and a port of its own in each
-    variable of `ports`, which the stack keeps bound: it must listen there with SO_REUSEPORT, as
-    SHOTWATCH_REUSE_PORT tells it. On SHOTWATCH_HEALTH_PORT it must answer GET /ready with 200 while it
-    consumes.
+    Each replica gets the stack's environment, extended by `environment`, and a port of its own in each
+    variable of `ports`. The stack keeps these ports bound, so the replica must listen there with
+    SO_REUSEPORT, as SHOTWATCH_REUSE_PORT requests. On SHOTWATCH_HEALTH_PORT it must answer GET /ready with
+    200 while it consumes.
     """
 
     name: str
@@ -41,7 +43,7 @@ class ServiceSpec:
 
 
 def path_services(replicas: Mapping[str, int] | None = None) -> tuple[ServiceSpec, ...]:
-    """The services of the path, one replica each unless `replicas` says otherwise.
+    """Return the services of the path, one replica each unless `replicas` names another number.
 
     Raises:
         ValueError: `replicas` names a service that is not on the path.

@@ -1,4 +1,4 @@
-"""A stack: its servers, the services on them, and their life together."""
+"""A stack: its servers, the services that use them, and their common lifetime."""
 
 import asyncio
 import os
@@ -62,17 +62,18 @@ OnChange = Callable[[Status], None]
 
 
 def _ignore(_status: Status) -> None:
-    """For callers who do not want to hear of changes."""
+    """Ignore changes; the default of `on_change`."""
 
 
 class Stack:
     """The embedded servers and the services on them: `async with` starts the servers and ends everything.
 
-    However the process that holds a stack ends, the stack ends with it: in order on the way out, else by
-    its guard. Servers whose address is in the settings are used as they are, and so is a keys file.
+    When the process that holds a stack ends, for any reason, the stack ends with it: in order if the process
+    exits normally, otherwise by its guard. Servers whose address is in the settings are used as they are, and
+    so is a keys file.
 
-    Nobody but the user who runs it can read what a stack writes, and its servers and the REST API let nobody
-    in who does not know its credentials.
+    Only the user who runs the stack can read what it writes, and its servers and the REST API refuse clients
+    without its credentials.
     """
 
     def __init__(
@@ -110,14 +111,15 @@ class Stack:
         settings: Mapping[str, str] = os.environ,
         on_change: OnChange = _ignore,
     ) -> Self:
-        """Take the stack called `name`, or without a name the first of `default`, `default-2`, … that does
-        not run. Whatever a dead supervisor left of it is ended.
+        """Take the stack called `name`, or the first of `default`, `default-2`, … that does not run.
+
+        Processes that a dead supervisor left behind are ended.
 
         Args:
-            facility: the facility file that services are told of.
+            facility: the facility file for the services.
             settings: may hold addresses of servers that replace embedded ones (SHOTWATCH_BROKER_URL, …), and
                 SHOTWATCH_PREFIX.
-            on_change: told of every change of a process.
+            on_change: called with every change of a process.
 
         Raises:
             StackRunning: the stack of that name runs already.
@@ -149,10 +151,10 @@ class Stack:
         await self.stop()
 
     def environment(self, service: str | None = None) -> dict[str, str]:
-        """Return what a service is told: addresses, keys, facility, folders.
+        """Return the environment of a service: addresses, keys, facility, folders.
 
-        Without the name of a service: what the command line is told. A service has its own account of a
-        server where others have one, or none.
+        Without the name of a service, return the environment of the command line. On a server with an account
+        for each service, a service gets its own account, or none.
         """
         told = {
             "SHOTWATCH_PREFIX": self._prefix,
@@ -170,11 +172,11 @@ class Stack:
         return {**shared, **self._accounts.get(service, {})}
 
     def status(self) -> list[Status]:
-        """The state of every process, servers first."""
+        """Return the state of every process, servers first."""
         return [keeper.status for keeper in chain(self._servers.values(), self._services.values())]
 
     def describe(self) -> StackDescription:
-        """The stack as other commands find it."""
+        """Return the description by which other commands find the stack."""
         return StackDescription(
             name=self.name,
             folder=self.folder,
@@ -188,7 +190,7 @@ class Stack:
         """Start every replica of the services; `services_ready` waits for them.
 
         Raises:
-            ValueError: the stack runs a service of that name already.
+            ValueError: the stack already runs a service of that name.
         """
         for spec in specs:
             for number in range(1, spec.replicas + 1):
@@ -198,7 +200,7 @@ class Stack:
         """Wait until every service has become ready.
 
         Raises:
-            ProcessFailed: one has not after `patience` seconds; the message ends with its log.
+            ProcessFailed: a service is not ready after `patience` seconds; the message ends with its log.
         """
         try:
             async with asyncio.timeout(patience):
@@ -208,7 +210,7 @@ class Stack:
             raise _not_ready(keeper.status, patience) from None
 
     async def stop(self) -> None:
-        """End services, then servers, then whatever is left; then the name is free for others."""
+        """End services, then servers, then all remaining processes, and release the name for others."""
         if self._lock.closed:
             return
         try:
@@ -216,7 +218,7 @@ class Stack:
             await _stop_all(self._servers.values())
         finally:
             kill_all(self.folder)
-            self._guard.kill()  # it was missed if it began only just now: its environment shows later
+            self._guard.kill()  # kill_all misses a guard that just started: its environment is not visible
             self._guard.wait()
             forget(self.folder)
             self._ports.release()
@@ -237,7 +239,7 @@ class Stack:
         self.describe().write()
 
     def _missing_servers(self) -> Iterator[Coroutine[Any, Any, None]]:
-        """The start of each server for which the settings name no other."""
+        """Yield the start of each server for which the settings name no other."""
         credentials = self._credentials
         keys = (credentials.store_access_key, credentials.store_secret_key)
         if "SHOTWATCH_BROKER_URL" not in self._external:
@@ -251,10 +253,10 @@ class Stack:
             yield self._start_server(partial(models, self.folder / "models", *passwords))
 
     async def _start_broker(self, secret: str) -> None:
-        """Start the broker, and declare what services may not declare.
+        """Start the broker, and declare what services have no right to declare.
 
         Raises:
-            StackError: a queue is there that differs from ours.
+            StackError: an existing queue differs from ours.
         """
         ensure_rabbitmq(install=False)
         folder = self.folder / "broker"
@@ -268,10 +270,10 @@ class Stack:
                 raise StackError(f"the broker's data under {folder} are not ours: {error}") from error
 
     async def _start_database(self, password: str) -> None:
-        """Start the database, and make the indexes that all services want.
+        """Start the database, and create the indexes of all services.
 
-        Ten services that make the same index at once, on two busy cores, may wait for the embedded server for
-        ever. An index that is there is no work.
+        If ten services create the same index at once on two busy cores, they may wait for the embedded server
+        forever. An index that exists costs them nothing.
         """
         await self._start_server(partial(database, self.folder / "database", password))
         told = self.environment()
@@ -282,7 +284,7 @@ class Stack:
         """Start a server and wait until it is ready.
 
         Raises:
-            ProcessFailed: it ended at its start, or is not ready in time.
+            ProcessFailed: it ended during its start, or is not ready in time.
         """
         with private_files():
             server = recipe(self._ports)
@@ -359,10 +361,10 @@ def _candidates(root: Path, name: str | None) -> Iterator[Path]:
 
 
 def _taken(folder: Path) -> TextIO | None:
-    """Create the folder if it is missing, and take its lock; None when another holds it.
+    """Create the folder if it is missing, and take its lock; return None if another process holds it.
 
     Raises:
-        StackError: the folder belongs to another user, who could read and change all that we put there.
+        StackError: the folder belongs to another user, who could read and change everything in it.
     """
     with private_files():
         folder.mkdir(parents=True, exist_ok=True)
@@ -372,7 +374,7 @@ def _taken(folder: Path) -> TextIO | None:
 
 
 def _external(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings that name servers of others.
+    """Return the settings that name external servers.
 
     Raises:
         SettingsError: a file that holds such a setting cannot be used.

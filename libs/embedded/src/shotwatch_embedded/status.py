@@ -1,4 +1,4 @@
-"""What is known of the processes of a stack."""
+"""The state of the processes of a stack."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from pathlib import Path
 
 
 class State(StrEnum):
-    """What a kept process is doing."""
+    """The state of a kept process."""
 
     STARTING = "starting"
     READY = "ready"
     UNREADY = "unready"
-    """It was ready and lives, but does not serve now."""
+    """It was ready and is alive, but does not serve now."""
     RESTARTING = "restarting"
-    """It died and is started again after a pause."""
+    """It died and is restarted after a pause."""
     STOPPED = "stopped"
 
 
 class Role(StrEnum):
-    """What a process is in the stack."""
+    """The role of a process in the stack."""
 
     SERVER = "server"
     SERVICE = "service"
@@ -27,19 +27,19 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is known of one process."""
+    """The current state of one process."""
 
     name: str
     """`broker`, `ingest-1` …"""
     role: Role
     state: State
     pid: int | None
-    """The leader of its process group, while it lives."""
+    """The leader of its process group, while it is alive."""
     restarts: int
     exit_code: int | None
-    """Of its last life; negative: the signal that ended it."""
+    """Exit code of its last run; negative: the signal that ended it."""
     log: Path
     port: int
-    """Where it answers: a server its clients, a service its health checks (/ready)."""
+    """The port at which a server answers its clients, or a service its health checks (/ready)."""
     ports: Mapping[str, int]
-    """Ports that a service was given, by the environment variable that says so."""
+    """Ports assigned to a service, by the environment variable that holds each."""

@@ -1,6 +1,6 @@
-"""`python -m shotwatch_physics`: compiles what is compiled at its first use, so that no service waits for it.
+"""`python -m shotwatch_physics`: compile the Numba functions, so that no service waits for it.
 
-Numba keeps the machine code beside the modules, for this kind of processor.
+Numba stores the machine code beside the modules, for this type of processor.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ FRAMES = 30
 
 
 def compile_kernels() -> None:
-    """Run everything once on round beams that wander a little."""
+    """Run every compiled function once on frames of round beams that move slightly."""
     y, x = np.indices((48, 64))
     wander = np.random.default_rng(0).normal(0, 1, (FRAMES, 2, 1, 1))
     images = 10 + 1000 * np.exp(-((x - 30 - wander[:, 0]) ** 2 + (y - 24 - wander[:, 1]) ** 2) / 80)

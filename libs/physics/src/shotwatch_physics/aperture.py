@@ -1,20 +1,22 @@
 """The beam's position and spread within the self-convergent rectangle of ISO 11146.
 
-ISO 11146-1 and ISO/TR 11146-3: integrate over a rectangle that is centred on the beam, turned with its
-principal axes and three beam widths (D4σ) in size; do so again with the beam that was found, until it agrees
-with its own rectangle. Without it the noise far from the beam would weigh most.
+ISO 11146-1 and ISO/TR 11146-3: integrate over a rectangle that is centred on the beam, rotated to its
+principal axes and three beam widths (D4σ) in size. Repeat this with the beam that was found, until the beam
+agrees with its own rectangle. Without the rectangle, the noise far from the beam would have the largest
+weight.
 
 The search starts from the pixels that are more than six standard deviations of the noise and 2 % of the peak
-above the background: a wide, faint glow does not decide where the beam is.
+above the background, so that a wide, faint glow does not decide where the beam is.
 
-The frame's background is a plane (`background`). Stray light is seldom one, so it is corrected next to the
-beam: by a quadratic surface through a band of cells around it, from 4.5 standard deviations of the beam
-outwards. Each of its terms counts only as far as it exceeds its noise (`surface`). The band must lie on all
-sides of the beam: the correction fades out as the frame cuts the band on one side, and a beam that is so
-large has the plane alone. So what is fainter than 2 % of the peak and outside the aperture, or smooth enough
-for the surface, is background.
+The frame's background is a plane (`background`). Stray light is seldom a plane, so the background is
+corrected near the beam: by a quadratic surface through a band of cells around it, from 4.5 standard
+deviations of the beam outwards. Each term of the surface counts only as far as it exceeds its noise
+(`surface`). The band must lie on all sides of the beam: the correction fades out as the frame cuts the band
+on one side, and a larger beam has only the plane. So light counts as background if it is fainter than 2 % of
+the peak and outside the aperture, or smooth enough for the surface.
 
-A beam that the frame's edge clips is measured as it is: centroid and widths of the light within the frame.
+A beam that the frame's edge clips is measured as it is: centroid and widths are those of the light within the
+frame.
 """
 
 import numpy as np
@@ -45,28 +47,28 @@ from shotwatch_physics.surface import fit_surface
 HALF_SIZE_SIGMAS = 6.0
 """Half of three beam widths of four standard deviations each."""
 SMALLEST_HALF_SIZE = 1.0
-"""px; light on a single pixel has no width, and its aperture still holds that pixel."""
+"""In px. Light on a single pixel has no width, and its aperture must still contain that pixel."""
 BAND_BEGINS = 0.75
-"""Inner size of the band around the beam over that of the aperture: 4.5 standard deviations."""
+"""Inner size of the band around the beam, relative to the aperture: 4.5 standard deviations."""
 BAND_CELLS = 3.0
 """Width of the band, in cells."""
 TERMS = 6
-"""Of a quadratic surface."""
+"""Number of terms of a quadratic surface."""
 REJECTIONS = 2
-"""Times that lit cells are taken out of the band."""
+"""Number of times that lit cells are removed from the band."""
 TOLERANCE = 2e-3
 """Converged: centroid and both widths change by less than this share of the larger width."""
 MAX_STEPS = 20
-"""Where noise makes pixels at the rim come and go for ever, the last step stands."""
+"""If noise makes pixels at the rim enter and leave the aperture forever, the last step counts."""
 PARALLEL = 1e-12
-"""Cosine of a side that is parallel to the rows, to which no column is a limit."""
+"""A side whose cosine is below this is parallel to the rows and limits no columns."""
 
 
 def measure_spread(images: Images, background: Background) -> Spread:
     """Return the spread (5, n) of each frame's light above background within its self-convergent aperture.
 
-    Where the light within an aperture does not outweigh the noise in it, the spread that led to it stands.
-    NaN where no pixel is lit, or a single one that noise outweighs.
+    If the light within an aperture does not exceed the noise in it, the spread that defined the aperture is
+    returned. NaN if no pixel is lit, or a single pixel that the noise exceeds.
     """
     spreads = np.empty((len(images), 5))
     tilt = np.ascontiguousarray(np.broadcast_to(background.tilt, (len(images), 2)))
@@ -97,6 +99,7 @@ def _measure_frames(
 def _converge(frame: Image, plane: FloatArray, spread: FloatArray) -> FloatArray:
     for _ in range(MAX_STEPS):
         after = _spread_within(frame, spread, _surface_about(frame, plane, spread))
+        # The light does not exceed the noise: keep the last spread, unless it is that of a single pixel.
         if np.isnan(after[0]):
             return spread if spread[2] + spread[3] > 0 else after
         moved = _moved(spread, after)
@@ -148,7 +151,7 @@ def _spread_within(frame: Image, aperture: FloatArray, surface: FloatArray) -> F
 
 @njit(cache=True, nogil=True)
 def _crossed(row: float, cosine: float, sine: float, half_size: float) -> tuple[float, float]:
-    """Return between which columns |column cosine + row sine| ≤ half size; all lengths from the centroid."""
+    """Return between which columns |column cosine + row sine| ≤ half size; lengths are from the centroid."""
     steep = PARALLEL if abs(cosine) < PARALLEL else cosine
     middle, reach = -row * sine / steep, half_size / abs(steep)
     return middle - reach, middle + reach
@@ -158,7 +161,7 @@ def _crossed(row: float, cosine: float, sine: float, half_size: float) -> tuple[
 def _row_moments(
     counts: Counts, first: int, stop: int, x: float, down: float, surface: FloatArray
 ) -> tuple[float, float, float]:
-    """Return Σ I, Σ x I and Σ x² I of a row's pixels above a surface about column `x`, `down` rows above."""
+    """Return Σ I, Σ x I and Σ x² I of a row's pixels above a surface, about column `x`, `down` rows above."""
     start = surface[0] + down * (surface[2] + down * surface[5])
     slope, bend = surface[1] + down * surface[4], surface[3]
     light, along, squared = 0.0, 0.0, 0.0
@@ -173,7 +176,7 @@ def _row_moments(
 
 @njit(cache=True, nogil=True)
 def _surface_about(frame: Image, plane: FloatArray, aperture: FloatArray) -> FloatArray:
-    """Return the background within an aperture: factors (6,) of 1, x, y, x², x y, y² from its centre (px)."""
+    """Return the background in an aperture: factors (6,) of 1, x, y, x², x y, y² from its centre (px)."""
     surface = np.zeros(TERMS)
     surface[0] = plane[0] + plane[1] * aperture[0] + plane[2] * aperture[1]
     surface[1:3] = plane[1:]
@@ -192,7 +195,7 @@ def _surface_about(frame: Image, plane: FloatArray, aperture: FloatArray) -> Flo
 
 @njit(cache=True, nogil=True)
 def _room(aperture: FloatArray, height: int, width: int) -> float:
-    """Return how wide (px) a band about the aperture is on the side where the frame leaves it least room."""
+    """Return the width (px) of a band about the aperture that the frame allows on its narrowest side."""
     half_major, half_minor, angle = _half_sizes(aperture)
     cosine, sine = abs(np.cos(angle)), abs(np.sin(angle))
     across, down = half_major * cosine + half_minor * sine, half_major * sine + half_minor * cosine

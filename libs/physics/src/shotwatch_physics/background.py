@@ -4,20 +4,20 @@ The model (ISO/TR 11146-3, baseline correction with the mean of the unlit pixels
 
     level(x, y) = level + across (x - x₀) + down (y - y₀),    (x₀, y₀) the frame's centre.
 
-It is fitted to square cells of 7 % of the frame's shorter side, whose mean and variance stand for their
+It is fitted to square cells of 7 % of the frame's shorter side, whose mean and variance represent their
 pixels:
 
 1. A plane through the cells near their median, lowered to the darkest cells, locates the beam roughly.
 2. Cells nearer to that beam than four of its standard deviations are lit, and left out.
-3. A plane goes through the others, refitted to those within three standard deviations of it: that sets aside
-   stray light, smear and defects. Where the beam takes a good part of the frame's edge, it is located anew
-   with this plane, until the same cells are left.
+3. A plane is fitted to the other cells, and fitted again to those within three standard deviations of it.
+   This rejects stray light, smear and defects. If the beam covers a large part of the frame's edge, the beam
+   is located again with this plane, until the set of cells no longer changes.
 
 A tilt counts only as far as it exceeds its noise (`surface`): an even background has exactly one level.
 
-A beam that fills the frame leaves no dark cells. The ones furthest from it stand in then: the light that
-reaches them is taken for background, so the beam is measured too faint and too small. A tilt cannot be told
-from the beam's wings there: it fades out as the beam takes 80 % to 95 % of the frame's edge.
+A beam that fills the frame leaves no dark cells. Then the cells furthest from it are used instead. The light
+that reaches them counts as background, so the beam is measured too faint and too small. There, a tilt cannot
+be distinguished from the beam's wings: it fades out as the beam covers 80 % to 95 % of the frame's edge.
 """
 
 from dataclasses import dataclass, field
@@ -35,32 +35,34 @@ from shotwatch_physics.surface import fit_surface
 Mask = NDArray[np.bool_]
 
 BAND_CELL_SHARE = 0.035
-"""Side of the cells about a beam over the frame's shorter side (ISO/TR 11146-3: corners of 2 % to 5 %)."""
+"""Side of the cells about a beam, relative to the frame's shorter side (ISO/TR 11146-3: corners of 2 % to 5
+%).
+"""
 CELLS_TOGETHER = 2
-"""Side of the cells of the whole frame, over that of the cells about a beam."""
+"""Side of the cells of the whole frame, relative to that of the cells about a beam."""
 UNLIT_SIGMAS = 3.0
-"""What is further from the background is lit or defective (ISO/TR 11146-3 takes 2 to 4)."""
+"""Light further than this from the background is lit or a defect (ISO/TR 11146-3 uses 2 to 4)."""
 LIT_SIGMAS = 6.0
-"""Pixels further above the level are lit: noise alone gets there in one frame of 13,000 pixels in 10⁵."""
+"""Pixels further above the level are lit. Noise alone exceeds it in one of 10⁵ frames of 13,000 pixels."""
 LIT_SHARE = 0.02
-"""Share of the frame's peak below which light does not decide where a beam is sought."""
+"""Share of the frame's peak below which light does not affect the search for the beam."""
 STEP = 1.0
-"""The camera's own step (counts): no background is taken to be quieter."""
+"""The smallest step of the camera (counts): the noise of a background is at least this."""
 BEAM_SIGMAS = 4.0
-"""A Gaussian has less than 10⁻³ of its peak here."""
+"""At this distance a Gaussian has less than 10⁻³ of its peak."""
 FURTHEST = 0.9
 """Cells beyond this share of the largest distance from the beam are never left out."""
 FEWEST_DARK, MOST_DARK = 0.05, 0.2
 """Shares of the frame's edge without beam between which a tilt fades in."""
 REFITS = 2
 ROUNDS = 5
-"""Most times that a beam is located; two or three are usual for a beam that reaches the edge."""
+"""Largest number of times that a beam is located; two or three are usual for a beam that reaches the edge."""
 ONE_SIGMA_BELOW = 0.1587
 """Share of a normal distribution that is below its mean - σ."""
 DARKEST = 0.025
-"""Share of the cells that are darker than where a beam is sought first: mean - 2σ, if only noise differs."""
+"""Share of the cells below the level at which the first search starts: mean - 2σ if only noise differs."""
 QUIETEST = 0.1
-"""Share of the cells whose variance is the noise alone: most others may have a beam's slopes in them."""
+"""Share of the cells whose variance is only noise: most of the others may contain a beam's slopes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Background:
     """A plane per frame, and the standard deviation of the unlit pixels about it (counts)."""
 
     level: FloatArray
-    """At the frame's centre, and so the plane's mean over the frame: (n,)."""
+    """The level at the frame's centre, which is the plane's mean over the frame: (n,)."""
     noise: FloatArray
     """(n,)."""
     tilt: FloatArray = field(default_factory=lambda: np.zeros((1, 2)))
@@ -80,7 +82,7 @@ class Background:
         return self.level + LIT_SIGMAS * np.maximum(self.noise, STEP)
 
     def of(self, frames: Mask) -> "Background":
-        """Return the background of some of the frames; `frames` (n,) says which."""
+        """Return the background of the frames that `frames` (n,) selects."""
         return Background(self.level[frames], self.noise[frames], self.tilt[frames])
 
     def plane(self, height: int, width: int) -> NDArray[np.float32]:
@@ -97,20 +99,20 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What frames have beside their beams."""
+    """The background and the defects of frames."""
 
     background: Background
     cleaned: Images
-    """The frames (n, h, w), with the mean of their neighbours in the place of hot pixels."""
+    """The frames (n, h, w), with hot pixels replaced by the mean of their neighbours."""
     hot_pixels: FloatArray
-    """How many each frame has: (n,)."""
+    """Number of hot pixels in each frame: (n,)."""
 
 
 class Cells(NamedTuple):
     """The m cells of a frame."""
 
     places: FloatArray
-    """1, x and y of their middles from the frame's centre: (m, 3)."""
+    """1, x and y of their centres from the frame's centre: (m, 3)."""
     sides: FloatArray
     """Width and height (px): (m, 2)."""
     means: FloatArray
@@ -118,7 +120,7 @@ class Cells(NamedTuple):
     variances: FloatArray
     """(m,)."""
     pixels: FloatArray
-    """How many pixels each one has: (m,)."""
+    """Number of pixels of each cell: (m,)."""
 
 
 def estimate_background(images: Images) -> Background:
@@ -136,7 +138,7 @@ def survey(images: Images) -> Survey:
 
 @njit(cache=True, nogil=True)
 def faintest_of_beam(peak: float, noise: float) -> float:
-    """Return the light above background (counts) that decides where a beam is sought.
+    """Return the light above background (counts) that counts in the search for a beam.
 
     It is more than noise, and more than a glow of 2 % of the peak.
     """
@@ -183,12 +185,13 @@ def _survey_frames(
 
 @njit(cache=True, nogil=True)
 def _estimate(frame: Image, cells: Cells, quiet: float) -> tuple[float, FloatArray, float]:
-    """Return level, tilt (2,) and noise of a frame whose pixels have the noise `quiet` at least (counts)."""
+    """Return level, tilt (2,) and noise of a frame whose pixels have at least the noise `quiet` (counts)."""
     height, width = frame.shape
     from_centre_x, from_centre_y = cells.places[:, 1], cells.places[:, 2]
     at_edge = (np.abs(from_centre_x) >= from_centre_x.max()) | (np.abs(from_centre_y) >= from_centre_y.max())
     dark = np.ones(len(cells.means), np.bool_)
     level, tilt, noise = _fit_plane(cells, dark, 1.0)
+    # The first plane runs through the median, which may be lit. Lower it to the darkest cells.
     level += _quantile(cells.means - level - from_centre_x * tilt[0] - from_centre_y * tilt[1], DARKEST)
     brightest = float(frame.max())
     for _ in range(ROUNDS):
@@ -251,7 +254,7 @@ def _quantile(values: FloatArray, share: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> Mask:
-    """Return which places (m,) are too far from the beam (5,) to be lit by it; all, without a beam."""
+    """Return which places (m,) are too far from the beam (5,) to be lit by it; all without a beam."""
     if np.isnan(beam[0]):
         return np.ones(len(x), np.bool_)
     right, down = x - beam[0], y - beam[1]
@@ -265,7 +268,7 @@ def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> Mask:
 
 @njit(cache=True, nogil=True)
 def _fit_plane(cells: Cells, candidates: Mask, tilt_weight: float) -> tuple[float, FloatArray, float]:
-    """Return level, tilt (2,) and noise of those candidates (m,) among the cells that agree on a plane."""
+    """Return level, tilt (2,) and noise of the candidates (m,) among the cells that lie on one plane."""
     places, sides, means, variances, pixels = cells
     low, median = _quantile(means[candidates], ONE_SIGMA_BELOW), _quantile(means[candidates], 0.5)
     heights = means - median

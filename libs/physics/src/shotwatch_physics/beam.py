@@ -1,4 +1,4 @@
-"""What a camera frame says about the beam: light, place, size and shape, and the camera's defects."""
+"""Features of the beam in a camera frame: light, position, size and shape, and the camera's defects."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +13,23 @@ from shotwatch_physics.region import Region, recorded_regions
 from shotwatch_physics.spots import measure_spots
 
 PIXELS_AT_ONCE = 2**18
-"""Bounds the memory: a few arrays of so many float64."""
+"""Limits the memory: a few arrays of this many float64."""
 LIT_SHARE = 0.1
-"""A pixel with this share of the frame's peak is well inside the light."""
+"""A pixel with more than this share of the frame's peak is well inside the light."""
 
 
 def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = None) -> Features:
-    """BEAM_FEATURES of frames (n, h, w) in counts; `saturated_at` is the count at which the camera saturates.
+    """Return the BEAM_FEATURES of frames (n, h, w) in counts.
 
-    Fluence and spots are measured above the camera's `noise`, without one above each frame's own background;
-    all else above the background. A frame's features do not depend on the other frames. What is assumed of
-    background, hot pixels, black borders, and beams that the frame clips or that fill it: `background`,
-    `defects`, `region`, `aperture`, and docs/beam.md.
+    Fluence and spots are measured above the camera's `noise`, or without one above each frame's own
+    background; all other features are measured above the background. A frame's features do not depend on the
+    other frames. The assumptions about background, hot pixels, black borders, and beams that the frame clips
+    or that fill it are described in `background`, `defects`, `region`, `aperture` and docs/beam.md.
+
+    Args:
+        images: (n, h, w) counts.
+        saturated_at: the count at which the camera saturates.
+        noise: the camera's noise model, if it has one.
 
     Raises:
         ValueError: images are not (n, h, w) uint16 with at least one pixel, or not of the noise's shape.
@@ -44,7 +49,7 @@ def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = 
 
 
 def _measure_recorded(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
-    """Measure frames without their black borders; places are those in the whole frame."""
+    """Measure frames without their black borders; positions are those in the whole frame."""
     regions = recorded_regions(images)
     if len(set(regions)) == 1:
         return _measure_region(images, saturated_at, noise, regions[0])
@@ -106,7 +111,10 @@ def _shape(spread: Spread) -> Features:
 def _fluence_and_spots(
     counts: Light, dark: NoiseModel | Background, background: Background, spread: Spread
 ) -> Features:
-    """NaN where there is no beam, or none but the camera's hot pixels are lit; counts are above `dark`."""
+    """Return the features of fluence and spots; counts are above `dark`.
+
+    NaN if there is no beam, or if only the camera's hot pixels are lit.
+    """
     light = light_in(counts, dark)
     features = {**measure_fluence(light), **measure_spots(counts)}
     lit = light.max(axis=(1, 2)) > background.faintest_light - background.level

@@ -1,4 +1,4 @@
-"""The two principal components of the three Gaussians' parameters: a frame as a point in a plane."""
+"""The two principal components of the three Gaussians' parameters: a frame becomes a point in a plane."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from shotwatch_physics.feature import FloatArray
 
 COMPONENTS = 2
 FEWEST_FITS = 20
-"""Of fewer fits 15 parameters have no principal components worth the name."""
+"""With fewer fits, principal components of 15 parameters have no meaning."""
 SIGMA_OVER_MAD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
@@ -31,10 +31,10 @@ class Components:
 
 
 def fit_components(parameters: FloatArray) -> Components:
-    """Principal components of parameters (n, m), scaled so that each one counts the same.
+    """Return the principal components of parameters (n, m), scaled to give each the same weight.
 
-    The scale is the median absolute deviation, so that a few fits which ended in another minimum do not
-    make a parameter count less. Rows that are not finite are left out.
+    The scale is the median absolute deviation, so that a few fits that ended in another minimum do not lower
+    the weight of a parameter. Rows that are not finite are left out.
 
     Raises:
         ValueError: fewer than 20 rows are finite.
@@ -52,14 +52,17 @@ def fit_components(parameters: FloatArray) -> Components:
 
 
 def _robust_scale(fits: FloatArray) -> FloatArray:
-    """Of a parameter that more than half of the fits share: its standard deviation; 1 if all share it."""
+    """Return the scale of each parameter.
+
+    If more than half of the fits share one value, it is the standard deviation; 1 if all of them share it.
+    """
     deviation = SIGMA_OVER_MAD * np.median(np.abs(fits - np.median(fits, axis=0)), axis=0)
     scale = np.where(deviation > 0, deviation, fits.std(axis=0))
     return np.where(scale > 0, scale, 1.0)
 
 
 def project(components: Components, parameters: FloatArray) -> FloatArray:
-    """The parameters (n, m) as points (n, 2) in the plane; NaN for rows that are not finite."""
+    """Return the parameters (n, m) as points (n, 2) in the plane; NaN for rows that are not finite."""
     finite = np.isfinite(parameters).all(axis=1)
     points = np.full((len(parameters), COMPONENTS), np.nan)
     points[finite] = (parameters[finite] - components.mean) / components.scale @ components.axes.T

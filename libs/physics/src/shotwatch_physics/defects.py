@@ -1,23 +1,23 @@
-"""Hot pixels: single pixels that differ from all their neighbours, and so are no beam."""
+"""Hot pixels: single pixels that differ from all their neighbours, and so do not belong to a beam."""
 
 from numba import njit
 
 from shotwatch_physics.moments import Counts, Image
 
 HOT_RANGES = 6
-"""A hot pixel is above its darkest neighbour by more than this many ranges of its neighbours."""
+"""A hot pixel exceeds its darkest neighbour by more than this many ranges of its neighbours."""
 HOT_SIGMAS = 8.0
-"""A hot pixel is above its brightest neighbour by more than this many standard deviations of the noise."""
+"""A hot pixel exceeds its brightest neighbour by more than this many standard deviations of the noise."""
 
 
 @njit(cache=True, nogil=True)
 def replace_hot_pixels(frame: Image, noise: float, cleaned: Image) -> int:
-    """Put the mean of their neighbours in the place of hot pixels, and return how many there are.
+    """Replace hot pixels by the mean of their neighbours, and return how many there are.
 
-    A pixel is hot when it is brighter than each of its up to eight neighbours, by more than eight standard
-    deviations of the `noise` (counts), and above the darkest of them by more than six times the range of
-    their counts. A round Gaussian beam has such a pixel from a standard deviation of 0.55 px down. Two hot
-    pixels side by side are not found.
+    A pixel is hot if it passes two tests. It is brighter than each of its up to eight neighbours by more than
+    eight standard deviations of the `noise` (counts). It exceeds the darkest of them by more than six times
+    the range of their counts. A round Gaussian beam with a standard deviation of 0.55 px or less has such a
+    pixel too. Two adjacent hot pixels are not found.
 
     Args:
         frame: (h, w).
@@ -30,7 +30,7 @@ def replace_hot_pixels(frame: Image, noise: float, cleaned: Image) -> int:
     if height * width == 1:
         return hot
     for row in range(height):
-        # In most rows only the first and the last pixel, which have fewer neighbours, need a closer look.
+        # In most rows only the first and the last pixel, which have fewer neighbours, need the full check.
         inside = 0 < row < height - 1
         closely = not inside or _may_be_hot(frame[row - 1], frame[row], frame[row + 1], margin)
         for column in range(0, width, 1 if closely else max(width - 1, 1)):
@@ -48,9 +48,10 @@ def _is_hot(count: int, darkest: int, brightest: int, margin: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def _may_be_hot(above: Counts, here: Counts, below: Counts, margin: int) -> bool:
-    """Return whether an inner pixel of the row `here` is hot beside four of its neighbours.
+    """Return whether an inner pixel of the row `here` is hot compared with four of its neighbours.
 
-    The other four only raise what a pixel has to exceed. Without branches, as every pixel passes here.
+    The other four neighbours can only raise the limit. The code has no branches, because every pixel passes
+    here.
     """
     found = False
     for column in range(1, len(here) - 1):

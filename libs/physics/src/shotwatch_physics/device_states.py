@@ -1,8 +1,8 @@
-"""What the records of a device say about its work: states, gaps, chatter, and its clock.
+"""How a device worked, by its records: states, gaps, chatter, and its clock.
 
-A record stands for the time until the next one. Where that one is late (a gap), and at the end, it stands
-for one sampling interval. So recorded and missing time add up to the time from the first record to the
-last, and one interval.
+A record counts for the time until the next one. If the next one is late (a gap), or if there is none, it
+counts for one sampling interval. So recorded and missing time add up to the time from the first record to the
+last, plus one interval.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ States = NDArray[Any]
 """The state of each record: codes or names."""
 
 LATE_INTERVALS = 1.5
-"""A record that comes later than so many sampling intervals after the one before leaves a gap."""
+"""A record that comes later than this many sampling intervals after the previous one leaves a gap."""
 RAPID_CHANGES = 4
 RAPID_MS = 10_000
 """A state that changes four times within ten seconds chatters."""
@@ -26,7 +26,7 @@ RAPID_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class StateShare:
-    """How long a device was in a state, and what share of the recorded time that is."""
+    """The time that a device was in a state, and its share of the recorded time."""
 
     state: Any
     time_ms: float
@@ -35,7 +35,7 @@ class StateShare:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """Where records are missing: from when the next one was due to when it came, epoch ms, (k,) each."""
+    """Gaps in the records: from when the next one was due to when it came, epoch ms, (k,) each."""
 
     starts_ms: FloatArray
     ends_ms: FloatArray
@@ -50,13 +50,13 @@ class Gaps:
 
     @property
     def longest_ms(self) -> float:
-        """0 without a gap."""
+        """The longest gap in ms; 0 without a gap."""
         return float(np.max(self.ends_ms - self.starts_ms, initial=0))
 
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Rapid changes of state: the times of the first and the last (epoch ms), and how many."""
+    """Rapid changes of state: the times of the first and the last (epoch ms), and their number."""
 
     start_ms: int
     end_ms: int
@@ -65,17 +65,17 @@ class Burst:
 
 @dataclass(frozen=True, slots=True)
 class Chatter:
-    """Changes of state between one record and the next."""
+    """Changes of state from one record to the next."""
 
     changes: int
     per_hour: float
-    """Of recorded time; NaN without records."""
+    """Changes per hour of recorded time; NaN without records."""
     bursts: tuple[Burst, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ClockSkew:
-    """How much later the second diagnostic's clock shows, over the records that found a partner."""
+    """The time by which the second diagnostic's clock is later, over the records that have a partner."""
 
     offset_ms: float
     """Median; NaN without pairs."""
@@ -85,10 +85,10 @@ class ClockSkew:
 
 
 def state_shares(times_ms: Times, states: States, interval_ms: float) -> list[StateShare]:
-    """The share of the recorded time in each state, in the order of the states; a gap is time in no state.
+    """Return the share of the recorded time in each state, by state; a gap is time in no state.
 
     Args:
-        times_ms: (n,) epoch ms that never fall.
+        times_ms: (n,) epoch ms that never decrease.
         states: (n,) codes or names.
         interval_ms: sampling interval, ms.
     """
@@ -103,7 +103,7 @@ def state_shares(times_ms: Times, states: States, interval_ms: float) -> list[St
 
 
 def find_gaps(times_ms: Times, interval_ms: float) -> Gaps:
-    """Where the next of the records at times (n,) came later than 1.5 sampling intervals after the last."""
+    """Return where records at times (n,) came later than 1.5 sampling intervals after the previous one."""
     check_series(times_ms)
     late = np.flatnonzero(np.diff(times_ms) > LATE_INTERVALS * _positive(interval_ms))
     times = times_ms.astype(np.float64)
@@ -111,7 +111,7 @@ def find_gaps(times_ms: Times, interval_ms: float) -> Gaps:
 
 
 def _recorded(times_ms: Times, interval_ms: float) -> FloatArray:
-    """The time (ms) that each record stands for."""
+    """Return the time (ms) that each record counts for."""
     spacing = np.append(np.diff(times_ms), interval_ms)[: len(times_ms)]
     return np.where(spacing > LATE_INTERVALS * _positive(interval_ms), interval_ms, spacing)
 
@@ -123,10 +123,12 @@ def _positive(interval_ms: float) -> float:
 
 
 def state_chatter(times_ms: Times, states: States, interval_ms: float) -> Chatter:
-    """How often and how rapidly the state changes. A change during a gap counts when it is seen.
+    """Return how often and how rapidly the state changes.
+
+    A change during a gap counts at the record that shows it.
 
     Args:
-        times_ms: (n,) epoch ms that never fall.
+        times_ms: (n,) epoch ms that never decrease.
         states: (n,) codes or names.
         interval_ms: sampling interval, ms.
     """
@@ -138,7 +140,7 @@ def state_chatter(times_ms: Times, states: States, interval_ms: float) -> Chatte
 
 
 def _bursts(changes: Times) -> list[Burst]:
-    """Four changes within ten seconds, together with all such that share a change with them."""
+    """Return groups of four changes within ten seconds; groups that share a change are merged."""
     bursts: list[tuple[int, int]] = []
     rapid = changes[RAPID_CHANGES - 1 :] - changes[: 1 - RAPID_CHANGES] <= RAPID_MS
     for first in np.flatnonzero(rapid).tolist():
@@ -151,15 +153,15 @@ def _bursts(changes: Times) -> list[Burst]:
 
 
 def clock_skew(times_a: Times, times_b: Times, interval_ms: float) -> ClockSkew:
-    """By how much the clock of b shows later than that of a, two diagnostics of one place.
+    """Return by how much the clock of b is later than the clock of a, for two diagnostics of one place.
 
-    Each record of a is paired with the nearest of b; pairs half an interval apart or more have lost their
-    partner. A skew is found only where it is smaller than half an interval: a larger one looks like one
-    that is smaller by whole intervals.
+    Each record of a is paired with the nearest record of b. Pairs that are half an interval or more apart do
+    not count. Only a skew smaller than half an interval can be found: a larger one is reported as one that is
+    smaller by whole intervals.
 
     Args:
-        times_a: (n,) epoch ms that never fall.
-        times_b: (m,) epoch ms that never fall.
+        times_a: (n,) epoch ms that never decrease.
+        times_b: (m,) epoch ms that never decrease.
         interval_ms: sampling interval, ms.
     """
     check_series(times_a)
@@ -173,7 +175,7 @@ def clock_skew(times_a: Times, times_b: Times, interval_ms: float) -> ClockSkew:
 
 
 def _to_nearest(times_a: Times, times_b: Times) -> Times:
-    """From each time of a to the nearest of b."""
+    """Return the difference from each time of a to the nearest time of b."""
     following = np.searchsorted(times_b, times_a)
     before = times_b[np.maximum(following - 1, 0)] - times_a
     after = times_b[np.minimum(following, len(times_b) - 1)] - times_a

@@ -6,7 +6,10 @@ from shotwatch_physics.feature import Features, FloatArray, ratio
 
 
 def measure_energies(energy1: FloatArray, energy2: FloatArray) -> Features:
-    """ENERGY_FEATURES of n shots from both energies (n,) in J. A value that is not finite is not positive."""
+    """Return ENERGY_FEATURES of n shots from both energies (n,) in J.
+
+    Values that are not finite count as not positive.
+    """
     first, second = _positive_or_nan(energy1), _positive_or_nan(energy2)
     mean = first / 2 + second / 2
     return {

@@ -1,4 +1,4 @@
-"""What a series of energies says: smoothed in time, its drop-outs, and how it compares with other series.
+"""A series of energies: smoothing in time, drop-outs, and comparison with other series.
 
 Its drift is a `history.trend`.
 """
@@ -14,13 +14,13 @@ from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.series import Times, check_series, robust_spread
 
 OUTLIER_SIGMAS = 5.0
-"""The report's limit."""
+"""The limit in the report."""
 TRUNCATE = 4.0
-"""The Gaussian is cut off after so many of its standard deviations, as scipy.ndimage does."""
+"""The Gaussian is cut off after this many standard deviations, as in scipy.ndimage."""
 DROP_OUT_SHARE = 0.5
 """A shot with less than this share of the series' median energy is a drop-out."""
 FEWEST_PAIRS = 3
-"""Fewer pairs have no correlation."""
+"""With fewer pairs there is no correlation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class SmoothedEnergy:
     """A series smoothed in time, (n,) each."""
 
     smoothed: FloatArray
-    """J; an outlier as it was measured, NaN where nothing was measured."""
+    """J; an outlier keeps its measured value, NaN where nothing was measured."""
     outlier: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class DropOut:
-    """Consecutive shots without energy: first and last of them (epoch ms), and how many."""
+    """Consecutive shots without energy: first and last of them (epoch ms), and their number."""
 
     start_ms: int
     end_ms: int
@@ -43,7 +43,7 @@ class DropOut:
 
 @dataclass(frozen=True, slots=True)
 class LightCalibration:
-    """Total intensity against energy, over the shots where both are positive; NaN for fewer than three."""
+    """Ratio of total intensity to energy over the shots where both are positive; NaN for fewer than three."""
 
     shots: int
     ratio: float
@@ -51,21 +51,21 @@ class LightCalibration:
     spread: float
     """Robust standard deviation of the ratio, relative to it."""
     correlation: float
-    """Spearman's; NaN when either did not vary."""
+    """Spearman's; NaN when one of them did not vary."""
 
 
 def smooth_energy(times_ms: Times, energies: FloatArray, sigma_s: float) -> SmoothedEnergy:
-    """Gaussian filter in time on the values within five sigma, report RST-2.3.
+    """Smooth a series by a Gaussian filter in time on the values within five sigma, report RST-2.3.
 
-    Sigma is the robust standard deviation about the median of the whole series, taken once: the plain one
-    grows with the outliers that it is to find. A value outside is set aside, replaced by the mean of its
-    nearest neighbours inside (at an end by the one there is), and put back after filtering.
+    Sigma is the robust standard deviation about the median of the whole series, computed once: the ordinary
+    one grows with the outliers that it is meant to find. A value outside is replaced by the mean of its
+    nearest neighbours inside (at an end by the only one), and restored after filtering.
 
-    Weights follow the true times and are renormalised by those present, so series may be uneven, have gaps
-    and missing values (not finite), and end without wrap or reflection.
+    Weights follow the true times and are normalised over the values present. So a series may be uneven, and
+    may have gaps and missing values (not finite). It is not wrapped or reflected at its ends.
 
     Args:
-        times_ms: (n,) epoch ms that never fall.
+        times_ms: (n,) epoch ms that never decrease.
         energies: (n,) J.
         sigma_s: standard deviation of the Gaussian, s, positive.
 
@@ -91,10 +91,11 @@ def _outliers(energies: FloatArray, measured: NDArray[np.bool_]) -> NDArray[np.b
 
 
 def _replace(energies: FloatArray, outlier: NDArray[np.bool_]) -> FloatArray:
-    """The series with the mean of the nearest neighbours inside in place of each outlier."""
+    """Return the series with each outlier replaced by the mean of its nearest neighbours inside."""
     inside = np.flatnonzero(np.isfinite(energies) & ~outlier)
     out = np.flatnonzero(outlier)
     following = np.searchsorted(inside, out)
+    # At an end of the series, both indices are those of the only neighbour.
     before = inside[np.maximum(following - 1, 0)]
     after = inside[np.minimum(following, len(inside) - 1)]
     replaced = energies.copy()
@@ -112,7 +113,7 @@ def _filter(times_ms: Times, values: FloatArray, sigma_ms: float) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def _weighted_means(times_ms: Times, values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Each value's mean with those near it, weighted by their distance: weights (reach + 1,), one per ms."""
+    """Return each value's mean with those near it, weighted by distance: weights (reach + 1,), one per ms."""
     means = np.empty_like(values)
     first = 0
     for i in range(len(values)):
@@ -130,13 +131,15 @@ def _weighted_means(times_ms: Times, values: FloatArray, weights: FloatArray) ->
 
 
 def drop_outs(times_ms: Times, energies: FloatArray, share: float = DROP_OUT_SHARE) -> list[DropOut]:
-    """Runs of shots whose energy is missing (not finite), not positive, or below a share of the median.
+    """Return runs of shots whose energy is not finite, not positive, or below a share of the median.
 
-    The median is that of the positive energies. Shots that were not recorded at all are gaps, no drop-outs
+    An energy that is not finite is missing.
+
+    The median is that of the positive energies. Shots that were not recorded at all are gaps, not drop-outs
     (`device_states.find_gaps`).
 
     Args:
-        times_ms: (n,) epoch ms that never fall.
+        times_ms: (n,) epoch ms that never decrease.
         energies: (n,) J.
         share: of the median.
     """
@@ -153,7 +156,7 @@ def drop_outs(times_ms: Times, energies: FloatArray, share: float = DROP_OUT_SHA
 
 
 def calibrate_light(energy: FloatArray, total_intensity: FloatArray) -> LightCalibration:
-    """How a camera's total intensity (n,), counts, follows the energy (n,), J, of the same shots."""
+    """Return how a camera's total intensity (n,), counts, follows the energy (n,), J, of the same shots."""
     energy, light = _both_positive(energy, total_intensity)
     if len(energy) < FEWEST_PAIRS:
         return LightCalibration(len(energy), np.nan, np.nan, np.nan)

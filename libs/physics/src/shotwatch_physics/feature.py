@@ -1,15 +1,17 @@
-"""What a feature is: a named number per shot (`shotwatch_shots.features` says what each one is)."""
+"""A feature is a named number per shot (`shotwatch_shots.features` defines each one)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 Features = dict[str, FloatArray]
-"""Feature name → its values (n,), one per shot; NaN only where the feature's description says so."""
+"""Feature name → its values (n,), one per shot; NaN only where the feature's description allows it."""
 IN_LANES = {"reassoc"}
-"""`fastmath` of loops that add: a sum may run in lanes, whose number is the machine's, never the data's."""
+"""`fastmath` for loops that add: a sum may be split over SIMD lanes. Their number depends on the machine,
+never on the data.
+"""
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """numerator / denominator (n,) where the denominator is positive, NaN elsewhere."""
+    """Return numerator / denominator (n,) where the denominator is positive, NaN elsewhere."""
     return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)

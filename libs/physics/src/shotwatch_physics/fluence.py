@@ -1,9 +1,9 @@
-"""How evenly the light of a beam is spread: the power density distribution of ISO 13694, energy per area.
+"""The uniformity of a beam's light: the power density distribution of ISO 13694, as energy per area.
 
-ISO 13694 looks at the area where the fluence E is above the clip level, a share η = 0.1 of its maximum. A
-camera's single brightest pixel is often a hot one, and with noise always too bright, so the maximum here is
-that of the mean over 3 x 3 px. Only `peak_to_average` is about the single brightest pixel, for that is what
-damages a mirror. Light on fewer than 3 x 3 px has pixels above this maximum.
+ISO 13694 uses the area where the fluence E is above the clip level, a share η = 0.1 of its maximum. A
+camera's single brightest pixel is often a hot one, and with noise it is always too bright, so the maximum
+here is that of the mean over 3 x 3 px. Only `peak_to_average` uses the single brightest pixel, because that
+is what damages a mirror. Light on fewer than 3 x 3 px has pixels above this maximum.
 """
 
 import numpy as np
@@ -31,25 +31,26 @@ EDGE_LEVEL = 0.9
 BINS_PER_MAXIMUM = 64
 """Bins of the fluence histogram between zero and the maximum."""
 BINS = 96
-"""Bins up to one and a half maxima, of which the last holds all that is brighter."""
+"""Bins up to one and a half maxima; the last one holds all brighter pixels."""
 RINGS_PER_PIXEL = 2
 
 
 def measure_fluence(light: Light) -> Features:
-    """FLUENCE_FEATURES (n,) of the light (n, h, w) without noise (`light_of`).
+    """Return FLUENCE_FEATURES (n,) of the light (n, h, w) without noise (`light_of`).
 
-    effective_area: (Σ E)² / Σ E² (px²): an evenly lit area is its own, a Gaussian's is 4π σx σy.
+    effective_area: (Σ E)² / Σ E² (px²): that of an evenly lit area is the area itself, that of a Gaussian is
+    4π σx σy.
     fluence_uniformity: U_η, rms deviation of E from its mean above the clip level, over that mean.
     flatness: F_η, mean above the clip level over the maximum.
     plateau_uniformity: U_P, full width at half maximum of the histogram's peak near the maximum, over the
-        maximum. Bins of 1/64 of the maximum; the peak is the fullest bin above half of the maximum. Not
-        below 1/64; near 1 where there is no plateau; rough where the plateau has fewer than 100 px.
+    maximum. Bins of 1/64 of the maximum; the peak is the fullest bin above half of the maximum. Not below
+    1/64; near 1 where there is no plateau; rough where the plateau has fewer than 100 px.
     edge_steepness: s, share of the area above η E_max that is not above 0.9 E_max; 0 is a vertical edge.
     peak_to_average: brightest pixel over the mean above the clip level.
     encircled_radius_50, encircled_radius_86: radius (px) about the light's own centroid that encircles 50 %
-        and 86.5 % of it; for a round Gaussian σ √(2 ln 2) and 2σ.
+    and 86.5 % of it; for a round Gaussian σ √(2 ln 2) and 2σ.
 
-    A frame without light has NaN throughout, others have all features.
+    All features of a frame without light are NaN; other frames have all features.
 
     Raises:
         ValueError: light is not (n, h, w) finite float32 with at least one pixel, or is negative somewhere.
@@ -96,16 +97,16 @@ def _effective_area(frame: FloatArray) -> float:
 
 @njit(cache=True, nogil=True)
 def _area(frame: FloatArray, level: float) -> int:
-    """Pixels above the level."""
+    """Return the number of pixels above the level."""
     area: int = (frame > level).sum()
     return area
 
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
 def _mean_and_deviation(frame: FloatArray, level: float, area: int) -> tuple[float, float]:
-    """Mean and standard deviation of the pixels above the level, of which there are `area`.
+    """Return mean and standard deviation of the pixels above the level, of which there are `area`.
 
-    Without branches, which would keep the sums out of lanes.
+    The code has no branches, which would prevent sums in SIMD lanes.
     """
     total, squares = 0.0, 0.0
     for row in range(frame.shape[0]):
@@ -120,7 +121,7 @@ def _mean_and_deviation(frame: FloatArray, level: float, area: int) -> tuple[flo
 
 @njit(cache=True, nogil=True)
 def _histogram(frame: FloatArray, maximum: float) -> FloatArray:
-    """Lit pixels in bins of E / maximum."""
+    """Return the number of lit pixels in bins of E / maximum."""
     histogram = np.zeros(BINS)
     for fluence in frame.flat:
         if fluence > 0:
@@ -130,7 +131,7 @@ def _histogram(frame: FloatArray, maximum: float) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def _histogram_peak_width(histogram: FloatArray) -> float:
-    """Distance (bins) between the crossings of half the peak's height, linear between the bins' middles."""
+    """Return the distance (bins) between the crossings of half the peak's height, interpolated linearly."""
     peak = BINS_PER_MAXIMUM // 2
     for index in range(peak, BINS):
         if histogram[index] >= histogram[peak]:
@@ -140,7 +141,7 @@ def _histogram_peak_width(histogram: FloatArray) -> float:
 
 @njit(cache=True, nogil=True)
 def _distance_to_half(histogram: FloatArray) -> float:
-    """Bins from the first one to where half of its height is crossed, or to the end."""
+    """Return the number of bins from the first one to where half of its height is crossed, or to the end."""
     half = histogram[0] / 2
     for index in range(1, len(histogram)):
         if histogram[index] < half:
@@ -151,9 +152,9 @@ def _distance_to_half(histogram: FloatArray) -> float:
 
 @njit(cache=True, nogil=True)
 def _encircled(frame: FloatArray) -> FloatArray:
-    """Share of the light within whole numbers of rings, half a pixel wide each, about its centroid.
+    """Return the share of the light within whole numbers of half-pixel rings about its centroid.
 
-    A pixel's light is spread evenly from half a pixel nearer to half a pixel farther than its middle.
+    A pixel's light is spread evenly from half a pixel nearer to half a pixel farther than its centre.
     """
     x, y = _centroid(frame)
     height, width = frame.shape
@@ -186,7 +187,7 @@ def _centroid(frame: FloatArray) -> tuple[float, float]:
 
 @njit(cache=True, nogil=True)
 def _radius(encircled: FloatArray, share: float) -> float:
-    """Radius (px) that encircles a share of the light, evenly spread within a ring."""
+    """Return the radius (px) that encircles a share of the light, evenly spread within a ring."""
     ring = np.searchsorted(encircled, share)
     inner = encircled[ring - 1] if ring > 0 else 0.0
     part = (share - inner) / (encircled[ring] - inner)

@@ -1,8 +1,8 @@
 """A frame as the sum of three axis-aligned two-dimensional Gaussians: the model and its derivatives.
 
-A Gaussian is a function of x times one of y, and so is each of its derivatives. Hence JᵀJ follows from
-one-dimensional sums, and all that depends on the frame from its sums with products of such functions:
-neither the image of the model nor its Jacobian J is ever made.
+A Gaussian is the product of a function of x and a function of y, and so is each of its derivatives. Hence JᵀJ
+follows from one-dimensional sums, and everything that depends on the frame follows from its sums with
+products of such functions. Neither the image of the model nor its Jacobian J is ever computed.
 
 Along an axis the functions of a Gaussian are uᵐ g for m from 0 to 4, with u = (coordinate - centre) / sigma
 and g = exp(-u²/2): up to m = 2 for first derivatives, up to m = 4 for second ones.
@@ -26,7 +26,10 @@ ALONG_X, ALONG_Y = (0, 1, 0, 2, 0), (0, 0, 1, 0, 2)
 
 
 def _second_derivatives() -> FloatArray:
-    """σ² ∂²g / g along one axis as polynomials in u (3, 3, 5), by none, centre or sigma and again."""
+    """Return σ² ∂²g / g along one axis as polynomials in u (3, 3, 5).
+
+    The first two axes are the parameters of the two derivatives: none, centre or sigma.
+    """
     table = np.zeros((3, 3, POWERS))
     for by in range(3):
         table[0, by, by] = table[by, 0, by] = 1
@@ -41,7 +44,7 @@ SECOND_DERIVATIVES = _second_derivatives()
 
 @njit(cache=True, nogil=True)
 def functions_along(axis: int, parameters: FloatArray, first: float, length: int) -> FloatArray:
-    """uᵐ g along x (axis 0) or y (1) of pixels from coordinate `first` on: (length, 15)."""
+    """Return uᵐ g along x (axis 0) or y (1) of pixels from coordinate `first` on: (length, 15)."""
     functions = np.empty((length, GAUSSIANS * POWERS))
     for k in range(GAUSSIANS):
         centre, sigma = parameters[EACH * k + X + axis], parameters[EACH * k + SIGMA_X + axis]
@@ -56,7 +59,7 @@ def functions_along(axis: int, parameters: FloatArray, first: float, length: int
 
 @njit(cache=True, nogil=True)
 def gaussian_image(parameters: FloatArray, corner: FloatArray, height: int, width: int) -> FloatArray:
-    """The model (height, width); `corner` is x and y of its first pixel."""
+    """Return the model (height, width); `corner` is x and y of its first pixel."""
     of_x = functions_along(0, parameters, corner[0], width)
     of_y = functions_along(1, parameters, corner[1], height)
     image = np.zeros((height, width))
@@ -70,7 +73,7 @@ def gaussian_image(parameters: FloatArray, corner: FloatArray, height: int, widt
 
 @njit(cache=True, nogil=True)
 def overlaps(functions: FloatArray) -> FloatArray:
-    """Sums over the pixels of each two functions' product: (15, 15)."""
+    """Return the sums over the pixels of the product of each two functions: (15, 15)."""
     sums = np.zeros((GAUSSIANS * POWERS, GAUSSIANS * POWERS))
     for pixel in range(len(functions)):
         for p in range(GAUSSIANS * POWERS):
@@ -82,7 +85,7 @@ def overlaps(functions: FloatArray) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def frame_sums(frame: FloatArray, of_x: FloatArray, of_y: FloatArray) -> FloatArray:
-    """Sums over the frame times a function of x and one of y of the same Gaussian: (3, 5, 5)."""
+    """Return the sums over the frame times a function of x and one of y of the same Gaussian: (3, 5, 5)."""
     sums = np.zeros((GAUSSIANS, POWERS, POWERS))
     row_sums = np.empty(GAUSSIANS * POWERS)
     for row in range(frame.shape[0]):
@@ -101,7 +104,7 @@ def frame_sums(frame: FloatArray, of_x: FloatArray, of_y: FloatArray) -> FloatAr
 
 @njit(cache=True, nogil=True)
 def model_sums(parameters: FloatArray, over_x: FloatArray, over_y: FloatArray) -> FloatArray:
-    """What `frame_sums` are of the model, from its functions' overlaps."""
+    """Return the `frame_sums` of the model, from the overlaps of its functions."""
     sums = np.zeros((GAUSSIANS, POWERS, POWERS))
     for k in range(GAUSSIANS):
         for m in range(POWERS):
@@ -114,7 +117,7 @@ def model_sums(parameters: FloatArray, over_x: FloatArray, over_y: FloatArray) -
 
 @njit(cache=True, nogil=True)
 def inner_derivatives(parameters: FloatArray) -> FloatArray:
-    """1 for amplitudes, 1 / sigma along their axis for the others: (15,)."""
+    """Return 1 for amplitudes, 1 / sigma along their axis for the others: (15,)."""
     inner = np.ones(PARAMETERS)
     for first in range(0, PARAMETERS, EACH):
         for axis in range(2):
@@ -124,7 +127,7 @@ def inner_derivatives(parameters: FloatArray) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def derivative_factors(parameters: FloatArray) -> FloatArray:
-    """What turns uᵐ g(x) uⁿ g(y) into the model's derivative by each parameter: (15,)."""
+    """Return the factors that turn uᵐ g(x) uⁿ g(y) into the model's derivative by each parameter: (15,)."""
     factors = inner_derivatives(parameters)
     for p in range(PARAMETERS):
         if p % EACH != AMPLITUDE:
@@ -134,7 +137,7 @@ def derivative_factors(parameters: FloatArray) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def normal_matrix(parameters: FloatArray, over_x: FloatArray, over_y: FloatArray) -> FloatArray:
-    """JᵀJ (15, 15)."""
+    """Return JᵀJ (15, 15)."""
     factors = derivative_factors(parameters)
     matrix = np.empty((PARAMETERS, PARAMETERS))
     for p in range(PARAMETERS):
@@ -149,7 +152,7 @@ def normal_matrix(parameters: FloatArray, over_x: FloatArray, over_y: FloatArray
 
 @njit(cache=True, nogil=True)
 def slope_of(parameters: FloatArray, residual_sums: FloatArray) -> FloatArray:
-    """Jᵀr (15,) of the residual r = frame - model: half the downward slope of Σ r²."""
+    """Return Jᵀr (15,) of the residual r = frame - model: half the downward slope of Σ r²."""
     slope = derivative_factors(parameters)
     for p in range(PARAMETERS):
         slope[p] *= residual_sums[p // EACH, ALONG_X[p % EACH], ALONG_Y[p % EACH]]
@@ -158,7 +161,7 @@ def slope_of(parameters: FloatArray, residual_sums: FloatArray) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def residual_curvature(parameters: FloatArray, residual_sums: FloatArray) -> FloatArray:
-    """Σ r times the model's second derivatives (15, 15), which vanish between two Gaussians."""
+    """Return Σ r times the model's second derivatives (15, 15), which vanish between two Gaussians."""
     inner = inner_derivatives(parameters)
     curvature = np.zeros((PARAMETERS, PARAMETERS))
     for first in range(0, PARAMETERS, EACH):
@@ -187,9 +190,12 @@ def weighted_sum(sums: FloatArray, along_x: FloatArray, along_y: FloatArray) -> 
 def residual_equations(
     frame: FloatArray, corner: FloatArray, parameters: FloatArray
 ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-    """Σ r² - Σ frame², Jᵀr (15,), JᵀJ (15, 15) and half the Hessian of Σ r² (15, 15).
+    """Return Σ r² - Σ frame², Jᵀr (15,), JᵀJ (15, 15) and half the Hessian of Σ r² (15, 15).
 
-    `frame` (h, w) without negative pixels; `corner` is x and y of its first pixel.
+    Args:
+        frame: (h, w) without negative pixels.
+        corner: x and y of its first pixel.
+        parameters: (15,) of the model.
     """
     of_x = functions_along(0, parameters, corner[0], frame.shape[1])
     of_y = functions_along(1, parameters, corner[1], frame.shape[0])

@@ -7,9 +7,9 @@ from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.gaussian_model import EACH, GAUSSIANS, PARAMETERS, residual_equations
 
 NARROWEST = 0.5
-"""Least sigma (px): what is narrower lies on one pixel, whatever its width."""
+"""Smallest sigma (px): narrower Gaussians lie on one pixel, whatever their width."""
 ORTHOGONAL = 1e-6
-"""Converged: the cosine between the residual and each free derivative of the model is at most this."""
+"""The search has converged when the cosine between the residual and each free derivative is at most this."""
 ROUNDING = 1e-14
 """Residuals below this share of the frame's Σ light² are zero."""
 MAX_ITERATIONS = 200
@@ -20,14 +20,16 @@ FIRST_DAMPING, LARGEST_DAMPING = 1e-3, 1e12
 def search_gaussians(
     frame: FloatArray, corner: FloatArray, start: FloatArray
 ) -> tuple[FloatArray, float, bool, int]:
-    """A local minimum of Σ (frame - model)², downhill from `start` (15,).
+    """Return a local minimum of Σ (frame - model)², found downhill from `start` (15,).
 
     Levenberg-Marquardt with Marquardt's scaling and Nielsen's damping (Madsen, Nielsen & Tingleff, Methods
-    for Non-Linear Least Squares Problems, 2004, 3.2), with the whole Hessian in place of JᵀJ: what three
-    Gaussians leave of a real beam is not small, and JᵀJ alone then takes six times as many iterations.
+    for Non-Linear Least Squares Problems, 2004, 3.2), with the whole Hessian in place of JᵀJ. The residual of
+    three Gaussians on a real beam is not small, so with JᵀJ alone the search takes six times as many
+    iterations.
+
     Centres stay on the frame, sigmas between NARROWEST and the frame's longer side, and amplitudes at 0 or
-    above: two nearly equal Gaussians with large amplitudes of opposite sign would describe no beam. A step is
-    cut off at these bounds, and a parameter that is pushed against its bound rests.
+    above: two nearly equal Gaussians with large amplitudes of opposite sign would not describe a beam. A step
+    is cut off at these bounds, and a parameter that is pushed against its bound does not move.
 
     Returns:
         The parameters (15,), Σ (frame - model)², whether the search converged, and its iterations.
@@ -40,6 +42,7 @@ def search_gaussians(
     while iterations < MAX_ITERATIONS and damping < LARGEST_DAMPING:
         unit = units_of_free(here, slope, normal, low, high)
         residual = max(power + change, 0.0)
+        # Converged: the residual is rounding error, or orthogonal to each free derivative of the model.
         converged = residual <= ROUNDING * power or np.abs(slope * unit).max() <= ORTHOGONAL * np.sqrt(
             residual
         )
@@ -52,6 +55,7 @@ def search_gaussians(
             there = np.minimum(np.maximum(here + step, low), high)
             equations = residual_equations(frame, corner, there)
             gain = gain_of(there - here, change - equations[0], slope, hessian)
+        # Nielsen's rule: a good step lowers the damping, successive bad ones raise it ever faster.
         if gain > 0:
             here, (change, slope, normal, hessian) = there, equations
             damping, growth = damping * max(0.1, 1 - (2 * gain - 1) ** 3), 2.0
@@ -62,7 +66,7 @@ def search_gaussians(
 
 @njit(cache=True, nogil=True)
 def bounds(height: int, width: int, corner: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The lowest and highest values of the parameters: (15,) each."""
+    """Return the lowest and highest values of the parameters: (15,) each."""
     widest = float(max(height, width))
     low, high = np.empty((GAUSSIANS, EACH)), np.empty((GAUSSIANS, EACH))
     low[:] = np.array([0.0, corner[0], corner[1], NARROWEST, NARROWEST])
@@ -74,9 +78,10 @@ def bounds(height: int, width: int, corner: FloatArray) -> tuple[FloatArray, Flo
 def units_of_free(
     here: FloatArray, slope: FloatArray, normal: FloatArray, low: FloatArray, high: FloatArray
 ) -> FloatArray:
-    """The change of each parameter that changes the model by 1 (15,); 0 for those that are not free to move.
+    """Return the change of each parameter that changes the model by 1 (15,); 0 if it cannot move.
 
-    The place and width of a Gaussian without amplitude are not free, nor is what is pushed out of bounds.
+    Centre and width of a Gaussian without amplitude cannot move, nor can a parameter that is pushed out of
+    its bounds.
     """
     unit = np.zeros(PARAMETERS)
     for p in range(PARAMETERS):
@@ -90,7 +95,8 @@ def units_of_free(
 def damped_step(
     hessian: FloatArray, slope: FloatArray, unit: FloatArray, damping: float
 ) -> tuple[FloatArray, bool]:
-    """The step (15,) to the lowest point of the damped parabola, and whether the parabola has one."""
+    """Return the step (15,) to the lowest point of the damped parabola, and whether the parabola has one."""
+    # Scaling by `unit` gives all parameters the same weight. Those that cannot move have unit 0, so no step.
     factor = np.empty((PARAMETERS, PARAMETERS))
     for p in range(PARAMETERS):
         for q in range(PARAMETERS):
@@ -103,7 +109,7 @@ def damped_step(
 
 @njit(cache=True, nogil=True)
 def factorise(matrix: FloatArray) -> bool:
-    """Cholesky's factor in place of the lower triangle; False, if the matrix is not positive definite."""
+    """Replace the lower triangle by Cholesky's factor; return whether the matrix is positive definite."""
     for p in range(PARAMETERS):
         for q in range(p + 1):
             rest = matrix[p, q]
@@ -120,7 +126,7 @@ def factorise(matrix: FloatArray) -> bool:
 
 @njit(cache=True, nogil=True)
 def solution(factor: FloatArray, right: FloatArray) -> FloatArray:
-    """x (15,) with L Lᵀ x = right for the lower triangular factor L."""
+    """Return x (15,) with L Lᵀ x = right for the lower triangular factor L."""
     x = right.copy()
     for p in range(PARAMETERS):
         for k in range(p):
@@ -135,7 +141,7 @@ def solution(factor: FloatArray, right: FloatArray) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def gain_of(step: FloatArray, drop: float, slope: FloatArray, hessian: FloatArray) -> float:
-    """How much Σ r² drops over how much the parabola said; 0 where it said that it would not."""
+    """Return the drop of Σ r² over the drop that the parabola predicted; 0 if it predicted none."""
     curved = 0.0
     for p in range(PARAMETERS):
         curved += step[p] * (hessian[p] * step).sum()

@@ -1,7 +1,7 @@
 """Three two-dimensional Gaussians fitted to frames, 15 parameters each.
 
-The model is in `gaussian_model`, the search for a minimum in `gaussian_search`. Real beams have several local
-minima: compare errors or images of two fits, never their parameters.
+The model is in `gaussian_model`, the search for a minimum in `gaussian_search`. Fits to real beams have
+several local minima: compare errors or images of two fits, never their parameters.
 """
 
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ from shotwatch_physics.moments import powers
 __all__ = ["PARAMETER_NAMES", "Fits", "cold_starts", "crop", "fit_gaussians"]
 
 Light = NDArray[np.float32]
-"""Frames (n, h, w) freed of their background: 0 where a pixel could be noise, nowhere negative."""
+"""Frames (n, h, w) with the background subtracted: 0 where a pixel could be noise, never negative."""
 
 CROP_HEIGHT, CROP_WIDTH = 45, 55
-"""px; of the facility's report RST-2.3."""
+"""In px; from the facility's report RST-2.3."""
 CLEARLY_WORSE = 1.2
-"""A fit whose error is this many times that of the best one since the last cold start begins anew."""
+"""If the error is this many times the best one since the last cold start, the search starts cold again."""
 
 STARTS = np.array(
     [
@@ -46,9 +46,13 @@ STARTS = np.array(
         [[-0.7, -1.0, 0.4], [-0.7, 1.0, 0.4], [1.2, 0.0, 0.4]],
     ]
 )
-"""Cold starts: of each Gaussian how far along the beam's major and minor axes, and how wide; in the beam's
-standard deviations. One in another; two beside a wide one, along and across; triangles, four ways. On made
-frames of three Gaussians anywhere, with noise, they lead to the true ones 98 times in 100."""
+"""Cold starts: position along the beam's major and minor axes, and width, of each Gaussian, in the beam's
+standard deviations.
+
+They are: three in one place; two beside a wide one, along and across; triangles in four orientations. On
+simulated frames of three Gaussians at random places, with noise, they lead to the true Gaussians in 98 of 100
+cases.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,12 @@ class Fits:
     """The three Gaussians of each frame.
 
     Attributes:
-        parameters: (n, 15) PARAMETER_NAMES, the Gaussian with the most light first; NaN for a frame
-            that cannot be fitted.
-        error: (n,) rms of frame - model over the frame's max - min; NaN where the parameters are.
-        converged: (n,) whether the search ended at a minimum; False where the parameters are NaN. Without it
-            the parameters are the best ones found.
-        iterations: (n,) of all searches that the frame took.
+        parameters: (n, 15) PARAMETER_NAMES, the Gaussian with the most light first; NaN for a frame that
+            cannot be fitted.
+        error: (n,) rms of frame - model over the frame's max - min; NaN where the parameters are NaN.
+        converged: (n,) whether the search ended at a minimum; False where the parameters are NaN. If it did
+            not, the parameters are the best ones found.
+        iterations: (n,) of all searches for the frame.
     """
 
     parameters: FloatArray
@@ -93,21 +97,22 @@ _NO_FIT = _Fit(np.full(PARAMETERS, np.nan), np.nan, converged=False, iterations=
 def fit_gaussians(
     light: Light, start: FloatArray | None = None, corners: NDArray[np.int64] | None = None
 ) -> Fits:
-    """Fits three Gaussians to each frame, least squares.
+    """Fit three Gaussians to each frame, least squares.
 
-    A frame's search starts from the fit of the frame before, moved and scaled to the frame's own centroid and
-    light. The first frame, and one whose search does not converge or ends clearly worse than before, also
-    takes all cold starts, and the lowest minimum is kept. A frame that is even, not finite, negative anywhere
-    or has fewer than 15 pixels cannot be fitted; the next one then starts from the last that could.
+    A frame's search starts from the fit of the previous frame, moved and scaled to the frame's own centroid
+    and light. All cold starts are tried as well for the first frame, and for a frame whose search does not
+    converge or ends clearly worse than before; the lowest minimum is kept. A frame cannot be fitted if it is
+    constant, not finite, negative anywhere or has fewer than 15 pixels. The next frame then starts from the
+    last one that was fitted.
 
     Args:
-        light: (n, h, w) ≥ 0, free of background.
+        light: (n, h, w) ≥ 0, with the background subtracted.
         start: (15,) finite, the last parameters of the same camera; at least one amplitude is positive.
-        corners: (n, 2) x and y of the frames' first pixels where they are crops; 0 without it. The fit is in
+        corners: (n, 2) x and y of the first pixels if the frames are crops; 0 without it. The fit is in
             coordinates of the full frame.
 
     Raises:
-        ValueError: light is not (n, h, w), or start or corners do not fit to it.
+        ValueError: light is not (n, h, w), or the shapes of start or corners do not match.
     """
     corners = np.zeros((len(light), 2), np.int64) if corners is None else corners
     if light.ndim != 3 or 0 in light.shape[1:] or corners.shape != (len(light), 2):
@@ -126,6 +131,7 @@ def _in_turn(light: Light, start: FloatArray | None, corners: FloatArray) -> Fit
         fits.append(fit)
         if fit.converged:
             start = fit.parameters
+            # If cold starts did not help either, the beam itself has changed: compare with this fit from now.
             anew = fit.error > CLEARLY_WORSE * best_error
             best_error = fit.error if anew else min(best_error, fit.error)
     return Fits(
@@ -150,7 +156,7 @@ def _is_fittable(frame: NDArray[np.float32]) -> bool:
 def _fit(
     frame: NDArray[np.float32], corner: FloatArray, start: FloatArray | None, good_enough: float
 ) -> _Fit:
-    """The fit from `start` if its error is good enough, else the best one from it and all cold starts."""
+    """Return the fit from `start` if its error is good enough, else the best from it and all cold starts."""
     peak = float(frame.max())
     of_one = frame / np.float64(peak)
     moments = _moments(of_one, corner)
@@ -181,12 +187,12 @@ def _moments(frame: FloatArray, corner: FloatArray) -> _Moments:
 
 
 def cold_starts(frame: FloatArray) -> FloatArray:
-    """What the search of a frame (h, w) with light starts from when nothing is known: (7, 15)."""
+    """Return the starts of the search in a frame (h, w) with light, without previous knowledge: (7, 15)."""
     return _cold_starts(_moments(frame, np.zeros(2)))
 
 
 def _cold_starts(moments: _Moments) -> FloatArray:
-    """STARTS along the principal axes of the light, which is shared out evenly."""
+    """Return STARTS along the principal axes of the light, which is divided evenly among the Gaussians."""
     variances, axes = np.linalg.eigh(moments.spread)
     along = (axes * np.sqrt(np.maximum(variances, 0)))[:, ::-1]
     widths = np.sqrt(np.maximum(np.diag(moments.spread), NARROWEST**2))
@@ -199,7 +205,7 @@ def _cold_starts(moments: _Moments) -> FloatArray:
 
 
 def _moved(start: FloatArray, to: _Moments, corner: FloatArray, height: int, width: int) -> FloatArray:
-    """The start with its image's centroid and light made those of the frame."""
+    """Return the start, moved and scaled to the frame's centroid and light."""
     within = np.clip(start, *bounds(height, width, corner))
     within[AMPLITUDE::EACH] /= within[AMPLITUDE::EACH].max()
     of_image = _moments(gaussian_image(within, corner, height, width), corner)
@@ -210,19 +216,18 @@ def _moved(start: FloatArray, to: _Moments, corner: FloatArray, height: int, wid
 
 
 def _sorted(parameters: FloatArray) -> FloatArray:
-    """The Gaussian with the most light first; of equal ones that further left, then further up."""
+    """Return the Gaussians, the one with the most light first; equal ones by x, then by y."""
     each = parameters.reshape(GAUSSIANS, EACH)
     light = each[:, AMPLITUDE] * each[:, SIGMA_X] * each[:, SIGMA_Y]
     return each[np.lexsort((each[:, Y], each[:, X], -light))].ravel()
 
 
 def crop(light: Light) -> tuple[Light, NDArray[np.int64]]:
-    """Cuts frames around their centroids, within the frame.
+    """Cut frames around their centroids, within the frame.
 
     Returns:
-        The crops (n, 45, 55), smaller where the frames are, and x and y of their first pixels (n, 2):
-        the `corners` of `fit_gaussians`. A frame that cannot be fitted is cut around its
-        middle.
+        The crops (n, 45, 55), smaller if the frames are smaller, and x and y of their first pixels (n, 2):
+            the `corners` of `fit_gaussians`. A frame that cannot be fitted is cut around its centre.
     """
     sides = np.array([min(CROP_WIDTH, light.shape[2]), min(CROP_HEIGHT, light.shape[1])])
     corners = np.array([_corner(frame, sides) for frame in light], np.int64).reshape(-1, 2)

@@ -1,7 +1,7 @@
-"""A device against its own past: how unusual a value is, and where a slow quantity changed or drifts.
+"""A device compared with its own past: how unusual a value is, and where a slow quantity changed or drifts.
 
-Change points and trends are sought in the medians of at most 500 bins of equally many values. They are
-early warnings on hours and days, no alarms on shots.
+Change points and trends are computed from the medians of at most 500 bins with equal numbers of values. They
+are early warnings over hours and days, not alarms about shots.
 """
 
 from dataclasses import dataclass
@@ -19,35 +19,39 @@ MOST_BINS = 500
 FEWEST_BINS = 20
 """Shorter series have no change points and no trend."""
 SHORTEST_SEGMENT = 10
-"""Bins between two change points."""
+"""Fewest bins between two change points."""
 OUTLIER_SIGMAS = 5.0
 OUTLIER_WINDOW = 15
-"""A bin further from the median of the 15 about it is left out."""
+"""A bin that is further than OUTLIER_SIGMAS from the median of this many bins around it is left out."""
 PENALTY = 16.0
-"""Least gain in squared error over a bin's variance for a change point. Of 1,000 normal series of 300 bins
-without a change 4 get one; of those with a step of one standard deviation that lasts 60 bins 953 do."""
+"""Smallest gain in squared error over a bin's variance for a change point. Of 1,000 normal series of 300 bins
+without a change, 4 get one; of those with a step of one standard deviation that lasts 60 bins, 953 do.
+"""
 CORRELATION_ERROR = 1.34
 """Standard error of the correlation of uncorrelated bins, found from their differences, times √bins."""
 CORRELATION_SIGMAS = 2.5
-"""Correlation below so many of its standard errors is taken to be none."""
+"""A correlation below this many of its standard errors is set to zero."""
 MOST_CORRELATED = 0.99
 LEAST_CHANGE = 1e-150
-"""Bins that differ by less are equal: the square of a difference must be a number above zero."""
+"""Bins that differ by less are equal, because the square of the difference must be a number above zero."""
 THEIL_SEN_ERROR = np.sqrt(np.pi / 3)
 """Standard error of the Theil-Sen slope over that of least squares, for normal noise."""
 TREND_SIGMAS = 4.0
-"""A trend is significant when its slope is so many of its standard errors."""
+"""A trend is significant when its slope is at least this many of its standard errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastComparison:
-    """Values (n,) against the past of their device; NaN where the value is not finite."""
+    """Values (n,) compared with the past of their device; NaN where the value is not finite."""
 
     percentile: FloatArray
-    """Share of the past below the value and half of what equals it, 0 to 100; NaN without a past."""
+    """Percentage of the past that is below the value, plus half of what equals it, 0 to 100; NaN without a
+    past.
+    """
     tail_probability: FloatArray
-    """How likely a value at least this far out on either side is, by the ranks alone: twice (k + 1)/(n + 1)
-    for k of n past values at or beyond it, at most 1."""
+    """Probability of a value at least this far out on either side, by rank alone: twice (k + 1)/(n + 1) for k
+    of n past values at or beyond it, at most 1.
+    """
     sigmas: FloatArray
     """Distance from the median in robust standard deviations; NaN when the past did not vary."""
 
@@ -57,7 +61,7 @@ class ChangePoint:
     """A lasting step of a slow quantity."""
 
     time_ms: int
-    """Of the first bin after the change, epoch ms."""
+    """Time of the first bin after the change, epoch ms."""
     before: float
     """Median since the previous change point."""
     after: float
@@ -74,7 +78,7 @@ class Trend:
 
     slope_per_hour: float
     total_change: float
-    """Along the line, from the first bin to the last."""
+    """Change along the line, from the first bin to the last."""
     sigmas: float
     """total_change in standard deviations of a bin's noise about the line; 0 when all bins are equal."""
     significant: bool
@@ -87,7 +91,7 @@ class _Noise:
     deviation: float
     """Standard deviation of a bin; zero only when all bins are equal."""
     inflation: float
-    """Variance of a mean of bins over what it were if they were uncorrelated."""
+    """Variance of a mean of bins, over its variance if the bins were uncorrelated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class _Bins:
 
 
 def against_own_past(values: FloatArray, past: FloatArray) -> PastComparison:
-    """Values (n,) against past values (m,) of the same quantity, without assuming a distribution.
+    """Compare values (n,) with past values (m,) of the same quantity, without assuming a distribution.
 
     Past values that are not finite are left out.
     """
@@ -126,14 +130,14 @@ def _robust_deviation(values: FloatArray, past: FloatArray) -> FloatArray:
 
 
 def change_points(times_ms: Times, values: FloatArray) -> list[ChangePoint]:
-    """Where the level of a slow quantity changed, in the order of time; none in a series too short to tell.
+    """Return where the level of a slow quantity changed, in the order of time; nothing for a short series.
 
     Optimal partitioning by squared error (PELT: Killick, Fearnhead and Eckley, JASA 107 (2012) 1590) of the
-    bins without outliers. Where neighbouring bins are correlated the penalty grows as the variance of their
-    mean does. A drift shows as several steps in one direction.
+    bins without outliers. If neighbouring bins are correlated, the penalty grows with the variance of their
+    mean. A drift appears as several steps in one direction.
 
     Args:
-        times_ms: (n,) epoch ms that never fall.
+        times_ms: (n,) epoch ms that never decrease.
         values: (n,); those that are not finite are left out.
     """
     bins = _bin_medians(times_ms, values)
@@ -149,10 +153,11 @@ def change_points(times_ms: Times, values: FloatArray) -> list[ChangePoint]:
 
 
 def _change_point(bins: _Bins, noise: _Noise, start: int, middle: int, end: int) -> ChangePoint:
-    """The change at `middle` from the level since `start` to that until `end`."""
+    """Return the change at `middle` from the level since `start` to the level until `end`."""
     before, after = np.median(bins.medians[start:middle]), np.median(bins.medians[middle:end])
     sigmas = float(after - before) / noise.deviation
     error = np.sqrt(noise.inflation * (1 / (middle - start) + 1 / (end - middle)))
+    # Bonferroni: noise could make a step at any bin and in either direction.
     chance = len(bins) * 2 * norm.sf(abs(sigmas) / error)
     return ChangePoint(
         time_ms=int(bins.times_ms[middle]),
@@ -164,13 +169,13 @@ def _change_point(bins: _Bins, noise: _Noise, start: int, middle: int, end: int)
 
 
 def trend(times_ms: Times, values: FloatArray) -> Trend | None:
-    """The straight line through a slow quantity (Theil-Sen on bins); None for a series too short to tell.
+    """Return the line through a slow quantity (Theil-Sen on bins), or None if the series is too short.
 
-    A slope is significant beyond four of its standard errors, which grow with the correlation of
-    neighbouring bins. A step shows as a trend, too.
+    A slope is significant beyond four of its standard errors, which grow with the correlation of neighbouring
+    bins. A step appears as a trend, too.
 
     Args:
-        times_ms: (n,) epoch ms that never fall.
+        times_ms: (n,) epoch ms that never decrease.
         values: (n,); those that are not finite are left out.
     """
     bins = _bin_medians(times_ms, values)
@@ -189,7 +194,10 @@ def trend(times_ms: Times, values: FloatArray) -> Trend | None:
 
 
 def _bin_medians(times_ms: Times, values: FloatArray) -> _Bins:
-    """Medians of at most 500 bins of equally many finite values, less outliers; times of the first values."""
+    """Return medians of at most 500 bins with equal numbers of finite values, without outliers.
+
+    The time of a bin is that of its first value.
+    """
     check_series(times_ms, values)
     measured = np.isfinite(values)
     times_ms, values = times_ms[measured], values[measured]
@@ -208,11 +216,11 @@ def _without_outliers(bins: _Bins) -> _Bins:
 
 
 def _noise_of(bins: _Bins) -> _Noise:
-    """From the differences d of neighbours, clipped, which steps and drifts hardly touch.
+    """Estimate the noise from the clipped differences d of neighbours, which steps and drifts hardly affect.
 
     Bins that follow an autoregressive process of first order with correlation ρ have E d² = 2σ²(1 - ρ), and
-    differences next to each other are correlated by (ρ - 1)/2. ρ is taken one standard error above its
-    estimate, as too small a one raises false alarms, and as zero where it could be that.
+    adjacent differences are correlated by (ρ - 1)/2. One standard error is added to the estimate of ρ,
+    because too small a value raises false alarms. It is set to zero if the estimate is compatible with zero.
     """
     differences = np.diff(bins.medians)
     typical = robust_spread(np.concatenate([differences, -differences]))

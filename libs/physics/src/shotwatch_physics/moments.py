@@ -1,4 +1,4 @@
-"""Where the light of a frame is and how it spreads: moments of the intensity, and what follows from them."""
+"""Position and spread of the light in a frame: moments of the intensity, and quantities derived from them."""
 
 from functools import cache
 
@@ -15,10 +15,10 @@ Image = NDArray[np.uint16]
 Counts = NDArray[np.uint16]
 """A row of a frame (w,) in counts."""
 Spread = FloatArray
-"""Where light is and how it spreads: (5, n), rows x, y (centroid, px), xx, yy, xy (central moments, px²).
+"""Position and spread of light: (5, n), rows x, y (centroid, px), xx, yy, xy (central moments, px²).
 
-x grows to the right and y down, pixel centres are whole numbers. A column is NaN for a frame without light:
-there is no beam to describe.
+x increases to the right and y downwards; pixel centres are whole numbers. A column is NaN for a frame without
+light, because there is no beam to describe.
 """
 
 ROUNDING = 1e-9
@@ -26,21 +26,24 @@ ROUNDING = 1e-9
 
 
 def whole_counts(threshold: FloatArray) -> Images:
-    """Per-frame thresholds (n,) as counts (n, 1, 1): a pixel is above the one when it is above the other."""
+    """Return per-frame thresholds (n,) as counts (n, 1, 1).
+
+    A pixel is above the returned count exactly when it is above the threshold.
+    """
     return np.clip(np.floor(threshold), 0, np.iinfo(np.uint16).max).astype(np.uint16)[:, None, None]
 
 
 @cache
 def powers(length: int) -> FloatArray:
-    """The powers 0, 1 and 2 of pixel coordinates: (length, 3)."""
+    """Return the powers 0, 1 and 2 of pixel coordinates: (length, 3)."""
     return np.arange(length, dtype=np.float64)[:, None] ** np.arange(3)
 
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
 def moments_of_lit(frame: Image, plane: FloatArray, faintest: float) -> FloatArray:
-    """Return Σ I, Σ x I, Σ y I, Σ x² I, Σ y² I, Σ x y I of the pixels more than `faintest` above a plane.
+    """Return Σ I, Σ x I, Σ y I, Σ x² I, Σ y² I, Σ x y I of pixels more than `faintest` above a plane: (6,).
 
-    (6,); I is the light above the plane, which is (3,): counts at row 0 and column 0, per column, per row.
+    I is the light above the plane. The plane is (3,): counts at row 0 and column 0, per column, per row.
     """
     moments = np.zeros(6)
     for row in range(frame.shape[0]):
@@ -71,7 +74,7 @@ def add_row(moments: FloatArray, row: int, light: float, along: float, squared: 
 def spread_of(moments: FloatArray) -> FloatArray:
     """Return centroid and central second moments (5,) of raw moments (6,), ISO 11146-1.
 
-    NaN without positive light, or with a negative second moment in some direction.
+    NaN without positive light, or if the second moment is negative in some direction.
     """
     light = moments[0]
     if not light > 0:

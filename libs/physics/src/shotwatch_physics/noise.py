@@ -1,8 +1,8 @@
-"""What a camera records without light, and what is light in spite of it.
+"""The noise of a camera without light, and the separation of light from it.
 
 The report's rule: each pixel of a camera has a normal distribution, known from dark frames, and a pixel that
-could be noise with a probability of more than 10⁻⁶ is set to zero. Without dark frames the unlit part of each
-frame stands in, with one plane and one noise for all of the frame's pixels.
+could be noise with a probability of more than 10⁻⁶ is set to zero. Without dark frames, the unlit part of
+each frame is used instead, with one plane and one noise for all of the frame's pixels.
 """
 
 import io
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from zipfile import BadZipFile
 
 import numpy as np
-import scipy  # its parts load at their first use: they take a while
+import scipy  # its submodules load at their first use, because they are slow to import
 from numpy.typing import NDArray
 
 from shotwatch_physics.background import STEP, UNLIT_SIGMAS, Background, estimate_background
@@ -20,15 +20,15 @@ Light = NDArray[np.float32]
 """Frames (n, h, w) or one number per pixel (h, w), in counts without the dark level."""
 
 NOISE_PROBABILITY = 1e-6
-"""The report's p: the probability that a dark pixel is taken for a lit one."""
+"""The report's p: the probability that a dark pixel counts as lit."""
 FEWEST_DARK_FRAMES = 10
-"""With fewer, a pixel's standard deviation is unknown by more than a quarter. The report takes 50."""
+"""With fewer frames, the error of a pixel's standard deviation exceeds a quarter. The report uses 50."""
 QUIETEST = 1 / np.sqrt(12)
-"""Standard deviation (counts) that rounding to whole counts leaves: no pixel is taken to be quieter."""
+"""Standard deviation (counts) of the rounding to whole counts: the noise of a pixel is at least this."""
 PATCH = 5
-"""Side (px) of the patches that are dark in a dark frame: the median of one is blind to its hot pixels."""
+"""Side (px) of the patches that must be dark in a dark frame. Their median is not affected by hot pixels."""
 NOT_A_MODEL = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError, BadZipFile)
-"""What numpy raises on bytes that are no .npz file, or one with other arrays."""
+"""Exceptions that numpy raises on bytes that are not an .npz file, or one with other arrays."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +47,7 @@ class NoiseModel:
     """Sample standard deviation (counts), at least 1/√12."""
     frames: int
     p: float = NOISE_PROBABILITY
-    """Probability that a dark pixel is taken for a lit one."""
+    """Probability that a dark pixel counts as lit."""
 
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("sigma", self.sigma)):
@@ -67,17 +67,17 @@ class NoiseModel:
         return NoiseModel(self.mean[rows, columns], self.sigma[rows, columns], self.frames, self.p)
 
     def to_npz(self) -> bytes:
-        """The model as an .npz file; equal models give equal bytes."""
+        """Return the model as an .npz file; equal models give equal bytes."""
         file = io.BytesIO()
         np.savez(file, mean=self.mean, sigma=self.sigma, frames=np.int64(self.frames), p=np.float64(self.p))
         return file.getvalue()
 
     @staticmethod
     def from_npz(data: bytes) -> "NoiseModel":
-        """The model that `to_npz` wrote.
+        """Return the model that `to_npz` wrote.
 
         Raises:
-            ValueError: the bytes are not such a file, or what it holds is no noise model.
+            ValueError: the bytes are not such a file, or its content is not a noise model.
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -88,13 +88,13 @@ class NoiseModel:
 
 
 def fit_noise(dark: Images, p: float = NOISE_PROBABILITY) -> NoiseModel:
-    """The normal distribution of each pixel in dark frames (n, h, w).
+    """Fit the normal distribution of each pixel in dark frames (n, h, w).
 
     Raises:
         ValueError: not (n, h, w) uint16, fewer than ten frames, p not above 0 and at most ½, or a frame that
             is not dark: the median of some patch of 5 x 5 px is more than three standard deviations of the
             noise above the background. Light that is even, or a plane, over the whole frame cannot be
-            told from the dark level.
+            distinguished from the dark level.
     """
     if dark.ndim != 3 or dark.dtype != np.uint16 or 0 in dark.shape[1:]:
         raise ValueError(f"dark frames must be (n, h, w) uint16, not {dark.shape} {dark.dtype}")
@@ -121,10 +121,10 @@ def _require_darkness(dark: Images) -> None:
 
 
 def counts_above_dark(images: Images, noise: NoiseModel | Background) -> Light:
-    """Frames (n, h, w) without the dark level: image - mean, noise and all.
+    """Return frames (n, h, w) without the dark level: image - mean, with all noise.
 
     Raises:
-        ValueError: the frames are not of the noise's shape.
+        ValueError: the frames do not have the noise's shape.
     """
     if isinstance(noise, Background):
         mean, fits = noise.plane(*images.shape[-2:]), images.shape[:1] == noise.level.shape
@@ -136,10 +136,10 @@ def counts_above_dark(images: Images, noise: NoiseModel | Background) -> Light:
 
 
 def light_of(images: Images, noise: NoiseModel | Background) -> Light:
-    """Frames (n, h, w) without noise: image - mean where the count is above the threshold, 0 elsewhere.
+    """Return frames (n, h, w) without noise: image - mean for counts above the threshold, otherwise 0.
 
     Raises:
-        ValueError: the frames are not of the noise's shape.
+        ValueError: the frames do not have the noise's shape.
     """
     return light_in(counts_above_dark(images, noise), noise)
 
@@ -150,13 +150,14 @@ def light_in(counts: Light, noise: NoiseModel | Background) -> Light:
 
 
 def _margin(noise: NoiseModel | Background) -> Light:
-    """Return by how much a dark pixel exceeds its mean with the model's probability, (h, w); from a
-    background, with 10⁻⁶, (n, 1, 1).
+    """Return the amount by which a dark pixel exceeds its mean with the probability p.
+
+    The result is (h, w) for a noise model, and (n, 1, 1) for a background, whose p is 10⁻⁶.
 
     Mean and sigma of a model are estimates from n frames, so the next dark count is distributed about the
-    mean as sigma √(1 + 1/n) times Student's t of n - 1 degrees of freedom. For 50 frames and 10⁻⁶ that is
-    5.5 sigma; a normal distribution's 4.75 would let through ten times as many. A background has pixels
-    enough to take its noise, at least one count, as known.
+    mean as sigma √(1 + 1/n) times Student's t of n - 1 degrees of freedom. For 50 frames and 10⁻⁶ that is 5.5
+    sigma; the 4.75 sigma of a normal distribution would let through ten times as many pixels. A background is
+    estimated from so many pixels that its noise, at least one count, counts as exactly known.
     """
     if isinstance(noise, Background):
         return _per_frame(-scipy.special.ndtri(NOISE_PROBABILITY) * np.maximum(noise.noise, STEP))

@@ -1,4 +1,4 @@
-"""What a camera's beam usually looks like, and how close to that a frame is."""
+"""The reference of a camera's beam, and the distance of a frame from it."""
 
 import io
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from shotwatch_physics.noise import Light, NoiseModel, light_of
 from shotwatch_physics.wasserstein import Slices, distances_to, equispaced_angles, make_slices
 
 SLICES = 32
-"""Of the distance of a frame to its reference: the mean over as many equispaced ones errs by a thousandth."""
+"""Slices for the distance of a frame to its reference: the error of the mean over these is a thousandth."""
 NOT_A_REFERENCE = (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile)
-"""What numpy raises on bytes that are no .npz file, or one with other arrays."""
+"""Exceptions that numpy raises on bytes that are not an .npz file, or one with other arrays."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,17 +27,17 @@ class Reference:
     """The reference of one camera.
 
     Raises:
-        ValueError: the profile is not (h, w) float32 of finite light, or the rest does not fit to it.
+        ValueError: the profile is not (h, w) float32 of finite light, or the other fields do not match it.
     """
 
     profile: Light
-    """Mean of the frames, each with the same sum, 1: (h, w)."""
+    """Mean of the frames, each normalised to the sum 1: (h, w)."""
     centroid: FloatArray
     """Median x and y of the frames' centroids, px: (2,)."""
     gaussians: FloatArray
     """Median parameters of three Gaussians, from which fits start: (15,)."""
     components: Components
-    """Of these parameters."""
+    """Principal components of these parameters."""
 
     def __post_init__(self) -> None:
         if self.profile.ndim != 2 or self.profile.dtype != np.float32 or not self.profile.sum() > 0:
@@ -48,7 +48,7 @@ class Reference:
             raise ValueError("a reference must be finite numbers")
 
     def to_npz(self) -> bytes:
-        """The reference as an .npz file."""
+        """Return the reference as an .npz file."""
         file = io.BytesIO()
         plane = self.components
         np.savez(
@@ -65,10 +65,10 @@ class Reference:
 
     @staticmethod
     def from_npz(data: bytes) -> "Reference":
-        """The reference that `to_npz` wrote.
+        """Return the reference that `to_npz` wrote.
 
         Raises:
-            ValueError: the bytes are not such a file, or what it holds is no reference.
+            ValueError: the bytes are not such a file, or its content is not a reference.
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -79,7 +79,7 @@ class Reference:
 
 
 def make_reference(images: Images, noise: NoiseModel | None) -> Reference:
-    """The reference of a camera from frames (n, h, w) of a usual period.
+    """Make the reference of a camera from frames (n, h, w) of a normal period.
 
     Raises:
         ValueError: fewer than 20 frames could be fitted.
@@ -99,9 +99,9 @@ def make_reference(images: Images, noise: NoiseModel | None) -> Reference:
 
 
 def examine(images: Images, noise: NoiseModel | None, reference: Reference | None) -> Features:
-    """EXAMINATION_FEATURES of frames (n, h, w) in the order of time.
+    """Return EXAMINATION_FEATURES of frames (n, h, w) in the order of time.
 
-    What is measured against the reference is left out when there is none, or it is of another shape.
+    Features that are relative to the reference are left out if there is none, or if it has another shape.
     """
     if reference is not None and reference.profile.shape != images.shape[1:]:
         reference = None
@@ -117,7 +117,7 @@ def examine(images: Images, noise: NoiseModel | None, reference: Reference | Non
 
 
 def pointing(centroids: FloatArray, reference: Reference) -> Features:
-    """How far centroids (n, 2) are from the reference's, px."""
+    """Return how far centroids (n, 2) are from the reference's, px."""
     x, y = (centroids - reference.centroid).T
     return {"pointing_x": x, "pointing_y": y, "pointing": np.hypot(x, y)}
 
@@ -139,5 +139,8 @@ def _against(reference: Reference, light: Light, fits: Fits) -> Features:
 
 @lru_cache(maxsize=8)
 def _slices(shape: tuple[int, int]) -> Slices:
-    """Made once for each size of frame: it takes as long as eighty distances."""
+    """Return the slices for a frame size.
+
+    They are cached, because computing them takes as long as eighty distances.
+    """
     return make_slices(shape, equispaced_angles(SLICES))

@@ -1,4 +1,4 @@
-"""The part of a frame that the camera recorded: some cameras and programs put black borders around it."""
+"""The part of a frame that the camera recorded: some cameras and programs add black borders around it."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,9 @@ BLACK_STEP = 6
 BEAM_SHARE = 0.5
 """A step to more than this share of the peak, above the unlit level, is a beam's edge, not a border's."""
 CLEAR_SIGMAS = 6.0
-"""The peak must stand this far out of the noise about the median before the median is the unlit level."""
+"""The median counts as the unlit level only if the peak exceeds it by this many standard deviations of the
+noise.
+"""
 ONE_SIGMA_BELOW = 15.87
 """Percentage of a normal distribution that is below its mean - σ."""
 
@@ -30,10 +32,10 @@ class Region(NamedTuple):
 def recorded_regions(images: Images) -> list[Region]:
     """Return the recorded part of each frame (n, h, w), without the black borders.
 
-    A black border is made of rows, or columns, whose pixels all have the same count, that of the frame's
-    corner. Most of the pixels of the line next to it, or of the one after that where binning mixed the two,
-    are brighter by more than six counts and darker than halfway from the unlit level to the frame's brightest
-    pixel. Frames without noise around a beam and dark rows of a noisy camera have no such border.
+    A black border consists of rows, or columns, whose pixels all have the same count, that of the frame's
+    corner. In the line next to it, most pixels are brighter by more than six counts, and darker than halfway
+    from the unlit level to the frame's brightest pixel. If binning mixed border and frame, this holds for the
+    line after that. Frames without noise around a beam and dark rows of a noisy camera have no such border.
     """
     regions = np.empty((len(images), 4), np.int64)
     _find_regions(np.ascontiguousarray(images), regions)
@@ -63,7 +65,7 @@ def _find_regions(images: Images, regions: NDArray[np.int64]) -> None:
 
 @njit(cache=True, nogil=True)
 def _without_constant_edges(frame: Image) -> Image:
-    """Return the frame without the rows and columns at its edges that have one count throughout."""
+    """Return the frame without the rows and columns at its edges in which all pixels have the same count."""
     rows = frame[_constant_rows(frame) : len(frame) - _constant_rows(frame[::-1])]
     columns = rows.T
     return rows[:, _constant_rows(columns) : len(columns) - _constant_rows(columns[::-1])]
@@ -71,7 +73,7 @@ def _without_constant_edges(frame: Image) -> Image:
 
 @njit(cache=True, nogil=True)
 def _constant_rows(frame: Image) -> int:
-    """Return how many of the first rows have the count of the first pixel throughout."""
+    """Return how many of the first rows have only pixels with the count of the first pixel."""
     count = 0
     while count < len(frame) and (frame[count] == frame[0, 0]).all():
         count += 1
@@ -82,8 +84,8 @@ def _constant_rows(frame: Image) -> int:
 def _faintest_beam_edge(part: Image) -> float:
     """Return the count above which a line next to a black border is lit by a beam.
 
-    The unlit level is the median. Where the peak is not clear of the noise about it, the part may be a
-    flat-top beam alone, and no pixel of it unlit: the level is 0 then.
+    The unlit level is the median. If the peak does not clearly exceed the noise about it, the part may be a
+    flat-top beam alone, without unlit pixels: the level is then 0.
     """
     low, median = np.percentile(part, np.array([ONE_SIGMA_BELOW, 50.0]))
     peak = float(part.max())

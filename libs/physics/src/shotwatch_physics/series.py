@@ -1,4 +1,4 @@
-"""What all series of a device have in common: their times, and robust location and spread."""
+"""Common properties of all series of a device: their times, and robust location and spread."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ MEAN_DEVIATION_OF_NORMAL = float(np.sqrt(2 / np.pi))
 
 
 def check_series(times_ms: Times, *columns: NDArray[Any]) -> None:
-    """Refuses what is no series.
+    """Raise an error if the arguments are not a series.
 
     Raises:
-        ValueError: times are not (n,) whole milliseconds that never fall, or a column is not (n,).
+        ValueError: times are not (n,) whole milliseconds that never decrease, or a column is not (n,).
     """
     if times_ms.ndim != 1 or times_ms.dtype.kind != "i":
         raise ValueError(f"times must be (n,) whole milliseconds, not {times_ms.shape} {times_ms.dtype}")
@@ -33,10 +33,10 @@ def check_series(times_ms: Times, *columns: NDArray[Any]) -> None:
 
 
 def robust_spread(values: FloatArray) -> float:
-    """Standard deviation of the normal distribution with the same median absolute deviation.
+    """Return the standard deviation of the normal distribution with the same median absolute deviation.
 
-    Where more than half of the values are equal (a quantised quantity), from the mean absolute deviation
-    about the median; so zero means that all values are equal. NaN for no values.
+    If more than half of the values are equal (a quantised quantity), it is computed from the mean absolute
+    deviation about the median instead. So zero means that all values are equal. NaN for no values.
     """
     if len(values) == 0:
         return float("nan")

@@ -1,4 +1,4 @@
-"""Where a spectrum lies, how broad it is, what is missing in it, and how short a pulse it allows."""
+"""The position and width of a spectrum, its holes, and the shortest pulse that it allows."""
 
 from collections.abc import Iterator
 
@@ -13,21 +13,21 @@ from shotwatch_physics.moments import ROUNDING
 LIGHT_SPEED = 299.792458
 """nm/fs."""
 SPECTRA_AT_ONCE = 64
-"""Bounds the memory: a few arrays of so many spectra."""
+"""Limits the memory: a few arrays of this many spectra."""
 HOLE_RESOLUTION = 1 / 128
-"""Holes are sought in the mean over this share of the spectrum: narrower ones are noise."""
+"""The search for holes uses the mean over this share of the spectrum: narrower holes are noise."""
 FREQUENCIES = 512
-"""Bins of equal frequency: of 2047 samples about four go into one."""
+"""Bins of equal frequency: each holds about four of 2047 samples."""
 ZERO_PADDING = 8
 """The pulse is sampled at 1 / (padding × frequency range)."""
 
 
 def measure_spectra(intensities: NDArray[np.float32], wavelengths: FloatArray | None = None) -> Features:
-    """SPECTRUM_FEATURES of n spectra. A spectrum's features do not depend on the other spectra.
+    """Return SPECTRUM_FEATURES of n spectra. A spectrum's features do not depend on the other spectra.
 
     Args:
         intensities: (n, m) counts. A sample is the light on one pixel of the spectrometer, so moments are
-            sums over samples, whatever the spacing of the wavelengths.
+            sums over samples, for any spacing of the wavelengths.
         wavelengths: (m,) nm, positive, strictly monotonic; without it positions are sample numbers from 0.
 
     Raises:
@@ -39,7 +39,7 @@ def measure_spectra(intensities: NDArray[np.float32], wavelengths: FloatArray | 
 
 
 def fourier_limits(intensities: NDArray[np.float32], wavelengths: FloatArray) -> FloatArray:
-    """The shortest pulse (fs, full width at half maximum) that each spectrum (n, m) allows: (n,).
+    """Return the shortest pulse (fs, full width at half maximum) that each spectrum (n, m) allows: (n,).
 
     Args:
         intensities: (n, m) counts.
@@ -73,7 +73,7 @@ def _chunks(intensities: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
 
 
 def _usable(intensities: NDArray[np.float32]) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """The spectra, zero where a sample is no finite number; and which are not."""
+    """Return the spectra, zero if a sample is not finite, and which spectra (n,) have only finite samples."""
     usable = np.isfinite(np.abs(intensities).max(axis=1))
     return np.where(usable[:, None], intensities, 0).astype(np.float64), usable
 
@@ -106,14 +106,14 @@ def _centroid_and_rms_width(spectra: FloatArray, axis: FloatArray) -> tuple[Floa
 
 
 def _full_width(curves: FloatArray, axis: FloatArray, level: FloatArray) -> FloatArray:
-    """Distance between the outermost crossings of each curve's level (n,)."""
+    """Return the distance between the outermost crossings of each curve's level (n,)."""
     first, last = _outermost(curves, level)
     width = np.abs(_crossing(curves, axis, level, last, +1) - _crossing(curves, axis, level, first, -1))
     return np.where(level > 0, width, np.nan)
 
 
 def _outermost(curves: FloatArray, level: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The first and the last sample of each curve that reach its level."""
+    """Return the first and the last sample of each curve that reach its level."""
     above = curves >= level[:, None]
     return above.argmax(axis=1), curves.shape[1] - 1 - above[:, ::-1].argmax(axis=1)
 
@@ -121,7 +121,7 @@ def _outermost(curves: FloatArray, level: FloatArray) -> tuple[NDArray[np.intp],
 def _crossing(
     curves: FloatArray, axis: FloatArray, level: FloatArray, inner: NDArray[np.intp], step: int
 ) -> FloatArray:
-    """Where each curve falls to its level between sample `inner` and its neighbour; NaN at the edge."""
+    """Return where each curve falls to its level between sample `inner` and the next; NaN at the edge."""
     shots = np.arange(len(curves))
     outer = np.clip(inner + step, 0, curves.shape[1] - 1)
     high, low = curves[shots, inner], curves[shots, outer]
@@ -129,9 +129,13 @@ def _crossing(
 
 
 def _deepest_hole(spectra: FloatArray, axis: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Depth (share of the peak) and position of the deepest dip, as deep as water would stand in it."""
+    """Return depth (share of the peak) and position of the deepest dip.
+
+    The depth is that of water standing in the dip.
+    """
     window = 2 * int(spectra.shape[1] * HOLE_RESOLUTION / 2) + 1
     smooth = uniform_filter1d(np.maximum(spectra, 0), window, axis=1, mode="nearest")
+    # Water stands as high as the lower of the highest points on its two sides.
     from_left = np.maximum.accumulate(smooth, axis=1)
     from_right = np.maximum.accumulate(smooth[:, ::-1], axis=1)[:, ::-1]
     water = np.minimum(from_left, from_right) - smooth
@@ -142,10 +146,10 @@ def _deepest_hole(spectra: FloatArray, axis: FloatArray) -> tuple[FloatArray, Fl
 
 
 def _fourier_limit(spectra: FloatArray, wavelengths: FloatArray | None) -> FloatArray:
-    """FWHM (fs) of the pulse with this spectrum and a flat phase.
+    """Return the FWHM (fs) of the pulse with this spectrum and a flat phase.
 
-    The field is the Fourier transform of the square root of the power per frequency. As that is real,
-    the pulse is symmetric: half of it is enough.
+    The field is the Fourier transform of the square root of the power per frequency. That root is real, so
+    the pulse is symmetric, and half of it is enough.
     """
     if wavelengths is None or len(wavelengths) == 1:
         return np.full(len(spectra), np.nan)
@@ -160,11 +164,11 @@ def _fourier_limit(spectra: FloatArray, wavelengths: FloatArray | None) -> Float
 
 
 def _over_frequency(spectra: FloatArray, wavelengths: FloatArray) -> tuple[FloatArray, float]:
-    """The light, relative to the strongest, in FREQUENCIES bins of equal frequency, and their width (1/fs).
+    """Return the light, relative to the strongest, in FREQUENCIES bins of equal width, and that width (1/fs).
 
-    A pixel's light is shared out among the bins that it overlaps, which is what the Jacobian λ²/c does in
-    the limit. Light can only be positive: what lies no higher above zero than the lowest bin lies below it
-    is noise, and is left out.
+    A pixel's light is divided among the bins that it overlaps, which in the limit equals the Jacobian λ²/c.
+    Light is never negative. So the most negative bin shows how large noise is, and bins that are no higher
+    above zero are set to zero.
     """
     if wavelengths[0] < wavelengths[-1]:
         spectra, wavelengths = spectra[:, ::-1], wavelengths[::-1]
@@ -172,6 +176,8 @@ def _over_frequency(spectra: FloatArray, wavelengths: FloatArray) -> tuple[Float
     bins = np.linspace(edges[0], edges[-1], FREQUENCIES + 1)
     position = np.interp(bins, edges, np.arange(len(edges)))
     pixel = np.minimum(position.astype(np.intp), spectra.shape[1] - 1)
+    # `below` is the light below each pixel. Interpolated at the edges of the bins, its differences are the
+    # light of the bins.
     below = np.cumsum(spectra, axis=1) - spectra
     power = np.diff(below[:, pixel] + (position - pixel) * spectra[:, pixel], axis=1)
     noise = np.maximum(-power.min(axis=1), 0)
@@ -180,6 +186,6 @@ def _over_frequency(spectra: FloatArray, wavelengths: FloatArray) -> tuple[Float
 
 
 def _pixel_edges(centres: FloatArray) -> FloatArray:
-    """The edges (m + 1,) halfway between the pixels, and as far outside the first and the last."""
+    """Return the edges (m + 1,) halfway between the pixels, and as far outside the first and the last."""
     middle = (centres[1:] + centres[:-1]) / 2
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])

@@ -1,12 +1,12 @@
-"""Hot spots and holes: where a frame is brighter or darker than its surroundings, by how much, how wide.
+"""Hot spots and holes: where a frame is brighter or darker than its surroundings, by how much, and how wide.
 
 The contrast of a pixel is the mean of the 3 x 3 px around it minus the mean of its surroundings, the ring of
 11 x 11 px without the inner 5 x 5, as a share of the frame's peak (the largest 3 x 3 mean). Both windows end
-where the frame ends.
+at the edge of the frame.
 
-A beam contrasts with itself: it is brighter in the middle than around, a Gaussian of σ px by about 11 / σ²
-of its peak, and an edge is darker outside than inside. So a narrow beam has a spot without any defect, and
-only the camera's own history says which contrast, place and size are usual.
+A beam itself has contrast. It is brighter in the middle than around it: a Gaussian of σ px by about 11 / σ²
+of its peak. An edge is darker outside than inside. So a narrow beam has a spot without any defect, and only
+the camera's own history shows which contrast, position and size are normal.
 """
 
 import numpy as np
@@ -28,24 +28,26 @@ INNER_REACH = 2
 OUTER_REACH = 5
 """Pixels from the centre of a window to its side: windows of 3, 5 and 11 px."""
 HOLE_LIGHT = 0.2
-"""A hole is where the surroundings have this share of the peak: the dark beside the beam is none."""
+"""A hole counts only if its surroundings have this share of the peak: the dark area beside the beam is not a
+hole.
+"""
 
 
 def measure_spots(counts: Light) -> Features:
-    """The largest excess (`spot_*`) and the largest deficit (`hole_*`) of each frame (n, h, w).
+    """Measure the largest excess (`spot_*`) and the largest deficit (`hole_*`) of each frame (n, h, w).
 
-    Excess and deficit are contrasts as shares of the peak, x and y their pixel, size the number of pixels
-    within 11 x 11 px around that are themselves beyond the surroundings' mean by more than half of the
-    contrast. A deficit counts where the surroundings have a fifth of the peak. A single hot pixel has a
-    ninth of its own contrast, size 1, and is found within a pixel of its place. Sharpness is the share of
-    Σ counts² that lies in structure finer than 3 x 3 px: what is left of it without their mean.
+    Excess and deficit are contrasts as shares of the peak; x and y are their pixel. Size is the number of
+    pixels within 11 x 11 px that deviate from the surroundings' mean in the same direction by more than half
+    of the contrast. A deficit counts only if the surroundings have a fifth of the peak. A single hot pixel
+    has a ninth of its own contrast and size 1, and is found within a pixel of its position. Sharpness is the
+    share of Σ counts² in structure finer than 3 x 3 px, that is, in the counts minus their 3 x 3 mean.
 
     Args:
         counts: above the dark level, noise included (`counts_above_dark`).
 
     Returns:
-        SPOT_FEATURES (n,). All are NaN where the peak is not positive or no pixel has surroundings (a frame
-        of at most 3 x 3 px); `hole_*` are also NaN where no surroundings have a fifth of the peak.
+        SPOT_FEATURES (n,). All are NaN if the peak is not positive or no pixel has surroundings (a frame of
+            at most 3 x 3 px); `hole_*` are also NaN if no surroundings have a fifth of the peak.
 
     Raises:
         ValueError: counts are not (n, h, w) finite float32 with at least one pixel.
@@ -57,12 +59,17 @@ def measure_spots(counts: Light) -> Features:
 
 
 def running_maximum(images: Images, before: NDArray[np.uint16] | None = None) -> NDArray[np.uint16]:
-    """Brightest count of each pixel over frames (n, h, w) and those before, whose maximum is `before` (h, w).
+    """Return the brightest count of each pixel over frames (n, h, w) and earlier ones.
 
-    Also called "max of N": it shows hot spots that moved or came once. Without frames it is zero.
+    It is also called "max of N", and shows hot spots that moved or appeared only once. Without frames it is
+    zero.
+
+    Args:
+        images: (n, h, w).
+        before: the maximum over earlier frames (h, w).
 
     Raises:
-        ValueError: `before` is not of the frames' shape.
+        ValueError: `before` does not have the frames' shape.
     """
     brightest: NDArray[np.uint16] = images.max(axis=0, initial=0)
     if before is None:
@@ -73,7 +80,7 @@ def running_maximum(images: Images, before: NDArray[np.uint16] | None = None) ->
 
 
 def require_light(frames: Light) -> None:
-    """Refuse what are not frames of numbers.
+    """Raise an error if the frames are not frames of numbers.
 
     Raises:
         ValueError: frames are not (n, h, w) finite float32 with at least one pixel.
@@ -119,7 +126,10 @@ def _squares_of_difference(frame: FloatArray, smoothed: FloatArray) -> float:
 
 @njit(cache=True, nogil=True)
 def _where_lit(contrast: FloatArray, ring: FloatArray, level: float) -> FloatArray:
-    """The contrast, NaN where the surroundings are not above the level. (numba's own `where` is slower.)"""
+    """Return the contrast, NaN where the surroundings are not above the level.
+
+    Numba's own `where` is slower.
+    """
     for row in range(contrast.shape[0]):
         for column in range(contrast.shape[1]):
             if not ring[row, column] > level:
@@ -131,7 +141,7 @@ def _where_lit(contrast: FloatArray, ring: FloatArray, level: float) -> FloatArr
 def _find_largest(
     contrast: FloatArray, sign: int, frame: FloatArray, ring: FloatArray, found: FloatArray
 ) -> None:
-    """Put the largest contrast, its x, y and size into `found` (4,), or nothing where all are NaN."""
+    """Write the largest contrast, its x, y and size into `found` (4,), or nothing if all are NaN."""
     largest, x, y = -np.inf, -1, -1
     for row in range(contrast.shape[0]):
         for column in range(contrast.shape[1]):
@@ -146,9 +156,10 @@ def _find_largest(
 
 @njit(cache=True, nogil=True)
 def summed_area(frame: FloatArray) -> FloatArray:
-    """Sums over all pixels above and to the left, of the frame (h, w) with five dark pixels on each side.
+    """Return the sums over all pixels above and to the left, with five dark pixels around the frame (h, w).
 
-    (h + 11, w + 11): row and column 0 are zero, as nothing lies above or to the left of them.
+    The shape is (h + 11, w + 11): row and column 0 are zero, because nothing lies above or to the left of
+    them.
     """
     height, width = frame.shape
     summed = np.zeros((height + 2 * OUTER_REACH + 1, width + 2 * OUTER_REACH + 1))
@@ -165,7 +176,7 @@ def summed_area(frame: FloatArray) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def box_sums(summed: FloatArray, reach: int) -> FloatArray:
-    """Sum of the pixels within `reach` (at most 5) rows and columns of each pixel of the frame: (h, w)."""
+    """Return the sum within `reach` (at most 5) rows and columns of each pixel of the frame: (h, w)."""
     height, width = summed.shape[0] - 2 * OUTER_REACH - 1, summed.shape[1] - 2 * OUTER_REACH - 1
     first, stop = OUTER_REACH - reach, OUTER_REACH + reach + 1
     above, below = summed[first : first + height], summed[stop : stop + height]

@@ -1,10 +1,10 @@
-"""Sliced 1-Wasserstein distance between frames: how far light must be moved to make one of the other.
+"""Sliced 1-Wasserstein distance between frames: how far light must be moved to turn one frame into the other.
 
 A frame is a distribution of light over its pixels. It is projected onto a line (a slice), where the distance
-is the area between the two cumulative distributions; the mean over the directions of the line is the sliced
+is the area between the two cumulative distributions. The mean over the directions of the line is the sliced
 distance (Bonneel, Rabin, Peyré, Pfister, J. Math. Imaging Vis. 51, 2015, with p = 1).
 
-Pixels are where they are in every frame: per slice they are sorted once, whatever the number of frames.
+The positions of the pixels are the same in every frame, so they are sorted once per slice for all frames.
 """
 
 from collections.abc import Callable
@@ -21,19 +21,21 @@ Light = NDArray[Any]
 """Frames (n, h, w) or one frame (h, w): light above background, integers or floats ≥ 0, in any unit."""
 
 SLICES = 64
-"""So many equispaced ones err by less than 0.01 %, 3,000 random ones by up to 0.6 % (bench/distances.py)."""
+"""The error of this many equispaced slices is below 0.01 %, that of 3,000 random ones up to 0.6 %
+(bench/distances.py).
+"""
 
 _VALUES_AT_ONCE = 2**20
-"""Bounds the memory of a matrix: a few arrays of so many float64 for the slices that are cut at once."""
+"""Limits the memory of a matrix: a few arrays of this many float64 for the slices that are made at once."""
 _FRAMES_AT_ONCE = 32
-"""Light of so many frames is moved side by side."""
+"""Number of frames whose light is moved side by side."""
 _POSITIONS_AT_ONCE = 64
-"""The cumulative distributions of 50 frames at so many positions fit into the fastest cache."""
+"""Number of positions for which the cumulative distributions of 50 frames fit into the fastest cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """The pixels of frames of one shape as they lie on some lines."""
+    """The pixels of frames of one shape, projected onto some lines."""
 
     shape: tuple[int, int]
     """Height and width of the frames (px)."""
@@ -44,12 +46,12 @@ class Slices:
 
 
 def equispaced_angles(slices: int = SLICES) -> FloatArray:
-    """Directions of lines (rad, from x towards y) that divide the half circle [0, π) evenly: (slices,)."""
+    """Return directions of lines (rad, from x towards y) that divide [0, π) evenly: (slices,)."""
     return np.linspace(0, np.pi, slices, endpoint=False)
 
 
 def random_angles(slices: int, seed: int) -> FloatArray:
-    """Directions of lines (rad) drawn evenly from the half circle [0, π): (slices,)."""
+    """Return directions of lines (rad) drawn uniformly from the half circle [0, π): (slices,)."""
     return np.random.default_rng(seed).uniform(0, np.pi, slices)
 
 
@@ -65,17 +67,17 @@ def make_slices(shape: tuple[int, int], angles: FloatArray) -> Slices:
         raise ValueError("angles must be (slices,) finite numbers, at least one")
     y, x = np.indices(shape).reshape(2, -1)
     position = np.cos(angles)[:, None] * x + np.sin(angles)[:, None] * y
-    order = np.argsort(position, axis=1, kind="stable")  # knows the rows of pixels as runs already sorted
+    order = np.argsort(position, axis=1, kind="stable")  # fast on the presorted rows of pixels
     gap = np.diff(np.take_along_axis(position, order, axis=1), axis=1)
     return Slices(shape, order.astype(np.int32), gap)
 
 
 def distances_to(reference: Light, images: Light, slices: Slices) -> FloatArray:
-    """Distance of each frame (n, h, w) to a reference (h, w): (n,) px, ≥ 0.
+    """Return the distance of each frame (n, h, w) to a reference (h, w): (n,) px, ≥ 0.
 
-    A frame's distance is the same to the last bit whatever is beside it. It is NaN for a frame without
-    light or with a pixel that is no finite number, and for every frame when the reference is such a one.
-    It does not depend on how much light there is. Runs on one core.
+    A frame's distance does not depend on the other frames, to the last bit. It is NaN for a frame without
+    light or with a pixel that is not finite, and for every frame if the reference is such a one. It does not
+    depend on the amount of light. The function runs on one core.
 
     Raises:
         ValueError: pixels are negative, or not of the shape that the slices are for.
@@ -94,15 +96,16 @@ def distances_to(reference: Light, images: Light, slices: Slices) -> FloatArray:
 def distance_matrix(
     images: Light, angles: FloatArray, progress: Callable[[int], None] | None = None
 ) -> FloatArray:
-    """Distance of each frame (n, h, w) to each other: (n, n) px, symmetric, ≥ 0, with a diagonal of zeros.
+    """Return the distances between frames (n, h, w): (n, n) px, symmetric, ≥ 0, with a diagonal of zeros.
 
-    Distances to a frame without light, or with a pixel that is no finite number, are NaN. The result does
-    not depend on how much light a frame has, nor on the number of threads; numba's setting says how many.
+    Distances to a frame without light, or with a pixel that is not finite, are NaN. The result does not
+    depend on the amount of light in a frame, nor on the number of threads, which is set by numba's
+    configuration.
 
     Args:
         images: all of one shape.
         angles: (slices,) rad.
-        progress: told how many more slices are done.
+        progress: called with the number of slices that were added to the finished ones.
 
     Raises:
         ValueError: pixels are negative, or shapes are not as above.
@@ -120,7 +123,7 @@ def distance_matrix(
 
 
 def _mass(images: Light) -> FloatArray:
-    """Each frame's light as a distribution over its pixels: (n, h·w), sums 1; NaN where there is none."""
+    """Return each frame's light as a distribution over its pixels: (n, h·w), sums 1; NaN without light."""
     if images.ndim != 3 or 0 in images.shape[1:] or images.dtype.kind not in "uif":
         raise ValueError(f"frames must be (n, h, w) numbers, not {images.shape} {images.dtype}")
     count, height, width = images.shape
@@ -138,9 +141,9 @@ def _share(light: FloatArray, whole: FloatArray) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def _mean_distances(surplus: FloatArray, order: NDArray[np.int32], gap: FloatArray) -> FloatArray:
-    """Mean over slices of the light that lies too far along the line, times how far it must go back.
+    """Return the mean over slices of the light that lies too far along the line, times its distance back.
 
-    `surplus` is what each pixel of n frames has more than the reference: (h·w, n).
+    `surplus` is the light of each pixel of n frames minus that of the reference: (h·w, n).
     """
     frames = surplus.shape[1]
     total, distance, ahead = np.zeros(frames), np.empty(frames), np.empty(frames)
@@ -157,7 +160,10 @@ def _mean_distances(surplus: FloatArray, order: NDArray[np.int32], gap: FloatArr
 
 @njit(cache=True, nogil=True, parallel=True)
 def _pairwise_distances(mass: FloatArray, order: NDArray[np.int32], gap: FloatArray) -> FloatArray:
-    """Distances in each slice between frames i < j, zero elsewhere: (slices, n, n); `mass` is (h·w, n)."""
+    """Return distances in each slice between frames i < j, zero elsewhere: (slices, n, n).
+
+    `mass` is (h·w, n).
+    """
     distances = np.zeros((len(order), mass.shape[1], mass.shape[1]))
     for each in prange(len(order)):
         _add_distances(distances[each], mass, order[each], gap[each])
@@ -168,7 +174,7 @@ def _pairwise_distances(mass: FloatArray, order: NDArray[np.int32], gap: FloatAr
 def _add_distances(
     distances: FloatArray, mass: FloatArray, order: NDArray[np.int32], gap: FloatArray
 ) -> None:
-    """Walk along one slice, some positions at a time, and add what lies between each two frames."""
+    """Walk along one slice, some positions at a time, and add the area between each two distributions."""
     frames = mass.shape[1]
     passed = np.zeros(frames)
     for start in range(0, len(gap), _POSITIONS_AT_ONCE):
@@ -183,7 +189,7 @@ def _add_distances(
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
 def _summed_difference(one: FloatArray, other: FloatArray) -> float:
-    """Σ |one - other|."""
+    """Return Σ |one - other|."""
     total = 0.0
     for n in range(one.size):
         total += abs(one[n] - other[n])

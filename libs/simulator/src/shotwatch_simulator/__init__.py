@@ -1,1 +1,1 @@
-"""Makes snapshot files: a simulated laser with labelled anomalies, or recorded images packed."""
+"""Snapshot files: a simulated laser with labelled anomalies, or recorded images in snapshot files."""

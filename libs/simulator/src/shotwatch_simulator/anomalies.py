@@ -1,7 +1,7 @@
-"""What can go wrong with a shot, and what that does to light, frames, spectra, energies and states.
+"""The kinds of anomaly, and their effect on light, frames, spectra, energies and states.
 
-An `Injection` says what happens, to which devices, from which pulse on. The functions below apply the
-injections of one device; each kind acts where its cause would: on the beam, in the optics, on the sensor.
+An `Injection` defines the kind, the devices and the first pulse. The functions below apply the injections of
+one device. Each kind acts where its physical cause would: on the beam, in the optics, on the sensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from shotwatch_simulator.spectra import Colour
 
 
 class Kind(StrEnum):
-    """The kinds of anomaly that can be put into snapshot files."""
+    """The kinds of anomaly that can be injected into snapshot files."""
 
     HOT_SPOT = "hot_spot"
     DARK_SPOT = "dark_spot"
@@ -58,20 +58,20 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """What is true of every anomaly of a kind."""
+    """Common properties of all anomalies of a kind."""
 
     expected: AnomalyKind
-    """What a detector should call it."""
+    """The kind that a detector should report."""
     severity: float
-    """When nobody says another one."""
+    """The default."""
     meaning: str
-    """What the severity is."""
+    """The meaning of the severity."""
     target: DeviceKind | None = None
-    """The kind of device it happens to; None: any."""
+    """The kind of device that it affects; None: any."""
     everywhere: bool = False
-    """It is a property of the pulse: every device of the place that can sees it."""
+    """It is a property of the pulse: it affects every device of the place that can measure it."""
     whole_file: bool = False
-    """It happens to a file, so to all pulses in it."""
+    """It affects a file, and so all pulses in it."""
 
 
 CAMERA, SPECTRO, METER = DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER
@@ -122,14 +122,14 @@ GROSS = (
     Kind.ENERGY_DROP,
     Kind.LOW_BANDWIDTH,
 )
-"""The kinds that nobody may overlook, at their default severities."""
+"""The kinds that must not be missed, at their default severities."""
 
 _DRIFTS = (Kind.POINTING_DRIFT, Kind.ENERGY_DRIFT)
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """One anomaly: from `pulse` (epoch ms, on the grid) on, `count` pulses of these devices are odd."""
+    """One anomaly: from `pulse` (epoch ms, on the grid) on, it affects `count` pulses of these devices."""
 
     kind: Kind
     place: Place
@@ -151,12 +151,12 @@ class Injection:
         return self.pulse + np.arange(self.count, dtype=np.int64) * period
 
     def hits(self, pulses: Times) -> NDArray[np.bool_]:
-        """Which of the pulses are odd."""
+        """Return which of the pulses are affected."""
         hit: NDArray[np.bool_] = (pulses >= self.pulse) & (pulses <= self.pulses[-1])
         return hit
 
     def strength(self, pulses: Times) -> Floats:
-        """Severity at each pulse, 0 where it is not odd; a drift grows linearly to its severity."""
+        """Return the severity at each pulse, 0 where unaffected; a drift grows linearly to its severity."""
         strength = self.severity * self.hits(pulses).astype(np.float64)
         if self.kind in _DRIFTS:
             strength *= (pulses - self.pulse + self.interval.period_ms) / (
@@ -169,7 +169,7 @@ Injections = Sequence[Injection]
 
 
 def frame_sources(pulses: Times, injections: Injections) -> Times:
-    """The pulse whose frame a camera shows at each pulse: an older one where it is frozen."""
+    """Return the pulse whose frame a camera shows at each pulse: an earlier one if the camera is frozen."""
     sources = pulses.copy()
     for injection in _of(injections, Kind.FROZEN_FRAME):
         sources[injection.hits(pulses)] = injection.pulse - injection.interval.period_ms
@@ -177,14 +177,14 @@ def frame_sources(pulses: Times, injections: Injections) -> Times:
 
 
 def alter_energy(energy: Floats, pulses: Times, injections: Injections) -> Floats:
-    """The pulses' energy after drops and drifts."""
+    """Return the pulses' energy after drops and drifts."""
     for injection in _of(injections, Kind.ENERGY_DROP, Kind.ENERGY_DRIFT):
         energy = energy * (1 - injection.strength(pulses))
     return energy
 
 
 def alter_beam(beam: Beam, pulses: Times, injections: Injections) -> Beam:
-    """The beam after pointing, focus and astigmatism changed."""
+    """Return the beam after changes of pointing, focus and astigmatism."""
     for injection in injections:
         strength = injection.strength(pulses)
         match injection.kind:
@@ -198,7 +198,7 @@ def alter_beam(beam: Beam, pulses: Times, injections: Injections) -> Beam:
 
 
 def alter_light(light: Images, camera: Camera, pulses: Times, injections: Injections) -> None:
-    """Put into the light (n, height, width) what optics and shutter do to it, in place."""
+    """Apply the effects of optics and shutter to the light (n, height, width), in place."""
     for injection in injections:
         optics = _OPTICS.get(injection.kind)
         hit = injection.hits(pulses)
@@ -207,7 +207,7 @@ def alter_light(light: Images, camera: Camera, pulses: Times, injections: Inject
 
 
 def alter_frames(frames: Frames, camera: Camera, pulses: Times, injections: Injections) -> None:
-    """Put into frames (n, height, width) what their sensor does to them, in place."""
+    """Apply the effects of the sensor to frames (n, height, width), in place."""
     for injection in injections:
         hit = injection.hits(pulses)
         row, column = _inside_beam(camera, _geometry(camera, injection))
@@ -221,7 +221,7 @@ def alter_frames(frames: Frames, camera: Camera, pulses: Times, injections: Inje
 
 
 def alter_colour(colour: Colour, pulses: Times, injections: Injections) -> Colour:
-    """The spectrum's width and place after bandwidth and wavelength changed."""
+    """Return the spectrum's width and position after changes of bandwidth and wavelength."""
     for injection in injections:
         strength = injection.strength(pulses)
         match injection.kind:
@@ -233,7 +233,7 @@ def alter_colour(colour: Colour, pulses: Times, injections: Injections) -> Colou
 
 
 def alter_line(light: Images, pulses: Times, injections: Injections) -> Images:
-    """The light on a spectrometer's line (n, length) with a hole in it: a Gaussian of 1/100 of the line."""
+    """Return the light on a spectrometer's line (n, length) with a hole: a Gaussian of 1/100 of the line."""
     pixels = np.arange(light.shape[1]) / light.shape[1]
     for injection in _of(injections, Kind.SPECTRAL_HOLE):
         middle = generator(injection.pulse, "hole").uniform(0.42, 0.58)
@@ -243,21 +243,21 @@ def alter_line(light: Images, pulses: Times, injections: Injections) -> Images:
 
 
 def alter_spectra(spectra: Images, pulses: Times, injections: Injections) -> Images:
-    """Spectra (n, length) whose counts are lost."""
+    """Return spectra (n, length) after a loss of counts."""
     for injection in _of(injections, Kind.SPECTRUM_LOSS):
         spectra = (spectra * (1 - injection.strength(pulses)[:, None])).astype(np.float32)
     return spectra
 
 
 def alter_second_half(energy2: Floats, pulses: Times, injections: Injections) -> Floats:
-    """What the second half of a meter reads when it loses part of it."""
+    """Return the reading of the second half of a meter after a loss."""
     for injection in _of(injections, Kind.ENERGY_DISAGREEMENT):
         energy2 = energy2 * (1 - injection.strength(pulses))
     return energy2
 
 
 def states(on: str, pulses: Times, injections: Injections) -> NDArray[np.bytes_]:
-    """The state of a device at each pulse: (n,)."""
+    """Return the state of a device at each pulse: (n,)."""
     words = np.full(len(pulses), on.encode(), f"S{max(len(on), len('UNREACHABLE'))}")
     for injection in injections:
         hit = injection.hits(pulses)
@@ -272,7 +272,7 @@ def states(on: str, pulses: Times, injections: Injections) -> NDArray[np.bytes_]
 
 
 def recorded(pulses: Times, injections: Injections) -> NDArray[np.bool_]:
-    """At which pulses the device leaves a record."""
+    """Return at which pulses the device leaves a record."""
     there = np.ones(len(pulses), np.bool_)
     for injection in _of(injections, Kind.MISSING_SAMPLE, Kind.MISSING_DEVICE):
         there &= ~injection.hits(pulses)
@@ -280,7 +280,7 @@ def recorded(pulses: Times, injections: Injections) -> NDArray[np.bool_]:
 
 
 def delays_ms(pulses: Times, injections: Injections) -> Times:
-    """By how much the device's clock is late at each pulse (ms)."""
+    """Return by how much the device's clock is late at each pulse (ms)."""
     late = np.zeros(len(pulses))
     for injection in _of(injections, Kind.CLOCK_SKEW):
         late += injection.strength(pulses) * injection.interval.period_ms
@@ -288,10 +288,11 @@ def delays_ms(pulses: Times, injections: Injections) -> Times:
 
 
 def odd_pulses(injection: Injection) -> Times:
-    """The pulses whose shots should be called odd.
+    """Return the pulses whose shots should be reported as anomalous.
 
-    Late by n pulses, a device leaves no record at the first n pulses, and records of other shots at the
-    rest, which nobody can tell from its own. Chattering, it is at FAULT at every other pulse.
+    A device whose clock is late by n pulses leaves no record at the first n pulses. At the other pulses it
+    leaves records of other shots, which cannot be distinguished from its own. A device with state chatter is
+    in FAULT at every second pulse.
     """
     pulses = injection.pulses
     if injection.kind is Kind.CLOCK_SKEW:
@@ -311,12 +312,12 @@ def _every_other(injection: Injection, pulses: Times) -> NDArray[np.bool_]:
 
 
 def _geometry(camera: Camera, injection: Injection) -> np.random.Generator:
-    """Where in the frame, and which way round: the same for all pulses of an injection."""
+    """Return the generator for position and orientation in the frame, the same for the whole injection."""
     return generator(camera.name, injection.kind, injection.pulse)
 
 
 def _inside_beam(camera: Camera, rng: np.random.Generator) -> tuple[int, int]:
-    """A (row, column) well inside the beam."""
+    """Return a (row, column) well inside the beam."""
     distance, angle = rng.uniform(0, 0.6), rng.uniform(0, 2 * np.pi)
     row = camera.y + distance * camera.radius_y * np.sin(angle)
     column = camera.x + distance * camera.radius_x * np.cos(angle)
@@ -324,7 +325,7 @@ def _inside_beam(camera: Camera, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _spot(camera: Camera, radius: float, rng: np.random.Generator) -> Images:
-    """A Gaussian of height 1 and this rms radius (px) somewhere inside the beam: (height, width)."""
+    """Return a Gaussian of height 1 and this rms radius (px) at a random place in the beam: (h, w)."""
     row, column = _inside_beam(camera, rng)
     rows, columns = np.indices(camera.shape, np.float32)
     spot: Images = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / np.float32(2 * radius**2))
@@ -357,7 +358,7 @@ def _clipping(light: Images, camera: Camera, severity: float, _: np.random.Gener
 
 
 def _ghost(light: Images, camera: Camera, severity: float, rng: np.random.Generator) -> Images:
-    """A weak copy of the beam beside it; what leaves the frame at the right does not come in at the left."""
+    """Add a weak copy of the beam to its right. Light that leaves the frame there is not wrapped around."""
     shift = round(rng.uniform(0.8, 1.2) * camera.radius_x)
     ghost = np.zeros_like(light)
     ghost[:, :, shift:] = light[:, :, :-shift]

@@ -1,4 +1,4 @@
-"""What the devices of a place record: data of their kind, states and times."""
+"""The records of a place's devices: data of their kind, states and times."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from shotwatch_simulator.noise import Floats, uniform
 
 _BATCH = 100
 _LATENCY_MS = 9
-"""Records are stamped up to this long after their pulse."""
+"""The time of a record is up to this long after its pulse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A simulated laser: a facility, its seed and what goes wrong."""
+    """A simulated laser: a facility, its seed and its anomalies."""
 
     facility: Facility
     seed: int
     injections: Injections = ()
 
     def device(self, group: str) -> Device:
-        """Read a group name.
+        """Parse a group name.
 
         Raises:
             ValueError: the facility has no place for it.
@@ -39,13 +39,13 @@ class Machine:
         return device
 
     def concerning(self, group: str) -> Injections:
-        """The injections that a device suffers."""
+        """Return the injections that affect a device."""
         return [injection for injection in self.injections if group in injection.devices]
 
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """At which pulses a device leaves a record, when, and in which state: (n,) each, in the order of time."""
+    """The pulses at which a device leaves a record, with time and state: (n,) each, in the order of time."""
 
     pulses: Times
     times: Times
@@ -54,26 +54,26 @@ class Stamps:
 
 
 def stamps(machine: Machine, group: str, pulses: Times) -> Stamps:
-    """The records that a device leaves at these pulses."""
+    """Return the records that a device leaves at these pulses."""
     injections = machine.concerning(group)
     pulses = pulses[anomalies.recorded(pulses, injections)]
     latency = (uniform(pulses, machine.seed, group, "clock") * _LATENCY_MS).astype(np.int64)
     times = pulses + latency + anomalies.delays_ms(pulses, injections)
-    # A recorder has one record per millisecond: of two at the same time, the first.
+    # A recorder stores one record per millisecond. If two have the same time, the first is kept.
     times, order = np.unique(times, return_index=True)
     states = anomalies.states(machine.facility.state.on, pulses, injections)
     return Stamps(pulses[order], times, states[order])
 
 
 def in_batches(stamps: Stamps, data: Callable[[Times], dict[str, Array]]) -> Iterator[Records]:
-    """Records with their data, some at a time: what is in memory at once does not grow with the file."""
+    """Yield records with their data in parts, so that the memory does not grow with the file."""
     for first in range(0, len(stamps.pulses), _BATCH):
         rows = slice(first, first + _BATCH)
         yield Records(stamps.times[rows], stamps.states[rows], data(stamps.pulses[rows]))
 
 
 def simulated(machine: Machine, group: str, pulses: Times) -> dict[str, Array]:
-    """The data of a simulated device at these pulses: dataset name → (n, ...) array."""
+    """Return the data of a simulated device at these pulses: dataset name → (n, ...) array."""
     device = machine.device(group)
     sources = anomalies.frame_sources(pulses, machine.concerning(group))
     energy = energies.pulse_energy(str(device.place), sources, machine.seed)
@@ -81,7 +81,7 @@ def simulated(machine: Machine, group: str, pulses: Times) -> dict[str, Array]:
 
 
 def measured(machine: Machine, device: Device, pulses: Times, energy: Floats) -> dict[str, Array]:
-    """The data of a device at pulses of this energy (1 = nominal): dataset name → (n, ...) array."""
+    """Return the data of a device at pulses of this energy (1 = nominal): dataset name → (n, ...) array."""
     injections = machine.concerning(device.group)
     energy = anomalies.alter_energy(energy, pulses, injections)
     match device.kind:

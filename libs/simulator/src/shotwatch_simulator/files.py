@@ -1,4 +1,4 @@
-"""Which file holds which pulses of which device, and what it is called."""
+"""The snapshot files: which file holds which pulses of which device, and its name."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Records one device at an interval."""
+    """A recorder of one device at an interval."""
 
     group: str
     interval: Interval
@@ -33,14 +33,14 @@ class SnapshotFile:
 
     @property
     def pulses(self) -> Times:
-        """The pulses of the interval's grid that lie in the file (epoch ms)."""
+        """Return the pulses of the interval's grid that lie in the file (epoch ms)."""
         period = self.interval.period_ms
         first, end = (-(-edge // period) for edge in (self.starts_at, self.starts_at + self.length_ms))
         return np.arange(first, end, dtype=np.int64) * period
 
 
 def recorders(facility: Facility, rosters: Iterable[PlaceRoster]) -> tuple[Recorder, ...]:
-    """The recorders of these places: one per device."""
+    """Return the recorders of these places: one per device."""
     return tuple(
         Recorder(group, facility.interval(roster.interval)) for roster in rosters for group in roster.devices
     )
@@ -49,7 +49,7 @@ def recorders(facility: Facility, rosters: Iterable[PlaceRoster]) -> tuple[Recor
 def snapshot_files(
     recorders: Iterable[Recorder], start: datetime, duration: timedelta, length: timedelta = MINUTE
 ) -> tuple[SnapshotFile, ...]:
-    """The files of these recorders, in the order in which a control system would close them.
+    """Return the files of these recorders, in the order in which a control system would close them.
 
     Each recorder has a file for every `length` from `start` on, unless no pulse lies in it.
     """
@@ -71,9 +71,10 @@ def _stretches(start: int, duration: int, length: int) -> Iterator[tuple[int, in
 
 
 def _name(recorder: Recorder, starts_at: int, length: timedelta) -> str:
-    """`LA_A1-11-Camera-1-Camera-1_100ms_snapshot_2022-07-01_07-33-00.h5`.
+    """Return `LA_A1-11-Camera-1-Camera-1_100ms_snapshot_2022-07-01_07-33-00.h5`.
 
-    Names tell whole seconds; shorter files have their milliseconds in the recorder's name.
+    The time in a name is in whole seconds. Files shorter than a second have their milliseconds in the
+    recorder's name.
     """
     frontend, _, device = recorder.group.partition("_")
     name = device.replace("_", "-")

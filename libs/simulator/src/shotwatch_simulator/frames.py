@@ -14,7 +14,7 @@ Frames = NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """What a camera makes of light; all in counts."""
+    """The properties of a camera's sensor; all in counts."""
 
     limit: int
     """The highest count."""
@@ -22,12 +22,12 @@ class Sensor:
     read_noise: float
     """Standard deviation."""
     electrons_per_count: float
-    """Of a (binned) pixel: photon noise is sqrt(counts / this)."""
+    """Electrons per count of a (binned) pixel: photon noise is sqrt(counts / this)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Satellite:
-    """A weak Gaussian beside the main beam: amplitude of the peak, offset and 1/e² radius in px."""
+    """A weak Gaussian beside the main beam: amplitude relative to the peak, offset and 1/e² radius in px."""
 
     amplitude: float
     x: float
@@ -37,13 +37,13 @@ class Satellite:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """What is fixed about a camera and the optics in front of it; lengths in px of its frame."""
+    """The fixed properties of a camera and the optics in front of it; lengths in px of its frame."""
 
     name: str
     shape: tuple[int, int]
     sensor: Sensor
     peak: float
-    """Counts above the background of the brightest pixel at nominal energy."""
+    """Counts of the brightest pixel above the background, at nominal energy."""
     x: float
     y: float
     radius_x: float
@@ -52,7 +52,7 @@ class Camera:
     tilt: float
     """rad"""
     order: int
-    """1: Gaussian; 2, 3: ever flatter tops. Intensity ∝ exp(-2 (r²)^order)."""
+    """1: Gaussian; 2, 3: increasingly flat tops. Intensity ∝ exp(-2 (r²)^order)."""
     satellites: tuple[Satellite, ...]
     modulation: Images
     """Transmission of the optics, about 1: (height, width)."""
@@ -61,7 +61,7 @@ class Camera:
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """What differs from shot to shot, one entry per pulse: (n,) each."""
+    """The properties of the beam that change from shot to shot, one entry per pulse: (n,) each."""
 
     energy: Floats
     """1 = nominal."""
@@ -70,12 +70,12 @@ class Beam:
     """Offset from the camera's nominal centre (px)."""
     width: Floats
     height: Floats
-    """Radii relative to nominal. The energy stays in the beam: a wider one is less bright."""
+    """Radii relative to nominal. The energy is conserved: a wider beam is less bright."""
 
 
 @lru_cache(maxsize=256)
 def camera(name: str, shape: tuple[int, int], limit: int, seed: int) -> Camera:
-    """The camera of that name: two names give two different cameras, one name always the same."""
+    """Return the camera of that name. The same name always gives the same camera, other names give others."""
     rng = generator(seed, name, "camera")
     height, width = shape
     sensor = Sensor(limit, rng.uniform(12, 22), rng.uniform(0.4, 0.8), rng.uniform(60, 120))
@@ -99,7 +99,7 @@ def camera(name: str, shape: tuple[int, int], limit: int, seed: int) -> Camera:
 
 
 def beam(device: Camera, pulses: Times, energy: Floats, seed: int) -> Beam:
-    """The beam on a camera: jitter from shot to shot and a slow drift, for pulses of this energy."""
+    """Return the beam on a camera for pulses of this energy, with shot-to-shot jitter and a slow drift."""
 
     def offset(axis: str) -> Floats:
         jitter = normal(pulses, seed, device.name, axis) + 0.3 * drift(pulses, seed, device.name, axis)
@@ -112,7 +112,7 @@ def beam(device: Camera, pulses: Times, energy: Floats, seed: int) -> Beam:
 
 
 def illuminate(device: Camera, beam: Beam) -> Images:
-    """The light on the sensor, counts without background and noise: (n, height, width)."""
+    """Return the light on the sensor, counts without background and noise: (n, height, width)."""
     rows, columns = (np.arange(length, dtype=np.float32) for length in device.shape)
     dx = (columns - (device.x + beam.x)[:, None]).astype(np.float32)
     dy = (rows - (device.y + beam.y)[:, None]).astype(np.float32)
@@ -125,10 +125,10 @@ def illuminate(device: Camera, beam: Beam) -> Images:
 
 
 def expose(light: Images, sensor: Sensor, noise: Images) -> Frames:
-    """Frames of a sensor: background, photon and read noise, whole counts from 0 to its limit.
+    """Return the frames of a sensor: background, photon and read noise, whole counts from 0 to its limit.
 
-    `noise` is white normal noise in the shape of `light`. Photon noise is taken as normal, with the
-    variance of a Poisson distribution: a pixel of the beam holds thousands of electrons.
+    `noise` is white normal noise in the shape of `light`. Photon noise has a normal distribution with the
+    variance of a Poisson distribution, because a pixel of the beam holds thousands of electrons.
     """
     counts = np.sqrt(light / np.float32(sensor.electrons_per_count) + np.float32(sensor.read_noise**2))
     counts *= noise
@@ -140,7 +140,7 @@ def expose(light: Images, sensor: Sensor, noise: Images) -> Frames:
 
 
 def sensor_noise(device: Camera, pulses: Times, seed: int) -> Images:
-    """The white noise that `expose` takes."""
+    """Return the white noise for `expose`."""
     return white(pulses, device.shape, seed, device.name)
 
 
@@ -155,7 +155,7 @@ def _satellite(height: int, rng: np.random.Generator) -> Satellite:
 
 
 def _modulation(shape: tuple[int, int], rng: np.random.Generator) -> Images:
-    """Fixed structure of the optics: a dozen waves of 5 to 40 px, 4 % rms together."""
+    """Return the fixed structure of the optics: a dozen waves of 5 to 40 px, 4 % rms together."""
     rows, columns = np.indices(shape, np.float32)
     pattern = np.zeros(shape, np.float32)
     for _ in range(12):

@@ -1,7 +1,7 @@
-"""Writes records into HDF5 files of both layouts of the facility.
+"""Write records into HDF5 files of both layouts of the facility.
 
-Objects are made through h5py's low-level API, and frames compressed here rather than by HDF5's filters: a
-file of 600 timestamps holds 2,400 objects, and their names cost more than their data.
+Objects are created through h5py's low-level API, and frames are compressed here rather than by HDF5's
+filters. A file of 600 timestamps holds 2,400 objects, and their names cost more than their data.
 """
 
 import math
@@ -47,12 +47,13 @@ def write_snapshot(path: Path, group: str, state_dataset: str, batches: Iterable
 
 def _created(path: Path) -> h5f.FileID:
     access = h5p.create(h5p.FILE_ACCESS)
+    # Closing the file closes all objects in it that are still open.
     access.set_fclose_degree(h5f.CLOSE_STRONG)
     return h5f.create(bytes(path), h5f.ACC_TRUNC, fapl=access)
 
 
 def timestamps(times: Times) -> list[bytes]:
-    """Times of day as `HH-MM-SS-mmm`."""
+    """Return times of day as `HH-MM-SS-mmm`."""
     return [
         text[11:].replace(":", "-").replace(".", "-").encode()
         for text in np.datetime_as_string(times.astype("datetime64[ms]"))
@@ -61,7 +62,7 @@ def timestamps(times: Times) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What the datasets of one column have in common."""
+    """Common properties of the datasets of one column."""
 
     name: bytes
     type: h5t.TypeID
@@ -71,7 +72,7 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """One dataset to be written: plain values, or one chunk already filtered."""
+    """One dataset to write: plain values, or one chunk that is already filtered."""
 
     layout: _Layout
     values: Array | None = None
@@ -87,7 +88,7 @@ class _Cell:
 
 
 def _rows(name: str, column: Array) -> list[_Cell]:
-    """The datasets of a column: arrays are shuffled and deflated in one chunk, scalars lie as they are."""
+    """Return the datasets of a column: arrays shuffled and deflated in one chunk, scalars plain."""
     shape = column.shape[1:]
     compressed = math.prod(shape) > 1
     creation = h5p.create(h5p.DATASET_CREATE)
@@ -104,7 +105,7 @@ def _rows(name: str, column: Array) -> list[_Cell]:
 
 
 def _shuffled(column: Array) -> NDArray[np.uint8]:
-    """HDF5's shuffle filter on every row: first bytes of all values, then second bytes, ..."""
+    """Apply HDF5's shuffle filter to every row: first bytes of all values, then second bytes, ..."""
     values = np.ascontiguousarray(column).reshape(len(column), -1)
     octets = values.view(np.uint8).reshape(*values.shape, column.dtype.itemsize)
     return np.ascontiguousarray(octets.transpose(0, 2, 1))

@@ -1,7 +1,7 @@
 """The decoder: a disposable process that decodes image files of unknown origin, one after the other.
 
-`image_reader` starts it as `python -m shotwatch_simulator.image_decoder` and writes one path (JSON) per
-line. The answer is one line of JSON, `{"frames": [[height, width, dtype], …]}` and after it the pixels, or
+`image_reader` starts it as `python -m shotwatch_simulator.image_decoder` and writes one path (JSON) per line.
+The answer is one line of JSON, `{"frames": [[height, width, dtype], …]}` and after it the pixels, or
 `{"refused": reason}`. The decoder gets no secrets. It limits its own memory and the time for each file, so
 that a file that exceeds them, or crashes a library, ends only this process.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-import scipy  # its parts load at their first use: they take a while
+import scipy  # its submodules load at their first use, because they are slow to import
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence, UnidentifiedImageError
@@ -39,7 +39,7 @@ from shotwatch_simulator.images import (
 )
 
 LONGEST_REASON = 300
-"""Characters."""
+"""In characters."""
 
 _MOST_LISTED = 5
 _PIL_FORMATS = ("PNG", "PPM", "TIFF")
@@ -63,7 +63,7 @@ def main() -> None:
     Image.MAX_IMAGE_PIXELS = None  # our own limit is lower
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries that print must not disturb the answers
     for request in sys.stdin:
-        signal.alarm(SECONDS_PER_FILE)  # SIGALRM ends the process, inside a library too
+        signal.alarm(SECONDS_PER_FILE)  # SIGALRM ends the process, even inside a library
         answers.writelines(answer(Path(json.loads(request))))
         answers.flush()
         signal.alarm(0)
@@ -77,7 +77,7 @@ def answer(path: Path) -> Iterator[bytes | memoryview]:
         yield _refusal(str(error))
     except MemoryError:
         yield _refusal(f"it needs more than {MEMORY_BYTES >> 30} GiB of memory")
-    except Exception as error:  # noqa: BLE001  the edge of this process: libraries raise anything
+    except Exception as error:  # noqa: BLE001  the edge of this process: libraries raise any exception
         yield _refusal(f"it cannot be decoded, {type(error).__name__}: {error}")
     else:
         yield _line({"frames": [[*frame.shape, frame.dtype.str] for frame in frames]})
@@ -96,7 +96,7 @@ def decode(path: Path) -> list[Picture]:
     """Return the frames of a file, of which there is at least one.
 
     Raises:
-        NotAnImage: the file is of another format, or what it holds is not an image.
+        NotAnImage: the file has another format, or its content is not an image.
         Exception: whatever a library raises on a damaged file.
     """
     match path.suffix.lower():
@@ -119,7 +119,7 @@ def _decode_npy(path: Path) -> list[Picture]:
 
 
 def _decode_pages(path: Path) -> Iterator[Picture]:
-    """Yield each page of a PNG, PGM or TIFF file; PIL opens no other format, whatever the name says."""
+    """Yield each page of a PNG, PGM or TIFF file. PIL opens no other format, whatever the file's name is."""
     pixels = 0
     try:
         image = Image.open(path, formats=_PIL_FORMATS)
@@ -150,7 +150,7 @@ def _grey(page: Image.Image) -> Picture:
 
 
 def _is_uint32(page: Image.Image) -> bool:
-    """Return whether these are pixels of 32 bits without sign, which PIL takes for signed ones."""
+    """Return whether the pixels are unsigned 32-bit integers, which PIL interprets as signed ones."""
     tags = getattr(page, "tag_v2", {})
     return tags.get(_TIFF_BITS) == (32,) and tags.get(_TIFF_SAMPLE_FORMAT, (_UNSIGNED,)) == (_UNSIGNED,)
 
@@ -161,7 +161,7 @@ def _decode_mat(path: Path) -> list[Picture]:
     Masks, complex matrices, rows and columns are not images.
 
     Raises:
-        NotAnImage: there is none, or several have the size of the largest.
+        NotAnImage: there is no such matrix, or several have the size of the largest.
     """
     found = dict(_matrices(path))
     images = {
@@ -198,7 +198,7 @@ def _matrices(path: Path) -> Matrices:
 
 
 def _inside(name: str, value: object) -> Matrices:
-    """Yield the matrices of a file or a variable: itself, or what its fields or cells hold."""
+    """Yield the matrices in a file or a variable: itself, or the content of its fields or cells."""
     if isinstance(value, dict):
         for variable, held in value.items():
             yield from _inside(variable, held)

@@ -1,4 +1,4 @@
-"""Reads recorded image files of unknown origin, in a disposable process that a damaged file can crash."""
+"""Read recorded image files of unknown origin, in a disposable process that a damaged file may crash."""
 
 import json
 import os
@@ -23,11 +23,11 @@ _COMMAND = (sys.executable, "-P", "-m", "shotwatch_simulator.image_decoder")
 _PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
 """Variables of our environment that the decoder gets. None of them is secret."""
 _ENVIRONMENT = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
-"""HDF5 loads no plugins, whatever filter a file asks for."""
+"""The first variable keeps HDF5 from loading plugins, whatever filter a file requests."""
 
 
 class UnreadableImage(ValueError):
-    """A file has no image that can be read. `reason` says why, in one line."""
+    """A file has no readable image. `reason` is the cause, in one line."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{printable(str(path))}: no image that can be read: {reason}")
@@ -44,17 +44,17 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A file of a folder that is not read, and why."""
+    """A file of a folder that is not read, and the reason."""
 
     name: str
     reason: str
 
 
 def read_recorded(paths: Iterable[Path]) -> Iterator[ImageFile | SkippedFile]:
-    """Read files, and the files of folders in natural order. Skip what holds no image in a folder.
+    """Read files, and the files of folders in natural order. Skip files of folders that hold no image.
 
     Raises:
-        UnreadableImage: a file that is named itself has no image, or a folder cannot be listed.
+        UnreadableImage: a file that was given directly has no image, or a folder cannot be listed.
     """
     for path in paths:
         if path.is_dir():
@@ -64,10 +64,10 @@ def read_recorded(paths: Iterable[Path]) -> Iterator[ImageFile | SkippedFile]:
 
 
 def read_images(path: Path) -> list[Picture]:
-    """Return the images of a file, each (height, width); `images` and `image_decoder` have the rules.
+    """Return the images of a file, each (height, width); `images` and `image_decoder` define the rules.
 
     Raises:
-        UnreadableImage: the file is of another format, holds no image, is damaged, or exceeds a limit.
+        UnreadableImage: the file has another format, holds no image, is damaged, or exceeds a limit.
     """
     try:
         is_file = path.is_file()
@@ -98,7 +98,7 @@ def _read_or_skip(path: Path) -> ImageFile | SkippedFile:
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:
-    """Numbers in names count as numbers: frame-9 comes before frame-10."""
+    """Return a sort key in which numbers in names count as numbers: frame-9 comes before frame-10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
@@ -110,10 +110,12 @@ class _Decoder:
         self._idle: subprocess.Popen[bytes] | None = None
 
     def decode(self, path: Path) -> list[Picture]:
-        """Return the images of a file. A process that refused one is replaced: its memory may be damaged.
+        """Return the images of a file.
+
+        A process that refused one is replaced, because its memory may be damaged.
 
         Raises:
-            NotAnImage: the process refused the file, or died of it.
+            NotAnImage: the process refused the file, or crashed on it.
         """
         with self._lock:
             process, self._idle = self._idle or _start(), None
@@ -158,7 +160,7 @@ def _all(received: bytes, size: int = 1) -> bytes:
     """Return what was received.
 
     Raises:
-        EOFError: it is less than `size` bytes: the process died.
+        EOFError: it is less than `size` bytes, so the process has died.
     """
     if len(received) < size:
         raise EOFError

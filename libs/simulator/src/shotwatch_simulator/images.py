@@ -1,4 +1,4 @@
-"""What counts as an image: frames from arrays of any number type and shape, or the reason for a refusal."""
+"""The definition of an image: frames from arrays of any number type and shape, or a reason for refusal."""
 
 import math
 from collections.abc import Sequence
@@ -19,24 +19,24 @@ FAINTEST, BRIGHTEST = 1e-30, 1e30
 """Limits for the range of values in a frame, so that sums and scales are finite in single precision."""
 
 MOST_ELONGATED = 4
-"""Ratio of the sides of a stack's frames above which its axes are taken to be in another order."""
+"""Ratio of the sides of a stack's frames above which its axes are assumed to be in another order."""
 
 _LUMINANCE = (299, 587, 114)
 """Weights of red, green and blue in thousandths (ITU-R BT.601)."""
 _DEPTHS = (8, 10, 12, 14, 16)
 _FULL_SCALES = {(2**depth - 1) << (word - depth) for word in _DEPTHS for depth in _DEPTHS if depth <= word}
-"""The highest counts of cameras of these bit depths, as they are or shifted left to another of the depths."""
+"""The highest counts of cameras of these bit depths, unchanged or shifted left to another of the depths."""
 
 
 class NotAnImage(ValueError):
-    """An array or a file is not an image. The message is the reason, with the shape."""
+    """An array or a file is not an image. The message is the reason, including the shape."""
 
 
 def frames_of(array: NDArray[Any]) -> list[Picture]:
     """Return the frames of an array as NumPy users store them.
 
-    The array is one image (h, w) or (h, w, 1), one colour image (h, w, 3 or 4), or a stack (n, h, w) whose
-    frames are in order. Colours become their luminance and a fourth channel is ignored.
+    The array is one image (h, w) or (h, w, 1), one colour image (h, w, 3 or 4), or a stack (n, h, w) with
+    frames in order. Colours become their luminance, and a fourth channel is ignored.
 
     Raises:
         NotAnImage: other dimensions or number types, or a frame that `checked` refuses.
@@ -64,7 +64,7 @@ def frames_of_matlab(array: NDArray[Any]) -> list[Picture]:
     """Return the frames of a MATLAB matrix: one image (h, w), or a stack (h, w, n) as `cat(3, …)` makes it.
 
     Raises:
-        NotAnImage: as for `frames_of`; or three or four pages, which can be colours as well as frames.
+        NotAnImage: as for `frames_of`; also for three or four pages, which can be colours as well as frames.
     """
     require_numbers(array.shape, array.dtype)
     match array.shape:
@@ -83,7 +83,7 @@ def frames_of_matlab(array: NDArray[Any]) -> list[Picture]:
 
 
 def require_numbers(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
-    """Refuse, before anything is decoded, what cannot be an image.
+    """Raise an error, before anything is decoded, if the array cannot be an image.
 
     Raises:
         NotAnImage: no integers or floats, no values, or more than `MOST_PIXELS`.
@@ -96,7 +96,7 @@ def require_numbers(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
 
 
 def require_few(shape: Sequence[int], kind: object) -> None:
-    """Refuse more than `MOST_PIXELS` values.
+    """Raise an error if there are more than `MOST_PIXELS` values.
 
     Raises:
         NotAnImage: there are more.
@@ -139,9 +139,9 @@ def luminance(colours: NDArray[Any]) -> Picture:
 def saturation_level(brightest: float, dtype: np.dtype[Any]) -> float:
     """Return the count from which pixels are saturated, infinity if none is.
 
-    Pixels are saturated at the brightest value of a recording if it is the highest that a camera of 8, 10,
-    12, 14 or 16 bits can give, as it is or shifted left to another of these depths, or the highest of the
-    recording's integer type.
+    Pixels are saturated at the brightest value of a recording in two cases. It is the highest value of a
+    camera of 8, 10, 12, 14 or 16 bits, unchanged or shifted left to another of these depths. Or it is the
+    highest value of the recording's integer type.
     """
     is_limit = dtype.kind in "ui" and brightest == np.iinfo(dtype).max
     return brightest if is_limit or brightest in _FULL_SCALES else np.inf

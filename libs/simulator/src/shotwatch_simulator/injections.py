@@ -1,4 +1,4 @@
-"""Chooses which anomalies happen where and when, and labels them."""
+"""Choose the place and time of anomalies, and label them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -31,13 +31,13 @@ def inject(
     count: int = 1,
     severity: float | None = None,
 ) -> Injection:
-    """An anomaly at a place from `pulse` (epoch ms) on, with the severity of its kind when none is given.
+    """Return an anomaly at a place from `pulse` (epoch ms) on, by default with the severity of its kind.
 
-    It happens to `device` (a group name), else to every device that can suffer a property of the pulse,
-    else to the first device that can suffer it.
+    It affects `device` (a group name) if one is given. Otherwise it affects every device that can measure a
+    property of the pulse, if the kind is one, or the first device that it can affect.
 
     Raises:
-        ValueError: the device, or every device of the place, is of a kind that cannot.
+        ValueError: the kind cannot affect the device, or any device of the place.
     """
     trait = TRAITS[kind]
     able = able_devices(facility, roster, kind)
@@ -56,7 +56,7 @@ def inject(
 
 
 def able_devices(facility: Facility, roster: PlaceRoster, kind: Kind) -> tuple[str, ...]:
-    """The devices of a place to which anomalies of this kind can happen."""
+    """Return the devices of a place that anomalies of this kind can affect."""
     target = TRAITS[kind].target
     return tuple(
         group for group in roster.devices if target is None or facility.device_type(group).kind is target
@@ -73,13 +73,14 @@ def plan_injections(
     kinds: Sequence[Kind] = GROSS,
     each: int = 1,
 ) -> tuple[Injection, ...]:
-    """`each` anomalies of each kind, at random places and times, never two near each other at one place.
+    """Return `each` anomalies of each kind, at random places and times, never close together at one place.
 
-    The files are those of a minute from `start` on. An anomaly of single shots is not at the first or last
-    pulses of its file: a missing record lies inside the file, and the frame that a frozen one repeats too.
+    The files are one-minute files from `start` on. An anomaly of single shots is not at the first or last
+    pulses of its file. So a missing record lies inside the file, and so does the frame that a frozen one
+    repeats.
 
     Raises:
-        ValueError: the time is too short for so many, or no place has a device that can suffer a kind.
+        ValueError: the time is too short for so many, or a kind can affect no device of the places.
     """
     rng = generator(seed, "plan", start.isoformat())
     kinds = sorted(
@@ -103,7 +104,7 @@ def plan_injections(
 
 
 def labels(injections: Iterable[Injection], files: Files) -> Iterator[Label]:
-    """The labels of what the files hold of the injections; an injection outside them has none."""
+    """Yield the labels of the injections that the files contain; an injection outside the files has none."""
     for injection in injections:
         concerned = [file for file in files if file.group in injection.devices]
         odd = odd_pulses(injection)
@@ -121,12 +122,12 @@ def labels(injections: Iterable[Injection], files: Files) -> Iterator[Label]:
 
 
 def _files(facility: Facility, roster: PlaceRoster, start: datetime, duration: timedelta) -> Files:
-    """The files of one device of the place, which are like those of any other."""
+    """Return the files of one device of the place. Those of its other devices cover the same times."""
     return snapshot_files(recorders(facility, [roster])[:1], start, duration)
 
 
 def _candidates(files: Files, kind: Kind) -> Spans:
-    """The first and last pulses that an anomaly can have: (n, 2)."""
+    """Return the first and last pulses that an anomaly can have: (n, 2)."""
     if TRAITS[kind].whole_file:
         return np.array([file.pulses[[0, -1]] for file in files], np.int64).reshape(-1, 2)
     inner = [file.pulses[2:-1] for file in files]
@@ -135,7 +136,7 @@ def _candidates(files: Files, kind: Kind) -> Spans:
 
 
 def _free(spans: Spans, roster: PlaceRoster, planned: Iterable[Injection], gap: int) -> Spans:
-    """The spans that are further than `gap` (ms) and two pulses from everything planned at the place."""
+    """Return the spans that are further than `gap` (ms) and two pulses from all injections at the place."""
     free = np.ones(len(spans), np.bool_)
     for injection in planned:
         if injection.place == roster.place:

@@ -1,4 +1,4 @@
-"""Labels: what is odd about the shots in a folder of snapshot files, and what it should be called."""
+"""Labels: which shots in a folder of snapshot files are anomalous, and the kind that should be reported."""
 
 import json
 from collections.abc import Iterable
@@ -12,18 +12,18 @@ LABELS_FILE = "labels.json"
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One anomaly in the files, as it was put there."""
+    """One anomaly in the files, as it was injected."""
 
     kind: str
-    """What was done: an `anomalies.Kind`, or `regime_change`."""
+    """The injected kind: an `anomalies.Kind`, or `regime_change`."""
     expected: AnomalyKind
-    """What a detector should call it."""
+    """The kind that a detector should report."""
     severity: float
     shots: tuple[str, ...]
-    """Ids of the shots that are odd."""
+    """Ids of the anomalous shots."""
     devices: tuple[str, ...]
     files: tuple[str, ...]
-    """Names of the files that hold, or should have held, these devices' records of these shots."""
+    """Names of the files that hold, or should have held, the records of these devices for these shots."""
 
 
 def write_labels(folder: Path, labels: Iterable[Label]) -> Path:

@@ -1,12 +1,12 @@
 """Random numbers as pure functions of a name and a pulse.
 
-A pulse has the same energy, pointing and noise in whatever order, process or file it is made.
+The energy, pointing and noise of a pulse do not depend on the order, process or file in which it is made.
 """
 
 from hashlib import blake2b
 
 import numpy as np
-import scipy  # its parts load at their first use: they take a while
+import scipy  # its submodules load at their first use, because they are slow to import
 from numpy.typing import NDArray
 
 from shotwatch_shots.pulses import Times
@@ -18,18 +18,18 @@ _MINUTE_MS = 60_000
 
 
 def key(*names: object) -> int:
-    """64 bits that stand for these names."""
+    """Return 64 bits that represent these names."""
     digest = blake2b("\n".join(map(str, names)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def generator(*names: object) -> np.random.Generator:
-    """A generator for what is fixed about a thing of this name."""
+    """Return a generator for the fixed properties of a thing with this name."""
     return np.random.default_rng(key(*names))
 
 
 def uniform(pulses: Times, *names: object) -> Floats:
-    """One number between 0 and 1, both excluded, per pulse (SplitMix64 of pulse and names)."""
+    """Return one number between 0 and 1, both excluded, per pulse (SplitMix64 of pulse and names)."""
     bits = pulses.astype(np.uint64) + np.uint64(key(*names))
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -39,13 +39,13 @@ def uniform(pulses: Times, *names: object) -> Floats:
 
 
 def normal(pulses: Times, *names: object) -> Floats:
-    """One normal deviate (mean 0, standard deviation 1) per pulse."""
+    """Return one normal deviate (mean 0, standard deviation 1) per pulse."""
     deviates: Floats = scipy.special.ndtri(uniform(pulses, *names))
     return deviates
 
 
 def drift(pulses: Times, *names: object) -> Floats:
-    """A slow wave between -1 and 1 with a period of 10 to 30 minutes."""
+    """Return a slow wave between -1 and 1 with a period of 10 to 30 minutes."""
     rng = generator(*names, "drift")
     period = rng.uniform(10, 30) * _MINUTE_MS
     wave: Floats = np.sin(2 * np.pi * (pulses / period + rng.uniform()))
@@ -53,7 +53,7 @@ def drift(pulses: Times, *names: object) -> Floats:
 
 
 def white(pulses: Times, shape: tuple[int, ...], *names: object) -> Images:
-    """White normal noise of this shape for each pulse: (n, *shape)."""
+    """Return white normal noise of this shape for each pulse: (n, *shape)."""
     noise = np.empty((len(pulses), *shape), np.float32)
     seed = key(*names, "white")
     for row, pulse in zip(noise, pulses.tolist(), strict=True):

@@ -1,9 +1,9 @@
 """`pack`: recorded images as snapshot files, with labels beside them.
 
 Cameras show the recorded frames, shifted by whole native pixels, binned, with a little energy jitter and
-fresh photon and read noise: a frame shown again is another shot. A binned pixel is at the camera's limit if
-one of its native pixels is saturated. The place's other devices are simulated, at the energy of the recorded
-frame.
+fresh photon and read noise, so that a repeated frame is another shot. A binned pixel is at the camera's limit
+if one of its native pixels is saturated. The place's other devices are simulated, at the energy of the
+recorded frame.
 """
 
 import math
@@ -33,21 +33,21 @@ from shotwatch_simulator.recordings import Crop, Recording, change_of_regime, fi
 REGIME_CHANGE = "regime_change"
 
 _ENERGY_RMS = 0.004
-"""Beside the energy jitter that the recorded frames have themselves."""
+"""In addition to the energy jitter of the recorded frames themselves."""
 _PEAK = 0.73
-"""Where the brightest recorded pixel lies between 0 and the camera's limit."""
+"""The brightest recorded pixel, as a share of the camera's limit."""
 _LEARNING_SHARE = 0.4
-"""Of a recording whose regime is not known to change."""
+"""Share of a recording for learning, if its regime is not known to change."""
 
 _SENSOR = Sensor(limit=4092, background=16.0, read_noise=0.5, electrons_per_count=100.0)
-"""Fresh noise; the background keeps the read noise of dark pixels from being cut off at 0 counts."""
+"""Fresh noise. The background keeps the read noise of dark pixels from being cut off at 0 counts."""
 
 Phase = Literal["train", "live"]
 
 
 @dataclass(frozen=True, slots=True)
 class PackedFile:
-    """A file written, and what it is for."""
+    """A file that was written, and its purpose."""
 
     path: Path
     phase: Phase
@@ -55,7 +55,7 @@ class PackedFile:
 
 @dataclass(frozen=True)
 class Packing:
-    """Which recorded frame is shown at which pulse."""
+    """The recorded frame for each pulse."""
 
     facility: Facility
     recorders: tuple[Recorder, ...]
@@ -66,7 +66,7 @@ class Packing:
     sequence: NDArray[np.int64]
     """The recorded frame of each pulse from the start on: (pulses,)."""
     learning: int = 0
-    """How many pulses, before the others, are to learn from."""
+    """The number of pulses, before the others, to learn from."""
     change: int | None = None
     """The first recorded frame of another regime."""
     seed: int = 0
@@ -79,7 +79,7 @@ class Packing:
 
     @cached_property
     def files(self) -> tuple[SnapshotFile, ...]:
-        """The files to be written, in the order in which a control system would close them."""
+        """The files to write, in the order in which a control system would close them."""
         period = timedelta(milliseconds=self.recorders[0].interval.period_ms)
         return snapshot_files(self.recorders, self.start, len(self.sequence) * period)
 
@@ -90,7 +90,7 @@ class Packing:
 
     @property
     def machine(self) -> Machine:
-        """Simulates what nobody recorded."""
+        """The simulated laser for the devices that were not recorded."""
         return Machine(self.facility, self.seed)
 
 
@@ -106,10 +106,11 @@ def plan_recorded(
     crop: Crop | None = None,
     seed: int = 0,
 ) -> Packing:
-    """A time to learn from, then the images, once and in their order, each shown `repeat` times.
+    """Return a packing: a time to learn from, then the images in their order, each shown `repeat` times.
 
-    To learn from are, in random order, the frames before the regime changes: at the frame whose name holds
-    `change_at`, else where `change_of_regime` finds it, else the first 40 % of the frames.
+    The time to learn from shows, in random order, the frames before the regime changes. It changes at the
+    frame whose name contains `change_at`, otherwise where `change_of_regime` finds it, otherwise after the
+    first 40 % of the frames.
 
     Raises:
         ValueError: see `load_recording` and `find_frame`; or the first frame is already of another regime.
@@ -135,7 +136,7 @@ def plan_recorded(
 
 
 def pack(packing: Packing, folder: Path) -> Iterator[PackedFile]:
-    """Write the labels, then file after file, and yield each."""
+    """Write the labels, then file after file, and yield each file."""
     folder.mkdir(parents=True, exist_ok=True)
     write_labels(folder, packing.labels)
     first_live = packing.pulses[packing.learning]
@@ -158,7 +159,7 @@ def _change(recording: Recording, change_at: str | None) -> int | None:
 
 
 def _data(packing: Packing, group: str, pulses: Times) -> dict[str, Array]:
-    """What a device of the packed place records: dataset name → (n, ...) array."""
+    """Return the records of a device of the packed place: dataset name → (n, ...) array."""
     device = packing.machine.device(group)
     frames = packing.sequence[np.searchsorted(packing.pulses, pulses)]
     jitter = 1 + _ENERGY_RMS * normal(pulses, packing.seed, str(device.place), "energy")
@@ -186,7 +187,7 @@ def _image(
 
 
 def _change_label(packing: Packing, change: int) -> Label:
-    """The live shots from the change on; its severity is the relative change of the total intensity."""
+    """Return a label for the shots from the change on; its severity is the relative change of intensity."""
     changed = packing.sequence >= change
     pulses = packing.pulses[changed]
     total = packing.recording.total

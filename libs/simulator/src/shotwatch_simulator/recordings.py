@@ -1,4 +1,4 @@
-"""Recorded images of one camera: cropping and binning them, and where their regime changes."""
+"""Recorded images of one camera: cropping and binning them, and finding the change of their regime."""
 
 import re
 from collections import defaultdict
@@ -26,7 +26,7 @@ _MOST_REASONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where one recorded frame is: images of a multi-page file count from 0."""
+    """The file and page of one recorded frame; images of a multi-page file count from 0."""
 
     path: Path
     page: int
@@ -34,25 +34,25 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Frames recorded by one camera, in the order of time, as frames of another shape."""
+    """Frames recorded by one camera, in the order of time, converted to frames of another shape."""
 
     sources: tuple[Source, ...]
     shape: tuple[int, int]
     crop: Crop | None
     jitter: int
-    """How far (native px) a frame can be shifted either way."""
+    """Largest shift of a frame in each direction (native px)."""
     scale: Floats
-    """What makes the brightest pixel of all frames 1, one entry per frame."""
+    """Factor that makes the brightest pixel of all frames 1, one entry per frame."""
     total: Floats
-    """Intensity of each frame as shown, in the same unit: (n,)."""
+    """Intensity of each frame as it is shown, in the same unit: (n,)."""
     border: Floats
-    """Mean of its outermost pixels, the background: (n,)."""
+    """Mean of the outermost pixels of each frame, the background: (n,)."""
     saturated_from: Floats
     """The count from which a native pixel is saturated (`saturation_level`), one entry per frame."""
     skipped: tuple[SkippedFile, ...]
 
     def light(self, frame: int, shift: int) -> Images:
-        """A frame, binned, from 0 to 1 (height, width); `shift` chooses one of `shifts`."""
+        """Return a frame, binned, from 0 to 1 (height, width); `shift` selects one of `shifts`."""
         windows = _windows(self.sources[frame], self.shape, self.crop, self.jitter)
         light: Images = windows[shift] * np.float32(self.scale[frame])
         return light
@@ -71,7 +71,7 @@ class Recording:
 
     @property
     def shifts(self) -> int:
-        """How many shifts there are: every one of whole native pixels up to `jitter` in both directions."""
+        """The number of shifts: all by whole native pixels up to `jitter` in both directions."""
         return (2 * self.jitter + 1) ** 2
 
 
@@ -81,7 +81,7 @@ def load_recording(
     """Return the images of a folder, or of these files, as one recording.
 
     Each frame is binned by the largest whole number with which `shape` fits into it, or into its `crop`,
-    around its middle. Frames of one number type share one scale: how bright one is beside another stays.
+    around its middle. Frames of one number type share one scale, so that their relative brightness is kept.
     Files of a folder that hold no image are skipped.
 
     Raises:
@@ -124,10 +124,12 @@ def load_recording(
 
 
 def find_frame(recording: Recording, name: str) -> int:
-    """The first frame whose file name holds these digits: `15:26:53` finds `cam2-06052023152653-1059.png`.
+    """Return the first frame whose file name contains these digits.
+
+    For example, `15:26:53` finds `cam2-06052023152653-1059.png`.
 
     Raises:
-        ValueError: none does.
+        ValueError: there is none.
     """
     wanted = _digits(name)
     for frame, source in enumerate(recording.sources):
@@ -137,10 +139,10 @@ def find_frame(recording: Recording, name: str) -> int:
 
 
 def change_of_regime(recording: Recording) -> int | None:
-    """The first frame after which brightness or background is another, None when they stay as they are.
+    """Return the first frame after a change of brightness or background, or None if there is no change.
 
-    It is the split at which the means before and after differ most, counted in standard errors of that
-    difference (Welch's t), if they differ by more than ten of them.
+    It is the split at which the means before and after differ most, in standard errors of that difference
+    (Welch's t), if they differ by more than ten of them.
     """
     scores = np.array([_split_scores(values) for values in (recording.total, recording.border)])
     if not scores.size or scores.max() < _CHANGE_SIGMAS:
@@ -149,9 +151,9 @@ def change_of_regime(recording: Recording) -> int | None:
 
 
 def bin_windows(image: Picture, shape: tuple[int, int], crop: Crop | None, jitter: int) -> Images:
-    """An image binned (mean) to `shape` once for every shift by whole native pixels: (shifts, height, width).
+    """Return an image binned (mean) to `shape`, once for every whole-pixel shift: (shifts, height, width).
 
-    Shifted before binning and never interpolated: smoothed noise would give a shift away.
+    It is shifted before binning and never interpolated, because smoothed noise would reveal the shift.
 
     Raises:
         ValueError: the image, or its crop, is too small.
@@ -182,7 +184,7 @@ def _digits(text: str) -> str:
 
 
 def _reasons(skipped: Sequence[SkippedFile]) -> str:
-    """The first reasons, for a folder of which nothing is left."""
+    """Return the first reasons, for a folder in which all files were skipped."""
     return "".join(f"; {file.name}: {file.reason}" for file in skipped[:_MOST_REASONS])
 
 
@@ -212,7 +214,7 @@ def _bin(image: Picture, path: Path, shape: tuple[int, int], crop: Crop | None, 
 
 
 def _split_scores(values: Floats) -> Floats:
-    """Welch's t of every split that leaves at least five frames on both sides."""
+    """Return Welch's t of every split that leaves at least five frames on both sides."""
     before = np.arange(_FEWEST_FRAMES, len(values) - _FEWEST_FRAMES + 1)
     if not len(before) or not values.std():
         return np.zeros(len(before))
@@ -222,5 +224,6 @@ def _split_scores(values: Floats) -> Floats:
     mean1, mean2 = sums[before - 1] / before, (sums[-1] - sums[before - 1]) / after
     variance1 = squares[before - 1] / before - mean1**2
     variance2 = (squares[-1] - squares[before - 1]) / after - mean2**2
+    # 1e-12 keeps the score finite where the values on both sides are constant.
     scores: Floats = np.abs(mean2 - mean1) / np.sqrt(variance1 / before + variance2 / after + 1e-12)
     return scores

@@ -19,7 +19,7 @@ from shotwatch_simulator.labels import Label, write_labels
 
 @dataclass(frozen=True)
 class Simulation:
-    """A stretch of time at some places of a facility. Equal simulations write equal records."""
+    """A span of time at some places of a facility. Equal simulations write equal records."""
 
     facility: Facility
     rosters: tuple[PlaceRoster, ...]
@@ -29,7 +29,7 @@ class Simulation:
     seed: int = 0
     injections: Injections = ()
     file_length: timedelta = MINUTE
-    """One pulse's interval gives single-shot files."""
+    """If it is one pulse's interval, the files hold a single shot each."""
 
     @property
     def machine(self) -> Machine:
@@ -37,20 +37,20 @@ class Simulation:
 
     @cached_property
     def files(self) -> tuple[SnapshotFile, ...]:
-        """The files to be written, in the order in which a control system would close them."""
+        """The files to write, in the order in which a control system would close them."""
         devices = recorders(self.facility, self.rosters)
         return snapshot_files(devices, self.start, self.duration, self.file_length)
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:
-        """What is odd in them."""
+        """The anomalies in the files."""
         return tuple(labels(self.injections, self.files))
 
 
 def simulate(simulation: Simulation, folder: Path, workers: int = 1) -> Iterator[Path]:
-    """Write the labels, then file after file, and yield the path of each; `workers` processes share them.
+    """Write the labels, then file after file, and yield the path of each; `workers` processes share the work.
 
-    A device that is missing has no file, so there may be fewer than `simulation.files`.
+    A missing device has no file, so there may be fewer files than `simulation.files`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_labels(folder, simulation.labels)
@@ -63,7 +63,7 @@ def simulate(simulation: Simulation, folder: Path, workers: int = 1) -> Iterator
 
 
 def write_file(machine: Machine, folder: Path, file: SnapshotFile) -> Path | None:
-    """Write one file; None when its device leaves no record in it."""
+    """Write one file; return None if its device leaves no record in it."""
     stamps = devices.stamps(machine, file.group, file.pulses)
     if not len(stamps.pulses):
         return None

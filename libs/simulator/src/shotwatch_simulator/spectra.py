@@ -11,7 +11,7 @@ from shotwatch_simulator.noise import Floats, Images, drift, generator, normal, 
 
 @dataclass(frozen=True, slots=True)
 class Spectrometer:
-    """What is fixed about a spectrometer; lengths in px of its line."""
+    """The fixed properties of a spectrometer; lengths in px of its line."""
 
     name: str
     length: int
@@ -19,7 +19,7 @@ class Spectrometer:
     """Counts of the plateau at nominal energy."""
     centre: float
     half_width: float
-    """Of the plateau, where the intensity has fallen to 1/e²."""
+    """Half width of the plateau, where the intensity has fallen to 1/e²."""
     structure: Images
     """Relative height of each pixel, about 1: (length,)."""
     read_noise: float
@@ -27,19 +27,19 @@ class Spectrometer:
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """What differs from shot to shot, one entry per pulse: (n,) each."""
+    """The properties of the spectrum that change from shot to shot, one entry per pulse: (n,) each."""
 
     energy: Floats
     """1 = nominal."""
     shift: Floats
-    """Of the centre (px)."""
+    """Shift of the centre (px)."""
     width: Floats
-    """Bandwidth relative to nominal. The energy stays in the pulse: a narrower spectrum is higher."""
+    """Bandwidth relative to nominal. The energy is conserved: a narrower spectrum is higher."""
 
 
 @lru_cache(maxsize=256)
 def spectrometer(name: str, length: int, seed: int) -> Spectrometer:
-    """The spectrometer of that name: broadband, nearly flat, with structure of its own."""
+    """Return the spectrometer of that name: broadband, nearly flat, with structure of its own."""
     rng = generator(seed, name, "spectrometer")
     return Spectrometer(
         name=name,
@@ -53,13 +53,13 @@ def spectrometer(name: str, length: int, seed: int) -> Spectrometer:
 
 
 def colour(place: str, pulses: Times, energy: Floats, seed: int) -> Colour:
-    """The colour of a place's pulses, the same for all its spectrometers."""
+    """Return the colour of a place's pulses, the same for all its spectrometers."""
     shift = 0.5 * normal(pulses, seed, place, "colour") + 0.1 * drift(pulses, seed, place, "colour")
     return Colour(energy, shift, 1 + 0.003 * normal(pulses, seed, place, "bandwidth"))
 
 
 def disperse(device: Spectrometer, colour: Colour) -> Images:
-    """The light on the line, counts without noise: (n, length). Super-Gaussian of order 8."""
+    """Return the light on the line, counts without noise: (n, length). It is a super-Gaussian of order 8."""
     pixels = np.arange(device.length)
     distance = (pixels - device.centre - colour.shift[:, None]) / (device.half_width * colour.width[:, None])
     light = np.exp(-2 * np.minimum(distance**8, 40))
@@ -69,7 +69,7 @@ def disperse(device: Spectrometer, colour: Colour) -> Images:
 
 
 def read_out(light: Images, device: Spectrometer, pulses: Times, seed: int) -> Images:
-    """Spectra with photon and read noise, whole counts about a base line of 0: (n, length)."""
+    """Return spectra with photon and read noise, whole counts about a base line of 0: (n, length)."""
     noise = np.sqrt(light + np.float32(device.read_noise**2)) * white(
         pulses, (device.length,), seed, device.name
     )
@@ -78,7 +78,7 @@ def read_out(light: Images, device: Spectrometer, pulses: Times, seed: int) -> I
 
 
 def _structure(length: int, rng: np.random.Generator) -> Images:
-    """Eight waves of 1/20 to 1/3 of the line, 6 % rms together."""
+    """Return eight waves of 1/20 to 1/3 of the line, 6 % rms together."""
     pixels = np.arange(length)
     waves = length * rng.uniform(1 / 20, 1 / 3, 8)
     phases = rng.uniform(0, 2 * np.pi, 8)

@@ -1,4 +1,4 @@
-"""The servers of the embedded stack: how each is set up, started and known to work."""
+"""The servers of the embedded stack: how each is set up, started and checked."""
 
 import os
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ class Server:
     port: int
     probe: Probe
     settings: Mapping[str, str] = field(default_factory=dict)
-    """What its clients must be told to use it, as environment variables."""
+    """Environment variables that its clients need to use it."""
     accounts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Service → what it alone is told, instead of `settings`, on a server with an account for each."""
+    """Service → its own variables instead of `settings`, for a server with an account for each service."""
 
 
 def server_environment() -> dict[str, str]:
-    """The caller's environment less what would change a server behind our back."""
+    """Return the caller's environment without the variables that would change the behaviour of a server."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}

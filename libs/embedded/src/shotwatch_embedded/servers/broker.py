@@ -1,4 +1,4 @@
-"""RabbitMQ as a private node: own name service, ports, folders, cookie, and the accounts of a deployment."""
+"""RabbitMQ as a private node: own name server, ports, folders, cookie, and the accounts of a deployment."""
 
 import hmac
 import json
@@ -17,7 +17,7 @@ from shotwatch_embedded.servers.activation import activated
 from shotwatch_operations.broker.accounts import ENGINEER, accounts_of, definitions
 
 SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-"""The server itself; the one in /usr/sbin would switch to the system's user."""
+"""The server itself; the script in /usr/sbin would switch to the system's user."""
 
 _VIRTUAL_HOST = "/"
 _DEFINITIONS = "definitions"
@@ -39,13 +39,17 @@ _ERLANG_ARGUMENTS = (
     "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
     f" -kernel inet_dist_use_interface {{127,0,0,1}} inet_default_listen_options [{_REUSE_PORT}]"
 )
-"""Two schedulers that never spin, so that an idle node costs little; Erlang distribution on loopback only;
-SO_REUSEPORT on every socket that listens, as the stack keeps the ports bound (Erlang has a name for this
-option from OTP 26 on only)."""
+"""Two schedulers that never spin, so that an idle node costs little. Erlang distribution only on loopback.
+SO_REUSEPORT on every listening socket, because the stack keeps the ports bound; the raw form is used because
+Erlang has a name for this option only from OTP 26 on.
+"""
 
 
 def name_server(folder: Path, ports: Ports) -> Server:
-    """Erlang's name server (epmd) for our node alone, so that none is left behind as a daemon."""
+    """Return Erlang's name server (epmd) for this node alone.
+
+    Otherwise the node would leave one behind as a daemon.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = ports.take()
     return Server(
@@ -59,10 +63,10 @@ def name_server(folder: Path, ports: Ports) -> Server:
 
 
 def broker(folder: Path, secret: str, name_server_port: int, ports: Ports, prefix: str = "") -> Server:
-    """Return the RabbitMQ node. Its plugins are those in `enabled_plugins` in its folder; at first none.
+    """Return the RabbitMQ node. Its plugins are those in `enabled_plugins` in its folder; none at first.
 
-    The accounts are those of a deployment, with passwords that follow from the secret. The node imports them
-    at each start. The command line is told the engineer's.
+    The accounts are those of a deployment, with passwords derived from the secret. The node imports them at
+    each start. The command line gets the engineer's account.
     """
     port, distribution_port, management_port = ports.take(), ports.take(), ports.take()
     topology, passwords = Topology(prefix), _passwords(secret)
@@ -109,17 +113,17 @@ def _configure(folder: Path, port: int, management_port: int) -> None:
 
 
 def _write_definitions(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write the file of our definitions into the folder of those that the node imports."""
+    """Write our definitions into the folder from which the node imports definitions."""
     path = folder / _DEFINITIONS / "shotwatch.json"
     path.parent.mkdir(exist_ok=True)
     write_private(path, json.dumps(content, indent=2))
 
 
 def _write_cookie(folder: Path, secret: str) -> None:
-    """Write the cookie by which Erlang nodes know each other; who knows it can run any code in the node.
+    """Write the cookie that authenticates Erlang nodes. A program that knows it can run any code in the node.
 
-    Erlang would make one from the time since its start, which others on this machine can guess (36 bits at
-    most, `create_cookie` and `random_cookie` in its auth.erl).
+    Erlang would generate one from the time since its start, which other users of this machine can guess (36
+    bits at most, `create_cookie` and `random_cookie` in its auth.erl).
     """
     write_private(folder / ".erlang.cookie", _derived(secret, "Erlang cookie"))
 

@@ -9,17 +9,18 @@ from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
 
 _READERS = ("inference", "history", "query")
-"""Services that ask for models."""
+"""Services that read models."""
 
 
 def models(folder: Path, engineer_password: str, reader_password: str, ports: Ports) -> Server:
-    """MLflow's web application in one process, behind `guarded_mlflow`.
+    """Return MLflow's web application in one process, behind `guarded_mlflow`.
 
     The command line and training log in as `engineer`, services as `reader`.
 
-    `mlflow server` would import MLflow twice, in itself and in the worker that it starts: twice the time
-    until ready (14 s for 7) and twice the memory (510 MB for 255). The application is started as that
-    command starts it, with the same variables; MLflow's version is pinned, as these are its own affair.
+    `mlflow server` would import MLflow twice, in itself and in the worker that it starts. That takes twice
+    the time until ready (14 s instead of 7) and twice the memory (510 MB instead of 255). The application is
+    started as that command starts it, with the same variables. MLflow's version is pinned, because these
+    variables are internal to it.
     """
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,7 @@ def models(folder: Path, engineer_password: str, reader_password: str, ports: Po
         },
         folder=folder,
         port=port,
-        # the search makes the tables, which take a second at the first start
+        # The search creates the tables, which takes a second at the first start.
         probe=partial(
             probes.answers,
             f"http://{READER}:{reader_password}@{address}/api/2.0/mlflow/registered-models/search",

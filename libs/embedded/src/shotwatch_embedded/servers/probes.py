@@ -1,4 +1,4 @@
-"""Whether a server truly works, asked as its clients would ask."""
+"""Probes that check a server with a request as its clients would send it."""
 
 from http import HTTPStatus
 
@@ -15,12 +15,12 @@ _MONGO_PATIENCE_MS = 2000
 
 
 async def listens() -> bool:
-    """For a server that has no question to answer: that it listens is all there is to know."""
+    """Return True: for a server without requests, the fact that it listens is the whole check."""
     return True
 
 
 async def opens_channel(url: str) -> bool:
-    """The AMQP broker takes our user and opens a channel."""
+    """Return whether the AMQP broker accepts our user and opens a channel."""
     try:
         async with connection_to(url) as connection:
             await connection.channel()
@@ -30,7 +30,7 @@ async def opens_channel(url: str) -> bool:
 
 
 async def writes_document(url: str) -> bool:
-    """The database answers a ping and takes a write."""
+    """Return whether the database answers a ping and accepts a write."""
     async with AsyncMongoClient[dict[str, object]](
         url, serverSelectionTimeoutMS=_MONGO_PATIENCE_MS
     ) as client:
@@ -43,7 +43,7 @@ async def writes_document(url: str) -> bool:
 
 
 async def has_buckets(url: str, access_key: str, secret_key: str, buckets: tuple[str, ...]) -> bool:
-    """The object store takes our keys and holds the buckets, made where they are missing."""
+    """Return whether the object store accepts our keys and holds the buckets; create missing ones."""
     async with ObjectStore(url, access_key, secret_key) as store:
         try:
             await store.ensure_buckets(*buckets)
@@ -53,7 +53,7 @@ async def has_buckets(url: str, access_key: str, secret_key: str, buckets: tuple
 
 
 async def answers(*urls: str) -> bool:
-    """Each address answers a GET with 200."""
+    """Return whether each address answers a GET with 200."""
     try:
         async with aiohttp.ClientSession() as session:
             for url in urls:

@@ -1,10 +1,10 @@
-"""SecantusDB with one account, which must show its password (SCRAM-SHA-256).
+"""SecantusDB with one account, which needs its password (SCRAM-SHA-256).
 
     SECANTUS_PASSWORD=… python -m shotwatch_embedded.servers.secantus_server --user U --storage-path FOLDER …
 
-Its own command line cannot do this: it makes accounts over the wire only, and a server that asks for a
-password lets nobody in who could make the first one. Here the account is written at every start, before the
-server listens, so a new password takes the place of the old one.
+SecantusDB's own command line cannot do this: it creates accounts only over the wire, and a server that
+requires a password refuses the client that would create the first account. Here the account is written at
+every start, before the server listens, so a new password replaces the old one.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _write_account(server: SecantusDBServer, user: str, password: str) -> None:
-    """Write the account as `createUser` does, in place of an older one."""
+    """Write the account as `createUser` does; it replaces an older one."""
     account = {
         "_id": f"{_ACCOUNTS}.{user}",
         "user": user,

@@ -13,10 +13,10 @@ BUCKETS = ("inbox", "data", "errors", "blocks", "datasets")
 
 
 def store(folder: Path, access_key: str, secret_key: str, ports: Ports, prefix: str = "") -> Server:
-    """The server, its buckets made.
+    """Return the server, with its buckets created.
 
-    Unless told otherwise it hashes what it writes twice more, and what it reads each time, to compare its own
-    disk with itself: half of its work.
+    The checksum options turn off a comparison of rclone's own disk with itself. It takes half of the work: by
+    default, rclone hashes everything twice more when it writes, and again each time it reads.
     """
     objects = folder / "buckets"
     objects.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def store(folder: Path, access_key: str, secret_key: str, ports: Ports, prefix: 
                 *("--ignore-checksum", "--no-checksum"),
             ),
         ),
-        # by the environment, as every user of the machine may read a command line
+        # Passed in the environment, because every user of the machine can read a command line.
         environment=server_environment() | {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'},
         folder=folder,
         port=port,
@@ -48,6 +48,6 @@ def store(folder: Path, access_key: str, secret_key: str, ports: Ports, prefix: 
 
 
 def _executable() -> str:
-    """rclone from the environment that runs us, else from the path."""
+    """Return rclone from the environment of this Python, otherwise from the path."""
     beside_us = Path(sys.executable).with_name("rclone")
     return str(beside_us) if beside_us.exists() else shutil.which("rclone") or "rclone"
