@@ -20,9 +20,7 @@ from shotwatch_shots.vocabulary import DeviceKind
 
 
 def to_document(window: Window) -> dict[str, Any]:
-    """Return the window as a document, with columns packed as little-endian bytes; the archive adds its own
-    counters.
-    """
+    """Return the window as a document, with columns as little-endian bytes. The archive adds its counters."""
     return {
         "_id": window.id,
         "place": str(window.place),
@@ -65,9 +63,7 @@ def _window(document: Mapping[str, Any], interval: Interval) -> Window:
 def to_message(
     batch: Batch, roster: Mapping[str, DeviceKind], on_before: Collection[str], last_arrival: int
 ) -> ShotsClosed:
-    """Return the message that closes the batch; `on_before` names the devices that were ON before this
-    window.
-    """
+    """Return the message that closes the batch; `on_before`: devices that were ON before this window."""
     window, slots = batch.window, batch.slots
     absent = {device: kind for device, kind in roster.items() if device not in window.devices}
     devices = {

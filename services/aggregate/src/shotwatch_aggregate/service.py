@@ -58,9 +58,7 @@ Change = Callable[[Window], tuple[Window, Batch | None]]
 SlotKey = tuple[ShotSeries, int]
 
 UNSENT_MS = 15_000
-"""A message that is in the outbox for longer than this belongs to a replica that died: it is published
-again.
-"""
+"""Time after which an unsent message is published again, in ms: its replica is assumed to have died."""
 
 
 async def assemble(edges: Edges[AggregateSettings], _resources: AsyncExitStack) -> Service:
@@ -161,9 +159,7 @@ class Aggregator:
         return parts, {"off_grid": off_grid, "second_samples": second_samples}
 
     async def _leave(self, message: FileValidated, parts: dict[SlotKey, list[Records]]) -> None:
-        """Add an empty entry to `parts` for each window that holds only records of an earlier version of the
-        file.
-        """
+        """Add an empty entry to `parts` for each window that holds an earlier version of the file only."""
         for document in await self._windows.of_file(message.object.key):
             slot = _series_of(document), document["start"]
             if slot not in parts:
@@ -207,8 +203,7 @@ class Aggregator:
     async def _saved_change(
         self, window_id: str, series: ShotSeries, start: int, change: Change
     ) -> tuple[Window, dict[str, bytes]]:
-        """Apply a change by compare-and-set, and repeat it until no other replica has changed the window
-        meanwhile.
+        """Apply a change by compare-and-set; repeat it while another replica changes the window meanwhile.
 
         Return the window, and the resulting message by its batch id (empty if there is none).
         """

@@ -18,9 +18,7 @@ from shotwatch_shots.pulses import WINDOW_MS, epoch_ms
 from shotwatch_shots.vocabulary import ObjectState
 
 LONGEST_HOLD_MS = 600_000
-"""Maximum time for which files keep a window open, in ms. Such a file may be lost; the ledger check reports
-it.
-"""
+"""Maximum time for which files keep a window open, in ms. The ledger check reports lost files."""
 
 
 class Stragglers:

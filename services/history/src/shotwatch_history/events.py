@@ -50,8 +50,7 @@ def event_of(shift: Shift, series: ShotSeries, told_until: int, facility: str) -
 def drift_event_of(
     drift: Drift, features: Mapping[str, FeatureDrift], series: ShotSeries, facility: str
 ) -> AnomalyEvent:
-    """Return the event of a drift, with sequence 0 until one is reserved; `features` are those that have
-    shifted.
+    """Return the event of a drift, with sequence 0 until one is reserved; `features` have shifted.
 
     It concerns a shot of the newest batch. Each device and model version has one event id, so that drift is
     reported once.

@@ -13,9 +13,7 @@ from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 REMEMBERED_BATCHES = 100
-"""Number of batches that are remembered per place. A batch that is delivered again later than that counts as
-new.
-"""
+"""Number of batches that are remembered per place; a batch delivered again later counts as new."""
 
 NOTHING: Mapping[str, Any] = {"version": 0, "open": [], "over": [], "batches": [], "outbox": {}}
 TellEvents = Callable[[Sequence[Telling]], list[AnomalyEvent]]

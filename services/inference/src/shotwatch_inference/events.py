@@ -214,9 +214,7 @@ def _evidence(finding: Finding, batch: ShotsClosed) -> list[Evidence]:
 
 
 def camera_of(finding: Finding, batch: ShotsClosed) -> str | None:
-    """Return the camera whose frame shows the finding best: its own first one, else any of the shot, else
-    None.
-    """
+    """Return the camera whose frame shows the finding best: its own first one, or any of the shot."""
     with_frame: Mapping[str, None] = {
         member.device: None
         for member in batch.members

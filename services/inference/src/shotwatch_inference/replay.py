@@ -128,9 +128,7 @@ class Replay:
             yield (stop - start) / MINUTE_MS
 
     async def _batches(self, roster: PlaceRoster, start: int, end: int) -> dict[str, list[int]]:
-        """Return batch → indices of its shots whose current revision it holds; batches in order of their
-        first shot.
-        """
+        """Return batch → indices of its current shots, with the batches in order of their first shot."""
         query = {"place": str(roster.place)}
         batches: dict[str, list[int]] = defaultdict(list)
         shots = await self._archive.shots.page(query, start, end, 0)

@@ -188,9 +188,7 @@ class Judge:
         scores: CameraScores,
         publication: Publication,
     ) -> None:
-        """Enter the findings of the newest revisions into the incident store, and publish the resulting
-        events.
-        """
+        """Enter the findings of newest revisions into the incident store, and publish the events."""
         ids, newest = shot_ids(batch), await self._newest(batch, findings)
         current = [finding for finding in findings if ids[finding.shot] in newest]
         revised = [n for n, revision in enumerate(batch.revisions) if revision > 1 and ids[n] in newest]

@@ -1,5 +1,4 @@
-"""Reading of files of unknown origin in disposable processes, so that none can harm the service or another
-file.
+"""Reading of files of unknown origin in disposable processes, to protect the service and other files.
 
 A reader that crashes, or exceeds its limits of time or memory, is replaced. A file that took too long is
 rejected at once. Any other failed file is tried once more in a fresh process, because the machine may have

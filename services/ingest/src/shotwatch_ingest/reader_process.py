@@ -139,8 +139,9 @@ def _silence() -> None:
 
 
 class _WithoutPandas(MetaPathFinder):
-    """An import hook that hides pandas. pyarrow would import it where it is installed, which costs a second
-    of CPU time and 50 MB for no use here.
+    """An import hook that hides pandas.
+
+    pyarrow would import it where it is installed, which costs a second of CPU time and 50 MB for no use here.
     """
 
     def find_spec(self, name: str, *_: object) -> None:

@@ -25,9 +25,7 @@ _SET_MODE_FILTER, _ALL_THREADS = 1, 1
 _RETURN_ALLOW, _RETURN_ERRNO = 0x7FFF0000, 0x00050000
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT = 0, 4
-"""Offsets at which the filter finds the number of the call and the machine's architecture
-(linux/seccomp.h).
-"""
+"""Offsets of the call's number and the machine's architecture in the filter's input (linux/seccomp.h)."""
 
 
 _ALLOWED = {
@@ -64,9 +62,7 @@ _ALLOWED = {
 
 
 class Machine(NamedTuple):
-    """A type of machine: its number in the kernel (linux/audit.h), the number of the call seccomp, and its
-    column above.
-    """
+    """A type of machine: its number in linux/audit.h, its number of the call seccomp, its column above."""
 
     audit: int
     seccomp: int

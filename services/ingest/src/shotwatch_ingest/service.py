@@ -215,9 +215,7 @@ class Ingestor:
         await self._leave_inbox(obj, (bucket, key))
 
     async def _settle_unread(self, obj: ObjectRef, why: str) -> None:
-        """Settle a version that is not in the inbox, unless an earlier attempt settled it: it can never be
-        read.
-        """
+        """Settle a version that can never be read, as it left the inbox, unless an attempt settled it."""
         entry = await self._edges.archive.ledger.find(obj.object_id)
         if entry is None or entry["state"] == ObjectState.WAITING:
             await self._settle(obj, ObjectState.IGNORED, None, why)

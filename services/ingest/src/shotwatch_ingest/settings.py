@@ -12,15 +12,11 @@ class IngestSettings(BrokerSettings):
     """The settings that all services share, and those of the readers and the sweep."""
 
     readers: PositiveInt = 2
-    """Number of reader processes; each reads one file at a time. With two, a slow file does not block
-    others.
-    """
+    """Number of reader processes, with one file each. With two, a slow file does not block others."""
     inbox_sweep_seconds: float = Field(0.5, ge=0, allow_inf_nan=False)
     """Pause between two sweeps of the inbox for objects without a notification, in seconds; 0 = no sweep."""
     inbox_notification_seconds: float = Field(0, ge=0, allow_inf_nan=False)
-    """Age below which the sweep leaves an object to the store's notification, in s; 0 = the store sends
-    none.
-    """
+    """Age in seconds below which the sweep leaves an object to its notification; 0 = the store sends none."""
     inbox_again_seconds: PositiveFloat = 120.0
     """Time after which an object still in the inbox is fed in again, in seconds: its message was lost."""
 

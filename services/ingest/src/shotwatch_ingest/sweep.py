@@ -19,8 +19,9 @@ from shotwatch_shots.vocabulary import ObjectState
 
 _AT_ONCE = 500
 _CLAIM_MS = 10_000
-"""Time for which an object is left to the replica that entered it, in ms. That replica may have died before
-it fed the object in.
+"""Time for which an object is left to the replica that entered it, in ms.
+
+That replica may have died before it fed the object in.
 """
 
 

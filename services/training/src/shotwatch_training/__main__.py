@@ -120,9 +120,7 @@ def _train(
 
 
 async def _challenge(trained: "Trained", settings: TrainingSettings) -> None:
-    """Make the new version the challenger; a person with the right to promote decides whether it becomes
-    champion.
-    """
+    """Make the new version the challenger; a person decides whether it is promoted to champion."""
     async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
         await Succession(registry, archive).challenge(trained.version, trained.digest, "training")
 

@@ -25,9 +25,7 @@ Document = Mapping[str, Any]
 
 
 class Past:
-    """A reader of normal shots: complete, judged, and without an anomaly found by a rule or confirmed by
-    people.
-    """
+    """A reader of normal shots: complete, judged, without an anomaly by a rule or by people's labels."""
 
     def __init__(self, archive: Archive, store: ObjectStore, facility: Facility) -> None:
         self._archive = archive
@@ -90,9 +88,7 @@ def _sample(shots: Sequence[Document], most: int) -> list[Document]:
 def _columns(
     shots: Sequence[Document], measured: Mapping[str, Mapping[str, Features]]
 ) -> dict[str, Features]:
-    """Return features of shots as columns (n,), NaN where a shot has none; `measured` is by batch and
-    device.
-    """
+    """Return features of shots as columns (n,), NaN where absent; `measured` is by batch and device."""
     columns: dict[str, dict[str, Values]] = defaultdict(dict)
     for batch, devices in measured.items():
         where = [n for n, shot in enumerate(shots) if shot["batch"] == batch]

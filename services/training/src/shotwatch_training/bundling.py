@@ -69,9 +69,7 @@ def make_bundle(
 
 
 def calibrate(material: Material, network: bytes, origin: Origin) -> Bundle:
-    """Return a detector with this network (TFLite) for the devices of a history, whatever it was trained
-    on.
-    """
+    """Return a detector with this network (TFLite), whatever it was trained on, for a history's devices."""
     engine = LiteRtEngine(network)
     history, split = material.history, material.split
     cameras = learn_cameras(history, material.references, split, engine)

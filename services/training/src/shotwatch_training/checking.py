@@ -1,6 +1,4 @@
-"""Check of a stored training set: whether its shards match the manifest, and whether it could be made
-again.
-"""
+"""Check of a stored training set: its shards match the manifest, and it could be made again."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass

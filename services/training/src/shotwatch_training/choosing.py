@@ -93,9 +93,7 @@ async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> Asyn
 
 
 async def _next_pulse(archive: Archive, place: Mapping[str, str], begin: int, end: int) -> int:
-    """Return the time of the next pulse, so that a pause of any length takes one query; `end` if there is
-    none.
-    """
+    """Return the time of the next pulse, or `end`; a pause of any length thus takes one query."""
     later = await archive.shots.page(place, begin, end, 1)
     return int(later[0]["pulse"]) if later else end
 

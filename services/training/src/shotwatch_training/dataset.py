@@ -1,5 +1,6 @@
-"""Manage training sets: `python -m shotwatch_training.dataset`; steps and results are JSON lines on standard
-output.
+"""Manage training sets: `python -m shotwatch_training.dataset`.
+
+Steps and results are written as JSON lines to standard output.
 
 Exit status: 0 done, 1 impossible, 2 wrong arguments or settings, 3 a server cannot be reached.
 """

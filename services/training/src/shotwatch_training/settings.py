@@ -20,13 +20,13 @@ class TrainingSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """How the strided network is built and fitted."""
+    """The structure of the strided network and the way of fitting it."""
 
     learning_rate: float = 3e-3
     filters: int = 16
     """Number of filters of the first convolution; the second has twice as many."""
     code: int = 8
-    """Size of the code of a patch of 8 x 8 pixels."""
+    """Number of values that encode a patch of 8 x 8 pixels."""
     spots: int = 20
     """Maximum number of spots added to each training image."""
 

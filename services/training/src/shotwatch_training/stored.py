@@ -24,9 +24,7 @@ Fetch = Callable[[Shard], bytes]
 
 
 def fetcher(settings: TrainingSettings) -> Fetch:
-    """Return a function that loads shards from the object store, to be called in a thread without an event
-    loop.
-    """
+    """Return a function that loads shards from the store, to be called in a thread without an event loop."""
 
     async def get(shard: Shard) -> bytes:
         async with ObjectStore.of(settings) as objects:
@@ -36,8 +34,7 @@ def fetcher(settings: TrainingSettings) -> Fetch:
 
 
 def stream(manifest: Manifest, fetch: Fetch) -> Any:
-    """Return the set as a `tf.data.Dataset` of its nine features (dict of tensors), in the order of the
-    manifest.
+    """Return the set as a `tf.data.Dataset` of its nine features (dict of tensors), in manifest order.
 
     Each pass fetches the shards again, one after the other; one shard at a time lies in a temporary folder.
     """

@@ -89,17 +89,13 @@ def split(
 
 
 def nothing_of(device: str, kind: DeviceKind, source: Source) -> Records:
-    """Return the entry of a file for a window that no longer holds any of the device's records from that
-    file.
-    """
+    """Return the empty entry of a file for a window in which the file no longer has records of the device."""
     nothing = np.empty(0, np.int32)
     return Records(device, kind, source, nothing, nothing, nothing, (), np.empty(0, bool))
 
 
 def takes(window: Window, device: str, roster: Collection[str]) -> bool:
-    """Return whether the window has room: the device is expected, already there, or one of few unexpected
-    ones.
-    """
+    """Return whether the window takes a device: it is expected, present, or one of few unexpected ones."""
     unexpected = window.devices.keys() - set(roster)
     return device in roster or device in unexpected or len(unexpected) < MOST_UNEXPECTED
 
@@ -178,9 +174,7 @@ def unheard_before(batch: Batch, roster: Collection[str]) -> list[str]:
 
 
 def last_known_on(columns: DeviceColumns, on_before: bool) -> Mask:
-    """Return whether the device was ON at its last record up to each pulse; before the first, use
-    `on_before`.
-    """
+    """Return whether the device was ON at its last record up to each pulse, or `on_before` if none."""
     indices = np.where(columns.present, np.arange(len(columns.source)), -1)
     last = np.maximum.accumulate(indices)
     on: Mask = np.where(last >= 0, columns.on[np.maximum(last, 0)], on_before)
@@ -198,8 +192,7 @@ def _changed_since_closed(before: Window, after: Window) -> Mask:
 
 
 def _all_heard(window: Window, roster: Collection[str]) -> Mask:
-    """Return the pulses at which nothing more is expected; none if the expected devices of the place are
-    unknown.
+    """Return the pulses at which nothing more is expected; none if the expected devices are unknown.
 
     Shots of a place without a list of expected devices wait for their deadline.
     """

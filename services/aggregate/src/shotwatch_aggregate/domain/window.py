@@ -40,9 +40,7 @@ class Source:
 
     @property
     def order(self) -> tuple[int, str]:
-        """Sort key of sources: if two have a record at the same pulse, the greater one counts, whichever is
-        processed first.
-        """
+        """Sort key of sources: at a pulse for which two have a record, the greater one counts."""
         return self.arrived_at, self.object_id
 
 
@@ -93,8 +91,7 @@ class DeviceColumns:
         return valid
 
     def heard(self) -> Mask:
-        """Return the pulses at which nothing more is expected: those with a record, and gaps between records
-        of a file.
+        """Return the pulses at which nothing more is expected: with a record, or in a gap within a file.
 
         A file holds its records in order of time. A pulse between two records of one file that has no record
         in this file is therefore missing. Two files imply nothing about each other, because files arrive in

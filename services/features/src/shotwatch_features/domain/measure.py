@@ -24,7 +24,7 @@ EXAMINED_EVERY_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a device before it is measured; None for what is unknown."""
+    """The facts about a device that are known before it is measured; None for what is unknown."""
 
     saturated_at: int
     """Saturation level in counts."""

@@ -1,6 +1,4 @@
-"""Drift: recent measurements of a device compared with the training data of the champion. A model outlives
-its beam.
-"""
+"""Drift: recent measurements of a device compared with the training data of the champion."""
 
 from collections.abc import Mapping
 
@@ -19,8 +17,9 @@ FEWEST_MEDIANS = 5
 BEYOND = 3.0
 """Robust standard deviations of the training period; one normal shot in 370 exceeds them."""
 MATTERS = 2.0
-"""Minimum shift that matters, in standard deviations: half of the normal shots are then where only one in
-forty was in training.
+"""Minimum shift that matters, in standard deviations.
+
+Half of the normal shots are then in a range in which only one in forty was during training.
 """
 CLEAR = 4.0
 """Shift from which the model flags most shots instead of few, in standard deviations."""
@@ -54,9 +53,7 @@ def severity_of(shift: float) -> Severity:
 
 
 def why(drift: Drift, features: Mapping[str, FeatureDrift]) -> str:
-    """Return one sentence for the person on shift; `features` are those that have shifted, the largest shift
-    first.
-    """
+    """Return one sentence for the person on shift; `features` have shifted, the largest shift first."""
     name, worst = next(iter(features.items()))
     side = "above" if worst.shift > 0 else "below"
     return (

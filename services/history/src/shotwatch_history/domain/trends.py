@@ -30,9 +30,7 @@ WATCHED: Mapping[DeviceKind, tuple[str, ...]] = {
 SURE = 0.999
 """Minimum confidence of a change point that is reported: noise exceeds it in one series in a thousand."""
 MATTERS = 3.0
-"""Minimum change that matters, in multiples of the feature's smallest standard deviation
-(`detector.catalogue`).
-"""
+"""Minimum change that matters, in a feature's smallest standard deviations (`detector.catalogue`)."""
 CLEAR = 3.0
 """Minimum change for a warning, in multiples of the minimum change that matters."""
 
@@ -76,8 +74,7 @@ class Shift:
 
 
 def find_shift(device: str, feature: str, times: Times, values: Values) -> Shift | None:
-    """Return the first lasting change in a series of medians (n,) that is certain and matters; None without
-    one.
+    """Return the first lasting change in a series of medians (n,) that is certain and matters, or None.
 
     Args:
         device: group name of the device.

@@ -105,9 +105,7 @@ class Tally:
         self.seconds += seconds
 
     def summary(self, labels: Mapping[str, ShotLabels], rules: frozenset[AnomalyKind]) -> Summary:
-        """Return the results. Labels (by shot) of the kinds in `rules` are ignored, because no model finds
-        those.
-        """
+        """Return the results; labels (by shot) of the kinds in `rules` are ignored: no model finds those."""
         shots, odd = len(self.scores), len(self.kinds)
         hours = shots / SHOTS_PER_HOUR
         return Summary(

@@ -13,9 +13,7 @@ from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 QUIET_MS = 10_000
 QUIET_PULSES = 5
-"""An incident is over after QUIET_MS or QUIET_PULSES pulse periods without an observation, whichever is
-longer.
-"""
+"""Time without an observation after which an incident is over: QUIET_MS or QUIET_PULSES, the longer one."""
 REMIND_MS = 60_000
 """Period of the notifications of an incident that lasts, in ms."""
 
@@ -24,9 +22,7 @@ _SEVERITIES = tuple(Severity)
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A kind of anomaly at one place, from its first shot to its last. Times are those of pulses, in epoch
-    ms.
-    """
+    """One kind of anomaly at one place, from first to last shot. Times are those of pulses, epoch ms."""
 
     id: str
     """The id of the event that opened it."""

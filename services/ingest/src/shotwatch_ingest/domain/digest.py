@@ -27,9 +27,7 @@ class ImageDigest:
 
 @dataclass(frozen=True, slots=True)
 class SpectrumDigest:
-    """Digests of n spectra; not finite where a value of the spectrum is not finite, or where it could not be
-    read.
-    """
+    """Digests of n spectra; not finite where a value of the spectrum is not, or if it could not be read."""
 
     minimum: Array
     maximum: Array

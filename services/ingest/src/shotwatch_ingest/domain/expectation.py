@@ -47,9 +47,7 @@ class Expectation:
         self._expected: dict[Place, frozenset[str]] = {}
         self._unexpected: set[str] = set()
         self.max_records = 2 * self._pulses(key) + _SPARE_RECORDS
-        """Of one device: twice the number of pulses in the span, because recorders write some records
-        twice.
-        """
+        """Per device: twice the pulses in the span, because recorders write some records twice."""
 
     def device(self, name: bytes) -> Device:
         """Return the device that the name of a group denotes; count it if it is unexpected.

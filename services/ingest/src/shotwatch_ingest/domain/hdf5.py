@@ -26,9 +26,7 @@ Array = NDArray[np.generic]
 MAX_CHUNK_BYTES = 64 << 20
 """Maximum size of a chunk. HDF5 decodes a chunk as a whole even if only a part of it is read."""
 MAX_CHUNKS_BYTES = 1 << 30
-"""Maximum total size of the chunks of all datasets that HDF5 opens; many records may share one large
-chunk.
-"""
+"""Maximum total size of the chunks of all opened datasets; many records may share one large chunk."""
 MAX_VALUE_BYTES = 256
 """Maximum size of one number, or of one text of fixed length."""
 MAX_ENUMERATED = 256
@@ -47,8 +45,9 @@ _SUPERBLOCK_BYTES = 96
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 """Exceptions that h5py raises on files that HDF5 cannot read."""
 _numbers = count()
-"""Numbers that make the names of images unique. HDF5 takes images with the same name for the same file, and
-would return the first one when the second is opened.
+"""Numbers for unique names of images.
+
+HDF5 takes images with the same name for the same file: opening the second would return the first.
 """
 _LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "an external link"}
 _TYPES = {
@@ -189,9 +188,7 @@ class Hdf5Image:
         return dataset
 
     def _group(self, link: Link) -> h5g.GroupID:
-        """Open a group relative to its parent. The last group stays open, because its other children
-        follow.
-        """
+        """Open a group relative to its parent. The last group stays open for its other children."""
         if link.parent is None:
             return self._root
         if self._opened is None or self._opened[0] is not link:

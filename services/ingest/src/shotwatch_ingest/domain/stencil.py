@@ -166,9 +166,7 @@ def _message_pattern(kind: int, body: bytes) -> bytes:
 
 
 def _chunk_index_pattern(dimensions: int) -> re.Pattern[bytes]:
-    """Return the pattern of a leaf without siblings that holds one chunk, at the origin, with every filter
-    applied.
-    """
+    """Return the pattern of a leaf without siblings: one chunk, at the origin, with all filters applied."""
     leaf = rb"TREE\x01\x00\x01\x00\xff{16}(?P<size>.{4})\x00{4}\x00{%d}(?P<address>.{8})"
     return re.compile(leaf % (8 * (dimensions + 1)), re.DOTALL)
 

@@ -1,3 +1,1 @@
-"""From a history of shots to training data, and from models to the references of normal shots: arrays
-only.
-"""
+"""From a history to training data, and from models to the references of normal shots: arrays only."""

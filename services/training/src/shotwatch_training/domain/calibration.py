@@ -18,7 +18,7 @@ UsualOfDevices = dict[str, dict[str, Usual]]
 def learn_cameras(
     history: History, references: Mapping[str, Reference], split: Split, engine: Engine
 ) -> dict[str, Camera]:
-    """Return the normal residuals of each camera under the trained network."""
+    """Return each camera's normal residuals under the trained network."""
     return {
         camera.device: learn_camera(
             camera.frames[split.training_shots(camera.times)], references[camera.device], engine

@@ -25,8 +25,7 @@ class TooLittleData(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The beginnings of the time blocks for early stopping and for the thresholds, as shares of a device's
-    shots.
+    """The beginnings of the time blocks for early stopping and for thresholds, as shares of a device's shots.
 
     Each device's shots are split separately, because places record at different times and rates.
     """
@@ -64,7 +63,7 @@ class ImageSet:
 
 
 def usable_references(history: History, split: Split) -> dict[str, Reference]:
-    """Return the reference of every camera that shows a beam and has enough frames for training and after it.
+    """Return the references of cameras with a beam and enough frames before calibration and after training.
 
     Raises:
         TooLittleData: there is no such camera.

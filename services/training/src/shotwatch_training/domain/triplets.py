@@ -52,9 +52,7 @@ class Example:
 
 
 def matches(shot: Mapping[str, Any], query: Query) -> bool:
-    """Return whether a shot (a document of the archive) matches the completeness and anomalies of the
-    query.
-    """
+    """Return whether a shot (a document of the archive) matches the query's completeness and anomalies."""
     kinds = shot["kinds"]
     return (
         (shot["complete"] or query.incomplete)

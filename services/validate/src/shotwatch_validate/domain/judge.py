@@ -66,9 +66,7 @@ def _findings(
 
 
 def _not_on(records: Records, policy: StatePolicy) -> Iterator[tuple[str, Mask]]:
-    """Yield the records in each state that is not ON, broken states first; beyond a limit, states share a
-    reason.
-    """
+    """Yield the records in each state that is not ON, broken states first; the last states combined."""
     numbers = [number for number, state in enumerate(records.states) if state != policy.on]
     numbers.sort(key=lambda number: records.states[number] not in policy.broken)
     for number in numbers[:MOST_DETAILED_REASONS]:

@@ -1,6 +1,4 @@
-"""The records of one device as validation receives them: states, problems found on reading, digests of the
-data.
-"""
+"""The records of one device for validation: states, problems found on reading, digests of the data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

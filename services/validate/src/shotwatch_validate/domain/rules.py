@@ -36,9 +36,7 @@ Rule = Callable[[Any, Context], tuple[Mask, str]]
 
 
 def broken_rules(data: Data, context: Context) -> Iterator[tuple[str, Mask]]:
-    """Yield `reason: detail` of each rule for this kind of data, in order, and the records (n,) that break
-    it.
-    """
+    """Yield `reason: detail` of each rule for such data, in order, and the records (n,) that break it."""
     for reason, rule in _RULES[type(data)]:
         broken, detail = rule(data, context)
         yield f"{reason}: {detail}", broken
@@ -92,9 +90,7 @@ def _energy_range(energies: Energies, context: Context) -> tuple[Mask, str]:
 
 
 def _outside(values: Floats, dataset: Dataset) -> Mask:
-    """Return which values are outside the range. NaN counts as inside: other rules decide whether it is
-    allowed.
-    """
+    """Return which values are outside the range; not NaN, which is left to other rules."""
     low, high = dataset.range
     return (values < low) | (values > high)
 
