@@ -55,7 +55,7 @@ class References:
                 await self._make(roster, due, now)
 
     def _due(self, latest: Characterisation | None, now: int) -> bool:
-        """Return whether there is no usable reference: recent, and not later than any valid record time."""
+        """Return whether there is no recent reference; one from the future is unusable."""
         oldest = now - MAX_AGE_MS
         return latest is None or not oldest <= latest.end <= latest_record_ms(self._edges.facility)
 

@@ -113,6 +113,7 @@ def _filter(machine: Machine) -> bytes:
     """Return instructions of 8 bytes (struct sock_filter): code, jumps if true and if false, operand."""
     numbers = [call[machine.column] for call in _ALLOWED.values()]
     refuse = _RETURN_ERRNO | errno.EPERM
+    # A jump skips that many instructions: other machines go to the refusal, listed calls to the last line.
     instructions = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_JUMP_IF_EQUAL, 0, len(numbers) + 1, machine.audit),

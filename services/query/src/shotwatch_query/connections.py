@@ -142,6 +142,7 @@ class TimedProtocol(H11Protocol):
             timer.cancel()
         if self._name is not None:
             self._open_connections.open[self._name] -= 1
+            # Drop addresses without connections.
             self._open_connections.open += Counter()
             self._name = None
         super().connection_lost(exc)

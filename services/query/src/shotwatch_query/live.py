@@ -215,6 +215,7 @@ class Live:
                     self._drop(listener, Revoked(str(error)))
 
     async def _tell_new(self) -> None:
+        # At the start, or after the database was emptied or restored: begin at its present end.
         if self._told is None or self._told > await self._events.last_number():
             self._told = await settled_end(self._events)
             self._tell(Reset(self._told))

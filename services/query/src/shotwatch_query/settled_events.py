@@ -24,6 +24,7 @@ async def settled_since(events: Events, since: int) -> AsyncIterator[Document]:
             yield document
         if ready < len(documents) or since + width >= end:
             return
+        # No event among these numbers: a gap may be long, so read twice as many next.
         since, width = (numbers[-1].sequence, SLICE) if numbers else (since, 2 * width)
 
 

@@ -72,6 +72,7 @@ def split(
     assigned = assign_pulses(times, interval)
     pulses, on_grid = assigned.pulses, assigned.on_grid
     distance = np.where(on_grid, assigned.distance, np.iinfo(np.int64).max)
+    # Sorted by pulse, then by distance: the first record of each pulse is the nearest one.
     nearest_first = np.lexsort((distance, pulses))
     _, first = np.unique(pulses[nearest_first], return_index=True)
     kept = np.sort(nearest_first[first])
@@ -176,6 +177,7 @@ def unheard_before(batch: Batch, roster: Collection[str]) -> list[str]:
 def last_known_on(columns: DeviceColumns, on_before: bool) -> Mask:
     """Return whether the device was ON at its last record up to each pulse, or `on_before` if none."""
     indices = np.where(columns.present, np.arange(len(columns.source)), -1)
+    # Index of the last pulse with a record, up to each pulse; -1 before the first.
     last = np.maximum.accumulate(indices)
     on: Mask = np.where(last >= 0, columns.on[np.maximum(last, 0)], on_before)
     return on
@@ -212,6 +214,7 @@ def _without_object(columns: DeviceColumns, object_key: str) -> DeviceColumns:
         return columns
     cleared = np.isin(columns.source, gone)
     kept = [n for n in range(len(columns.sources)) if n not in gone]
+    # Old index of a source → new one. The last entry is for NO_SOURCE, which is -1 and stays.
     renumbered = np.full(len(columns.sources) + 1, NO_SOURCE, np.int32)
     renumbered[kept] = np.arange(len(kept))
     left = replace(
@@ -235,6 +238,7 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
         replace(source, displaced=source.displaced + int((lost == n).sum()))
         for n, source in enumerate(columns.sources)
     ]
+    # Drop the reasons of the replaced records first, so that their codes are free for new reasons.
     columns = _without_unused_reasons(replace(columns, verdict=_put(columns.verdict, slot, VALID)))
     reasons = list(columns.reasons)
     used = set(records.verdict[wins].tolist()) - {VALID}

@@ -40,7 +40,10 @@ class Source:
 
     @property
     def order(self) -> tuple[int, str]:
-        """Sort key of sources: at a pulse for which two have a record, the greater one counts."""
+        """Sort key of sources: at a pulse for which two have a record, the greater one counts.
+
+        The order in which the sources are processed does not matter.
+        """
         return self.arrived_at, self.object_id
 
 

@@ -115,12 +115,14 @@ def _admit(
 ) -> tuple[Watch, list[Telling]]:
     """Add an episode to the incident that it belongs to, or open a new incident."""
     first, last = episode[0].time, episode[-1].time
+    # Shots of an incident that is over, judged late or again: it was reported already.
     if any(old.kind is kind and _touches(old, first, last, quiet) for old in watch.over):
         return watch, []
     condition = watch.open.get(kind)
     if condition is not None and _touches(condition, first, last, quiet):
         return _prolonged(watch, condition, episode)
     made = Telling(Phase.OPENED, _condition_of(episode), _worst(episode))
+    # An episode long before the open incident: it is over already.
     if condition is not None and last < condition.since:
         return _over(watch, made.condition), [replace(made, phase=Phase.PASSED)]
     watch, told = _close(watch, kind, first, quiet)

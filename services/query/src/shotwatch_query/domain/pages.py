@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 FIRST_SLICE_MS = 1_000
 LONGEST_SLICE_MS = 512_000
-"""Maximum time range that is read at once: it crosses a night soon, and is short enough at full rate."""
+"""Maximum time range that is read at once, in ms.
+
+It is long enough to cross a night in few reads, and short enough at the facility's full rate.
+"""
 EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999."""
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

@@ -28,6 +28,7 @@ def settled(events: Sequence[Numbered], since: int, now_ms: int) -> int:
         since: the last number that the subscriber has.
         now_ms: epoch ms.
     """
+    # For each event, the earliest time at which it or a later one was stored.
     oldest_from_here = list(accumulate((event.stored_at for event in reversed(events)), min))[::-1]
     expected = since + 1
     for n, event in enumerate(events):

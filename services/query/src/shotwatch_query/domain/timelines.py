@@ -43,6 +43,7 @@ def segments(times: Times, states: Codes, interval_ms: int, span: Span) -> list[
 
 def _runs(times: Times, states: Codes, interval_ms: int) -> Iterator[Segment]:
     late = np.diff(times) > LATE_INTERVALS * interval_ms
+    # A segment ends before a gap, before a change of state, and at the last record.
     last = np.flatnonzero(np.append(late | (states[1:] != states[:-1]), True)[: len(times)])
     stops = np.append(np.where(late, times[:-1] + interval_ms, times[1:]), times[-1:] + interval_ms)
     first = np.append(0, last + 1)[: len(last)]

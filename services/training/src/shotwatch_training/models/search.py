@@ -104,6 +104,7 @@ def _places(
     images: Images, random: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
     """Return a random lit pixel of each image, as row and column, and which images have one."""
+    # A random number for each lit pixel, 0 elsewhere: the largest one marks a lit pixel at random.
     lots = np.where(images > LIT, random.random(images.shape), 0.0).reshape(len(images), -1)
     chosen = lots.argmax(axis=1)
     rows, columns = np.divmod(chosen, images.shape[2])

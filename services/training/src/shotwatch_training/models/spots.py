@@ -46,6 +46,7 @@ def draw_spots(shape: tuple[int, ...], spots: int, random: np.random.Generator) 
         return random.uniform(low, high, (count, spots, 1)).astype(np.float32)
 
     x, y, radius, strength = uniform(0, width), uniform(0, height), uniform(*RADII), uniform(-1, 1)
+    # A Gaussian spot is the product of two profiles: one matrix product adds up all spots of an image.
     rows = STRONGEST * strength * np.exp(-(((np.arange(height, dtype=np.float32) - y) / radius) ** 2) / 2)
     columns = np.exp(-(((np.arange(width, dtype=np.float32) - x) / radius) ** 2) / 2)
     drawn: Images = rows.swapaxes(1, 2) @ columns
