@@ -53,7 +53,7 @@ class Listing:
         return found, page_of(cursor.span, rest, self.newest_first) if rest else None
 
     async def _rest_of_instant(self, after: Position) -> list[Document]:
-        """Return the documents after `after` at the same time: at most one per place."""
+        """Return the documents after `after` at the same time: a handful, of shots one per place."""
         same_time = await self.fetch(Span(after.time, after.time + 1), 0)
         if self.newest_first:
             return [document for document in same_time if document["_id"] < after.id]
