@@ -1,1 +1,1 @@
-"""Joins records into shots."""
+"""The service that joins records into shots."""

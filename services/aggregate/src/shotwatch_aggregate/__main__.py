@@ -1,4 +1,4 @@
-"""`python -m shotwatch_aggregate`."""
+"""Run the service: `python -m shotwatch_aggregate`."""
 
 from shotwatch_aggregate.service import assemble
 from shotwatch_aggregate.settings import AggregateSettings

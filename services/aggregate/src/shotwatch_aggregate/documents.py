@@ -1,4 +1,4 @@
-"""Windows as database documents, and batches as messages."""
+"""Conversion of windows to and from database documents, and of batches to messages."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
@@ -20,7 +20,7 @@ from shotwatch_shots.vocabulary import DeviceKind
 
 
 def to_document(window: Window) -> dict[str, Any]:
-    """The window with its columns packed as little-endian bytes; counters of the store are added by it."""
+    """Return the window as a document, with columns as little-endian bytes. The archive adds its counters."""
     return {
         "_id": window.id,
         "place": str(window.place),
@@ -35,10 +35,10 @@ def to_document(window: Window) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any], interval: Interval) -> Window:
-    """Return the window that was stored.
+    """Return the stored window.
 
     Raises:
-        Bug: the document is no window.
+        Bug: the document is not a valid window.
     """
     try:
         return _window(document, interval)
@@ -63,7 +63,7 @@ def _window(document: Mapping[str, Any], interval: Interval) -> Window:
 def to_message(
     batch: Batch, roster: Mapping[str, DeviceKind], on_before: Collection[str], last_arrival: int
 ) -> ShotsClosed:
-    """The message that closes the batch; `on_before` are the devices that were ON before this window."""
+    """Return the message that closes the batch; `on_before`: devices that were ON before this window."""
     window, slots = batch.window, batch.slots
     absent = {device: kind for device, kind in roster.items() if device not in window.devices}
     devices = {

@@ -1,13 +1,15 @@
-"""aggregate: joins records into shots.
+"""aggregate: join records into shots.
 
 Consumes `FileValidated`, publishes `ShotsClosed`.
 
-Delivery: a file's records go into the windows of their places by compare-and-set, together with the message
-that closes the shots they complete (the window's outbox). Then the batch is kept, the message is
-published, and struck off. Run twice, the second time changes nothing. Dying before the window is written
-leaves nothing behind, the file comes again; dying after it leaves the outbox, which any replica empties.
-Shots close without a member once their lateness is over and no file that may hold it is under way
-(stragglers), and once more when somebody asks for it (reprocessing).
+Delivery: a file's records are added to the windows of their places by compare-and-set. The same write stores
+the message that closes the completed shots in the outbox of the window. Then the batch is stored, the message
+is published, and the message is removed from the outbox. Handling a message a second time changes nothing. If
+the service dies before the window is written, nothing is stored and the file is delivered again. If it dies
+afterwards, the outbox remains, and any replica empties it.
+
+A shot that lacks a member closes when its lateness is over and no file that may hold the member is under way
+(stragglers). A closed shot is closed once more on request (reprocessing).
 """
 
 import asyncio
@@ -56,7 +58,7 @@ Change = Callable[[Window], tuple[Window, Batch | None]]
 SlotKey = tuple[ShotSeries, int]
 
 UNSENT_MS = 15_000
-"""A message held back for longer than this belongs to a replica that died: it is published again."""
+"""Time after which an unsent message is published again, in ms: its replica is assumed to have died."""
 
 
 async def assemble(edges: Edges[AggregateSettings], _resources: AsyncExitStack) -> Service:
@@ -74,7 +76,7 @@ async def assemble(edges: Edges[AggregateSettings], _resources: AsyncExitStack) 
 
 
 class Aggregator:
-    """The join at its edges: windows in the database, messages on the bus."""
+    """The join with its input and output: windows in the database, messages on the bus."""
 
     def __init__(self, edges: Edges[AggregateSettings]) -> None:
         self._edges = edges
@@ -86,10 +88,11 @@ class Aggregator:
         self._to_send = Items(edges.servers_answer, edges.log)
 
     async def join(self, message: FileValidated) -> None:
-        """Put a file's records into their windows; close the shots that are ripe.
+        """Add the records of a file to their windows, and close the shots that are ripe.
 
         Raises:
-            Reject, Bug: a window could not take its records. The other windows have theirs.
+            Reject, Bug: a window could not take its records. The records are in the other windows
+                nevertheless.
         """
         parts, facts = self._split(message)
         await self._leave(message, parts)
@@ -106,7 +109,7 @@ class Aggregator:
         await self._edges.archive.ledger.note(message.object.object_id, joined)
 
     async def close_overdue(self) -> None:
-        """Close shots whose lateness is over and who wait for no file, and those that are wanted again."""
+        """Close shots whose lateness is over and that wait for no file, and shots requested again."""
         overdue = await self._windows.overdue(epoch_now(), besides=self._to_close.waiting)
         if overdue:
             await self._stragglers.look(overdue)
@@ -114,7 +117,7 @@ class Aggregator:
         metrics.WINDOWS_OPEN.set(await self._windows.open())
 
     async def publish_unsent(self) -> None:
-        """Publish what a replica wrote and did not live to publish."""
+        """Publish messages that a replica stored in an outbox but did not publish before it died."""
         long_ago = epoch_now() - UNSENT_MS
         unsent = await self._windows.unsent(long_ago, besides=self._to_send.waiting)
         await self._to_send.each(unsent, self._send_held_back)
@@ -156,7 +159,7 @@ class Aggregator:
         return parts, {"off_grid": off_grid, "second_samples": second_samples}
 
     async def _leave(self, message: FileValidated, parts: dict[SlotKey, list[Records]]) -> None:
-        """Windows that hold an earlier version of the file, and none of its records now, are to be told."""
+        """Add an empty entry to `parts` for each window that holds an earlier version of the file only."""
         for document in await self._windows.of_file(message.object.key):
             slot = _series_of(document), document["start"]
             if slot not in parts:
@@ -169,7 +172,7 @@ class Aggregator:
     async def _join_window(
         self, obj: ObjectRef, series: ShotSeries, start: int, records: Sequence[Records]
     ) -> int:
-        """Put records into a window, and return how many it did not take: those of unexpected devices."""
+        """Add records to a window; return how many were left out because their devices are unexpected."""
         window = await self._change(series, start, self._admit_all(obj, records, series))
         return sum(len(each.row) for each in records if each.device not in window.devices)
 
@@ -187,7 +190,7 @@ class Aggregator:
         return change
 
     async def _change(self, series: ShotSeries, start: int, change: Change) -> Window:
-        """Apply a change to the stored window, publish what it called for, and return the window."""
+        """Apply a change to the stored window, publish the resulting message, and return the window."""
         id_ = window_id(series, start)
         lock = self._locks.setdefault(id_, asyncio.Lock())
         async with lock:
@@ -200,9 +203,9 @@ class Aggregator:
     async def _saved_change(
         self, window_id: str, series: ShotSeries, start: int, change: Change
     ) -> tuple[Window, dict[str, bytes]]:
-        """Apply a change until nobody interferes.
+        """Apply a change by compare-and-set; repeat it while another replica changes the window meanwhile.
 
-        Return the window, and the message that the change called for by its batch id, if there is one.
+        Return the window, and the resulting message by its batch id (empty if there is none).
         """
         interval = self._facility.interval(series.interval)
         while True:
@@ -237,7 +240,7 @@ class Aggregator:
         return to_message(batch, roster, on_before, max(source.arrived_at for source in sources))
 
     async def _on_before(self, start: int, devices: Sequence[str]) -> set[str]:
-        """Return those of the devices that were ON when a window began, whatever is known of later times."""
+        """Return those of the devices whose last state before the start of the window is ON."""
         if not devices:
             return set()
         states = await self._edges.archive.states_before(devices, start)

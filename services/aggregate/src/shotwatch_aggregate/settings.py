@@ -4,7 +4,7 @@ from shotwatch_common.settings import BrokerSettings, PositiveFloat
 
 
 class AggregateSettings(BrokerSettings):
-    """What all services share, and how often deadlines are looked at."""
+    """The settings that all services share, and the period of the checks for overdue windows."""
 
     window_sweep_seconds: PositiveFloat = 1.0
-    """Pause between two looks for windows that are overdue or hold back a message."""
+    """Pause between two checks for windows that are overdue or have unpublished messages, in seconds."""

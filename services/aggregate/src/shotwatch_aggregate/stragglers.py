@@ -1,8 +1,9 @@
-"""Stragglers: files that have come, and whose records are not in their windows yet.
+"""Stragglers: files that have arrived, but whose records are not in their windows yet.
 
-The lateness of a shot is the time that recorders are given, not the time that we take. After an outage of
-ours the files lie in the inbox or on their way; the shots that they may belong to wait for them.
-While a server is away nobody can look, and no window closes; the time of holding begins anew after that.
+The lateness of a shot is time for the recorders, not for this system. After an outage of this system, files
+wait in the inbox or in queues, and the shots that they may belong to wait for them. While a server is
+unavailable, the check fails and no window closes; afterwards the time for which a window is held is counted
+from zero.
 """
 
 from collections.abc import Collection
@@ -17,23 +18,23 @@ from shotwatch_shots.pulses import WINDOW_MS, epoch_ms
 from shotwatch_shots.vocabulary import ObjectState
 
 LONGEST_HOLD_MS = 600_000
-"""No file holds a window for longer: it may be lost (the watch over the ledger tells of it)."""
+"""Maximum time for which files keep a window open, in ms. The ledger check reports lost files."""
 
 
 class Stragglers:
-    """Says which windows wait for files, as of the last look."""
+    """The windows that wait for files, as of the last check."""
 
     def __init__(self, edges: Edges[AggregateSettings]) -> None:
         self._edges = edges
         self._starts: list[tuple[Place | None, str, int]] = []
-        """Front end, interval and beginning of each file that is under way."""
+        """Area, interval and start (epoch ms) of each file that is under way."""
         self._held_since: dict[str, int] = {}
 
     async def look(self, overdue: Collection[str]) -> None:
-        """See what lies in the inbox and was not given up, and what was ingested and not joined.
+        """Find the files that are under way: in the inbox and not dead-lettered, or ingested and not joined.
 
         Raises:
-            Retry: a server is away.
+            Retry: a server is unavailable.
         """
         held_since, self._held_since = self._held_since, {}
         if not await self._edges.bus.ready():
@@ -51,7 +52,7 @@ class Stragglers:
         self._held_since = {id_: since for id_, since in held_since.items() if id_ in overdue}
 
     def hold(self, window_id: str, series: ShotSeries, start: int) -> bool:
-        """Whether the window that starts then is to stay open for a file that is under way."""
+        """Return whether the window with this start (epoch ms) must stay open for a file under way."""
         wanted = any(
             interval == series.interval
             and abs(begins - start) < WINDOW_MS

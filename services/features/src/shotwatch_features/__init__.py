@@ -1,1 +1,1 @@
-"""Measures each shot: beam, spectrum, energy."""
+"""The service that measures each shot: beam, spectrum, energy."""

@@ -1,4 +1,4 @@
-"""`python -m shotwatch_features`."""
+"""Run the service: `python -m shotwatch_features`."""
 
 from shotwatch_common.process import run
 from shotwatch_features.service import assemble

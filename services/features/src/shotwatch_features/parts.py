@@ -1,4 +1,4 @@
-"""A batch's records block by block, and their features put together again."""
+"""Reading a batch block by block, and combining the features of its parts."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 Chosen = NDArray[np.bool_]
-"""Whether each shot of a batch is meant: (n,)."""
+"""Whether each shot of a batch is chosen: (n,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +25,22 @@ class Part:
     device: str
     kind: DeviceKind
     shots: NDArray[np.intp]
-    """Which shots of the batch have them: (n,)."""
+    """Indices of the batch's shots that have these records: (n,)."""
     arrays: Mapping[str, Array]
     """Column of the block → (n, ...)."""
 
     def only(self, chosen: Chosen) -> "Part":
-        """The records of some of the batch's shots, copied: the block need not stay in memory for them."""
+        """Return the records of the chosen shots as copies, so that the memory of the block can be freed."""
         rows = np.flatnonzero(chosen[self.shots])
         return replace(self, shots=self.shots[rows], arrays={n: a[rows] for n, a in self.arrays.items()})
 
 
 class Collected:
-    """The features of a batch of n shots, put together from its parts."""
+    """The features of a batch of n shots, combined from its parts."""
 
     def __init__(self, shots: int) -> None:
         self.columns: dict[str, Features] = {}
-        """Device → features: one entry per shot, NaN where it has none."""
+        """Device → features: one entry per shot, NaN where it was not measured."""
         self._shots = shots
 
     def add(self, part: Part, features: Features) -> None:
@@ -52,10 +52,10 @@ class Collected:
 async def parts_of(
     batch: ShotsClosed, kinds: Collection[DeviceKind], chosen: Chosen, store: ObjectStore
 ) -> AsyncIterator[Part]:
-    """The valid records of the chosen shots, of devices of these kinds, a block at a time.
+    """Yield the valid records of the chosen shots, for devices of these kinds, one block at a time.
 
     Raises:
-        BlockGone: a block is not there.
+        BlockGone: a block no longer exists.
     """
     for member in batch.members:
         if member.kind in kinds:
@@ -67,7 +67,7 @@ async def parts_of(
 
 
 def _blocks_of(member: Member, chosen: Chosen) -> list[tuple[BlockRef, NDArray[np.intp]]]:
-    """Each block with those of the chosen shots whose valid record lies in it."""
+    """Return each block with the chosen shots whose valid record lies in it."""
     source = np.array(member.source)
     valid = chosen & (source != ABSENT) & (np.array(member.verdict) == VALID)
     found = ((ref, np.flatnonzero(valid & (source == n))) for n, ref in enumerate(member.blocks))
@@ -75,6 +75,6 @@ def _blocks_of(member: Member, chosen: Chosen) -> list[tuple[BlockRef, NDArray[n
 
 
 def _rows_of(array: Array, rows: NDArray[np.intp]) -> Array:
-    """A view where all of them are meant, in their order."""
+    """Return these rows: a view if they are all rows in their order, else a copy."""
     whole = len(rows) == len(array) and bool((np.diff(rows) == 1).all())
     return array if whole else array[rows]

@@ -1,12 +1,12 @@
-"""features: measures each shot.
+"""features: measure each shot.
 
 Consumes `ShotsClosed`, publishes `ShotsMeasured`; consumes `ShotsFlagged`.
 
-Delivery of `ShotsClosed`: reads the blocks of the shots' valid members, writes what it measured under the
-batch's id, then publishes the shots; last it examines a share of them closely, whose frames it has kept, and
-writes that. Of `ShotsFlagged`: reads the batch and its blocks, examines the shots named, and writes that. Run
-twice it writes the same and publishes the same message twice; dying half-way leaves nothing that the message,
-which comes again, would not write again.
+Delivery of `ShotsClosed`: read the blocks of the shots' valid members, store the features under the batch's
+id, then publish the shots. Last, measure a share of the shots in detail, from frames kept in memory, and
+store the result. Delivery of `ShotsFlagged`: read the batch and its blocks, measure the listed shots in
+detail, and store the result. Handling a message a second time stores the same and publishes the same message
+again. If the service dies halfway, the message is delivered again and handled as a whole.
 """
 
 import asyncio
@@ -62,14 +62,14 @@ async def assemble(edges: Edges[FeaturesSettings], _resources: AsyncExitStack) -
 
 
 class Measurer:
-    """Blocks in, features out."""
+    """The measurement of shots: blocks in, features out."""
 
     def __init__(self, edges: Edges[FeaturesSettings], shelf: Shelf) -> None:
         self._edges = edges
         self._shelf = shelf
 
     async def measure(self, shots: ShotsClosed) -> None:
-        """Measure every valid member of a batch of shots, and examine a share of them."""
+        """Measure every valid member of a batch of shots, and a share of the shots in detail."""
         everything, share = np.ones(len(shots.pulses), bool), examined(np.array(shots.pulses))
         measured, to_examine = Collected(len(shots.pulses)), []
         async for part in parts_of(shots, MEASURED_KINDS, everything, self._edges.store):
@@ -86,7 +86,11 @@ class Measurer:
         self._edges.log.info("shots measured", batch=shots.batch_id, devices=len(measured.columns))
 
     async def examine_flagged(self, flagged: ShotsFlagged) -> None:
-        """Examine the anomalous shots of a batch."""
+        """Measure the anomalous shots of a batch in detail.
+
+        Raises:
+            Reject: the batch does not exist.
+        """
         shots = await self._edges.archive.batches.find(flagged.batch_id)
         if shots is None:
             raise Reject("unknown_batch", f"there is no batch {flagged.batch_id}")

@@ -4,7 +4,7 @@ from shotwatch_common.settings import BrokerSettings, PositiveFloat
 
 
 class FeaturesSettings(BrokerSettings):
-    """What all services share, and how soon a new characterisation is used."""
+    """The settings that all services share, and the period of the check for new calibration constants."""
 
     characterisation_poll_seconds: PositiveFloat = 10.0
-    """How often to look for new noise models and references."""
+    """Pause between two checks for new noise models and references, in seconds."""

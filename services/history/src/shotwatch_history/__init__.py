@@ -1,1 +1,1 @@
-"""history: keeps each camera's reference, and tells of slow changes."""
+"""The service that keeps each camera's reference and reports slow changes."""

@@ -1,4 +1,4 @@
-"""`python -m shotwatch_history`."""
+"""Run the service: `python -m shotwatch_history`."""
 
 from shotwatch_common.process import run
 from shotwatch_history.service import assemble

@@ -1,4 +1,4 @@
-"""Drift: what each device measures of late, compared with what the champion was trained on."""
+"""Drift: recent measurements of each device compared with the training data of the champion."""
 
 from functools import partial
 
@@ -23,11 +23,15 @@ from shotwatch_shots.pulses import window_length_ms
 from shotwatch_shots.vocabulary import ModelAlias
 
 WINDOW_MS = 15 * 60_000
-"""Length of the data that is compared with the champion's references."""
+"""Length of the data that is compared with the champion's references, in ms."""
 
 
 class DriftWatch:
-    """Looks only at data that came since the champion was seen: scores of an earlier one are no drift."""
+    """The periodic drift check; it uses only data recorded since the champion was first seen.
+
+    Data from before that were scored by an earlier model, and their distance from the new references is no
+    drift.
+    """
 
     def __init__(self, edges: Edges[HistorySettings], registry: ModelRegistry) -> None:
         self._edges = edges
@@ -39,7 +43,7 @@ class DriftWatch:
         self._devices = Items(edges.servers_answer, edges.log)
 
     async def look(self) -> None:
-        """Measure every device that the champion knows, and tell of drift that has not been told."""
+        """Measure every device that the champion knows, and report drift that has not been reported."""
         await self._look_for_champion()
         if self._version is None:
             return
@@ -55,7 +59,7 @@ class DriftWatch:
         try:
             champion = await proven(self._edges.archive, ModelAlias.CHAMPION)
         except UnprovenPromotion:
-            return  # inference keeps the model before as well, and reports it
+            return  # inference also keeps the previous model, and reports the problem
         version = champion.version if champion else None
         if version == self._version:
             return
@@ -70,7 +74,7 @@ class DriftWatch:
         self._version = version
 
     async def _fetch(self, champion: Promotion) -> UsualOfDevices:
-        """Return the champion's references; none if they cannot be read, which is logged once."""
+        """Return the champion's references; if they cannot be read, return none and log it once."""
         try:
             return read_usual((await download_promoted(self._registry, champion))[MANIFEST])
         except ValueError as error:
@@ -78,7 +82,7 @@ class DriftWatch:
             return {}
 
     async def _compare(self, roster: PlaceRoster, now: int, version: str, device: str) -> None:
-        """Measure a device's drift before `now` (epoch ms, by the place's own clocks); tell of it once."""
+        """Measure a device's drift before `now` (epoch ms, by the place's own clocks), and report it once."""
         usual = self._usual[device]
         measurements, names = self._edges.archive.measurements, list(usual)
         start = max(now - WINDOW_MS, self._since.get(roster, 0) + 1)

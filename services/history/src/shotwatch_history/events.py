@@ -1,4 +1,4 @@
-"""Slow changes and drift as anomaly events by the public contract."""
+"""Conversion of slow changes and drift to anomaly events of the public contract."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,10 +17,11 @@ from shotwatch_shots.vocabulary import AnomalyKind, Phase
 
 
 def event_of(shift: Shift, series: ShotSeries, told_until: int, facility: str) -> AnomalyEvent:
-    """The event of a lasting change, with sequence 0 until one is reserved.
+    """Return the event of a lasting change, with sequence 0 until one is reserved.
 
-    It is about the first shot after the change. Its id depends on what was told before, not on where exactly
-    the change is found: the same change, found again, is the same event.
+    It concerns the first shot after the change. Its id depends on the time up to which changes were reported
+    before, not on the exact position of the change. The same change, if found again, is therefore the same
+    event.
     """
     contribution = Contribution(
         device=shift.device,
@@ -49,9 +50,10 @@ def event_of(shift: Shift, series: ShotSeries, told_until: int, facility: str) -
 def drift_event_of(
     drift: Drift, features: Mapping[str, FeatureDrift], series: ShotSeries, facility: str
 ) -> AnomalyEvent:
-    """The event of a drift, with sequence 0 until one is reserved; `features` are those that have shifted.
+    """Return the event of a drift, with sequence 0 until one is reserved; `features` have shifted.
 
-    It is about a shot of the newest batch. It has one id for a device and a version: it is told once.
+    It concerns a shot of the newest batch. Each device and model version has one event id, so that drift is
+    reported once.
     """
     contributions = [
         Contribution(
@@ -81,7 +83,7 @@ def drift_event_of(
 
 
 def _event(id_: str, time: int, series: ShotSeries, facility: str, **said: Any) -> AnomalyEvent:
-    """An event about a shot, of a condition that has no end."""
+    """Return an event about a shot, for an incident that has no end."""
     anomaly = Anomaly(
         sequence=0,
         shot=shot_id(series, time),

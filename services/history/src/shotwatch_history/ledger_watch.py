@@ -1,6 +1,6 @@
-"""Reconciliation in the background: what changed is checked, and what does not add up is logged.
+"""Periodic reconciliation: check what changed, and log what does not add up.
 
-A check writes its result alone, so any number of replicas may run.
+A check writes only its own result, so any number of replicas may run.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.reconciliation.slices import HOUR_MS, Slice
 
 BUDGET_S = 30.0
-"""Time for the checks of one run; a check that was begun is finished."""
+"""Time limit in seconds after which a run begins no further check; a check that has begun is finished."""
 
 
 class LedgerWatch:
-    """Checks the slices that are due."""
+    """The periodic check of the slices that are due."""
 
     def __init__(self, edges: Edges[HistorySettings], allowances: Allowances | None = None) -> None:
         self._log = edges.log
@@ -33,7 +33,7 @@ class LedgerWatch:
         self._slices = Items(edges.servers_answer, edges.log)
 
     async def look(self) -> None:
-        """Check what is due; log imbalances that the check before had found as well.
+        """Check what is due; log imbalances that the previous check also found.
 
         Raises:
             Retry: a server does not answer.

@@ -1,4 +1,4 @@
-"""Promotions of the model in the background, compared with the lines of the audit."""
+"""Periodic comparison of the model's promotions with the audit."""
 
 from shotwatch_common import metrics
 from shotwatch_common.clock import epoch_now
@@ -9,7 +9,7 @@ from shotwatch_history.settings import HistorySettings
 
 
 class PromotionWatch:
-    """Counts how promotions and audit differ, and logs each difference once."""
+    """The comparison of promotions and audit: count the differences, and log each difference once."""
 
     def __init__(self, edges: Edges[HistorySettings]) -> None:
         self._archive = edges.archive
@@ -17,7 +17,7 @@ class PromotionWatch:
         self._logged: set[str] = set()
 
     async def look(self) -> None:
-        """Compare them now.
+        """Compare promotions and audit now.
 
         Raises:
             Retry: the database does not answer.

@@ -1,4 +1,4 @@
-"""References: made of the normal shots of a while, put on the shelf."""
+"""References: computed from recent normal shots, and added to the calibration store."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ MOST_FRAMES = 200
 FEWEST_FRAMES = 100
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 PERIOD_MS = 60 * MINUTE_MS
-"""Length of the data from whose normal shots a reference is made."""
+"""Length of the data from whose normal shots a reference is computed, in ms."""
 MAX_AGE_MS = 24 * HOUR_MS
-"""A reference that is this much older than the newest data is made anew."""
+"""Maximum age of a reference relative to the newest data, in ms; an older one is replaced."""
 
 
 class References:
-    """Renews the reference of each camera that has none, or an old one."""
+    """The renewal of the references of cameras that have none, or an old one."""
 
     def __init__(self, edges: Edges[HistorySettings]) -> None:
         self._edges = edges
@@ -36,7 +36,10 @@ class References:
         self._cameras = Items(edges.servers_answer, edges.log)
 
     async def renew(self) -> None:
-        """Make what is due from the newest data. Two replicas that do so at once make two equal versions."""
+        """Compute the references that are due from the newest data.
+
+        Two replicas that do this at the same time add two equal versions.
+        """
         await self._shelf.look()
         latest = {
             each.device: each
@@ -52,7 +55,7 @@ class References:
                 await self._make(roster, due, now)
 
     def _due(self, latest: Characterisation | None, now: int) -> bool:
-        """Whether there is no reference of the last while; one that ends later than all data is of no use."""
+        """Return whether there is no recent reference; one from the future is unusable."""
         oldest = now - MAX_AGE_MS
         return latest is None or not oldest <= latest.end <= latest_record_ms(self._edges.facility)
 
@@ -62,7 +65,7 @@ class References:
             await self._cameras.each(cameras, partial(self._make_one, shots))
 
     async def _normal_shots(self, roster: PlaceRoster, now: int) -> list[Mapping[str, Any]]:
-        """Complete shots without any anomaly, some of each part of the period."""
+        """Return complete shots without any anomaly, spread over the period."""
         query = {"place": str(roster.place)}
         start = now - PERIOD_MS
         shots = await self._edges.archive.shots.spread(query, MOST_FRAMES, start, now + 1)

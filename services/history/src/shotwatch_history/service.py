@@ -1,12 +1,13 @@
-"""history: keeps each camera's reference, tells of slow changes and of drift, watches ledger and promotions.
+"""history: keep each camera's reference, report slow changes and drift, check the ledger and the promotions.
 
-Consumes nothing; looks at the archive again and again. Publishes `AnomalyEvent` of kinds `trend` and `drift`.
+Consumes nothing; checks the archive periodically. Publishes `AnomalyEvent` of kinds `trend` and `drift`.
 
-Delivery: an event is stored, numbered and published before the change is noted as told, under an id that says
-what was told before; so dying in between tells the same event again, and two replicas tell one event. Drift
-is told under an id that names the device and the version: once. A reference is on the shelf once its arrays
-are stored; dying before leaves arrays that nobody knows of. A check of the ledger writes its result alone,
-under the id of the hour or day that was checked.
+Delivery: an event is stored, numbered and published before the change is recorded as reported. The id of the
+event depends on what was reported before. If the service dies in between, it therefore publishes the same
+event again, and two replicas publish one event. The id of a drift event names the device and the model
+version: drift is reported once. A reference is added to the calibration store after its arrays are stored; if
+the service dies before that, the arrays remain without any reference to them. A check of the ledger writes
+only its own result, under the id of the hour or day that was checked.
 """
 
 from collections.abc import Mapping
@@ -31,9 +32,9 @@ from shotwatch_shots.facility import PlaceRoster
 ToldUntil = Mapping[tuple[str, str], int]
 
 TREND_MS = 24 * HOUR_MS
-"""Length of the data in which a slow change is sought."""
+"""Length of the data in which slow changes are sought, in ms."""
 LEDGER_POLL_S = 60.0
-"""Pause between two checks of the ledger, and of promotions against the audit."""
+"""Pause between two checks of the ledger, and of the promotions against the audit, in seconds."""
 
 
 async def assemble(edges: Edges[HistorySettings], resources: AsyncExitStack) -> Service:
@@ -62,14 +63,14 @@ async def assemble(edges: Edges[HistorySettings], resources: AsyncExitStack) -> 
 
 
 class Historian:
-    """Compares what each device measured lately with what it measured before."""
+    """The periodic comparison of each device's recent measurements with its earlier ones."""
 
     def __init__(self, edges: Edges[HistorySettings]) -> None:
         self._edges = edges
         self._devices = Items(edges.servers_answer, edges.log)
 
     async def look(self) -> None:
-        """Tell of every slow change that has not been told."""
+        """Report every slow change that has not been reported."""
         latest = latest_record_ms(self._edges.facility)
         told_until = await self._edges.archive.trends.told_until()
         with self._edges.tracer.start_as_current_span("look for trends"):
@@ -80,7 +81,7 @@ class Historian:
                     await self._devices.each(roster.devices, compare)
 
     async def _compare(self, roster: PlaceRoster, now: int, told_until: ToldUntil, device: str) -> None:
-        """Tell of the device's first untold changes before `now` (epoch ms, by the place's own clocks)."""
+        """Report the device's first unreported changes before `now` (epoch ms, by the place's own clocks)."""
         start = now - TREND_MS
         names = WATCHED[self._edges.facility.device_type(device).kind]
         if not names:
@@ -88,7 +89,7 @@ class Historian:
         series = await self._edges.archive.measurements.medians(device, names, start, now + 1)
         for name in names:
             told = told_until.get((device, name), 0)
-            if told > now:  # of a record from the future, before such were refused
+            if told > now:  # from a record with a future time, stored before such records were refused
                 told = 0
             recent = series.pulses >= told
             shift = find_shift(device, name, series.pulses[recent], series.columns[name][recent])

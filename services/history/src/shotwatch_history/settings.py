@@ -4,11 +4,11 @@ from shotwatch_common.settings import BrokerSettings, PositiveFloat
 
 
 class HistorySettings(BrokerSettings):
-    """What all services share, and how often to look."""
+    """The settings that all services share, and the periods of the checks."""
 
     trend_poll_seconds: PositiveFloat = 60.0
-    """Pause between two looks for slow changes."""
+    """Pause between two checks for slow changes, in seconds."""
     drift_poll_seconds: PositiveFloat = 60.0
-    """Pause between two looks for drift."""
+    """Pause between two checks for drift, in seconds."""
     reference_poll_seconds: PositiveFloat = 30.0
-    """Pause between two looks for references that are old."""
+    """Pause between two checks for old references, in seconds."""

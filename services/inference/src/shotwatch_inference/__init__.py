@@ -1,1 +1,1 @@
-"""Scores each shot and publishes anomaly events."""
+"""The service that scores each shot and publishes anomaly events."""

@@ -1,4 +1,4 @@
-"""`python -m shotwatch_inference`."""
+"""Run the service: `python -m shotwatch_inference`."""
 
 from shotwatch_common.process import run
 from shotwatch_inference.service import assemble

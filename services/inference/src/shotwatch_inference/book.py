@@ -1,4 +1,4 @@
-"""The book of conditions: what lasts at each place, kept in the archive, one change at a time."""
+"""The incident store: the incidents of each place, kept in the archive and changed by compare-and-set."""
 
 import asyncio
 from collections import defaultdict
@@ -13,14 +13,14 @@ from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 REMEMBERED_BATCHES = 100
-"""Batches that come again later than that many others of their place are taken for new ones."""
+"""Number of batches that are remembered per place; a batch delivered again later counts as new."""
 
 NOTHING: Mapping[str, Any] = {"version": 0, "open": [], "over": [], "batches": [], "outbox": {}}
 TellEvents = Callable[[Sequence[Telling]], list[AnomalyEvent]]
 
 
 class Book:
-    """Follows conditions. A batch is entered once, however often it comes."""
+    """The incidents in the archive. Each batch is entered once, however often it is delivered."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
@@ -34,9 +34,10 @@ class Book:
         events_of: TellEvents,
         withdrawn: Collection[str] = (),
     ) -> list[AnomalyEvent]:
-        """Follow the batch's sightings; the events to tell, kept until `told` has been called.
+        """Update the incidents with the batch's observations.
 
-        `withdrawn` are the ids of conditions that the batch shows to be none.
+        Return the events to publish. They stay in the outbox until `told` is called. `withdrawn` are the ids
+        of incidents that the batch shows to be false.
         """
         place = _key(batch)
         async with self._locks[place]:
@@ -53,7 +54,7 @@ class Book:
                     return events
 
     async def told(self, batch: ShotsClosed) -> None:
-        """The batch's events have reached the broker."""
+        """Record that the batch's events have reached the broker."""
         await self._archive.conditions.strike_off(_key(batch), batch.batch_id)
 
 

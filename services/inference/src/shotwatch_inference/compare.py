@@ -1,7 +1,7 @@
-"""`python -m shotwatch_inference.compare`: two versions of the model on stored shots.
+"""Compare two versions of the model on stored shots: `python -m shotwatch_inference.compare`.
 
-Steps and the result as JSON lines on standard output. Exit status: 0 compared, 1 it cannot be done, 2 wrong
-arguments or settings, 3 a server cannot be reached.
+Write the steps and the result as JSON lines to standard output. Exit status: 0 compared, 1 comparison
+impossible, 2 wrong arguments or settings, 3 a server cannot be reached.
 """
 
 import argparse
@@ -34,11 +34,11 @@ HOUR_MS = 3_600_000
 
 
 class CannotCompare(ValueError):
-    """The message says why."""
+    """An error that prevents the comparison; the message gives the reason."""
 
 
 def main(arguments: Sequence[str], output: TextIO) -> int:
-    """Compare as the command line says. Return the exit status."""
+    """Compare two versions as the command line requests, and return the exit status."""
     asked, progress = _parse(arguments), partial(tell, to=output)
     return exit_status(lambda: asyncio.run(_run(asked, progress)), CannotCompare, away=TRANSIENT, to=output)
 
@@ -88,10 +88,10 @@ async def _fetch(registry: ModelRegistry, promotions: Promotions, version: str, 
 
 
 async def _span(asked: argparse.Namespace, archive: Archive, latest_ms: int) -> tuple[int, int]:
-    """Epoch ms.
+    """Return start and end of the comparison, in epoch ms.
 
     Raises:
-        CannotCompare: there is no such time.
+        CannotCompare: nothing was recorded yet, or the start is not before the end.
     """
     newest = await archive.devices.newest(latest_ms)
     if newest is None:

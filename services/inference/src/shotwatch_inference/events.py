@@ -1,4 +1,4 @@
-"""Findings as anomaly events by the public contract."""
+"""Conversion of findings and incidents to anomaly events of the public contract."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, DeviceKind, Ph
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What every event of a batch has in common."""
+    """The attributes that all events of a batch have in common."""
 
     facility: str
     model: ModelRef | None
@@ -29,7 +29,7 @@ def shot_ids(batch: ShotsClosed) -> list[str]:
 
 
 def sightings_of(findings: Iterable[Finding], batch: ShotsClosed) -> list[Sighting]:
-    """The findings with the times of their shots, and the ids that their events would have."""
+    """Return the findings with the times of their shots, and the ids that their events would have."""
     ids = shot_ids(batch)
     return [
         Sighting(
@@ -44,10 +44,10 @@ def sightings_of(findings: Iterable[Finding], batch: ShotsClosed) -> list[Sighti
 def event_of(
     telling: Telling, batch: ShotsClosed, scored: Callable[[int], Collection[str]], publication: Publication
 ) -> AnomalyEvent:
-    """The event that tells of a condition, with sequence 0 until one is reserved.
+    """Return the event that notifies of an incident, with sequence 0 until one is reserved.
 
-    Its id follows from the shot that it shows, or from what it ends: told again, it is the same event.
-    `scored` says which cameras of a shot the model scored.
+    Its id is derived from the shot that it shows, or from the incident that it ends. Published again, it is
+    the same event. `scored` returns the cameras of a shot that the model scored.
     """
     if telling.sighting is None:
         return _closing(telling.condition, batch, publication)
@@ -93,7 +93,7 @@ def _anomaly_of(
 
 
 def _closing(condition: Condition, batch: ShotsClosed, publication: Publication) -> AnomalyEvent:
-    """A condition that was told of before is over: the event is about its last shot."""
+    """Return the event that closes an incident, about its last shot."""
     anomaly = Anomaly(
         sequence=0,
         shot=shot_id(batch.series, condition.until),
@@ -138,9 +138,10 @@ def _lasting(condition: Condition) -> str:
 
 
 def superseding(event: AnomalyEvent, earlier: Iterable[AnomalyEvent]) -> AnomalyEvent:
-    """The event, naming those that told the same of an earlier revision of its shot.
+    """Return the event with the ids of events that it supersedes: same shot and kind, earlier revision.
 
-    Only an event that opens a condition replaces others: one that goes on with it belongs to the first.
+    Only an event that opens an incident supersedes others. An event that updates an incident belongs to its
+    opening event.
     """
     if event.data.phase not in (Phase.OPENED, Phase.PASSED):
         return event
@@ -160,7 +161,7 @@ def withdrawals(
     earlier: Sequence[AnomalyEvent],
     publication: Publication,
 ) -> list[AnomalyEvent]:
-    """For each event of an earlier revision that is no longer true: an event that says so."""
+    """Return an event for each event of an earlier revision that no longer holds, to withdraw it."""
     ids = shot_ids(batch)
     revisions = dict(zip(ids, batch.revisions, strict=True))
     still_true = {(ids[finding.shot], finding.kind) for finding in findings}
@@ -213,7 +214,7 @@ def _evidence(finding: Finding, batch: ShotsClosed) -> list[Evidence]:
 
 
 def camera_of(finding: Finding, batch: ShotsClosed) -> str | None:
-    """The camera whose frame shows the finding best: the first of its own, else any of the shot."""
+    """Return the camera whose frame shows the finding best: its own first one, or any of the shot."""
     with_frame: Mapping[str, None] = {
         member.device: None
         for member in batch.members

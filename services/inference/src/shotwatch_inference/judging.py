@@ -1,4 +1,4 @@
-"""What a model says of a batch whose features and scores are known."""
+"""The judgement of a model on a batch whose features and scores are known."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,12 +14,12 @@ from shotwatch_shots.vocabulary import AnomalyKind
 def judge_batch(
     batch: ShotsClosed, features: Mapping[str, Features], detector: Detector, false_alarms_per_hour: float
 ) -> Judgement:
-    """Judge the shots of a batch by what was measured of them and how they were scored."""
+    """Judge the shots of a batch by their features and scores."""
     return detector.judge(batch.series.place.spoken, features, len(batch.pulses), false_alarms_per_hour)
 
 
 def kinds_of(findings: Iterable[Finding]) -> dict[int, Sequence[AnomalyKind]]:
-    """Shot → the kinds of its findings."""
+    """Return shot → the kinds of its findings."""
     kinds: dict[int, set[AnomalyKind]] = defaultdict(set)
     for finding in findings:
         kinds[finding.shot].add(finding.kind)

@@ -1,4 +1,4 @@
-"""The models that inference loads: the bundles that were promoted, from the registry that keeps them."""
+"""The models that inference loads: promoted bundles from the model registry."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping
@@ -27,59 +27,60 @@ from shotwatch_shots.vocabulary import ModelAlias
 
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 300.0
-"""Pauses between two attempts to load a version that cannot be loaded."""
+"""Pauses between two attempts to load a version that cannot be loaded, in seconds."""
 LONGEST_REASON = 300
-"""Characters."""
+"""Maximum length of a reason, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A loaded and warmed-up version."""
+    """A version of the model, loaded and warmed up."""
 
     ref: ModelRef
     digest: str
-    """Of its promoted bundle; empty of a version that was fetched to compare it."""
+    """Digest of the promoted bundle; empty for a version that was fetched only for a comparison."""
     detector: Detector
 
     def is_of(self, promotion: Promotion) -> bool:
-        """Return whether this is what was promoted."""
+        """Return whether this is the promoted bundle."""
         return (self.ref.version, self.digest) == (promotion.version, promotion.digest)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """A version that has the alias and is not loaded."""
+    """A version that has the alias but is not loaded."""
 
     version: str | None
-    """None if the alias was taken away without a promotion."""
+    """None if the alias was removed without a promotion."""
     digest: str
-    """Of the promoted bundle; empty while the promotions, the audit and the registry differ."""
+    """Digest of the promoted bundle; empty while the promotions, the audit and the registry differ."""
     why: str
 
     def is_of(self, promotion: Promotion) -> bool:
-        """Return whether this is what was promoted."""
+        """Return whether this is the promoted bundle."""
         return (self.version, self.digest) == (promotion.version, promotion.digest)
 
 
 class ModelWatch:
-    """Keeps the version loaded that was promoted to an alias, and notices when another one is.
+    """The watch over an alias: it keeps the promoted version loaded, and changes it after a promotion.
 
         watch = ModelWatch(registry, archive, ModelAlias.CHAMPION, log)
         await watch.look()
         watch.current
 
-    A new version is fetched, loaded and warmed up beside the one that scores, which it then replaces at once:
-    whoever took `current` before goes on with what it took. A version that cannot be loaded leaves the one
-    before it in place; it is tried again after a pause that doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S.
-    Nothing is loaded while the audit does not say that it was promoted, or the registry's alias names another
-    version than the one that was promoted, nor are files parsed that have another digest.
+    A new version is fetched, loaded and warmed up beside the current one, then replaces it at once. Code that
+    took `current` before continues with the version it took. If a version cannot be loaded, the previous one
+    stays. Loading is tried again after a pause that doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S.
+
+    A version is loaded only if the audit records its promotion and the registry's alias names the promoted
+    version. Files are parsed only if their digest is that of the promotion.
     """
 
     def __init__(self, registry: ModelRegistry, archive: Archive, alias: ModelAlias, log: Log) -> None:
         self.current: Model | None = None
-        """None while no version that could be loaded has had the alias."""
+        """None until a version that could be loaded had the alias."""
         self.failure: LoadFailure | None = None
-        """None while the version that has the alias is loaded, or none has it."""
+        """None while the version that has the alias is loaded, or no version has the alias."""
         self._registry = registry
         self._archive = archive
         self._alias = alias
@@ -88,7 +89,7 @@ class ModelWatch:
         self._again_at = 0.0
 
     async def look(self) -> None:
-        """Ask the registry and the database once, and change models when another one was promoted.
+        """Query the registry and the database once, and change models if another one was promoted.
 
         Raises:
             Retry: the registry or the database does not answer.
@@ -109,7 +110,7 @@ class ModelWatch:
             await self._change(promotion)
 
     def report(self, replica: str) -> ModelLoad:
-        """Return what this replica has for the alias."""
+        """Return what this replica has loaded for the alias."""
         loaded = self.current.ref.version if self.current else None
         if self.failure is None:
             return ModelLoad(replica, self._alias, loaded, loaded, "")
@@ -123,7 +124,7 @@ class ModelWatch:
         self._log.warning("no model has the alias any more", alias=self._alias)
 
     def _settle(self) -> None:
-        """The alias has come back to the version that is loaded."""
+        """Clear the failure: the alias is back at the version that is loaded."""
         if self.failure is not None:
             self.failure = None
             metrics.model_is_the_one_loaded(self._alias)
@@ -169,10 +170,10 @@ class ModelWatch:
 
 
 async def fetch_promoted(registry: ModelRegistry, promotion: Promotion) -> Model:
-    """Download the bundle that was promoted and make it ready to score.
+    """Download the promoted bundle and prepare it for scoring.
 
     Raises:
-        ValueError: it cannot be loaded, or is not the one that was promoted; the message says why.
+        ValueError: it cannot be loaded, or is not the promoted one; the message gives the reason.
         Retry: the registry does not answer.
     """
     ref = ModelRef(name=registry.name, version=promotion.version or "", run_id=promotion.run_id)
@@ -180,16 +181,16 @@ async def fetch_promoted(registry: ModelRegistry, promotion: Promotion) -> Model
 
 
 async def fetch(registry: ModelRegistry, promotions: Promotions, version: str, unpinned: bool) -> Model:
-    """Download the bundle of any version, to compare it, and make it ready to score.
+    """Download the bundle of any version for a comparison, and prepare it for scoring.
 
     Args:
-        registry: has the version.
-        promotions: say which digest its bundle must have.
+        registry: the registry that has the version.
+        promotions: the promotions that pin the digest of the bundle.
         version: the version.
-        unpinned: whether a version is accepted of which no promotion says so.
+        unpinned: whether to accept a version whose digest is not pinned by any promotion.
 
     Raises:
-        ValueError: the version cannot be loaded; the message says why.
+        ValueError: the version cannot be loaded; the message gives the reason.
         Retry: the registry does not answer.
     """
     found = await registry.find(version)
@@ -203,7 +204,7 @@ async def _detector(download: Awaitable[Mapping[str, bytes]]) -> Detector:
     """Return the detector of a bundle, after its first, slowest run.
 
     Raises:
-        ValueError: the bundle cannot be downloaded or loaded; the message says why.
+        ValueError: the bundle cannot be downloaded or loaded; the message gives the reason.
         Retry: the registry does not answer.
     """
     try:
@@ -211,8 +212,9 @@ async def _detector(download: Awaitable[Mapping[str, bytes]]) -> Detector:
     except (Retry, ValueError):
         raise
     except Exception as error:
-        # A bundle is content of unknown origin: what a damaged one makes NumPy and LiteRT raise cannot be
-        # listed, and must not end the process, which judges by the model before it or by rules.
+        # A bundle is content of unknown origin. The errors that a damaged one causes in NumPy and LiteRT
+        # cannot be enumerated. They must not end the process, which continues with the previous model or with
+        # the rules.
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
@@ -220,7 +222,7 @@ def _ready(files: Mapping[str, bytes]) -> Detector:
     """Return the detector of a bundle after its first, slowest run.
 
     Raises:
-        BundleError: the files are no bundle.
+        BundleError: the files are not a valid bundle.
         Exception: its network does not run on the bundle's frames.
     """
     with TemporaryDirectory() as folder:

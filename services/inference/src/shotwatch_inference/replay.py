@@ -1,4 +1,4 @@
-"""Stored shots once more, through two versions of the model: nothing is written, nobody is told."""
+"""Replay of stored shots through two versions of the model; nothing is written or published."""
 
 import asyncio
 from collections import defaultdict
@@ -27,27 +27,27 @@ from shotwatch_shots.vocabulary import Phase
 
 MINUTE_MS = 60_000
 STEP_MS = 10 * MINUTE_MS
-"""Shots are looked up ten minutes at a time: a short range is what every server answers fast."""
+"""Length of the time ranges in which shots are queried, in ms: every server answers short ranges fast."""
 
 Progress = Callable[..., None]
-"""Called as progress(step, figure=…, …)."""
+"""Callback, called as progress(step, figure=…, …)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two versions on the same shots."""
+    """The comparison of two versions on the same shots."""
 
     versions: tuple[Summary, Summary]
     only: tuple[Only, Only]
-    """Of each version: what it alone calls odd."""
+    """For each version, the shots that it alone flags as anomalous."""
     shots: int
     expired: int
-    """Shots that were left out as frames of theirs have expired."""
+    """Number of shots that were left out because some of their frames have expired."""
 
 
 @dataclass(slots=True)
 class _Contender:
-    """A version at one place: its tally, and the conditions that last."""
+    """A version at one place: its results so far and its open incidents."""
 
     detector: Detector
     tally: Tally
@@ -61,7 +61,7 @@ class _Contender:
         rate: float,
         quiet: int,
     ) -> Opinion:
-        """The opinion on some shots of a batch."""
+        """Return the result for some shots of a batch."""
         judgement = judge_batch(batch, features, self.detector, rate)
         findings = [finding for finding in judgement.findings if finding.shot in shots]
         ids, kinds = shot_ids(batch), kinds_of(findings)
@@ -72,13 +72,13 @@ class _Contender:
         )
 
     def _alarms(self, batch: ShotsClosed, findings: Sequence[Finding], quiet: int) -> int:
-        """How many conditions begin."""
+        """Update the incidents, and return how many began."""
         self.watch, told = follow(self.watch, sightings_of(findings, batch), max(batch.pulses), quiet)
         return sum(telling.phase in (Phase.OPENED, Phase.PASSED) for telling in told)
 
 
 class Replay:
-    """Replays stored shots through two versions."""
+    """The replay of stored shots through two versions."""
 
     def __init__(
         self, archive: Archive, store: ObjectStore, facility: Facility, false_alarms_per_hour: float
@@ -98,7 +98,7 @@ class Replay:
         end: int,
         progress: Progress,
     ) -> Comparison:
-        """Replay the shots with start <= pulse < end (epoch ms) of these places."""
+        """Replay the shots with start <= pulse < end (epoch ms) at these places."""
         one, other = (Tally(model.ref.version) for model in models)
         for number, roster in enumerate(rosters):
             contenders = [
@@ -117,7 +117,7 @@ class Replay:
     async def _replay(
         self, roster: PlaceRoster, start: int, end: int, contenders: Sequence[_Contender]
     ) -> AsyncIterator[float]:
-        """Replay one place; tells how many minutes of it are done."""
+        """Replay one place; yield how many minutes of it are done."""
         quiet = quiet_ms(self._facility.interval(roster.interval).period_ms)
         for begin in range(start, end, STEP_MS):
             stop = min(begin + STEP_MS, end)
@@ -128,7 +128,7 @@ class Replay:
             yield (stop - start) / MINUTE_MS
 
     async def _batches(self, roster: PlaceRoster, start: int, end: int) -> dict[str, list[int]]:
-        """Batch → those of its shots that are of its revision, in the order of the first of them."""
+        """Return batch → indices of its current shots, with the batches in order of their first shot."""
         query = {"place": str(roster.place)}
         batches: dict[str, list[int]] = defaultdict(list)
         shots = await self._archive.shots.page(query, start, end, 0)
@@ -141,7 +141,7 @@ class Replay:
     async def _hear(
         self, batch: ShotsClosed, shots: Sequence[int], contenders: Sequence[_Contender], quiet: int
     ) -> None:
-        """Both opinions on a batch, or neither."""
+        """Score and judge a batch with all versions, or with none if its frames have expired."""
         features = await self._archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
         scores = [Scores(contender.detector, len(batch.pulses)) for contender in contenders]
         seconds = [0.0 for _ in contenders]
@@ -161,7 +161,7 @@ class Replay:
 
 
 def _timed(work: Callable[..., None], *arguments: object) -> float:
-    """Do the work; returns how many seconds it took."""
+    """Call the function, and return how many seconds it took."""
     began = perf_counter()
     work(*arguments)
     return perf_counter() - began

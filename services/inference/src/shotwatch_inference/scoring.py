@@ -1,4 +1,4 @@
-"""The model's scores of a batch, from its frames in the object store."""
+"""The model's scores of a batch, computed from its frames in the object store."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -26,13 +26,13 @@ class CameraFrames:
 
     device: str
     shots: NDArray[np.intp]
-    """Which shots of the batch have them: (n,)."""
+    """Indices of the batch's shots that have these frames: (n,)."""
     frames: Frames
     """(n, h, w) counts."""
 
 
 class Scores:
-    """Collects the scores of a batch of n shots."""
+    """The scores of a batch of n shots, collected from its parts."""
 
     def __init__(self, detector: Detector, shots: int) -> None:
         self.columns: dict[str, dict[str, Values]] = {}
@@ -40,17 +40,17 @@ class Scores:
         self._shots = shots
 
     def add(self, part: CameraFrames) -> None:
-        """Score some frames; a camera that training never saw has no scores."""
+        """Score some frames; a camera that was not in the training data gets no scores."""
         columns = self.columns.setdefault(part.device, {})
         for name, values in self._detector.score(part.device, part.frames).items():
             columns.setdefault(name, np.full(self._shots, np.nan))[part.shots] = values
 
 
 async def score(batch: ShotsClosed, detector: Detector, store: ObjectStore) -> CameraScores:
-    """Score the frames of the cameras that a detector knows, a block at a time.
+    """Score the frames of the cameras that a detector knows, one block at a time.
 
     Raises:
-        BlockGone: a block is not there.
+        BlockGone: a block no longer exists.
     """
     scores = Scores(detector, len(batch.pulses))
     async for part in frames_of(batch, detector.bundle.cameras, store):
@@ -59,7 +59,7 @@ async def score(batch: ShotsClosed, detector: Detector, store: ObjectStore) -> C
 
 
 def with_scores(features: Mapping[str, Features], scores: CameraScores) -> dict[str, Features]:
-    """Device → what was measured of it and how it was scored."""
+    """Return device → its features and scores."""
     return {device: {**known, **scores.get(device, {})} for device, known in features.items()}
 
 
@@ -70,10 +70,10 @@ def was_scored(scores: CameraScores, camera: str, shot: int) -> bool:
 async def frames_of(
     batch: ShotsClosed, cameras: Collection[str], store: ObjectStore
 ) -> AsyncIterator[CameraFrames]:
-    """The valid frames of these cameras, a block at a time.
+    """Yield the valid frames of these cameras, one block at a time.
 
     Raises:
-        BlockGone: a block is not there.
+        BlockGone: a block no longer exists.
     """
     for member in batch.members:
         if member.kind is DeviceKind.CAMERA and member.device in cameras:
@@ -83,10 +83,10 @@ async def frames_of(
 
 
 async def images(ref: BlockRef, store: ObjectStore) -> Frames:
-    """All frames of a block: (n, h, w).
+    """Return all frames of a block: (n, h, w).
 
     Raises:
-        BlockGone: it is not there.
+        BlockGone: the block no longer exists.
     """
     block = await fetch_block(store, ref)
     frames: Frames = block.arrays["image"]
@@ -94,7 +94,7 @@ async def images(ref: BlockRef, store: ObjectStore) -> Frames:
 
 
 def _blocks_of(member: Member) -> list[tuple[BlockRef, NDArray[np.intp]]]:
-    """Each block with the shots whose valid record lies in it."""
+    """Return each block with the shots whose valid record lies in it."""
     source, verdict = np.array(member.source), np.array(member.verdict)
     valid = (source != ABSENT) & (verdict == VALID)
     found = ((ref, np.flatnonzero(valid & (source == n))) for n, ref in enumerate(member.blocks))

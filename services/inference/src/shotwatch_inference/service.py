@@ -1,15 +1,21 @@
-"""inference: scores each shot, decides, and tells operators.
+"""inference: score each shot, decide, and notify operators.
 
 Consumes `ShotsMeasured`, publishes `AnomalyEvent` on the exchange `anomalies`, and `ShotsFlagged`.
 
-Delivery: reads the features that lie under the batch's id and the frames' blocks; writes residuals, scores
-and the shots with their verdicts; then enters the batch into the book of conditions of its place by
-compare-and-set, together with the events to tell (the book's outbox); these are stored under their id with
-a sequence number, published with confirms, marked as published, and struck off; the anomalous shots are
-sent to be examined, and the batch is marked as judged; last the challenger, if there is one, gets it too.
-Run twice, what is written stays, a batch that is in the book is not entered again, and only events that were
-not yet marked are published. Dying half-way, the message comes again, to a replica that has loaded its
-models. A batch of a revision that is no longer the newest raises no events and changes no shot.
+Delivery, in this order:
+- Read the features stored under the batch's id, and the blocks of the frames.
+- Write residuals, scores, and the shots with their verdicts.
+- Enter the batch into the incident store of its place by compare-and-set. The same write stores the resulting
+  events in the outbox.
+- Store each event under its id with a sequence number, publish it with confirms, and mark it as published.
+  Then empty the outbox.
+- Send the anomalous shots to be measured in detail, and mark the batch as judged.
+- If there is a challenger, send the batch to its queue.
+
+Handling a message a second time leaves stored results as they are and does not enter the batch again. Only
+events that are not yet marked as published are published. If the service dies halfway, the message is
+delivered again, to a replica that has loaded its models. A shot in a batch that is not at its newest revision
+raises no events and is not changed.
 """
 
 import asyncio
@@ -60,7 +66,7 @@ from shotwatch_shots.identity import residual_key
 from shotwatch_shots.vocabulary import ModelAlias, Severity
 
 MODEL_POLL_S = 2.0
-"""Pause between two looks whether an alias has moved."""
+"""Pause between two checks whether an alias has moved, in seconds."""
 _SEVERITIES = tuple(Severity)
 
 
@@ -99,7 +105,7 @@ async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -
     )
     return Service(
         subscriptions,
-        beforehand=(champion.look, challenger.look),  # no shot goes by unscored after a restart
+        beforehand=(champion.look, challenger.look),  # no shot passes unscored after a restart
         background=(look_for_champion, look_for_challenger, keep_reporting_loads),
         facts=facts,
     )
@@ -110,7 +116,7 @@ def _version(watch: ModelWatch, otherwise: str) -> str:
 
 
 class Judge:
-    """Features and blocks in; events, and shots with a verdict, out."""
+    """The judge of shots: features and blocks in; events, and shots with a verdict, out."""
 
     def __init__(self, edges: Edges[InferenceSettings], champion: ModelWatch, challenger: ModelWatch) -> None:
         self._edges = edges
@@ -119,7 +125,7 @@ class Judge:
         self._book = Book(edges.archive)
 
     async def judge(self, message: ShotsMeasured) -> None:
-        """Judge a batch of shots, store what is known, tell of what is odd."""
+        """Judge a batch of shots, store the results, and publish what is anomalous."""
         batch = message.shots
         champion = self._champion.current
         features = await self._edges.archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
@@ -159,7 +165,7 @@ class Judge:
         scores: CameraScores,
         champion: Model,
     ) -> None:
-        """Store the residual of the frame that shows each finding best, where the model scored it."""
+        """Store the residual of the frame that shows each finding best, if the model scored that frame."""
         ids = shot_ids(batch)
         shown = {(camera_of(finding, batch), finding.shot) for finding in findings}
         for member in batch.members:
@@ -182,7 +188,7 @@ class Judge:
         scores: CameraScores,
         publication: Publication,
     ) -> None:
-        """Enter what the newest revisions show into the book of conditions, and tell what it says."""
+        """Enter the findings of newest revisions into the incident store, and publish the events."""
         ids, newest = shot_ids(batch), await self._newest(batch, findings)
         current = [finding for finding in findings if ids[finding.shot] in newest]
         revised = [n for n, revision in enumerate(batch.revisions) if revision > 1 and ids[n] in newest]
@@ -205,7 +211,7 @@ class Judge:
             await self._book.told(batch)
 
     async def _newest(self, batch: ShotsClosed, findings: Sequence[Finding]) -> set[str]:
-        """Of the shots that are odd or revised: those that have no later revision."""
+        """Return those of the anomalous or revised shots that have no later revision."""
         ids = shot_ids(batch)
         odd = {finding.shot for finding in findings}
         concerned = [n for n, revision in enumerate(batch.revisions) if n in odd or revision > 1]
@@ -215,7 +221,7 @@ class Judge:
         return {ids[n] for n in concerned if revisions.get(ids[n]) == batch.revisions[n]}
 
     async def _have_examined(self, batch: ShotsClosed, findings: Sequence[Finding]) -> None:
-        """Ask features for everything that can be measured of the anomalous shots."""
+        """Request the features service to measure the anomalous shots in detail."""
         flagged = sorted({finding.shot for finding in findings})
         if flagged:
             message = ShotsFlagged(batch_id=batch.batch_id, shots=flagged)

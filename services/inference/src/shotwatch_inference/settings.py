@@ -6,7 +6,7 @@ from shotwatch_common.settings import BrokerSettings
 
 
 class InferenceSettings(BrokerSettings):
-    """What all services share, and how to judge."""
+    """The settings that all services share, and the rate of false alarms."""
 
     false_alarms_per_hour: float = Field(1.0, gt=0, allow_inf_nan=False)
-    """How often usual shots of a place may be called odd, at 10 Hz; slower places raise as many fewer."""
+    """Expected false alarms per hour of a place at 10 Hz; slower places have proportionally fewer."""

@@ -1,9 +1,10 @@
-"""The challenger in shadow: it scores what the champion has judged, and nobody hears of it.
+"""The challenger in shadow mode: it scores what the champion has judged, without any effect on events.
 
-Consumes `ShotsMeasured` from a queue of its own, filled once the champion's events are told and only while a
-challenger is loaded: whatever goes wrong here never holds up the champion.
+Consumes `ShotsMeasured` from its own queue. A batch is sent there after the champion's events are published,
+and only while a challenger is loaded. A failure here therefore never delays the champion.
 
-Delivery: writes one document under the batch's id and the version; run twice, it stays as it is.
+Delivery: write one document under the batch's id and the version. Handling a message a second time does not
+change it.
 """
 
 import asyncio
@@ -18,14 +19,14 @@ from shotwatch_shots.batch import ShotsMeasured
 
 
 class Shadow:
-    """Features and blocks in; the challenger's scores out."""
+    """The challenger's scoring: features and blocks in, scores out."""
 
     def __init__(self, edges: Edges[InferenceSettings], challenger: ModelWatch) -> None:
         self._edges = edges
         self._challenger = challenger
 
     async def score(self, message: ShotsMeasured) -> None:
-        """Keep what the challenger says of a batch; nothing when it has gone meanwhile."""
+        """Store the challenger's judgement of a batch; do nothing if there is no challenger any more."""
         challenger, batch = self._challenger.current, message.shots
         if challenger is None:
             return

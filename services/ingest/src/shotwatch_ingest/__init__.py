@@ -1,1 +1,1 @@
-"""Reads snapshot files from the bucket into blocks."""
+"""The service that reads snapshot files from the bucket into blocks."""

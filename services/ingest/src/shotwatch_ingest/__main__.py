@@ -1,4 +1,4 @@
-"""`python -m shotwatch_ingest`."""
+"""Run the service: `python -m shotwatch_ingest`."""
 
 from shotwatch_common.process import run
 from shotwatch_ingest.service import assemble

@@ -1,8 +1,8 @@
-"""Reads files of unknown origin in disposable processes, so that none can harm the service or each other.
+"""Reading of files of unknown origin in disposable processes, to protect the service and other files.
 
-A reader that crashes, or takes more time or memory than it may, is replaced. A file that took too long is
-rejected at once; any other is tried once more in a fresh process, because machines hiccup, and then rejected.
-Other files are read meanwhile.
+A reader that crashes, or exceeds its limits of time or memory, is replaced. A file that took too long is
+rejected at once. Any other failed file is tried once more in a fresh process, because the machine may have
+been at fault, and then rejected. Other files are read meanwhile.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ from shotwatch_shots.vocabulary import FileReason
 START_SECONDS = 60.0
 
 _DAMAGING = {FileReason.UNREADABLE, FileReason.TOO_LARGE}
-"""After such a file the reader's heap is not trusted with another one."""
+"""Rejections after which the reader's heap is not trusted with another file."""
 _PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
-"""What a reader's environment has of the service's: nothing secret."""
+"""Environment variables that a reader inherits from the service: none is secret."""
 _ENVIRONMENT = {
-    "HDF5_PLUGIN_PRELOAD": "::",  # no plugins, whatever filter a file asks for
+    "HDF5_PLUGIN_PRELOAD": "::",  # no plugins, whatever filter a file requests
     "OPENBLAS_NUM_THREADS": "1",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve a gigabyte at once
-    # The memory of one file's arrays is kept for the next one's: fresh pages cost a camera file 10 ms.
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the other pools reserve a gigabyte at once
+    # Keep the memory of one file's arrays for the next file: fresh pages cost 10 ms per camera file.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
@@ -56,10 +56,11 @@ _REMEDY = (
 
 
 class ReaderPool:
-    """A number of reader processes.
+    """A pool of reader processes.
 
-    An asynchronous context manager. Entering it starts the first one, and leaving it ends them all. Of each
-    file, the service itself holds the bytes, a reply of MAX_REPLY_BYTES at most, and one block at a time.
+    An asynchronous context manager. Entering it starts the first process, leaving it ends them all. For each
+    file, the service holds in memory only the bytes, a reply of at most MAX_REPLY_BYTES, and one block at a
+    time.
     """
 
     def __init__(
@@ -97,12 +98,12 @@ class ReaderPool:
     async def read(self, workspace: Workspace, name: FileName, key: str, latest_ms: int) -> ReadFile:
         """Read the file of a workspace; its blocks are written there.
 
-        Records later than `latest_ms` (epoch ms) are passed over.
+        Records later than `latest_ms` (epoch ms) are skipped.
 
         Raises:
-            Reject: the file's fault, with its reason (CRASHES_READER and TOO_SLOW among them).
-            Retry: the machine's: no reader starts, there is no room for the blocks.
-            Bug: ours.
+            Reject: a fault of the file, with its reason (CRASHES_READER and TOO_SLOW among them).
+            Retry: a fault of the machine: no reader starts, or there is no room for the blocks.
+            Bug: a fault of this program.
         """
         request = (name, key, latest_ms)
         try:
@@ -129,7 +130,7 @@ class ReaderPool:
             raise Reject(mishap.reason, f"{key}: the reader {mishap}, twice") from mishap
 
     async def _attempt(self, request: Request, workspace: Workspace, fresh: bool = False) -> Outcome:
-        """Ask an idle reader; one that failed, or whose answer was not awaited, is never asked again."""
+        """Send the request to an idle reader; end it if it failed or if its answer was not received."""
         reader = await self._idle.get()
         trusted = False
         try:
@@ -163,7 +164,7 @@ class ReaderPool:
 
 
 class _Mishap(Exception):
-    """A reader failed at a file; the message continues `the reader …`."""
+    """A failure of a reader at a file; the message continues the words `the reader …`."""
 
     def __init__(self, reason: FileReason, message: str) -> None:
         super().__init__(message)
@@ -171,7 +172,7 @@ class _Mishap(Exception):
 
 
 class _Reader:
-    """One reader process, asked one thing at a time."""
+    """A reader process; it handles one request at a time."""
 
     def __init__(self, process: asyncio.subprocess.Process, requests: socket.socket) -> None:
         self._process = process
@@ -192,7 +193,7 @@ class _Reader:
         return cls(process, ours)
 
     async def greet(self, facility: Facility, memory_bytes: int) -> None:
-        """Wait until the reader is ready.
+        """Send the facility and the memory limit, and wait until the reader is ready.
 
         Raises:
             SettingsError: it cannot be confined.
@@ -212,10 +213,10 @@ class _Reader:
         greeting.close()
 
     async def ask(self, request: Request, workspace: Workspace, seconds: float) -> Outcome:
-        """The outcome of reading a file.
+        """Return the outcome of reading a file.
 
         Raises:
-            _Mishap: the reader died, or took more time or memory than it may.
+            _Mishap: the reader died, or exceeded its limits of time or memory.
         """
         try:
             async with asyncio.timeout(seconds):

@@ -1,7 +1,7 @@
-"""What the service and its reader processes say to each other.
+"""The messages between the service and its reader processes.
 
 Requests are pickled, and come with the descriptors of the file and of the blocks. Replies come from a process
-that has read hostile bytes, so they are JSON: data that is checked, never code.
+that has read hostile bytes. They are therefore JSON: data that is checked, never code.
 """
 
 from dataclasses import fields
@@ -28,24 +28,27 @@ from shotwatch_shots.records import (
 from shotwatch_shots.vocabulary import DeviceKind, FileReason, SkipReason
 
 FRAME_HEADER_BYTES = 8
-"""Every message is preceded by its length, little-endian."""
+"""Size of the header of every message: its length, little-endian."""
 
 MAX_REQUEST_BYTES = 64 << 10
 _MAX_CPU_SECONDS = 30.0
 _MIN_CPU_SECONDS = 5.0
 _BYTES_PER_CPU_SECOND = 10 << 20
 Request = tuple[FileName, str, int]
-"""What the facility says of the file's key, the key, and the latest time of a record (epoch ms)."""
+"""The parsed file name, the key, and the latest time of a record (epoch ms)."""
 MAX_REPLY_BYTES = 12 << 20
-"""RabbitMQ takes messages of 16 MiB. `FileIngested` is the reply and a reference to each device's block:
-two keys of at most 1 KiB and two ids, at most 8 KiB in JSON. With 384 devices that is 15 MiB."""
+"""Maximum size of a reply.
+
+RabbitMQ accepts messages of 16 MiB. `FileIngested` consists of the reply and a reference to each device's
+block: two keys of at most 1 KiB and two ids, at most 8 KiB in JSON. With 384 devices that is 15 MiB.
+"""
 
 
 def cpu_seconds(size: int) -> float:
-    """Return the CPU time (s) that a file of `size` bytes may take. SIGPROF ends the reader when it is over.
+    """Return the CPU time (s) that a file of `size` bytes may take; after that, SIGPROF ends the reader.
 
-    A recorder's file takes a tenth of a second for 5 MiB. A small file that takes long does not hold up the
-    others for as long as a large one may.
+    A recorder's file of 5 MiB takes a tenth of a second. The limit grows with the size, so that a small file
+    cannot delay others for as long as a large one may.
     """
     return min(_MIN_CPU_SECONDS + size / _BYTES_PER_CPU_SECOND, _MAX_CPU_SECONDS)
 
@@ -62,18 +65,18 @@ class ReadDevice(Message):
     problems: list[Problem]
     digest: Digest | None
     block_start: int = Field(ge=0)
-    """Where its block begins in the workspace."""
+    """Offset of its block in the workspace."""
     block_bytes: int = Field(ge=0, le=MAX_WRITTEN_BYTES)
 
     def records(self, block: BlockRef) -> DeviceRecords:
-        """The message, once the block lies in the store."""
+        """Return the message; the block must be in the store."""
         here = ("block_start", "block_bytes")
         columns = {name: getattr(self, name) for name in type(self).model_fields if name not in here}
         return DeviceRecords(**columns, block=block)
 
 
 class SkippedPart(Message):
-    """A part of the file that was passed over."""
+    """A part of the file that was skipped."""
 
     where: str
     reason: SkipReason
@@ -81,18 +84,18 @@ class SkippedPart(Message):
 
 
 class ReadFile(Message):
-    """A file was read."""
+    """The outcome of a file that was read."""
 
     outcome: Literal["read"] = "read"
     devices: list[ReadDevice]
     skipped: dict[SkipReason, int]
-    """How much of the file was passed over, by reason."""
+    """Number of skipped parts of the file, by reason."""
     examples: list[SkippedPart]
-    """Two parts for each of these reasons."""
+    """Two examples for each of these reasons."""
 
 
 class Rejected(Message):
-    """The file cannot be read."""
+    """The outcome of a file that cannot be read."""
 
     outcome: Literal["rejected"] = "rejected"
     reason: FileReason
@@ -100,7 +103,7 @@ class Rejected(Message):
 
 
 class Failed(Message):
-    """Reading failed, and it need not be the file's fault."""
+    """The outcome of a failure that is not necessarily the file's fault."""
 
     outcome: Literal["failed"] = "failed"
     cause: Literal["memory", "scratch", "bug"]
@@ -116,14 +119,14 @@ def framed(body: bytes) -> bytes:
 
 
 def read_file(snapshot: Snapshot, devices: list[ReadDevice]) -> ReadFile:
-    """What was read of a file, as a message."""
+    """Return the records of a file as a message."""
     skipped = snapshot.skipped
     examples = [SkippedPart(where=e.where, reason=e.reason, detail=e.detail) for e in skipped.examples]
     return ReadFile(devices=devices, skipped=dict(skipped.counts), examples=examples)
 
 
 def read_device(snapshot: DeviceSnapshot, interval: str, block_start: int, block_bytes: int) -> ReadDevice:
-    """What was read of a device, as a message."""
+    """Return the records of a device as a message."""
     device, block = snapshot.device, snapshot.block
     states = sorted({state for state in block.state if state is not None})
     numbers: dict[str | None, int] = {state: n for n, state in enumerate(states)}

@@ -1,8 +1,8 @@
 """The reader: a disposable process that reads files of unknown origin, one after the other.
 
-It is told no secret, takes no more memory and CPU time than it may, can open nothing, and can be killed at
-any moment. It is handed each file, and a place for its blocks, as open descriptors. `reader.ReaderPool` runs
-`python -m shotwatch_ingest.reader_process DESCRIPTOR`, the socket on which requests come.
+It receives no secret, is limited in memory and CPU time, cannot open anything, and can be killed at any
+moment. It receives each file, and a place for its blocks, as open descriptors. `reader.ReaderPool` runs
+`python -m shotwatch_ingest.reader_process DESCRIPTOR`; DESCRIPTOR is the socket on which requests arrive.
 """
 
 import array  # noqa: F401  socket.recv_fds imports it when it is called: too late in a sandbox
@@ -98,7 +98,11 @@ def _outcome(request: Request, image: int, blocks: int, facility: Facility) -> O
 
 
 def _stored(snapshot: Snapshot, blocks: int) -> ReadFile:
-    """Write the blocks one after the other."""
+    """Write the blocks one after the other, and return what was read.
+
+    Raises:
+        Retry: the blocks cannot be written.
+    """
     devices = []
     start = 0
     for device in snapshot.devices:
@@ -120,7 +124,7 @@ def _greeting() -> tuple[Facility, int]:
 
 
 def _import_what_is_imported_late() -> None:
-    """Call what imports modules at its first call: in the sandbox none can be opened."""
+    """Call functions that import modules at their first call: in the sandbox no module can be opened."""
     one = np.zeros(1, np.int64)
     write_block(Block("", one, ["ON"], one == 0, {"image": np.zeros((1, 2, 2), np.uint16)}))
     printable("\0")
@@ -128,14 +132,17 @@ def _import_what_is_imported_late() -> None:
 
 
 def _silence() -> None:
-    """Discard what libraries print: it may hold anything that a file does."""
+    """Discard what libraries print, because it may contain anything from a file."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for printed in (sys.stdout, sys.stderr):
         os.dup2(nowhere, printed.fileno())
 
 
 class _WithoutPandas(MetaPathFinder):
-    """pyarrow imports pandas where it is installed: a second of CPU and 50 MB, for nothing here."""
+    """An import hook that hides pandas.
+
+    pyarrow would import it where it is installed, which costs a second of CPU time and 50 MB for no use here.
+    """
 
     def find_spec(self, name: str, *_: object) -> None:
         if name == "pandas":

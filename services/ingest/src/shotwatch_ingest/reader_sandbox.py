@@ -1,9 +1,9 @@
-"""The sandbox of a reader process: from some moment on, it can compute, and use what it has open.
+"""The sandbox of a reader process: once inside, it can only compute and use what it has open.
 
-A seccomp filter lets through the system calls of memory, of clocks, and of reading and writing open files.
-None of them takes a path, makes a socket, starts a process or signals one, so files, networks and other
-processes are out of reach, whatever code runs here. Everything else fails with EPERM. It needs no privilege,
-and cannot be undone.
+A seccomp filter allows the system calls for memory, for clocks, and for reading and writing open files. None
+of them takes a path, creates a socket, starts a process or sends a signal. Files, networks and other
+processes are therefore out of reach, whatever code runs here. Every other call fails with EPERM. The filter
+needs no privilege and cannot be removed.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 MAX_WRITTEN_BYTES = 1 << 30
-"""Size of the file that blocks are written to; the columns in it take half of that at most."""
+"""Maximum size of the file that blocks are written to; the columns in it take at most half of that."""
 _MAX_OPEN_FILES = 16
 
 _PR_SET_NO_NEW_PRIVS = 38
@@ -25,7 +25,7 @@ _SET_MODE_FILTER, _ALL_THREADS = 1, 1
 _RETURN_ALLOW, _RETURN_ERRNO = 0x7FFF0000, 0x00050000
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT = 0, 4
-"""Where the filter finds the call's number and the machine's architecture (linux/seccomp.h)."""
+"""Offsets of the call's number and the machine's architecture in the filter's input (linux/seccomp.h)."""
 
 
 _ALLOWED = {
@@ -62,7 +62,7 @@ _ALLOWED = {
 
 
 class Machine(NamedTuple):
-    """What the kernel calls a type of machine (linux/audit.h), the number of seccomp, and a column above."""
+    """A type of machine: its number in linux/audit.h, its number of the call seccomp, its column above."""
 
     audit: int
     seccomp: int
@@ -73,7 +73,7 @@ _MACHINES = {"x86_64": Machine(0xC000003E, 317, 0), "aarch64": Machine(0xC00000B
 
 
 class SandboxError(Exception):
-    """This process cannot be confined; the message says why."""
+    """This process cannot be confined; the message gives the reason."""
 
 
 class _Program(ctypes.Structure):
@@ -81,10 +81,10 @@ class _Program(ctypes.Structure):
 
 
 def enter_sandbox() -> None:
-    """Confine this process and all its threads for good, and try whether it is.
+    """Confine this process and all its threads permanently, and verify the confinement.
 
     Raises:
-        SandboxError: the kernel or the machine has no such filter, or it does not hold.
+        SandboxError: the kernel or the machine does not support the filter, or the filter has no effect.
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN_FILES, _MAX_OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_WRITTEN_BYTES, MAX_WRITTEN_BYTES))
@@ -113,6 +113,7 @@ def _filter(machine: Machine) -> bytes:
     """Return instructions of 8 bytes (struct sock_filter): code, jumps if true and if false, operand."""
     numbers = [call[machine.column] for call in _ALLOWED.values()]
     refuse = _RETURN_ERRNO | errno.EPERM
+    # A jump skips that many instructions: other machines go to the refusal, listed calls to the last line.
     instructions = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_JUMP_IF_EQUAL, 0, len(numbers) + 1, machine.audit),

@@ -1,4 +1,4 @@
-"""The workspace of one file: its bytes and its blocks, in files that have no name."""
+"""The workspace of one file: its bytes and its blocks, in unnamed files."""
 
 import os
 import shutil
@@ -15,10 +15,10 @@ _MIN_FREE_BYTES = 1 << 30
 
 
 class Workspace:
-    """Two files without a name, in memory where there is room, else in the folder of temporary files.
+    """Two unnamed files, in memory if there is room, else in the folder of temporary files.
 
-    Nobody can open them who was not handed them, and they are gone with the last process that has them.
-    A context manager that closes them.
+    Only processes that receive their descriptors can open them. They disappear with the last process that has
+    them open. A context manager that closes them.
 
     Raises:
         Retry: there is no room for the file's bytes.
@@ -55,17 +55,17 @@ class Workspace:
         return self._blocks.fileno()
 
     def block(self, start: int, size: int) -> bytes:
-        """Return the bytes of a block; fewer where there are no more."""
+        """Return the bytes of a block; fewer if the file ends before."""
         return os.pread(self.blocks, size, start)
 
 
 def read_all(descriptor: int) -> bytes:
-    """Return the bytes of a file, wherever its position is."""
+    """Return all bytes of a file, whatever its current position."""
     return os.pread(descriptor, os.lseek(descriptor, 0, os.SEEK_END), 0)
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write at the file's position.
+    """Write all data at the file's current position.
 
     Raises:
         OSError: there is no room.

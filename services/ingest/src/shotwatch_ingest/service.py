@@ -1,15 +1,15 @@
-"""ingest: reads snapshot files from the inbox into blocks.
+"""ingest: read snapshot files from the inbox into blocks.
 
-Consumes object events (the store's notifications, and the sweep's), publishes `FileIngested`.
+Consumes object events (notifications of the store, and those of the sweep), publishes `FileIngested`.
 
 Delivery, for each object: enter it in the ledger; read the file; write its blocks under keys of this object
-version; settle the ledger; publish; move the raw object out of the inbox. Run twice, everything is written
-again as it was. Dying anywhere, the message comes again; an object that left the inbox was settled and
-published before. It is settled before anybody else knows of it, so that nothing a later stage writes of it
-(that it was parked) is overwritten.
+version; settle the ledger; publish; move the raw object out of the inbox. Handling a message a second time
+writes everything again, unchanged. If the service dies at any step, the message is delivered again; an object
+that left the inbox was settled and published before. The object is settled before any later stage knows of
+it. What a later stage records about it (that it was dead-lettered) is therefore never overwritten.
 
-A file has as many versions as it was stored times. The one that the store holds when it is read counts; an
-event about another one settles that version as replaced. An object that was dead-lettered is left alone until
+A file has one version for each time that it was stored. The version in the store at the time of reading
+counts; an event about another version settles that one as replaced. A dead-lettered object is ignored until
 somebody reinjects its message or stores it again.
 """
 
@@ -50,9 +50,9 @@ from shotwatch_shots.records import BlockRef, DeviceRecords, FileIngested, Objec
 from shotwatch_shots.vocabulary import FileReason, ObjectState
 
 MAX_FILE_BYTES = 256 << 20
-"""What is larger is rejected unread."""
+"""Maximum size of a file; a larger one is rejected without reading it."""
 READER_BYTES = 2 << 30
-"""Most memory that a reader may have."""
+"""Maximum memory of a reader."""
 
 
 async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> Service:
@@ -80,7 +80,7 @@ class _Replaced(Exception):
 
 
 class Ingestor:
-    """Objects in the inbox become blocks, messages and a state in the ledger."""
+    """The ingestion of objects: from the inbox to blocks, messages and states in the ledger."""
 
     def __init__(self, edges: Edges[IngestSettings], readers: ReaderPool) -> None:
         self._edges = edges
@@ -112,7 +112,7 @@ class Ingestor:
             await self._reject(obj, error)
 
     async def _is_dead_lettered(self, obj: ObjectRef) -> bool:
-        """Whether a person has to decide about the object; one that was stored again since starts again."""
+        """Return whether a person has to decide about the object; one stored again since then starts anew."""
         ledger = self._edges.archive.ledger
         known = (await ledger.seen([obj.object_id])).get(obj.object_id)
         if known is None or known.state is not ObjectState.DEAD_LETTERED:
@@ -147,7 +147,7 @@ class Ingestor:
         self._edges.log.info("ingested", object=obj.key, **facts)
 
     def _latest_ms(self, obj: ObjectRef) -> int:
-        """The latest time of a record (epoch ms) that the object's arrival allows."""
+        """Return the latest time of a record (epoch ms) that the object's arrival allows."""
         return obj.arrived_at + round(1000 * self._edges.facility.clock_skew_s)
 
     async def _fetch(self, obj: ObjectRef) -> FetchedObject:
@@ -198,14 +198,14 @@ class Ingestor:
         return records, etags
 
     async def _set_aside(self, obj: ObjectRef) -> None:
-        """No snapshot by its name: not ours to judge."""
+        """Move an object out of the inbox whose name is not that of a snapshot, as ignored."""
         await self._require_there(obj)
         target = self._edges.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key, obj.etag)
         await self._settle(obj, ObjectState.IGNORED, target, "not a file name of the facility")
         await self._leave_inbox(obj, target)
 
     async def _reject(self, obj: ObjectRef, error: Reject) -> None:
-        """Into the error bucket, with the reason in the key and beside it."""
+        """Move the object to the error bucket, with the reason in its key and in a note beside it."""
         self._edges.log.warning("rejected", object=obj.key, reason=error.reason, detail=error.detail)
         bucket = self._edges.settings.error_bucket
         key = rejected_key(instant(obj.arrived_at), error.reason, obj.key, obj.etag)
@@ -215,7 +215,7 @@ class Ingestor:
         await self._leave_inbox(obj, (bucket, key))
 
     async def _settle_unread(self, obj: ObjectRef, why: str) -> None:
-        """This version is not in the inbox: an earlier attempt settled it, or nobody will ever read it."""
+        """Settle a version that can never be read, as it left the inbox, unless an attempt settled it."""
         entry = await self._edges.archive.ledger.find(obj.object_id)
         if entry is None or entry["state"] == ObjectState.WAITING:
             await self._settle(obj, ObjectState.IGNORED, None, why)
@@ -229,7 +229,7 @@ class Ingestor:
         reason: str = "",
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the object's state and where it will lie; None where it is not to be found any more."""
+        """Write the object's state and its future location; `target` is None if it no longer exists."""
         trace.get_current_span().set_attribute("shotwatch.state", state)
         entry = Entry(state, "ingest", why)
         known = {**(facts or {}), "location": location(*target) if target else None}
@@ -237,17 +237,17 @@ class Ingestor:
             metrics.file_settled(obj, state, reason)
 
     async def _leave_inbox(self, obj: ObjectRef, target: tuple[str, str]) -> None:
-        """Move the object away, unless another version has come under its key meanwhile."""
+        """Move the object away, unless another version has been stored under its key meanwhile."""
         await self._edges.store.move((obj.bucket, obj.key), target, version=obj.etag)
 
 
 def _not_from_the_future(obj: ObjectRef) -> ObjectRef:
-    """Return the object with an arrival that is not later than now, whatever its event says."""
+    """Return the object with an arrival no later than now, whatever its event states."""
     return obj.model_copy(update={"arrived_at": min(obj.arrived_at, epoch_now())})
 
 
 def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, Any]:
-    """What the ledger keeps of a file; what was passed over in it is counted by reason, with examples."""
+    """Return the facts for the ledger; skipped parts are counted by reason, with examples."""
     passed_over = found.model_dump(mode="json", include={"skipped", "examples"})
     return {
         "devices": len(devices),

@@ -1,9 +1,10 @@
 """The sweep: the bucket is the truth, notifications are hints.
 
-Lists the inbox and feeds in what nobody has seen, and again what still lies there long after, unless its
-message was parked: that is for a person to send back. Where the store sends notifications, a young object is
-left to its notification. Several replicas may sweep: an object is new to one of them only. No more is fed in
-than the queue should hold: the rest lies in the inbox, for a later look.
+It lists the inbox and feeds in objects that are not in the ledger yet. An object that is still in the inbox
+long afterwards is fed in again, unless it was dead-lettered: that is for a person to reinject. If the store
+sends notifications, a young object is left to its notification. Several replicas may sweep: an object is new
+to only one of them. No more objects are fed in than the queue should hold; the rest stays in the inbox for a
+later sweep.
 """
 
 from shotwatch_common import metrics
@@ -18,11 +19,14 @@ from shotwatch_shots.vocabulary import ObjectState
 
 _AT_ONCE = 500
 _CLAIM_MS = 10_000
-"""So long an object is left to the replica that entered it, which may have died before it fed it in."""
+"""Time for which an object is left to the replica that entered it, in ms.
+
+That replica may have died before it fed the object in.
+"""
 
 
 class Sweep:
-    """Looks into the inbox."""
+    """The periodic listing of the inbox."""
 
     def __init__(self, edges: Edges[IngestSettings]) -> None:
         self._bus: Bus = edges.bus
@@ -32,7 +36,7 @@ class Sweep:
         self._objects = Items(edges.servers_answer, edges.log)
 
     async def look(self) -> None:
-        """List the inbox once; publish an object event for each object that nobody works on."""
+        """List the inbox once; publish an object event for each object that is not being processed."""
         with metrics.sweep():
             await self._look()
 
@@ -40,7 +44,7 @@ class Sweep:
         bucket = self._settings.inbox_bucket
         found: list[ArrivedObject] = []
         async for stored in self._store.list(bucket):
-            if not stored.etag:  # still being written; the next look sees it whole
+            if not stored.etag:  # still being written; the next sweep finds it complete
                 continue
             found.append(ArrivedObject(bucket, stored.key, stored.etag, stored.size, stored.modified_ms))
             if len(found) == _AT_ONCE:
@@ -70,17 +74,17 @@ class Sweep:
         metrics.SWEEP_FOUND.inc(len(fed))
 
     async def _claim(self, arrived: ArrivedObject, before: Seen | None, seen_at: int) -> bool:
-        """Whether nobody else feeds it in meanwhile."""
+        """Claim the object for this replica; return False if another one has claimed it meanwhile."""
         if before is None:
             return await self._ledger.enter_unseen(arrived.ref, "sweep", seen_at)
         return await self._ledger.claim(arrived.object_id, before, seen_at)
 
 
 def _is_left(arrived: ArrivedObject, before: Seen | None, long_ago: int) -> bool:
-    """Return whether nobody works on the object, nor is it for a person to send back.
+    """Return whether the object is neither being processed nor waiting for a person.
 
-    A dead-lettered object is for a person unless it was stored again since. Then it is fed in once, and again
-    after `long_ago` (epoch ms) like any other: it stays dead-lettered until ingest takes it.
+    A dead-lettered object waits for a person unless it was stored again since. In that case it is fed in
+    once, and again after `long_ago` (epoch ms) like any other. It stays dead-lettered until ingest takes it.
     """
     if before is None:
         return True

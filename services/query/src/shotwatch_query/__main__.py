@@ -1,4 +1,4 @@
-"""`python -m shotwatch_query`."""
+"""Run the service: `python -m shotwatch_query`."""
 
 from shotwatch_query.service import run
 

@@ -1,4 +1,4 @@
-"""Answers that are large: they go out in pieces, so that no more waits in memory than the client takes."""
+"""Large responses: they are sent in pieces, so that only what the client is about to read is in memory."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,10 @@ PIECE_BYTES = 64 * 1024
 
 
 class LargeResponse(Response):
-    """Sends its body in pieces, each when the client has taken most of the one before.
+    """A response whose body is sent in pieces, each after the client has read most of the previous one.
 
-    The server keeps what it is given at once until the client has taken it, after the route has given back
-    what it reserved.
+    If the body were sent at once, the server would keep it until the client has read it, after the route has
+    released its reserved memory.
     """
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
@@ -26,12 +26,12 @@ class LargeResponse(Response):
 
 
 def streamed(pieces: Iterator[bytes], media_type: str) -> Response:
-    """Answer with what is made piece by piece, in a thread of its own, as the client takes it."""
+    """Return a response that is produced piece by piece, in a separate thread, as the client reads it."""
     return StreamingResponse(_gathered(pieces), media_type=media_type)
 
 
 def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in pieces of PIECE_BYTES or a little more: each costs a switch of threads."""
+    """Yield the same bytes in pieces of at least PIECE_BYTES: each costs a switch of threads."""
     gathered = bytearray()
     for piece in pieces:
         gathered += piece

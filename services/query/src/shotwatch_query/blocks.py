@@ -1,4 +1,4 @@
-"""Blocks from the store, the latest ones kept in memory: the devices of neighbouring shots share them."""
+"""Blocks from the store, with the most recent ones cached: devices of neighbouring shots share them."""
 
 import asyncio
 from collections import OrderedDict
@@ -14,7 +14,7 @@ _Name = tuple[str, str]
 
 
 class BlockReader:
-    """Reads blocks, keeping the most recently used ones up to CACHE_BYTES."""
+    """A reader of blocks that caches the most recently used ones, up to CACHE_BYTES."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -22,11 +22,13 @@ class BlockReader:
         self._fetching = asyncio.Lock()
 
     async def read(self, bucket: str, key: str) -> Block:
-        """One fetch at a time, so that no block is fetched twice and memory stays bounded.
+        """Return a block.
+
+        One fetch runs at a time, so that no block is fetched twice and memory stays bounded.
 
         Raises:
             ObjectGone: there is no such block (any more).
-            Retry: the store is away.
+            Retry: the store does not answer.
         """
         name = bucket, key
         async with self._fetching:

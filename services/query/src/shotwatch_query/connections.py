@@ -1,7 +1,7 @@
-"""Connections to the API: how many there may be, and how long a client may take to send and to read.
+"""Connections to the API: limits on their number, and on the time that a client takes to send and to read.
 
-uvicorn bounds the pause between two requests on one connection. It waits for the rest of a head or a body for
-ever, and for a client that does not read, and takes a head of any size that comes at once.
+uvicorn limits the pause between two requests on one connection. It has no limit on the time for the rest of a
+head or a body, on the time that a client takes to read, or on the size of a head that arrives at once.
 """
 
 import asyncio
@@ -21,24 +21,24 @@ from shotwatch_query.limits.rates import network_of
 from shotwatch_query.settings import QuerySettings
 
 HEAD_S = 10.0
-"""For the head of a request, from the opening of the connection or its first byte."""
+"""Time limit for the head of a request in seconds, from the opening of the connection or its first byte."""
 BODY_S = 30.0
-"""For a body of at most 64 KiB."""
+"""Time limit for a body of at most 64 KiB, in seconds."""
 READ_S = 30.0
-"""In which a client must take READ_BYTES of an answer that waits for it."""
+"""Time limit in seconds within which a client must read READ_BYTES of a waiting response."""
 READ_BYTES = 64 * 1024
 MOST_HEAD_BYTES = 32 * 1024
-"""Of a request line and headers; a token of the issuer may have 16,384."""
+"""Maximum size of a request line and headers; a token of the issuer may have 16,384 bytes."""
 _MALFORMED = {
     HTTPStatus.BAD_REQUEST: "the request is not valid HTTP/1.1",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"the head of a request has {MOST_HEAD_BYTES} bytes at most",
     HTTPStatus.NOT_IMPLEMENTED: "the only transfer encoding of a request is chunked",
 }
-"""What h11 finds, by the status that it suggests."""
+"""The errors that h11 finds, by the status that it suggests."""
 
 
 def _closing(status: HTTPStatus, why: str, **more: str) -> bytes:
-    """Return an answer after which the connection is closed. The app's middleware does not see it."""
+    """Return a response that closes the connection. It does not pass through the app's middleware."""
     headers = {**ALWAYS, "Content-Type": "text/plain", **more, "Connection": "close"}
     lines = (
         f"HTTP/1.1 {status.value} {status.phrase}",
@@ -57,7 +57,7 @@ _TOO_SLOW = _closing(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in 
 
 @dataclass(slots=True)
 class Connections:
-    """How many connections are open, in all and by address. Proxies have as many as they like."""
+    """The numbers of open connections, in total and by address. Proxies are not limited by address."""
 
     most: int
     most_of_address: int
@@ -74,11 +74,11 @@ class Connections:
         )
 
     def protocol(self) -> type[asyncio.Protocol]:
-        """Return what uvicorn makes for each connection."""
+        """Return the factory of protocols that uvicorn calls for each connection."""
         return cast(type[asyncio.Protocol], partial(TimedProtocol, self))
 
     def has_room(self, host: str) -> bool:
-        """Whether one more may be open to an address."""
+        """Return whether one more connection from an address is allowed."""
         if self.open.total() >= self.most:
             return False
         return self.open[network_of(host)] < self.most_of_address or self._is_proxy(host)
@@ -92,9 +92,9 @@ class Connections:
 
 
 class _BoundedConnection(h11.Connection):
-    """What h11 reads, with a limit on the head of a request.
+    """A connection of h11 with a limit on the size of a request's head.
 
-    h11 itself limits only what is not complete yet: of any size is a head that comes at once.
+    h11 itself limits only incomplete heads: a head that arrives at once may have any size.
     """
 
     malformed = HTTPStatus.BAD_REQUEST
@@ -113,7 +113,7 @@ class _BoundedConnection(h11.Connection):
 
 
 class TimedProtocol(H11Protocol):
-    """uvicorn's protocol on connections that are counted, and closed when the client takes too long."""
+    """uvicorn's protocol with counted connections that are closed if the client takes too long."""
 
     conn: _BoundedConnection
 
@@ -122,7 +122,7 @@ class TimedProtocol(H11Protocol):
         self.conn = _BoundedConnection(h11.SERVER, MOST_HEAD_BYTES)
         self._open_connections = connections
         self._name: str | None = None
-        """Under which the connection is counted, while it is."""
+        """The name under which the connection is counted; None when it is not."""
         self._awaited: object = None
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -142,6 +142,7 @@ class TimedProtocol(H11Protocol):
             timer.cancel()
         if self._name is not None:
             self._open_connections.open[self._name] -= 1
+            # Drop addresses without connections.
             self._open_connections.open += Counter()
             self._name = None
         super().connection_lost(exc)
@@ -151,7 +152,7 @@ class TimedProtocol(H11Protocol):
         self._time_request()
 
     def send_400_response(self, _msg: str) -> None:
-        """Close the connection of a request that could not be read, with a reason that we word ourselves."""
+        """Close the connection of a request that could not be read, with a reason worded by this module."""
         status = self.conn.malformed
         self._refuse(_closing(status, _MALFORMED[status]))
 
@@ -169,7 +170,7 @@ class TimedProtocol(H11Protocol):
             self._unread.cancel()
 
     def _time_request(self) -> None:
-        """Start the clock when another part of a request is awaited; more bytes of one do not stop it."""
+        """Start the timer when the next part of a request is due; more bytes of a part do not reset it."""
         if self.conn.their_state is self._awaited:
             return
         self._awaited = self.conn.their_state
@@ -182,7 +183,7 @@ class TimedProtocol(H11Protocol):
         self._refuse(_TOO_SLOW)
 
     def _refuse(self, answer: bytes) -> None:
-        """Close the connection with this answer, unless another one is on its way."""
+        """Close the connection with this response, unless another one has been started."""
         answering = (
             self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         )

@@ -1,4 +1,4 @@
-"""Devices of the facility, as requests name them."""
+"""Devices of the facility, as named in requests."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from shotwatch_shots.vocabulary import DeviceKind
 
 
 def find_roster(facility: Facility, device: str, kind: DeviceKind | None = None) -> PlaceRoster:
-    """The roster to which a device (of this kind) belongs.
+    """Return the place and interval, with its expected devices, to which a device (of this kind) belongs.
 
     Raises:
         NotFound: the facility has no such device.
@@ -20,10 +20,10 @@ def find_roster(facility: Facility, device: str, kind: DeviceKind | None = None)
 
 
 def period_ms(facility: Facility, roster: PlaceRoster) -> int:
-    """The time between two records of a roster's devices."""
+    """Return the time between two records of these devices, in ms."""
     return facility.interval(roster.interval).period_ms
 
 
 def where(roster: PlaceRoster) -> dict[str, Any]:
-    """Place and interval, as schemas and the database name them."""
+    """Return place and interval under the names that schemas and the database use."""
     return {"place": str(roster.place), "interval": roster.interval}

@@ -1,22 +1,23 @@
-"""Errors by what the client is told about them; problems.py says how."""
+"""Errors by what the client is informed of; problems.py converts them to responses."""
 
 from shotwatch_shots.vocabulary import Scope
 
 
 class NotAdmitted(Exception):
-    """Nobody knows who asks; the message says why."""
+    """The caller is not known; the message gives the reason."""
 
     def __init__(self, why: str, shown: bool = False) -> None:
-        """
+        """Set the message.
+
         Args:
-            shown: whether a key or token was shown.
+            shown: whether a key or token was presented.
         """
         super().__init__(why)
         self.shown = shown
 
 
 class Forbidden(Exception):
-    """The caller may not; the message names the scope that is missing."""
+    """The caller lacks a right; the message names the missing scope."""
 
     def __init__(self, why: str, scope: Scope) -> None:
         super().__init__(why)
@@ -24,28 +25,29 @@ class Forbidden(Exception):
 
 
 class NotFound(LookupError):
-    """What was asked for does not exist; the message names it."""
+    """The requested thing does not exist; the message names it."""
 
 
 class BadRequest(ValueError):
-    """The request makes no sense; the message says why."""
+    """The request is invalid; the message gives the reason."""
 
 
 class Full(Exception):
-    """There is as much of something as there may be; the message names the limit."""
+    """A limit on the number of something is reached; the message names the limit."""
 
 
 class Unavailable(Exception):
-    """A server behind this one is away; the same request may succeed later."""
+    """A server behind this one is unavailable; the same request may succeed later."""
 
 
 class TooMany(Exception):
-    """The caller asks too often, or for too much at a time; the message names the limit."""
+    """The caller exceeds a limit of rate or size; the message names the limit."""
 
     def __init__(self, why: str, wait_s: float) -> None:
-        """
+        """Set the message.
+
         Args:
-            wait_s: after how long (s) the same request may succeed.
+            wait_s: time after which the same request may succeed, in seconds.
         """
         super().__init__(why)
         self.wait_s = wait_s

@@ -1,4 +1,4 @@
-"""What every answer tells a browser that it must not do."""
+"""Security headers of every response: what a browser must not do with it."""
 
 from collections.abc import Mapping
 
@@ -6,12 +6,12 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""The policy of answers that are no pages."""
+"""The content security policy of responses that are not pages."""
 OURS = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""The policy of our pages: nothing inline, nothing from elsewhere."""
+"""The content security policy of this service's pages: nothing inline, nothing from elsewhere."""
 ALWAYS: Mapping[str, str] = {
     "Content-Security-Policy": NOTHING,
     "X-Content-Type-Options": "nosniff",
@@ -28,14 +28,15 @@ PAGE: Mapping[str, str] = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-"""Of pages and what they are made of: they hold no data."""
+"""Headers of pages and their files, which contain no data."""
 OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 class Guarded:
-    """Adds to every answer the headers of ALWAYS that it does not have itself, errors and streams included.
+    """A middleware that adds the missing headers of ALWAYS to every response, errors and streams included.
 
-    It stands around the whole app: the answer to a fault of ours is made outside of the app's own middleware.
+    It wraps the whole app, because the response to an internal error is made outside of the app's own
+    middleware.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,8 +1,8 @@
-"""Pages of shots and objects, read in slices of time.
+"""Pages of shots and objects, read in time ranges.
 
-Not every server of the MongoDB protocol stops reading at a limit: some read the whole range first. A slice
-bounds what one question can cost, however much lies in the database. And a search that finds little ends
-after a second with what it has: the cursor says where it goes on.
+Not every server of the MongoDB protocol stops reading at a limit: some read the whole range first. The time
+range bounds the cost of one query, however large the database is. A search that finds little ends after a
+second with what it has; the cursor contains the position at which it continues.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Document = dict[str, Any]
 
 
 class Fetch(Protocol):
-    """Documents of a span in the listing's order, at most `limit` (0 = all)."""
+    """A function that returns documents of a span in the listing's order, at most `limit` (0 = all)."""
 
     async def __call__(self, span: Span, limit: int) -> Sequence[Document]: ...
 
@@ -35,7 +35,7 @@ class Listing:
         return page_of(span, span, self.newest_first)
 
     async def page(self, cursor: Cursor, limit: int) -> tuple[list[Document], Cursor | None]:
-        """Up to `limit` documents, and where the next page begins; None when all are told."""
+        """Return up to `limit` documents and the cursor of the next page, which is None at the end."""
         if not cursor.span:
             return [], None
         found = await self._rest_of_instant(cursor.after)
@@ -53,7 +53,7 @@ class Listing:
         return found, page_of(cursor.span, rest, self.newest_first) if rest else None
 
     async def _rest_of_instant(self, after: Position) -> list[Document]:
-        """What lies behind `after` at its own time: a handful, one per place."""
+        """Return the documents after `after` at the same time: a handful, of shots one per place."""
         same_time = await self.fetch(Span(after.time, after.time + 1), 0)
         if self.newest_first:
             return [document for document in same_time if document["_id"] < after.id]

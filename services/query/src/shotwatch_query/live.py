@@ -1,7 +1,7 @@
-"""New events, read once for everybody who listens.
+"""New events, read once for all listeners.
 
-One poller asks the database for new numbers; what it finds goes into the bounded queue of each listener. Who
-lets it fill up is dropped, and comes back with the last number that it had.
+One poller queries the database for new numbers and puts what it finds into the bounded queue of each
+listener. A listener whose queue is full is dropped; it reconnects with the last number that it received.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from shotwatch_query.settled_events import SLICE, settled_end, settled_since
 POLL_S = 0.25
 MOST_LISTENERS = 100
 AGAIN_S = 5.0
-"""When somebody may ask again who was refused: streams of others end meanwhile."""
+"""Time in seconds after which a refused listener may try again, because other streams end meanwhile."""
 MOST_WAITING = 1000
-"""Events that a listener may be behind."""
+"""Maximum number of events in a listener's queue."""
 LONGEST_S = 900.0
-"""A stream ends after so long: its client comes back by another connection, perhaps to another replica."""
+"""Maximum duration of a stream in seconds; then the client reconnects, possibly to another replica."""
 CHECK_S = 30.0
-"""How often each listener's key or token is checked again."""
+"""Period in seconds in which each listener's key or token is checked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The database went away, or came back: then nothing is wrong."""
+    """The database became unavailable, or available again: then `wrong` is None."""
 
     wrong: str | None
 
@@ -53,18 +53,18 @@ class Revoked:
 
 
 News = Document | Outage | Reset | Revoked
-"""An event as it is stored, or what became of the database or of the subscriber's key."""
+"""A stored event, or a change of the database or of the subscriber's key."""
 Check = Callable[[], Awaitable[object]]
-"""Raises NotAdmitted or Forbidden if the listener may not go on, Unavailable if nobody can tell."""
+"""A check that raises NotAdmitted or Forbidden if the listener must stop, Unavailable if this is unknown."""
 
 
 @dataclass(eq=False, slots=True)
 class Listener:
-    """What somebody has still to be told; None ends it."""
+    """A subscriber with the queue of news to send; None in the queue ends the stream."""
 
     caller: str
     start: int
-    """Everything after this number comes by the queue."""
+    """All events after this number come through the queue."""
     check: Check
     ended: bool = False
     ends_at: float = field(default_factory=lambda: monotonic() + LONGEST_S)
@@ -77,7 +77,7 @@ class Listener:
             self.queue.put_nowait(news)
 
     def end(self, last: Revoked | None = None) -> None:
-        """Forget what waits: it will be asked for again. `last` is still reported."""
+        """Discard what is queued, because the subscriber requests it again; `last` is still sent."""
         while not self.queue.empty():
             self.queue.get_nowait()
         if last is not None:
@@ -99,10 +99,11 @@ class Live:
     @classmethod
     @asynccontextmanager
     async def of(cls, events: Events, per_caller: int = MOST_LISTENERS) -> AsyncIterator[Self]:
-        """Poll and check keys meanwhile; if that fails, the service ends.
+        """Poll and check keys until exit; if one of these tasks fails, the service ends.
 
         Args:
-            per_caller: listeners that one caller may have.
+            events: the stored events.
+            per_caller: maximum number of listeners of one caller.
         """
         live = cls(events, per_caller)
         async with asyncio.TaskGroup() as tasks:
@@ -113,13 +114,15 @@ class Live:
 
     @contextmanager
     def listener(self, caller: str, check: Check) -> Iterator[Listener]:
-        """
+        """Register a listener, and remove it on exit.
+
         Args:
-            check: what is called every CHECK_S seconds to know whether the caller may go on.
+            caller: name of the caller.
+            check: called every CHECK_S seconds to decide whether the caller may continue.
 
         Raises:
-            TooMany: the caller listens too often already.
-            Unavailable: too many listen already, or the database has not answered yet.
+            TooMany: the caller has too many listeners already.
+            Unavailable: there are too many listeners, or the database has not answered yet.
         """
         if len(self._listeners) >= MOST_LISTENERS:
             raise Unavailable(f"{MOST_LISTENERS} listen already")
@@ -141,8 +144,8 @@ class Live:
     async def follow(self, listener: Listener, since: int | None) -> AsyncIterator[News]:
         """Yield what was missed since a number, if one is given, then what is new; each event once, in order.
 
-        A number beyond the end is answered with a Reset. The stream ends when the database is away while
-        this is checked: the subscriber comes back with the same number.
+        A number beyond the end is answered with a Reset. The stream ends if the database is unavailable
+        during this check; the subscriber then reconnects with the same number.
         """
         since = listener.start if since is None else since
         if self._wrong is not None:
@@ -169,7 +172,10 @@ class Live:
             self._drop(listener)
 
     async def _missed(self, since: int, listener: Listener) -> AsyncIterator[News]:
-        """Whatever is not there up to the listener's start, which has been told, will never be."""
+        """Yield stored events after `since` up to the listener's start.
+
+        All of these are settled: a number that is missing here will never appear.
+        """
         away = False
         while since < listener.start and not listener.ended:
             upto = min(since + SLICE, listener.start)
@@ -203,12 +209,13 @@ class Live:
             for listener in tuple(self._listeners):
                 try:
                     await listener.check()
-                except Unavailable:  # nobody can tell: the stream goes on
+                except Unavailable:  # unknown whether the key is still valid: the stream continues
                     continue
                 except (NotAdmitted, Forbidden) as error:
                     self._drop(listener, Revoked(str(error)))
 
     async def _tell_new(self) -> None:
+        # At the start, or after the database was emptied or restored: begin at its present end.
         if self._told is None or self._told > await self._events.last_number():
             self._told = await settled_end(self._events)
             self._tell(Reset(self._told))

@@ -1,4 +1,4 @@
-"""The members of a shot: which record of which device, and where it lies."""
+"""The members of a shot: the record of each device, and its location."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from shotwatch_shots.vocabulary import DeviceKind
 
 @dataclass(frozen=True, slots=True)
 class MemberRecord:
-    """One device's part in one shot; block and row are None when it is missing."""
+    """The part of one device in one shot; block and row are None if it is missing."""
 
     device: str
     kind: DeviceKind
@@ -24,7 +24,8 @@ class MemberRecord:
 
 
 async def find_shot(sources: Sources, shot: str) -> Document:
-    """
+    """Return the document of a shot.
+
     Raises:
         NotFound: there is no such shot.
     """
@@ -35,7 +36,11 @@ async def find_shot(sources: Sources, shot: str) -> Document:
 
 
 async def members_of(sources: Sources, shot: Document) -> list[MemberRecord]:
-    """The members as they were when the shot's newest revision was closed."""
+    """Return the members as they were when the shot's newest revision was closed.
+
+    Raises:
+        NotFound: the members are no longer stored.
+    """
     batch = await sources.archive.batches.find(shot["batch"])
     if batch is None:
         raise NotFound(f"the members of shot {shot['_id']} are no longer kept")
@@ -43,7 +48,8 @@ async def members_of(sources: Sources, shot: Document) -> list[MemberRecord]:
 
 
 async def find_member(sources: Sources, shot: str, device: str) -> MemberRecord:
-    """
+    """Return the member of a shot for this device.
+
     Raises:
         NotFound: there is no such shot, or the device does not belong to it.
     """

@@ -1,4 +1,4 @@
-"""The description of the REST API, OpenAPI 3.1."""
+"""The OpenAPI 3.1 description of the REST API."""
 
 import json
 from functools import cache
@@ -48,7 +48,7 @@ _PROBLEMS = {
 
 
 def describe(app: FastAPI) -> None:
-    """Give the app this description, and `state.description`, which returns it as JSON, made once."""
+    """Set the description of the app, and `state.description`, which returns it as JSON that is made once."""
 
     @cache
     def openapi() -> dict[str, Any]:
@@ -71,7 +71,7 @@ def describe(app: FastAPI) -> None:
 
 
 def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
-    """Say which problem documents an operation may answer with."""
+    """Add the problem documents with which an operation may respond."""
     responses = operation["responses"]
     possible = {
         "400": "requestBody" in operation,
@@ -93,7 +93,7 @@ def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
 
 
 def _replace_error_schemas(schemas: dict[str, Any]) -> None:
-    """FastAPI's own error documents are never sent."""
+    """Replace FastAPI's own error schemas, which are never sent, by that of problem documents."""
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -1,4 +1,4 @@
-"""What a client may say about an event: bodies of requests, one for each action."""
+"""The feedback that a client may give on an event: request bodies, one for each action."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction
 
 
 class _Said(BaseModel):
-    """What belongs to every statement; a field that is not known is a mistake."""
+    """The fields of every statement; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -18,13 +18,13 @@ class _Said(BaseModel):
 
 
 class Acknowledgement(_Said):
-    """Somebody saw the event and looks after it."""
+    """Somebody saw the event and takes care of it."""
 
     action: Literal[FeedbackAction.ACKNOWLEDGED]
 
 
 class SnoozeUntil(_Said):
-    """Nobody wants to hear of this kind at this place for a while."""
+    """Notifications of this kind at this place are not wanted for a while."""
 
     action: Literal[FeedbackAction.SNOOZED]
     until: Moment = Field(

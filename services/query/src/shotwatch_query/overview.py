@@ -1,4 +1,4 @@
-"""What every place of the facility did last."""
+"""The most recent activity of every place of the facility."""
 
 import asyncio
 from time import monotonic
@@ -12,13 +12,13 @@ from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.pulses import WINDOW_MS, instant
 
 FRESH_S = 2.0
-"""What was read so short a time ago is told again, however many look."""
+"""Time in seconds for which a result is reused, however many callers request it."""
 SHOTS = 100
-"""The newest shots of a place that are looked at."""
+"""Number of newest shots of a place that are evaluated."""
 
 
 class Overview:
-    """Reads the newest shots of each place, one reading at a time."""
+    """A reader of the newest shots of each place; one read runs at a time."""
 
     def __init__(self, facility: Facility, archive: Archive) -> None:
         self._facility = facility
@@ -28,7 +28,7 @@ class Overview:
         self._stale_at = 0.0
 
     async def read(self) -> list[PlaceActivity]:
-        """The places that recorded anything yet, as in the facility file; up to FRESH_S old."""
+        """Return the places that have recorded anything, in the facility file's order; up to FRESH_S old."""
         async with self._reading:
             if monotonic() >= self._stale_at:
                 self._places = await self._read()
@@ -43,7 +43,7 @@ class Overview:
         return [await self._place(*each) for each in zip(rosters, newest, strict=True) if each[1]]
 
     async def _place(self, roster: PlaceRoster, newest: int) -> PlaceActivity:
-        """Its shots may be a window behind its records."""
+        """Return the activity of a place; its shots may be a window behind its records."""
         span = 2 * WINDOW_MS + SHOTS * period_ms(self._facility, roster)
         place = {name: value for name, value in where(roster).items() if name != "interval"}
         found = await self._archive.shots.page(place, newest - span, newest + WINDOW_MS, SHOTS, True)

@@ -1,4 +1,4 @@
-"""Query parameters of listings by time."""
+"""Query parameters that several resources share: times, places, spans and pages."""
 
 import re
 from datetime import datetime, timedelta
@@ -19,17 +19,17 @@ ShotId = Annotated[str, Path(description="Id of a shot.", examples=[SHOT_ID])]
 DeviceName = Annotated[str, Path(description="Name of a device.", examples=[DEVICE])]
 
 MOST_VALUES = 1_000_000
-"""What one answer is made of: a little more than a day of a feature at 10 Hz."""
+"""Maximum number of values in one response: slightly more than a day of a feature at 10 Hz."""
 
 _EPOCH_MS = re.compile(r"-?\d{1,18}", re.ASCII)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _moment(value: object) -> int:
-    """Epoch ms as they are, RFC 3339 as epoch ms.
+    """Convert RFC 3339 to epoch ms; leave epoch ms unchanged.
 
     Raises:
-        ValueError: neither of both, or outside the years 1 to 9999.
+        ValueError: it is neither, or outside the years 1 to 9999.
     """
     text = str(int(value) if _is_whole(value) else value).upper()
     if _EPOCH_MS.fullmatch(text):
@@ -44,7 +44,7 @@ def _moment(value: object) -> int:
 
 
 def _is_whole(value: object) -> TypeGuard[float]:
-    """In JSON 1.0 is an integer, too."""
+    """Return whether a number is whole: in JSON, 1.0 is an integer as well."""
     return isinstance(value, float) and value.is_integer()
 
 
@@ -60,7 +60,7 @@ Moment = Annotated[
         }
     ),
 ]
-"""RFC 3339 or epoch ms; held as epoch ms."""
+"""RFC 3339 or epoch ms; stored as epoch ms."""
 
 
 def _feature_name(text: str) -> str:
@@ -86,16 +86,16 @@ Area = Annotated[
 
 
 class Parameters(BaseModel):
-    """Query parameters; one that is not known is a mistake."""
+    """Query parameters; an unknown one is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class SpanParameters(Parameters):
-    """Which stretch of time."""
+    """The span of time that is requested."""
 
     usual_ms: ClassVar[int] = DAY_MS
-    """How long it is when nobody says when it begins."""
+    """Length of the default span, in ms."""
 
     start: Moment | SkipJsonSchema[None] = Field(
         None,
@@ -108,13 +108,13 @@ class SpanParameters(Parameters):
     )
 
     def span(self, end_of_data: int) -> Span:
-        """The span asked for; the usual one up to the end of data (epoch ms) when nothing was."""
+        """Return the requested span; by default, one of the usual length up to the end of data (epoch ms)."""
         end = end_of_data if self.end is None else self.end
         return Span(max(end - self.usual_ms, EARLIEST_MS) if self.start is None else self.start, end)
 
 
 class HourParameters(SpanParameters):
-    """Which stretch of time, an hour if nobody says otherwise."""
+    """The span of time that is requested, by default an hour."""
 
     usual_ms: ClassVar[int] = HOUR_MS
     start: Moment | SkipJsonSchema[None] = Field(
@@ -126,7 +126,7 @@ class HourParameters(SpanParameters):
 
 
 class PageParameters(SpanParameters):
-    """Which page of which stretch of time."""
+    """The page and the span of time that are requested."""
 
     order: Order = Order.NEWEST
     limit: int = Field(100, ge=1, le=1000)
@@ -141,10 +141,10 @@ class PageParameters(SpanParameters):
         return self.order is Order.NEWEST
 
     def read_cursor(self) -> Cursor | None:
-        """Where the page begins; None for the first one.
+        """Return the position at which the page begins; None for the first page.
 
         Raises:
-            BadRequest: the cursor is not one of ours.
+            BadRequest: the cursor is not valid.
         """
         try:
             return None if self.cursor is None else Cursor.decode(self.cursor)
@@ -153,10 +153,10 @@ class PageParameters(SpanParameters):
 
 
 def require_short(span: Span, value_every_ms: int, features: int = 1) -> int:
-    """Return how many values features with one every so many ms have in a span, at most.
+    """Return the maximum number of values in a span, for features with a value every `value_every_ms`.
 
     Raises:
-        BadRequest: more than MOST_VALUES; the message says what to ask for instead.
+        BadRequest: more than MOST_VALUES; the message gives the maximum span.
     """
     longest_ms = MOST_VALUES * value_every_ms // features
     length_ms = max(span.end - span.start, 0)

@@ -21,9 +21,9 @@ MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST")
 MOST_MISTAKES = 20
 MOST_CHARACTERS = 1000
-"""Of a text in a problem document: a request may have a name of 30 kB in it, or many."""
+"""Maximum length of a text in a problem document: a request may contain a name of 30 kB, or many names."""
 AWAY = (Unavailable, Retry, *TRANSIENT)
-"""What a server behind this one raises when it is away."""
+"""Exceptions raised when a server behind this one is unavailable."""
 
 
 def problem(
@@ -47,7 +47,7 @@ def problem(
 
 
 def _short(text: str) -> str:
-    """Return the text on one line, cut; a lone surrogate in it, which is no JSON, as an escape."""
+    """Return the text on one line, shortened; a lone surrogate, which is not valid in JSON, is escaped."""
     shown = printable(text[: MOST_CHARACTERS + 1])
     return shown if len(shown) <= MOST_CHARACTERS else f"{shown[:MOST_CHARACTERS]} …"
 
@@ -56,10 +56,11 @@ Explain = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def explain_errors(app: FastAPI, count: Callable[[Request], Awaitable[None]]) -> None:
-    """Answer every error of the routes with a problem document.
+    """Respond to every error of the routes with a problem document.
 
     Args:
-        count: counts the request if nothing has, or raises TooMany.
+        app: the app.
+        count: counts the request if it was not counted yet, or raises TooMany.
     """
 
     def counted(explain: Explain) -> Explain:
@@ -128,7 +129,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """The methods of a path; Starlette by itself names only those of the path's first route."""
+    """Return the methods of a path; Starlette itself names only those of the path's first route."""
     routes = request.app.routes
     scopes = {method: {**request.scope, "method": method} for method in METHODS}
     return ", ".join(

@@ -1,4 +1,4 @@
-"""How a route reserves the memory that its answer takes."""
+"""Reservation of the memory for a route's response."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -12,7 +12,7 @@ from shotwatch_query.sources import From
 
 
 class Reservation:
-    """What one answer holds of the memory until it is sent."""
+    """The memory that one response holds until it is sent."""
 
     def __init__(self, memory: Memory, caller: str, held: AsyncExitStack) -> None:
         self._memory = memory
@@ -20,15 +20,15 @@ class Reservation:
         self._held = held
 
     async def rows(self, count: int) -> None:
-        """Reserve what so many rows of a listing take. Raises as `Memory.reserved` does."""
+        """Reserve the memory for `count` rows of a listing. Raises as `Memory.reserved` does."""
         await self.bytes(count * BYTES_PER_ROW)
 
     async def values(self, count: int) -> None:
-        """Reserve what columns with so many values in all take. Raises as `Memory.reserved` does."""
+        """Reserve the memory for columns with `count` values in total. Raises as `Memory.reserved` does."""
         await self.bytes(count * BYTES_PER_VALUE)
 
     async def bytes(self, size: int) -> None:
-        """Reserve so many bytes, at most a caller's share. Raises as `Memory.reserved` does."""
+        """Reserve `size` bytes, at most a caller's share. Raises as `Memory.reserved` does."""
         await self._held.enter_async_context(self._memory.reserved(self._caller, min(size, SHARE_BYTES)))
 
 
@@ -38,4 +38,4 @@ async def _reservation(sources: From, caller: Known) -> AsyncIterator[Reservatio
 
 
 Room = Annotated[Reservation, Depends(_reservation)]
-"""The parameter by which a route reserves what its answer takes; it is given back when the answer is sent."""
+"""The parameter by which a route reserves memory for its response, until the response is sent."""

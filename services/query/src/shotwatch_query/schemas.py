@@ -1,4 +1,4 @@
-"""What the REST API answers, as its OpenAPI describes it."""
+"""The responses of the REST API, as its OpenAPI description shows them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -43,7 +43,7 @@ class Where(Schema):
 
 
 class ShotSummary(Where):
-    """A shot as a listing shows it."""
+    """A shot as shown in a listing."""
 
     id: str = Field(examples=[SHOT_ID])
     time: datetime = Field(description="Time of the pulse.")
@@ -70,7 +70,7 @@ class ShotPage(Schema):
 
 
 class ShotMember(Schema):
-    """One device's part in a shot."""
+    """The part of one device in a shot."""
 
     device: str = Field(examples=[DEVICE])
     kind: DeviceKind
@@ -84,7 +84,7 @@ class ShotMember(Schema):
 
 
 class Feature(Schema):
-    """A number measured of one device in a shot; what could not be measured is left out."""
+    """A quantity measured for one device in a shot; what could not be measured is left out."""
 
     device: str = Field(examples=[DEVICE])
     name: str = Field(examples=["centroid_x"])
@@ -102,7 +102,7 @@ class Refusal(Schema):
 
 
 class AnomalySummary(Schema):
-    """An anomaly event of a shot in short."""
+    """The summary of an anomaly event of a shot."""
 
     id: str
     sequence: int
@@ -116,7 +116,7 @@ class AnomalySummary(Schema):
 
 
 class Reasons(Schema):
-    """Why a shot is not as it should be; all empty for a good one."""
+    """The reasons why a shot is not normal; all empty for a normal one."""
 
     missing: list[str]
     refused: list[Refusal]
@@ -132,7 +132,7 @@ class Revision(Schema):
 
 
 class Shot(ShotSummary):
-    """Everything that is known of a shot."""
+    """All data of a shot."""
 
     members: list[ShotMember]
     features: list[Feature]
@@ -172,7 +172,7 @@ class ArrayDocument(Schema):
 
 
 class FeatureDefinition(Schema):
-    """What a feature is."""
+    """The definition of a feature."""
 
     name: str = Field(examples=["centroid_x"])
     unit: str = Field(description="Empty for pure numbers.", examples=["px"])
@@ -185,7 +185,7 @@ class FeatureDefinition(Schema):
 
 
 class FeatureCatalogue(Schema):
-    """Everything that is measured."""
+    """The definitions of all features."""
 
     features: list[FeatureDefinition]
 
@@ -202,7 +202,7 @@ class CharacterisationSummary(Schema):
 
 
 class DeviceSummary(Where):
-    """A device of the facility, and what was last known of it."""
+    """A device of the facility, and its last known state."""
 
     device: str = Field(examples=[DEVICE])
     kind: DeviceKind
@@ -251,7 +251,7 @@ class DropOutSpan(Schema):
 
 
 class MeterDisagreement(Schema):
-    """|energy1 - energy2| over their mean, of the shots where both are positive."""
+    """|energy1 - energy2| over their mean, for the shots in which both are positive."""
 
     shots: int
     median: float | None
@@ -261,7 +261,7 @@ class MeterDisagreement(Schema):
 
 
 class LightAgainstEnergy(Schema):
-    """A camera's total intensity against the energy of the same shots; null for fewer than three."""
+    """A camera's total intensity compared with the energy of the same shots; null for fewer than three."""
 
     camera: str = Field(examples=[DEVICE])
     shots: int
@@ -271,7 +271,7 @@ class LightAgainstEnergy(Schema):
 
 
 class EnergyDocument(Schema):
-    """The energies of a meter over time, smoothed, and what they say."""
+    """The energies of a meter over time, smoothed, with the results of their evaluation."""
 
     device: str = Field(examples=["LA_A1_11-EM_1-EnergyMeter-1"])
     unit: str = Field(examples=["J"])
@@ -297,7 +297,7 @@ class LevelChange(Schema):
 
 
 class NewestValue(Schema):
-    """The newest value among all earlier ones."""
+    """The rank of the newest value among all earlier ones."""
 
     time: datetime
     value: float
@@ -309,7 +309,7 @@ class NewestValue(Schema):
 
 
 class HistoryDocument(Schema):
-    """A feature of a device against its own past, in medians of a minute or so."""
+    """A feature of a device compared with its own past, in medians over about a minute."""
 
     device: str = Field(examples=[DEVICE])
     feature: str = Field(examples=["centroid_x"])
@@ -322,7 +322,7 @@ class HistoryDocument(Schema):
 
 
 class StateTime(Schema):
-    """How long a device was in a state."""
+    """The time that a device was in a state."""
 
     state: str | None = Field(description="Null where records have none.", examples=["ON"])
     seconds: float
@@ -330,7 +330,7 @@ class StateTime(Schema):
 
 
 class GapSummary(Schema):
-    """Where records are missing: the next one came more than 1.5 intervals after the last."""
+    """Gaps in the records: the next record came more than 1.5 intervals after the previous one."""
 
     count: int
     total_s: float
@@ -346,7 +346,7 @@ class ChatterSummary(Schema):
 
 
 class ClockComparison(Schema):
-    """How much later the device's clock shows than that of another device of its place."""
+    """The difference between the device's clock and that of another one of its place; positive if ahead."""
 
     against: str = Field(examples=["LA_A1_11-Camera_2-Camera-2"])
     offset_ms: float | None = Field(description="Median; null without pairs.")
@@ -355,7 +355,7 @@ class ClockComparison(Schema):
 
 
 class StateSegment(Schema):
-    """A stretch of time without a gap in which the state did not change."""
+    """A period without a gap or a change of state."""
 
     state: str | None = Field(examples=["ON"])
     start: datetime
@@ -363,7 +363,7 @@ class StateSegment(Schema):
 
 
 class DeviceReport(Where):
-    """What the records of a device say about its work in a span of time."""
+    """The operation of a device in a span of time, as shown by its records."""
 
     device: str = Field(examples=[DEVICE])
     kind: DeviceKind
@@ -394,7 +394,7 @@ class DeviceReports(Schema):
 
 
 class EventStanding(Schema):
-    """What counts of all that was said about a condition: the newest of each sort."""
+    """The statements about an incident that count: the newest of each kind."""
 
     acknowledged_by: str | None
     acknowledged_caller: str | None = Field(
@@ -406,7 +406,7 @@ class EventStanding(Schema):
 
 
 class FeedbackStatement(Where):
-    """What somebody said about an event, and what the event was about."""
+    """A statement of a person about an event, with the subject of the event."""
 
     id: str
     event: str
@@ -431,7 +431,7 @@ class FeedbackStatement(Where):
 
 
 class EventFeedback(Schema):
-    """All that was said about the condition that an event tells of."""
+    """All statements about the incident to which an event belongs."""
 
     standing: EventStanding
     statements: list[FeedbackStatement] = Field(description="Oldest first.")
@@ -445,7 +445,7 @@ class FeedbackPage(Schema):
 
 
 class Change(Schema):
-    """A change that a caller asked for, or that was made from the command line."""
+    """A change that a caller requested, or that was made from the command line."""
 
     at: datetime
     who: str = Field(
@@ -471,7 +471,7 @@ class AuditPage(Schema):
 
 
 class EventPage(Schema):
-    """Events in the order of their numbers, none left out before the last."""
+    """Events in the order of their numbers, complete up to the last."""
 
     events: list[AnomalyEvent]
     standings: Mapping[str, EventStanding] = Field(
@@ -483,7 +483,7 @@ class EventPage(Schema):
 
 
 class LedgerImbalance(Schema):
-    """One thing of which two sources do not say the same."""
+    """One thing on which two sources do not agree."""
 
     slice: str = Field(description="In which hour or day, such as `shots 2022-07-01T07`.")
     subject: str
@@ -491,7 +491,7 @@ class LedgerImbalance(Schema):
 
 
 class LedgerEquality(Schema):
-    """What two or more sources say of the same things, in a span of time."""
+    """A comparison of two or more sources about the same things, in a span of time."""
 
     equality: Equality
     counts: Mapping[str, int] = Field(description="How much each source has.")
@@ -505,7 +505,7 @@ class LedgerEquality(Schema):
 
 
 class Balance(Schema):
-    """How the objects that arrived in a span of time ended, and whether all sources say the same of them."""
+    """The states of the objects that arrived in a span of time, and whether all sources agree on them."""
 
     start: datetime
     end: datetime
@@ -531,7 +531,7 @@ class LedgerStep(Schema):
 
 
 class LedgerObject(Schema):
-    """One version of an object, and what became of it."""
+    """One version of an object, and what happened to it."""
 
     id: str
     bucket: str
@@ -554,7 +554,7 @@ class LedgerPage(Schema):
 
 
 class ModelRecord(Schema):
-    """How right a version of the model was, as people saw it."""
+    """The accuracy of a version of the model, according to people's feedback."""
 
     raised: int = Field(description="Conditions that it raised an event about.")
     confirmed: int = Field(description="Those that somebody confirmed.")
@@ -562,7 +562,7 @@ class ModelRecord(Schema):
 
 
 class ShadowOpinion(Schema):
-    """What a version did in shadow: beside the champion, and nobody heard of it."""
+    """The results of a version in shadow mode: beside the champion, without any effect on events."""
 
     shots: int = Field(description="Shots that it judged.")
     odd: int = Field(description="Those that it would have called odd.")
@@ -582,7 +582,7 @@ class ModelVersion(Schema):
 
 
 class ModelLoad(Schema):
-    """What a replica of inference has loaded for an alias."""
+    """The version that a replica of inference has loaded for an alias."""
 
     replica: str
     alias: ModelAlias
@@ -616,7 +616,7 @@ class Model(Schema):
 
 
 class ChampionChange(Schema):
-    """A version became champion."""
+    """A change of the champion to a version."""
 
     at: datetime
     who: str
@@ -631,7 +631,7 @@ class ChampionChange(Schema):
 
 
 class FeatureShift(Schema):
-    """A feature or score of late, against what the champion was trained on."""
+    """A recent feature or score, compared with the training period of the champion."""
 
     name: str = Field(examples=["centroid_x"])
     centre: float = Field(description="Its median in the training period.")
@@ -643,7 +643,7 @@ class FeatureShift(Schema):
 
 
 class DeviceDrift(Schema):
-    """How far a device is from what the champion was trained on."""
+    """The deviation of a device from the training period of the champion."""
 
     device: str = Field(examples=[DEVICE])
     start: datetime = Field(description="First data that was looked at.")
@@ -652,7 +652,7 @@ class DeviceDrift(Schema):
 
 
 class DriftReport(Schema):
-    """The drift of every device that the champion knows and that recorded something since."""
+    """The drift of every device that the champion knows and that has recorded something since."""
 
     version: str | None = Field(description="The champion; null when there is none.")
     devices: list[DeviceDrift]
@@ -665,7 +665,7 @@ class ChampionHistory(Schema):
 
 
 class Health(Schema):
-    """Whether each server behind this one answers: `ok`, or what it says."""
+    """The state of each server behind this one: `ok`, or its problem."""
 
     status: str = Field(examples=["ok", "degraded"])
     database: str
@@ -685,7 +685,7 @@ class FacilityPlace(Where):
 
 
 class FacilityInterval(Schema):
-    """The sampling period of a recorder, and how patient its join is."""
+    """The sampling period of a recorder, and the tolerance and lateness of its join."""
 
     name: str
     period_ms: int
@@ -718,14 +718,14 @@ class PlaceActivity(Where):
 
 
 class PlaceActivities(Schema):
-    """What each place that recorded anything did last."""
+    """The most recent activity of each place that has recorded anything."""
 
     now: datetime = Field(description="By this server's clock.")
     places: list[PlaceActivity]
 
 
 class CallerDocument(Schema):
-    """Who asks, and what they may do."""
+    """The caller, and what they may do."""
 
     name: str = Field(description="Name of the API key, or `oidc:` and the subject of the token.")
     known: bool = Field(description="Whether callers must show a key or token; else the name says nothing.")
@@ -736,14 +736,14 @@ class CallerDocument(Schema):
 
 
 class Mistake(Schema):
-    """One thing that is wrong with a request."""
+    """One error in a request."""
 
     where: str
     what: str
 
 
 class Problem(Schema):
-    """What went wrong (RFC 9457)."""
+    """The description of an error (RFC 9457)."""
 
     type: str = Field(
         "about:blank", description="Kind of problem; `about:blank` says that the title tells all."

@@ -1,8 +1,8 @@
 """query: the REST API, the stream of new events, and the operators' page.
 
-Reads the database, the object store and the model registry, and asks nothing of the broker. It writes what
-people say about events and who asked for which change, and nothing else. Callers show an API key or a token;
-ROUTES says which scope they need.
+It reads the database, the object store and the model registry, and does not use the broker. It writes only
+people's feedback on events and the audit of requested changes. Callers present an API key or a token; ROUTES
+lists the scope that each route requires.
 """
 
 import asyncio
@@ -87,13 +87,13 @@ ROUTES = (
     (feedback.giving, Scope.LABEL),
     (audit.router, Scope.ADMIN),
 )
-"""What there is, and the scope that it takes."""
+"""The routes, and the scope that each requires."""
 PUBLIC = (login.router, page.router, docs.router)
-"""What everybody may ask for."""
+"""The routes that are open to everybody."""
 
 
 def create_app(sources: Sources) -> FastAPI:
-    """The REST API over these sources. FastAPI traces each request by itself, in its caller's trace."""
+    """Return the REST API over these sources. FastAPI itself traces each request, in its caller's trace."""
     app = FastAPI(openapi_url=None, telemetry={"operation_spans": False})
     app.state.sources = sources
     for router, scope in ROUTES:
@@ -108,7 +108,7 @@ def create_app(sources: Sources) -> FastAPI:
 
 
 def run() -> None:
-    """Run the service until SIGTERM or SIGINT; exit 1 with a line in the log for any error."""
+    """Run the service until SIGTERM or SIGINT; on any error, log a line and exit with status 1."""
     with last_words("query", SettingsError, FacilityError):
         asyncio.run(_live(QuerySettings.load()))
 
@@ -132,7 +132,7 @@ async def _live(settings: QuerySettings) -> None:
 
 @asynccontextmanager
 async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
-    """Open what the routes read from, and close it on the way out."""
+    """Open what the routes read from, and close it on exit."""
     facility_file = load_facility(settings.facility)
     async with (
         ObjectStore.of(settings) as store,
@@ -178,14 +178,17 @@ def _server(sources: Sources) -> uvicorn.Server:
 
 
 def _sockets(settings: QuerySettings) -> list[socket.socket] | None:
-    """Return what uvicorn serves on, as it cannot set SO_REUSEPORT; None: it opens its own."""
+    """Return sockets for uvicorn, which cannot set SO_REUSEPORT itself; None if it should open its own."""
     return [listener(settings.query_host, settings.query_port)] if settings.reuse_port else None
 
 
 async def _until_told_to_stop(
     server: uvicorn.Server, sockets: list[socket.socket] | None, live: Live
 ) -> None:
-    """Serve until a signal. uvicorn raises it again at the end; with a handler of ours that does no harm."""
+    """Serve until a signal arrives.
+
+    uvicorn raises the signal again at the end; the handler installed here makes this harmless.
+    """
 
     def stop() -> None:
         server.should_exit = True

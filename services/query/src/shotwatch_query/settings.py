@@ -11,7 +11,7 @@ from shotwatch_common.settings import HttpUrl, Port, PositiveFloat, PositiveInt,
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Return whether an address can be reached only from this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -19,7 +19,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _private(url: str) -> str:
-    """Keys that anybody on the way could exchange prove nothing."""
+    """Require HTTPS or loopback: keys that anybody on the network can replace prove nothing."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ValueError("not https://…")
@@ -39,35 +39,35 @@ def _networks(text: str) -> str:
 
 
 class QuerySettings(Settings):
-    """What all services share, where the REST API listens, who is let in, and how much they may ask for."""
+    """The settings that all services share, the address of the REST API, and its access and limits."""
 
     query_host: str = "127.0.0.1"
     """Address on which the REST API is served."""
     query_port: Port
     """Port of the REST API."""
     query_keys_file: Path | None = None
-    """API keys that are let in: a line for each as `shotwatch keys create` makes it; read again on change."""
+    """File of accepted API keys, one line each from `shotwatch keys create`; read again when it changes."""
     query_oidc_issuer: Annotated[HttpUrl, AfterValidator(_private)] | None = None
-    """OpenID Connect issuer whose tokens are let in, exactly as it calls itself in them."""
+    """OpenID Connect issuer whose tokens are accepted, exactly as it appears in them."""
     query_oidc_audience: str | None = Field(None, min_length=1)
-    """What these tokens call this API, in the claim `aud`."""
+    """Name of this API in the claim `aud` of these tokens."""
     query_trace_url: Annotated[HttpUrl, AfterValidator(_for_any_trace)] | None = None
-    """Where the operators' page sends who wants to see a trace: an address with `{trace_id}` in it."""
+    """Address at which the operators' page shows a trace, with `{trace_id}` in it."""
     query_open: bool = False
-    """Let everybody do everything, where neither a keys file nor an issuer is told; on loopback only."""
+    """Accept all requests if neither a keys file nor an issuer is configured; on loopback only."""
 
     query_proxies: Annotated[str, AfterValidator(_networks)] | None = None
-    """Addresses or networks of proxies, separated by commas, whose `X-Forwarded-…` headers are believed."""
+    """Addresses or networks of trusted proxies, separated by commas, which set `X-Forwarded-…` headers."""
     query_requests_per_second: PositiveFloat = 200
-    """Requests a second of one caller; ten seconds' worth at once. A change counts as twenty."""
+    """Requests per second of one caller, with bursts of ten seconds' worth. A change counts as twenty."""
     query_strangers_per_second: PositiveFloat = 20
-    """Requests a second of one address that show no valid key or token; ten seconds' worth at once."""
+    """Requests per second of one address without a valid key or token, with bursts of ten seconds' worth."""
     query_streams_per_caller: PositiveInt = 20
-    """Streams of events that one caller may hold, of the 100 that a replica has."""
+    """Maximum number of event streams of one caller, of the 100 that a replica has."""
     query_connections: PositiveInt = 500
-    """Connections to the REST API that are open at a time. Each takes a file descriptor."""
+    """Maximum number of open connections to the REST API. Each takes a file descriptor."""
     query_connections_per_address: PositiveInt = 200
-    """Those of one address that is no proxy."""
+    """Maximum number of open connections from one address that is not a proxy."""
 
     @model_validator(mode="after")
     def _decided_who_is_let_in(self) -> Self:

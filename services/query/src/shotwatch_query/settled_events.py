@@ -1,4 +1,4 @@
-"""Stored events in the order of their numbers, none of which will be preceded by one that comes later."""
+"""Stored events in order of their numbers, as far as no event can still be stored before them."""
 
 from collections.abc import AsyncIterator
 
@@ -8,13 +8,13 @@ from shotwatch_query.domain.settled import Numbered, settled
 from shotwatch_query.listing import Document
 
 SLICE = 200
-"""How many numbers are read at once."""
+"""Number of event numbers that are read at once."""
 RECENT = 1000
-"""An event that is this many numbers old has no predecessor that may still come."""
+"""Age of an event, in numbers, from which no event with a lower number can still be stored."""
 
 
 async def settled_since(events: Events, since: int) -> AsyncIterator[Document]:
-    """Stored events after `since`, up to the first whose predecessors may still come."""
+    """Yield settled events after `since`: up to the first event before which another may still be stored."""
     end, width = await events.last_number(), SLICE
     while since < end:
         documents = await events.numbered(since, min(since + width, end))
@@ -24,11 +24,12 @@ async def settled_since(events: Events, since: int) -> AsyncIterator[Document]:
             yield document
         if ready < len(documents) or since + width >= end:
             return
+        # No event among these numbers: a gap may be long, so read twice as many next.
         since, width = (numbers[-1].sequence, SLICE) if numbers else (since, 2 * width)
 
 
 async def settled_end(events: Events) -> int:
-    """Return the number of the last event that has no predecessor which may still come; 0 without any."""
+    """Return the number of the last settled event; 0 if there is none."""
     end = max(0, await events.last_number() - RECENT)
     async for document in settled_since(events, end):
         end = document["sequence"]

@@ -1,4 +1,4 @@
-"""What the routes read from, and keep feedback in."""
+"""The sources from which the routes read, and in which feedback is stored."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from shotwatch_shots.pulses import WINDOW_MS
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Everything behind the REST API."""
+    """All servers and files behind the REST API."""
 
     settings: QuerySettings
     facility: Facility
@@ -39,15 +39,15 @@ class Sources:
     limits: Limits
     refusals: Refusals
     saying: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held from counting statements about a condition to adding one: a replica does not exceed their limit.
+    """Held from counting an incident's statements to adding one: a replica does not exceed the limit.
 
     Each further replica that adds one at the same moment may exceed it by one.
     """
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held from counting verdicts to writing the count: no older count is written over a newer one."""
+    """Held from counting verdicts to writing the count, so that no older count overwrites a newer one."""
 
     async def end_of_data(self) -> int:
-        """Epoch ms. A pulse may lie a little after its records."""
+        """Return the end of the data, in epoch ms, with a margin for pulses slightly after their records."""
         return (await self.archive.devices.newest(latest_record_ms(self.facility)) or 0) + WINDOW_MS
 
 
@@ -57,4 +57,4 @@ def _sources(request: Request) -> Sources:
 
 
 From = Annotated[Sources, Depends(_sources)]
-"""The parameter of a route by which it gets its sources."""
+"""The parameter by which a route receives its sources."""

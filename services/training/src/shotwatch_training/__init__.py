@@ -1,1 +1,1 @@
-"""Builds training sets and models."""
+"""The service that builds training sets and models."""

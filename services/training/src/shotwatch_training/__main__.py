@@ -1,7 +1,7 @@
-"""`python -m shotwatch_training`: one training run, its progress as JSON lines on standard output.
+"""Run one training: `python -m shotwatch_training`; its progress is written as JSON lines to standard output.
 
-Exit status: 0 a model was registered, 1 there is too little data, 2 wrong arguments or settings, 3 a server
-cannot be reached.
+Exit status: 0 a model was registered, 1 too little data, 2 wrong arguments or settings, 3 a server cannot be
+reached.
 """
 
 import argparse
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str], output: TextIO) -> int:
-    """Train as the command line says. Return the exit status."""
+    """Train as the command line requests, and return the exit status."""
     recipe, progress = parse(arguments), partial(tell, to=output)
     expected = (TooLittleData, DatasetError)
     return exit_status(lambda: _run(recipe, progress), *expected, away=TRANSIENT, to=output)
 
 
 def parse(arguments: Sequence[str]) -> Recipe:
-    """The recipe that the command line asks for; exits with a message when it is wrong."""
+    """Return the recipe that the command line requests; exit with a message if it is wrong."""
     default = Recipe()
     parser = argparse.ArgumentParser(prog="shotwatch_training", description="Train and register a model.")
     parser.add_argument("--from", dest="start", type=read_time, help="ISO 8601, UTC unless it says otherwise")
@@ -108,7 +108,7 @@ def _train(
 ) -> None:
     shots = sum(len(place.times) for place in history.places)
     progress("loading", shots=shots, cameras=len(history.cameras))
-    # TensorFlow and MLflow take seconds to import: not before there is something to train on.
+    # TensorFlow and MLflow take seconds to import: import them only when there are data to train on.
     from shotwatch_training.registry import Registry
     from shotwatch_training.service import train
 
@@ -120,7 +120,7 @@ def _train(
 
 
 async def _challenge(trained: "Trained", settings: TrainingSettings) -> None:
-    """Make the new version the challenger; who may promote decides whether it becomes champion."""
+    """Make the new version the challenger; a person decides whether it is promoted to champion."""
     async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
         await Succession(registry, archive).challenge(trained.version, trained.digest, "training")
 

@@ -1,4 +1,4 @@
-"""The past as the archive and the object store keep it, read into arrays."""
+"""Reading of past shots from the archive and the object store into arrays."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ Document = Mapping[str, Any]
 
 
 class Past:
-    """Reads normal shots: complete, judged, and without any anomaly that a rule found or people confirmed."""
+    """A reader of normal shots: complete, judged, without an anomaly by a rule or by people's labels."""
 
     def __init__(self, archive: Archive, store: ObjectStore, facility: Facility) -> None:
         self._archive = archive
@@ -33,7 +33,7 @@ class Past:
         self._facility = facility
 
     async def read(self, recipe: Recipe) -> History:
-        """The history that a recipe asks for."""
+        """Return the history that a recipe requests."""
         rosters = [roster for roster in self._facility.places if _asked_for(roster, recipe.places)]
         found = [(roster, await self._normal_shots(roster, recipe)) for roster in rosters]
         places = [await self._place(roster, shots) for roster, shots in found if shots]
@@ -64,7 +64,7 @@ class Past:
 
 
 async def read_history(archive: Archive, store: ObjectStore, facility: Facility, recipe: Recipe) -> History:
-    """Normal shots and a sample of their frames."""
+    """Return the normal shots that a recipe requests, and a sample of their frames."""
     return await Past(archive, store, facility).read(recipe)
 
 
@@ -88,7 +88,7 @@ def _sample(shots: Sequence[Document], most: int) -> list[Document]:
 def _columns(
     shots: Sequence[Document], measured: Mapping[str, Mapping[str, Features]]
 ) -> dict[str, Features]:
-    """Features of shots as columns (n,), NaN where a shot has none; `measured` by batch and device."""
+    """Return features of shots as columns (n,), NaN where absent; `measured` is by batch and device."""
     columns: dict[str, dict[str, Values]] = defaultdict(dict)
     for batch, devices in measured.items():
         where = [n for n, shot in enumerate(shots) if shot["batch"] == batch]

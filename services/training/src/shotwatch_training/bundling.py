@@ -1,4 +1,4 @@
-"""From normal shots to a trained and calibrated detector; what becomes of it is for others to say."""
+"""From normal shots to a trained and calibrated detector; logging and registration are done elsewhere."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from shotwatch_training.models.search import Trial, search
 from shotwatch_training.settings import Recipe
 
 MOST_IMAGES = 6000
-"""More images than this no network here learns anything new from; they would take memory and time."""
+"""Maximum number of images. No network here improves with more; they would only take memory and time."""
 
 Progress = Callable[..., None]
-"""Called as progress(step, figure=…, …)."""
+"""Callback, called as progress(step, figure=…, …)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """What a detector is made of."""
+    """The data from which a detector is made."""
 
     history: History
     split: Split
@@ -41,7 +41,7 @@ class Made:
 
 
 def prepare(history: History) -> Material:
-    """Split, references and images of a history.
+    """Return the split, the references and the images of a history.
 
     Raises:
         TooLittleData: there are not enough normal shots.
@@ -61,7 +61,7 @@ def make_bundle(
     on_trial: Callable[[int, Trial], None],
     progress: Progress,
 ) -> Made:
-    """Fit the recipe's network, and calibrate its scores and the features that were measured."""
+    """Fit the recipe's network, then calibrate its scores and the measured features."""
     chosen = search(recipe, material.images, on_epoch, on_trial)
     progress("calibrating", cameras=len(material.references))
     origin = _origin(facility, recipe, material)
@@ -69,7 +69,7 @@ def make_bundle(
 
 
 def calibrate(material: Material, network: bytes, origin: Origin) -> Bundle:
-    """A detector with this network (TFLite), whatever it was trained on, for the devices of a history."""
+    """Return a detector with this network (TFLite), whatever it was trained on, for a history's devices."""
     engine = LiteRtEngine(network)
     history, split = material.history, material.split
     cameras = learn_cameras(history, material.references, split, engine)

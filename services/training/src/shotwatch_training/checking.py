@@ -1,4 +1,4 @@
-"""Checking a stored set: are its shards what the manifest says, and could it be made again?"""
+"""Check of a stored training set: its shards match the manifest, and it could be made again."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -12,33 +12,33 @@ from shotwatch_training.domain.manifest import Manifest, RawObject
 _AT_ONCE = 1000
 
 Progress = Callable[..., None]
-"""Called as progress(step, figure=…, …)."""
+"""Callback, called as progress(step, figure=…, …)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check found."""
+    """The result of a check."""
 
     name: str
     shards: int
     broken: tuple[str, ...]
-    """What is wrong with those that cannot be trained on."""
+    """For each unusable shard, what is wrong with it."""
     blocks: int
     expired: int
-    """Blocks that are gone, while the files they were made from are there as they were."""
+    """Number of blocks that have expired, but whose raw files still exist unchanged."""
     lost: tuple[str, ...]
-    """Keys of the blocks that are gone for good."""
+    """Keys of the blocks that cannot be made again."""
     revised: int
-    """Shots that have a later revision by now than the set has."""
+    """Number of shots that have a later revision than in the set."""
 
     @property
     def good(self) -> bool:
-        """The set can be trained on, and could be made again."""
+        """Whether the set can be trained on, and could be made again."""
         return not self.broken and not self.lost
 
 
 async def check(manifest: Manifest, sets: DatasetStore, archive: Archive, progress: Progress) -> Checked:
-    """Compare a set with its manifest, and the manifest with what the store and the archive have now."""
+    """Compare a set with its manifest, and the manifest with the present state of store and archive."""
     broken = [why async for why in _broken(manifest, sets, progress)]
     progress("looking for blocks")
     missing = await _missing(manifest, sets)
@@ -70,7 +70,7 @@ async def _missing(manifest: Manifest, sets: DatasetStore) -> list[BlockRef]:
 
 
 async def _unchanged(manifest: Manifest, sets: DatasetStore, archive: Archive) -> set[str]:
-    """Ids of the raw objects that are what they were when the set was made, wherever they lie now."""
+    """Return the ids of the raw objects that are unchanged since the set was made, wherever they are now."""
     places = await archive.ledger.places([raw.object_id for raw in manifest.raw_objects])
 
     async def unchanged(raw: RawObject) -> bool:

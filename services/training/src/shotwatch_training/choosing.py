@@ -1,4 +1,4 @@
-"""From a query to the examples of a training set, by what the archive and the object store have."""
+"""From a query to the examples of a training set, using the archive and the object store."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -17,12 +17,12 @@ from shotwatch_training.domain.manifest import Group, Query, RawObject
 from shotwatch_training.domain.triplets import Shot, groups_of, matches, sampled, without
 
 _STEP_MS = 600_000
-"""Shots are looked up ten minutes at a time: a short range is what every server answers fast."""
+"""Length of the time ranges in which shots are queried, in ms: every server answers short ranges fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What sets are made from."""
+    """The sources from which training sets are made."""
 
     archive: Archive
     store: ObjectStore
@@ -31,11 +31,11 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The examples of a set, group by group."""
+    """The examples of a training set, by group."""
 
     groups: Sequence[Group]
     expired: int
-    """Examples that are not in it as a block of theirs has expired."""
+    """Number of examples that were left out because one of their blocks has expired."""
 
     @property
     def examples(self) -> int:
@@ -43,12 +43,12 @@ class Plan:
 
 
 async def choose(query: Query, sources: Sources) -> list[Shot]:
-    """The shots that the query chooses, place by place, in the order of their pulses."""
+    """Return the shots that match the query, by place, in order of their pulses."""
     return sampled([shot async for shot in _matching(query, sources)], query.most)
 
 
 async def plan(shots: Sequence[Shot], sources: Sources) -> Plan:
-    """The examples that can be made of these shots: batch by batch, camera by camera."""
+    """Return the examples that can be made of these shots, by batch and camera."""
     batches: dict[str, list[Shot]] = defaultdict(list)
     for shot in shots:
         batches[shot.batch].append(shot)
@@ -57,9 +57,9 @@ async def plan(shots: Sequence[Shot], sources: Sources) -> Plan:
 
 
 async def find_raw_objects(groups: Sequence[Group], sources: Sources) -> list[RawObject]:
-    """Return the files that the groups' blocks were made from, where the ledger says they lie.
+    """Return the files from which the groups' blocks were made, at their locations in the ledger.
 
-    A file that lies nowhere (it was replaced before it was read again, say) is left out.
+    A file without a location is left out, for example one that was replaced before it was read again.
     """
     identities = {block.object_id: None for group in groups for block in group.blocks}
     places = await sources.archive.ledger.places(list(identities))
@@ -79,7 +79,7 @@ async def _matching(query: Query, sources: Sources) -> AsyncIterator[Shot]:
 
 
 async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> AsyncIterator[Mapping[str, Any]]:
-    """The shots of a place; their kinds are what people said, where they said anything."""
+    """Yield the shots of a place, with their kinds of anomaly corrected by people's labels."""
     place = {"place": str(roster.place)}
     end = epoch_now() if query.end is None else query.end
     begin = query.start or 0
@@ -93,7 +93,7 @@ async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> Asyn
 
 
 async def _next_pulse(archive: Archive, place: Mapping[str, str], begin: int, end: int) -> int:
-    """A pause of any length is passed in one step; `end` when nothing comes after it."""
+    """Return the time of the next pulse, or `end`; a pause of any length thus takes one query."""
     later = await archive.shots.page(place, begin, end, 1)
     return int(later[0]["pulse"]) if later else end
 

@@ -1,6 +1,8 @@
-"""`python -m shotwatch_training.dataset`: training sets; steps and results as JSON lines on standard output.
+"""Manage training sets: `python -m shotwatch_training.dataset`.
 
-Exit status: 0 done, 1 it cannot be done, 2 wrong arguments or settings, 3 a server cannot be reached.
+Steps and results are written as JSON lines to standard output.
+
+Exit status: 0 done, 1 impossible, 2 wrong arguments or settings, 3 a server cannot be reached.
 """
 
 import argparse
@@ -40,13 +42,13 @@ class _Edges:
 
 
 def main(arguments: Sequence[str], output: TextIO) -> int:
-    """Do what the command line says. Return the exit status."""
+    """Execute the command line, and return the exit status."""
     asked, progress = parse(arguments), partial(tell, to=output)
     return exit_status(lambda: asyncio.run(_run(asked, progress)), DatasetError, away=TRANSIENT, to=output)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """What the command line asks for, `work` is what does it; exits with a message when it is wrong."""
+    """Return the parsed command line, with its function in `work`; exit with a message if it is wrong."""
     parser = argparse.ArgumentParser(prog="shotwatch_training.dataset", description="Training sets.")
     commands = parser.add_subparsers(required=True)
     make = _command(commands, "make", _make)
@@ -122,7 +124,7 @@ async def _check(edges: _Edges, asked: argparse.Namespace) -> None:
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:
-    """All but the long lists."""
+    """Return the manifest without its long lists."""
     told = manifest.model_dump(mode="json", exclude={"groups", "raw_objects", "shards"})
     return {**told, "shards": len(manifest.shards), "bytes": sum(shard.size for shard in manifest.shards)}
 

@@ -22,18 +22,18 @@ Answer = TypeVar("Answer")
 
 
 class DatasetError(ValueError):
-    """A set cannot be made or found; the message says why, and what to do."""
+    """A set cannot be made or found; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetStore:
-    """The sets in a bucket. A set whose manifest is not there yet does not exist."""
+    """The training sets in a bucket. A set exists once its manifest is there."""
 
     objects: ObjectStore
     bucket: str
 
     async def reserve(self, name: str) -> None:
-        """Make room for a new set: remove what an interrupted making left under its name.
+        """Reserve the name of a new set, and remove what an interrupted run left under it.
 
         Raises:
             DatasetError: the name cannot be used.
@@ -50,16 +50,17 @@ class DatasetStore:
             await self.objects.remove(self.bucket, left)
 
     async def put_shard(self, key: str, path: Path, examples: int) -> Shard:
-        """Upload a shard's file."""
+        """Upload the file of a shard."""
         with pa.memory_map(str(path)) as file:
             data = file.read_buffer()
             await self.objects.put(self.bucket, key, data)
         return Shard(key=key, examples=examples, size=data.size, sha256=sha256(data).hexdigest())
 
     async def get_shard(self, shard: Shard) -> bytes:
-        """
+        """Return the bytes of a shard.
+
         Raises:
-            DatasetError: the shard is gone, or is not what the manifest says.
+            DatasetError: the shard no longer exists, or does not match the manifest.
         """
         try:
             data = await self.objects.get(self.bucket, shard.key)
@@ -70,12 +71,12 @@ class DatasetStore:
         return data
 
     async def publish(self, manifest: Manifest) -> None:
-        """Write the manifest: from now on the set exists."""
+        """Write the manifest, which makes the set exist."""
         data = manifest.model_dump_json().encode()
         await self.objects.put(self.bucket, f"{manifest.name}/{_MANIFEST}", data, "application/json")
 
     async def names(self) -> list[str]:
-        """The sets there are."""
+        """Return the names of the existing sets."""
         try:
             keys = [found.key async for found in self.objects.list(self.bucket)]
         except BucketMissing:
@@ -83,9 +84,10 @@ class DatasetStore:
         return [key.removesuffix(f"/{_MANIFEST}") for key in keys if key.endswith(f"/{_MANIFEST}")]
 
     async def find(self, name: str) -> Manifest:
-        """
+        """Return the manifest of a set.
+
         Raises:
-            DatasetError: there is no such set; says which there are.
+            DatasetError: there is no such set; the message lists the existing ones.
         """
         try:
             data = await self.objects.get(self.bucket, f"{name}/{_MANIFEST}")
@@ -96,14 +98,14 @@ class DatasetStore:
 
 
 def shard_key(name: str, number: int, count: int) -> str:
-    """`name/part-00000-of-00004.tfrecord`."""
+    """Return a key such as `name/part-00000-of-00004.tfrecord`."""
     return f"{name}/part-{number:05d}-of-{count:05d}.tfrecord"
 
 
 async def ask_all(
     questions: Iterable[Asked], ask: Callable[[Asked], Awaitable[Answer]]
 ) -> dict[Asked, Answer]:
-    """The answer to each question, a few asked at a time."""
+    """Return the answer to each question; at most _AT_ONCE are asked at the same time."""
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def answer(question: Asked) -> tuple[Asked, Answer]:

@@ -1,6 +1,7 @@
-"""Making a training set: choose shots, find their records, write shards, and last the manifest.
+"""Making a training set: choose shots, find their records, write shards, and finally the manifest.
 
-The blocks of one batch and the examples of one shard are in memory at a time, whatever the size of the set.
+Only the blocks of one batch and the examples of one shard are in memory at a time, whatever the size of the
+set.
 """
 
 import asyncio
@@ -27,10 +28,10 @@ from shotwatch_training.domain.manifest import Column, Counts, Group, Manifest, 
 from shotwatch_training.domain.triplets import Example, Shot, examples_of
 
 PER_SHARD = 2000
-"""Examples; 70 MB with frames of 102 x 128."""
+"""Number of examples in a shard; 70 MB with frames of 102 x 128."""
 
 Progress = Callable[..., None]
-"""Called as progress(step, figure=…, …)."""
+"""Callback, called as progress(step, figure=…, …)."""
 
 
 async def make_set(
@@ -41,7 +42,7 @@ async def make_set(
     progress: Progress,
     per_shard: int = PER_SHARD,
 ) -> Manifest:
-    """Make a set of what the query chooses; returns its manifest.
+    """Make a set of the shots that match the query, and return its manifest.
 
     Raises:
         DatasetError: the name is taken, there is nothing to write, or a block expired meanwhile.
@@ -91,7 +92,7 @@ def _counts(shots: Sequence[Shot], planned: Plan) -> Counts:
 
 
 def _shapes(facility: Facility) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of frames and of spectra: those that validation lets through."""
+    """Return the shapes of frames and of spectra that validation accepts."""
     return facility.dataset(DeviceKind.CAMERA).shape, facility.dataset(DeviceKind.SPECTRO).shape
 
 
@@ -112,7 +113,7 @@ async def _write_shards(
 
 
 async def _read(planned: Plan, reader: "_Reader", progress: Progress) -> AsyncIterator[Example]:
-    """The examples of all groups, in order."""
+    """Yield the examples of all groups, in order."""
     done = 0
     for group in planned.groups:
         examples = await reader.read(group)
@@ -124,7 +125,7 @@ async def _read(planned: Plan, reader: "_Reader", progress: Progress) -> AsyncIt
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads the examples of a group; spectra and energies are read once for all cameras of a batch."""
+    """A reader of the examples of a group; it reads spectra and energies once for all cameras of a batch."""
 
     sources: Sources
     _batch: str = ""
@@ -163,7 +164,7 @@ async def _fill(
     fetch: Callable[[BlockRef], Awaitable[Block]],
     take: Callable[[Block], NDArray[Any]],
 ) -> None:
-    """Put the records of a column in their places; what is absent stays as it is."""
+    """Copy the records of a column into their places; absent ones are left unchanged."""
     sources, rows = np.array(column.source), np.array(column.row)
     for number, ref in enumerate(column.blocks):
         where = sources == number

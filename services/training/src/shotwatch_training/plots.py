@@ -1,4 +1,4 @@
-"""Pictures of a training run."""
+"""Plots of a training run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from shotwatch_training.models.fitting import Epoch
 
 
 def plot_curves(epochs: Sequence[Epoch], path: Path) -> None:
-    """Training and validation loss over epochs, as PNG."""
+    """Plot training and validation loss over epochs, as PNG."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     numbers = [epoch.number for epoch in epochs]
@@ -22,7 +22,7 @@ def plot_curves(epochs: Sequence[Epoch], path: Path) -> None:
 
 
 def plot_reconstructions(images: Images, reconstructions: Images, path: Path) -> None:
-    """Images (n, h, w), their reconstructions and residuals side by side, a row each, as PNG."""
+    """Plot images (n, h, w), their reconstructions and residuals side by side, one row each, as PNG."""
     figure = Figure(figsize=(9, 2.4 * len(images)), layout="constrained")
     rows = figure.subplots(len(images), 3, squeeze=False)
     for row, image, reconstruction in zip(rows, images, reconstructions, strict=True):

@@ -1,4 +1,4 @@
-"""The model registry: the one module of the service that knows MLflow."""
+"""The model registry: the only module of the service that imports MLflow."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -19,18 +19,18 @@ from shotwatch_common.settings import Settings
 from shotwatch_training.models.fitting import Epoch
 
 BUNDLE = "bundle"
-"""The run's artifact folder that holds the model."""
+"""The folder of the run's artifacts that holds the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A training run as it is logged."""
+    """A training run in the registry, to which results are logged."""
 
     id: str
     client: MlflowClient
 
     def params(self, params: Mapping[str, object]) -> None:
-        """Log what the run was told."""
+        """Log the parameters of the run."""
         self.client.log_batch(self.id, params=[Param(name, str(value)) for name, value in params.items()])
 
     def epoch(self, epoch: Epoch) -> None:
@@ -54,7 +54,7 @@ class Run:
 
 
 class Registry:
-    """Runs and versions of one model name on an MLflow server."""
+    """The runs and versions of one model name on an MLflow server."""
 
     def __init__(self, url: str, name: str) -> None:
         self._client = MlflowClient(tracking_uri=url, registry_uri=url)
@@ -64,7 +64,7 @@ class Registry:
     def of(cls, settings: Settings) -> Self:
         """Return the registry that the settings name.
 
-        MLflow's client reads its login from the environment of the process, so it is written there.
+        MLflow's client reads its login from the environment of the process, so the login is written there.
         """
         if settings.models_user:
             os.environ[MLFLOW_TRACKING_USERNAME.name] = settings.models_user
@@ -73,7 +73,7 @@ class Registry:
 
     @contextmanager
     def run(self) -> Iterator[Run]:
-        """A new run; it ends as failed when the block raises."""
+        """Start a new run; it ends as failed if the block raises."""
         run_id = self._client.create_run(self._experiment()).info.run_id
         try:
             yield Run(run_id, self._client)
@@ -83,7 +83,7 @@ class Registry:
         self._client.set_terminated(run_id)
 
     def log_trial(self, run: Run, params: Mapping[str, object], metrics: Mapping[str, float]) -> None:
-        """Log one network of a search as a run below the whole run."""
+        """Log one network of a search as a child run."""
         created = self._client.create_run(self._experiment(), tags={MLFLOW_PARENT_RUN_ID: run.id})
         trial = Run(created.info.run_id, self._client)
         trial.params(params)
@@ -91,7 +91,7 @@ class Registry:
         self._client.set_terminated(trial.id)
 
     def register(self, run: Run, tags: dict[str, str]) -> str:
-        """Make the run's bundle a new version of the model; returns the version."""
+        """Register the run's bundle as a new version of the model, and return the version."""
         self._ensure_model()
         source = f"{self._client.get_run(run.id).info.artifact_uri}/{BUNDLE}"
         version: str = self._client.create_model_version(self._name, source, run.id, tags).version

@@ -1,8 +1,8 @@
 """training: from stored shots to a registered, calibrated model.
 
-Fits an autoencoder to the earlier normal shots, learns what is usual of every device, sets the thresholds by
-the later ones, logs the run and registers the bundle. The caller gives the version its alias last: a run that
-dies on the way leaves champion and challenger as they were.
+It fits an autoencoder to the earlier normal shots, computes the references of every device, and sets the
+thresholds with later shots. Then it logs the run and registers the bundle. The caller gives the version its
+alias last: a run that dies earlier leaves champion and challenger unchanged.
 """
 
 from dataclasses import asdict, dataclass
@@ -23,17 +23,17 @@ from shotwatch_training.registry import BUNDLE, Registry, Run
 from shotwatch_training.settings import Recipe
 
 EXAMPLES = 6
-"""Reconstructions in the picture."""
+"""Number of reconstructions in the plot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What came of a training run."""
+    """The result of a training run."""
 
     version: str
     run_id: str
     digest: str
-    """`digest_of` the bundle that was uploaded."""
+    """`digest_of` the uploaded bundle."""
     cameras: int
     devices: int
 
@@ -76,7 +76,7 @@ def _of_trial(trial: Trial) -> dict[str, float]:
 
 
 def _figures(made: Made) -> dict[str, str]:
-    """What a list of versions tells of each."""
+    """Return the figures shown for each version in a list of versions."""
     origin = made.bundle.origin
     return {
         "architecture": origin.architecture,
@@ -89,7 +89,7 @@ def _figures(made: Made) -> dict[str, str]:
 
 
 def _log(run: Run, made: Made, images: ImageSet) -> str:
-    """Upload the bundle and pictures of what it does; return the bundle's digest."""
+    """Upload the bundle and plots of its reconstructions; return the bundle's digest."""
     examples = images.validation[evenly(len(images.validation), EXAMPLES)]
     engine = LiteRtEngine(made.bundle.network)
     with TemporaryDirectory() as temporary:

@@ -15,41 +15,41 @@ class ArchitectureName(StrEnum):
 
 
 class TrainingSettings(Settings):
-    """What all services share."""
+    """The settings that all services share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """How the strided network is built and fitted."""
+    """The structure of the strided network and the way of fitting it."""
 
     learning_rate: float = 3e-3
     filters: int = 16
-    """Of the first convolution; the second has twice as many."""
+    """Number of filters of the first convolution; the second has twice as many."""
     code: int = 8
-    """Numbers that tell a patch of 8 x 8 pixels."""
+    """Number of values that encode a patch of 8 x 8 pixels."""
     spots: int = 20
-    """Put into each training image, at most."""
+    """Maximum number of spots added to each training image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What to train on, and how."""
+    """The data to train on, and how to train."""
 
     start: datetime | None = None
     """None = from the oldest shot."""
     end: datetime | None = None
     """None = to the newest shot."""
     places: tuple[str, ...] = ()
-    """Such as `LA-A1-11`; none = all of the facility."""
+    """Places such as `LA-A1-11`; empty = all of the facility."""
     architecture: ArchitectureName = ArchitectureName.STRIDED
     epochs: int = 30
     budget_seconds: float = 20.0
-    """For fitting each network; reading, calibration and logging come on top."""
+    """Time for fitting each network, in seconds; reading, calibration and logging take additional time."""
     trials: int = 1
-    """Strided networks to fit; from the second on with hyperparameters drawn at random. The best is taken."""
+    """Number of strided networks to fit; all but the first have random hyperparameters. The best is taken."""
     frames_per_camera: int = 300
     dataset: str | None = None
-    """A stored training set to take frames from; None = frames of the normal shots."""
+    """Name of a stored training set to take frames from; None = frames of the normal shots."""
     seed: int = 0
     register_only: bool = False
-    """Whether the new version becomes nothing; else it becomes the challenger."""
+    """Whether to give the new version no alias; otherwise it becomes the challenger."""

@@ -1,4 +1,4 @@
-"""Stored training sets as a trainer reads them: streamed shard by shard, never whole."""
+"""Reading of stored training sets for training: streamed shard by shard, never as a whole."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -20,11 +20,11 @@ from shotwatch_training.settings import TrainingSettings
 from shotwatch_training.tfrecords import decode
 
 Fetch = Callable[[Shard], bytes]
-"""Gets a shard; blocks until it is there."""
+"""A function that returns the bytes of a shard; it blocks until they are loaded."""
 
 
 def fetcher(settings: TrainingSettings) -> Fetch:
-    """Gets shards from the object store, from a thread without an event loop."""
+    """Return a function that loads shards from the store, to be called in a thread without an event loop."""
 
     async def get(shard: Shard) -> bytes:
         async with ObjectStore.of(settings) as objects:
@@ -34,9 +34,9 @@ def fetcher(settings: TrainingSettings) -> Fetch:
 
 
 def stream(manifest: Manifest, fetch: Fetch) -> Any:
-    """The set as a `tf.data.Dataset` of its nine features (dict of tensors), in the order of the manifest.
+    """Return the set as a `tf.data.Dataset` of its nine features (dict of tensors), in manifest order.
 
-    Each pass fetches the shards again, one after the other; one at a time lies in a temporary folder.
+    Each pass fetches the shards again, one after the other; one shard at a time lies in a temporary folder.
     """
 
     def files() -> Iterator[str]:
@@ -53,7 +53,7 @@ def stream(manifest: Manifest, fetch: Fetch) -> Any:
 
 
 def read_cameras(manifest: Manifest, fetch: Fetch, most: int) -> tuple[CameraHistory, ...]:
-    """At most so many frames of each camera, evenly spread over its time."""
+    """Return `most` frames of each camera at most, evenly spread over its time."""
     cameras = np.array([group.camera for group in manifest.groups for _ in group.shots])
     pulses = np.array([pulse for group in manifest.groups for pulse in group.pulses], np.int64)
     chosen = {str(camera): _chosen(cameras == camera, pulses, most) for camera in np.unique(cameras)}
@@ -70,7 +70,7 @@ def read_cameras(manifest: Manifest, fetch: Fetch, most: int) -> tuple[CameraHis
 
 
 def _chosen(of_camera: NDArray[np.bool_], pulses: Times, most: int) -> list[int]:
-    """The numbers of a camera's chosen examples, in the order of their pulses."""
+    """Return the numbers of a camera's chosen examples, in order of their pulses."""
     numbers = np.flatnonzero(of_camera)
     ordered = numbers[np.argsort(pulses[numbers], kind="stable")]
     chosen: list[int] = ordered[evenly(len(ordered), most)].tolist()

@@ -37,7 +37,7 @@ def write_shard(path: Path, examples: Iterable[Example]) -> None:
 
 
 def encode(example: Example) -> bytes:
-    """The record of an example."""
+    """Return the serialized record of an example."""
     values = {
         **{name: _bytes(tf.io.serialize_tensor(getattr(example, name)).numpy()) for name in _TENSORS},
         **{name: _plain(getattr(example, name)) for name in _PLAIN},
@@ -48,7 +48,7 @@ def encode(example: Example) -> bytes:
 
 
 def decode(record: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """The nine features of a record, as tensors; usable in `tf.data.Dataset.map`.
+    """Return the nine features of a record as tensors; usable in `tf.data.Dataset.map`.
 
     Args:
         record: a scalar string tensor.

@@ -1,1 +1,1 @@
-"""Judges each record."""
+"""The service that judges each record."""

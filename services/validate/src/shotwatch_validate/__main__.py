@@ -1,4 +1,4 @@
-"""`python -m shotwatch_validate`."""
+"""Run the service: `python -m shotwatch_validate`."""
 
 from shotwatch_common.process import run
 from shotwatch_validate.service import assemble

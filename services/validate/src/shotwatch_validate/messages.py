@@ -1,4 +1,4 @@
-"""Between the messages that validate takes and gives, and the arrays that it judges."""
+"""Conversion between the messages of validate and the arrays that it judges."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from shotwatch_validate.domain.records import Data, Energies, Floats, Frames, Pr
 
 
 def to_records(message: DeviceRecords) -> Records:
-    """The records of a device as arrays; what is null in the message is NaN."""
+    """Return the records of a device as arrays; null in the message becomes NaN."""
     return Records(
         message.device,
         tuple(message.states),
@@ -26,7 +26,7 @@ def to_records(message: DeviceRecords) -> Records:
 
 
 def to_message(message: DeviceRecords, judgement: Judgement) -> JudgedRecords:
-    """The same records with their verdicts."""
+    """Return the same records with their verdicts."""
     return JudgedRecords(
         device=message.device,
         kind=message.kind,

@@ -1,11 +1,12 @@
-"""validate: judges each record.
+"""validate: judge each record.
 
-Consumes `FileIngested`, publishes `FileValidated`; reads no pixels, for the message carries a digest of each.
+Consumes `FileIngested`, publishes `FileValidated`. It reads no pixels, because the message carries a digest
+of each record.
 
-Delivery: publishes the verdicts, then keeps the records' times and states, remembers each camera's last
-frame (to know a frozen one that begins the next file) and notes the refusals in the ledger. Run twice it
-publishes and writes the same; dying half-way, the message comes again. A file's first frame is compared
-with the newest earlier one known by then.
+Delivery: publish the verdicts; then store the records' times and states; then store each camera's last frame,
+to recognize a frozen one at the start of the next file; then note the refusals in the ledger. Handling a
+message a second time publishes and writes the same. If the service dies halfway, the message is delivered
+again. A file's first frame is compared with the newest earlier one that is known at that time.
 """
 
 from collections import Counter
@@ -28,7 +29,7 @@ async def assemble(edges: Edges[ValidateSettings], _resources: AsyncExitStack) -
 
 
 class Validator:
-    """The judge at its edges."""
+    """The judge with its input and output: messages on the bus, records and last frames in the database."""
 
     def __init__(self, edges: Edges[ValidateSettings]) -> None:
         self._edges = edges
@@ -64,6 +65,6 @@ class Validator:
 
 
 def _refusals(device: JudgedRecords) -> Counter[str]:
-    """How many of its records were refused for each reason."""
+    """Return how many of the device's records were refused, by reason."""
     refused = (verdict for verdict in device.verdict if verdict != VALID)
     return Counter(device.reasons[verdict - 1].partition(":")[0] for verdict in refused)

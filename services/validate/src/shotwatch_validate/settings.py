@@ -4,4 +4,4 @@ from shotwatch_common.settings import BrokerSettings
 
 
 class ValidateSettings(BrokerSettings):
-    """What all services share."""
+    """The settings that all services share."""

@@ -1,8 +1,8 @@
-"""The join: records into windows, windows into shots.
+"""The join: sort records into windows, and close the shots of windows.
 
-Nothing here depends on the order in which files arrive, on repetition, or on who does it: the pulse of a
-record follows from its own file, a newer object replaces an older one, and a shot is closed again only when
-what is known of it has changed.
+The result does not depend on the order in which files arrive, on repeated delivery, or on which replica does
+the work. The pulse of a record follows from its own file alone, and a newer object replaces an older one. A
+closed shot is closed again only when its records have changed.
 """
 
 from collections.abc import Collection, Mapping
@@ -29,15 +29,18 @@ from shotwatch_shots.records import VALID, reason_code
 from shotwatch_shots.vocabulary import DeviceKind
 
 MOST_UNEXPECTED = 16
-"""Devices outside the roster of its place that a window takes, the first that come."""
+"""Maximum number of unexpected devices (not listed for the place) in a window; the first are kept."""
 MOST_SOURCE_BYTES = 384 << 10
-"""Room in a window's document for the files of one device. A recorder writes one file a minute, or one a
-shot: 600 of those fit, and 99 with the longest names that a store takes. Documents have 16 MiB."""
+"""Maximum size of the file entries of one device in a window's document, in bytes.
+
+A recorder writes one file per minute, or one per shot. 600 such files fit, or 99 with the longest names that
+an object store accepts. A database document holds 16 MiB at most.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Shots of a window that were closed together; `slots` are their pulses' indices."""
+    """The shots of a window that were closed together; `slots` are the indices of their pulses."""
 
     window: Window
     slots: NDArray[np.intp]
@@ -45,14 +48,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The records of one device of one file, window by window, and the rows that belong to no shot."""
+    """The records of one device of one file, by window, and the rows that belong to no shot."""
 
     by_window: dict[int, Records]
     """Start of the window (epoch ms) → its records."""
     off_grid: list[int]
-    """Rows further from any pulse than the join tolerance."""
+    """Rows further from every pulse than the join tolerance."""
     second_samples: list[int]
-    """Rows whose pulse has a record of the same device nearer to it."""
+    """Rows whose pulse has another record of the same device that is nearer to it."""
 
 
 def split(
@@ -65,10 +68,11 @@ def split(
     reasons: tuple[str, ...],
     on: Mask,
 ) -> Split:
-    """Sort a device's records into windows and pulses."""
+    """Assign a device's records to windows and pulses; of several records at a pulse, keep the nearest."""
     assigned = assign_pulses(times, interval)
     pulses, on_grid = assigned.pulses, assigned.on_grid
     distance = np.where(on_grid, assigned.distance, np.iinfo(np.int64).max)
+    # Sorted by pulse, then by distance: the first record of each pulse is the nearest one.
     nearest_first = np.lexsort((distance, pulses))
     _, first = np.unique(pulses[nearest_first], return_index=True)
     kept = np.sort(nearest_first[first])
@@ -86,22 +90,22 @@ def split(
 
 
 def nothing_of(device: str, kind: DeviceKind, source: Source) -> Records:
-    """What a file says of a window into which none of the device's records fall any more."""
+    """Return the empty entry of a file for a window in which the file no longer has records of the device."""
     nothing = np.empty(0, np.int32)
     return Records(device, kind, source, nothing, nothing, nothing, (), np.empty(0, bool))
 
 
 def takes(window: Window, device: str, roster: Collection[str]) -> bool:
-    """Return whether the window has room for a device: it expects or has it, or has few unexpected ones."""
+    """Return whether the window takes a device: it is expected, present, or one of few unexpected ones."""
     unexpected = window.devices.keys() - set(roster)
     return device in roster or device in unexpected or len(unexpected) < MOST_UNEXPECTED
 
 
 def admit(window: Window, records: Records) -> Window:
-    """Return the window with a device's records in it; shots that are different now are open again.
+    """Return the window with the records of a device added; shots that changed are open again.
 
     Raises:
-        Reject: the window has records of the device from as many other files as it has room for.
+        Reject: the window already has records of the device from as many other files as it can hold.
     """
     before = window.devices.get(records.device) or DeviceColumns.empty(records.kind, len(window.revision))
     if _knows_newer(before, records.source):
@@ -116,7 +120,7 @@ def admit(window: Window, records: Records) -> Window:
 
 
 def retract(window: Window, object_key: str, keep: Collection[str], arrived_at: int) -> Window:
-    """The window without what an earlier version of a file said of devices that it no longer has."""
+    """Return the window without the records of an older version of a file whose devices are not in `keep`."""
     for device, columns in window.devices.items():
         stale = any(s.object_key == object_key and s.arrived_at < arrived_at for s in columns.sources)
         if stale and device not in keep:
@@ -125,16 +129,17 @@ def retract(window: Window, object_key: str, keep: Collection[str], arrived_at: 
 
 
 def ripe(before: Window, after: Window, roster: Collection[str]) -> Mask:
-    """Pulses whose shots are to be closed now.
+    """Return the pulses whose shots are to be closed now: a mask over the pulses of the window.
 
-    A shot closes when every device of the roster was heard about it, and again whenever it changed later.
+    A shot closes once nothing more is expected from any of its expected devices (`DeviceColumns.heard`). A
+    closed shot closes again whenever its records change.
     """
     which: Mask = (after.open & _all_heard(after, roster)) | _changed_since_closed(before, after)
     return which
 
 
 def close(window: Window, which: Mask) -> tuple[Window, Batch | None]:
-    """Close these shots at their next revision; None when there are none."""
+    """Close these shots at their next revision; the batch is None if none of them exists."""
     which = which & window.occupied
     if not which.any():
         return window, None
@@ -143,14 +148,14 @@ def close(window: Window, which: Mask) -> tuple[Window, Batch | None]:
 
 
 def close_due(window: Window) -> tuple[Window, Batch | None]:
-    """Close what is due: the open shots, or once more the closed ones if they are wanted again."""
+    """Close the open shots; if the window was requested again, close its closed shots once more instead."""
     if window.again:
         return close(replace(window, again=False), window.revision > 0)
     return close(window, window.open)
 
 
 def complete(window: Window, roster: Mapping[str, DeviceKind]) -> Mask:
-    """Pulses at which every kind of device of the place has a valid record."""
+    """Return the pulses at which every kind of device of the place has a valid record."""
     known = {device: columns.kind for device, columns in window.devices.items()}
     kinds = {kind for kind in (roster or known).values() if kind in DATA_KINDS}
     there = np.ones(len(window.revision), bool)
@@ -161,17 +166,18 @@ def complete(window: Window, roster: Mapping[str, DeviceKind]) -> Mask:
 
 
 def unheard_before(batch: Batch, roster: Collection[str]) -> list[str]:
-    """Return the expected devices without a record up to the first shot of the batch.
+    """Return the expected devices without a record up to and including the first shot of the batch.
 
-    Whether one of these was ON at that shot is known only from before the window.
+    Whether such a device was ON at that shot is known only from before the window.
     """
     known, first = batch.window.devices, batch.slots[0]
     return [d for d in roster if d not in known or not known[d].present[: first + 1].any()]
 
 
 def last_known_on(columns: DeviceColumns, on_before: bool) -> Mask:
-    """Whether the device was ON at its last record up to each pulse; `on_before` holds before the first."""
+    """Return whether the device was ON at its last record up to each pulse, or `on_before` if none."""
     indices = np.where(columns.present, np.arange(len(columns.source)), -1)
+    # Index of the last pulse with a record, up to each pulse; -1 before the first.
     last = np.maximum.accumulate(indices)
     on: Mask = np.where(last >= 0, columns.on[np.maximum(last, 0)], on_before)
     return on
@@ -188,7 +194,10 @@ def _changed_since_closed(before: Window, after: Window) -> Mask:
 
 
 def _all_heard(window: Window, roster: Collection[str]) -> Mask:
-    """Without a roster nobody can say who is to come: such shots wait for their deadline."""
+    """Return the pulses at which nothing more is expected; none if the expected devices are unknown.
+
+    Shots of a place without a list of expected devices wait for their deadline.
+    """
     if not roster or any(device not in window.devices for device in roster):
         return np.zeros(len(window.revision), bool)
     heard: Mask = np.logical_and.reduce([window.devices[device].heard() for device in roster])
@@ -205,6 +214,7 @@ def _without_object(columns: DeviceColumns, object_key: str) -> DeviceColumns:
         return columns
     cleared = np.isin(columns.source, gone)
     kept = [n for n in range(len(columns.sources)) if n not in gone]
+    # Old index of a source → new one. The last entry is for NO_SOURCE, which is -1 and stays.
     renumbered = np.full(len(columns.sources) + 1, NO_SOURCE, np.int32)
     renumbered[kept] = np.arange(len(kept))
     left = replace(
@@ -219,7 +229,7 @@ def _without_object(columns: DeviceColumns, object_key: str) -> DeviceColumns:
 
 
 def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
-    """Put the records in, except where a later object already has the pulse."""
+    """Add the records, except at pulses for which a later object already has a record."""
     later = [n for n, source in enumerate(columns.sources) if source.order > records.source.order]
     wins = ~np.isin(columns.source[records.slot], later)
     slot = records.slot[wins]
@@ -228,6 +238,7 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
         replace(source, displaced=source.displaced + int((lost == n).sum()))
         for n, source in enumerate(columns.sources)
     ]
+    # Drop the reasons of the replaced records first, so that their codes are free for new reasons.
     columns = _without_unused_reasons(replace(columns, verdict=_put(columns.verdict, slot, VALID)))
     reasons = list(columns.reasons)
     used = set(records.verdict[wins].tolist()) - {VALID}
@@ -246,7 +257,7 @@ def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
 
 
 def _without_unused_reasons(columns: DeviceColumns) -> DeviceColumns:
-    """The columns without reasons that no pulse has any more: those of records that were replaced."""
+    """Return the columns without the reasons that no pulse refers to, because their records were replaced."""
     used = np.unique(columns.verdict[columns.verdict != VALID])
     if len(used) == len(columns.reasons):
         return columns

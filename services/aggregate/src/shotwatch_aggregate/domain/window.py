@@ -1,4 +1,4 @@
-"""The window of a join: who has a record at which pulse, and which shots are closed at which revision."""
+"""The window of the join: which device has a record at which pulse, and the revision of each closed shot."""
 
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +19,7 @@ DATA_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One object's block of one device, and the trace in which it came."""
+    """The block of one device in one object, and the trace in which it arrived."""
 
     bucket: str
     block: str
@@ -28,41 +28,46 @@ class Source:
     arrived_at: int
     traceparent: str
     displaced: int = 0
-    """Rows of it that fell on a pulse which a later object has."""
+    """Number of its rows that are not used because a later object has a record at the same pulse."""
 
     @property
     def stored_bytes(self) -> int:
-        """About what the source takes in a window's document: there, in the message held there, and its key
-        once more in the list of files."""
+        """Approximate size of the source in the window's document, in bytes.
+
+        It counts the source itself, its copy in a message in the outbox, and its key in the list of files.
+        """
         return 300 + 3 * len(self.object_key.encode()) + 2 * len(self.block.encode())
 
     @property
     def order(self) -> tuple[int, str]:
-        """Where two sources hold the same pulse the later one counts, whatever the order of their coming."""
+        """Sort key of sources: at a pulse for which two have a record, the greater one counts.
+
+        The order in which the sources are processed does not matter.
+        """
         return self.arrived_at, self.object_id
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """A device's records that fall into one window: one entry each, at most one per pulse."""
+    """The records of a device that fall into one window: one entry per record, at most one per pulse."""
 
     device: str
     kind: DeviceKind
     source: Source
     slot: Counts
-    """Which pulse of the window, 0 .. pulses_per_window - 1."""
+    """Index of the pulse in the window, 0 .. pulses_per_window - 1."""
     row: Counts
     """Row in the source's block."""
     verdict: Counts
-    """0 valid, n = refused for `reasons[n - 1]`."""
+    """0 for a valid record, n for one refused for `reasons[n - 1]`."""
     reasons: tuple[str, ...]
     on: Mask
-    """The device's state was ON."""
+    """Whether the device's state was ON."""
 
 
 @dataclass(frozen=True)
 class DeviceColumns:
-    """What a window knows of one device; columns have one entry per pulse of the window."""
+    """The records of one device in a window; each column has one entry per pulse."""
 
     kind: DeviceKind
     source: Counts
@@ -89,10 +94,11 @@ class DeviceColumns:
         return valid
 
     def heard(self) -> Mask:
-        """Pulses about which nothing more is expected: those with a record, and those a file passed over.
+        """Return the pulses at which nothing more is expected: with a record, or in a gap within a file.
 
-        A file holds its records in the order of time, so a pulse between two of its records that it lacks
-        is missing. Nothing is concluded from one file about another: files come in any order.
+        A file holds its records in order of time. A pulse between two records of one file that has no record
+        in this file is therefore missing. Two files imply nothing about each other, because files arrive in
+        any order.
         """
         heard = self.present
         for n in range(len(self.sources)):
@@ -102,7 +108,7 @@ class DeviceColumns:
         return heard
 
     def differs_from(self, other: "DeviceColumns", slots: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Those of the pulses at which the two do not name the same row of the same object and verdict."""
+        """Return those of the slots at which the two differ in object, row or verdict."""
         return np.array([n for n in slots if self._entry(n) != other._entry(n)], np.intp)
 
     def _entry(self, n: np.intp) -> tuple[str, int, str] | None:
@@ -115,7 +121,7 @@ class DeviceColumns:
 
 @dataclass(frozen=True)
 class Window:
-    """All that is known of the shots of one place in one window."""
+    """All that is known of the shots of one place and interval in one window."""
 
     place: Place
     interval: Interval
@@ -123,11 +129,11 @@ class Window:
     """Epoch ms of the first pulse."""
     devices: dict[str, DeviceColumns] = field(default_factory=dict)
     revision: Counts = field(default_factory=lambda: np.zeros(0, np.int32))
-    """0 for shots that are open (or do not exist); counts closings."""
+    """Number of times that each shot was closed; 0 for shots that are open or do not exist."""
     version: int = 0
-    """Counts changes of the stored window."""
+    """Number of changes of the stored window."""
     again: bool = False
-    """Somebody wants its closed shots to be closed again, though nothing changed."""
+    """Whether its closed shots are to be closed again although nothing changed (reprocessing)."""
 
     @classmethod
     def empty(cls, place: Place, interval: Interval, start: int) -> "Window":
@@ -148,7 +154,7 @@ class Window:
 
     @property
     def occupied(self) -> Mask:
-        """Pulses at which anybody has a record: the shots that exist."""
+        """Pulses at which at least one device has a record: the shots that exist."""
         present = [columns.present for columns in self.devices.values()]
         return np.logical_or.reduce(present) if present else np.zeros(len(self.revision), bool)
 

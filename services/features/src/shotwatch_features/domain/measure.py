@@ -1,4 +1,4 @@
-"""Which features a device has: its kind decides which physics its block goes through."""
+"""The features of a device: its kind determines which measurements its block goes through."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,26 +19,26 @@ Arrays = Mapping[str, Array]
 """Column of a block → its rows (n, ...)."""
 MEASURED_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
 EXAMINED_EVERY_MS = 1000
-"""Of the shots at 10 Hz one in ten is examined, of slower ones all."""
+"""Period of the shots that are measured in detail, in ms: one in ten at 10 Hz, all at lower rates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a device beforehand; None for what is not."""
+    """The facts about a device that are known before it is measured; None for what is unknown."""
 
     saturated_at: int
-    """Counts."""
+    """Saturation level in counts."""
     wavelengths: tuple[float, float] | None = None
-    """Of a spectrum's first and last sample, nm."""
+    """Wavelengths of a spectrum's first and last sample, in nm."""
     noise: NoiseModel | None = None
     reference: Reference | None = None
 
 
 def measure(kind: DeviceKind, arrays: Arrays, known: Known) -> Features:
-    """What is measured of every shot.
+    """Return the features that are measured for every shot, by name: (n,) each.
 
     Raises:
-        ValueError: the arrays of a device of this kind are not among them.
+        ValueError: an array that a device of this kind needs is absent.
     """
     match kind:
         case DeviceKind.CAMERA:
@@ -52,7 +52,7 @@ def measure(kind: DeviceKind, arrays: Arrays, known: Known) -> Features:
 
 
 def examine_camera(arrays: Arrays, known: Known) -> Features:
-    """What takes too long for every shot.
+    """Return the features that take too long to measure for every shot, by name: (n,) each.
 
     Raises:
         ValueError: there are no images.
@@ -61,7 +61,7 @@ def examine_camera(arrays: Arrays, known: Known) -> Features:
 
 
 def examined(pulses: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which shots are examined whatever they look like, by their pulses (epoch ms)."""
+    """Choose the shots that are measured in detail whether anomalous or not, by their pulses (epoch ms)."""
     chosen: NDArray[np.bool_] = pulses % EXAMINED_EVERY_MS == 0
     return chosen
 

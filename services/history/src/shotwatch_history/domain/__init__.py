@@ -1,1 +1,1 @@
-"""What has changed, slowly, and whether it matters."""
+"""Detection of slow changes, and of whether they matter."""

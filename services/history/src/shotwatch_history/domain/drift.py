@@ -1,4 +1,4 @@
-"""What a device measures of late against what the champion was trained on: a model outlives its beam."""
+"""Drift: recent measurements of a device compared with the training data of the champion."""
 
 from collections.abc import Mapping
 
@@ -13,21 +13,24 @@ Values = NDArray[np.float64]
 Columns = Mapping[str, Values]
 
 FEWEST_MEDIANS = 5
-"""Batches without which nobody knows where a feature is of late."""
+"""Minimum number of batches from which the present level of a feature is computed."""
 BEYOND = 3.0
-"""Robust standard deviations of the training period that one usual shot in 370 exceeds."""
+"""Robust standard deviations of the training period; one normal shot in 370 exceeds them."""
 MATTERS = 2.0
-"""So many of them off the centre, half of the usual shots are where one in forty was in training."""
+"""Minimum shift that matters, in standard deviations.
+
+Half of the normal shots are then in a range in which only one in forty was during training.
+"""
 CLEAR = 4.0
-"""From here on the model says of most shots what it should say of few."""
+"""Shift from which the model flags most shots instead of few, in standard deviations."""
 
 
 def measure_drift(usual: Mapping[str, Usual], medians: Columns, newest: Columns) -> dict[str, FeatureDrift]:
-    """How far features are from their reference; those with too few medians are left out.
+    """Return how far features are from their reference; omit those with too few medians.
 
     Args:
         usual: the champion's references of one device.
-        medians: of the batches of a while: feature → (b,), NaN where there is none.
+        medians: of recent batches: feature → (b,), NaN where there is none.
         newest: values of single shots: feature → (n,), NaN where there is none.
     """
     known = {name: _known(medians.get(name)) for name in usual}
@@ -39,18 +42,18 @@ def measure_drift(usual: Mapping[str, Usual], medians: Columns, newest: Columns)
 
 
 def shifted(drift: Drift) -> dict[str, FeatureDrift]:
-    """The features whose shift matters, the furthest first."""
+    """Return the features whose shift matters, the largest shift first."""
     far = {name: of for name, of in drift.features.items() if abs(of.shift) >= MATTERS}
     return dict(sorted(far.items(), key=lambda item: -abs(item[1].shift)))
 
 
 def severity_of(shift: float) -> Severity:
-    """Of a shift that matters."""
+    """Return the severity of a shift that matters."""
     return Severity.WARNING if abs(shift) >= CLEAR else Severity.INFO
 
 
 def why(drift: Drift, features: Mapping[str, FeatureDrift]) -> str:
-    """One sentence for the person on shift; `features` are those that have shifted, the furthest first."""
+    """Return one sentence for the person on shift; `features` have shifted, the largest shift first."""
     name, worst = next(iter(features.items()))
     side = "above" if worst.shift > 0 else "below"
     return (

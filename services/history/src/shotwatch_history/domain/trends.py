@@ -1,4 +1,4 @@
-"""A slow quantity of a device against its own past: when its level changed by more than it usually varies."""
+"""Slow changes: when the level of a feature changed by more than its usual variation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ WATCHED: Mapping[DeviceKind, tuple[str, ...]] = {
 """The slow quantities of each kind of device."""
 
 SURE = 0.999
-"""A change point that noise makes more often than once in a thousand series is not told."""
+"""Minimum confidence of a change point that is reported: noise exceeds it in one series in a thousand."""
 MATTERS = 3.0
-"""A change matters from so many of the feature's smallest standard deviations on (`detector.catalogue`)."""
+"""Minimum change that matters, in a feature's smallest standard deviations (`detector.catalogue`)."""
 CLEAR = 3.0
-"""A change of so many times what matters is worth a warning."""
+"""Minimum change for a warning, in multiples of the minimum change that matters."""
 
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -45,13 +45,13 @@ class Shift:
     device: str
     feature: str
     time: int
-    """Epoch ms: the first batch after the change."""
+    """Epoch ms of the first batch after the change."""
     before: float
     after: float
     sigmas: float
-    """after - before in standard deviations of a batch's median."""
+    """after - before, in standard deviations of a batch's median."""
     weight: float
-    """after - before over what matters, > 1."""
+    """|after - before| in multiples of the minimum change that matters, > 1."""
     percentile: float
     """Share of the medians before the change that lie below the level after it, 0 to 100."""
 
@@ -74,10 +74,10 @@ class Shift:
 
 
 def find_shift(device: str, feature: str, times: Times, values: Values) -> Shift | None:
-    """The first lasting change in a series of medians (n,) that is sure and matters; None without one.
+    """Return the first lasting change in a series of medians (n,) that is certain and matters, or None.
 
     Args:
-        device: whose.
+        device: group name of the device.
         feature: one of WATCHED.
         times: epoch ms, ascending.
         values: in the feature's unit; NaN where nothing was measured.

@@ -1,1 +1,1 @@
-"""What rules, not models, say of a shot."""
+"""Pure functions on findings: the rules, incidents, and the comparison of two model versions."""

@@ -1,4 +1,4 @@
-"""Two versions of the model on the same shots: which of them calls which shots odd."""
+"""Comparison of two versions of the model on the same shots: which version flags which shots as anomalous."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,43 +12,43 @@ from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.vocabulary import AnomalyKind
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
-"""Of the scores; the last one is the highest."""
+"""Quantiles of the scores; the last one is the maximum."""
 MOST_EXAMPLES = 20
-"""Shots that are told of those that only one version calls odd, the oddest ones."""
+"""Maximum number of examples of shots that only one version flags, those with the highest scores."""
 
 Values = NDArray[np.float64]
 Kinds = Mapping[str, Sequence[AnomalyKind]]
-"""Shot → its kinds, for each odd one."""
+"""Shot → its kinds of anomaly, for each anomalous shot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one version says of some shots."""
+    """The result of one version for some shots."""
 
     scores: Mapping[str, float]
-    """Of each shot, by its id."""
+    """Shot id → score."""
     kinds: Kinds
     alarms: int
-    """Conditions that began: what a person on shift would have been told."""
+    """Number of incidents that began: what a person on shift would have been notified of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """How a version does on the shots that people judged."""
+    """The results of a version for the shots that people labelled."""
 
     confirmed: int
-    """Anomalies that somebody confirmed."""
+    """Number of anomalies that people confirmed."""
     found: int
-    """Of these: those that it finds."""
+    """Number of these that the version finds."""
     false: int
-    """Kinds of shots that somebody called a false alarm."""
+    """Number of findings that people labelled as false alarms."""
     repeated: int
-    """Of these: those that it raises again."""
+    """Number of these that the version raises again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One version over all the shots."""
+    """The results of one version for all shots."""
 
     version: str
     shots: int
@@ -58,18 +58,18 @@ class Summary:
     """At 10 Hz."""
     alarms_per_hour: float
     kinds: Mapping[str, int]
-    """How many shots it calls so."""
+    """Kind of anomaly → number of shots."""
     scores: Mapping[str, float]
     """Quantile → score."""
     labels: Labels
     seconds: float
-    """Of computing: scores and judgement."""
+    """Computing time for scores and judgement, in seconds."""
     shots_per_second: float
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A shot that only one version calls odd."""
+    """A shot that only one version flags as anomalous."""
 
     shot: str
     kinds: Sequence[AnomalyKind]
@@ -79,18 +79,18 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """What one version calls odd and the other does not."""
+    """The shots that one version flags as anomalous and the other does not."""
 
     version: str
     shots: int
     kinds: Mapping[str, int]
     examples: Sequence[Example]
-    """The oddest, first."""
+    """The shots with the highest scores, in descending order."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """One version's opinions, batch by batch."""
+    """The accumulated results of one version, batch by batch."""
 
     version: str
     scores: dict[str, float] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class Tally:
         self.seconds += seconds
 
     def summary(self, labels: Mapping[str, ShotLabels], rules: frozenset[AnomalyKind]) -> Summary:
-        """What came of it; `labels` by shot, those of `rules` are not for a model to find."""
+        """Return the results; labels (by shot) of the kinds in `rules` are ignored: no model finds those."""
         shots, odd = len(self.scores), len(self.kinds)
         hours = shots / SHOTS_PER_HOUR
         return Summary(
@@ -138,7 +138,7 @@ class Tally:
 
 
 def only(one: Tally, other: Tally) -> Only:
-    """The shots that one version calls odd and the other does not."""
+    """Return the shots that one version flags as anomalous and the other does not."""
     alone = {shot: kinds for shot, kinds in one.kinds.items() if shot not in other.kinds}
     oddest = sorted(alone, key=lambda shot: (-one.scores[shot], shot))[:MOST_EXAMPLES]
     examples = [Example(shot, alone[shot], one.scores[shot], other.scores[shot]) for shot in oddest]

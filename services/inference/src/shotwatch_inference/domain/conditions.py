@@ -1,7 +1,7 @@
-"""Conditions: what is odd and lasts is told once, again when it gets worse, and when it is over.
+"""Incidents: notify once of an anomaly that lasts, again when it gets worse, and when it is over.
 
-A condition is one kind of anomaly at one place, from its first shot to its last. It is over once a while has
-passed without another shot that shows it; so a fault that comes and goes is one condition, too.
+An incident is one kind of anomaly at one place, from its first shot to its last. It is over when enough time
+has passed without another shot that shows it. An intermittent fault is therefore one incident as well.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,28 +13,28 @@ from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 QUIET_MS = 10_000
 QUIET_PULSES = 5
-"""A condition is over after so long without it, whichever is longer."""
+"""Time without an observation after which an incident is over: QUIET_MS or QUIET_PULSES, the longer one."""
 REMIND_MS = 60_000
-"""A condition that lasts is told again so often."""
+"""Period of the notifications of an incident that lasts, in ms."""
 
 _SEVERITIES = tuple(Severity)
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One kind of anomaly that lasts. Times are those of pulses, epoch ms."""
+    """One kind of anomaly at one place, from first to last shot. Times are those of pulses, epoch ms."""
 
     id: str
     """The id of the event that opened it."""
     kind: AnomalyKind
     since: int
     until: int
-    """The last shot that shows it, so far."""
+    """The last shot so far that shows it."""
     shots: int
     severity: Severity
     devices: tuple[str, ...]
     told_at: int
-    """The last shot when it was told of."""
+    """The last shot at the time of the last notification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +42,32 @@ class Sighting:
     """A finding in a shot."""
 
     time: int
-    """Of the pulse, epoch ms."""
+    """Time of the pulse, epoch ms."""
     event_id: str
-    """Which an event of this shot, kind and revision has."""
+    """The id of an event about this shot, kind and revision."""
     finding: Finding
 
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Something to tell of a condition."""
+    """A notification about an incident."""
 
     phase: Phase
     condition: Condition
     sighting: Sighting | None
-    """The shot that shows it best; None when it is over."""
+    """The shot that shows the incident best; None if the incident is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """The conditions of a place: those that last, and some that are over."""
+    """The incidents of a place: those that are open, and some that are over."""
 
     open: Mapping[AnomalyKind, Condition]
     over: tuple[Condition, ...] = ()
-    """The last few, so that shots that are judged late or again are not told as something new."""
+    """The last REMEMBERED incidents, so that shots that are judged late or again do not open new ones."""
 
     def without(self, withdrawn: Collection[str]) -> "Watch":
-        """The watch without conditions that were none after all, so that they hide nothing new."""
+        """Return the watch without incidents that turned out to be false, so that they hide nothing new."""
         still_open = {kind: each for kind, each in self.open.items() if each.id not in withdrawn}
         return Watch(still_open, tuple(each for each in self.over if each.id not in withdrawn))
 
@@ -76,18 +76,18 @@ REMEMBERED = 50
 
 
 def quiet_ms(period_ms: int) -> int:
-    """How long a condition of a place with this pulse period may be out of sight."""
+    """Return the time without an observation after which an incident is over, in ms."""
     return max(QUIET_MS, QUIET_PULSES * period_ms)
 
 
 def follow(watch: Watch, sightings: Iterable[Sighting], last: int, quiet: int) -> tuple[Watch, list[Telling]]:
-    """What a batch of shots changes, and what is to be told of it: once per condition, in the order of time.
+    """Update the incidents with a batch of shots, and return one notification per incident, in order of time.
 
     Args:
-        watch: before the batch.
-        sightings: of the batch, in any order.
+        watch: the incidents before the batch.
+        sightings: the batch's observations, in any order.
         last: the batch's last pulse, epoch ms.
-        quiet: ms.
+        quiet: time without an observation after which an incident is over, in ms.
     """
     seen: dict[AnomalyKind, list[Sighting]] = {kind: [] for kind in watch.open}
     for sighting in sorted(sightings, key=lambda sighting: sighting.time):
@@ -103,7 +103,7 @@ def follow(watch: Watch, sightings: Iterable[Sighting], last: int, quiet: int) -
 
 
 def _episodes(sightings: Sequence[Sighting], quiet: int) -> Iterator[Sequence[Sighting]]:
-    """The sightings with no long pause between them."""
+    """Yield the observations in groups without a pause longer than `quiet`."""
     pauses = [n for n, (one, other) in enumerate(pairwise(sightings), 1) if other.time - one.time > quiet]
     for start, end in pairwise([0, *pauses, len(sightings)]):
         if start < end:
@@ -113,14 +113,16 @@ def _episodes(sightings: Sequence[Sighting], quiet: int) -> Iterator[Sequence[Si
 def _admit(
     watch: Watch, kind: AnomalyKind, episode: Sequence[Sighting], quiet: int
 ) -> tuple[Watch, list[Telling]]:
-    """Join an episode to the condition that it belongs to, or make one of it."""
+    """Add an episode to the incident that it belongs to, or open a new incident."""
     first, last = episode[0].time, episode[-1].time
+    # Shots of an incident that is over, judged late or again: it was reported already.
     if any(old.kind is kind and _touches(old, first, last, quiet) for old in watch.over):
         return watch, []
     condition = watch.open.get(kind)
     if condition is not None and _touches(condition, first, last, quiet):
         return _prolonged(watch, condition, episode)
     made = Telling(Phase.OPENED, _condition_of(episode), _worst(episode))
+    # An episode long before the open incident: it is over already.
     if condition is not None and last < condition.since:
         return _over(watch, made.condition), [replace(made, phase=Phase.PASSED)]
     watch, told = _close(watch, kind, first, quiet)
@@ -148,7 +150,10 @@ def _condition_of(episode: Sequence[Sighting]) -> Condition:
 def _prolonged(
     watch: Watch, condition: Condition, episode: Sequence[Sighting]
 ) -> tuple[Watch, list[Telling]]:
-    """More shots; told when it got worse, shows on more devices, or the last telling is long ago."""
+    """Add shots to an incident.
+
+    Notify if it got worse, affects more devices, or the last notification was long ago.
+    """
     worst = _worst(episode)
     last = max(condition.until, episode[-1].time)
     worse = _SEVERITIES.index(worst.finding.severity) > _SEVERITIES.index(condition.severity)
@@ -180,7 +185,7 @@ def _over(watch: Watch, condition: Condition) -> Watch:
 
 
 def _with(told: Sequence[Telling], more: Sequence[Telling]) -> list[Telling]:
-    """The tellings, of each condition only one: what it came to."""
+    """Return the notifications, combined into one per incident."""
     by_condition = {telling.condition.id: telling for telling in told}
     for telling in more:
         before = by_condition.get(telling.condition.id)
@@ -189,13 +194,13 @@ def _with(told: Sequence[Telling], more: Sequence[Telling]) -> list[Telling]:
 
 
 def _joined(before: Telling, after: Telling) -> Telling:
-    """A condition that opened and closed in one batch has passed."""
+    """Combine two notifications; an incident that opened and closed in one batch has passed."""
     phase = Phase.PASSED if (before.phase, after.phase) == (Phase.OPENED, Phase.CLOSED) else after.phase
     return Telling(phase, after.condition, after.sighting or before.sighting)
 
 
 def _worst(episode: Sequence[Sighting]) -> Sighting:
-    """The gravest, of these the oddest, of these the first."""
+    """Return the observation with the highest severity, then the highest score, then the earliest time."""
     return max(
         episode, key=lambda sighting: (_SEVERITIES.index(sighting.finding.severity), sighting.finding.score)
     )

@@ -8,7 +8,7 @@
 | bad_record | validation refused the record because its data cannot be used |
 | energy_disagreement | the two halves of a meter differ by more than the facility file allows |
 
-A device that is switched off or on stand-by, and a second sample of one pulse, are no anomalies.
+A device that is switched off or on stand-by is no anomaly, nor is a second sample at one pulse.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,12 +50,12 @@ _SAYING = {
 }
 _DISAGREEMENT = "energy_disagreement"
 _NAMED_DEVICES = 3
-"""A sentence names so many devices at most."""
+"""Maximum number of devices named in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One device that breaks one rule in one shot."""
+    """A violation of one rule by one device in one shot."""
 
     shot: int
     kind: AnomalyKind
@@ -68,16 +68,16 @@ class _Case:
 def apply_rules(
     shots: ShotsClosed, features: Mapping[str, Features], place: str, facility: Facility
 ) -> list[Finding]:
-    """What the rules find in a batch of shots: one finding per shot and kind.
+    """Apply the rules to a batch of shots, and return one finding per shot and kind.
 
     Args:
         shots: the batch.
-        features: device → what was measured of it, one value per shot.
-        place: what the operator calls the place.
-        facility: says which states are broken, and how far two energies may differ.
+        features: device → its measured features, one value per shot.
+        place: the operators' name of the place.
+        facility: defines which states are broken, and how far two energies may differ.
 
-    The score of a finding is the number of devices, above 0; for energies the largest disagreement, above
-    the facility's limit.
+    The score of a finding is the number of devices, with threshold 0. For energies it is the largest
+    disagreement, with the facility's limit as threshold.
     """
     cases = [case for member in shots.members for case in _of_member(member, facility)]
     cases += _of_energies(features, facility.energy_disagreement)
@@ -127,7 +127,7 @@ def _of_energies(features: Mapping[str, Features], limit: float) -> Iterator[_Ca
 
 
 def _finding(cases: list[_Case], place: str) -> Finding:
-    """All devices that break one rule in one shot; the first case is the worst."""
+    """Return the finding for all devices that break one rule in one shot; the first case is the worst."""
     worst = cases[0]
     devices = tuple(case.device for case in cases)
     by_limit = worst.kind is AnomalyKind.ENERGY_DISAGREEMENT

@@ -1,4 +1,4 @@
-"""What validation needs to know of each record's data, so that it never reads pixels."""
+"""The digest of each record's data, from which validation judges the record without reading pixels."""
 
 import zlib
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class ImageDigest:
-    """n frames; rows that could not be read are 0."""
+    """Digests of n frames; rows that could not be read are 0."""
 
     minimum: Array
     maximum: Array
     saturated: Array
-    """Pixels at or above the facility's saturation level."""
+    """Number of pixels at or above the facility's saturation level."""
     fingerprint: Array
     """CRC-32 of the frame's bytes (uint16, little-endian, row by row)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpectrumDigest:
-    """n spectra; not finite where a value of the spectrum is not, or where it could not be read."""
+    """Digests of n spectra; not finite where a value of the spectrum is not, or if it could not be read."""
 
     minimum: Array
     maximum: Array
@@ -48,7 +48,7 @@ Digest = ImageDigest | SpectrumDigest | EnergyDigest
 def digest_of(
     kind: DeviceKind, arrays: Mapping[str, Array], readable: NDArray[np.bool_], saturated_at: int
 ) -> Digest | None:
-    """The digest of the columns of a block; None for devices without data of their own."""
+    """Return the digest of the columns of a block; None for devices without data of their own."""
     match kind:
         case DeviceKind.CAMERA:
             return _images(arrays["image"], readable, saturated_at)
@@ -71,7 +71,7 @@ def _images(frames: Array, readable: NDArray[np.bool_], saturated_at: int) -> Im
 
 
 def _spectra(spectra: Array, readable: NDArray[np.bool_]) -> SpectrumDigest:
-    with np.errstate(invalid="ignore"):  # inf - inf: the total is NaN, which is what it says
+    with np.errstate(invalid="ignore"):  # inf - inf: the total becomes NaN, as documented
         total = spectra.sum(axis=1, dtype=np.float64)
     return SpectrumDigest(
         minimum=np.where(readable, spectra.min(axis=1), np.nan),

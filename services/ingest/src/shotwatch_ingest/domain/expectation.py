@@ -1,6 +1,6 @@
-"""What the facility file lets a snapshot file hold: which devices, at which times, and how many records.
+"""The limits that the facility file sets for a snapshot file: its devices, their times, and how many records.
 
-Nothing that a file says about itself inside enlarges this. What lies beyond it is passed over.
+Nothing inside a file can extend these limits. Parts beyond them are skipped.
 """
 
 from datetime import UTC, datetime, time
@@ -14,14 +14,14 @@ from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.vocabulary import FileReason, SkipReason
 
 MAX_NAME_BYTES = 255
-"""Of a name in a file, as file systems bound it."""
+"""Maximum length of a name in a file, as in file systems."""
 MAX_UNEXPECTED_DEVICES = 16
-"""Devices of a file that the facility file does not expect at their place and interval, and that are read."""
+"""Maximum number of devices in a file that the facility file does not expect at their place and interval."""
 _SPARE_RECORDS = 8
 
 
 class Skip(Exception):
-    """A part of the file is passed over."""
+    """A reason to skip a part of the file."""
 
     def __init__(self, reason: SkipReason, detail: str) -> None:
         super().__init__(detail)
@@ -47,10 +47,10 @@ class Expectation:
         self._expected: dict[Place, frozenset[str]] = {}
         self._unexpected: set[str] = set()
         self.max_records = 2 * self._pulses(key) + _SPARE_RECORDS
-        """Of one device: twice the pulses in the span, as recorders write some records twice."""
+        """Per device: twice the pulses in the span, because recorders write some records twice."""
 
     def device(self, name: bytes) -> Device:
-        """Return the device that a group's name stands for; it counts if it is an unexpected one.
+        """Return the device that the name of a group denotes; count it if it is unexpected.
 
         Raises:
             Skip: BAD_NAME, NO_DEVICE, FOREIGN_DEVICE or UNEXPECTED_DEVICE.
@@ -67,7 +67,7 @@ class Expectation:
         return device
 
     def time(self, name: bytes) -> int:
-        """Return the time (epoch ms) that the name of a timestamp stands for.
+        """Return the time (epoch ms) that the name of a timestamp denotes.
 
         Raises:
             Skip: BAD_NAME or NOT_A_TIME.
@@ -79,7 +79,7 @@ class Expectation:
             raise Skip(SkipReason.NOT_A_TIME, "is not a time of day such as 07-33-00-125") from None
 
     def require_time(self, time_ms: int) -> None:
-        """Pass over records outside the file's span, before the facility's first day or after the arrival.
+        """Skip records outside the file's span, before the facility's first day, or after the arrival.
 
         Raises:
             Skip: OUTSIDE_SPAN or IMPOSSIBLE_TIME.
@@ -130,7 +130,7 @@ class Expectation:
 
 
 def _text(name: bytes) -> str:
-    """Return a name that can be part of a path, a key and a message as it is.
+    """Return a name that is safe in a path, a key and a message.
 
     Raises:
         Skip: BAD_NAME.
@@ -153,5 +153,5 @@ def _text(name: bytes) -> str:
 
 
 def _utc(time_ms: int) -> str:
-    """A time beyond the year 9999 too, which datetime does not reach."""
+    """Return the time as text, also beyond the year 9999, where datetime ends."""
     return f"{np.datetime64(time_ms, 'ms')}Z"

@@ -1,8 +1,8 @@
-"""The door to HDF5: a file's image in memory, read through h5py's low-level API and trusted in nothing.
+"""Access to HDF5: a file's image in memory, read through h5py's low-level API. Its content is not trusted.
 
-Nothing outside the image is ever opened: soft, external and user-defined links are not followed, external
-storage and virtual datasets are refused. Every object is opened relative to its parent, by one name that the
-parent listed as a hard link and lists once. Sizes are checked before anything is allocated.
+Nothing outside the image is ever opened: soft, external and user-defined links are not followed; external
+storage and virtual datasets are refused. Every object is opened relative to its parent, by a name that the
+parent lists exactly once, as a hard link. Sizes are checked before memory is allocated.
 """
 
 import math
@@ -24,25 +24,31 @@ from shotwatch_shots.vocabulary import FileReason, RecordReason
 Array = NDArray[np.generic]
 
 MAX_CHUNK_BYTES = 64 << 20
-"""HDF5 decodes a chunk whole, however little of it is asked for."""
+"""Maximum size of a chunk. HDF5 decodes a chunk as a whole even if only a part of it is read."""
 MAX_CHUNKS_BYTES = 1 << 30
-"""Of the chunks of all datasets that HDF5 opens; many records may share one large chunk."""
+"""Maximum total size of the chunks of all opened datasets; many records may share one large chunk."""
 MAX_VALUE_BYTES = 256
-"""Of one number, or of one text of fixed length."""
+"""Maximum size of one number, or of one text of fixed length."""
 MAX_ENUMERATED = 256
-"""Names of an enumeration."""
+"""Maximum number of names in an enumeration."""
 MAX_NAMES = 250_000
-"""Names listed of a file, in all its groups: enough for a minute of 90 devices at 10 Hz, or for a
-day of two cameras at 1 Hz. A group of one name takes some 20 µs."""
+"""Maximum number of names listed from a file, in all its groups.
+
+This is enough for a minute of 90 devices at 10 Hz, or for a day of two cameras at 1 Hz. Listing a group with
+one name takes about 20 µs.
+"""
 _MAX_DETAIL = 200
-"""Characters of a message; HDF5's own hold names from the file."""
+"""Maximum length of a message, in characters; messages of HDF5 contain names from the file."""
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK_BYTES = 96
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, TypeError, ValueError)
-"""What h5py raises on files that HDF5 cannot read."""
+"""Exceptions that h5py raises on files that HDF5 cannot read."""
 _numbers = count()
-"""HDF5 takes images of one name for one file, and shows the first to whoever opens the second."""
+"""Numbers for unique names of images.
+
+HDF5 takes images with the same name for the same file: opening the second would return the first.
+"""
 _LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "an external link"}
 _TYPES = {
     h5t.INTEGER: "whole numbers",
@@ -59,7 +65,7 @@ _TYPES = {
 
 
 class Refused(Exception):
-    """A group or dataset that is not read; `reason` is what that means for its record."""
+    """A group or dataset that is not read; `reason` is the resulting problem of its record."""
 
     def __init__(self, reason: RecordReason, detail: str) -> None:
         self.reason = reason
@@ -68,14 +74,14 @@ class Refused(Exception):
 
 
 class Link(NamedTuple):
-    """A name in a group, and what it leads to."""
+    """A name in a group, and the object that it links to."""
 
     parent: "Link | None"
     """The group; None for the file's root."""
     name: bytes
     type: int
     address: int
-    """Where in the image the object's header lies; only of hard links."""
+    """Address of the object's header in the image; only for hard links."""
 
     @property
     def is_hard(self) -> bool:
@@ -89,7 +95,7 @@ class Link(NamedTuple):
             raise Refused(RecordReason.DATA_MISSING, "has a name that HDF5 would read as a path")
 
     def __str__(self) -> str:
-        """The path of names, each cut to what a message can hold."""
+        """Return the path of names, each shortened to fit into a message."""
         if self.parent is None:
             return "/"
         return f"{'' if self.parent.parent is None else self.parent}/{shown(self.name)}"
@@ -99,7 +105,7 @@ ROOT = Link(None, b"", h5l.TYPE_HARD, 0)
 
 
 class Hdf5Image:
-    """An open HDF5 file that lies in memory; a context manager that closes it.
+    """An open HDF5 file in memory; a context manager that closes it.
 
     Raises:
         Reject: EMPTY, NOT_HDF5, TRUNCATED or UNREADABLE.
@@ -122,11 +128,11 @@ class Hdf5Image:
         self._file.close()
 
     def links(self, group: Link) -> dict[bytes, Link]:
-        """Return what a group holds, by name.
+        """Return the links in a group, by name.
 
         Raises:
-            Refused: it is no group, lies behind a link that is not followed, or is damaged.
-            Reject: TOO_LARGE, more than MAX_NAMES names were listed of the file.
+            Refused: it is not a group, lies behind a link that is not followed, or is damaged.
+            Reject: TOO_LARGE, more than MAX_NAMES names were listed from the file.
         """
         group.require_hard()
         found: dict[bytes, Link] = {}
@@ -134,7 +140,7 @@ class Hdf5Image:
         surplus: list[bytes] = []
 
         def keep(name: bytes, info: h5l.LinkInfo) -> bool | None:
-            """Return True at a name that is one too many: it ends the iteration, which bears no exception."""
+            """Return True at a surplus name: this ends the iteration, in which no exception may be raised."""
             if name in found or len(found) == room:
                 surplus.append(name)
                 return True
@@ -156,11 +162,11 @@ class Hdf5Image:
         return found
 
     def dataset(self, link: Link) -> h5d.DatasetID:
-        """Open a dataset whose data lie in this file, in chunks that fit the memory.
+        """Open a dataset whose data lie in this file, in chunks that fit into memory.
 
         Raises:
             Refused: there is no such dataset here.
-            Reject: TOO_LARGE, its chunks are, or those of all datasets so far.
+            Reject: TOO_LARGE, its chunks are too large, or those of all datasets so far.
         """
         link.require_hard()
         assert link.parent is not None
@@ -182,7 +188,7 @@ class Hdf5Image:
         return dataset
 
     def _group(self, link: Link) -> h5g.GroupID:
-        """Open a group relative to its parent. The last one stays open, as its other children come next."""
+        """Open a group relative to its parent. The last group stays open for its other children."""
         if link.parent is None:
             return self._root
         if self._opened is None or self._opened[0] is not link:
@@ -191,10 +197,10 @@ class Hdf5Image:
 
 
 def load_numbers(dataset: h5d.DatasetID, shape: tuple[int, ...], whole: bool) -> Array:
-    """The numbers of a dataset in its own type; `shape` () means its first number, whatever its shape.
+    """Return the numbers of a dataset in its own type; `shape` () means its first number, whatever its shape.
 
     Raises:
-        Refused: it holds something else, or another shape; `whole` refuses real numbers too.
+        Refused: it holds another type or has another shape; with `whole`, real numbers are refused as well.
     """
     with _reading():
         kind = dataset.get_type()
@@ -227,18 +233,22 @@ def load_text(dataset: h5d.DatasetID) -> Array:
     with _reading():
         if not kind.is_variable_str():
             return _first(dataset, kind.dtype)
-    # Read with the dataset's own type, text of variable length crashes the process.
+    # Text of variable length crashes the process if it is read with the dataset's own type.
     return _first(dataset, np.dtype(object), h5t.py_create(h5py.string_dtype()))
 
 
 def shown(name: bytes) -> str:
-    """Return a name from a file as a message shows it: printable, on one line, and not too long."""
+    """Return a name from a file as shown in messages: printable, on one line, and of limited length."""
     text = printable(name[:_MAX_DETAIL].decode(errors="backslashreplace"))
     return text if len(name) <= 80 else f"{text[:60]}… ({len(name)} bytes)"
 
 
 def _open(key: str, image: bytes) -> tuple[h5f.FileID, h5g.GroupID]:
-    """The file and its root group."""
+    """Open the image, and return the file and its root group.
+
+    Raises:
+        Reject: EMPTY, NOT_HDF5, TRUNCATED or UNREADABLE.
+    """
     if not image:
         raise Reject(FileReason.EMPTY, f"{key}: is empty")
     if not _has_signature(image):
@@ -257,7 +267,7 @@ def _open(key: str, image: bytes) -> tuple[h5f.FileID, h5g.GroupID]:
 
 
 def _has_signature(image: bytes) -> bool:
-    """HDF5 begins at byte 0, or at 512, 1024, 2048 … behind a user block."""
+    """Return whether there is an HDF5 signature at byte 0, or at 512, 1024, 2048 … after a user block."""
     start = 0
     while start < len(image):
         if image.startswith(_SIGNATURE, start):

@@ -1,4 +1,4 @@
-"""What a snapshot file holds: where each record of each device lies, and what is passed over."""
+"""The inventory of a snapshot file: where each record of each device lies, and what is skipped."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,12 +18,12 @@ _REJECTIONS = {
     SkipReason.FOREIGN_DEVICE: FileReason.FOREIGN_DEVICES,
     SkipReason.BAD_NAME: FileReason.BAD_NAMES,
 }
-"""Why a file is rejected of which nothing is left, in the order of precedence."""
+"""Reasons to reject a file in which no record is left, in order of precedence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where one record of a device lies in the file."""
+    """The location of one record of a device in the file."""
 
     time: int
     """Epoch ms."""
@@ -32,7 +32,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A part of the file that is passed over."""
+    """A part of the file that is skipped."""
 
     where: str
     """Its path in the file, printable."""
@@ -42,7 +42,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """What is passed over in a file: counted by reason, with two examples of each."""
+    """The skipped parts of a file: counted by reason, with two examples of each."""
 
     counts: Counter[SkipReason] = field(default_factory=Counter)
     examples: list[Skipped] = field(default_factory=list)
@@ -54,10 +54,10 @@ class PassedOver:
 
 
 class Inventory:
-    """The records of a file, by device and in the order of time. Each group is visited once.
+    """The records of a file, by device and in order of time. Each group is visited once.
 
     Raises:
-        Reject: a file in which nothing is found or left, with the reason; or TOO_LARGE.
+        Reject: no record is found or left in the file, with the reason; or TOO_LARGE.
     """
 
     def __init__(self, file: Hdf5Image, name: FileName, facility: Facility, latest_ms: int) -> None:
@@ -78,7 +78,7 @@ class Inventory:
             records.sort(key=lambda record: record.time)
 
     def _take_timestamps(self) -> None:
-        """`/{timestamp}/{group}/{dataset}`."""
+        """Take records from `/{timestamp}/{group}/{dataset}`."""
         for time, moment in self._moments(ROOT):
             for group in self._links(moment).values() if self._is_new(moment) else ():
                 device = self._device(group)
@@ -86,7 +86,7 @@ class Inventory:
                     self.records.setdefault(device, []).append(Record(time, self._links(group)))
 
     def _take_images(self) -> None:
-        """`/IMAGES/DTG_{id}/{timestamp}`."""
+        """Take records from `/IMAGES/DTG_{id}/{timestamp}`."""
         images = self._links(ROOT).get(b"IMAGES")
         for group in self._links(images).values() if images else ():
             if (device := self._device(group)) and self._is_new(group):
@@ -97,7 +97,7 @@ class Inventory:
                         self.records.setdefault(device, []).append(record)
 
     def _moments(self, group: Link) -> Iterator[tuple[int, Link]]:
-        """What a group holds under names that are times of day, with the time (epoch ms)."""
+        """Yield the time (epoch ms) and the link of each name in a group that is a time of day."""
         for name, link in self._links(group).items():
             try:
                 time = self._expectation.time(name)
@@ -107,7 +107,7 @@ class Inventory:
                 yield time, link
 
     def _device(self, group: Link) -> Device | None:
-        """The device of a group; a name that stands for none is passed over once for the whole file."""
+        """Return the device of a group; a name that denotes no device is skipped once for the whole file."""
         if group.name not in self._devices:
             device = None
             try:
@@ -118,7 +118,7 @@ class Inventory:
         return self._devices[group.name]
 
     def _admits(self, device: Device, time: int, link: Link) -> bool:
-        """Whether one more record of the device may be at this time."""
+        """Return whether the device may have one more record, at this time; if not, count it as skipped."""
         try:
             self._expectation.require_time(time)
         except Skip as skip:
@@ -131,7 +131,7 @@ class Inventory:
         return True
 
     def _is_new(self, group: Link) -> bool:
-        """Whether the group was not visited under another name; from now on it was."""
+        """Return whether the group was not visited yet under another name, and mark it as visited."""
         if not group.is_hard:
             return True
         visited = self._visited.setdefault(group.address, group)
@@ -140,7 +140,7 @@ class Inventory:
         return visited is group
 
     def _links(self, group: Link) -> dict[bytes, Link]:
-        """What a group holds; nothing if it cannot be read."""
+        """Return the links in a group; none if it cannot be read."""
         try:
             return self._file.links(group)
         except Refused as refused:

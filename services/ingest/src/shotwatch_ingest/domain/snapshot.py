@@ -1,7 +1,7 @@
 """Snapshot files: from the bytes of an HDF5 file to the records of each device, as columns.
 
-Both layouts of the facility are read. A damaged record is listed with its problem and disturbs no other; a
-file is rejected only when nothing can be known from it, or when it holds more than fits.
+Both layouts of the facility are read. A damaged record is listed with its problem and does not affect others.
+A file is rejected only if no record can be read from it, or if it exceeds a size limit.
 """
 
 import math
@@ -27,10 +27,10 @@ from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason
 Array = NDArray[Any]
 
 MAX_DECODED_BYTES = 512 << 20
-"""Of all columns of a file."""
+"""Maximum size of all columns of a file."""
 MAX_STATE_BYTES = 64
 MAX_STATES = 32
-"""Different states of one device in one file."""
+"""Maximum number of different states of one device in one file."""
 
 _COLUMNS: dict[DeviceKind, dict[str, np.dtype[Any]]] = {
     DeviceKind.CAMERA: {"image": np.dtype(np.uint16)},
@@ -43,7 +43,7 @@ _COLUMNS: dict[DeviceKind, dict[str, np.dtype[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class RecordProblem:
-    """What is wrong with one record."""
+    """A problem of one record."""
 
     row: int
     reason: RecordReason
@@ -52,7 +52,7 @@ class RecordProblem:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSnapshot:
-    """The records of one device group, in the order of time."""
+    """The records of one device group, in order of time."""
 
     device: Device
     block: Block
@@ -62,7 +62,7 @@ class DeviceSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a file says: at least one record of at least one device."""
+    """The content of a file: at least one record of at least one device."""
 
     interval: str
     devices: tuple[DeviceSnapshot, ...]
@@ -70,12 +70,13 @@ class Snapshot:
 
 
 def read_snapshot(key: str, image: bytes, name: FileName, facility: Facility, latest_ms: int) -> Snapshot:
-    """Read the bytes of a whole file. Cameras of the older layout, which has no states, count as ON.
+    """Read the bytes of a whole file.
 
-    Records later than `latest_ms` (epoch ms) are passed over.
+    Cameras of the older layout, which has no states, count as ON. Records later than `latest_ms` (epoch ms)
+    are skipped.
 
     Raises:
-        Reject: with a FileReason, and a detail that names the file, the place in it and what is wrong there.
+        Reject: with a FileReason, and a detail that names the file, the place in it and the problem there.
     """
     with Hdf5Image(key, image) as file:
         inventory = Inventory(file, name, facility, latest_ms)
@@ -90,7 +91,7 @@ def read_snapshot(key: str, image: bytes, name: FileName, facility: Facility, la
 
 
 class _Reading:
-    """Reads the records of one device, one dataset after the other, and keeps their problems."""
+    """The reading of one device's records, one dataset name after the other, and the problems found."""
 
     def __init__(self, file: Hdf5Image, records: Sequence[Record]) -> None:
         self._file = file
@@ -101,13 +102,13 @@ class _Reading:
         return np.array([record.time for record in self._records], np.int64)
 
     def readable(self) -> NDArray[np.bool_]:
-        """The records without a problem so far."""
+        """Return a mask of the records without a problem so far."""
         readable = np.ones(len(self._records), np.bool_)
         readable[[problem.row for problem in self.problems]] = False
         return readable
 
     def column(self, dataset: Dataset, dtype: np.dtype[Any]) -> Array:
-        """(n, ...) numbers; where they cannot be read, arrays are 0 and single numbers NaN."""
+        """Return (n, ...) numbers; where they cannot be read, arrays are 0 and single numbers NaN."""
         shape = (len(self._records), *dataset.shape)
         column = np.zeros(shape, dtype) if dataset.shape else np.full(shape, np.nan, dtype)
 
@@ -116,7 +117,7 @@ class _Reading:
             column[row] = numbers if dataset.shape else _finite(numbers[0], dtype)
 
         whole = dtype.kind == "u"
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is judged so
+        with np.errstate(over="ignore"):  # too large for float32: becomes infinite, and is judged as such
             self._read(dataset.name, partial(load_numbers, shape=dataset.shape, whole=whole), keep)
         return column
 
@@ -141,7 +142,7 @@ class _Reading:
         keep: Callable[[int, Array], None],
         reason: RecordReason | None = None,
     ) -> None:
-        """Load every record's dataset of that name; problems have their own reason, or the one given."""
+        """Load every record's dataset of that name; problems get the given reason, or their own if None."""
         repeated = Repeated(self._file, load)
         for row, record in enumerate(self._records):
             try:
@@ -169,7 +170,11 @@ def _read_device(device: Device, reading: _Reading, facility: Facility, stated: 
 
 
 def _state(text: Array) -> str:
-    """Return a state in printable form: `ON` with an escape sequence is not `ON`."""
+    """Return a state in printable form, so that `ON` with an escape sequence is not `ON`.
+
+    Raises:
+        Refused: it is empty or too long.
+    """
     raw: bytes = text[0] or b""
     stated = raw.partition(b"\0")[0].strip(b" ")
     if not stated:
@@ -180,7 +185,11 @@ def _state(text: Array) -> str:
 
 
 def _finite(number: Any, dtype: np.dtype[Any]) -> Any:
-    """Return a single number in the column's type; it may have become infinite there."""
+    """Return a single number in the column's type.
+
+    Raises:
+        Refused: it is not finite, or became infinite in the conversion.
+    """
     value = dtype.type(number)
     if not math.isfinite(value):
         raise Refused(RecordReason.NOT_FINITE, f"is {value}, no finite number")
@@ -213,7 +222,7 @@ def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None
 
 
 def _require_right_types(key: str, devices: Sequence[DeviceSnapshot]) -> None:
-    """A file all of whose data are of wrong types was not written by the recorder it is named after."""
+    """Reject a file all of whose data have wrong types: it is not from the recorder that its name gives."""
     if any(device.block.readable.any() for device in devices):
         return
     problems = [problem for device in devices for problem in device.problems]

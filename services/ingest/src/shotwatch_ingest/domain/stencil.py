@@ -1,10 +1,10 @@
-"""Reading datasets that repeat, without asking HDF5 about each.
+"""Fast reading of datasets that repeat, without a call to HDF5 for each.
 
-A snapshot holds thousands of datasets that differ in nothing but where their data lie, and to open one of
-them takes HDF5 longer than to find ten. So HDF5 reads the first, and that one's object header becomes a
-stencil: a pattern of bytes with a hole where the address of the data stands. A dataset whose header fits has
-the same type, shape and filters, and its data lie at the address that shows in the hole. HDF5 is the judge
-of the first dataset, and reads whatever does not fit.
+A snapshot holds thousands of datasets that differ only in where their data lie. Opening one of them takes
+HDF5 longer than finding ten. HDF5 therefore reads only the first one. The object header of that dataset
+becomes a header template: a pattern of bytes with a gap for the address of the data. A dataset whose header
+matches has the same type, shape and filters, and its data lie at the address in the gap. HDF5 decides on the
+first dataset, and reads every dataset that does not match.
 
 Source: HDF5 File Format Specification 3.0: superblock version 0 (II.A), B-tree version 1 (III.A.1), object
 header version 1 (IV.A.1.a), data layout message version 3 (IV.A.2.i).
@@ -25,20 +25,20 @@ from shotwatch_ingest.domain.hdf5 import HDF5_ERRORS, Hdf5Image, Link
 Array = NDArray[np.generic]
 
 _SUPERBLOCK = re.compile(rb"\x89HDF\r\n\x1a\n\0.{4}\x08\x08.{9}\0{8}", re.DOTALL)
-"""Version 0, addresses and lengths of 8 bytes, counted from the file's first byte."""
+"""Superblock of version 0, with addresses and lengths of 8 bytes, counted from the file's first byte."""
 _HEADER_PREFIX = 16
 _MESSAGE_PREFIX = 8
 _LAYOUT = 0x8
 _BESIDE_THE_DATA = {0x0, 0xC, 0xD, 0xE, 0x12}
-"""Messages that say nothing about the data: padding, attributes, comments, times of modification."""
+"""Messages that do not describe the data: padding, attributes, comments, modification times."""
 _CONTIGUOUS, _CHUNKED = 1, 2
 _SHUFFLE, _DEFLATE = h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE
 _PIPELINES = {(), (_SHUFFLE,), (_DEFLATE,), (_SHUFFLE, _DEFLATE)}
 _ADDRESS_AT = {_CONTIGUOUS: 2, _CHUNKED: 3}
 _MAX_HEADER_BYTES = 4096
-"""Of a header that becomes a stencil; recorders write some 300."""
+"""Maximum size of a header that becomes a template; recorders write about 300 bytes."""
 _SPARE_BYTES = 64
-"""What deflate may add to a few bytes."""
+"""Maximum number of bytes that deflate adds to short data."""
 
 
 class Repeated:
@@ -50,7 +50,7 @@ class Repeated:
         self._stencil: Stencil | None = None
 
     def read(self, link: Link) -> Array:
-        """What `load` makes of a dataset; an array that may be read-only.
+        """Return the array that `load` makes of a dataset; it may be read-only.
 
         Raises:
             Refused, Reject: as `Hdf5Image.dataset` and `load` do.
@@ -69,18 +69,18 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Stencil:
-    """How the datasets of one header are stored."""
+    """The common storage of the datasets that have the same header."""
 
     header: re.Pattern[bytes]
     chunk_index: re.Pattern[bytes] | None
-    """The B-tree of a dataset's only chunk; None where the data lie in one piece."""
+    """The B-tree of a dataset with one chunk; None if the data are contiguous."""
     shuffled: bool
     deflated: bool
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
 
     def read(self, image: bytes, address: int) -> Array | None:
-        """The data of the dataset whose header lies at `address`; None when it does not fit."""
+        """Return the data of the dataset whose header lies at `address`; None if it does not match."""
         octets = self._stored(image, address)
         if self.deflated:
             octets = _inflated(octets, self._size)
@@ -108,7 +108,10 @@ class Stencil:
 
 
 def cut_stencil(image: bytes, address: int, dataset: h5d.DatasetID, loaded: Array) -> Stencil | None:
-    """The stencil of a dataset that HDF5 has loaded, or None where it is stored in another way than usual."""
+    """Return the template of a dataset that HDF5 has loaded, or None if its storage is not supported.
+
+    The template is accepted only if it yields the same bytes as HDF5.
+    """
     try:
         stencil = _cut(image, address, dataset, loaded)
     except HDF5_ERRORS:
@@ -132,7 +135,10 @@ def _cut(image: bytes, address: int, dataset: h5d.DatasetID, loaded: Array) -> S
 
 
 def _header_pattern(image: bytes, address: int) -> re.Pattern[bytes] | None:
-    """An object header with holes for the address of the data and for what is beside the data."""
+    """Return an object header with gaps for the address of the data and for messages not about the data.
+
+    Return None if the superblock or the header is not supported.
+    """
     if not _SUPERBLOCK.match(image):
         return None
     at = address + _HEADER_PREFIX
@@ -160,13 +166,13 @@ def _message_pattern(kind: int, body: bytes) -> bytes:
 
 
 def _chunk_index_pattern(dimensions: int) -> re.Pattern[bytes]:
-    """A leaf without siblings that holds one chunk, at the origin, to which every filter was applied."""
+    """Return the pattern of a leaf without siblings: one chunk, at the origin, with all filters applied."""
     leaf = rb"TREE\x01\x00\x01\x00\xff{16}(?P<size>.{4})\x00{4}\x00{%d}(?P<address>.{8})"
     return re.compile(leaf % (8 * (dimensions + 1)), re.DOTALL)
 
 
 def _filters(creation: h5p.PropDCID, dtype: np.dtype[np.generic]) -> tuple[int, ...]:
-    """The filters in the order of writing; one of -1 for a shuffle of other values than the dataset's."""
+    """Return the filters in order of writing; (-1,) if a shuffle has another value size than the dataset."""
     filters = [creation.get_filter(n) for n in range(creation.get_nfilters())]
     if any(code == _SHUFFLE and values[:1] != (dtype.itemsize,) for code, _, values, _ in filters):
         return (-1,)
@@ -174,7 +180,7 @@ def _filters(creation: h5p.PropDCID, dtype: np.dtype[np.generic]) -> tuple[int, 
 
 
 def _is_stored_as(kind: h5t.TypeID, dtype: np.dtype[np.generic]) -> bool:
-    """Whether the bytes in the file are the bytes in memory."""
+    """Return whether the bytes in the file are the bytes in memory."""
     if dtype.hasobject:
         return False
     return dtype.kind == "S" or bool(kind.equal(h5t.py_create(dtype)))
@@ -189,7 +195,7 @@ def _number(octets: bytes) -> int:
 
 
 def _inflated(octets: bytes, size: int) -> bytes:
-    """At most `size` bytes; nothing where the stream is damaged or has more to give."""
+    """Return `size` decompressed bytes at most; none if the stream is damaged or longer."""
     inflate = zlib.decompressobj()
     try:
         inflated = inflate.decompress(octets, size)

@@ -1,4 +1,4 @@
-"""Who may ask the REST API for what: API keys and tokens of an OpenID Connect issuer, each with scopes."""
+"""Access to the REST API: API keys and tokens of an OpenID Connect issuer, each with scopes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,24 +15,24 @@ from shotwatch_query.settings import QuerySettings
 from shotwatch_shots.vocabulary import Scope
 
 _TIMEOUT = aiohttp.ClientTimeout(total=3)
-"""For an answer of the issuer."""
+"""Timeout for a response of the issuer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever asks, as the audit names them: by the name of the key, or as `oidc:subject`."""
+    """The caller of the API, under the name shown in the audit: that of the key, or `oidc:subject`."""
 
     name: str
     scopes: frozenset[Scope]
 
 
 ANYBODY = Caller("anybody", frozenset(Scope))
-"""Who asks an API that is open."""
+"""The caller of an open API, which requires no key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The keys and the issuer by which callers are known; with neither, everybody may do everything."""
+    """The keys and the issuer that identify callers; without both, everybody may do everything."""
 
     keys: KeyRing | None = None
     issuer: Issuer | None = None
@@ -40,7 +40,8 @@ class Access:
     @classmethod
     @asynccontextmanager
     async def of(cls, settings: QuerySettings) -> AsyncIterator[Self]:
-        """
+        """Open the access that the settings describe, and close it on exit.
+
         Raises:
             SettingsError: the keys file cannot be read.
         """
@@ -56,15 +57,15 @@ class Access:
 
     @property
     def required(self) -> bool:
-        """Whether callers must show a key or token."""
+        """Whether callers must present a key or token."""
         return self.keys is not None or self.issuer is not None
 
     async def caller(self, credential: str | None) -> Caller:
-        """Who shows this key or token.
+        """Return the caller to whom this key or token belongs.
 
         Raises:
-            NotAdmitted: none is shown, or it is not (or no longer) a valid one.
-            Unavailable: the issuer is away.
+            NotAdmitted: none is presented, or it is not valid (any more).
+            Unavailable: the issuer does not answer.
         """
         if not self.required:
             return ANYBODY

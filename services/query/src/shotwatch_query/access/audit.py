@@ -1,4 +1,4 @@
-"""A line for each change that somebody asked the API for: who, what, which, when, and how it ended."""
+"""The audit of requested changes: a line with caller, operation, path, time and outcome of each."""
 
 import structlog
 from fastapi import FastAPI
@@ -14,14 +14,15 @@ from shotwatch_shots.vocabulary import Outcome
 
 _REFUSED = (401, 403, 429)
 STRANGER = "stranger"
-"""Who is no known caller, in the audit."""
+"""The name of an unknown caller in the audit."""
 
 
 class Audited:
-    """Notes a request that wants a change, before its answer goes out.
+    """A middleware that records each request for a change before its response is sent.
 
-    Those of known callers are stored and logged. Requests that are refused are counted, whatever they want,
-    if they want a change or show a key or token: what anybody may try must fill neither database nor log.
+    Requests of known callers are stored and logged. Refused requests are counted if they are for a change or
+    present a key or token. They are not stored one by one, because requests that anybody can make must fill
+    neither database nor log.
     """
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:

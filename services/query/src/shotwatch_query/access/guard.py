@@ -1,4 +1,4 @@
-"""What stands before every route: who asks, and may they?"""
+"""The check before every route: who is the caller, and may they make this request?"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +21,7 @@ from shotwatch_shots.vocabulary import Scope
 COOKIE = "shotwatch_key"
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 CHANGE_TOKENS = 20
-"""A change writes to the database; 10 a second of one caller, at the usual rate."""
+"""Cost of a change, in tokens: it writes to the database. The default rate allows 10 per second."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -33,8 +33,8 @@ class _KeyCookie(APIKeyCookie):
 def cookie_name(request: HTTPConnection) -> str:
     """Return the name of the cookie that holds the key.
 
-    A browser shares the cookies of a host among its ports. The port is in the name, so that who opens two
-    stacks on one machine is logged in to both.
+    A browser shares the cookies of a host among all its ports. The name therefore contains the port, so that
+    a user can be logged in to two stacks on one machine.
     """
     port = request.headers.get("host", "").rpartition(":")[2]
     return f"{port}_{COOKIE}" if port.isdecimal() else COOKIE
@@ -53,11 +53,11 @@ _Cookie = Annotated[str | None, Security(_cookie)]
 
 
 async def _caller(request: Request, sources: From, bearer: _Bearer, cookie: _Cookie) -> Caller:
-    """Return who asks, and note it for the audit.
+    """Return the caller, and record the name for the audit.
 
     Raises:
-        NotAdmitted: nobody who is known.
-        TooMany: they ask too often; strangers are limited by their address.
+        NotAdmitted: the caller is not known.
+        TooMany: the caller exceeds the rate limit; unknown callers are limited by address.
     """
     with limited_strangers(request, sources):
         caller = await _admitted(request, sources, bearer, cookie)
@@ -79,10 +79,10 @@ async def _admitted(
 
 
 def count_for_caller(request: Request, sources: Sources, caller: Caller, tokens: int = 1) -> None:
-    """Count the request for a caller who is known.
+    """Count the request of a known caller.
 
     Raises:
-        TooMany: they ask too often.
+        TooMany: the caller exceeds the rate limit.
     """
     request.state.counted = True
     sources.limits.callers.take(caller.name, tokens)
@@ -90,13 +90,13 @@ def count_for_caller(request: Request, sources: Sources, caller: Caller, tokens:
 
 @contextmanager
 def limited_strangers(request: Request, sources: Sources) -> Iterator[None]:
-    """Count the request for its address if the block does not find out that it comes from a known caller.
+    """Count the request for its address if the block does not identify a known caller.
 
-    Credentials are checked first, so that whoever has a valid one gets in, however many requests of strangers
-    come from the same address.
+    Credentials are checked first, so that a caller with valid ones is admitted however many requests of
+    unknown callers come from the same address.
 
     Raises:
-        TooMany: strangers at this address ask too often.
+        TooMany: unknown callers at this address exceed the rate limit.
     """
     try:
         yield
@@ -107,17 +107,17 @@ def limited_strangers(request: Request, sources: Sources) -> Iterator[None]:
 
 
 async def limit(request: Request, sources: From, bearer: _Bearer, cookie: _Cookie) -> None:
-    """Count a request for something that is open to all; the dependency of such routes.
+    """Count a request to a route that is open to all; such routes depend on this.
 
     Raises:
-        TooMany: a known caller asks too often, or strangers at this address do.
+        TooMany: a known caller, or unknown callers at this address, exceed the rate limit.
     """
     with suppress(NotAdmitted, Unavailable):
         await _caller(request, sources, bearer, cookie)
 
 
 async def count_failed(request: Request) -> None:
-    """Count a request that failed before anything counted it: it has no route, or a body that is none.
+    """Count a request that failed before it was counted: without a route, or with an invalid body.
 
     Raises:
         TooMany: as `limit` does.
@@ -127,23 +127,23 @@ async def count_failed(request: Request) -> None:
 
 
 def address_of(scope: ASGIScope) -> str:
-    """Return the address that asks, as a trusted proxy reports it; empty where there is none."""
+    """Return the address of the client, as reported by a trusted proxy; empty if there is none."""
     client: tuple[str, int] | None = scope.get("client")
     return client[0] if client else ""
 
 
 def shows_credential(scope: ASGIScope) -> bool:
-    """Whether a request shows a key or token, valid or not."""
+    """Return whether a request presents a key or token, valid or not."""
     headers = Headers(scope=scope)
     return "authorization" in headers or f"{COOKIE}=" in headers.get("cookie", "")
 
 
 Known = Annotated[Caller, Depends(_caller)]
-"""The parameter of a route by which it gets to know who asks."""
+"""The parameter through which a route receives its caller."""
 
 
 def requires(scope: Scope) -> Any:
-    """The dependency of routes that ask for a scope."""
+    """Return the dependency of routes that require a scope."""
 
     async def check(caller: Known) -> None:
         _require_scope(caller, scope)
@@ -152,12 +152,12 @@ def requires(scope: Scope) -> Any:
 
 
 async def require_still_admitted(request: Request, sources: Sources, scope: Scope) -> None:
-    """Check the key or token of a request that is being answered again; it counts for no limit.
+    """Check the key or token of a long response again; this counts for no rate limit.
 
     Raises:
         NotAdmitted: it is not valid any more.
         Forbidden: it lacks the scope now.
-        Unavailable: the issuer is away.
+        Unavailable: the issuer does not answer.
     """
     _require_scope(await _admitted(request, sources, await _bearer(request), await _cookie(request)), scope)
 
@@ -168,7 +168,9 @@ def _require_scope(caller: Caller, scope: Scope) -> None:
 
 
 def require_own_name(request: Request) -> None:
-    """An open API is for this machine: not for pages of others whose name leads here.
+    """Refuse requests to an open API under any name but that of this machine.
+
+    This protects against pages of other sites whose host name resolves to this machine (DNS rebinding).
 
     Raises:
         NotAdmitted: it was called by another name than a loopback one.
@@ -178,13 +180,13 @@ def require_own_name(request: Request) -> None:
 
 
 def require_same_origin(request: Request) -> None:
-    """A browser sends its cookie whoever made it ask: pages of others must not.
+    """Refuse requests that a page of another site made with the browser's cookie.
 
-    Scheme, host and port are compared. The scheme is `https` where this process ends TLS, or a proxy that is
-    trusted says that it does.
+    A browser sends its cookie whichever page makes the request. Scheme, host and port are compared. The
+    scheme is `https` if this process terminates TLS, or if a trusted proxy reports that it does.
 
     Raises:
-        NotAdmitted: it was not a page of this API.
+        NotAdmitted: the request was not made by a page of this API.
     """
     origin, own = request.headers.get("origin", ""), f"{request.url.scheme}://{request.headers.get('host')}"
     if not _same_origin(origin, own):
@@ -198,7 +200,7 @@ def require_same_origin(request: Request) -> None:
 def _same_origin(origin: str, own: str) -> bool:
     try:
         return _parts_of(origin) == _parts_of(own)
-    except ValueError:  # a port that is none, or a bracket that is not closed
+    except ValueError:  # an invalid port, or a bracket that is not closed
         return False
 
 
@@ -206,7 +208,7 @@ def _parts_of(origin: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port.
 
     Raises:
-        ValueError: it is no origin.
+        ValueError: it is not an origin.
     """
     parts = urlsplit(origin)
     if not parts.hostname or "@" in parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":

@@ -1,4 +1,4 @@
-"""Tokens of an OpenID Connect issuer."""
+"""Validation of the tokens of an OpenID Connect issuer."""
 
 import asyncio
 import json
@@ -15,42 +15,42 @@ from shotwatch_query.errors import NotAdmitted, Unavailable
 from shotwatch_shots.vocabulary import Scope
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Asymmetric ones alone: whoever can check a token must not be able to make one."""
+"""Asymmetric algorithms only: whoever can check a token must not be able to create one."""
 _REQUIRED = ["exp", "iss", "aud", "sub"]
 _LEEWAY_S = 30
-"""By how much clocks may differ."""
+"""Maximum difference between clocks, in seconds."""
 _FRESH_S = 3600.0
-"""Keys that are older are fetched again, in the background."""
+"""Age from which keys are fetched again in the background, in seconds."""
 _KEPT_S = 86_400.0
-"""Keys that are older are not used, though the issuer is away: it may have withdrawn them."""
+"""Maximum age of keys in seconds, even if the issuer does not answer: it may have withdrawn them."""
 _PAUSE_S = 3.0
-"""Between two fetches, however many tokens name a key that does not exist."""
+"""Minimum pause between two fetches in seconds, however many tokens name an unknown key."""
 _PAUSE_AFTER_FAILURE_S = 15.0
 _MOST_BYTES = 2**20
-"""Of an answer of the issuer."""
+"""Maximum size of a response of the issuer."""
 _LONGEST_TOKEN = 16 * 1024
 _LONGEST_SUBJECT = 255
-"""Characters, all of ASCII: OpenID Connect Core 1.0, section 2."""
+"""Maximum length of a subject in ASCII characters: OpenID Connect Core 1.0, section 2."""
 _LAST_SECOND = 253_402_300_799
-"""Of the year 9999."""
+"""The last second of the year 9999, in epoch seconds."""
 _UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
-"""What the library raises on claims of other types than it expects, and on JSON that is nested too deeply."""
+"""Exceptions that the library raises on claims of unexpected types, and on JSON that is nested too deeply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says."""
+    """The claims of a valid token."""
 
     subject: str
     scopes: frozenset[Scope]
 
 
 class Issuer:
-    """Checks tokens against the issuer's published keys.
+    """The issuer, against whose published keys tokens are checked.
 
-    These are fetched when first needed, every hour, and when a token names one that is not known: issuers
-    change them. One fetch runs at a time, and only tokens with a key that is not known wait for it. After a
-    failure it pauses. The keys of the last success are used for a day.
+    Keys are fetched when first needed, every hour, and when a token names an unknown key, because issuers
+    change them. One fetch runs at a time, and only tokens with an unknown key wait for it. After a failure
+    there is a pause. The keys of the last successful fetch are used for a day.
     """
 
     def __init__(self, url: str, audience: str, session: aiohttp.ClientSession) -> None:
@@ -61,14 +61,15 @@ class Issuer:
         self._fetched_at = -_KEPT_S
         self._may_fetch_at = 0.0
         self._failure: Unavailable | None = None
-        """Of the last fetch."""
+        """The failure of the last fetch, if it failed."""
         self._fetch: asyncio.Task[None] | None = None
 
     async def verify(self, token: str) -> Claims:
-        """
+        """Return the claims of a valid token.
+
         Raises:
-            NotAdmitted: the token is not one of this issuer for us, or not valid now.
-            Unavailable: the issuer is away.
+            NotAdmitted: the token is not from this issuer, not for this API, or not valid now.
+            Unavailable: the issuer does not answer.
         """
         if len(token) > _LONGEST_TOKEN:
             raise NotAdmitted(f"this token is not valid: it has more than {_LONGEST_TOKEN} characters", True)
@@ -89,7 +90,7 @@ class Issuer:
             raise NotAdmitted(f"this token is not valid: {error}", shown=True) from error
 
     async def close(self) -> None:
-        """End a fetch that runs."""
+        """Cancel a running fetch."""
         if self._fetch is not None:
             self._fetch.cancel()
             await asyncio.wait([self._fetch])
@@ -170,9 +171,10 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _require_end(claims: Mapping[str, Any]) -> None:
-    """
+    """Require that the claim `exp` is a time within the calendar. (The library also accepts text and more.)
+
     Raises:
-        ValueError: the claim `exp` names no time that a calendar has. (The library takes texts and more.)
+        ValueError: it is not.
     """
     end = claims["exp"]
     if type(end) not in (int, float) or end > _LAST_SECOND:
@@ -183,7 +185,7 @@ def _subject(claims: Mapping[str, Any]) -> str:
     """Return the claim `sub`, the name of the caller in the audit.
 
     Raises:
-        ValueError: it is empty, longer than allowed, or holds other characters than visible ones of ASCII.
+        ValueError: it is empty, longer than allowed, or contains characters that are not visible ASCII.
     """
     subject = claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT:
@@ -194,9 +196,9 @@ def _subject(claims: Mapping[str, Any]) -> str:
 
 
 def _scopes(claims: Mapping[str, Any]) -> frozenset[Scope]:
-    """Return our scopes in the claim `scope` (RFC 9068), or `scp` as some issuers call it.
+    """Return this API's scopes in the claim `scope` (RFC 9068), or in `scp` as some issuers call it.
 
-    It is a list of words, or words in a text.
+    The claim is a list of words, or words in one text.
 
     Raises:
         ValueError: it is something else.

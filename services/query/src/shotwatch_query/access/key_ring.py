@@ -1,4 +1,4 @@
-"""The keys file as it is now."""
+"""The current content of the keys file."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +12,11 @@ _Version = tuple[int, int, int]
 
 
 class KeyRing:
-    """The keys of a file, which is read again when it has changed: whoever is struck out is out at once.
+    """The keys of a file, which is read again when it has changed: a removed key is invalid at once.
 
     Raises:
         SettingsError: at the start, the file cannot be read in full. Later, a line that cannot be read holds
-            no key and is logged; a file that is gone holds none at all.
+            no key and is logged; a missing file holds no keys.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,7 +30,7 @@ class KeyRing:
             raise SettingsError(f"SHOTWATCH_QUERY_KEYS_FILE: {path}, {'; '.join(mistakes)}")
 
     def find(self, secret: str) -> ApiKey | None:
-        """The key that this is, unless it has expired."""
+        """Return the key with this secret; None if it is unknown or expired."""
         self._refresh()
         now = datetime.now(UTC)
         fitting = [key for key in self._keys if key.opens_with(secret, now)]
@@ -51,7 +51,7 @@ class KeyRing:
             log.error("not a key", file=str(self._path), why=mistake)
 
     def _now(self) -> _Version | None:
-        """What changes when the file does, also when a mounted secret is exchanged for another."""
+        """Return what changes with the file, also when a mounted secret is replaced by another."""
         try:
             found = self._path.stat()
         except OSError:

@@ -1,4 +1,4 @@
-"""The form by which a browser gets in: neither a page nor an EventSource can send `Authorization`."""
+"""The login form for browsers, because neither a page nor an EventSource can send `Authorization`."""
 
 from html import escape
 from typing import Annotated
@@ -23,7 +23,10 @@ router = APIRouter(include_in_schema=False)
 Next = Annotated[str, Query(alias="next", max_length=2000)]
 
 _LONGEST_FORM = 20_000
-"""Bytes of the form; a token of the issuer may have 16,384. A form is read before its sender is limited."""
+"""Maximum size of the form in bytes; a token of the issuer may have 16,384.
+
+A form is read before its sender is rate-limited.
+"""
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>shotwatch</title>
@@ -44,11 +47,11 @@ async def show_form(following: Next = "/docs") -> HTMLResponse:
 
 @router.post("/login")
 async def log_in(request: Request, sources: From, following: Next = "/docs") -> Response:
-    """Keep a valid key in a cookie that scripts cannot read and other sites cannot make use of.
+    """Store a valid key in a cookie that scripts cannot read and other sites cannot use.
 
     Raises:
         NotAdmitted: the form was sent by a page of another site.
-        TooMany: too many logins failed at this address, or the caller asks too often.
+        TooMany: too many logins failed at this address, or the caller exceeds the rate limit.
     """
     with limited_strangers(request, sources):
         require_same_origin(request)
@@ -90,6 +93,6 @@ def _key_in(form: bytes) -> str:
 
 
 def _local(path: str) -> str:
-    """The path, unless it leads to another site."""
+    """Return the path, or the default if it leads to another site."""
     elsewhere = not path.startswith("/") or path.startswith(("//", "/\\"))
     return "/docs" if elsewhere else path

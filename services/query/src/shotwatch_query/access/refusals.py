@@ -1,4 +1,4 @@
-"""Refused requests, counted: however many there are, they take little room in the database and the log."""
+"""Counting of refused requests, so that any number of them takes little room in the database and the log."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,25 +13,26 @@ from shotwatch_query.problems import AWAY
 
 EVERY_S = 60.0
 MOST_KEPT = 100
-"""Callers and addresses that are told apart in a minute."""
+"""Maximum number of callers and addresses that are counted separately in a minute."""
 
 
 class Refusals:
-    """Lines of the audit for the refused requests of each caller, address and minute.
+    """The audit lines for refused requests, one count per caller, address and minute.
 
-    The first of them is stored at once. If there were more, another line with their number follows at the end
-    of the minute: the audit only grows. Beyond MOST_KEPT callers and addresses a minute, all others are one.
+    The first refusal is stored at once. If there are more, another line with their number follows at the end
+    of the minute, because lines of the audit are never changed. Beyond MOST_KEPT callers and addresses per
+    minute, all others are counted together.
     """
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
         self._last: dict[tuple[str, str], AuditLine] = {}
-        """By caller and address. `count` is that of the requests whose number is not stored yet."""
+        """By caller and address. `count` is the number of requests that are not stored yet."""
 
     @classmethod
     @asynccontextmanager
     async def of(cls, audit: Audit) -> AsyncIterator[Self]:
-        """Store counts every minute meanwhile, and on the way out."""
+        """Store the counts every minute, and on exit."""
         refusals = cls(audit)
         async with asyncio.TaskGroup() as tasks:
             storing = tasks.create_task(refusals._store_every_minute())
@@ -55,7 +56,7 @@ class Refusals:
     async def store_counts(self) -> None:
         """Store how many more requests were refused in this minute, and begin another minute.
 
-        If the database is away, the numbers are in the log alone.
+        If the database is unavailable, the numbers are only in the log.
         """
         last, self._last = self._last, {}
         repeated = [line for line in last.values() if line.count]

@@ -1,1 +1,1 @@
-"""Pages, renderings and the settled prefix: plain values in, plain values out."""
+"""Pages, renderings and the settled prefix of events: plain values in, plain values out."""

@@ -1,4 +1,4 @@
-"""Colour maps: equal steps of intensity look equal, signs look different."""
+"""Colour maps: equal steps of intensity appear equal; positive and negative values appear different."""
 
 from functools import cache
 
@@ -19,7 +19,7 @@ _INFERNO = (
 
 @cache
 def inferno() -> NDArray[np.uint8]:
-    """The colours of 256 levels, dark to bright: (256, 3) RGB."""
+    """Return the colours of 256 levels, dark to bright: (256, 3) RGB."""
     powers = np.linspace(0, 1, 256)[:, None] ** np.arange(len(_INFERNO))
     colours = np.clip(powers @ np.array(_INFERNO), 0, 1)
     return np.asarray(np.round(colours * 255), np.uint8)
@@ -27,7 +27,7 @@ def inferno() -> NDArray[np.uint8]:
 
 @cache
 def blue_white_red() -> NDArray[np.uint8]:
-    """The colours of 256 levels from negative through zero (white) to positive: (256, 3) RGB."""
+    """Return the colours of 256 levels from negative through zero (white) to positive: (256, 3) RGB."""
     anchors = np.array([(33, 102, 172), (255, 255, 255), (178, 24, 43)], float)
     level = np.linspace(-1, 1, 256)
     channels = [np.interp(level, (-1, 0, 1), anchors[:, channel]) for channel in range(3)]

@@ -1,6 +1,6 @@
 """Series as columns of a file: JSON, CSV, NPY.
 
-Text is made in pieces: as a whole it takes ten times the memory of the columns.
+Text is produced in pieces, because as a whole it takes ten times the memory of the columns.
 """
 
 import csv
@@ -24,27 +24,27 @@ Times = NDArray[np.int64]
 Column = NDArray[np.float64] | NDArray[np.bool_]
 """(n,)."""
 PIECE = 8192
-"""Values of a column that are written at a time."""
+"""Number of values of a column that are written at a time."""
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def instants(times: Times) -> list[datetime]:
-    """Epoch ms as UTC datetimes."""
+    """Return epoch ms as UTC datetimes."""
     return [instant(time) for time in times.tolist()]
 
 
 def told(values: NDArray[np.float64]) -> list[float | None]:
-    """Values in the seven digits that single precision has; None for what is no finite number."""
+    """Return values with the seven digits of single precision; None for values that are not finite."""
     return [float(f"{value:.7g}") if isfinite(value) else None for value in values.tolist()]
 
 
 def spreadsheet_cell(value: object) -> object:
-    """Return a CSV cell: an apostrophe before text that a spreadsheet would take for a formula.
+    """Return a CSV cell, with an apostrophe before text that a spreadsheet would interpret as a formula.
 
-    Numbers stay numbers. Tabs, carriage returns and line feeds are shown as escapes, so that no text begins
-    with one. Source: OWASP, CSV Injection; also full-width signs and signs after blanks, which some programs
-    take for the same.
+    Numbers stay numbers. Tabs, carriage returns and line feeds are escaped, so that no text begins with one.
+    Source: OWASP, CSV Injection; in addition, full-width characters and characters after blanks, which some
+    programs interpret in the same way.
     """
     if not isinstance(value, str):
         return value
@@ -53,10 +53,10 @@ def spreadsheet_cell(value: object) -> object:
 
 
 def json_pieces(value: Any) -> Iterator[bytes]:
-    """Yield JSON in pieces: a mapping or list with columns in it, PIECE values at a time.
+    """Yield JSON in pieces: a mapping or list that contains columns, PIECE values at a time.
 
-    Columns are arrays (n,) of numbers, of bool, or of datetime64, which is written as RFC 3339 in UTC. What
-    is no finite number is null. All else is written as pydantic writes it.
+    Columns are arrays (n,) of numbers, of bool, or of datetime64, which is written as RFC 3339 in UTC. Values
+    that are not finite become null. Everything else is written as pydantic writes it.
     """
     match value:
         case np.ndarray():
@@ -72,9 +72,9 @@ def json_pieces(value: Any) -> Iterator[bytes]:
 
 
 def columns_csv(times: Times, columns: Mapping[str, Column]) -> Iterator[bytes]:
-    """Yield `time,…` in pieces: RFC 3339, then each column.
+    """Yield CSV in pieces: `time` as RFC 3339, then each column.
 
-    What is no number is left empty, yes and no are 1 and 0.
+    Values that are not finite are left empty; bool is written as 1 or 0.
     """
     yield _csv_lines([("time", *columns)])
     for start in range(0, len(times), PIECE):
@@ -84,7 +84,7 @@ def columns_csv(times: Times, columns: Mapping[str, Column]) -> Iterator[bytes]:
 
 
 def columns_npy(times: Times, columns: Mapping[str, Column]) -> bytes:
-    """A structured array with the fields `time` (datetime64[ms], UTC) and the names of the columns."""
+    """Return a structured array with the fields `time` (datetime64[ms], UTC) and the names of the columns."""
     fields: list[tuple[str, Any]] = [("time", "<M8[ms]")]
     table = np.empty(len(times), fields + [(name, column.dtype) for name, column in columns.items()])
     table["time"] = moments_of(times)
@@ -94,7 +94,7 @@ def columns_npy(times: Times, columns: Mapping[str, Column]) -> bytes:
 
 
 def moments_of(times: Times) -> NDArray[np.datetime64]:
-    """Epoch ms as datetime64[ms]."""
+    """Return epoch ms as datetime64[ms]."""
     return times.astype("<M8[ms]")
 
 
@@ -113,7 +113,7 @@ def _pieces(column: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def _json_values(column: NDArray[Any]) -> bytes:
-    """The values of a column, separated by commas."""
+    """Return the values of a column as JSON, separated by commas."""
     if column.dtype.kind == "M":
         return to_json(instants(column.astype("<M8[ms]").astype(np.int64)))[1:-1]
     return to_json(column.tolist() if column.dtype == np.bool_ else told(column))[1:-1]

@@ -17,51 +17,51 @@ Residual = NDArray[np.float32]
 
 
 def colour_png(frame: Frame) -> bytes:
-    """The frame in 256 colours from its darkest to its brightest pixel."""
+    """Render the frame in 256 colours from its darkest to its brightest pixel."""
     low, high = int(frame.min()), int(frame.max())
     levels = (frame.astype(np.float64) - low) * (255 / max(high - low, 1))
     return _palette_png(levels, inferno())
 
 
 def residual_png(residual: Residual) -> bytes:
-    """Too much light in red, too little in blue; white is zero, full colour the largest deviation."""
+    """Render excess light in red, missing light in blue, zero in white; full colour is the maximum."""
     signed = residual.astype(np.float64)
     largest = float(np.abs(signed).max()) or 1.0
     return _palette_png((signed / largest + 1) * (255 / 2), blue_white_red())
 
 
 def grey_png(frame: Frame) -> bytes:
-    """The counts themselves, 16 bits a pixel."""
+    """Return the counts themselves as PNG, 16 bits per pixel."""
     return png_bytes(Image.fromarray(frame))
 
 
 def npy(array: NDArray[np.generic]) -> bytes:
-    """A NumPy file."""
+    """Return a NumPy file."""
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
     return file.getvalue()
 
 
 def frames_npz(shots: Sequence[str], times: NDArray[np.int64], frames: NDArray[np.uint16]) -> bytes:
-    """A NumPy file with the ids of shots (n,), their times (n,) from epoch ms, and frames (n, h, w)."""
+    """Return a NumPy file with shot ids (n,), times (n,) given in epoch ms, and frames (n, h, w)."""
     file = io.BytesIO()
     np.savez(file, shots=np.array(shots), times=times.astype("<M8[ms]"), frames=frames, allow_pickle=False)
     return file.getvalue()
 
 
 def read_npy(data: bytes) -> NDArray[Any]:
-    """The array of a NumPy file."""
+    """Return the array of a NumPy file."""
     array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
     return array
 
 
 def pixels_csv(pixels: Frame | Residual) -> bytes:
-    """One line per row of pixels, separated by commas; nine digits give single precision back."""
+    """Return one line per row of pixels, separated by commas; nine digits preserve single precision."""
     return _csv(pixels, "%.9g", "")
 
 
 def spectrum_csv(spectrum: NDArray[np.float32]) -> bytes:
-    """`sample,intensity`; nine digits give the single-precision value back."""
+    """Return lines `sample,intensity`; nine digits preserve single precision."""
     samples = np.arange(len(spectrum))
     return _csv(np.column_stack([samples, spectrum]), ["%d", "%.9g"], "sample,intensity")
 

@@ -1,4 +1,4 @@
-"""Pages of a listing that is ordered by time, then by id, and the slices of time in which it is searched."""
+"""Pages of a listing ordered by time, then by id, and the time ranges in which it is searched."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 FIRST_SLICE_MS = 1_000
 LONGEST_SLICE_MS = 512_000
-"""How much time is read at once: enough to cross a night, little enough at the facility's full rate."""
+"""Maximum time range that is read at once, in ms.
+
+It is long enough to cross a night in few reads, and short enough at the facility's full rate.
+"""
 EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 """The years 1 to 9999."""
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 LONGEST_CURSOR = 2000
-"""Characters; the cursor of the longest id that fits into a key of the store has some 1,100."""
+"""Maximum length in characters; the cursor of the longest possible id has about 1,100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the listing. It stays where it is, whatever is inserted around it."""
+    """A position in the listing. It stays valid whatever is inserted around it."""
 
     time: int
     """Epoch ms."""
@@ -37,21 +40,22 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where the next page goes on, and the span in which all pages of the listing lie."""
+    """The position at which the next page begins, and the span of all pages of the listing."""
 
     span: Span
     after: Position
 
     def encode(self) -> str:
-        """As text that clients hand back unread."""
+        """Return the cursor as text, which clients return unchanged."""
         values = [self.span.start, self.span.end, self.after.time, self.after.id]
         return urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str) -> "Cursor":
-        """
+        """Return the cursor of a text.
+
         Raises:
-            ValueError: no cursor of ours.
+            ValueError: the text was not made by `encode`.
         """
         try:
             if len(text) > LONGEST_CURSOR:
@@ -69,12 +73,12 @@ def _is_time(value: object) -> bool:
 
 
 def span_after(span: Span, after: Position, newest_first: bool) -> Span:
-    """The part of the span behind the instant of `after`."""
+    """Return the part of the span after the instant of `after`, in reading order."""
     return Span(span.start, after.time) if newest_first else Span(after.time + 1, span.end)
 
 
 def slices(span: Span, newest_first: bool) -> Iterator[Span]:
-    """The span cut into pieces in reading order, each twice as long as the one before up to the longest."""
+    """Yield parts of the span in reading order, each twice as long as the previous one up to the maximum."""
     done, length, width = 0, span.end - span.start, FIRST_SLICE_MS
     while done < length:
         step = min(width, length - done)
@@ -84,10 +88,10 @@ def slices(span: Span, newest_first: bool) -> Iterator[Span]:
 
 
 def unread(span: Span, read: Span, newest_first: bool) -> Span:
-    """What is left of the span when its first piece, in reading order, has been read."""
+    """Return the rest of the span after its first part, in reading order, has been read."""
     return Span(span.start, read.start) if newest_first else Span(read.end, span.end)
 
 
 def page_of(span: Span, rest: Span, newest_first: bool) -> Cursor:
-    """A page that begins with the first document, in reading order, of the rest of the span."""
+    """Return the cursor of a page that begins with the first document, in reading order, of the rest."""
     return Cursor(span, Position(rest.end if newest_first else rest.start, ""))

@@ -1,4 +1,4 @@
-"""A spectrum drawn as a line with axes."""
+"""Plots of spectra as a line with axes."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from shotwatch_query.domain.frames import png_bytes
 
 WIDTH, HEIGHT = 800, 400
 LEFT, RIGHT, TOP, BOTTOM = 80, 20, 30, 50
-"""Margins, px."""
+"""Margins, in px."""
 OVERSAMPLING = 2
-"""Drawn larger and shrunk, which smooths the line."""
+"""Factor by which the plot is drawn larger and then reduced, which smooths the line."""
 INK, GRID, LINE = "#222222", "#dddddd", "#1f4e9c"
 
 Doubles = NDArray[np.float64]
@@ -21,7 +21,7 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A range of values along a stretch of pixels."""
+    """A range of values along a range of pixels."""
 
     low: float
     high: float
@@ -42,7 +42,7 @@ class Axis:
 
 
 def spectrum_png(spectrum: NDArray[np.float32], title: str, unit: str) -> bytes:
-    """Intensity (`unit`) over sample number; samples that are not finite leave a hole."""
+    """Plot intensity (`unit`) over sample number as PNG; samples that are not finite leave a gap."""
     size = (WIDTH * OVERSAMPLING, HEIGHT * OVERSAMPLING)
     image = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(image)
@@ -75,7 +75,7 @@ def _draw_grid(draw: ImageDraw.ImageDraw, across: Axis, up: Axis) -> None:
 
 
 def _runs(intensities: Doubles, across: Axis, up: Axis) -> list[list[tuple[float, float]]]:
-    """The line's points (px), one list for each run of finite samples."""
+    """Return the line's points (px), one list for each run of finite samples."""
     finite = np.flatnonzero(np.isfinite(intensities))
     runs = np.split(finite, np.flatnonzero(np.diff(finite) > 1) + 1)
     return [

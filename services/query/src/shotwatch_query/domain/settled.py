@@ -1,32 +1,34 @@
-"""Which events a subscriber may be told about without ever missing one."""
+"""The settled events: those that can be sent to a subscriber without the risk of skipping an earlier one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 PATIENCE_MS = 10_000
-"""A number that is still unused so long after a later one was stored never will be."""
+"""Time in ms after which an unused number is given up, counted from the storing of a later one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """The number of a stored event, and when it was stored (epoch ms)."""
+    """The number of a stored event, and the time of its storing (epoch ms)."""
 
     sequence: int
     stored_at: int
 
 
 def settled(events: Sequence[Numbered], since: int, now_ms: int) -> int:
-    """How many of these events, from the first, have nothing before them that may still appear.
+    """Return how many of these events, from the first, are settled: no event may still appear before them.
 
-    Writers reserve numbers before they store events, so number 12 can be there before 11. A gap is given up
-    when any event behind it was stored more than PATIENCE_MS ago: its numbers were reserved even earlier.
+    Writers reserve numbers before they store events, so number 12 may be stored before 11. A gap is given up
+    when any event after it was stored more than PATIENCE_MS ago, because its numbers were reserved even
+    earlier.
 
     Args:
-        events: in the order of their numbers, all greater than `since`, none left out.
+        events: complete, in order of their numbers, which are all greater than `since`.
         since: the last number that the subscriber has.
         now_ms: epoch ms.
     """
+    # For each event, the earliest time at which it or a later one was stored.
     oldest_from_here = list(accumulate((event.stored_at for event in reversed(events)), min))[::-1]
     expected = since + 1
     for n, event in enumerate(events):

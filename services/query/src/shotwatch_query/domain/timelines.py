@@ -1,4 +1,4 @@
-"""The states of a device over time, as few stretches as tell them."""
+"""The states of a device over time, in as few segments as possible."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of time without a gap in which the state did not change, epoch ms."""
+    """A period without a gap or a change of state, epoch ms."""
 
     state: int
     start: int
@@ -27,11 +27,11 @@ class Segment:
 
 
 def segments(times: Times, states: Codes, interval_ms: int, span: Span) -> list[Segment]:
-    """At most MOST_SEGMENTS stretches of the records of a span, in the order of time.
+    """Return at most MOST_SEGMENTS segments of the records in a span, in order of time.
 
-    A record stands for the time until the next one, before a gap and at the end for one sampling interval.
-    Where the stretches are too many, the span is divided into MOST_SEGMENTS slots, and each slot with a
-    record has the rarest of its states: so no trouble is hidden.
+    A record stands for the time until the next one; before a gap and at the end it stands for one sampling
+    interval. If there are too many segments, the span is divided into MOST_SEGMENTS slots. Each slot with a
+    record gets the rarest of its states, so that no problem is hidden.
     """
     exact = list(_runs(times, states, interval_ms))
     if len(exact) <= MOST_SEGMENTS:
@@ -43,6 +43,7 @@ def segments(times: Times, states: Codes, interval_ms: int, span: Span) -> list[
 
 def _runs(times: Times, states: Codes, interval_ms: int) -> Iterator[Segment]:
     late = np.diff(times) > LATE_INTERVALS * interval_ms
+    # A segment ends before a gap, before a change of state, and at the last record.
     last = np.flatnonzero(np.append(late | (states[1:] != states[:-1]), True)[: len(times)])
     stops = np.append(np.where(late, times[:-1] + interval_ms, times[1:]), times[-1:] + interval_ms)
     first = np.append(0, last + 1)[: len(last)]
@@ -51,7 +52,7 @@ def _runs(times: Times, states: Codes, interval_ms: int) -> Iterator[Segment]:
 
 
 def _rarest(states: Codes, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Codes]:
-    """The slots that have a record, and of each the state that is rarest in all records."""
+    """Return the slots that have a record, and for each of them the state that is rarest in all records."""
     present, which, counts = np.unique(states, return_inverse=True, return_counts=True)
     order = np.lexsort((counts[which], slots))
     taken, first = np.unique(slots[order], return_index=True)

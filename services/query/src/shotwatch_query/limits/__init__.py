@@ -1,6 +1,6 @@
-"""How much of this process one caller, and all of them together, may take up.
+"""Limits on the resources of this process that one caller, and all of them together, may use.
 
-Each replica limits by itself: N replicas behind one address give a caller up to N times as much.
+Each replica has its own limits: N replicas behind one address allow a caller up to N times as much.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class Limits:
     """The limits that requests share."""
 
     callers: Rates
-    """How often a known caller may ask, by name."""
+    """The request rate of known callers, by name."""
     strangers: Rates
-    """How often an address may ask without a valid key or token."""
+    """The request rate of addresses without a valid key or token."""
     memory: Memory
-    """What answers that are being made may take."""
+    """The memory for responses that are being made."""
 
     @classmethod
     def of(cls, settings: QuerySettings) -> Self:

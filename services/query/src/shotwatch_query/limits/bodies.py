@@ -1,14 +1,14 @@
-"""How much one request may send."""
+"""The limit on the size of a request."""
 
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BYTES = 64 * 1024
-"""Of a body; the longest statement about an event has some 10 kB."""
+"""Maximum size of a body; the longest statement about an event has about 10 kB."""
 
 
 class Limited:
-    """Refuses bodies of more than MOST_BYTES while they come in, whatever they say about their length."""
+    """A middleware that refuses bodies of more than MOST_BYTES as they arrive, whatever they declare."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

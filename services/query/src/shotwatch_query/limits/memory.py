@@ -1,4 +1,4 @@
-"""How much memory the answers that are being made may take, in all and for one caller."""
+"""The limit on the memory for responses that are being made, in total and per caller."""
 
 import asyncio
 from collections import Counter
@@ -9,22 +9,22 @@ from shotwatch_query.errors import TooMany, Unavailable
 
 MIB = 2**20
 TOTAL_BYTES = 256 * MIB
-"""The process takes about 270 MiB without any answer, and has 1 GiB in a deployment."""
+"""Memory for all responses. The process takes about 270 MiB without any, and has 1 GiB in a deployment."""
 SHARE_BYTES = TOTAL_BYTES // 2
-"""Of one caller: whoever asks for too much leaves half of it to the others."""
+"""Memory for one caller: a caller with too large requests leaves half of it to the others."""
 LEAST_BYTES = 4 * MIB
-"""Of any answer that is counted: 64 are made at a time, 32 of one caller."""
+"""Minimum for any response that is counted: 64 are made at a time, 32 of one caller."""
 BYTES_PER_VALUE = 128
-"""Of a column, while it is read, joined and sorted: measured with a million values of one feature."""
+"""Memory per value of a column while it is read, joined and sorted: measured with a million values."""
 BYTES_PER_ROW = 16 * 1024
-"""Of a listing: an event with its evidence, as a document, as an object and as JSON."""
+"""Memory per row of a listing: an event with its evidence, as a document, as an object and as JSON."""
 WAIT_S = 10.0
 MOST_WAITING = 100
 MOST_WAITING_OF_CALLER = 20
 
 
 class Memory:
-    """Bytes that answers reserve before they are made, and give back when they are sent."""
+    """The memory that responses reserve before they are made, and release when they are sent."""
 
     def __init__(self, wait_s: float = WAIT_S) -> None:
         self._wait_s = wait_s
@@ -34,10 +34,10 @@ class Memory:
 
     @asynccontextmanager
     async def reserved(self, caller: str, size: int) -> AsyncIterator[None]:
-        """Hold so many bytes, LEAST_BYTES or more; wait up to WAIT_S until others give them back.
+        """Reserve `size` bytes, but at least LEAST_BYTES; wait up to WAIT_S until others release them.
 
         Raises:
-            TooMany: the caller has reserved too much already.
+            TooMany: the caller has already reserved too much.
             Unavailable: all callers together have, or too many wait.
         """
         size = max(size, LEAST_BYTES)

@@ -1,4 +1,4 @@
-"""How often somebody may ask: a token bucket for each name."""
+"""Rate limits: a token bucket for each name."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -8,24 +8,27 @@ from time import monotonic
 from shotwatch_query.errors import TooMany
 
 BURST_S = 10.0
-"""A bucket holds the tokens of so long a time."""
+"""Capacity of a bucket: the tokens of this many seconds."""
 MOST_NAMES = 10_000
-"""Buckets that are kept."""
+"""Maximum number of buckets."""
 _IPV6_HOST_BITS = 64
 
 
 class Rates:
     """Token buckets by name, each with BURST_S · `per_second` tokens when it is full.
 
-    Of a bucket only the time is kept at which it will be full again (the generic cell rate algorithm, ITU-T
-    I.371). If there are more than MOST_NAMES, the bucket that was used least recently is forgotten: it is
-    full when it is used again.
+    Only the time at which a bucket will be full again is stored (the generic cell rate algorithm, ITU-T
+    I.371). If there are more than MOST_NAMES buckets, the least recently used one is removed; it is full when
+    it is used again.
     """
 
     def __init__(self, per_second: float, setting: str, clock: Callable[[], float] = monotonic) -> None:
-        """
+        """Create the buckets, all full.
+
         Args:
+            per_second: tokens that are added to a bucket per second.
             setting: the variable that sets the rate; refusals name it.
+            clock: returns the time in seconds.
         """
         self._per_second = per_second
         self._setting = setting
@@ -54,9 +57,9 @@ class Rates:
 
 
 def network_of(host: str) -> str:
-    """Return what an address is limited by: an IPv4 address, or the /64 network of an IPv6 address.
+    """Return the name under which an address is limited: IPv4 address, or /64 network of an IPv6 address.
 
-    Whoever has one IPv6 address usually has the whole network.
+    A user with one IPv6 address usually has its whole network.
     """
     try:
         address = ip_address(host)

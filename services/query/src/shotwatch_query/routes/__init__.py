@@ -1,1 +1,1 @@
-"""One module per resource."""
+"""The routes of the REST API, one module per resource."""

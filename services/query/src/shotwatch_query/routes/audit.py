@@ -1,4 +1,4 @@
-"""Who made which change."""
+"""The audit: who made which change."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,7 +21,7 @@ router = APIRouter(tags=["audit"])
 
 @router.get("/audit", summary="Who made which change")
 async def list_audit(sources: From, room: Room, search: Annotated[PageParameters, Query()]) -> AuditPage:
-    """Changes that known callers asked for, also those that were refused, and those of the command line.
+    """Return changes that known callers requested, also refused ones, and those made from the command line.
 
     Without `to` the span ends now.
     """

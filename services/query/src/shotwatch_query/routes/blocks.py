@@ -1,4 +1,4 @@
-"""Blocks as they lie in the store."""
+"""Blocks as they are in the store."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -27,7 +27,7 @@ async def get_block(
     room: Room,
     key: Annotated[str, Path(description="Key of the block, as members and events tell it.")],
 ) -> Response:
-    """The Arrow IPC file; pandas, polars and DuckDB read it as it is.
+    """Return the Arrow IPC file, which pandas, polars and DuckDB can read directly.
 
     Columns: `time`, `state`, `readable`, and `image`, `spectrum` or `energy1` and `energy2`.
     """
@@ -49,5 +49,5 @@ async def _both(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 def _possible(key: str) -> bool:
-    """Whether a block may have such a key: plain text, no segment that is empty, blank, `.` or `..`."""
+    """Return whether a key is possible for a block: plain text, no segment empty, blank, `.` or `..`."""
     return key.isascii() and key.isprintable() and all(part.strip(". ") for part in key.split("/"))

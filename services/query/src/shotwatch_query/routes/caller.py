@@ -1,4 +1,4 @@
-"""Who asks."""
+"""The caller of the API."""
 
 from fastapi import APIRouter
 
@@ -11,7 +11,7 @@ router = APIRouter(tags=["facility"])
 
 @router.get("/caller", summary="Who asks, and what they may do")
 async def get_caller(sources: From, caller: Known) -> CallerDocument:
-    """What a page must know before it offers anything to its reader."""
+    """Return the caller and their scopes, which a page must know before it offers any action."""
     return CallerDocument(
         name=caller.name,
         known=sources.access.required,

@@ -1,4 +1,4 @@
-"""What one device recorded in one shot: image, residual, spectrum, row."""
+"""The record of one device in one shot: image, residual, spectrum, row."""
 
 import asyncio
 import csv
@@ -39,7 +39,7 @@ router = APIRouter(prefix="/shots/{shot}/devices/{device}", tags=["records"])
 
 
 class ArrayFormat(StrEnum):
-    """How an array is written."""
+    """The file formats of an array."""
 
     PNG = "png"
     NPY = "npy"
@@ -48,7 +48,7 @@ class ArrayFormat(StrEnum):
 
 
 class RowFormat(StrEnum):
-    """How a row is written."""
+    """The file formats of a row."""
 
     JSON = "json"
     CSV = "csv"
@@ -85,9 +85,10 @@ class Record:
     row: int
 
     def array(self, name: str) -> NDArray[Any]:
-        """
+        """Return an array of the record.
+
         Raises:
-            NotFound: the device has no such array, or this record of it could not be read.
+            NotFound: the device has no such array, or it could not be read in this record.
         """
         if name not in self.block.arrays:
             raise NotFound(f"{self.member.device} records no {name}")
@@ -107,7 +108,7 @@ async def get_image(
         bool, Query(description="PNG: in false colours from darkest to brightest; else 16-bit counts.")
     ] = True,
 ) -> Response:
-    """The frame that the camera recorded in this shot, in counts."""
+    """Return the frame that the camera recorded in this shot, in counts."""
     image = (await _find_record(sources, shot, device)).array("image")
     unit = sources.facility.dataset(DeviceKind.CAMERA).unit
     if form is ArrayFormat.PNG:
@@ -124,7 +125,7 @@ async def get_image(
 async def get_residual(
     sources: From, shot: ShotId, device: DeviceName, form: Format = ArrayFormat.PNG
 ) -> Response:
-    """The normalised frame minus its reconstruction by the model; kept for shots with an anomaly."""
+    """Return the normalised frame minus its reconstruction by the model; stored for shots with an anomaly."""
     await find_member(sources, shot, device)
     data = await sources.store.get(sources.settings.block_bucket, residual_key(shot, device))
     residual = read_npy(data)
@@ -139,7 +140,7 @@ async def get_residual(
 async def get_spectrum(
     sources: From, shot: ShotId, device: DeviceName, form: Format = ArrayFormat.PNG
 ) -> Response:
-    """The spectrum that the spectrometer recorded in this shot, intensity over sample number."""
+    """Return the spectrum that the spectrometer recorded in this shot, intensity over sample number."""
     record = await _find_record(sources, shot, device)
     spectrum = record.array("spectrum")
     unit = sources.facility.dataset(DeviceKind.SPECTRO).unit
@@ -156,10 +157,10 @@ async def get_row(
     device: DeviceName,
     form: Annotated[RowFormat, Query(alias="format", description="How the row is written.")] = RowFormat.JSON,
 ) -> Response:
-    """Time, state and verdict of any device's record, and the energies of an energy meter.
+    """Return time, state and verdict of any device's record, and the energies of an energy meter.
 
-    In CSV, text is in quotes, with an apostrophe before what a spreadsheet would take for a formula, and with
-    escapes in the place of characters that cannot be seen. Numbers stay numbers.
+    In CSV, text is quoted, with an apostrophe before text that a spreadsheet would interpret as a formula.
+    Invisible characters are escaped. Numbers stay numbers.
     """
     row = _row(sources, await _find_record(sources, shot, device))
     if form is RowFormat.JSON:
@@ -190,7 +191,7 @@ def _file(data: bytes, form: ArrayFormat) -> Response:
 async def _array_response(
     array: NDArray[Any], form: ArrayFormat, shot: str, device: str, unit: str
 ) -> Response:
-    """The array as NPY, CSV or JSON."""
+    """Return the array as NPY, CSV or JSON."""
     if form is ArrayFormat.NPY:
         return _file(npy(array), form)
     if form is ArrayFormat.CSV:
@@ -228,7 +229,7 @@ def _time(record: Record) -> datetime:
 def _row_csv(row: Row) -> str:
     columns = row.model_dump(mode="json", exclude={"values", "arrays"}) | dict(row.values)
     file = io.StringIO()
-    # Text in quotes stays one cell where the spreadsheet's separator is not a comma: `a;=1+1`.
+    # Quoted text stays one cell even if the spreadsheet's separator is not a comma: `a;=1+1`.
     writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
     writer.writerows(map(spreadsheet_cell, line) for line in (columns, columns.values()))
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""The description of the API, and two pages that show it: Swagger UI and ReDoc, all from here."""
+"""The description of the API, and two pages that show it without external files: Swagger UI and ReDoc."""
 
 from pathlib import Path
 
@@ -23,7 +23,10 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Both make styles of their own, and ReDoc searches in a worker. Scripts are files, as on our pages."""
+"""The content security policy of both pages.
+
+They create inline styles, and ReDoc searches in a worker. Scripts are files, as on all pages.
+"""
 _SWAGGER = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>shotwatch: Swagger UI</title>
 <meta name="viewport" content="width=device-width">

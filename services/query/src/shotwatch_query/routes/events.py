@@ -1,4 +1,4 @@
-"""Anomaly events: what a subscriber missed, what is new, and the schema of an event."""
+"""Anomaly events: missed ones, new ones, and the schema of an event."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -32,7 +32,7 @@ Number = Annotated[int, Field(ge=0, le=LARGEST_NUMBER)]
 
 
 class EventFilter(Parameters):
-    """Which events; a filter that is left out asks for any."""
+    """The events that are requested; a filter that is left out matches any."""
 
     kind: AnomalyKind | SkipJsonSchema[None] = None
     severity: Severity | SkipJsonSchema[None] = None
@@ -48,7 +48,7 @@ class EventFilter(Parameters):
 
 
 class EventSearch(EventFilter):
-    """Which events, a page at a time."""
+    """The events that are requested, one page at a time."""
 
     since: Number = Field(0, description="Number of the last event that is known.")
     latest: Annotated[int, Field(ge=1, le=1000)] | SkipJsonSchema[None] = Field(
@@ -58,7 +58,7 @@ class EventSearch(EventFilter):
 
 
 class StreamSearch(EventFilter):
-    """Which events, and what was missed of them."""
+    """The events that are requested, and the number after which they were missed."""
 
     since: Number | SkipJsonSchema[None] = Field(
         None, description="Number of the last event that is known; only what is new when left out."
@@ -73,13 +73,14 @@ async def _listen(request: Request, sources: From, caller: Known) -> AsyncIterat
 
 @router.get("/events", summary="Events since a number")
 async def list_events(sources: From, room: Room, search: Annotated[EventSearch, Query()]) -> EventPage:
-    """Anomaly events in the order of their numbers, for a subscriber who was away.
+    """Return anomaly events in the order of their numbers, for a subscriber that was disconnected.
 
-    Ask again with `since` = `last`. An event whose predecessors may still be on their way is held back for up
-    to ten seconds, so that whoever goes on from `last` never misses one. Numbers may have gaps that stay.
+    To continue, request the events with `since` = `last`. An event is held back for up to ten seconds while
+    an event with a lower number may still be stored. A subscriber that continues from `last` therefore never
+    misses one. Numbers may have permanent gaps.
 
-    `reset` is true when `since` lies beyond the end, because the database was emptied or an older copy
-    restored: then this answer has no events, and `last` is the present end.
+    `reset` is true when `since` lies beyond the end, because the database was emptied or an older copy was
+    restored. In that case the response has no events, and `last` is the present end.
     """
     await room.rows(search.limit)
     stored, end = sources.archive.events, await sources.archive.events.last_number()
@@ -112,19 +113,21 @@ async def stream_events(
         Header(description="As a browser sends it when it comes back; counts before `since`."),
     ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Server-Sent Events: first what was missed, then what is new, within a second of its storing.
+    """Stream Server-Sent Events: first missed ones, then new ones within a second of being stored.
 
-    `anomaly` carries an event, and its number as the id. `database` says `{"wrong": …}` when the database is
-    away, and `{"wrong": null}` when it is back; nothing is lost meanwhile. A comment comes every 15 s. The
-    stream ends after a quarter of an hour, or when the subscriber falls behind: come back with the last id.
-    Delivery is at least once: a subscriber that comes back may be told an event again.
+    - `anomaly` carries an event; its id is the event's number.
+    - `database` carries `{"wrong": …}` when the database becomes unavailable, and `{"wrong": null}` when it
+      is available again. No event is lost meanwhile.
+    - `reset` carries `{"last": N}` when the subscriber's number lies beyond the end, because the database was
+      emptied or an older copy was restored. N, which is also the id, is the present end, and the stream
+      continues from there. Discard what is known of events, and read them again with `GET /events`. It is
+      sent whatever the filters are.
+    - `revoked` carries `{"wrong": …}` and ends the stream, about half a minute after the subscriber's key or
+      token was revoked, expired or lost the scope `read`. A new request with it is answered with 401 or 403.
 
-    `reset` says `{"last": N}` when the subscriber's number lies beyond the end, because the database was
-    emptied or an older copy restored. N, which is also the id, is the present end; the stream goes on from
-    there. Drop what is known of events, and read them anew with `GET /events`. It comes whatever the filters.
-
-    `revoked` says `{"wrong": …}` and ends the stream, about half a minute after the subscriber's key or
-    token was revoked, expired or lost the scope `read`: coming back with it is answered with 401 or 403.
+    A comment is sent every 15 s. The stream ends after a quarter of an hour, or when the subscriber falls
+    behind: reconnect with the last id. Delivery is at least once: a subscriber that reconnects may receive an
+    event again.
     """
     yield ServerSentEvent(comment="listening", retry=RECONNECT_MS)
     since = search.since if last_event_id is None else _number_of(last_event_id)
@@ -141,21 +144,21 @@ async def stream_events(
 
 @router.get("/events/{event_id}", summary="One event")
 async def get_event(sources: From, event_id: EventId) -> AnomalyEvent:
-    """The event as it was published: a CloudEvent."""
+    """Return the event as it was published: a CloudEvent."""
     return await find_event(sources, event_id)
 
 
 @router.get("/schemas/anomaly-event.json", summary="JSON Schema of an event")
 async def get_event_schema() -> dict[str, Any]:
-    """The contract of anomaly events, here and on the exchange `anomalies`."""
+    """Return the JSON Schema of anomaly events, here and on the exchange `anomalies`."""
     schema = AnomalyEvent.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _number_of(last_event_id: str) -> int:
-    """Return the number of the event with this id; one beyond any end for an id that no event ever had.
+    """Return the number in a `Last-Event-ID`; one beyond any end for an id that no event ever had.
 
-    A browser that gets an error for it would not come back, and the id is all it has.
+    A browser that gets an error for such an id would not reconnect, and it has no other id.
     """
     known = last_event_id.isascii() and last_event_id.isdecimal()
     return min(int(last_event_id[:20]), LARGEST_NUMBER) if known else LARGEST_NUMBER

@@ -13,7 +13,7 @@ router = APIRouter(tags=["facility"])
 
 @router.get("/facility", summary="Places, devices and intervals")
 async def get_facility(sources: From) -> FacilityDocument:
-    """What the facility file says: the places of the chain, their devices, and how shots are joined."""
+    """Return the facility file's content: places of the chain, their devices, and how shots are joined."""
     facility = sources.facility
     return FacilityDocument(
         name=facility.name,

@@ -12,7 +12,7 @@ router = APIRouter(tags=["features"])
 
 @router.get("/features", summary="What is measured")
 async def list_features() -> FeatureCatalogue:
-    """Every feature and score: its unit, range and definition, and which shots have it."""
+    """Return every feature and score: its unit, range and definition, and which shots have it."""
     return FeatureCatalogue(features=[_definition(term) for term in FEATURE_TERMS.values()])
 
 

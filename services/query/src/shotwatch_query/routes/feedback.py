@@ -37,13 +37,13 @@ router = APIRouter(tags=["events"])
 giving = APIRouter(tags=["events"])
 
 MOST_OF_CALLER = 40
-"""Statements of one caller about one condition: it takes five callers to fill it (MOST_STATEMENTS)."""
+"""Maximum number of statements of one caller about one incident: MOST_STATEMENTS takes five callers."""
 
 EventId = Annotated[str, Path(description="Id of an event.")]
 
 
 class FeedbackSearch(PageParameters):
-    """Which statements, by when they were made."""
+    """The statements that are requested, by the time at which they were made."""
 
     action: FeedbackAction | SkipJsonSchema[None] = None
 
@@ -64,11 +64,11 @@ async def give_feedback(
     opinion: Annotated[Opinion, Body()],
     later: BackgroundTasks,
 ) -> FeedbackStatement:
-    """Acknowledge an event, snooze its kind at its place, call it a false alarm, or confirm it with a label.
+    """Acknowledge an event, snooze its kind at its place, mark it as false, or confirm it with a label.
 
-    A statement is never changed: whoever thinks better of it makes another one, and the newest counts.
-    Verdicts are kept for training, and counted in the record of the model that raised the event. `who`
-    is as you call yourself; the name of your key or the subject of your token is kept and shown beside it.
+    A statement is never changed: to correct one, make another; the newest counts. Verdicts are kept for
+    training, and counted in the record of the model that raised the event. `who` is the name that you give
+    yourself; the name of your key or the subject of your token is stored and shown beside it.
     """
     event, now = await find_event(sources, event_id), epoch_now()
     if isinstance(opinion, SnoozeUntil):
@@ -86,7 +86,7 @@ async def give_feedback(
 
 @router.get("/events/{event_id}/feedback", summary="What was said about an event")
 async def get_feedback(sources: From, event_id: EventId) -> EventFeedback:
-    """All that was said about the condition that the event tells of, oldest first, and what counts of it."""
+    """Return all statements about the incident of an event, oldest first, and those that count."""
     event = await find_event(sources, event_id)
     statements = await sources.archive.feedback.of_condition(event.data.condition)
     return EventFeedback(
@@ -99,7 +99,10 @@ async def get_feedback(sources: From, event_id: EventId) -> EventFeedback:
 async def list_feedback(
     sources: From, room: Room, search: Annotated[FeedbackSearch, Query()]
 ) -> FeedbackPage:
-    """What was said about any event in a span of time, a page at a time. Without `to` the span ends now."""
+    """Return the statements about all events in a span of time, one page at a time.
+
+    Without `to` the span ends now.
+    """
 
     async def fetch(span: Span, limit: int) -> Sequence[Document]:
         return await sources.archive.feedback.page(
@@ -115,7 +118,8 @@ async def list_feedback(
 
 
 async def find_event(sources: Sources, event_id: str) -> AnomalyEvent:
-    """
+    """Return an event.
+
     Raises:
         NotFound: there is no such event.
     """
@@ -141,9 +145,10 @@ def _require_soon(until: int, now: int) -> None:
 
 
 async def _require_room(sources: Sources, statement: Statement) -> None:
-    """
+    """Require that another statement about this incident is allowed.
+
     Raises:
-        Full: the caller, or nobody, may make another statement about this condition.
+        Full: the caller, or all callers together, reached the limit of statements.
     """
     condition, caller = statement.condition, statement.caller
     if (count := await sources.archive.feedback.count(condition, caller)) >= MOST_OF_CALLER:
@@ -159,7 +164,7 @@ async def _require_room(sources: Sources, statement: Statement) -> None:
 
 
 async def _count_in_registry(sources: Sources, model: str) -> None:
-    """Write the version's verdicts beside it; when a server is away the next verdict does so."""
+    """Store the version's verdicts in the registry; if a server is away, the next verdict does this."""
     try:
         async with sources.counting:
             counts = (await sources.archive.feedback.verdicts([model]))[model]

@@ -1,4 +1,4 @@
-"""The newest frames of a camera, all or as one."""
+"""The newest frames of a camera, one by one or combined."""
 
 import asyncio
 from enum import StrEnum
@@ -31,7 +31,7 @@ _COPIES = 4
 
 
 class PictureFormat(StrEnum):
-    """How a frame is written."""
+    """The file formats of a frame."""
 
     PNG = "png"
     NPY = "npy"
@@ -56,7 +56,7 @@ FRAMES_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 class NewestShots(Parameters):
-    """Which shots of the camera's place."""
+    """The shots of the camera's place that are requested."""
 
     shots: int = Field(100, ge=1, le=MOST_SHOTS, description="So many shots, the newest ones.")
     end: Moment | SkipJsonSchema[None] = Field(
@@ -68,7 +68,7 @@ class NewestShots(Parameters):
 
 
 class MaximumParameters(NewestShots):
-    """Which shots, and how their maximum is written."""
+    """The shots that are requested, and the format of their maximum."""
 
     form: PictureFormat = Field(
         PictureFormat.PNG,
@@ -83,9 +83,9 @@ class MaximumParameters(NewestShots):
 async def get_maximum(
     sources: From, room: Room, device: DeviceName, asked: Annotated[MaximumParameters, Query()]
 ) -> Response:
-    """Max of N: the brightest that each pixel was in the camera's valid frames of the newest shots.
+    """Return the maximum of each pixel over the camera's valid frames of the newest shots.
 
-    It shows hot spots that moved or came once.
+    It shows hot spots that moved or appeared only once.
     """
     roster = find_roster(sources.facility, device, DeviceKind.CAMERA)
     await room.bytes(_frame_bytes(sources, asked))
@@ -100,7 +100,7 @@ async def get_maximum(
 async def get_frames(
     sources: From, room: Room, device: DeviceName, asked: Annotated[NewestShots, Query()]
 ) -> Response:
-    """The camera's valid frames of the newest shots, in the order of time, as one NPZ file."""
+    """Return the camera's valid frames of the newest shots, in order of time, as one NPZ file."""
     roster = find_roster(sources.facility, device, DeviceKind.CAMERA)
     await room.bytes(_frame_bytes(sources, asked))
     frames = await _newest_frames(sources, roster, device, asked)
@@ -112,9 +112,10 @@ async def get_frames(
 async def _newest_frames(
     sources: Sources, roster: PlaceRoster, device: str, asked: NewestShots
 ) -> CameraFrames:
-    """
+    """Return the camera's valid frames of the newest shots.
+
     Raises:
-        NotFound: the camera has none.
+        NotFound: there are none.
     """
     end = await sources.end_of_data() if asked.end is None else asked.end
     shots = await _newest_shots(sources, roster, end, asked.shots)
@@ -127,7 +128,7 @@ async def _newest_frames(
 
 
 async def _newest_shots(sources: Sources, roster: PlaceRoster, end: int, count: int) -> list[Document]:
-    """Up to so many shots of a place on the day before a time (epoch ms), the newest first."""
+    """Return up to `count` shots of a place within a day before a time (epoch ms), the newest first."""
     shots: list[Document] = []
     for piece in slices(Span(max(end - DAY_MS, EARLIEST_MS), end), newest_first=True):
         missing = count - len(shots)
@@ -142,6 +143,6 @@ def _file(data: bytes, media_type: str, frames: CameraFrames) -> Response:
 
 
 def _frame_bytes(sources: Sources, asked: NewestShots) -> int:
-    """Return what frames take: as they are read, joined and sorted, and in a file."""
+    """Return the memory for frames while they are read, joined, sorted and written, in bytes."""
     pixels = prod(sources.facility.dataset(DeviceKind.CAMERA).shape)
     return _COPIES * asked.shots * pixels * np.dtype(np.uint16).itemsize

@@ -1,4 +1,4 @@
-"""Whether this service can answer."""
+"""The health of the servers behind this one."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -16,7 +16,7 @@ PATIENCE_S = 3.0
 
 @router.get("/health", summary="Which servers answer")
 async def get_health(sources: From) -> Health:
-    """The database, the object store and the model registry: `ok`, or what is wrong with each."""
+    """Return the state of database, object store and model registry: `ok`, or the problem of each."""
     checks = (_database(sources), _store(sources), _models(sources))
     database, store, models = await asyncio.gather(*map(_outcome, checks))
     status = "ok" if database == store == models == "ok" else "degraded"

@@ -1,4 +1,4 @@
-"""A device against its own past."""
+"""A feature of a device compared with its own past."""
 
 import asyncio
 from dataclasses import asdict
@@ -27,7 +27,7 @@ HISTORY_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 class HistoryParameters(SpanParameters):
-    """Which feature, over which past."""
+    """The feature and the past that are requested."""
 
     feature: FeatureName = Field(description="Name of a feature.")
 
@@ -41,10 +41,10 @@ class HistoryParameters(SpanParameters):
 async def get_history(
     sources: From, room: Room, device: DeviceName, asked: Annotated[HistoryParameters, Query()]
 ) -> Response:
-    """Trend and lasting changes of a feature, and where its newest value lies among all earlier ones.
+    """Return trend and lasting changes of a feature, and the rank of its newest value among all earlier ones.
 
-    Of the medians of a minute or so each, without assuming a distribution. Without `from` and `to` of the
-    last day of data.
+    They are computed from medians over about a minute each, without assuming a distribution. Without `from`
+    and `to` the span is the last day of data.
     """
     roster = find_roster(sources.facility, device)
     span = asked.span(await sources.end_of_data())

@@ -1,4 +1,4 @@
-"""The ledger: how objects ended, which ones, and the history of each."""
+"""The ledger: the final states of objects, a listing of objects, and the history of each."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -30,22 +30,22 @@ from shotwatch_shots.vocabulary import ObjectState
 
 router = APIRouter(prefix="/ledger", tags=["ledger"])
 _SLICE_BYTES = 2048
-"""What is known of an equality in an hour."""
+"""Memory for the result of one equality in one hour, in bytes."""
 _COLUMNS = {*LedgerObject.model_fields, "_id", "since"}
 
 
 class LedgerSearch(PageParameters):
-    """Which objects, by their arrival."""
+    """The objects that are requested, by their arrival."""
 
     state: ObjectState | SkipJsonSchema[None] = Field(None, description="Objects in this state.")
 
 
 @router.get("", summary="Does the ledger add up?")
 async def get_balance(sources: From, room: Room, asked: Annotated[SpanParameters, Query()]) -> Balance:
-    """How the objects that arrived in a span of time ended, and whether all sources say the same of them.
+    """Return the states of the objects that arrived in a span of time, and whether all sources agree.
 
-    The equalities are checked in the background, by the hour or day, when something in it changed: this
-    returns what was found last. Without `to` the span ends now.
+    The sources are compared in the background, by hour or day, after something in it changed; this returns
+    the latest results. Without `to` the span ends now.
     """
     span = _span(asked)
     await room.bytes((span.end - span.start) // HOUR_MS * len(Equality) * _SLICE_BYTES)
@@ -65,7 +65,7 @@ async def get_balance(sources: From, room: Room, asked: Annotated[SpanParameters
 
 
 def _adds_up(summaries: Sequence[Summary]) -> bool | None:
-    """None while a part of the span, or the inbox, has never been checked."""
+    """Return whether all sources agree; None while a part of the span, or the inbox, was never checked."""
     if any(summary.imbalances for summary in summaries):
         return False
     unchecked = any(summary.unchecked for summary in summaries)
@@ -93,7 +93,10 @@ def _imbalance(found: Found) -> LedgerImbalance:
 
 @router.get("/objects", summary="Objects by arrival")
 async def list_objects(sources: From, room: Room, search: Annotated[LedgerSearch, Query()]) -> LedgerPage:
-    """The objects that arrived in a span of time, a page at a time. Without `to` the span ends now."""
+    """Return the objects that arrived in a span of time, one page at a time.
+
+    Without `to` the span ends now.
+    """
 
     async def fetch(span: Span, limit: int) -> Sequence[Document]:
         return await sources.archive.ledger.objects(
@@ -111,7 +114,7 @@ async def list_objects(sources: From, room: Room, search: Annotated[LedgerSearch
 async def get_object(
     sources: From, object_id: Annotated[str, Path(description="Id of an object version.")]
 ) -> LedgerObject:
-    """Where an object is, and what happened to it, when and why."""
+    """Return where an object is, and what happened to it, when and why."""
     document = await sources.archive.ledger.find(object_id)
     if document is None:
         raise NotFound(f"the ledger has no object {object_id}")
@@ -119,7 +122,7 @@ async def get_object(
 
 
 def _span(asked: SpanParameters) -> Span:
-    """Without `to` up to now; a minute more, for clocks that differ."""
+    """Return the requested span; without `to` it ends a minute from now, as clocks may differ."""
     return asked.span(end_of_data=epoch_now() + WINDOW_MS)
 
 

@@ -30,17 +30,19 @@ from shotwatch_shots.vocabulary import FeedbackAction, ModelAlias
 
 router = APIRouter(tags=["models"])
 VERSIONS = 100
-"""About as many as there are."""
+"""Approximate number of versions, by which memory is reserved."""
 DIFFERENCES = 100
 
 
 @router.get("/models", summary="Versions and aliases of the model")
 async def get_model(sources: From, room: Room) -> Model:
-    """What training registered in MLflow, newest first. Inference scores with the alias `champion`.
+    """Return the versions that training registered in MLflow, newest first.
 
-    The alias `challenger` scores beside it, in shadow: `shadow` counts what it would have called odd.
-    A version that has an alias may be one that inference cannot load, or that nobody promoted: `loads` says
-    so. `promotion_differences` says where promotions and audit differ.
+    Inference scores with the alias `champion`.
+
+    The alias `challenger` also scores, in shadow mode: `shadow` counts the shots that it would have flagged
+    as anomalous. A version that has an alias may be one that inference cannot load, or that was not promoted:
+    see `loads`. `promotion_differences` lists differences between promotions and audit.
     """
     await room.rows(VERSIONS)
     aliases, versions = await asyncio.gather(sources.registry.aliases(), sources.registry.versions())
@@ -63,7 +65,7 @@ async def get_model(sources: From, room: Room) -> Model:
 
 @router.get("/models/promotions", summary="Which version was champion when")
 async def list_promotions(sources: From) -> ChampionHistory:
-    """Every change of the champion: who made it, when, why, and whether it was a way back. Newest first."""
+    """Return every change of the champion, newest first: who, when, why, and whether it was a rollback."""
     changes = [
         ChampionChange(
             at=instant(each.at),
@@ -81,9 +83,9 @@ async def list_promotions(sources: From) -> ChampionHistory:
 
 @router.get("/models/drift", summary="How far devices are from what the champion was trained on")
 async def get_drift(sources: From) -> DriftReport:
-    """Features and scores of each device in its last minutes, against the training period of the champion.
+    """Return each device's recent features and scores, compared with the champion's training period.
 
-    Only data counts that came since it became champion.
+    Only data since it became champion are used.
     """
     promotion = await sources.archive.promotions.current(ModelAlias.CHAMPION)
     champion = promotion.version if promotion else None

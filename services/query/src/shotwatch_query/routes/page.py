@@ -1,6 +1,7 @@
-"""The operators' page: static files, without data; these it asks the API for, as whoever looks at it.
+"""The operators' page: static files without data. The page requests its data from the API as its reader.
 
-Requests for them are not limited: strangers must not be able to keep a page from others at their address.
+Requests for these files are not limited: otherwise, unknown callers could block the page for others at their
+address.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the places of the facility did last."""
+"""The most recent activity of the places of the facility."""
 
 from fastapi import APIRouter
 
@@ -12,8 +12,8 @@ router = APIRouter(tags=["facility"])
 
 @router.get("/places", summary="What each place did last")
 async def list_places(sources: From) -> PlaceActivities:
-    """The newest shots of each place that recorded anything: when, how many a minute, how odd.
+    """Return the newest shots of each place that has recorded anything: times, rate and scores.
 
-    Read every two seconds at the most, however many ask.
+    The data are read every two seconds at most, however many callers request them.
     """
     return PlaceActivities(now=instant(epoch_now()), places=await sources.overview.read())

@@ -1,4 +1,4 @@
-"""How devices are, and how they worked: time in each state, gaps, chatter, clocks."""
+"""The state of devices, and their operation: time in each state, gaps, chatter, clocks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -35,13 +35,13 @@ from shotwatch_shots.pulses import instant
 
 router = APIRouter(tags=["devices"])
 StateNames = Mapping[int, str | None]
-"""By the codes of records."""
+"""Code in the records → name of the state."""
 _AT_A_TIME = 3
-"""Devices whose records are in memory."""
+"""Number of devices whose records are in memory."""
 
 
 class ReportSearch(SpanParameters):
-    """Which devices, when; a parameter that is left out asks for any."""
+    """The devices and the span that are requested; a parameter that is left out matches any."""
 
     place: Area = None
 
@@ -51,7 +51,7 @@ class ReportSearch(SpanParameters):
 
 @router.get("/devices", summary="All devices")
 async def list_devices(sources: From) -> DeviceList:
-    """Every device of the facility: kind, place, last known state, noise models and references."""
+    """Return every device of the facility: kind, place, last known state, noise models and references."""
     groups = [group for roster in sources.facility.places for group in roster.devices]
     seen = await sources.archive.devices.last_states(groups, latest_record_ms(sources.facility))
     known: dict[str, list[Characterisation]] = {}
@@ -70,9 +70,9 @@ async def list_devices(sources: From) -> DeviceList:
 async def get_report(
     sources: From, room: Room, device: DeviceName, asked: Annotated[SpanParameters, Query()]
 ) -> DeviceReport:
-    """Share of time in each state, gaps, chatter, refused records, and its clock.
+    """Return the share of time in each state, gaps, chatter, refused records, and the clock of a device.
 
-    Without `from` and `to` of the last day of data; of a million records at most.
+    Without `from` and `to` the span is the last day of data. At most a million records are evaluated.
     """
     roster = find_roster(sources.facility, device)
     span = asked.span(await sources.end_of_data())
@@ -82,9 +82,9 @@ async def get_report(
 
 @router.get("/reports", summary="How all devices worked")
 async def list_reports(sources: From, room: Room, asked: Annotated[ReportSearch, Query()]) -> DeviceReports:
-    """The reports of all devices that recorded anything, by default on the last day of data.
+    """Return the reports of all devices that recorded anything, by default in the last day of data.
 
-    A day of a place at 10 Hz takes seconds, of the whole facility the better part of a minute.
+    A day of a place at 10 Hz takes seconds, a day of the whole facility almost a minute.
     """
     rosters = [roster for roster in sources.facility.places if asked.accepts(roster)]
     span = asked.span(await sources.end_of_data())
@@ -130,7 +130,7 @@ def _characterisation(characterisation: Characterisation) -> CharacterisationSum
 async def _reports(
     sources: Sources, roster: PlaceRoster, devices: Sequence[str], span: Span
 ) -> AsyncIterator[DeviceReport]:
-    """One device after the other: the records of _AT_A_TIME are in memory at most."""
+    """Yield one report after the other; the records of at most _AT_A_TIME devices are in memory."""
 
     async def read(device: str) -> DeviceRecords:
         return await sources.archive.records.of_device(device, span.start, span.end)

@@ -1,4 +1,4 @@
-"""Features of a device over time, and the energies of a meter smoothed."""
+"""Features of a device over time, and the smoothed energies of a meter."""
 
 import asyncio
 from collections.abc import Mapping
@@ -44,11 +44,11 @@ from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
 WIDEST_FILTER_SHOTS = 1200
-"""Standard deviation of the filter in sampling periods: 2 min at 10 Hz."""
+"""Maximum standard deviation of the filter, in sampling periods: 2 min at 10 Hz."""
 
 
 class ColumnFormat(StrEnum):
-    """How columns are written."""
+    """The file formats of columns."""
 
     JSON = "json"
     CSV = "csv"
@@ -73,13 +73,13 @@ class _Written(Parameters):
 
 
 class SeriesParameters(HourParameters, _Written):
-    """Which features, when."""
+    """The features and the span that are requested."""
 
     feature: list[FeatureName] = Field(min_length=1, description="Names of features; repeat for more.")
 
 
 class EnergyParameters(HourParameters, _Written):
-    """Which energies, and how they are looked at."""
+    """The energies that are requested, and how they are evaluated."""
 
     sigma_s: FiniteFloat = Field(
         30,
@@ -101,9 +101,9 @@ class EnergyParameters(HourParameters, _Written):
 async def get_series(
     sources: From, room: Room, device: DeviceName, asked: Annotated[SeriesParameters, Query()]
 ) -> Response:
-    """Features of a device, shot by shot; without `from` and `to` the last hour of data.
+    """Return features of a device, shot by shot; without `from` and `to`, those of the last hour of data.
 
-    At most a million values are told at a time: a little more than a day of one feature at 10 Hz.
+    A response has at most a million values: slightly more than a day of one feature at 10 Hz.
     """
     roster, names = find_roster(sources.facility, device), list(dict.fromkeys(asked.feature))
     span = asked.span(await sources.end_of_data())
@@ -123,10 +123,10 @@ async def get_series(
 async def get_energy(
     sources: From, room: Room, device: DeviceName, asked: Annotated[EnergyParameters, Query()]
 ) -> Response:
-    """The energies of a meter: outliers set aside, the rest smoothed in time, drift and drop-outs.
+    """Return the energies of a meter: without outliers, smoothed in time, with drift and drop-outs.
 
-    Report RST-2.3. A minute of shots in which the meter measured nothing at all is not among them. Without
-    `from` and `to` the last hour of data; half a million shots at most.
+    The method is that of report RST-2.3. Minutes in which the meter measured nothing at all are left out.
+    Without `from` and `to` the span is the last hour of data; it may have half a million shots at most.
     """
     period = period_ms(sources.facility, find_roster(sources.facility, device, DeviceKind.ENERGY_METER))
     span, measured = asked.span(await sources.end_of_data()), ("energy", "energy_disagreement")
@@ -144,9 +144,10 @@ async def get_energy(
 
 
 def _require_narrow(sigma_s: float, period: int) -> None:
-    """
+    """Require that the filter is not wider than WIDEST_FILTER_SHOTS sampling periods (ms).
+
     Raises:
-        BadRequest: the filter is wider than WIDEST_FILTER_SHOTS sampling periods (ms).
+        BadRequest: it is wider.
     """
     widest_s = WIDEST_FILTER_SHOTS * period / 1000
     if sigma_s > widest_s:
@@ -179,7 +180,8 @@ def _series_document(device: str, series: Series) -> dict[str, Any]:
 
 
 async def _light(sources: Sources, camera: str, energies: Series, span: Span) -> LightAgainstEnergy:
-    """
+    """Return the comparison of a camera's total intensity with the energies.
+
     Raises:
         NotFound: the facility has no such camera.
     """

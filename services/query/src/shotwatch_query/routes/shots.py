@@ -1,4 +1,4 @@
-"""Shots: search, and everything about one."""
+"""Shots: search, and all data of one shot."""
 
 from collections.abc import Mapping, Sequence
 from math import inf
@@ -37,7 +37,7 @@ _ANY = (-inf, inf)
 
 
 class ShotSearch(PageParameters):
-    """Which shots; a parameter that is left out asks for any."""
+    """The shots that are requested; a parameter that is left out matches any."""
 
     place: Area = None
     interval: str | SkipJsonSchema[None] = Field(None, examples=["100ms"])
@@ -48,7 +48,7 @@ class ShotSearch(PageParameters):
     complete: bool | SkipJsonSchema[None] = None
 
     def conditions(self, levels: int) -> dict[str, Any]:
-        """What fields of a shot must be, in the database's words."""
+        """Return the requested values of a shot's fields, as a query of the database."""
         asked = self.model_dump(include={"interval", "complete"}, exclude_none=True)
         if self.place is not None:
             asked["place"] = within(self.place, levels)
@@ -57,10 +57,10 @@ class ShotSearch(PageParameters):
 
 @router.get("/shots", summary="Search shots")
 async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, Query()]) -> ShotPage:
-    """Shots by time, place, kind of anomaly, score and completeness, a page at a time.
+    """Search shots by time, place, kind of anomaly, score and completeness, one page at a time.
 
-    Without `to` the search ends with the newest record of any device; without `from` it begins a day before.
-    The cursor marks a place between two shots: pages neither repeat nor skip one while new shots come in.
+    Without `to` the search ends with the newest record of any device; without `from` it begins a day earlier.
+    The cursor marks a position between two shots: pages neither repeat nor skip a shot while new ones arrive.
     """
 
     conditions = search.conditions(len(sources.facility.levels))
@@ -82,7 +82,7 @@ async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, 
 
 @router.get("/shots/{shot}", summary="Everything about one shot")
 async def get_shot(sources: From, shot: ShotId) -> Shot:
-    """Its members with their verdicts, features with units, score, reasons and revisions."""
+    """Return the members with their verdicts, features with units, score, reasons and revisions of a shot."""
     document = await find_shot(sources, shot)
     members = await members_of(sources, document)
     measured = await sources.archive.measurements.of_batch(document["batch"])

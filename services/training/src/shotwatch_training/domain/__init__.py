@@ -1,1 +1,1 @@
-"""From a history of shots to what models learn from, and from models to what is usual: arrays only."""
+"""From a history to training data, and from models to the references of normal shots: arrays only."""

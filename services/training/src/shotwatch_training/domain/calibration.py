@@ -1,4 +1,4 @@
-"""What is usual of every device: the references and thresholds of its features and scores."""
+"""Calibration: the references and thresholds of the features and scores of every device."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ UsualOfDevices = dict[str, dict[str, Usual]]
 def learn_cameras(
     history: History, references: Mapping[str, Reference], split: Split, engine: Engine
 ) -> dict[str, Camera]:
-    """What is usual of each camera's residuals under the trained network."""
+    """Return each camera's normal residuals under the trained network."""
     return {
         camera.device: learn_camera(
             camera.frames[split.training_shots(camera.times)], references[camera.device], engine
@@ -31,10 +31,10 @@ def learn_cameras(
 def learn_usual(
     history: History, cameras: Mapping[str, Camera], split: Split, engine: Engine
 ) -> UsualOfDevices:
-    """The references of all features that were measured, and of the scores of all cameras.
+    """Return the references of all measured features, and of the scores of all cameras.
 
-    Frames from which patterns were learned leave less than any others: what is usual of scores is told by
-    the frames after them.
+    Residuals of frames from which patterns were learned are smaller than those of other frames. The
+    references of scores are therefore computed from later frames.
     """
     usual: UsualOfDevices = {}
     for place in history.places:

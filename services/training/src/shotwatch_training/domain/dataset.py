@@ -1,7 +1,7 @@
-"""The training set: split by time, normalised per camera.
+"""The data for training a network: split by time, normalised per camera.
 
-Neighbouring shots resemble each other. A network that is stopped, and thresholds that are set, by shots from
-between those it learned from would be judged too kindly; so each part is a time block of its own.
+Neighbouring shots resemble each other. If the shots for early stopping and for the thresholds lay between the
+training shots, they would give results that are too good. Each part is therefore a time block of its own.
 """
 
 from collections.abc import Sequence
@@ -16,54 +16,54 @@ from shotwatch_training.domain.history import CameraHistory, History, Times
 
 TRAINING_SHARE = 0.55
 VALIDATION_SHARE = 0.15
-"""The rest, 0.3, sets the thresholds."""
+"""Shares of a device's shots; the remaining 0.3 are used for the thresholds."""
 
 
 class TooLittleData(ValueError):
-    """Nothing can be learned from so few shots; the message says how many there are and are needed."""
+    """There are too few shots to learn from; the message gives how many there are and how many are needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where the time blocks of early stopping and of the thresholds begin, as shares of a device's shots.
+    """The beginnings of the time blocks for early stopping and for thresholds, as shares of a device's shots.
 
-    Places are watched at different times and rates, so each device's shots are split for themselves.
+    Each device's shots are split separately, because places record at different times and rates.
     """
 
     validation: float = TRAINING_SHARE
     calibration: float = TRAINING_SHARE + VALIDATION_SHARE
 
     def training_shots(self, times: Times) -> slice:
-        """Shots to learn from."""
+        """Return the shots to train on."""
         return slice(0, int(len(times) * self.validation))
 
     def validation_shots(self, times: Times) -> slice:
-        """Shots that say when to stop."""
+        """Return the shots that decide when training stops."""
         return slice(int(len(times) * self.validation), int(len(times) * self.calibration))
 
     def unlearned_shots(self, times: Times) -> slice:
-        """Shots that no network and no pattern was learned from."""
+        """Return the shots from which neither a network nor a pattern was learned."""
         return slice(int(len(times) * self.validation), len(times))
 
     def reference_shots(self, times: Times) -> slice:
-        """Shots that say what is usual: all before calibration."""
+        """Return the shots from which the references are computed: all before calibration."""
         return slice(0, int(len(times) * self.calibration))
 
     def calibration_shots(self, times: Times) -> slice:
-        """Shots that set the thresholds."""
+        """Return the shots from which the thresholds are computed."""
         return slice(int(len(times) * self.calibration), len(times))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageSet:
-    """What a network is fitted to: normalised images (n, h, w) of all cameras."""
+    """The images to which a network is fitted: normalised images (n, h, w) of all cameras."""
 
     training: Images
     validation: Images
 
 
 def usable_references(history: History, split: Split) -> dict[str, Reference]:
-    """The reference of every camera with enough frames before and after calibration begins, and a beam.
+    """Return the references of cameras with a beam and enough frames before calibration and after training.
 
     Raises:
         TooLittleData: there is no such camera.
@@ -88,7 +88,7 @@ def _reference(camera: CameraHistory, split: Split) -> Reference | None:
 def image_set(
     cameras: Sequence[CameraHistory], references: dict[str, Reference], split: Split, most: int
 ) -> ImageSet:
-    """At most `most` images, evenly from all cameras and over time."""
+    """Return `most` images at most, evenly from all cameras and over time."""
     known = [camera for camera in cameras if camera.device in references]
     share = max(1, most // len(known))
     parts = [_images(camera, references[camera.device], split, share) for camera in known]
@@ -97,7 +97,7 @@ def image_set(
 
 
 def evenly(count: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Indices of at most `most` of `count` things, evenly spread."""
+    """Return `most` indices at most of `count` things, evenly spread."""
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.intp)
 
 

@@ -1,4 +1,4 @@
-"""What the archive tells of the past."""
+"""The history of the facility, as arrays."""
 
 from dataclasses import dataclass
 
@@ -40,5 +40,5 @@ class History:
 
     @property
     def times(self) -> Times:
-        """Of the shots of all places together."""
+        """Epoch ms of the shots of all places together, ascending."""
         return np.sort(np.concatenate([np.empty(0, np.int64), *(place.times for place in self.places)]))

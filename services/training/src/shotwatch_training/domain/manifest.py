@@ -1,7 +1,7 @@
-"""The manifest of a training set: what is in it, where that came from, and how to make it again.
+"""The manifest of a training set: its content, its sources, and how to make it again.
 
-The set is named by the bucket's keys: `{name}/part-00000-of-00004.tfrecord` …, `{name}/manifest.json`. The
-manifest is written last; without it there is no set.
+The keys in the bucket begin with the name of the set: `{name}/part-00000-of-00004.tfrecord` …,
+`{name}/manifest.json`. The manifest is written last; a set without a manifest does not exist.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,26 +18,26 @@ Record = tuple[BlockRef, int]
 
 
 class Query(Message):
-    """Which shots a set is made of."""
+    """The query that selects the shots of a set."""
 
     places: tuple[str, ...] = ()
-    """Such as `LA-A1-11`; none = all of the facility."""
+    """Places such as `LA-A1-11`; empty = all of the facility."""
     start: int | None = None
     """Epoch ms; None = from the oldest shot."""
     end: int | None = None
     """Epoch ms, exclusive; None = to the newest shot."""
     incomplete: bool = False
-    """Also shots that lack a kind of device."""
+    """Whether to include shots that lack a kind of device."""
     include: tuple[AnomalyKind, ...] = ()
-    """Only shots with an anomaly of one of these kinds; none = all shots."""
+    """Only shots with an anomaly of one of these kinds; empty = all shots."""
     exclude: tuple[AnomalyKind, ...] = ()
     """No shots with an anomaly of one of these kinds."""
     most: int | None = None
-    """At most so many shots, spread evenly over those that match; None = all."""
+    """Maximum number of shots, spread evenly over those that match; None = all."""
 
 
 class Feature(Message):
-    """A feature of every example."""
+    """The description of a feature that every example has."""
 
     name: str
     dtype: str
@@ -56,14 +56,14 @@ class Column(Message):
 
     @classmethod
     def of(cls, records: Sequence[Record | None]) -> Self:
-        """The column of these records, None where there is none."""
+        """Return the column of these records; None stands for an absent record."""
         blocks: dict[BlockRef, int] = {}
         source = [blocks.setdefault(r[0], len(blocks)) if r else ABSENT for r in records]
         return cls(blocks=list(blocks), source=source, row=[r[1] if r else 0 for r in records])
 
     @property
     def records(self) -> list[Record | None]:
-        """What `of` was given."""
+        """The records that were passed to `of`."""
         return [
             None if source == ABSENT else (self.blocks[source], row)
             for source, row in zip(self.source, self.row, strict=True)
@@ -80,9 +80,9 @@ class Group(Message):
     pulses: list[int]
     """Epoch ms."""
     revisions: list[int]
-    """At which the shots were when the set was made."""
+    """Revisions of the shots when the set was made."""
     kinds: list[list[AnomalyKind]]
-    """The anomalies of the shots."""
+    """The anomalies of each shot."""
     image: Column
     spectrum: Column
     energy: Column
@@ -95,13 +95,13 @@ class Group(Message):
 
 
 class RawObject(Message):
-    """A file as it arrived, from which blocks can be made again, and where it lies."""
+    """A file as it arrived, from which blocks can be made again, and its location."""
 
     object_id: str
     bucket: str
     key: str
     etag: str | None
-    """When the set was made; None if it was gone already."""
+    """The etag when the set was made; None if the file did not exist any more."""
 
 
 class Shard(Message):
@@ -115,20 +115,20 @@ class Shard(Message):
 
 
 class Counts(Message):
-    """How many shots and examples there are, and why there are not more."""
+    """The numbers of shots and examples, and of those that were left out."""
 
     matched: int
-    """Shots that the query chose."""
+    """Number of shots that match the query."""
     shots: int
-    """Those of them with an example."""
+    """Number of these that have an example."""
     examples: int
     cameras: int
     expired: int
-    """Examples left out because a block of theirs has expired."""
+    """Number of examples left out because one of their blocks has expired."""
 
 
 class Manifest(Message):
-    """A training set, whole. The examples are those of `groups`, in that order, cut into `shards`."""
+    """A complete training set. The examples are those of `groups`, in that order, cut into `shards`."""
 
     name: str
     facility: str
@@ -143,7 +143,7 @@ class Manifest(Message):
     groups: list[Group]
 
     def shape(self, feature: str) -> tuple[int, ...]:
-        """The shape of a feature of every example."""
+        """Return the shape of a feature, which is the same in every example."""
         return next(each.shape for each in self.features if each.name == feature)
 
     @property
@@ -153,7 +153,7 @@ class Manifest(Message):
 
 
 def features_of(image: tuple[int, ...], spectrum: tuple[int, ...]) -> list[Feature]:
-    """What each feature is, for frames and spectra of these shapes."""
+    """Return the description of each feature, for frames and spectra of these shapes."""
     told = (
         ("image", "uint16", image, "a camera's frame, counts"),
         ("energymeter", "float32", (), "the shot's energy, J; NaN if it has none"),

@@ -1,9 +1,9 @@
-"""Which examples a training set has: from a query and batches of shots to rows of blocks.
+"""The examples of a training set: from a query and batches of shots to rows of blocks.
 
-The report's set holds triplets: the image, the spectrum and the energy of a shot. A place may have several
-devices of a kind. Here an example is one frame of one camera, with the spectrum and the energy of that shot:
-those of the first spectrometer and the first energy meter, by name, whose record is valid. A shot at a place
-with ten cameras is ten examples.
+The report's training set holds triplets: the image, the spectrum and the energy of a shot. A place may have
+several devices of a kind. Here an example is one frame of one camera, with the spectrum and the energy of the
+same shot. These are taken from the first spectrometer and the first energy meter, by name, that have a valid
+record. A shot at a place with ten cameras is ten examples.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from shotwatch_training.domain.manifest import Column, Group, Query, Record
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A shot that a query chose, and where it lies in its batch."""
+    """A shot that matches a query, and its index in its batch."""
 
     id: str
     revision: int
@@ -35,7 +35,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A triplet, by the names that the facility's report gives its parts.
+    """A triplet, with the names that the facility's report gives to its parts.
 
     `front`, `amp` and `arm` are the first three levels of the place; NO_LEVEL where it has fewer.
     """
@@ -52,7 +52,7 @@ class Example:
 
 
 def matches(shot: Mapping[str, Any], query: Query) -> bool:
-    """Whether a shot (a document of the archive) has the completeness and the anomalies asked for."""
+    """Return whether a shot (a document of the archive) matches the query's completeness and anomalies."""
     kinds = shot["kinds"]
     return (
         (shot["complete"] or query.incomplete)
@@ -62,20 +62,20 @@ def matches(shot: Mapping[str, Any], query: Query) -> bool:
 
 
 def sampled(shots: Sequence[Shot], most: int | None) -> list[Shot]:
-    """At most so many shots, evenly spread over all."""
+    """Return `most` shots at most, evenly spread over all."""
     if most is None or not shots:
         return list(shots)
     return [shots[n] for n in evenly(len(shots), most).tolist()]
 
 
 def groups_of(batch: ShotsClosed, shots: Sequence[Shot]) -> list[Group]:
-    """The examples of these shots of a batch, camera by camera; a camera without a valid frame has none."""
+    """Return the examples of these shots of a batch by camera; a camera without a valid frame has none."""
     cameras = _members(batch, DeviceKind.CAMERA)
     return [group for camera in cameras if (group := _group(batch, camera, shots)).shots]
 
 
 def without(group: Group, expired: Collection[BlockRef]) -> Group:
-    """The group without the examples that need one of these blocks."""
+    """Return the group without the examples that need one of these blocks."""
     columns = (group.image.records, group.spectrum.records, group.energy.records)
     kept = [
         n
@@ -92,7 +92,7 @@ def without(group: Group, expired: Collection[BlockRef]) -> Group:
 def examples_of(
     group: Group, images: NDArray[np.uint16], spectra: NDArray[np.float32], energies: NDArray[np.float32]
 ) -> list[Example]:
-    """The examples of a group from their images (n, h, w), spectra (n, m) and energies (n,)."""
+    """Return the examples of a group from their images (n, h, w), spectra (n, m) and energies (n,)."""
     front, amp, arm = (*group.series.place.levels, NO_LEVEL, NO_LEVEL)[:3]
     return [
         Example(
@@ -141,7 +141,7 @@ def _records(members: Sequence[Member], index: int) -> Iterator[Record]:
 
 
 def _record(member: Member, index: int) -> Record | None:
-    """The member's record of a shot, if it has one that is valid."""
+    """Return the member's record of a shot if it is valid; None otherwise."""
     if member.source[index] == ABSENT or member.verdict[index] != VALID:
         return None
     return member.blocks[member.source[index]], member.row[index]

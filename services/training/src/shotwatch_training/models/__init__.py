@@ -1,4 +1,4 @@
-"""The networks: the only room that knows TensorFlow."""
+"""The networks: the only package that imports TensorFlow."""
 
 import os
 

@@ -10,23 +10,23 @@ from keras import layers
 from shotwatch_training.settings import ArchitectureName, Hyperparameters
 
 PATCH = 8
-"""px; the strided network sees the frame in patches of so many pixels a side."""
+"""Side of the square patches into which the strided network divides the frame, in px."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A network and how it learns."""
+    """A network and how it is trained."""
 
     build: Callable[[int, int, Hyperparameters], keras.Model]
-    """From height and width."""
+    """Build the network from height, width and hyperparameters."""
     spots: bool
-    """Learns to remove spots that were put into its input, so that it cannot reconstruct them."""
+    """Whether it learns to remove spots that were added to its input, so that it cannot reconstruct them."""
 
 
 def strided(height: int, width: int, chosen: Hyperparameters) -> keras.Model:
-    """A small network: convolutions with strides, no layer at full resolution but the last.
+    """Return a small network: convolutions with strides, no layer at full resolution but the last.
 
-    Each patch of 8 x 8 pixels is told in a few numbers, decoded with a view of its neighbours.
+    Each patch of 8 x 8 pixels is encoded in a few numbers, and decoded together with its neighbours.
     """
     image = keras.Input((height, width, 1))
     padded, crop = _padded(image, height, width, PATCH)
@@ -40,12 +40,12 @@ def strided(height: int, width: int, chosen: Hyperparameters) -> keras.Model:
 
 
 def report(height: int, width: int, _: Hyperparameters) -> keras.Model:
-    """The report's kind of network: three channels, convolutions and pooling at full resolution.
+    """Return a network like the report's: three channels, convolutions and pooling at full resolution.
 
-    The report gives the input, 102 x 128 x 3, and not the layers; these are the usual ones. Differences:
-    Conv2DTranspose instead of UpSampling2D, which cannot be converted; the channels, copies of the one that
-    cameras have, are made inside and averaged at the end; the output is linear, because noise around the dark
-    level is negative.
+    The report states the input, 102 x 128 x 3, but not the layers; these are the customary ones. Differences:
+    - Conv2DTranspose replaces UpSampling2D, which cannot be converted.
+    - Cameras have one channel: it is copied to three inside the network, and these are averaged at the end.
+    - The output is linear, because noise around the dark level is negative.
     """
     image = keras.Input((height, width, 1))
     padded, crop = _padded(image, height, width, 4)
@@ -71,7 +71,7 @@ ARCHITECTURES: Mapping[ArchitectureName, Architecture] = MappingProxyType(
 def _padded(
     image: keras.KerasTensor, height: int, width: int, multiple: int
 ) -> tuple[keras.KerasTensor, tuple[tuple[int, int], tuple[int, int]]]:
-    """The image with zeros around it up to a multiple of so many pixels, and the crop that undoes it."""
+    """Return the image padded with zeros to a multiple of `multiple` pixels, and the crop that undoes it."""
     rows, columns = -height % multiple, -width % multiple
     margins = ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2))
     return layers.ZeroPadding2D(margins)(image), margins

@@ -1,4 +1,4 @@
-"""Fitting a network within its time, and converting it for the scoring engine."""
+"""Fitting of a network within a time limit, and its conversion for the scoring engine."""
 
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -19,12 +19,12 @@ from shotwatch_training.settings import ArchitectureName, Hyperparameters
 
 BATCH = 32
 PATIENCE = 3
-"""Epochs without a better validation loss after which fitting stops and the best weights are taken."""
+"""Epochs without a better validation loss after which fitting stops; the best weights are restored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Mean squared errors (shares of the reference's peak, squared) after an epoch, from 1."""
+    """Mean squared errors (shares of the reference's peak, squared) after an epoch, numbered from 1."""
 
     number: int
     loss: float
@@ -33,7 +33,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted network and how it got there."""
+    """A fitted network and the course of its fitting."""
 
     model: keras.Model
     epochs: tuple[Epoch, ...]
@@ -48,7 +48,7 @@ def fit(
     on_epoch: Callable[[Epoch], None],
     hyperparameters: Hyperparameters,
 ) -> Fit:
-    """Fit a network to images until the later validation images say stop, or epochs or time are over."""
+    """Fit a network to images until the validation loss no longer improves, or epochs or time are over."""
     keras.utils.set_random_seed(seed)
     chosen = ARCHITECTURES[architecture]
     _, height, width = images.training.shape
@@ -71,7 +71,7 @@ def fit(
 
 
 def convert(model: keras.Model) -> bytes:
-    """The network in TFLite's format."""
+    """Convert the network to TFLite's format."""
     with redirect_stdout(StringIO()):
         network: bytes = tf.lite.TFLiteConverter.from_keras_model(model).convert()
     return network
@@ -94,7 +94,7 @@ class _History(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class _TimeLimit(keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends fitting after the given time, in the middle of an epoch if need be."""
+    """A callback that ends fitting after the given time, in the middle of an epoch if necessary."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The choice of hyperparameters: drawn at random (Bergstra and Bengio, 2012), judged by weak spots.
+"""The choice of hyperparameters: drawn at random (Bergstra and Bengio, 2012), compared by weak spots.
 
-The loss says how well usual images are reconstructed, and a network that reconstructs spots as well has the
-lowest. So networks are compared by how clearly a weak spot is left over.
+The loss measures how well normal images are reconstructed. A network that also reconstructs spots has the
+lowest loss. Networks are therefore compared by how clearly a weak spot remains in the residual.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,16 +18,16 @@ from shotwatch_training.models.fitting import BATCH, Epoch, Fit, fit
 from shotwatch_training.settings import Hyperparameters, Recipe
 
 WEAK = 0.05
-"""Amplitude of the spots that networks are compared by, as a share of the reference's peak."""
+"""Amplitude of the spots by which networks are compared, as a share of the reference's peak."""
 RADIUS = 1.5
-"""px, their standard deviation."""
+"""Standard deviation of the spots, in px."""
 LIT = 0.2
-"""Share of the reference's peak from which on a pixel belongs to the beam."""
+"""Share of the reference's peak above which a pixel belongs to the beam."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A fitted network, and what it is worth."""
+    """A fitted network and its figure of merit."""
 
     hyperparameters: Hyperparameters
     fitted: Fit
@@ -40,9 +40,9 @@ def search(
     on_epoch: Callable[[Epoch], None],
     on_trial: Callable[[int, Trial], None],
 ) -> Trial:
-    """Fit the recipe's number of networks, and take the one that shows weak spots best.
+    """Fit as many networks as the recipe requests, and return the one that shows weak spots best.
 
-    `on_trial` hears of each with its number, from 1.
+    `on_trial` is called after each, with its number from 1.
     """
     best: Trial | None = None
     for number, hyperparameters in enumerate(draw(recipe.trials, recipe.seed), 1):
@@ -66,7 +66,7 @@ def search(
 
 
 def draw(count: int, seed: int) -> Iterator[Hyperparameters]:
-    """Hyperparameters to try: first the usual ones, then others at random."""
+    """Yield hyperparameters to try: first the defaults, then random ones."""
     random = np.random.default_rng(seed)
     for number in range(count):
         drawn = Hyperparameters(
@@ -79,10 +79,11 @@ def draw(count: int, seed: int) -> Iterator[Hyperparameters]:
 
 
 def spot_contrast(model: keras.Model, images: Images, seed: int) -> float:
-    """How clearly a weak spot on the beam stands out of what a network leaves of images (n, h, w).
+    """Return how clearly a weak spot on the beam stands out in the residuals of images (n, h, w).
 
-    The median over the images of what a spot adds to the smoothed residual at its centre, in standard
-    deviations of the smoothed residuals of the images as they are, on the beam. Not a number without a beam.
+    This is the median over the images of what a spot adds to the smoothed residual at its centre. The unit is
+    the standard deviation of the smoothed residuals of the images without spots, on the beam. The result is
+    NaN without a beam.
     """
     rows, columns, has_beam = _places(images, np.random.default_rng(seed))
     if not has_beam.any():
@@ -102,7 +103,8 @@ def _left_over(model: keras.Model, images: Images) -> Images:
 def _places(
     images: Images, random: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
-    """A lit pixel of each image, as row and column, and which images have one."""
+    """Return a random lit pixel of each image, as row and column, and which images have one."""
+    # A random number for each lit pixel, 0 elsewhere: the largest one marks a lit pixel at random.
     lots = np.where(images > LIT, random.random(images.shape), 0.0).reshape(len(images), -1)
     chosen = lots.argmax(axis=1)
     rows, columns = np.divmod(chosen, images.shape[2])

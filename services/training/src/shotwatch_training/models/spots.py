@@ -1,4 +1,4 @@
-"""Batches of images into which spots were put, with the images as they were."""
+"""Batches of images with added spots, together with the original images."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from shotwatch_detector.arrays import Images
 
 RADII = (0.7, 3.0)
-"""px, standard deviations."""
+"""Range of the spots' standard deviations, in px."""
 STRONGEST = 0.4
-"""Share of the reference's peak, bright or dark."""
+"""Maximum strength of a spot, bright or dark, as a share of the reference's peak."""
 
 
 class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Shuffled batches (input, target) of images (n, h, w), with so many spots in each input."""
+    """Shuffled batches (input, target) of images (n, h, w), with `spots` spots in each input."""
 
     def __init__(self, images: Images, batch: int, spots: int, seed: int) -> None:
         super().__init__()
@@ -39,13 +39,14 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def draw_spots(shape: tuple[int, ...], spots: int, random: np.random.Generator) -> Images:
-    """Gaussian spots of random place, radius and strength, bright and dark: (n, h, w)."""
+    """Draw Gaussian spots of random place, radius and strength, bright and dark: (n, h, w)."""
     count, height, width = shape
 
     def uniform(low: float, high: float) -> NDArray[Any]:
         return random.uniform(low, high, (count, spots, 1)).astype(np.float32)
 
     x, y, radius, strength = uniform(0, width), uniform(0, height), uniform(*RADII), uniform(-1, 1)
+    # A Gaussian spot is the product of two profiles: one matrix product adds up all spots of an image.
     rows = STRONGEST * strength * np.exp(-(((np.arange(height, dtype=np.float32) - y) / radius) ** 2) / 2)
     columns = np.exp(-(((np.arange(width, dtype=np.float32) - x) / radius) ** 2) / 2)
     drawn: Images = rows.swapaxes(1, 2) @ columns

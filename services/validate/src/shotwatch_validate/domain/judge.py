@@ -1,7 +1,7 @@
 """The judge: a verdict on each record, and the reason for each refusal.
 
-A record counts only while its device's state is ON, so the state is asked first; then whether the data could
-be read; then what they say.
+A record counts only while its device's state is ON. The state is therefore checked first, then whether the
+data could be read, then the data themselves.
 """
 
 from collections.abc import Iterator
@@ -22,17 +22,17 @@ class Judgement:
     """The verdicts on n records of a device."""
 
     verdict: NDArray[np.int64]
-    """(n,) 0 for a good record, n for one refused for `reasons[n - 1]`."""
+    """(n,) 0 for a valid record, k for one refused for `reasons[k - 1]`."""
     reasons: tuple[str, ...]
-    """The reasons that occur, as `reason` or `reason: detail`; some dozens at most (`reason_code`)."""
+    """The reasons that occur, as `reason` or `reason: detail`; a few dozen at most (`reason_code`)."""
 
 
 def judge(records: Records, facility: Facility, previous_fingerprint: int | None = None) -> Judgement:
-    """Judge the records of one device; of several reasons to refuse one, the first counts.
+    """Judge the records of one device; if several reasons apply to a record, the first counts.
 
     Args:
-        records: in the order of time.
-        facility: says what counts as ON, as black, saturated and out of range.
+        records: in order of time.
+        facility: defines what counts as ON, black, saturated and out of range.
         previous_fingerprint: of the device's last frame before these; a first frame equal to it is frozen.
     """
     verdict = np.zeros(len(records.state), np.int64)
@@ -45,7 +45,7 @@ def judge(records: Records, facility: Facility, previous_fingerprint: int | None
 
 
 def last_fingerprint(records: Records) -> int | None:
-    """The fingerprint of the last frame that could be read; None for devices without frames."""
+    """Return the fingerprint of the last frame that could be read; None for devices without frames."""
     if not isinstance(records.data, Frames):
         return None
     fingerprints = records.data.fingerprint[_readable(records)]
@@ -66,7 +66,7 @@ def _findings(
 
 
 def _not_on(records: Records, policy: StatePolicy) -> Iterator[tuple[str, Mask]]:
-    """Records of each state that is not ON, the broken states first; those of the last states together."""
+    """Yield the records in each state that is not ON, broken states first; the last states combined."""
     numbers = [number for number, state in enumerate(records.states) if state != policy.on]
     numbers.sort(key=lambda number: records.states[number] not in policy.broken)
     for number in numbers[:MOST_DETAILED_REASONS]:
@@ -75,7 +75,7 @@ def _not_on(records: Records, policy: StatePolicy) -> Iterator[tuple[str, Mask]]
 
 
 def _problems(records: Records, of_state: bool) -> Iterator[tuple[str, Mask]]:
-    """What reading found, of the states or of the data; records with the same problem together."""
+    """Yield the records with each problem found on reading, of the states or of the data."""
     rows: dict[str, list[int]] = {}
     for problem in records.problems:
         if (problem.reason == RecordReason.STATE_MISSING) is of_state:

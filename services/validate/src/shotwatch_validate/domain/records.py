@@ -1,4 +1,4 @@
-"""The records of one device as validation sees them: states, problems of reading, and digests of the data."""
+"""The records of one device for validation: states, problems found on reading, digests of the data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Frames:
     minimum: Floats
     maximum: Floats
     saturated: Counts
-    """Pixels at or above the facility's saturation level."""
+    """Number of pixels at or above the facility's saturation level."""
     fingerprint: Counts
-    """Equal for frames that are equal."""
+    """Equal for equal frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ Data = Frames | Spectra | Energies
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What reading found wrong with one record."""
+    """A problem with one record that was found on reading."""
 
     row: int
     reason: str
@@ -53,10 +53,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """n records of one device, in the order of time."""
+    """n records of one device, in order of time."""
 
     device: str
-    """Its group name."""
+    """Group name of the device."""
     states: Sequence[str]
     """The states that occur."""
     state: Counts

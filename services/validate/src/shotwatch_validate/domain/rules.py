@@ -1,4 +1,4 @@
-"""The rules that data must pass, one function each. The first that a record breaks names its reason.
+"""The rules that data must meet, one function each. The first rule that a record breaks gives its reason.
 
 The rules for spectra and energies are those of the facility's report RST-2.3.
 """
@@ -20,23 +20,23 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the data of a device are held against."""
+    """The limits and the context against which the data of a device are checked."""
 
     datasets: tuple[Dataset, ...]
-    """Of the device, as the facility file lists them."""
+    """The datasets of the device, as listed in the facility file."""
     frames: FramePolicy
     readable: Mask
     """(n,) records whose data could be read."""
     previous_fingerprint: int | None
-    """Of the frame before the first, where there was one."""
+    """Fingerprint of the frame before the first of these, if there was one."""
 
 
 Rule = Callable[[Any, Context], tuple[Mask, str]]
-"""(data, context) → the records (n,) that break the rule, and what it demands of them."""
+"""(data, context) → the records (n,) that break the rule, and its requirement in words."""
 
 
 def broken_rules(data: Data, context: Context) -> Iterator[tuple[str, Mask]]:
-    """`reason: detail` of each rule for such data, in order, and the records (n,) that break it."""
+    """Yield `reason: detail` of each rule for such data, in order, and the records (n,) that break it."""
     for reason, rule in _RULES[type(data)]:
         broken, detail = rule(data, context)
         yield f"{reason}: {detail}", broken
@@ -90,7 +90,7 @@ def _energy_range(energies: Energies, context: Context) -> tuple[Mask, str]:
 
 
 def _outside(values: Floats, dataset: Dataset) -> Mask:
-    """NaN is not outside: whether it may be is another rule's question."""
+    """Return which values are outside the range; not NaN, which is left to other rules."""
     low, high = dataset.range
     return (values < low) | (values > high)
 
