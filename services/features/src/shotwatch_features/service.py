@@ -109,9 +109,10 @@ class Measurer:
         faults.reach("features.after_examination")
 
     def _known(self, device: str) -> Known:
+        datasets = self._edges.facility.device_type(device).datasets
         return Known(
             self._edges.facility.frames.saturated_at,
-            self._edges.facility.dataset(DeviceKind.SPECTRO).wavelengths,
+            datasets[0].wavelengths if datasets else None,
             self._shelf.newest(device, CharacterisationKind.NOISE),
             self._shelf.newest(device, CharacterisationKind.REFERENCE),
         )
