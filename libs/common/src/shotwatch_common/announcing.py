@@ -13,7 +13,7 @@ from shotwatch_shots.event import AnomalyEvent
 async def announce(
     events: Sequence[AnomalyEvent], archive: Archive, bus: Bus, log: Log, arrived_at: int | None = None
 ) -> None:
-    """Number, store, publish and mark events, in that order.
+    """Store events with their numbers, publish them and mark them as published, in that order.
 
     The call can be repeated with the same events after a crash at any step: it publishes the events that are
     not marked as published. A subscriber may therefore receive an event twice, with the same id and number. A

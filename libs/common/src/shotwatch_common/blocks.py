@@ -111,6 +111,7 @@ class _Sparse(io.RawIOBase):
         return self._at
 
     def read(self, length: int = -1) -> bytes:
+        # The result is the part of the head, then zeros, then the part of the tail in [begin, stop).
         stop = self._size if length < 0 else min(self._at + length, self._size)
         begin, self._at = self._at, stop
         known, end = len(self._head), self._size - len(self._tail)

@@ -31,7 +31,7 @@ def _armoury() -> Path | None:
 
 
 def _disarm(armed: Path) -> bool:
-    """Disarm a point; return whether it was armed and this process was the first to reach it."""
+    """Remove the mark of an armed point; return whether this process was the first to reach it."""
     try:
         armed.unlink()
     except FileNotFoundError:

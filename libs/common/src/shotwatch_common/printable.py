@@ -21,7 +21,7 @@ def printable(text: str) -> str:
     terminal, forge a line of a log, reverse the displayed text, or stop the output with an encoding error.
     The function escapes the characters that `str.isprintable` excludes: Unicode's categories Other (control,
     format, surrogate, private, unassigned) and Separator, except the space. It also escapes characters whose
-    Unicode name indicates that they are blank, because two names that differ only in these look the same.
+    Unicode name indicates that they are blank, because two names that differ only in these appear identical.
 
         printable("CAM\x1b[31m\u202e1")  # "CAM\\x1b[31m\\u202e1"
 

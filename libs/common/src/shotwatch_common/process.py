@@ -31,7 +31,7 @@ _ASK_AGAIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Edges(Generic[AnySettings]):
-    """What a service uses to reach the outside world: settings, servers, telemetry."""
+    """The connections of a service to the outside world (servers, telemetry), with its configuration."""
 
     settings: AnySettings
     facility: Facility
@@ -52,7 +52,7 @@ class Edges(Generic[AnySettings]):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a service does: the queues that it consumes, and its background work."""
+    """The work of a service: the queues that it consumes, its startup checks and its background work."""
 
     subscriptions: tuple[Subscription, ...] = ()
     background: tuple[Background, ...] = ()

@@ -13,7 +13,7 @@ from shotwatch_shots.identity import CHARACTERISATIONS, RESIDUALS
 
 
 class DocumentAction(StrEnum):
-    """What may be done in a collection, by MongoDB's name. An upsert needs `update` and `insert`."""
+    """An action on a collection, by MongoDB's name. An upsert needs `update` and `insert`."""
 
     FIND = "find"
     INSERT = "insert"
@@ -22,7 +22,7 @@ class DocumentAction(StrEnum):
 
 
 class ObjectAction(StrEnum):
-    """What may be done in a bucket.
+    """An action on a bucket.
 
     In stores such as Amazon's, reading needs LIST as well: without it, the store reports a missing object as
     access denied.

@@ -49,8 +49,7 @@ class Shelf:
         return unreadable
 
     def newest(self, device: str, kind: CharacterisationKind) -> Any:
-        """Return the newest version that `look` has read, as converted by its reader; None if there is none.
-        """
+        """Return the newest version that `look` has read, converted by its reader; None if there is none."""
         known = self._read.get((device, kind))
         return None if known is None else known[1]
 
@@ -75,5 +74,6 @@ async def shelve(
         made = Characterisation(
             device, kind, next_version, epoch_now(), of.start, of.end, of.frames, bucket, key
         )
+        # If another process has taken the version number, try again with the next one.
         if await archive.characterisations.add(made):
             return made

@@ -108,7 +108,7 @@ def _is_line(document: Mapping[str, Any]) -> bool:
 
 
 def cut(value: Any) -> Any:
-    """Truncate a text to the length that audit lines allow; return any other value unchanged."""
+    """Cut a text to the length that audit lines allow; return any other value unchanged."""
     return f"{value[:MOST_CHARACTERS]}…" if isinstance(value, str) and len(value) > MOST_CHARACTERS else value
 
 

@@ -78,5 +78,6 @@ async def _keep_newest(collection: Any, device: str, seen: dict[str, Any], lates
         try:
             await collection.insert_one({"_id": device, **seen})
         except DuplicateKeyError:
+            # The document exists, so it is newer than the record: replace it only if its clock was wrong.
             impossible = {"_id": device, "time": {"$gt": latest_ms}}
             await collection.update_one(impossible, {"$set": seen})

@@ -57,6 +57,8 @@ class Events:
             new = [event_id for event_id in event_ids if event_id not in reserved]
             given = {id_: {"number": taken + n, "at": epoch_now()} for n, id_ in enumerate(new, 1)}
             changes = {f"reserved.{id_}": reservation for id_, reservation in given.items()}
+            # Compare-and-set on `value`: if another replica has reserved numbers meanwhile, nothing matches,
+            # and the loop reads the counter again.
             result = await self._counters.update_one(
                 {"_id": _COUNTER, "value": taken}, {"$set": {"value": taken + len(new), **changes}}
             )
@@ -133,6 +135,7 @@ class Events:
         try:
             await self._events.insert_many([_document(event) for event in events], ordered=False)
         except BulkWriteError as error:
+            # The other events are stored, because the insert is not ordered.
             if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
                 raise
         numbers = {event.id: event.data.sequence for event in events}

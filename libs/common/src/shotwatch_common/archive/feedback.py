@@ -62,8 +62,8 @@ class Feedback:
     async def standings(self, conditions: Sequence[str]) -> dict[str, Standing]:
         """Return the standing of each of these incidents that has feedback.
 
-        It follows from the newest MOST_STATEMENTS statements about each incident. One query suffices, unless
-        all incidents together have more than MOST_STATEMENTS per incident.
+        It follows from the newest MOST_STATEMENTS statements about each incident. A single query suffices,
+        unless the incidents together have more than MOST_STATEMENTS statements each on average.
         """
         most = MOST_STATEMENTS * len(conditions)
         found = self._feedback.find({"condition": {"$in": list(conditions)}}).limit(most + 1)

@@ -49,7 +49,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """When an object was last seen in the inbox, its state, and when it entered that state (epoch ms)."""
+    """Time at which an object was last seen in the inbox, its state, and since when it has it (epoch ms)."""
 
     at: int
     state: ObjectState

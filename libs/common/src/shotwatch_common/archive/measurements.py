@@ -20,7 +20,7 @@ Columns = Mapping[str, Values]
 
 
 class Source(StrEnum):
-    """Where measurements come from."""
+    """The source of measurements."""
 
     FEATURES = "features"
     """The service `features`: measured for every shot."""
@@ -108,7 +108,7 @@ def _newest_series(
 
 
 def _series(known: Mapping[str, tuple[NDArray[np.int64], Values]], start_ms: int, end_ms: int) -> Series:
-    """Align features that have pulses of their own to the pulses that any of them has, as columns."""
+    """Return features that have pulses of their own as columns over the pulses that any of them has."""
     pulses = np.unique(np.concatenate([np.empty(0, np.int64), *(times for times, _ in known.values())]))
     pulses = pulses[(pulses >= start_ms) & (pulses < end_ms)]
     return Series(pulses, {name: _aligned(pulses, *column) for name, column in known.items()})
@@ -164,6 +164,7 @@ def _newest(documents: Sequence[Mapping[str, Any]], name: str) -> tuple[NDArray[
     pulses = np.concatenate([np.frombuffer(d["pulses"], "<i8") for d in documents])
     revisions = np.concatenate([np.frombuffer(d["revisions"], "<i4") for d in documents])
     values = np.concatenate([_unpacked(d["features"][name]) for d in documents])
+    # Sort by pulse, then by revision, and keep the last entry of each pulse.
     order = np.lexsort((revisions, pulses))
     last = np.append(np.diff(pulses[order]) > 0, True)
     return pulses[order][last], values[order][last]
@@ -171,6 +172,7 @@ def _newest(documents: Sequence[Mapping[str, Any]], name: str) -> tuple[NDArray[
 
 def _aligned(pulses: NDArray[np.int64], known: NDArray[np.int64], values: Values) -> Values:
     aligned = np.full(len(pulses), np.nan)
+    # Pulses that are not known keep NaN; `known` is sorted, so `searchsorted` finds the others.
     where = np.flatnonzero(np.isin(pulses, known))
     aligned[where] = values[np.searchsorted(known, pulses[where])]
     return aligned

@@ -60,7 +60,7 @@ class Reconciliations:
         return [_slice(document) for document in documents if document["again_at"] <= now]
 
     async def reopen_oldest(self, before: int) -> None:
-        """Reopen the settled slice with the oldest check, if that check was before a time (epoch ms)."""
+        """Mark the settled slice with the oldest check as open, if that was before a time (epoch ms)."""
         checked = {"open": False, "checked_at": {"$gt": _NEVER, "$lt": before}}
         async for document in self._reconciliations.find(checked, {"_id": 1}).sort("checked_at", 1).limit(1):
             await self._reconciliations.update_one(document, {"$set": {"open": True}})

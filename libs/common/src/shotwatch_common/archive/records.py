@@ -55,6 +55,7 @@ class Records:
         if not judged.times:
             return
         document = _document(obj, judged)
+        # If nothing matches, there is no document yet, or one of a later version, on which the insert fails.
         known = {"_id": document["_id"], "arrived_at": {"$lte": obj.arrived_at}}
         result = await self._records.update_one(known, {"$set": document})
         if not result.matched_count:

@@ -14,7 +14,7 @@ from shotwatch_shots.vocabulary import AnomalyKind
 
 @dataclass(frozen=True, slots=True)
 class ShadowRecord:
-    """What a version did in shadow."""
+    """The judgements of a version in shadow."""
 
     shots: int
     odd: int

@@ -4,7 +4,10 @@ from typing import Any
 
 
 class Trends:
-    """Collection `trends`: `_id` is device and feature; `told_until` is when the last published one began."""
+    """Collection `trends`: `_id` is device and feature.
+
+    `told_until` is the start of the last published change (epoch ms).
+    """
 
     def __init__(self, database: Any) -> None:
         self._trends = database["trends"]

@@ -15,15 +15,15 @@ the database or the store does not answer (a failed attempt does not count then)
 next stage is long. Meanwhile the stage takes no other messages, its own queue grows, and the stage before it
 pauses, too.
 
-| module | job |
-|---|---|
-| `publisher` | publishes, with confirms |
-| `consumer` | passes messages to handlers and settles them |
-| `back_pressure` | pauses a stage while the queue of the next one is long |
-| `watchdog` | ends a process whose consumers are lost |
-| `queues` | queries the broker about its queues |
-| `spans` | names spans |
-| `faststream_gaps` | provides what FastStream lacks |
+The modules:
+
+- `publisher` publishes messages, with confirms.
+- `consumer` passes messages to handlers and settles them.
+- `back_pressure` pauses a stage while the queue of the next one is long.
+- `watchdog` ends a process whose consumers are lost.
+- `queues` queries the broker about its queues.
+- `spans` names spans.
+- `faststream_gaps` provides what FastStream lacks.
 """
 
 import asyncio

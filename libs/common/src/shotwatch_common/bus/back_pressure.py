@@ -66,7 +66,7 @@ class BackPressure:
                 await gate.wait()
 
     async def update(self) -> None:
-        """Pause and resume stages according to the queue lengths; without an answer, nothing changes."""
+        """Update which stages are paused, by the lengths of the queues; without an answer, change nothing."""
         for stage, gate in self._gates.items():
             try:
                 room = await self.room(NEXT[stage])

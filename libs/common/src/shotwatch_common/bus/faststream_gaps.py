@@ -15,7 +15,7 @@ _TRACE_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 
 
 class Consumption:
-    """Whether the broker delivers a queue's messages to this process.
+    """The state of a queue's consumer: whether the broker delivers the queue's messages to this process.
 
     FastStream knows whether its connection is open, but not whether its consumers still exist
     (https://github.com/ag2ai/faststream/issues/2758). The broker may cancel a consumer while the connection
@@ -27,7 +27,7 @@ class Consumption:
         self._channel: aiormq.Channel | None = None
 
     async def follow(self, queue: RobustQueue) -> None:
-        """Track the consumer of this queue through all reconnections.
+        """Follow the consumer of this queue through all reconnections.
 
         The consumer has its own channel. aio-pika replaces the aiormq channel below it on each reconnection.
         """

@@ -43,7 +43,7 @@ class Refused(Exception):
 
 @asynccontextmanager
 async def translated(bucket: str, key: str) -> AsyncIterator[None]:
-    """Translate the client's errors into ObjectGone, BucketMissing or Retry.
+    """Raise ObjectGone, BucketMissing or Retry in place of the errors that the client raises.
 
     No object can have a key with a part `.` or `..`: the client and most stores refuse such keys.
     """

@@ -56,8 +56,7 @@ class Topology:
 
     @property
     def objects(self) -> RabbitExchange:
-        """Return the exchange for the object store's notifications; it is bound to the store's own exchange.
-        """
+        """Return the exchange for the object store's notifications; the store's own is bound to it."""
         return self._exchange("shotwatch.objects", ExchangeType.FANOUT)
 
     @property
@@ -191,7 +190,7 @@ class Topology:
                         events = await declare_queue(channel, self.events)
                         await events.bind(self.anomalies.name, routing_key=self.events.routing())
                         return
-                except ChannelNotFoundEntity:  # the broker has just started, and the stream has not yet
+                except ChannelNotFoundEntity:  # the stream has not started yet
                     await asyncio.sleep(0.2)
 
 
