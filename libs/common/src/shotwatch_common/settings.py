@@ -81,10 +81,7 @@ class SystemSettings(BaseSettings):
     )
 
     prefix: str = Field("", pattern=r"^([a-z][a-z0-9-]{0,19})?$")
-    """Prefix of all names in broker, store, database and registry.
-
-    Systems that share a server need different ones.
-    """
+    """Prefix of all names in broker, store, database and registry; systems on one server differ in it."""
 
     @classmethod
     def load(cls, **given: str) -> Self:

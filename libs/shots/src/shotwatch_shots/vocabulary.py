@@ -148,7 +148,7 @@ SLOW_CHANGES = frozenset({AnomalyKind.TREND, AnomalyKind.DRIFT})
 
 
 class Phase(StrEnum):
-    """The state of an incident at an event."""
+    """The state of an incident when an event about it is published."""
 
     OPENED = "opened"
     """It has started, and may last."""
