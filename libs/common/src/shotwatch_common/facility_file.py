@@ -10,7 +10,7 @@ def load_facility(path: Path) -> Facility:
 
     Raises:
         FacilityError: the file is missing, is not YAML, or has invalid content; the message names file and
-        line.
+            line.
     """
     try:
         text = path.read_text(encoding="utf-8")

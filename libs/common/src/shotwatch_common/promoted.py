@@ -44,7 +44,7 @@ async def download_promoted(registry: ModelRegistry, promotion: Promotion) -> di
 
     Raises:
         ValueError: the alias was withdrawn, the registry lacks the version or one of its files, or the files
-        differ from the promoted ones.
+            differ from the promoted ones.
         Retry: the registry does not answer.
     """
     if promotion.version is None:
@@ -68,7 +68,7 @@ async def download_pinned(
 
     Raises:
         ValueError: the registry lacks a file, the files differ from the promoted ones, or no promotion
-        defines their digest.
+            defines their digest.
         Retry: the registry does not answer.
     """
     if pin := await find_pin(promotions, version):

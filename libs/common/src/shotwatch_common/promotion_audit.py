@@ -58,7 +58,7 @@ async def differences(archive: Archive, now: int) -> list[str]:
 
     Args:
         archive: has the promotions and the audit. The newest promotions to each alias are compared, and the
-        audit lines of the last COMPARED_MS.
+            audit lines of the last COMPARED_MS.
         now: epoch ms; lines of the last TOLERANCE_MS may still get their promotion.
     """
     # Read the lines that are old enough first, then the promotions, then the lines that these name. In this
@@ -84,7 +84,7 @@ def fault_of(promotion: Promotion, line: AuditLine | None, before: Promotion | N
         promotion: the promotion.
         line: the line that the promotion names; None if it does not exist.
         before: the previous promotion to the alias. If its time is later than the time at which this
-        promotion was made, this promotion is dated 1 ms after it.
+            promotion was made, this promotion is dated 1 ms after it.
     """
     if not promotion.audit_line:
         return "names no line of the audit"

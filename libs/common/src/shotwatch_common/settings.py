@@ -91,7 +91,7 @@ class SystemSettings(BaseSettings):
 
         Raises:
             SettingsError: a setting is missing or invalid, a file with a secret cannot be used, or a variable
-            has the prefix of settings but is not a setting.
+                has the prefix of settings but is not a setting.
         """
         mistakes = list(_unknown(cls, os.environ))
         told = {variable(name): value for name, value in given.items()}
@@ -207,7 +207,7 @@ def read_secret(name: str, environment: Mapping[str, str]) -> str | None:
 
     Raises:
         SettingsError: both are set, or the file cannot be read, is empty, is larger than 64 KiB, or is not
-        UTF-8. The message never contains the secret.
+            UTF-8. The message never contains the secret.
     """
     if not environment.get(name + FILE):
         return environment.get(name)

@@ -73,7 +73,7 @@ class Succession:
 
         Raises:
             SuccessionError: the version or its bundle does not exist, it has the alias already, or its bundle
-            differs from the one that was promoted before.
+                differs from the one that was promoted before.
         """
         found = await self._find(version)
         digest = await self._digest(found)
@@ -89,7 +89,7 @@ class Succession:
 
         Raises:
             SuccessionError: that version is not known, no longer exists, or its bundle differs from the one
-            that was champion.
+                that was champion.
         """
         before = await self._before(ModelAlias.CHAMPION, await self._holder(ModelAlias.CHAMPION))
         if before is None:

@@ -113,7 +113,7 @@ class Reprocessing:
 
         Raises:
             ReprocessingStopped: a stage dead-lettered a message, or did not finish within PATIENCE_S. What
-            was done before stays done.
+                was done before stays done.
             Retry: the store cannot be reached.
         """
         await self._archive.audit.note("reprocess", self._order.told)

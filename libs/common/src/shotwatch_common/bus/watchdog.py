@@ -32,7 +32,7 @@ class Watchdog:
 
         Raises:
             ConsumersLost: consumers, or queues of their stages, have been missing for more than 15 s, and the
-            broker has answered each time.
+                broker has answered each time.
         """
         now = asyncio.get_running_loop().time()
         if self.all_consumed:

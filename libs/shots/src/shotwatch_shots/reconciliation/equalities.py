@@ -230,7 +230,7 @@ def compare_places(
     Args:
         objects: in any state.
         raw_keys: object id → the keys that it may have in the data bucket once it is read; without the
-        objects whose key is not a file name of the facility.
+            objects whose key is not a file name of the facility.
         buckets: the buckets that hold objects.
         settled_before: everything that entered its state earlier has its final location (epoch ms).
     """
@@ -293,7 +293,7 @@ def compare_records(
         joined: joined rows, likewise.
         settled_before: everything that was ingested earlier is joined, unless a message waits (epoch ms).
         blocks_kept_after: the blocks of an object that was ingested earlier may have expired, all together
-        (epoch ms).
+            (epoch ms).
         queued: whether messages wait for validate or aggregate.
     """
     account = _Account()
