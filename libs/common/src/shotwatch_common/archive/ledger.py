@@ -16,7 +16,7 @@ LAST_CHARACTER = "\U0010ffff"
 """The last Unicode character. It ends the range of all keys with a prefix."""
 _AT_ONCE = 500
 _NOT_JOINED = ("off_grid", "second_samples", "unexpected")
-"""Facts that aggregate records: how many records of an object are in no window."""
+"""Facts that the service aggregate stores: how many records of an object are in no window."""
 _KNOWN = dict.fromkeys(
     (
         "key",

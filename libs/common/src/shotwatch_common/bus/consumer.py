@@ -130,7 +130,7 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
     FastStream acknowledges a message when its middlewares return, and requeues it when they raise
     (`AckPolicy.NACK_ON_ERROR`). Only `Returned` is raised here: nothing can be acknowledged or rejected on a
     closed channel, and the broker redelivers the message anyway. No other error may escape: the broker would
-    redeliver the message immediately and without end, and RabbitMQ 4 would drop it after 20 deliveries.
+    redeliver the message immediately, without end, or in RabbitMQ 4 drop it after 20 deliveries.
     """
 
     def __init__(

@@ -17,9 +17,9 @@ STAGES = ("ingest", "validate", "aggregate", "features", "inference", "examinati
 NEXT = {"ingest": "validate", "validate": "aggregate", "aggregate": "features", "features": "inference"}
 """The stage to whose queue a stage publishes; the stage pauses while that queue is long."""
 RETRY_DELAYS_S = (1, 5, 15, *[30] * 18)
-"""Delays before the second, third … attempt.
+"""Delays before the second, third … attempt, in seconds.
 
-After the last, about ten minutes in all, it is dead-lettered.
+After the last attempt, about ten minutes after the first, the message is dead-lettered.
 """
 STORE_EXCHANGE = "amq.topic"
 """Exchange for the object store's notifications, with the name of `Topology.objects` as routing key.

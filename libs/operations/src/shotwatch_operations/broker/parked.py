@@ -52,9 +52,10 @@ class HeldMessage:
         self.message = _parked_message(stage, delivery)
 
     async def send_back(self) -> None:
-        """Publish the message to its stage's queue as if it were new, then remove it here.
+        """Publish the message to its stage's queue as if it were new.
 
-        A crash in between leaves it in both queues: it may be handled twice, but is never lost.
+        Then remove it from the dead-letter queue. A crash in between leaves it in both queues: it may be
+        handled twice, but is never lost.
         """
         exchange = await self._channel.get_exchange(self._topology.work.name)
         key = self._topology.queue_of(self.message.stage).routing()

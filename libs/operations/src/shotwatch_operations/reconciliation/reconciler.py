@@ -1,8 +1,8 @@
 """Which slices are checked, when, and which results are kept.
 
 A slice is checked when something in it has changed, and again until it balances with nothing in progress.
-After a check, the slice waits for twenty times the duration of that check. So its checks take at most a
-twentieth of one process, however large it is.
+After a check, the slice waits for at least twenty times the duration of that check. So its checks take at
+most a twentieth of one process, however large the slice is.
 
 What is removed or altered outside the services leaves no noted change. Therefore `patrol` also has settled
 slices checked: one per call, the one whose check is the oldest. What is added outside the services may lie in
