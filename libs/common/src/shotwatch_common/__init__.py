@@ -1,1 +1,1 @@
-"""The edges that every service shares: broker, database, object store, model registry, telemetry, process."""
+"""What every service shares at the edges: broker, database, store, model registry, telemetry, process."""

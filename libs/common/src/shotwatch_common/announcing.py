@@ -1,4 +1,4 @@
-"""How anomaly events are told: no event is lost, and none has two numbers."""
+"""Publish anomaly events so that no event is lost and each event has exactly one sequence number."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ from shotwatch_shots.event import AnomalyEvent
 async def announce(
     events: Sequence[AnomalyEvent], archive: Archive, bus: Bus, log: Log, arrived_at: int | None = None
 ) -> None:
-    """Number, store, publish and mark events, in that order.
+    """Store events with their numbers, publish them and mark them as published, in that order.
 
-    Run again with the same events after it died anywhere, it publishes what was not marked as published: a
-    subscriber may receive an event twice, with the same id and number. What somebody has snoozed is numbered
-    and stored like the rest, and not published.
+    The call can be repeated with the same events after a crash at any step: it publishes the events that are
+    not marked as published. A subscriber may therefore receive an event twice, with the same id and number. A
+    snoozed event is numbered and stored like the others, but it is not published.
 
-    `arrived_at` is when the store had the last file of their shots (epoch ms), where that is known; a metric
-    tells how long it took from there.
+    `arrived_at` is the time at which the store received the last file of the shots (epoch ms), None if it is
+    not known. A metric records the latency from that time to publication.
     """
     store = archive.events
     ids = [event.id for event in events]

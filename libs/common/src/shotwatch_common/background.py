@@ -1,4 +1,4 @@
-"""Background loops: a failure concerns the item or the loop in which it happens, and nothing else."""
+"""Background loops. A failure affects only the item or the loop in which it happens."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -14,25 +14,25 @@ from shotwatch_shots.errors import Retry
 FIRST_BACK_OFF_S = 2.0
 LONGEST_BACK_OFF_S = 600.0
 MOST_FAILED = 10_000
-"""Failed items that are remembered; further ones are tried again each time."""
+"""How many failed items are remembered; further ones are retried on every run."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
     times: int
     retry_at: float
-    """By the monotonic clock, s."""
+    """By the monotonic clock, in seconds."""
 
 
 @dataclass(slots=True)
 class Items:
-    """Does a loop's work item by item, and leaves an item that fails alone for a while.
+    """Processes the items of a loop one by one, and delays the retry of an item that failed.
 
         windows = Items(edges.servers_answer, edges.log)
         await windows.each(overdue, self._close_window)
 
-    A failed item is logged once, counted, and tried again after 2 s, then after twice as long each time, up
-    to ten minutes. That a server does not answer is no item's failure.
+    A failed item is logged once, counted, and retried after 2 s, then after twice the delay each time, up to
+    ten minutes. An unavailable server does not count as a failure of an item.
     """
 
     servers_answer: Callable[[], Awaitable[bool]]
@@ -42,11 +42,11 @@ class Items:
 
     @property
     def waiting(self) -> int:
-        """How many items wait for their next attempt."""
+        """How many items are waiting for their next attempt."""
         return len(self._failed)
 
     async def each(self, items: Iterable[str], work: Callable[[str], Awaitable[None]]) -> None:
-        """Do the work on each item, except on those that wait for their next attempt.
+        """Do the work on each item, except on items that are waiting for their next attempt.
 
         Raises:
             Retry, TRANSIENT: a server does not answer.
@@ -81,15 +81,16 @@ class Items:
             self.log.error("background item failed", work=work, item=item, exc_info=error)
 
     def _forget_gone(self) -> None:
-        """Forget items that are due and that nobody has brought again for long: they are gone."""
+        """Forget items that have been due for ten minutes without being passed in: they no longer exist."""
         long_ago = self.clock() - LONGEST_BACK_OFF_S
         self._failed = {item: failed for item, failed in self._failed.items() if failed.retry_at > long_ago}
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[None]], log: Log) -> None:
-    """Do the work periodically. A failure is logged and counted, and ends nothing: it only backs off.
+    """Do the work periodically.
 
-    While a server does not answer, the work is tried again at its own pace.
+    A failure is logged and counted. It does not end the loop, but makes the pause longer. While a server does
+    not answer, the work is repeated at its normal interval.
     """
     name, failures = name_of(work), 0
     while True:
@@ -108,11 +109,11 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]], log: Log) -
 
 
 def name_of(work: Callable[..., Awaitable[None]]) -> str:
-    """Return the name of a function, method or partial as metrics label it: `Aggregator.close_overdue`."""
+    """Return the name of a function, method or partial for metrics, such as `Aggregator.close_overdue`."""
     function = work.func if isinstance(work, partial) else work
     return str(function.__qualname__).replace("<locals>.", "")
 
 
 def back_off_s(failures: int) -> float:
-    """Return the pause (s) after so many failures in a row."""
+    """Return the pause (s) after this many consecutive failures."""
     return float(min(FIRST_BACK_OFF_S * 2 ** min(failures - 1, 20), LONGEST_BACK_OFF_S))

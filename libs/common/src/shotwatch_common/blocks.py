@@ -1,9 +1,9 @@
 """Blocks: the records of one device group of one file as columns, in an Arrow IPC file.
 
-Columns: `time` (epoch ms), `state` (dictionary), and per role of the device
-`image` (uint16, shape h x w), `spectrum` (float32, shape n) or `energy1`, `energy2` (float64).
-Rows of records that could not be read are filled with 0 (NaN for energies); `readable` tells them.
-Any Arrow reader (pandas, polars, DuckDB) opens them as they are.
+Columns: `time` (epoch ms), `state` (dictionary), `readable`, and depending on the device `image` (uint16,
+shape h x w), `spectrum` (float32, shape n) or `energy1`, `energy2` (float64). Rows of records that could not
+be read are filled with 0 (NaN for energies); there `readable` is false. Any Arrow reader (pandas, polars,
+DuckDB) can open the files directly.
 """
 
 import io
@@ -31,7 +31,10 @@ class Block:
 
 
 def write_block(block: Block) -> pa.Buffer:
-    """The Arrow IPC file of a block: one record batch, uncompressed, so that reading it copies nothing."""
+    """Return the Arrow IPC file of a block.
+
+    It is one uncompressed record batch, so it can be read without copying.
+    """
     columns: dict[str, pa.Array] = {
         "time": pa.array(block.time, pa.timestamp("ms", tz="UTC")),
         "state": pa.array(block.state, pa.string()).dictionary_encode(),
@@ -47,10 +50,10 @@ def write_block(block: Block) -> pa.Buffer:
 
 
 def read_block(data: bytes | memoryview | pa.Buffer) -> Block:
-    """A block from the bytes of its file; arrays are views of `data`.
+    """Return the block that a file holds; its arrays are views of `data`.
 
     Raises:
-        ValueError: the bytes are no block.
+        ValueError: the bytes are not a block.
     """
     try:
         table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
@@ -68,13 +71,13 @@ def read_block(data: bytes | memoryview | pa.Buffer) -> Block:
 
 
 def rows_in_block(head: bytes, tail: bytes, size: int) -> int:
-    """Return how many rows a block of `size` bytes has, from its first and its last bytes alone.
+    """Return how many rows a block of `size` bytes has, given only the bytes at both its ends.
 
-    An Arrow IPC file describes its columns at the end, and the length of its record batch ahead of the data.
-    What lies between is read as zeros, which nobody looks at.
+    An Arrow IPC file describes its columns at the end, and the length of its record batch before the data.
+    What lies between reads as zeros and is not used.
 
     Raises:
-        ValueError: the bytes are no block.
+        ValueError: the bytes are not a block.
     """
     sparse = pa.PythonFile(_Sparse(head, tail, size), mode="r")
     try:
@@ -108,6 +111,7 @@ class _Sparse(io.RawIOBase):
         return self._at
 
     def read(self, length: int = -1) -> bytes:
+        # The result is the part of the head, then zeros, then the part of the tail in [begin, stop).
         stop = self._size if length < 0 else min(self._at + length, self._size)
         begin, self._at = self._at, stop
         known, end = len(self._head), self._size - len(self._tail)

@@ -1,4 +1,4 @@
-"""A connection to the broker for one task; the services' own path is shotwatch_common.bus."""
+"""A connection to the broker for a single task. Services use shotwatch_common.bus instead."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,14 +10,14 @@ from yarl import URL
 
 @asynccontextmanager
 async def connection_to(url: str, timeout_s: float | None = None) -> AsyncIterator[AbstractConnection]:
-    """Open a connection, and close it on the way out, also if it failed to open.
+    """Open a connection, and close it on exit, even if it failed to open.
 
-    The finalizer of an aio_pika connection that nobody closed starts a task to close it. That fails, with a
-    warning, if the garbage collector runs outside of the event loop.
+    If nobody closes an aio_pika connection, its finalizer starts a task to close it. That fails, with a
+    warning, if the garbage collector runs outside the event loop.
 
     Raises:
-        AMQPError, OSError: the broker refuses the login, or cannot be reached.
-        TimeoutError: it does not answer in time.
+        AMQPError, OSError: the broker refused the login, or cannot be reached.
+        TimeoutError: the broker did not answer in time.
     """
     connection = aio_pika.Connection(URL(url))
     try:

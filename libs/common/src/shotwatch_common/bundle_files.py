@@ -1,4 +1,4 @@
-"""The files of a model bundle that are scored with, and the digest that promotion pins."""
+"""The files of a model bundle that are needed for scoring, and the digest that promotion pins."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -10,15 +10,15 @@ BUNDLE_FILES = (MANIFEST, NETWORK, CAMERAS)
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
-    """Return the SHA-256 of a bundle's names and bytes, in hexadecimal.
+    """Return the SHA-256 digest of the names and contents of a bundle's files, in hexadecimal.
 
-    It is what coreutils print: `sha256sum autoencoder.tflite bundle.json cameras.npz | sha256sum`.
+    It equals the output of the coreutils: `sha256sum autoencoder.tflite bundle.json cameras.npz | sha256sum`.
 
     Args:
         files: name → content; exactly BUNDLE_FILES.
 
     Raises:
-        ValueError: other files than these.
+        ValueError: there are other files, or a file is missing.
     """
     if sorted(files) != sorted(BUNDLE_FILES):
         raise ValueError(f"a bundle consists of {', '.join(BUNDLE_FILES)}, not of {', '.join(files)}")

@@ -6,10 +6,10 @@ from shotwatch_shots.facility import Facility
 
 
 def epoch_now() -> int:
-    """The time as epoch milliseconds."""
+    """Return the current time in epoch milliseconds."""
     return round(time() * 1000)
 
 
 def latest_record_ms(facility: Facility) -> int:
-    """Return the latest time (epoch ms) that a record may have now, for recorders' clocks may be ahead."""
+    """Return the latest plausible time of a record now (epoch ms), since recorders' clocks may be ahead."""
     return epoch_now() + round(facility.clock_skew_s * 1000)

@@ -1,4 +1,4 @@
-"""What commands in processes of their own share: progress as JSON lines, arguments, exit status."""
+"""Shared parts of commands that run in their own process: JSON lines of progress, arguments, exit status."""
 
 import os
 import sys
@@ -13,14 +13,17 @@ from shotwatch_shots.facility import FacilityError
 
 
 def own_output() -> TextIO:
-    """Return standard output for us alone: what libraries print goes to standard error from now on."""
+    """Reserve standard output for the caller, and return it.
+
+    From then on, whatever libraries print goes to standard error.
+    """
     own = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return own
 
 
 def tell(step: str, *, to: TextIO | None = None, **figures: object) -> None:
-    """Print one line of progress to a stream, to standard output by default."""
+    """Print one line of progress as JSON to a stream, by default to standard output."""
     print(printable_json({"step": step, **figures}), file=to, flush=True)
 
 
@@ -30,8 +33,10 @@ def exit_status(
     away: tuple[type[Exception], ...] = (),
     to: TextIO | None = None,
 ) -> int:
-    """Do the work. Return 0 if it is done, 1 after an expected error, 2 after wrong settings, 3 if a server
-    cannot be reached: Retry, or one of the errors `away`. Errors are told as progress to the stream `to`.
+    """Do the work and return the exit status.
+
+    The status is 0 on success, 1 after an expected error, 2 after wrong settings, and 3 if a server cannot be
+    reached (Retry, or one of the errors `away`). Errors are also reported as progress on the stream `to`.
     """
     try:
         work()
@@ -47,13 +52,13 @@ def exit_status(
 
 
 def read_time(text: str) -> datetime:
-    """ISO 8601, UTC unless it says otherwise."""
+    """Parse a time in ISO 8601; without an offset it is UTC."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def read_list(text: str) -> tuple[str, ...]:
-    """`LA-A1-11,LA-A2-00`."""
+    """Parse a list separated by commas, such as `LA-A1-11,LA-A2-00`."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 

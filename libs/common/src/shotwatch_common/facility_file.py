@@ -9,7 +9,8 @@ def load_facility(path: Path) -> Facility:
     """Read and check a facility file.
 
     Raises:
-        FacilityError: the file is absent, is not YAML, or says something wrong; names file and line.
+        FacilityError: the file is missing, is not YAML, or has invalid content; the message names file and
+            line.
     """
     try:
         text = path.read_text(encoding="utf-8")

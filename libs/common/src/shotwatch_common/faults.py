@@ -1,8 +1,8 @@
 """Fault points: where a test makes a process die, between two steps that belong together.
 
 A point does nothing unless `SHOTWATCH_FAULTS` names a folder inside the embedded stack that the process
-belongs to. There a file called like the point makes the next process that gets there die as by SIGKILL,
-once: the process takes the file with it.
+belongs to. If that folder contains a file with the name of a point, the next process that reaches the point
+dies as by SIGKILL. This happens once, because the process deletes the file first.
 """
 
 import os
@@ -15,7 +15,7 @@ _STACK = "SHOTWATCH_PROCESS_OF"
 
 
 def reach(point: str) -> None:
-    """Die here if the point is armed."""
+    """Kill this process if the point is armed."""
     folder = _armoury()
     if folder is not None and _disarm(folder / point):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -23,7 +23,7 @@ def reach(point: str) -> None:
 
 @cache
 def _armoury() -> Path | None:
-    """Where armed points lie; None outside of an embedded stack that is to be tortured."""
+    """Return the folder of armed points; None outside an embedded stack for fault injection."""
     folder, stack = os.environ.get(_FOLDER), os.environ.get(_STACK)
     if not folder or not stack or not Path(folder).is_relative_to(stack):
         return None
@@ -31,7 +31,7 @@ def _armoury() -> Path | None:
 
 
 def _disarm(armed: Path) -> bool:
-    """Whether the point was armed, and this process was the first to get there."""
+    """Remove the mark of an armed point; return whether this process was the first to reach it."""
     try:
         armed.unlink()
     except FileNotFoundError:

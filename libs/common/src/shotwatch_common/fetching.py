@@ -1,4 +1,4 @@
-"""Blocks from the object store."""
+"""Reading blocks from the object store."""
 
 from shotwatch_common import metrics
 from shotwatch_common.blocks import Block, read_block
@@ -8,14 +8,15 @@ from shotwatch_shots.records import BlockRef
 
 
 class BlockGone(Retry):
-    """A block is not there: not yet, or it has expired."""
+    """A block does not exist: it is not written yet, or it has expired."""
 
 
 async def fetch_block(store: ObjectStore, ref: BlockRef) -> Block:
-    """
+    """Return a block from the object store.
+
     Raises:
-        BlockGone: it is not there.
-        Retry: the store is away.
+        BlockGone: the block does not exist.
+        Retry: the store is not available.
     """
     try:
         data = await store.get(ref.bucket, ref.key)

@@ -14,8 +14,8 @@ Facts = Callable[[], dict[str, str]]
 
 @asynccontextmanager
 async def serve_health(settings: Settings, ready: Ready, facts: Facts = dict) -> AsyncIterator[None]:
-    """Answer /live while the process lives, /ready with facts while it can work (else 503), and /metrics."""
-    if settings.health_port == 0:  # none asked for
+    """Serve /live while the process lives, /ready with facts (503 while it cannot work), and /metrics."""
+    if settings.health_port == 0:  # no port is configured
         yield
         return
     app = web.Application()

@@ -6,11 +6,12 @@ import socket
 def listener(host: str, port: int) -> socket.socket:
     """Return a socket that listens with SO_REUSEPORT.
 
-    SO_REUSEADDR is set too: a port with connections of a server that died can be bound at once. The protocol
-    is named because asyncio turns off Nagle's algorithm only where it is.
+    SO_REUSEADDR is set too: a port that still has connections of a dead server can be bound at once. The
+    protocol is passed explicitly, because asyncio disables Nagle's algorithm only on sockets with a known
+    protocol.
 
     Raises:
-        OSError: another user has bound the port, or a process that did not set SO_REUSEPORT.
+        OSError: another user, or a process without SO_REUSEPORT, has bound the port.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listening = socket.socket(family, kind, protocol)

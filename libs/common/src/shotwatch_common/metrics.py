@@ -1,8 +1,8 @@
-"""Every metric that services answer on GET /metrics: names, units and labels in one place (docs/metrics.md).
+"""Every metric that services serve on GET /metrics: names, units and labels in one place (docs/metrics.md).
 
 Labels have few values: stages, the words of `vocabulary`, versions of the model, the places and devices of
 the facility file; never ids or paths. Counters start at 0 with their process. What is delivered twice is
-counted twice, unless a metric says otherwise.
+counted twice, unless a metric states otherwise.
 """
 
 from collections import Counter as Tally
@@ -24,7 +24,7 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import VALID, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import Completeness, ModelAlias, ObjectState, Settlement
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and nobody asks
+disable_created_metrics()  # type: ignore[no-untyped-call]  # additional series that nobody uses
 
 STAGE = ("stage",)
 PLACE = ("place",)
@@ -207,7 +207,7 @@ LAST_MEASURED: Mapping[str, Gauge] = {
     "d4sigma_major": BEAM_SIZE_MAJOR,
     "d4sigma_minor": BEAM_SIZE_MINOR,
 }
-"""Features of which the newest value is told."""
+"""Features whose newest value is exported."""
 
 
 def tell_build(service: str) -> None:
@@ -216,7 +216,10 @@ def tell_build(service: str) -> None:
 
 @contextmanager
 def message_in_work(stage: str) -> Iterator[None]:
-    """Around the handling of a message; one whose settling fails comes again, and is timed then."""
+    """Measure the handling of a message.
+
+    A message whose settlement fails is not timed: it is redelivered, and timed then.
+    """
     with MESSAGES_IN_FLIGHT.labels(stage).track_inprogress():
         began = perf_counter()
         yield
@@ -224,7 +227,7 @@ def message_in_work(stage: str) -> Iterator[None]:
 
 
 def message_waited(stage: str, published_at: int) -> None:
-    """`published_at`: epoch ms, by the publisher's clock."""
+    """Record how long a message waited; `published_at` is epoch ms, by the publisher's clock."""
     MESSAGE_WAIT.labels(stage).observe(_seconds_since(published_at), _exemplar())
 
 
@@ -240,14 +243,14 @@ def file_settled(obj: ObjectRef, state: ObjectState, reason: str) -> None:
 
 @contextmanager
 def sweep() -> Iterator[None]:
-    """Around one look into the inbox."""
+    """Measure one sweep of the inbox."""
     with SWEEP_DURATION.time():
         yield
     SWEEP_LAST_SUCCESS.set_to_current_time()
 
 
 def records_judged(judged: JudgedRecords, refused: Mapping[str, int]) -> None:
-    """`refused`: reason → how many of the device's records."""
+    """Count judged records; `refused` maps a reason to the number of the device's records."""
     verdicts = {"valid": judged.verdict.count(VALID), **refused}
     for verdict, count in verdicts.items():
         RECORDS.labels(str(judged.series.place), judged.kind, verdict).inc(count)
@@ -269,7 +272,10 @@ def block_written(size: int) -> None:
 
 
 def shots_measured(series: ShotSeries, measured: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> None:
-    """Show the newest values. `measured`: device → feature → one entry per shot, NaN where there is none."""
+    """Export the newest values of features.
+
+    `measured`: device → feature → one entry per shot, NaN where there is no value.
+    """
     for device, features in measured.items():
         for name in LAST_MEASURED.keys() & features.keys():
             known = features[name][np.isfinite(features[name])]
@@ -278,7 +284,7 @@ def shots_measured(series: ShotSeries, measured: Mapping[str, Mapping[str, NDArr
 
 
 def shots_judged(series: ShotSeries, shots: int, score: float | None, threshold: float | None) -> None:
-    """Score and threshold of the last one; None without a model."""
+    """Count judged shots, and export score and threshold of the last one; both are None without a model."""
     SHOTS_JUDGED.labels(str(series.place)).inc(shots)
     if score is not None and threshold is not None:
         SCORE.labels(str(series.place)).set(score)
@@ -286,7 +292,10 @@ def shots_judged(series: ShotSeries, shots: int, score: float | None, threshold:
 
 
 def event_told(event: AnomalyEvent, snoozed: bool, arrived_at: int | None) -> None:
-    """`arrived_at`: epoch ms when the store had the last file of its shots, where that is known."""
+    """Count a published or snoozed event, and record its latency.
+
+    `arrived_at`: when the store received the last file of its shots (epoch ms), None if unknown.
+    """
     about = event.data
     labels = (str(about.place), about.kind, about.severity, about.phase)
     (SNOOZED_EVENTS if snoozed else EVENTS).labels(*labels).inc()
@@ -306,7 +315,7 @@ def model_not_loaded(alias: ModelAlias) -> None:
 
 
 def model_is_the_one_loaded(alias: ModelAlias) -> None:
-    """The alias went back to the version that is at work, from one that could not be loaded."""
+    """Record that the alias is back at the loaded version, after a version that could not be loaded."""
     MODEL_NOT_LOADED.labels(alias).set(0)
 
 
@@ -317,7 +326,7 @@ def model_withdrawn(alias: ModelAlias) -> None:
 
 
 def drift_measured(series: ShotSeries, device: str, shifts: Iterable[float]) -> None:
-    """`shifts`: of each feature of the device."""
+    """Export the largest shift of a device's features; `shifts` has one entry per feature."""
     DRIFT.labels(str(series.place), device).set(max(map(abs, shifts)))
 
 
@@ -327,11 +336,11 @@ def _count_block(direction: str, size: int) -> None:
 
 
 def _seconds_since(epoch: int) -> float:
-    """Since a time in epoch ms; not negative, though clocks of two machines differ."""
+    """Return the seconds since a time (epoch ms); never negative, although clocks of machines differ."""
     return max(epoch_now() - epoch, 0) / 1000
 
 
 def _exemplar() -> dict[str, str] | None:
-    """The trace in which it was so."""
+    """Return the current trace as an exemplar; None outside a trace."""
     trace_id = current_trace_id()
     return {"trace_id": trace_id} if trace_id else None

@@ -1,4 +1,4 @@
-"""Object events of S3-compatible stores: the envelope that notifications and the sweep share."""
+"""Object events of S3-compatible stores: the envelope that both notifications and the sweep use."""
 
 import json
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from shotwatch_shots.identity import object_id
 from shotwatch_shots.records import ObjectRef
 
 NOT_A_NOTIFICATION = "not_a_notification"
-"""The reason of messages that are no object event."""
+"""The rejection reason for messages that are not an object event."""
 SWEEP = "shotwatch:sweep"
 """The `eventSource` of objects that the sweep found."""
 
 _CREATED = "ObjectCreated:"
 _EVENT = "s3:"
 _TEST_EVENT = "s3:TestEvent"
-"""Some stores send it once when notifications are set up; it has no records."""
+"""Some stores send this event once when notifications are set up; it has no records."""
 _MAX_TEXT_BYTES = 1024
-"""Of a key, by S3's own limit; buckets and etags are shorter."""
+"""Limit for keys, set by S3 itself; buckets and etags are shorter."""
 _MAX_SIZE = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivedObject:
-    """One version of an object that lies in a bucket."""
+    """One version of an object in a bucket."""
 
     bucket: str
     key: str
@@ -42,7 +42,7 @@ class ArrivedObject:
 
     @property
     def ref(self) -> ObjectRef:
-        """The object as messages and the ledger name it."""
+        """The object in the form that messages and the ledger use."""
         return ObjectRef(
             object_id=self.object_id,
             bucket=self.bucket,
@@ -54,14 +54,14 @@ class ArrivedObject:
 
 
 def parse_notification(body: bytes) -> list[ArrivedObject]:
-    """The objects that a message says were created; events of any other kind, test events included, are
-    passed over.
+    """Return the objects whose creation a message reports.
 
-    Keys are URL-encoded in the envelope and plain in the result. The version id serves as etag where the
-    store sends none; a size that is missing is zero, as some stores leave zeros out.
+    Events of any other kind, test events included, are ignored. Keys are URL-encoded in the envelope and
+    plain in the result. If the store sends no etag, the version id replaces it. A missing size counts as
+    zero, because some stores omit zeros.
 
     Raises:
-        Reject: the message is no object event; the detail says what is wrong with it.
+        Reject: the message is not an object event; the detail describes what is wrong.
     """
     try:
         envelope = json.loads(body)
@@ -78,7 +78,7 @@ def parse_notification(body: bytes) -> list[ArrivedObject]:
 
 
 def build_notification(found: ArrivedObject) -> bytes:
-    """The message that a store would send for this object, with the sweep as its source."""
+    """Return the message that a store would send for this object, with the sweep as its source."""
     envelope = {
         "EventName": f"s3:{_CREATED}Put",
         "Key": f"{found.bucket}/{found.key}",
@@ -88,7 +88,7 @@ def build_notification(found: ArrivedObject) -> bytes:
 
 
 def _is_harmless(envelope: dict[str, Any]) -> bool:
-    """Return whether a message is no news of an object: a test event, or another event without records."""
+    """Return whether a message reports no object: a test event, or another event without records."""
     name = str(envelope.get("Event") or envelope.get("EventName"))
     without_records = envelope.get("Records") is None
     return name == _TEST_EVENT or (without_records and _EVENT in name and _CREATED not in name)
@@ -114,7 +114,7 @@ def _arrived(record: dict[str, Any]) -> ArrivedObject:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{value!r} stands where a name is expected")
-    octets = value.encode()  # JSON can spell half a surrogate pair, which no store, database or log can write
+    octets = value.encode()  # JSON can encode half a surrogate pair, which no store, database or log accepts
     if len(octets) > _MAX_TEXT_BYTES:
         raise ValueError(f"a name has {len(octets)} bytes")
     return value

@@ -1,4 +1,4 @@
-"""The frames of past shots: from shots to batches to blocks to pixels."""
+"""The frames of past shots, found from shots through batches and blocks."""
 
 import asyncio
 from collections import defaultdict
@@ -17,7 +17,7 @@ from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 READERS = 4
-"""Blocks that are read at a time."""
+"""How many blocks are read concurrently."""
 
 Document = Mapping[str, Any]
 Frames = NDArray[np.uint16]
@@ -25,18 +25,18 @@ Frames = NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True)
 class CameraFrames:
-    """Frames of one camera in the order of their shots' pulses."""
+    """Frames of one camera, in the order of the shots' pulses."""
 
     device: str
     times: NDArray[np.int64]
-    """Epoch ms of the pulses: (n,)."""
+    """Epoch ms of the pulses, (n,)."""
     frames: Frames
-    """(n, h, w) counts; (0, 0, 0) when there is none."""
+    """Counts, (n, h, w); (0, 0, 0) if there are no frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Where the frame of a shot lies in its block."""
+    """The row of a shot's frame in its block."""
 
     pulse: int
     row: int
@@ -46,7 +46,7 @@ _Rows = Mapping[BlockRef, Sequence[_Row]]
 
 
 class FrameReader:
-    """Reads each block once, and no more than a few at a time. A block that has expired is left out."""
+    """Reads frames from blocks: each block once, and only a few at a time. Expired blocks are left out."""
 
     def __init__(self, archive: Archive, store: ObjectStore) -> None:
         self._archive = archive
@@ -56,12 +56,12 @@ class FrameReader:
     async def read(
         self, shots: Sequence[Document], devices: Collection[str] = (), refused_too: bool = False
     ) -> list[CameraFrames]:
-        """The frames that cameras recorded in these shots (documents of the archive).
+        """Return the frames that cameras recorded in these shots (documents of the archive).
 
         Args:
             shots: in any order.
-            devices: group names; none = every camera of the shots.
-            refused_too: also frames that validation refused, such as dark ones.
+            devices: group names; empty for every camera of the shots.
+            refused_too: also return frames that validation refused, such as dark frames.
         """
         found = await self._find(shots, devices, refused_too)
         return [await self._camera(device, rows) for device, rows in found.items()]
@@ -90,7 +90,7 @@ class FrameReader:
         return CameraFrames(device, times[order], frames[order])
 
     async def _frames(self, ref: BlockRef, rows: Sequence[_Row]) -> Frames | None:
-        """Some rows of a block; None when the block has expired."""
+        """Return some rows of a block; None if the block has expired."""
         async with self._readers:
             try:
                 block = await fetch_block(self._store, ref)

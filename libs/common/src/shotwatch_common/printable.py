@@ -1,4 +1,4 @@
-"""Text from outside (object keys, device names, states, reasons, notes) in a form that is safe to show."""
+"""External text (object keys, device names, states, reasons, notes) in a form that is safe to display."""
 
 import json
 import re
@@ -6,22 +6,22 @@ import unicodedata
 from typing import Any
 
 _BLANK_NAMES = re.compile(r"\b(BLANK|FILLER|INHERENT|JOINER|NULL|SELECTOR)\b")
-"""Words in the Unicode names of characters that are assigned, printable to Python, and drawn as nothing.
+"""Words in the Unicode names of characters that are assigned, printable according to Python, and invisible.
 
-They hold for all of Default_Ignorable_Code_Point that `str.isprintable` does not exclude (joiners, fillers,
-inherent vowels, variation selectors) and for what fonts leave blank, such as BRAILLE PATTERN BLANK. A few
-characters that can be seen (SYMBOL FOR NULL, fillers of gaps in lines) have such names, too.
+They cover all of Default_Ignorable_Code_Point that `str.isprintable` does not exclude (joiners, fillers,
+inherent vowels, variation selectors), and characters that fonts leave blank, such as BRAILLE PATTERN BLANK. A
+few visible characters (SYMBOL FOR NULL, fillers of gaps in lines) have such names, too.
 """
 
 
 def printable(text: str) -> str:
-    r"""Return the text on one line, with every character that cannot be seen written as a Python escape.
+    r"""Return the text on one line, with every invisible character written as a Python escape.
 
     An escape sequence, a line break, a bidirectional mark or a lone surrogate in a name can repaint a
-    terminal, forge a line of a log, reverse what is read, or stop the output with an encoding error.
-    Escaped are the characters that `str.isprintable` excludes: Unicode's categories Other (control, format,
-    surrogate, private, unassigned) and Separator, except the space; and those whose Unicode name says that
-    they are blank: two names that differ in them alone look alike.
+    terminal, forge a line of a log, reverse the displayed text, or stop the output with an encoding error.
+    The function escapes the characters that `str.isprintable` excludes: Unicode's categories Other (control,
+    format, surrogate, private, unassigned) and Separator, except the space. It also escapes characters whose
+    Unicode name indicates that they are blank, because two names that differ only in these appear identical.
 
         printable("CAM\x1b[31m\u202e1")  # "CAM\\x1b[31m\\u202e1"
 
@@ -38,8 +38,8 @@ def printable_lines(text: str) -> str:
 
 
 def printable_json(value: object, **options: Any) -> str:
-    """Return JSON in visible ASCII that reads back as the same value; `options` are those of `json.dumps`."""
-    return json.dumps(value, **options).replace("\x7f", "\\u007f")  # the one control that dumps leaves
+    """Return JSON in visible ASCII that parses to the same value; `options` are those of `json.dumps`."""
+    return json.dumps(value, **options).replace("\x7f", "\\u007f")  # dumps leaves only this control
 
 
 def _is_visible(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The life of a service's process: settings, edges, health, signals, and a clean end."""
+"""The life cycle of a service's process: settings, context, health, signals, and an orderly end."""
 
 import asyncio
 import signal
@@ -25,13 +25,13 @@ from shotwatch_shots.facility import Facility, FacilityError
 AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
 Background = Callable[[], Coroutine[Any, Any, None]]
 PREFETCH = 4
-"""Messages that one replica works on at a time, for each of its queues."""
+"""How many messages a replica handles concurrently for each of its queues."""
 _ASK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Edges(Generic[AnySettings]):
-    """What a service touches the world with."""
+    """The connections of a service to the outside world (servers, telemetry), with its configuration."""
 
     settings: AnySettings
     facility: Facility
@@ -52,14 +52,14 @@ class Edges(Generic[AnySettings]):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a service does with its edges: the queues it works on and what runs beside."""
+    """The work of a service: the queues that it consumes, its startup checks and its background work."""
 
     subscriptions: tuple[Subscription, ...] = ()
     background: tuple[Background, ...] = ()
     facts: Facts = dict
-    """What /ready tells beside being ready."""
+    """Facts that /ready reports besides readiness."""
     beforehand: tuple[Background, ...] = ()
-    """What is looked at before the first message is taken; a server that is away is waited for."""
+    """Startup checks: they must pass before the first message is taken. They wait for unavailable servers."""
 
 
 Assemble = Callable[[Edges[Any], AsyncExitStack], Awaitable[Service]]
@@ -68,8 +68,8 @@ Assemble = Callable[[Edges[Any], AsyncExitStack], Awaitable[Service]]
 def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
     """Run a service until SIGTERM or SIGINT.
 
-    Exit 1 with a line in the log when it was set up wrongly, when it lost its consumers, or for any other
-    error: its supervisor is to start it anew.
+    Log one line and exit with status 1 if the service is set up incorrectly, has lost its consumers, or fails
+    for any other reason. Its supervisor should restart it.
     """
     with last_words(name, SettingsError, FacilityError, ConsumersLost):
         asyncio.run(_live(name, settings.load(), assemble))
@@ -99,7 +99,7 @@ async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
 
 @asynccontextmanager
 async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySettings]]:
-    """Open the edges of a service; they are closed, and the last spans exported, on the way out."""
+    """Open the connections of a service; on exit, close them and export the last spans."""
     log = configure_logs(name)
     facility = load_facility(settings.facility)
     provider = configure_traces(name, settings.traces_folder)
@@ -129,10 +129,10 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySett
 
 
 async def _require_indexes(archive: Archive, collections: Container[str]) -> None:
-    """Return if the collections have their indexes.
+    """Check that the collections have their indexes.
 
     Raises:
-        Retry: they do not; the message says what makes them.
+        Retry: indexes are missing; the message names the command that creates them.
     """
     if missing := await archive.missing_indexes(collections):
         made_by = "`python -m shotwatch_operations.database` makes them"
@@ -140,7 +140,7 @@ async def _require_indexes(archive: Archive, collections: Container[str]) -> Non
 
 
 async def _until_stopped(background: tuple[Background, ...]) -> None:
-    """Wait for a signal, or for a background task to break: that ends the process."""
+    """Wait for a signal, or for a background task to fail; either ends the process."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -155,7 +155,7 @@ async def _until_stopped(background: tuple[Background, ...]) -> None:
 
 
 async def _until_passed(check: Background, log: Log) -> None:
-    """Repeat a check until it succeeds. Each new reason of a failure is logged once."""
+    """Repeat a check until it succeeds; log each new reason for failure once."""
     why = ""
     while True:
         try:

@@ -1,6 +1,6 @@
-"""What was promoted, compared with what the model registry has.
+"""The promoted version of the model, compared with the content of the model registry.
 
-Whoever has an account of the registry can move its aliases and replace its files. So the promotions in the
+An account of the registry is enough to move its aliases and replace its files. So the promotions in the
 database decide what is loaded (docs/adr/0021).
 """
 
@@ -13,14 +13,15 @@ from shotwatch_shots.vocabulary import ModelAlias
 
 
 def disagreement(alias: ModelAlias, named: str | None, promotion: Promotion | None) -> str:
-    """Return how an alias in the registry differs from what was promoted, and what to do; else an empty text.
+    """Describe how an alias in the registry differs from the promotion, and what to do; empty if it does not.
 
-    Whoever moved an alias without a promotion may be an intruder: that comes before putting it back.
+    The advice is to find out first who moved the alias without a promotion, since that may be an intruder,
+    and to restore it afterwards.
 
     Args:
         alias: the alias.
-        named: the version that has it in the registry; None if none has.
-        promotion: the newest promotion to it; None if there is none.
+        named: the version that has the alias in the registry; None if no version has it.
+        promotion: the newest promotion to the alias; None if there is none.
     """
     promoted = promotion.version if promotion else None
     if named == promoted:
@@ -39,11 +40,11 @@ def disagreement(alias: ModelAlias, named: str | None, promotion: Promotion | No
 
 
 async def download_promoted(registry: ModelRegistry, promotion: Promotion) -> dict[str, bytes]:
-    """Return the files of the bundle that was promoted, by name: these bytes have the promoted digest.
+    """Return the files of the promoted bundle by name, after checking them against the promoted digest.
 
     Raises:
-        ValueError: nothing was promoted, the registry does not have the version or one of its files, or they
-            are others than those that were promoted.
+        ValueError: the alias was withdrawn, the registry lacks the version or one of its files, or the files
+            differ from the promoted ones.
         Retry: the registry does not answer.
     """
     if promotion.version is None:
@@ -57,17 +58,17 @@ async def download_promoted(registry: ModelRegistry, promotion: Promotion) -> di
 async def download_pinned(
     registry: ModelRegistry, promotions: Promotions, version: ModelVersion, unpinned: bool
 ) -> dict[str, bytes]:
-    """Return the files of any version's bundle, by name, to try the version without promoting it.
+    """Return the files of any version's bundle by name, to try the version without promoting it.
 
     Args:
-        registry: has the files.
-        promotions: say which digest they must have, if the version was ever promoted or a challenger.
+        registry: the registry that has the files.
+        promotions: they define the required digest, if the version was ever promoted or a challenger.
         version: the version.
-        unpinned: whether a version is accepted of which no promotion says so.
+        unpinned: whether a version is accepted for which no promotion defines a digest.
 
     Raises:
-        ValueError: the registry does not have a file, the files are others than those that were promoted, or
-            no promotion says which they must be.
+        ValueError: the registry lacks a file, the files differ from the promoted ones, or no promotion
+            defines their digest.
         Retry: the registry does not answer.
     """
     if pin := await find_pin(promotions, version):
@@ -83,9 +84,9 @@ async def download_pinned(
 async def find_pin(promotions: Promotions, version: ModelVersion) -> Promotion | None:
     """Return a promotion that pinned the version's bundle; None if none did.
 
-    Champions are looked up first: `training` may write challengers, and must not be able to keep an earlier
-    champion from coming back. For the same reason two challengers of one version with different bundles pin
-    nothing: the later one may stand for files that replaced those that somebody has tried.
+    Promotions to champion take precedence: `training` may write challengers, and must not be able to block
+    the return of an earlier champion. For the same reason, two challengers of one version with different
+    bundles pin nothing: the later one may stand for files that replaced those that somebody has tried.
 
     Raises:
         ValueError: challengers of this version have different bundles.
@@ -106,7 +107,7 @@ async def _checked(registry: ModelRegistry, version: ModelVersion, pin: Promotio
     """Return the files of a bundle.
 
     Raises:
-        ValueError: the registry does not have one of them, or they have another digest than the pin.
+        ValueError: the registry lacks one of them, or their digest differs from the pinned one.
         Retry: the registry does not answer.
     """
     files = await registry.bundle(version)

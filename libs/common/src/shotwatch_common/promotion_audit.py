@@ -1,9 +1,9 @@
-"""Promotions and the lines of the audit that were written before them, compared.
+"""Comparison of promotions with the audit lines that were written before them.
 
-Whoever promotes writes a line of the audit first and then the promotion, which names the line. So a promotion
-without a line that says the same was made by other means, and is not loaded. A crash between the two leaves a
-line without a promotion: nothing was changed, and making the promotion again accounts for the line, too
-(docs/adr/0026).
+A promotion is made in two steps: a line of the audit is written first, and then the promotion, which names
+the line. So a promotion without a matching line was made by other means, and is not loaded. A crash between
+the two steps leaves a line without a promotion. Nothing was changed then, and making the promotion again also
+accounts for the line (docs/adr/0026).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +16,16 @@ from shotwatch_shots.pulses import instant
 from shotwatch_shots.vocabulary import ModelAlias
 
 TOLERANCE_MS = 60_000
-"""Between a promotion and its line."""
+"""Maximum time between a promotion and its audit line."""
 COMPARED_MS = 7 * 86_400_000
-"""Lines of so long ago are still compared with the promotions."""
+"""Audit lines of this age or younger are compared with the promotions."""
 _OPERATIONS = ("promote", "roll_back", "introduce_challenger", "withdraw_champion", "withdraw_challenger")
 _MOST_LINES = 1000
 _SHARED = "names the line of the audit of another promotion"
 
 
 class UnprovenPromotion(ValueError):
-    """The newest promotion to an alias has no line of the audit that says the same; the message says why."""
+    """The newest promotion to an alias has no matching audit line; the message describes why."""
 
     def __init__(self, promotion: Promotion, fault: str) -> None:
         super().__init__(
@@ -39,7 +39,7 @@ async def proven(archive: Archive, alias: ModelAlias) -> Promotion | None:
     """Return the newest promotion to an alias; None if there is none.
 
     Raises:
-        UnprovenPromotion: the audit does not say the same.
+        UnprovenPromotion: the audit does not confirm it.
     """
     newest = await archive.promotions.newest(alias, 2)
     if not newest:
@@ -54,14 +54,15 @@ async def proven(archive: Archive, alias: ModelAlias) -> Promotion | None:
 
 
 async def differences(archive: Archive, now: int) -> list[str]:
-    """Return how promotions and audit differ, a text for each difference; none if all is well.
+    """Describe how promotions and audit differ, with one text per difference; empty if they agree.
 
     Args:
-        archive: of which the newest promotions to each alias are compared, and the lines of COMPARED_MS.
+        archive: has the promotions and the audit. The newest promotions to each alias are compared, and the
+            audit lines of the last COMPARED_MS.
         now: epoch ms; lines of the last TOLERANCE_MS may still get their promotion.
     """
-    # First the lines of long enough ago, then the promotions, then the lines that these name: what is
-    # written meanwhile is no difference.
+    # Read the lines that are old enough first, then the promotions, then the lines that these name. In this
+    # order, what is written meanwhile does not appear as a difference.
     span = now - COMPARED_MS, now - TOLERANCE_MS
     recent = await archive.audit.of_operations(_OPERATIONS, *span, _MOST_LINES)
     promotions = {alias: await archive.promotions.newest(alias) for alias in ModelAlias}
@@ -77,13 +78,13 @@ async def differences(archive: Archive, now: int) -> list[str]:
 
 
 def fault_of(promotion: Promotion, line: AuditLine | None, before: Promotion | None) -> str:
-    """Return why a line of the audit is not the one written before the promotion; empty if it is.
+    """Describe why an audit line is not the one written before the promotion; empty if it is.
 
     Args:
         promotion: the promotion.
-        line: the line that it names; None if there is none.
-        before: the promotion to the alias before this one. If it is dated later than this one was made, this
-            one is dated 1 ms after it.
+        line: the line that the promotion names; None if it does not exist.
+        before: the previous promotion to the alias. If its time is later than the time at which this
+            promotion was made, this promotion is dated 1 ms after it.
     """
     if not promotion.audit_line:
         return "names no line of the audit"
@@ -101,9 +102,10 @@ def fault_of(promotion: Promotion, line: AuditLine | None, before: Promotion | N
 def faults(
     promotions: Sequence[Promotion], lines: Mapping[str, AuditLine]
 ) -> Iterator[tuple[Promotion, str]]:
-    """Yield promotions to an alias with what is wrong by their lines of the audit, oldest first.
+    """Yield each promotion to an alias with what its audit line shows to be wrong with it, oldest first.
 
-    Those of before promotions named a line are passed over, except the newest one, which would be loaded.
+    The text is empty if nothing is wrong. Promotions from before the time when promotions named their line
+    are not checked, except the newest one, which would be loaded.
 
     Args:
         promotions: newest first.
@@ -122,7 +124,7 @@ def faults(
 
 
 def unfinished(recent: Mapping[str, AuditLine], named: set[str]) -> Iterator[str]:
-    """Yield the lines of the audit that have no promotion, nor a later line that says the same and has one.
+    """Describe the audit lines that have no promotion, and no later equal line that has one.
 
     Args:
         recent: id → line.
@@ -146,7 +148,7 @@ def _said(line: AuditLine) -> tuple[str, str]:
 
 
 def _named(promotion: Promotion) -> str:
-    """`version 3 was promoted at 2026-11-27 08:00:00 UTC by amelie`."""
+    """Describe a promotion: `version 3 was promoted at 2026-11-27 08:00:00 UTC by amelie`."""
     done = f"version {promotion.version} was promoted" if promotion.version else "the alias was withdrawn"
     return f"{done} at {_moment(promotion.at)} by {promotion.who}"
 

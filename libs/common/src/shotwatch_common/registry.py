@@ -1,4 +1,7 @@
-"""The model registry: MLflow's REST API, spoken directly, for its client takes seconds to import."""
+"""The model registry, through MLflow's REST API.
+
+MLflow's own client is not used: its import takes seconds.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +24,10 @@ _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 _SERVED = "mlflow-artifacts:/"
 _REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.GONE)
-"""What the registry answers to a path that it will not serve, however often it is asked."""
+"""The registry's response statuses for a path that it never serves."""
 _NOT_ALLOWED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 LARGEST_FILE = 2**30
-"""Bytes. A camera of 102 x 128 pixels takes about 2 MB of a bundle, and the facility has 94."""
+"""In bytes. A camera of 102 x 128 pixels takes about 2 MB of a bundle, and the facility has 94."""
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 
 
@@ -35,12 +38,12 @@ class ModelVersion:
     version: str
     run_id: str
     source: str
-    """Where its bundle lies."""
+    """Location of its bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """What the registry tells of a version, for people."""
+    """Information about a registered version, for people."""
 
     version: str
     run_id: str
@@ -53,7 +56,7 @@ class RegisteredVersion:
 class ModelRegistry:
     """Versions and aliases of one model name.
 
-    Every method raises Retry when the server does not answer, or refuses the login.
+    Every method raises Retry if the server does not answer or refuses the login.
     """
 
     def __init__(self, url: str, name: str, user: str = "", password: str = "") -> None:
@@ -76,23 +79,23 @@ class ModelRegistry:
         await self._session.close()
 
     async def alive(self) -> None:
-        """Return when the server answers."""
+        """Check that the server answers."""
         await self._ask("GET", "/registered-models/search", params={"max_results": "1"})
 
     async def aliases(self) -> dict[str, str]:
-        """Alias → version; none before the first training."""
+        """Return alias → version; empty before the first training."""
         answer = await self._ask("GET", "/registered-models/get", params=self._model())
         aliases = answer["registered_model"].get("aliases", []) if answer else []
         return {each["alias"]: each["version"] for each in aliases}
 
     async def versions(self) -> list[RegisteredVersion]:
-        """All versions, newest first; none before the first training."""
+        """Return all versions, newest first; empty before the first training."""
         asked = {"filter": f"name='{self.name}'", "max_results": "1000"}
         answer = await self._ask("GET", "/model-versions/search", params=asked)
         return [_registered(each) for each in answer.get("model_versions", [])] if answer else []
 
     async def find(self, version: str) -> ModelVersion | None:
-        """A version by its number."""
+        """Return a version by its number; None if it does not exist."""
         answer = await self._ask("GET", "/model-versions/get", params=self._model(version=version))
         if answer is None:
             return None
@@ -100,21 +103,21 @@ class ModelRegistry:
         return ModelVersion(found["version"], found.get("run_id", ""), found.get("source", ""))
 
     async def give(self, alias: ModelAlias, version: str) -> None:
-        """Give an alias to a version that exists; whichever had it before has it no longer."""
+        """Give an alias to an existing version, and take it from the version that had it before."""
         await self._ask("POST", "/registered-models/alias", json=self._model(alias=alias, version=version))
 
     async def withdraw(self, alias: ModelAlias) -> None:
-        """Take an alias away; nothing happens when no version has it."""
+        """Remove an alias; do nothing if no version has it."""
         await self._ask("DELETE", "/registered-models/alias", json=self._model(alias=alias))
 
     async def tag(self, version: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a version; nothing happens when there is no such version."""
+        """Set tags of a version; do nothing if the version does not exist."""
         for key, value in tags.items():
             tag = self._model(version=version, key=key, value=value)
             await self._ask("POST", "/model-versions/set-tag", json=tag)
 
     async def log(self, version: ModelVersion, metrics: Mapping[str, float]) -> None:
-        """Add figures to the run that made a version."""
+        """Add figures to the run that produced a version."""
         logged = [
             {"key": key, "value": value, "timestamp": epoch_now(), "step": 0}
             for key, value in metrics.items()
@@ -122,9 +125,9 @@ class ModelRegistry:
         await self._ask("POST", "/runs/log-batch", json={"run_id": version.run_id, "metrics": logged})
 
     async def bundle(self, version: ModelVersion) -> dict[str, bytes]:
-        """Return the files of a version's bundle that are scored with, by name.
+        """Return the files of a version's bundle that are needed for scoring, by name.
 
-        Raise what `download` raises.
+        Raises the same errors as `download`.
         """
         return {file: await self.download(version, file) for file in BUNDLE_FILES}
 
@@ -133,7 +136,7 @@ class ModelRegistry:
 
         Raises:
             ValueError: the registry does not serve it, or it is larger than LARGEST_FILE.
-            Retry: the registry does not answer, or has a fault of its own.
+            Retry: the registry does not answer, or has an internal error.
         """
         folder = version.source.removeprefix(_SERVED).lstrip("/")
         if not version.source.startswith(_SERVED) or ".." in folder.split("/"):
@@ -157,7 +160,7 @@ class ModelRegistry:
         return {"name": self.name, **more}
 
     async def _ask(self, method: str, path: str, **what: Any) -> Mapping[str, Any] | None:
-        """The answer's JSON; None when there is no such thing."""
+        """Send a request and return the JSON of the response; None if the status is 404."""
         try:
             async with self._session.request(method, f"{self._url}{_API}{path}", **what) as response:
                 if response.status == HTTPStatus.NOT_FOUND:

@@ -1,6 +1,6 @@
-"""What each account of the database and of the object store may do. Everything else is refused (ADR 22).
+"""The rights of each account of the database and of the object store. Everything else is refused (ADR 22).
 
-The accounts are made from these tables: `python -m shotwatch_operations.database` makes MongoDB's roles,
+The accounts are created from these tables: `python -m shotwatch_operations.database` creates MongoDB's roles,
 `python -m shotwatch_operations.store` the store's policies. docs/rights.md shows the same tables.
 """
 
@@ -13,7 +13,7 @@ from shotwatch_shots.identity import CHARACTERISATIONS, RESIDUALS
 
 
 class DocumentAction(StrEnum):
-    """What may be done in a collection, by MongoDB's name for it. An upsert takes `update` and `insert`."""
+    """An action on a collection, by MongoDB's name. An upsert needs `update` and `insert`."""
 
     FIND = "find"
     INSERT = "insert"
@@ -22,10 +22,10 @@ class DocumentAction(StrEnum):
 
 
 class ObjectAction(StrEnum):
-    """What may be done in a bucket.
+    """An action on a bucket.
 
-    To read takes LIST as well in stores such as Amazon's: without it, an object that is gone counts as
-    refused.
+    In stores such as Amazon's, reading needs LIST as well: without it, the store reports a missing object as
+    access denied.
     """
 
     LIST = "list"
@@ -39,7 +39,7 @@ DocumentRights = Mapping[str, frozenset[DocumentAction]]
 ObjectRights = Mapping[str, frozenset[ObjectAction]]
 """Bucket, or bucket and folder (`data/characterisations/`) → what an account may do there.
 
-Buckets go by their default names: `data` stands for the data bucket.
+Buckets have their default names here: `data` stands for the data bucket.
 """
 
 
@@ -161,7 +161,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
 """Account of the database → collection → what it may do there."""
 
 MONITOR = "monitor"
-"""The account of the object store that reads its metrics: its secret key signs Prometheus' token."""
+"""The account of the object store that reads its metrics; its secret key signs Prometheus' token."""
 
 STORE: Mapping[str, ObjectRights] = _parsed(
     ObjectAction,
@@ -197,7 +197,7 @@ STORE: Mapping[str, ObjectRights] = _parsed(
         MONITOR: {},
     },
 )
-"""Account of the object store → bucket → what it may do there. `uploader` is the control system's."""
+"""Account of the object store → bucket → what it may do there. The control system uses `uploader`."""
 
 _S3_ACTIONS = {
     ObjectAction.READ: "s3:GetObject",
@@ -207,9 +207,12 @@ _S3_ACTIONS = {
 
 
 _NOTHING = {"Effect": "Deny", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
-"""For an account without rights: stores refuse a policy without statements."""
+"""The statement for an account without rights, since stores refuse a policy without statements."""
 _METRICS = {"Effect": "Allow", "Action": ["admin:Prometheus"], "Resource": ["arn:aws:s3:::*"]}
-"""For MONITOR: the metrics of MinIO. The action applies to the server, but a resource must be named."""
+"""The statement for MONITOR: read the metrics of MinIO.
+
+The action applies to the whole server, but a statement must name a resource.
+"""
 
 
 def account_name(account: str, settings: Settings) -> str:
@@ -229,9 +232,10 @@ def store_policy(account: str, settings: Settings) -> dict[str, Any]:
 
 
 def database_privileges(account: str, database: str) -> list[dict[str, Any]]:
-    """Return the privileges of an account's role, as MongoDB's `createRole` takes them.
+    """Return the privileges of an account's role, in the form that MongoDB's `createRole` takes.
 
-    Where an account may do anything, it may list the indexes: services check at their start that they exist.
+    In every collection where an account has rights, it may also list the indexes, because services check at
+    startup that these exist.
     """
     return [
         {"resource": {"db": database, "collection": collection}, "actions": [*sorted(actions), "listIndexes"]}
@@ -240,7 +244,7 @@ def database_privileges(account: str, database: str) -> list[dict[str, Any]]:
 
 
 def _allowed(rights: ObjectRights, settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield each action and the resource that it is allowed on."""
+    """Yield each allowed action with its resource."""
     for place, actions in rights.items():
         bucket, _, folder = place.partition("/")
         name = getattr(settings, _BUCKET_SETTINGS[bucket])

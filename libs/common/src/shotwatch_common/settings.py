@@ -1,4 +1,4 @@
-"""What every service is told by its environment (`SHOTWATCH_…`), read once at the start."""
+"""The settings that services read from the environment (`SHOTWATCH_…`), once at startup."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,26 +14,26 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "SHOTWATCH_"
 FILE = "_FILE"
-"""Ending of the variable that names the file in which a secret is, instead of holding the secret."""
+"""Suffix of the variable that names a file with the secret, instead of holding the secret itself."""
 MAX_SECRET_BYTES = 64 << 10
 OTHERS = frozenset(
     f"{PREFIX}{name}"
     for name in ("API_KEY", f"API_KEY{FILE}", "FAULTS", "PROCESS_OF", "QUERY_URL", "ROOT", "SERVICE")
 )
-"""No settings of a service: the command line, the image and the embedded stack read these."""
+"""Not settings: these variables are for the command line, the image and the embedded stack."""
 RENAMED = {
     f"{PREFIX}SWEEP_SECONDS": f"{PREFIX}INBOX_SWEEP_SECONDS or, of aggregate, {PREFIX}WINDOW_SWEEP_SECONDS",
     f"{PREFIX}SWEEP_AGAIN_SECONDS": f"{PREFIX}INBOX_AGAIN_SECONDS",
 }
-"""Former name of a setting → its present one."""
+"""Former name of a setting → its current name."""
 
 
 class SettingsError(ValueError):
-    """The environment lacks a setting or has a wrong one; the message names each."""
+    """A setting is missing or invalid; the message names each one."""
 
 
 def url_with(*schemes: str) -> Callable[[str], str]:
-    """A check that a text is a URL with one of these schemes and a host."""
+    """Return a check that a text is a URL with one of these schemes and a host."""
 
     def check(text: str) -> str:
         url = urlsplit(text)
@@ -62,32 +62,36 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 _NO_PREFIX = "default_factory_not_called"
-"""The error of a name that has no default because the prefix is wrong, which is an error of its own."""
+"""Pydantic's error for a name without a default because of an invalid prefix.
+
+The prefix itself is reported, so this error is left out.
+"""
 
 
 def _prefixed(name: str, min_length: int) -> Any:
-    """Return the field of a name that begins with the prefix, unless the whole name is given."""
+    """Return the field of a name that starts with the prefix, unless the complete name is given."""
     return Field(default_factory=lambda known: known["prefix"] + name, min_length=min_length)
 
 
 class SystemSettings(BaseSettings):
-    """What every process of one system reads."""
+    """The settings of every process of one system."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="ignore", use_attribute_docstrings=True
     )
 
     prefix: str = Field("", pattern=r"^([a-z][a-z0-9-]{0,19})?$")
-    """Beginning of all names in broker, store, database and registry: systems that share one differ in it."""
+    """Prefix of all names in broker, store, database and registry; systems on one server differ in it."""
 
     @classmethod
     def load(cls, **given: str) -> Self:
-        """Read the environment; what is given by name comes before it. Read secrets from files where
-        the environment names files.
+        """Read the settings from the environment; keyword arguments take precedence.
+
+        Secrets are read from files if the environment names files.
 
         Raises:
-            SettingsError: a setting is missing or wrong, a file with a secret cannot be used, or a variable
-                is called like a setting and is none.
+            SettingsError: a setting is missing or invalid, a file with a secret cannot be used, or a variable
+                has the prefix of settings but is not a setting.
         """
         mistakes = list(_unknown(cls, os.environ))
         told = {variable(name): value for name, value in given.items()}
@@ -107,7 +111,7 @@ class SystemSettings(BaseSettings):
 
 
 class Settings(SystemSettings):
-    """Addresses of the servers, the facility file, the buckets. Nothing secret has a default."""
+    """Addresses of the servers, the facility file, the buckets. No secret has a default."""
 
     database_url: Annotated[SecretStr, _secret_url_with("mongodb", "mongodb+srv")]
     """`mongodb://user:password@host:port/database`."""
@@ -122,35 +126,35 @@ class Settings(SystemSettings):
     models_url: HttpUrl
     """`http(s)://host:port` of the MLflow server."""
     models_user: str = ""
-    """Account of the MLflow server; empty = no login is sent."""
+    """Account of the MLflow server; if empty, no login is sent."""
     models_password: SecretStr = SecretStr("")
-    """Its password."""
+    """Password of the MLflow server's account."""
     model_name: str = _prefixed("shotwatch", 1)
-    """Name in the model registry."""
+    """Name of the model in the model registry."""
     facility: Path
-    """The facility file."""
+    """Path of the facility file."""
     inbox_bucket: str = _prefixed("inbox", 3)
-    """Where new files arrive."""
+    """Bucket for new files."""
     data_bucket: str = _prefixed("data", 3)
-    """Where files go that were read."""
+    """Bucket for files that have been read."""
     error_bucket: str = _prefixed("errors", 3)
-    """Where files go that were rejected, each with its reason beside it."""
+    """Bucket for rejected files, each with its reason beside it."""
     block_bucket: str = _prefixed("blocks", 3)
-    """Where the records of files are kept as blocks."""
+    """Bucket for blocks, which hold the records of files."""
     dataset_bucket: str = _prefixed("datasets", 3)
-    """Where training sets are kept."""
+    """Bucket for training sets."""
     traces_folder: Path | None = None
-    """Where spans are written as JSON lines; OTEL_EXPORTER_OTLP_ENDPOINT sends them to a collector."""
+    """Folder for spans as JSON lines; OTEL_EXPORTER_OTLP_ENDPOINT sends them to a collector."""
     health_host: str = "127.0.0.1"
     """Address on which /live, /ready and /metrics are served."""
     health_port: Port = 0
-    """Port of /live, /ready and /metrics; 0 = none."""
+    """Port of /live, /ready and /metrics; 0 disables them."""
     reuse_port: bool = False
-    """Listen with SO_REUSEPORT; for the embedded stack, whose supervisor keeps the ports bound."""
+    """Listen with SO_REUSEPORT. For the embedded stack, whose supervisor keeps the ports bound."""
 
     @property
     def buckets(self) -> tuple[str, ...]:
-        """All that the store must have."""
+        """Names of all buckets that the store must have."""
         return (
             self.inbox_bucket,
             self.data_bucket,
@@ -161,45 +165,45 @@ class Settings(SystemSettings):
 
 
 class BrokerAccountSettings(SystemSettings):
-    """What the set-up of the broker reads."""
+    """The settings of the broker's set-up."""
 
     broker_url: BrokerUrl
     """`amqp(s)://setup:password@host:port/vhost`."""
 
 
 class BrokerSettings(Settings):
-    """What all services share that work on a queue."""
+    """The settings of all services that consume a queue."""
 
     broker_url: BrokerUrl
     """`amqp(s)://user:password@host:port/vhost`."""
 
     @property
     def drain_seconds(self) -> float:
-        """How long a replica that is told to stop may go on with the messages in its hands."""
+        """How long a replica may continue to handle its messages after it has received a stop signal (s)."""
         return 30.0
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return PREFIX + name.upper()
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Return whether a setting is a secret, so that it may be given in a file."""
+    """Return whether a setting is a secret, which may be given in a file."""
     return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 def with_settings(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with these variables in it, and without files that hold the same secrets."""
+    """Return the environment with these variables added, and without files that hold the same secrets."""
     files = {name + FILE for name in own}
     return {name: value for name, value in environment.items() if name not in files} | dict(own)
 
 
 def read_secret(name: str, environment: Mapping[str, str]) -> str | None:
-    """Return the secret that a variable holds, or that lies in the file which `{name}_FILE` names.
+    """Return the secret that a variable holds, or the content of the file that `{name}_FILE` names.
 
-    One line feed at the end of the file is not part of the secret. A `{name}_FILE` that is empty counts as
-    not set. Return None if neither variable is set.
+    One line feed at the end of the file is not part of the secret. An empty `{name}_FILE` counts as not set.
+    Return None if neither variable is set.
 
     Raises:
         SettingsError: both are set, or the file cannot be read, is empty, is larger than 64 KiB, or is not
@@ -228,14 +232,14 @@ def read_secret(name: str, environment: Mapping[str, str]) -> str | None:
 
 
 def installed_settings() -> dict[str, type[Settings]]:
-    """Service → its settings, of every service that is installed here."""
+    """Return service → settings class, for every installed service."""
     return {found.name: found.load() for found in entry_points(group="shotwatch.settings")}
 
 
 def _read_secrets(
     asked: type[SystemSettings], environment: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the secrets that are set, and why others cannot be used, both by the name of the setting."""
+    """Return the secrets that are set, and why others cannot be used; both by the name of the setting."""
     secrets: dict[str, str] = {}
     unusable: dict[str, str] = {}
     for name in (name for name, field in asked.model_fields.items() if is_secret(field)):
@@ -250,7 +254,7 @@ def _read_secrets(
 
 
 def _unknown(asked: type[SystemSettings], environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong with variables that no service here reads: most are misspelt."""
+    """Describe the errors in variables that no installed service reads; most are misspelt."""
     classes = (asked, *installed_settings().values())
     known = {each for settings in classes for each in _variables(settings)} | OTHERS
     for name in sorted(environment):
@@ -262,7 +266,7 @@ def _unknown(asked: type[SystemSettings], environment: Mapping[str, str]) -> Ite
 
 
 def _variables(settings: type[SystemSettings]) -> Iterator[str]:
-    """Yield the variables that a service reads its settings from."""
+    """Yield the variables from which a service reads its settings."""
     for name, field in settings.model_fields.items():
         yield variable(name)
         if is_secret(field):

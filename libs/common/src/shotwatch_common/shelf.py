@@ -1,4 +1,4 @@
-"""Characterisations on the shelf: their arrays in the object store, their versions in the database."""
+"""The calibration store: arrays of calibration constants in the object store, versions in the database."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Readers = Mapping[CharacterisationKind, Callable[[bytes], Any]]
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The frames that a characterisation was made from: first and last time (epoch ms), and how many."""
+    """The frames from which calibration constants were made: first and last time (epoch ms), and number."""
 
     start: int
     end: int
@@ -24,7 +24,7 @@ class Period:
 
 @dataclass(slots=True)
 class Shelf:
-    """The newest characterisations, each read once; `readers` make arrays of the stored bytes."""
+    """The newest calibration constants, each read once; `readers` convert the stored bytes."""
 
     archive: Archive
     store: ObjectStore
@@ -32,7 +32,10 @@ class Shelf:
     _read: dict[tuple[str, CharacterisationKind], tuple[Characterisation, Any]] = field(default_factory=dict)
 
     async def look(self) -> list[tuple[Characterisation, str]]:
-        """Read what is new on the shelf; what cannot be read, and why, is told once and left alone."""
+        """Read the new calibration constants.
+
+        Return those that cannot be read, each with the reason. Each is reported once, and not read again.
+        """
         unreadable = []
         for latest in await self.archive.characterisations.latest():
             known = self._read.get((latest.device, latest.kind))
@@ -46,7 +49,7 @@ class Shelf:
         return unreadable
 
     def newest(self, device: str, kind: CharacterisationKind) -> Any:
-        """What the reader made of the newest version that `look` has seen; None when there is none."""
+        """Return the newest version that `look` has read, converted by its reader; None if there is none."""
         known = self._read.get((device, kind))
         return None if known is None else known[1]
 
@@ -60,7 +63,7 @@ async def shelve(
     data: bytes,
     of: Period,
 ) -> Characterisation:
-    """Store a characterisation as the next version of its device and kind."""
+    """Store calibration constants as the next version of their device and kind."""
     key = characterisation_key(device, kind, data)
     await store.put(bucket, key, data)
     while True:
@@ -71,5 +74,6 @@ async def shelve(
         made = Characterisation(
             device, kind, next_version, epoch_now(), of.start, of.end, of.frames, bucket, key
         )
+        # If another process has taken the version number, try again with the next one.
         if await archive.characterisations.add(made):
             return made

@@ -1,4 +1,4 @@
-"""What a message of any stage is about, so that what became of it can be written down."""
+"""The subject of a message of any stage, so that its outcome can be recorded."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,7 +14,7 @@ Part = TypeVar("Part", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Nothing, when it is no message of ours."""
+    """The objects or batches that a message concerns; empty if it is not one of our messages."""
 
     objects: tuple[ObjectRef, ...] = ()
     batches: tuple[str, ...] = ()
@@ -22,7 +22,7 @@ class Subject:
 
     @property
     def names(self) -> str:
-        """Keys of the objects and ids of the batches; empty without any."""
+        """Keys of the objects and ids of the batches; empty if there are none."""
         return ", ".join((*(obj.key for obj in self.objects), *self.batches))
 
 
@@ -44,9 +44,9 @@ class _AboutMeasuredShots(_Part):
 
 
 def subject_of(body: bytes) -> Subject:
-    """The objects or the batch of shots that a message stands for.
+    """Return the objects or the batch of shots that a message concerns.
 
-    Messages that ask for something more about shots that are judged (an examination) stand for none.
+    Requests for additional work on shots that are already judged (detailed measurements) concern none.
     """
     try:
         return Subject(objects=tuple(arrived.ref for arrived in parse_notification(body)))

@@ -1,4 +1,4 @@
-"""Traces and logs: one trace from the object event to the anomaly event, its id in every log line."""
+"""Traces and logs: one trace from the object event to the anomaly event, with its id in every log line."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ _SEVERITIES = {
 def configure_logs(service: str) -> Log:
     """Write logs as JSON lines in visible ASCII to stderr, each with the service and the current trace.
 
-    When the standard OTEL variable names a collector, each line is sent there too.
+    If the standard OTEL variable names a collector, each line is also sent there.
     """
     structlog.configure(
         processors=[
@@ -68,10 +68,10 @@ def configure_logs(service: str) -> Log:
 
 @contextmanager
 def last_words(service: str, *expected: type[Exception]) -> Iterator[None]:
-    """Log the error that ends a service's process as one JSON line, and exit with 1.
+    """Log the error that ends a service's process as one JSON line, and exit with status 1.
 
-    An expected error is logged by its message, any other with its traceback. A plain traceback on stderr
-    would not reach the collector, and a service that dies at each start would look silent there.
+    An expected error is logged with its message, any other error with its traceback. A plain traceback on
+    stderr would not reach the collector, so a service that dies at each start would appear silent there.
     """
     try:
         yield
@@ -86,9 +86,10 @@ def last_words(service: str, *expected: type[Exception]) -> Iterator[None]:
 
 @cache
 def _collector(service: str) -> Logger:
-    """Return a logger whose records a thread sends to the collector, the last ones when the process exits.
+    """Return a logger whose records are sent to the collector by a thread, the last ones at exit.
 
-    Its queue holds 2048 records. While the collector is down, the oldest are dropped; stderr has all of them.
+    Its queue holds 2048 records. While the collector is unavailable, the oldest are dropped; stderr has all
+    of them.
     """
     provider = LoggerProvider(Resource.create({"service.name": service}))
     provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
@@ -96,7 +97,7 @@ def _collector(service: str) -> Logger:
 
 
 def _send_to(collector: Logger) -> structlog.typing.Processor:
-    """Return a step after the renderer: send the line, its fields as attributes, and the current trace."""
+    """Return a processor for the end of the chain: it sends the line, its fields, and the current trace."""
 
     def send(_logger: Any, level: str, line: Any) -> Any:
         collector.emit(
@@ -112,7 +113,7 @@ def _send_to(collector: Logger) -> structlog.typing.Processor:
 
 
 def configure_traces(service: str, traces_folder: Path | None) -> TracerProvider:
-    """Export spans to a file of the folder, and to a collector when the standard OTEL variable names one."""
+    """Export spans to a file in the folder, and to a collector if the standard OTEL variable names one."""
     provider = TracerProvider(resource=Resource.create({"service.name": f"shotwatch-{service}"}))
     if traces_folder is not None:
         traces_folder.mkdir(parents=True, exist_ok=True)
@@ -126,24 +127,24 @@ def configure_traces(service: str, traces_folder: Path | None) -> TracerProvider
 
 
 def current_trace_id() -> str:
-    """The id of the trace that runs now, 32 hex digits; empty outside of any."""
+    """Return the id of the current trace, 32 hex digits; empty outside a trace."""
     context = trace.get_current_span().get_span_context()
     return format_trace_id(context.trace_id) if context.is_valid else ""
 
 
 def attempting(attempt: int) -> AbstractContextManager[Any]:
-    """Within it, logs and the ledger say which attempt at a message this is, from 1."""
+    """Mark logs and ledger entries within the context with the number of the attempt, from 1."""
     return structlog.contextvars.bound_contextvars(attempt=attempt)
 
 
 def current_attempt() -> int:
-    """Which attempt at the current message this is; 1 outside of any."""
+    """Return the number of the attempt at the current message; 1 outside `attempting`."""
     attempt: int = structlog.contextvars.get_contextvars().get("attempt", 1)
     return attempt
 
 
 def current_traceparent() -> str:
-    """The current span in W3C form; empty outside of any."""
+    """Return the current span in W3C form; empty outside a span."""
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         return ""
@@ -154,21 +155,21 @@ def current_traceparent() -> str:
 
 @contextmanager
 def continued_trace(tracer: Tracer, name: str, traceparent: str) -> Iterator[None]:
-    """A span that goes on with the trace of an earlier one: work that no message brought."""
+    """Start a span that continues the trace of an earlier one, for work without a message."""
     before = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
     with tracer.start_as_current_span(name, context=before):
         yield
 
 
 def fail_current_span(error: Exception) -> None:
-    """Show that the work of the current span failed, though its message is settled and nothing is raised."""
+    """Mark the current span as failed, although its message is settled and nothing is raised."""
     span = trace.get_current_span()
     span.record_exception(error)
     span.set_status(StatusCode.ERROR, str(error))
 
 
 def link_current_span(traceparents: Sequence[str]) -> None:
-    """Link the current span to the spans of other traces: how a join shows whose files met in it."""
+    """Link the current span to spans of other traces; so a join shows whose files it combined."""
     span = trace.get_current_span()
     for traceparent in traceparents:
         link = _link(traceparent)

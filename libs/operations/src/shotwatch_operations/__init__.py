@@ -1,4 +1,4 @@
-"""What operators need besides the services.
+"""What only operators need, not the services.
 
-Set-up, dead letters, reprocessing, promotion, API keys and the ledger's reconciliation.
+Set-up, dead letters, reprocessing, promotion, API keys and the reconciliation of the ledger.
 """

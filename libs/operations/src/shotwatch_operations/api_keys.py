@@ -1,6 +1,7 @@
-"""API keys of the REST API: shown once when they are made, kept as hashes, a line for each in a file.
+"""API keys of the REST API. A key is shown once, when it is created; a file holds its hash, one key per line.
 
-A line reads `name scopes expires hash`, such as `grafana read never sha256:…`; `#` begins a comment.
+A line has the form `name scopes expires hash`, for example `grafana read never sha256:…`; `#` starts a
+comment.
 """
 
 import re
@@ -14,32 +15,33 @@ from typing import Self
 from shotwatch_shots.vocabulary import Scope
 
 PREFIX = "shotwatch_"
-"""Of every key: scanners for leaked secrets find it, and no token begins so."""
+"""Prefix of every key. Scanners for leaked secrets recognize it, and no token starts with it."""
 _NEVER = "never"
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class KeyLineError(ValueError):
-    """A line of a keys file cannot be read; the message says which, and why."""
+    """A line of a keys file cannot be read; the message names the line and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key: never the key itself."""
+    """The stored data of a key, which never include the key itself."""
 
     name: str
     scopes: frozenset[Scope]
     expires: datetime | None
-    """None = never."""
+    """None if the key never expires."""
     hash: str
-    """`sha256:` and 64 hex digits. A key is 256 random bits: no slow hash is needed."""
+    """`sha256:` and 64 hex digits. A key has 256 random bits, so a slow hash is not needed."""
 
     @classmethod
     def read(cls, line: str) -> Self:
-        """
+        """Parse a line of a keys file.
+
         Raises:
-            KeyLineError: the line says something else than name, scopes, expiry and hash.
+            KeyLineError: the line does not consist of name, scopes, expiry and hash.
         """
         try:
             name, scopes, expires, hashed = line.split()
@@ -51,12 +53,12 @@ class ApiKey:
         return key
 
     def line(self) -> str:
-        """The key's line in a file."""
+        """Return the key's line in a file."""
         expires = self.expires.isoformat() if self.expires else _NEVER
         return f"{self.name} {','.join(sorted(self.scopes))} {expires} {self.hash}"
 
     def opens_with(self, secret: str, now: datetime) -> bool:
-        """Whether this is the key, and still one."""
+        """Return whether the secret is this key and the key has not expired."""
         return compare_digest(self.hash, hash_of(secret)) and not self.has_expired(now)
 
     def has_expired(self, now: datetime) -> bool:
@@ -64,17 +66,17 @@ class ApiKey:
 
 
 def make_key(name: str, scopes: frozenset[Scope], expires: datetime | None) -> tuple[str, ApiKey]:
-    """A new key, and what is kept of it.
+    """Generate a new key; return its secret and what is stored about it.
 
     Raises:
-        ValueError: the name cannot stand in a keys file.
+        ValueError: the name is not valid in a keys file.
     """
     secret = new_secret()
     return secret, ApiKey(require_name(name), scopes, expires, hash_of(secret))
 
 
 def new_secret() -> str:
-    """Return a key of 256 random bits that nothing is known of yet."""
+    """Return a new secret of 256 random bits."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
@@ -83,7 +85,7 @@ def hash_of(secret: str) -> str:
 
 
 def read_keys(text: str) -> tuple[tuple[ApiKey, ...], tuple[str, ...]]:
-    """The keys of a file, and what is wrong with the lines that hold none."""
+    """Return the keys of a file, and a description of each invalid line."""
     keys: dict[str, ApiKey] = {}
     mistakes = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -101,23 +103,24 @@ def read_keys(text: str) -> tuple[tuple[ApiKey, ...], tuple[str, ...]]:
 
 
 def holds_key(line: str) -> bool:
-    """Whether a line is neither empty nor a comment."""
+    """Return whether a line is neither empty nor a comment."""
     return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
 def read_scopes(text: str) -> frozenset[Scope]:
-    """`read,label`.
+    """Parse scopes separated by commas, such as `read,label`.
 
     Raises:
-        ValueError: a word is no scope.
+        ValueError: a word is not a scope.
     """
     return frozenset(map(Scope, text.split(",")))
 
 
 def require_name(name: str) -> str:
-    """
+    """Return the name if it is valid in a keys file.
+
     Raises:
-        ValueError: the name cannot stand in a keys file.
+        ValueError: it is not.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name of a key: up to 100 letters, digits and _ . @ -")

@@ -1,4 +1,4 @@
-"""Dead letters: parked messages that a person looks through, sends back or throws away, on record."""
+"""Dead letters: an operator lists, requeues or discards messages, and each change is audited."""
 
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ Done = Callable[[ParkedMessage], None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which parked messages are meant; what is left out leaves nothing out."""
+    """A filter for dead-lettered messages; a default value matches every message."""
 
     stage: str | None = None
     reason: str = ""
-    """A part of the reason, in either case."""
+    """A part of the reason, case-insensitive."""
     since: int = 0
-    """Parked at this time or later, epoch ms."""
+    """Dead-lettered at this time or later, epoch ms."""
     ids: Collection[str] = ()
 
     def fits(self, message: ParkedMessage) -> bool:
@@ -33,7 +33,10 @@ class Wanted:
 
 
 class DeadLetters:
-    """The parked messages of all stages. Every change is audited, and is in the history of its object."""
+    """The dead-lettered messages of all stages.
+
+    Every change is audited and recorded in the object's history.
+    """
 
     def __init__(self, connection: AbstractConnection, archive: Archive, topology: Topology) -> None:
         self._connection = connection
@@ -41,13 +44,14 @@ class DeadLetters:
         self._archive = archive
 
     async def find(self, wanted: Wanted) -> list[ParkedMessage]:
-        """The messages that are wanted, by stage and age. They stay where they are."""
+        """Return the matching messages, by stage and age. They stay in their queues."""
         return [held.message async for held in self._hold(wanted)]
 
     async def reinject(self, wanted: Wanted, done: Done) -> None:
-        """Send messages back to their stages, to be tried as if for the first time; `done` hears of each.
+        """Requeue the matching messages to their stages as if they were new; call `done` with each.
 
-        Dying on the way leaves each message parked or at work, or both: handlers bear to see it twice.
+        A crash in between leaves each message in the dead-letter queue, in the stage's queue, or in both.
+        Handlers accept messages that are delivered twice.
         """
         async for held in self._hold(wanted):
             await self._archive.audit.note("reinject", _which(held.message))
@@ -60,7 +64,7 @@ class DeadLetters:
             done(held.message)
 
     async def purge(self, wanted: Wanted, done: Done) -> None:
-        """Throw messages away; their objects stay dead-lettered. `done` hears of each."""
+        """Discard the matching messages and call `done` with each; their objects stay dead-lettered."""
         async for held in self._hold(wanted):
             await self._archive.audit.note("purge", _which(held.message))
             for obj in subject_of(held.message.body).objects:
@@ -77,7 +81,7 @@ class DeadLetters:
 
 
 def _which(message: ParkedMessage) -> str:
-    """`validate/1f0c6a2d9b4e7783c5d1a0ff: LA_A1_11-….h5`: stage, id, and what the message is about."""
+    """Describe a message by stage, id and subject: `validate/1f0c6a2d9b4e7783c5d1a0ff: LA_A1_11-….h5`."""
     return f"{message.stage}/{message.id}: {subject_of(message.body).names}".removesuffix(": ")
 
 

@@ -1,9 +1,9 @@
-"""Who is champion, who was before, and who may be next.
+"""Promotion: which version is champion, which was before, and which may be next.
 
-Each change is written three times: as a line of the audit, as a promotion that names the line and has the
-digest of the bundle, and as the registry's alias. Inference loads what was promoted, if the audit and the
-registry say the same. A crash in between leaves the model before at work and an alarm, which promoting the
-version again ends (docs/adr/0021, 0026).
+Each change is written three times: as a line of the audit, as a promotion that names the line and holds the
+digest of the bundle, and as the registry's alias. Inference loads the promoted version if audit and registry
+agree with the promotion. A crash in between leaves the previous model in use and raises an alarm. Promoting
+the version again clears it (docs/adr/0021, 0026).
 """
 
 from dataclasses import replace
@@ -20,27 +20,27 @@ from shotwatch_shots.vocabulary import ModelAlias
 
 
 class SuccessionError(ValueError):
-    """The champion cannot be changed so; the message says why."""
+    """The champion cannot be changed in this way; the message describes why."""
 
 
 class Succession:
-    """Gives the aliases of the model, and remembers which bundle had each of them when."""
+    """Gives versions their aliases, and records which bundle had which alias when."""
 
     def __init__(self, registry: ModelRegistry, archive: Archive) -> None:
         self._registry = registry
         self._archive = archive
 
     async def introduce(self, version: str, digest: str, alias: ModelAlias | None, who: str) -> ModelAlias:
-        """Give a new version an alias: the one asked for; champion if there is none; else challenger.
+        """Give a new version an alias: the requested one; else champion if there is none, or challenger.
 
         Args:
             version: the version.
-            digest: `digest_of` its bundle, as it was made: the registry is not asked for it.
-            alias: the alias; None to choose.
+            digest: `digest_of` its bundle as it was created; the digest is not taken from the registry.
+            alias: the alias; None for an automatic choice.
             who: who trained it.
 
         Raises:
-            SuccessionError: there is no such version.
+            SuccessionError: the version does not exist.
         """
         champion = await self._holder(ModelAlias.CHAMPION)
         alias = alias or (ModelAlias.CHALLENGER if champion else ModelAlias.CHAMPION)
@@ -53,11 +53,11 @@ class Succession:
 
         Args:
             version: the version.
-            digest: `digest_of` its bundle, as it was made: the registry is not asked for it.
+            digest: `digest_of` its bundle as it was created; the digest is not taken from the registry.
             who: who trained it.
 
         Raises:
-            SuccessionError: there is no such version.
+            SuccessionError: the version does not exist.
         """
         found = await self._find(version)
         promotion = await self._promotion(ModelAlias.CHALLENGER, found, digest, who, "trained")
@@ -68,12 +68,12 @@ class Succession:
     ) -> Promotion:
         """Give an alias to the version, and pin its bundle as the registry has it now.
 
-        A version that has the alias already is promoted again if the registry's alias was moved, its bundle
-        was never pinned, or the audit does not say that it was promoted.
+        A version that already has the alias is promoted again if the registry's alias was moved, its bundle
+        was never pinned, or the audit does not confirm its promotion.
 
         Raises:
-            SuccessionError: there is no such version or bundle, it has the alias already, or its bundle is
-                not the one that was promoted before.
+            SuccessionError: the version or its bundle does not exist, it has the alias already, or its bundle
+                differs from the one that was promoted before.
         """
         found = await self._find(version)
         digest = await self._digest(found)
@@ -89,11 +89,11 @@ class Succession:
         return await self._change(version, await self._promotion(alias, found, digest, who, why))
 
     async def roll_back(self, who: str, why: str) -> Promotion:
-        """Make the version champion again that was it before the present one was promoted.
+        """Restore the version that was champion before the current one was promoted.
 
         Raises:
-            SuccessionError: it is not known, is there no longer, or its bundle is not the one that was
-                champion.
+            SuccessionError: that version is not known, no longer exists, or its bundle differs from the one
+                that was champion.
         """
         before = await self._before(ModelAlias.CHAMPION, await self._holder(ModelAlias.CHAMPION))
         if before is None:
@@ -109,7 +109,7 @@ class Succession:
         return await self._change(before, replace(promotion, rollback=True))
 
     async def withdraw(self, alias: ModelAlias, who: str, why: str) -> None:
-        """Take an alias away: nothing is loaded for it any more."""
+        """Take an alias away; nothing is loaded for it any more."""
         await self._take(alias, await self._holder(alias), who, why)
 
     async def _find(self, version: str) -> ModelVersion:
@@ -139,9 +139,9 @@ class Succession:
         return (await self._registry.aliases()).get(alias) if unpinned else None
 
     async def _accepted(self, alias: ModelAlias) -> list[Promotion]:
-        """Return the promotions to an alias, newest first: of champions, those that the audit proves.
+        """Return the promotions to an alias, newest first; for champions, only those that the audit confirms.
 
-        What somebody wrote past the audit must not become the version that a rollback brings back.
+        A promotion that was written without an audit line must not become the target of a rollback.
         """
         promotions = await self._archive.promotions.newest(alias)
         if alias is ModelAlias.CHALLENGER:  # training may not read the audit
@@ -153,7 +153,7 @@ class Succession:
         self, alias: ModelAlias, version: ModelVersion, digest: str, who: str, why: str
     ) -> Promotion:
         before = await self._holder(alias)
-        if before == version.version:  # promoted again: it is rolled back to the same version as before
+        if before == version.version:  # a repeated promotion keeps the version that a rollback restores
             before = await self._before(alias, before)
         return Promotion(
             epoch_now(),
@@ -172,7 +172,7 @@ class Succession:
         return next((each.before for each in promoted if each.version == version and version), None)
 
     async def _change(self, version: str, promotion: Promotion) -> Promotion:
-        """Write it down, make it, and take its other alias from a challenger that won."""
+        """Record the promotion, set the alias, and withdraw the alias `challenger` from a new champion."""
         promotion = await self._write(promotion)
         await self._registry.give(promotion.alias, version)
         if promotion.alias is ModelAlias.CHAMPION:
@@ -186,9 +186,10 @@ class Succession:
         await self._registry.withdraw(alias)
 
     async def _write(self, promotion: Promotion) -> Promotion:
-        """Write a line of the audit, then the promotion that names it, as the newest of its alias.
+        """Write an audit line, then the promotion that names it, as the newest promotion of its alias.
 
-        It is the newest whatever the clock of who made the one before it.
+        Its time is later than that of the previous promotion, even if that one was dated by a clock that was
+        ahead.
         """
         current = await self._archive.promotions.current(promotion.alias)
         if current is not None:
@@ -200,9 +201,10 @@ class Succession:
 
 
 def _check_unchanged(pinned: Promotion, digest: str) -> None:
-    """
+    """Check that a bundle is the pinned one.
+
     Raises:
-        SuccessionError: it is another bundle than the one that was pinned.
+        SuccessionError: it is another bundle.
     """
     if pinned.digest != digest:
         raise SuccessionError(

@@ -1,9 +1,10 @@
-"""Reprocessing: what was recorded in a span of time is computed again, beside live traffic.
+"""Reprocessing: compute the data of a time range again, beside live traffic.
 
-It is the same objects and shots at a later revision. From a stage that reads files, raw files go back into
-the inbox, a minute of shots at a time; from a stage that works on shots, their windows are closed again as
-they are. Either way every shot is closed once more, measured and judged as of now; then what only the earlier
-revision had is removed. A minute that was begun and not finished is done again when the same is asked for.
+The result is the same objects and shots at a later revision. From a stage that reads files, raw files are put
+back into the inbox, one minute of shots at a time. From a stage that works on shots, their windows are closed
+again as they are. Either way, every shot is closed once more, measured and judged with the current code and
+models. Then everything that only the earlier revision had is removed. If reprocessing stops in the middle of
+a minute, the same request does that minute again.
 """
 
 import asyncio
@@ -25,23 +26,23 @@ from shotwatch_shots.pulses import instant
 from shotwatch_shots.vocabulary import ObjectState
 
 FROM_FILES = ("ingest", "validate")
-"""What is between the file and its verdicts is kept nowhere: both read the file again."""
+"""Nothing between the file and its verdicts is stored, so both stages read the file again."""
 FROM_SHOTS = ("aggregate", "features", "inference")
-"""A revision of a shot has measurements of its own: all three close, measure and judge it again."""
+"""A revision of a shot has its own measurements, so all three stages close, measure and judge it again."""
 _HOUR_MS = 3_600_000
 _HOUR_OF_WINDOW = -len("MMSS/")
 _LOOK_S = 0.5
 PATIENCE_S = 1800.0
-"""A message is parked after some ten minutes of attempts; the rest is for a queue of live files before it."""
+"""Longer than the ten minutes of attempts at a message, because live files may be queued before it."""
 
 
 class ReprocessingStopped(Exception):
-    """Something that was computed again came to no end; the message says what, and why."""
+    """A recomputation did not finish; the message describes what, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be computed again."""
+    """A request to compute something again."""
 
     stage: str
     start: int
@@ -61,7 +62,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """The windows that begin at one time."""
+    """The windows that start at the same time."""
 
     start: int
     windows: Sequence[KnownWindow]
@@ -73,20 +74,20 @@ class Minute:
 
 @dataclass(slots=True)
 class Pace:
-    """Lets so many files a minute pass."""
+    """Limits the rate of files per minute."""
 
     files_per_minute: float
     _next: float = field(default_factory=monotonic)
 
     async def take(self, files: int) -> None:
-        """Wait for the turn of so many files."""
+        """Wait until this number of files may pass."""
         now = monotonic()
         await asyncio.sleep(max(0.0, self._next - now))
         self._next = max(self._next, now) + 60 * files / self.files_per_minute
 
 
 class Reprocessing:
-    """Computes again, minute by minute; a minute begins when the one before is judged and cleared up."""
+    """Reprocesses minute by minute; a minute starts once the previous one is judged and cleaned up."""
 
     def __init__(
         self, archive: Archive, store: ObjectStore, facility: Facility, settings: Settings, order: Order
@@ -100,7 +101,7 @@ class Reprocessing:
         self._why = f"computed again from {order.stage}"
 
     async def minutes(self) -> AsyncIterator[Minute]:
-        """What is left to do."""
+        """Yield the minutes that are left to do."""
         reached = await self._archive.reprocessings.reached(*self._order.span)
         for begin in range(reached, self._order.end, _HOUR_MS):
             windows = await self._archive.windows.between(begin, min(begin + _HOUR_MS, self._order.end))
@@ -108,11 +109,11 @@ class Reprocessing:
                 yield Minute(start, list(group))
 
     async def run(self, done: Callable[[Minute], None]) -> None:
-        """Do all that is left; `done` hears of each minute.
+        """Do everything that is left; call `done` with each finished minute.
 
         Raises:
-            ReprocessingStopped: a stage gave something up, or does not get to it for PATIENCE_S. What was
-                done before it stays done.
+            ReprocessingStopped: a stage dead-lettered a message, or did not finish within PATIENCE_S. What
+                was done before stays done.
             Retry: the store cannot be reached.
         """
         await self._archive.audit.note("reprocess", self._order.told)
@@ -137,7 +138,7 @@ class Reprocessing:
     # files
 
     async def _read_again(self, keys: Sequence[str]) -> None:
-        """Put raw files into the inbox and wait until they are joined; then remove old blocks of theirs."""
+        """Put raw files into the inbox, wait until they are joined, then remove their old blocks."""
         objects = [o for o in await self._archive.ledger.newest(keys) if await self._is_kept(o)]
         blocks = {each["_id"]: await self._stored(self._block_prefix(each)) for each in objects}
         fed = [await self._feed(each) for each in objects]
@@ -149,7 +150,7 @@ class Reprocessing:
             await self._remove_unchanged(self._block_prefix(each), blocks[each["_id"]])
 
     async def _is_kept(self, each: Mapping[str, Any]) -> bool:
-        """Whether the raw file is still there, in the data bucket or (we were stopped) in the inbox."""
+        """Return whether the raw file still exists: in the data bucket, or after a stop in the inbox."""
         if each["state"] not in (ObjectState.INGESTED, ObjectState.WAITING):
             return False
         if await self._store.etag(self._settings.inbox_bucket, each["key"]) is not None:
@@ -157,14 +158,14 @@ class Reprocessing:
         return await self._raw_key(each) is not None
 
     async def _feed(self, each: Mapping[str, Any]) -> str:
-        """Put a raw file into the inbox; the id of the object there, for a copy may have another etag."""
+        """Put a raw file into the inbox; return the object's id there, since a copy may have another etag."""
         inbox, identity, key = self._settings.inbox_bucket, str(each["_id"]), str(each["key"])
         await self._pace.take(1)
         await self._archive.ledger.start_again(identity, "reprocess", self._why)
         if await self._store.etag(inbox, key) is None and (raw := await self._raw_key(each)) is not None:
             await self._store.move((self._settings.data_bucket, raw), (inbox, key))
         etag = await self._store.etag(inbox, key)
-        there = identity if etag is None else object_id(inbox, key, etag)  # None: it was read by now
+        there = identity if etag is None else object_id(inbox, key, etag)  # None: ingest has already read it
         if there != identity:
             entry = Entry(ObjectState.IGNORED, "reprocess", f"{self._why}, as object {there}")
             await self._archive.ledger.settle(identity, entry, facts={"location": None})
@@ -180,8 +181,8 @@ class Reprocessing:
     async def _raw_key(self, each: Mapping[str, Any]) -> str | None:
         """Return the key of the raw file in the data bucket; None if it is not there.
 
-        The ledger has it, unless we were stopped after the file was entered as waiting and before it was
-        moved.
+        The ledger has the key, unless reprocessing stopped after the file was entered as waiting and before
+        it was moved.
         """
         bucket, name = self._settings.data_bucket, self._facility.file_name(each["key"])
         if each["location"] and each["location"]["bucket"] == bucket:
@@ -203,7 +204,7 @@ class Reprocessing:
     # shots
 
     async def _close_again(self, window: KnownWindow) -> None:
-        """Close the window's shots once more, wait for their verdicts, and remove what is superseded."""
+        """Close the window's shots again, wait for their verdicts, and remove what is superseded."""
         await self._until(lambda: self._archive.windows.ask_again(window.id), f"{window.id} stays open")
         await self._until(lambda: self._is_judged(window.id), f"the shots of {window.id} are not judged")
         *earlier, newest = [batch for batch, _ in await self._archive.batches.of_window(window.id)]
@@ -220,10 +221,10 @@ class Reprocessing:
         return not undecided and await self._archive.windows.at_rest(window_id)
 
     async def _until(self, condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
-        """Wait until the condition holds.
+        """Wait until a check succeeds.
 
         Raises:
-            ReprocessingStopped: it does not hold after PATIENCE_S; the message says what holds `otherwise`.
+            ReprocessingStopped: it still fails after PATIENCE_S; the message contains the text `otherwise`.
         """
         patient_until = monotonic() + PATIENCE_S
         while not await condition():
@@ -231,26 +232,28 @@ class Reprocessing:
                 raise ReprocessingStopped(f"{otherwise} after {PATIENCE_S:.0f} s")
             await asyncio.sleep(_LOOK_S)
 
-    # what lies about
+    # blocks and residuals
 
     async def _stored(self, prefix: str) -> dict[str, int]:
-        """Blocks by their keys, and when each was written."""
+        """Return the keys under a prefix of the block bucket, and when each was written (epoch ms)."""
         found = self._store.list(self._settings.block_bucket, prefix)
         return {each.key: each.modified_ms async for each in found}
 
     async def _remove_unchanged(self, prefix: str, before: Mapping[str, int]) -> None:
-        """Remove the blocks that nobody has written again since."""
+        """Remove the blocks that have not been written again since."""
         for key, written in (await self._stored(prefix)).items():
             if before.get(key) == written:
                 await self._store.remove(self._settings.block_bucket, key)
 
     async def _remove_residuals(self, batch: ShotsClosed) -> None:
-        """Remove the residuals of those shots of a batch that are not odd any more."""
+        """Remove the residuals of those shots of a batch that are no longer anomalous."""
         start, end = min(batch.pulses), max(batch.pulses) + 1
         place = str(batch.series.place)
         shots = await self._archive.shots.page({"place": place}, start, end, 0)
         usual = {shot["_id"] for shot in shots if shot["batch"] == batch.batch_id and not shot["kinds"]}
         folders = {residual_folder(shot) for shot in usual}
+        # A shot id begins like the id of its window. Without minutes and seconds, the window's id is the
+        # prefix of all residuals of that hour.
         for key in await self._stored(residual_folder(batch.window_id)[:_HOUR_OF_WINDOW]):
             if f"{key.rpartition('/')[0]}/" in folders:
                 await self._store.remove(self._settings.block_bucket, key)

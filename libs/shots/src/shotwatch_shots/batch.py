@@ -6,24 +6,24 @@ from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 ABSENT = -1
-"""The source of a member that a shot does not have."""
+"""The source of a member that is absent from a shot."""
 
 
 class Member(Message):
-    """One device's part in a batch of shots; columns have one entry per shot."""
+    """The records of one device in a batch of shots; columns have one entry per shot."""
 
     device: str
     kind: DeviceKind
     blocks: list[BlockRef]
     source: list[int]
-    """Index into `blocks`, ABSENT where the shot has no record of this device."""
+    """Index into `blocks`, or ABSENT if the shot has no record of this device."""
     row: list[int]
-    """Row in the block; 0 where absent."""
+    """Row in the block; 0 if absent."""
     reasons: list[str]
     verdict: list[int]
-    """VALID, or 1 + the index in `reasons`; VALID where absent."""
+    """VALID, or 1 + the index in `reasons`; VALID if absent."""
     on: list[bool]
-    """Whether the device was last known to be ON: an absent member of a device that is ON is an anomaly."""
+    """Whether the device's last known state is ON: a missing member of a device that is ON is an anomaly."""
 
 
 class ShotsClosed(StageMessage):
@@ -35,12 +35,12 @@ class ShotsClosed(StageMessage):
     pulses: list[int]
     """Epoch ms of each shot's pulse."""
     revisions: list[int]
-    """From 1; a shot whose members changed is closed again with the next one."""
+    """Counts from 1; a shot whose members have changed is closed again with the next revision."""
     complete: list[bool]
-    """Every kind of device of the place is there with a valid record."""
+    """Whether every kind of device of the place has a valid record."""
     members: list[Member]
     last_arrival: int
-    """Epoch ms when the object that closed the batch arrived in the store."""
+    """When the object that closed the batch arrived in the store, epoch ms."""
 
     @property
     def batch_size(self) -> int:
@@ -48,7 +48,7 @@ class ShotsClosed(StageMessage):
 
 
 class ShotsMeasured(StageMessage):
-    """features → inference: the same shots; what was measured of them lies in the archive, by their batch."""
+    """features → inference: the same shots, measured. The archive has their measurements, by batch."""
 
     shots: ShotsClosed
 
@@ -58,7 +58,7 @@ class ShotsMeasured(StageMessage):
 
 
 class ShotsFlagged(StageMessage):
-    """inference → features: anomalous shots of a batch, to be examined closely."""
+    """inference → features: anomalous shots of a batch, to be measured in detail."""
 
     batch_id: str
     shots: list[int]

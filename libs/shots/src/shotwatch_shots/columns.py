@@ -1,4 +1,4 @@
-"""Columns of numbers as bytes, without silent change of a value."""
+"""Conversion of columns of numbers to bytes, without a silent change of any value."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 def checked_cast(values: ArrayLike, dtype: str) -> NDArray[Any]:
     """Return the values as numbers of another type.
 
-    Floats may lose digits; they may not become infinite.
+    Floats may lose digits, but may not become infinite.
 
     Raises:
         OverflowError: a value is outside the range of the type.
@@ -34,10 +34,10 @@ def pack(values: ArrayLike, dtype: str) -> bytes:
 
 
 def unpack_integers(data: bytes, count: int) -> NDArray[np.int64]:
-    """Return `count` signed little-endian integers, packed in any width: (count,).
+    """Return `count` signed little-endian integers, packed with any width, (count,).
 
     Raises:
-        ValueError: the bytes are not that many integers.
+        ValueError: the bytes do not hold this number of integers.
     """
     if not count:
         return np.empty(0, np.int64)

@@ -1,14 +1,14 @@
-"""Errors named by what must be done about them."""
+"""Errors, named by what must be done about them."""
 
 
 class Retry(Exception):
-    """Transient: the same message may succeed later (a server is away, a disk is full)."""
+    """A transient error: the same message may succeed later (a server is unavailable, a disk is full)."""
 
 
 class Reject(Exception):
-    """The input's fault: recorded with its reason, never retried.
+    """An error in the input: it is recorded with its reason and never retried.
 
-    `reason` is a term of `vocabulary`; the message says the file, the place in it and what is wrong.
+    `reason` is a term of `vocabulary`; the message names the file, the place in it, and what is wrong.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -18,4 +18,7 @@ class Reject(Exception):
 
 
 class Bug(Exception):
-    """Ours: parked at once, loudly. Anything that is neither Retry nor Reject counts as one."""
+    """An error in our code: the message is dead-lettered at once, with an error in the log.
+
+    Any exception that is neither Retry nor Reject counts as a Bug.
+    """

@@ -12,7 +12,7 @@ from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 
 class Contribution(Message):
-    """How far one feature is from its reference, and what it is."""
+    """One feature's deviation from its reference."""
 
     device: str
     feature: str
@@ -24,7 +24,7 @@ class Contribution(Message):
 
 
 class Evidence(Message):
-    """Where the arrays behind an event lie."""
+    """The location of the arrays behind an event."""
 
     device: str
     block: str
@@ -41,10 +41,13 @@ class ModelRef(Message):
 
 
 class Anomaly(Message):
-    """What is odd about a shot, and why: the `data` of an anomaly event."""
+    """An anomaly of a shot, with its reasons and evidence: the `data` of an anomaly event."""
 
     sequence: int
-    """Counts events of the whole system; a subscriber asks for everything after the last it saw."""
+    """Counts the events of the whole system.
+
+    A subscriber can request everything after the last one it received.
+    """
     shot: str
     revision: int
     time: int
@@ -55,27 +58,30 @@ class Anomaly(Message):
     severity: Severity
     devices: list[str]
     score: float
-    """Of what a model found: -log₁₀ of the probability that a usual shot deviates as much anywhere."""
+    """For a model's anomaly: -log₁₀ of the probability that a normal shot deviates as much in any feature."""
     threshold: float
     why: str
     """One sentence for the person on shift."""
     contributions: list[Contribution]
     evidence: list[Evidence]
     image_url: str | None
-    """Path of the frame that shows it best, in the REST API."""
+    """Path, in the REST API, of the frame that shows the anomaly best."""
     residual_url: str | None
-    """Path of that frame minus its reconstruction, when a model scored it."""
+    """Path of that frame minus its reconstruction, if a model scored it."""
     model: ModelRef | None
     """None for anomalies that a rule found."""
     condition: str
-    """Id of the event that opened the condition: what lasts is one condition, told of by several events."""
+    """Id of the event that opened the incident.
+
+    An anomaly that lasts is one incident, with several events.
+    """
     phase: Phase
     since: int
-    """Epoch ms of the first shot that shows the condition."""
+    """Epoch ms of the first shot that shows the incident."""
     until: int
-    """Epoch ms of the last one so far."""
+    """Epoch ms of the last such shot so far."""
     shots: int
-    """How many show it so far."""
+    """Number of such shots so far."""
     supersedes: list[str]
     """Ids of events of earlier revisions of the shot that are no longer true."""
     trace_id: str
@@ -106,7 +112,7 @@ class AnomalyEvent(BaseModel):
     subject: str
     """The shot id."""
     time: str
-    """RFC 3339 time of publication."""
+    """Time of publication, RFC 3339."""
     data_content_type: Literal["application/json"] = "application/json"
     trace_parent: str
     data: Anomaly
@@ -118,7 +124,7 @@ class AnomalyEvent(BaseModel):
 
     @classmethod
     def about(cls, anomaly: Anomaly, event_id: str, facility: str, traceparent: str) -> Self:
-        """The event that tells of an anomaly, as of now."""
+        """Create the event for an anomaly, with the current time."""
         return cls(
             id=event_id,
             source=f"/shotwatch/{facility}",
@@ -129,5 +135,5 @@ class AnomalyEvent(BaseModel):
         )
 
     def numbered(self, sequence: int) -> Self:
-        """The same event with its sequence number."""
+        """Return the same event with its sequence number."""
         return self.model_copy(update={"data": self.data.model_copy(update={"sequence": sequence})})

@@ -1,7 +1,7 @@
 """The facility as configuration: file names, groups, devices, datasets, places and intervals.
 
-Everything that is particular to one laser facility is read from one YAML file into the frozen dataclasses
-below. `parse_facility` says the line of whatever is wrong.
+Everything that is specific to one laser facility is read from one YAML file into the frozen dataclasses
+below. `parse_facility` reports the line of each error.
 """
 
 import re
@@ -25,20 +25,20 @@ _DATASETS_OF = {DeviceKind.CAMERA: 1, DeviceKind.SPECTRO: 1, DeviceKind.ENERGY_M
 
 
 class FacilityError(ValueError):
-    """The facility file is wrong; the message names the file, the line and what is expected there."""
+    """The facility file is invalid; the message names the file, the line and what is expected there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """The sampling period of a recorder, and how patient its join is."""
+    """The sampling period of a recorder, with the lateness and the tolerance of its join."""
 
     __pydantic_config__ = _STRICT
 
     name: str
     lateness_s: float
-    """Seconds after the first member's arrival at which a shot closes, whoever is missing."""
+    """Time after the first member's arrival at which a shot closes, even if members are missing (s)."""
     tolerance_ms: int
-    """Largest distance (ms) of a record from its pulse; records further away belong to no pulse."""
+    """Maximum distance (ms) of a record from its pulse; records further away belong to no pulse."""
 
     @property
     def period_ms(self) -> int:
@@ -48,7 +48,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset of a group: its name, shape (empty = scalar or first element), range and unit."""
+    """A dataset of a group: its name, shape (empty for a scalar or the first element), range and unit."""
 
     __pydantic_config__ = _STRICT
 
@@ -57,12 +57,12 @@ class Dataset:
     range: tuple[float, float]
     shape: tuple[int, ...] = ()
     wavelengths: tuple[float, float] | None = None
-    """Of a spectrum's first and last sample (nm), where they are known; in between they are even."""
+    """Wavelengths of a spectrum's first and last sample (nm), if known; the samples are evenly spaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceType:
-    """A family of devices: the words in a group name that give it away, and the datasets it holds."""
+    """A family of devices: the words that identify it in a group name, and its datasets."""
 
     __pydantic_config__ = _STRICT
 
@@ -74,7 +74,7 @@ class DeviceType:
 
 @dataclass(frozen=True, slots=True)
 class FramePolicy:
-    """When a camera frame is black, saturated or frozen."""
+    """Limits beyond which a camera frame counts as black or saturated."""
 
     __pydantic_config__ = _STRICT
 
@@ -83,7 +83,7 @@ class FramePolicy:
     saturated_at: int
     """A pixel at or above this (counts) is saturated."""
     saturated_share: float
-    """A frame with a larger share of saturated pixels than this (0..1) is saturated."""
+    """A frame with a larger fraction of saturated pixels than this (0..1) is saturated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +99,11 @@ class StatePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a kind of file is named and arranged inside.
+    """The naming and structure of files of one kind.
 
-    `file_name` is a regular expression; its groups `recorder`, `interval`, `date`, `time` and the outermost
-    levels of places are what the layout needs of them. `arrangement` is `timestamps` for
-    `/{timestamp}/{group}/{dataset}` and `images` for `/IMAGES/DTG_{id}/{image}`.
+    `file_name` is a regular expression. The layout uses its groups `recorder`, `interval`, `date`, `time` and
+    the outermost levels of places. `arrangement` is `timestamps` for `/{timestamp}/{group}/{dataset}` and
+    `images` for `/IMAGES/DTG_{id}/{image}`.
     """
 
     __pydantic_config__ = _STRICT
@@ -112,23 +112,23 @@ class Layout:
     arrangement: str
     file_name: str
     length_s: float
-    """How much time a file covers, from the time in its name on (s)."""
+    """Length of time that a file covers, from the time in its name (s)."""
     margin_s: float = 0.0
     """How much earlier or later than that a record of the file may be (s)."""
     interval: str | None = None
-    """The interval of files whose name does not tell one."""
+    """The interval of files whose name does not contain one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceRoster:
-    """The devices that belong to the shots of one place at one interval."""
+    """The expected devices of one place at one interval."""
 
     __pydantic_config__ = _STRICT
 
     place: Place
     interval: str
     devices: tuple[str, ...]
-    """Their group names."""
+    """Group names of the devices."""
 
     @property
     def series(self) -> ShotSeries:
@@ -137,7 +137,7 @@ class PlaceRoster:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a group name says: the place, the family and the kind of the device."""
+    """The content of a group name: the place, the family and the kind of the device."""
 
     group: str
     place: Place
@@ -147,15 +147,15 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """What an object's key says about the file."""
+    """The content of a file's name, from the object's key."""
 
     layout: Layout
     area: Place | None
-    """Where its devices are; None when the name does not say."""
+    """The area of its devices; None if the name does not contain it."""
     recorder: str
     interval: str
     starts_at: datetime
-    """UTC; midnight of the day for a layout with one file a day."""
+    """UTC; midnight for a layout with one file per day."""
 
     @property
     def span_ms(self) -> tuple[int, int]:
@@ -166,11 +166,11 @@ class FileName:
     def record_time_ms(self, timestamp: str) -> int:
         """Return the time of a record (epoch ms) from its time of day, `HH-MM-SS-mmm`.
 
-        The record belongs to the day on which it lies nearest to the middle of the time that the file covers:
-        a file may begin just before midnight, or run past it.
+        The day is the one on which the record is nearest to the middle of the time that the file covers,
+        because a file may begin just before midnight, or run past it.
 
         Raises:
-            ValueError: the timestamp is no such time of day.
+            ValueError: the timestamp is not such a time of day.
         """
         middle = self._start_ms + _ms(self.layout.length_s) // 2
         return middle + (_time_of_day_ms(timestamp) - middle + _DAY_MS // 2) % _DAY_MS - _DAY_MS // 2
@@ -182,7 +182,7 @@ class FileName:
 
 @dataclass(frozen=True)
 class Facility:
-    """One facility, whole. Times in its files are read as UTC."""
+    """One facility. Times in its files are read as UTC."""
 
     __pydantic_config__ = _STRICT
 
@@ -190,25 +190,27 @@ class Facility:
     first_day: date
     """No record is older than this day."""
     clock_skew_s: float
-    """How far the clock of a recorder may be ahead of the object store's (s): a record that is later than its
-    file's arrival by more than this is refused."""
+    """How far the clock of a recorder may be ahead of the object store's (s).
+
+    A record that is later than its file's arrival by more than this is refused.
+    """
     levels: tuple[str, ...]
     """The names of the levels of a place, the outermost first: `frontend`, `amp`, `arm`."""
     layouts: tuple[Layout, ...]
     group_name: str
-    """A regular expression with a group for each level; one that is absent has the value NO_LEVEL."""
+    """A regular expression with a group for each level; a level that is absent has the value NO_LEVEL."""
     device_types: tuple[DeviceType, ...]
     state: StatePolicy
     frames: FramePolicy
     energy_disagreement: float
-    """|energy1 - energy2| over their mean above which the two halves of a meter disagree (0..1)."""
+    """The two energies of a meter disagree if |energy1 - energy2| over their mean is above this (0..1)."""
     intervals: tuple[Interval, ...]
     places: tuple[PlaceRoster, ...]
     image_groups: Mapping[str, str] = field(default_factory=dict)
-    """Older layout: which group name a `DTG_{id}` stands for."""
+    """Older layout: the group name of each `DTG_{id}`."""
 
     def file_name(self, key: str) -> FileName | None:
-        """Read an object's key; None when the facility has no such files (they are set aside)."""
+        """Parse an object's key; return None if it is not a file of the facility, which is then ignored."""
         base = key.rpartition("/")[2]
         for layout, pattern in self._file_patterns:
             if match := pattern.fullmatch(base):
@@ -216,7 +218,7 @@ class Facility:
         return None
 
     def device(self, group: str) -> Device | None:
-        """Read a group name; None when it names no place of the chain."""
+        """Parse a group name; return None if it does not contain a place of the chain."""
         match = self._group_pattern.match(group)
         if match is None:
             return None
@@ -226,14 +228,14 @@ class Facility:
         return Device(group, place, family.name, family.kind)
 
     def device_type(self, group: str) -> DeviceType:
-        """The first family one of whose words stands in the group name, else `Unknown`."""
+        """Return the first family with one of its words in the group name, or the family `Unknown`."""
         for family in self.device_types:
             if any(word in group for word in family.words):
                 return family
         return DeviceType("Unknown", ())
 
     def interval(self, name: str) -> Interval:
-        """The interval of that name.
+        """Return the interval with that name.
 
         Raises:
             KeyError: the facility file does not list it.
@@ -241,11 +243,11 @@ class Facility:
         return self._intervals[name]
 
     def roster(self, series: ShotSeries) -> PlaceRoster | None:
-        """The devices expected in the shots of a series, None for one that the file does not list."""
+        """Return the expected devices of a series; None if the facility file does not list it."""
         return self._rosters.get(series)
 
     def dataset(self, kind: DeviceKind) -> Dataset:
-        """The first dataset of a kind of device: its image, its spectrum, its first energy."""
+        """Return the first dataset of a kind of device: its image, its spectrum, its first energy."""
         return next(family.datasets[0] for family in self.device_types if family.kind is kind)
 
     @cached_property
@@ -280,10 +282,10 @@ class Facility:
 
 
 def duration_ms(text: str) -> int:
-    """`100ms`, `1s`, `60s` as milliseconds.
+    """Convert `100ms`, `1s` or `60s` to milliseconds.
 
     Raises:
-        ValueError: another spelling, or no time at all.
+        ValueError: the text has another form, or the duration is zero.
     """
     match = _DURATION.fullmatch(text)
     if match is None or not int(match["number"]):
@@ -309,7 +311,7 @@ def parse_facility(text: str, name: str) -> Facility:
     """Parse and check the text of a facility file.
 
     Raises:
-        FacilityError: it is not YAML, or says something wrong; names the file by `name`, and the line.
+        FacilityError: the text is not YAML, or has invalid content; the message contains `name` and the line.
     """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -331,7 +333,7 @@ def _explain(name: str, node: yaml.Node | None, error: ValidationError) -> str:
 
 
 def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:
-    """The line (from 1) of the deepest part of `where` that the file has."""
+    """Return the line (from 1) of the deepest part of `where` that the file has."""
     line = 1 if node is None else node.start_mark.line + 1
     for step in where:
         node = _child(node, step)
@@ -351,7 +353,7 @@ def _child(node: yaml.Node | None, step: int | str) -> yaml.Node | None:
 
 
 def _inconsistencies(facility: Facility) -> list[tuple[tuple[int | str, ...], str]]:
-    """What types cannot say: patterns that compile, intervals that exist, devices that parse."""
+    """Check what types cannot express: patterns compile, intervals exist, groups match their places."""
     problems: list[tuple[tuple[int | str, ...], str]] = []
 
     def check(where: tuple[int | str, ...], claim: Any, *expected: type[Exception]) -> None:

@@ -1,4 +1,4 @@
-"""Every feature and score of a shot: what it is, in which unit and range, and who defines it."""
+"""Every feature and score of a shot: its meaning, unit, range and defining source."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ REFERRED_SHOTS = "every shot, once the camera has a reference"
 
 @dataclass(frozen=True, slots=True)
 class FeatureTerm:
-    """A measured quantity as the REST API, the events and the documentation name it."""
+    """A measured quantity, as the REST API, the events and the documentation name it."""
 
     name: str
     unit: str
     """Empty for pure numbers."""
     range: tuple[float, float]
-    """Lowest and highest value that can occur, infinite where there is no bound."""
+    """Lowest and highest possible value; infinite if there is no bound."""
     description: str
     source: str = ""
-    """The standard or report that defines it, where there is one."""
+    """The standard or report that defines it, if there is one."""
     measured_on: str = EVERY_SHOT
-    """Which shots have it."""
+    """The shots that have it."""
 
 
 ISO_BEAM = "ISO 11146-1, ISO/TR 11146-3"

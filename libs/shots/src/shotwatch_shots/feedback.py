@@ -1,7 +1,7 @@
-"""What people say about events, and what counts of it.
+"""Feedback of people about events, and its combined effect.
 
-A statement is about an event, and with it about the condition that the event tells of: who acknowledges one
-event of a condition need not acknowledge the next one.
+A statement refers to an event, and thereby to the event's incident. Whoever acknowledges one event of an
+incident need not acknowledge the next one.
 """
 
 from collections import defaultdict
@@ -17,16 +17,16 @@ from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction
 
 VERDICTS = frozenset({FeedbackAction.FALSE, FeedbackAction.CONFIRMED})
-"""Actions that say whether an event was right."""
+"""Actions that state whether an event was right."""
 Span = tuple[int, int]
 MOST_STATEMENTS = 200
-"""About one condition; all are read whenever it is shown."""
+"""Limit for one incident; all are read whenever the incident is displayed."""
 LONGEST_SNOOZE_MS = 30 * 86_400_000
-"""What should be silent for longer is wrong in the model or the facility file."""
+"""Anything that should be silent for longer must be corrected in the model or the facility file."""
 
 
 class Statement(BaseModel):
-    """What somebody said about an event, and what the event was about. It never changes."""
+    """One person's statement about an event, and what the event was about. It never changes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,16 +41,16 @@ class Statement(BaseModel):
     kind: AnomalyKind
     devices: tuple[str, ...]
     model: str | None
-    """Version of the model that raised the event; None when no model did."""
+    """Version of the model that raised the event; None if no model did."""
     action: FeedbackAction
     label: AnomalyKind | None
-    """What it really was, when it is confirmed."""
+    """The actual anomaly, if the event was confirmed."""
     until: int | None
-    """Epoch ms, when it is snoozed."""
+    """End of a snooze, epoch ms."""
     who: str
-    """As whoever said it calls themselves: people may share a key."""
+    """The name that the author gave: several people may share an API key."""
     caller: str = ""
-    """Name of the key, or `oidc:` and the subject of the token; empty without one, or before it was kept."""
+    """Name of the API key, or `oidc:` and the token's subject; empty if unknown."""
     note: str
     at: int
     """Epoch ms."""
@@ -71,7 +71,7 @@ class Statement(BaseModel):
         note: str = "",
         caller: str = "",
     ) -> Self:
-        """A statement about this event; one that is confirmed without a label is what it says it is."""
+        """Create a statement about this event; a confirmation without a label keeps the event's kind."""
         anomaly = event.data
         return cls(
             event=event.id,
@@ -95,29 +95,29 @@ class Statement(BaseModel):
 
     @property
     def id(self) -> str:
-        """The same statement has the same id."""
+        """The id of the statement; the same statement always has the same id."""
         said = self.event, self.action, self.label, self.until, self.who, self.note, self.at
         return statement_id(*said, *([self.caller] if self.caller else []))
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What counts of all that was said about a condition: the newest of each sort."""
+    """The combined effect of all statements about an incident: the newest statement of each sort counts."""
 
     acknowledged_by: str | None = None
     snoozed_until: int | None = None
-    """Epoch ms; may have passed."""
+    """Epoch ms; may be in the past."""
     verdict: FeedbackAction | None = None
     """`false` or `confirmed`."""
     label: AnomalyKind | None = None
-    """What it was, when it is confirmed."""
+    """The actual anomaly, if it was confirmed."""
     acknowledged_caller: str | None = None
-    """The key or token of whoever acknowledged it; empty as in a statement."""
+    """The API key or token of whoever acknowledged it; empty as in a statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """Nobody wants to hear of a kind of anomaly at a place for a while."""
+    """A kind of anomaly at a place whose events are not published for a while."""
 
     series: ShotSeries
     kind: AnomalyKind
@@ -127,15 +127,15 @@ class Snooze:
 
 @dataclass(frozen=True, slots=True)
 class ShotLabels:
-    """What people said of a shot's events, and of what lasted while it came."""
+    """People's verdicts on the events of a shot, and on the incidents that lasted during the shot."""
 
     confirmed: frozenset[AnomalyKind] = frozenset()
-    """What was really wrong with it."""
+    """Anomalies that the shot really had."""
     false: frozenset[AnomalyKind] = frozenset()
     """Kinds of its events that were false alarms."""
 
     def corrected(self, kinds: Iterable[str]) -> list[AnomalyKind]:
-        """What was wrong with a shot that was found to be odd in these ways."""
+        """Return the anomalies that a shot really had, given the kinds that were detected."""
         found = [kind for kind in map(AnomalyKind, kinds) if kind not in self.false]
         return [*found, *sorted(self.confirmed.difference(found))]
 
@@ -144,7 +144,7 @@ UNLABELLED = ShotLabels()
 
 
 def standing(statements: Iterable[Statement]) -> Standing:
-    """How a condition stands after all that was said about it, in any order."""
+    """Return the standing of an incident after these statements, which may be in any order."""
     said = in_order(statements)
     acknowledged = [(each.who, each.caller) for each in said if each.action is FeedbackAction.ACKNOWLEDGED]
     snoozed = [each.until for each in said if each.action is FeedbackAction.SNOOZED]
@@ -155,7 +155,7 @@ def standing(statements: Iterable[Statement]) -> Standing:
 
 
 def standings(statements: Iterable[Statement]) -> dict[str, Standing]:
-    """The standing of each condition that the statements are about."""
+    """Return the standing of each incident that the statements are about."""
     by_condition: dict[str, list[Statement]] = defaultdict(list)
     for statement in statements:
         by_condition[statement.condition].append(statement)
@@ -163,7 +163,7 @@ def standings(statements: Iterable[Statement]) -> dict[str, Standing]:
 
 
 def active_snoozes(statements: Iterable[Statement], now_ms: int) -> list[Snooze]:
-    """Snoozes that last; the newest for a place and kind is the one that counts."""
+    """Return the snoozes that are active; for each place and kind, the newest one counts."""
     snoozes = [each for each in in_order(statements) if each.action is FeedbackAction.SNOOZED]
     newest = {(each.series, each.kind): each.until or 0 for each in snoozes}
     return [Snooze(series, kind, until) for (series, kind), until in newest.items() if until > now_ms]
@@ -172,11 +172,11 @@ def active_snoozes(statements: Iterable[Statement], now_ms: int) -> list[Snooze]
 def shot_labels(
     shots: Iterable[Mapping[str, Any]], statements: Iterable[Statement], spans: Mapping[str, Span]
 ) -> dict[str, ShotLabels]:
-    """What people said of shots (documents of the archive), as far as they said anything.
+    """Return the labels of those shots (documents of the archive) about which there are verdicts.
 
-    The newest verdict on an event counts for its shot, whatever is found odd about that by now; and the
-    newest one on a condition for every shot of its place and span that shows it. `spans`: condition → its
-    first and last shot (epoch ms).
+    The newest verdict on an event counts for the event's shot, whatever anomalies are detected in that shot
+    by now. The newest verdict on an incident counts for every shot of its place and time span that shows it.
+    `spans`: incident → its first and last shot (epoch ms).
     """
     said = list(statements)
     of_events: dict[str, list[Statement]] = defaultdict(list)
@@ -201,12 +201,12 @@ def _shows(shot: Mapping[str, Any], verdict: Statement, span: Span | None) -> bo
 
 
 def newest_verdicts(statements: Iterable[Statement], of: Callable[[Statement], str]) -> list[Statement]:
-    """Of all verdicts on the same thing the newest; `of` says what a statement is about."""
+    """Return the newest verdict on each thing; `of` returns the thing that a statement is about."""
     return list({of(each): each for each in in_order(statements) if each.action in VERDICTS}.values())
 
 
 def in_order(statements: Iterable[Statement]) -> list[Statement]:
-    """As they were made; statements of one millisecond by their ids."""
+    """Sort statements by time; statements of the same millisecond by their ids."""
     return sorted(statements, key=lambda each: (each.at, each.id))
 
 

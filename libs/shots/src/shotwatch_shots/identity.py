@@ -6,23 +6,28 @@ from datetime import datetime
 from hashlib import blake2b
 
 CHARACTERISATIONS = "characterisations/"
-"""The folder of the data bucket that has no files of a day, but what was learned of cameras."""
+"""The folder of the data bucket for calibration constants of cameras; the other folders are days."""
 RESIDUALS = "residuals/"
-"""The folder of the block bucket that has no blocks of a day, but what reconstructions left of frames."""
+"""The folder of the block bucket for residuals of reconstructions; the other folders are days."""
 NOTE_SUFFIX = ".reason.json"
-"""In the error bucket: of the note beside a rejected file that says why it was rejected."""
+"""Suffix of the note beside a rejected file, in the error bucket, that contains the reason."""
 _SEGMENT_BYTES = 200
-"""Most bytes of a part of a key between two slashes. Stores that keep objects as files take 255, less what
-they add to the name of a file that they are writing; a suffix such as `.reason.json` needs room, too."""
+"""Maximum number of bytes of a part of a key between two slashes.
+
+Stores that keep objects as files accept 255, less what they add to the name of a file while they write it. A
+suffix such as `.reason.json` needs room, too.
+"""
 _KEY_BYTES = 800
-"""Most bytes of a whole key under its folder; S3 takes 1,024."""
+"""Maximum number of bytes of a whole key below its folder; S3 accepts 1,024."""
 _KEPT_CHARACTERS = 32
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f~]")
-"""Control characters, and the mark of a name that was shortened: a name that has it is shortened again, so
-that no key can be made that equals the shortened form of another."""
+"""Control characters, and the mark of a shortened name.
+
+A name with that mark is shortened again, so no key can equal the shortened form of another.
+"""
 _PLAIN_ETAG = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,39}")
-"""MD5 in hexadecimal, followed by `-` and a number if it was uploaded in parts. Stores may send others."""
+"""MD5 in hexadecimal, followed by `-` and a number after a multipart upload. Stores may use other etags."""
 
 
 def _digest(*parts: object) -> str:
@@ -30,31 +35,31 @@ def _digest(*parts: object) -> str:
 
 
 def object_id(bucket: str, key: str, etag: str) -> str:
-    """Id of one version of an object."""
+    """Return the id of one version of an object."""
     return _digest(bucket, key, etag)
 
 
 def event_id(shot: str, kind: str, revision: int) -> str:
-    """Id of an anomaly event: one per shot, kind and revision."""
+    """Return the id of an anomaly event: one per shot, kind and revision."""
     return _digest(shot, kind, revision)
 
 
 def statement_id(*said: object) -> str:
-    """Id of what somebody said about an event."""
+    """Return the id of a person's statement about an event."""
     return _digest(*said)
 
 
 def message_id(stage: str, body: bytes) -> str:
-    """Id of a message that a stage gave up."""
+    """Return the id of a dead-lettered message."""
     return _digest(stage, body)
 
 
 def fitting_key(key: str, version: str = "") -> str:
-    """Return a key that any store takes below a folder: the same key as a rule, else one with digests in it.
+    """Return a key that every store accepts below a folder: usually the same key, else one with digests.
 
-    Parts that are too long, empty, `.` or `..`, or have control characters end in a digest of the whole part
-    (`LA_cccc…~5f0c….h5`). A key that is too long as a whole becomes a digest and its last part. A version is
-    inserted before the extension of the last part.
+    Parts that are too long, empty, `.` or `..`, or contain control characters end in a digest of the whole
+    part (`LA_cccc…~5f0c….h5`). A key that is too long as a whole becomes a digest and its last part. A
+    version is inserted before the extension of the last part.
     """
     *folders, name = key.split("/")
     fitting = "/".join([*map(fitting_name, folders), fitting_name(name, version)])
@@ -74,65 +79,65 @@ def fitting_name(name: str, version: str = "") -> str:
 
 
 def versioned_key(key: str, etag: str) -> str:
-    """Return a key that any store takes below a folder, with the object's version before the extension.
+    """Return a key that every store accepts below a folder, with the version before the extension.
 
     `LA_…_07-33-00.h5` with the etag `9a0364b9e99bb480dd25e1f0284c8555` becomes
-    `LA_…_07-33-00@9a0364b9e99bb480dd25e1f0284c8555.h5`. An etag with other characters than letters, digits
-    and `-`, or more than 40 of them, is replaced by `~` and its digest.
+    `LA_…_07-33-00@9a0364b9e99bb480dd25e1f0284c8555.h5`. An etag with characters other than letters, digits
+    and `-`, or with more than 40 characters, is replaced by `~` and its digest.
     """
     return fitting_key(key, f"@{etag}" if _PLAIN_ETAG.fullmatch(etag) else f"@~{_digest(etag)}")
 
 
 def raw_key(day: datetime, key: str, etag: str) -> str:
-    """Where this version of the file that arrived under `key` lies in the data bucket once it was read."""
+    """Return the key in the data bucket of this version of a file that arrived under `key`."""
     return f"{day:%Y-%m-%d}/{versioned_key(key, etag)}"
 
 
 def unversioned_raw_key(day: datetime, key: str) -> str:
-    """Where the last version of a file lies in the data bucket if it was read before ADR 22."""
+    """Return the key in the data bucket of the last version of a file that was read before ADR 22."""
     return f"{day:%Y-%m-%d}/{fitting_key(key)}"
 
 
 def ignored_key(day: datetime, key: str, etag: str) -> str:
-    """Where an object that is no snapshot lies in the data bucket; `day` is the day of its arrival."""
+    """Return the key of an ignored object in the data bucket; `day` is the day of its arrival."""
     return f"{day:%Y-%m-%d}/ignored/{versioned_key(key, etag)}"
 
 
 def rejected_key(day: datetime, reason: str, key: str, etag: str) -> str:
-    """Where a file that cannot be read lies in the error bucket; `day` is the day of its arrival."""
+    """Return the key of a rejected file in the error bucket; `day` is the day of its arrival."""
     return f"{day:%Y-%m-%d}/{reason}/{versioned_key(key, etag)}"
 
 
 def reason_key(rejected: str) -> str:
-    """Where the note lies that says why: beside the file."""
+    """Return the key of the note with the rejection reason, beside the rejected file."""
     return f"{rejected}{NOTE_SUFFIX}"
 
 
 def block_folder(day: datetime, object_id: str) -> str:
-    """Where the blocks of an object lie in the block bucket."""
+    """Return the folder of an object's blocks in the block bucket."""
     return f"{day:%Y-%m-%d}/{object_id}/"
 
 
 def block_key(day: datetime, object_id: str, device: str) -> str:
-    """Where the block of one device of an object lies in the block bucket."""
+    """Return the key of the block of one device of an object in the block bucket."""
     return f"{block_folder(day, object_id)}{fitting_name(device)}.arrow"
 
 
 def blocks_id(etags: Mapping[str, str]) -> str:
-    """Id of the blocks of an object, by the names of the blocks in its folder and their etags."""
+    """Return the id of an object's blocks, from the names of the blocks in its folder and their etags."""
     return _digest(*(f"{name}/{etag}" for name, etag in sorted(etags.items())))
 
 
 def residual_folder(shot: str) -> str:
-    """Where the residuals of an anomalous shot's frames lie in the block bucket."""
+    """Return the folder of an anomalous shot's residuals in the block bucket."""
     return f"{RESIDUALS}{shot}/"
 
 
 def residual_key(shot: str, device: str) -> str:
-    """Where the residual of one of its frames lies (NPY)."""
+    """Return the key of the residual of one of the shot's frames (NPY)."""
     return f"{residual_folder(shot)}{fitting_name(device)}.npy"
 
 
 def characterisation_key(device: str, kind: str, data: bytes) -> str:
-    """Where the arrays of a characterisation lie (NPZ)."""
+    """Return the key of a camera's calibration constants (NPZ)."""
     return f"{CHARACTERISATIONS}{fitting_name(device)}/{kind}/{blake2b(data, digest_size=12).hexdigest()}.npz"

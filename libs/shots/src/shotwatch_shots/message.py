@@ -1,4 +1,4 @@
-"""What all messages between services have in common."""
+"""Base classes of the messages between services."""
 
 from abc import abstractmethod
 
@@ -10,9 +10,9 @@ class Message(BaseModel):
 
 
 class StageMessage(Message):
-    """What a stage takes from its queue."""
+    """A message that a stage takes from its queue."""
 
     @property
     @abstractmethod
     def batch_size(self) -> int:
-        """How many records or shots it is about."""
+        """How many records or shots the message is about."""

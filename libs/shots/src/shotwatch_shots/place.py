@@ -1,4 +1,4 @@
-"""Places of the chain, and the series of shots that each of them records."""
+"""Places of the chain, and the series of shots at each of them."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from shotwatch_shots.message import Message
 NO_LEVEL = "00"
 """The value of a level that a place does not have: amplifiers without arms have the arm `00`."""
 LEVEL = r"[A-Za-z0-9_]+"
-"""A regular expression: what the value of a level consists of."""
+"""A regular expression for the value of a level."""
 _PLACE = re.compile(rf"{LEVEL}(?:-{LEVEL})*", re.ASCII)
 
 
@@ -20,18 +20,18 @@ _PLACE = re.compile(rf"{LEVEL}(?:-{LEVEL})*", re.ASCII)
 class Place:
     """A place of the chain: a value for each level that the facility file names, the outermost first.
 
-    It is written `LA-A1-11` wherever it stands: in ids, documents, messages, requests and labels. A place
-    with fewer levels than the facility has is an area: all places that begin with these levels.
+    It is written `LA-A1-11` everywhere: in ids, documents, messages, requests and labels. A place with fewer
+    levels than the facility has is an area: all places that begin with these levels.
     """
 
     levels: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the place that is written so.
+        """Parse a place in its written form.
 
         Raises:
-            ValueError: it is no place; the message says how places are written.
+            ValueError: the text is not a place; the message shows how places are written.
         """
         if not _PLACE.fullmatch(text):
             raise ValueError(f"{text!r} is no place such as LA-A1-11")
@@ -70,10 +70,10 @@ class ShotSeries(Message):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the series that is written so.
+        """Parse a series in its written form.
 
         Raises:
-            ValueError: it is no series.
+            ValueError: the text is not a series.
         """
         place, _, interval = text.rpartition("-")
         return cls(place=Place.parse(place), interval=interval)

@@ -1,7 +1,7 @@
 """The records of a file: as ingest read them, and as validate judged them.
 
-Columns and references, never pixels.
-Every column has one entry per record, in the order of `times`.
+They consist of columns and references, never of pixels. Every column has one entry per record, in the order
+of `times`.
 """
 
 from typing import Annotated, Literal
@@ -13,11 +13,11 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import DeviceKind
 
 VALID = 0
-"""The verdict of a good record; any other verdict n means `reasons[n - 1]`."""
+"""The verdict of a valid record; any other verdict n stands for `reasons[n - 1]`."""
 MOST_DETAILED_REASONS = 64
-"""So many different reasons of a device have details in one file, and in one window; later ones do not."""
+"""The number of different reasons of a device that keep their details in one file, or in one window."""
 LONGEST_REASON = 300
-"""Characters; a longer detail is cut."""
+"""In characters; a longer detail is truncated."""
 
 
 class ObjectRef(Message):
@@ -29,11 +29,11 @@ class ObjectRef(Message):
     etag: str
     size: int
     arrived_at: int
-    """Epoch ms when the store had it."""
+    """When the store received it, epoch ms."""
 
 
 class BlockRef(Message):
-    """Where a block lies, and the object it was made from."""
+    """The location of a block, and the object it was made from."""
 
     bucket: str
     key: str
@@ -42,19 +42,19 @@ class BlockRef(Message):
 
 
 class ImageDigest(Message):
-    """What validation needs to know of each frame. Entries of absent frames are 0."""
+    """The data of each frame that validation needs. Entries of absent frames are 0."""
 
     role: Literal["image"] = "image"
     minimum: list[float]
     maximum: list[float]
     saturated: list[int]
-    """Pixels at or above the facility's saturation level."""
+    """Number of pixels at or above the facility's saturation level."""
     fingerprint: list[int]
-    """CRC-32 of the frame's bytes: equal for frames that are equal."""
+    """CRC-32 of the frame's bytes: equal frames have equal fingerprints."""
 
 
 class SpectrumDigest(Message):
-    """What validation needs to know of each spectrum."""
+    """The data of each spectrum that validation needs."""
 
     role: Literal["spectrum"] = "spectrum"
     minimum: list[float | None]
@@ -63,7 +63,7 @@ class SpectrumDigest(Message):
 
 
 class EnergyDigest(Message):
-    """Both energies of each record, null where not finite."""
+    """Both energies of each record; null if not finite."""
 
     role: Literal["energy"] = "energy"
     energy1: list[float | None]
@@ -93,14 +93,14 @@ class DeviceRecords(Message):
     states: list[str]
     """The states that occur."""
     state: list[int]
-    """Which of `states` each record has; -1 where the file has none."""
+    """Index into `states` for each record; -1 if the file has no state."""
     problems: list[Problem]
     digest: Digest | None
     """None for devices without data of their own (state only)."""
 
 
 class FileIngested(StageMessage):
-    """ingest → validate: a file was read; its records lie in blocks."""
+    """ingest → validate: a file was read, and its records are stored in blocks."""
 
     object: ObjectRef
     devices: list[DeviceRecords]
@@ -111,7 +111,7 @@ class FileIngested(StageMessage):
 
 
 class JudgedRecords(Message):
-    """The records of one device group with a verdict each."""
+    """The records of one device group, with a verdict for each."""
 
     device: str
     kind: DeviceKind
@@ -127,7 +127,7 @@ class JudgedRecords(Message):
 
 
 class FileValidated(StageMessage):
-    """validate → aggregate: every record of a file was judged."""
+    """validate → aggregate: every record of a file has been judged."""
 
     object: ObjectRef
     devices: list[JudgedRecords]
@@ -138,10 +138,10 @@ class FileValidated(StageMessage):
 
 
 def reason_code(reasons: list[str], reason: str) -> int:
-    """Return the verdict that means this reason (`reason` or `reason: detail`), and list it if it is new.
+    """Return the verdict for this reason (`reason` or `reason: detail`), and add it to the list if it is new.
 
-    Details come from files. The list stays short whatever they hold: its length is at most
-    MOST_DETAILED_REASONS and one for each RecordReason.
+    Details come from files. The list stays short whatever they contain: it has at most MOST_DETAILED_REASONS
+    entries, plus one for each RecordReason.
     """
     reason = reason[:LONGEST_REASON]
     if reason not in reasons and len(reasons) >= MOST_DETAILED_REASONS:

@@ -1,10 +1,10 @@
-"""The closed word lists of the system: one term, one meaning (docs/glossary.md explains them)."""
+"""The closed word lists of the system: each term has one meaning (docs/glossary.md explains them)."""
 
 from enum import StrEnum
 
 
 class DeviceKind(StrEnum):
-    """What a device is, as the facility file reads it off its group name."""
+    """The kind of a device, which the facility file derives from its group name."""
 
     CAMERA = "Camera"
     SPECTRO = "Spectro"
@@ -13,20 +13,20 @@ class DeviceKind(StrEnum):
 
 
 class FileReason(StrEnum):
-    """Why an object as a whole ended in the error bucket."""
+    """The reason for moving an object as a whole to the error bucket."""
 
     EMPTY = "empty"
     NOT_HDF5 = "not_hdf5"
     TRUNCATED = "truncated"
     NOT_A_SNAPSHOT = "not_a_snapshot"
     UNKNOWN_INTERVAL = "unknown_interval"
-    """The facility file does not list the interval in its name."""
+    """The facility file does not list the interval in the object's name."""
     IMPOSSIBLE_TIME = "impossible_time"
-    """Every record is later than the file's arrival and the clock skew allow, or before the first day."""
+    """Every record is before the first day, or later than the file's arrival and the clock skew allow."""
     OUTSIDE_SPAN = "outside_span"
-    """No record lies in the time that the file covers by its name."""
+    """No record is in the time range that the file's name implies."""
     FOREIGN_DEVICES = "foreign_devices"
-    """Every device is of another frontend than the file."""
+    """Every device belongs to another frontend than the file."""
     BAD_NAMES = "bad_names"
     """Every group has a name that no recorder writes."""
     WRONG_TYPES = "wrong_types"
@@ -37,26 +37,26 @@ class FileReason(StrEnum):
 
 
 class SkipReason(StrEnum):
-    """Why a part of a readable file is passed over: a name, a device or a record of it."""
+    """The reason for skipping a part of a readable file: a name, a device or a record."""
 
     BAD_NAME = "bad_name"
     """Not UTF-8, too long, `.` or `..`, or with a slash, control or bidirectional characters."""
     NOT_A_TIME = "not_a_time"
     NO_DEVICE = "no_device"
-    """The name stands for no place of the facility."""
+    """The name does not match a place of the facility."""
     FOREIGN_DEVICE = "foreign_device"
     UNEXPECTED_DEVICE = "unexpected_device"
-    """One more than the unexpected devices that are read of a file."""
+    """More unexpected devices than are read from one file."""
     OUTSIDE_SPAN = "outside_span"
     IMPOSSIBLE_TIME = "impossible_time"
     TOO_MANY_RECORDS = "too_many_records"
     SAME_GROUP = "same_group"
-    """Another name of a group that was read already."""
+    """Another name of a group that has already been read."""
     UNREADABLE = "unreadable"
 
 
 class RecordReason(StrEnum):
-    """Why one record of a readable file is refused."""
+    """The reason for refusing one record of a readable file."""
 
     STATE_NOT_ON = "state_not_on"
     STATE_MISSING = "state_missing"
@@ -73,7 +73,7 @@ class RecordReason(StrEnum):
 
 
 class ObjectState(StrEnum):
-    """Where an object is. The ledger balances over these."""
+    """The state of an object. The ledger balances over these."""
 
     WAITING = "waiting"
     INGESTED = "ingested"
@@ -83,37 +83,37 @@ class ObjectState(StrEnum):
 
 
 class HeldFor(StrEnum):
-    """What a message in a service's hands waits for."""
+    """The thing that a held message waits for."""
 
     SERVER = "server"
     """The database or the store does not answer."""
     NEXT_STAGE = "next_stage"
-    """Its queue is long."""
+    """The queue of the next stage is long."""
 
 
 class Settlement(StrEnum):
-    """What became of a message that a stage took."""
+    """The way in which a message that a stage took was settled."""
 
     DONE = "done"
     RETRY = "retry"
-    """It comes again after a pause."""
+    """It is redelivered after a delay."""
     REJECT = "reject"
-    """Parked: the input's fault."""
+    """Dead-lettered because of an error in the input."""
     BUG = "bug"
-    """Parked: ours."""
+    """Dead-lettered because of an error in our code."""
     GAVE_UP = "gave_up"
-    """Parked after its last attempt."""
+    """Dead-lettered after its last attempt."""
 
 
 class Completeness(StrEnum):
-    """Whether every kind of device of the place has a valid record in the shot."""
+    """The completeness of a shot: complete if every kind of device of the place has a valid record."""
 
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
 
 
 class ShotState(StrEnum):
-    """Where the shots of a batch are. The ledger balances over these, too."""
+    """The state of the shots of a batch. The ledger balances over these, too."""
 
     JUDGED = "judged"
     WAITING = "waiting"
@@ -121,7 +121,7 @@ class ShotState(StrEnum):
 
 
 class AnomalyKind(StrEnum):
-    """What an anomaly event says happened."""
+    """The kind of anomaly that an event reports."""
 
     MISSING_MEMBER = "missing_member"
     DEVICE_STATE = "device_state"
@@ -144,46 +144,46 @@ class AnomalyKind(StrEnum):
 
 
 SLOW_CHANGES = frozenset({AnomalyKind.TREND, AnomalyKind.DRIFT})
-"""What is said of a device over many shots, and of none of them alone."""
+"""Kinds that describe a device over many shots, not any single shot."""
 
 
 class Phase(StrEnum):
-    """Where a condition stands when an event tells of it."""
+    """The state of an incident when an event about it is published."""
 
     OPENED = "opened"
-    """It has begun, and may last."""
+    """It has started, and may last."""
     UPDATED = "updated"
-    """It got worse, shows on more devices, or lasts on."""
+    """It got worse, shows on more devices, or continues."""
     CLOSED = "closed"
     """It is over."""
     PASSED = "passed"
-    """It came and went before it could be told of."""
+    """It was over before its first event could be published."""
 
 
 class FeedbackAction(StrEnum):
-    """What somebody says about an event."""
+    """The kinds of feedback on an event."""
 
     ACKNOWLEDGED = "acknowledged"
-    """Seen, and in hand."""
+    """Seen, and being dealt with."""
     SNOOZED = "snoozed"
-    """Nobody wants to hear of this kind at this place for a while."""
+    """Events of this kind at this place are not published for a while."""
     FALSE = "false"
     """A false alarm."""
     CONFIRMED = "confirmed"
-    """Right, with a label of what it was."""
+    """Right, with a label that names the actual anomaly."""
 
 
 class ModelAlias(StrEnum):
-    """What the registry calls the versions of the model that inference loads."""
+    """The registry's aliases of the model versions that inference loads."""
 
     CHAMPION = "champion"
-    """It scores."""
+    """The version that scores."""
     CHALLENGER = "challenger"
-    """It scores beside the champion, and nobody hears of it."""
+    """The version that scores beside the champion, without publishing."""
 
 
 class Severity(StrEnum):
-    """How soon somebody should look, mildest first."""
+    """The urgency of an anomaly: how soon somebody should react, mildest first."""
 
     INFO = "info"
     WARNING = "warning"
@@ -191,10 +191,10 @@ class Severity(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a caller of the REST API may do; none implies another."""
+    """A permission of a caller of the REST API. No scope implies another."""
 
     READ = "read"
-    """See everything but the audit."""
+    """Read everything but the audit."""
     LABEL = "label"
     """Give feedback on events."""
     ADMIN = "admin"
@@ -202,9 +202,9 @@ class Scope(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a change that somebody asked for."""
+    """The outcome of a requested change."""
 
     DONE = "done"
     REFUSED = "refused"
-    """The caller may not."""
+    """The caller is not permitted to do this."""
     FAILED = "failed"

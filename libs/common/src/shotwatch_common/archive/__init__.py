@@ -1,9 +1,9 @@
-"""The database: the one place that knows its driver.
+"""The database. This package is the only one that knows the driver.
 
     async with Archive.of(settings) as archive:
         await archive.ledger.tally(start, end)
 
-`TRANSIENT` are the driver's errors after which the same call may succeed.
+`TRANSIENT` lists the driver's errors after which the same call may succeed.
 """
 
 from collections.abc import Container, Sequence
@@ -59,10 +59,10 @@ _INDEXED: tuple[type[Indexed], ...] = (
 
 
 class Archive:
-    """Everything that one database holds, a part for each collection.
+    """The contents of one database, with an attribute for each repository.
 
-    A write has succeeded when it is in the journal of most of the database's servers: a message that is
-    acknowledged after it is not lost with one of them.
+    A write succeeds only when it is in the journal of a majority of the database servers. So if a message is
+    acknowledged after the write, the loss of one server does not lose the data.
     """
 
     def __init__(self, url: str, name: str) -> None:
@@ -104,7 +104,7 @@ class Archive:
         self._client.close()
 
     async def dead_letter(self, stage: str, body: bytes, reason: str) -> None:
-        """A stage parked a message: the objects or shots that it was about are dead-lettered."""
+        """Mark the objects or batches of a message that a stage has dead-lettered."""
         about = subject_of(body)
         for obj in about.objects:
             await self.ledger.enter(obj, stage)
@@ -116,8 +116,8 @@ class Archive:
     async def states_before(self, devices: Sequence[str], time_ms: int) -> dict[str, str]:
         """Return the state of each device at its last record before a time (epoch ms).
 
-        Devices without a record in the LONGEST_SILENCE_MS before that time are left out. One query answers
-        for all devices that have recorded nothing since (docs/adr/0018).
+        Devices that have no record in the LONGEST_SILENCE_MS before that time are left out. A single query
+        covers all devices that have recorded nothing since that time (docs/adr/0018).
         """
         states: dict[str, str] = {}
         for device, newest in (await self.devices.last_states(devices)).items():
@@ -130,7 +130,7 @@ class Archive:
         return states
 
     async def ready(self) -> bool:
-        """Return whether the server answers within a few seconds, and knows our account."""
+        """Return whether the server answers within 5 s and accepts our account."""
         try:
             with pymongo.timeout(_ANSWER_S):
                 await self._client.admin.command("ping")
@@ -143,16 +143,16 @@ class Archive:
         return True
 
     async def ensure_indexes(self) -> None:
-        """Make the indexes that queries stand on; nothing happens when they exist.
+        """Create the indexes that queries need; existing indexes stay as they are.
 
-        Set-up calls this: the accounts of services may not make indexes.
+        Only set-up calls this, because the accounts of services may not create indexes.
         """
         for part in _INDEXED:
             await part(self._database).ensure_indexes()
 
     async def missing_indexes(self, collections: Container[str] | None = None) -> list[str]:
-        """Return indexes that queries stand on and that do not exist, such as `shots: pulse`.
+        """Return the indexes that queries need and that do not exist, for example `shots: pulse`.
 
-        Of these collections, or of all.
+        With `collections`, check only these collections; otherwise check all.
         """
         return await missing_indexes(self._database, _INDEXED, collections)

@@ -1,4 +1,4 @@
-"""Who changed what: by asking the REST API, or from the command line, on the servers directly."""
+"""The audit: who changed what, through the REST API or from the command line, directly on the servers."""
 
 import os
 import pwd
@@ -14,38 +14,38 @@ from shotwatch_shots.pulses import YEAR_10000_MS
 from shotwatch_shots.vocabulary import Outcome
 
 MOST_CHARACTERS = 500
-"""Of each text of a line. The path of a request may have 60,000."""
+"""Maximum length of each text in an audit line. The path of a request may have 60,000 characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditLine:
-    """One change, or request for one."""
+    """One change, or one request for a change."""
 
     at: int
     """Epoch ms."""
     who: str
-    """Name of the key, `oidc:` and the subject of the token, or `os:` and the operating system's user."""
+    """Name of the API key, `oidc:` and the token's subject, or `os:` and the operating system's user."""
     what: str
     """Name of the operation."""
     which: str
-    """What it was about; of a request, its path."""
+    """The thing that was changed; for a request, the request's path."""
     outcome: Outcome
     status: int | None
-    """HTTP status of the answer; None where no request was made."""
+    """HTTP status of the response; None if there was no request."""
     trace_id: str
     address: str = ""
-    """From which a request came."""
+    """The address from which the request came."""
     count: int = 1
-    """How many requests it stands for: more than one only if they were refused."""
+    """How many requests this line stands for; more than one only for refused requests."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
-        """Older documents have neither address nor count."""
+        """Return the line that a document holds. Older documents lack `address` and `count`."""
         return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
 
 
 class Audit:
-    """Collection `audit`: a document for each line. None is ever changed."""
+    """Collection `audit`: one document per line. Documents never change."""
 
     def __init__(self, database: Any) -> None:
         self._audit = database["audit"]
@@ -54,17 +54,17 @@ class Audit:
         await self._audit.create_index([("at", 1)])
 
     async def add(self, line: AuditLine) -> str:
-        """Store a line, its texts cut to MOST_CHARACTERS; return its id."""
+        """Store a line, with its texts truncated to MOST_CHARACTERS. Return its id."""
         document = {name: cut(value) for name, value in asdict(line).items()}
         id_ = uuid4().hex
         await self._audit.insert_one({"_id": id_, **document})
         return id_
 
     async def note(self, what: str, which: str) -> str:
-        """Write down a change that this process is about to make itself, on behalf of the user it runs as.
+        """Record a change that this process is about to make itself, on behalf of the user that it runs as.
 
-        Dying then leaves at worst a line of a change that did not happen, never a change without a line.
-        Return the id of the line.
+        The line is written before the change. A crash in between can leave a line without a change, but never
+        a change without a line. Return the id of the line.
         """
         line = AuditLine(epoch_now(), _user(), what, which, Outcome.DONE, None, current_trace_id())
         return await self.add(line)
@@ -77,7 +77,7 @@ class Audit:
     async def of_operations(
         self, operations: Collection[str], start_ms: int, end_ms: int, most: int
     ) -> dict[str, AuditLine]:
-        """Return the newest lines of [start, end) about these operations, by id."""
+        """Return the newest `most` lines in [start, end) (epoch ms) about these operations, by id."""
         query = {"at": {"$gte": start_ms, "$lt": end_ms}, "what": {"$in": sorted(operations)}}
         found = self._audit.find(query).sort([("at", -1), ("_id", -1)]).limit(most)
         return {document["_id"]: AuditLine.of(document) async for document in found if _is_line(document)}
@@ -85,7 +85,10 @@ class Audit:
     async def page(
         self, start_ms: int, end_ms: int, limit: int, newest_first: bool = False
     ) -> list[dict[str, Any]]:
-        """Lines of [start, end), by time, then by id. Limit 0 is no limit."""
+        """Return the lines in [start, end) (epoch ms), sorted by time, then by id.
+
+        A limit of 0 means no limit.
+        """
         order = -1 if newest_first else 1
         found = self._audit.find({"at": {"$gte": start_ms, "$lt": end_ms}})
         return [document async for document in found.sort([("at", order), ("_id", order)]).limit(limit)]
@@ -95,19 +98,26 @@ _EVERY_LINE_HAS = frozenset(field.name for field in fields(AuditLine) if field.d
 
 
 def _is_line(document: Mapping[str, Any]) -> bool:
-    """Return whether a document has what every line has; who may add lines can add other documents."""
+    """Return whether a document has all the fields of a line.
+
+    An account that may add lines can also add other documents.
+    """
     at, texts = document.get("at"), (document.get(name) for name in ("who", "what", "which"))
     is_dated = isinstance(at, int) and 0 <= at < YEAR_10000_MS
     return is_dated and document.keys() >= _EVERY_LINE_HAS and all(isinstance(text, str) for text in texts)
 
 
 def cut(value: Any) -> Any:
-    """Return a text as a line of the audit has it, and other values as they are."""
+    """Cut a text to the length that audit lines allow; return any other value unchanged."""
     return f"{value[:MOST_CHARACTERS]}…" if isinstance(value, str) and len(value) > MOST_CHARACTERS else value
 
 
 def _user() -> str:
-    """`os:amelie@control-room`; the number of a user without a name. Variables such as USER say nothing."""
+    """Return the user of this process, for example `os:amelie@control-room`.
+
+    A user without a name is given by number. Environment variables such as USER are not used: anyone can set
+    them.
+    """
     number = os.getuid()
     try:
         name = pwd.getpwuid(number).pw_name

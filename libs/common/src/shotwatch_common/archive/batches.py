@@ -14,16 +14,16 @@ _NOT_YET = 0
 
 
 class _Pulses(BaseModel):
-    """What reconciliation reads of a batch's message; the members are left out."""
+    """The part of a batch's message that reconciliation reads; the members are left out."""
 
     pulses: list[int]
     revisions: list[int]
 
 
 class Batches:
-    """Collection `batches`: `_id` = batch id; `judged_at` is 0 until the batch's shots are written.
+    """Collection `batches`: `_id` is the batch id; `judged_at` is 0 until the batch's shots are written.
 
-    `dead_lettered` says why a message about the batch was parked, "" when none is.
+    `dead_lettered` is the reason why a message about the batch was dead-lettered, or "" if none was.
     """
 
     def __init__(self, database: Any) -> None:
@@ -36,7 +36,7 @@ class Batches:
         await self._batches.create_index([("closed_at", 1)])
 
     async def add(self, batch: ShotsClosed) -> None:
-        """Keep a batch; one that is there already stays as it is."""
+        """Store a batch; a batch that exists already stays unchanged."""
         document = {
             "window": batch.window_id,
             "shots": len(batch.pulses),
@@ -49,17 +49,17 @@ class Batches:
         await self._batches.update_one({"_id": batch.batch_id}, {"$setOnInsert": document}, upsert=True)
 
     async def judged(self, batch_id: str) -> None:
-        """The batch's shots are written, and its events are told."""
+        """Mark a batch as judged: its shots are written and its events are published."""
         changes = {"judged_at": epoch_now(), "dead_lettered": ""}
         await self._batches.update_one({"_id": batch_id}, {"$set": changes})
 
     async def dead_letter(self, batch_id: str, stage: str, reason: str) -> None:
-        """A message about the batch was parked; nothing happens to a batch that is judged."""
+        """Record that a message about the batch was dead-lettered, unless the batch is already judged."""
         waiting = {"_id": batch_id, "judged_at": _NOT_YET}
         await self._batches.update_one(waiting, {"$set": {"dead_lettered": f"{stage}: {reason}"}})
 
     async def revive(self, batch_id: str) -> None:
-        """The message about the batch is at work again."""
+        """Clear the dead-letter mark of a batch: its message is being processed again."""
         await self._batches.update_one({"_id": batch_id}, {"$set": {"dead_lettered": ""}})
 
     async def find(self, batch_id: str) -> ShotsClosed | None:
@@ -67,7 +67,7 @@ class Batches:
         return None if document is None else ShotsClosed.model_validate_json(document["message"])
 
     async def of_window(self, window_id: str) -> list[tuple[ShotsClosed, int]]:
-        """The batches of a window and when each was closed (epoch ms), in that order."""
+        """Return the batches of a window and when each was closed (epoch ms), sorted by that time."""
         found = self._batches.find({"window": window_id})
         batches = [
             (ShotsClosed.model_validate_json(document["message"]), int(document["closed_at"]))
@@ -76,15 +76,19 @@ class Batches:
         return sorted(batches, key=lambda batch: batch[1])
 
     async def overdue(self, before_ms: int) -> list[str]:
-        """Batches that were closed before the given time, and wait for their verdict; dead letters do not."""
+        """Return the ids of batches that were closed before a time (epoch ms) and are not yet judged.
+
+        Batches with a dead-lettered message are left out.
+        """
         waiting = {"judged_at": _NOT_YET}
         found = self._batches.find(waiting, {"closed_at": 1, "dead_lettered": 1})
         return [d["_id"] async for d in found if d["closed_at"] < before_ms and not d["dead_lettered"]]
 
     async def states(self, start_ms: int, end_ms: int) -> dict[str, int]:
-        """What became of the shots whose last file arrived in [start, end).
+        """Count the shots whose last file arrived in [start, end) (epoch ms), by state.
 
-        Returns state → number; every state is there. A shot that was closed again counts again.
+        Return state → number of shots, with an entry for every state. A shot that was closed more than once
+        is counted once per batch.
         """
         states = {str(state): 0 for state in ShotState}
         arrived = {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}
@@ -94,7 +98,7 @@ class Batches:
         return states
 
     async def closed(self, window_ids: Sequence[str]) -> AsyncIterator[ClosedShots]:
-        """Return the shots of every batch of these windows."""
+        """Yield the shots of every batch of these windows."""
         async for document in self._batches.find({"window": {"$in": list(window_ids)}}):
             closed = _Pulses.model_validate_json(document["message"])
             yield ClosedShots(
@@ -106,22 +110,22 @@ class Batches:
             )
 
     async def windows_closed(self, start_ms: int, end_ms: int) -> set[str]:
-        """Return the ids of the windows of which shots were closed in [start, end) (epoch ms)."""
+        """Return the ids of the windows that had shots closed in [start, end) (epoch ms)."""
         closed = {"closed_at": {"$gte": start_ms, "$lt": end_ms}}
         return {each["window"] async for each in self._batches.find(closed, {"window": 1})}
 
     async def undecided(self, window_id: str) -> Mapping[str, str]:
-        """The batches of a window without a verdict, and why theirs does not come ("" when it may yet)."""
+        """Return the unjudged batches of a window, each with its dead-letter reason ("" if there is none)."""
         wanted = {"judged_at": 1, "dead_lettered": 1}
         found = self._batches.find({"window": window_id}, wanted)
         return {d["_id"]: d["dead_lettered"] async for d in found if not d["judged_at"]}
 
     async def forget(self, batch_ids: Sequence[str]) -> None:
-        """Remove batches of which every shot was closed again."""
+        """Delete batches whose shots have all been closed again."""
         await self._batches.delete_many({"_id": {"$in": list(batch_ids)}})
 
     async def unjudged(self) -> int:
-        """How many shots are closed and wait for their verdict."""
+        """Return how many shots are closed and not yet judged."""
         waiting = self._batches.find({"judged_at": _NOT_YET}, {"shots": 1})
         return sum([document["shots"] async for document in waiting])
 

@@ -1,4 +1,4 @@
-"""What is known of each camera beyond its records: noise models and references, every version of them."""
+"""Calibration constants of cameras: noise models and references, with every version of each."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,36 +9,36 @@ from pymongo.errors import DuplicateKeyError
 
 
 class CharacterisationKind(StrEnum):
-    """What a characterisation is about."""
+    """The kind of a set of calibration constants."""
 
     NOISE = "noise"
     """Mean and standard deviation of each pixel in the dark."""
     REFERENCE = "reference"
-    """What the beam usually looks like."""
+    """The typical beam image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Characterisation:
-    """One version of a characterisation of one device; its arrays lie in the object store."""
+    """One version of one kind of calibration constants of a device. Its arrays are in the object store."""
 
     device: str
     kind: CharacterisationKind
     version: int
-    """From 1, per device and kind."""
+    """Counts from 1 for each device and kind."""
     made_at: int
     """Epoch ms."""
     start: int
-    """Epoch ms of the first frame that it was made from."""
+    """Time of the first frame used, epoch ms."""
     end: int
-    """Epoch ms of the last one."""
+    """Time of the last frame used, epoch ms."""
     frames: int
     bucket: str
     key: str
-    """NPZ."""
+    """Key of the NPZ file."""
 
 
 class Characterisations:
-    """Collection `characterisations`: `_id` = device, kind and version. A version never changes."""
+    """Collection `characterisations`: `_id` is device, kind and version. A version never changes."""
 
     def __init__(self, database: Any) -> None:
         self._characterisations = database["characterisations"]
@@ -47,7 +47,7 @@ class Characterisations:
         await self._characterisations.create_index([("device", 1)])
 
     async def add(self, characterisation: Characterisation) -> bool:
-        """Store a version; False when somebody else was faster with that number."""
+        """Store a version. Return False if another process has already stored a version with that number."""
         document = {
             "_id": _id(characterisation),
             **asdict(characterisation),
@@ -60,11 +60,11 @@ class Characterisations:
         return True
 
     async def of_device(self, device: str) -> list[Characterisation]:
-        """All versions, by kind and number."""
+        """Return all versions of a device, sorted by kind and version."""
         return await self._found({"device": device})
 
     async def latest(self) -> list[Characterisation]:
-        """The newest version of each kind of each device."""
+        """Return the newest version of each kind for each device."""
         newest = {(each.device, each.kind): each for each in await self._found({})}
         return list(newest.values())
 

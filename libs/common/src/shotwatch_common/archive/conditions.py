@@ -1,4 +1,4 @@
-"""The conditions of each place, changed by compare-and-set."""
+"""The incidents of each place, changed by compare-and-set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,10 @@ from shotwatch_common.archive.versioned import save_version
 
 
 class Conditions:
-    """Collection `conditions`: `_id` = place and interval, `version` counts changes.
+    """Collection `conditions`: `_id` is place and interval; `version` counts changes.
 
-    A change is written only when nobody else changed the document since it was read. The events that a change
-    calls for are written with it (`outbox`, by batch) and struck off once they are told.
+    A change is written only if the document has not changed since it was read. The events that result from a
+    change are written with it, to `outbox`, by batch. They are removed from there once they are published.
     """
 
     def __init__(self, database: Any) -> None:
@@ -21,11 +21,14 @@ class Conditions:
         return document
 
     async def save(self, document: Mapping[str, Any]) -> bool:
-        """Write version n over version n - 1 (or the first one); False when somebody else was faster."""
+        """Write version n over version n - 1, or the first version.
+
+        Return False if another process has changed the document since it was read.
+        """
         return await save_version(self._conditions, document)
 
     async def strike_off(self, place: str, batch_id: str) -> None:
-        """The events of the batch are told. This counts as a change."""
+        """Remove the published events of a batch from the outbox. This counts as a change."""
         await self._conditions.update_one(
             {"_id": place}, {"$unset": {f"outbox.{batch_id}": ""}, "$inc": {"version": 1}}
         )

@@ -1,4 +1,4 @@
-"""What was last known of each device: its state, and its last frame."""
+"""The last known state and the last frame of each device."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,10 +26,10 @@ class LastFrame:
 
 
 class Devices:
-    """Collection `devices`: `_id` = group name. A record older than what is known changes nothing.
+    """Collection `devices`: `_id` is the group name. A record older than the stored one changes nothing.
 
-    `latest_ms` is the latest time (epoch ms) that a record may have now (`clock.latest_record_ms`). What is
-    later comes from a clock that is wrong: it counts for nothing, and the next record replaces it.
+    `latest_ms` is the latest plausible time of a record now (epoch ms, `clock.latest_record_ms`). A later
+    time comes from a clock that is wrong: it is ignored, and the next record replaces it.
     """
 
     def __init__(self, database: Any) -> None:
@@ -39,23 +39,23 @@ class Devices:
         await _keep_newest(self._devices, device, asdict(seen), latest_ms)
 
     async def last_states(self, devices: Sequence[str], latest_ms: int | None = None) -> dict[str, LastState]:
-        """Return what is known of each of these devices, up to `latest_ms` if it is given.
+        """Return the last known state of each of these devices, not later than `latest_ms` if it is given.
 
-        Devices never seen are left out.
+        Devices without any record are left out.
         """
         found = self._devices.find({"_id": {"$in": list(devices)}})
         seen = {document["_id"]: LastState(document["time"], document["state"]) async for document in found}
         return {name: last for name, last in seen.items() if latest_ms is None or last.time <= latest_ms}
 
     async def newest(self, latest_ms: int, devices: Sequence[str] | None = None) -> int | None:
-        """Return the time (epoch ms) of the newest record of these devices, or of any; None without one."""
+        """Return the time (epoch ms) of the newest record of these devices, or of all; None without any."""
         which = {} if devices is None else {"_id": {"$in": list(devices)}}
         times = [document["time"] async for document in self._devices.find(which, {"time": 1})]
         return max((time for time in times if time <= latest_ms), default=None)
 
 
 class Frames:
-    """Collection `frames`: `_id` = group name of a camera; `latest_ms` as in `Devices`."""
+    """Collection `frames`: `_id` is the group name of a camera; `latest_ms` as in `Devices`."""
 
     def __init__(self, database: Any) -> None:
         self._frames = database["frames"]
@@ -64,7 +64,7 @@ class Frames:
         await _keep_newest(self._frames, device, asdict(frame), latest_ms)
 
     async def before(self, device: str, time_ms: int) -> int | None:
-        """The fingerprint of the camera's newest known frame, if it is older than `time_ms`."""
+        """Return the fingerprint of a camera's newest known frame; None if it is not older than `time_ms`."""
         found = await self._frames.find_one({"_id": device})
         return int(found["fingerprint"]) if found and found["time"] < time_ms else None
 
@@ -78,5 +78,6 @@ async def _keep_newest(collection: Any, device: str, seen: dict[str, Any], lates
         try:
             await collection.insert_one({"_id": device, **seen})
         except DuplicateKeyError:
+            # The document exists, so it is newer than the record: replace it only if its clock was wrong.
             impossible = {"_id": device, "time": {"$gt": latest_ms}}
             await collection.update_one(impossible, {"$set": seen})

@@ -1,4 +1,4 @@
-"""How far each device is from what the champion was trained on."""
+"""How far each device has drifted from the data that the champion was trained on."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,34 +7,34 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class FeatureDrift:
-    """A feature or score of late, against the training period."""
+    """Recent values of a feature or score, compared with the training period."""
 
     centre: float
-    """Its median in training, in the feature's unit."""
+    """Median in the training period, in the feature's unit."""
     median: float
-    """Its median of late."""
+    """Recent median."""
     shift: float
-    """median - centre in robust standard deviations of the training period."""
+    """median - centre, in robust standard deviations of the training period."""
     beyond: float | None
-    """Share of the newest shots that are more than three of them away; None without any."""
+    """Fraction of the newest shots more than three such deviations from the centre; None without shots."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One device, as of its newest data."""
+    """The drift of one device, as of its newest data."""
 
     device: str
     version: str
-    """The champion."""
+    """Version of the champion."""
     start: int
-    """Epoch ms of the first data that was looked at."""
+    """Time of the first data used, epoch ms."""
     end: int
-    """Epoch ms: the first shot of the newest batch."""
+    """Time of the first shot of the newest batch, epoch ms."""
     features: Mapping[str, FeatureDrift]
 
 
 class Drifts:
-    """Collection `drifts`: `_id` = device; the newest replaces what was there."""
+    """Collection `drifts`: `_id` is the device. A new drift replaces the previous one."""
 
     def __init__(self, database: Any) -> None:
         self._drifts = database["drifts"]
@@ -44,7 +44,7 @@ class Drifts:
         await self._drifts.replace_one({"_id": drift.device}, document, upsert=True)
 
     async def of_version(self, version: str) -> list[Drift]:
-        """Of each device that was compared with this version, by name."""
+        """Return the drift of each device that was compared with this version, sorted by device name."""
         found = self._drifts.find({"version": version}, {"_id": 0})
         drifts = [_drift(document) async for document in found]
         return sorted(drifts, key=lambda drift: drift.device)

@@ -1,7 +1,7 @@
-"""The driver's database, where a server that fails for its own reasons is a Retry.
+"""The driver's database, with errors translated: a server that cannot do its work raises Retry.
 
-The driver has classes of errors for a server that is away, but none for one whose disk is full: that is told
-by its code alone.
+The driver has error classes for a server that cannot be reached, but none for a server whose disk is full.
+Only the error's code shows that.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -36,8 +36,8 @@ _CURSORS = {"find", "aggregate"}
 class Database:
     """A database of the driver.
 
-    Its collections raise Retry when the server fails for its own reasons or refuses our account, and Bug for
-    a document that is too large.
+    Its collections raise Retry if the server cannot do its work or refuses our account, and Bug if a document
+    is too large.
     """
 
     def __init__(self, database: Any) -> None:
@@ -77,7 +77,7 @@ class Cursor:
 
 
 def is_unknown_account(error: OperationFailure) -> bool:
-    """Return whether the server does not know the account, or not with this password."""
+    """Return whether the server does not know the account, or refuses its password."""
     return error.code == _AUTHENTICATION_FAILED
 
 
@@ -99,7 +99,7 @@ def _translated(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitabl
 
 @contextmanager
 def transient() -> Iterator[None]:
-    """Raise Retry if the server cannot do its work, or refuses our account."""
+    """Raise Retry if the server cannot do its work or refuses our account."""
     try:
         yield
     except OperationFailure as error:
@@ -112,6 +112,6 @@ def transient() -> Iterator[None]:
 
 
 def _codes_of(error: OperationFailure) -> set[int]:
-    """The codes of the error and of each write in it that failed."""
+    """Return the codes of the error and of each failed write in it."""
     writes = (error.details or {}).get("writeErrors", ())
     return {error.code or 0, *(write["code"] for write in writes)}

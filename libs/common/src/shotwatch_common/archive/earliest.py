@@ -1,10 +1,10 @@
-"""The first time that a collection has."""
+"""The earliest time in a collection."""
 
 from typing import Any
 
 
 async def earliest(collection: Any, field: str, start_ms: int, end_ms: int) -> int | None:
-    """Return the first value of an indexed field in [start, end); None when there is none."""
+    """Return the smallest value of an indexed field in [start, end); None if there is none."""
     found = collection.find({field: {"$gte": start_ms, "$lt": end_ms}}, {field: 1}).sort(field, 1).limit(1)
     async for document in found:
         return int(document[field])

@@ -1,4 +1,4 @@
-"""Anomaly events: stored before they are published, numbered without reuse."""
+"""Anomaly events: they are stored before they are published, and their numbers are never reused."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,15 +17,16 @@ _COUNTER = "events"
 _MODEL_VERSION = "event.data.model.version"
 _CONDITION = "event.data.condition"
 _BEGINNINGS = (Phase.OPENED, Phase.PASSED)
-"""Phases of which each condition has exactly one event."""
+"""The phases of which each incident has exactly one event."""
 
 
 class Events:
-    """Collection `events`: `_id` = event id; `published_at` is 0 until the broker has confirmed it.
+    """Collection `events`: `_id` is the event id; `published_at` is 0 until the broker has confirmed it.
 
-    Numbers come from the document `events` of the collection `counters`: `value` is the highest that was
-    reserved, `reserved` has those whose event is not stored yet. A number stays there, void, when two
-    replicas numbered the same event at once: the event is stored under the number of the faster one.
+    The document `events` of the collection `counters` holds the sequence numbers. `value` is the highest
+    reserved number. `reserved` holds the reservations of events that are not stored yet. If two replicas
+    number the same event at once, the event is stored under the number of the faster replica, and the other
+    number stays in `reserved` for good, unused.
     """
 
     def __init__(self, database: Any) -> None:
@@ -42,10 +43,10 @@ class Events:
         await self._events.create_index([(_CONDITION, 1)])
 
     async def reserve(self, event_ids: Sequence[str]) -> dict[str, int]:
-        """Return a sequence number for each event, the same one however often it is asked for.
+        """Return a sequence number for each event; repeated calls return the same number.
 
-        The counter keeps a reservation until its event is stored. So whoever crashes in between leaves no
-        gap: the next attempt gets the number that is waiting for the event.
+        The counter keeps a reservation until its event is stored. So a crash in between leaves no gap: the
+        next attempt gets the number that is reserved for the event.
         """
         while True:
             counter = await self._counters.find_one({"_id": _COUNTER})
@@ -56,6 +57,8 @@ class Events:
             new = [event_id for event_id in event_ids if event_id not in reserved]
             given = {id_: {"number": taken + n, "at": epoch_now()} for n, id_ in enumerate(new, 1)}
             changes = {f"reserved.{id_}": reservation for id_, reservation in given.items()}
+            # Compare-and-set on `value`: if another replica has reserved numbers meanwhile, nothing matches,
+            # and the loop reads the counter again.
             result = await self._counters.update_one(
                 {"_id": _COUNTER, "value": taken}, {"$set": {"value": taken + len(new), **changes}}
             )
@@ -63,7 +66,7 @@ class Events:
                 return {event_id: {**reserved, **given}[event_id]["number"] for event_id in event_ids}
 
     async def first_stored(self, start_ms: int, end_ms: int) -> int | None:
-        """Return when the first event was stored in [start, end) (epoch ms); None when there is none."""
+        """Return when the first event was stored in [start, end) (epoch ms); None if there is none."""
         return await earliest(self._events, "stored_at", start_ms, end_ms)
 
     async def stored_between(self, start_ms: int, end_ms: int) -> list[StoredEvent]:
@@ -82,14 +85,14 @@ class Events:
         ]
 
     async def reserved_at(self) -> list[int]:
-        """Return when each number was reserved that is not stored yet (epoch ms)."""
+        """Return the reservation times (epoch ms) of the numbers whose events are not stored yet."""
         counter = await self._counters.find_one({"_id": _COUNTER})
         return [each["at"] for each in counter["reserved"].values()] if counter else []
 
     async def numbers(self, around: Sequence[int]) -> Numbers:
-        """Return which numbers are stored from the first to the last of these, and what stands next to them.
+        """Return the stored numbers from the lowest to the highest of `around`, and their neighbours.
 
-        Of no numbers: what is stored last, and the highest number that was given out.
+        With an empty `around`, return the last stored number and the highest reserved number.
         """
         counter = await self._counters.find_one({"_id": _COUNTER}) or {"value": 0, "reserved": {}}
         highest = max(counter["value"], *around) if around else counter["value"]
@@ -108,27 +111,31 @@ class Events:
         )
 
     async def _numbers_of(self, event_ids: Sequence[str]) -> dict[str, int]:
-        """The numbers of those of these events that are stored."""
+        """Return the numbers of those of these events that are stored."""
         found = self._events.find({"_id": {"$in": list(event_ids)}}, {"sequence": 1})
         return {document["_id"]: document["sequence"] async for document in found}
 
     async def _nearest(self, numbers: Mapping[str, int], order: int) -> int | None:
-        """The first stored number of a range, or the last one for order -1."""
+        """Return the lowest stored number in a range, or the highest for order -1; None if there is none."""
         found = self._events.find({"sequence": numbers}, {"sequence": 1}).sort("sequence", order).limit(1)
         return next(iter([int(document["sequence"]) async for document in found]), None)
 
     async def stored(self, event_ids: Sequence[str]) -> dict[str, AnomalyEvent]:
-        """Those of these events that are stored already."""
+        """Return those of these events that are already stored."""
         found = self._events.find({"_id": {"$in": list(event_ids)}}, {"event": 1})
         return {document["_id"]: AnomalyEvent.model_validate(document["event"]) async for document in found}
 
     async def add(self, events: Sequence[AnomalyEvent]) -> None:
-        """Store events; one that is there already stays as it is."""
+        """Store events; an event that exists already stays unchanged.
+
+        Then remove the reservations of the numbers under which the events are stored.
+        """
         if not events:
             return
         try:
             await self._events.insert_many([_document(event) for event in events], ordered=False)
         except BulkWriteError as error:
+            # The other events are stored, because the insert is not ordered.
             if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
                 raise
         numbers = {event.id: event.data.sequence for event in events}
@@ -138,25 +145,25 @@ class Events:
             await self._counters.update_one({"_id": _COUNTER}, {"$unset": fulfilled})
 
     async def unpublished(self, event_ids: Sequence[str]) -> list[AnomalyEvent]:
-        """Those of these events that the broker has not confirmed yet, in the order of their numbers."""
+        """Return those of these events that the broker has not confirmed yet, sorted by number."""
         waiting = {"_id": {"$in": list(event_ids)}, "published_at": 0}
         found = self._events.find(waiting, {"event": 1})
         events = [AnomalyEvent.model_validate(document["event"]) async for document in found]
         return sorted(events, key=lambda event: event.data.sequence)
 
     async def published(self, event_ids: Sequence[str]) -> None:
-        """The broker has confirmed these events."""
+        """Mark these events as confirmed by the broker."""
         await self._events.update_many(
             {"_id": {"$in": list(event_ids)}}, {"$set": {"published_at": epoch_now()}}
         )
 
     async def of_shots(self, shots: Sequence[str]) -> list[AnomalyEvent]:
-        """All events of these shots, of every revision."""
+        """Return all events of these shots, at every revision."""
         found = self._events.find({"shot": {"$in": list(shots)}}, {"event": 1})
         return [AnomalyEvent.model_validate(document["event"]) async for document in found]
 
     async def spans(self, conditions: Sequence[str]) -> dict[str, Span]:
-        """First and last shot (epoch ms) of each of these conditions, as far as they were told of."""
+        """Return the first and last shot (epoch ms) of each of these incidents, by their stored events."""
         told = {_CONDITION: {"$in": list(conditions)}}
         spans: dict[str, Span] = {}
         async for document in self._events.find(told, {"event.data": 1}):
@@ -170,17 +177,17 @@ class Events:
         return None if document is None else AnomalyEvent.model_validate(document["event"])
 
     async def numbered(self, after: int, last: int) -> list[dict[str, Any]]:
-        """Stored events with after < sequence <= last, in the order of their numbers; some may be missing."""
+        """Return the stored events with after < sequence <= last, sorted by number; some may be missing."""
         found = self._events.find({"sequence": {"$gt": after, "$lte": last}}).sort("sequence", 1)
         return [document async for document in found]
 
     async def last_number(self) -> int:
-        """The highest sequence number that anybody has reserved."""
+        """Return the highest reserved sequence number; 0 if there is none."""
         counter = await self._counters.find_one({"_id": _COUNTER})
         return int(counter["value"]) if counter else 0
 
     async def raised(self, models: Sequence[str]) -> dict[str, int]:
-        """How many conditions each of these model versions raised, however many events told of them."""
+        """Return how many incidents, not events, each of these model versions raised."""
         groups = self._events.aggregate(
             [
                 {

@@ -1,4 +1,4 @@
-"""What people said about events, kept for good."""
+"""Feedback: statements of people about events. They are kept permanently."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from shotwatch_shots.vocabulary import FeedbackAction
 
 
 class Feedback:
-    """Collection `feedback`: a document for each statement, `_id` = its id. None is ever changed."""
+    """Collection `feedback`: one document per statement, `_id` is its id. Documents never change."""
 
     def __init__(self, database: Any) -> None:
         self._feedback = database["feedback"]
@@ -39,27 +39,31 @@ class Feedback:
         await self._feedback.create_index([("model", 1)])
 
     async def add(self, statement: Statement) -> None:
-        """Keep a statement; nothing happens when it is there already."""
+        """Store a statement; do nothing if it exists already."""
         try:
             await self._feedback.insert_one({"_id": statement.id, **statement.model_dump(mode="json")})
         except DuplicateKeyError:
             return
 
     async def of_condition(self, condition: str) -> list[Statement]:
-        """Return the newest MOST_STATEMENTS about a condition: of before the limit there may be more."""
+        """Return the newest MOST_STATEMENTS statements about an incident.
+
+        There may be more, from before that limit was introduced.
+        """
         found = self._feedback.find({"condition": condition}).sort([("at", -1), ("_id", -1)])
         return [Statement.model_validate(document) async for document in found.limit(MOST_STATEMENTS)]
 
     async def count(self, condition: str, caller: str | None = None) -> int:
-        """Return how many statements there are about a condition: of a caller, or of all."""
+        """Return how many statements there are about an incident, by one caller or by all."""
         query = {"condition": condition} | ({} if caller is None else {"caller": caller})
         count: int = await self._feedback.count_documents(query)
         return count
 
     async def standings(self, conditions: Sequence[str]) -> dict[str, Standing]:
-        """Return the standing of those of these conditions about which anything was said.
+        """Return the standing of each of these incidents that has feedback.
 
-        By the newest MOST_STATEMENTS about each. One query answers, unless there are more than that of all.
+        It follows from the newest MOST_STATEMENTS statements about each incident. A single query suffices,
+        unless the incidents together have more than MOST_STATEMENTS statements each on average.
         """
         most = MOST_STATEMENTS * len(conditions)
         found = self._feedback.find({"condition": {"$in": list(conditions)}}).limit(most + 1)
@@ -72,9 +76,9 @@ class Feedback:
     async def page(
         self, query: Mapping[str, Any], start_ms: int, end_ms: int, limit: int, newest_first: bool = False
     ) -> list[dict[str, Any]]:
-        """Statements made in [start, end) that match `query` (equalities), by time, then by id.
+        """Return the statements in [start, end) (epoch ms) that match `query`, sorted by time, then by id.
 
-        Limit 0 is no limit.
+        `query` maps fields to values. A limit of 0 means no limit.
         """
         order = -1 if newest_first else 1
         conditions = {**query, "at": {"$gte": start_ms, "$lt": end_ms}}
@@ -82,20 +86,21 @@ class Feedback:
         return [document async for document in found]
 
     async def snoozes(self, now_ms: int) -> list[Snooze]:
-        """What nobody wants to hear of now."""
+        """Return the snoozes that are active now."""
         recent = {"$gt": now_ms - LONGEST_SNOOZE_MS, "$lte": now_ms}
         return active_snoozes(await self._found({"action": FeedbackAction.SNOOZED, "at": recent}), now_ms)
 
     async def labels(self, shots: Sequence[Mapping[str, Any]]) -> dict[str, ShotLabels]:
-        """What people said of those of these shots of which they said anything. All verdicts are read: they
-        are as few as people can make.
+        """Return the labels of those of these shots that people have labelled.
+
+        All verdicts are read; people make few.
         """
         verdicts = await self._found({"action": {"$in": sorted(VERDICTS)}})
         spans = await self._events.spans(sorted({each.condition for each in verdicts}))
         return shot_labels(shots, verdicts, spans)
 
     async def verdicts(self, models: Sequence[str]) -> dict[str, Counter[FeedbackAction]]:
-        """Of each of these model versions: how many of its conditions were confirmed, and how many false."""
+        """Count the confirmed incidents and the false ones of each of these model versions."""
         statements = await self._found({"model": {"$in": list(models)}})
         counts: dict[str, Counter[FeedbackAction]] = defaultdict(Counter)
         for verdict in newest_verdicts(statements, lambda each: each.condition):

@@ -1,4 +1,4 @@
-"""Which indexes there should be, and which there are."""
+"""The indexes that should exist, and those that do."""
 
 from collections import defaultdict
 from collections.abc import Container, Sequence
@@ -10,7 +10,7 @@ Keys = Sequence[tuple[str, int]]
 
 
 class Indexed(Protocol):
-    """A part of the archive that queries stand on indexes of."""
+    """A repository of the archive whose queries need indexes."""
 
     def __init__(self, database: Any) -> None: ...
 
@@ -18,7 +18,7 @@ class Indexed(Protocol):
 
 
 class _Wanted:
-    """A collection that only remembers which indexes it is asked for."""
+    """A collection that only records which indexes it is asked to create."""
 
     def __init__(self) -> None:
         self.indexes: list[Keys] = []
@@ -30,7 +30,9 @@ class _Wanted:
 async def missing_indexes(
     database: Any, parts: Sequence[type[Indexed]], collections: Container[str] | None = None
 ) -> list[str]:
-    """Return those that the parts would make, such as `shots: pulse`; of these collections if any are given.
+    """Return the indexes that the repositories need and that do not exist, for example `shots: pulse`.
+
+    With `collections`, check only these collections.
 
     Raises:
         Retry: the account may not list the indexes of a collection.
@@ -49,7 +51,7 @@ async def missing_indexes(
 async def _lacking(collection: Any, wanted: Sequence[Keys]) -> list[Keys]:
     try:
         found = await collection.index_information()
-    except OperationFailure:  # there is no such collection yet
+    except OperationFailure:  # the collection does not exist yet
         found = {}
     there = [[tuple(key) for key in index["key"]] for index in found.values()]
     return [keys for keys in wanted if list(keys) not in there]

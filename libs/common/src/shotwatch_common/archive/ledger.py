@@ -1,4 +1,4 @@
-"""The ledger: where every object is, what happened to it, when and why."""
+"""The ledger: where each object is, and what happened to it, when and why."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from shotwatch_shots.vocabulary import ObjectState
 
 NOT_YET = 0
 LAST_CHARACTER = "\U0010ffff"
-"""No character comes after it: it ends the range of all keys with a prefix."""
+"""The last Unicode character. It ends the range of all keys with a prefix."""
 _AT_ONCE = 500
 _NOT_JOINED = ("off_grid", "second_samples", "unexpected")
-"""Facts of aggregate: how many records of an object are in no window."""
+"""Facts that the service aggregate stores: how many records of an object are in no window."""
 _KNOWN = dict.fromkeys(
     (
         "key",
@@ -35,7 +35,7 @@ _KNOWN = dict.fromkeys(
     ),
     1,
 )
-"""The fields of which a `KnownObject` is made."""
+"""The fields that a `KnownObject` is built from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """When an object was last seen in the inbox (epoch ms), its state, and since when it is in that state."""
+    """Time at which an object was last seen in the inbox, its state, and since when it has it (epoch ms)."""
 
     at: int
     state: ObjectState
@@ -57,10 +57,11 @@ class Seen:
 
 
 class Ledger:
-    """Collection `objects`: one document per object version, `_id` = object id.
+    """Collection `objects`: one document per object version; `_id` is the object id.
 
-    Every write is an update by id, so writing the same step twice leaves one state. `since` is when the
-    object came into its state, `joined_at` when its records were joined, NOT_YET before; both are epoch ms.
+    Every write is an update by id, so repeating a step leaves the same state. `since` is the time at which
+    the object entered its state. `joined_at` is the time at which its records were joined, NOT_YET before
+    that. Both are epoch ms.
     """
 
     def __init__(self, database: Any) -> None:
@@ -75,16 +76,17 @@ class Ledger:
         await self._objects.create_index([("location.key", 1)])
 
     async def enter(self, ref: ObjectRef, stage: str) -> bool:
-        """Record that a stage begins to work on an object. A new one waits; a known one keeps its state.
+        """Record that a stage begins to work on an object; return whether the object is new.
 
-        Return whether it is new. The object counts as seen now, so that the sweep leaves it alone.
+        A new object enters the state `waiting`; a known one keeps its state. The object also counts as seen
+        now, so the sweep does not feed it in.
         """
         return await self._enter(ref, stage, {"$set": {"seen_at": epoch_now()}}, {})
 
     async def enter_unseen(self, ref: ObjectRef, stage: str, seen_at: int) -> bool:
-        """Record a new object as last seen at `seen_at` (epoch ms); do nothing to a known one.
+        """Record a new object as last seen at `seen_at` (epoch ms); do nothing for a known one.
 
-        Return whether it is new.
+        Return whether the object is new.
         """
         return await self._enter(ref, stage, {}, {"seen_at": seen_at})
 
@@ -106,10 +108,10 @@ class Ledger:
         return result.upserted_id is not None
 
     async def place_last(self, ref: ObjectRef) -> ObjectRef:
-        """Return the object with an arrival after that of every other version of its file, and store that.
+        """Give the object an arrival time later than that of every other version of its file, and store it.
 
-        Call it for the version that the store holds: that one was stored last, whatever the times of the
-        events say (the store's clock may have been set back).
+        Return the object with that time. Call this for the version that the store holds: it was stored last,
+        whatever the times of the notifications are (the store's clock may have been set back).
         """
         versions = self._objects.find({"key": ref.key}, {"arrived_at": 1}).sort("arrived_at", -1).limit(2)
         arrivals = {document["_id"]: document["arrived_at"] async for document in versions}
@@ -120,7 +122,7 @@ class Ledger:
         return placed
 
     async def seen(self, object_ids: Sequence[str]) -> dict[str, Seen]:
-        """When those of these objects that the ledger has were last seen in the inbox."""
+        """Return when each of these objects was last seen in the inbox; unknown objects are left out."""
         found = self._objects.find({"_id": {"$in": list(object_ids)}}, {"seen_at": 1, "state": 1, "since": 1})
         return {
             each["_id"]: Seen(each["seen_at"], ObjectState(each["state"]), each["since"])
@@ -128,12 +130,12 @@ class Ledger:
         }
 
     async def known(self, object_ids: Sequence[str]) -> set[str]:
-        """Which of these objects, however many, the ledger has."""
+        """Return those of these objects that the ledger has; any number may be passed."""
         parts = (object_ids[n : n + _AT_ONCE] for n in range(0, len(object_ids), _AT_ONCE))
         return {known for part in parts for known in await self.seen(part)}
 
     async def places(self, object_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Return bucket and key of those of these objects, however many, that lie anywhere."""
+        """Return bucket and key of those of these objects that have a location; any number may be passed."""
         places: dict[str, tuple[str, str]] = {}
         for n in range(0, len(object_ids), _AT_ONCE):
             wanted = {"_id": {"$in": list(object_ids[n : n + _AT_ONCE])}, "location": {"$ne": None}}
@@ -142,13 +144,13 @@ class Ledger:
         return places
 
     async def claim(self, object_id: str, before: Seen, seen_at: int) -> bool:
-        """Take on an object that was last seen then; False when somebody else was faster."""
+        """Claim an object that was last seen at `before.at`; return False if another process was faster."""
         known = {"_id": object_id, "seen_at": before.at}
         result = await self._objects.update_one(known, {"$set": {"seen_at": seen_at}})
         return bool(result.modified_count)
 
     async def see(self, object_ids: Sequence[str]) -> None:
-        """The objects are in the inbox now, and somebody works on them."""
+        """Record that the objects are in the inbox now and are being processed."""
         await self._objects.update_many(
             {"_id": {"$in": list(object_ids)}}, {"$set": {"seen_at": epoch_now()}}
         )
@@ -156,9 +158,10 @@ class Ledger:
     async def settle(
         self, object_id: str, entry: Entry, reason: str = "", facts: Mapping[str, Any] | None = None
     ) -> bool:
-        """Set the object's state to `entry.state`, and keep `facts` (records, devices …) beside it.
+        """Set the object's state to `entry.state`, and store `facts` (records, devices …) beside it.
 
-        Return whether the state changed. A dead-lettered object stays so until it is revived or starts again.
+        Return whether the state changed. A dead-lettered object stays dead-lettered until it is revived or
+        starts again.
         """
         changes = {"state": entry.state, "since": epoch_now(), "reason": reason, "detail": entry.why}
         update = {"$set": {**changes, **(facts or {})}, "$push": {"history": _step(entry)}}
@@ -169,9 +172,9 @@ class Ledger:
         return False
 
     async def revive(self, object_id: str, stage: str, why: str) -> None:
-        """A parked message about the object is at work again: the object is where it was before.
+        """Return a dead-lettered object to its previous state, because its message is being processed again.
 
-        Nothing happens to an object that is not dead-lettered.
+        An object that is not dead-lettered stays unchanged.
         """
         document = await self.find(object_id)
         if document is None or document["state"] != ObjectState.DEAD_LETTERED:
@@ -187,14 +190,17 @@ class Ledger:
         )
 
     async def newest(self, keys: Sequence[str]) -> list[dict[str, Any]]:
-        """Of each of these keys the object version that arrived last."""
+        """Return the object version that arrived last for each of these keys."""
         newest: dict[str, dict[str, Any]] = {}
         async for document in self._objects.find({"key": {"$in": list(keys)}}).sort("arrived_at", 1):
             newest[document["key"]] = document
         return list(newest.values())
 
     async def start_again(self, object_id: str, stage: str, why: str) -> None:
-        """The object waits as if nobody had seen it: the sweep feeds it in once it lies in the inbox."""
+        """Reset the object to `waiting`, as if it had never been seen.
+
+        The sweep feeds it in once it is in the inbox.
+        """
         document = await self.find(object_id)
         if document is None:
             return
@@ -212,20 +218,20 @@ class Ledger:
         )
 
     async def tell(self, keys: Sequence[str], stage: str, why: str) -> None:
-        """Something was done again with what came of these files: their history says so."""
+        """Add an entry to the history of these files: their results were computed again. The state stays."""
         for document in await self.newest(keys):
             step = _step(Entry(ObjectState(document["state"]), stage, why))
             await self._objects.update_one({"_id": document["_id"]}, {"$push": {"history": step}})
 
     async def bury(self, object_id: str, stage: str, why: str) -> None:
-        """A parked message about the object was thrown away: the object stays as it is, and tells why."""
+        """Record why a dead-lettered message about the object was discarded. The state stays."""
         step = _step(Entry(ObjectState.DEAD_LETTERED, stage, why))
         await self._objects.update_one(
             {"_id": object_id}, {"$set": {"detail": why}, "$push": {"history": step}}
         )
 
     async def note(self, object_id: str, facts: Mapping[str, Any]) -> None:
-        """Keep facts about an object without changing its state."""
+        """Store facts about an object without changing its state."""
         await self._objects.update_one({"_id": object_id}, {"$set": dict(facts)})
 
     async def find(self, object_id: str) -> dict[str, Any] | None:
@@ -233,17 +239,20 @@ class Ledger:
         return document
 
     async def unjoined(self) -> int:
-        """How many ingested objects are still on their way into shots."""
+        """Return how many ingested objects have not been joined into shots yet."""
         count: int = await self._objects.count_documents(_unjoined(ObjectState.INGESTED))
         return count
 
     async def overdue(self, state: ObjectState, before_ms: int) -> list[dict[str, Any]]:
-        """Unjoined objects in this state since before the given time; of each `_id`, `key` and `since`."""
+        """Return the unjoined objects in this state since before a time (epoch ms): `_id`, `key`, `since`."""
         found = self._objects.find(_unjoined(state), {"key": 1, "since": 1})
         return [document async for document in found if document["since"] < before_ms]
 
     async def tally(self, start_ms: int, end_ms: int) -> Tally:
-        """Return how the objects that arrived in [start, end) ended; every state is there."""
+        """Count the objects that arrived in [start, end) (epoch ms), by state and by reason.
+
+        Every state has an entry.
+        """
         groups = self._objects.aggregate(
             [
                 {"$match": {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}},
@@ -268,17 +277,17 @@ class Ledger:
         return Tally(states, reasons, size)
 
     async def located(self, after: str, last: str) -> list[KnownObject]:
-        """Return the objects with after < key of their location <= last, of every bucket."""
+        """Return the objects with after < location key <= last, in all buckets."""
         found = self._objects.find({"location.key": {"$gt": after, "$lte": last}}, _KNOWN)
         return [_known(document) async for document in found]
 
     async def located_at(self, keys: Sequence[str]) -> list[KnownObject]:
-        """Return the objects that lie under one of these keys, in any bucket."""
+        """Return the objects that are stored under one of these keys, in any bucket."""
         found = self._objects.find({"location.key": {"$in": list(keys)}}, _KNOWN)
         return [_known(document) async for document in found]
 
     async def in_bucket(self, bucket: str, states: Sequence[ObjectState]) -> list[KnownObject]:
-        """Return the objects in these states that lie in a bucket."""
+        """Return the objects in these states that are located in a bucket."""
         found = self._objects.find({"state": {"$in": list(states)}}, _KNOWN)
         located = [_known(document) async for document in found]
         return [each for each in located if each.location is not None and each.location[0] == bucket]
@@ -294,7 +303,7 @@ class Ledger:
         return [_known(document) async for document in found]
 
     async def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Return those of these keys, however many, under which an object arrived."""
+        """Return those of these keys under which an object arrived; any number may be passed."""
         known: set[str] = set()
         for n in range(0, len(keys), _AT_ONCE):
             found = self._objects.find({"key": {"$in": list(keys[n : n + _AT_ONCE])}}, {"key": 1})
@@ -307,7 +316,7 @@ class Ledger:
         return [_known(document) async for document in found]
 
     async def first_arrival(self, start_ms: int, end_ms: int) -> int | None:
-        """Return when the first object arrived in [start, end) (epoch ms); None when there is none."""
+        """Return when the first object arrived in [start, end) (epoch ms); None if there is none."""
         return await earliest(self._objects, "arrived_at", start_ms, end_ms)
 
     async def first_folder(self, after: str) -> str | None:
@@ -318,7 +327,7 @@ class Ledger:
         return None
 
     async def changed(self, start_ms: int, end_ms: int) -> list[KnownObject]:
-        """Return the objects that came into their state, or were joined, in [start, end) (epoch ms)."""
+        """Return the objects that entered their state, or were joined, in [start, end) (epoch ms)."""
         then = {"$gte": start_ms, "$lt": end_ms}
         found = {
             document["_id"]: _known(document)
@@ -328,7 +337,7 @@ class Ledger:
         return list(found.values())
 
     async def first_change(self) -> int | None:
-        """Return when the first change was made that the ledger knows (epoch ms); None when it is empty."""
+        """Return when the first known change was made (epoch ms); None if the ledger is empty."""
         async for document in self._objects.find({}, {"since": 1}).sort("since", 1).limit(1):
             return int(document["since"])
         return None
@@ -341,7 +350,10 @@ class Ledger:
         limit: int = 100,
         newest_first: bool = False,
     ) -> list[dict[str, Any]]:
-        """The objects that arrived in [start, end), by arrival, then by id. Limit 0 is no limit."""
+        """Return the objects that arrived in [start, end) (epoch ms), sorted by arrival, then by id.
+
+        A limit of 0 means no limit.
+        """
         order = -1 if newest_first else 1
         query: dict[str, Any] = {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}
         if state:
@@ -375,7 +387,7 @@ def _unjoined(state: ObjectState) -> dict[str, Any]:
 
 
 def location(bucket: str, key: str) -> dict[str, str]:
-    """Where an object lies, as the ledger keeps it."""
+    """Return the location of an object in the form that the ledger stores."""
     return {"bucket": bucket, "key": key}
 
 

@@ -1,4 +1,4 @@
-"""What was measured of shots: columns over the shots of a batch, one document per device and source."""
+"""Measured features of shots, as columns over the shots of a batch: one document per device and source."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -18,35 +18,35 @@ from shotwatch_shots.pulses import WINDOW_MS
 
 Values = NDArray[np.float64]
 Columns = Mapping[str, Values]
-"""Feature → its values (n,), NaN where a shot has none."""
+"""Feature → values, (n,); NaN for shots without a value."""
 
 
 class Source(StrEnum):
-    """Who measured."""
+    """The source of measurements."""
 
     FEATURES = "features"
-    """Of every shot."""
+    """The service `features`: measured for every shot."""
     EXAMINATION = "examination"
-    """What takes too long for every shot, of a share of them."""
+    """Detailed measurements, for a fraction of the shots: they take too long for every shot."""
     FLAGGED = "flagged"
-    """The same, of anomalous shots."""
+    """The same measurements, for anomalous shots."""
     MODEL = "model"
-    """The scores of the model."""
+    """The model's scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Features of one device over time, one entry per shot that has any of them."""
+    """Features of one device over time, with one entry per shot that has any of them."""
 
     pulses: NDArray[np.int64]
-    """Epoch ms, ascending: (n,)."""
+    """Epoch ms, ascending, (n,)."""
     columns: Columns
 
 
 class Measurements:
-    """Collection `measurements`: `_id` = batch id, device and source.
+    """Collection `measurements`: `_id` is batch id, device and source.
 
-    Values are kept in single precision: seven digits, more than any of these instruments has.
+    Values are stored in single precision: seven digits, more than any of these instruments resolves.
     """
 
     def __init__(self, database: Any) -> None:
@@ -59,18 +59,21 @@ class Measurements:
         await self._measurements.create_index([("device", 1), ("start", 1)])
 
     async def keep(self, batch: ShotsClosed, source: Source, measured: Mapping[str, Columns]) -> None:
-        """Write what was measured of each device; done twice, it changes nothing."""
+        """Write what was measured on each device; repeating the write changes nothing."""
         documents = [_document(batch, source, device, columns) for device, columns in measured.items()]
         replacements = [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in documents if d["features"]]
         if replacements:
             await self._measurements.bulk_write(replacements, ordered=False)
 
     async def forget(self, batch_ids: Sequence[str]) -> None:
-        """Remove what was measured of batches of which every shot was closed again."""
+        """Delete the measurements of batches whose shots have all been closed again."""
         await self._measurements.delete_many({"batch": {"$in": list(batch_ids)}})
 
     async def of_batch(self, batch_id: str, only: Source | None = None) -> dict[str, Columns]:
-        """Device → everything that was measured of it, or only what one source did."""
+        """Return device → its measurements, from all sources or from one.
+
+        Where several sources have a value for a shot, the one read last wins.
+        """
         measured: dict[str, dict[str, Values]] = {}
         async for document in self._measurements.find({"batch": batch_id}):
             if only not in (None, document["source"]):
@@ -81,7 +84,7 @@ class Measurements:
         return dict(measured)
 
     async def series(self, device: str, names: Sequence[str], start_ms: int, end_ms: int) -> Series:
-        """Features of a device with start <= pulse < end; of a shot's revisions the newest counts."""
+        """Return features of a device for start <= pulse < end (epoch ms), at each shot's newest revision."""
         wanted = dict.fromkeys((*(f"features.{name}" for name in names), "pulses", "revisions"), 1)
         starts = {"$gte": start_ms - WINDOW_MS, "$lt": end_ms}
         found = self._measurements.find({"device": device, "start": starts}, wanted)
@@ -90,7 +93,10 @@ class Measurements:
         return await asyncio.get_running_loop().run_in_executor(self._sorter, sort)
 
     async def medians(self, device: str, names: Sequence[str], start_ms: int, end_ms: int) -> Series:
-        """The median of each batch with start <= first pulse < end, at that pulse: a long series in short."""
+        """Return the median of each batch with start <= first pulse < end (epoch ms), at that pulse.
+
+        This summarizes a long series with few values.
+        """
         wanted = dict.fromkeys((*(f"medians.{name}" for name in names), "start"), 1)
         starts = {"device": device, "start": {"$gte": start_ms, "$lt": end_ms}}
         documents = [document async for document in self._measurements.find(starts, wanted)]
@@ -101,20 +107,20 @@ class Measurements:
 def _newest_series(
     documents: Sequence[Mapping[str, Any]], names: Sequence[str], start_ms: int, end_ms: int
 ) -> Series:
-    """Join and sort the columns of documents: work for a thread, as a million values take a second."""
+    """Join and sort the columns of documents. Call it in a thread: a million values take a second."""
     newest = {name: _newest([d for d in documents if name in d.get("features", {})], name) for name in names}
     return _series(newest, start_ms, end_ms)
 
 
 def _series(known: Mapping[str, tuple[NDArray[np.int64], Values]], start_ms: int, end_ms: int) -> Series:
-    """Features with pulses of their own as columns over the pulses that any of them has."""
+    """Return features that have pulses of their own as columns over the pulses that any of them has."""
     pulses = np.unique(np.concatenate([np.empty(0, np.int64), *(times for times, _ in known.values())]))
     pulses = pulses[(pulses >= start_ms) & (pulses < end_ms)]
     return Series(pulses, {name: _aligned(pulses, *column) for name, column in known.items()})
 
 
 def of_shot(measured: Mapping[str, Columns], shot: int) -> dict[str, dict[str, float]]:
-    """Device → feature → value of one shot of a batch; what could not be measured is left out."""
+    """Return device → feature → value of one shot of a batch; what could not be measured is left out."""
     values = {
         device: {name: _told(column[shot]) for name, column in columns.items() if np.isfinite(column[shot])}
         for device, columns in measured.items()
@@ -138,7 +144,7 @@ def _document(batch: ShotsClosed, source: Source, device: str, columns: Columns)
 
 
 def _told(value: np.float64) -> float:
-    """The digits that single precision has."""
+    """Round a value to the digits that single precision has."""
     return float(f"{value:.7g}")
 
 
@@ -157,12 +163,13 @@ def _unpacked(data: bytes) -> Values:
 
 
 def _newest(documents: Sequence[Mapping[str, Any]], name: str) -> tuple[NDArray[np.int64], Values]:
-    """Pulses and values of one feature, of each pulse those of its highest revision."""
+    """Return pulses and values of one feature; for each pulse, the value of its highest revision."""
     if not documents:
         return np.empty(0, np.int64), np.empty(0)
     pulses = np.concatenate([np.frombuffer(d["pulses"], "<i8") for d in documents])
     revisions = np.concatenate([np.frombuffer(d["revisions"], "<i4") for d in documents])
     values = np.concatenate([_unpacked(d["features"][name]) for d in documents])
+    # Sort by pulse, then by revision, and keep the last entry of each pulse.
     order = np.lexsort((revisions, pulses))
     last = np.append(np.diff(pulses[order]) > 0, True)
     return pulses[order][last], values[order][last]
@@ -170,6 +177,7 @@ def _newest(documents: Sequence[Mapping[str, Any]], name: str) -> tuple[NDArray[
 
 def _aligned(pulses: NDArray[np.int64], known: NDArray[np.int64], values: Values) -> Values:
     aligned = np.full(len(pulses), np.nan)
+    # Pulses that are not known keep NaN; `known` is sorted, so `searchsorted` finds the others.
     where = np.flatnonzero(np.isin(pulses, known))
     aligned[where] = values[np.searchsorted(known, pulses[where])]
     return aligned

@@ -1,4 +1,4 @@
-"""Which version of the model each replica of inference has loaded, and which it cannot load."""
+"""Which version of the model each replica of inference has loaded, and which version it cannot load."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,28 +8,31 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_shots.vocabulary import ModelAlias
 
 REPORT_S = 10.0
-"""Pause between two reports of a replica."""
+"""Interval between two reports of a replica, in seconds."""
 _FRESH_MS = 35_000
-"""A replica that has been silent for longer than three reports is gone."""
+"""A replica that has not reported for this long (more than three intervals) counts as gone."""
 _KEPT_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """What a replica has for an alias."""
+    """The version that a replica has loaded for an alias."""
 
     replica: str
     alias: ModelAlias
     version: str | None
-    """The version that has the alias; None when none has it."""
+    """The version that has the alias; None if no version has it."""
     loaded: str | None
-    """The version that the replica judges with; None without one."""
+    """The version that the replica judges with; None if it has none."""
     why_not: str
-    """Why the version that has the alias is not loaded; empty when nothing is wrong."""
+    """Why the version that has the alias is not loaded; empty if it is."""
 
     @property
     def problem(self) -> str:
-        """`champion: version 2 cannot be loaded: …; judging with version 1`; empty when nothing is wrong."""
+        """Describe the problem: `champion: version 2 cannot be loaded: …; judging with version 1`.
+
+        Empty if there is none.
+        """
         if not self.why_not:
             return ""
         subject = f"version {self.version} cannot be loaded: " if self.version else ""
@@ -40,13 +43,13 @@ class ModelLoad:
 
 
 class ModelLoads:
-    """Collection `model_loads`: `_id` = replica and alias; `at` (epoch ms) is when it was last reported."""
+    """Collection `model_loads`: `_id` is replica and alias; `at` is when it last reported (epoch ms)."""
 
     def __init__(self, database: Any) -> None:
         self._loads = database["model_loads"]
 
     async def keep(self, loads: Sequence[ModelLoad]) -> None:
-        """Replace what these replicas reported before, and forget replicas that have long been gone."""
+        """Replace the previous reports of these replicas, and delete reports that are older than an hour."""
         now = epoch_now()
         for load in loads:
             id_ = f"{load.replica}/{load.alias}"
@@ -54,7 +57,7 @@ class ModelLoads:
         await self._loads.delete_many({"at": {"$lt": now - _KEPT_MS}})
 
     async def fresh(self) -> list[ModelLoad]:
-        """Return what the replicas that run now have reported, by replica and alias."""
+        """Return the reports of the replicas that are running now, sorted by replica and alias."""
         found = self._loads.find({"at": {"$gte": epoch_now() - _FRESH_MS}}, {"_id": 0, "at": 0})
         loads = [ModelLoad(**{**each, "alias": ModelAlias(each["alias"])}) async for each in found]
         return sorted(loads, key=lambda load: (load.replica, load.alias))

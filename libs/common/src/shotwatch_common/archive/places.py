@@ -1,4 +1,4 @@
-"""Places as conditions of queries."""
+"""Places as filters of queries."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from shotwatch_shots.place import Place
 
 
 def within(area: Place, levels: int) -> Any:
-    """Return the condition that the field of a place must meet to lie within the area.
+    """Return the filter for places within an area, for the field that holds the place.
 
     Args:
-        area: a place, or the beginning of one.
-        levels: how many a place of the facility has.
+        area: a place, or its first levels.
+        levels: number of levels of a place of the facility.
     """
     if len(area.levels) == levels:
         return str(area)

@@ -8,34 +8,34 @@ from shotwatch_shots.pulses import YEAR_10000_MS
 from shotwatch_shots.vocabulary import ModelAlias
 
 MOST = 1000
-"""Promotions of an alias that are read: three years of a challenger each night."""
+"""How many promotions of an alias are read at most: enough for three years with one challenger per night."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A change of an alias: which bundle inference loads for it from then on."""
+    """A change of an alias. It determines which bundle inference loads for the alias from then on."""
 
     at: int
-    """Epoch ms; of an alias, each is later than the one before."""
+    """Epoch ms; always later than the previous promotion to the same alias."""
     who: str
     before: str | None
-    """The version that had the alias until then; None for the first one."""
+    """The version that had the alias until then; None for the first promotion."""
     version: str | None
-    """The version that has it from then on; None when the alias was withdrawn."""
+    """The version that has the alias from then on; None if the alias was withdrawn."""
     why: str
     rollback: bool = False
-    """Whether an earlier champion came back."""
+    """Whether a previous champion was restored."""
     alias: ModelAlias = ModelAlias.CHAMPION
     run_id: str = ""
-    """The run that made the version; empty if no run made it."""
+    """The run that produced the version; empty if there is none."""
     digest: str = ""
-    """`digest_of` its bundle; empty when withdrawn, or promoted before digests were pinned."""
+    """`digest_of` its bundle; empty for a withdrawal, or if promoted before digests were pinned."""
     audit_line: str = ""
-    """Id of the line of the audit that was written before it; empty if none was."""
+    """Id of the audit line that was written before the promotion; empty if there is none."""
 
     @property
     def operation(self) -> str:
-        """The name of the change in the audit."""
+        """The name of this change in the audit."""
         if self.version is None:
             return f"withdraw_{self.alias}"
         if self.alias is ModelAlias.CHALLENGER:
@@ -44,16 +44,16 @@ class Promotion:
 
     @property
     def subject(self) -> str:
-        """What its line of the audit is about: `version 3, bundle 5f0c…, by amelie`."""
+        """The subject of this change in the audit, for example `version 3, bundle 5f0c…, by amelie`."""
         bundle = f", bundle {self.digest}" if self.digest else ""
         return f"version {self.version or self.before or 'none'}{bundle}, by {self.who}"
 
     @classmethod
     def of(cls, alias: ModelAlias, document: Mapping[str, Any]) -> Self:
-        """Return the promotion that a document stands for.
+        """Return the promotion that a document holds.
 
-        Older documents lack some fields. Whoever may write to the collection can leave out any, or write
-        values of any type: these become texts, which match no version and no digest.
+        Older documents lack some fields. An account that may write to the collection can omit any field, or
+        write values of any type. Such values become texts that match no version and no digest.
         """
         return cls(
             at=int(document["at"]),
@@ -70,10 +70,10 @@ class Promotion:
 
 
 class Promotions:
-    """Collections `promotions` (of champions) and `challengers`: a document for each change, never changed.
+    """Collections `promotions` (champions) and `challengers`: one document per change, never changed.
 
-    `training` may write challengers and no champions, so that it cannot decide what judges. An account of the
-    model registry may write neither.
+    `training` may write challengers but not champions, so it cannot decide which model judges. An account of
+    the model registry may write neither.
     """
 
     def __init__(self, database: Any) -> None:
@@ -88,7 +88,7 @@ class Promotions:
     async def newest(self, alias: ModelAlias, most: int = MOST) -> list[Promotion]:
         """Return the newest promotions to an alias, newest first.
 
-        A document without a time between 1970 and 9999 is no promotion.
+        A document whose time is not between 1970 and 9999 does not count as a promotion.
         """
         known = {"alias": {"$in": [alias, None]}, "at": {"$gte": 0, "$lt": YEAR_10000_MS}}
         found = self._collections[alias].find(known, {"_id": 0}).sort([("at", -1), ("_id", -1)]).limit(most)
@@ -102,7 +102,7 @@ class Promotions:
         return bool([document async for document in found])
 
     async def sharing(self, alias: ModelAlias, audit_line: str) -> int:
-        """Return how many promotions to an alias name a line of the audit; 2 for more."""
+        """Return how many promotions to an alias name this audit line; 2 stands for two or more."""
         found = self._collections[alias].find({"audit_line": audit_line}, {"_id": 1}).limit(2)
         return len([document async for document in found])
 

@@ -1,4 +1,4 @@
-"""The results of reconciliation: one document a slice."""
+"""The results of reconciliation: one document per slice."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -17,10 +17,11 @@ _MOST_OPEN = 10_000
 
 
 class Reconciliations:
-    """Collection `reconciliations`: `_id` = equality and start of the slice.
+    """Collection `reconciliations`: `_id` is equality and start of the slice.
 
-    `open` says that the slice must be checked (again), not before `again_at`; `marked_at` is when something
-    in it last changed. All times are epoch ms. The document `changes` says up to when changes are noted.
+    `open` means that the slice must be checked (again), but not before `again_at`. `marked_at` is the time of
+    the last change in the slice. All times are epoch ms. The document `changes` holds the time up to which
+    changes have been noted.
     """
 
     def __init__(self, database: Any) -> None:
@@ -34,12 +35,12 @@ class Reconciliations:
         await self._reconciliations.create_index([("checked_at", 1)])
 
     async def noted_until(self) -> int | None:
-        """Return up to when changes have been noted; None when nobody ever did."""
+        """Return the time up to which changes have been noted (epoch ms); None if they never were."""
         document = await self._reconciliations.find_one({"_id": _CHANGES})
         return None if document is None else int(document["until"])
 
     async def note(self, slices: Iterable[Slice], until: int) -> None:
-        """Have these slices checked: something in them changed before `until`."""
+        """Mark slices in which something changed before `until` (epoch ms), so that they are checked."""
         marks = [_mark(each, until) for each in set(slices)]
         if marks:
             await self._reconciliations.bulk_write(marks, ordered=False)
@@ -52,20 +53,23 @@ class Reconciliations:
         return {ids[document["_id"]] async for document in found}
 
     async def due(self, now: int) -> list[Slice]:
-        """Return the slices that must be checked now, those that have waited longest first."""
+        """Return the slices that must be checked now; those that have waited longest come first."""
         found = self._reconciliations.find({"open": True}, {"equality": 1, "start": 1, "again_at": 1})
         documents = [document async for document in found.limit(_MOST_OPEN)]
         documents.sort(key=lambda document: document["again_at"])
         return [_slice(document) for document in documents if document["again_at"] <= now]
 
     async def reopen_oldest(self, before: int) -> None:
-        """Have the settled slice checked whose last check is the oldest, if it was before that time."""
+        """Mark the settled slice with the oldest check as open, if that was before a time (epoch ms)."""
         checked = {"open": False, "checked_at": {"$gt": _NEVER, "$lt": before}}
         async for document in self._reconciliations.find(checked, {"_id": 1}).sort("checked_at", 1).limit(1):
             await self._reconciliations.update_one(document, {"$set": {"open": True}})
 
     async def write(self, result: Reconciled, again_at: int) -> None:
-        """Keep a result; the slice stays open unless it is settled and nothing changed since."""
+        """Store a result.
+
+        The slice stays open unless it is settled and nothing has changed since the check.
+        """
         outcome = result.outcome
         changes = {
             "counts": dict(outcome.counts),
@@ -95,7 +99,7 @@ class Reconciliations:
         return None if document is None else _reconciled(document)
 
     async def overlapping(self, start_ms: int, end_ms: int) -> list[Reconciled]:
-        """Return the results of the inbox, and of every slice that has a part in [start, end)."""
+        """Return the results of the inbox and of every slice that overlaps [start, end) (epoch ms)."""
         inbox = await self.find(INBOX)
         starts = {"$gt": start_ms - DAY_MS, "$lt": end_ms}
         found = [_reconciled(each) async for each in self._reconciliations.find({"start": starts})]
@@ -105,12 +109,12 @@ class Reconciliations:
         ]
 
     async def changed_since(self, time_ms: int) -> list[Slice]:
-        """Return the slices in which something changed at that time or later."""
+        """Return the slices in which something changed at this time (epoch ms) or later."""
         found = self._reconciliations.find({"marked_at": {"$gte": time_ms, "$lt": _LATEST}})
         return [_slice(document) async for document in found]
 
     async def imbalanced(self) -> list[Reconciled]:
-        """Return the results with imbalances."""
+        """Return the results that have imbalances."""
         found = self._reconciliations.find({"imbalanced": {"$gte": 1, "$lt": _LATEST}})
         return [_reconciled(document) async for document in found.limit(_MOST_OPEN)]
 

@@ -1,4 +1,4 @@
-"""When each device recorded, in which state, and what came of it: columns per file and device."""
+"""The records of each device: times, states and validation results, as columns per file and device."""
 
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,29 +15,32 @@ from shotwatch_shots.reconciliation.sides import ValidatedRows
 from shotwatch_shots.records import VALID, JudgedRecords, ObjectRef
 
 NO_STATE = -1
-"""The code of a record whose file has no state."""
+"""The state code of a record whose file has no state."""
 LONGEST_SILENCE_MS = 32 * 86_400_000
-"""A device that has not recorded for longer is in no known state: it is no longer expected."""
+"""A device that has not recorded for longer has no known state and is no longer expected."""
 _FIRST_LOOK_MS = 600_000
 _LONGEST_FILE_MS = 86_400_000
-"""A recorder writes a file a minute; the old layout writes one a day."""
+"""A recorder writes one file per minute; the old layout has one file per day."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceRecords:
-    """The records of one device, in the order of their times."""
+    """The records of one device, sorted by time."""
 
     times: NDArray[np.int64]
-    """Epoch ms: (n,)."""
+    """Epoch ms, (n,)."""
     state: NDArray[np.int64]
-    """Index into `states`, NO_STATE where there is none: (n,)."""
+    """Index into `states`, or NO_STATE, (n,)."""
     states: tuple[str, ...]
     refused: Mapping[str, int]
-    """Reason → number of records that do not count, of all files that reach into the span."""
+    """Reason → number of refused records, over all files that overlap the time range."""
 
 
 class Records:
-    """Collection `records`: `_id` = device and object key; a file that comes again replaces its records."""
+    """Collection `records`: `_id` is device and object key.
+
+    A file that is sent again replaces its records.
+    """
 
     def __init__(self, database: Any) -> None:
         self._records = database["records"]
@@ -48,10 +51,11 @@ class Records:
         await self._records.create_index([("start", 1)])
 
     async def keep(self, obj: ObjectRef, judged: JudgedRecords) -> None:
-        """Write the records of a device in a file, unless those of a later version of it are known."""
+        """Write the records of a device in a file, unless those of a later version of the file are stored."""
         if not judged.times:
             return
         document = _document(obj, judged)
+        # If nothing matches, there is no document yet, or one of a later version, on which the insert fails.
         known = {"_id": document["_id"], "arrived_at": {"$lte": obj.arrived_at}}
         result = await self._records.update_one(known, {"$set": document})
         if not result.matched_count:
@@ -61,24 +65,24 @@ class Records:
                 return
 
     async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[ValidatedRows]:
-        """Return how many records of each device were validated and refused, of the files with these keys."""
+        """Yield how many records of each device in the files with these keys were validated and refused."""
         wanted = {"object_id": 1, "device": 1, "times": 1, "refused": 1}
         async for each in self._records.find({"object_key": {"$in": list(object_keys)}}, wanted):
             rows = len(np.frombuffer(zlib.decompress(each["times"]), "<i8"))
             yield ValidatedRows(each["object_id"], each["device"], rows, sum(each["refused"].values()))
 
     async def first_start(self, start_ms: int, end_ms: int) -> int | None:
-        """Return when the records of a file first begin in [start, end) (epoch ms); None when none do."""
+        """Return the earliest start of a file's records in [start, end) (epoch ms); None if there is none."""
         return await earliest(self._records, "start", start_ms, end_ms)
 
     async def sources(self, start_ms: int, end_ms: int) -> list[tuple[str, str]]:
-        """Return device and object key of all that begins in [start, end) (epoch ms)."""
+        """Return device and object key of all files whose records start in [start, end) (epoch ms)."""
         begins = {"start": {"$gte": start_ms, "$lt": end_ms}}
         found = self._records.find(begins, {"device": 1, "object_key": 1})
         return [(document["device"], document["object_key"]) async for document in found]
 
     async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceRecords:
-        """The device's records with start <= time < end."""
+        """Return the device's records with start <= time < end (epoch ms)."""
         starts = {"$gte": start_ms - _LONGEST_FILE_MS, "$lt": end_ms}
         documents = [
             document
@@ -90,8 +94,9 @@ class Records:
     async def state_before(self, device: str, time_ms: int) -> str | None:
         """Return the state at the device's last record before a time (epoch ms).
 
-        None if no file of the LONGEST_SILENCE_MS before has such a record with a state. The search goes back
-        in steps that double in length: it reads little of a device that has just recorded, or not for long.
+        Return None if no file in the LONGEST_SILENCE_MS before that time has a record with a state. The
+        search goes back in steps that double in length. So it reads little, both for a device that has just
+        recorded and for one that has been silent for long.
         """
         end, length = time_ms, _FIRST_LOOK_MS
         while time_ms - end < LONGEST_SILENCE_MS:
@@ -158,7 +163,7 @@ def _times(document: Mapping[str, Any]) -> NDArray[np.int64]:
 
 
 def _codes(document: Mapping[str, Any], states: Sequence[str]) -> NDArray[np.int64]:
-    """The states of a document's records as indices into `states`."""
+    """Return the states of a document's records as indices into `states`."""
     numbers = {state: number for number, state in enumerate(states)}
     renumbered = np.array([*(numbers[state] for state in document["states"]), NO_STATE])
     stored = unpack_integers(zlib.decompress(document["state"]), len(_times(document)))

@@ -1,4 +1,4 @@
-"""How far reprocessing has come, so that it can be stopped and gone on with."""
+"""The progress of reprocessing, so that it can be stopped and resumed."""
 
 from typing import Any
 
@@ -6,23 +6,26 @@ from shotwatch_common.clock import epoch_now
 
 
 class Reprocessings:
-    """Collection `reprocessings`: one document per stage and span that was begun and is not done."""
+    """Collection `reprocessings`: one document per stage and time range that is not finished."""
 
     def __init__(self, database: Any) -> None:
         self._reprocessings = database["reprocessings"]
 
     async def reached(self, stage: str, start: int, end: int) -> int:
-        """Epoch ms before which all is done; `start` when nothing is."""
+        """Return the time (epoch ms) before which everything is done; `start` if nothing is done yet."""
         document = await self._reprocessings.find_one({"_id": _id(stage, start, end)})
         return start if document is None else int(document["reached"])
 
     async def reach(self, stage: str, start: int, end: int, time_ms: int) -> None:
-        """All before this time is done."""
+        """Record that everything before this time (epoch ms) is done."""
         changes = {"reached": time_ms, "at": epoch_now()}
         await self._reprocessings.update_one({"_id": _id(stage, start, end)}, {"$set": changes}, upsert=True)
 
     async def finish(self, stage: str, start: int, end: int) -> None:
-        """All of it is done: asked for again, it begins anew."""
+        """Record that the whole range is done.
+
+        A later request for the same range starts from the beginning.
+        """
         await self._reprocessings.delete_one({"_id": _id(stage, start, end)})
 
 

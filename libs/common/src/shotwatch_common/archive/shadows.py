@@ -1,4 +1,4 @@
-"""What challengers said of shots, beside the champion and unheard by anybody."""
+"""The judgements of challengers, which run in shadow beside the champion and publish nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from shotwatch_shots.vocabulary import AnomalyKind
 
 @dataclass(frozen=True, slots=True)
 class ShadowRecord:
-    """What a version did in shadow."""
+    """The judgements of a version in shadow."""
 
     shots: int
     odd: int
-    """Shots that it would have called odd."""
+    """Shots that it would have judged anomalous."""
 
 
 class Shadows:
-    """Collection `shadows`: `_id` = batch id and version; columns have one entry per shot of the batch."""
+    """Collection `shadows`: `_id` is batch id and version. Columns have one entry per shot of the batch."""
 
     def __init__(self, database: Any) -> None:
         self._shadows = database["shadows"]
@@ -37,7 +37,10 @@ class Shadows:
         scores: NDArray[np.float64],
         kinds: Mapping[int, Sequence[AnomalyKind]],
     ) -> None:
-        """Write the scores (n,) of a batch and the kinds of its odd shots; done twice, it changes nothing."""
+        """Write the scores (n,) of a batch and the kinds of its anomalous shots.
+
+        Repeating the write changes nothing.
+        """
         document = {
             "place": str(batch.series.place),
             "interval": batch.series.interval,
@@ -58,7 +61,7 @@ class Shadows:
         return document
 
     async def records(self, versions: Sequence[str]) -> dict[str, ShadowRecord]:
-        """What those of these versions did that ever were in shadow."""
+        """Return the shadow record of each of these versions that was ever in shadow."""
         counts = {"shots": {"$sum": "$shots"}, "odd": {"$sum": "$odd"}}
         groups = self._shadows.aggregate(
             [{"$match": {"version": {"$in": list(versions)}}}, {"$group": {"_id": "$version", **counts}}]

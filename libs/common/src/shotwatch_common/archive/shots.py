@@ -1,4 +1,4 @@
-"""Shots as people query them: one document each, written once its verdict is known."""
+"""Shots as people query them: one document per shot, written once its verdict is known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,29 +18,29 @@ from shotwatch_shots.records import VALID
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 PARTS = 20
-"""A long time is sampled in so many parts."""
+"""Number of parts from which a long time range is sampled."""
 _DUPLICATE_KEY = 11000
 _INDEXED_WITH_PULSE = (("kinds",), ("place",))
-"""Fields that have an index together with the pulse, the most selective first."""
+"""Fields that have a compound index with the pulse, the most selective first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was decided about a shot."""
+    """The decision about a shot."""
 
     score: float | None
-    """Of the model; None when none scored the shot."""
+    """The model's score; None if no model scored the shot."""
     threshold: float | None
-    """From where on a score is an anomaly."""
+    """Scores above this are anomalies."""
     kinds: Sequence[AnomalyKind] = ()
     severity: Severity | None = None
-    """The gravest of its anomalies."""
+    """The highest severity among its anomalies."""
 
 
 class Shots:
-    """Collection `shots`: `_id` = shot id.
+    """Collection `shots`: `_id` is the shot id.
 
-    A write for a revision changes nothing when the shot is already at that one or a later one.
+    Writing a revision changes nothing if the shot is already at that revision or a later one.
     """
 
     def __init__(self, database: Any) -> None:
@@ -54,7 +54,7 @@ class Shots:
     async def write(
         self, batch: ShotsClosed, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
     ) -> None:
-        """Write the shots of a batch with their verdicts, in the order of its pulses."""
+        """Write the shots of a batch with their verdicts, which are in the order of its pulses."""
         documents = shot_documents(batch, verdicts, model, trace_id)
         await self._insert_new(documents)
         revised = [_revision_of(document) for document in documents if document["revision"] > 1]
@@ -62,7 +62,7 @@ class Shots:
             await self._shots.bulk_write(revised, ordered=False)
 
     async def revisions(self, shots: Sequence[str]) -> dict[str, int]:
-        """The revision at which each of these shots is now."""
+        """Return the current revision of each of these shots."""
         found = self._shots.find({"_id": {"$in": list(shots)}}, {"revision": 1})
         return {document["_id"]: document["revision"] async for document in found}
 
@@ -79,10 +79,10 @@ class Shots:
         newest_first: bool = False,
         min_score: float | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the shots with start <= pulse < end that match `query`, in the order of their pulses.
+        """Return the shots with start <= pulse < end (epoch ms) that match `query`, sorted by pulse.
 
-        `query`: field → value or condition. Shots of one pulse (of several places) are ordered by id. Limit 0
-        is no limit.
+        `query` maps fields to values or operators. Shots with the same pulse (at several places) are sorted
+        by id. A limit of 0 means no limit.
         """
         order = -1 if newest_first else 1
         asked = dict(query) if min_score is None else {**query, "score": {"$gte": min_score}}
@@ -93,9 +93,11 @@ class Shots:
     async def spread(
         self, query: Mapping[str, Any], most: int, start_ms: int = 0, end_ms: int | None = None
     ) -> list[dict[str, Any]]:
-        """Up to `most` matching shots with start <= pulse < end (all so far), in the order of their pulses.
+        """Return up to `most` matching shots with start <= pulse < end (epoch ms), sorted by pulse.
 
-        Neighbours are taken from each part of the time that has any: of few files, and yet of all of it.
+        Without `end_ms`, the range ends now. The range from the first to the last matching shot is divided
+        into PARTS parts, and neighbouring shots are taken from each. So the sample covers the whole range,
+        yet needs few files.
         """
         end_ms = epoch_now() if end_ms is None else end_ms
         oldest = await self.page(query, start_ms, end_ms, 1)
@@ -108,13 +110,13 @@ class Shots:
         return [shot for part in parts for shot in part][:most]
 
     async def stored(self, start_ms: int, end_ms: int) -> list[StoredShot]:
-        """Return the shots with start <= pulse < end (epoch ms) at their revisions."""
+        """Return the shots with start <= pulse < end (epoch ms), with their revisions."""
         wanted = {"window": 1, "pulse": 1, "revision": 1}
         found = self._shots.find({"pulse": {"$gte": start_ms, "$lt": end_ms}}, wanted)
         return [StoredShot(d["_id"], d["window"], d["pulse"], d["revision"]) async for d in found]
 
     async def first_pulse(self, start_ms: int, end_ms: int) -> int | None:
-        """Return the time of the first stored shot in [start, end) (epoch ms); None when there is none."""
+        """Return the time of the first stored shot in [start, end) (epoch ms); None if there is none."""
         return await earliest(self._shots, "pulse", start_ms, end_ms)
 
     async def count(self, query: Mapping[str, Any], start_ms: int, end_ms: int) -> int:
@@ -122,10 +124,11 @@ class Shots:
         return total
 
     async def _led_by_index(self, query: Mapping[str, Any], pulses: dict[str, int]) -> dict[str, Any]:
-        """All conditions, in a form that every server answers from an index.
+        """Return the complete filter, in a form that every server answers from an index.
 
-        Some use an index with several fields only when the query has no other fields, and otherwise look up
-        the first field alone. So what such an index finds is asked for the rest in a second query.
+        Some servers use a compound index only if the query has no other fields; otherwise they use its first
+        field alone. So a first query finds the shots that such an index yields, and the filter limits a
+        second query to them.
         """
         for fields in _INDEXED_WITH_PULSE:
             if set(fields) < set(query):
@@ -146,7 +149,7 @@ class Shots:
 def shot_documents(
     batch: ShotsClosed, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
 ) -> list[dict[str, Any]]:
-    """One document per shot of the batch, as queries see it."""
+    """Return one document per shot of the batch, in the form that queries return."""
     series = batch.series
     common = {
         "place": str(series.place),
@@ -182,7 +185,7 @@ def _value(severity: Severity | None) -> str | None:
 
 
 def _missing(batch: ShotsClosed) -> list[list[str]]:
-    """Of each shot: the devices of which it has no record."""
+    """Return the devices without a record, for each shot."""
     missing: list[list[str]] = [[] for _ in batch.pulses]
     for member in batch.members:
         if ABSENT in member.source:
@@ -193,7 +196,7 @@ def _missing(batch: ShotsClosed) -> list[list[str]]:
 
 
 def _refused(batch: ShotsClosed) -> list[list[dict[str, str]]]:
-    """Of each shot: the devices whose record does not count, and why."""
+    """Return the devices whose record was refused, with the reason, for each shot."""
     refused: list[list[dict[str, str]]] = [[] for _ in batch.pulses]
     for member in batch.members:
         if member.reasons:

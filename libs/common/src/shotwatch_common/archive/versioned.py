@@ -1,4 +1,4 @@
-"""Compare-and-set: a document is changed only by whoever saw its last version."""
+"""Compare-and-set: a document is changed only by a process that has read its latest version."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,10 @@ from pymongo.errors import DuplicateKeyError
 
 
 async def save_version(collection: Any, document: Mapping[str, Any]) -> bool:
-    """Write version n over version n - 1 (or the first one); False when somebody else was faster."""
+    """Write version n over version n - 1, or the first version.
+
+    Return False if another process has changed the document since it was read.
+    """
     if document["version"] == 1:
         try:
             await collection.insert_one(document)

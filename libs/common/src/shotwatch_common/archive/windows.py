@@ -20,7 +20,7 @@ from shotwatch_shots.records import VALID
 NEVER = 0
 AT_ONCE = 1000
 _EARLIEST = NEVER + 1
-"""Times that are set begin here. An exclusive bound would have SecantusDB walk through all that are not."""
+"""Lower bound of times that are set. With an exclusive bound, SecantusDB would scan all that are not set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,17 @@ class KnownWindow:
     start: int
     """Epoch ms."""
     files: tuple[str, ...]
-    """Their keys."""
+    """Keys of the files."""
 
 
 class Windows:
-    """Collection `windows`: `_id` = window id, `version` counts changes.
+    """Collection `windows`: `_id` is the window id; `version` counts changes.
 
-    A change is written only when nobody else changed the window since it was read. The messages that a
-    change calls for are written with it (`outbox`) and struck off once they are published; `outbox_since`
-    is when the oldest was put there, NEVER when there is none. `deadline` is when the window's open shots
-    close, NEVER when none is open. Both are epoch ms. `again` asks for closed ones to be closed again.
+    A change is written only if the window has not changed since it was read. The messages that result from a
+    change are written with it, to `outbox`, and removed once they are published. `outbox_since` is the time
+    at which the oldest of them was added, NEVER if there is none. `deadline` is the time at which the
+    window's open shots close, NEVER if none is open. Both are epoch ms. `again` requests that closed shots
+    are closed again.
     """
 
     def __init__(self, database: Any) -> None:
@@ -57,10 +58,12 @@ class Windows:
         return document
 
     async def save(self, document: dict[str, Any]) -> bool:
-        """Write version n over version n - 1 (or the first one); False when somebody else was faster.
+        """Write version n over version n - 1, or the first version.
+
+        Return False if another process has changed the window since it was read.
 
         Raises:
-            Bug: the database does not take the window; the message names it.
+            Bug: the database does not accept the window; the message names it.
         """
         try:
             return await save_version(self._windows, document)
@@ -70,9 +73,9 @@ class Windows:
             raise Bug(f"window {document['_id']} cannot be written: {error}") from error
 
     async def strike_off(self, window_id: str, batch_id: str) -> None:
-        """The batch was published: forget its message.
+        """Remove a published batch's message from the outbox.
 
-        This counts as a change, so that nobody puts the message back who read the window before.
+        This counts as a change, so a process that read the window earlier cannot put the message back.
         """
         await self._windows.update_one(
             {"_id": window_id}, {"$unset": {f"outbox.{batch_id}": ""}, "$inc": {"version": 1}}
@@ -80,22 +83,25 @@ class Windows:
         await self.note_sent(window_id)
 
     async def note_sent(self, window_id: str) -> None:
-        """Nothing is held back any more, if so: who struck the last message off may have died over it."""
+        """Clear `outbox_since` if the outbox is empty.
+
+        Another replica may have removed the last message and crashed before clearing it.
+        """
         await self._windows.update_one({"_id": window_id, "outbox": {}}, {"$set": {"outbox_since": NEVER}})
 
     async def of_file(self, object_key: str) -> list[dict[str, Any]]:
-        """Place and start of the windows that hold records of a file."""
+        """Return place, interval and start of the windows that hold records of a file."""
         wanted = dict.fromkeys(("place", "interval", "start"), 1)
         return [document async for document in self._windows.find({"files": object_key}, wanted)]
 
     async def between(self, start_ms: int, end_ms: int) -> list[KnownWindow]:
-        """The windows with start <= first pulse < end, in the order of time."""
+        """Return the windows with start <= first pulse < end (epoch ms), sorted by time."""
         found = self._windows.find({"start": {"$gte": start_ms, "$lt": end_ms}}, {"start": 1, "files": 1})
         known = [KnownWindow(d["_id"], d["start"], tuple(d["files"])) async for d in found]
         return sorted(known, key=lambda window: (window.start, window.id))
 
     async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[JoinedRows]:
-        """Return what the windows have of the files with these keys, window by window."""
+        """Yield what each window holds of the files with these keys, window by window."""
         fields = ("device", "source", "verdict", "sources.object_id", "sources.displaced")
         wanted = dict.fromkeys((f"devices.{field}" for field in fields), 1)
         async for window in self._windows.find({"files": {"$in": list(object_keys)}}, wanted):
@@ -107,46 +113,55 @@ class Windows:
                     yield JoinedRows(each["object_id"], device["device"], valid, not_valid, each["displaced"])
 
     async def closed(self, start_ms: int, end_ms: int) -> list[ClosedWindow]:
-        """Return the windows with start <= first pulse < end (epoch ms), and their closed pulses."""
+        """Return the windows with start <= first pulse < end (epoch ms), with their closed pulses."""
         wanted = {"start": 1, "interval": 1, "revision": 1, "outbox_since": 1, "files": 1}
         found = self._windows.find({"start": {"$gte": start_ms, "$lt": end_ms}}, wanted)
         return [_closed(document) async for document in found]
 
     async def first_start(self, start_ms: int, end_ms: int) -> int | None:
-        """Return when the first window begins in [start, end) (epoch ms); None when there is none."""
+        """Return when the first window starts in [start, end) (epoch ms); None if there is none."""
         return await earliest(self._windows, "start", start_ms, end_ms)
 
     async def ask_again(self, window_id: str) -> bool:
-        """Have the window's shots closed again at their next revision; False while any of them is open."""
+        """Request that the window's shots are closed again at their next revision.
+
+        Return False, without any effect, while any of its shots is open.
+        """
         changes = {"$set": {"again": True, "deadline": epoch_now()}, "$inc": {"version": 1}}
         result = await self._windows.update_one({"_id": window_id, "deadline": NEVER}, changes)
         return bool(result.modified_count)
 
     async def at_rest(self, window_id: str) -> bool:
-        """Whether no shot of the window is open or wanted again, and no message held back."""
+        """Return whether no shot of the window is open or to be closed again, and the outbox is empty."""
         resting = {"_id": window_id, "deadline": NEVER, "outbox_since": NEVER}
         return await self._windows.find_one(resting, {"_id": 1}) is not None
 
     async def overdue(self, now_ms: int, besides: int = 0) -> list[str]:
-        """Windows whose deadline has passed: up to AT_ONCE, and as many more as `besides`."""
+        """Return the ids of windows whose deadline has passed: up to AT_ONCE, plus `besides`."""
         return await self._ids({"deadline": {"$gte": _EARLIEST, "$lte": now_ms}}, besides)
 
     async def unfinished(self) -> bool:
-        """Whether any window has open shots or holds a message back."""
+        """Return whether any window has open shots or an unpublished message."""
         waiting: list[dict[str, Any]] = [{name: {"$gte": _EARLIEST}} for name in ("deadline", "outbox_since")]
         return any([await self._windows.find_one(each, {"_id": 1}) for each in waiting])
 
     async def open(self) -> int:
-        """How many windows have open shots."""
+        """Return how many windows have open shots."""
         count: int = await self._windows.count_documents({"deadline": {"$gte": _EARLIEST}})
         return count
 
     async def unsent(self, before_ms: int, besides: int = 0) -> list[str]:
-        """Windows that have held a message back since before the given time: as many as `overdue` returns."""
+        """Return the ids of windows that have had an unpublished message since before a time (epoch ms).
+
+        At most AT_ONCE plus `besides` are returned.
+        """
         return await self._ids({"outbox_since": {"$gte": _EARLIEST, "$lt": before_ms}}, besides)
 
     async def _ids(self, query: dict[str, Any], besides: int) -> list[str]:
-        """With `besides` = the number of windows that are known to fail, these never hide all others."""
+        """Return up to AT_ONCE plus `besides` ids.
+
+        `besides` is the number of windows that are known to fail, so these can never hide all the others.
+        """
         found = self._windows.find(query, {"_id": 1}).limit(AT_ONCE + besides)
         return [document["_id"] async for document in found]
 

@@ -1,29 +1,29 @@
-"""The message bus: the only package that knows the broker.
+"""The message bus. This package is the only one that knows the broker.
 
-Every stage has a queue of its own. A message is acknowledged only after its handler has returned and the
-broker has confirmed all that the handler published. So a message may be handled more than once, and every
+Each stage has its own queue. A message is acknowledged only after its handler has returned and the broker has
+confirmed everything that the handler published. A message may therefore be handled more than once, and every
 handler must allow for that.
 
-What a handler raises decides what happens to its message:
+The exception that a handler raises decides what happens to the message:
 
-- `Retry`: it goes to a waiting queue, which returns it after a delay; after the last attempt, to the stage's
-  dead-letter queue;
-- `Reject` and everything else: it goes to the stage's dead-letter queue, with the reason in its headers.
+- `Retry`: it goes to a waiting queue, which returns it after a delay. After the last attempt it goes to the
+  stage's dead-letter queue.
+- `Reject` and any other exception: it goes to the stage's dead-letter queue, with the reason in its headers.
 
-A message is *held*, unacknowledged in this process, while handling it would be of no use: as long as the
-database or the store does not answer (a failed attempt does not count then), and as long as the queue of the
+A message is *held* (kept unacknowledged in this process) while handling it would be useless. That is while
+the database or the store does not answer (a failed attempt does not count then), and while the queue of the
 next stage is long. Meanwhile the stage takes no other messages, its own queue grows, and the stage before it
 pauses, too.
 
-| module | job |
-|---|---|
-| `publisher` | publishes, with confirms |
-| `consumer` | hands messages to handlers and settles them |
-| `back_pressure` | pauses a stage while the queue of the next one is long |
-| `watchdog` | ends a process whose consumers are gone |
-| `queues` | asks the broker about its queues |
-| `spans` | names spans |
-| `faststream_gaps` | what FastStream does not do |
+The modules:
+
+- `publisher` publishes messages, with confirms.
+- `consumer` passes messages to handlers and settles them.
+- `back_pressure` pauses a stage while the queue of the next one is long.
+- `watchdog` ends a process whose consumers are lost.
+- `queues` queries the broker about its queues.
+- `spans` names spans.
+- `faststream_gaps` provides what FastStream lacks.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ from shotwatch_shots.event import AnomalyEvent
 
 _POLL_INTERVAL_S = 5.0
 _READY_TIMEOUT_S = 2.0
-"""Timeout for a connection that is being made again."""
+"""Timeout for the readiness check while a connection is being re-established, in seconds."""
 
 
 class Bus:
@@ -76,9 +76,9 @@ class Bus:
     ) -> None:
         """Prepare a connection.
 
-        `on_dead_letter` is called for each message that goes to a dead-letter queue. `transient` are errors
+        `on_dead_letter` is called for each message that goes to a dead-letter queue. `transient` lists errors
         of other libraries that count as Retry. `drain_seconds` is how long `stop` waits for the messages that
-        are being handled. A stage pauses while more than `longest_queue` messages wait for the next one.
+        are being handled. A stage pauses while more than `longest_queue` messages wait for the next stage.
         """
         self._url = url
         self._topology = topology
@@ -114,7 +114,7 @@ class Bus:
         self._queues.use(await self._broker.connect())
 
     async def check_topology(self) -> None:
-        """Check that every exchange and queue exists, so that no published message gets lost.
+        """Check that every exchange and queue exists, so that no published message is lost.
 
         Raises:
             Retry: some are missing, or the broker does not answer.
@@ -131,7 +131,7 @@ class Bus:
             )
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Hand each message of the stage's queue to the handler, from `start` on."""
+        """Pass each message of the stage's queue to the handler, once `start` has been called."""
         stage = subscription.stage
         self._broker.include_router(router_of(subscription, self._settlement))
         self._back_pressure.add(stage)
@@ -139,30 +139,33 @@ class Bus:
         metrics.CONSUMERS.labels(stage).set_function(consumption.is_active)
 
     async def start(self) -> None:
-        """Begin to consume."""
+        """Start consuming."""
         await self._broker.start()
         for stage, consumption in self._consumptions.items():
             # FastStream returns the object with which the stage's subscriber consumes, on its own channel.
             await consumption.follow(await self._broker.declare_queue(self._topology.queue_of(stage)))
 
     async def stop(self) -> None:
-        """Finish the messages that are being handled, and disconnect. Held messages go to another process."""
+        """Finish the messages that are being handled, and disconnect.
+
+        The broker delivers held messages to another process.
+        """
         self._stopping = True
         self._held.release()
         self._queues.use(None)
         await self._broker.stop()
 
     async def ready(self) -> bool:
-        """Return whether the broker answers and every stage is consumed; false once `stop` was called."""
+        """Return whether the broker answers and every stage is consumed; False once `stop` was called."""
         if self._stopping or not self._watchdog.all_consumed:
             return False
         return await self._broker.ping(_READY_TIMEOUT_S)
 
     async def watch(self) -> None:
-        """Update back-pressure and check consumers, periodically and without end.
+        """Update back-pressure and check the consumers, periodically and without end.
 
         Raises:
-            ConsumersLost: a consumer, or a queue of its stage, was gone for some 20 s.
+            ConsumersLost: a consumer, or a queue of its stage, was missing for about 20 s.
         """
         while True:
             await asyncio.sleep(_POLL_INTERVAL_S)
@@ -170,7 +173,7 @@ class Bus:
             await self._watchdog.check()
 
     async def room(self, stage: str) -> int:
-        """Return how many more messages may wait for a stage; negative when there are too many already.
+        """Return how many more messages may wait for a stage; negative if there are already too many.
 
         Raises:
             Retry: the broker did not answer.
@@ -186,17 +189,17 @@ class Bus:
         return await self._queues.any_waiting(stages)
 
     async def send(self, stage: str, message: BaseModel | bytes) -> None:
-        """Publish a message to a stage's queue: persistent and confirmed.
+        """Publish a persistent message to a stage's queue, and wait for the broker's confirmation.
 
         Raises:
-            Retry: the broker did not take it, or the queue does not exist.
+            Retry: the broker did not accept it, or the queue does not exist.
         """
         await self._publisher.send(stage, message)
 
     async def announce(self, event: AnomalyEvent) -> None:
-        """Publish an anomaly event to the stream that keeps it.
+        """Publish an anomaly event to the stream of events.
 
         Raises:
-            Retry: the broker did not take it, or the stream does not exist.
+            Retry: the broker did not accept it, or the stream does not exist.
         """
         await self._publisher.announce(event)

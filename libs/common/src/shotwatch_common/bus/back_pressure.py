@@ -32,13 +32,16 @@ class HeldMessages:
             self._tasks.discard(task)
 
     def release(self) -> None:
-        """Cancel the tasks of all held messages; the broker delivers them again to another process."""
+        """Cancel the tasks of all held messages; the broker redelivers the messages to another process."""
         for task in self._tasks:
             task.cancel()
 
 
 class BackPressure:
-    """Pauses a stage while more than `longest_queue` messages wait for the next one, until half are gone."""
+    """Pauses a stage while more than `longest_queue` messages wait for the next stage.
+
+    A paused stage resumes once half of them are gone.
+    """
 
     def __init__(self, queues: QueueInspector, held: HeldMessages, log: Log, longest_queue: int) -> None:
         self._queues = queues
@@ -56,14 +59,14 @@ class BackPressure:
             gate.set()
 
     async def pass_gate(self, stage: str) -> None:
-        """Return when the stage is not paused; the message of the current task is held until then."""
+        """Wait until the stage is not paused; the current task's message counts as held meanwhile."""
         gate = self._gates.get(stage)
         if gate is not None and not gate.is_set():
             with self._held.hold(stage, HeldFor.NEXT_STAGE):
                 await gate.wait()
 
     async def update(self) -> None:
-        """Pause and resume stages by the lengths of the queues. Without an answer all stays as it is."""
+        """Update which stages are paused, by the lengths of the queues; without an answer, change nothing."""
         for stage, gate in self._gates.items():
             try:
                 room = await self.room(NEXT[stage])
@@ -76,7 +79,7 @@ class BackPressure:
                 gate.set()
 
     async def room(self, stage: str) -> int:
-        """Return how many more messages may wait for a stage; negative when there are too many already.
+        """Return how many more messages may wait for a stage; negative if there are already too many.
 
         Raises:
             Retry: the broker did not answer.

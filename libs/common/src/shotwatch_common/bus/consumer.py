@@ -1,4 +1,4 @@
-"""Consuming: each message is handed to its stage's handler and then settled."""
+"""Consuming: each message is passed to its stage's handler and then settled."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -36,11 +36,11 @@ from shotwatch_shots.vocabulary import HeldFor, Settlement
 OnDeadLetter = Callable[[str, bytes, str], Awaitable[None]]
 """Stage, body, reason."""
 ServersAnswer = Callable[[], Awaitable[bool]]
-"""Whether the servers answer that handlers need."""
+"""Whether the servers that handlers need are answering."""
 Action = Callable[[], Awaitable[Any]]
 
 _REPEAT_AFTER_S = 2.0
-"""Pause before a message that could not be set aside is set aside again, and between requests to a server."""
+"""Pause in seconds, before a failed transfer to another queue is repeated, and between checks of a server."""
 _LONGEST_REASON = 1000
 
 
@@ -50,15 +50,15 @@ class Subscription:
 
     stage: str
     contract: type[StageMessage] | None
-    """The type that a message's body must conform to, and that the handler takes; None hands over bytes."""
+    """The type that a message's body must conform to, and that the handler takes; None passes bytes."""
     handle: Callable[[Any], Awaitable[None]]
     prefetch: int
-    """How many messages are handled at a time."""
+    """How many messages are handled concurrently."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettlementContext:
-    """What is needed to settle a message of any stage."""
+    """The dependencies for settling a message of any stage."""
 
     topology: Topology
     publisher: Publisher
@@ -67,7 +67,7 @@ class SettlementContext:
     on_dead_letter: OnDeadLetter
     servers_answer: ServersAnswer
     transient: tuple[type[Exception], ...]
-    """The errors after which a message is handled again."""
+    """The errors after which a message is retried."""
     tracer_provider: TracerProvider
     log: Log
 
@@ -75,7 +75,7 @@ class SettlementContext:
 def router_of(subscription: Subscription, dependencies: SettlementContext) -> RabbitRouter:
     """Return the FastStream router that consumes the stage's queue.
 
-    Its middlewares trace the message and settle it. FastStream then acknowledges it.
+    Its middlewares trace and settle each message; FastStream then acknowledges it.
     """
     topology = dependencies.topology
     queue = topology.queue_of(subscription.stage)
@@ -106,10 +106,10 @@ def router_of(subscription: Subscription, dependencies: SettlementContext) -> Ra
 
 
 async def _decode(subscription: Subscription, message: RabbitMessage) -> StageMessage | bytes:
-    """Return the body as the contract's type.
+    """Decode the body as the contract's type; without a contract, return the bytes.
 
     Raises:
-        Reject: it does not conform to the contract.
+        Reject: the body does not conform to the contract.
     """
     contract = subscription.contract
     if contract is None:
@@ -127,11 +127,10 @@ async def _decode(subscription: Subscription, message: RabbitMessage) -> StageMe
 class _Settling(BaseMiddleware[RabbitPublishCommand]):
     """Settles one message: when `consume_scope` returns, the message is done or in another queue.
 
-    FastStream acknowledges a message when its middlewares return, and returns it to the queue when they
-    raise (`AckPolicy.NACK_ON_ERROR`). Here only `Returned` is raised: on a closed channel nothing can be
-    acknowledged or rejected, and the broker delivers the message again anyway. Any other error must not
-    leave: the broker would deliver the message again at once, without end, and RabbitMQ 4 would drop it
-    after 20 deliveries.
+    FastStream acknowledges a message when its middlewares return, and requeues it when they raise
+    (`AckPolicy.NACK_ON_ERROR`). Only `Returned` is raised here: nothing can be acknowledged or rejected on a
+    closed channel, and the broker redelivers the message anyway. No other error may escape: the broker would
+    redeliver the message immediately, without end, or in RabbitMQ 4 drop it after 20 deliveries.
     """
 
     def __init__(
@@ -145,7 +144,7 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
         """Handle a message and settle it.
 
         Raises:
-            Returned: its channel was closed meanwhile.
+            Returned: the message's channel was closed meanwhile.
         """
         with attempting(attempt_of(msg)):
             await self._with.back_pressure.pass_gate(self._stage)
@@ -165,7 +164,7 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
             self._report_failure(Settlement.REJECT, error)
             await self._dead_letter(message, str(error))
             return Settlement.REJECT
-        except Exception as error:  # the edge of the process: a bug, ours or a library's
+        except Exception as error:  # the edge of the process: a bug of ours or of a library
             self._report_failure(Settlement.BUG, error)
             self._with.log.exception("bug", stage=self._stage, attempt=attempt_of(message))
             await self._dead_letter(message, f"bug: {error!r}")
@@ -174,8 +173,8 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
     async def _handle(self, message: RabbitMessage, handle: Action) -> Settlement:
         """Handle a message until it is done or must wait in a waiting queue.
 
-        An attempt that failed while a server was away does not count: the message is held, and handled again
-        once the server answers.
+        An attempt that fails while a server is unavailable does not count: the message is held, and handled
+        again once the server answers.
         """
         while True:
             try:
@@ -189,7 +188,7 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
                 await self._hold(message, error)
 
     async def _hold(self, message: RabbitMessage, error: Exception) -> None:
-        """Return when the servers answer again.
+        """Wait until the servers answer again.
 
         Raises:
             Returned: the channel was closed meanwhile.
@@ -202,7 +201,7 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
                 await asyncio.sleep(_REPEAT_AFTER_S)
 
     async def _retry(self, message: RabbitMessage, error: Exception) -> Settlement:
-        """Put a message into a waiting queue, or into the dead-letter queue after its last attempt."""
+        """Move a message to a waiting queue, or to the dead-letter queue after its last attempt."""
         attempt = attempt_of(message)
         if attempt > len(RETRY_DELAYS_S):
             await self._dead_letter(message, f"gave up after {attempt} attempts: {error}")
@@ -215,10 +214,10 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
         return Settlement.RETRY
 
     async def _dead_letter(self, message: RabbitMessage, reason: str) -> None:
-        """Put a message into the dead-letter queue, and report it."""
+        """Move a message to the dead-letter queue, and report it."""
         reason = reason.encode(
             errors="backslashreplace"
-        ).decode()  # neither broker nor database take surrogates
+        ).decode()  # neither broker nor database accept surrogates
         self._with.log.error("dead-lettered", stage=self._stage, reason=reason)
         headers = {ATTEMPT_HEADER: attempt_of(message), REASON_HEADER: reason[:_LONGEST_REASON]}
         queue = self._with.topology.parked_queue_of(self._stage)
@@ -229,13 +228,13 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
         """Repeat an action until it succeeds.
 
         Raises:
-            Returned: the channel was closed meanwhile, and the broker delivers the message again.
+            Returned: the channel was closed meanwhile, so the broker redelivers the message.
         """
         while True:
             try:
                 await act()
                 return
-            except Exception as error:  # whatever it is, the message must not get lost
+            except Exception as error:  # whatever the error, the message must not be lost
                 if _is_returned(message):
                     raise Returned from error
                 bug = not isinstance(error, self._with.transient)
@@ -248,8 +247,8 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
 
 
 def _is_returned(message: RabbitMessage) -> bool:
-    """Return whether the channel is closed on which the message came."""
+    """Return whether the channel on which the message arrived is closed."""
     try:
         return message.raw_message.channel.is_closed
-    except ChannelInvalidStateError:  # how aio-pika says that it is
+    except ChannelInvalidStateError:  # aio-pika raises this for a closed channel
         return True

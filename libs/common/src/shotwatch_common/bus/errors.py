@@ -1,4 +1,4 @@
-"""What goes wrong at the broker."""
+"""Errors of the broker connection."""
 
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 
@@ -7,8 +7,8 @@ BROKER_UNAVAILABLE = (AMQPError, ChannelInvalidStateError, ConnectionError, Time
 
 
 class ConsumersLost(Exception):
-    """The broker answers, but does not deliver the messages of a queue that this process consumes."""
+    """The broker answers, but delivers no messages from a queue that this process consumes."""
 
 
 class Returned(Exception):
-    """The channel of a message is closed: the broker delivers the message again, to any consumer."""
+    """The channel of a message is closed, so the broker redelivers the message, to any consumer."""

@@ -1,6 +1,6 @@
-"""What FastStream 0.7 does not do. Docs: ADR 28.
+"""What FastStream 0.7 lacks, see ADR 28.
 
-Each part uses public interfaces only, of FastStream and of the two libraries below it, aio-pika and aiormq.
+Each part uses only public interfaces, of FastStream and of the two libraries below it, aio-pika and aiormq.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,21 +15,21 @@ _TRACE_HEADERS = frozenset({"traceparent", "tracestate", "baggage"})
 
 
 class Consumption:
-    """Whether the broker delivers a queue's messages to this process.
+    """The state of a queue's consumer: whether the broker delivers the queue's messages to this process.
 
     FastStream knows whether its connection is open, but not whether its consumers still exist
-    (https://github.com/ag2ai/faststream/issues/2758): the broker may cancel a consumer, for example because
-    its queue was deleted, while the connection stays open. aio-pika does not report that either; aiormq
-    removes the consumer from those of its channel (https://github.com/mosquito/aiormq/issues/116).
+    (https://github.com/ag2ai/faststream/issues/2758). The broker may cancel a consumer while the connection
+    stays open, for example because its queue was deleted. aio-pika does not report that either; aiormq
+    removes the consumer from its channel's consumers (https://github.com/mosquito/aiormq/issues/116).
     """
 
     def __init__(self) -> None:
         self._channel: aiormq.Channel | None = None
 
     async def follow(self, queue: RobustQueue) -> None:
-        """Follow the consumer of this queue, which has a channel to itself, through all reconnections.
+        """Follow the consumer of this queue through all reconnections.
 
-        aio-pika replaces the aiormq channel when it connects again.
+        The consumer has its own channel. aio-pika replaces the aiormq channel below it on each reconnection.
         """
         channel = cast(AbstractRobustChannel, queue.channel)
         channel.reopen_callbacks.add(self._use)
@@ -49,10 +49,10 @@ async def without_invalid_trace_headers(
     message: IncomingMessage,
     parse: Callable[[IncomingMessage], Awaitable[StreamMessage[IncomingMessage]]],
 ) -> StreamMessage[IncomingMessage]:
-    """Parse a message, without those trace headers whose value is not text.
+    """Parse a message, and remove the trace headers whose value is not text.
 
-    FastStream's telemetry hands them to OpenTelemetry's propagators, which raise on a number. That happens
-    before any middleware of ours runs, so the message could neither be handled nor dead-lettered.
+    FastStream's telemetry passes them to OpenTelemetry's propagators, which raise an error for a number. That
+    happens before any of our middlewares runs, so the message could be neither handled nor dead-lettered.
     """
     parsed = await parse(message)
     parsed.headers = {

@@ -5,19 +5,19 @@ from typing import Any
 from faststream.rabbit import RabbitMessage
 
 ATTEMPT_HEADER = "x-shotwatch-attempt"
-"""Number of the attempt at handling the message, from 1."""
+"""Number of the current attempt to handle the message, from 1."""
 REASON_HEADER = "x-shotwatch-reason"
 """Why a message is in a dead-letter queue."""
 PUBLISHED_HEADER = "timestamp_in_ms"
-"""When a message was first published, epoch ms. RabbitMQ uses the same name where it sets the time itself."""
+"""When a message was first published, epoch ms. RabbitMQ uses the same name when it sets the time itself."""
 
 
 def attempt_of(message: RabbitMessage) -> int:
-    """Return the number of the current attempt, from 1; 1 where the header is missing or wrong."""
+    """Return the number of the current attempt, from 1; 1 if the header is missing or invalid."""
     attempt = message.headers.get(ATTEMPT_HEADER, 1)
     return attempt if isinstance(attempt, int) and attempt > 0 else 1
 
 
 def publication_time_of(message: RabbitMessage) -> dict[str, Any]:
-    """Return the header with the time of the first publication, by itself; nothing where it is missing."""
+    """Return a dict with only the header for the time of first publication; empty if it is missing."""
     return {name: value for name, value in message.headers.items() if name == PUBLISHED_HEADER}

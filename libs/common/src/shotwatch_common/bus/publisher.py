@@ -1,4 +1,4 @@
-"""Publishing: persistent and confirmed."""
+"""Publishing of persistent messages, with confirms."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +15,10 @@ from shotwatch_shots.event import AnomalyEvent
 
 
 class Publisher:
-    """Publishes messages; each call returns after the broker has confirmed the message.
+    """Publishes messages. Each call returns after the broker has confirmed the message.
 
-    The channel must have been opened with `on_return_raises`: only then is a message that no queue takes an
-    error.
+    The channel must have been opened with `on_return_raises`: only then does a message that no queue takes
+    raise an error.
     """
 
     def __init__(self, broker: RabbitBroker, topology: Topology) -> None:
@@ -29,7 +29,7 @@ class Publisher:
         """Publish a new message to a stage's queue.
 
         Raises:
-            Retry: the broker did not take it, or the queue does not exist.
+            Retry: the broker did not accept it, or the queue does not exist.
         """
         await self.put(self._topology.queue_of(stage), message, {PUBLISHED_HEADER: epoch_now()})
 
@@ -37,17 +37,17 @@ class Publisher:
         """Publish a message with these headers to a queue.
 
         Raises:
-            Retry: the broker did not take it, or the queue does not exist.
+            Retry: the broker did not accept it, or the queue does not exist.
         """
         await self._publish(
             message, exchange=self._topology.work, routing_key=queue.routing(), headers=dict(headers)
         )
 
     async def announce(self, event: AnomalyEvent) -> None:
-        """Publish an anomaly event to the stream that keeps it.
+        """Publish an anomaly event to the stream of events.
 
         Raises:
-            Retry: the broker did not take it, or the stream does not exist.
+            Retry: the broker did not accept it, or the stream does not exist.
         """
         await self._publish(
             event,

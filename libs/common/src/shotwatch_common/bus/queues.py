@@ -12,14 +12,14 @@ from shotwatch_common.topology import Topology
 from shotwatch_shots.errors import Retry
 
 REQUEST_TIMEOUT_S = 60.0
-"""Timeout for a request to the broker. It is long, because a request that times out closes its connection."""
+"""Timeout for a request to the broker, in seconds. It is long, because a timeout closes the connection."""
 
 
 class QueueInspector:
-    """Asks the broker how many messages and consumers its queues have.
+    """Queries the number of messages and consumers of the broker's queues.
 
-    Every request has a channel of its own, because the broker closes the channel of a request for a queue
-    that does not exist.
+    Every request uses a channel of its own, because the broker closes the channel when the queue does not
+    exist.
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -27,7 +27,7 @@ class QueueInspector:
         self._connection: AbstractRobustConnection | None = None
 
     def use(self, connection: AbstractRobustConnection | None) -> None:
-        """Send requests over this connection from now on; none at all without one."""
+        """Use this connection for requests from now on; None prevents any request."""
         self._connection = connection
 
     async def length(self, stage: str) -> int:
@@ -79,14 +79,14 @@ class QueueInspector:
         """Open a channel.
 
         Raises:
-            Retry: there is no connection now.
+            Retry: there is no connection at present.
         """
         if self._connection is None:
             raise Retry("not connected to the broker")
         try:
             channel = self._connection.channel(publisher_confirms=False)
             await channel.initialize()
-        except RuntimeError as error:  # raised by aio-pika while it connects again
+        except RuntimeError as error:  # raised by aio-pika while it reconnects
             raise Retry(f"not connected to the broker: {error}") from error
         async with channel:
             yield channel

@@ -1,4 +1,4 @@
-"""The ways by which a message may arrive at a stage."""
+"""The exchanges and routing keys by which a message may arrive at a stage."""
 
 from typing import Any
 
@@ -9,10 +9,11 @@ from shotwatch_shots.errors import Reject
 
 
 def require_permitted_route(topology: Topology, stage: str, message: AbstractIncomingMessage) -> None:
-    """Return if the message came by the routing key of its stage, which only some accounts may use.
+    """Check that the message came with the routing key of its stage, which only some accounts may use.
 
-    The headers CC and BCC add routing keys. RabbitMQ before 4.1 does not check them against the sender's
-    rights (https://github.com/rabbitmq/rabbitmq-server/pull/12553). The message has only its first key.
+    The headers CC and BCC add routing keys. RabbitMQ before 4.1 does not check these against the sender's
+    rights (https://github.com/rabbitmq/rabbitmq-server/pull/12553). The message itself has only its first
+    key.
 
     Raises:
         Reject: the message came by another exchange or key, now or on its way through a waiting queue.
@@ -27,6 +28,6 @@ def require_permitted_route(topology: Topology, stage: str, message: AbstractInc
         )
     waiting_keys = {queue.name: queue.routing() for queue in topology.queues_of(stage)}
     deaths: Any = message.headers.get("x-death") or []
-    for death in deaths:  # one for each waiting queue that the message has been in
+    for death in deaths:  # one for each waiting queue that the message has passed through
         if death["routing-keys"] != [waiting_keys.get(death["queue"])]:
             raise Reject("wrong_message", f"came to {death['queue']!r} with keys {death['routing-keys']}")

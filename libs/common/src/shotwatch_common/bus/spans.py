@@ -1,8 +1,8 @@
 """The spans of published and consumed messages, and their names.
 
-A collector makes a histogram of each name, so there must be few. A published message is named after its
-exchange, a consumed one after its queue. The routing key is an attribute of the span: that of an anomaly has
-thousands of values.
+A collector makes a histogram for each name, so there must be few names. A published message is named after
+its exchange, a consumed one after its queue. The routing key is an attribute of the span, because the routing
+keys of anomalies have thousands of values.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from faststream.rabbit import RabbitPublishCommand
 from opentelemetry.trace import TracerProvider
 
 _DEFAULT_EXCHANGE = "default"
-"""The default exchange's name in spans; in AMQP it has none."""
+"""Name of the default exchange in spans; in AMQP its name is empty."""
 
 
 def spans_of_publishing(tracer_provider: TracerProvider) -> TelemetryMiddleware[RabbitPublishCommand]:
-    """Return the middleware that makes a span of each published message, `EXCHANGE publish`."""
+    """Return the middleware that creates a span for each published message, named `EXCHANGE publish`."""
     names = SpanNames()
     return TelemetryMiddleware(
         settings_provider_factory=lambda consumed: names if consumed is None else None,
@@ -29,18 +29,18 @@ def spans_of_publishing(tracer_provider: TracerProvider) -> TelemetryMiddleware[
 def spans_of_consuming(
     queue: str, tracer_provider: TracerProvider
 ) -> TelemetryMiddleware[RabbitPublishCommand]:
-    """Return the middleware that makes a span of each message consumed from the queue, `QUEUE process`."""
+    """Return the middleware that creates a span for each message consumed from a queue: `QUEUE process`."""
     names = SpanNames(queue)
     return TelemetryMiddleware(settings_provider_factory=lambda _: names, tracer_provider=tracer_provider)
 
 
 class SpanNames(TelemetrySettingsProvider[IncomingMessage, RabbitPublishCommand]):
-    """Names and attributes of spans, which FastStream asks for; attributes by OpenTelemetry's conventions."""
+    """Names and attributes of spans for FastStream; the attributes follow OpenTelemetry's conventions."""
 
     __slots__ = ("_queue", "messaging_system")
 
     def __init__(self, queue: str = "") -> None:
-        """Name consumed messages after `queue`."""
+        """Name the spans of consumed messages after `queue`."""
         self.messaging_system = "rabbitmq"
         self._queue = queue
 

@@ -1,4 +1,4 @@
-"""The watchdog: it ends a process that consumes nothing any more, so that its supervisor starts it again."""
+"""The watchdog: it ends a process that no longer consumes, so that its supervisor restarts it."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,14 @@ from shotwatch_common.bus.queues import QueueInspector
 from shotwatch_shots.errors import Retry
 
 _RECOVERY_S = 15.0
-"""Time in which the client library restores most consumers by itself."""
+"""Time in which the client library restores most consumers by itself, in seconds."""
 
 
 class Watchdog:
-    """Checks that every stage that this process subscribed to is still consumed."""
+    """Checks that every stage to which this process has subscribed is still consumed."""
 
     def __init__(self, queues: QueueInspector, consumptions: Mapping[str, Consumption]) -> None:
-        """`consumptions`: by stage; stages may be added later."""
+        """Keep the consumptions by stage; stages may be added later."""
         self._queues = queues
         self._consumptions = consumptions
         self._lost: Sequence[str] = ()
@@ -24,15 +24,15 @@ class Watchdog:
 
     @property
     def all_consumed(self) -> bool:
-        """Whether the last check found every stage consumed, or the broker did not answer."""
+        """Whether, at the last check, every stage was consumed or the broker did not answer."""
         return not self._lost
 
     async def check(self) -> None:
         """Check once.
 
         Raises:
-            ConsumersLost: consumers, or queues of their stages, have been missing for some 15 s, while the
-                broker answered each time.
+            ConsumersLost: consumers, or queues of their stages, have been missing for more than 15 s, and the
+                broker has answered each time.
         """
         now = asyncio.get_running_loop().time()
         if self.all_consumed:
@@ -49,9 +49,9 @@ class Watchdog:
             return ()
 
     async def _is_consumed(self, stage: str) -> bool:
-        """Return whether the broker knows of a consumer of the stage, and this process has one.
+        """Return whether the broker knows a consumer of the stage, and this process has one.
 
-        Neither suffices: the broker also counts the consumers of other replicas, and a client may not learn
-        that the broker has lost its consumer.
+        Both checks are needed: the broker also counts the consumers of other replicas, and a client may not
+        learn that the broker has dropped its consumer.
         """
         return await self._queues.has_consumers(stage) and self._consumptions[stage].is_active()

@@ -1,4 +1,4 @@
-"""The object store: the one place that knows the S3 client."""
+"""The object store. This package is the only one that knows the S3 client."""
 
 import asyncio
 import io
@@ -32,12 +32,16 @@ __all__ = ["BucketMissing", "FetchedObject", "ObjectGone", "ObjectStore", "Objec
 
 _ANSWER_S = 5.0
 NO_OBJECT = "no-such-object"
-"""A store says why it refuses an object; its answer about a bucket alone has no body."""
+"""Key for the readiness check.
+
+A store explains why it refuses an object, but not why it refuses a bucket: its response about a bucket alone
+has no body.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as a listing shows it."""
+    """An object in a listing."""
 
     key: str
     etag: str
@@ -47,19 +51,19 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class FetchedObject:
-    """The bytes of an object, and the version that they are."""
+    """The content of an object, and which version it is."""
 
     data: bytes
     etag: str
     modified_ms: int
-    """When the store had it, by its own clock (epoch ms); 0 when it does not say."""
+    """When the store received it, by the store's clock (epoch ms); 0 if unknown."""
 
 
 class ObjectStore:
     """Objects of an S3 server.
 
-    Every method raises Retry when the server cannot be reached or refuses for its own reasons (its disk is
-    full, a bucket is missing), and ObjectGone when the object does not exist.
+    Every method raises Retry if the server cannot be reached or cannot serve the request (its disk is full, a
+    bucket is missing), and ObjectGone if the object does not exist.
     """
 
     def __init__(self, url: str, access_key: str, secret_key: str) -> None:
@@ -85,15 +89,15 @@ class ObjectStore:
         await self._client.close_session()  # type: ignore[no-untyped-call]
 
     async def get(self, bucket: str, key: str, most: int = sys.maxsize) -> bytes:
-        """The whole object.
+        """Return the content of an object.
 
         Raises:
-            ObjectTooLarge: it has more than `most` bytes, by the store's own word; they are not fetched.
+            ObjectTooLarge: according to the store, it has more than `most` bytes; the content is not read.
         """
         return (await self.fetch(bucket, key, most)).data
 
     async def fetch(self, bucket: str, key: str, most: int = sys.maxsize) -> FetchedObject:
-        """The whole object and its etag, of one and the same version. Raises as `get` does."""
+        """Return the content and the etag of one version of an object. Raises the same errors as `get`."""
         async with translated(bucket, key):
             response = await self._client.get_object(bucket, key)
             async with response:
@@ -105,7 +109,7 @@ class ObjectStore:
                 return FetchedObject(data, etag, _http_date_ms(response.headers.get("Last-Modified", "")))
 
     async def put(self, bucket: str, key: str, data: bytes | pa.Buffer, content_type: str = "") -> str:
-        """Write an object whole, in one request, replacing what was there. Return its etag."""
+        """Write a complete object in one request, replacing any previous one. Return its etag."""
         kind = content_type or "application/octet-stream"
         async with translated(bucket, key):
             written = await self._client.put_object(
@@ -116,10 +120,11 @@ class ObjectStore:
     async def move(
         self, source: tuple[str, str], target: tuple[str, str], version: str | None = None
     ) -> None:
-        """Copy, then remove the source. Run twice, or after it died half-way, it ends in the same state.
+        """Copy an object, then remove the source.
 
-        With a `version` (an etag) another version that came meanwhile is left where it is. S3 has no
-        conditional removal: a version that comes between the last check and the removal is lost.
+        Repeating the call, also after a crash half-way, leads to the same state. If `version` (an etag) is
+        given, another version that has arrived meanwhile stays at the source. S3 has no conditional removal:
+        a version that arrives between the last check and the removal is lost.
         """
         if version is not None and await self.etag(*source) != version:
             return
@@ -133,7 +138,7 @@ class ObjectStore:
             await self.remove(*source)
 
     async def remove(self, bucket: str, key: str) -> None:
-        """Remove an object; nothing happens when it is gone already."""
+        """Remove an object; do nothing if it does not exist."""
         try:
             async with translated(bucket, key):
                 await self._client.remove_object(bucket, key)
@@ -141,7 +146,7 @@ class ObjectStore:
             return
 
     async def etag(self, bucket: str, key: str) -> str | None:
-        """The etag of an object; None when there is no such object."""
+        """Return the etag of an object; None if it does not exist."""
         try:
             async with translated(bucket, key):
                 found = await self._client.stat_object(bucket, key)
@@ -150,14 +155,14 @@ class ObjectStore:
         return (found.etag or "").strip('"')
 
     async def list(self, bucket: str, prefix: str = "") -> AsyncIterator[StoredObject]:
-        """All objects of a bucket under a prefix, in the order of their keys."""
+        """Yield all objects of a bucket under a prefix, sorted by key."""
         async with translated(bucket, prefix):
             async for found in self._client.list_objects(bucket, prefix=prefix or None, recursive=True):
                 if not found.is_dir:
                     yield _stored(found)
 
     async def page(self, bucket: str, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
-        """Return up to `limit` objects under a prefix with keys after `after`, in the order of keys."""
+        """Return up to `limit` objects under a prefix with keys after `after`, sorted by key."""
         found: list[StoredObject] = []
         async with translated(bucket, prefix):
             listing = self._client.list_objects(
@@ -171,7 +176,7 @@ class ObjectStore:
         return found
 
     async def top(self, bucket: str, limit: int) -> Sequence[str]:
-        """Return up to `limit` folders (`2022-07-01/`) and keys at the top of a bucket."""
+        """Return up to `limit` folders (`2022-07-01/`) and keys at the top level of a bucket."""
         names: list[str] = []
         async with translated(bucket, ""):
             async for each in self._client.list_objects(bucket):
@@ -181,7 +186,7 @@ class ObjectStore:
         return names
 
     async def folders(self, bucket: str, prefix: str) -> AsyncIterator[str]:
-        """Yield the names of the folders right below a prefix (`2022-07-01/`), in order."""
+        """Yield the names of the folders directly below a prefix (`2022-07-01/`), sorted."""
         async with translated(bucket, prefix):
             async for each in self._client.list_objects(bucket, prefix=prefix):
                 if each.is_dir:
@@ -190,7 +195,7 @@ class ObjectStore:
     async def ends(self, bucket: str, key: str, length: int) -> tuple[bytes, bytes, int]:
         """Return the first and the last `length` bytes of an object, and its size in bytes.
 
-        An object that is no longer than `length` is read once: its end is empty.
+        An object that is no longer than `length` is read once; its last part is then empty.
         """
         async with translated(bucket, key):
             head, size = await self._range(bucket, key, 0, length)
@@ -200,7 +205,7 @@ class ObjectStore:
             return head, tail, size
 
     async def pieces(self, bucket: str, key: str, length: int) -> AsyncGenerator[bytes, None]:
-        """Yield an object in pieces of `length` bytes, the last one shorter: no more of it is in memory."""
+        """Yield an object in pieces of `length` bytes (the last may be shorter), with one piece in memory."""
         async with translated(bucket, key):
             response = await self._client.get_object(bucket, key)
             async with response:
@@ -215,16 +220,16 @@ class ObjectStore:
             return data, int(size) if size.isdecimal() else len(data)
 
     async def ensure_buckets(self, *buckets: str) -> None:
-        """Make the buckets that do not exist."""
+        """Create the buckets that do not exist."""
         for bucket in buckets:
             if not await self.has_bucket(bucket):
                 async with translated(bucket, ""):
                     await self._client.make_bucket(bucket)
 
     async def ready(self, bucket: str) -> bool:
-        """Return whether the server answers within a few seconds, and knows our keys.
+        """Return whether the server answers within 5 s and accepts our keys.
 
-        It may refuse us the bucket, or say that there is none.
+        The server may refuse access to the bucket, or report that it does not exist.
         """
         try:
             async with asyncio.timeout(_ANSWER_S), await self._client.get_object(bucket, NO_OBJECT):
@@ -235,7 +240,7 @@ class ObjectStore:
             return code_of(error) not in UNKNOWN_KEYS
 
     async def has_bucket(self, bucket: str) -> bool:
-        """Whether there is such a bucket."""
+        """Return whether the bucket exists."""
         async with translated(bucket, ""):
             there: bool = await self._client.bucket_exists(bucket)
             return there

@@ -1,4 +1,4 @@
-"""What object stores say when they refuse, in our words."""
+"""Translation of the object store's errors into ours."""
 
 import re
 from collections.abc import AsyncIterator
@@ -12,40 +12,40 @@ from shotwatch_shots.errors import Retry
 
 NO_BUCKET = "NoSuchBucket"
 UNKNOWN_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
-"""The store does not know the access key, or not with this secret key."""
+"""Error codes: the store does not know the access key, or the secret key does not match it."""
 _ABSENT = {"NoSuchKey", "NoSuchObject", "NoSuchVersion", f"HTTP {HTTPStatus.NOT_FOUND}"}
 _PART = r"<{0}>([^<]*)</{0}>"
 
 REFUSED = (S3Error, InvalidResponseError)
-"""The client raises the latter for an error in a content type that it does not read."""
+"""The client raises the latter for an error response whose content type it cannot read."""
 AWAY = (TimeoutError, ServerError, aiohttp.ClientError, OSError)
 
 
 class ObjectGone(LookupError):
-    """There is no such object (any more)."""
+    """The object does not exist (any more)."""
 
 
 class ObjectTooLarge(ValueError):
-    """The object has more bytes than the caller takes."""
+    """The object has more bytes than the caller accepts."""
 
 
 class BucketMissing(Retry):
-    """There is no such bucket: nobody has set the store up yet, or somebody took the bucket away."""
+    """The bucket does not exist: the store has not been set up yet, or the bucket was removed."""
 
 
 class Unsupported(Exception):
-    """The store does not know what it was asked for."""
+    """The store does not support the request."""
 
 
 class Refused(Exception):
-    """The store refuses what it was asked for; the message is its own."""
+    """The store refuses the request; the message is the store's own."""
 
 
 @asynccontextmanager
 async def translated(bucket: str, key: str) -> AsyncIterator[None]:
-    """Raise ObjectGone, BucketMissing or Retry for what the client raises inside.
+    """Raise ObjectGone, BucketMissing or Retry in place of the errors that the client raises.
 
-    Nothing can lie under a key with a part `.` or `..`: the client and most stores refuse it.
+    No object can have a key with a part `.` or `..`: the client and most stores refuse such keys.
     """
     if not {".", ".."}.isdisjoint(key.split("/")):
         raise ObjectGone(f"{bucket}/{key}: no object can have this key")
@@ -58,14 +58,14 @@ async def translated(bucket: str, key: str) -> AsyncIterator[None]:
 
 
 def code_of(error: S3Error | InvalidResponseError) -> str:
-    """S3's code of the error, such as `AccessDenied`; `HTTP 507` where the store names none."""
+    """Return S3's code of the error, such as `AccessDenied`; `HTTP 507` if the store gives none."""
     if isinstance(error, S3Error):
         return error.code or "an error without a code"
     return _part(error, "Code") or f"HTTP {error._code}"
 
 
 def answer_of(error: S3Error | InvalidResponseError) -> str:
-    """The code, and what the store says about it: `InternalError: no space left on device`."""
+    """Return the code and the store's message: `InternalError: no space left on device`."""
     message = error.message if isinstance(error, S3Error) else _part(error, "Message")
     return f"{code_of(error)}: {message}" if message else code_of(error)
 

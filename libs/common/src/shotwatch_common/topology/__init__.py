@@ -1,7 +1,7 @@
-"""The broker's exchanges and queues: their names, their declaration, and the check that they are there.
+"""The broker's exchanges and queues: their names, their declaration, and the check that they exist.
 
-The set-up (`python -m shotwatch_operations.broker`) declares them, with an account of its own. Services may
-declare nothing: they check.
+The set-up (`python -m shotwatch_operations.broker`) declares them with its own account. Services may not
+declare anything; they only check.
 """
 
 import asyncio
@@ -15,40 +15,44 @@ from faststream.rabbit.schemas.queue import QuorumQueueArgs, StreamQueueArgs
 
 STAGES = ("ingest", "validate", "aggregate", "features", "inference", "examination", "shadow")
 NEXT = {"ingest": "validate", "validate": "aggregate", "aggregate": "features", "features": "inference"}
-"""On whose queue a stage puts its work; it rests while that queue is long."""
+"""The stage to whose queue a stage publishes; the stage pauses while that queue is long."""
 RETRY_DELAYS_S = (1, 5, 15, *[30] * 18)
-"""Pauses before the second, third … attempt; after the last one, some ten minutes, the message is parked."""
-STORE_EXCHANGE = "amq.topic"
-"""Where the object store publishes its notifications, with the name of `Topology.objects` as routing key.
+"""Delays before the second, third … attempt, in seconds.
 
-MinIO declares its exchange before each message. Whoever may declare an exchange may also delete it, unless
-its name begins with `amq.`: the broker never deletes those.
+After the last attempt, about ten minutes after the first, the message is dead-lettered.
+"""
+STORE_EXCHANGE = "amq.topic"
+"""Exchange for the object store's notifications, with the name of `Topology.objects` as routing key.
+
+MinIO declares its exchange before each message. An account that may declare an exchange may also delete it,
+unless its name begins with `amq.`: the broker never deletes those.
 """
 EVENTS_KEPT: StreamQueueArgs = {
     "x-max-age": "1D",
     "x-max-length-bytes": 4 << 20,
     "x-stream-max-segment-size-bytes": 512 << 10,
 }
-"""What the stream of events keeps: some 2,000 events of 2 kB.
+"""Limits of the stream of events: about 2,000 events of 2 kB.
 
-The broker applies the limits when it begins another file of the stream, and never deletes the file that it
-writes: the stream takes up to a file more, and where events are few, some of them get older than a day.
+The broker applies the limits when it starts a new segment file of the stream, and never deletes the file to
+which it is writing. So the stream can exceed the limits by one file, and if there are few events, some of
+them become older than a day.
 """
 _NO_LIMIT = 2**31 - 1
 _STREAM_STARTS_S = 60.0
-"""Timeout for the stream of events, after a start of the broker."""
+"""Timeout in seconds for the stream of events to become available after a start of the broker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The exchanges and queues of one system. Another prefix makes another system on the same broker.
+    """The exchanges and queues of one system. With another prefix, another system can use the same broker.
 
-    Whatever a service publishes goes through `work` or `anomalies`, both topic exchanges: there the broker
-    checks routing keys. Publishing to a queue by its name would take the right to write to every queue.
+    Services publish only to `work` and `anomalies`. Both are topic exchanges, on which the broker checks
+    routing keys. Publishing directly to a queue by its name would need the right to write to every queue.
     """
 
     prefix: str = ""
-    """Beginning of every name."""
+    """Prefix of every name."""
 
     @property
     def objects(self) -> RabbitExchange:
@@ -57,7 +61,7 @@ class Topology:
 
     @property
     def work(self) -> RabbitExchange:
-        """Return the exchange before all queues; the routing key is the queue's (`validate.parked`)."""
+        """Return the exchange in front of all queues; the routing key is the queue's (`validate.parked`)."""
         return self._exchange("shotwatch.work", ExchangeType.TOPIC)
 
     @property
@@ -69,7 +73,8 @@ class Topology:
     def events(self) -> RabbitQueue:
         """Return the stream from which operators read anomaly events.
 
-        Any number of consumers read a stream, each from where it wants to, and none of them removes anything.
+        Any number of consumers can read a stream, each from its own position, and none of them removes
+        anything.
         """
         return RabbitQueue(
             f"{self.prefix}anomalies.stream",
@@ -90,7 +95,7 @@ class Topology:
         return tuple(queue for stage in STAGES for queue in self.queues_of(stage))
 
     def queues_of(self, stage: str) -> tuple[RabbitQueue, ...]:
-        """Return every queue of a stage: its own, the parked one, the waiting ones."""
+        """Return every queue of a stage: its own, the dead-letter queue, the waiting queues."""
         waiting = (self.waiting_queue_of(stage, delay) for delay in sorted(set(RETRY_DELAYS_S)))
         return self.queue_of(stage), self.parked_queue_of(stage), *waiting
 
@@ -99,15 +104,15 @@ class Topology:
         return self._queue(stage)
 
     def parked_queue_of(self, stage: str) -> RabbitQueue:
-        """Return the queue for messages that the stage gave up. It has no consumers.
+        """Return the stage's dead-letter queue. It has no consumers.
 
-        Reading a message takes it and gives it back, which newer brokers count as a failed delivery: with
-        their default limit, the twentieth reading would drop it.
+        Reading a message takes it and returns it, which newer brokers count as a failed delivery. With their
+        default limit, the twentieth reading would drop the message; so this queue has no limit.
         """
         return self._queue(f"{stage}.parked", {"x-delivery-limit": _NO_LIMIT})
 
     def waiting_queue_of(self, stage: str, delay_s: int) -> RabbitQueue:
-        """Return the queue that gives its messages back to the stage's own after `delay_s`."""
+        """Return the queue that passes its messages to the stage's own queue after `delay_s` seconds."""
         return self._queue(
             f"{stage}.retry.{delay_s}s",
             {
@@ -133,7 +138,7 @@ class Topology:
         )
 
     async def missing(self, connection: AbstractConnection) -> list[str]:
-        """Return the names of the exchanges and queues that are not there. This takes no permission."""
+        """Return the names of the exchanges and queues that do not exist. This needs no permission."""
         unchecked = deque[RabbitExchange | RabbitQueue]([*self.exchanges, *self.queues, self.events])
         missing: list[str] = []
         while unchecked:
@@ -142,19 +147,19 @@ class Topology:
                     while unchecked:
                         await _find(channel, unchecked[0])
                         unchecked.popleft()
-                except ChannelNotFoundEntity:  # which closes the channel
+                except ChannelNotFoundEntity:  # this error closes the channel
                     missing.append(unchecked.popleft().name)
         return missing
 
     async def declare(self, connection: AbstractConnection) -> None:
-        """Declare every exchange, queue and binding that is not there.
+        """Declare every exchange, queue and binding that does not exist.
 
-        An exchange between the stages that is of another type (before accounts had rights of their own it was
-        `direct`) is replaced: it holds no messages, and whoever publishes meanwhile gets an error and tries
-        again.
+        If the exchange between the stages has another type, it is replaced. (It was `direct` before accounts
+        had their own rights.) It holds no messages, and services that publish meanwhile get an error and
+        retry.
 
         Raises:
-            ChannelPreconditionFailed: a queue or another exchange is there, and differs from ours.
+            ChannelPreconditionFailed: a queue or another exchange exists, and differs from ours.
             ChannelAccessRefused: the account may not declare.
             TimeoutError: the stream of events exists and does not start.
         """
@@ -185,7 +190,7 @@ class Topology:
                         events = await declare_queue(channel, self.events)
                         await events.bind(self.anomalies.name, routing_key=self.events.routing())
                         return
-                except ChannelNotFoundEntity:  # the broker has just started, and the stream has not yet
+                except ChannelNotFoundEntity:  # the stream has not started yet
                     await asyncio.sleep(0.2)
 
 
@@ -193,7 +198,7 @@ async def declare_queue(channel: AbstractChannel, queue: RabbitQueue) -> Abstrac
     """Declare a queue.
 
     Raises:
-        ChannelPreconditionFailed: a queue of that name is there, and differs.
+        ChannelPreconditionFailed: a queue with that name exists, and differs.
     """
     return await channel.declare_queue(queue.name, durable=queue.durable, arguments=queue.arguments)
 
@@ -202,16 +207,16 @@ async def declare_exchange(channel: AbstractChannel, exchange: RabbitExchange) -
     """Declare an exchange.
 
     Raises:
-        ChannelPreconditionFailed: an exchange of that name is there, and differs.
+        ChannelPreconditionFailed: an exchange with that name exists, and differs.
     """
     await channel.declare_exchange(exchange.name, exchange.type.value, durable=exchange.durable)
 
 
 async def _find(channel: AbstractChannel, which: RabbitExchange | RabbitQueue) -> None:
-    """Ask for an exchange or a queue.
+    """Check that an exchange or a queue exists.
 
     Raises:
-        ChannelNotFoundEntity: it is not there.
+        ChannelNotFoundEntity: it does not exist.
     """
     if isinstance(which, RabbitExchange):
         await channel.get_exchange(which.name, ensure=True)

@@ -1,1 +1,1 @@
-"""The broker as operators see it: accounts, set-up, dead letters."""
+"""Operations on the broker: accounts, set-up, dead letters."""

@@ -1,7 +1,8 @@
 """`python -m shotwatch_operations.broker`: declare the broker's exchanges, queues and bindings.
 
-Takes SHOTWATCH_BROKER_URL with the account `setup`, and SHOTWATCH_PREFIX. May run again at any time. Exit
-status: 0 all is there, 1 the broker refused something, 2 wrong settings, 3 the broker cannot be reached.
+The command needs SHOTWATCH_BROKER_URL with the account `setup`, and SHOTWATCH_PREFIX. It may be run again at
+any time. Exit status: 0 everything exists, 1 the broker refused something, 2 wrong settings, 3 the broker
+cannot be reached.
 """
 
 import asyncio

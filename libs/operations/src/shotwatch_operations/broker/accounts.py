@@ -1,15 +1,16 @@
-"""The broker's accounts: what each may do, as RabbitMQ's definitions. All else is refused.
+"""The rights of the broker's accounts, as RabbitMQ's definitions. Everything else is refused.
 
 `python -m shotwatch_operations.broker.accounts FOLDER` writes the definitions to standard output: the virtual
-host, accounts, permissions, policies and limits. A node imports them at its start (`load_definitions`) or
-by `rabbitmqctl import_definitions`. The password of each account is in the file `broker-{account}-password`
-of the folder. SHOTWATCH_PREFIX begins all names, those of the accounts too.
+host, accounts, permissions, policies and limits. A node imports them when it starts (`load_definitions`) or
+with `rabbitmqctl import_definitions`. The password of each account is in the file `broker-{account}-password`
+of the folder. SHOTWATCH_PREFIX is the prefix of all names, including those of the accounts.
 
-RabbitMQ asks for these rights (https://www.rabbitmq.com/docs/access-control):
+RabbitMQ checks these rights (https://www.rabbitmq.com/docs/access-control):
 
-- configure: declare or delete an exchange or a queue. It takes no right to ask whether one is there, nor how
+- configure: declare or delete an exchange or a queue. No right is needed to check whether one exists, or how
   many messages a queue has;
-- write: publish to an exchange; with read on an exchange, bind a queue to that exchange, or unbind it;
+- write: publish to an exchange; together with read on an exchange, bind a queue to that exchange, or unbind
+  it;
 - read: consume from a queue, or purge it; bind to an exchange, or unbind from it.
 
 On a topic exchange it also compares a message's routing key with the account's pattern for that exchange.
@@ -33,7 +34,7 @@ from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Severity
 
 VIRTUAL_HOST = "shotwatch"
 DELIVERIES = 20
-"""A message that so many consumers died of is parked."""
+"""A message is dead-lettered after it has been delivered this often without being settled."""
 
 STAGES_OF = {
     "ingest": ("ingest",),
@@ -52,7 +53,10 @@ SENDS_TO = {
     "inference": ("examination", "shadow"),
     "history": (),
 }
-"""Service → the stages for which it publishes. Ingest sends itself what its sweep of the inbox finds."""
+"""Service → the stages to which it publishes.
+
+Ingest publishes to itself what its sweep of the inbox finds.
+"""
 ANNOUNCES: Mapping[str, frozenset[AnomalyKind]] = {
     "inference": frozenset(AnomalyKind) - SLOW_CHANGES,
     "history": SLOW_CHANGES,
@@ -62,27 +66,27 @@ ANNOUNCES: Mapping[str, frozenset[AnomalyKind]] = {
 SETUP, STORE, MONITOR, OPERATOR, ENGINEER = "setup", "store", "monitor", "operator", "engineer"
 
 MAX_CONNECTIONS = 500
-"""Of all accounts together."""
+"""Limit for all accounts together."""
 ACCOUNT_LIMITS = {"max-connections": 64, "max-channels": 512}
-"""A service has one connection and a handful of channels for each replica."""
+"""A service uses one connection and a few channels per replica."""
 OPERATOR_LIMITS = {"max-connections": 20, "max-channels": 20}
-"""A subscriber takes one of each. `python -m bench.readers` measures what they can cost the broker."""
+"""A subscriber uses one of each. `python -m bench.readers` measures what subscribers can cost the broker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account, and the patterns of the names that it may configure, write and read."""
+    """An account, with the patterns of the names that it may configure, write and read."""
 
     name: str
     holder: str
-    """Who logs in with it, and for what."""
+    """Who uses the account, and for what."""
     configure: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     routing_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Topic exchange → patterns of the routing keys with which the account may publish there."""
     tags: tuple[str, ...] = ()
-    """What it may do in RabbitMQ's management API."""
+    """What the account may do in RabbitMQ's management API."""
     limits: Mapping[str, int] = field(default_factory=ACCOUNT_LIMITS.copy)
 
 
@@ -95,10 +99,10 @@ def accounts_of(topology: Topology) -> tuple[Account, ...]:
 def definitions(
     passwords: Mapping[str, str], topology: Topology, virtual_host: str = VIRTUAL_HOST
 ) -> dict[str, Any]:
-    """Return what a node imports.
+    """Return the definitions that a node imports.
 
     Args:
-        passwords: by the name of the account, without prefix.
+        passwords: by account name, without prefix.
 
     Raises:
         KeyError: an account has no password.
@@ -136,7 +140,10 @@ def definitions(
 
 
 def any_of(patterns: Iterable[str]) -> str:
-    """Return the expression for names that one of the patterns describes in full; nothing matches none."""
+    """Return the expression that matches exactly the names described by one of the patterns.
+
+    Without patterns, it matches only the empty name.
+    """
     return f"^({'|'.join(patterns)})$" if patterns else "^$"
 
 
@@ -145,9 +152,10 @@ def _exactly(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _setup(topology: Topology) -> Account:
-    """Return the account that declares.
+    """Return the account that declares exchanges, queues and bindings.
 
-    To declare a queue that dead-letters takes the right to read it, and to write to where it dead-letters.
+    Declaring a queue with a dead-letter exchange needs the right to read the queue, and to write to that
+    exchange.
     """
     exchanges = [each.name for each in topology.exchanges]
     queues = [each.name for each in (*topology.queues, topology.events)]
@@ -215,9 +223,9 @@ def _others(topology: Topology) -> tuple[Account, ...]:
 
 
 def _parking(topology: Topology) -> list[dict[str, Any]]:
-    """Return the policies that park a message of which every consumer dies.
+    """Return the policies that dead-letter a message on which every consumer dies.
 
-    RabbitMQ 4 drops what was delivered 20 times, unless there is somewhere to put it.
+    RabbitMQ 4 drops a message after 20 deliveries, unless it has a dead-letter exchange.
     """
     return [
         {
@@ -229,7 +237,7 @@ def _parking(topology: Topology) -> list[dict[str, Any]]:
                 "dead-letter-exchange": "",
                 "dead-letter-routing-key": topology.parked_queue_of(stage).name,
                 "dead-letter-strategy": "at-least-once",
-                "overflow": "reject-publish",  # which that strategy takes
+                "overflow": "reject-publish",  # required by that strategy
             },
         }
         for stage in STAGES
@@ -247,16 +255,16 @@ def _user(account: Account, prefix: str, password: str) -> dict[str, Any]:
 
 
 def password_hash(password: str) -> str:
-    """Return RabbitMQ's own hash: base64 of four random bytes, and SHA-256 of these and the password."""
+    """Return RabbitMQ's password hash: base64 of a salt (4 bytes) and of SHA-256 of salt and password."""
     salt = secrets.token_bytes(4)
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 def read_passwords(folder: Path) -> dict[str, str]:
-    """Return account → password from the files `broker-{account}-password` of a folder.
+    """Return account → password, from the files `broker-{account}-password` of a folder.
 
     Raises:
-        SettingsError: an account has no such file, or an empty one; or it cannot be read.
+        SettingsError: the file of an account is missing, empty or unreadable.
     """
     names = (account.name for account in accounts_of(Topology()))
     return {name: _password(folder / f"broker-{name}-password") for name in names}
@@ -273,7 +281,7 @@ def _password(path: Path) -> str:
 
 
 def main() -> None:
-    """Write the definitions with the passwords in the folder that the first argument names."""
+    """Write the definitions, with the passwords from the folder that the first argument names."""
     if len(sys.argv) != 2:
         raise SettingsError("usage: python -m shotwatch_operations.broker.accounts FOLDER")
     topology = Topology(SystemSettings.load().prefix)

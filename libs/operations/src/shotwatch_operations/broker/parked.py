@@ -1,6 +1,6 @@
-"""Parked messages at the broker: looked at, sent back to work, thrown away.
+"""Dead-lettered messages at the broker: read them, requeue them, discard them.
 
-Beside the bus this is the only place that knows the broker: it works on queues that no service consumes.
+Besides the bus, only this module knows the broker. It works on queues that no service consumes.
 """
 
 import asyncio
@@ -20,28 +20,28 @@ from shotwatch_shots.pulses import epoch_ms
 
 _RETURNED_S = 2.0
 _BROKERS_REASON_HEADERS = ("x-last-death-reason", "x-first-death-reason")
-"""What a broker says that parked a message by itself, newer ones first: `delivery_limit`."""
+"""The broker's reason for a message that it dead-lettered itself, newer headers first: `delivery_limit`."""
 _OF_THE_FAILURE = (ATTEMPT_HEADER, REASON_HEADER)
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedMessage:
-    """A message that a stage gave up."""
+    """A dead-lettered message of a stage."""
 
     id: str
-    """Follows from the stage and the body: equal messages have one id."""
+    """Derived from stage and body: equal messages have the same id."""
     stage: str
     reason: str
     attempts: int
     parked_at: int
     """Epoch ms."""
     trace_id: str
-    """Of the failure; empty when the message came without a trace."""
+    """Trace of the failure; empty if the message has no trace."""
     body: bytes
 
 
 class HeldMessage:
-    """A parked message that nobody else can take as long as its queue is being read."""
+    """A dead-lettered message that nobody else can take while its queue is being read."""
 
     def __init__(
         self, stage: str, channel: AbstractChannel, delivery: AbstractIncomingMessage, topology: Topology
@@ -52,9 +52,10 @@ class HeldMessage:
         self.message = _parked_message(stage, delivery)
 
     async def send_back(self) -> None:
-        """Publish it where the stage looks for work, as if for the first time; then it is parked no more.
+        """Publish the message to its stage's queue as if it were new.
 
-        Dying in between leaves it parked as well: it may be worked on twice, and is never lost.
+        Then remove it from the dead-letter queue. A crash in between leaves it in both queues: it may be
+        handled twice, but is never lost.
         """
         exchange = await self._channel.get_exchange(self._topology.work.name)
         key = self._topology.queue_of(self.message.stage).routing()
@@ -62,16 +63,16 @@ class HeldMessage:
         await self._delivery.ack()
 
     async def discard(self) -> None:
-        """Remove it for good."""
+        """Remove the message permanently."""
         await self._delivery.ack()
 
 
 async def hold_parked(
     connection: AbstractConnection, stage: str, topology: Topology
 ) -> AsyncIterator[HeldMessage]:
-    """The messages that are parked at a stage now, one after the other, oldest first.
+    """Yield the messages that are in a stage's dead-letter queue now, one by one, oldest first.
 
-    Those that are neither sent back nor discarded lie in the queue again once the iteration is over.
+    Those that are neither requeued nor discarded are back in the queue when the iteration ends.
     """
     async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
         try:
@@ -91,9 +92,9 @@ async def hold_parked(
 
 
 async def _give_back(channel: AbstractChannel, queue: str, kept: Sequence[AbstractIncomingMessage]) -> None:
-    """Return messages to their queue, and wait until the next look would find them there.
+    """Return messages to their queue, and wait until the queue has them again.
 
-    The broker confirms no return; somebody else may take a message meanwhile, so the wait has an end.
+    The broker does not confirm this. Somebody else may take a message meanwhile, so the wait has a limit.
     """
     if not kept:
         return
@@ -128,13 +129,13 @@ def _reason(headers: Mapping[str, object]) -> str:
 
 
 def _trace_id(traceparent: str) -> str:
-    """The second of the four parts of a W3C traceparent; empty when it is none."""
+    """Return the second of the four parts of a W3C traceparent; empty if it is invalid."""
     parts = traceparent.split("-")
     return parts[1] if len(parts) == 4 else ""
 
 
 def _as_new(delivery: AbstractIncomingMessage) -> Message:
-    """The message before it failed; it stays in its trace."""
+    """Return the message without the headers of its failure; it stays in its trace."""
     headers = {name: value for name, value in delivery.headers.items() if name not in _OF_THE_FAILURE}
     return Message(
         delivery.body,

@@ -1,7 +1,7 @@
-"""`python -m shotwatch_operations.database`: make indexes and accounts, with an administrator's account.
+"""`python -m shotwatch_operations.database`: create indexes and accounts, as a database administrator.
 
-A JSON line for each part. Exit status: 0 done, 1 the database refused something, 2 wrong settings, 3 it
-cannot be reached, or it refuses this account.
+The command prints a JSON line for each step. Exit status: 0 done, 1 the database refused something, 2 wrong
+settings, 3 the database cannot be reached or refuses this account.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Sets the database up: its indexes, and an account and a role for each service. May be run again."""
+"""Set up the database: its indexes, and an account and a role for each service. Set-up may be repeated."""
 
 from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
@@ -16,12 +16,12 @@ Password = Annotated[SecretStr | None, Field(min_length=8)]
 
 
 class DatabaseSetupSettings(Settings):
-    """What all services share, with the account of the database's administrator, and the others' passwords.
+    """The settings of all services, with an administrator's account and the passwords of the accounts.
 
-    An account without a password is left alone.
+    An account without a password is left unchanged.
     """
 
-    store_url: str = "http://not-used"  # the set-up needs no store
+    store_url: str = "http://not-used"  # the set-up does not use the store
     store_access_key: SecretStr = SecretStr("")
     store_secret_key: SecretStr = SecretStr("")
     models_url: str = "http://not-used"
@@ -46,16 +46,17 @@ class DatabaseSetupSettings(Settings):
 
 
 class Made(StrEnum):
-    """What was set up."""
+    """The kinds of things that are set up."""
 
     INDEXES = "indexes"
     ACCOUNT = "account"
 
 
 async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[Made, str]]:
-    """Make the indexes that are missing, then each account that has a password. Yield what was made.
+    """Create the missing indexes, then each account that has a password. Yield each step.
 
-    An account that exists gets this password, and the rights of `rights.DATABASE` instead of those it had.
+    An existing account gets the new password, and the rights of `rights.DATABASE` instead of its previous
+    ones.
 
     Raises:
         Retry: the database refuses the administrator's account, or cannot do its work.
@@ -81,9 +82,9 @@ async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[Made, s
 async def _make_account(
     database: Any, name: str, password: str, privileges: Sequence[dict[str, Any]]
 ) -> None:
-    """Make the role and the user of an account, or change those that exist.
+    """Create the role and the user of an account, or update the existing ones.
 
-    The role is written before the password: nobody who learns the new password has the old rights.
+    The role is written before the password, so that nobody who learns the new password has the old rights.
     """
     with transient():
         has_role = (await database.command("rolesInfo", name))["roles"]

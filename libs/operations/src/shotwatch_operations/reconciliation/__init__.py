@@ -1,1 +1,1 @@
-"""Compare the sides of the ledger's equalities."""
+"""Comparison of the sources of the ledger's equalities."""

@@ -1,4 +1,4 @@
-"""Reads both sides of a slice from database and store, a page at a time, and compares them."""
+"""Read both sides of a slice from database and store, one page at a time, and compare them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
@@ -48,13 +48,13 @@ from shotwatch_shots.reconciliation.slices import BEGINNING, DAY_MS, Equality, S
 from shotwatch_shots.vocabulary import ObjectState
 
 _PAGE = 1000
-"""Objects of a page of a listing; S3 lists no more at a time."""
+"""Number of objects per page of a listing; S3 lists no more at a time."""
 _FILES_AT_ONCE = 200
 _WINDOWS_AT_ONCE = 50
 _REQUESTS_AT_ONCE = 8
 _TOP = 10_000
 _END_BYTES = 32 << 10
-"""Both ends of a block: they hold its description, and the lengths of its columns."""
+"""Length read at each end of a block: the ends hold its description and the lengths of its columns."""
 _STILL_IN_INBOX = (ObjectState.WAITING, ObjectState.DEAD_LETTERED)
 
 _NEVER = 2**53
@@ -76,12 +76,12 @@ class Queues(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Allowances:
-    """How long things may be under way (ms)."""
+    """Durations for which things may be in progress before they count as imbalances (ms)."""
 
     settling: int = 600_000
-    """Longer than a message stays in anybody's hands."""
+    """Longer than any service keeps a message."""
     sweeping: int = 60_000
-    """The sweep finds within this time what lies in the inbox."""
+    """Within this time the sweep finds what is in the inbox."""
 
 
 class Collector:
@@ -127,7 +127,7 @@ class Collector:
                 return await self._events(slice_.start, slice_.end)
 
     async def folders(self) -> tuple[set[Slice], list[Imbalance]]:
-        """Return the days' folders of the data and the error bucket, and what lies outside of any."""
+        """Return the day folders of the data and the error bucket, and imbalances for all outside them."""
         days, strays = set(), []
         for bucket in self._settled_buckets:
             for name in await self._store.top(bucket, _TOP):
@@ -140,7 +140,7 @@ class Collector:
         return days, strays
 
     async def occupied(self, start: int, end: int) -> AsyncIterator[Slice]:
-        """Yield the slices in which something is that begins in [start, end) (epoch ms)."""
+        """Yield the slices that contain something that starts in [start, end) (epoch ms)."""
         for equality, first in self._firsts():
             at: int | None = start
             while at is not None and (at := await first(at, end)) is not None:
@@ -148,12 +148,12 @@ class Collector:
                 at = slice_.end
 
     async def first_occupied(self, start: int) -> int | None:
-        """Return the time of the first thing from then on (epoch ms); None when nothing is later."""
+        """Return the time of the first thing at or after `start` (epoch ms); None if there is none."""
         firsts = [await first(start, _NEVER) for _, first in self._firsts()]
         return min((first for first in firsts if first is not None), default=None)
 
     def _firsts(self) -> Iterator[tuple[Equality, _First]]:
-        """Each equality, and how to find the first thing of a span that it compares."""
+        """Yield each equality with a function that finds the earliest thing to compare in a time range."""
         archive = self._archive
         yield Equality.OBJECTS, self._first_folder
         yield Equality.RECORDS, archive.ledger.first_arrival
@@ -163,7 +163,7 @@ class Collector:
         yield Equality.EVENTS, archive.events.first_stored
 
     async def _first_folder(self, start: int, end: int) -> int | None:
-        """The first day in [start, end) in whose folder the ledger has an object."""
+        """Return the first day in [start, end) (epoch ms) in whose folder the ledger has an object."""
         before = Slice.at(Equality.OBJECTS, start - 1)
         folder: str | None = before.folder if start > BEGINNING else ""
         while folder is not None:
@@ -208,7 +208,7 @@ class Collector:
                 after = last
 
     async def _block_folders(self, day: str) -> AsyncIterator[Outcome]:
-        """Look up the objects that have blocks; the ledger had each before its blocks were written."""
+        """Check that the ledger knows the objects that have blocks: it had each before its blocks."""
         bucket, names = self._settings.block_bucket, list[str]()
         async for name in self._store.folders(bucket, f"{day}/"):
             names.append(name)
@@ -218,7 +218,7 @@ class Collector:
         yield compare_block_folders(bucket, day, names, await self._archive.ledger.known(names))
 
     async def _folder(self, bucket: str, page: Sequence[StoredObject], after: str, last: str) -> Outcome:
-        """Compare what a bucket lists between two keys with what the ledger says lies there."""
+        """Compare what a bucket lists between two keys with what the ledger has there."""
         known = [each for each in await self._archive.ledger.located(after, last) if _is_in(each, bucket)]
         notes = await self._notes(bucket, page)
         held = [_held(stored) for stored in page if stored.key not in notes]
@@ -233,7 +233,10 @@ class Collector:
         return compare_folder(bucket, held, known, moving, unexplained, settled_before)
 
     async def _notes(self, bucket: str, page: Sequence[StoredObject]) -> set[str]:
-        """The keys of a page that are notes: in the error bucket, beside a file that the ledger has there."""
+        """Return the keys of a page that are notes.
+
+        Notes are in the error bucket, beside a file that the ledger has there.
+        """
         if bucket != self._settings.error_bucket:
             return set()
         files = [each.key.removesuffix(NOTE_SUFFIX) for each in page if each.key.endswith(NOTE_SUFFIX)]
@@ -241,7 +244,7 @@ class Collector:
         return {reason_key(_key_of(each)) for each in known if _is_in(each, bucket)}
 
     async def _unexplained(self, rejected: Sequence[KnownObject], notes: Collection[str]) -> set[str]:
-        """Those of these objects that have no note beside them; `notes` are known to exist."""
+        """Return those of these objects that have no note beside them; `notes` are known to exist."""
 
         async def has_note(each: KnownObject) -> bool:
             key = reason_key(_key_of(each))
@@ -305,7 +308,7 @@ class Collector:
         )
 
     async def _blocks(self, each: KnownObject) -> Blocks:
-        """Every block in the object's folder; its rows by both ends of each."""
+        """Return every block in the object's folder, with its number of rows, read from the block's ends."""
         name = self._facility.file_name(each.key)
         if name is None:
             return {}

@@ -1,12 +1,12 @@
-"""Which slices are checked, when, and what is kept of it.
+"""Which slices are checked, when, and which results are kept.
 
-A slice is checked when something in it changed, and again until it adds up with nothing under way, but not
-before twenty times the time that its last check took have passed: however large it is, its checks
-take a twentieth of one process at most.
+A slice is checked when something in it has changed, and again until it balances with nothing in progress.
+After a check, the slice waits for at least twenty times the duration of that check. So its checks take at
+most a twentieth of one process, however large the slice is.
 
-What is removed or altered behind our back changes nothing that is noted. So `patrol` has settled slices
-checked, too: one at a call, the one that was checked longest ago. And as what is added may lie in a slice in
-which nothing ever changed, `patrol` also walks through all that is there.
+What is removed or altered outside the services leaves no noted change. Therefore `patrol` also has settled
+slices checked: one per call, the one whose check is the oldest. What is added outside the services may lie in
+a slice in which nothing ever changed. Therefore `patrol` also walks through everything that exists.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ from shotwatch_shots.reconciliation.slices import (
 
 RECENTLY_MS = 3 * HOUR_MS
 PATROL_AFTER_MS = DAY_MS
-"""A settled slice is not checked again before."""
+"""A settled slice is not checked again within this time."""
 _SECOND_LOOK_S = 1.0
 _PAUSE = 20
-"""Times the time that a check took."""
+"""Factor for the duration of a check."""
 
 
 class Reconciler:
-    """Checks slices, and keeps the results in the archive."""
+    """Checks slices, and stores the results in the archive."""
 
     def __init__(self, archive: Archive, collector: Collector) -> None:
         self._archive = archive
@@ -44,7 +44,7 @@ class Reconciler:
         self._walked_until = BEGINNING
 
     async def note_changes(self) -> None:
-        """Mark every slice to be checked in which something changed since anybody last called this."""
+        """Mark every slice in which something has changed since the last call, so that it is checked."""
         now = epoch_now()
         noted = await self._archive.reconciliations.noted_until()
         begin = await self._archive.ledger.first_change() if noted is None else noted
@@ -57,7 +57,7 @@ class Reconciler:
         await self._archive.reconciliations.note(await self._unfinished(now), now)
 
     async def _unfinished(self, now: int) -> set[Slice]:
-        """The slices in which something was begun that may have left nothing else behind."""
+        """Return the slices in which something was started that may have left no other trace."""
         sending = await self._archive.windows.unsent(now)
         reserved = await self._archive.events.reserved_at()
         return {
@@ -66,7 +66,7 @@ class Reconciler:
         }
 
     async def _changed(self, start: int, end: int) -> set[Slice]:
-        """The slices in which something changed in [start, end)."""
+        """Return the slices in which something changed in [start, end) (epoch ms)."""
         objects = await self._archive.ledger.changed(start, end)
         windows = await self._archive.batches.windows_closed(start, end)
         events = await self._archive.events.stored_between(start, end)
@@ -79,7 +79,7 @@ class Reconciler:
         }
 
     async def note_occupied(self, start: int, end: int) -> None:
-        """Mark the slices in [start, end) (epoch ms) in which something is, though nobody noted a change."""
+        """Mark the slices in [start, end) (epoch ms) that contain something, but have no noted change."""
         occupied = {slice_ async for slice_ in self._collector.occupied(start, end)}
         unknown = occupied - await self._archive.reconciliations.known(occupied)
         if unknown:
@@ -87,18 +87,19 @@ class Reconciler:
             await self._archive.reconciliations.note(unknown, noted or epoch_now())
 
     async def due(self) -> list[Slice]:
-        """Return the slices that must be checked now, those that have waited longest first."""
+        """Return the slices that must be checked now; those that have waited longest come first."""
         return await self._archive.reconciliations.due(epoch_now())
 
     async def recent(self) -> set[Slice]:
-        """Return the slices that are open, and those in which something changed lately."""
+        """Return the slices that are open, and those with a change in the last RECENTLY_MS."""
         lately = await self._archive.reconciliations.changed_since(epoch_now() - RECENTLY_MS)
         return {INBOX, *lately, *await self._archive.reconciliations.due(2**53)}
 
     async def patrol(self) -> None:
-        """Have the settled slice checked that was checked longest ago, if that is a day ago.
+        """Mark the settled slice with the oldest check as open, if that was a day ago or longer.
 
-        And walk on through all that is there, a day at a call: slices that nobody noted are noted.
+        Also continue the walk through everything that exists, one day per call, and mark the slices that were
+        never noted.
         """
         await self._archive.reconciliations.reopen_oldest(epoch_now() - PATROL_AFTER_MS)
         first = await self._collector.first_occupied(self._walked_until)
@@ -107,10 +108,10 @@ class Reconciler:
         self._walked_until = BEGINNING if first is None else first + DAY_MS
 
     async def check(self, slice_: Slice) -> Reconciled:
-        """Check a slice now, and keep the result.
+        """Check a slice now, and store the result.
 
-        The sources are read one after the other while the services work. So an imbalance counts only if a
-        second look names it, too.
+        The sources are read one after the other while the services are working. So an imbalance counts only
+        if a second comparison finds it too.
 
         Raises:
             Retry: a server does not answer.
@@ -129,14 +130,17 @@ class Reconciler:
         return result
 
     async def _compare(self, slice_: Slice) -> tuple[Outcome, int]:
-        """The outcome, and how long it took (ms)."""
+        """Return the outcome, and how long the comparison took (ms)."""
         clock = monotonic()
         outcome = await self._collector.compare(slice_)
         return outcome, round((monotonic() - clock) * 1000)
 
 
 def _in_both(first: Outcome, second: Outcome) -> Outcome:
-    """The second outcome with those of its imbalances that the first one has; the others are under way."""
+    """Return the second outcome with the imbalances that the first one has, too.
+
+    The other imbalances count as in progress.
+    """
     both = tuple(each for each in second.imbalances if each in set(first.imbalances))
     passing = tuple(each for each in second.imbalances if each not in set(first.imbalances))
     under_way, pending = second.under_way + len(passing), (*second.pending, *passing)[:NAMED]

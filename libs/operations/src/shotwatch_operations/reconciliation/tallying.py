@@ -1,4 +1,4 @@
-"""How the objects of a long time ended, without counting each of them again."""
+"""Count the final states of objects over a long time without counting each object again."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.reconciliation.slices import Equality, Reconciled, Slice
 
 Span = tuple[int, int]
-"""Epoch ms: from the first on, before the second."""
+"""Epoch ms: start (included) and end (excluded)."""
 
 
 async def tally_of(archive: Archive, results: Sequence[Reconciled], start: int, end: int) -> Tally:
-    """Return how the objects that arrived in [start, end) ended.
+    """Count the objects that arrived in [start, end) (epoch ms), by state and reason.
 
-    An hour that is settled was counted when it was checked. Other hours, and parts of hours, are counted now,
-    and so is all that may have arrived since changes were noted last. Where an hour has no result, nothing
+    A settled hour was counted when it was checked. Other hours and parts of hours are counted now, and so is
+    everything that may have arrived since changes were last noted. In an hour without a result, nothing
     arrived.
 
     Args:
-        results: of the slices that overlap [start, end).
+        results: results of the slices that overlap [start, end).
     """
     noted = await archive.reconciliations.noted_until()
     recent = Slice.at(Equality.RECORDS, noted).start if noted else start
@@ -33,7 +33,7 @@ async def tally_of(archive: Archive, results: Sequence[Reconciled], start: int, 
 
 
 def _is_counted(hour: Reconciled, start: int, end: int) -> bool:
-    """Whether the last check of an hour counted what is asked for: the whole hour, as it still is."""
+    """Return whether the last check counted what is requested: the whole hour, unchanged since."""
     return hour.settled and start <= hour.slice.start and hour.slice.end <= end
 
 

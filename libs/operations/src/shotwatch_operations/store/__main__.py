@@ -1,7 +1,7 @@
-"""`python -m shotwatch_operations.store`: set the object store up, as `shotwatch bucket setup` does.
+"""`python -m shotwatch_operations.store`: set up the object store, as `shotwatch bucket setup` does.
 
-A JSON line for each part. Exit status: 0 all is as it can be, 1 the store refused something, 2 wrong
-settings, 3 it cannot be reached.
+The command prints a JSON line for each part. Exit status: 0 everything is set up as far as the store supports
+it, 1 the store refused something, 2 wrong settings, 3 the store cannot be reached.
 """
 
 import asyncio

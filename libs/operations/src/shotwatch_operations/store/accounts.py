@@ -1,4 +1,4 @@
-"""The accounts of an object store: users and their policies, by MinIO's admin API."""
+"""The accounts of an object store: users and their policies, through MinIO's admin API."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -24,7 +24,7 @@ _UNSUPPORTED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account, its secret key, and all that it may do; the policy has the account's name."""
+    """An account, its secret key, and its rights; the policy has the same name as the account."""
 
     access_key: str
     secret_key: str
@@ -34,8 +34,8 @@ class Account:
 class AccountAdmin:
     """The accounts of a store, managed with the keys of its administrator.
 
-    Every method raises Unsupported for a store without such an API, Refused, and Retry if the store cannot be
-    reached.
+    Every method raises Unsupported if the store has no such API, Refused if the store refuses the request,
+    and Retry if it cannot be reached.
     """
 
     def __init__(self, url: str, access_key: str, secret_key: str) -> None:
@@ -58,7 +58,7 @@ class AccountAdmin:
             await self._client._session.close()
 
     async def has(self, account: Account) -> bool:
-        """Return whether the account exists with this secret key and this policy alone."""
+        """Return whether the account exists with exactly this secret key and this policy."""
         async with _asked():
             users = json.loads(await self._client.user_list())
             policies = json.loads(await self._client.policy_list())
@@ -70,9 +70,9 @@ class AccountAdmin:
             return await store.ready("no-such-bucket")
 
     async def make(self, account: Account) -> None:
-        """Make the account, or give the one that exists this secret key, and this policy instead of others.
+        """Create the account, or update an existing one to this secret key and only this policy.
 
-        The policy is written before the secret key: nobody who learns the new key has the old rights.
+        The policy is written before the secret key, so that nobody who learns the new key has the old rights.
         """
         async with _asked():
             with NamedTemporaryFile("w", suffix=".json") as file:
@@ -91,14 +91,14 @@ async def _asked() -> AsyncIterator[None]:
         if error._code in {str(status.value) for status in _UNSUPPORTED}:
             raise Unsupported from error
         raise Refused(f"{error._code}: {error._body[:_MOST_TOLD]}") from error
-    except ValueError as error:  # the answer to another question: it did not understand ours
+    except ValueError as error:  # the store has misunderstood the request
         raise Unsupported from error
     except AWAY as error:
         raise Retry(f"the object store cannot be reached: {error}") from error
 
 
 def _rights(policy: Mapping[str, Any]) -> set[tuple[str, str, str]]:
-    """Return effect, action and resource of all that a policy says, in whatever order it says it."""
+    """Return effect, action and resource of every statement of a policy, in any order."""
     return {
         (statement["Effect"], action, resource)
         for statement in policy["Statement"]

@@ -1,6 +1,6 @@
-"""Sets an object store up: its buckets, who is told of new objects, what expires, accounts. May be run again.
+"""Set up an object store: buckets, notifications of new objects, expiry, accounts. Set-up may be repeated.
 
-What others have configured of the same buckets stays as it is, and so do other accounts.
+Other configuration of the same buckets stays unchanged, and so do other accounts.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -33,29 +33,29 @@ _CREATED = "s3:ObjectCreated:*"
 _OURS = "shotwatch"
 _ALL = Filter(prefix="")
 _UNSUPPORTED = {"NotImplemented", "MethodNotAllowed", "BucketAlreadyExists", "BucketAlreadyOwnedByYou"}
-"""The last two: the store took the request for one to make the bucket."""
+"""With the last two, the store has taken the request for one to create the bucket."""
 
 
 SecretKey = Annotated[SecretStr | None, Field(min_length=8)]
 
 
 class SetupSettings(Settings):
-    """What all services share, with the keys of the store's administrator, and how it is to be set up.
+    """The settings of all services, with the keys of the store's administrator and the options of the set-up.
 
-    An account without a secret key is left alone.
+    An account without a secret key is left unchanged.
     """
 
     event_target: str = "arn:minio:sqs::SHOTWATCH:amqp"
-    """The AMQP target that is told of new objects in the inbox, by the store's name for it (its ARN)."""
+    """The AMQP target for notifications of new objects in the inbox, by the store's name for it (its ARN)."""
     block_days: NonNegativeInt = 30
-    """Blocks expire after so many days, and can be made again from the raw file; 0 keeps them."""
+    """Blocks expire after this many days; they can be made again from the raw files. 0 keeps them."""
     raw_tier: str = ""
-    """Storage class that raw files move to after `raw_tier_days`; empty = they stay where they are."""
+    """Storage class to which raw files move after `raw_tier_days`; if empty, they are not moved."""
     raw_tier_days: NonNegativeInt = 30
     """Days after which raw files move to `raw_tier`."""
-    database_url: SecretStr = SecretStr("mongodb://not-used")  # the set-up needs no database
+    database_url: SecretStr = SecretStr("mongodb://not-used")  # the set-up does not use the database
     store_uploader_secret_key: SecretKey = None
-    """Secret key of the account `uploader`, by which the control system puts files into the inbox."""
+    """Secret key of the account `uploader`, with which the control system writes files to the inbox."""
     store_ingest_secret_key: SecretKey = None
     """Secret key of the account `ingest`."""
     store_validate_secret_key: SecretKey = None
@@ -79,39 +79,39 @@ class SetupSettings(Settings):
 
 
 class State(StrEnum):
-    """How a part of the set-up was found, and left."""
+    """The state of a part of the set-up."""
 
     THERE = "there"
     MADE = "made"
     MISSING = "missing"
-    """Not there yet; it was asked for a dry run."""
+    """It does not exist, and this is a dry run."""
     UNSUPPORTED = "unsupported"
-    """The store does not know such a thing."""
+    """The store does not support it."""
     REFUSED = "refused"
-    """The store knows such a thing, and says no."""
+    """The store supports it, but refuses the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One part of the set-up of a bucket."""
+    """The result for one part of the set-up of a bucket."""
 
     bucket: str
     what: str
     state: State
     detail: str = ""
-    """What follows from it, or why it was refused."""
+    """The consequence, or the reason for a refusal."""
 
 
 class ConfigurableStore(ObjectStore):
-    """An object store of which buckets are configured: notifications and lifecycle."""
+    """An object store whose buckets are configured: notifications and lifecycle."""
 
     async def announces(self, bucket: str, target: str) -> bool:
-        """Whether the target is told of every new object of the bucket."""
+        """Return whether the target is notified of every new object of the bucket."""
         told = (await self._notification(bucket)).queue_config_list or []
         return any(_tells_of_all(queue, target) for queue in told)
 
     async def announce(self, bucket: str, target: str) -> None:
-        """Have the target told of every new object of the bucket."""
+        """Configure the bucket to notify the target of every new object."""
         found = await self._notification(bucket)
         others = [queue for queue in found.queue_config_list or [] if queue.queue != target]
         ours = QueueConfig(target, [_CREATED], config_id=_OURS)
@@ -120,12 +120,12 @@ class ConfigurableStore(ObjectStore):
             await self._client.set_bucket_notification(bucket, wanted)
 
     async def obeys(self, bucket: str, rule: Rule | None) -> bool:
-        """Whether our lifecycle rule of the bucket is this one; None = that there is none."""
+        """Return whether this is our lifecycle rule of the bucket; None means that we have none."""
         ours = [_essence(found) for found in await self._rules(bucket) if found.rule_id == _OURS]
         return ours == ([_essence(rule)] if rule else [])
 
     async def obey(self, bucket: str, rule: Rule | None) -> None:
-        """Make this our lifecycle rule of the bucket; None takes it away."""
+        """Set our lifecycle rule of the bucket; None removes it."""
         rules = [found for found in await self._rules(bucket) if found.rule_id != _OURS]
         if rule:
             rules.append(rule)
@@ -152,16 +152,16 @@ class _Part:
     is_there: Callable[[], Awaitable[bool]]
     make: Callable[[], Awaitable[None]]
     otherwise: str = ""
-    """What holds in a store that does not know such a thing."""
+    """What holds if the store does not support this part."""
 
 
 async def set_up(
     store: ConfigurableStore, settings: SetupSettings, dry_run: bool = False
 ) -> AsyncIterator[Finding]:
-    """Look at each part of the set-up, and make it as it should be unless this is a dry run.
+    """Check each part of the set-up, and correct it unless this is a dry run.
 
     Raises:
-        Retry: the store cannot be reached, or lets us make no bucket.
+        Retry: the store cannot be reached, or does not allow us to create buckets.
     """
     for part in _parts(store, settings):
         yield await _settled(part, dry_run)
@@ -226,7 +226,7 @@ def _lifecycle(store: ConfigurableStore, bucket: str, what: str, rule: Rule | No
 async def _settled(part: _Part, dry_run: bool) -> Finding:
     try:
         return Finding(part.bucket, part.what, await _state(part, dry_run))
-    except BucketMissing:  # a dry run has not made it
+    except BucketMissing:  # a dry run does not create the bucket
         return Finding(part.bucket, part.what, State.MISSING)
     except Unsupported:
         return Finding(part.bucket, part.what, State.UNSUPPORTED, part.otherwise)
@@ -240,18 +240,18 @@ async def _state(part: _Part, dry_run: bool) -> State:
     if dry_run:
         return State.MISSING
     await part.make()
-    if not await part.is_there():  # some stores say yes to everything
+    if not await part.is_there():  # some stores accept every request
         raise Unsupported
     return State.MADE
 
 
 @asynccontextmanager
 async def _asked(bucket: str) -> AsyncIterator[None]:
-    """Raises Unsupported or Refused for what the store answers, BucketMissing, or Retry if it is away."""
+    """Raise Unsupported or Refused for the store's response, BucketMissing, or Retry if it is unavailable."""
     async with translated(bucket, ""):
         try:
             yield
-        except ValueError as error:  # the answer to another question: it did not understand ours
+        except ValueError as error:  # the store has misunderstood the request
             raise Unsupported from error
         except REFUSED as error:
             code = code_of(error)

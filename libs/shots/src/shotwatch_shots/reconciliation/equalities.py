@@ -1,7 +1,7 @@
-"""The equalities: what two sources say of the same things must be the same. Pure.
+"""The equalities: two sources must agree about the same things. Pure.
 
-What is under way is no imbalance. Each comparison is given the time before which nothing is under way any
-more (`settled_before`, epoch ms), and whether messages about its things still lie in a queue (`queued`).
+What is in progress is not an imbalance. Each comparison is given the time before which nothing is in progress
+any more (`settled_before`, epoch ms), and whether messages about its things are still in a queue (`queued`).
 """
 
 import re
@@ -29,15 +29,15 @@ from shotwatch_shots.vocabulary import ObjectState, ShotState
 
 _WITHOUT_RECORDS = (ObjectState.REJECTED, ObjectState.IGNORED)
 NAMED = 100
-"""Imbalances that a check names; it counts the others."""
+"""Number of imbalances that a check names; it only counts the others."""
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _MULTIPART = "-"
-"""In the etag of an object that was uploaded in parts: its copy has another etag, and the same size."""
+"""Mark in the etag of an object from a multipart upload: its copy has another etag, and the same size."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Imbalance:
-    """One thing of which two sources do not say the same."""
+    """One thing about which two sources disagree."""
 
     subject: str
     """`object …`, `shot …`, `event number …`."""
@@ -46,20 +46,20 @@ class Imbalance:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a comparison found."""
+    """The result of a comparison."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
-    """How much each side has."""
+    """How many things each side has."""
     imbalances: tuple[Imbalance, ...] = ()
-    """NAMED at most."""
+    """At most NAMED."""
     more: int = 0
-    """Imbalances that are not named."""
+    """Number of imbalances that are not named."""
     under_way: int = 0
-    """Things that will be accounted for, or become imbalances."""
+    """Number of things that will either be accounted for or become imbalances."""
     pending: tuple[Imbalance, ...] = ()
-    """What those are, and what they would be; NAMED at most."""
+    """Those things, as the imbalances that they would be; at most NAMED."""
     tally: Tally | None = None
-    """Of the objects whose records were compared."""
+    """The tally of the objects whose records were compared."""
 
     @property
     def total(self) -> int:
@@ -83,7 +83,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Account:
-    """An outcome that is being added up."""
+    """An outcome under construction."""
 
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     imbalances: list[Imbalance] = field(default_factory=list)
@@ -98,14 +98,14 @@ class _Account:
             self.more += 1
 
     def late(self, subject: str, wrong: str, still_under_way: bool) -> None:
-        """Add what is wrong unless it is still under way."""
+        """Add an imbalance, or a pending one if it is still in progress."""
         if still_under_way:
             self.wait(subject, wrong)
         else:
             self.wrong(subject, wrong)
 
     def wait(self, subject: str, why: str) -> None:
-        """Add what is under way."""
+        """Add something that is in progress."""
         self.under_way += 1
         if len(self.pending) < NAMED:
             self.pending.append(Imbalance(subject, why))
@@ -126,16 +126,16 @@ def compare_folder(
     unexplained: Collection[str],
     settled_before: int,
 ) -> Outcome:
-    """Compare a part of the data or the error bucket with what the ledger says lies there.
+    """Compare a part of the data or the error bucket with what the ledger has there.
 
-    Several versions of a file may have one place: the one that lies there is held, the others were replaced.
+    Several versions of a file may have the same location: the bucket holds one, the others were replaced.
 
     Args:
         bucket: the data or the error bucket.
-        held: its objects, without the notes that say why a file was rejected.
-        known: what the ledger says lies there; objects in other buckets are left out.
-        moving: ids of objects that still lie in the inbox.
-        unexplained: ids of objects that should have a note beside them, and have none.
+        held: its objects, without the notes that contain rejection reasons.
+        known: what the ledger has there; objects in other buckets are left out.
+        moving: ids of objects that are still in the inbox.
+        unexplained: ids of objects that should have a note beside them, but have none.
         settled_before: nothing that was settled earlier is still being moved (epoch ms).
     """
     account = _Account()
@@ -166,7 +166,7 @@ def compare_folder(
 
 
 def compare_block_folders(bucket: str, day: str, folders: Iterable[str], known: Collection[str]) -> Outcome:
-    """Compare the folders of a day in the block bucket, one an object, with the ids that the ledger has."""
+    """Compare the folders of a day in the block bucket, one per object, with the ids in the ledger."""
     account = _Account()
     for folder in folders:
         if folder not in known:
@@ -182,15 +182,15 @@ def compare_inbox(
     swept_before: int,
     queued: bool,
 ) -> Outcome:
-    """Compare what the inbox holds with what the ledger says of it.
+    """Compare the content of the inbox with the ledger.
 
     Args:
         bucket: the inbox.
         held: its objects, by id.
-        known: what the ledger says of these, and of all others that should be there, by id.
-        settled_before: nothing that was settled earlier is still being moved out of the inbox.
+        known: the ledger's entries of these, and of all others that should be there, by id.
+        settled_before: nothing that was settled earlier is still being moved out of the inbox (epoch ms).
         swept_before: the sweep has seen what was stored earlier (epoch ms).
-        queued: messages wait for ingest.
+        queued: whether messages wait for ingest.
     """
     account = _Account()
     account.counts |= {"in_inbox": len(held), "waiting": 0}
@@ -223,16 +223,16 @@ def compare_places(
     buckets: Buckets,
     settled_before: int,
 ) -> Outcome:
-    """Compare the state of each object with its history, and with the place where the ledger says it lies.
+    """Compare the state of each object with its history, and with its location in the ledger.
 
-    A dead-lettered object lies where it was before.
+    A dead-lettered object stays at its previous location.
 
     Args:
         objects: in any state.
         raw_keys: object id → the keys that it may have in the data bucket once it is read; without the
-            objects whose name is no file name of the facility.
-        buckets: in which objects lie.
-        settled_before: whatever came into its state earlier has its place (epoch ms).
+            objects whose key is not a file name of the facility.
+        buckets: the buckets that hold objects.
+        settled_before: everything that entered its state earlier has its final location (epoch ms).
     """
     account = _Account()
     for each in objects:
@@ -246,7 +246,7 @@ def compare_places(
 
 
 def _state_implied(each: KnownObject, raw: Collection[str], buckets: Buckets) -> ObjectState | None:
-    """The state that an object has where this one lies; None where no object may lie."""
+    """Return the state that follows from an object's location; None if no object may be there."""
     if each.location is None:
         return ObjectState.IGNORED
     if each.location == (buckets.inbox, each.key):
@@ -270,7 +270,7 @@ def _state_implied(each: KnownObject, raw: Collection[str], buckets: Buckets) ->
 
 
 Blocks = Mapping[str, HeldBlock]
-"""By their names in their object's folder."""
+"""By their names in the folder of their object."""
 
 
 def compare_records(
@@ -286,14 +286,15 @@ def compare_records(
     """Compare the records of ingested objects: in blocks, validated, in windows and on no pulse.
 
     Args:
-        objects: in any state; those that were rejected or ignored have no records.
-        replaced: ids of objects of which a later version was ingested: that one has the records.
-        blocks: object id → what lies in its folder of the block bucket.
-        validated: of these objects; of others it is left out.
-        joined: likewise.
-        settled_before: whatever was ingested earlier was joined, unless a message waits.
-        blocks_kept_after: blocks of objects that were ingested earlier may have expired, all of an object.
-        queued: messages wait for validate or aggregate.
+        objects: in any state; rejected and ignored ones have no records.
+        replaced: ids of objects of which a later version was ingested; that version has the records.
+        blocks: object id → the blocks in its folder of the block bucket.
+        validated: validated rows of these objects; rows of others are left out.
+        joined: joined rows, likewise.
+        settled_before: everything that was ingested earlier is joined, unless a message waits (epoch ms).
+        blocks_kept_after: the blocks of an object that was ingested earlier may have expired, all together
+            (epoch ms).
+        queued: whether messages wait for validate or aggregate.
     """
     account = _Account()
     names = ("in_blocks", "validated", "valid", "refused", "displaced", "on_no_pulse", "replaced")
@@ -341,6 +342,7 @@ def _compare_rows(
         wrong = f"{rows} records were validated; windows have {parts}, and {each.on_no_pulse} are on no pulse"
         account.wrong(_named(each), wrong)
     elsewhere = displaced + each.on_no_pulse
+    # Any number of the displaced records, and of those on no pulse, may have been refused.
     if not refused <= refused_rows <= refused + elsewhere:
         parts = f"windows have {refused}, and {elsewhere} records are displaced or on no pulse"
         account.wrong(_named(each), f"validation refused {refused_rows} records; {parts}")
@@ -356,7 +358,7 @@ def _compare_rows(
 def _compare_blocks(
     account: _Account, each: KnownObject, blocks: Blocks, validated: Mapping[str, ValidatedRows]
 ) -> None:
-    """Compare the rows of an object's blocks with validated records, then the blocks with those written."""
+    """Compare the rows of an object's blocks with validated records, and the blocks with those written."""
     account.counts["in_blocks"] += sum(block.rows or 0 for block in blocks.values())
     rows = {name: block.rows for name, block in blocks.items()}
     expected = {name: part.rows for name, part in validated.items()}
@@ -371,7 +373,7 @@ def _compare_blocks(
 
 
 def _rows_by_object(validated: Iterable[ValidatedRows]) -> Mapping[str, dict[str, ValidatedRows]]:
-    """Object id → name of the device's block → rows."""
+    """Return object id → name of the device's block → rows."""
     rows: defaultdict[str, dict[str, ValidatedRows]] = defaultdict(dict)
     for part in validated:
         rows[part.object_id][fitting_name(part.device)] = part
@@ -388,14 +390,14 @@ def compare_shots(
     settled_before: int,
     queued: bool,
 ) -> Outcome:
-    """Compare the pulses that windows closed with the shots that are stored, and with their batches.
+    """Compare the pulses that windows closed with the stored shots and with their batches.
 
     Args:
-        windows: all of an hour.
+        windows: all windows of an hour.
         stored: all shots of windows of that hour.
-        batches: all of these windows.
-        settled_before: what was closed earlier was judged, unless a message waits.
-        queued: messages wait for features or inference.
+        batches: all batches of these windows.
+        settled_before: everything that was closed earlier is judged, unless a message waits (epoch ms).
+        queued: whether messages wait for features or inference.
     """
     account = _Account()
     account.counts |= {"closed": 0, "stored": 0, **dict.fromkeys(map(str, ShotState), 0)}
@@ -437,10 +439,10 @@ def compare_shots(
 
 
 def compare_files(joined_from: Iterable[tuple[str, str]], known: Collection[str]) -> Outcome:
-    """Compare the files from which things were made with those that the ledger has.
+    """Compare the files from which things were made with the files that the ledger has.
 
     Args:
-        joined_from: what was made (`window …`), and the key of a file from which it was.
+        joined_from: what was made (`window …`), and the key of a file that it was made from.
         known: those of these keys under which the ledger has an object.
     """
     account = _Account()
@@ -451,7 +453,7 @@ def compare_files(joined_from: Iterable[tuple[str, str]], known: Collection[str]
 
 
 def _compare_revisions(account: _Account, shot: StoredShot, closed: int, state: ShotState) -> None:
-    """A stored shot is at the revision that its window has; an earlier one while the newer is not judged."""
+    """Check the revision of a stored shot: its window's, or an earlier one until the batch is judged."""
     if shot.revision > closed or (shot.revision < closed and state is ShotState.JUDGED):
         wrong = f"stored at revision {shot.revision}, closed at revision {closed} by its window"
         account.wrong(f"shot {shot.id}", wrong)
@@ -461,9 +463,10 @@ def _compare_revisions(account: _Account, shot: StoredShot, closed: int, state: 
 
 
 def compare_events(stored: Sequence[StoredEvent], numbers: Numbers, settled_before: int) -> Outcome:
-    """Compare the events that were stored in an hour with the sequence numbers, and with confirmations.
+    """Compare the events that were stored in an hour with the sequence numbers and with confirmations.
 
-    No number may be missing before, between and after the events, up to the next number that is stored.
+    No number may be missing between the events, nor between them and the nearest stored numbers before and
+    after.
     """
     account = _Account()
     account.counts |= {"stored": len(stored), "numbers": 0, "confirmed": 0}
@@ -489,7 +492,7 @@ def compare_events(stored: Sequence[StoredEvent], numbers: Numbers, settled_befo
 def _compare_gap(
     account: _Account, first: int, last: int, reserved: Mapping[int, int], settled_before: int
 ) -> None:
-    """Add the missing numbers first..last: one by one those that are reserved, the others as one gap."""
+    """Add the missing numbers first..last: reserved ones individually, the others as one gap."""
     waiting = {number: at for number, at in reserved.items() if first <= number <= last}
     for number, at in waiting.items():
         wrong = "reserved for an event that was never stored"
@@ -509,7 +512,7 @@ def _named(known: KnownObject) -> str:
 
 
 def _same(held: HeldObject, known: KnownObject) -> bool:
-    """Whether the bucket holds the version that the ledger means."""
+    """Return whether the bucket holds the version that the ledger has."""
     if _MULTIPART in held.etag or _MULTIPART in known.etag:
         return held.size == known.size
     return held.etag == known.etag

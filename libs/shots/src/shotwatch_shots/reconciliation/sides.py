@@ -1,4 +1,4 @@
-"""What each source says, as plain values. Times are epoch milliseconds, UTC."""
+"""The content of each source as plain values. Times are epoch milliseconds, UTC."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,36 +12,36 @@ Location = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class KnownObject:
-    """One object version, as the ledger has it."""
+    """One object version in the ledger."""
 
     id: str
     key: str
-    """Under which it arrived."""
+    """The key under which it arrived."""
     etag: str
     size: int
     state: ObjectState
     since: int
-    """In this state."""
+    """When it entered this state."""
     arrived_at: int
     joined_at: int
-    """0 before its records were joined."""
+    """When its records were joined; 0 before that."""
     location: Location | None
-    """None where it is not to be found any more."""
+    """None if it is nowhere any more."""
     records: int
-    """Read by ingest."""
+    """Number of records that ingest read."""
     on_no_pulse: int
-    """Records that are in no window: off the grid, second samples, of unexpected devices."""
+    """Number of records in no window: off the grid, second samples, or of unexpected devices."""
     reason: str = ""
     """Why it was rejected or dead-lettered."""
     blocks_id: str = ""
-    """Id of the blocks that ingest wrote; empty where it wrote none."""
+    """Id of the blocks that ingest wrote; empty if it wrote none."""
     states: frozenset[ObjectState] = frozenset()
-    """Those that it has been in, by its history."""
+    """All states that its history contains."""
 
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """The names of the buckets in which objects lie, one after the other."""
+    """The names of the buckets that hold objects, in the order in which an object passes through them."""
 
     inbox: str
     data: str
@@ -50,7 +50,7 @@ class Buckets:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many objects are in each state, and how many ended for which reason."""
+    """The number of objects in each state, and for each reason."""
 
     states: Mapping[str, int]
     reasons: Mapping[str, int]
@@ -62,7 +62,7 @@ class Tally:
 
     @classmethod
     def of(cls, tallies: Iterable["Tally"]) -> "Tally":
-        """Return the sum of several tallies; every state is there."""
+        """Return the sum of several tallies, with an entry for every state."""
         states, reasons, size = Counter(dict.fromkeys(map(str, ObjectState), 0)), Counter[str](), 0
         for tally in tallies:
             states.update(tally.states)
@@ -73,7 +73,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class HeldObject:
-    """One object, as a bucket lists it."""
+    """One object in a bucket's listing."""
 
     key: str
     etag: str
@@ -86,49 +86,49 @@ class HeldBlock:
     """One block in the folder of its object."""
 
     rows: int | None
-    """None where it cannot be read."""
+    """None if the block cannot be read."""
     etag: str
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatedRows:
-    """How many records of one device in one object version were validated."""
+    """Number of records of one device in one object version that were validated."""
 
     object_id: str
     device: str
     rows: int
     refused: int
-    """Of these rows."""
+    """Of these rows, the number that was refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinedRows:
-    """How many records of one device in one object version a window has."""
+    """Number of records of one device in one object version that are in a window."""
 
     object_id: str
     device: str
     valid: int
     refused: int
     displaced: int
-    """On pulses that a later object has."""
+    """Records on pulses for which a later object has records."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedWindow:
-    """The pulses of a window that were closed."""
+    """The closed pulses of a window."""
 
     id: str
     revisions: Mapping[int, int]
     """Pulse → revision, from 1."""
     sending_since: int
-    """When a message about closed shots was put into the outbox; 0 when it is empty."""
+    """When a message about closed shots was put into the outbox; 0 if the outbox is empty."""
     files: tuple[str, ...] = ()
     """Keys of the files whose records it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedShots:
-    """The shots of one batch, and what became of them."""
+    """The shots of one batch, with their state."""
 
     batch_id: str
     window_id: str
@@ -140,7 +140,7 @@ class ClosedShots:
 
 @dataclass(frozen=True, slots=True)
 class StoredShot:
-    """One shot, as people query it."""
+    """One shot as people query it."""
 
     id: str
     window_id: str
@@ -158,7 +158,7 @@ class StoredEvent:
     """The number in the event itself, which subscribers see."""
     stored_at: int
     published_at: int
-    """When the broker had confirmed it; 0 before."""
+    """When the broker confirmed it; 0 before that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +166,14 @@ class Numbers:
     """Sequence numbers around the events of an hour."""
 
     before: int
-    """The number before the first of them that is stored; 0 where there is none."""
+    """The last stored number before the events of the hour; 0 if there is none."""
     stored: frozenset[int]
-    """Those after `before` and up to the last of the hour."""
+    """The stored numbers after `before`, up to the last one of the hour."""
     after: int
-    """The one after the last of the hour; after the highest that was given out if no later one is stored."""
+    """The first stored number after the hour's last one; the highest assigned number + 1 without one."""
     highest: int
-    """That was given out."""
+    """The highest assigned number."""
     reserved: Mapping[int, int]
     """Number → when it was reserved for an event that is not stored yet."""
     void: frozenset[int]
-    """Numbers that were reserved for an event which has another one."""
+    """Numbers that were reserved for an event that has another number."""

@@ -1,4 +1,4 @@
-"""What is checked at a time, and the result of a check."""
+"""The slices in which equalities are checked, and the result of a check."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,16 +10,16 @@ from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 BEGINNING = -62_135_596_800_000
-"""No slice begins before: 0001-01-01 (epoch ms)."""
+"""No slice begins before this time: 0001-01-01 (epoch ms)."""
 
 
 class Equality(StrEnum):
-    """What is compared, in slices of which kind."""
+    """The comparisons, each with its kind of slice."""
 
     INBOX = "inbox"
-    """Objects: the inbox and the ledger. One slice, always."""
+    """Objects: the inbox and the ledger. There is only one slice."""
     OBJECTS = "objects"
-    """Objects: the data and the error bucket, and the ledger, by the day of their folders."""
+    """Objects: the data bucket, the error bucket and the ledger, by the day of the folders."""
     RECORDS = "records"
     """Blocks, validated records and windows, by the hour in which the objects arrived."""
     SHOTS = "shots"
@@ -38,13 +38,13 @@ class Slice:
 
     @classmethod
     def at(cls, equality: Equality, time: int) -> "Slice":
-        """Return the slice of an equality that a time (epoch ms) falls into."""
+        """Return the slice of an equality that contains a time (epoch ms)."""
         length = DAY_MS if equality is Equality.OBJECTS else HOUR_MS
         return cls(equality, time // length * length)
 
     @classmethod
     def of_window(cls, window_id: str) -> "Slice | None":
-        """Return the slice of the shots of a window; None for an id that does not say when it begins."""
+        """Return the slice of a window's shots; None if the window's id does not contain its start."""
         try:
             return cls.at(Equality.SHOTS, window_start(window_id))
         except ValueError:
@@ -52,7 +52,7 @@ class Slice:
 
     @classmethod
     def of_folder(cls, name: str) -> "Slice | None":
-        """Return the slice of a day's folder (`2022-07-01`); None for a name that no day has (`2022-7-1`)."""
+        """Return the slice of a day's folder (`2022-07-01`); None if the name is not a day (`2022-7-1`)."""
         try:
             day = datetime.strptime(name, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError:
@@ -66,16 +66,16 @@ class Slice:
         return self.start + (DAY_MS if self.equality is Equality.OBJECTS else HOUR_MS)
 
     def overlaps(self, start: int, end: int) -> bool:
-        """Return whether the slice has a part in [start, end) (epoch ms); the inbox always has."""
+        """Return whether the slice overlaps [start, end) (epoch ms); the inbox always does."""
         return self.equality is Equality.INBOX or (self.start < end and self.end > start)
 
     @property
     def folder(self) -> str:
-        """The day of the slice as buckets name it."""
+        """Name of the day's folder in the buckets."""
         return f"{instant(self.start):%Y-%m-%d}"
 
     def __str__(self) -> str:
-        """`shots 2022-07-01T07`, `objects 2022-07-01`, `inbox`."""
+        """Return the name of the slice: `shots 2022-07-01T07`, `objects 2022-07-01`, `inbox`."""
         if self.equality is Equality.INBOX:
             return self.equality
         when = self.folder if self.equality is Equality.OBJECTS else f"{instant(self.start):%Y-%m-%dT%H}"
@@ -92,15 +92,15 @@ class Reconciled:
     slice: Slice
     outcome: Outcome
     checked_at: int
-    """Epoch ms; 0 when it has never been checked."""
+    """Epoch ms; 0 if it has never been checked."""
     took_ms: int
     confirmed: tuple[Imbalance, ...]
-    """Imbalances that the check before had found as well."""
+    """Imbalances that the previous check had found as well."""
     changed_at: int = 0
     """When something in the slice last changed."""
 
     @property
     def settled(self) -> bool:
-        """Whether the slice adds up, nothing of it is under way, and nothing changed since it was checked."""
+        """Whether the slice balances with nothing in progress, and has not changed since the check."""
         checked = self.checked_at > 0 and self.changed_at <= self.checked_at
         return checked and not self.outcome.imbalances and not self.outcome.under_way

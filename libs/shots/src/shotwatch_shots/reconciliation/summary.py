@@ -1,4 +1,4 @@
-"""What the checks of many slices come to. Pure."""
+"""Summaries of the checks of many slices. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from shotwatch_shots.reconciliation.slices import Equality, Reconciled
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An imbalance, and the slice in which it is."""
+    """An imbalance, and the slice that has it."""
 
     slice: str
     imbalance: Imbalance
@@ -21,22 +21,22 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One equality in a span of time."""
+    """One equality in a time range."""
 
     equality: Equality
     counts: Mapping[str, int]
     found: tuple[Found, ...]
-    """NAMED at most."""
+    """At most NAMED."""
     imbalances: int
     """How many there are, named or not."""
     under_way: int
     pending: tuple[Found, ...]
-    """What is under way; NAMED at most."""
+    """What is in progress; at most NAMED."""
     slices: int
     unchecked: int
-    """Slices that have never been checked."""
+    """Number of slices that have never been checked."""
     checked_at: int
-    """When the slice was checked that was checked longest ago (epoch ms); 0 if there is none."""
+    """Time of the oldest last check among the slices (epoch ms); 0 if there is none."""
 
 
 def summaries_of(results: Iterable[Reconciled]) -> list[Summary]:
