@@ -210,7 +210,7 @@ async def test_a_challenger_that_was_written_with_two_bundles_is_not_promoted(
     await introduce(succession, "1")
     await introduce(succession, "2")
     registry.bundles["2"] = b"another"
-    await succession.challenge("2", digest("another"), "training")
+    await succession.introduce("2", digest("another"), ModelAlias.CHALLENGER, "training")
     with pytest.raises(SuccessionError, match="version 2 was made challenger with different bundles"):
         await succession.promote("2", "amelie", "")
     assert registry.given["champion"] == "1"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from shotwatch_cli.failures import Misuse
 from shotwatch_shots.facility import Facility, PlaceRoster
-from shotwatch_shots.place import NO_LEVEL
+from shotwatch_shots.place import NO_LEVEL, Place
 
 
 def named_rosters(
@@ -21,6 +21,24 @@ def named_rosters(
         at = f" at {interval}" if interval else ""
         raise Misuse(f"{facility.name} has no place {', '.join(sorted(unknown))}{at}", _known(recorded))
     return tuple(roster for roster in recorded if _name(roster) in wanted)
+
+
+def rosters_within(facility: Facility, name: str | None) -> tuple[PlaceRoster, ...]:
+    """Return the places that are, or begin with, a name (`LA-A1-11`, `LA-A1`), with their expected devices.
+
+    Without a name, return all places of the facility.
+
+    Raises:
+        Misuse: the facility has no such place; the advice lists those it has.
+    """
+    try:
+        area = None if name is None else Place.parse(name)
+    except ValueError as error:
+        raise Misuse(str(error), _known(facility.places)) from error
+    found = tuple(each for each in facility.places if area is None or each.place.is_within(area))
+    if not found:
+        raise Misuse(f"{facility.name} has no place {name}", _known(facility.places))
+    return found
 
 
 def _name(roster: PlaceRoster) -> str:

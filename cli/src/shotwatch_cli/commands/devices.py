@@ -13,10 +13,10 @@ from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, f
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, print_json, stdout, table
+from shotwatch_cli.places import rosters_within
 from shotwatch_cli.timelines import Report, draw_timelines
 from shotwatch_common.facility_file import load_facility
-from shotwatch_shots.facility import Facility, PlaceRoster, StatePolicy
-from shotwatch_shots.place import Place
+from shotwatch_shots.facility import PlaceRoster, StatePolicy
 from shotwatch_shots.pulses import epoch_ms
 
 _PATIENCE_S = 120
@@ -56,7 +56,7 @@ def devices(
     facility = load_facility(deployment.settings.facility)
     asked = {"from": start, "to": end}
     span = {edge: epoch_ms(time) for edge, time in asked.items() if time is not None}
-    reports = asyncio.run(_reports(deployment, _rosters(facility, place), span))
+    reports = asyncio.run(_reports(deployment, rosters_within(facility, place), span))
     if not reports:
         raise Failure("no device recorded anything in this time", "name another by --from and --to")
     _show(reports, json)
@@ -68,18 +68,6 @@ def device_table(reports: Sequence[Report]) -> Table:
     """Return a table with a row for each device."""
     title = f"{len(reports)} devices, {reports[0]['start']} to {reports[0]['end']}"
     return table(title, _COLUMNS, map(_row, reports))
-
-
-def _rosters(facility: Facility, asked: str | None) -> list[PlaceRoster]:
-    known = "it has " + ", ".join(dict.fromkeys(str(each.place) for each in facility.places))
-    try:
-        area = None if asked is None else Place.parse(asked)
-    except ValueError as error:
-        raise Misuse(str(error), known) from error
-    chosen = [each for each in facility.places if area is None or each.place.is_within(area)]
-    if not chosen:
-        raise Misuse(f"{facility.name} has no place {asked}", known)
-    return chosen
 
 
 async def _reports(

@@ -33,6 +33,8 @@ class Succession:
     async def introduce(self, version: str, digest: str, alias: ModelAlias | None, who: str) -> ModelAlias:
         """Give a new version an alias: the requested one; else champion if there is none, or challenger.
 
+        To make a challenger takes no right to read or write who is champion.
+
         Args:
             version: the version.
             digest: `digest_of` its bundle as it was created; the digest is not taken from the registry.
@@ -42,26 +44,12 @@ class Succession:
         Raises:
             SuccessionError: the version does not exist.
         """
-        champion = await self._holder(ModelAlias.CHAMPION)
-        alias = alias or (ModelAlias.CHALLENGER if champion else ModelAlias.CHAMPION)
+        if alias is None:
+            champion = await self._holder(ModelAlias.CHAMPION)
+            alias = ModelAlias.CHALLENGER if champion else ModelAlias.CHAMPION
         promotion = await self._promotion(alias, await self._find(version), digest, who, "trained")
         await self._change(version, promotion)
         return alias
-
-    async def challenge(self, version: str, digest: str, who: str) -> None:
-        """Make a new version the challenger, without rights to read or write who is champion.
-
-        Args:
-            version: the version.
-            digest: `digest_of` its bundle as it was created; the digest is not taken from the registry.
-            who: who trained it.
-
-        Raises:
-            SuccessionError: the version does not exist.
-        """
-        found = await self._find(version)
-        promotion = await self._promotion(ModelAlias.CHALLENGER, found, digest, who, "trained")
-        await self._change(version, promotion)
 
     async def promote(
         self, version: str, who: str, why: str, alias: ModelAlias = ModelAlias.CHAMPION

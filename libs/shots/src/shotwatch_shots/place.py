@@ -53,7 +53,7 @@ class Place:
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Read and write a place as its text."""
         parsed = core_schema.no_info_after_validator_function(
-            cls.parse, core_schema.str_schema(pattern=rf"^{LEVEL}(-{LEVEL})*$", max_length=200)
+            cls.parse, core_schema.str_schema(pattern=f"^{_PLACE.pattern}$", max_length=200)
         )
         return core_schema.json_or_python_schema(
             json_schema=parsed,

@@ -25,6 +25,7 @@ from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
 from shotwatch_operations.promotion import Succession
 from shotwatch_shots.facility import Facility
+from shotwatch_shots.vocabulary import ModelAlias
 from shotwatch_training.archive import read_history
 from shotwatch_training.checking import Progress
 from shotwatch_training.dataset_store import DatasetError, DatasetStore
@@ -122,7 +123,8 @@ def _train(
 async def _challenge(trained: "Trained", settings: TrainingSettings) -> None:
     """Make the new version the challenger; a person decides whether it is promoted to champion."""
     async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
-        await Succession(registry, archive).challenge(trained.version, trained.digest, "training")
+        succession = Succession(registry, archive)
+        await succession.introduce(trained.version, trained.digest, ModelAlias.CHALLENGER, "training")
 
 
 if __name__ == "__main__":

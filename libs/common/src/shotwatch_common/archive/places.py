@@ -1,11 +1,9 @@
 """Places as filters of queries."""
 
-from typing import Any
-
 from shotwatch_shots.place import Place
 
 
-def within(area: Place, levels: int) -> Any:
+def within(area: Place, levels: int) -> str | dict[str, str]:
     """Return the filter for places within an area, for the field that holds the place.
 
     Args:

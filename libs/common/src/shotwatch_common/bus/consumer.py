@@ -215,9 +215,8 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
 
     async def _dead_letter(self, message: RabbitMessage, reason: str) -> None:
         """Move a message to the dead-letter queue, and report it."""
-        reason = reason.encode(
-            errors="backslashreplace"
-        ).decode()  # neither broker nor database accept surrogates
+        # Neither the broker nor the database accepts surrogates.
+        reason = reason.encode(errors="backslashreplace").decode()
         self._with.log.error("dead-lettered", stage=self._stage, reason=reason)
         headers = {ATTEMPT_HEADER: attempt_of(message), REASON_HEADER: reason[:_LONGEST_REASON]}
         queue = self._with.topology.parked_queue_of(self._stage)
