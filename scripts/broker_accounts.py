@@ -71,8 +71,8 @@ acknowledgement, and with the argument `x-stream-offset`:
 | `first` | all that the stream keeps |
 
 A client that was away asks for the offset after the last one that it read, and gets what it missed. All
-events come; the client filters by routing key, `anomaly.{{severity}}.{{place}}.{{kind}}`, with a word for each
-level of the place: `anomaly.critical.LA.A1.11.hot_spot`.
+events come; the client filters by routing key, `anomaly.{{severity}}.{{place}}.{{kind}}`, with a word for
+each level of the place: `anomaly.critical.LA.A1.11.hot_spot`.
 An event may come twice, with the same id. Acknowledge each message, or several at once: the broker sends no
 more than the prefetch count ahead. In Python, with aio-pika:
 

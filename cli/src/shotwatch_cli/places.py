@@ -23,7 +23,7 @@ def named_rosters(
     return tuple(roster for roster in recorded if _name(roster) in wanted)
 
 
-def rosters_within(facility: Facility, name: str | None) -> tuple[PlaceRoster, ...]:
+def places_within(facility: Facility, name: str | None) -> tuple[PlaceRoster, ...]:
     """Return the places that are, or begin with, a name (`LA-A1-11`, `LA-A1`), with their expected devices.
 
     Without a name, return all places of the facility.

@@ -13,7 +13,7 @@ from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, f
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, print_json, stdout, table
-from shotwatch_cli.places import rosters_within
+from shotwatch_cli.places import places_within
 from shotwatch_cli.timelines import Report, draw_timelines
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.facility import PlaceRoster, StatePolicy
@@ -56,7 +56,7 @@ def devices(
     facility = load_facility(deployment.settings.facility)
     asked = {"from": start, "to": end}
     span = {edge: epoch_ms(time) for edge, time in asked.items() if time is not None}
-    reports = asyncio.run(_reports(deployment, rosters_within(facility, place), span))
+    reports = asyncio.run(_reports(deployment, places_within(facility, place), span))
     if not reports:
         raise Failure("no device recorded anything in this time", "name another by --from and --to")
     _show(reports, json)
