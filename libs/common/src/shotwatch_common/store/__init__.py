@@ -157,20 +157,15 @@ class ObjectStore:
     async def list(self, bucket: str, prefix: str = "") -> AsyncIterator[StoredObject]:
         """Yield all objects of a bucket under a prefix, sorted by key."""
         async with translated(bucket, prefix):
-            async for found in self._client.list_objects(bucket, prefix=prefix or None, recursive=True):
-                if not found.is_dir:
-                    yield _stored(found)
+            async for found in self._objects(bucket, prefix):
+                yield found
 
     async def page(self, bucket: str, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
         """Return up to `limit` objects under a prefix with keys after `after`, sorted by key."""
         found: list[StoredObject] = []
         async with translated(bucket, prefix):
-            listing = self._client.list_objects(
-                bucket, prefix=prefix or None, recursive=True, start_after=after or None
-            )
-            async for each in listing:
-                if not each.is_dir:
-                    found.append(_stored(each))
+            async for each in self._objects(bucket, prefix, after):
+                found.append(each)
                 if len(found) == limit:
                     break
         return found
@@ -211,6 +206,20 @@ class ObjectStore:
             async with response:
                 while piece := await _read_up_to(response.content, length):
                     yield piece
+
+    async def _objects(self, bucket: str, prefix: str, after: str = "") -> AsyncIterator[StoredObject]:
+        """Yield the objects under a prefix with keys after `after`, sorted by key.
+
+        Every object has an etag. rclone (the embedded stack's store) lists an entry without one for up to
+        five minutes after several clients have written a key at the same time, next to the object itself or
+        after its removal. Such an entry cannot be read.
+        """
+        listing = self._client.list_objects(
+            bucket, prefix=prefix or None, recursive=True, start_after=after or None
+        )
+        async for each in listing:
+            if not each.is_dir and each.etag:
+                yield _stored(each)
 
     async def _range(self, bucket: str, key: str, offset: int, length: int) -> tuple[bytes, int]:
         response = await self._client.get_object(bucket, key, offset=offset, length=length)
@@ -262,4 +271,4 @@ def _http_date_ms(text: str) -> int:
 
 def _stored(found: Any) -> StoredObject:
     modified_ms = round(found.last_modified.timestamp() * 1000)
-    return StoredObject(found.object_name, (found.etag or "").strip('"'), found.size or 0, modified_ms)
+    return StoredObject(found.object_name, found.etag.strip('"'), found.size or 0, modified_ms)
