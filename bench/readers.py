@@ -24,7 +24,7 @@ from pamqp import body, commands, header
 
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.ports import Ports
-from shotwatch_embedded.servers.broker import broker, name_server
+from shotwatch_embedded.servers.broker import broker
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_operations.broker.accounts import OPERATOR_LIMITS
 from tests.broker import admit_tester, as_tester
@@ -42,14 +42,10 @@ UNFINISHED_MIB = 100
 async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ports = Ports()
-        names = name_server(Path(folder), ports)
-        server = broker(Path(folder), "a secret", names.port, ports)
+        server = broker(Path(folder), "a secret", ports)
         admit_tester(Path(folder))
         urls = {name: told["SHOTWATCH_BROKER_URL"] for name, told in server.accounts.items()}
-        with (
-            running(names.command, names.environment),
-            running(server.command, server.environment),
-        ):
+        with running(server.command, server.environment):
             await until(lambda: opens_channel(urls["setup"]), "a broker that takes connections")
             await measure(urls, Path(folder))
 

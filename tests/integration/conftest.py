@@ -23,7 +23,7 @@ from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.private import private_files
-from shotwatch_embedded.servers.broker import SCRIPT, broker, name_server
+from shotwatch_embedded.servers.broker import SCRIPT, broker
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
@@ -198,8 +198,7 @@ async def node(
     """A broker as the embedded stack starts it, with TLS and the management API, declared."""
     folder = tmp_path_factory.mktemp("broker")
     (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
-    names = name_server(folder, PORTS)
-    server = broker(folder, "a secret", names.port, PORTS)
+    server = broker(folder, "a secret", PORTS)
     admit_tester(folder)
     with (folder / "rabbitmq.conf").open("a") as configuration:
         configuration.write(_TLS.format(port=tls_port, **asdict(certificates)))
@@ -207,10 +206,7 @@ async def node(
     assert management is not None
     addresses = {name: told["SHOTWATCH_BROKER_URL"] for name, told in server.accounts.items()}
     addresses["tester"] = as_tester(addresses["setup"])
-    with (
-        running_process(names.command, names.environment),
-        running_process(server.command, server.environment),
-    ):
+    with running_process(server.command, server.environment):
         await until(lambda: opens_channel(addresses["setup"]), "a broker that takes connections")
         await declare(addresses.__getitem__)
         yield Node(addresses.__getitem__, f"http://{LOOPBACK}:{management[1]}", server.environment)

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,27 @@ async def serving(server: Server) -> AsyncIterator[None]:
     with running(server.command, server.environment):
         await until(server.probe, f"a {server.name} that works")
         yield
+
+
+def listeners() -> dict[str, str]:
+    """What listens on this machine: the address of each socket."""
+    tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    lines = (line.split() for table in tables for line in table.read_text().splitlines()[1:])
+    return {f"socket:[{fields[9]}]": fields[1] for fields in lines if fields[3] == "0A"}
+
+
+def listening_of(pids: set[int]) -> set[str]:
+    """The addresses on which the processes listen; one that has ended meanwhile listens on none."""
+    files = set[str]()
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            files.update(str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+    return {address for socket, address in listeners().items() if socket in files}
+
+
+def ports_of(pids: set[int]) -> set[int]:
+    """The ports on which the processes listen."""
+    return {int(address.rpartition(":")[2], 16) for address in listening_of(pids)}
 
 
 @contextmanager

@@ -4,8 +4,10 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,25 @@ for port in map(int, sys.argv[1:]):
             print(host, port, *given, flush=True)
 """
 """Says in which ways it could listen: host, port, SO_REUSEADDR, SO_REUSEPORT."""
+_REGISTRAR = """
+import socket, struct, sys
+
+name = sys.argv[1].encode()
+node = struct.pack("!cHBBHHH", b"x", 1, 77, 0, 6, 5, len(name)) + name + bytes(2)
+held = []
+for port in map(int, sys.argv[2:]):
+    try:
+        server = socket.create_connection(("127.0.0.1", port), timeout=1)
+        server.sendall(struct.pack("!H", len(node)) + node)
+        answer = server.recv(2)
+    except OSError:
+        continue
+    if answer in (bytes([121, 0]), bytes([118, 0])):
+        held.append(server)
+print(len(held), flush=True)
+sys.stdin.read()
+"""
+"""Registers a node at each epmd among the ports (ALIVE2_REQ), prints at how many, and stays registered."""
 
 
 def require_a_stranger() -> None:
@@ -54,20 +75,30 @@ def bound_by_a_stranger(*ports: int) -> list[str]:
     return _said_by_a_stranger([_PYTHON, "-c", _SQUATTER, *map(str, ports)])
 
 
+@contextmanager
+def registered_by_a_stranger(node: str, ports: Iterable[int]) -> Iterator[int]:
+    """Another program holds the name of an Erlang node at each epmd among the ports; yield at how many.
+
+    It belongs to another user where we can act as one: epmd treats all programs of the machine alike.
+    """
+    command = [_PYTHON, "-c", _REGISTRAR, node, *map(str, ports)]
+    user = _as_a_stranger() if os.geteuid() == 0 else {}
+    with subprocess.Popen(
+        command, **user, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as registrar:
+        assert registrar.stdout is not None
+        yield int(registrar.stdout.readline())
+
+
 def _said_by_a_stranger(command: Sequence[str]) -> list[str]:
     require_a_stranger()
-    account = pwd.getpwnam(STRANGER)
-    done = subprocess.run(
-        command,
-        user=account.pw_uid,
-        group=account.pw_gid,
-        extra_groups=[],
-        cwd="/",
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=60,
-    )
+    done = subprocess.run(command, **_as_a_stranger(), stdout=subprocess.PIPE, text=True, timeout=60)
     return done.stdout.splitlines()
+
+
+def _as_a_stranger() -> dict[str, Any]:
+    account = pwd.getpwnam(STRANGER)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}
 
 
 def open_to_others(folder: Path) -> list[str]:

@@ -19,6 +19,7 @@ from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import State, Status
 from tests.broker import TOPOLOGY, admit_tester, as_tester
 
+from .processes import listeners, listening_of
 from .query_world import anomaly_event
 
 SUPERVISOR = """
@@ -85,24 +86,8 @@ def descendants(pid: int) -> set[int]:
     return children.union(*map(descendants, children))
 
 
-def listeners() -> dict[str, str]:
-    """What listens on this machine: the address of each socket."""
-    tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-    lines = (line.split() for table in tables for line in table.read_text().splitlines()[1:])
-    return {f"socket:[{fields[9]}]": fields[1] for fields in lines if fields[3] == "0A"}
-
-
 def listening() -> set[str]:
     return set(listeners().values())
-
-
-def listening_of(pids: set[int]) -> set[str]:
-    """The addresses on which the processes listen; one that has ended meanwhile listens on none."""
-    files = set[str]()
-    for pid in pids:
-        with suppress(FileNotFoundError, ProcessLookupError):
-            files.update(str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
-    return {address for socket, address in listeners().items() if socket in files}
 
 
 def guard_among(pids: set[int]) -> int:
@@ -160,7 +145,7 @@ async def test_cancelling_in_the_middle_of_the_start_leaves_nothing(tmp_path: Pa
     assert not started & parents().keys()
 
 
-@pytest.mark.parametrize("moment", ["store starting", "epmd ready", "all up"])
+@pytest.mark.parametrize("moment", ["store starting", "broker starting", "all up"])
 async def test_ctrl_c_at_any_time_leaves_nothing(tmp_path: Path, moment: str) -> None:
     supervisor = await Supervisor.start(tmp_path)
     await supervisor.has_said(moment)

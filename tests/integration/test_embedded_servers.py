@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from yarl import URL
 from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.description import find_stack
+from shotwatch_embedded.processes import processes
 from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role, State, Status
@@ -30,7 +32,14 @@ from shotwatch_operations.api_keys import ApiKey
 from shotwatch_shots.errors import Retry
 from tests.broker import admit_tester, as_tester, log_in
 
-from .strangers import bound_by_a_stranger, open_to_others, readable_by_a_stranger, require_a_stranger
+from .processes import ports_of
+from .strangers import (
+    bound_by_a_stranger,
+    open_to_others,
+    readable_by_a_stranger,
+    registered_by_a_stranger,
+    require_a_stranger,
+)
 
 URLS = (
     "SHOTWATCH_BROKER_URL",
@@ -38,6 +47,16 @@ URLS = (
     "SHOTWATCH_STORE_URL",
     "SHOTWATCH_MODELS_URL",
 )
+OTHERS = {
+    "SHOTWATCH_DATABASE_URL": "mongodb://nobody",
+    "SHOTWATCH_STORE_URL": "http://nobody",
+    "SHOTWATCH_STORE_ACCESS_KEY": "nobody",
+    "SHOTWATCH_STORE_SECRET_KEY": "nobody",
+    "SHOTWATCH_MODELS_URL": "http://nobody",
+}
+"""With these settings, a stack starts the broker alone."""
+EPMD = 4369
+"""The port of the epmd that all Erlang nodes of a machine share by default."""
 DEADLINE = 60
 
 
@@ -364,16 +383,17 @@ async def test_a_killed_database_comes_back_with_every_acknowledged_write(
         assert await client["shotwatch"]["kept"].count_documents({}) == 1
 
 
-@pytest.mark.parametrize("name", ["epmd", "broker", "database", "store", "models"])
+@pytest.mark.parametrize("name", ["broker", "database", "store", "models"])
 async def test_no_stranger_can_take_the_port_of_a_server_that_is_down(
     stack: Stack, restarts: Restarts, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Else clients that connect again would hand their passwords to the stranger."""
     require_a_stranger()
     ended = servers(stack)[name]
-    erlang = [int(environment_of(ended)["RABBITMQ_DIST_PORT"])] if name == "broker" else []
+    ports = ports_of({pid for pid in processes(stack.folder) if os.getpgid(pid) == ended.pid})
+    assert ended.port in ports
     taken: list[list[str]] = []
-    try_all = lambda status: taken.append(bound_by_a_stranger(status.port, *erlang))  # noqa: E731
+    try_all = lambda _status: taken.append(bound_by_a_stranger(*ports))  # noqa: E731
     monkeypatch.setattr(restarts, "while_down", try_all)
     signal_group(ended, signal.SIGKILL)
     back = await restarts.one()
@@ -381,12 +401,23 @@ async def test_no_stranger_can_take_the_port_of_a_server_that_is_down(
     assert taken == [[]]
 
 
-async def test_a_killed_name_server_comes_back_while_the_broker_goes_on(
-    stack: Stack, restarts: Restarts
-) -> None:
-    signal_group(servers(stack)["epmd"], signal.SIGKILL)
-    broker = servers(stack)["broker"]
-    assert (await restarts.one()).name == "epmd"
-    await put(stack, "on", b"still here")
-    assert await take(stack, "on") == b"still here"
-    assert servers(stack)["broker"] == broker
+async def test_no_stranger_stops_the_broker_by_taking_its_name(root: Path) -> None:
+    """Else whoever registers the name at an epmd that the broker uses keeps it from starting, or again."""
+    with ExitStack() as strangers:
+        restarts = Restarts()
+
+        def take_the_name(status: Status) -> None:
+            if status.name == "broker" and status.state in {State.STARTING, State.RESTARTING}:
+                ports = ports_of(processes(root / "named")) | {EPMD}
+                strangers.enter_context(registered_by_a_stranger("shotwatch", ports))
+            restarts(status)
+
+        claimed = Stack.claim(
+            root, "named", facility=root / "f.yaml", settings=OTHERS, on_change=take_the_name
+        )
+        admit_tester(claimed.folder / "broker")
+        async with claimed as stack:
+            await put(stack, "kept", b"before its death")
+            signal_group(servers(stack)["broker"], signal.SIGKILL)
+            assert (await restarts.one()).name == "broker"
+            assert await take(stack, "kept") == b"before its death"

@@ -29,7 +29,7 @@ from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.private import make_private, private_files
 from shotwatch_embedded.processes import kill_all, start_guard
 from shotwatch_embedded.servers import Server, probes
-from shotwatch_embedded.servers.broker import broker, name_server
+from shotwatch_embedded.servers.broker import broker
 from shotwatch_embedded.servers.database import database
 from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.servers.store import store
@@ -260,9 +260,7 @@ class Stack:
         """
         ensure_rabbitmq(install=False)
         folder = self.folder / "broker"
-        await self._start_server(partial(name_server, folder))
-        names = self._servers["epmd"].status.port
-        await self._start_server(partial(broker, folder, secret, names, prefix=self._prefix))
+        await self._start_server(partial(broker, folder, secret, prefix=self._prefix))
         async with connection_to(self._accounts[SETUP]["SHOTWATCH_BROKER_URL"]) as connection:
             try:
                 await Topology(self._prefix).declare(connection)

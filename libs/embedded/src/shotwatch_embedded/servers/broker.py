@@ -1,8 +1,7 @@
-"""RabbitMQ as a private node: own name server, ports, folders, cookie, and the accounts of a deployment."""
+"""RabbitMQ as a private node: own ports, folders, cookie, and the accounts of a deployment."""
 
 import hmac
 import json
-import shutil
 import socket
 from collections.abc import Mapping
 from functools import partial
@@ -13,7 +12,6 @@ from shotwatch_common.topology import Topology
 from shotwatch_embedded.credentials import write_private
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.servers import Server, probes, server_environment
-from shotwatch_embedded.servers.activation import activated
 from shotwatch_operations.broker.accounts import ENGINEER, accounts_of, definitions
 
 SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -35,34 +33,28 @@ management.tcp.ip = {host}
 management.tcp.port = {management_port}
 """
 _REUSE_PORT = f"{{raw,{socket.SOL_SOCKET},{socket.SO_REUSEPORT},<<1:32/native>>}}"
-_ERLANG_ARGUMENTS = (
+_SERVER_ARGUMENTS = (
     "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+    f" -sname {_NODE} -dist_listen true"
     f" -kernel inet_dist_use_interface {{127,0,0,1}} inet_default_listen_options [{_REUSE_PORT}]"
 )
-"""Two schedulers that never spin, so that an idle node costs little. Erlang distribution only on loopback.
+"""Two schedulers that never spin, so that an idle node costs little. Erlang distribution only on loopback. It
+starts with the node: RabbitMQ would first ask epmd whether the name is taken (`rabbit_prelaunch_dist`).
 SO_REUSEPORT on every listening socket, because the stack keeps the ports bound; the raw form is used because
 Erlang has a name for this option only from OTP 26 on.
 """
+_ALL_ARGUMENTS = "-start_epmd false -erl_epmd_port {port} -dist_listen false"
+"""Arguments of each Erlang node with this environment: the server, `rabbitmqctl`, and a short-lived node that
+the server starts once a minute, meant to start epmd (`rabbit_epmd_monitor`). They start no epmd, and ask none
+for the port of the server. Only the server listens: Erlang uses the first `-dist_listen`, which is its own.
+"""
+_NO_EPMD = "0"
+"""Port of epmd. Erlang tries to register the node there, and ignores a failure because of `-erl_epmd_port`.
+Nobody can listen on port 0; on the default port, another user could.
+"""
 
 
-def name_server(folder: Path, ports: Ports) -> Server:
-    """Return Erlang's name server (epmd) for this node alone.
-
-    Otherwise the node would leave one behind as a daemon.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    port = ports.take()
-    return Server(
-        name="epmd",
-        command=activated(LOOPBACK, port, (shutil.which("epmd") or "epmd", "-systemd", "-port", str(port))),
-        environment=server_environment(),
-        folder=folder,
-        port=port,
-        probe=probes.listens,
-    )
-
-
-def broker(folder: Path, secret: str, name_server_port: int, ports: Ports, prefix: str = "") -> Server:
+def broker(folder: Path, secret: str, ports: Ports, prefix: str = "") -> Server:
     """Return the RabbitMQ node. Its plugins are those in `enabled_plugins` in its folder; none at first.
 
     The accounts are those of a deployment, with passwords derived from the secret. The node imports them at
@@ -79,7 +71,7 @@ def broker(folder: Path, secret: str, name_server_port: int, ports: Ports, prefi
     return Server(
         name="broker",
         command=(str(SCRIPT),),
-        environment=server_environment() | _node_environment(folder, name_server_port, distribution_port),
+        environment=server_environment() | _node_environment(folder, distribution_port),
         folder=folder,
         port=port,
         probe=partial(probes.opens_channel, urls[ENGINEER]),
@@ -128,14 +120,12 @@ def _write_cookie(folder: Path, secret: str) -> None:
     write_private(folder / ".erlang.cookie", _derived(secret, "Erlang cookie"))
 
 
-def _node_environment(folder: Path, name_server_port: int, distribution_port: int) -> dict[str, str]:
+def _node_environment(folder: Path, distribution_port: int) -> dict[str, str]:
     return {
         "HOME": str(folder),
-        "ERL_EPMD_PORT": str(name_server_port),
-        "ERL_EPMD_ADDRESS": LOOPBACK,
-        "ERL_AFLAGS": "-start_epmd false",
+        "ERL_EPMD_PORT": _NO_EPMD,
+        "ERL_FLAGS": _ALL_ARGUMENTS.format(port=distribution_port),
         "RABBITMQ_NODENAME": _NODE,
-        "RABBITMQ_DIST_PORT": str(distribution_port),
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
         "RABBITMQ_CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
@@ -143,5 +133,5 @@ def _node_environment(folder: Path, name_server_port: int, distribution_port: in
         "RABBITMQ_MNESIA_BASE": str(folder / "data"),
         "RABBITMQ_LOG_BASE": str(folder / "logs"),
         "RABBITMQ_LOGS": "-",
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_ARGUMENTS,
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _SERVER_ARGUMENTS,
     }

@@ -14,11 +14,6 @@ from shotwatch_shots.errors import Retry
 _MONGO_PATIENCE_MS = 2000
 
 
-async def listens() -> bool:
-    """Return True: for a server without requests, the fact that it listens is the whole check."""
-    return True
-
-
 async def opens_channel(url: str) -> bool:
     """Return whether the AMQP broker accepts our user and opens a channel."""
     try:
