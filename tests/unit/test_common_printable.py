@@ -75,6 +75,18 @@ def test_names_in_the_letters_of_any_script_stay_as_they_are(name: str) -> None:
     assert printable(name) == name
 
 
+@pytest.mark.parametrize("word", ["Vie\u0323\u0302t", "\u05e9\u05c1\u05bc\u05b4\u0596"])
+def test_marks_that_a_language_needs_stay(word: str) -> None:
+    assert printable(word) == word
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0489", "\u20dd"])
+def test_marks_do_not_pile_up_over_other_lines(mark: str) -> None:
+    escape = mark.encode("unicode_escape").decode()
+    assert printable(f"a{1000 * mark}b{mark}") == f"a{4 * mark}{996 * escape}b{mark}"
+    assert printable(f"a{3 * mark}\u034f{2 * mark}") == f"a{3 * mark}\\u034f{2 * escape}"
+
+
 @given(ANY_TEXT)
 def test_no_text_keeps_a_control_format_or_separator_character(text: str) -> None:
     shown = printable(text)

@@ -13,6 +13,11 @@ inherent vowels, variation selectors), and characters that fonts leave blank, su
 few visible characters (SYMBOL FOR NULL, fillers of gaps in lines) have such names, too.
 """
 
+_MARKS = frozenset({"Mn", "Me"})
+"""Unicode's categories of marks that are drawn over the character before them."""
+_MOST_MARKS = 4
+"""Maximum number of such marks in a row. Hebrew needs four: a dot of shin, dagesh, vowel and accent."""
+
 
 def printable(text: str) -> str:
     r"""Return the text on one line, with every invisible character written as a Python escape.
@@ -22,14 +27,19 @@ def printable(text: str) -> str:
     The function escapes the characters that `str.isprintable` excludes: Unicode's categories Other (control,
     format, surrogate, private, unassigned) and Separator, except the space. It also escapes characters whose
     Unicode name indicates that they are blank, because two names that differ only in these appear identical.
+    Of combining marks on one character, the first four stay: a taller stack covers the lines around it.
 
         printable("CAM\x1b[31m\u202e1")  # "CAM\\x1b[31m\\u202e1"
 
     Printable text is returned unchanged, so the function can be applied twice. A backslash is not doubled.
     """
-    if _is_visible(text):
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(each if _is_visible(each) else _escaped(each) for each in text)
+    shown, marks = [], 0
+    for each in text:
+        marks = marks + 1 if unicodedata.category(each) in _MARKS else 0
+        shown.append(each if _is_visible(each) and marks <= _MOST_MARKS else _escaped(each))
+    return "".join(shown)
 
 
 def printable_lines(text: str) -> str:
@@ -42,12 +52,8 @@ def printable_json(value: object, **options: Any) -> str:
     return json.dumps(value, **options).replace("\x7f", "\\u007f")  # dumps leaves only this control
 
 
-def _is_visible(text: str) -> bool:
-    return text.isprintable() and (text.isascii() or not any(map(_is_blank, text)))
-
-
-def _is_blank(character: str) -> bool:
-    return _BLANK_NAMES.search(unicodedata.name(character, "")) is not None
+def _is_visible(character: str) -> bool:
+    return character.isprintable() and not _BLANK_NAMES.search(unicodedata.name(character, ""))
 
 
 def _escaped(character: str) -> str:
