@@ -1,10 +1,13 @@
 """Query parameters that several resources share: times, places, spans and pages."""
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, TypeGuard
+from typing import Annotated, ClassVar, TypeGuard, get_origin
 
-from fastapi import Path
+from fastapi import Path, Request
+from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
@@ -89,6 +92,30 @@ class Parameters(BaseModel):
     """Query parameters; an unknown one is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+async def refuse_repeated(request: Request) -> None:
+    """Refuse a query parameter that is given more than once, unless the route has a list of that name.
+
+    FastAPI would use the last value.
+
+    Raises:
+        BadRequest: there is such a parameter; the message names the first.
+    """
+    lists = set(_list_names(request.scope["route"]))
+    times = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in times.items():
+        if count > 1 and name not in lists:
+            raise BadRequest(f"{name}: given {count} times; give it once")
+
+
+def _list_names(route: APIRoute) -> Iterator[str]:
+    for parameter in route.dependant.query_params:
+        model = parameter.field_info.annotation
+        if isinstance(model, type) and issubclass(model, Parameters):
+            yield from (
+                name for name, each in model.model_fields.items() if get_origin(each.annotation) is list
+            )
 
 
 class SpanParameters(Parameters):

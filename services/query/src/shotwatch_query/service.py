@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from shotwatch_common import metrics
 from shotwatch_common.archive import Archive
@@ -36,6 +36,7 @@ from shotwatch_query.limits.bodies import Limited
 from shotwatch_query.live import Live
 from shotwatch_query.openapi import describe
 from shotwatch_query.overview import Overview
+from shotwatch_query.parameters import refuse_repeated
 from shotwatch_query.problems import explain_errors
 from shotwatch_query.routes import (
     audit,
@@ -97,7 +98,7 @@ def create_app(sources: Sources) -> FastAPI:
     app = FastAPI(openapi_url=None, telemetry={"operation_spans": False})
     app.state.sources = sources
     for router, scope in ROUTES:
-        app.include_router(router, prefix=PREFIX, dependencies=[requires(scope)])
+        app.include_router(router, prefix=PREFIX, dependencies=[requires(scope), Depends(refuse_repeated)])
     for router in PUBLIC:
         app.include_router(router)
     app.add_middleware(Limited)
