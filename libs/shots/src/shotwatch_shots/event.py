@@ -1,7 +1,7 @@
 """The anomaly event: what operators and other programs subscribe to."""
 
 from datetime import UTC, datetime
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -10,9 +10,11 @@ from shotwatch_shots.message import Message
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
-DATA_SCHEMA = "urn:shotwatch:anomaly:v1"
-"""The URI of the schema of an event's data, docs/schemas/Anomaly.v1.json. docs/schemas/README.md describes
-which changes need a new version."""
+DATA_SCHEMA: Final = "urn:shotwatch:anomaly:v1"
+"""The URI of the schema of an event's data, docs/schemas/Anomaly.v1.json.
+
+docs/schemas/README.md describes which changes need a new version.
+"""
 
 
 class EventPart(Message):
