@@ -60,7 +60,7 @@ bench: setup  ## Drive the embedded stack with a share of the facility's load an
 bench-detect: setup  ## Measure the detector: SIZE=full, FRAMES=folder and UNSEEN=file or folder of recorded frames
 	@$(BIN)/shotwatch benchmark --size $(or $(SIZE),small) $(if $(FRAMES),--frames "$(FRAMES)") $(if $(UNSEEN),--unseen "$(UNSEEN)")
 
-schemas: setup  ## Write the JSON Schemas of the public contracts to docs/schemas
+schemas: setup  ## Write the JSON Schemas of events and messages to docs/schemas
 	@$(BIN)/python scripts/schemas.py
 
 settings: setup  ## Write docs/settings.md from the settings of all services

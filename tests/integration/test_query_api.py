@@ -33,7 +33,7 @@ from shotwatch_common.archive.model_loads import ModelLoad
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.clock import epoch_now
 from shotwatch_query.service import create_app
-from shotwatch_query.sources import Sources
+from shotwatch_query.sources import ApiSources
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.event import AnomalyEvent, ModelRef
 from shotwatch_shots.features import FEATURE_TERMS
@@ -76,7 +76,7 @@ from .query_world import (
 # The contract.
 
 
-OPENAPI = create_app(cast(Sources, None)).openapi()
+OPENAPI = create_app(cast(ApiSources, None)).openapi()
 """The description needs nothing that lies behind the API."""
 
 

@@ -17,7 +17,7 @@ from shotwatch_query.limits import Limits
 from shotwatch_query.limits.memory import Memory
 from shotwatch_query.limits.rates import Rates
 from shotwatch_query.service import create_app
-from shotwatch_query.sources import Sources
+from shotwatch_query.sources import ApiSources
 from tests.unit.memory import Memory as Database
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
@@ -45,7 +45,7 @@ def limits(callers: float = 1e6, strangers: float = 1e6) -> Limits:
     return Limits(Rates(callers, "CALLERS", clock), Rates(strangers, "STRANGERS", clock), Memory())
 
 
-def sources(database: Database | None = None, **given: Any) -> Sources:
+def sources(database: Database | None = None, **given: Any) -> ApiSources:
     """What the routes read from: open to all and without limits, unless a test says otherwise."""
     audit = Audit(Database() if database is None else database)
     usual = {
@@ -55,15 +55,15 @@ def sources(database: Database | None = None, **given: Any) -> Sources:
         "limits": limits(),
         "refusals": Refusals(audit),
     }
-    nothing = dict.fromkeys(field.name for field in fields(Sources) if field.default_factory is MISSING)
-    return Sources(**cast(Any, {**nothing, **usual, **given}))
+    nothing = dict.fromkeys(field.name for field in fields(ApiSources) if field.default_factory is MISSING)
+    return ApiSources(**cast(Any, {**nothing, **usual, **given}))
 
 
-def served(behind: Sources) -> ASGIApp:
+def served(behind: ApiSources) -> ASGIApp:
     """The app as the service runs it."""
     return Guarded(create_app(behind))
 
 
-def client(behind: Sources, **more: Any) -> httpx.AsyncClient:
+def client(behind: ApiSources, **more: Any) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(served(behind), raise_app_exceptions=False)
     return httpx.AsyncClient(**{"transport": transport, "base_url": BASE, **more})

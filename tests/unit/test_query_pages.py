@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotwatch_query import listing
-from shotwatch_query.domain.pages import LONGEST_SLICE_MS, Cursor, Position, Span, slices
+from shotwatch_query.domain.pages import LONGEST_SLICE_MS, PageCursor, Position, Span, slices
 from shotwatch_query.listing import Document, Listing
 
 TIMES = st.integers(0, 3_000_000)
@@ -31,7 +31,7 @@ class Shelf:
         )
         return [{"time": time, "_id": id_} for time, id_ in within[: limit or None]]
 
-    def page(self, cursor: Cursor, limit: int) -> tuple[list[tuple[int, str]], Cursor | None]:
+    def page(self, cursor: PageCursor, limit: int) -> tuple[list[tuple[int, str]], PageCursor | None]:
         documents, following = asyncio.run(self.listing.page(cursor, limit))
         return [(document["time"], document["_id"]) for document in documents], following
 
@@ -44,8 +44,8 @@ class Shelf:
     texts=st.binary(max_size=5).map(bytes.hex),
 )
 def test_a_cursor_comes_back_as_it_was(start: int, length: int, time: int, id_: str, texts: str) -> None:
-    cursor = Cursor(Span(start, start + length), Position(time, id_ + texts))
-    assert Cursor.decode(cursor.encode()) == cursor
+    cursor = PageCursor(Span(start, start + length), Position(time, id_ + texts))
+    assert PageCursor.decode(cursor.encode()) == cursor
 
 
 NESTED = ["W1tb" * 475, "W1tb" * 20_000, "eyJhIjp7" * 240]
@@ -59,7 +59,7 @@ NESTED = ["W1tb" * 475, "W1tb" * 20_000, "eyJhIjp7" * 240]
 )
 def test_other_texts_are_no_cursors(text: str) -> None:
     with pytest.raises(ValueError, match="not one that this service gave out"):
-        Cursor.decode(text)
+        PageCursor.decode(text)
 
 
 @given(start=TIMES, length=st.integers(0, 10 * LONGEST_SLICE_MS), newest_first=st.booleans())
@@ -83,7 +83,7 @@ def test_documents_that_come_between_pages_neither_repeat_nor_hide_others(
 ) -> None:
     shelf = Shelf(there, newest_first)
     listed: list[tuple[int, str]] = []
-    cursor: Cursor | None = shelf.listing.first_page(Span(0, 3_000_000))
+    cursor: PageCursor | None = shelf.listing.first_page(Span(0, 3_000_000))
     while cursor is not None:
         found, cursor = shelf.page(cursor, limit)
         listed += found
@@ -101,7 +101,7 @@ def test_a_search_that_ran_out_of_time_goes_on_where_it_ended(
     monkeypatch.setattr(listing, "BUDGET_S", -1.0)
     there = {(700 * n, id_) for n in range(50) for id_ in "ab"}
     shelf = Shelf(there, newest_first)
-    cursor: Cursor | None = shelf.listing.first_page(Span(0, 40_000))
+    cursor: PageCursor | None = shelf.listing.first_page(Span(0, 40_000))
     listed: list[tuple[int, str]] = []
     while cursor is not None:
         before = shelf.questions

@@ -14,8 +14,7 @@ from shotwatch_query.domain.colours import blue_white_red, inferno
 from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import colour_png, grey_png, pixels_csv, residual_png, spectrum_csv
 from shotwatch_query.domain.plots import LEFT, RIGHT, WIDTH, Axis, spectrum_png
-from shotwatch_query.routes.devices import _row_csv
-from shotwatch_query.schemas import Row
+from shotwatch_query.routes.devices import RecordDocument, _row_csv
 from shotwatch_shots.vocabulary import DeviceKind
 
 
@@ -113,7 +112,7 @@ def test_a_cell_is_no_formula_to_a_spreadsheet(value: object, cell: object) -> N
 
 
 def test_a_row_holds_text_in_quotes_and_numbers_as_they_are() -> None:
-    hostile = Row(
+    hostile = RecordDocument(
         shot="shot",
         device='=HYPERLINK("http://evil.example")',
         kind=DeviceKind.ENERGY_METER,

@@ -74,7 +74,7 @@ class ChangePoint:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The straight line through a series."""
+    """The straight line through a series (Theil-Sen)."""
 
     slope_per_hour: float
     total_change: float
@@ -82,6 +82,7 @@ class Trend:
     sigmas: float
     """total_change in standard deviations of a bin's noise about the line; 0 when all bins are equal."""
     significant: bool
+    """Whether the slope is more than four of its standard errors."""
 
 
 @dataclass(frozen=True, slots=True)

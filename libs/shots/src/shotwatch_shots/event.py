@@ -1,7 +1,7 @@
 """The anomaly event: what operators and other programs subscribe to."""
 
 from datetime import UTC, datetime
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -10,8 +10,20 @@ from shotwatch_shots.message import Message
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
+DATA_SCHEMA: Final = "urn:shotwatch:anomaly:v1"
+"""The URI of the schema of an event's data, docs/schemas/Anomaly.v1.json.
 
-class Contribution(Message):
+docs/schemas/README.md describes which changes need a new version.
+"""
+
+
+class EventPart(Message):
+    """A part of an event. It ignores unknown fields, because later releases may add some to this version."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Contribution(EventPart):
     """One feature's deviation from its reference."""
 
     device: str
@@ -23,7 +35,7 @@ class Contribution(Message):
     unit: str
 
 
-class Evidence(Message):
+class Evidence(EventPart):
     """The location of the arrays behind an event."""
 
     device: str
@@ -32,7 +44,7 @@ class Evidence(Message):
     raw_object: str
 
 
-class ModelRef(Message):
+class ModelRef(EventPart):
     """The model that scored a shot."""
 
     name: str
@@ -40,7 +52,7 @@ class ModelRef(Message):
     run_id: str
 
 
-class Anomaly(Message):
+class Anomaly(EventPart):
     """An anomaly of a shot, with its reasons and evidence: the `data` of an anomaly event."""
 
     sequence: int
@@ -99,7 +111,7 @@ class AnomalyEvent(BaseModel):
 
     model_config = ConfigDict(
         frozen=True,
-        extra="forbid",
+        extra="ignore",
         alias_generator=lambda name: to_camel(name).lower(),
         populate_by_name=True,
     )
@@ -114,6 +126,8 @@ class AnomalyEvent(BaseModel):
     time: str
     """Time of publication, RFC 3339."""
     data_content_type: Literal["application/json"] = "application/json"
+    data_schema: Literal["urn:shotwatch:anomaly:v1"] = DATA_SCHEMA
+    """Events of releases before this attribute lack it; they are of version 1, too."""
     trace_parent: str
     data: Anomaly
 

@@ -1,12 +1,15 @@
 """Large responses: they are sent in pieces, so that only what the client is about to read is in memory."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 PIECE_BYTES = 64 * 1024
+Responses = dict[int | str, dict[str, Any]]
+"""The responses of a route by status, as FastAPI takes them."""
 
 
 class LargeResponse(Response):

@@ -100,7 +100,7 @@ class _BoundedConnection(h11.Connection):
     malformed = HTTPStatus.BAD_REQUEST
     """The status for the last request that could not be read."""
 
-    def next_event(self) -> Any:
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         before = len(self.trailing_data[0])
         try:
             event = super().next_event()

@@ -1,7 +1,5 @@
 """Devices of the facility, as named in requests."""
 
-from typing import Any
-
 from shotwatch_query.errors import NotFound
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.vocabulary import DeviceKind
@@ -22,8 +20,3 @@ def find_roster(facility: Facility, device: str, kind: DeviceKind | None = None)
 def period_ms(facility: Facility, roster: PlaceRoster) -> int:
     """Return the time between two records of these devices, in ms."""
     return facility.interval(roster.interval).period_ms
-
-
-def where(roster: PlaceRoster) -> dict[str, Any]:
-    """Return place and interval under the names that schemas and the database use."""
-    return {"place": str(roster.place), "interval": roster.interval}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
-from shotwatch_query.domain.pages import Cursor, Position, Span, page_of, slices, span_after, unread
+from shotwatch_query.domain.pages import PageCursor, Position, Span, page_of, slices, span_after, unread
 
 BUDGET_S = 1.0
 Document = dict[str, Any]
@@ -31,10 +31,10 @@ class Listing:
     """The field that holds the time, epoch ms."""
     newest_first: bool
 
-    def first_page(self, span: Span) -> Cursor:
+    def first_page(self, span: Span) -> PageCursor:
         return page_of(span, span, self.newest_first)
 
-    async def page(self, cursor: Cursor, limit: int) -> tuple[list[Document], Cursor | None]:
+    async def page(self, cursor: PageCursor, limit: int) -> tuple[list[Document], PageCursor | None]:
         """Return up to `limit` documents and the cursor of the next page, which is None at the end."""
         if not cursor.span:
             return [], None
@@ -49,7 +49,7 @@ class Listing:
             if monotonic() > deadline:
                 break
         if len(found) > limit:
-            return found[:limit], Cursor(cursor.span, self._position(found[limit - 1]))
+            return found[:limit], PageCursor(cursor.span, self._position(found[limit - 1]))
         return found, page_of(cursor.span, rest, self.newest_first) if rest else None
 
     async def _rest_of_instant(self, after: Position) -> list[Document]:

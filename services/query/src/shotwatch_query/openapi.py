@@ -7,8 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from shotwatch_query.problems import MEDIA_TYPE
-from shotwatch_query.schemas import Problem
+from shotwatch_query.problems import MEDIA_TYPE, ProblemDetails
 
 SUMMARY = "Laser shots, their anomalies, and what became of every object."
 DESCRIPTION = """
@@ -85,7 +84,7 @@ def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:
         "503": True,
     }
     for status in (status for status, may_be in possible.items() if may_be):
-        schema = {"$ref": "#/components/schemas/Problem"}
+        schema = {"$ref": "#/components/schemas/ProblemDetails"}
         responses[status] = {
             "description": _PROBLEMS[status],
             "content": {MEDIA_TYPE: {"schema": schema}},
@@ -96,6 +95,6 @@ def _replace_error_schemas(schemas: dict[str, Any]) -> None:
     """Replace FastAPI's own error schemas, which are never sent, by that of problem documents."""
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs"))
-    schemas["Problem"] = problem
+    schemas["ProblemDetails"] = problem

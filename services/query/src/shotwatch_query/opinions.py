@@ -32,7 +32,7 @@ class SnoozeUntil(_Said):
     )
 
 
-class FalseAlarm(_Said):
+class FalseAlarmVerdict(_Said):
     """Nothing was wrong."""
 
     action: Literal[FeedbackAction.FALSE]
@@ -45,4 +45,6 @@ class Confirmation(_Said):
     label: AnomalyKind | None = Field(None, description="What it really was; null = what the event says.")
 
 
-Opinion = Annotated[Acknowledgement | SnoozeUntil | FalseAlarm | Confirmation, Field(discriminator="action")]
+Opinion = Annotated[
+    Acknowledgement | SnoozeUntil | FalseAlarmVerdict | Confirmation, Field(discriminator="action")
+]

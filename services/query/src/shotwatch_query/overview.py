@@ -3,11 +3,13 @@
 import asyncio
 from time import monotonic
 
+from pydantic import Field
+
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import latest_record_ms
-from shotwatch_query.devices import period_ms, where
+from shotwatch_query.devices import period_ms
 from shotwatch_query.listing import Document
-from shotwatch_query.schemas import PlaceActivity
+from shotwatch_query.schema import Instant, Where
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.pulses import WINDOW_MS, instant
 
@@ -15,6 +17,19 @@ FRESH_S = 2.0
 """Time in seconds for which a result is reused, however many callers request it."""
 SHOTS = 100
 """Number of newest shots of a place that are evaluated."""
+
+
+class PlaceActivity(Where):
+    """The newest shots of a place."""
+
+    recorded_at: Instant = Field(description="Time of its newest record.")
+    shot_at: Instant | None = Field(description="Time of its newest shot that was judged; null before it.")
+    judged_at: Instant | None = Field(description="When that shot was judged.")
+    shots_per_minute: float | None = Field(description="Over the shots below; null for fewer than two.")
+    scores: list[float | None] = Field(
+        description="Of up to a hundred newest shots, oldest first; null where no model scored one."
+    )
+    threshold: float | None = Field(description="From where on a score is an anomaly; null without a model.")
 
 
 class Overview:
@@ -45,12 +60,13 @@ class Overview:
     async def _place(self, roster: PlaceRoster, newest: int) -> PlaceActivity:
         """Return the activity of a place; its shots may be a window behind its records."""
         span = 2 * WINDOW_MS + SHOTS * period_ms(self._facility, roster)
-        place = {name: value for name, value in where(roster).items() if name != "interval"}
+        place = {"place": str(roster.place)}
         found = await self._archive.shots.page(place, newest - span, newest + WINDOW_MS, SHOTS, True)
         shots = [shot for shot in reversed(found) if shot["interval"] == roster.interval]
         last = shots[-1] if shots else {}
         return PlaceActivity(
-            **where(roster),
+            place=roster.place,
+            interval=roster.interval,
             recorded_at=instant(newest),
             shot_at=instant(last["pulse"]) if last else None,
             judged_at=instant(last["judged_at"]) if last else None,

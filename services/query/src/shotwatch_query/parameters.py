@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, ClassVar, TypeGuard, get_origin
 
 from fastapi import Path, Request
@@ -11,9 +12,17 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, HOUR_MS, LATEST_MS, LONGEST_CURSOR, Cursor, Span
+from shotwatch_query.domain.pages import (
+    DAY_MS,
+    EARLIEST_MS,
+    HOUR_MS,
+    LATEST_MS,
+    LONGEST_CURSOR,
+    PageCursor,
+    Span,
+)
 from shotwatch_query.errors import BadRequest
-from shotwatch_query.schemas import DEVICE, SHOT_ID, Order
+from shotwatch_query.schema import DEVICE, SHOT_ID
 from shotwatch_shots.features import FEATURE_TERMS
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
@@ -152,10 +161,17 @@ class HourParameters(SpanParameters):
     )
 
 
+class PageOrder(StrEnum):
+    """The order in time of a listing."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
 class PageParameters(SpanParameters):
     """The page and the span of time that are requested."""
 
-    order: Order = Order.NEWEST
+    order: PageOrder = PageOrder.NEWEST
     limit: int = Field(100, ge=1, le=1000)
     cursor: str | SkipJsonSchema[None] = Field(
         None,
@@ -165,16 +181,16 @@ class PageParameters(SpanParameters):
 
     @property
     def newest_first(self) -> bool:
-        return self.order is Order.NEWEST
+        return self.order is PageOrder.NEWEST
 
-    def read_cursor(self) -> Cursor | None:
+    def read_cursor(self) -> PageCursor | None:
         """Return the position at which the page begins; None for the first page.
 
         Raises:
             BadRequest: the cursor is not valid.
         """
         try:
-            return None if self.cursor is None else Cursor.decode(self.cursor)
+            return None if self.cursor is None else PageCursor.decode(self.cursor)
         except ValueError as error:
             raise BadRequest(f"cursor: {error}") from error
 

@@ -6,6 +6,7 @@ from math import ceil
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -14,7 +15,7 @@ from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.printable import printable
 from shotwatch_common.store import ObjectGone
 from shotwatch_query.errors import BadRequest, Forbidden, Full, NotAdmitted, NotFound, TooMany, Unavailable
-from shotwatch_query.schemas import Mistake, Problem
+from shotwatch_query.schema import SHOT_ID, Schema
 from shotwatch_shots.errors import Retry
 
 MEDIA_TYPE = "application/problem+json"
@@ -26,6 +27,26 @@ AWAY = (Unavailable, Retry, *TRANSIENT)
 """Exceptions raised when a server behind this one is unavailable."""
 
 
+class Mistake(Schema):
+    """One error in a request."""
+
+    where: str
+    what: str
+
+
+class ProblemDetails(Schema):
+    """The description of an error (RFC 9457)."""
+
+    type: str = Field(
+        "about:blank", description="Kind of problem; `about:blank` says that the title tells all."
+    )
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=[f"there is no shot {SHOT_ID}"])
+    instance: str = Field(description="Path of the request.")
+    mistakes: list[Mistake] = Field(default=[], description="Of a request that makes no sense: each mistake.")
+
+
 def problem(
     request: Request,
     status: int,
@@ -34,7 +55,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     metrics.API_PROBLEMS.labels(status).inc()
-    document = Problem(
+    document = ProblemDetails(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=_short(detail),

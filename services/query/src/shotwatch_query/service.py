@@ -60,7 +60,7 @@ from shotwatch_query.routes import (
     shots,
 )
 from shotwatch_query.settings import QuerySettings
-from shotwatch_query.sources import Sources
+from shotwatch_query.sources import ApiSources
 from shotwatch_shots.facility import FacilityError
 from shotwatch_shots.vocabulary import Scope
 
@@ -93,7 +93,7 @@ PUBLIC = (login.router, page.router, docs.router)
 """The routes that are open to everybody."""
 
 
-def create_app(sources: Sources) -> FastAPI:
+def create_app(sources: ApiSources) -> FastAPI:
     """Return the REST API over these sources. FastAPI itself traces each request, in its caller's trace."""
     app = FastAPI(openapi_url=None, telemetry={"operation_spans": False})
     app.state.sources = sources
@@ -132,7 +132,7 @@ async def _live(settings: QuerySettings) -> None:
 
 
 @asynccontextmanager
-async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
+async def open_sources(settings: QuerySettings) -> AsyncIterator[ApiSources]:
     """Open what the routes read from, and close it on exit."""
     facility_file = load_facility(settings.facility)
     async with (
@@ -145,7 +145,7 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
     ):
         blocks_read, frames_read = BlockReader(store), FrameReader(archive, store)
         overview = Overview(facility_file, archive)
-        yield Sources(
+        yield ApiSources(
             settings,
             facility_file,
             archive,
@@ -161,7 +161,7 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[Sources]:
         )
 
 
-def _server(sources: Sources) -> uvicorn.Server:
+def _server(sources: ApiSources) -> uvicorn.Server:
     settings = sources.settings
     return uvicorn.Server(
         uvicorn.Config(

@@ -23,7 +23,7 @@ from shotwatch_shots.pulses import WINDOW_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ApiSources:
     """All servers and files behind the REST API."""
 
     settings: QuerySettings
@@ -51,10 +51,10 @@ class Sources:
         return (await self.archive.devices.newest(latest_record_ms(self.facility)) or 0) + WINDOW_MS
 
 
-def _sources(request: Request) -> Sources:
-    sources: Sources = request.app.state.sources
+def _sources(request: Request) -> ApiSources:
+    sources: ApiSources = request.app.state.sources
     return sources
 
 
-From = Annotated[Sources, Depends(_sources)]
+From = Annotated[ApiSources, Depends(_sources)]
 """The parameter by which a route receives its sources."""

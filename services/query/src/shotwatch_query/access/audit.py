@@ -9,7 +9,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
 from shotwatch_query.access.guard import SAFE_METHODS, address_of, shows_credential
 from shotwatch_query.problems import AWAY
-from shotwatch_query.sources import Sources
+from shotwatch_query.sources import ApiSources
 from shotwatch_shots.vocabulary import Outcome
 
 _REFUSED = (401, 403, 429)
@@ -67,9 +67,9 @@ async def _store(scope: Scope, status: int) -> None:
         log.warning("audit not stored", why=str(error))
 
 
-def _sources(scope: Scope) -> Sources:
+def _sources(scope: Scope) -> ApiSources:
     app: FastAPI = scope["app"]
-    sources: Sources = app.state.sources
+    sources: ApiSources = app.state.sources
     return sources
 
 

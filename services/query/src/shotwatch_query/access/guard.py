@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
+from fastapi.params import Depends as Dependency
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
@@ -15,7 +16,7 @@ from shotwatch_query.access import ANYBODY, Caller
 from shotwatch_query.errors import Forbidden, NotAdmitted, Unavailable
 from shotwatch_query.limits.rates import network_of
 from shotwatch_query.settings import is_loopback
-from shotwatch_query.sources import From, Sources
+from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.vocabulary import Scope
 
 COOKIE = "shotwatch_key"
@@ -67,7 +68,7 @@ async def _caller(request: Request, sources: From, bearer: _Bearer, cookie: _Coo
 
 
 async def _admitted(
-    request: Request, sources: Sources, bearer: HTTPAuthorizationCredentials | None, cookie: str | None
+    request: Request, sources: ApiSources, bearer: HTTPAuthorizationCredentials | None, cookie: str | None
 ) -> Caller:
     by_browser = bool(cookie) or "origin" in request.headers
     if bearer is None and by_browser and request.method not in SAFE_METHODS:
@@ -78,7 +79,7 @@ async def _admitted(
     return caller
 
 
-def count_for_caller(request: Request, sources: Sources, caller: Caller, tokens: int = 1) -> None:
+def count_for_caller(request: Request, sources: ApiSources, caller: Caller, tokens: int = 1) -> None:
     """Count the request of a known caller.
 
     Raises:
@@ -89,7 +90,7 @@ def count_for_caller(request: Request, sources: Sources, caller: Caller, tokens:
 
 
 @contextmanager
-def limited_strangers(request: Request, sources: Sources) -> Iterator[None]:
+def limited_strangers(request: Request, sources: ApiSources) -> Iterator[None]:
     """Count the request for its address if the block does not identify a known caller.
 
     Credentials are checked first, so that a caller with valid ones is admitted however many requests of
@@ -142,16 +143,16 @@ Known = Annotated[Caller, Depends(_caller)]
 """The parameter through which a route receives its caller."""
 
 
-def requires(scope: Scope) -> Any:
+def requires(scope: Scope) -> Dependency:
     """Return the dependency of routes that require a scope."""
 
     async def check(caller: Known) -> None:
         _require_scope(caller, scope)
 
-    return Depends(check)
+    return Dependency(check)
 
 
-async def require_still_admitted(request: Request, sources: Sources, scope: Scope) -> None:
+async def require_still_admitted(request: Request, sources: ApiSources, scope: Scope) -> None:
     """Check the key or token of a long response again; this counts for no rate limit.
 
     Raises:

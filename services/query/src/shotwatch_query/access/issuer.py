@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 import aiohttp
 import jwt
@@ -75,7 +74,7 @@ class Issuer:
             raise NotAdmitted(f"this token is not valid: it has more than {_LONGEST_TOKEN} characters", True)
         try:
             key = await self._key(jwt.get_unverified_header(token).get("kid"))
-            claims: dict[str, Any] = jwt.decode(
+            claims: Mapping[str, object] = jwt.decode(
                 token,
                 key,
                 algorithms=ALGORITHMS,
@@ -145,7 +144,7 @@ class Issuer:
         except _UNREADABLE as error:
             raise Unavailable(f"the keys of the issuer {self._url} cannot be read: {error}") from error
 
-    async def _get(self, url: str) -> dict[str, Any]:
+    async def _get(self, url: str) -> dict[str, object]:
         try:
             async with self._session.get(url, raise_for_status=True) as response:
                 answer = json.loads(await _read(response))
@@ -170,18 +169,18 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _require_end(claims: Mapping[str, Any]) -> None:
+def _require_end(claims: Mapping[str, object]) -> None:
     """Require that the claim `exp` is a time within the calendar. (The library also accepts text and more.)
 
     Raises:
         ValueError: it is not.
     """
     end = claims["exp"]
-    if type(end) not in (int, float) or end > _LAST_SECOND:
+    if isinstance(end, bool) or not isinstance(end, int | float) or end > _LAST_SECOND:
         raise ValueError("`exp` is not a number of seconds before the year 10000")
 
 
-def _subject(claims: Mapping[str, Any]) -> str:
+def _subject(claims: Mapping[str, object]) -> str:
     """Return the claim `sub`, the name of the caller in the audit.
 
     Raises:
@@ -195,7 +194,7 @@ def _subject(claims: Mapping[str, Any]) -> str:
     return subject
 
 
-def _scopes(claims: Mapping[str, Any]) -> frozenset[Scope]:
+def _scopes(claims: Mapping[str, object]) -> frozenset[Scope]:
     """Return this API's scopes in the claim `scope` (RFC 9068), or in `scp` as some issuers call it.
 
     The claim is a list of words, or words in one text.

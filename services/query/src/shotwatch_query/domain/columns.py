@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from math import isfinite
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +51,7 @@ def spreadsheet_cell(value: object) -> object:
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
-def json_pieces(value: Any) -> Iterator[bytes]:
+def json_pieces(value: object) -> Iterator[bytes]:
     """Yield JSON in pieces: a mapping or list that contains columns, PIECE values at a time.
 
     Columns are arrays (n,) of numbers, of bool, or of datetime64, which is written as RFC 3339 in UTC. Values
@@ -85,7 +84,7 @@ def columns_csv(times: Times, columns: Mapping[str, Column]) -> Iterator[bytes]:
 
 def columns_npy(times: Times, columns: Mapping[str, Column]) -> bytes:
     """Return a structured array with the fields `time` (datetime64[ms], UTC) and the names of the columns."""
-    fields: list[tuple[str, Any]] = [("time", "<M8[ms]")]
+    fields: list[tuple[str, np.dtype[np.generic]]] = [("time", np.dtype("<M8[ms]"))]
     table = np.empty(len(times), fields + [(name, column.dtype) for name, column in columns.items()])
     table["time"] = moments_of(times)
     for name, column in columns.items():
@@ -98,25 +97,25 @@ def moments_of(times: Times) -> NDArray[np.datetime64]:
     return times.astype("<M8[ms]")
 
 
-def _cells(column: Column) -> list[Any]:
+def _cells(column: Column) -> Sequence[float | None]:
     return column.astype(int).tolist() if column.dtype == np.bool_ else told(column.astype(np.float64))
 
 
-def _csv_lines(rows: Iterable[Sequence[Any]]) -> bytes:
+def _csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue().encode()
 
 
-def _pieces(column: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _pieces(column: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
     return (column[start : start + PIECE] for start in range(0, len(column), PIECE))
 
 
-def _json_values(column: NDArray[Any]) -> bytes:
+def _json_values(column: NDArray[np.generic]) -> bytes:
     """Return the values of a column as JSON, separated by commas."""
     if column.dtype.kind == "M":
         return to_json(instants(column.astype("<M8[ms]").astype(np.int64)))[1:-1]
-    return to_json(column.tolist() if column.dtype == np.bool_ else told(column))[1:-1]
+    return to_json(column.tolist() if column.dtype == np.bool_ else told(column.astype(np.float64)))[1:-1]
 
 
 def _enclosed(brackets: bytes, members: Iterable[Iterable[bytes]]) -> Iterator[bytes]:

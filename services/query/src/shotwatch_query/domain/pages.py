@@ -39,7 +39,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class PageCursor:
     """The position at which the next page begins, and the span of all pages of the listing."""
 
     span: Span
@@ -51,7 +51,7 @@ class Cursor:
         return urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
     @classmethod
-    def decode(cls, text: str) -> "Cursor":
+    def decode(cls, text: str) -> "PageCursor":
         """Return the cursor of a text.
 
         Raises:
@@ -92,6 +92,6 @@ def unread(span: Span, read: Span, newest_first: bool) -> Span:
     return Span(span.start, read.start) if newest_first else Span(read.end, span.end)
 
 
-def page_of(span: Span, rest: Span, newest_first: bool) -> Cursor:
+def page_of(span: Span, rest: Span, newest_first: bool) -> PageCursor:
     """Return the cursor of a page that begins with the first document, in reading order, of the rest."""
-    return Cursor(span, Position(rest.end if newest_first else rest.start, ""))
+    return PageCursor(span, Position(rest.end if newest_first else rest.start, ""))

@@ -1,12 +1,25 @@
 """The caller of the API."""
 
 from fastapi import APIRouter
+from pydantic import Field
 
 from shotwatch_query.access.guard import Known
-from shotwatch_query.schemas import CallerDocument
+from shotwatch_query.schema import Schema
 from shotwatch_query.sources import From
+from shotwatch_shots.vocabulary import Scope
 
 router = APIRouter(tags=["facility"])
+
+
+class CallerDocument(Schema):
+    """The caller, and what they may do."""
+
+    name: str = Field(description="Name of the API key, or `oidc:` and the subject of the token.")
+    known: bool = Field(description="Whether callers must show a key or token; else the name says nothing.")
+    scopes: list[Scope]
+    trace_url: str | None = Field(
+        description="Where a trace is shown, with `{trace_id}` in it; null when there is no such place."
+    )
 
 
 @router.get("/caller", summary="Who asks, and what they may do")

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,9 +12,11 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Query, Response
 from numpy.typing import NDArray
+from pydantic import Field
 
 from shotwatch_common.blocks import Block
 from shotwatch_common.store import ObjectGone
+from shotwatch_query.answers import Responses
 from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import (
     colour_png,
@@ -26,16 +29,44 @@ from shotwatch_query.domain.frames import (
 )
 from shotwatch_query.domain.plots import spectrum_png
 from shotwatch_query.errors import NotFound
-from shotwatch_query.members import MemberRecord, find_member
+from shotwatch_query.members import ShotMember, find_member
 from shotwatch_query.parameters import DeviceName, ShotId
-from shotwatch_query.schemas import ArrayDocument, Row
-from shotwatch_query.sources import From, Sources
+from shotwatch_query.schema import Instant, Schema
+from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.pulses import instant
-from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/shots/{shot}/devices/{device}", tags=["records"])
+
+
+class RecordDocument(Schema):
+    """One record of a block, without its arrays."""
+
+    shot: str
+    device: str
+    kind: DeviceKind
+    time: Instant = Field(description="As recorded.")
+    state: str | None
+    readable: bool = Field(description="Whether the file held data for this record.")
+    verdict: str
+    block: str
+    row: int
+    values: Mapping[str, float | None] = Field(examples=[{"energy1": 1.02, "energy2": 0.99}])
+    unit: str = Field(description="Unit of the values.", examples=["J"])
+    arrays: Mapping[str, list[int]] = Field(
+        description="Shapes of the record's arrays.", examples=[{"image": [102, 128]}]
+    )
+
+
+class ArrayDocument(Schema):
+    """An array as JSON."""
+
+    shot: str
+    device: str
+    unit: str
+    shape: list[int]
+    values: list[object] = Field(description="Row by row.")
 
 
 class ArrayFormat(StrEnum):
@@ -62,25 +93,29 @@ MEDIA_TYPES = {
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _TEXT = {"schema": {"type": "string"}}
-ARRAY_RESPONSES: dict[int | str, dict[str, Any]] = {
+ARRAY_RESPONSES: Responses = {
     200: {
         "description": "The array in the format asked for; NPY comes as application/octet-stream.",
         "model": ArrayDocument,
         "content": {"image/png": _BINARY, "application/octet-stream": _BINARY, "text/csv": _TEXT},
     }
 }
-ROW_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The row in the format asked for.", "model": Row, "content": {"text/csv": _TEXT}}
+ROW_RESPONSES: Responses = {
+    200: {
+        "description": "The row in the format asked for.",
+        "model": RecordDocument,
+        "content": {"text/csv": _TEXT},
+    }
 }
 Format = Annotated[ArrayFormat, Query(alias="format", description="How the array is written.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordInBlock:
     """A record of a shot, in its block."""
 
     shot: str
-    member: MemberRecord
+    member: ShotMember
     block: Block
     row: int
 
@@ -168,20 +203,18 @@ async def get_row(
     return Response(_row_csv(row), media_type="text/csv")
 
 
-async def _find_record(sources: Sources, shot: str, device: str) -> Record:
+async def _find_record(sources: ApiSources, shot: str, device: str) -> RecordInBlock:
     member = await find_member(sources, shot, device)
-    if member.block is None or member.row is None:
+    if member.bucket is None or member.block is None or member.row is None:
         raise NotFound(f"{device} has no record in shot {shot}")
-    return Record(shot, member, await _read(sources, member.block), member.row)
-
-
-async def _read(sources: Sources, ref: BlockRef) -> Block:
     try:
-        return await sources.blocks.read(ref.bucket, ref.key)
+        block = await sources.blocks.read(member.bucket, member.block)
     except ObjectGone as error:
         raise NotFound(
-            f"the block {ref.key} has expired: put {ref.object_key} into the inbox again to make it anew"
+            f"the block {member.block} has expired: put {member.raw_object} into the inbox again to make it"
+            " anew"
         ) from error
+    return RecordInBlock(shot, member, block, member.row)
 
 
 def _file(data: bytes, form: ArrayFormat) -> Response:
@@ -202,11 +235,10 @@ async def _array_response(
     return _file(document.model_dump_json().encode(), form)
 
 
-def _row(sources: Sources, record: Record) -> Row:
+def _row(sources: ApiSources, record: RecordInBlock) -> RecordDocument:
     member, block, n = record.member, record.block, record.row
-    assert member.block is not None
     scalars = {name: float(array[n]) for name, array in block.arrays.items() if array.ndim == 1}
-    return Row(
+    return RecordDocument(
         shot=record.shot,
         device=member.device,
         kind=member.kind,
@@ -214,7 +246,7 @@ def _row(sources: Sources, record: Record) -> Row:
         state=block.state[n],
         readable=bool(block.readable[n]),
         verdict=member.verdict,
-        block=member.block.key,
+        block=member.block,
         row=n,
         values={name: value if np.isfinite(value) else None for name, value in scalars.items()},
         unit=sources.facility.dataset(member.kind).unit if scalars else "",
@@ -222,11 +254,11 @@ def _row(sources: Sources, record: Record) -> Row:
     )
 
 
-def _time(record: Record) -> datetime:
+def _time(record: RecordInBlock) -> datetime:
     return instant(int(record.block.time[record.row]))
 
 
-def _row_csv(row: Row) -> str:
+def _row_csv(row: RecordDocument) -> str:
     columns = row.model_dump(mode="json", exclude={"values", "arrays"}) | dict(row.values)
     file = io.StringIO()
     # Quoted text stays one cell even if the spreadsheet's separator is not a comma: `a;=1+1`.

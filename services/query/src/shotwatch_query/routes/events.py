@@ -1,9 +1,9 @@
 """Anomaly events: missed ones, new ones, and the schema of an event."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -15,8 +15,9 @@ from shotwatch_query.listing import BUDGET_S, Document
 from shotwatch_query.live import Listener, Outage, Reset, Revoked
 from shotwatch_query.parameters import Area, Parameters
 from shotwatch_query.reservation import Room
-from shotwatch_query.routes.feedback import EventId, event_standing, find_event
-from shotwatch_query.schemas import EventPage
+from shotwatch_query.routes.feedback import EventId, find_event
+from shotwatch_query.routes.feedback.schemas import EventStanding
+from shotwatch_query.schema import Schema
 from shotwatch_query.settled_events import settled_end, settled_since
 from shotwatch_query.sources import From
 from shotwatch_shots.event import AnomalyEvent
@@ -65,6 +66,18 @@ class StreamSearch(EventFilter):
     )
 
 
+class EventPage(Schema):
+    """Events in the order of their numbers, complete up to the last."""
+
+    events: list[AnomalyEvent]
+    standings: Mapping[str, EventStanding] = Field(
+        description="By condition: how those of them stand about which anything was said."
+    )
+    last: int = Field(description="Ask for events since this number next; all up to it have been searched.")
+    more: bool = Field(description="Whether asking again at once may bring more.")
+    reset: bool = Field(description="Whether `since` lies beyond the end; `last` is the present end then.")
+
+
 async def _listen(request: Request, sources: From, caller: Known) -> AsyncIterator[Listener]:
     check = partial(require_still_admitted, request, sources, Scope.READ)
     with sources.live.listener(caller.name, check) as listener:
@@ -99,8 +112,8 @@ async def list_events(sources: From, room: Room, search: Annotated[EventSearch, 
             found.append(AnomalyEvent.model_validate(document["event"]))
     conditions = {event.data.condition for event in found}
     standings = await sources.archive.feedback.standings(sorted(conditions))
-    told = {condition: event_standing(each) for condition, each in standings.items()}
-    return EventPage(events=found, standings=told, last=last, more=more, reset=False)
+    shown = {condition: EventStanding.model_validate(each) for condition, each in standings.items()}
+    return EventPage(events=found, standings=shown, last=last, more=more, reset=False)
 
 
 @router.get("/events/stream", summary="Events as they come", response_class=EventSourceResponse)
@@ -149,7 +162,7 @@ async def get_event(sources: From, event_id: EventId) -> AnomalyEvent:
 
 
 @router.get("/schemas/anomaly-event.json", summary="JSON Schema of an event")
-async def get_event_schema() -> dict[str, Any]:
+async def get_event_schema() -> dict[str, object]:
     """Return the JSON Schema of anomaly events, here and on the exchange `anomalies`."""
     schema = AnomalyEvent.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

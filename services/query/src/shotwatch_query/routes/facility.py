@@ -1,14 +1,45 @@
 """The facility that is watched."""
 
-from dataclasses import asdict
-
 from fastapi import APIRouter
+from pydantic import Field
 
-from shotwatch_query.schemas import FacilityDevice, FacilityDocument, FacilityInterval, FacilityPlace
+from shotwatch_query.schema import DEVICE, Schema, Where
 from shotwatch_query.sources import From
-from shotwatch_shots.facility import Facility, Interval, PlaceRoster
+from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(tags=["facility"])
+
+
+class FacilityDevice(Schema):
+    device: str = Field(examples=[DEVICE])
+    kind: DeviceKind
+
+
+class FacilityPlace(Where):
+    """A place of the chain and the devices that belong to its shots."""
+
+    devices: list[FacilityDevice]
+
+
+class FacilityInterval(Schema):
+    """The sampling period of a recorder, and the tolerance and lateness of its join."""
+
+    name: str
+    period_ms: int
+    tolerance_ms: int
+    lateness_s: float
+
+
+class FacilityDocument(Schema):
+    """The facility that this system watches."""
+
+    name: str
+    levels: list[str] = Field(
+        description="Names of the levels of a place.", examples=[["frontend", "amp", "arm"]]
+    )
+    intervals: list[FacilityInterval]
+    places: list[FacilityPlace]
 
 
 @router.get("/facility", summary="Places, devices and intervals")
@@ -18,13 +49,9 @@ async def get_facility(sources: From) -> FacilityDocument:
     return FacilityDocument(
         name=facility.name,
         levels=list(facility.levels),
-        intervals=[_interval(interval) for interval in facility.intervals],
+        intervals=[FacilityInterval.model_validate(interval) for interval in facility.intervals],
         places=[_place(facility, roster) for roster in facility.places],
     )
-
-
-def _interval(interval: Interval) -> FacilityInterval:
-    return FacilityInterval(**asdict(interval), period_ms=interval.period_ms)
 
 
 def _place(facility: Facility, roster: PlaceRoster) -> FacilityPlace:

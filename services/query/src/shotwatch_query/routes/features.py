@@ -1,31 +1,46 @@
 """The catalogue of features."""
 
 from math import isfinite
+from typing import Annotated
 
 from fastapi import APIRouter
+from pydantic import BeforeValidator, Field
 
-from shotwatch_query.schemas import FeatureCatalogue, FeatureDefinition
-from shotwatch_shots.features import FEATURE_TERMS, FeatureTerm
+from shotwatch_query.schema import Schema
+from shotwatch_shots.features import FEATURE_TERMS
 
 router = APIRouter(tags=["features"])
+
+
+def _bound(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+Bound = Annotated[float | None, BeforeValidator(_bound)]
+
+
+class FeatureDefinition(Schema):
+    """The definition of a feature."""
+
+    name: str = Field(examples=["centroid_x"])
+    unit: str = Field(description="Empty for pure numbers.", examples=["px"])
+    range: tuple[Bound, Bound] = Field(
+        description="Lowest and highest value that can occur; null where there is no bound."
+    )
+    description: str
+    source: str = Field(description="The standard or report that defines it, if any.")
+    measured_on: str = Field(description="Which shots have it.", examples=["every shot"])
+
+
+class FeatureCatalogue(Schema):
+    """The definitions of all features."""
+
+    features: list[FeatureDefinition]
 
 
 @router.get("/features", summary="What is measured")
 async def list_features() -> FeatureCatalogue:
     """Return every feature and score: its unit, range and definition, and which shots have it."""
-    return FeatureCatalogue(features=[_definition(term) for term in FEATURE_TERMS.values()])
-
-
-def _definition(term: FeatureTerm) -> FeatureDefinition:
-    return FeatureDefinition(
-        name=term.name,
-        unit=term.unit,
-        range=(_bound(term.range[0]), _bound(term.range[1])),
-        description=term.description,
-        source=term.source,
-        measured_on=term.measured_on,
+    return FeatureCatalogue(
+        features=[FeatureDefinition.model_validate(term) for term in FEATURE_TERMS.values()]
     )
-
-
-def _bound(value: float) -> float | None:
-    return value if isfinite(value) else None

@@ -3,7 +3,7 @@
 import asyncio
 from enum import StrEnum
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Response
@@ -12,15 +12,15 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.past_frames import CameraFrames
 from shotwatch_physics.spots import running_maximum
-from shotwatch_query.answers import LargeResponse
-from shotwatch_query.devices import find_roster, where
+from shotwatch_query.answers import LargeResponse, Responses
+from shotwatch_query.devices import find_roster
 from shotwatch_query.domain.frames import colour_png, frames_npz, npy
 from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, Span, slices
 from shotwatch_query.errors import NotFound
 from shotwatch_query.listing import Document
 from shotwatch_query.parameters import DeviceName, Moment, Parameters
 from shotwatch_query.reservation import Room
-from shotwatch_query.sources import From, Sources
+from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.facility import PlaceRoster
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.vocabulary import DeviceKind
@@ -39,14 +39,14 @@ class PictureFormat(StrEnum):
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _COUNTED = {"X-Frames": {"description": "Number of frames.", "schema": {"type": "integer"}}}
-MAXIMUM_RESPONSES: dict[int | str, dict[str, Any]] = {
+MAXIMUM_RESPONSES: Responses = {
     200: {
         "description": "The maximum in the format asked for; NPY comes as application/octet-stream.",
         "headers": _COUNTED,
         "content": {"image/png": _BINARY, "application/octet-stream": _BINARY},
     }
 }
-FRAMES_RESPONSES: dict[int | str, dict[str, Any]] = {
+FRAMES_RESPONSES: Responses = {
     200: {
         "description": "NPZ with `shots` (ids), `times` (of the pulses, UTC) and `frames` (n, h, w).",
         "headers": _COUNTED,
@@ -110,7 +110,7 @@ async def get_frames(
 
 
 async def _newest_frames(
-    sources: Sources, roster: PlaceRoster, device: str, asked: NewestShots
+    sources: ApiSources, roster: PlaceRoster, device: str, asked: NewestShots
 ) -> CameraFrames:
     """Return the camera's valid frames of the newest shots.
 
@@ -127,12 +127,13 @@ async def _newest_frames(
     return found[0]
 
 
-async def _newest_shots(sources: Sources, roster: PlaceRoster, end: int, count: int) -> list[Document]:
+async def _newest_shots(sources: ApiSources, roster: PlaceRoster, end: int, count: int) -> list[Document]:
     """Return up to `count` shots of a place within a day before a time (epoch ms), the newest first."""
     shots: list[Document] = []
+    place = {"place": str(roster.place), "interval": roster.interval}
     for piece in slices(Span(max(end - DAY_MS, EARLIEST_MS), end), newest_first=True):
         missing = count - len(shots)
-        shots += await sources.archive.shots.page(where(roster), piece.start, piece.end, missing, True)
+        shots += await sources.archive.shots.page(place, piece.start, piece.end, missing, True)
         if len(shots) == count:
             break
     return shots
@@ -142,7 +143,7 @@ def _file(data: bytes, media_type: str, frames: CameraFrames) -> Response:
     return LargeResponse(data, media_type=media_type, headers={"X-Frames": str(len(frames.frames))})
 
 
-def _frame_bytes(sources: Sources, asked: NewestShots) -> int:
+def _frame_bytes(sources: ApiSources, asked: NewestShots) -> int:
     """Return the memory for frames while they are read, joined, sorted and written, in bytes."""
     pixels = prod(sources.facility.dataset(DeviceKind.CAMERA).shape)
     return _COPIES * asked.shots * pixels * np.dtype(np.uint16).itemsize

@@ -4,14 +4,24 @@ import asyncio
 from collections.abc import Awaitable
 
 from fastapi import APIRouter
+from pydantic import Field
 
 from shotwatch_query.errors import Unavailable
 from shotwatch_query.problems import AWAY
-from shotwatch_query.schemas import Health
-from shotwatch_query.sources import From, Sources
+from shotwatch_query.schema import Schema
+from shotwatch_query.sources import ApiSources, From
 
 router = APIRouter(tags=["health"])
 PATIENCE_S = 3.0
+
+
+class Health(Schema):
+    """The state of each server behind this one: `ok`, or its problem."""
+
+    status: str = Field(examples=["ok", "degraded"])
+    database: str
+    store: str
+    models: str
 
 
 @router.get("/health", summary="Which servers answer")
@@ -23,16 +33,16 @@ async def get_health(sources: From) -> Health:
     return Health(status=status, database=database, store=store, models=models)
 
 
-async def _database(sources: Sources) -> None:
+async def _database(sources: ApiSources) -> None:
     if not await sources.archive.ready():
         raise Unavailable("the database does not answer")
 
 
-async def _store(sources: Sources) -> None:
+async def _store(sources: ApiSources) -> None:
     await sources.store.etag(sources.settings.block_bucket, "health")
 
 
-async def _models(sources: Sources) -> None:
+async def _models(sources: ApiSources) -> None:
     await sources.registry.alive()
 
 

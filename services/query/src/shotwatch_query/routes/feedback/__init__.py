@@ -1,7 +1,7 @@
 """Feedback on events: the only thing that people change through this API."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, BackgroundTasks, Body, Path, Query
@@ -18,19 +18,23 @@ from shotwatch_query.opinions import Opinion, SnoozeUntil
 from shotwatch_query.parameters import PageParameters
 from shotwatch_query.problems import AWAY
 from shotwatch_query.reservation import Room
-from shotwatch_query.schemas import EventFeedback, EventStanding, FeedbackPage, FeedbackStatement
-from shotwatch_query.sources import From, Sources
+from shotwatch_query.routes.feedback.schemas import (
+    EventFeedback,
+    EventStanding,
+    FeedbackPage,
+    FeedbackStatement,
+)
+from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.feedback import (
     LONGEST_SNOOZE_MS,
     MOST_STATEMENTS,
     VERDICTS,
-    Standing,
     Statement,
     in_order,
     standing,
 )
-from shotwatch_shots.pulses import WINDOW_MS, instant
+from shotwatch_shots.pulses import WINDOW_MS
 from shotwatch_shots.vocabulary import FeedbackAction
 
 router = APIRouter(tags=["events"])
@@ -47,7 +51,7 @@ class FeedbackSearch(PageParameters):
 
     action: FeedbackAction | SkipJsonSchema[None] = None
 
-    def equalities(self) -> dict[str, Any]:
+    def equalities(self) -> dict[str, object]:
         return {} if self.action is None else {"action": self.action}
 
 
@@ -81,7 +85,7 @@ async def give_feedback(
     metrics.OPINIONS.labels(statement.action).inc()
     if statement.model is not None and statement.action in VERDICTS:
         later.add_task(_count_in_registry, sources, statement.model)
-    return _told(statement)
+    return FeedbackStatement.model_validate(statement)
 
 
 @router.get("/events/{event_id}/feedback", summary="What was said about an event")
@@ -90,8 +94,8 @@ async def get_feedback(sources: From, event_id: EventId) -> EventFeedback:
     event = await find_event(sources, event_id)
     statements = await sources.archive.feedback.of_condition(event.data.condition)
     return EventFeedback(
-        standing=event_standing(standing(statements)),
-        statements=[_told(statement) for statement in in_order(statements)],
+        standing=EventStanding.model_validate(standing(statements)),
+        statements=list(map(FeedbackStatement.model_validate, in_order(statements))),
     )
 
 
@@ -113,11 +117,13 @@ async def list_feedback(
     cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
     await room.rows(search.limit)
     documents, following = await listing.page(cursor, search.limit)
-    statements = [_told(Statement.model_validate(document)) for document in documents]
+    statements = [
+        FeedbackStatement.model_validate(Statement.model_validate(document)) for document in documents
+    ]
     return FeedbackPage(statements=statements, next=following and following.encode())
 
 
-async def find_event(sources: Sources, event_id: str) -> AnomalyEvent:
+async def find_event(sources: ApiSources, event_id: str) -> AnomalyEvent:
     """Return an event.
 
     Raises:
@@ -129,22 +135,12 @@ async def find_event(sources: Sources, event_id: str) -> AnomalyEvent:
     return event
 
 
-def event_standing(found: Standing) -> EventStanding:
-    return EventStanding(
-        acknowledged_by=found.acknowledged_by,
-        acknowledged_caller=found.acknowledged_caller,
-        snoozed_until=None if found.snoozed_until is None else instant(found.snoozed_until),
-        verdict=found.verdict,
-        label=found.label,
-    )
-
-
 def _require_soon(until: int, now: int) -> None:
     if not now < until <= now + LONGEST_SNOOZE_MS:
         raise BadRequest(f"until: not within the next {LONGEST_SNOOZE_MS // DAY_MS} days")
 
 
-async def _require_room(sources: Sources, statement: Statement) -> None:
+async def _require_room(sources: ApiSources, statement: Statement) -> None:
     """Require that another statement about this incident is allowed.
 
     Raises:
@@ -163,7 +159,7 @@ async def _require_room(sources: Sources, statement: Statement) -> None:
         )
 
 
-async def _count_in_registry(sources: Sources, model: str) -> None:
+async def _count_in_registry(sources: ApiSources, model: str) -> None:
     """Store the version's verdicts in the registry; if a server is away, the next verdict does this."""
     try:
         async with sources.counting:
@@ -171,13 +167,3 @@ async def _count_in_registry(sources: Sources, model: str) -> None:
             await sources.registry.tag(model, {action: str(counts[action]) for action in sorted(VERDICTS)})
     except AWAY as error:
         structlog.get_logger().warning("verdicts not counted in the registry", model=model, why=str(error))
-
-
-def _told(statement: Statement) -> FeedbackStatement:
-    return FeedbackStatement(
-        id=statement.id,
-        time=instant(statement.time),
-        until=None if statement.until is None else instant(statement.until),
-        at=instant(statement.at),
-        **statement.model_dump(exclude={"time", "until", "at"}),
-    )

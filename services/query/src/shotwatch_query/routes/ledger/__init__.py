@@ -14,18 +14,17 @@ from shotwatch_query.errors import NotFound
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.parameters import PageParameters, SpanParameters
 from shotwatch_query.reservation import Room
-from shotwatch_query.schemas import (
-    Balance,
+from shotwatch_query.routes.ledger.schemas import (
+    LedgerBalance,
     LedgerEquality,
-    LedgerImbalance,
     LedgerObject,
     LedgerPage,
     LedgerStep,
 )
 from shotwatch_query.sources import From
-from shotwatch_shots.pulses import WINDOW_MS, instant
+from shotwatch_shots.pulses import WINDOW_MS
 from shotwatch_shots.reconciliation.slices import Equality
-from shotwatch_shots.reconciliation.summary import Found, Summary, summaries_of
+from shotwatch_shots.reconciliation.summary import Summary, summaries_of
 from shotwatch_shots.vocabulary import ObjectState
 
 router = APIRouter(prefix="/ledger", tags=["ledger"])
@@ -41,7 +40,7 @@ class LedgerSearch(PageParameters):
 
 
 @router.get("", summary="Does the ledger add up?")
-async def get_balance(sources: From, room: Room, asked: Annotated[SpanParameters, Query()]) -> Balance:
+async def get_balance(sources: From, room: Room, asked: Annotated[SpanParameters, Query()]) -> LedgerBalance:
     """Return the states of the objects that arrived in a span of time, and whether all sources agree.
 
     The sources are compared in the background, by hour or day, after something in it changed; this returns
@@ -52,14 +51,14 @@ async def get_balance(sources: From, room: Room, asked: Annotated[SpanParameters
     results = await sources.archive.reconciliations.overlapping(span.start, span.end)
     tally = await tally_of(sources.archive, results, span.start, span.end)
     summaries = summaries_of(results)
-    return Balance(
-        start=instant(span.start),
-        end=instant(span.end),
+    return LedgerBalance(
+        start=span.start,
+        end=span.end,
         objects=tally.objects,
         bytes=tally.bytes,
         states=tally.states,
         reasons=tally.reasons,
-        equalities=list(map(_equality, summaries)),
+        equalities=list(map(LedgerEquality.model_validate, summaries)),
         adds_up=_adds_up(summaries),
     )
 
@@ -71,24 +70,6 @@ def _adds_up(summaries: Sequence[Summary]) -> bool | None:
     unchecked = any(summary.unchecked for summary in summaries)
     inbox_checked = any(summary.slices for summary in summaries if summary.equality is Equality.INBOX)
     return None if unchecked or not inbox_checked else True
-
-
-def _equality(summary: Summary) -> LedgerEquality:
-    return LedgerEquality(
-        equality=summary.equality,
-        counts=summary.counts,
-        imbalances=summary.imbalances,
-        named=list(map(_imbalance, summary.found)),
-        under_way=summary.under_way,
-        pending=list(map(_imbalance, summary.pending)),
-        slices=summary.slices,
-        unchecked=summary.unchecked,
-        checked_at=instant(summary.checked_at) if summary.checked_at else None,
-    )
-
-
-def _imbalance(found: Found) -> LedgerImbalance:
-    return LedgerImbalance(slice=found.slice, subject=found.imbalance.subject, wrong=found.imbalance.wrong)
 
 
 @router.get("/objects", summary="Objects by arrival")
@@ -129,9 +110,9 @@ def _span(asked: SpanParameters) -> Span:
 def _object(document: Document) -> LedgerObject:
     return LedgerObject(
         id=document["_id"],
-        arrived_at=instant(document["arrived_at"]),
+        arrived_at=document["arrived_at"],
         detail=document.get("detail", ""),
         facts={name: value for name, value in document.items() if name not in _COLUMNS},
-        history=[LedgerStep(**{**step, "at": instant(step["at"])}) for step in document["history"]],
+        history=list(map(LedgerStep.model_validate, document["history"])),
         **{name: document[name] for name in ("bucket", "key", "etag", "size", "state", "reason")},
     )

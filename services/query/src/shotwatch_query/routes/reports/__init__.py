@@ -12,12 +12,12 @@ from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.records import NO_STATE, DeviceRecords
 from shotwatch_common.clock import latest_record_ms
 from shotwatch_physics.device_states import Gaps, clock_skew, find_gaps, state_chatter, state_shares
-from shotwatch_query.devices import find_roster, period_ms, where
+from shotwatch_query.devices import find_roster, period_ms
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.domain.timelines import segments
 from shotwatch_query.parameters import Area, DeviceName, SpanParameters, require_short
 from shotwatch_query.reservation import Room
-from shotwatch_query.schemas import (
+from shotwatch_query.routes.reports.schemas import (
     CharacterisationSummary,
     ChatterSummary,
     ClockComparison,
@@ -29,9 +29,8 @@ from shotwatch_query.schemas import (
     StateSegment,
     StateTime,
 )
-from shotwatch_query.sources import From, Sources
+from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.facility import Facility, PlaceRoster
-from shotwatch_shots.pulses import instant
 
 router = APIRouter(tags=["devices"])
 StateNames = Mapping[int, str | None]
@@ -96,39 +95,29 @@ async def list_reports(sources: From, room: Room, asked: Annotated[ReportSearch,
         async for report in _reports(sources, roster, roster.devices, span)
         if report.records
     ]
-    return DeviceReports(start=instant(span.start), end=instant(span.end), devices=reports)
+    return DeviceReports(start=span.start, end=span.end, devices=reports)
 
 
 def _device(
-    sources: Sources,
+    sources: ApiSources,
     roster: PlaceRoster,
     group: str,
     last: LastState | None,
     characterisations: Sequence[Characterisation],
 ) -> DeviceSummary:
     return DeviceSummary(
-        **where(roster),
+        place=roster.place,
+        interval=roster.interval,
         device=group,
         kind=sources.facility.device_type(group).kind,
         state=last and last.state,
-        time=last and instant(last.time),
-        characterisations=[_characterisation(each) for each in characterisations],
-    )
-
-
-def _characterisation(characterisation: Characterisation) -> CharacterisationSummary:
-    return CharacterisationSummary(
-        kind=characterisation.kind,
-        version=characterisation.version,
-        made_at=instant(characterisation.made_at),
-        start=instant(characterisation.start),
-        end=instant(characterisation.end),
-        frames=characterisation.frames,
+        time=last and last.time,
+        characterisations=list(map(CharacterisationSummary.model_validate, characterisations)),
     )
 
 
 async def _reports(
-    sources: Sources, roster: PlaceRoster, devices: Sequence[str], span: Span
+    sources: ApiSources, roster: PlaceRoster, devices: Sequence[str], span: Span
 ) -> AsyncIterator[DeviceReport]:
     """Yield one report after the other; the records of at most _AT_A_TIME devices are in memory."""
 
@@ -144,7 +133,7 @@ async def _reports(
 
 
 def _clock(
-    sources: Sources, roster: PlaceRoster, records: DeviceRecords, other: str, others: DeviceRecords
+    sources: ApiSources, roster: PlaceRoster, records: DeviceRecords, other: str, others: DeviceRecords
 ) -> ClockComparison:
     skew = clock_skew(others.times, records.times, period_ms(sources.facility, roster))
     return ClockComparison(against=other, **asdict(skew))
@@ -161,14 +150,15 @@ def _report(
     interval, times = period_ms(facility, roster), records.times
     names: StateNames = {NO_STATE: None, **dict(enumerate(records.states))}
     return DeviceReport(
-        **where(roster),
+        place=roster.place,
+        interval=roster.interval,
         device=device,
         kind=facility.device_type(device).kind,
-        start=instant(span.start),
-        end=instant(span.end),
+        start=span.start,
+        end=span.end,
         records=len(times),
-        first=instant(int(times[0])) if len(times) else None,
-        last=instant(int(times[-1])) if len(times) else None,
+        first=int(times[0]) if len(times) else None,
+        last=int(times[-1]) if len(times) else None,
         states=_state_times(records, names, interval, facility.state.on),
         gaps=_gaps(find_gaps(times, interval)),
         chatter=_chatter(records, interval),
@@ -197,6 +187,6 @@ def _chatter(records: DeviceRecords, interval: int) -> ChatterSummary:
 
 def _segments(records: DeviceRecords, names: StateNames, interval: int, span: Span) -> list[StateSegment]:
     return [
-        StateSegment(state=names[each.state], start=instant(each.start), end=instant(each.end))
+        StateSegment(state=names[each.state], start=each.start, end=each.end)
         for each in segments(records.times, records.state, interval, span)
     ]

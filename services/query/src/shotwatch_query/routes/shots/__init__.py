@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field, FiniteFloat
@@ -12,21 +12,20 @@ from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.archive.places import within
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.listing import Document, Listing
-from shotwatch_query.members import MemberRecord, find_shot, members_of
+from shotwatch_query.members import find_shot, members_of
 from shotwatch_query.parameters import Area, PageParameters, ShotId
 from shotwatch_query.reservation import Room
-from shotwatch_query.schemas import (
+from shotwatch_query.routes.shots.schemas import (
     AnomalySummary,
-    Feature,
+    MeasuredFeature,
     Reasons,
     Refusal,
     Revision,
-    Shot,
-    ShotMember,
+    ShotDetails,
     ShotPage,
     ShotSummary,
 )
-from shotwatch_query.sources import From, Sources
+from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.features import FEATURE_TERMS, FeatureTerm
 from shotwatch_shots.pulses import instant
@@ -47,7 +46,7 @@ class ShotSearch(PageParameters):
     )
     complete: bool | SkipJsonSchema[None] = None
 
-    def conditions(self, levels: int) -> dict[str, Any]:
+    def conditions(self, levels: int) -> dict[str, object]:
         """Return the requested values of a shot's fields, as a query of the database."""
         asked = self.model_dump(include={"interval", "complete"}, exclude_none=True)
         if self.place is not None:
@@ -81,15 +80,14 @@ async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, 
 
 
 @router.get("/shots/{shot}", summary="Everything about one shot")
-async def get_shot(sources: From, shot: ShotId) -> Shot:
+async def get_shot(sources: From, shot: ShotId) -> ShotDetails:
     """Return the members with their verdicts, features with units, score, reasons and revisions of a shot."""
     document = await find_shot(sources, shot)
-    members = await members_of(sources, document)
     measured = await sources.archive.measurements.of_batch(document["batch"])
     events = await sources.archive.events.of_shots([shot])
-    return Shot(
+    return ShotDetails(
         **_summary(document),
-        members=[_member(member) for member in members],
+        members=await members_of(sources, document),
         features=_features(of_shot(measured, document["index"])),
         reasons=_reasons(document, events),
         revisions=await _revisions(sources, document),
@@ -98,7 +96,7 @@ async def get_shot(sources: From, shot: ShotId) -> Shot:
     )
 
 
-async def _revisions(sources: Sources, document: Document) -> list[Revision]:
+async def _revisions(sources: ApiSources, document: Document) -> list[Revision]:
     batches = await sources.archive.batches.of_window(document["window"])
     closings = [
         (batch, batch.pulses.index(document["pulse"]), closed_at)
@@ -111,29 +109,17 @@ async def _revisions(sources: Sources, document: Document) -> list[Revision]:
     ]
 
 
-def _summary(document: Document) -> dict[str, Any]:
+def _summary(document: Document) -> Document:
     return {
         **{name: document.get(name) for name in ShotSummary.model_fields},
         "id": document["_id"],
-        "time": instant(document["pulse"]),
+        "time": document["pulse"],
     }
 
 
-def _member(record: MemberRecord) -> ShotMember:
-    return ShotMember(
-        device=record.device,
-        kind=record.kind,
-        verdict=record.verdict,
-        on=record.on,
-        block=record.block and record.block.key,
-        row=record.row,
-        raw_object=record.block and record.block.object_key,
-    )
-
-
-def _features(measured: Mapping[str, Mapping[str, float]]) -> list[Feature]:
+def _features(measured: Mapping[str, Mapping[str, float]]) -> list[MeasuredFeature]:
     return [
-        Feature(
+        MeasuredFeature(
             device=device,
             name=name,
             value=value,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Response
@@ -12,34 +12,26 @@ from pydantic import Field, FiniteFloat
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.archive.measurements import Series
-from shotwatch_physics.energy_series import (
-    DropOut,
-    SmoothedEnergy,
-    calibrate_light,
-    drop_outs,
-    smooth_energy,
-)
+from shotwatch_physics.energy_series import SmoothedEnergy, calibrate_light, drop_outs, smooth_energy
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.history import trend
-from shotwatch_query.answers import LargeResponse, streamed
+from shotwatch_query.answers import LargeResponse, Responses, streamed
 from shotwatch_query.devices import find_roster, period_ms
 from shotwatch_query.domain.columns import Column, Times, columns_csv, columns_npy, json_pieces, moments_of
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.parameters import DeviceName, FeatureName, HourParameters, Parameters, require_short
 from shotwatch_query.reservation import Room
-from shotwatch_query.routes.history import trend_line
-from shotwatch_query.schemas import (
-    DEVICE,
+from shotwatch_query.routes.series.schemas import (
     DropOutSpan,
     EnergyDocument,
     LightAgainstEnergy,
     MeterDisagreement,
     SeriesDocument,
 )
-from shotwatch_query.sources import From, Sources
+from shotwatch_query.schema import DEVICE
+from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.features import FEATURE_TERMS
-from shotwatch_shots.pulses import instant
 from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
@@ -60,10 +52,8 @@ _FILES = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
 }
 _WRITTEN = "The columns in the format asked for; NPY is a structured array with the field `time` (UTC)."
-SERIES_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": _WRITTEN, "model": SeriesDocument, "content": _FILES}
-}
-ENERGY_RESPONSES: dict[int | str, dict[str, Any]] = {
+SERIES_RESPONSES: Responses = {200: {"description": _WRITTEN, "model": SeriesDocument, "content": _FILES}}
+ENERGY_RESPONSES: Responses = {
     200: {"description": f"{_WRITTEN} Only JSON holds more.", "model": EnergyDocument, "content": _FILES}
 }
 
@@ -167,7 +157,7 @@ def _energy_columns(series: Series, smooth: SmoothedEnergy) -> dict[str, Column]
     return {"energy": series.columns["energy"], "smoothed": smooth.smoothed, "outlier": smooth.outlier}
 
 
-def _series_document(device: str, series: Series) -> dict[str, Any]:
+def _series_document(device: str, series: Series) -> dict[str, object]:
     """Return a SeriesDocument with its columns as arrays."""
     return {
         "device": device,
@@ -179,7 +169,7 @@ def _series_document(device: str, series: Series) -> dict[str, Any]:
     }
 
 
-async def _light(sources: Sources, camera: str, energies: Series, span: Span) -> LightAgainstEnergy:
+async def _light(sources: ApiSources, camera: str, energies: Series, span: Span) -> LightAgainstEnergy:
     """Return the comparison of a camera's total intensity with the energies.
 
     Raises:
@@ -197,7 +187,7 @@ def _energy_document(
     smooth: SmoothedEnergy,
     limit: float,
     light: LightAgainstEnergy | None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return an EnergyDocument with its columns as arrays."""
     energy = series.columns["energy"]
     return {
@@ -206,15 +196,11 @@ def _energy_document(
         "sigma_s": asked.sigma_s,
         "times": moments_of(series.pulses),
         **_energy_columns(series, smooth),
-        "drift": trend_line(trend(series.pulses, energy)),
-        "drop_outs": [_drop_out(found) for found in drop_outs(series.pulses, energy)],
+        "drift": trend(series.pulses, energy),
+        "drop_outs": list(map(DropOutSpan.model_validate, drop_outs(series.pulses, energy))),
         "disagreement": _disagreement(series.columns["energy_disagreement"], limit),
         "light": light,
     }
-
-
-def _drop_out(found: DropOut) -> DropOutSpan:
-    return DropOutSpan(start=instant(found.start_ms), end=instant(found.end_ms), shots=found.shots)
 
 
 def _disagreement(values: FloatArray, limit: float) -> MeterDisagreement:

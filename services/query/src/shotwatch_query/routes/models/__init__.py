@@ -12,20 +12,18 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.promotion_audit import differences
 from shotwatch_common.registry import RegisteredVersion
 from shotwatch_query.reservation import Room
-from shotwatch_query.schemas import (
+from shotwatch_query.routes.models.schemas import (
     ChampionChange,
     ChampionHistory,
     DeviceDrift,
     DriftReport,
     FeatureShift,
-    Model,
-    ModelLoad,
     ModelRecord,
-    ModelVersion,
-    ShadowOpinion,
+    ModelVersionSummary,
+    RegisteredModel,
+    ReplicaModel,
 )
-from shotwatch_query.sources import From, Sources
-from shotwatch_shots.pulses import instant
+from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.vocabulary import FeedbackAction, ModelAlias
 
 router = APIRouter(tags=["models"])
@@ -35,7 +33,7 @@ DIFFERENCES = 100
 
 
 @router.get("/models", summary="Versions and aliases of the model")
-async def get_model(sources: From, room: Room) -> Model:
+async def get_model(sources: From, room: Room) -> RegisteredModel:
     """Return the versions that training registered in MLflow, newest first.
 
     Inference scores with the alias `champion`.
@@ -48,17 +46,14 @@ async def get_model(sources: From, room: Room) -> Model:
     aliases, versions = await asyncio.gather(sources.registry.aliases(), sources.registry.versions())
     names = [version.version for version in versions]
     records, shadows = await _records(sources, names), await sources.archive.shadows.records(names)
-    return Model(
+    return RegisteredModel(
         name=sources.registry.name,
         aliases=aliases,
         versions=[
             _version(version, aliases, records[version.version], shadows.get(version.version))
             for version in versions
         ],
-        loads=[
-            ModelLoad(**{name: getattr(load, name) for name in ModelLoad.model_fields})
-            for load in await sources.archive.model_loads.fresh()
-        ],
+        loads=list(map(ReplicaModel.model_validate, await sources.archive.model_loads.fresh())),
         promotion_differences=(await differences(sources.archive, epoch_now()))[:DIFFERENCES],
     )
 
@@ -66,19 +61,8 @@ async def get_model(sources: From, room: Room) -> Model:
 @router.get("/models/promotions", summary="Which version was champion when")
 async def list_promotions(sources: From) -> ChampionHistory:
     """Return every change of the champion, newest first: who, when, why, and whether it was a rollback."""
-    changes = [
-        ChampionChange(
-            at=instant(each.at),
-            who=each.who,
-            before=each.before,
-            version=each.version,
-            why=each.why,
-            rollback=each.rollback,
-            digest=each.digest,
-        )
-        for each in await sources.archive.promotions.newest(ModelAlias.CHAMPION)
-    ]
-    return ChampionHistory(promotions=changes)
+    promotions = await sources.archive.promotions.newest(ModelAlias.CHAMPION)
+    return ChampionHistory(promotions=list(map(ChampionChange.model_validate, promotions)))
 
 
 @router.get("/models/drift", summary="How far devices are from what the champion was trained on")
@@ -97,13 +81,13 @@ def _device_drift(drift: Drift) -> DeviceDrift:
     furthest_first = sorted(drift.features.items(), key=lambda item: -abs(item[1].shift))
     return DeviceDrift(
         device=drift.device,
-        start=instant(drift.start),
-        end=instant(drift.end),
+        start=drift.start,
+        end=drift.end,
         features=[FeatureShift(name=name, **asdict(feature)) for name, feature in furthest_first],
     )
 
 
-async def _records(sources: Sources, versions: Sequence[str]) -> dict[str, ModelRecord]:
+async def _records(sources: ApiSources, versions: Sequence[str]) -> dict[str, ModelRecord]:
     raised = await sources.archive.events.raised(versions)
     verdicts = await sources.archive.feedback.verdicts(versions)
     return {
@@ -118,14 +102,14 @@ async def _records(sources: Sources, versions: Sequence[str]) -> dict[str, Model
 
 def _version(
     version: RegisteredVersion, aliases: Mapping[str, str], record: ModelRecord, shadow: ShadowRecord | None
-) -> ModelVersion:
-    return ModelVersion(
+) -> ModelVersionSummary:
+    return ModelVersionSummary(
         version=version.version,
-        created_at=instant(version.created_at),
+        created_at=version.created_at,
         status=version.status,
         run_id=version.run_id,
         aliases=[alias for alias, named in aliases.items() if named == version.version],
         tags=dict(version.tags),
         record=record,
-        shadow=None if shadow is None else ShadowOpinion(**asdict(shadow)),
+        shadow=shadow,
     )
