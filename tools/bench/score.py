@@ -1,6 +1,6 @@
 """Images scored per second on one core, compared with the report's network, called in the report's way.
 
-    OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python -m bench.score
+    OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python -m tools.bench.score
 
 Frames are simulated: a beam on 102 x 128 pixels with noise and jitter. The report's network takes three
 channels at full resolution and is called with `predict`, one image at a time, as an image arrives; its metric

@@ -1,6 +1,6 @@
 """The embedded stack under a given share of the facility's load: throughput, CPU, memory, latency.
 
-    python -m bench.load
+    python -m tools.bench.load
 
 Throughput: files of a few places, uploaded all at once. The time runs from the first upload until every shot
 is judged. Latency: single-shot files of one place, one shot per second; every second shot has lost part of
@@ -33,7 +33,6 @@ import typer
 from aio_pika.abc import AbstractExchange
 from rich.console import Console
 
-from bench.usage import Usage, watched
 from shotwatch_cli.broker import connected
 from shotwatch_cli.demo.command import fresh_stack
 from shotwatch_cli.demo.figures import MINUTE_MS
@@ -59,6 +58,7 @@ from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.simulation import Simulation, simulate
+from tools.bench.usage import Usage, watched
 
 FACILITY = Path("facilities/hpls.yaml")
 LEARNING = {

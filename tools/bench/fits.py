@@ -1,6 +1,6 @@
 """Three-Gaussian fits per second, compared with scipy's curve_fit on the same frames in one run.
 
-    OMP_NUM_THREADS=1 python -m bench.fits
+    OMP_NUM_THREADS=1 python -m tools.bench.fits
 
 Frames are recorded where ../shared/data/beams is present, otherwise simulated (a rotated flat-topped beam
 with noise and jitter). They have 102 x 128 pixels, with the background subtracted; 45 x 55 crops of them are
@@ -34,7 +34,7 @@ from shotwatch_physics.gaussians import cold_starts, crop, fit_gaussians
 Light = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-RECORDED = Path(__file__).parents[1].parent / "shared" / "data" / "beams" / "regime_change_1hz"
+RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "beams" / "regime_change_1hz"
 FRAMES = 600
 PEER_FRAMES = 20
 REPEATS = 5

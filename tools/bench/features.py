@@ -1,6 +1,6 @@
 """CPU time of all per-shot features of a 600-frame block, and of D4σ compared with laserbeamsize.
 
-    OMP_NUM_THREADS=1 python bench/features.py
+    OMP_NUM_THREADS=1 python -m tools.bench.features
 
 Frames are simulated (an elliptical beam on 102 x 128 pixels, with noise and jitter) and, where
 ../shared/data/beams is present, recorded. laserbeamsize measures only centroid, D4σ and orientation, one
@@ -40,7 +40,7 @@ MARK_MS = 600.0
 PEER_FRAMES = 60
 REPEATS = 7
 SATURATED_AT = 4092
-RECORDED = Path(__file__).parents[1].parent / "shared" / "data" / "beams" / "regime_change_1hz"
+RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "beams" / "regime_change_1hz"
 
 
 def main() -> None:

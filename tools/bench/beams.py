@@ -1,7 +1,7 @@
 """Beam widths of recorded and simulated frames, compared with laserbeamsize and the truth (docs/beam.md).
 
-    OMP_NUM_THREADS=1 python -m bench.beams                     # print the tables
-    OMP_NUM_THREADS=1 python -m bench.beams --pictures docs/beam  # also draw the frames that disagree
+    OMP_NUM_THREADS=1 python -m tools.bench.beams                     # print the tables
+    OMP_NUM_THREADS=1 python -m tools.bench.beams --pictures docs/beam  # also draw the frames that disagree
 
 Recorded frames are those of ../shared/data/beams, binned to 102 x 128 px and scaled to a peak of 2987 counts
 (0.73 of a 12-bit camera). laserbeamsize measures in its ISO mode, and without it for frames in which that
@@ -27,7 +27,7 @@ from shotwatch_simulator.recordings import bin_windows, read_images
 Frame = NDArray[np.uint16]
 Floats = NDArray[np.float64]
 
-BEAMS = Path(__file__).resolve().parents[2] / "shared" / "data" / "beams"
+BEAMS = Path(__file__).resolve().parents[3] / "shared" / "data" / "beams"
 FOLDERS = ("lab_modes", "injector_laser", "regime_change_1hz")
 SUFFIXES = (".png", ".pgm", ".npy", ".mat")
 SHAPE = (102, 128)
@@ -78,7 +78,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pictures", type=Path, help="folder for the pictures of the frames that disagree")
     arguments = parser.parse_args()
-    print(f"`python -m bench.beams`, laserbeamsize {version('laserbeamsize')}, numpy {version('numpy')}\n")
+    print(
+        f"`python -m tools.bench.beams`, laserbeamsize {version('laserbeamsize')}, numpy {version('numpy')}\n"
+    )
     print_made()
     if not BEAMS.is_dir():
         sys.exit(f"recorded frames are absent: no {BEAMS}")

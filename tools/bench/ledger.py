@@ -1,4 +1,4 @@
-"""How long the check of one hour of the facility takes: `python -m bench.ledger`.
+"""How long the check of one hour of the facility takes: `python -m tools.bench.ledger`.
 
 An embedded stack without services is filled with an artificial hour: 12,000 files with a block each, their
 records, and 120 windows of 600 pulses with their shots and batches. Then every slice of it is checked once.

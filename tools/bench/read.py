@@ -1,6 +1,6 @@
 """CPU time from the bytes of a 10 Hz file to its columns, compared with a lower limit and the usual method.
 
-    python bench/read.py
+    python -m tools.bench.read
 
 Files are simulated: 600 timestamps of one device. The lower limit is zlib's inflate of every chunk and a copy
 into one array, without searching for the chunks. The usual method is h5py's
@@ -29,7 +29,7 @@ from shotwatch_common.blocks import write_block
 from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.domain.snapshot import Snapshot, read_snapshot
 
-FACILITY = load_facility(Path(__file__).parents[1] / "facilities" / "hpls.yaml")
+FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 KEY = "LA_Recorder01_100ms_snapshot_2022-07-01_07-33-00.h5"
 PLACE = "LA_A1_11"
 TIMESTAMPS = 600

@@ -1,6 +1,6 @@
 """Sliced 1-Wasserstein distances between 50 frames of 60 x 60 in 3,000 slices, compared with POT.
 
-    python -m bench.distances
+    python -m tools.bench.distances
 
 The report took 640 core-hours for this. The frames are simulated: a flat-topped beam that moves, changes its
 size and sometimes has a hot spot. POT computes a part of the same pairs and slices, alternating with our

@@ -1,6 +1,6 @@
 """The most memory that the broker uses for clients with read access to events who consume them badly.
 
-    python -m bench.readers
+    python -m tools.bench.readers
 
 The script fills the stream of events to its limits. Then as many clients as the account `operator` may
 connect begin with the first event, set the highest prefetch that a client can request, acknowledge nothing

@@ -1,6 +1,6 @@
 """The REST API under load: cost of a request, delay of an event on the stream, memory for large responses.
 
-    python -m bench.api
+    python -m tools.bench.api
 
 The API runs in a process of its own on an embedded database and store. `GET /shots` is requested in turn by
 one client and by eight at once, which gives the requests per second and the CPU time of the API's process for
@@ -37,7 +37,7 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import Scope
 from tests.integration.query_world import anomaly_event, store_event
 
-FACILITY = Path(__file__).parents[1] / "facilities" / "hpls.yaml"
+FACILITY = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 PLACE = ShotSeries.parse("LA-A1-11-100ms")
 METER = "LA_A1_11-EM_1-EnergyMeter-1"
 START = 1_656_660_780_000

@@ -1,6 +1,6 @@
 """The cost of metrics: per message, and per scrape by Prometheus.
 
-    python -m bench.metrics
+    python -m tools.bench.metrics
 
 The cost per message covers all metrics that the bus records for a successful message, in a recorded span as
 in a service, so that exemplars are kept. For comparison, decoding a file's message of 600 records is measured
@@ -29,7 +29,7 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileIngested, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind, Settlement
 
-FACILITY = Path(__file__).parents[1] / "facilities" / "hpls.yaml"
+FACILITY = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 RECORDS, MESSAGES, TURNS, SCRAPES = 600, 2000, 9, 20
 
 
