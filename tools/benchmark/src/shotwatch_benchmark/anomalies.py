@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_benchmark.lasers import LIMIT, SHAPE
-from shotwatch_benchmark.scenes import Batch, Beam
+from shotwatch_benchmark.scenes import BeamChange, SceneBatch
 from shotwatch_detector.arrays import Frames
 from shotwatch_simulator.noise import Floats, Images
 from shotwatch_simulator.spectra import Colour
@@ -48,7 +48,7 @@ class Stage(Enum):
     ENERGY2 = auto()
 
 
-Inject = Callable[[Any, Batch, float], Any]
+Inject = Callable[[Any, SceneBatch, float], Any]
 """(data of its stage, shots, severity) → the changed data."""
 
 
@@ -61,7 +61,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Anomaly:
+class AnomalyClass:
     """A class of anomaly."""
 
     name: str
@@ -75,12 +75,12 @@ class Anomaly:
     needs_mean: bool = False
     """It cannot be injected into a laser with only one frame, because it needs the mean of several frames."""
 
-    def alter(self, stage: Stage, value: Any, batch: Batch, severity: float) -> Any:
+    def alter(self, stage: Stage, value: Any, batch: SceneBatch, severity: float) -> Any:
         """Return the data of the shots at a stage, changed if this class acts on that stage."""
         return self.inject(value, batch, severity) if stage is self.stage else value
 
 
-def _spots(batch: Batch, radius: float) -> Images:
+def _spots(batch: SceneBatch, radius: float) -> Images:
     """Return a Gaussian of height 1 at a random place in the beam of each shot: (n, h, w)."""
     profiles = [
         np.exp(-(((np.arange(length) - middle[:, None]) / radius) ** 2) / 2).astype(np.float32)
@@ -90,18 +90,18 @@ def _spots(batch: Batch, radius: float) -> Images:
     return spots
 
 
-def _hot_spot(light: Images, batch: Batch, severity: float) -> Images:
+def _hot_spot(light: Images, batch: SceneBatch, severity: float) -> Images:
     amplitude = np.float32(severity * batch.scene.laser.mean.max())
     brighter: Images = light + amplitude * _spots(batch, HOT_SPOT_RADIUS)
     return brighter
 
 
-def _dust(light: Images, batch: Batch, severity: float) -> Images:
+def _dust(light: Images, batch: SceneBatch, severity: float) -> Images:
     darker: Images = light * (1 - np.float32(severity) * _spots(batch, DUST_RADIUS))
     return darker
 
 
-def _fringes(light: Images, batch: Batch, severity: float) -> Images:
+def _fringes(light: Images, batch: SceneBatch, severity: float) -> Images:
     """Apply fringes to the light.
 
     The pattern uses cos(a + b) = cos a cos b - sin a sin b, with a along the columns and b along the rows.
@@ -116,7 +116,7 @@ def _fringes(light: Images, batch: Batch, severity: float) -> Images:
     return fringed
 
 
-def _clipping(light: Images, batch: Batch, severity: float) -> Images:
+def _clipping(light: Images, batch: SceneBatch, severity: float) -> Images:
     """Move a sharp edge in from one of the four sides until it cuts this share of the mean beam's light."""
     mean = batch.scene.laser.mean
     beam = np.where(mean > FAINTEST * mean.max(), mean, 0)
@@ -144,7 +144,7 @@ def _behind_edge(profile: NDArray[np.float32], share: float) -> Images:
     return transmission
 
 
-def _ghost(light: Images, batch: Batch, severity: float) -> Images:
+def _ghost(light: Images, batch: SceneBatch, severity: float) -> Images:
     """Add a weak copy of the beam beside it, on the side with more room."""
     columns = np.arange(SHAPE[1])
     profile = batch.scene.laser.mean.sum(axis=0)
@@ -158,19 +158,19 @@ def _ghost(light: Images, batch: Batch, severity: float) -> Images:
     return doubled
 
 
-def _saturation(light: Images, _: Batch, severity: float) -> Images:
+def _saturation(light: Images, _: SceneBatch, severity: float) -> Images:
     return light * np.float32(1 + severity)
 
 
-def _dead_pixel(frames: Frames, batch: Batch, severity: float) -> Frames:
+def _dead_pixel(frames: Frames, batch: SceneBatch, severity: float) -> Frames:
     return _at(frames, batch, 1 - severity, 0)
 
 
-def _hot_pixel(frames: Frames, batch: Batch, severity: float) -> Frames:
+def _hot_pixel(frames: Frames, batch: SceneBatch, severity: float) -> Frames:
     return _at(frames, batch, 1, severity * LIMIT)
 
 
-def _at(frames: Frames, batch: Batch, gain: float, offset: float) -> Frames:
+def _at(frames: Frames, batch: SceneBatch, gain: float, offset: float) -> Frames:
     """Change the value of one pixel in the beam of each frame."""
     frames, (rows, columns) = frames.copy(), batch.inside_beam()
     shots = np.arange(len(frames))
@@ -178,51 +178,51 @@ def _at(frames: Frames, batch: Batch, gain: float, offset: float) -> Frames:
     return frames
 
 
-def _dead_column(frames: Frames, batch: Batch, severity: float) -> Frames:
+def _dead_column(frames: Frames, batch: SceneBatch, severity: float) -> Frames:
     frames, shots = frames.copy(), np.arange(len(frames))
     _, columns = batch.inside_beam()
     frames[shots, :, columns] = np.rint((1 - severity) * frames[shots, :, columns])
     return frames
 
 
-def _defocus(beam: Beam, _: Batch, severity: float) -> Beam:
+def _defocus(beam: BeamChange, _: SceneBatch, severity: float) -> BeamChange:
     return replace(beam, blur=severity)
 
 
-def _pointing_step(beam: Beam, batch: Batch, severity: float) -> Beam:
+def _pointing_step(beam: BeamChange, batch: SceneBatch, severity: float) -> BeamChange:
     return _moved(beam, batch, severity * np.ones(len(batch.pulses)))
 
 
-def _pointing_drift(beam: Beam, batch: Batch, severity: float) -> Beam:
+def _pointing_drift(beam: BeamChange, batch: SceneBatch, severity: float) -> BeamChange:
     return _moved(beam, batch, severity * batch.uniform("moment"))
 
 
-def _moved(beam: Beam, batch: Batch, pixels: Floats) -> Beam:
+def _moved(beam: BeamChange, batch: SceneBatch, pixels: Floats) -> BeamChange:
     right = np.rint(batch.either_way() * pixels * batch.scene.laser.factor).astype(np.intp)
     return replace(beam, shifts=beam.shifts + np.stack([np.zeros_like(right), right], axis=1))
 
 
-def _energy_drop(beam: Beam, _: Batch, severity: float) -> Beam:
+def _energy_drop(beam: BeamChange, _: SceneBatch, severity: float) -> BeamChange:
     return replace(beam, energy=beam.energy * (1 - severity))
 
 
-def _energy_drift(beam: Beam, batch: Batch, severity: float) -> Beam:
+def _energy_drift(beam: BeamChange, batch: SceneBatch, severity: float) -> BeamChange:
     return replace(beam, energy=beam.energy * (1 - severity * batch.uniform("moment")))
 
 
-def _energy_disagreement(energy2: Floats, _: Batch, severity: float) -> Floats:
+def _energy_disagreement(energy2: Floats, _: SceneBatch, severity: float) -> Floats:
     return energy2 * (1 - severity)
 
 
-def _low_bandwidth(colour: Colour, _: Batch, severity: float) -> Colour:
+def _low_bandwidth(colour: Colour, _: SceneBatch, severity: float) -> Colour:
     return replace(colour, width=colour.width * (1 - severity))
 
 
-def _wavelength_shift(colour: Colour, batch: Batch, severity: float) -> Colour:
+def _wavelength_shift(colour: Colour, batch: SceneBatch, severity: float) -> Colour:
     return replace(colour, shift=colour.shift + severity * batch.either_way())
 
 
-def _spectral_hole(light: Images, batch: Batch, severity: float) -> Images:
+def _spectral_hole(light: Images, batch: SceneBatch, severity: float) -> Images:
     pixels = np.arange(light.shape[1]) / light.shape[1]
     hole = np.exp(-(((pixels - batch.uniform("hole", *HOLE_PLACES)[:, None]) / HOLE_WIDTH) ** 2) / 2)
     holed: Images = light * (1 - severity * hole).astype(np.float32)
@@ -233,10 +233,10 @@ _SHARES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 _LOST = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 ANOMALIES = (
-    Anomaly("hot spot", "amplitude over the peak", Stage.LIGHT, _hot_spot, _SHARES, Target(0.05, 0.95)),
-    Anomaly("dust", "light taken in its middle", Stage.LIGHT, _dust, (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)),
-    Anomaly("fringes", "modulation depth", Stage.LIGHT, _fringes, _SHARES),
-    Anomaly(
+    AnomalyClass("hot spot", "amplitude over the peak", Stage.LIGHT, _hot_spot, _SHARES, Target(0.05, 0.95)),
+    AnomalyClass("dust", "light taken in its middle", Stage.LIGHT, _dust, (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)),
+    AnomalyClass("fringes", "modulation depth", Stage.LIGHT, _fringes, _SHARES),
+    AnomalyClass(
         "clipping",
         "share of the light cut off",
         Stage.LIGHT,
@@ -244,14 +244,14 @@ ANOMALIES = (
         (0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
         Target(0.01, 0.95),
     ),
-    Anomaly(
+    AnomalyClass(
         "ghost", "brightness over the beam's", Stage.LIGHT, _ghost, (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
     ),
-    Anomaly("saturation", "too much light", Stage.LIGHT, _saturation, (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)),
-    Anomaly("dead pixel", "share of the counts lost", Stage.FRAMES, _dead_pixel, _LOST),
-    Anomaly("hot pixel", "counts more, over the limit", Stage.FRAMES, _hot_pixel, _SHARES),
-    Anomaly("dead column", "share of the counts lost", Stage.FRAMES, _dead_column, _LOST),
-    Anomaly(
+    AnomalyClass("saturation", "too much light", Stage.LIGHT, _saturation, (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)),
+    AnomalyClass("dead pixel", "share of the counts lost", Stage.FRAMES, _dead_pixel, _LOST),
+    AnomalyClass("hot pixel", "counts more, over the limit", Stage.FRAMES, _hot_pixel, _SHARES),
+    AnomalyClass("dead column", "share of the counts lost", Stage.FRAMES, _dead_column, _LOST),
+    AnomalyClass(
         "defocus",
         "blur, standard deviation, px",
         Stage.BEAM,
@@ -260,7 +260,7 @@ ANOMALIES = (
         Target(0.5, 0.95),
         needs_mean=True,
     ),
-    Anomaly(
+    AnomalyClass(
         "pointing step",
         "px",
         Stage.BEAM,
@@ -268,29 +268,33 @@ ANOMALIES = (
         (0.2, 0.4, 0.6, 0.8, 1.0, 1.6),
         Target(1.0, 0.8),
     ),
-    Anomaly("pointing drift", "px at its end", Stage.BEAM, _pointing_drift, (0.4, 0.6, 0.8, 1.0, 1.6, 2.0)),
-    Anomaly("energy drop", "share of the energy lost", Stage.BEAM, _energy_drop, _SHARES, Target(0.1, 0.9)),
-    Anomaly(
+    AnomalyClass(
+        "pointing drift", "px at its end", Stage.BEAM, _pointing_drift, (0.4, 0.6, 0.8, 1.0, 1.6, 2.0)
+    ),
+    AnomalyClass(
+        "energy drop", "share of the energy lost", Stage.BEAM, _energy_drop, _SHARES, Target(0.1, 0.9)
+    ),
+    AnomalyClass(
         "energy drift", "share lost at its end", Stage.BEAM, _energy_drift, (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
     ),
-    Anomaly(
+    AnomalyClass(
         "energy disagreement",
         "share lost by energy2",
         Stage.ENERGY2,
         _energy_disagreement,
         (0.02, 0.05, 0.1, 0.2, 0.3, 0.4),
     ),
-    Anomaly(
+    AnomalyClass(
         "low bandwidth", "share of the width lost", Stage.COLOUR, _low_bandwidth, _SHARES, Target(0.1, 0.9)
     ),
-    Anomaly(
+    AnomalyClass(
         "wavelength shift",
         "px of the line",
         Stage.COLOUR,
         _wavelength_shift,
         (1.0, 2.0, 3.0, 5.0, 10.0, 30.0),
     ),
-    Anomaly("spectral hole", "depth", Stage.LINE, _spectral_hole, (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)),
+    AnomalyClass("spectral hole", "depth", Stage.LINE, _spectral_hole, (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)),
 )
 """Severities are spaced across the noise floor: the lowest is invisible to anybody, the highest visible to
 everybody.

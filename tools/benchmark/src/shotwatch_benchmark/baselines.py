@@ -11,7 +11,7 @@ from sklearn.ensemble import IsolationForest  # type: ignore[import-untyped]
 from shotwatch_benchmark.observing import CAMERA, Observed
 from shotwatch_detector.arrays import Features, Frames, Images, Values
 from shotwatch_detector.engine import LiteRtEngine
-from shotwatch_detector.frames import Reference, make_reference, normalise
+from shotwatch_detector.frames import ReferenceFrame, make_reference, normalise
 from shotwatch_detector.residuals import smooth
 from shotwatch_physics.wasserstein import Slices, distances_to, equispaced_angles, make_slices
 
@@ -67,10 +67,10 @@ class LargestDeviation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Components:
+class PrincipalComponents:
     """Normalised frames minus their projection on the principal components of normal frames."""
 
-    reference: Reference
+    reference: ReferenceFrame
     mean: NDArray[np.float32]
     basis: NDArray[np.float32]
     """(k, h·w), orthonormal."""
@@ -99,7 +99,7 @@ class Components:
         return flat.reshape(frames.shape)
 
 
-def _images(frames: Frames, reference: Reference) -> Images:
+def _images(frames: Frames, reference: ReferenceFrame) -> Images:
     return normalise(frames, reference).images
 
 
@@ -107,7 +107,7 @@ def _images(frames: Frames, reference: Reference) -> Images:
 class ComponentsMean:
     """The mean absolute residual of the principal components."""
 
-    components: Components
+    components: PrincipalComponents
     name: str = "PCA residual, mean"
 
     def score(self, observed: Observed) -> Values:
@@ -120,12 +120,12 @@ class ComponentsMean:
 class ComponentsMaximum:
     """The largest residual of the principal components, smoothed, in standard deviations of its pixel."""
 
-    components: Components
+    components: PrincipalComponents
     sigma: NDArray[np.float32]
     name: str = "PCA residual, smoothed maximum"
 
     @classmethod
-    def fit(cls, components: Components, frames: Frames) -> Self:
+    def fit(cls, components: PrincipalComponents, frames: Frames) -> Self:
         residuals = components.residuals(frames[:: max(1, len(frames) // FRAMES_FOR_COMPONENTS)])
         return cls(components, smooth(residuals).std(axis=0))
 
@@ -195,11 +195,11 @@ class ReportMetric:
 
     name = "report's autoencoder"
 
-    def __init__(self, network: bytes, reference: Reference) -> None:
+    def __init__(self, network: bytes, reference: ReferenceFrame) -> None:
         self._network, self._reference = network, reference
         self._engine = LiteRtEngine(network)
 
-    def __reduce__(self) -> tuple[type["ReportMetric"], tuple[bytes, Reference]]:
+    def __reduce__(self) -> tuple[type["ReportMetric"], tuple[bytes, ReferenceFrame]]:
         """Return how to create the scorer in another process, because an engine cannot be pickled."""
         return ReportMetric, (self._network, self._reference)
 

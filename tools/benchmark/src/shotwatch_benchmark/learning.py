@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from shotwatch_benchmark.baselines import (
     BEAM_FEATURES,
-    Components,
     ComponentsMaximum,
     ComponentsMean,
     Distance,
     Forest,
     LargestDeviation,
+    PrincipalComponents,
     ReportMetric,
 )
 from shotwatch_benchmark.lasers import Laser
@@ -95,7 +95,7 @@ def transfer(bundle: Bundle, learned: Learned) -> Bundle:
 def baselines(learned: Learned, seed: int) -> list[Scorer]:
     """Return all baselines that need no network of their own."""
     observed, frames = learned.observed, learned.observed.shots.frames
-    components = Components.fit(frames)
+    components = PrincipalComponents.fit(frames)
     return [
         LargestDeviation.fit("total intensity", observed, ("total_intensity",)),
         LargestDeviation.fit("brightest pixel", observed, ("peak_intensity",)),

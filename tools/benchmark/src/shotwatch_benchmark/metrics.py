@@ -22,7 +22,7 @@ Blocks = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scores:
+class ShotScores:
     """Scores of shots, and the block that each shot belongs to: (n,) each."""
 
     values: Values
@@ -57,7 +57,7 @@ class FalseAlarms:
         return float(SHOTS_PER_HOUR * most / self.normals)
 
 
-def auroc(normal: Scores, odd: Scores, seed: int) -> Auroc:
+def auroc(normal: ShotScores, odd: ShotScores, seed: int) -> Auroc:
     """Return the area under the ROC curve (Mann-Whitney, ties count half) with its interval.
 
     Shots of a block share a recorded frame and are not statistically independent. So whole blocks are

@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from shotwatch_benchmark.anomalies import Anomaly
+from shotwatch_benchmark.anomalies import AnomalyClass
 from shotwatch_benchmark.lasers import LIMIT
 from shotwatch_benchmark.recorder import record
-from shotwatch_benchmark.scenes import Scene, Shots
+from shotwatch_benchmark.scenes import RecordedShots, Scene
 from shotwatch_detector.arrays import Features
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
@@ -27,12 +27,14 @@ SHOTS_AT_ONCE = 250
 class Observed:
     """n shots and the features measured of them."""
 
-    shots: Shots
+    shots: RecordedShots
     features: Mapping[str, Features]
     """Device → feature → (n,)."""
 
 
-def observe(scene: Scene, pulses: Times, anomaly: Anomaly | None = None, severity: float = 0.0) -> Observed:
+def observe(
+    scene: Scene, pulses: Times, anomaly: AnomalyClass | None = None, severity: float = 0.0
+) -> Observed:
     """Record the shots of a scene at these pulses, at most `SHOTS_AT_ONCE` of them, and measure them."""
     shots = record(scene, pulses, anomaly, severity)
     features = {
@@ -50,7 +52,9 @@ def chunks(pulses: Times) -> list[Times]:
 
 def together(parts: Sequence[Observed]) -> Observed:
     """Return the shots of all parts, in order."""
-    shots = Shots(*(np.concatenate([getattr(part.shots, f.name) for part in parts]) for f in fields(Shots)))
+    shots = RecordedShots(
+        *(np.concatenate([getattr(part.shots, f.name) for part in parts]) for f in fields(RecordedShots))
+    )
     features = {
         device: {name: np.concatenate([part.features[device][name] for part in parts]) for name in measured}
         for device, measured in parts[0].features.items()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from shotwatch_benchmark.anomalies import ANOMALIES, Anomaly
+from shotwatch_benchmark.anomalies import ANOMALIES, AnomalyClass
 from shotwatch_benchmark.lasers import Laser
 from shotwatch_benchmark.learning import (
     Learned,
@@ -26,7 +26,7 @@ from shotwatch_benchmark.learning import (
 )
 from shotwatch_benchmark.metrics import RATES, FalseAlarms, auroc, recall, threshold_at
 from shotwatch_benchmark.observing import chunks
-from shotwatch_benchmark.results import LaserResult, Outcome, Row
+from shotwatch_benchmark.results import BenchmarkResult, LaserResult, ScorerResult
 from shotwatch_benchmark.rules import measure_rules
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_benchmark.scorers import DETECTOR, DetectorScorer, Scorer
@@ -78,7 +78,7 @@ def run_benchmark(
     seed: int,
     progress: Progress,
     network: bytes | None = None,
-) -> Outcome:
+) -> BenchmarkResult:
     """Train, calibrate and measure the detector and its baselines.
 
     `network` (TFLite), which was trained elsewhere, replaces the network that would otherwise be trained.
@@ -96,7 +96,7 @@ def run_benchmark(
     ]
     rows = [row for case in scores for row in _rows(case, scores, benches, seed)]
     rules = measure_rules(benches[laser.name].scene, _test_pulses(size, RULE_SHOTS), facility)
-    return Outcome(_conditions(size, seed), tuple(results), tuple(rows), tuple(rules))
+    return BenchmarkResult(_conditions(size, seed), tuple(results), tuple(rows), tuple(rules))
 
 
 def _benches(
@@ -167,7 +167,7 @@ def _test_pulses(size: Size, count: int) -> Times:
     return PERIOD_MS * (size.learning + np.arange(count, dtype=np.int64))
 
 
-def _severities(anomaly: Anomaly, size: Size) -> Sequence[float]:
+def _severities(anomaly: AnomalyClass, size: Size) -> Sequence[float]:
     if not size.targets_only:
         return (0.0, *anomaly.severities)
     if anomaly.target is None:
@@ -194,14 +194,14 @@ def _scored(
 
 def _rows(
     case: Case, scores: Mapping[Case, ScoresOfScorers], benches: Mapping[str, Bench], seed: int
-) -> Iterator[Row]:
+) -> Iterator[ScorerResult]:
     if case.anomaly is None:
         return
     normal = scores[Case(case.laser)]
     for name, odd in scores[case].items():
         thresholds = [threshold_at(normal[name].values, rate) for rate in RATES]
         own = _own_threshold(benches[case.laser]) if name == DETECTOR else None
-        yield Row(
+        yield ScorerResult(
             laser=case.laser,
             anomaly=case.anomaly,
             severity=case.severity,

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from shotwatch_benchmark.anomalies import Anomaly, Stage
+from shotwatch_benchmark.anomalies import AnomalyClass, Stage
 from shotwatch_benchmark.lasers import LIMIT, SHAPE
-from shotwatch_benchmark.scenes import Batch, Beam, Scene, Shots
+from shotwatch_benchmark.scenes import BeamChange, RecordedShots, Scene, SceneBatch
 from shotwatch_detector.arrays import Frames
 from shotwatch_shots.pulses import Times
 from shotwatch_simulator import energies, spectra
@@ -30,36 +30,38 @@ LINE = 2047
 """Samples of a spectrum."""
 
 
-def record(scene: Scene, pulses: Times, anomaly: Anomaly | None = None, severity: float = 0.0) -> Shots:
+def record(
+    scene: Scene, pulses: Times, anomaly: AnomalyClass | None = None, severity: float = 0.0
+) -> RecordedShots:
     """Return the shots of a scene at these pulses, all of them with the same anomaly."""
-    batch = Batch(scene, pulses)
+    batch = SceneBatch(scene, pulses)
 
     def altered(stage: Stage, value: Any) -> Any:
         return anomaly.alter(stage, value, batch, severity) if anomaly else value
 
-    beam: Beam = altered(Stage.BEAM, _beam(batch))
+    beam: BeamChange = altered(Stage.BEAM, _beam(batch))
     light = altered(Stage.LIGHT, _light(batch, beam))
     noise = white(pulses, SHAPE, scene.seed, scene.laser.name)
     frames: Frames = altered(Stage.FRAMES, expose(light, SENSOR, noise))
     device = energies.meter("meter", scene.laser.name, scene.seed)
     energy1, energy2 = energies.read_meter(device, pulses, beam.energy, scene.seed)
     spectrum = _spectra(batch, beam.energy, altered)
-    return Shots(frames, spectrum, energy1, altered(Stage.ENERGY2, energy2), batch.blocks)
+    return RecordedShots(frames, spectrum, energy1, altered(Stage.ENERGY2, energy2), batch.blocks)
 
 
-def _beam(batch: Batch) -> Beam:
+def _beam(batch: SceneBatch) -> BeamChange:
     energy = 1 + ENERGY_JITTER * batch.normal("energy") + ENERGY_DRIFT * batch.drift("energy")
-    return Beam(energy, np.stack([_jitter(batch, axis) for axis in ("down", "right")], axis=1))
+    return BeamChange(energy, np.stack([_jitter(batch, axis) for axis in ("down", "right")], axis=1))
 
 
-def _jitter(batch: Batch, axis: str) -> Any:
+def _jitter(batch: SceneBatch, axis: str) -> Any:
     pixels = np.clip(JITTER * batch.normal(axis), -FURTHEST_JITTER, FURTHEST_JITTER) + DRIFT * batch.drift(
         axis
     )
     return np.rint(batch.scene.laser.factor * pixels).astype(np.intp)
 
 
-def _light(batch: Batch, beam: Beam) -> Images:
+def _light(batch: SceneBatch, beam: BeamChange) -> Images:
     laser = batch.scene.laser
     light = laser.light(batch.frames, beam.shifts)
     if beam.blur is not None:
@@ -67,7 +69,7 @@ def _light(batch: Batch, beam: Beam) -> Images:
     return light * beam.energy.astype(np.float32)[:, None, None]
 
 
-def _spectra(batch: Batch, energy: Floats, altered: Any) -> Images:
+def _spectra(batch: SceneBatch, energy: Floats, altered: Any) -> Images:
     scene = batch.scene
     device = spectra.spectrometer(scene.laser.name, LINE, scene.seed)
     colour = spectra.colour(scene.laser.name, batch.pulses, energy, scene.seed)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from shotwatch_benchmark.anomalies import BY_NAME
 from shotwatch_benchmark.metrics import ONE_AN_HOUR
-from shotwatch_benchmark.results import Outcome, Row, found_at
+from shotwatch_benchmark.results import BenchmarkResult, ScorerResult, found_at
 from shotwatch_benchmark.scorers import DETECTOR
 
 COLUMNS_OF_PLOTS = 3
@@ -31,7 +31,7 @@ class Table:
         return "\n".join([f"## {self.title}", "", *lines, ""])
 
 
-def write_report(outcome: Outcome, folder: Path) -> None:
+def write_report(outcome: BenchmarkResult, folder: Path) -> None:
     """Write report.md, report.json and recall.png into a folder, which is created."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(outcome.record(), indent=1), encoding="utf-8")
@@ -39,7 +39,7 @@ def write_report(outcome: Outcome, folder: Path) -> None:
     plot_recalls(outcome, folder / "recall.png")
 
 
-def markdown(outcome: Outcome) -> str:
+def markdown(outcome: BenchmarkResult) -> str:
     """Return the whole report as Markdown."""
     conditions = [f"- {name}: {value}" for name, value in outcome.conditions.items()]
     origins = [f"- {laser.laser}: {laser.origin}" for laser in outcome.lasers]
@@ -47,7 +47,7 @@ def markdown(outcome: Outcome) -> str:
     return "\n".join([told, *(table.markdown() for table in tables(outcome)), "![recall](recall.png)", ""])
 
 
-def tables(outcome: Outcome) -> list[Table]:
+def tables(outcome: BenchmarkResult) -> list[Table]:
     """Return the tables of the report."""
     return [
         _false_alarms(outcome),
@@ -60,7 +60,7 @@ def tables(outcome: Outcome) -> list[Table]:
     ]
 
 
-def plot_recalls(outcome: Outcome, path: Path) -> None:
+def plot_recalls(outcome: BenchmarkResult, path: Path) -> None:
     """Plot recall at one false alarm an hour over severity: one panel per class, one line per scorer."""
     anomalies = outcome.anomalies()
     rows = -(-len(anomalies) // COLUMNS_OF_PLOTS)
@@ -79,7 +79,7 @@ def plot_recalls(outcome: Outcome, path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
-def _remarks(outcome: Outcome) -> Iterator[str]:
+def _remarks(outcome: BenchmarkResult) -> Iterator[str]:
     normals = outcome.lasers[0].false_alarms.normals
     if normals < 1 / ONE_AN_HOUR:
         yield f"- one alarm an hour is less than one in {normals} normals: recall is told without any of them"
@@ -88,7 +88,7 @@ def _remarks(outcome: Outcome) -> Iterator[str]:
     yield "- one shot at a time; intervals resample the recorded frames that shots share"
 
 
-def _false_alarms(outcome: Outcome) -> Table:
+def _false_alarms(outcome: BenchmarkResult) -> Table:
     rows = tuple(
         (
             laser.laser,
@@ -104,7 +104,7 @@ def _false_alarms(outcome: Outcome) -> Table:
     return Table("False alarms at the detector's own threshold", columns, rows)
 
 
-def _targets(outcome: Outcome) -> Table:
+def _targets(outcome: BenchmarkResult) -> Table:
     rows = tuple(
         (
             found.anomaly,
@@ -120,7 +120,7 @@ def _targets(outcome: Outcome) -> Table:
     return Table("Targets", columns, rows)
 
 
-def _recalls(outcome: Outcome, laser: str) -> Table:
+def _recalls(outcome: BenchmarkResult, laser: str) -> Table:
     rows = tuple(
         _of_detector(anomaly, _of_class(outcome.of(DETECTOR, laser), anomaly))
         for anomaly in outcome.anomalies(laser)
@@ -129,7 +129,7 @@ def _recalls(outcome: Outcome, laser: str) -> Table:
     return Table(f"The detector on {laser}: recall at one false alarm an hour", columns, rows)
 
 
-def _of_detector(anomaly: str, rows: Sequence[Row]) -> tuple[str, ...]:
+def _of_detector(anomaly: str, rows: Sequence[ScorerResult]) -> tuple[str, ...]:
     recalls = ", ".join(f"{row.severity:g}: {row.recall:.2f}" for row in rows if row.severity)
     return (
         f"{anomaly} ({BY_NAME[anomaly].meaning})",
@@ -138,7 +138,7 @@ def _of_detector(anomaly: str, rows: Sequence[Row]) -> tuple[str, ...]:
     )
 
 
-def _comparisons(outcome: Outcome) -> Table:
+def _comparisons(outcome: BenchmarkResult) -> Table:
     rows = tuple(
         (
             each.anomaly,
@@ -157,7 +157,7 @@ def _verdict(detector: float, best: float) -> str:
     return "ahead" if detector > best else "level" if detector == best else "BEHIND"
 
 
-def _scorers(outcome: Outcome) -> Table:
+def _scorers(outcome: BenchmarkResult) -> Table:
     scorers = outcome.scorers()
     rows = tuple(
         (anomaly, *(f"{outcome.mean_recall(scorer, anomaly):.2f}" for scorer in scorers))
@@ -166,7 +166,7 @@ def _scorers(outcome: Outcome) -> Table:
     return Table("The same, every scorer", ("class", *(f"{scorer}#" for scorer in scorers)), rows)
 
 
-def _rules(outcome: Outcome) -> Table:
+def _rules(outcome: BenchmarkResult) -> Table:
     rows = tuple(
         (rule.anomaly, str(rule.shots), f"{rule.found:.3f}", f"{rule.false:.3f}") for rule in outcome.rules
     )
@@ -174,7 +174,7 @@ def _rules(outcome: Outcome) -> Table:
     return Table("Found by rules (a corrupt file is refused by reading, not measured here)", columns, rows)
 
 
-def _zero(outcome: Outcome) -> Table:
+def _zero(outcome: BenchmarkResult) -> Table:
     zero = [row for row in outcome.rows if row.severity == 0]
     of_scorers = {
         scorer: [row.auroc.value for row in zero if row.scorer == scorer] for scorer in outcome.scorers()
@@ -184,7 +184,7 @@ def _zero(outcome: Outcome) -> Table:
     return Table("Severity zero, all classes: 0.50 or the benchmark leaks", columns, rows)
 
 
-def _of_class(rows: Sequence[Row], anomaly: str) -> list[Row]:
+def _of_class(rows: Sequence[ScorerResult], anomaly: str) -> list[ScorerResult]:
     return sorted((row for row in rows if row.anomaly == anomaly), key=lambda row: row.severity)
 
 

@@ -14,7 +14,7 @@ ZERO_TOLERANCE = 0.03
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScorerResult:
     """The result of one scorer on one class at one severity."""
 
     laser: str
@@ -62,7 +62,7 @@ class TargetResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class BaselineComparison:
     """The detector compared with the best baseline for a class: mean recall over its severities."""
 
     anomaly: str
@@ -72,17 +72,17 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BenchmarkResult:
     """All figures of a run."""
 
     conditions: dict[str, Any]
     lasers: tuple[LaserResult, ...]
     """The first is the laser that the network was trained on."""
-    rows: tuple[Row, ...]
+    rows: tuple[ScorerResult, ...]
     rules: tuple[RuleResult, ...]
 
     @property
-    def leaks(self) -> list[Row]:
+    def leaks(self) -> list[ScorerResult]:
         """Rows of severity zero that differ from normal shots. If there are any, the benchmark is wrong."""
         return [row for row in self.rows if row.severity == 0 and abs(row.auroc.value - 0.5) > ZERO_TOLERANCE]
 
@@ -97,7 +97,7 @@ class Outcome:
         ]
 
     @property
-    def comparisons(self) -> list[Comparison]:
+    def comparisons(self) -> list[BaselineComparison]:
         """The comparisons for the first laser, by class."""
         return [self._compared(anomaly) for anomaly in self.anomalies()]
 
@@ -109,7 +109,7 @@ class Outcome:
         """Return the names of the scorers, the detector first."""
         return list(dict.fromkeys(row.scorer for row in self.rows))
 
-    def of(self, scorer: str, laser: str | None = None) -> list[Row]:
+    def of(self, scorer: str, laser: str | None = None) -> list[ScorerResult]:
         """Return a scorer's rows of a laser, the first laser by default."""
         wanted = laser or self.lasers[0].laser
         return [row for row in self.rows if row.scorer == scorer and row.laser == wanted]
@@ -145,13 +145,13 @@ class Outcome:
             "rows": [asdict(row) for row in self.rows],
         }
 
-    def _compared(self, anomaly: str) -> Comparison:
+    def _compared(self, anomaly: str) -> BaselineComparison:
         others = {name: self.mean_recall(name, anomaly) for name in self.scorers() if name != DETECTOR}
         best = max(others, key=others.__getitem__)
-        return Comparison(anomaly, self.mean_recall(DETECTOR, anomaly), best, others[best])
+        return BaselineComparison(anomaly, self.mean_recall(DETECTOR, anomaly), best, others[best])
 
 
-def found_at(rows: Sequence[Row], share: float) -> float | None:
+def found_at(rows: Sequence[ScorerResult], share: float) -> float | None:
     """Return the severity of which this share is found at one false alarm an hour, from a class's rows."""
     ordered = sorted(rows, key=lambda row: row.severity)
     return severity_found([row.severity for row in ordered], [row.recall for row in ordered], share)

@@ -28,8 +28,8 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Pulses of a scene, and the random properties of each of them."""
+class SceneBatch:
+    """A batch of pulses of a scene, and the random properties of each of them."""
 
     scene: Scene
     pulses: Times
@@ -72,8 +72,8 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Beam:
-    """The light of n pulses before optics and sensors."""
+class BeamChange:
+    """The energy of n pulses, and how the beam of each differs from its recorded frame."""
 
     energy: Floats
     """1 = nominal: (n,)."""
@@ -84,7 +84,7 @@ class Beam:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shots:
+class RecordedShots:
     """The data that the devices of a place recorded of n shots."""
 
     frames: Frames

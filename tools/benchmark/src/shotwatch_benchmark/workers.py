@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from shotwatch_benchmark.anomalies import BY_NAME
-from shotwatch_benchmark.metrics import Scores
+from shotwatch_benchmark.metrics import ShotScores
 from shotwatch_benchmark.observing import observe
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_benchmark.scorers import Scorer
@@ -43,7 +43,7 @@ class Bench:
     scorers: Sequence[Scorer]
 
 
-ScoresOfScorers = dict[str, Scores]
+ScoresOfScorers = dict[str, ShotScores]
 """Scorer → its scores for a case's shots."""
 
 _benches: dict[str, Bench] = {}
@@ -67,13 +67,13 @@ def score(task: Task) -> ScoresOfScorers:
     anomaly = BY_NAME[case.anomaly] if case.anomaly else None
     observed = observe(bench.scene, task.pulses, anomaly, case.severity)
     blocks = observed.shots.blocks
-    return {scorer.name: Scores(scorer.score(observed), blocks) for scorer in bench.scorers}
+    return {scorer.name: ShotScores(scorer.score(observed), blocks) for scorer in bench.scorers}
 
 
 def joined(parts: Sequence[ScoresOfScorers]) -> ScoresOfScorers:
     """Return the joined scores of several tasks of one case."""
     return {
-        name: Scores(
+        name: ShotScores(
             np.concatenate([part[name].values for part in parts]),
             np.concatenate([part[name].blocks for part in parts]),
         )

@@ -23,7 +23,7 @@ _DEFLATE_LEVEL = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class SnapshotRecords:
     """Records of one device, in the order of time: n entries in every column."""
 
     times: Times
@@ -33,7 +33,7 @@ class Records:
     """Dataset name → (n, ...) array."""
 
 
-def write_snapshot(path: Path, group: str, state_dataset: str, batches: Iterable[Records]) -> None:
+def write_snapshot(path: Path, group: str, state_dataset: str, batches: Iterable[SnapshotRecords]) -> None:
     """Write `/{HH-MM-SS-mmm}/{group}/{dataset}`: one recorder's file with one device."""
     with closing(_created(path)) as file:
         for records in batches:

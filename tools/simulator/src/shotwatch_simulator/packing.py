@@ -22,7 +22,7 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import Times, epoch_ms, shot_id
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator import devices, hdf5
-from shotwatch_simulator.devices import Machine
+from shotwatch_simulator.devices import SimulatedLaser
 from shotwatch_simulator.files import Recorder, SnapshotFile, recorders, snapshot_files
 from shotwatch_simulator.frames import Sensor, expose
 from shotwatch_simulator.hdf5 import Array
@@ -89,9 +89,9 @@ class Packing:
         return () if self.change is None else (_change_label(self, self.change),)
 
     @property
-    def machine(self) -> Machine:
+    def laser(self) -> SimulatedLaser:
         """The simulated laser for the devices that were not recorded."""
-        return Machine(self.facility, self.seed)
+        return SimulatedLaser(self.facility, self.seed)
 
 
 def plan_recorded(
@@ -143,7 +143,7 @@ def pack(packing: Packing, folder: Path) -> Iterator[PackedFile]:
     state = packing.facility.state.dataset
     for file in packing.files:
         path = folder / file.name
-        stamps = devices.stamps(packing.machine, file.group, file.pulses)
+        stamps = devices.stamps(packing.laser, file.group, file.pulses)
         records = devices.in_batches(stamps, partial(_data, packing, file.group))
         hdf5.write_snapshot(path, file.group, state, records)
         yield PackedFile(path, "live" if file.pulses[-1] >= first_live else "train")
@@ -160,14 +160,14 @@ def _change(recording: Recording, change_at: str | None) -> int | None:
 
 def _data(packing: Packing, group: str, pulses: Times) -> dict[str, Array]:
     """Return the records of a device of the packed place: dataset name → (n, ...) array."""
-    device = packing.machine.device(group)
+    device = packing.laser.device(group)
     frames = packing.sequence[np.searchsorted(packing.pulses, pulses)]
     jitter = 1 + _ENERGY_RMS * normal(pulses, packing.seed, str(device.place), "energy")
     if device.kind is DeviceKind.CAMERA:
         return _image(packing, group, pulses, frames, jitter)
     nominal = packing.recording.total[packing.sequence[: packing.learning or None]].mean()
     energy = packing.recording.total[frames] / nominal * jitter
-    return devices.measured(packing.machine, device, pulses, energy)
+    return devices.measured(packing.laser, device, pulses, energy)
 
 
 def _image(
@@ -194,10 +194,10 @@ def _change_label(packing: Packing, change: int) -> Label:
     cameras = {
         recorder.group
         for recorder in packing.recorders
-        if packing.machine.device(recorder.group).kind is DeviceKind.CAMERA
+        if packing.laser.device(recorder.group).kind is DeviceKind.CAMERA
     }
     recorder = packing.recorders[0]
-    place = packing.machine.device(recorder.group).place
+    place = packing.laser.device(recorder.group).place
     series = ShotSeries(place=place, interval=recorder.interval.name)
     return Label(
         kind=REGIME_CHANGE,

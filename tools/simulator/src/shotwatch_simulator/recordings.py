@@ -25,7 +25,7 @@ _MOST_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FrameSource:
     """The file and page of one recorded frame; images of a multi-page file count from 0."""
 
     path: Path
@@ -36,7 +36,7 @@ class Source:
 class Recording:
     """Frames recorded by one camera, in the order of time, converted to frames of another shape."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[FrameSource, ...]
     shape: tuple[int, int]
     crop: Crop | None
     jitter: int
@@ -100,7 +100,7 @@ def load_recording(
             middle = windows[len(windows) // 2]
             binned_peaks[image.dtype] = max(binned_peaks[image.dtype], float(windows.max()))
             native_peaks[image.dtype] = max(native_peaks[image.dtype], float(image.max()))
-            sources.append(Source(found.path, page))
+            sources.append(FrameSource(found.path, page))
             types.append(image.dtype)
             totals.append(float(middle.sum()))
             borders.append(float(np.concatenate([*middle[[0, -1]], *middle[:, [0, -1]].T]).mean()))
@@ -194,13 +194,13 @@ def _images(path: Path) -> list[Picture]:
 
 
 @lru_cache(maxsize=256)
-def _windows(source: Source, shape: tuple[int, int], crop: Crop | None, jitter: int) -> Images:
+def _windows(source: FrameSource, shape: tuple[int, int], crop: Crop | None, jitter: int) -> Images:
     return _bin(_images(source.path)[source.page], source.path, shape, crop, jitter)
 
 
 @lru_cache(maxsize=256)
 def _saturated_windows(
-    source: Source, level: float, shape: tuple[int, int], crop: Crop | None, jitter: int
+    source: FrameSource, level: float, shape: tuple[int, int], crop: Crop | None, jitter: int
 ) -> NDArray[np.bool_]:
     saturated = _images(source.path)[source.page] >= level
     return bin_windows(saturated, shape, crop, jitter) > 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_simulator import devices, hdf5
 from shotwatch_simulator.anomalies import Injections, Kind
-from shotwatch_simulator.devices import Machine
+from shotwatch_simulator.devices import SimulatedLaser
 from shotwatch_simulator.files import MINUTE, SnapshotFile, recorders, snapshot_files
 from shotwatch_simulator.injections import labels
 from shotwatch_simulator.labels import Label, write_labels
@@ -32,8 +32,8 @@ class Simulation:
     """If it is one pulse's interval, the files hold a single shot each."""
 
     @property
-    def machine(self) -> Machine:
-        return Machine(self.facility, self.seed, self.injections)
+    def laser(self) -> SimulatedLaser:
+        return SimulatedLaser(self.facility, self.seed, self.injections)
 
     @cached_property
     def files(self) -> tuple[SnapshotFile, ...]:
@@ -54,7 +54,7 @@ def simulate(simulation: Simulation, folder: Path, workers: int = 1) -> Iterator
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_labels(folder, simulation.labels)
-    write = partial(write_file, simulation.machine, folder)
+    write = partial(write_file, simulation.laser, folder)
     if workers == 1:
         yield from filter(None, map(write, simulation.files))
     else:
@@ -62,20 +62,20 @@ def simulate(simulation: Simulation, folder: Path, workers: int = 1) -> Iterator
             yield from filter(None, pool.map(write, simulation.files))
 
 
-def write_file(machine: Machine, folder: Path, file: SnapshotFile) -> Path | None:
+def write_file(laser: SimulatedLaser, folder: Path, file: SnapshotFile) -> Path | None:
     """Write one file; return None if its device leaves no record in it."""
-    stamps = devices.stamps(machine, file.group, file.pulses)
+    stamps = devices.stamps(laser, file.group, file.pulses)
     if not len(stamps.pulses):
         return None
     path = folder / file.name
-    data = partial(devices.simulated, machine, file.group)
-    hdf5.write_snapshot(path, file.group, machine.facility.state.dataset, devices.in_batches(stamps, data))
-    _corrupt(path, machine, file)
+    data = partial(devices.simulated, laser, file.group)
+    hdf5.write_snapshot(path, file.group, laser.facility.state.dataset, devices.in_batches(stamps, data))
+    _corrupt(path, laser, file)
     return path
 
 
-def _corrupt(path: Path, machine: Machine, file: SnapshotFile) -> None:
-    for injection in machine.concerning(file.group):
+def _corrupt(path: Path, laser: SimulatedLaser, file: SnapshotFile) -> None:
+    for injection in laser.concerning(file.group):
         if not injection.hits(file.pulses).any():
             continue
         match injection.kind:
