@@ -1,13 +1,12 @@
 """Record the shots of a scene: the pulses, their light, and the output of the devices."""
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
-from shotwatch_benchmark.anomalies import AnomalyClass, Stage
+from shotwatch_benchmark.anomalies import AnomalyClass
+from shotwatch_benchmark.effects import Effects
 from shotwatch_benchmark.lasers import LIMIT, SHAPE
 from shotwatch_benchmark.scenes import BeamChange, RecordedShots, Scene, SceneBatch
-from shotwatch_detector.arrays import Frames
 from shotwatch_shots.pulses import Times
 from shotwatch_simulator import energies, spectra
 from shotwatch_simulator.frames import Sensor, expose
@@ -34,19 +33,19 @@ def record(
     scene: Scene, pulses: Times, anomaly: AnomalyClass | None = None, severity: float = 0.0
 ) -> RecordedShots:
     """Return the shots of a scene at these pulses, all of them with the same anomaly."""
-    batch = SceneBatch(scene, pulses)
-
-    def altered(stage: Stage, value: Any) -> Any:
-        return anomaly.alter(stage, value, batch, severity) if anomaly else value
-
-    beam: BeamChange = altered(Stage.BEAM, _beam(batch))
-    light = altered(Stage.LIGHT, _light(batch, beam))
-    noise = white(pulses, SHAPE, scene.seed, scene.laser.name)
-    frames: Frames = altered(Stage.FRAMES, expose(light, SENSOR, noise))
-    device = energies.meter("meter", scene.laser.name, scene.seed)
-    energy1, energy2 = energies.read_meter(device, pulses, beam.energy, scene.seed)
-    spectrum = _spectra(batch, beam.energy, altered)
-    return RecordedShots(frames, spectrum, energy1, altered(Stage.ENERGY2, energy2), batch.blocks)
+    batch, effects = SceneBatch(scene, pulses), anomaly.effects if anomaly else Effects()
+    beam = effects.beam(_beam(batch), batch, severity)
+    light = effects.light(_light(batch, beam), batch, severity)
+    frames = expose(light, SENSOR, white(pulses, SHAPE, scene.seed, scene.laser.name))
+    meter = energies.meter("meter", scene.laser.name, scene.seed)
+    energy1, energy2 = energies.read_meter(meter, pulses, beam.energy, scene.seed)
+    return RecordedShots(
+        frames=effects.frames(frames, batch, severity),
+        spectra=_spectra(batch, beam.energy, effects, severity),
+        energy1=energy1,
+        energy2=effects.energy2(energy2, batch, severity),
+        blocks=batch.blocks,
+    )
 
 
 def _beam(batch: SceneBatch) -> BeamChange:
@@ -54,7 +53,7 @@ def _beam(batch: SceneBatch) -> BeamChange:
     return BeamChange(energy, np.stack([_jitter(batch, axis) for axis in ("down", "right")], axis=1))
 
 
-def _jitter(batch: SceneBatch, axis: str) -> Any:
+def _jitter(batch: SceneBatch, axis: str) -> NDArray[np.intp]:
     pixels = np.clip(JITTER * batch.normal(axis), -FURTHEST_JITTER, FURTHEST_JITTER) + DRIFT * batch.drift(
         axis
     )
@@ -69,9 +68,9 @@ def _light(batch: SceneBatch, beam: BeamChange) -> Images:
     return light * beam.energy.astype(np.float32)[:, None, None]
 
 
-def _spectra(batch: SceneBatch, energy: Floats, altered: Any) -> Images:
+def _spectra(batch: SceneBatch, energy: Floats, effects: Effects, severity: float) -> Images:
     scene = batch.scene
     device = spectra.spectrometer(scene.laser.name, LINE, scene.seed)
     colour = spectra.colour(scene.laser.name, batch.pulses, energy, scene.seed)
-    light = altered(Stage.LINE, spectra.disperse(device, altered(Stage.COLOUR, colour)))
-    return spectra.read_out(light, device, batch.pulses, scene.seed)
+    light = spectra.disperse(device, effects.colour(colour, batch, severity))
+    return spectra.read_out(effects.line(light, batch, severity), device, batch.pulses, scene.seed)
