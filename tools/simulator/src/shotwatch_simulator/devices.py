@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from shotwatch_shots.facility import Device, Facility
 from shotwatch_shots.pulses import Times
 from shotwatch_shots.vocabulary import DeviceKind
-from shotwatch_simulator import anomalies, energies, frames, spectra
+from shotwatch_simulator import effects, energies, frames, spectra
 from shotwatch_simulator.anomalies import Injections
 from shotwatch_simulator.hdf5 import Array, SnapshotRecords
 from shotwatch_simulator.noise import Floats, uniform
@@ -56,12 +56,12 @@ class Stamps:
 def stamps(laser: SimulatedLaser, group: str, pulses: Times) -> Stamps:
     """Return the records that a device leaves at these pulses."""
     injections = laser.concerning(group)
-    pulses = pulses[anomalies.recorded(pulses, injections)]
+    pulses = pulses[effects.recorded(pulses, injections)]
     latency = (uniform(pulses, laser.seed, group, "clock") * _LATENCY_MS).astype(np.int64)
-    times = pulses + latency + anomalies.delays_ms(pulses, injections)
+    times = pulses + latency + effects.delays_ms(pulses, injections)
     # A recorder stores one record per millisecond. If two have the same time, the first is kept.
     times, order = np.unique(times, return_index=True)
-    states = anomalies.states(laser.facility.state.on, pulses, injections)
+    states = effects.states(laser.facility.state.on, pulses, injections)
     return Stamps(pulses[order], times, states[order])
 
 
@@ -75,7 +75,7 @@ def in_batches(stamps: Stamps, data: Callable[[Times], dict[str, Array]]) -> Ite
 def simulated(laser: SimulatedLaser, group: str, pulses: Times) -> dict[str, Array]:
     """Return the data of a simulated device at these pulses: dataset name → (n, ...) array."""
     device = laser.device(group)
-    sources = anomalies.frame_sources(pulses, laser.concerning(group))
+    sources = effects.frame_sources(pulses, laser.concerning(group))
     energy = energies.pulse_energy(str(device.place), sources, laser.seed)
     return measured(laser, device, sources, energy)
 
@@ -83,7 +83,7 @@ def simulated(laser: SimulatedLaser, group: str, pulses: Times) -> dict[str, Arr
 def measured(laser: SimulatedLaser, device: Device, pulses: Times, energy: Floats) -> dict[str, Array]:
     """Return the data of a device at pulses of this energy (1 = nominal): dataset name → (n, ...) array."""
     injections = laser.concerning(device.group)
-    energy = anomalies.alter_energy(energy, pulses, injections)
+    energy = effects.alter_energy(energy, pulses, injections)
     match device.kind:
         case DeviceKind.CAMERA:
             return _image(laser, device, pulses, energy)
@@ -100,11 +100,11 @@ def _image(laser: SimulatedLaser, device: Device, pulses: Times, energy: Floats)
     dataset = laser.facility.device_type(device.group).datasets[0]
     height, width = dataset.shape
     camera = frames.camera(device.group, (height, width), int(dataset.range[1]), laser.seed)
-    beam = anomalies.alter_beam(frames.beam(camera, pulses, energy, laser.seed), pulses, injections)
+    beam = effects.alter_beam(frames.beam(camera, pulses, energy, laser.seed), pulses, injections)
     light = frames.illuminate(camera, beam)
-    anomalies.alter_light(light, camera, pulses, injections)
+    effects.alter_light(light, camera, pulses, injections)
     image = frames.expose(light, camera.sensor, frames.sensor_noise(camera, pulses, laser.seed))
-    anomalies.alter_frames(image, camera, pulses, injections)
+    effects.alter_frames(image, camera, pulses, injections)
     return {dataset.name: image}
 
 
@@ -113,15 +113,15 @@ def _spectrum(laser: SimulatedLaser, device: Device, pulses: Times, energy: Floa
     dataset = laser.facility.device_type(device.group).datasets[0]
     line = spectra.spectrometer(device.group, dataset.shape[0], laser.seed)
     colour = spectra.colour(str(device.place), pulses, energy, laser.seed)
-    light = spectra.disperse(line, anomalies.alter_colour(colour, pulses, injections))
-    light = anomalies.alter_line(light, pulses, injections)
+    light = spectra.disperse(line, effects.alter_colour(colour, pulses, injections))
+    light = effects.alter_line(light, pulses, injections)
     spectrum = spectra.read_out(light, line, pulses, laser.seed)
-    return {dataset.name: anomalies.alter_spectra(spectrum, pulses, injections)}
+    return {dataset.name: effects.alter_spectra(spectrum, pulses, injections)}
 
 
 def _energies(laser: SimulatedLaser, device: Device, pulses: Times, energy: Floats) -> dict[str, Array]:
     first, second = laser.facility.device_type(device.group).datasets
     meter = energies.meter(device.group, str(device.place), laser.seed)
     energy1, energy2 = energies.read_meter(meter, pulses, energy, laser.seed)
-    energy2 = anomalies.alter_second_half(energy2, pulses, laser.concerning(device.group))
+    energy2 = effects.alter_second_half(energy2, pulses, laser.concerning(device.group))
     return {first.name: energy1[:, None], second.name: energy2[:, None]}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[Any]
+Picture = NDArray[np.number]
 """One recorded image: (height, width), finite integers or floats."""
 
 MOST_PIXELS = 1 << 27
@@ -82,7 +82,7 @@ def frames_of_matlab(array: NDArray[Any]) -> list[Picture]:
     )
 
 
-def require_numbers(shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+def require_numbers(shape: Sequence[int], dtype: np.dtype[np.generic]) -> None:
     """Raise an error, before anything is decoded, if the array cannot be an image.
 
     Raises:

@@ -2,11 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,7 @@ class FrameSource:
     page: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recording:
     """Frames recorded by one camera, in the order of time, converted to frames of another shape."""
 
@@ -53,26 +52,47 @@ class Recording:
 
     def light(self, frame: int, shift: int) -> Images:
         """Return a frame, binned, from 0 to 1 (height, width); `shift` selects one of `shifts`."""
-        windows = _windows(self.sources[frame], self.shape, self.crop, self.jitter)
-        light: Images = windows[shift] * np.float32(self.scale[frame])
+        light: Images = self._windows(frame)[shift] * np.float32(self.scale[frame])
         return light
 
     def native(self, frame: int) -> Picture:
         """Return a frame as it was recorded."""
         source = self.sources[frame]
-        return _images(source.path)[source.page]
+        return self._images(source.path)[source.page]
 
     def saturated(self, frame: int, shift: int) -> NDArray[np.bool_]:
         """Return which binned pixels have at least one saturated native pixel in them: (height, width)."""
-        source, level = self.sources[frame], float(self.saturated_from[frame])
-        windows = _saturated_windows(source, level, self.shape, self.crop, self.jitter)
-        saturated: NDArray[np.bool_] = windows[shift]
+        saturated: NDArray[np.bool_] = self._saturated(frame)[shift]
         return saturated
 
     @property
     def shifts(self) -> int:
         """The number of shifts: all by whole native pixels up to `jitter` in both directions."""
         return (2 * self.jitter + 1) ** 2
+
+    @cached_property
+    def _images(self) -> Callable[[Path], list[Picture]]:
+        """Reads the images of a file, and keeps those of two files."""
+        return lru_cache(maxsize=2)(read_images)
+
+    @cached_property
+    def _windows(self) -> Callable[[int], Images]:
+        """Bins a frame at every shift, and keeps those of 256 frames."""
+
+        def windows(frame: int) -> Images:
+            return _bin(self.native(frame), self.sources[frame].path, self.shape, self.crop, self.jitter)
+
+        return lru_cache(maxsize=256)(windows)
+
+    @cached_property
+    def _saturated(self) -> Callable[[int], NDArray[np.bool_]]:
+        """Finds the saturated binned pixels of a frame at every shift, and keeps those of 256 frames."""
+
+        def saturated(frame: int) -> NDArray[np.bool_]:
+            pixels = self.native(frame) >= float(self.saturated_from[frame])
+            return bin_windows(pixels, self.shape, self.crop, self.jitter) > 0
+
+        return lru_cache(maxsize=256)(saturated)
 
 
 def load_recording(
@@ -88,8 +108,8 @@ def load_recording(
         ValueError: no image with light, one smaller than `shape`, or a named file that cannot be read.
     """
     sources, types, skipped = [], [], []
-    binned_peaks: dict[np.dtype[Any], float] = defaultdict(float)
-    native_peaks: dict[np.dtype[Any], float] = defaultdict(float)
+    binned_peaks: dict[np.dtype[np.number], float] = defaultdict(float)
+    native_peaks: dict[np.dtype[np.number], float] = defaultdict(float)
     totals, borders = [], []
     for found in read_recorded([images] if isinstance(images, Path) else images):
         if isinstance(found, SkippedFile):
@@ -150,7 +170,9 @@ def change_of_regime(recording: Recording) -> int | None:
     return _FEWEST_FRAMES + int(scores.max(axis=0).argmax())
 
 
-def bin_windows(image: Picture, shape: tuple[int, int], crop: Crop | None, jitter: int) -> Images:
+def bin_windows(
+    image: Picture | NDArray[np.bool_], shape: tuple[int, int], crop: Crop | None, jitter: int
+) -> Images:
     """Return an image binned (mean) to `shape`, once for every whole-pixel shift: (shifts, height, width).
 
     It is shifted before binning and never interpolated, because smoothed noise would reveal the shift.
@@ -186,24 +208,6 @@ def _digits(text: str) -> str:
 def _reasons(skipped: Sequence[SkippedFile]) -> str:
     """Return the first reasons, for a folder in which all files were skipped."""
     return "".join(f"; {file.name}: {file.reason}" for file in skipped[:_MOST_REASONS])
-
-
-@lru_cache(maxsize=2)
-def _images(path: Path) -> list[Picture]:
-    return read_images(path)
-
-
-@lru_cache(maxsize=256)
-def _windows(source: FrameSource, shape: tuple[int, int], crop: Crop | None, jitter: int) -> Images:
-    return _bin(_images(source.path)[source.page], source.path, shape, crop, jitter)
-
-
-@lru_cache(maxsize=256)
-def _saturated_windows(
-    source: FrameSource, level: float, shape: tuple[int, int], crop: Crop | None, jitter: int
-) -> NDArray[np.bool_]:
-    saturated = _images(source.path)[source.page] >= level
-    return bin_windows(saturated, shape, crop, jitter) > 0
 
 
 def _bin(image: Picture, path: Path, shape: tuple[int, int], crop: Crop | None, jitter: int) -> Images:
