@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from shotwatch_benchmark.protocol import SMALL, Size, run_benchmark
 from shotwatch_benchmark.report import markdown, write_report
 from shotwatch_benchmark.results import BenchmarkResult, LaserResult, ScorerResult
 from shotwatch_benchmark.scorers import DETECTOR
+from shotwatch_benchmark.workers import Case, Task, score_all
 from shotwatch_cli.main import app
 from shotwatch_common.facility_file import load_facility
 
@@ -88,6 +90,12 @@ def test_the_same_seed_gives_the_same_figures(outcome: BenchmarkResult) -> None:
     again = run(replace(TINY, unseen_normals=0, report_epochs=0))
     others = [row for row in outcome.rows if row.laser == "one" and row.scorer != "report's autoencoder"]
     assert list(again.rows) == others
+
+
+def test_a_process_that_fails_ends_the_run() -> None:
+    unknown = Task(Case("a laser without a bench"), np.zeros(1, np.int64))
+    with pytest.raises(RuntimeError, match="has failed"):
+        next(score_all({}, [unknown]))
 
 
 def test_a_scorer_that_tells_severity_zero_from_normal_leaks() -> None:

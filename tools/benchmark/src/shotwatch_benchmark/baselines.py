@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +139,7 @@ class ComponentsMaximum:
 class Forest:
     """An isolation forest on all features of the place."""
 
-    forest: Any
+    forest: IsolationForest
     usual: Mapping[tuple[str, str], float]
     """(device, feature) → its median, which replaces values that are NaN."""
     name: str = "isolation forest"

@@ -170,7 +170,7 @@ def dead_column(frames: Frames, batch: SceneBatch, severity: float) -> Frames:
 
 
 def defocus(beam: BeamChange, _: SceneBatch, severity: float) -> BeamChange:
-    """Blur the beam by a Gaussian of this standard deviation (px)."""
+    """Apply a Gaussian blur of this standard deviation (px) to the beam."""
     return replace(beam, blur=severity)
 
 

@@ -9,7 +9,6 @@ one frame contributes its noise only by its share of that mean.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from shotwatch_shots.pulses import Times
 from shotwatch_simulator import frames as simulated
 from shotwatch_simulator.image_reader import SkippedFile
+from shotwatch_simulator.images import Picture
 from shotwatch_simulator.noise import Floats, Images
 from shotwatch_simulator.recordings import change_of_regime, load_recording
 
@@ -106,7 +106,7 @@ def window(sums: Images, factor: int, down: int = 0, right: int = 0) -> Images:
     return sums[top : top + high : factor, left : left + wide : factor]
 
 
-def box_sums(image: NDArray[Any], factor: int) -> Images:
+def box_sums(image: Floats, factor: int) -> Images:
     """Return the sum over the square of `factor` pixels a side from each pixel on: (H - factor + 1, …)."""
     total = np.cumsum(np.cumsum(np.pad(image, ((1, 0), (1, 0))), axis=0, dtype=np.float64), axis=1)
     sums = total[factor:, factor:] - total[:-factor, factor:] - total[factor:, :-factor]
@@ -136,7 +136,7 @@ def _simulated_frame(camera: simulated.Camera, pulse: Times, seed: int) -> Float
     return _without_dark_level(simulated.expose(light, camera.sensor, noise)[0])
 
 
-def _without_dark_level(image: NDArray[Any]) -> Floats:
+def _without_dark_level(image: Picture) -> Floats:
     """Return the light, which varies around zero where there is none.
 
     It is not cut at zero, because the remaining noise would then appear as light.

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 
@@ -146,8 +145,10 @@ def _bench(
     return Bench(Scene(laser, laser.test, seed), [DetectorScorer(bundle, limit), *others])
 
 
-def _tell_training(progress: Progress, what: str, epochs: int, step: str, **figures: Any) -> None:
-    progress(f"training: {what}, {step}", figures.get("number", 0), epochs)
+def _tell_training(
+    progress: Progress, what: str, epochs: int, step: str, number: int = 0, **_figures: float
+) -> None:
+    progress(f"training: {what}, {step}", number, epochs)
 
 
 def _cases(laser: Laser, normals: int, size: Size) -> Iterator[tuple[Case, Times]]:
@@ -181,14 +182,11 @@ def _scored(
 ) -> dict[Case, ScoresOfScorers]:
     tasks = [Task(case, some) for case, pulses in cases.items() for some in chunks(pulses)]
     total, done = sum(len(task.pulses) for task in tasks), 0
-    parts: dict[int, ScoresOfScorers] = {}
-    for number, scores in score_all(benches, tasks):
-        parts[number] = scores
-        done += len(tasks[number].pulses)
-        progress("scoring shots", done, total)
     of_case: dict[Case, list[ScoresOfScorers]] = {case: [] for case in cases}
-    for number, task in enumerate(tasks):
-        of_case[task.case].append(parts[number])
+    for task, scores in zip(tasks, score_all(benches, tasks), strict=True):
+        of_case[task.case].append(scores)
+        done += len(task.pulses)
+        progress("scoring shots", done, total)
     return {case: joined(of) for case, of in of_case.items()}
 
 
@@ -225,7 +223,7 @@ def _laser_result(
     return LaserResult(laser.name, laser.origin, trained_on, alarms)
 
 
-def _conditions(size: Size, seed: int) -> dict[str, Any]:
+def _conditions(size: Size, seed: int) -> dict[str, str | int]:
     return {
         "size": size.name,
         "seed": seed,

@@ -1,8 +1,7 @@
 """The results of the benchmark, and the figures derived from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from shotwatch_benchmark.anomalies import BY_NAME, Target
 from shotwatch_benchmark.metrics import RATES, Auroc, FalseAlarms, severity_found
@@ -75,7 +74,7 @@ class BaselineComparison:
 class BenchmarkResult:
     """All figures of a run."""
 
-    conditions: dict[str, Any]
+    conditions: Mapping[str, str | int]
     lasers: tuple[LaserResult, ...]
     """The first is the laser that the network was trained on."""
     rows: tuple[ScorerResult, ...]
@@ -132,7 +131,7 @@ class BenchmarkResult:
         }
         return {"benchmark/normals": alarms.normals, "benchmark/alarms": alarms.alarms, **recalls}
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Return all results as JSON."""
         return {
             "conditions": self.conditions,
@@ -157,6 +156,6 @@ def found_at(rows: Sequence[ScorerResult], share: float) -> float | None:
     return severity_found([row.severity for row in ordered], [row.recall for row in ordered], share)
 
 
-def _of_laser(laser: LaserResult) -> dict[str, Any]:
+def _of_laser(laser: LaserResult) -> dict[str, object]:
     alarms = laser.false_alarms
     return asdict(laser) | {"per_hour": alarms.per_hour, "at_most_per_hour": alarms.most_per_hour}

@@ -1,9 +1,10 @@
 """Scoring in worker processes: a task is some shots of one kind, its result their scores."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -46,24 +47,52 @@ class Bench:
 ScoresOfScorers = dict[str, ShotScores]
 """Scorer → its scores for a case's shots."""
 
-_benches: dict[str, Bench] = {}
-"""The benches of this process. Tasks do not contain them, because they would be too large."""
+
+def score_all(benches: Mapping[str, Bench], tasks: Sequence[Task]) -> Iterator[ScoresOfScorers]:
+    """Yield the scores of each task, in order.
+
+    Each process gets every n-th task, and the benches once, because they are large.
+
+    Raises:
+        RuntimeError: a process failed; it has written its error to standard error.
+    """
+    with ExitStack() as stack:
+        shares = [tasks[first::PROCESSES] for first in range(PROCESSES)]
+        results = [stack.enter_context(_started(benches, share)) for share in shares]
+        for number in range(len(tasks)):
+            try:
+                scores: ScoresOfScorers = results[number % PROCESSES].recv()
+            except EOFError as error:
+                raise RuntimeError("a process that scores shots has failed") from error
+            yield scores
 
 
-def score_all(benches: Mapping[str, Bench], tasks: Sequence[Task]) -> Iterator[tuple[int, ScoresOfScorers]]:
-    """Yield the number and the scores of each task, in the order in which tasks finish."""
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn"), _start, (benches,)) as pool:
-        numbers = {pool.submit(score, task): number for number, task in enumerate(tasks)}
-        try:
-            for future in as_completed(numbers):
-                yield numbers[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+@contextmanager
+def _started(benches: Mapping[str, Bench], tasks: Sequence[Task]) -> Iterator[Connection]:
+    """Start a process that scores these tasks, and yield the connection on which it sends their scores."""
+    context = get_context("spawn")
+    results, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_score_in_order, args=(benches, tasks, sender))
+    process.start()
+    # The process has its own copy. While ours were open, its end could not be noticed.
+    sender.close()
+    try:
+        yield results
+    finally:
+        process.terminate()
+        process.join()
+        results.close()
 
 
-def score(task: Task) -> ScoresOfScorers:
-    """Return the scores of a task's shots."""
-    bench, case = _benches[task.case.laser], task.case
+def _score_in_order(benches: Mapping[str, Bench], tasks: Sequence[Task], results: Connection) -> None:
+    # One thread, because the processes share the cores.
+    with threadpool_limits(1):
+        for task in tasks:
+            results.send(_score(task, benches[task.case.laser]))
+
+
+def _score(task: Task, bench: Bench) -> ScoresOfScorers:
+    case = task.case
     anomaly = BY_NAME[case.anomaly] if case.anomaly else None
     observed = observe(bench.scene, task.pulses, anomaly, case.severity)
     blocks = observed.shots.blocks
@@ -79,9 +108,3 @@ def joined(parts: Sequence[ScoresOfScorers]) -> ScoresOfScorers:
         )
         for name in parts[0]
     }
-
-
-def _start(benches: Mapping[str, Bench]) -> None:
-    """Limit each process to one thread, because the processes share the cores."""
-    threadpool_limits(1)
-    _benches.update(benches)
