@@ -107,7 +107,8 @@ async def measure(client: httpx.AsyncClient, archive: Archive, pid: int) -> None
         waits = pool.submit(waited_meanwhile, str(client.base_url), dict(client.headers), WATCHED_S)
         answers = await asyncio.gather(*(series(client) for _ in range(HEAVY)))
         took = time.monotonic() - started
-        longest_first = sorted(await asyncio.wrap_future(waits), reverse=True)
+        waited: list[float] = await asyncio.wrap_future(waits)
+    longest_first = sorted(waited, reverse=True)
     print(f"{HEAVY} series of {VALUES:,}: peak {before:.0f} → {peak_mib(pid):.0f} MiB, {took:.1f} s")
     print(f"  refused before they were answered: {[refused for refused, _ in answers]}")
     print(f"  bytes: {[size for _, size in answers]}")
@@ -142,7 +143,7 @@ async def stream_delays(client: httpx.AsyncClient, archive: Archive) -> AsyncIte
 async def series(client: httpx.AsyncClient) -> tuple[int, int]:
     """Return how often the request was refused, and the size of the response in bytes."""
     refused = 0
-    span = {"from": START, "to": START + 100 * VALUES, "feature": "energy"}
+    span: dict[str, int | str] = {"from": START, "to": START + 100 * VALUES, "feature": "energy"}
     while (answer := await client.get(f"/devices/{METER}/series", params=span)).status_code in (429, 503):
         refused += 1
         await asyncio.sleep(float(answer.headers["Retry-After"]))

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.beam import measure_beams
-from shotwatch_simulator.recordings import bin_windows, read_images
+from shotwatch_simulator.image_reader import read_images
+from shotwatch_simulator.recordings import bin_windows
 
 Frame = NDArray[np.uint16]
 Floats = NDArray[np.float64]

@@ -17,13 +17,13 @@ from collections.abc import Callable
 from importlib.metadata import version
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_physics.wasserstein import (
+    Slices,
     distance_matrix,
     distances_to,
     equispaced_angles,
@@ -79,7 +79,7 @@ def compare_with_pot(frames: Floats, angles: Floats) -> None:
     print(f"  POT / ours on one thread, CPU = {cpu / spent['1 thread'][1]:.0f}")
 
 
-def matrix_on(threads: int, frames: Floats, angles: Floats) -> Callable[[], Any]:
+def matrix_on(threads: int, frames: Floats, angles: Floats) -> Callable[[], object]:
     def run() -> None:
         numba.set_num_threads(threads)
         distance_matrix(frames, angles)
@@ -87,7 +87,7 @@ def matrix_on(threads: int, frames: Floats, angles: Floats) -> Callable[[], Any]
     return run
 
 
-def pot_share(frames: Floats, angles: Floats) -> Callable[[], Any]:
+def pot_share(frames: Floats, angles: Floats) -> Callable[[], object]:
     """Return a function that computes some of the pairs with POT, in slices of the given directions."""
     pixels = np.indices((SIDE, SIDE))[::-1].reshape(2, -1).T.astype(np.float64)
     masses = [frame.ravel() / frame.sum() for frame in frames]
@@ -116,7 +116,7 @@ def compare_slices(frames: Floats) -> None:
         print(f"  {choice}: {np.sqrt((error**2).mean()):.1e}, {error.max():.1e}")
 
 
-def measure_camera(slices: Any) -> None:
+def measure_camera(slices: Slices) -> None:
     """Print the cost of comparing a frame with its reference, as part of a block and alone."""
     frames = np.round(4000 * made_frames(CAMERA_FRAMES, CAMERA)).astype(np.uint16)
     reference = frames.mean(axis=0)
@@ -132,7 +132,7 @@ def measure_camera(slices: Any) -> None:
     print(f"  alone: {1000 * spent['alone'][1]:.2f} ms")
 
 
-def in_turns(ways: dict[str, Callable[[], Any]]) -> dict[str, Seconds]:
+def in_turns(ways: dict[str, Callable[[], object]]) -> dict[str, Seconds]:
     """Return the median times of each implementation. The implementations run alternately."""
     spent: dict[str, list[Seconds]] = {way: [] for way in ways}
     for _ in range(REPEATS):
@@ -144,7 +144,7 @@ def in_turns(ways: dict[str, Callable[[], Any]]) -> dict[str, Seconds]:
     }
 
 
-def seconds(run: Callable[[], Any]) -> Seconds:
+def seconds(run: Callable[[], object]) -> Seconds:
     wall, cpu = time.perf_counter(), time.process_time()
     run()
     return time.perf_counter() - wall, time.process_time() - cpu

@@ -46,7 +46,7 @@ MARK = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TimedFits:
     """Fits of the same frames: CPU time per fit (ms), and Σ (frame - model)² of each (infinite: no fit)."""
 
     milliseconds: float
@@ -80,7 +80,7 @@ def beside_peer(title: str, light: Light) -> None:
     compare("cold", ours_cold(few), {method: peer_cold(few, method) for method in METHODS})
 
 
-def compare(title: str, ours: Run, peers: dict[str, Run]) -> None:
+def compare(title: str, ours: TimedFits, peers: dict[str, TimedFits]) -> None:
     print(f"  {title}: ours {ours.milliseconds:.2f} ms a fit, {1000 / ours.milliseconds:,.0f} per second")
     for method, peer in peers.items():
         as_close = ours.squares[: len(peer.squares)] <= peer.squares * (1 + TOLERANCE)
@@ -91,20 +91,20 @@ def compare(title: str, ours: Run, peers: dict[str, Run]) -> None:
         print(f"      curve_fit / ours = {ratio:.0f} (mark: {MARK:g}); ours as close: {as_close.mean():.0%}")
 
 
-def ours_warm(light: Light) -> Run:
-    return Run(
+def ours_warm(light: Light) -> TimedFits:
+    return TimedFits(
         cpu_ms(lambda: fit_gaussians(light)) / len(light), squares(light, fit_gaussians(light).parameters)
     )
 
 
-def ours_cold(light: Light) -> Run:
+def ours_cold(light: Light) -> TimedFits:
     def fit_each() -> Floats:
         return np.concatenate([fit_gaussians(frame[None]).parameters for frame in light])
 
-    return Run(cpu_ms(fit_each) / len(light), squares(light, fit_each()))
+    return TimedFits(cpu_ms(fit_each) / len(light), squares(light, fit_each()))
 
 
-def peer_warm(light: Light, method: str) -> Run:
+def peer_warm(light: Light, method: str) -> TimedFits:
     """Fit the frames after the first, whose fit only provides the start values."""
     start = by_curve_fit(light[0], first_start(light[0]), method)
     fits = [start]
@@ -113,14 +113,14 @@ def peer_warm(light: Light, method: str) -> Run:
         fits.append(by_curve_fit(frame, start, method))
         start = fits[-1] if np.isfinite(fits[-1]).all() else first_start(frame)
     spent = 1000 * (time.process_time() - begun)
-    return Run(spent / (len(light) - 1), squares(light, np.array(fits)))
+    return TimedFits(spent / (len(light) - 1), squares(light, np.array(fits)))
 
 
-def peer_cold(light: Light, method: str) -> Run:
+def peer_cold(light: Light, method: str) -> TimedFits:
     begun = time.process_time()
     fits = [by_curve_fit(frame, first_start(frame), method) for frame in light]
     spent = 1000 * (time.process_time() - begun)
-    return Run(spent / len(light), squares(light, np.array(fits)))
+    return TimedFits(spent / len(light), squares(light, np.array(fits)))
 
 
 def first_start(frame: NDArray[np.float32]) -> Floats:
@@ -135,8 +135,9 @@ def by_curve_fit(frame: NDArray[np.float32], start: Floats, method: str) -> Floa
     def model(_: Floats, *parameters: float) -> Floats:
         return gaussians(parameters, row, column)
 
+    height, width = frame.shape
     light = frame.ravel().astype(np.float64)
-    limits = {} if method == "lm" else {"bounds": bounds(*frame.shape, np.zeros(2)), "x_scale": start}
+    limits = {} if method == "lm" else {"bounds": bounds(height, width, np.zeros(2)), "x_scale": start}
     try:
         found: Floats = curve_fit(model, column, light, start, method=method, **limits)[0]
     except RuntimeError:
@@ -144,7 +145,7 @@ def by_curve_fit(frame: NDArray[np.float32], start: Floats, method: str) -> Floa
     return found
 
 
-def gaussians(parameters: Sequence[float], row: Floats, column: Floats) -> Floats:
+def gaussians(parameters: Sequence[float] | Floats, row: Floats, column: Floats) -> Floats:
     image = np.zeros_like(row)
     for k in range(0, 15, 5):
         amplitude, x, y, sigma_x, sigma_y = parameters[k : k + 5]
@@ -154,7 +155,7 @@ def gaussians(parameters: Sequence[float], row: Floats, column: Floats) -> Float
 
 def squares(light: Light, fits: Floats) -> Floats:
     """Return Σ (frame - model)² (n,), infinite where the fit is not finite."""
-    row, column = (axis.astype(np.float64) for axis in np.indices(light.shape[1:]))
+    row, column = (np.asarray(axis, np.float64) for axis in np.indices(light.shape[1:]))
     return np.array(
         [
             ((frame - gaussians(fit, row, column)) ** 2).sum() if np.isfinite(fit).all() else np.inf

@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, process_time
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 
 from shotwatch_cli.balance import BrokerQueues
@@ -48,6 +49,8 @@ DAY = instant(HOUR)
 PLACE = ShotSeries.parse("LA-A1-11-100ms")
 _AT_ONCE = 16
 
+Document = dict[str, object]
+
 
 def files() -> Iterator[tuple[int, str]]:
     """Yield minute and key of each file."""
@@ -59,7 +62,7 @@ def files() -> Iterator[tuple[int, str]]:
 class Hour:
     """The artificial hour: what the services would have written."""
 
-    def __init__(self, archive: Archive, store: ObjectStore, database: Any) -> None:
+    def __init__(self, archive: Archive, store: ObjectStore, database: AsyncDatabase[Document]) -> None:
         self._archive = archive
         self._store = store
         self._database = database
@@ -82,7 +85,7 @@ class Hour:
         await self._objects(keys, ids, etag, len(raw))
         await self._windows(keys, ids)
 
-    async def _put(self, bucket: str, key: str, data: Any) -> None:
+    async def _put(self, bucket: str, key: str, data: bytes | pa.Buffer) -> None:
         async with self._puts:
             await self._store.put(bucket, key, data)
 
@@ -123,9 +126,10 @@ class Hour:
             {**records, "_id": f"meter/{key}", "object_id": ids[key], "object_key": key} for _, key in keys
         )
 
-    async def _taken(self, collection: str) -> dict[str, Any]:
+    async def _taken(self, collection: str) -> Document:
         """Remove and return the only document of a collection."""
-        document: dict[str, Any] = await self._database[collection].find_one({})
+        document = await self._database[collection].find_one({})
+        assert document is not None
         await self._database[collection].delete_one({"_id": document["_id"]})
         return document
 
@@ -193,7 +197,7 @@ async def main() -> None:
             async with (
                 ObjectStore.of(settings) as store,
                 Archive.of(settings) as archive,
-                AsyncMongoClient(settings.database_url.get_secret_value()) as client,
+                AsyncMongoClient[Document](settings.database_url.get_secret_value()) as client,
                 connected(settings.broker_url.get_secret_value()) as connection,
             ):
                 await archive.ensure_indexes()

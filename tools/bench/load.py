@@ -31,7 +31,6 @@ import aio_pika
 import numpy as np
 import typer
 from aio_pika.abc import AbstractExchange
-from rich.console import Console
 
 from shotwatch_cli.broker import connected
 from shotwatch_cli.demo.command import fresh_stack
@@ -41,7 +40,7 @@ from shotwatch_cli.demo.run import Demo, Watch, patience, running
 from shotwatch_cli.demo.scenario import LIVE_START, SEED, WORKERS
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.output import print_json, stderr, stdout, table
+from shotwatch_cli.output import LiteralConsole, print_json, stderr, stdout, table
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility_file import load_facility
@@ -104,7 +103,7 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class EventLatency:
     """Seconds from the end of a shot's upload to its first event."""
 
     title: str
@@ -130,7 +129,7 @@ class Figures:
     """Number of devices under load, over the facility's."""
     record_share: float
     """Records per second under load, over the facility's."""
-    latencies: Sequence[Latency]
+    latencies: Sequence[EventLatency]
 
     @property
     def factor(self) -> float:
@@ -152,7 +151,7 @@ def main(
     stdout.print(markdown(figures), markup=False, highlight=False, soft_wrap=True)
 
 
-async def measured(duration: timedelta, console: Console) -> Figures:
+async def measured(duration: timedelta, console: LiteralConsole) -> Figures:
     ensure_rabbitmq(install=True)
     facility = load_facility(FACILITY)
     folder = Path(tempfile.mkdtemp(prefix="shotwatch-bench-"))
@@ -168,7 +167,7 @@ async def measured(duration: timedelta, console: Console) -> Figures:
 
 
 async def measured_on(
-    stack: Stack, facility: Facility, files: Files, duration: timedelta, console: Console
+    stack: Stack, facility: Facility, files: Files, duration: timedelta, console: LiteralConsole
 ) -> Figures:
     settings = settings_of(stack.environment())
     feeder = Demo(stack, settings, facility, console)
@@ -282,9 +281,9 @@ async def latency(
     *,
     notify: bool,
     other_load: float = 0.0,
-) -> Latency:
+) -> EventLatency:
     """Upload one shot per second and measure how long the events of the anomalous ones take."""
-    watch = Watch(Console(quiet=True))
+    watch = Watch(LiteralConsole(quiet=True))
     url = settings.broker_url.get_secret_value()
     async with running(watch.listen, settings), connected(url) as connection:
         exchange = await (await connection.channel()).get_exchange(Topology(settings.prefix).work.name)
@@ -303,7 +302,7 @@ async def latency(
     if not delays:
         raise Failure(f"no event came within {PATIENCE_S:g} s: {title}")
     p50, p99 = np.percentile(delays, (50, 99))
-    return Latency(title, other_load, len(odd), len(first), float(p50), float(p99))
+    return EventLatency(title, other_load, len(odd), len(first), float(p50), float(p99))
 
 
 async def _upload(

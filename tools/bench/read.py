@@ -41,7 +41,7 @@ Write = Callable[[h5py.Group, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class MeasuredFile:
     """A file to read."""
 
     title: str
@@ -52,7 +52,7 @@ class Subject:
         assert name is not None
         return read_snapshot(KEY, self.image, name, FACILITY, latest_ms=name.span_ms[1])
 
-    def read_as_usual(self) -> list[Any]:
+    def read_as_usual(self) -> list[object]:
         with h5py.File(io.BytesIO(self.image)) as file:
             return [
                 file[timestamp][group][dataset][()]
@@ -71,12 +71,12 @@ def main() -> None:
         "camera, HDF5's latest format": hdf5("Camera_1-Camera-1", camera(frames, **GZIP), libver="latest"),
     }
     for title, image in cameras.items():
-        compare(Subject(title, image), floor_of(image))
-    compare(Subject("energy meter", hdf5("EM_1-EnergyMeter-1", meter)))
-    compare(Subject("spectrometer", hdf5("Spectro_1-Spectro-1", spectrometer)))
+        compare(MeasuredFile(title, image), floor_of(image))
+    compare(MeasuredFile("energy meter", hdf5("EM_1-EnergyMeter-1", meter)))
+    compare(MeasuredFile("spectrometer", hdf5("Spectro_1-Spectro-1", spectrometer)))
 
 
-def compare(subject: Subject, floor: Callable[[], Any] | None = None) -> None:
+def compare(subject: MeasuredFile, floor: Callable[[], object] | None = None) -> None:
     """Print the median times for one file, and their ratios."""
     [device] = subject.read().devices
     ways = {
@@ -94,7 +94,7 @@ def compare(subject: Subject, floor: Callable[[], Any] | None = None) -> None:
         print(f"  read / floor = {spent['read'] / spent['floor']:.2f} (mark: {MARK:g} at most)")
 
 
-def cpu_ms(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
+def cpu_ms(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
     """Return the median CPU time of each method. The methods run alternately."""
     spent: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(REPEATS):
@@ -105,7 +105,7 @@ def cpu_ms(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
     return {way: median(times) for way, times in spent.items()}
 
 
-def floor_of(image: bytes) -> Callable[[], Any]:
+def floor_of(image: bytes) -> Callable[[], object]:
     """Return a function that inflates and copies the chunks of a camera file, given their positions."""
     with h5py.File(io.BytesIO(image)) as file:
         datasets = [record["ROIImageLow"] for moment in file.values() for record in moment.values()]
@@ -120,7 +120,7 @@ def floor_of(image: bytes) -> Callable[[], Any]:
     return inflate
 
 
-def hdf5(device: str, write: Write, **options: Any) -> bytes:
+def hdf5(device: str, write: Write, **options: str) -> bytes:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", **options) as file:
         for n in range(TIMESTAMPS):
@@ -158,7 +158,8 @@ def made_frames() -> NDArray[np.uint16]:
     beam = 3000 * np.exp(-((((x - 64) / 24) ** 2 + ((y - 51) / 20) ** 2) ** 3))
     energy = 1 + 0.02 * random.standard_normal((TIMESTAMPS, 1, 1))
     noise = random.standard_normal((TIMESTAMPS, 102, 128)) * np.sqrt(beam / 50 + 0.3)
-    return np.clip(beam * energy + noise + 4, 0, 4092).astype(np.uint16)
+    frames: NDArray[np.uint16] = np.clip(beam * energy + noise + 4, 0, 4092).astype(np.uint16)
+    return frames
 
 
 def print_conditions() -> None:

@@ -21,6 +21,7 @@ from time import monotonic
 
 import aio_pika
 from pamqp import body, commands, header
+from pamqp.common import FieldTable
 
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.ports import Ports
@@ -68,7 +69,7 @@ async def measure(urls: Mapping[str, str], folder: Path) -> None:
         for _ in range(OPERATOR_LIMITS["max-connections"]):
             client = await opened.enter_async_context(RawClient.connected(urls["operator"]))
             await client.ask(commands.Basic.Qos(prefetch_count=2**16 - 1))
-            from_first = {"x-stream-offset": "first"}
+            from_first: FieldTable = {"x-stream-offset": "first"}
             await client.ask(commands.Basic.Consume(queue=TOPOLOGY.events.name, arguments=from_first))
         peak = idle
         for _ in range(SETTLE_S * 10):

@@ -39,6 +39,7 @@ def main() -> None:
     print_conditions()
     frames = made_frames(LEARNING + SCORED)
     reference = make_reference(frames[:LEARNING])
+    assert reference is not None
     strided, report = (model(name) for name in (ArchitectureName.STRIDED, ArchitectureName.REPORT))
     engine = LiteRtEngine(convert(strided))
     camera = learn_camera(frames[:LEARNING], reference, engine)
@@ -74,7 +75,9 @@ def made_frames(count: int) -> NDArray[np.uint16]:
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
     x, y = random.normal([[64], [51]], 0.3, (2, count))[..., np.newaxis, np.newaxis]
     light = 2500 * np.exp(-(((columns - x) / 25) ** 4) - ((rows - y) / 20) ** 4)
-    return (light + random.normal(40, 12, light.shape)).round().clip(0, 4092).astype(np.uint16)
+    counts = (light + random.normal(40, 12, light.shape)).round().clip(0, 4092)
+    frames: NDArray[np.uint16] = counts.astype(np.uint16)
+    return frames
 
 
 def told(what: str, work: Callable[[], object], images: int) -> float:
