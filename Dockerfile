@@ -15,6 +15,7 @@ RUN sed -n '/^uv==/,/[^\\]$/p' requirements.lock > uv.txt \
     && pip install --no-cache-dir --require-hashes --no-deps --requirement uv.txt
 COPY libs libs
 COPY services services
+COPY tools tools
 COPY cli cli
 COPY deploy/install deploy/install
 RUN --mount=type=cache,target=/var/cache/uv UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy deploy/install "$SERVICE" /opt/shotwatch

@@ -1,9 +1,9 @@
 # The two commands of a newcomer are `make demo` and `make test`; both install what they need into .venv.
 SHELL := /bin/bash
 BIN := .venv/bin
-PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml)
+PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*/pyproject.toml cli/pyproject.toml)
 MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
-SOURCES := libs services cli tests bench deploy scripts
+SOURCES := libs services tools cli tests deploy scripts
 
 .PHONY: help setup demo test test-fast test-minio chaos fuzz lint format bench bench-detect lock schemas settings sbom audit broker-accounts metrics structure english dashboards clean
 
@@ -55,7 +55,7 @@ format: setup  ## Put the code in shape
 	@$(BIN)/ruff format $(SOURCES)
 
 bench: setup  ## Drive the embedded stack with a share of the facility's load and print the figures
-	@$(BIN)/python -m bench.load
+	@$(BIN)/python -m tools.bench.load
 
 bench-detect: setup  ## Measure the detector: SIZE=full, FRAMES=folder and UNSEEN=file or folder of recorded frames
 	@$(BIN)/shotwatch benchmark --size $(or $(SIZE),small) $(if $(FRAMES),--frames "$(FRAMES)") $(if $(UNSEEN),--unseen "$(UNSEEN)")

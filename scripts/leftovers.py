@@ -13,16 +13,16 @@ from typing import Any
 
 from definitions import Function, Graph, Module, Name, read_modules
 
-SOURCES = ("libs/*/src", "services/*/src", "cli/src", "deploy/grafana")
+SOURCES = ("libs/*/src", "services/*/src", "tools/*/src", "cli/src", "deploy/grafana")
 """Folders on the import path with the code that is measured."""
-USERS = ("tests", "bench", "scripts")
+USERS = ("tests", "tools/bench", "scripts")
 """Folders whose code may use the measured code, but does not keep it alive."""
 SETTINGS_ARE_SET_IN = (
     "deploy",
     "libs/embedded",
     "cli",
     "tests",
-    "bench",
+    "tools/bench",
     "docs",
     "docker-compose.yml",
     "README.md",
@@ -60,7 +60,7 @@ class Code:
     @cached_property
     def users(self) -> dict[str, list[Module]]:
         """The modules of each folder in `USERS`."""
-        return {folder: read_modules(self.root / folder, folder) for folder in USERS}
+        return {folder: read_modules(self.root / folder, folder.replace("/", ".")) for folder in USERS}
 
     @cached_property
     def graph(self) -> Graph:

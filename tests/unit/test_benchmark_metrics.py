@@ -7,7 +7,7 @@ from scipy.stats import mannwhitneyu
 from shotwatch_benchmark.metrics import (
     ONE_AN_HOUR,
     FalseAlarms,
-    Scores,
+    ShotScores,
     auroc,
     recall,
     severity_found,
@@ -15,9 +15,9 @@ from shotwatch_benchmark.metrics import (
 )
 
 
-def drawn(count: int, shift: float, seed: int, blocks: int = 14) -> Scores:
+def drawn(count: int, shift: float, seed: int, blocks: int = 14) -> ShotScores:
     random = np.random.default_rng(seed)
-    return Scores(random.normal(shift, 1, count), random.integers(0, blocks, count).astype(np.intp))
+    return ShotScores(random.normal(shift, 1, count), random.integers(0, blocks, count).astype(np.intp))
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.7, 3.0])
@@ -28,13 +28,13 @@ def test_auroc_is_the_mann_whitney_statistic(shift: float) -> None:
 
 
 def test_ties_count_half() -> None:
-    same = Scores(np.zeros(50), np.arange(50) % 5)
+    same = ShotScores(np.zeros(50), np.arange(50) % 5)
     assert auroc(same, same, 0).value == 0.5
 
 
 def test_infinite_scores_are_above_all_others() -> None:
     normal = drawn(100, 0, 1)
-    odd = Scores(np.full(20, np.inf), np.arange(20) % 14)
+    odd = ShotScores(np.full(20, np.inf), np.arange(20) % 14)
     assert auroc(normal, odd, 0).value == 1.0
     assert recall(odd.values, threshold_at(normal.values, ONE_AN_HOUR)) == 1.0
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -13,8 +14,9 @@ from shotwatch_benchmark.lasers import simulated_laser
 from shotwatch_benchmark.metrics import Auroc, FalseAlarms
 from shotwatch_benchmark.protocol import SMALL, Size, run_benchmark
 from shotwatch_benchmark.report import markdown, write_report
-from shotwatch_benchmark.results import LaserResult, Outcome, Row
+from shotwatch_benchmark.results import BenchmarkResult, LaserResult, ScorerResult
 from shotwatch_benchmark.scorers import DETECTOR
+from shotwatch_benchmark.workers import Case, Task, score_all
 from shotwatch_cli.main import app
 from shotwatch_common.facility_file import load_facility
 
@@ -33,28 +35,28 @@ TINY = replace(
 
 
 @pytest.fixture(scope="module")
-def outcome() -> Outcome:
+def outcome() -> BenchmarkResult:
     return run(TINY)
 
 
-def run(size: Size) -> Outcome:
+def run(size: Size) -> BenchmarkResult:
     lasers = simulated_laser("one", 0), simulated_laser("another", 0)
     return run_benchmark(*lasers, FACILITY, size, 0, lambda *_: None)
 
 
-def row(scorer: str, severity: float, auroc: float, recall: float) -> Row:
+def row(scorer: str, severity: float, auroc: float, recall: float) -> ScorerResult:
     interval = Auroc(auroc, auroc - 0.01, auroc + 0.01)
-    return Row("one", "hot spot", severity, scorer, 100, interval, (1.0, 1.0, recall), recall)
+    return ScorerResult("one", "hot spot", severity, scorer, 100, interval, (1.0, 1.0, recall), recall)
 
 
 FOUND = (row(DETECTOR, 0.05, 0.99, 0.9), row("cheat", 0.05, 0.9, 0.5))
 
 
-def outcome_of(*rows: Row) -> Outcome:
-    return Outcome({}, (LaserResult("one", "", True, FalseAlarms(1000, 0)),), rows, ())
+def outcome_of(*rows: ScorerResult) -> BenchmarkResult:
+    return BenchmarkResult({}, (LaserResult("one", "", True, FalseAlarms(1000, 0)),), rows, ())
 
 
-def test_every_scorer_is_measured_on_every_case(outcome: Outcome) -> None:
+def test_every_scorer_is_measured_on_every_case(outcome: BenchmarkResult) -> None:
     wanted = {anomaly.name for anomaly in ANOMALIES if anomaly.target}
     assert "report's autoencoder" in outcome.scorers()
     for laser in outcome.lasers:
@@ -64,17 +66,17 @@ def test_every_scorer_is_measured_on_every_case(outcome: Outcome) -> None:
             assert len(rows) == 4 * len(wanted)
 
 
-def test_of_the_two_lasers_the_network_knows_the_first(outcome: Outcome) -> None:
+def test_of_the_two_lasers_the_network_knows_the_first(outcome: BenchmarkResult) -> None:
     assert [laser.trained_on for laser in outcome.lasers] == [True, False]
     assert [laser.false_alarms.normals for laser in outcome.lasers] == [300, 100]
 
 
-def test_rules_find_what_they_are_for_and_nothing_else(outcome: Outcome) -> None:
+def test_rules_find_what_they_are_for_and_nothing_else(outcome: BenchmarkResult) -> None:
     assert {rule.anomaly for rule in outcome.rules} >= {"black frame", "frozen frame", "missing device"}
     assert all(rule.found == 1 and rule.false == 0 for rule in outcome.rules)
 
 
-def test_the_report_has_tables_figures_and_pictures(outcome: Outcome, tmp_path: Path) -> None:
+def test_the_report_has_tables_figures_and_pictures(outcome: BenchmarkResult, tmp_path: Path) -> None:
     write_report(outcome, tmp_path / "new")
     text = (tmp_path / "new" / "report.md").read_text()
     assert "## Targets" in text
@@ -84,10 +86,16 @@ def test_the_report_has_tables_figures_and_pictures(outcome: Outcome, tmp_path: 
     assert (tmp_path / "new" / "recall.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_seed_gives_the_same_figures(outcome: Outcome) -> None:
+def test_the_same_seed_gives_the_same_figures(outcome: BenchmarkResult) -> None:
     again = run(replace(TINY, unseen_normals=0, report_epochs=0))
     others = [row for row in outcome.rows if row.laser == "one" and row.scorer != "report's autoencoder"]
     assert list(again.rows) == others
+
+
+def test_a_process_that_fails_ends_the_run() -> None:
+    unknown = Task(Case("a laser without a bench"), np.zeros(1, np.int64))
+    with pytest.raises(RuntimeError, match="has failed"):
+        next(score_all({}, [unknown]))
 
 
 def test_a_scorer_that_tells_severity_zero_from_normal_leaks() -> None:

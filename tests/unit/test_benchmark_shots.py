@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shotwatch_benchmark.anomalies import ANOMALIES, BY_NAME, Anomaly
+from shotwatch_benchmark.anomalies import ANOMALIES, BY_NAME, AnomalyClass
 from shotwatch_benchmark.lasers import LIMIT, SHAPE, Laser, box_sums, recorded_laser, simulated_laser, window
 from shotwatch_benchmark.recorder import record
-from shotwatch_benchmark.scenes import Batch, Scene, Shots
+from shotwatch_benchmark.scenes import RecordedShots, Scene, SceneBatch
 from shotwatch_physics.beam import measure_beams
 
 PULSES = 100 * np.arange(24, dtype=np.int64)
@@ -29,54 +29,55 @@ def scene(laser: Laser) -> Scene:
 
 
 @pytest.fixture(scope="module")
-def normal(scene: Scene) -> Shots:
+def normal(scene: Scene) -> RecordedShots:
     return record(scene, PULSES)
 
 
 @pytest.fixture
-def odd(scene: Scene) -> Callable[[str, float], Shots]:
+def odd(scene: Scene) -> Callable[[str, float], RecordedShots]:
     return lambda name, severity: record(scene, PULSES, BY_NAME[name], severity)
 
 
-def light(shots: Shots) -> NDArray[np.float64]:
+def light(shots: RecordedShots) -> NDArray[np.float64]:
     """Counts above the background, of each shot."""
     return measure_beams(shots.frames, LIMIT)["total_intensity"]
 
 
-def changed(odd: Shots, normal: Shots) -> NDArray[np.float64]:
+def changed(odd: RecordedShots, normal: RecordedShots) -> NDArray[np.float64]:
     """Counts: (n, h, w)."""
     return odd.frames.astype(np.float64) - normal.frames
 
 
 @pytest.mark.parametrize("anomaly", ANOMALIES, ids=lambda anomaly: anomaly.name)
 def test_an_anomaly_of_severity_zero_leaves_every_bit_as_it_was(
-    scene: Scene, normal: Shots, anomaly: Anomaly
+    scene: Scene, normal: RecordedShots, anomaly: AnomalyClass
 ) -> None:
     nothing = record(scene, PULSES, anomaly, 0.0)
-    for field in fields(Shots):
+    for field in fields(RecordedShots):
         np.testing.assert_array_equal(getattr(nothing, field.name), getattr(normal, field.name))
 
 
 @pytest.mark.parametrize("anomaly", ANOMALIES, ids=lambda anomaly: anomaly.name)
 def test_an_anomaly_changes_shots_and_has_at_least_six_severities(
-    scene: Scene, normal: Shots, anomaly: Anomaly
+    scene: Scene, normal: RecordedShots, anomaly: AnomalyClass
 ) -> None:
     assert len(anomaly.severities) >= 6
     assert list(anomaly.severities) == sorted(anomaly.severities)
     worst = record(scene, PULSES, anomaly, anomaly.severities[-1])
     assert any(
-        not np.array_equal(getattr(worst, field.name), getattr(normal, field.name)) for field in fields(Shots)
+        not np.array_equal(getattr(worst, field.name), getattr(normal, field.name))
+        for field in fields(RecordedShots)
     )
 
 
-def test_a_shot_is_the_same_whatever_is_recorded_beside_it(scene: Scene, normal: Shots) -> None:
+def test_a_shot_is_the_same_whatever_is_recorded_beside_it(scene: Scene, normal: RecordedShots) -> None:
     alone = record(scene, PULSES[7:8])
     np.testing.assert_array_equal(alone.frames[0], normal.frames[7])
     np.testing.assert_array_equal(alone.spectra[0], normal.spectra[7])
 
 
 def test_a_hot_spot_is_as_high_as_it_says_and_small(
-    scene: Scene, normal: Shots, odd: Callable[[str, float], Shots]
+    scene: Scene, normal: RecordedShots, odd: Callable[[str, float], RecordedShots]
 ) -> None:
     more = changed(odd("hot spot", 0.2), normal)
     peak = scene.laser.mean.max()
@@ -85,9 +86,9 @@ def test_a_hot_spot_is_as_high_as_it_says_and_small(
 
 
 def test_dust_takes_the_share_of_light_in_its_middle(
-    normal: Shots, odd: Callable[[str, float], Shots], scene: Scene
+    normal: RecordedShots, odd: Callable[[str, float], RecordedShots], scene: Scene
 ) -> None:
-    rows, columns = Batch(scene, PULSES).inside_beam()
+    rows, columns = SceneBatch(scene, PULSES).inside_beam()
     shots = np.arange(len(PULSES))
     left = (odd("dust", 0.5).frames[shots, rows, columns] - 16.0) / (
         normal.frames[shots, rows, columns] - 16.0
@@ -97,7 +98,7 @@ def test_dust_takes_the_share_of_light_in_its_middle(
 
 @pytest.mark.parametrize("share", [0.01, 0.05])
 def test_clipping_takes_that_share_of_the_light(
-    normal: Shots, odd: Callable[[str, float], Shots], share: float
+    normal: RecordedShots, odd: Callable[[str, float], RecordedShots], share: float
 ) -> None:
     clipped = odd("clipping", share)
     lost = 1 - light(clipped) / light(normal)
@@ -106,14 +107,14 @@ def test_clipping_takes_that_share_of_the_light(
     assert lost.mean() == pytest.approx(share, rel=0.2)
 
 
-def test_fringes_keep_the_light(normal: Shots, odd: Callable[[str, float], Shots]) -> None:
+def test_fringes_keep_the_light(normal: RecordedShots, odd: Callable[[str, float], RecordedShots]) -> None:
     fringed = odd("fringes", 0.2)
     np.testing.assert_allclose(light(fringed), light(normal), rtol=0.01)
     assert (np.abs(changed(fringed, normal)).max(axis=(1, 2)) > 0.15 * LIMIT * 0.5).all()
 
 
 def test_defocus_keeps_the_light_and_lowers_the_peak(
-    normal: Shots, odd: Callable[[str, float], Shots]
+    normal: RecordedShots, odd: Callable[[str, float], RecordedShots]
 ) -> None:
     blurred = odd("defocus", 3.0)
     np.testing.assert_allclose(light(blurred), light(normal), rtol=0.003)
@@ -121,33 +122,37 @@ def test_defocus_keeps_the_light_and_lowers_the_peak(
 
 
 def test_a_pointing_step_moves_the_beam_by_that_many_pixels(
-    normal: Shots, odd: Callable[[str, float], Shots]
+    normal: RecordedShots, odd: Callable[[str, float], RecordedShots]
 ) -> None:
     before = measure_beams(normal.frames, LIMIT)["centroid_x"]
     after = measure_beams(odd("pointing step", 1.0).frames, LIMIT)["centroid_x"]
     np.testing.assert_allclose(np.abs(after - before), 1.0, atol=0.05)
 
 
-def test_less_energy_is_less_on_every_device(normal: Shots, odd: Callable[[str, float], Shots]) -> None:
+def test_less_energy_is_less_on_every_device(
+    normal: RecordedShots, odd: Callable[[str, float], RecordedShots]
+) -> None:
     fainter = odd("energy drop", 0.1)
     np.testing.assert_allclose(light(fainter), 0.9 * light(normal), rtol=2e-3)
     np.testing.assert_allclose(fainter.energy1, 0.9 * normal.energy1)
     np.testing.assert_allclose(fainter.spectra.sum(axis=1), 0.9 * normal.spectra.sum(axis=1), rtol=2e-3)
 
 
-def test_a_narrower_spectrum_has_the_same_energy(normal: Shots, odd: Callable[[str, float], Shots]) -> None:
+def test_a_narrower_spectrum_has_the_same_energy(
+    normal: RecordedShots, odd: Callable[[str, float], RecordedShots]
+) -> None:
     narrow = odd("low bandwidth", 0.2)
     np.testing.assert_allclose(narrow.spectra.sum(axis=1), normal.spectra.sum(axis=1), rtol=0.03)
     assert ((narrow.spectra > 1000).sum(axis=1) < 0.85 * (normal.spectra > 1000).sum(axis=1)).all()
     np.testing.assert_array_equal(narrow.frames, normal.frames)
 
 
-def test_a_dead_pixel_and_a_dead_column_read_nothing(odd: Callable[[str, float], Shots]) -> None:
+def test_a_dead_pixel_and_a_dead_column_read_nothing(odd: Callable[[str, float], RecordedShots]) -> None:
     assert ((odd("dead pixel", 1.0).frames == 0).sum(axis=(1, 2)) >= 1).all()
     assert ((odd("dead column", 1.0).frames == 0).all(axis=1).sum(axis=1) == 1).all()
 
 
-def test_frames_never_leave_the_cameras_range(odd: Callable[[str, float], Shots]) -> None:
+def test_frames_never_leave_the_cameras_range(odd: Callable[[str, float], RecordedShots]) -> None:
     assert odd("saturation", 1.0).frames.max() == LIMIT
 
 

@@ -23,10 +23,10 @@ from shotwatch_detector.bundle import (
 )
 from shotwatch_detector.catalogue import Side
 from shotwatch_detector.engine import LiteRtEngine
-from shotwatch_detector.frames import Reference
+from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
-from shotwatch_detector.scoring import Camera
+from shotwatch_detector.scoring import CameraReference
 from shotwatch_detector.statistics import Tail, Usual
 
 RNG = np.random.default_rng(3)
@@ -37,11 +37,11 @@ def image() -> np.ndarray:
     return RNG.random((6, 8), np.float32) + np.float32(0.1)
 
 
-def camera(patterns: int) -> Camera:
+def camera(patterns: int) -> CameraReference:
     basis = np.array([image() for _ in range(patterns)])
     left = ResidualMap(image(), image())
-    return Camera(
-        Reference(image(), 3000.0),
+    return CameraReference(
+        ReferenceFrame(image(), 3000.0),
         ResidualMap(image(), image()),
         Patterns(image(), basis, basis[:, 0, 0], left),
     )

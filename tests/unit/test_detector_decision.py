@@ -7,9 +7,9 @@ import pytest
 
 from shotwatch_detector.catalogue import SIGNS, Side
 from shotwatch_detector.decision import Judgement, judge
-from shotwatch_detector.finding import Contribution
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.statistics import RUN, Tail, Usual
+from shotwatch_shots.event import Contribution
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 SHOTS = 40
@@ -252,6 +252,8 @@ def test_an_event_says_how_likely_chance_is(per_hour: float, said: str) -> None:
 def test_every_feature_that_raises_an_alarm_has_words_for_people() -> None:
     for name, spec in SIGNS.items():
         if spec.kind is not None:
-            contribution = Contribution("Camera-1", name, value=2.0, reference=1.0, sigmas=9.0, unit="px")
+            contribution = Contribution(
+                device="Camera-1", feature=name, value=2.0, reference=1.0, sigmas=9.0, unit="px"
+            )
             measured = {f"{name}_{what}": 1.0 for what in ("x", "y", "excess", "size")}
             assert "LA A1 11" in explain("LA A1 11", contribution, 1, 1, measured)

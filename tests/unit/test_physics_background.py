@@ -11,7 +11,8 @@ from shotwatch_physics.background import estimate_background
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.noise import fit_noise
 from shotwatch_physics.surface import fit_surface
-from shotwatch_simulator.recordings import bin_windows, read_images
+from shotwatch_simulator.image_reader import read_images
+from shotwatch_simulator.recordings import bin_windows
 
 Images = NDArray[np.uint16]
 Floats = NDArray[np.float64]

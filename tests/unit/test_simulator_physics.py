@@ -11,7 +11,7 @@ from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.anomalies import TRAITS, Injection, Kind
-from shotwatch_simulator.devices import Machine, simulated, stamps
+from shotwatch_simulator.devices import SimulatedLaser, simulated, stamps
 from shotwatch_simulator.injections import inject
 from shotwatch_simulator.noise import normal, uniform
 
@@ -36,16 +36,16 @@ def roster(facility: Facility) -> PlaceRoster:
 
 
 def image(facility: Facility, *injections: Injection, group: str = CAMERA, seed: int = 0) -> np.ndarray:
-    return simulated(Machine(facility, seed, injections), group, PULSES)["ROIImageLow"]
+    return simulated(SimulatedLaser(facility, seed, injections), group, PULSES)["ROIImageLow"]
 
 
 def spectrum(facility: Facility, *injections: Injection) -> np.ndarray:
-    data = simulated(Machine(facility, 0, injections), SPECTRO, PULSES)["intensityFitted"]
+    data = simulated(SimulatedLaser(facility, 0, injections), SPECTRO, PULSES)["intensityFitted"]
     return data.astype(np.float64)
 
 
 def meter(facility: Facility, *injections: Injection) -> tuple[np.ndarray, np.ndarray]:
-    data = simulated(Machine(facility, 0, injections), METER, PULSES)
+    data = simulated(SimulatedLaser(facility, 0, injections), METER, PULSES)
     return data["energy1Corrected"][:, 0], data["energy2Corrected"][:, 0]
 
 
@@ -95,7 +95,7 @@ def test_every_camera_of_the_facility_has_headroom_and_a_dark_edge(facility):
     for place in facility.places:
         for group in place.devices:
             if facility.device_type(group).kind is DeviceKind.CAMERA:
-                frames = simulated(Machine(facility, 0), group, PULSES[:5])["ROIImageLow"]
+                frames = simulated(SimulatedLaser(facility, 0), group, PULSES[:5])["ROIImageLow"]
                 assert frames.shape == (5, 102, 128)
                 assert frames.dtype == np.uint16
                 assert 2400 < frames.max() < 3400, group
@@ -125,14 +125,14 @@ def test_cameras_differ_from_each_other_and_from_those_of_another_seed(facility)
 
 def test_a_pulse_is_the_same_whichever_pulses_are_made_with_it(facility):
     for group in (CAMERA, SPECTRO, METER):
-        together = simulated(Machine(facility, 3), group, PULSES)
-        alone = simulated(Machine(facility, 3), group, PULSES[17:18])
+        together = simulated(SimulatedLaser(facility, 3), group, PULSES)
+        alone = simulated(SimulatedLaser(facility, 3), group, PULSES[17:18])
         for name, column in alone.items():
             np.testing.assert_array_equal(column[0], together[name][17])
 
 
 def test_records_are_stamped_within_the_join_tolerance_and_in_order(facility):
-    found = stamps(Machine(facility, 0), CAMERA, PULSES)
+    found = stamps(SimulatedLaser(facility, 0), CAMERA, PULSES)
 
     late = found.times - PULSES
     assert late.min() >= 0
@@ -296,7 +296,7 @@ def test_the_halves_of_a_meter_disagree_by_the_severity(facility, roster):
 def test_states_are_injected_at_their_pulses(facility, roster, kind, expected):
     injection = inject(facility, roster, kind, ODD, device=METER, count=4)
 
-    states = stamps(Machine(facility, 0, [injection]), METER, PULSES).states
+    states = stamps(SimulatedLaser(facility, 0, [injection]), METER, PULSES).states
     assert states[20:24].tolist() == expected
     assert set(np.delete(states, np.arange(20, 24))) == {b"ON"}
 
@@ -304,14 +304,14 @@ def test_states_are_injected_at_their_pulses(facility, roster, kind, expected):
 def test_a_missing_sample_leaves_no_record(facility, roster):
     injection = inject(facility, roster, Kind.MISSING_SAMPLE, ODD, device=METER, count=2)
 
-    found = stamps(Machine(facility, 0, [injection]), METER, PULSES)
+    found = stamps(SimulatedLaser(facility, 0, [injection]), METER, PULSES)
     assert found.pulses.tolist() == [*PULSES[:20], *PULSES[22:]]
 
 
 def test_a_late_clock_stamps_records_with_other_pulses_times(facility, roster):
     injection = inject(facility, roster, Kind.CLOCK_SKEW, ODD, device=METER, count=len(PULSES) - 20)
 
-    found = stamps(Machine(facility, 0, [injection]), METER, PULSES)
+    found = stamps(SimulatedLaser(facility, 0, [injection]), METER, PULSES)
     assert found.times[20] - found.pulses[20] == pytest.approx(100, abs=10)
     assert ODD not in found.times // 100 * 100
 

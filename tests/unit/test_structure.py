@@ -12,8 +12,8 @@ from leftovers import Code
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """An empty repository."""
-    for folder in ("libs", "services", "cli", "deploy", "tests", "bench", "scripts", "docs"):
-        (tmp_path / folder).mkdir()
+    for folder in ("libs", "services", "tools/bench", "cli", "deploy", "tests", "scripts", "docs"):
+        (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "docker-compose.yml").touch()
     (tmp_path / "README.md").touch()
     return tmp_path

@@ -18,7 +18,7 @@ from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.spectrum import measure_spectra
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.anomalies import Injection, Kind
-from shotwatch_simulator.devices import Machine, simulated
+from shotwatch_simulator.devices import SimulatedLaser, simulated
 from shotwatch_simulator.injections import inject
 from shotwatch_training.domain.calibration import learn_cameras, learn_usual
 from shotwatch_training.domain.dataset import Split, image_set, usable_references
@@ -47,11 +47,11 @@ class Records:
 
 
 def record(pulses: np.ndarray, *injections: Injection) -> Records:
-    machine = Machine(FACILITY, 7, injections)
+    laser = SimulatedLaser(FACILITY, 7, injections)
     frames, features = {}, {}
     for device in DEVICES:
-        data = list(simulated(machine, device, pulses).values())
-        match machine.device(device).kind:
+        data = list(simulated(laser, device, pulses).values())
+        match laser.device(device).kind:
             case DeviceKind.CAMERA:
                 frames[device], features[device] = (
                     data[0],

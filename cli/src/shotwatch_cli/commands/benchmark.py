@@ -24,7 +24,7 @@ from shotwatch_simulator.image_reader import SkippedFile
 
 if TYPE_CHECKING:
     from shotwatch_benchmark.lasers import Laser
-    from shotwatch_benchmark.results import Outcome
+    from shotwatch_benchmark.results import BenchmarkResult
 
 
 class Sizes(StrEnum):
@@ -113,7 +113,7 @@ async def _find(settings: Settings, version: str, unpinned: bool) -> _Chosen:
         return _Chosen(found, files[NETWORK])
 
 
-async def _log(settings: Settings, version: ModelVersion, outcome: "Outcome") -> None:
+async def _log(settings: Settings, version: ModelVersion, outcome: "BenchmarkResult") -> None:
     async with ModelRegistry.of(settings) as registry:
         await registry.log(version, outcome.figures())
 
@@ -125,7 +125,7 @@ def _measure(
     size: Sizes,
     seed: int,
     chosen: _Chosen | None,
-) -> tuple["Outcome", tuple[SkippedFile, ...]]:
+) -> tuple["BenchmarkResult", tuple[SkippedFile, ...]]:
     # Import here, because TensorFlow takes seconds to import and only this command needs it.
     from shotwatch_benchmark.protocol import SIZES, run_benchmark
 

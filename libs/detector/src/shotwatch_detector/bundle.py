@@ -2,7 +2,7 @@
 
 autoencoder.tflite   the network, (n, h, w, 1) → (n, h, w, 1), normalised images
 autoencoder.keras    the same network for further training; scoring does not read it
-bundle.json          `Manifest`: what it was made of, and the references of every device
+bundle.json          `BundleManifest`: what it was made of, and the references of every device
 cameras.npz          float32 (c, h, w), in the order of the manifest's `cameras`:
                      `reference`, `residual_centre`, `residual_sigma`, `pattern_mean`, `rest_centre`,
                      `rest_sigma`; `patterns` (c, k, h, w), `pattern_spread` (c, k); and `peak` (c,), float64
@@ -24,10 +24,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from shotwatch_common.bundle_files import CAMERAS, MANIFEST, NETWORK
 from shotwatch_detector.catalogue import SIGNS
 from shotwatch_detector.decision import UsualOfDevices
-from shotwatch_detector.frames import Reference
+from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
-from shotwatch_detector.scoring import Camera
+from shotwatch_detector.scoring import CameraReference
 from shotwatch_detector.statistics import Usual
 
 KERAS_MODEL = "autoencoder.keras"
@@ -80,13 +80,13 @@ class Bundle:
 
     origin: Origin
     network: bytes
-    cameras: Mapping[str, Camera]
+    cameras: Mapping[str, CameraReference]
     """Device → the reference data of its frames; all frames have the same shape."""
     usual: UsualOfDevices
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class BundleManifest:
     """The content of bundle.json."""
 
     __pydantic_config__ = _STRICT
@@ -97,12 +97,14 @@ class Manifest:
     usual: dict[str, dict[str, Usual]]
 
 
-_manifest = TypeAdapter(Manifest)
+_manifest = TypeAdapter(BundleManifest)
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write a bundle into an existing folder."""
-    manifest = Manifest(3, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.usual.items()})
+    manifest = BundleManifest(
+        3, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.usual.items()}
+    )
     (folder / MANIFEST).write_bytes(_manifest.dump_json(manifest, indent=1))
     (folder / NETWORK).write_bytes(bundle.network)
     cameras = bundle.cameras.values()
@@ -193,10 +195,10 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[np.float32]:
         return array
 
 
-def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[str, Camera]:
+def _cameras(names: list[str], maps: Mapping[str, NDArray[np.float32]]) -> dict[str, CameraReference]:
     return {
-        name: Camera(
-            Reference(maps["reference"][n], float(maps["peak"][n])),
+        name: CameraReference(
+            ReferenceFrame(maps["reference"][n], float(maps["peak"][n])),
             ResidualMap(maps["residual_centre"][n], maps["residual_sigma"][n]),
             Patterns(
                 maps["pattern_mean"][n],

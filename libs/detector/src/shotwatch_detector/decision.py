@@ -7,10 +7,11 @@ import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.catalogue import SIGNS
-from shotwatch_detector.finding import Contribution, Finding
+from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.severity import severity_of_deviation
 from shotwatch_detector.statistics import RUN, Usual, last_of_run, medians_of_runs
+from shotwatch_shots.event import Contribution
 from shotwatch_shots.vocabulary import AnomalyKind
 
 UsualOfDevices = Mapping[str, Mapping[str, Usual]]

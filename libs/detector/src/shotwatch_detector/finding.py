@@ -2,20 +2,8 @@
 
 from dataclasses import dataclass
 
+from shotwatch_shots.event import Contribution
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """The deviation of one feature from its reference."""
-
-    device: str
-    feature: str
-    value: float
-    reference: float
-    sigmas: float
-    """(value - reference) in robust standard deviations of the training period."""
-    unit: str
 
 
 @dataclass(frozen=True, slots=True)

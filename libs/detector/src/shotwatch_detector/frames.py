@@ -17,7 +17,7 @@ FAINTEST_BEAM = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reference:
+class ReferenceFrame:
     """The mean frame of a camera: (h, w), dark level 0, peak 1."""
 
     image: Image
@@ -35,16 +35,16 @@ class Normalised:
     """Brightness of each frame, reference = 1: (n,)."""
 
 
-def make_reference(frames: Frames) -> Reference | None:
+def make_reference(frames: Frames) -> ReferenceFrame | None:
     """Return the reference of a camera from its normal frames (n, h, w), or None if they show no beam."""
     mean = frames.mean(axis=0, dtype=np.float64)
     dark, peak = np.quantile(mean, DARK_QUANTILE), mean.max()
     if peak - dark < FAINTEST_BEAM:
         return None
-    return Reference(((mean - dark) / (peak - dark)).astype(np.float32), float(peak - dark))
+    return ReferenceFrame(((mean - dark) / (peak - dark)).astype(np.float32), float(peak - dark))
 
 
-def normalise(frames: Frames, reference: Reference) -> Normalised:
+def normalise(frames: Frames, reference: ReferenceFrame) -> Normalised:
     """Remove from each frame the gain and the offset of its best fit to the reference.
 
     It is a least-squares fit of `frame = gain x reference + offset`. A hot spot of a few pixels hardly

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from shotwatch_detector.arrays import Features, Frames, Image, Images, Values
 from shotwatch_detector.engine import Engine
-from shotwatch_detector.frames import Reference, normalise
+from shotwatch_detector.frames import ReferenceFrame, normalise
 from shotwatch_detector.patterns import Patterns, learn_patterns, measure_rest
 from shotwatch_detector.residuals import ResidualMap, map_residuals, measure_residuals, smooth
 
@@ -17,23 +17,23 @@ FRAMES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Camera:
+class CameraReference:
     """The reference data of a camera's frames."""
 
-    reference: Reference
+    reference: ReferenceFrame
     residuals: ResidualMap
     """Residuals of the network."""
     patterns: Patterns
 
 
-def learn_camera(frames: Frames, reference: Reference, engine: Engine) -> Camera:
+def learn_camera(frames: Frames, reference: ReferenceFrame, engine: Engine) -> CameraReference:
     """Return the reference data of a camera, from normal frames (n, h, w) and the trained network."""
     smoothed = [smooth(residuals) for _, residuals, _ in _residuals(frames, reference, engine)]
     patterns = learn_patterns(normalise(frames, reference).images)
-    return Camera(reference, map_residuals(np.concatenate(smoothed)), patterns)
+    return CameraReference(reference, map_residuals(np.concatenate(smoothed)), patterns)
 
 
-def score_frames(frames: Frames, camera: Camera, engine: Engine) -> Features:
+def score_frames(frames: Frames, camera: CameraReference, engine: Engine) -> Features:
     """Return the scores (`measure_residuals`, `measure_rest`) of frames (n, h, w) of one camera, n ≥ 1."""
     scores = [
         {
@@ -45,7 +45,7 @@ def score_frames(frames: Frames, camera: Camera, engine: Engine) -> Features:
     return {name: np.concatenate([score[name] for score in scores]) for name in scores[0]}
 
 
-def residual_of(frame: NDArray[np.uint16], camera: Camera, engine: Engine) -> Image:
+def residual_of(frame: NDArray[np.uint16], camera: CameraReference, engine: Engine) -> Image:
     """Return image minus reconstruction of one frame (h, w), in shares of the reference's peak."""
     _, residuals, _ = next(_residuals(frame[np.newaxis], camera.reference, engine))
     residual: Image = residuals[0]
@@ -53,7 +53,7 @@ def residual_of(frame: NDArray[np.uint16], camera: Camera, engine: Engine) -> Im
 
 
 def _residuals(
-    frames: Frames, reference: Reference, engine: Engine
+    frames: Frames, reference: ReferenceFrame, engine: Engine
 ) -> Iterator[tuple[Images, Images, Values]]:
     """Yield normalised images, their residuals from the network's reconstruction, and their brightness."""
     for start in range(0, len(frames), FRAMES_AT_ONCE):

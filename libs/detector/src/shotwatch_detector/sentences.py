@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from shotwatch_detector.finding import Contribution
+from shotwatch_shots.event import Contribution
 
 _NOUNS = {
     "total_intensity": "energy",

@@ -22,7 +22,7 @@ Light = NDArray[Any]
 
 SLICES = 64
 """The error of this many equispaced slices is below 0.01 %, that of 3,000 random ones up to 0.6 %
-(bench/distances.py).
+(tools/bench/distances.py).
 """
 
 _VALUES_AT_ONCE = 2**20

@@ -1,14 +1,14 @@
 """Conversion of findings and incidents to anomaly events of the public contract."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.conditions import Condition, Sighting, Telling
 from shotwatch_shots.batch import ABSENT, ShotsClosed
-from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution, Evidence, ModelRef
+from shotwatch_shots.event import Anomaly, AnomalyEvent, Evidence, ModelRef
 from shotwatch_shots.identity import event_id
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, DeviceKind, Phase, Severity
@@ -81,7 +81,7 @@ def _anomaly_of(
         score=finding.score,
         threshold=finding.threshold,
         why=finding.why + _lasting(telling.condition),
-        contributions=[Contribution(**asdict(contribution)) for contribution in finding.contributions],
+        contributions=list(finding.contributions),
         evidence=_evidence(finding, batch),
         image_url=f"{image}/image" if image else None,
         residual_url=f"{image}/residual" if image and camera in scored else None,

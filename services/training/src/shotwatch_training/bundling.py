@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_detector.engine import LiteRtEngine
-from shotwatch_detector.frames import Reference
+from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_training.domain.calibration import learn_cameras, learn_usual
 from shotwatch_training.domain.dataset import ImageSet, Split, TooLittleData, image_set, usable_references
 from shotwatch_training.domain.history import History
@@ -27,7 +27,7 @@ class Material:
 
     history: History
     split: Split
-    references: Mapping[str, Reference]
+    references: Mapping[str, ReferenceFrame]
     """Camera → its reference."""
     images: ImageSet
 

@@ -70,7 +70,7 @@ MAX_CONNECTIONS = 500
 ACCOUNT_LIMITS = {"max-connections": 64, "max-channels": 512}
 """A service uses one connection and a few channels per replica."""
 OPERATOR_LIMITS = {"max-connections": 20, "max-channels": 20}
-"""A subscriber uses one of each. `python -m bench.readers` measures what subscribers can cost the broker."""
+"""A subscriber uses one of each. `tools/bench/readers.py` measures what subscribers can cost the broker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.catalogue import SIGNS
 from shotwatch_detector.engine import Engine
-from shotwatch_detector.frames import Reference
-from shotwatch_detector.scoring import Camera, learn_camera, score_frames
+from shotwatch_detector.frames import ReferenceFrame
+from shotwatch_detector.scoring import CameraReference, learn_camera, score_frames
 from shotwatch_detector.statistics import Usual, measure_usual
 from shotwatch_training.domain.dataset import Split
 from shotwatch_training.domain.history import History
@@ -16,8 +16,8 @@ UsualOfDevices = dict[str, dict[str, Usual]]
 
 
 def learn_cameras(
-    history: History, references: Mapping[str, Reference], split: Split, engine: Engine
-) -> dict[str, Camera]:
+    history: History, references: Mapping[str, ReferenceFrame], split: Split, engine: Engine
+) -> dict[str, CameraReference]:
     """Return each camera's normal residuals under the trained network."""
     return {
         camera.device: learn_camera(
@@ -29,7 +29,7 @@ def learn_cameras(
 
 
 def learn_usual(
-    history: History, cameras: Mapping[str, Camera], split: Split, engine: Engine
+    history: History, cameras: Mapping[str, CameraReference], split: Split, engine: Engine
 ) -> UsualOfDevices:
     """Return the references of all measured features, and of the scores of all cameras.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shotwatch_detector.arrays import Images
-from shotwatch_detector.frames import Reference, make_reference, normalise
+from shotwatch_detector.frames import ReferenceFrame, make_reference, normalise
 from shotwatch_detector.statistics import FEWEST_TRAINING
 from shotwatch_training.domain.history import CameraHistory, History, Times
 
@@ -62,7 +62,7 @@ class ImageSet:
     validation: Images
 
 
-def usable_references(history: History, split: Split) -> dict[str, Reference]:
+def usable_references(history: History, split: Split) -> dict[str, ReferenceFrame]:
     """Return the references of cameras with a beam and enough frames before calibration and after training.
 
     Raises:
@@ -78,7 +78,7 @@ def usable_references(history: History, split: Split) -> dict[str, Reference]:
     return references
 
 
-def _reference(camera: CameraHistory, split: Split) -> Reference | None:
+def _reference(camera: CameraHistory, split: Split) -> ReferenceFrame | None:
     past, later = split.reference_shots(camera.times), split.unlearned_shots(camera.times)
     if past.stop < FEWEST_TRAINING or later.stop - later.start < FEWEST_TRAINING:
         return None
@@ -86,7 +86,7 @@ def _reference(camera: CameraHistory, split: Split) -> Reference | None:
 
 
 def image_set(
-    cameras: Sequence[CameraHistory], references: dict[str, Reference], split: Split, most: int
+    cameras: Sequence[CameraHistory], references: dict[str, ReferenceFrame], split: Split, most: int
 ) -> ImageSet:
     """Return `most` images at most, evenly from all cameras and over time."""
     known = [camera for camera in cameras if camera.device in references]
@@ -101,7 +101,9 @@ def evenly(count: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.intp)
 
 
-def _images(camera: CameraHistory, reference: Reference, split: Split, most: int) -> tuple[Images, Images]:
+def _images(
+    camera: CameraHistory, reference: ReferenceFrame, split: Split, most: int
+) -> tuple[Images, Images]:
     chosen = evenly(len(camera.times), most)
     times, images = camera.times[chosen], normalise(camera.frames[chosen], reference).images
     return images[split.training_shots(times)], images[split.validation_shots(times)]
