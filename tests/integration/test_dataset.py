@@ -14,9 +14,9 @@ from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
+from shotwatch_training.datasets.reading import fetcher, read_cameras, stream
 from shotwatch_training.domain.manifest import Manifest
 from shotwatch_training.settings import TrainingSettings
-from shotwatch_training.stored import fetcher, read_cameras, stream
 
 from .conftest import Running
 from .test_cli import shotwatch

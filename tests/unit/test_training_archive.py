@@ -22,8 +22,8 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.__main__ import parse
-from shotwatch_training.archive import read_history
 from shotwatch_training.domain.history import History
+from shotwatch_training.normal_shots import read_history
 from shotwatch_training.settings import ArchitectureName, Recipe
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")

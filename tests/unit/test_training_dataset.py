@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from shotwatch_training.domain.dataset import Split, TooLittleData, evenly, image_set, usable_references
 from shotwatch_training.domain.history import CameraHistory, History
+from shotwatch_training.domain.split import Split, TooLittleData, evenly, image_set, usable_references
 
 SHAPE = (20, 24)
 rows, columns = np.indices(SHAPE)

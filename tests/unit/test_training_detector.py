@@ -21,8 +21,8 @@ from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.devices import Machine, simulated
 from shotwatch_simulator.injections import inject
 from shotwatch_training.domain.calibration import learn_cameras, learn_usual
-from shotwatch_training.domain.dataset import Split, image_set, usable_references
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
+from shotwatch_training.domain.split import Split, image_set, usable_references
 from shotwatch_training.models.architectures import ARCHITECTURES
 from shotwatch_training.models.fitting import convert, fit
 from shotwatch_training.settings import ArchitectureName, Hyperparameters

@@ -26,13 +26,13 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
-from shotwatch_training.checking import Checked, check
-from shotwatch_training.choosing import Sources
-from shotwatch_training.dataset import parse
-from shotwatch_training.dataset_store import DatasetError, DatasetStore
+from shotwatch_training.datasets.__main__ import parse
+from shotwatch_training.datasets.checking import Checked, check
+from shotwatch_training.datasets.choosing import Sources
+from shotwatch_training.datasets.making import make_set
+from shotwatch_training.datasets.reading import read_cameras, stream
+from shotwatch_training.datasets.store import DatasetError, DatasetStore
 from shotwatch_training.domain.manifest import Manifest, Query, Shard
-from shotwatch_training.making import make_set
-from shotwatch_training.stored import read_cameras, stream
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 PLACE = ShotSeries.parse("LA-A2-00-1s")

@@ -17,7 +17,7 @@ from shotwatch_shots.vocabulary import AnomalyKind
 
 dataset = typer.Typer(no_args_is_help=True, help="Training sets, made of recorded shots.")
 
-_MODULE = "shotwatch_training.dataset"
+_MODULE = "shotwatch_training.datasets"
 _COLUMNS = ("set", "made", "shots#", "examples#", "cameras#", "size#", "places")
 
 SetArgument = Annotated[str, typer.Argument(metavar="SET", help="Name of the set.")]

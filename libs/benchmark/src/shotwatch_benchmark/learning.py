@@ -24,8 +24,8 @@ from shotwatch_benchmark.scorers import Scorer
 from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_shots.pulses import Times
 from shotwatch_training.bundling import Material, Progress, calibrate, make_bundle, prepare
-from shotwatch_training.domain.dataset import Split
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
+from shotwatch_training.domain.split import Split
 from shotwatch_training.models.fitting import Epoch, convert, fit
 from shotwatch_training.models.search import Trial
 from shotwatch_training.settings import ArchitectureName, Hyperparameters, Recipe

@@ -21,11 +21,11 @@ from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.process import Edges, Service
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_history.domain.trends import WATCHED, find_shift
-from shotwatch_history.drift import DriftWatch
 from shotwatch_history.events import event_of
-from shotwatch_history.ledger_watch import LedgerWatch
-from shotwatch_history.promotion_watch import PromotionWatch
-from shotwatch_history.references import HOUR_MS, References
+from shotwatch_history.jobs.drift import DriftWatch
+from shotwatch_history.jobs.ledger import LedgerWatch
+from shotwatch_history.jobs.promotions import PromotionWatch
+from shotwatch_history.jobs.references import HOUR_MS, References
 from shotwatch_history.settings import HistorySettings
 from shotwatch_shots.facility import PlaceRoster
 

@@ -29,9 +29,9 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
-from shotwatch_ingest.reader import ReaderPool
-from shotwatch_ingest.reader_messages import ReadFile
-from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_ingest.readers.messages import ReadFile
+from shotwatch_ingest.readers.pool import ReaderPool
+from shotwatch_ingest.readers.workspace import Workspace
 from shotwatch_ingest.settings import SECONDS_PER_FILE, IngestSettings
 from shotwatch_ingest.sweep import Sweep
 from shotwatch_shots.errors import Reject

@@ -8,8 +8,8 @@ from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_detector.frames import Reference
 from shotwatch_training.domain.calibration import learn_cameras, learn_usual
-from shotwatch_training.domain.dataset import ImageSet, Split, TooLittleData, image_set, usable_references
 from shotwatch_training.domain.history import History
+from shotwatch_training.domain.split import ImageSet, Split, TooLittleData, image_set, usable_references
 from shotwatch_training.models.fitting import Epoch, convert
 from shotwatch_training.models.search import Trial, search
 from shotwatch_training.settings import Recipe

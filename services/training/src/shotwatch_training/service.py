@@ -14,8 +14,8 @@ from shotwatch_detector.bundle import KERAS_MODEL, save_bundle
 from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_shots.pulses import instant
 from shotwatch_training.bundling import Made, Progress, make_bundle, prepare
-from shotwatch_training.domain.dataset import ImageSet, evenly
 from shotwatch_training.domain.history import History
+from shotwatch_training.domain.split import ImageSet, evenly
 from shotwatch_training.models.fitting import Epoch, save
 from shotwatch_training.models.search import Trial
 from shotwatch_training.plots import plot_curves, plot_reconstructions

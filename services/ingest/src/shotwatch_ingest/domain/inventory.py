@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shotwatch_ingest.domain.expectation import Expectation, Skip
-from shotwatch_ingest.domain.hdf5 import ROOT, Hdf5Image, Link, Refused
+from shotwatch_ingest.domain.hdf5.image import ROOT, Hdf5Image, Link, Refused
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Device, Facility, FileName
 from shotwatch_shots.vocabulary import FileReason, SkipReason

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from shotwatch_common.blocks import Block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.digest import Digest, digest_of
-from shotwatch_ingest.domain.hdf5 import Hdf5Image, Refused, load_numbers, load_text
+from shotwatch_ingest.domain.hdf5.image import Hdf5Image, Refused, load_numbers, load_text
+from shotwatch_ingest.domain.hdf5.stencil import Repeated
 from shotwatch_ingest.domain.inventory import Inventory, PassedOver, Record
-from shotwatch_ingest.domain.stencil import Repeated
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Dataset, Device, Facility, FileName
 from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason

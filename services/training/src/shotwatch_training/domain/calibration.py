@@ -8,8 +8,8 @@ from shotwatch_detector.engine import Engine
 from shotwatch_detector.frames import Reference
 from shotwatch_detector.scoring import Camera, learn_camera, score_frames
 from shotwatch_detector.statistics import Usual, measure_usual
-from shotwatch_training.domain.dataset import Split
 from shotwatch_training.domain.history import History
+from shotwatch_training.domain.split import Split
 
 UsualOfDevices = dict[str, dict[str, Usual]]
 """Device → feature or score → its reference."""

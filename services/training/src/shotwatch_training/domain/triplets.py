@@ -18,8 +18,8 @@ from shotwatch_shots.place import NO_LEVEL
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
-from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.manifest import Column, Group, Query, Record
+from shotwatch_training.domain.split import evenly
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from shotwatch_training.domain.dataset import ImageSet
+from shotwatch_training.domain.split import ImageSet
 from shotwatch_training.models.architectures import ARCHITECTURES
 from shotwatch_training.models.spots import ImageBatches
 from shotwatch_training.settings import ArchitectureName, Hyperparameters

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter
 from shotwatch_ingest.domain import digest
 from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
-from shotwatch_ingest.reader_sandbox import MAX_WRITTEN_BYTES
+from shotwatch_ingest.readers.sandbox import MAX_WRITTEN_BYTES
 from shotwatch_shots.facility import FileName
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import ShotSeries

@@ -1,4 +1,4 @@
-"""Manage training sets: `python -m shotwatch_training.dataset`.
+"""Manage training sets: `python -m shotwatch_training.datasets`.
 
 Steps and results are written as JSON lines to standard output.
 
@@ -26,11 +26,11 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind
-from shotwatch_training.checking import Progress, check
-from shotwatch_training.choosing import Sources
-from shotwatch_training.dataset_store import DatasetError, DatasetStore
+from shotwatch_training.datasets.checking import Progress, check
+from shotwatch_training.datasets.choosing import Sources
+from shotwatch_training.datasets.making import make_set
+from shotwatch_training.datasets.store import DatasetError, DatasetStore
 from shotwatch_training.domain.manifest import Manifest, Query
-from shotwatch_training.making import make_set
 from shotwatch_training.settings import TrainingSettings
 
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str], output: TextIO) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the parsed command line, with its function in `work`; exit with a message if it is wrong."""
-    parser = argparse.ArgumentParser(prog="shotwatch_training.dataset", description="Training sets.")
+    parser = argparse.ArgumentParser(prog="shotwatch_training.datasets", description="Training sets.")
     commands = parser.add_subparsers(required=True)
     make = _command(commands, "make", _make)
     make.add_argument("--from", dest="start", type=read_time, help="ISO 8601, UTC unless it says otherwise")

@@ -12,7 +12,7 @@ from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.feedback import UNLABELLED
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind
-from shotwatch_training.dataset_store import ask_all
+from shotwatch_training.datasets.store import ask_all
 from shotwatch_training.domain.manifest import Group, Query, RawObject
 from shotwatch_training.domain.triplets import Shot, groups_of, matches, sampled, without
 

@@ -15,8 +15,8 @@ from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.feedback import UNLABELLED, ShotLabels
 from shotwatch_shots.pulses import epoch_ms
-from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
+from shotwatch_training.domain.split import evenly
 from shotwatch_training.settings import Recipe
 
 SHOTS_PER_PLACE = 1000

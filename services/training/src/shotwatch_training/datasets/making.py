@@ -22,8 +22,8 @@ from shotwatch_physics.energy import measure_energies
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
-from shotwatch_training.choosing import Plan, Sources, choose, find_raw_objects, plan
-from shotwatch_training.dataset_store import DatasetError, DatasetStore, shard_key
+from shotwatch_training.datasets.choosing import Plan, Sources, choose, find_raw_objects, plan
+from shotwatch_training.datasets.store import DatasetError, DatasetStore, shard_key
 from shotwatch_training.domain.manifest import Column, Counts, Group, Manifest, Query, Shard, features_of
 from shotwatch_training.domain.triplets import Example, Shot, examples_of
 
@@ -99,7 +99,7 @@ def _shapes(facility: Facility) -> tuple[tuple[int, ...], tuple[int, ...]]:
 async def _write_shards(
     name: str, planned: Plan, sources: Sources, sets: DatasetStore, progress: Progress, per_shard: int
 ) -> list[Shard]:
-    from shotwatch_training.tfrecords import write_shard  # TensorFlow takes seconds to import
+    from shotwatch_training.datasets.tfrecords import write_shard  # TensorFlow takes seconds to import
 
     sizes = [min(per_shard, planned.examples - first) for first in range(0, planned.examples, per_shard)]
     examples = _read(planned, _Reader(sources), progress)

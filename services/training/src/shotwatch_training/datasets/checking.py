@@ -6,7 +6,7 @@ from itertools import islice
 
 from shotwatch_common.archive import Archive
 from shotwatch_shots.records import BlockRef
-from shotwatch_training.dataset_store import DatasetError, DatasetStore, ask_all
+from shotwatch_training.datasets.store import DatasetError, DatasetStore, ask_all
 from shotwatch_training.domain.manifest import Manifest, RawObject
 
 _AT_ONCE = 1000

@@ -12,12 +12,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from shotwatch_common.store import ObjectStore
-from shotwatch_training.dataset_store import DatasetStore
-from shotwatch_training.domain.dataset import evenly
+from shotwatch_training.datasets.store import DatasetStore
+from shotwatch_training.datasets.tfrecords import decode
 from shotwatch_training.domain.history import CameraHistory, Times
 from shotwatch_training.domain.manifest import Manifest, Shard
+from shotwatch_training.domain.split import evenly
 from shotwatch_training.settings import TrainingSettings
-from shotwatch_training.tfrecords import decode
 
 Fetch = Callable[[Shard], bytes]
 """A function that returns the bytes of a shard; it blocks until they are loaded."""
