@@ -23,9 +23,8 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import SettingsError
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.readers import process as reader_process
-from shotwatch_ingest.readers.messages import ReadFile, Rejected, cpu_seconds, outcomes
+from shotwatch_ingest.readers.exchange import ReadFile, Rejected, Workspace, cpu_seconds, outcomes
 from shotwatch_ingest.readers.pool import ReaderPool
-from shotwatch_ingest.readers.workspace import Workspace
 from shotwatch_shots.errors import Bug, Reject, Retry
 from shotwatch_shots.facility import FileName
 from shotwatch_shots.records import VALID, BlockRef, DeviceRecords, ImageDigest

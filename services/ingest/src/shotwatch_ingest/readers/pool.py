@@ -18,7 +18,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from shotwatch_common.settings import SettingsError
-from shotwatch_ingest.readers.messages import (
+from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
     Failed,
@@ -26,10 +26,10 @@ from shotwatch_ingest.readers.messages import (
     ReadFile,
     Rejected,
     Request,
+    Workspace,
     framed,
     outcomes,
 )
-from shotwatch_ingest.readers.workspace import Workspace
 from shotwatch_shots.errors import Bug, Reject, Retry
 from shotwatch_shots.facility import Facility, FileName
 from shotwatch_shots.vocabulary import FileReason

@@ -22,7 +22,7 @@ import numpy as np
 from shotwatch_common.blocks import Block, write_block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.snapshot import Snapshot, read_snapshot
-from shotwatch_ingest.readers.messages import (
+from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
@@ -33,11 +33,12 @@ from shotwatch_ingest.readers.messages import (
     Request,
     cpu_seconds,
     framed,
+    read_all,
     read_device,
     read_file,
+    write_all,
 )
 from shotwatch_ingest.readers.sandbox import SandboxError, enter_sandbox
-from shotwatch_ingest.readers.workspace import read_all, write_all
 from shotwatch_shots.errors import Reject, Retry
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.vocabulary import FileReason

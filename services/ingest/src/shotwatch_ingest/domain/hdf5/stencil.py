@@ -53,7 +53,7 @@ class Repeated:
         """Return the array that `load` makes of a dataset; it may be read-only.
 
         Raises:
-            Refused, Reject: as `Hdf5Image.dataset` and `load` do.
+            Unreadable, Reject: as `Hdf5Image.dataset` and `load` do.
         """
         link.require_hard()
         if self._stencil is not None:
