@@ -8,6 +8,7 @@ from shotwatch_ingest.domain.expectation import Expectation, Skip
 from shotwatch_ingest.domain.hdf5.image import ROOT, Hdf5Image, Link, Unreadable
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Device, Facility, FileName
+from shotwatch_shots.message import Message
 from shotwatch_shots.vocabulary import FileReason, SkipReason
 
 _EXAMPLES = 2
@@ -30,8 +31,7 @@ class RecordLocation:
     datasets: Mapping[bytes, Link]
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedPart(Message):
     """A part of the file that is skipped."""
 
     where: str
@@ -45,12 +45,12 @@ class PassedOver:
     """The skipped parts of a file: counted by reason, with two examples of each."""
 
     counts: Counter[SkipReason] = field(default_factory=Counter)
-    examples: list[Skipped] = field(default_factory=list)
+    examples: list[SkippedPart] = field(default_factory=list)
 
     def add(self, link: Link, reason: SkipReason, detail: str) -> None:
         self.counts[reason] += 1
         if self.counts[reason] <= _EXAMPLES:
-            self.examples.append(Skipped(str(link), reason, detail))
+            self.examples.append(SkippedPart(where=str(link), reason=reason, detail=detail))
 
 
 class Inventory:

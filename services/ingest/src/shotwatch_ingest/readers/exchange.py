@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter
 
 from shotwatch_ingest.domain import digest
 from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
+from shotwatch_ingest.domain.inventory import SkippedPart
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
 from shotwatch_ingest.readers.sandbox import MAX_WRITTEN_BYTES
 from shotwatch_shots.errors import Retry
@@ -82,14 +83,6 @@ class ReadDevice(Message):
         here = ("block_start", "block_bytes")
         columns = {name: getattr(self, name) for name in type(self).model_fields if name not in here}
         return DeviceRecords(**columns, block=block)
-
-
-class SkippedPart(Message):
-    """A part of the file that was skipped."""
-
-    where: str
-    reason: SkipReason
-    detail: str
 
 
 class ReadFile(Message):
@@ -175,8 +168,7 @@ def framed(body: bytes) -> bytes:
 def read_file(snapshot: Snapshot, devices: list[ReadDevice]) -> ReadFile:
     """Return the records of a file as a message."""
     skipped = snapshot.skipped
-    examples = [SkippedPart(where=e.where, reason=e.reason, detail=e.detail) for e in skipped.examples]
-    return ReadFile(devices=devices, skipped=dict(skipped.counts), examples=examples)
+    return ReadFile(devices=devices, skipped=dict(skipped.counts), examples=skipped.examples)
 
 
 def read_device(snapshot: DeviceSnapshot, interval: str, block_start: int, block_bytes: int) -> ReadDevice:
