@@ -9,14 +9,14 @@ from shotwatch_detector.frames import Reference
 from shotwatch_detector.scoring import Camera, learn_camera, score_frames
 from shotwatch_detector.statistics import Usual, measure_usual
 from shotwatch_training.domain.history import History
-from shotwatch_training.domain.split import Split
+from shotwatch_training.domain.split import TimeSplit
 
 UsualOfDevices = dict[str, dict[str, Usual]]
 """Device → feature or score → its reference."""
 
 
 def learn_cameras(
-    history: History, references: Mapping[str, Reference], split: Split, engine: Engine
+    history: History, references: Mapping[str, Reference], split: TimeSplit, engine: Engine
 ) -> dict[str, Camera]:
     """Return each camera's normal residuals under the trained network."""
     return {
@@ -29,7 +29,7 @@ def learn_cameras(
 
 
 def learn_usual(
-    history: History, cameras: Mapping[str, Camera], split: Split, engine: Engine
+    history: History, cameras: Mapping[str, Camera], split: TimeSplit, engine: Engine
 ) -> UsualOfDevices:
     """Return the references of all measured features, and of the scores of all cameras.
 
