@@ -151,7 +151,7 @@ class Arena:
     @asynccontextmanager
     async def history(self) -> AsyncIterator[Process]:
         """A history beside the supervised services: it looks every second."""
-        often = {f"SHOTWATCH_{what}_POLL_SECONDS": "1" for what in ("TREND", "REFERENCE")}
+        often = {"SHOTWATCH_TREND_POLL_SECONDS": "1", "SHOTWATCH_REFERENCE_POLL_SECONDS": "1"}
         told = {**told_service(self.stack, self.links, "history"), **often}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "shotwatch_history"),

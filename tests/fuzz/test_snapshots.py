@@ -16,9 +16,8 @@ import pytest
 
 from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.domain.snapshot import MAX_DECODED_BYTES
-from shotwatch_ingest.reader import ReaderPool
-from shotwatch_ingest.reader_messages import ReadFile
-from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_ingest.readers.exchange import ReadFile, Workspace
+from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.records import BlockRef, FileIngested, ObjectRef
 from shotwatch_shots.vocabulary import FileReason

@@ -44,8 +44,12 @@ from .waiting import until
 REPOSITORY = Path(__file__).resolve().parents[2]
 RULES = REPOSITORY / "deploy" / "prometheus" / "rules" / "shotwatch.yml"
 TWO_OF_MOST = {"ingest": 2, "aggregate": 2, "features": 2, "inference": 2}
-NOW_AND_THEN = ("TREND", "DRIFT", "REFERENCE", "CHARACTERISATION")
-IMPATIENT = {f"SHOTWATCH_{name}_POLL_SECONDS": "1" for name in NOW_AND_THEN}
+IMPATIENT = {
+    "SHOTWATCH_TREND_POLL_SECONDS": "1",
+    "SHOTWATCH_DRIFT_POLL_SECONDS": "1",
+    "SHOTWATCH_REFERENCE_POLL_SECONDS": "1",
+    "SHOTWATCH_CHARACTERISATION_POLL_SECONDS": "1",
+}
 FOREVER_MS = 2**53
 LATENESS_S = {"1s": 5, "100ms": 5, "60s": 5}
 """What never comes is waited for until then."""

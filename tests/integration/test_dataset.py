@@ -14,9 +14,9 @@ from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
-from shotwatch_training.domain.manifest import Manifest
+from shotwatch_training.datasets.reading import fetcher, read_cameras, stream
+from shotwatch_training.domain.manifest import DatasetManifest
 from shotwatch_training.settings import TrainingSettings
-from shotwatch_training.stored import fetcher, read_cameras, stream
 
 from .conftest import Running
 from .test_cli import shotwatch
@@ -65,7 +65,7 @@ async def test_a_set_is_made_listed_checked_and_streamed_as_it_was_recorded(
     assert summary in listed.documents
     assert "minute" in (await shotwatch(running, "dataset", "list")).stdout
     shown = await shotwatch(running, "dataset", "show", "minute", "--json")
-    manifest = Manifest.model_validate_json(shown.stdout)
+    manifest = DatasetManifest.model_validate_json(shown.stdout)
     assert {shot for group in manifest.groups for shot in group.shots} == normal
     assert all(raw.etag for raw in manifest.raw_objects)
     people = await shotwatch(running, "dataset", "show", "minute")
@@ -84,7 +84,9 @@ async def test_a_set_is_made_listed_checked_and_streamed_as_it_was_recorded(
 
 
 def _compare(
-    manifest: Manifest, settings: TrainingSettings, records: Mapping[tuple[str, int], Mapping[str, Any]]
+    manifest: DatasetManifest,
+    settings: TrainingSettings,
+    records: Mapping[tuple[str, int], Mapping[str, Any]],
 ) -> None:
     fetch = fetcher(settings)
     examples = stream(manifest, fetch).as_numpy_iterator()

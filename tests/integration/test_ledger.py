@@ -31,7 +31,7 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
-from shotwatch_history.ledger_watch import LedgerWatch
+from shotwatch_history.jobs.ledger import LedgerWatch
 from shotwatch_history.settings import HistorySettings
 from shotwatch_operations.reconciliation.collecting import Allowances, Collector
 from shotwatch_operations.reconciliation.reconciler import Reconciler

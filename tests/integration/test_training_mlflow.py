@@ -19,8 +19,8 @@ from shotwatch_embedded.servers.models import models
 from shotwatch_inference.models import ModelWatch
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.vocabulary import ModelAlias
-from shotwatch_training.domain.dataset import TooLittleData
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
+from shotwatch_training.domain.split import TooLittleData
 from shotwatch_training.registry import Registry
 from shotwatch_training.service import Trained, train
 from shotwatch_training.settings import ArchitectureName, Recipe

@@ -14,8 +14,8 @@ from shotwatch_aggregate.service import Aggregator
 from shotwatch_common.blocks import read_block
 from shotwatch_features.service import Measurer
 from shotwatch_inference.domain.rules import apply_rules
-from shotwatch_ingest.reader import ReaderPool
-from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_ingest.readers.exchange import Workspace
+from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.batch import ShotsClosed, ShotsMeasured
 from shotwatch_shots.facility import parse_facility
 from shotwatch_shots.pulses import epoch_ms, shot_id

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shotwatch_cli.demo.figures import Seen, false_alarms, latencies, minute_of, slow_changes
-from shotwatch_cli.demo.scenario import Scenario, recorded
+from shotwatch_cli.demo.figures import ReceivedEvent, false_alarms, latencies, minute_of, slow_changes
+from shotwatch_cli.demo.scenario import recorded
 from shotwatch_cli.failures import Failure
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Phase
@@ -18,10 +18,10 @@ from .test_cli_events import event
 FACILITY = load_facility(Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml")
 
 
-def seen(at: float = 0.0, **said: Any) -> Seen:
+def seen(at: float = 0.0, **said: Any) -> ReceivedEvent:
     """A hot spot in a shot, but for what is said otherwise."""
     made = event(1)
-    return Seen(made.model_copy(update={"data": made.data.model_copy(update=said)}), at)
+    return ReceivedEvent(made.model_copy(update={"data": made.data.model_copy(update=said)}), at)
 
 
 def test_an_event_of_a_shot_into_which_nothing_was_put_is_a_false_alarm() -> None:
@@ -52,8 +52,7 @@ def test_what_begins_is_timed_from_the_end_of_its_minutes_upload_but_for_what_wa
 def test_recorded_frames_of_the_demo_say_what_was_skipped(tmp_path: Path) -> None:
     (tmp_path / "damaged.png").write_bytes(b"x")
     with pytest.raises(Failure, match="no image with light"):
-        list(recorded(FACILITY, tmp_path, tmp_path / "packed"))
+        recorded(FACILITY, tmp_path, tmp_path / "packed")
     np.save(tmp_path / "frame.npy", np.eye(110, 140))
-    *_, scenario = recorded(FACILITY, tmp_path, tmp_path / "packed")
-    assert isinstance(scenario, Scenario)
+    scenario = recorded(FACILITY, tmp_path, tmp_path / "packed")
     assert [file.name for file in scenario.skipped] == ["damaged.png"]

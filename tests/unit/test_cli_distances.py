@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.io import savemat
 from typer.testing import CliRunner, Result
 
-from shotwatch_cli.distances import Comparison, heat_map
+from shotwatch_cli.distances import FrameComparison, heat_map
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.frames import binned, find_camera, stored_frames
 from shotwatch_cli.main import app
@@ -301,7 +301,7 @@ def test_binning_takes_means_and_cuts_off_what_is_left_over() -> None:
 
 def test_a_comparison_without_light_is_refused() -> None:
     with pytest.raises(Failure, match="fewer than two"):
-        Comparison(("a", "b"), np.array([[0, np.nan], [np.nan, 0]]), 8)
+        FrameComparison(("a", "b"), np.array([[0, np.nan], [np.nan, 0]]), 8)
 
 
 @pytest.mark.parametrize("count", [2, 11, 700])

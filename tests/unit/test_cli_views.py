@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from shotwatch_cli.balance import Balance
-from shotwatch_cli.checks import Verdict, model_findings, stage_finding
+from shotwatch_cli.balance import LedgerBalance
+from shotwatch_cli.checks import CheckStatus, model_findings, stage_finding
 from shotwatch_cli.commands.train import told
 from shotwatch_cli.deployment import find_deployment
 from shotwatch_cli.failures import Failure, as_failure
@@ -37,8 +37,8 @@ ENVIRONMENT = {
 }
 
 
-def balance(*results: Reconciled) -> Balance:
-    return Balance(Tally({}, {}, 0), summaries_of(results))
+def balance(*results: Reconciled) -> LedgerBalance:
+    return LedgerBalance(Tally({}, {}, 0), summaries_of(results))
 
 
 def reconciled(slice_: Slice, *imbalances: Imbalance, checked_at: int = 1) -> Reconciled:
@@ -60,16 +60,16 @@ def test_an_imbalance_is_named_with_its_slice() -> None:
 @pytest.mark.parametrize(
     ("queues", "verdict"),
     [
-        (StageQueues("ingest", ready=3, consumers=2), Verdict.OK),
-        (StageQueues("ingest", consumers=2, parked=1), Verdict.WARN),
-        (StageQueues("ingest", ready=3), Verdict.FAIL),
-        (StageQueues("ingest", consumers=1, missing=("shotwatch.ingest.parked",)), Verdict.FAIL),
+        (StageQueues("ingest", ready=3, consumers=2), CheckStatus.OK),
+        (StageQueues("ingest", consumers=2, parked=1), CheckStatus.WARN),
+        (StageQueues("ingest", ready=3), CheckStatus.FAIL),
+        (StageQueues("ingest", consumers=1, missing=("shotwatch.ingest.parked",)), CheckStatus.FAIL),
     ],
 )
-def test_a_stage_is_judged_by_its_queues_and_consumers(queues: StageQueues, verdict: Verdict) -> None:
+def test_a_stage_is_judged_by_its_queues_and_consumers(queues: StageQueues, verdict: CheckStatus) -> None:
     finding = stage_finding(queues)
     assert finding.verdict is verdict
-    assert bool(finding.advice) == (verdict is not Verdict.OK)
+    assert bool(finding.advice) == (verdict is not CheckStatus.OK)
 
 
 def model(*problems: tuple[str, str], **aliases: str) -> dict[str, Any]:
@@ -84,33 +84,33 @@ BROKEN = "champion: version 2 cannot be loaded: bundle.json does not exist; judg
 @pytest.mark.parametrize(
     ("reported", "findings"),
     [
-        (model(), [("champion model", Verdict.WARN, "none: only rules judge")]),
-        (model(("champion", ""), champion="2"), [("champion model", Verdict.OK, "version 2")]),
+        (model(), [("champion model", CheckStatus.WARN, "none: only rules judge")]),
+        (model(("champion", ""), champion="2"), [("champion model", CheckStatus.OK, "version 2")]),
         (
             model(("champion", BROKEN), ("champion", ""), champion="2"),
-            [("champion model", Verdict.FAIL, f"{BROKEN} (1 of 2 replicas)")],
+            [("champion model", CheckStatus.FAIL, f"{BROKEN} (1 of 2 replicas)")],
         ),
         (
             model(("champion", ""), ("challenger", "challenger: …"), champion="2", challenger="3"),
             [
-                ("champion model", Verdict.OK, "version 2"),
-                ("challenger model", Verdict.WARN, "challenger: … (1 of 1 replicas)"),
+                ("champion model", CheckStatus.OK, "version 2"),
+                ("challenger model", CheckStatus.WARN, "challenger: … (1 of 1 replicas)"),
             ],
         ),
     ],
 )
 def test_a_model_that_inference_cannot_load_is_a_finding_with_what_to_do(
-    reported: dict[str, Any], findings: list[tuple[str, Verdict, str]]
+    reported: dict[str, Any], findings: list[tuple[str, CheckStatus, str]]
 ) -> None:
     found = list(model_findings(reported))
     assert [(each.subject, each.verdict, each.found) for each in found] == findings
-    assert all(bool(each.advice) == (each.verdict is not Verdict.OK) for each in found)
+    assert all(bool(each.advice) == (each.verdict is not CheckStatus.OK) for each in found)
 
 
 def test_a_promotion_that_the_audit_does_not_show_is_a_fault_with_what_to_do() -> None:
     reported = {**model(("champion", ""), champion="2"), "promotion_differences": ["champion: version 1 …"]}
     *_, finding = model_findings(reported)
-    assert (finding.verdict, finding.found) == (Verdict.FAIL, "champion: version 1 …")
+    assert (finding.verdict, finding.found) == (CheckStatus.FAIL, "champion: version 1 …")
     assert "shotwatch audit" in finding.advice
 
 

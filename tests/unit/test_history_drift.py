@@ -19,8 +19,8 @@ from shotwatch_detector.bundle import Bundle, Origin, save_bundle
 from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Tail, Usual
 from shotwatch_history.domain.drift import Columns, measure_drift, shifted
-from shotwatch_history.drift import DriftWatch
 from shotwatch_history.events import drift_event_of
+from shotwatch_history.jobs.drift import DriftWatch
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 from tests.unit.promoted import Promoted

@@ -21,11 +21,10 @@ import pytest
 from shotwatch_common.blocks import read_block
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import SettingsError
-from shotwatch_ingest import reader_process
 from shotwatch_ingest.domain.snapshot import read_snapshot
-from shotwatch_ingest.reader import ReaderPool
-from shotwatch_ingest.reader_messages import ReadFile, Rejected, cpu_seconds, outcomes
-from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_ingest.readers import process as reader_process
+from shotwatch_ingest.readers.exchange import ReadFile, Rejected, Workspace, cpu_seconds, outcomes
+from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.errors import Bug, Reject, Retry
 from shotwatch_shots.facility import FileName
 from shotwatch_shots.records import VALID, BlockRef, DeviceRecords, ImageDigest
@@ -401,7 +400,7 @@ SERVICE = """
 import asyncio, os
 from pathlib import Path
 from shotwatch_common.facility_file import load_facility
-from shotwatch_ingest.reader import ReaderPool
+from shotwatch_ingest.readers.pool import ReaderPool
 
 async def main():
     async with ReaderPool(load_facility(Path({facility!r})), processes=1):

@@ -33,7 +33,7 @@ ATTEMPTS = {
 CONFINED = """
 import _thread, ctypes, json, os, resource, socket, sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from shotwatch_ingest.reader_sandbox import enter_sandbox
+from shotwatch_ingest.readers.sandbox import enter_sandbox
 
 libc = ctypes.CDLL(None, use_errno=True)
 pair, _ = socket.socketpair()

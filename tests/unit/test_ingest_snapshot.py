@@ -13,9 +13,9 @@ import pytest
 from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 
 from shotwatch_common.facility_file import load_facility
-from shotwatch_ingest.domain import hdf5 as hdf5_reading
 from shotwatch_ingest.domain import snapshot
 from shotwatch_ingest.domain.digest import EnergyDigest, ImageDigest, SpectrumDigest
+from shotwatch_ingest.domain.hdf5 import image as hdf5_reading
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, RecordProblem, Snapshot, read_snapshot
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason, SkipReason

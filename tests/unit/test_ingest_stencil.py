@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shotwatch_ingest.domain.hdf5 import ROOT, Hdf5Image, Refused, load_numbers, load_text
-from shotwatch_ingest.domain.stencil import Repeated
+from shotwatch_ingest.domain.hdf5.image import ROOT, Hdf5Image, Unreadable
+from shotwatch_ingest.domain.hdf5.stencil import Repeated
+from shotwatch_ingest.domain.hdf5.values import load_numbers, load_text
 
 SHAPE = (6, 8)
 ARRAYS = np.random.default_rng(3).integers(0, 200, (7, *SHAPE))
@@ -43,7 +44,7 @@ def read(
         for group in file.links(ROOT).values():
             try:
                 found.append(repeated.read(file.links(group)[b"data"]))
-            except Refused:
+            except Unreadable:
                 found.append(None)
         return found, len(opened)
 

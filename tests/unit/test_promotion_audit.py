@@ -19,7 +19,7 @@ from shotwatch_common.promotion_audit import (
     differences,
     proven,
 )
-from shotwatch_history.promotion_watch import PromotionWatch
+from shotwatch_history.jobs.promotions import PromotionWatch
 from shotwatch_shots.vocabulary import ModelAlias
 from tests.unit.promoted import Promoted
 

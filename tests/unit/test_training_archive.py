@@ -22,8 +22,8 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.__main__ import parse
-from shotwatch_training.archive import read_history
 from shotwatch_training.domain.history import History
+from shotwatch_training.normal_shots import NormalShots
 from shotwatch_training.settings import ArchitectureName, Recipe
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
@@ -98,7 +98,7 @@ class Shelf:
             cast(Archive, SimpleNamespace(shots=self, batches=self, measurements=self, feedback=self)),
             cast(ObjectStore, self),
         )
-        return asyncio.run(read_history(archive, store, FACILITY, recipe or Recipe()))
+        return asyncio.run(NormalShots(archive, store, FACILITY).read(recipe or Recipe()))
 
 
 @pytest.fixture

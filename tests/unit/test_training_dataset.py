@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from shotwatch_training.domain.dataset import Split, TooLittleData, evenly, image_set, usable_references
 from shotwatch_training.domain.history import CameraHistory, History
+from shotwatch_training.domain.split import TimeSplit, TooLittleData, evenly, image_set, usable_references
 
 SHAPE = (20, 24)
 rows, columns = np.indices(SHAPE)
@@ -24,7 +24,7 @@ def history(*cameras: CameraHistory) -> History:
 
 def test_the_blocks_follow_each_other_in_time_and_leave_no_shot_out() -> None:
     times = np.arange(100, dtype=np.int64)
-    split = Split()
+    split = TimeSplit()
     parts = [
         times[part(times)] for part in (split.training_shots, split.validation_shots, split.calibration_shots)
     ]
@@ -35,8 +35,8 @@ def test_the_blocks_follow_each_other_in_time_and_leave_no_shot_out() -> None:
 
 def test_images_to_stop_by_are_later_than_images_to_learn_from() -> None:
     cameras = [camera("a", 200), camera("b", 100)]
-    references = usable_references(history(*cameras), Split())
-    images = image_set(cameras, references, Split(), most=100)
+    references = usable_references(history(*cameras), TimeSplit())
+    images = image_set(cameras, references, TimeSplit(), most=100)
     training, validation = images.training[:, 0, 0], images.validation[:, 0, 0]
     assert len(training) + len(validation) == 2 * 35
     half = len(training) // 2, len(validation) // 2
@@ -46,14 +46,14 @@ def test_images_to_stop_by_are_later_than_images_to_learn_from() -> None:
 
 def test_a_camera_without_beam_or_with_few_frames_is_left_out() -> None:
     known = usable_references(
-        history(camera("a", 200), camera("dark", 200, peak=0), camera("new", 30)), Split()
+        history(camera("a", 200), camera("dark", 200, peak=0), camera("new", 30)), TimeSplit()
     )
     assert list(known) == ["a"]
 
 
 def test_without_any_usable_camera_there_is_too_little_data() -> None:
     with pytest.raises(TooLittleData, match="none of 1 cameras"):
-        usable_references(history(camera("new", 30)), Split())
+        usable_references(history(camera("new", 30)), TimeSplit())
 
 
 @pytest.mark.parametrize(("count", "most"), [(10, 3), (3, 10), (1, 1), (1000, 7)])

@@ -21,8 +21,8 @@ from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.devices import SimulatedLaser, simulated
 from shotwatch_simulator.injections import inject
 from shotwatch_training.domain.calibration import learn_cameras, learn_usual
-from shotwatch_training.domain.dataset import Split, image_set, usable_references
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
+from shotwatch_training.domain.split import TimeSplit, image_set, usable_references
 from shotwatch_training.models.architectures import ARCHITECTURES
 from shotwatch_training.models.fitting import convert, fit
 from shotwatch_training.settings import ArchitectureName, Hyperparameters
@@ -84,7 +84,7 @@ def detector() -> Detector:
         (PlaceHistory("LA-A1-11", pulses, dict(past.features)),),
         tuple(CameraHistory(device, pulses, frames) for device, frames in past.frames.items()),
     )
-    split = Split()
+    split = TimeSplit()
     references = usable_references(history, split)
     images = image_set(history.cameras, references, split, 1000)
     fitted = fit(ArchitectureName.STRIDED, images, 6, 60, 1, lambda _: None, Hyperparameters())

@@ -26,13 +26,13 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
-from shotwatch_training.checking import Checked, check
-from shotwatch_training.choosing import Sources
-from shotwatch_training.dataset import parse
-from shotwatch_training.dataset_store import DatasetError, DatasetStore
-from shotwatch_training.domain.manifest import Manifest, Query, Shard
-from shotwatch_training.making import make_set
-from shotwatch_training.stored import read_cameras, stream
+from shotwatch_training.datasets.__main__ import parse
+from shotwatch_training.datasets.checking import Checked, check
+from shotwatch_training.datasets.choosing import DatasetSources
+from shotwatch_training.datasets.making import make_set
+from shotwatch_training.datasets.reading import read_cameras, stream
+from shotwatch_training.datasets.store import DatasetError, DatasetStore
+from shotwatch_training.domain.manifest import DatasetManifest, Query, Shard
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 PLACE = ShotSeries.parse("LA-A2-00-1s")
@@ -205,8 +205,8 @@ class World:
     def sets(self) -> DatasetStore:
         return DatasetStore(cast(ObjectStore, self.objects), SETS)
 
-    def make(self, name: str = "july", per_shard: int = 100, **query: Any) -> Manifest:
-        sources = Sources(self.archive, cast(ObjectStore, self.objects), FACILITY)
+    def make(self, name: str = "july", per_shard: int = 100, **query: Any) -> DatasetManifest:
+        sources = DatasetSources(self.archive, cast(ObjectStore, self.objects), FACILITY)
         return asyncio.run(make_set(name, Query(**query), sources, self.sets, self.tell, per_shard))
 
     def tell(self, step: str, **figures: object) -> None:
@@ -219,7 +219,7 @@ class World:
     def fetch(self, shard: Shard) -> bytes:
         return asyncio.run(self.sets.get_shard(shard))
 
-    def read(self, manifest: Manifest) -> list[dict[str, Any]]:
+    def read(self, manifest: DatasetManifest) -> list[dict[str, Any]]:
         return list(stream(manifest, self.fetch).as_numpy_iterator())
 
 
@@ -253,7 +253,7 @@ def expected_order(cameras: Sequence[str] = CAMERAS) -> list[tuple[str, int]]:
     return [(camera, n) for batch in batches for camera in cameras for n in batch_numbers(batch)]
 
 
-def numbers(manifest: Manifest) -> list[int]:
+def numbers(manifest: DatasetManifest) -> list[int]:
     """The numbers of the shots, each once."""
     return sorted({int(shot.removeprefix("shot-")) for group in manifest.groups for shot in group.shots})
 
@@ -315,7 +315,7 @@ def test_shards_hold_every_example_once_and_are_what_the_manifest_says(world: Wo
 
 def test_every_example_can_be_found_again_by_the_manifest(world: World) -> None:
     world.make(most=7, exclude=[AnomalyKind.HOT_SPOT])
-    manifest = Manifest.model_validate_json(world.objects.kept[SETS, "july/manifest.json"])
+    manifest = DatasetManifest.model_validate_json(world.objects.kept[SETS, "july/manifest.json"])
     examples = iter(world.read(manifest))
     raw = {each.object_id: each for each in manifest.raw_objects}
     for group in manifest.groups:

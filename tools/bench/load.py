@@ -36,7 +36,7 @@ from shotwatch_cli.broker import connected
 from shotwatch_cli.demo.command import fresh_stack
 from shotwatch_cli.demo.figures import MINUTE_MS
 from shotwatch_cli.demo.report import Throughput
-from shotwatch_cli.demo.run import Demo, Watch, patience, running
+from shotwatch_cli.demo.run import Demo, EventRecorder, patience, running
 from shotwatch_cli.demo.scenario import LIVE_START, SEED, WORKERS
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
@@ -283,7 +283,7 @@ async def latency(
     other_load: float = 0.0,
 ) -> EventLatency:
     """Upload one shot per second and measure how long the events of the anomalous ones take."""
-    watch = Watch(LiteralConsole(quiet=True))
+    watch = EventRecorder(LiteralConsole(quiet=True))
     url = settings.broker_url.get_secret_value()
     async with running(watch.listen, settings), connected(url) as connection:
         exchange = await (await connection.channel()).get_exchange(Topology(settings.prefix).work.name)
@@ -326,7 +326,7 @@ async def _notify(
         await exchange.publish(aio_pika.Message(build_notification(found)), routing_key="ingest")
 
 
-async def _until_raised(watch: Watch, pulses: set[int]) -> None:
+async def _until_raised(watch: EventRecorder, pulses: set[int]) -> None:
     until = monotonic() + PATIENCE_S
     while monotonic() < until and not pulses <= {seen.event.data.time for seen in watch.seen}:
         await asyncio.sleep(0.1)

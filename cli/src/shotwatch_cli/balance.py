@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from aio_pika.abc import AbstractConnection
 
@@ -31,7 +30,7 @@ Progress = Callable[[Slice, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
+class LedgerBalance:
     """The final states of the objects that arrived in a span of time, and whether all sources agree."""
 
     tally: Tally
@@ -65,7 +64,7 @@ class Balance:
         """Each item that is still under way, in the same form."""
         return [str(found) for summary in self.summaries for found in summary.pending]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         return {
             "objects": self.tally.objects,
             **asdict(self.tally),
@@ -114,7 +113,7 @@ async def take_balance(
     end: int,
     recheck: bool = False,
     progress: Progress = lambda _slice, _left: None,
-) -> Balance:
+) -> LedgerBalance:
     """Check what changed recently or is still open in [start, end) (epoch ms), and sum up all slices.
 
     Slices that were settled longer ago keep the result of their last check, unless `recheck` is set or
@@ -135,4 +134,4 @@ async def take_balance(
         progress(each, left)
         await reconciler.check(each)
     results = await archive.reconciliations.overlapping(start, end)
-    return Balance(await tally_of(archive, results, start, end), summaries_of(results))
+    return LedgerBalance(await tally_of(archive, results, start, end), summaries_of(results))

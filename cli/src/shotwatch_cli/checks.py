@@ -2,16 +2,16 @@
 
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
 from time import time
-from typing import Any
 
 import httpx
 
+from shotwatch_cli.answers import Answer
 from shotwatch_cli.broker import connected
 from shotwatch_cli.deployment import Deployment
 from shotwatch_cli.failures import AWAY, Failure, as_failure
@@ -49,23 +49,23 @@ _DECLARED = (
 )
 
 
-class Verdict(StrEnum):
+class CheckStatus(StrEnum):
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line of the doctor's report."""
 
     subject: str
-    verdict: Verdict
+    verdict: CheckStatus
     found: str
     advice: str = ""
 
 
-def machine_findings(folder: Path) -> Iterator[Finding]:
+def machine_findings(folder: Path) -> Iterator[CheckResult]:
     """Check whether this machine can run the embedded stack, with its data in the folder."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield _found("python", sys.version_info[:2] == (3, 11), version, "use Python 3.11")
@@ -76,13 +76,15 @@ def machine_findings(folder: Path) -> Iterator[Finding]:
         "apt-get install rabbitmq-server, or set SHOTWATCH_BROKER_URL to a broker that you have",
     )
     disk = shutil.disk_usage(_existing(folder)).free / _GIGABYTE
-    yield _found("disk", disk >= _DISK_GB, f"{disk:.0f} GB free", f"make room: {_DISK_GB} GB", Verdict.WARN)
+    yield _found(
+        "disk", disk >= _DISK_GB, f"{disk:.0f} GB free", f"make room: {_DISK_GB} GB", CheckStatus.WARN
+    )
     memory = _available_memory() / _GIGABYTE
     advice = f"the whole stack wants {_MEMORY_GB} GB"
-    yield _found("memory", memory >= _MEMORY_GB, f"{memory:.1f} GB available", advice, Verdict.WARN)
+    yield _found("memory", memory >= _MEMORY_GB, f"{memory:.1f} GB available", advice, CheckStatus.WARN)
 
 
-async def deployment_findings(deployment: Deployment) -> AsyncIterator[Finding]:
+async def deployment_findings(deployment: Deployment) -> AsyncIterator[CheckResult]:
     """Check whether the servers answer and hold what the services need."""
     checks = {
         "facility": _facility,
@@ -97,17 +99,17 @@ async def deployment_findings(deployment: Deployment) -> AsyncIterator[Finding]:
             async for finding in check(deployment):
                 yield finding
         except (Failure, FacilityError, *AWAY) as error:
-            yield Finding(subject, Verdict.FAIL, str(as_failure(error)), _LOOK)
+            yield CheckResult(subject, CheckStatus.FAIL, str(as_failure(error)), _LOOK)
 
 
-async def _facility(deployment: Deployment) -> AsyncIterator[Finding]:
+async def _facility(deployment: Deployment) -> AsyncIterator[CheckResult]:
     facility = load_facility(deployment.settings.facility)
-    yield Finding("facility", Verdict.OK, f"{facility.name}, {len(facility.places)} places")
+    yield CheckResult("facility", CheckStatus.OK, f"{facility.name}, {len(facility.places)} places")
 
 
-async def _broker(deployment: Deployment) -> AsyncIterator[Finding]:
+async def _broker(deployment: Deployment) -> AsyncIterator[CheckResult]:
     async with connected(deployment.broker_url) as connection:
-        yield Finding("broker", Verdict.OK, "answers")
+        yield CheckResult("broker", CheckStatus.OK, "answers")
         missing = await deployment.topology.missing(connection)
         found = f"missing: {', '.join(missing)}" if missing else "all exchanges and queues are there"
         yield _found("topology", not missing, found, _DECLARED)
@@ -115,20 +117,20 @@ async def _broker(deployment: Deployment) -> AsyncIterator[Finding]:
             yield stage_finding(await stage_queues(connection, stage, deployment.topology))
 
 
-def stage_finding(queues: StageQueues) -> Finding:
+def stage_finding(queues: StageQueues) -> CheckResult:
     """Check whether a stage's queue has a consumer, and no message is dead-lettered."""
     subject = f"stage {queues.stage}"
     if queues.missing:
-        return Finding(subject, Verdict.FAIL, f"no queue {', '.join(queues.missing)}", _DECLARED)
+        return CheckResult(subject, CheckStatus.FAIL, f"no queue {', '.join(queues.missing)}", _DECLARED)
     if not queues.consumers:
-        return Finding(subject, Verdict.FAIL, f"nobody consumes, {queues.ready} wait", _LOOK)
+        return CheckResult(subject, CheckStatus.FAIL, f"nobody consumes, {queues.ready} wait", _LOOK)
     if queues.parked:
         advice = f"`shotwatch dead list --stage {queues.stage}` says why"
-        return Finding(subject, Verdict.WARN, f"{queues.parked} messages are parked", advice)
-    return Finding(subject, Verdict.OK, f"{queues.consumers} consumers, {queues.ready} wait")
+        return CheckResult(subject, CheckStatus.WARN, f"{queues.parked} messages are parked", advice)
+    return CheckResult(subject, CheckStatus.OK, f"{queues.consumers} consumers, {queues.ready} wait")
 
 
-async def _database(deployment: Deployment) -> AsyncIterator[Finding]:
+async def _database(deployment: Deployment) -> AsyncIterator[CheckResult]:
     async with Archive.of(deployment.settings) as archive:
         answers = await archive.ready()
         yield _found("database", answers, "answers" if answers else "does not answer", _LOOK)
@@ -138,7 +140,7 @@ async def _database(deployment: Deployment) -> AsyncIterator[Finding]:
         yield _found("indexes", not missing, found, "`python -m shotwatch_operations.database` makes them")
 
 
-async def _store(deployment: Deployment) -> AsyncIterator[Finding]:
+async def _store(deployment: Deployment) -> AsyncIterator[CheckResult]:
     settings = deployment.settings
     async with ObjectStore.of(settings) as store:
         for bucket in settings.buckets:
@@ -147,7 +149,7 @@ async def _store(deployment: Deployment) -> AsyncIterator[Finding]:
     yield await _clock("store", settings.store_url)
 
 
-async def _clock(server: str, url: str) -> Finding:
+async def _clock(server: str, url: str) -> CheckResult:
     """Compare a server's clock with the clock of this machine.
 
     The store's clock gives the time at which an object arrived, the API's the time at which a shot was
@@ -157,17 +159,17 @@ async def _clock(server: str, url: str) -> Finding:
     skew = parsedate_to_datetime(answer.headers["Date"]).timestamp() + _HALF_OF_A_DATE_S - time()
     advice = "let both machines follow the same time server (NTP)"
     return _found(
-        f"clock of the {server}", abs(skew) < _SKEW_S, f"{skew:+.1f} s from ours", advice, Verdict.WARN
+        f"clock of the {server}", abs(skew) < _SKEW_S, f"{skew:+.1f} s from ours", advice, CheckStatus.WARN
     )
 
 
-async def _models(deployment: Deployment) -> AsyncIterator[Finding]:
+async def _models(deployment: Deployment) -> AsyncIterator[CheckResult]:
     async with ModelRegistry.of(deployment.settings) as registry:
         await registry.alive()
-    yield Finding("models", Verdict.OK, "answers")
+    yield CheckResult("models", CheckStatus.OK, "answers")
 
 
-async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:
+async def _rest_api(deployment: Deployment) -> AsyncIterator[CheckResult]:
     async with deployment.api() as api:
         health, model = await api.get("/health"), await api.get("/models")
     yield _found("REST API", health["status"] == "ok", health["status"], _LOOK)
@@ -176,7 +178,7 @@ async def _rest_api(deployment: Deployment) -> AsyncIterator[Finding]:
     yield await _clock("REST API", f"{deployment.api_url}/docs")
 
 
-def model_findings(model: Mapping[str, Any]) -> Iterator[Finding]:
+def model_findings(model: Answer) -> Iterator[CheckResult]:
     """Check that there is a champion, that inference loads it and the challenger, and that the audit agrees.
 
     Args:
@@ -184,14 +186,14 @@ def model_findings(model: Mapping[str, Any]) -> Iterator[Finding]:
     """
     version = model["aliases"].get(ModelAlias.CHAMPION)
     if problems := load_problems(model, ModelAlias.CHAMPION):
-        yield Finding("champion model", Verdict.FAIL, "; ".join(problems), _LOAD)
+        yield CheckResult("champion model", CheckStatus.FAIL, "; ".join(problems), _LOAD)
     else:
         found = f"version {version}" if version else "none: only rules judge"
-        yield _found("champion model", bool(version), found, "`shotwatch train` makes one", Verdict.WARN)
+        yield _found("champion model", bool(version), found, "`shotwatch train` makes one", CheckStatus.WARN)
     if problems := load_problems(model, ModelAlias.CHALLENGER):
-        yield Finding("challenger model", Verdict.WARN, "; ".join(problems), _LOAD)
+        yield CheckResult("challenger model", CheckStatus.WARN, "; ".join(problems), _LOAD)
     if differing := model["promotion_differences"]:
-        yield Finding("promotions", Verdict.FAIL, "; ".join(differing), _PROVE)
+        yield CheckResult("promotions", CheckStatus.FAIL, "; ".join(differing), _PROVE)
 
 
 async def _get(url: str) -> httpx.Response:
@@ -202,8 +204,14 @@ async def _get(url: str) -> httpx.Response:
         raise Failure(f"{url} does not answer: {error!r}") from error
 
 
-def _found(subject: str, well: bool, found: str, advice: str, otherwise: Verdict = Verdict.FAIL) -> Finding:
-    return Finding(subject, Verdict.OK, found) if well else Finding(subject, otherwise, found, advice)
+def _found(
+    subject: str, well: bool, found: str, advice: str, otherwise: CheckStatus = CheckStatus.FAIL
+) -> CheckResult:
+    return (
+        CheckResult(subject, CheckStatus.OK, found)
+        if well
+        else CheckResult(subject, otherwise, found, advice)
+    )
 
 
 def _available_memory() -> int:

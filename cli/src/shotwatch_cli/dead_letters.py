@@ -1,7 +1,6 @@
 """Dead-lettered messages, as text for people and as JSON for programs."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +14,7 @@ _COLUMNS = ("id", "stage", "parked", "attempts#", "about", "reason", "trace")
 _SHOWN_BYTES = 2000
 
 
-def message_record(message: ParkedMessage, with_body: bool = False) -> dict[str, Any]:
+def message_record(message: ParkedMessage, with_body: bool = False) -> dict[str, object]:
     """Return a message as JSON; bytes of its body that are no text are replaced."""
     record = {
         "id": message.id,

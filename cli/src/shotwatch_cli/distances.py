@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ _INK = "#222222"
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class FrameComparison:
     """Frames and their distances, at least two of them with light.
 
     Raises:
@@ -68,7 +67,7 @@ class Comparison:
     def without_light(self) -> tuple[str, ...]:
         return tuple(name for name, mean in zip(self.names, self.means, strict=True) if np.isnan(mean))
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         odd = self.odd_one_out
         return {
             "frames": self.names,
@@ -98,7 +97,7 @@ class Comparison:
     def _numbered(self, frame: int) -> str:
         return f"{frame} {self.names[frame]}"
 
-    def _told(self, pair: Pair) -> dict[str, Any]:
+    def _told(self, pair: Pair) -> dict[str, object]:
         return {"frames": [self.names[n] for n in pair], "distance": float(self.distances[pair])}
 
     @property

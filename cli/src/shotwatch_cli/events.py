@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 from rich.text import Text
 
@@ -111,7 +110,7 @@ def event_line(event: AnomalyEvent) -> Text:
     )
 
 
-def event_record(event: AnomalyEvent) -> dict[str, Any]:
+def event_record(event: AnomalyEvent) -> dict[str, object]:
     """Return the event as it was published."""
     return event.model_dump(mode="json", by_alias=True)
 

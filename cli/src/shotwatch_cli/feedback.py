@@ -1,17 +1,17 @@
 """Events and the feedback on them, as people read them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from rich.table import Table
 
+from shotwatch_cli.answers import Answer
 from shotwatch_cli.events import SEVERITY_STYLES, place_of
 from shotwatch_cli.output import moment, styled, table
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution
 
-Standing = Mapping[str, Any]
+Standing = Answer
 """The state of all feedback on an incident, as the REST API reports it."""
-Statement = Mapping[str, Any]
+Statement = Answer
 """The feedback of one person on an event, as the REST API reports it."""
 
 _EVENT_COLUMNS = ("event#", "time", "place", "severity", "kind", "why", "feedback")

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_cli.failures import Failure, Misuse
-from shotwatch_cli.rest import RestApi
+from shotwatch_cli.rest import Primitive, RestApi
 from shotwatch_common.printable import printable
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.noise import Light, light_of
@@ -23,6 +23,7 @@ from shotwatch_simulator.recordings import Crop
 Counts = NDArray[np.uint16]
 """One frame (h, w)."""
 
+Pixel = TypeVar("Pixel", bound=np.generic)
 _BRIGHTEST = 65_535
 _VALID = "valid"
 
@@ -108,8 +109,8 @@ def lights_of(frames: Iterable[Frame], crop: Crop | None, binning: int) -> Light
     """
     names: list[str] = []
     lights: list[Light] = []
-    peaks: list[tuple[np.dtype[Any], float]] = []
-    limits: dict[np.dtype[Any], float] = {}
+    peaks: list[tuple[np.dtype[np.generic], float]] = []
+    limits: dict[np.dtype[np.generic], float] = {}
     for frame in frames:
         image, part = frame.image, _cropped(frame.image, crop)
         light = binned(_cropped(_light(counts_of(image)), crop), binning)
@@ -155,14 +156,14 @@ def _light(counts: Counts) -> Light:
     return light
 
 
-def _cropped(pixels: NDArray[Any], crop: Crop | None) -> NDArray[Any]:
+def _cropped(pixels: NDArray[Pixel], crop: Crop | None) -> NDArray[Pixel]:
     top, left, height, width = crop or (0, 0, *pixels.shape)
     return pixels[top : top + height, left : left + width]
 
 
 async def _first_shot(api: RestApi, roster: PlaceRoster, part: tuple[int, int]) -> str | None:
     place = {"place": str(roster.place), "interval": roster.interval}
-    span: dict[str, Any] = {"from": part[0], "to": part[1]}
+    span: dict[str, Primitive] = {"from": part[0], "to": part[1]}
     page = await api.get("/shots", **place, **span, order="oldest", limit=1)
     return next((shot["id"] for shot in page["shots"]), None)
 
@@ -172,5 +173,5 @@ async def _is_valid(api: RestApi, shot: str, device: str) -> bool:
     return any(member["device"] == device and member["verdict"] == _VALID for member in members)
 
 
-def _shape(pixels: NDArray[Any]) -> str:
+def _shape(pixels: NDArray[np.generic]) -> str:
     return " x ".join(map(str, pixels.shape))

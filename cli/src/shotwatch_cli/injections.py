@@ -13,14 +13,14 @@ ALL_GROSS = "gross"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class InjectionRequest:
     """A requested anomaly; without a severity it has the default one of its kind."""
 
     kind: Kind
     severity: float | None = None
 
 
-def read_wanted(words: Sequence[str]) -> list[Wanted]:
+def read_wanted(words: Sequence[str]) -> list[InjectionRequest]:
     """Parse the arguments.
 
     Raises:
@@ -35,7 +35,7 @@ def planned(
     start: datetime,
     duration: timedelta,
     seed: int,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[InjectionRequest],
 ) -> tuple[Injection, ...]:
     """Return each requested anomaly once, at a random place and time.
 
@@ -55,13 +55,13 @@ def _with_severity(injection: Injection, severity: float | None) -> Injection:
     return injection if severity is None else replace(injection, severity=severity)
 
 
-def _read(word: str) -> Iterator[Wanted]:
+def _read(word: str) -> Iterator[InjectionRequest]:
     name, colon, number = word.partition(":")
     if name == ALL_GROSS and not colon:
-        yield from map(Wanted, GROSS)
+        yield from map(InjectionRequest, GROSS)
         return
     try:
-        yield Wanted(Kind(name), float(number) if colon else None)
+        yield InjectionRequest(Kind(name), float(number) if colon else None)
     except ValueError as error:
         kinds = ", ".join(Kind)
         raise Misuse(

@@ -2,18 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from shotwatch_cli.answers import Answer
 from shotwatch_cli.output import moment, styled, table
 
-Version = Mapping[str, Any]
+Version = Answer
 """A version, as the REST API reports it."""
-Change = Mapping[str, Any]
+Change = Answer
 """A change of the champion, as the REST API reports it."""
-Comparison = Mapping[str, Any]
+Comparison = Answer
 """The result of comparing two versions, as JSON."""
 
 _VERSION_COLUMNS = (
@@ -33,7 +33,7 @@ def history_table(changes: Sequence[Change]) -> Table:
     return table("champions, newest first", _CHANGE_COLUMNS, map(_change_row, changes))
 
 
-def load_problems(model: Mapping[str, Any], alias: str) -> list[str]:
+def load_problems(model: Answer, alias: str) -> list[str]:
     """Return why inference cannot load the version with this alias, and in how many of its replicas.
 
     Args:
@@ -96,7 +96,7 @@ def _share(labels: Mapping[str, int], part: str, whole: str) -> str:
     return f"{labels[part]} of {labels[whole]}" if labels[whole] else "none known"
 
 
-def _alone(only: Mapping[str, Any]) -> Table:
+def _alone(only: Answer) -> Table:
     title = f"{only['shots']} shots are odd to version {only['version']} alone; the oddest"
     rows = (
         (each["shot"], ", ".join(each["kinds"]), f"{each['score']:.2f}", f"{each['other_score']:.2f}")

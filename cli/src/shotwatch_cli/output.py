@@ -65,13 +65,13 @@ stdout = LiteralConsole()
 stderr = LiteralConsole(stderr=True)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Write one JSON document on one line of stdout."""
     sys.stdout.write(printable_json(value, separators=(",", ":"), default=str) + "\n")
     sys.stdout.flush()
 
 
-def tell(json: bool, record: Any, shown: RenderableType) -> None:
+def tell(json: bool, record: object, shown: RenderableType) -> None:
     """Print a result, as JSON for programs or formatted for people."""
     if json:
         print_json(record)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.live import Live
 from rich.table import Table
@@ -47,7 +47,7 @@ def process_table(title: str, processes: Iterable[Status]) -> Table:
     return table(title, columns, (_row(process) for process in processes))
 
 
-def process_record(process: Status) -> dict[str, Any]:
+def process_record(process: Status) -> dict[str, object]:
     return {
         "name": process.name,
         "role": process.role,

@@ -12,6 +12,8 @@ from shotwatch_cli.output import stderr
 from shotwatch_common.settings import read_secret
 from shotwatch_shots.event import AnomalyEvent
 
+Primitive = str | int | float | None
+"""The value of a parameter of a query."""
 API_KEY = "SHOTWATCH_API_KEY"
 """The variable that holds the key or the token for the API."""
 _PREFIX = "/api/v1"
@@ -50,17 +52,23 @@ class RestApi:
     ) -> None:
         await self._client.aclose()
 
-    async def get(self, path: str, **query: Any) -> Any:
+    async def get(self, path: str, **query: Primitive) -> Any:
         """Return the JSON of the response."""
         return await self._ask("GET", path, params=query)
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    async def post(self, path: str, body: Mapping[str, object]) -> Any:
         """Send a body and return the JSON of the response."""
         return await self._ask("POST", path, json=body)
 
-    async def _ask(self, method: str, path: str, **what: Any) -> Any:
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Primitive] | None = None,
+        json: Mapping[str, object] | None = None,
+    ) -> Any:
         try:
-            response = await self._client.request(method, path, **what)
+            response = await self._client.request(method, path, params=params, json=json)
             response.raise_for_status()
         except httpx.HTTPStatusError as error:
             said = f"the REST API says: {_detail(error.response)}"

@@ -1,7 +1,6 @@
 """Files of a folder that a command skipped: listed for people on stderr, and in its JSON."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.text import Text
 
@@ -11,7 +10,7 @@ from shotwatch_simulator.image_reader import SkippedFile
 MOST_LISTED = 20
 
 
-def skipped_record(skipped: Sequence[SkippedFile]) -> dict[str, Any]:
+def skipped_record(skipped: Sequence[SkippedFile]) -> dict[str, object]:
     """Return how many files were skipped, and name and reason of the first `MOST_LISTED`."""
     listed = [{"file": file.name, "reason": file.reason} for file in skipped[:MOST_LISTED]]
     return {"skipped": len(skipped), "skipped_files": listed}

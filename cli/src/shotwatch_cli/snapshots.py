@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
@@ -21,7 +20,7 @@ class Written:
     bytes: int
     labels: tuple[Label, ...]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         labels = [asdict(label) for label in self.labels]
         return {"folder": str(self.folder), "files": self.files, "bytes": self.bytes, "labels": labels}
 

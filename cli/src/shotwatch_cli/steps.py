@@ -5,11 +5,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from subprocess import PIPE, Popen
 from tempfile import TemporaryFile
-from typing import Any
 
+from shotwatch_cli.answers import Answer
 from shotwatch_cli.failures import Failure
 
-Step = Mapping[str, Any]
+Step = Answer
 """One line of progress: `step` and its figures."""
 
 

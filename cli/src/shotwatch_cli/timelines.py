@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import cycle
-from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from shotwatch_cli.answers import Answer
 from shotwatch_common.printable import printable
 from shotwatch_shots.facility import StatePolicy
 
-Report = Mapping[str, Any]
+Report = Answer
 """The report of a device, as the REST API returns it."""
 
 _WIDTH, _LABELS, _MARGIN = 1200, 240, 20

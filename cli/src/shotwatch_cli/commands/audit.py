@@ -1,10 +1,12 @@
 """`shotwatch audit`: who made which change."""
 
 import asyncio
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated
 
 import typer
 
+from shotwatch_cli.answers import Answer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import print_json, stdout, table
@@ -29,7 +31,9 @@ def audit(
       shotwatch audit
       shotwatch audit --from 2022-07-01 --json | jq 'select(.outcome == "refused")'
     """
-    changes = asyncio.run(_asked(find_deployment(root, name), _query(start, end, limit)))
+    span = {"from": start, "to": end}
+    query = {edge: time.isoformat() for edge, time in span.items() if time is not None}
+    changes = asyncio.run(_newest(find_deployment(root, name), query, limit))
     if not json:
         stdout.print(table(f"{len(changes)} changes", _COLUMNS, map(_row, changes)))
         return
@@ -37,27 +41,22 @@ def audit(
         print_json(change)
 
 
-def _query(start: Any, end: Any, limit: int) -> dict[str, Any]:
-    span = {"from": start and start.isoformat(), "to": end and end.isoformat()}
-    return {"limit": limit, **{name: time for name, time in span.items() if time}}
-
-
-async def _asked(deployment: Deployment, query: dict[str, Any]) -> list[dict[str, Any]]:
+async def _newest(deployment: Deployment, span: Mapping[str, str], limit: int) -> list[Answer]:
     """Return up to `limit` changes.
 
     A page may be shorter than its limit if there were few changes in a long time.
     """
-    changes: list[dict[str, Any]] = []
+    changes: list[Answer] = []
     async with deployment.api() as api:
-        page = await api.get("/audit", **query)
+        page = await api.get("/audit", limit=limit, **span)
         changes += page["changes"]
-        while page["next"] and len(changes) < query["limit"]:
-            page = await api.get("/audit", limit=query["limit"] - len(changes), cursor=page["next"])
+        while page["next"] and len(changes) < limit:
+            page = await api.get("/audit", limit=limit - len(changes), cursor=page["next"])
             changes += page["changes"]
     return changes
 
 
-def _row(change: dict[str, Any]) -> tuple[object, ...]:
+def _row(change: Answer) -> tuple[object, ...]:
     at = change["at"][:19].replace("T", " ")
     told = (change[name] for name in ("who", "address", "what", "which", "outcome"))
     return at, *told, change["status"] or "", change["count"], change["trace_id"]

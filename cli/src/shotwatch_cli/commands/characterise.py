@@ -1,11 +1,11 @@
 """`shotwatch noise fit` and `shotwatch reference fit`: make the calibration constants of a camera."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -31,14 +31,14 @@ from shotwatch_simulator.image_reader import SkippedFile
 noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")
 reference = typer.Typer(no_args_is_help=True, help="What a camera's beam usually looks like.")
 
-Made = tuple[bytes, dict[str, Any]]
+Made = tuple[bytes, dict[str, float]]
 """The bytes to put into the calibration store, and the figures to report about them."""
 CameraArgument = Annotated[str, typer.Argument(help="Group name, such as LA_A1_11-Camera_1-Camera-1.")]
 MostOption = Annotated[int, typer.Option("--most", min=10, help="As many frames as this.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FrameSelection:
     """A selection of frames of one camera."""
 
     device: str
@@ -83,14 +83,14 @@ def fit_noise_model(
         level, sigma = float(np.median(model.mean)), float(np.median(model.sigma))
         return model.to_npz(), {"level": level, "sigma": sigma, "hot_pixels": hot, "p": model.p}
 
-    wanted = Wanted(device, start, end, most, dark=True)
+    wanted = FrameSelection(device, start, end, most, dark=True)
     skipped: list[SkippedFile] = []
     try:
         recorded = _recorded(wanted, frames, skipped) if frames else None
     finally:
         list_skipped(skipped)
     fitting = _fit(find_deployment(root, name), wanted, CharacterisationKind.NOISE, make, recorded)
-    _tell(asyncio.run(fitting), json, skipped)
+    _tell(*asyncio.run(fitting), json, skipped)
 
 
 @reference.command("fit")
@@ -120,18 +120,18 @@ def fit_reference(
         explained = float(made.components.explained.sum())
         return made.to_npz(), {"centroid_x": x, "centroid_y": y, "explained_by_two_components": explained}
 
-    wanted = Wanted(device, start, end, most, dark=False)
+    wanted = FrameSelection(device, start, end, most, dark=False)
     fitting = _fit(find_deployment(root, name), wanted, CharacterisationKind.REFERENCE, make)
-    _tell(asyncio.run(fitting), json)
+    _tell(*asyncio.run(fitting), json)
 
 
 async def _fit(
     deployment: Deployment,
-    wanted: Wanted,
+    wanted: FrameSelection,
     kind: CharacterisationKind,
     make: Callable[[CameraFrames, NoiseModel | None], Made],
     recorded: CameraFrames | None = None,
-) -> dict[str, Any]:
+) -> tuple[Characterisation, Mapping[str, float]]:
     settings = deployment.settings
     roster = find_camera(load_facility(settings.facility), wanted.device)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
@@ -147,10 +147,10 @@ async def _fit(
         bucket = settings.data_bucket
         await archive.audit.note(f"fit_{kind}", wanted.device)
         made = await shelve(archive, store, bucket, wanted.device, kind, data, period)
-    return _record(made) | figures
+    return made, figures
 
 
-def _recorded(wanted: Wanted, files: Sequence[Path], skipped: list[SkippedFile]) -> CameraFrames:
+def _recorded(wanted: FrameSelection, files: Sequence[Path], skipped: list[SkippedFile]) -> CameraFrames:
     """Return the frames of image files, with the current time as their time.
 
     Raises:
@@ -168,7 +168,9 @@ def _recorded(wanted: Wanted, files: Sequence[Path], skipped: list[SkippedFile])
     return CameraFrames(wanted.device, np.full(len(frames), epoch_now(), np.int64), np.stack(frames))
 
 
-async def _stored(roster: PlaceRoster, archive: Archive, store: ObjectStore, wanted: Wanted) -> CameraFrames:
+async def _stored(
+    roster: PlaceRoster, archive: Archive, store: ObjectStore, wanted: FrameSelection
+) -> CameraFrames:
     query = {"place": str(roster.place)}
     start = epoch_ms(wanted.start) if wanted.start else 0
     end = epoch_ms(wanted.end) if wanted.end else None
@@ -185,19 +187,18 @@ async def _stored(roster: PlaceRoster, archive: Archive, store: ObjectStore, wan
     return cameras[0]
 
 
-def _record(made: Characterisation) -> dict[str, Any]:
-    told = {name: value for name, value in asdict(made).items() if name not in ("bucket", "key")}
-    return told | {"kind": made.kind.value}
-
-
-def _tell(record: dict[str, Any], json: bool, skipped: Sequence[SkippedFile] = ()) -> None:
-    times = ("made_at", "start", "end")
-    rows = [
-        (name, moment(value) if name in times else f"{value:.6g}" if isinstance(value, float) else value)
-        for name, value in record.items()
-    ]
+def _tell(
+    made: Characterisation,
+    figures: Mapping[str, float],
+    json: bool,
+    skipped: Sequence[SkippedFile] = (),
+) -> None:
+    record = {name: value for name, value in asdict(made).items() if name not in ("bucket", "key")}
+    record |= {"kind": made.kind.value, **figures}
+    shown = record | {name: moment(getattr(made, name)) for name in ("made_at", "start", "end")}
+    rows = [(name, f"{value:.6g}" if isinstance(value, float) else value) for name, value in shown.items()]
     tell(
         json,
         record | skipped_record(skipped),
-        table(f"{record['kind']} of {record['device']}", ("", "value"), rows),
+        table(f"{record['kind']} of {made.device}", ("", "value"), rows),
     )

@@ -1,11 +1,12 @@
 """`shotwatch dataset`: training sets, made of recorded shots and kept in the object store."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from shotwatch_cli.answers import Answer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Misuse
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
@@ -17,7 +18,7 @@ from shotwatch_shots.vocabulary import AnomalyKind
 
 dataset = typer.Typer(no_args_is_help=True, help="Training sets, made of recorded shots.")
 
-_MODULE = "shotwatch_training.dataset"
+_MODULE = "shotwatch_training.datasets"
 _COLUMNS = ("set", "made", "shots#", "examples#", "cameras#", "size#", "places")
 
 SetArgument = Annotated[str, typer.Argument(metavar="SET", help="Name of the set.")]
@@ -146,7 +147,7 @@ def _refuse_nonsense(
         raise Misuse("--normal and --include exclude each other")
 
 
-def _run(deployment: Deployment, *arguments: str) -> dict[str, Any]:
+def _run(deployment: Deployment, *arguments: str) -> Answer:
     """Run a command, show its progress, and return its result."""
     with counting() as progress:
         task = progress.add_task("starting", total=None)
@@ -158,11 +159,11 @@ def _run(deployment: Deployment, *arguments: str) -> dict[str, Any]:
         return _record(run_steps(_MODULE, deployment.environment, arguments, show_step))
 
 
-def _record(step: Step) -> dict[str, Any]:
+def _record(step: Step) -> Answer:
     return {name: value for name, value in step.items() if name != "step"}
 
 
-def _content(summary: Mapping[str, Any]) -> str:
+def _content(summary: Answer) -> str:
     counts = summary["counts"]
     expired = (
         f"; {counts['expired']} were left out, as their blocks have expired" if counts["expired"] else ""
@@ -182,7 +183,7 @@ def _row(summary: Step) -> Iterator[object]:
     yield _places(summary["query"])
 
 
-def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+def _facts(manifest: Answer) -> Iterator[tuple[str, object]]:
     counts, query, shards = manifest["counts"], manifest["query"], manifest["shards"]
     yield (
         "made",
@@ -212,11 +213,11 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         )
 
 
-def _places(query: Mapping[str, Any]) -> str:
+def _places(query: Answer) -> str:
     return ", ".join(query["places"]) or "all"
 
 
-def _show_check(checked: Mapping[str, Any]) -> None:
+def _show_check(checked: Answer) -> None:
     for why in checked["broken"]:
         stdout.print(styled((why, "bold red")))
     for key in checked["lost"]:

@@ -1,10 +1,10 @@
 """`shotwatch dead`: list, show, reinject or purge the messages in the dead-letter queues."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,7 +22,7 @@ from shotwatch_shots.pulses import epoch_ms
 
 dead = typer.Typer(no_args_is_help=True, help="Messages that a stage gave up (parked).")
 
-Act = Callable[[DeadLetters, Wanted, Done], Coroutine[Any, Any, None]]
+Act = Callable[[DeadLetters, Wanted, Done], Awaitable[None]]
 
 IdsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]…", help="Only these, by the ids that `list` shows.")

@@ -4,16 +4,18 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from shotwatch_cli.answers import Answer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, print_json, stdout, table
 from shotwatch_cli.places import places_within
+from shotwatch_cli.rest import Primitive
 from shotwatch_cli.timelines import Report, draw_timelines
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.facility import PlaceRoster, StatePolicy
@@ -71,7 +73,7 @@ def device_table(reports: Sequence[Report]) -> Table:
 
 
 async def _reports(
-    deployment: Deployment, rosters: Sequence[PlaceRoster], span: Mapping[str, Any]
+    deployment: Deployment, rosters: Sequence[PlaceRoster], span: Mapping[str, Primitive]
 ) -> list[Report]:
     """Return the reports of all devices, requested place by place because the API reads every record.
 
@@ -104,7 +106,7 @@ def _draw(reports: Sequence[Report], policy: StatePolicy, file: Path) -> None:
         raise Failure(f"cannot write {file}: {error.strerror}") from error
 
 
-def _row(report: Report) -> Iterator[Any]:
+def _row(report: Report) -> Iterator[object]:
     gaps = report["gaps"]
     yield report["device"]
     yield f"{report['place']} ({report['interval']})"
@@ -122,7 +124,7 @@ def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds, 1))).removesuffix("00000")
 
 
-def _clock(clock: Mapping[str, Any] | None) -> str:
+def _clock(clock: Answer | None) -> str:
     if clock is None or clock["offset_ms"] is None:
         return "?"
     return f"{clock['offset_ms']:+.1f} ± {clock['spread_ms']:.1f}"

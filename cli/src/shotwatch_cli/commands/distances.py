@@ -11,7 +11,7 @@ import typer
 
 from shotwatch_cli.commands.pack import read_crop
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
-from shotwatch_cli.distances import Comparison, heat_map
+from shotwatch_cli.distances import FrameComparison, heat_map
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.frames import Frame, find_camera, lights_of, recorded_frames, stored_frames
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
@@ -76,7 +76,7 @@ def compare_frames(
     finally:
         list_skipped(skipped)
     angles = random_angles(slices, seed) if random else equispaced_angles(slices)
-    comparison = Comparison(lights.names, _distances(lights.light, angles), slices, lights.saturated)
+    comparison = FrameComparison(lights.names, _distances(lights.light, angles), slices, lights.saturated)
     _write(comparison, out, plot)
     written = {"matrix": str(out), "plot": str(plot)}
     tell(json, comparison.record() | written | skipped_record(skipped), comparison.shown())
@@ -116,7 +116,7 @@ def _distances(lights: Light, angles: FloatArray) -> FloatArray:
         return distance_matrix(lights, angles, lambda slices: progress.advance(task, slices))
 
 
-def _write(comparison: Comparison, out: Path, plot: Path) -> None:
+def _write(comparison: FrameComparison, out: Path, plot: Path) -> None:
     try:
         with out.open("wb") as file:
             np.save(file, comparison.distances)

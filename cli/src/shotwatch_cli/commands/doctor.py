@@ -8,13 +8,13 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from shotwatch_cli.checks import Finding, Verdict, deployment_findings, machine_findings
+from shotwatch_cli.checks import CheckResult, CheckStatus, deployment_findings, machine_findings
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import JsonOption
 from shotwatch_cli.output import print_json, stdout, styled, table
 from shotwatch_embedded.errors import StackNotFound
 
-_STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+_STYLES = {CheckStatus.OK: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "bold red"}
 
 
 def doctor(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
@@ -34,28 +34,31 @@ def doctor(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = 
             print_json(asdict(finding))
     else:
         stdout.print(finding_table(findings))
-    if any(finding.verdict is Verdict.FAIL for finding in findings):
+    if any(finding.verdict is CheckStatus.FAIL for finding in findings):
         raise typer.Exit(1)
 
 
-def finding_table(findings: Sequence[Finding]) -> Table:
+def finding_table(findings: Sequence[CheckResult]) -> Table:
     """Return a table with a row for each finding."""
     return table("", ("what", "", "found", "what to do"), map(_row, findings))
 
 
-def _findings(root: Path, name: str | None) -> list[Finding]:
+def _findings(root: Path, name: str | None) -> list[CheckResult]:
     try:
         deployment = find_deployment(root, name)
     except StackNotFound as error:
-        return [*machine_findings(root), Finding("system", Verdict.WARN, "none runs here", str(error))]
+        return [
+            *machine_findings(root),
+            CheckResult("system", CheckStatus.WARN, "none runs here", str(error)),
+        ]
     here = machine_findings(root) if deployment.processes else ()
     return [*here, *asyncio.run(_examine(deployment))]
 
 
-async def _examine(deployment: Deployment) -> list[Finding]:
+async def _examine(deployment: Deployment) -> list[CheckResult]:
     return [finding async for finding in deployment_findings(deployment)]
 
 
-def _row(finding: Finding) -> tuple[object, ...]:
+def _row(finding: CheckResult) -> tuple[object, ...]:
     verdict = styled((finding.verdict, _STYLES[finding.verdict]))
     return finding.subject, verdict, finding.found, finding.advice

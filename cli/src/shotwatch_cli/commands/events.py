@@ -3,11 +3,12 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
+from shotwatch_cli.answers import Answer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.events import event_record
 from shotwatch_cli.failures import Failure
@@ -188,13 +189,13 @@ async def _latest(
     return found, standings
 
 
-async def _one(deployment: Deployment, named: str) -> tuple[AnomalyEvent, dict[str, Any]]:
+async def _one(deployment: Deployment, named: str) -> tuple[AnomalyEvent, Answer]:
     async with deployment.api() as api:
         event = await _find(api, named)
         return event, await api.get(f"/events/{quote(event.id)}/feedback")
 
 
-async def _say(deployment: Deployment, named: Sequence[str], said: Mapping[str, Any]) -> list[Statement]:
+async def _say(deployment: Deployment, named: Sequence[str], said: Mapping[str, object]) -> list[Statement]:
     """Send the same feedback on each of these events, or on none if one of them does not exist."""
     async with deployment.api() as api:
         found = [await _find(api, each) for each in named]

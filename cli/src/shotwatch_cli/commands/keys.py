@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from os import chown
 from pathlib import Path
 from stat import S_IMODE
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -127,7 +127,7 @@ def _row(key: ApiKey, now: datetime) -> tuple[object, ...]:
     return key.name, ",".join(sorted(key.scopes)), expires, "expired" if key.has_expired(now) else ""
 
 
-def _record(key: ApiKey, now: datetime) -> dict[str, Any]:
+def _record(key: ApiKey, now: datetime) -> dict[str, object]:
     return {
         "name": key.name,
         "scopes": sorted(key.scopes),

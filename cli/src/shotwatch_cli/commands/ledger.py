@@ -1,18 +1,19 @@
 """`shotwatch ledger`: where every object is, and whether all sources agree."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from shotwatch_cli.balance import Balance, reconciling, take_balance
+from shotwatch_cli.balance import LedgerBalance, reconciling, take_balance
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import megabytes, moment, print_json, stderr, stdout, styled, table
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
+from shotwatch_common.past_frames import Document
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.reconciliation.slices import BEGINNING, Slice
@@ -64,7 +65,7 @@ def ledger(
         raise typer.Exit(1)
 
 
-async def _balance(deployment: Deployment, span: tuple[int, int], recheck: bool) -> Balance:
+async def _balance(deployment: Deployment, span: tuple[int, int], recheck: bool) -> LedgerBalance:
     settings = deployment.settings
     async with (
         ObjectStore.of(settings) as store,
@@ -81,12 +82,12 @@ async def _balance(deployment: Deployment, span: tuple[int, int], recheck: bool)
 
 async def _objects(
     deployment: Deployment, span: tuple[int, int], state: ObjectState | None, limit: int
-) -> list[dict[str, Any]]:
+) -> Sequence[Document]:
     async with Archive.of(deployment.settings) as archive:
         return await archive.ledger.objects(*span, state, limit)
 
 
-def _show(balance: Balance) -> None:
+def _show(balance: LedgerBalance) -> None:
     stdout.print(table("objects", ("", "objects#"), _balance_rows(balance)))
     if balance.tally.reasons:
         stdout.print(table("reasons", ("reason", "objects#"), sorted(balance.tally.reasons.items())))
@@ -99,7 +100,7 @@ def _show(balance: Balance) -> None:
     stdout.print(_verdict(balance))
 
 
-def _verdict(balance: Balance) -> Text:
+def _verdict(balance: LedgerBalance) -> Text:
     if balance.imbalances:
         return styled((f"it does not add up: {balance.imbalances} imbalances", "bold red"))
     if balance.unchecked:
@@ -113,13 +114,13 @@ def _summary_row(summary: Summary) -> tuple[object, ...]:
     return summary.equality, summary.slices, counts, summary.under_way, summary.imbalances
 
 
-def _balance_rows(balance: Balance) -> Iterator[tuple[str, int]]:
+def _balance_rows(balance: LedgerBalance) -> Iterator[tuple[str, int]]:
     yield f"in ({megabytes(balance.tally.bytes)})", balance.tally.objects
     for state, count in balance.tally.states.items():
         yield f"  {state}", count
 
 
-def _show_objects(objects: Sequence[Mapping[str, Any]], json: bool) -> None:
+def _show_objects(objects: Sequence[Document], json: bool) -> None:
     if json:
         for each in objects:
             print_json(each)
@@ -128,6 +129,6 @@ def _show_objects(objects: Sequence[Mapping[str, Any]], json: bool) -> None:
     stdout.print(table(f"{len(objects)} objects", columns, map(_object_row, objects)))
 
 
-def _object_row(each: Mapping[str, Any]) -> tuple[object, ...]:
+def _object_row(each: Document) -> tuple[object, ...]:
     told = (each[name] for name in ("state", "reason"))
     return moment(each["arrived_at"]), each["key"], megabytes(each["size"]), *told, each.get("detail", "")

@@ -1,17 +1,18 @@
 """`shotwatch models`: list, compare and promote the versions of the model."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from shotwatch_cli.answers import Answer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure
-from shotwatch_cli.models import comparison_tables, history_table, load_problems, version_table
+from shotwatch_cli.models import Change, comparison_tables, history_table, load_problems, version_table
 from shotwatch_cli.options import FromOption, JsonOption, ToOption, UnpinnedOption, WhoOption
 from shotwatch_cli.output import counting, print_json, stderr, stdout, styled, tell
 from shotwatch_cli.places import named_rosters
@@ -139,7 +140,7 @@ def rollback(
     tell(json, asdict(made), _told(made))
 
 
-async def _known(deployment: Deployment) -> tuple[Any, Any]:
+async def _known(deployment: Deployment) -> tuple[Answer, Sequence[Change]]:
     """Return the model with its versions, and every change of the champion."""
     async with deployment.api() as api:
         return await api.get("/models"), (await api.get("/models/promotions"))["promotions"]

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -61,18 +60,18 @@ def status(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = 
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StatusSection:
     """One part of the status, for people and for programs."""
 
     shown: Shown
-    record: Any
+    record: object
 
 
 def _titled(title: str, shown: Shown) -> Table | Text:
     return shown if isinstance(shown, Table) else styled(f"{title}: ", shown)
 
 
-async def _ask(deployment: Deployment) -> dict[str, Part]:
+async def _ask(deployment: Deployment) -> dict[str, StatusSection]:
     """Return every part; a part whose server does not answer reports that."""
     asked = {
         "queues": _queues,
@@ -85,22 +84,22 @@ async def _ask(deployment: Deployment) -> dict[str, Part]:
     return dict(zip(asked, parts, strict=True))
 
 
-async def _or_why_not(asked: Awaitable[Part]) -> Part:
+async def _or_why_not(asked: Awaitable[StatusSection]) -> StatusSection:
     try:
         return await asked
     except (Failure, *AWAY) as error:
         why = str(as_failure(error))
-        return Part(styled((why, "red")), {"error": why})
+        return StatusSection(styled((why, "red")), {"error": why})
 
 
-async def _queues(deployment: Deployment) -> Part:
+async def _queues(deployment: Deployment) -> StatusSection:
     async with connected(deployment.broker_url) as connection:
         stages = [await stage_queues(connection, stage, deployment.topology) for stage in STAGES]
     shown = table("queues", ("stage", *(f"{column}#" for column in _QUEUE_COLUMNS)), map(_queue_row, stages))
-    return Part(shown, [asdict(stage) for stage in stages])
+    return StatusSection(shown, [asdict(stage) for stage in stages])
 
 
-async def _ledger(deployment: Deployment) -> Part:
+async def _ledger(deployment: Deployment) -> StatusSection:
     now = epoch_now()
     async with Archive.of(deployment.settings) as archive:
         tally = await archive.ledger.tally(now - _DAY_MS, now)
@@ -114,32 +113,34 @@ async def _ledger(deployment: Deployment) -> Part:
         "states": tally.states,
         "imbalances": imbalances,
     }
-    return Part(Text(told, style="bold red") if imbalances else told, record)
+    return StatusSection(Text(told, style="bold red") if imbalances else told, record)
 
 
-async def _latest_event(deployment: Deployment) -> Part:
+async def _latest_event(deployment: Deployment) -> StatusSection:
     async with Archive.of(deployment.settings) as archive:
         last = await archive.events.last_number()
         documents = await archive.events.numbered(last - _LAST_NUMBERS, last)
     if not documents:
-        return Part("none", None)
+        return StatusSection("none", None)
     event = AnomalyEvent.model_validate(documents[-1]["event"])
-    return Part(event_line(event), event_record(event))
+    return StatusSection(event_line(event), event_record(event))
 
 
-async def _champion(deployment: Deployment) -> Part:
+async def _champion(deployment: Deployment) -> StatusSection:
     async with deployment.api() as api:
         model = await api.get("/models")
     version = model["aliases"].get("champion")
-    return Part(f"version {version}" if version else "none yet: only rules judge", version)
+    return StatusSection(f"version {version}" if version else "none yet: only rules judge", version)
 
 
-async def _model_problems(deployment: Deployment) -> Part:
+async def _model_problems(deployment: Deployment) -> StatusSection:
     async with deployment.api() as api:
         model = await api.get("/models")
     problems = [problem for alias in ModelAlias for problem in load_problems(model, alias)]
     problems += model["promotion_differences"]
-    return Part(styled(("; ".join(map(printable, problems)), "bold red")) if problems else "none", problems)
+    return StatusSection(
+        styled(("; ".join(map(printable, problems)), "bold red")) if problems else "none", problems
+    )
 
 
 def _queue_row(queues: StageQueues) -> tuple[object, ...]:

@@ -69,7 +69,7 @@ async def _demo(
     folder = Path(tempfile.mkdtemp(prefix="shotwatch-demo-"))
     try:
         console.print("starting RabbitMQ, SecantusDB, rclone, MLflow and the services …")
-        making = asyncio.create_task(asyncio.to_thread(_make, facility, frames, folder))
+        making = asyncio.create_task(asyncio.to_thread(_scenario, facility, frames, folder))
         async with fresh_stack("demo") as stack:
             stack.start_services(path_services())
             await stack.services_ready()
@@ -78,7 +78,7 @@ async def _demo(
             console.print(f"everything runs after {monotonic() - started:.0f} s: stack {stack.name}")
             for page in stack.describe().page_urls:
                 console.print(f"see it live: {page}", soft_wrap=True)
-            report = await _on(stack, facility, scenario, console)
+            report = await Demo(stack, settings_of(stack.environment()), facility, console).run(scenario)
             console.print(rendered(report))
             console.print(f"{monotonic() - started:.0f} s in all")
             if keep:
@@ -88,16 +88,9 @@ async def _demo(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _on(stack: Stack, facility: Facility, scenario: Scenario, console: LiteralConsole) -> Report:
-    return await Demo(stack, settings_of(stack.environment()), facility, console).run(scenario)
-
-
-def _make(facility: Facility, frames: Path | None, folder: Path) -> Scenario:
-    making = simulated(facility, folder) if frames is None else recorded(facility, frames, folder)
-    for made in making:
-        if isinstance(made, Scenario):
-            return made
-    raise AssertionError("a scenario ends with itself")
+def _scenario(facility: Facility, frames: Path | None, folder: Path) -> Scenario:
+    """Write the files of the demo, simulated unless there is a folder of recorded frames."""
+    return simulated(facility, folder) if frames is None else recorded(facility, frames, folder)
 
 
 def fresh_stack(purpose: str) -> Stack:

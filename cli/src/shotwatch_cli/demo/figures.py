@@ -17,7 +17,7 @@ Minute = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReceivedEvent:
     """An event and the time at which it reached the subscriber (seconds, monotonic)."""
 
     event: AnomalyEvent
@@ -61,7 +61,7 @@ Told = Collection[tuple[str, AnomalyKind]]
 """Shots and kinds of anomaly of which the subscriber received an event."""
 
 
-def told_of(shots: Iterable[JudgedShot], seen: Iterable[Seen]) -> set[tuple[str, AnomalyKind]]:
+def told_of(shots: Iterable[JudgedShot], seen: Iterable[ReceivedEvent]) -> set[tuple[str, AnomalyKind]]:
     """Return the shots and kinds that events cover, from the first shot of an incident to its last."""
     conditions: dict[str, AnomalyEvent] = {}
     for each in sorted(seen, key=lambda each: each.event.data.sequence):
@@ -97,7 +97,7 @@ def by_kind(labels: Iterable[Label], reported: Told) -> list[KindFigures]:
 
 
 @dataclass(frozen=True, slots=True)
-class FalseAlarm:
+class FalseDetection:
     """A shot without an injection, and the anomaly that was reported in it."""
 
     shot: str
@@ -105,8 +105,8 @@ class FalseAlarm:
 
 
 def false_alarms(
-    labels: Iterable[Label], shots: Iterable[JudgedShot], seen: Iterable[Seen]
-) -> list[FalseAlarm]:
+    labels: Iterable[Label], shots: Iterable[JudgedShot], seen: Iterable[ReceivedEvent]
+) -> list[FalseDetection]:
     """Return the anomalies found in normal shots and the events about them, including events withdrawn later.
 
     The event of a slow change names the first shot after the change. It does not call that shot anomalous and
@@ -116,7 +116,7 @@ def false_alarms(
     found = {(shot.id, kind) for shot in shots for kind in shot.kinds}
     told = {(each.event.subject, each.event.data.kind) for each in seen}
     return [
-        FalseAlarm(shot, kind)
+        FalseDetection(shot, kind)
         for shot, kind in sorted(found | told)
         if shot not in odd and kind not in SLOW_CHANGES
     ]
@@ -130,13 +130,13 @@ class SlowChange:
     why: str
 
 
-def slow_changes(seen: Iterable[Seen]) -> list[SlowChange]:
+def slow_changes(seen: Iterable[ReceivedEvent]) -> list[SlowChange]:
     """Return trends and drift as they were reported."""
     told = (each.event.data for each in seen if each.event.data.kind in SLOW_CHANGES)
     return [SlowChange(anomaly.kind, anomaly.why) for anomaly in told]
 
 
-def latencies(seen: Iterable[Seen], completed: Mapping[Minute, float]) -> list[Latency]:
+def latencies(seen: Iterable[ReceivedEvent], completed: Mapping[Minute, float]) -> list[Latency]:
     """Return the latency of each place that has an event which can be timed.
 
     `completed` gives the time at which the last file of a minute was uploaded (seconds, monotonic). Events of

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from shotwatch_cli.demo.figures import FalseAlarm, KindFigures, Latency, SlowChange
+from shotwatch_cli.demo.figures import FalseDetection, KindFigures, Latency, SlowChange
 from shotwatch_cli.output import styled, table
 from shotwatch_common.printable import printable
 from shotwatch_shots.reconciliation.sides import Tally
@@ -40,7 +40,7 @@ class Report:
     incomplete: int
     unjudged: int
     kinds: Sequence[KindFigures]
-    false_alarms: Sequence[FalseAlarm]
+    false_alarms: Sequence[FalseDetection]
     normal_shots: int
     slow_changes: Sequence[SlowChange]
     latencies: Sequence[Latency]

@@ -3,13 +3,12 @@
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import httpx
 
@@ -19,7 +18,7 @@ from shotwatch_cli.demo.figures import (
     MINUTE_MS,
     JudgedShot,
     Minute,
-    Seen,
+    ReceivedEvent,
     by_kind,
     false_alarms,
     latencies,
@@ -35,6 +34,7 @@ from shotwatch_cli.steps import Step
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
+from shotwatch_common.past_frames import Document
 from shotwatch_common.settings import BrokerSettings, with_settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
@@ -54,18 +54,18 @@ _FOREVER_MS = 2**53
 
 
 @dataclass
-class Watch:
+class EventRecorder:
     """A subscriber to all anomaly events, which shows each one and keeps the time at which it came."""
 
     console: LiteralConsole
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ReceivedEvent] = field(default_factory=list)
 
     async def listen(self, settings: BrokerSettings, listening: asyncio.Event) -> None:
         stream = EventStream(settings.broker_url.get_secret_value(), Topology(settings.prefix))
         async with stream.subscription() as events:
             listening.set()
             async for event in events:
-                self.seen.append(Seen(event, monotonic()))
+                self.seen.append(ReceivedEvent(event, monotonic()))
                 if len(self.seen) <= _SHOWN_EVENTS:
                     self.console.print(event_line(event), soft_wrap=True)
                 if len(self.seen) == _SHOWN_EVENTS:
@@ -90,7 +90,7 @@ class Demo:
         async with ObjectStore.of(self._settings) as store, Archive.of(self._settings) as archive:
             learning = await self.feed(store, archive, "learning", scenario.learning)
             model = await self.train()
-            watch = Watch(self._console)
+            watch = EventRecorder(self._console)
             async with running(watch.listen, self._settings):
                 self._console.rule("anomaly events as they are raised")
                 live = await self.feed(store, archive, "live", scenario.live, by_minute=True)
@@ -189,7 +189,7 @@ class Demo:
         archive: Archive,
         store: ObjectStore,
         scenario: Scenario,
-        seen: Sequence[Seen],
+        seen: Sequence[ReceivedEvent],
         throughput: Sequence[Throughput],
         model: str,
     ) -> Report:
@@ -218,7 +218,7 @@ class Demo:
         )
 
 
-def _judged(shot: Mapping[str, Any]) -> JudgedShot:
+def _judged(shot: Document) -> JudgedShot:
     series = ShotSeries(place=Place.parse(shot["place"]), interval=shot["interval"])
     return JudgedShot(shot["_id"], series, shot["pulse"], tuple(map(AnomalyKind, shot["kinds"])))
 

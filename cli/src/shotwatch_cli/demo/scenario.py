@@ -1,6 +1,6 @@
 """The files that the demo uploads: normal files for training, files with anomalies, and their labels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,15 +59,13 @@ class Scenario:
     """Files of the folder of recorded frames that hold no image."""
 
 
-def simulated(facility: Facility, folder: Path) -> Iterator[Path | Scenario]:
-    """Write files of three places of the facility; yield each path, and the scenario at the end."""
+def simulated(facility: Facility, folder: Path) -> Scenario:
+    """Write files of three places of the facility."""
     learning: list[Path] = []
     for stretch in STRETCHES:
         start = LIVE_START - stretch.learning
         quiet = Simulation(facility, (_roster(facility, stretch),), start, stretch.learning, SEED)
-        for path in simulate(quiet, folder / "learning" / str(stretch.series.place), WORKERS):
-            learning.append(path)
-            yield path
+        learning += simulate(quiet, folder / "learning" / str(stretch.series.place), WORKERS)
     live: list[Path] = []
     labels: list[Label] = []
     for stretch in STRETCHES:
@@ -75,14 +73,12 @@ def simulated(facility: Facility, folder: Path) -> Iterator[Path | Scenario]:
         injections = _planned(facility, roster, stretch)
         odd = Simulation(facility, (roster,), LIVE_START, stretch.live, SEED, injections)
         labels += odd.labels
-        for path in simulate(odd, folder / "live" / str(stretch.series.place), WORKERS):
-            live.append(path)
-            yield path
-    yield Scenario(learning, live, labels, epoch_ms(LIVE_START))
+        live += simulate(odd, folder / "live" / str(stretch.series.place), WORKERS)
+    return Scenario(learning, live, labels, epoch_ms(LIVE_START))
 
 
-def recorded(facility: Facility, frames: Path, folder: Path) -> Iterator[Path | Scenario]:
-    """Pack recorded frames as files of one place; yield each path, and the scenario at the end.
+def recorded(facility: Facility, frames: Path, folder: Path) -> Scenario:
+    """Pack recorded frames as files of one place.
 
     Raises:
         Failure: the frames cannot be packed.
@@ -96,11 +92,8 @@ def recorded(facility: Facility, frames: Path, folder: Path) -> Iterator[Path | 
         )
     except ValueError as error:
         raise Failure(str(error), "choose other frames by --frames") from error
-    packed = []
-    for file in pack(packing, folder):
-        packed.append(file)
-        yield file.path
-    yield Scenario(
+    packed = list(pack(packing, folder))
+    return Scenario(
         [file.path for file in packed if file.phase == "train"],
         [file.path for file in packed if file.phase == "live"],
         packing.labels,

@@ -1,1 +1,1 @@
-"""The service that keeps each camera's reference and reports slow changes."""
+"""The service that keeps each camera's reference, and reports slow changes and drift."""

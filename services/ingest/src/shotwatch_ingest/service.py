@@ -17,7 +17,6 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
 from opentelemetry import trace
 
@@ -29,9 +28,8 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
-from shotwatch_ingest.reader import ReaderPool
-from shotwatch_ingest.reader_messages import ReadFile
-from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_ingest.readers.exchange import ReadFile, Workspace
+from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_ingest.settings import SECONDS_PER_FILE, IngestSettings
 from shotwatch_ingest.sweep import Sweep
 from shotwatch_shots.errors import Reject
@@ -136,13 +134,14 @@ class Ingestor:
             with self._edges.tracer.start_as_current_span("write blocks"):
                 devices, written = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
-        facts = _facts(devices, found) | {"blocks_id": blocks_id(written)}
+        records = sum(len(device.times) for device in devices)
+        facts = _facts(devices, records, found) | {"blocks_id": blocks_id(written)}
         target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
         await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
         faults.reach("ingest.after_settle")
         await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
         faults.reach("ingest.after_publish")
-        metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
+        metrics.BATCH_RECORDS.labels("ingest").observe(records)
         await self._leave_inbox(obj, target)
         self._edges.log.info("ingested", object=obj.key, **facts)
 
@@ -227,7 +226,7 @@ class Ingestor:
         target: tuple[str, str] | None,
         why: str = "",
         reason: str = "",
-        facts: Mapping[str, Any] | None = None,
+        facts: Mapping[str, object] | None = None,
     ) -> None:
         """Write the object's state and its future location; `target` is None if it no longer exists."""
         trace.get_current_span().set_attribute("shotwatch.state", state)
@@ -246,12 +245,12 @@ def _not_from_the_future(obj: ObjectRef) -> ObjectRef:
     return obj.model_copy(update={"arrived_at": min(obj.arrived_at, epoch_now())})
 
 
-def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, Any]:
+def _facts(devices: Sequence[DeviceRecords], records: int, found: ReadFile) -> dict[str, object]:
     """Return the facts for the ledger; skipped parts are counted by reason, with examples."""
     passed_over = found.model_dump(mode="json", include={"skipped", "examples"})
     return {
         "devices": len(devices),
-        "records": sum(len(device.times) for device in devices),
+        "records": records,
         "skipped": sum(found.skipped.values()),
         "skipped_by_reason": passed_over["skipped"],
         "skipped_examples": passed_over["examples"],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.command_line import (
+    Progress,
     exit_status,
     own_output,
     read_list,
@@ -26,12 +27,11 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_operations.promotion import Succession
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.vocabulary import ModelAlias
-from shotwatch_training.archive import read_history
-from shotwatch_training.checking import Progress
-from shotwatch_training.dataset_store import DatasetError, DatasetStore
-from shotwatch_training.domain.dataset import TooLittleData
+from shotwatch_training.datasets.store import DatasetError, DatasetStore
 from shotwatch_training.domain.history import History
-from shotwatch_training.domain.manifest import Manifest
+from shotwatch_training.domain.manifest import DatasetManifest
+from shotwatch_training.domain.split import TooLittleData
+from shotwatch_training.normal_shots import NormalShots
 from shotwatch_training.settings import ArchitectureName, Recipe, TrainingSettings
 
 if TYPE_CHECKING:
@@ -89,19 +89,22 @@ def _history(settings: TrainingSettings, facility: Facility, recipe: Recipe) -> 
         return asyncio.run(_read(settings, facility, recipe))
     manifest = asyncio.run(_manifest(settings, recipe.dataset))
     history = asyncio.run(_read(settings, facility, replace(recipe, frames_per_camera=0)))
-    from shotwatch_training.stored import fetcher, read_cameras  # TensorFlow takes seconds to import
+    from shotwatch_training.datasets.reading import (  # TensorFlow takes seconds to import
+        fetcher,
+        read_cameras,
+    )
 
     return replace(history, cameras=read_cameras(manifest, fetcher(settings), recipe.frames_per_camera))
 
 
-async def _manifest(settings: TrainingSettings, dataset: str) -> Manifest:
+async def _manifest(settings: TrainingSettings, dataset: str) -> DatasetManifest:
     async with ObjectStore.of(settings) as store:
         return await DatasetStore(store, settings.dataset_bucket).find(dataset)
 
 
 async def _read(settings: TrainingSettings, facility: Facility, recipe: Recipe) -> History:
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
-        return await read_history(archive, store, facility, recipe)
+        return await NormalShots(archive, store, facility).read(recipe)
 
 
 def _train(

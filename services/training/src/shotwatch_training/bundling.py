@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from shotwatch_common.command_line import Progress
 from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_training.domain.calibration import learn_cameras, learn_usual
-from shotwatch_training.domain.dataset import ImageSet, Split, TooLittleData, image_set, usable_references
 from shotwatch_training.domain.history import History
+from shotwatch_training.domain.split import ImageSet, TimeSplit, TooLittleData, image_set, usable_references
 from shotwatch_training.models.fitting import Epoch, convert
 from shotwatch_training.models.search import Trial, search
 from shotwatch_training.settings import Recipe
@@ -17,23 +18,20 @@ from shotwatch_training.settings import Recipe
 MOST_IMAGES = 6000
 """Maximum number of images. No network here improves with more; they would only take memory and time."""
 
-Progress = Callable[..., None]
-"""Callback, called as progress(step, figure=…, …)."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
     """The data from which a detector is made."""
 
     history: History
-    split: Split
+    split: TimeSplit
     references: Mapping[str, ReferenceFrame]
     """Camera → its reference."""
     images: ImageSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Made:
+class TrainedDetector:
     """A detector, and how its network was chosen."""
 
     bundle: Bundle
@@ -48,7 +46,7 @@ def prepare(history: History) -> Material:
     """
     if not history.places:
         raise TooLittleData("there is no normal shot to learn from in this time at these places")
-    split = Split()
+    split = TimeSplit()
     references = usable_references(history, split)
     return Material(history, split, references, image_set(history.cameras, references, split, MOST_IMAGES))
 
@@ -60,12 +58,12 @@ def make_bundle(
     on_epoch: Callable[[Epoch], None],
     on_trial: Callable[[int, Trial], None],
     progress: Progress,
-) -> Made:
+) -> TrainedDetector:
     """Fit the recipe's network, then calibrate its scores and the measured features."""
     chosen = search(recipe, material.images, on_epoch, on_trial)
     progress("calibrating", cameras=len(material.references))
     origin = _origin(facility, recipe, material)
-    return Made(calibrate(material, convert(chosen.fitted.model), origin), chosen)
+    return TrainedDetector(calibrate(material, convert(chosen.fitted.model), origin), chosen)
 
 
 def calibrate(material: Material, network: bytes, origin: Origin) -> Bundle:

@@ -10,12 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
+from shotwatch_common.command_line import Progress
 from shotwatch_detector.bundle import KERAS_MODEL, save_bundle
 from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_shots.pulses import instant
-from shotwatch_training.bundling import Made, Progress, make_bundle, prepare
-from shotwatch_training.domain.dataset import ImageSet, evenly
+from shotwatch_training.bundling import TrainedDetector, make_bundle, prepare
 from shotwatch_training.domain.history import History
+from shotwatch_training.domain.split import ImageSet, evenly
 from shotwatch_training.models.fitting import Epoch, save
 from shotwatch_training.models.search import Trial
 from shotwatch_training.plots import plot_curves, plot_reconstructions
@@ -75,7 +76,7 @@ def _of_trial(trial: Trial) -> dict[str, float]:
     return {"spot_contrast": trial.spot_contrast, "best_val_loss": best}
 
 
-def _figures(made: Made) -> dict[str, str]:
+def _figures(made: TrainedDetector) -> dict[str, str]:
     """Return the figures shown for each version in a list of versions."""
     origin = made.bundle.origin
     return {
@@ -88,7 +89,7 @@ def _figures(made: Made) -> dict[str, str]:
     }
 
 
-def _log(run: Run, made: Made, images: ImageSet) -> str:
+def _log(run: Run, made: TrainedDetector, images: ImageSet) -> str:
     """Upload the bundle and plots of its reconstructions; return the bundle's digest."""
     examples = images.validation[evenly(len(images.validation), EXAMPLES)]
     engine = LiteRtEngine(made.bundle.network)

@@ -21,11 +21,12 @@ from shotwatch_benchmark.lasers import Laser
 from shotwatch_benchmark.observing import CAMERA, PLACE, Observed, chunks, observe, together
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_benchmark.scorers import Scorer
+from shotwatch_common.command_line import Progress
 from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_shots.pulses import Times
-from shotwatch_training.bundling import Material, Progress, calibrate, make_bundle, prepare
-from shotwatch_training.domain.dataset import Split
+from shotwatch_training.bundling import Material, calibrate, make_bundle, prepare
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
+from shotwatch_training.domain.split import TimeSplit
 from shotwatch_training.models.fitting import Epoch, convert, fit
 from shotwatch_training.models.search import Trial
 from shotwatch_training.settings import ArchitectureName, Hyperparameters, Recipe
@@ -49,7 +50,7 @@ def learn(laser: Laser, pulses: Times, seed: int) -> Learned:
 
     Each time block of training's split has recorded frames of its own.
     """
-    split = Split()
+    split = TimeSplit()
     blocks = (split.training_shots, split.validation_shots, split.calibration_shots)
     parts = [
         observe(Scene(laser, _frames(laser.learning, block(laser.learning)), seed), some)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time
 
 import numpy as np
 
-from shotwatch_ingest.domain.hdf5 import shown
+from shotwatch_ingest.domain.hdf5.image import shown
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Device, Facility, FileName
 from shotwatch_shots.place import Place, ShotSeries

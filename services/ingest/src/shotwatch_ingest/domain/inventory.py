@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shotwatch_ingest.domain.expectation import Expectation, Skip
-from shotwatch_ingest.domain.hdf5 import ROOT, Hdf5Image, Link, Refused
+from shotwatch_ingest.domain.hdf5.image import ROOT, Hdf5Image, Link, Unreadable
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Device, Facility, FileName
+from shotwatch_shots.message import Message
 from shotwatch_shots.vocabulary import FileReason, SkipReason
 
 _EXAMPLES = 2
@@ -22,7 +23,7 @@ _REJECTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordLocation:
     """The location of one record of a device in the file."""
 
     time: int
@@ -30,8 +31,7 @@ class Record:
     datasets: Mapping[bytes, Link]
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedPart(Message):
     """A part of the file that is skipped."""
 
     where: str
@@ -45,12 +45,12 @@ class PassedOver:
     """The skipped parts of a file: counted by reason, with two examples of each."""
 
     counts: Counter[SkipReason] = field(default_factory=Counter)
-    examples: list[Skipped] = field(default_factory=list)
+    examples: list[SkippedPart] = field(default_factory=list)
 
     def add(self, link: Link, reason: SkipReason, detail: str) -> None:
         self.counts[reason] += 1
         if self.counts[reason] <= _EXAMPLES:
-            self.examples.append(Skipped(str(link), reason, detail))
+            self.examples.append(SkippedPart(where=str(link), reason=reason, detail=detail))
 
 
 class Inventory:
@@ -67,7 +67,7 @@ class Inventory:
         self._devices: dict[bytes, Device | None] = {}
         self._visited = {ROOT.address: ROOT}
         self.skipped = PassedOver()
-        self.records: dict[Device, list[Record]] = {}
+        self.records: dict[Device, list[RecordLocation]] = {}
         if name.layout.arrangement == "images":
             self._take_images()
         else:
@@ -83,7 +83,7 @@ class Inventory:
             for group in self._links(moment).values() if self._is_new(moment) else ():
                 device = self._device(group)
                 if device and self._admits(device, time, group) and self._is_new(group):
-                    self.records.setdefault(device, []).append(Record(time, self._links(group)))
+                    self.records.setdefault(device, []).append(RecordLocation(time, self._links(group)))
 
     def _take_images(self) -> None:
         """Take records from `/IMAGES/DTG_{id}/{timestamp}`."""
@@ -93,7 +93,7 @@ class Inventory:
                 datasets = self._facility.device_type(device.group).datasets
                 for time, image in self._moments(group):
                     if self._admits(device, time, image):
-                        record = Record(time, {dataset.name.encode(): image for dataset in datasets})
+                        record = RecordLocation(time, {dataset.name.encode(): image for dataset in datasets})
                         self.records.setdefault(device, []).append(record)
 
     def _moments(self, group: Link) -> Iterator[tuple[int, Link]]:
@@ -143,8 +143,8 @@ class Inventory:
         """Return the links in a group; none if it cannot be read."""
         try:
             return self._file.links(group)
-        except Refused as refused:
-            self.skipped.add(group, SkipReason.UNREADABLE, refused.detail)
+        except Unreadable as error:
+            self.skipped.add(group, SkipReason.UNREADABLE, error.detail)
             return {}
 
     def _nothing(self) -> Reject:

@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from shotwatch_common.blocks import Block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.digest import Digest, digest_of
-from shotwatch_ingest.domain.hdf5 import Hdf5Image, Refused, load_numbers, load_text
-from shotwatch_ingest.domain.inventory import Inventory, PassedOver, Record
-from shotwatch_ingest.domain.stencil import Repeated
+from shotwatch_ingest.domain.hdf5.image import Hdf5Image, Unreadable
+from shotwatch_ingest.domain.hdf5.stencil import Repeated
+from shotwatch_ingest.domain.hdf5.values import load_numbers, load_text
+from shotwatch_ingest.domain.inventory import Inventory, PassedOver, RecordLocation
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Dataset, Device, Facility, FileName
 from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason
 
-Array = NDArray[Any]
+Array = NDArray[np.generic]
+Column = tuple[str, np.dtype[np.generic]]
+"""The name and the type of a column of a block."""
 
 MAX_DECODED_BYTES = 512 << 20
 """Maximum size of all columns of a file."""
@@ -32,7 +35,7 @@ MAX_STATE_BYTES = 64
 MAX_STATES = 32
 """Maximum number of different states of one device in one file."""
 
-_COLUMNS: dict[DeviceKind, dict[str, np.dtype[Any]]] = {
+_COLUMNS: dict[DeviceKind, dict[str, np.dtype[np.generic]]] = {
     DeviceKind.CAMERA: {"image": np.dtype(np.uint16)},
     DeviceKind.SPECTRO: {"spectrum": np.dtype(np.float32)},
     DeviceKind.ENERGY_METER: {"energy1": np.dtype(np.float64), "energy2": np.dtype(np.float64)},
@@ -93,7 +96,7 @@ def read_snapshot(key: str, image: bytes, name: FileName, facility: Facility, la
 class _Reading:
     """The reading of one device's records, one dataset name after the other, and the problems found."""
 
-    def __init__(self, file: Hdf5Image, records: Sequence[Record]) -> None:
+    def __init__(self, file: Hdf5Image, records: Sequence[RecordLocation]) -> None:
         self._file = file
         self._records = records
         self.problems: list[RecordProblem] = []
@@ -107,7 +110,7 @@ class _Reading:
         readable[[problem.row for problem in self.problems]] = False
         return readable
 
-    def column(self, dataset: Dataset, dtype: np.dtype[Any]) -> Array:
+    def column(self, dataset: Dataset, dtype: np.dtype[np.generic]) -> Array:
         """Return (n, ...) numbers; where they cannot be read, arrays are 0 and single numbers NaN."""
         shape = (len(self._records), *dataset.shape)
         column = np.zeros(shape, dtype) if dataset.shape else np.full(shape, np.nan, dtype)
@@ -128,7 +131,9 @@ class _Reading:
         def keep(row: int, text: Array) -> None:
             state = _state(text)
             if state not in different and len(different) == MAX_STATES:
-                raise Refused(RecordReason.STATE_MISSING, f"is one more than {MAX_STATES} different states")
+                raise Unreadable(
+                    RecordReason.STATE_MISSING, f"is one more than {MAX_STATES} different states"
+                )
             different.add(state)
             states[row] = state
 
@@ -148,10 +153,10 @@ class _Reading:
             try:
                 link = record.datasets.get(name.encode())
                 if link is None:
-                    raise Refused(RecordReason.DATA_MISSING, "is not there")
+                    raise Unreadable(RecordReason.DATA_MISSING, "is not there")
                 keep(row, repeated.read(link))
-            except Refused as refused:
-                problem = RecordProblem(row, reason or refused.reason, f"{name} {refused.detail}")
+            except Unreadable as error:
+                problem = RecordProblem(row, reason or error.reason, f"{name} {error.detail}")
                 self.problems.append(problem)
 
 
@@ -173,26 +178,26 @@ def _state(text: Array) -> str:
     """Return a state in printable form, so that `ON` with an escape sequence is not `ON`.
 
     Raises:
-        Refused: it is empty or too long.
+        Unreadable: it is empty or too long.
     """
     raw: bytes = text[0] or b""
     stated = raw.partition(b"\0")[0].strip(b" ")
     if not stated:
-        raise Refused(RecordReason.STATE_MISSING, "is empty")
+        raise Unreadable(RecordReason.STATE_MISSING, "is empty")
     if len(stated) > MAX_STATE_BYTES:
-        raise Refused(RecordReason.STATE_MISSING, f"has {len(stated)} bytes, more than {MAX_STATE_BYTES}")
+        raise Unreadable(RecordReason.STATE_MISSING, f"has {len(stated)} bytes, more than {MAX_STATE_BYTES}")
     return printable(stated.decode(errors="replace"))
 
 
-def _finite(number: Any, dtype: np.dtype[Any]) -> Any:
+def _finite(number: np.generic, dtype: np.dtype[np.generic]) -> np.generic:
     """Return a single number in the column's type.
 
     Raises:
-        Refused: it is not finite, or became infinite in the conversion.
+        Unreadable: it is not finite, or became infinite in the conversion.
     """
     value = dtype.type(number)
     if not math.isfinite(value):
-        raise Refused(RecordReason.NOT_FINITE, f"is {value}, no finite number")
+        raise Unreadable(RecordReason.NOT_FINITE, f"is {value}, no finite number")
     return value
 
 
@@ -201,10 +206,10 @@ def _require_representable(numbers: Array, dtype: np.dtype[Any]) -> None:
         return
     bounds = np.iinfo(dtype)
     if numbers.min() < bounds.min or numbers.max() > bounds.max:
-        raise Refused(RecordReason.OUT_OF_RANGE, f"has values outside {bounds.min}..{bounds.max}")
+        raise Unreadable(RecordReason.OUT_OF_RANGE, f"has values outside {bounds.min}..{bounds.max}")
 
 
-def _columns(device: Device, facility: Facility) -> list[tuple[tuple[str, np.dtype[Any]], Dataset]]:
+def _columns(device: Device, facility: Facility) -> list[tuple[Column, Dataset]]:
     datasets = facility.device_type(device.group).datasets
     return list(zip(_COLUMNS[device.kind].items(), datasets, strict=True))
 

@@ -8,15 +8,15 @@ from shotwatch_detector.engine import Engine
 from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.scoring import CameraReference, learn_camera, score_frames
 from shotwatch_detector.statistics import Usual, measure_usual
-from shotwatch_training.domain.dataset import Split
 from shotwatch_training.domain.history import History
+from shotwatch_training.domain.split import TimeSplit
 
 UsualOfDevices = dict[str, dict[str, Usual]]
 """Device → feature or score → its reference."""
 
 
 def learn_cameras(
-    history: History, references: Mapping[str, ReferenceFrame], split: Split, engine: Engine
+    history: History, references: Mapping[str, ReferenceFrame], split: TimeSplit, engine: Engine
 ) -> dict[str, CameraReference]:
     """Return each camera's normal residuals under the trained network."""
     return {
@@ -29,7 +29,7 @@ def learn_cameras(
 
 
 def learn_usual(
-    history: History, cameras: Mapping[str, CameraReference], split: Split, engine: Engine
+    history: History, cameras: Mapping[str, CameraReference], split: TimeSplit, engine: Engine
 ) -> UsualOfDevices:
     """Return the references of all measured features, and of the scores of all cameras.
 

@@ -36,7 +36,7 @@ class Query(Message):
     """Maximum number of shots, spread evenly over those that match; None = all."""
 
 
-class Feature(Message):
+class FeatureDescription(Message):
     """The description of a feature that every example has."""
 
     name: str
@@ -127,7 +127,7 @@ class Counts(Message):
     """Number of examples left out because one of their blocks has expired."""
 
 
-class Manifest(Message):
+class DatasetManifest(Message):
     """A complete training set. The examples are those of `groups`, in that order, cut into `shards`."""
 
     name: str
@@ -137,7 +137,7 @@ class Manifest(Message):
     """Epoch ms."""
     query: Query
     counts: Counts
-    features: list[Feature]
+    features: list[FeatureDescription]
     shards: list[Shard]
     raw_objects: list[RawObject]
     groups: list[Group]
@@ -152,7 +152,7 @@ class Manifest(Message):
         return list(dict.fromkeys(block for group in self.groups for block in group.blocks))
 
 
-def features_of(image: tuple[int, ...], spectrum: tuple[int, ...]) -> list[Feature]:
+def features_of(image: tuple[int, ...], spectrum: tuple[int, ...]) -> list[FeatureDescription]:
     """Return the description of each feature, for frames and spectra of these shapes."""
     told = (
         ("image", "uint16", image, "a camera's frame, counts"),
@@ -166,5 +166,6 @@ def features_of(image: tuple[int, ...], spectrum: tuple[int, ...]) -> list[Featu
         ("date", "string", (), "UTC, such as 2022-07-01"),
     )
     return [
-        Feature(name=name, dtype=dtype, shape=shape, description=words) for name, dtype, shape, words in told
+        FeatureDescription(name=name, dtype=dtype, shape=shape, description=words)
+        for name, dtype, shape, words in told
     ]

@@ -18,12 +18,12 @@ from shotwatch_shots.place import NO_LEVEL
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
-from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.manifest import Column, Group, Query, Record
+from shotwatch_training.domain.split import evenly
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class ChosenShot:
     """A shot that matches a query, and its index in its batch."""
 
     id: str
@@ -34,7 +34,7 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Example:
+class Triplet:
     """A triplet, with the names that the facility's report gives to its parts.
 
     `front`, `amp` and `arm` are the first three levels of the place; NO_LEVEL where it has fewer.
@@ -61,14 +61,14 @@ def matches(shot: Mapping[str, Any], query: Query) -> bool:
     )
 
 
-def sampled(shots: Sequence[Shot], most: int | None) -> list[Shot]:
+def sampled(shots: Sequence[ChosenShot], most: int | None) -> list[ChosenShot]:
     """Return `most` shots at most, evenly spread over all."""
     if most is None or not shots:
         return list(shots)
     return [shots[n] for n in evenly(len(shots), most).tolist()]
 
 
-def groups_of(batch: ShotsClosed, shots: Sequence[Shot]) -> list[Group]:
+def groups_of(batch: ShotsClosed, shots: Sequence[ChosenShot]) -> list[Group]:
     """Return the examples of these shots of a batch by camera; a camera without a valid frame has none."""
     cameras = _members(batch, DeviceKind.CAMERA)
     return [group for camera in cameras if (group := _group(batch, camera, shots)).shots]
@@ -91,11 +91,11 @@ def without(group: Group, expired: Collection[BlockRef]) -> Group:
 
 def examples_of(
     group: Group, images: NDArray[np.uint16], spectra: NDArray[np.float32], energies: NDArray[np.float32]
-) -> list[Example]:
+) -> list[Triplet]:
     """Return the examples of a group from their images (n, h, w), spectra (n, m) and energies (n,)."""
     front, amp, arm = (*group.series.place.levels, NO_LEVEL, NO_LEVEL)[:3]
     return [
-        Example(
+        Triplet(
             image=images[n],
             energymeter=energies[n],
             spectra=spectra[n],
@@ -110,7 +110,7 @@ def examples_of(
     ]
 
 
-def _group(batch: ShotsClosed, camera: Member, shots: Sequence[Shot]) -> Group:
+def _group(batch: ShotsClosed, camera: Member, shots: Sequence[ChosenShot]) -> Group:
     seen = [shot for shot in shots if _record(camera, shot.index)]
     return Group(
         batch=batch.batch_id,
@@ -130,7 +130,7 @@ def _members(batch: ShotsClosed, kind: DeviceKind) -> list[Member]:
     return sorted((member for member in batch.members if member.kind is kind), key=lambda m: m.device)
 
 
-def _column(members: Sequence[Member], shots: Sequence[Shot]) -> Column:
+def _column(members: Sequence[Member], shots: Sequence[ChosenShot]) -> Column:
     return Column.of([next(_records(members, shot.index), None) for shot in shots])
 
 

@@ -1,4 +1,4 @@
-"""The networks: the only package that imports TensorFlow."""
+"""The networks: their architectures, how they are fitted, and how one of them is chosen."""
 
 import os
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from shotwatch_training.domain.dataset import ImageSet
+from shotwatch_training.domain.split import ImageSet
 from shotwatch_training.models.architectures import ARCHITECTURES
 from shotwatch_training.models.spots import ImageBatches
 from shotwatch_training.settings import ArchitectureName, Hyperparameters
@@ -88,7 +87,7 @@ class _History(keras.callbacks.Callback):  # type: ignore[misc]
         self.epochs: list[Epoch] = []
         self._on_epoch = on_epoch
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self.epochs.append(Epoch(epoch + 1, float(logs["loss"]), float(logs["val_loss"])))
         self._on_epoch(self.epochs[-1])
 
@@ -100,6 +99,6 @@ class _TimeLimit(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._end = monotonic() + seconds
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
         if monotonic() > self._end:
             self.model.stop_training = True

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shotwatch_detector.arrays import Images
 from shotwatch_detector.residuals import smooth
-from shotwatch_training.domain.dataset import ImageSet
+from shotwatch_training.domain.split import ImageSet
 from shotwatch_training.models.fitting import BATCH, Epoch, Fit, fit
 from shotwatch_training.settings import Hyperparameters, Recipe
 

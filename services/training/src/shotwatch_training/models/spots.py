@@ -1,7 +1,5 @@
 """Batches of images with added spots, together with the original images."""
 
-from typing import Any
-
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +40,7 @@ def draw_spots(shape: tuple[int, ...], spots: int, random: np.random.Generator) 
     """Draw Gaussian spots of random place, radius and strength, bright and dark: (n, h, w)."""
     count, height, width = shape
 
-    def uniform(low: float, high: float) -> NDArray[Any]:
+    def uniform(low: float, high: float) -> NDArray[np.float32]:
         return random.uniform(low, high, (count, spots, 1)).astype(np.float32)
 
     x, y, radius, strength = uniform(0, width), uniform(0, height), uniform(*RADII), uniform(-1, 1)

@@ -20,7 +20,7 @@ import numpy as np
 from h5py import h5d, h5p, h5t, h5z
 from numpy.typing import NDArray
 
-from shotwatch_ingest.domain.hdf5 import HDF5_ERRORS, Hdf5Image, Link
+from shotwatch_ingest.domain.hdf5.image import HDF5_ERRORS, Hdf5Image, Link
 
 Array = NDArray[np.generic]
 
@@ -53,7 +53,7 @@ class Repeated:
         """Return the array that `load` makes of a dataset; it may be read-only.
 
         Raises:
-            Refused, Reject: as `Hdf5Image.dataset` and `load` do.
+            Unreadable, Reject: as `Hdf5Image.dataset` and `load` do.
         """
         link.require_hard()
         if self._stencil is not None:

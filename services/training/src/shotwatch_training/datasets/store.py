@@ -11,7 +11,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from shotwatch_common.store import BucketMissing, ObjectGone, ObjectStore
-from shotwatch_training.domain.manifest import Manifest, Shard
+from shotwatch_training.domain.manifest import DatasetManifest, Shard
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _MANIFEST = "manifest.json"
@@ -70,7 +70,7 @@ class DatasetStore:
             raise DatasetError(f"the shard {shard.key} is not what the manifest says")
         return data
 
-    async def publish(self, manifest: Manifest) -> None:
+    async def publish(self, manifest: DatasetManifest) -> None:
         """Write the manifest, which makes the set exist."""
         data = manifest.model_dump_json().encode()
         await self.objects.put(self.bucket, f"{manifest.name}/{_MANIFEST}", data, "application/json")
@@ -83,7 +83,7 @@ class DatasetStore:
             return []
         return [key.removesuffix(f"/{_MANIFEST}") for key in keys if key.endswith(f"/{_MANIFEST}")]
 
-    async def find(self, name: str) -> Manifest:
+    async def find(self, name: str) -> DatasetManifest:
         """Return the manifest of a set.
 
         Raises:
@@ -94,7 +94,7 @@ class DatasetStore:
         except (ObjectGone, BucketMissing) as error:
             known = ", ".join(await self.names()) or "none"
             raise DatasetError(f"there is no set {name}; there are: {known}") from error
-        return Manifest.model_validate_json(data)
+        return DatasetManifest.model_validate_json(data)
 
 
 def shard_key(name: str, number: int, count: int) -> str:

@@ -1,18 +1,26 @@
-"""The messages between the service and its reader processes.
+"""The exchange between the service and its reader processes: messages, and the workspace of one file.
 
-Requests are pickled, and come with the descriptors of the file and of the blocks. Replies come from a process
-that has read hostile bytes. They are therefore JSON: data that is checked, never code.
+Requests are pickled, and come with the descriptors of the workspace. Replies come from a process that has
+read hostile bytes. They are therefore JSON: data that is checked, never code.
 """
 
+import os
+import shutil
+from contextlib import ExitStack
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
+from types import TracebackType
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
 from shotwatch_ingest.domain import digest
 from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
+from shotwatch_ingest.domain.inventory import SkippedPart
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
-from shotwatch_ingest.reader_sandbox import MAX_WRITTEN_BYTES
+from shotwatch_ingest.readers.sandbox import MAX_WRITTEN_BYTES
+from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import FileName
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import ShotSeries
@@ -30,6 +38,8 @@ from shotwatch_shots.vocabulary import DeviceKind, FileReason, SkipReason
 FRAME_HEADER_BYTES = 8
 """Size of the header of every message: its length, little-endian."""
 
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108  files without a name
+_MIN_FREE_BYTES = 1 << 30
 MAX_REQUEST_BYTES = 64 << 10
 _MAX_CPU_SECONDS = 30.0
 _MIN_CPU_SECONDS = 5.0
@@ -75,14 +85,6 @@ class ReadDevice(Message):
         return DeviceRecords(**columns, block=block)
 
 
-class SkippedPart(Message):
-    """A part of the file that was skipped."""
-
-    where: str
-    reason: SkipReason
-    detail: str
-
-
 class ReadFile(Message):
     """The outcome of a file that was read."""
 
@@ -114,6 +116,51 @@ Outcome = ReadFile | Rejected | Failed
 outcomes: TypeAdapter[Outcome] = TypeAdapter(Annotated[Outcome, Field(discriminator="outcome")])
 
 
+class Workspace:
+    """Two unnamed files, in memory if there is room, else in the folder of temporary files.
+
+    Only processes that receive their descriptors can open them. They disappear with the last process that has
+    them open. A context manager that closes them.
+
+    Raises:
+        Retry: there is no room for the file's bytes.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        folder = _folder()
+        try:
+            with ExitStack() as opened:
+                self._image, self._blocks = (
+                    opened.enter_context(TemporaryFile(dir=folder, buffering=0)) for _ in range(2)
+                )
+                write_all(self.image, data)
+                self._files = opened.pop_all()
+        except OSError as error:
+            raise Retry(f"the scratch folder: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._files.close()
+
+    @property
+    def image(self) -> int:
+        """The descriptor of the file's bytes."""
+        return self._image.fileno()
+
+    @property
+    def blocks(self) -> int:
+        """The descriptor of the blocks, one after the other."""
+        return self._blocks.fileno()
+
+    def block(self, start: int, size: int) -> bytes:
+        """Return the bytes of a block; fewer if the file ends before."""
+        return os.pread(self.blocks, size, start)
+
+
 def framed(body: bytes) -> bytes:
     return len(body).to_bytes(FRAME_HEADER_BYTES, "little") + body
 
@@ -121,8 +168,7 @@ def framed(body: bytes) -> bytes:
 def read_file(snapshot: Snapshot, devices: list[ReadDevice]) -> ReadFile:
     """Return the records of a file as a message."""
     skipped = snapshot.skipped
-    examples = [SkippedPart(where=e.where, reason=e.reason, detail=e.detail) for e in skipped.examples]
-    return ReadFile(devices=devices, skipped=dict(skipped.counts), examples=examples)
+    return ReadFile(devices=devices, skipped=dict(skipped.counts), examples=skipped.examples)
 
 
 def read_device(snapshot: DeviceSnapshot, interval: str, block_start: int, block_bytes: int) -> ReadDevice:
@@ -158,3 +204,25 @@ def _message_digest(found: digest.Digest | None) -> Digest | None:
 
 def _lists(found: digest.Digest) -> dict[str, Any]:
     return {column.name: getattr(found, column.name).tolist() for column in fields(found)}
+
+
+def read_all(descriptor: int) -> bytes:
+    """Return all bytes of a file, whatever its current position."""
+    return os.pread(descriptor, os.lseek(descriptor, 0, os.SEEK_END), 0)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all data at the file's current position.
+
+    Raises:
+        OSError: there is no room.
+    """
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _folder() -> Path:
+    if _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _MIN_FREE_BYTES:
+        return _IN_MEMORY
+    return Path(gettempdir())

@@ -1,14 +1,13 @@
 """References: computed from recent normal shots, and added to the calibration store."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.background import Items
 from shotwatch_common.clock import latest_record_ms
-from shotwatch_common.past_frames import CameraFrames, FrameReader
+from shotwatch_common.past_frames import CameraFrames, Document, FrameReader
 from shotwatch_common.process import Edges
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_history.settings import HistorySettings
@@ -19,14 +18,14 @@ from shotwatch_shots.vocabulary import DeviceKind
 
 MOST_FRAMES = 200
 FEWEST_FRAMES = 100
-MINUTE_MS, HOUR_MS = 60_000, 3_600_000
-PERIOD_MS = 60 * MINUTE_MS
+_HOUR_MS = 3_600_000
+PERIOD_MS = _HOUR_MS
 """Length of the data from whose normal shots a reference is computed, in ms."""
-MAX_AGE_MS = 24 * HOUR_MS
+MAX_AGE_MS = 24 * _HOUR_MS
 """Maximum age of a reference relative to the newest data, in ms; an older one is replaced."""
 
 
-class References:
+class ReferenceRenewal:
     """The renewal of the references of cameras that have none, or an old one."""
 
     def __init__(self, edges: Edges[HistorySettings]) -> None:
@@ -60,18 +59,18 @@ class References:
         return latest is None or not oldest <= latest.end <= latest_record_ms(self._edges.facility)
 
     async def _make(self, roster: PlaceRoster, cameras: Sequence[str], now: int) -> None:
-        shots = await self._normal_shots(roster, now) if cameras else []
+        shots = await self._normal_shots(roster, now) if cameras else ()
         if len(shots) >= FEWEST_FRAMES:
             await self._cameras.each(cameras, partial(self._make_one, shots))
 
-    async def _normal_shots(self, roster: PlaceRoster, now: int) -> list[Mapping[str, Any]]:
+    async def _normal_shots(self, roster: PlaceRoster, now: int) -> Sequence[Document]:
         """Return complete shots without any anomaly, spread over the period."""
         query = {"place": str(roster.place)}
         start = now - PERIOD_MS
         shots = await self._edges.archive.shots.spread(query, MOST_FRAMES, start, now + 1)
         return [shot for shot in shots if shot["complete"] and not shot["kinds"]]
 
-    async def _make_one(self, shots: Sequence[Mapping[str, Any]], device: str) -> None:
+    async def _make_one(self, shots: Sequence[Document], device: str) -> None:
         for camera in await self._frames.read(shots, [device]):
             if len(camera.times) >= FEWEST_FRAMES:
                 await self._shelve_reference(camera)

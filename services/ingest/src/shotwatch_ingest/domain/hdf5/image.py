@@ -12,25 +12,16 @@ from itertools import count
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import h5py
-import numpy as np
-from h5py import h5d, h5f, h5g, h5l, h5p, h5s, h5t
-from numpy.typing import NDArray
+from h5py import h5d, h5f, h5g, h5l, h5p
 
 from shotwatch_common.printable import printable
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.vocabulary import FileReason, RecordReason
 
-Array = NDArray[np.generic]
-
 MAX_CHUNK_BYTES = 64 << 20
 """Maximum size of a chunk. HDF5 decodes a chunk as a whole even if only a part of it is read."""
 MAX_CHUNKS_BYTES = 1 << 30
 """Maximum total size of the chunks of all opened datasets; many records may share one large chunk."""
-MAX_VALUE_BYTES = 256
-"""Maximum size of one number, or of one text of fixed length."""
-MAX_ENUMERATED = 256
-"""Maximum number of names in an enumeration."""
 MAX_NAMES = 250_000
 """Maximum number of names listed from a file, in all its groups.
 
@@ -50,21 +41,9 @@ _numbers = count()
 HDF5 takes images with the same name for the same file: opening the second would return the first.
 """
 _LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "an external link"}
-_TYPES = {
-    h5t.INTEGER: "whole numbers",
-    h5t.FLOAT: "real numbers",
-    h5t.STRING: "text",
-    h5t.BITFIELD: "bit fields",
-    h5t.OPAQUE: "opaque bytes",
-    h5t.COMPOUND: "compounds",
-    h5t.REFERENCE: "references",
-    h5t.ENUM: "enumerated values",
-    h5t.VLEN: "lists",
-    h5t.ARRAY: "arrays",
-}
 
 
-class Refused(Exception):
+class Unreadable(Exception):
     """A group or dataset that is not read; `reason` is the resulting problem of its record."""
 
     def __init__(self, reason: RecordReason, detail: str) -> None:
@@ -90,9 +69,9 @@ class Link(NamedTuple):
     def require_hard(self) -> None:
         if not self.is_hard:
             what = _LINKS.get(self.type, "a user-defined link")
-            raise Refused(RecordReason.DATA_MISSING, f"is {what}, which is not followed")
+            raise Unreadable(RecordReason.DATA_MISSING, f"is {what}, which is not followed")
         if b"/" in self.name or self.name == b".":
-            raise Refused(RecordReason.DATA_MISSING, "has a name that HDF5 would read as a path")
+            raise Unreadable(RecordReason.DATA_MISSING, "has a name that HDF5 would read as a path")
 
     def __str__(self) -> str:
         """Return the path of names, each shortened to fit into a message."""
@@ -131,7 +110,7 @@ class Hdf5Image:
         """Return the links in a group, by name.
 
         Raises:
-            Refused: it is not a group, lies behind a link that is not followed, or is damaged.
+            Unreadable: it is not a group, lies behind a link that is not followed, or is damaged.
             Reject: TOO_LARGE, more than MAX_NAMES names were listed from the file.
         """
         group.require_hard()
@@ -148,7 +127,7 @@ class Hdf5Image:
             return None
 
         try:
-            with _reading():
+            with reading_hdf5():
                 if group.parent is None:
                     self._root.links.iterate(keep, info=True)
                 else:
@@ -157,7 +136,7 @@ class Hdf5Image:
             self._names += len(found)
         for name in surplus:
             if name in found:
-                raise Refused(RecordReason.DATA_MISSING, f"lists {shown(name)} twice")
+                raise Unreadable(RecordReason.DATA_MISSING, f"lists {shown(name)} twice")
             raise Reject(FileReason.TOO_LARGE, f"{self.key}: {group}: the file has over {MAX_NAMES} names")
         return found
 
@@ -165,12 +144,12 @@ class Hdf5Image:
         """Open a dataset whose data lie in this file, in chunks that fit into memory.
 
         Raises:
-            Refused: there is no such dataset here.
+            Unreadable: there is no such dataset here.
             Reject: TOO_LARGE, its chunks are too large, or those of all datasets so far.
         """
         link.require_hard()
         assert link.parent is not None
-        with _reading():
+        with reading_hdf5():
             dataset = h5d.open(self._group(link.parent), link.name)
             creation = dataset.get_create_plist()
             layout = creation.get_layout()
@@ -178,7 +157,7 @@ class Hdf5Image:
             chunk = creation.get_chunk() if layout == h5d.CHUNKED else ()
             size = math.prod(chunk) * dataset.get_type().get_size()
         if elsewhere:
-            raise Refused(RecordReason.DATA_MISSING, "lies outside the file")
+            raise Unreadable(RecordReason.DATA_MISSING, "lies outside the file")
         self._chunks_bytes += size
         if size > MAX_CHUNK_BYTES or self._chunks_bytes > MAX_CHUNKS_BYTES:
             raise Reject(
@@ -194,47 +173,6 @@ class Hdf5Image:
         if self._opened is None or self._opened[0] is not link:
             self._opened = link, h5g.open(self._group(link.parent), link.name)
         return self._opened[1]
-
-
-def load_numbers(dataset: h5d.DatasetID, shape: tuple[int, ...], whole: bool) -> Array:
-    """Return the numbers of a dataset in its own type; `shape` () means its first number, whatever its shape.
-
-    Raises:
-        Refused: it holds another type or has another shape; with `whole`, real numbers are refused as well.
-    """
-    with _reading():
-        kind = dataset.get_type()
-    _require_class(kind, (h5t.INTEGER,) if whole else (h5t.INTEGER, h5t.FLOAT))
-    with _reading():
-        dtype = kind.dtype
-    if not shape:
-        return _first(dataset, dtype)
-    with _reading():
-        actual = dataset.shape
-    if actual != shape:
-        raise Refused(RecordReason.WRONG_SHAPE, f"is {_size(actual)}, not {_size(shape)}")
-    numbers = np.empty(shape, dtype)
-    with _reading():
-        dataset.read(h5s.ALL, h5s.ALL, numbers)
-    return numbers
-
-
-def load_text(dataset: h5d.DatasetID) -> Array:
-    """Return the first text of a dataset (shape (1,)), or the name of its first enumerated value.
-
-    Raises:
-        Refused: it holds no text, or a value that its enumeration does not name.
-    """
-    with _reading():
-        kind = dataset.get_type()
-    _require_class(kind, (h5t.STRING, h5t.ENUM))
-    if kind.get_class() == h5t.ENUM:
-        return _first_name(dataset, kind)
-    with _reading():
-        if not kind.is_variable_str():
-            return _first(dataset, kind.dtype)
-    # Text of variable length crashes the process if it is read with the dataset's own type.
-    return _first(dataset, np.dtype(object), h5t.py_create(h5py.string_dtype()))
 
 
 def shown(name: bytes) -> str:
@@ -276,51 +214,10 @@ def _has_signature(image: bytes) -> bool:
     return False
 
 
-def _first(dataset: h5d.DatasetID, dtype: np.dtype[np.generic], memory: h5t.TypeID | None = None) -> Array:
-    value = np.empty((1,), dtype)
-    with _reading():
-        space = dataset.get_space()
-        empty = space.get_select_npoints() == 0
-    if empty:
-        raise Refused(RecordReason.DATA_MISSING, "is empty")
-    with _reading():
-        if dimensions := space.get_simple_extent_ndims():
-            space.select_hyperslab((0,) * dimensions, (1,) * dimensions)
-        dataset.read(h5s.create_simple((1,)), space, value, memory)
-    return value
-
-
-def _first_name(dataset: h5d.DatasetID, kind: h5t.TypeEnumID) -> Array:
-    with _reading():
-        count = kind.get_nmembers()
-    if count > MAX_ENUMERATED:
-        raise Refused(RecordReason.WRONG_TYPE, f"enumerates {count} names")
-    with _reading():
-        number = int(_first(dataset, kind.get_super().dtype, kind)[0])
-        names = {kind.get_member_value(n): kind.get_member_name(n) for n in range(count)}
-    if number not in names:
-        raise Refused(RecordReason.WRONG_TYPE, f"is {number}, which its enumeration does not name")
-    return np.array([names[number]], object)
-
-
-def _require_class(kind: h5t.TypeID, classes: tuple[int, ...]) -> None:
-    found = kind.get_class()
-    if found not in classes:
-        wanted = " or ".join(_TYPES[expected] for expected in classes)
-        raise Refused(
-            RecordReason.WRONG_TYPE, f"holds {_TYPES.get(found, 'something unknown')}, not {wanted}"
-        )
-    if kind.get_size() > MAX_VALUE_BYTES:
-        raise Refused(RecordReason.WRONG_TYPE, f"holds values of {kind.get_size()} bytes")
-
-
-def _size(shape: tuple[int, ...] | None) -> str:
-    return " x ".join(map(str, shape)) if shape else "a single value"
-
-
 @contextmanager
-def _reading() -> Iterator[None]:
+def reading_hdf5() -> Iterator[None]:
+    """Turn an exception of h5py into Unreadable."""
     try:
         yield
     except HDF5_ERRORS as error:
-        raise Refused(RecordReason.DATA_MISSING, f"cannot be read: {error}") from error
+        raise Unreadable(RecordReason.DATA_MISSING, f"cannot be read: {error}") from error

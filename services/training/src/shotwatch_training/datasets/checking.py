@@ -1,18 +1,16 @@
 """Check of a stored training set: its shards match the manifest, and it could be made again."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import islice
 
 from shotwatch_common.archive import Archive
+from shotwatch_common.command_line import Progress
 from shotwatch_shots.records import BlockRef
-from shotwatch_training.dataset_store import DatasetError, DatasetStore, ask_all
-from shotwatch_training.domain.manifest import Manifest, RawObject
+from shotwatch_training.datasets.store import DatasetError, DatasetStore, ask_all
+from shotwatch_training.domain.manifest import DatasetManifest, RawObject
 
 _AT_ONCE = 1000
-
-Progress = Callable[..., None]
-"""Callback, called as progress(step, figure=…, …)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,9 @@ class Checked:
         return not self.broken and not self.lost
 
 
-async def check(manifest: Manifest, sets: DatasetStore, archive: Archive, progress: Progress) -> Checked:
+async def check(
+    manifest: DatasetManifest, sets: DatasetStore, archive: Archive, progress: Progress
+) -> Checked:
     """Compare a set with its manifest, and the manifest with the present state of store and archive."""
     broken = [why async for why in _broken(manifest, sets, progress)]
     progress("looking for blocks")
@@ -55,7 +55,7 @@ async def check(manifest: Manifest, sets: DatasetStore, archive: Archive, progre
     )
 
 
-async def _broken(manifest: Manifest, sets: DatasetStore, progress: Progress) -> AsyncIterator[str]:
+async def _broken(manifest: DatasetManifest, sets: DatasetStore, progress: Progress) -> AsyncIterator[str]:
     for number, shard in enumerate(manifest.shards, 1):
         try:
             await sets.get_shard(shard)
@@ -64,12 +64,12 @@ async def _broken(manifest: Manifest, sets: DatasetStore, progress: Progress) ->
         progress("checking", shards=number, of=len(manifest.shards))
 
 
-async def _missing(manifest: Manifest, sets: DatasetStore) -> list[BlockRef]:
+async def _missing(manifest: DatasetManifest, sets: DatasetStore) -> list[BlockRef]:
     etags = await ask_all(manifest.blocks, lambda block: sets.objects.etag(block.bucket, block.key))
     return [block for block, etag in etags.items() if etag is None]
 
 
-async def _unchanged(manifest: Manifest, sets: DatasetStore, archive: Archive) -> set[str]:
+async def _unchanged(manifest: DatasetManifest, sets: DatasetStore, archive: Archive) -> set[str]:
     """Return the ids of the raw objects that are unchanged since the set was made, wherever they are now."""
     places = await archive.ledger.places([raw.object_id for raw in manifest.raw_objects])
 
@@ -80,7 +80,7 @@ async def _unchanged(manifest: Manifest, sets: DatasetStore, archive: Archive) -
     return {raw.object_id for raw, same in (await ask_all(manifest.raw_objects, unchanged)).items() if same}
 
 
-async def _revised(manifest: Manifest, archive: Archive) -> int:
+async def _revised(manifest: DatasetManifest, archive: Archive) -> int:
     known = {
         shot: revision
         for group in manifest.groups

@@ -24,7 +24,7 @@ class TooLittleData(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class TimeSplit:
     """The beginnings of the time blocks for early stopping and for thresholds, as shares of a device's shots.
 
     Each device's shots are split separately, because places record at different times and rates.
@@ -62,7 +62,7 @@ class ImageSet:
     validation: Images
 
 
-def usable_references(history: History, split: Split) -> dict[str, ReferenceFrame]:
+def usable_references(history: History, split: TimeSplit) -> dict[str, ReferenceFrame]:
     """Return the references of cameras with a beam and enough frames before calibration and after training.
 
     Raises:
@@ -78,7 +78,7 @@ def usable_references(history: History, split: Split) -> dict[str, ReferenceFram
     return references
 
 
-def _reference(camera: CameraHistory, split: Split) -> ReferenceFrame | None:
+def _reference(camera: CameraHistory, split: TimeSplit) -> ReferenceFrame | None:
     past, later = split.reference_shots(camera.times), split.unlearned_shots(camera.times)
     if past.stop < FEWEST_TRAINING or later.stop - later.start < FEWEST_TRAINING:
         return None
@@ -86,7 +86,7 @@ def _reference(camera: CameraHistory, split: Split) -> ReferenceFrame | None:
 
 
 def image_set(
-    cameras: Sequence[CameraHistory], references: dict[str, ReferenceFrame], split: Split, most: int
+    cameras: Sequence[CameraHistory], references: dict[str, ReferenceFrame], split: TimeSplit, most: int
 ) -> ImageSet:
     """Return `most` images at most, evenly from all cameras and over time."""
     known = [camera for camera in cameras if camera.device in references]
@@ -102,7 +102,7 @@ def evenly(count: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
 
 
 def _images(
-    camera: CameraHistory, reference: ReferenceFrame, split: Split, most: int
+    camera: CameraHistory, reference: ReferenceFrame, split: TimeSplit, most: int
 ) -> tuple[Images, Images]:
     chosen = evenly(len(camera.times), most)
     times, images = camera.times[chosen], normalise(camera.frames[chosen], reference).images

@@ -6,12 +6,11 @@ reads them); the other features are plain values.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from shotwatch_training.domain.triplets import Example
+from shotwatch_training.domain.triplets import Triplet
 
 _PLAIN = {
     "energymeter": tf.float32,
@@ -29,14 +28,14 @@ _SCHEMA = {
 }
 
 
-def write_shard(path: Path, examples: Iterable[Example]) -> None:
+def write_shard(path: Path, examples: Iterable[Triplet]) -> None:
     """Write one TFRecord file; the same examples give the same bytes."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for example in examples:
             writer.write(encode(example))
 
 
-def encode(example: Example) -> bytes:
+def encode(example: Triplet) -> bytes:
     """Return the serialized record of an example."""
     values = {
         **{name: _bytes(tf.io.serialize_tensor(getattr(example, name)).numpy()) for name in _TENSORS},
@@ -47,7 +46,7 @@ def encode(example: Example) -> bytes:
     return encoded
 
 
-def decode(record: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def decode(record: tf.Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tf.Tensor]:
     """Return the nine features of a record as tensors; usable in `tf.data.Dataset.map`.
 
     Args:
@@ -60,7 +59,7 @@ def decode(record: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]
     return dict(found)
 
 
-def _plain(value: np.float32 | int | str) -> Any:
+def _plain(value: np.float32 | int | str) -> tf.train.Feature:
     match value:
         case str():
             return _bytes(value.encode())
@@ -70,5 +69,5 @@ def _plain(value: np.float32 | int | str) -> Any:
             return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
 
 
-def _bytes(value: bytes) -> Any:
+def _bytes(value: bytes) -> tf.train.Feature:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))

@@ -1,4 +1,4 @@
-"""Manage training sets: `python -m shotwatch_training.dataset`.
+"""Manage training sets: `python -m shotwatch_training.datasets`.
 
 Steps and results are written as JSON lines to standard output.
 
@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, TextIO
+from typing import TextIO
 
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.command_line import (
+    Progress,
     exit_status,
     own_output,
     read_list,
@@ -26,17 +27,17 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind
-from shotwatch_training.checking import Progress, check
-from shotwatch_training.choosing import Sources
-from shotwatch_training.dataset_store import DatasetError, DatasetStore
-from shotwatch_training.domain.manifest import Manifest, Query
-from shotwatch_training.making import make_set
+from shotwatch_training.datasets.checking import check
+from shotwatch_training.datasets.choosing import DatasetSources
+from shotwatch_training.datasets.making import make_set
+from shotwatch_training.datasets.store import DatasetError, DatasetStore
+from shotwatch_training.domain.manifest import DatasetManifest, Query
 from shotwatch_training.settings import TrainingSettings
 
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    sources: Sources
+    sources: DatasetSources
     sets: DatasetStore
     progress: Progress
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str], output: TextIO) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the parsed command line, with its function in `work`; exit with a message if it is wrong."""
-    parser = argparse.ArgumentParser(prog="shotwatch_training.dataset", description="Training sets.")
+    parser = argparse.ArgumentParser(prog="shotwatch_training.datasets", description="Training sets.")
     commands = parser.add_subparsers(required=True)
     make = _command(commands, "make", _make)
     make.add_argument("--from", dest="start", type=read_time, help="ISO 8601, UTC unless it says otherwise")
@@ -65,7 +66,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _command(commands: Any, name: str, work: Callable[..., Awaitable[None]], named: bool = True) -> Any:
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    work: Callable[[_Edges, argparse.Namespace], Awaitable[None]],
+    named: bool = True,
+) -> argparse.ArgumentParser:
     command = commands.add_parser(name)
     command.set_defaults(work=work)
     if named:
@@ -88,7 +94,7 @@ async def _edges(progress: Progress) -> AsyncIterator[_Edges]:
     facility = load_facility(settings.facility)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
         yield _Edges(
-            Sources(archive, store, facility),
+            DatasetSources(archive, store, facility),
             DatasetStore(store, settings.dataset_bucket),
             progress,
         )
@@ -123,7 +129,7 @@ async def _check(edges: _Edges, asked: argparse.Namespace) -> None:
     edges.progress("checked", **asdict(checked), good=checked.good)
 
 
-def _summary(manifest: Manifest) -> dict[str, Any]:
+def _summary(manifest: DatasetManifest) -> dict[str, object]:
     """Return the manifest without its long lists."""
     told = manifest.model_dump(mode="json", exclude={"groups", "raw_objects", "shards"})
     return {**told, "shards": len(manifest.shards), "bytes": sum(shard.size for shard in manifest.shards)}

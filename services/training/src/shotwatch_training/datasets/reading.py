@@ -5,19 +5,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from shotwatch_common.store import ObjectStore
-from shotwatch_training.dataset_store import DatasetStore
-from shotwatch_training.domain.dataset import evenly
+from shotwatch_training.datasets.store import DatasetStore
+from shotwatch_training.datasets.tfrecords import decode
 from shotwatch_training.domain.history import CameraHistory, Times
-from shotwatch_training.domain.manifest import Manifest, Shard
+from shotwatch_training.domain.manifest import DatasetManifest, Shard
+from shotwatch_training.domain.split import evenly
 from shotwatch_training.settings import TrainingSettings
-from shotwatch_training.tfrecords import decode
 
 Fetch = Callable[[Shard], bytes]
 """A function that returns the bytes of a shard; it blocks until they are loaded."""
@@ -33,7 +32,7 @@ def fetcher(settings: TrainingSettings) -> Fetch:
     return lambda shard: asyncio.run(get(shard))
 
 
-def stream(manifest: Manifest, fetch: Fetch) -> Any:
+def stream(manifest: DatasetManifest, fetch: Fetch) -> tf.data.Dataset:
     """Return the set as a `tf.data.Dataset` of its nine features (dict of tensors), in manifest order.
 
     Each pass fetches the shards again, one after the other; one shard at a time lies in a temporary folder.
@@ -52,7 +51,7 @@ def stream(manifest: Manifest, fetch: Fetch) -> Any:
     return shards.flat_map(tf.data.TFRecordDataset).map(partial(decode, shapes=shapes))
 
 
-def read_cameras(manifest: Manifest, fetch: Fetch, most: int) -> tuple[CameraHistory, ...]:
+def read_cameras(manifest: DatasetManifest, fetch: Fetch, most: int) -> tuple[CameraHistory, ...]:
     """Return `most` frames of each camera at most, evenly spread over its time."""
     cameras = np.array([group.camera for group in manifest.groups for _ in group.shots])
     pulses = np.array([pulse for group in manifest.groups for pulse in group.pulses], np.int64)

@@ -18,7 +18,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from shotwatch_common.settings import SettingsError
-from shotwatch_ingest.reader_messages import (
+from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
     Failed,
@@ -26,10 +26,10 @@ from shotwatch_ingest.reader_messages import (
     ReadFile,
     Rejected,
     Request,
+    Workspace,
     framed,
     outcomes,
 )
-from shotwatch_ingest.reader_workspace import Workspace
 from shotwatch_shots.errors import Bug, Reject, Retry
 from shotwatch_shots.facility import Facility, FileName
 from shotwatch_shots.vocabulary import FileReason
@@ -184,7 +184,7 @@ class _Reader:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "shotwatch_ingest.reader_process", str(theirs.fileno())),
+                *(sys.executable, "-P", "-m", "shotwatch_ingest.readers.process", str(theirs.fileno())),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 pass_fds=(theirs.fileno(),),

@@ -10,38 +10,43 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Block
 from shotwatch_common.clock import epoch_now
+from shotwatch_common.command_line import Progress
 from shotwatch_common.fetching import BlockGone, fetch_block
 from shotwatch_physics.energy import measure_energies
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
-from shotwatch_training.choosing import Plan, Sources, choose, find_raw_objects, plan
-from shotwatch_training.dataset_store import DatasetError, DatasetStore, shard_key
-from shotwatch_training.domain.manifest import Column, Counts, Group, Manifest, Query, Shard, features_of
-from shotwatch_training.domain.triplets import Example, Shot, examples_of
+from shotwatch_training.datasets.choosing import DatasetSources, Plan, choose, find_raw_objects, plan
+from shotwatch_training.datasets.store import DatasetError, DatasetStore, shard_key
+from shotwatch_training.domain.manifest import (
+    Column,
+    Counts,
+    DatasetManifest,
+    Group,
+    Query,
+    Shard,
+    features_of,
+)
+from shotwatch_training.domain.triplets import ChosenShot, Triplet, examples_of
 
 PER_SHARD = 2000
 """Number of examples in a shard; 70 MB with frames of 102 x 128."""
-
-Progress = Callable[..., None]
-"""Callback, called as progress(step, figure=…, …)."""
 
 
 async def make_set(
     name: str,
     query: Query,
-    sources: Sources,
+    sources: DatasetSources,
     sets: DatasetStore,
     progress: Progress,
     per_shard: int = PER_SHARD,
-) -> Manifest:
+) -> DatasetManifest:
     """Make a set of the shots that match the query, and return its manifest.
 
     Raises:
@@ -55,7 +60,7 @@ async def make_set(
     _refuse_empty(shots, planned)
     raw_objects = await find_raw_objects(planned.groups, sources)
     shards = await _write_shards(name, planned, sources, sets, progress, per_shard)
-    manifest = Manifest(
+    manifest = DatasetManifest(
         name=name,
         facility=sources.facility.name,
         code_version=version("shotwatch-training"),
@@ -71,7 +76,7 @@ async def make_set(
     return manifest
 
 
-def _refuse_empty(shots: Sequence[Shot], planned: Plan) -> None:
+def _refuse_empty(shots: Sequence[ChosenShot], planned: Plan) -> None:
     if not shots:
         raise DatasetError("no shot matches: ask for another time, other places or other kinds of anomaly")
     if not planned.groups:
@@ -81,7 +86,7 @@ def _refuse_empty(shots: Sequence[Shot], planned: Plan) -> None:
         )
 
 
-def _counts(shots: Sequence[Shot], planned: Plan) -> Counts:
+def _counts(shots: Sequence[ChosenShot], planned: Plan) -> Counts:
     return Counts(
         matched=len(shots),
         shots=len({shot for group in planned.groups for shot in group.shots}),
@@ -97,12 +102,12 @@ def _shapes(facility: Facility) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 async def _write_shards(
-    name: str, planned: Plan, sources: Sources, sets: DatasetStore, progress: Progress, per_shard: int
+    name: str, planned: Plan, sources: DatasetSources, sets: DatasetStore, progress: Progress, per_shard: int
 ) -> list[Shard]:
-    from shotwatch_training.tfrecords import write_shard  # TensorFlow takes seconds to import
+    from shotwatch_training.datasets.tfrecords import write_shard  # TensorFlow takes seconds to import
 
     sizes = [min(per_shard, planned.examples - first) for first in range(0, planned.examples, per_shard)]
-    examples = _read(planned, _Reader(sources), progress)
+    examples = _read(planned, _TripletReader(sources), progress)
     shards = []
     with TemporaryDirectory() as folder:
         for number, size in enumerate(sizes):
@@ -112,7 +117,7 @@ async def _write_shards(
     return shards
 
 
-async def _read(planned: Plan, reader: "_Reader", progress: Progress) -> AsyncIterator[Example]:
+async def _read(planned: Plan, reader: "_TripletReader", progress: Progress) -> AsyncIterator[Triplet]:
     """Yield the examples of all groups, in order."""
     done = 0
     for group in planned.groups:
@@ -124,14 +129,14 @@ async def _read(planned: Plan, reader: "_Reader", progress: Progress) -> AsyncIt
 
 
 @dataclass(slots=True)
-class _Reader:
+class _TripletReader:
     """A reader of the examples of a group; it reads spectra and energies once for all cameras of a batch."""
 
-    sources: Sources
+    sources: DatasetSources
     _batch: str = ""
     _blocks: dict[BlockRef, Block] = field(default_factory=dict)
 
-    async def read(self, group: Group) -> list[Example]:
+    async def read(self, group: Group) -> list[Triplet]:
         if group.batch != self._batch:
             self._batch, self._blocks = group.batch, {}
         count = len(group.shots)
@@ -159,10 +164,10 @@ class _Reader:
 
 
 async def _fill(
-    values: NDArray[Any],
+    values: NDArray[np.generic],
     column: Column,
     fetch: Callable[[BlockRef], Awaitable[Block]],
-    take: Callable[[Block], NDArray[Any]],
+    take: Callable[[Block], NDArray[np.generic]],
 ) -> None:
     """Copy the records of a column into their places; absent ones are left unchanged."""
     sources, rows = np.array(column.source), np.array(column.row)

@@ -1,8 +1,8 @@
 """The reader: a disposable process that reads files of unknown origin, one after the other.
 
 It receives no secret, is limited in memory and CPU time, cannot open anything, and can be killed at any
-moment. It receives each file, and a place for its blocks, as open descriptors. `reader.ReaderPool` runs
-`python -m shotwatch_ingest.reader_process DESCRIPTOR`; DESCRIPTOR is the socket on which requests arrive.
+moment. It receives each file, and a place for its blocks, as open descriptors. `pool.ReaderPool` runs
+`python -m shotwatch_ingest.readers.process DESCRIPTOR`; DESCRIPTOR is the socket on which requests arrive.
 """
 
 import array  # noqa: F401  socket.recv_fds imports it when it is called: too late in a sandbox
@@ -22,7 +22,7 @@ import numpy as np
 from shotwatch_common.blocks import Block, write_block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.snapshot import Snapshot, read_snapshot
-from shotwatch_ingest.reader_messages import (
+from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
@@ -33,11 +33,12 @@ from shotwatch_ingest.reader_messages import (
     Request,
     cpu_seconds,
     framed,
+    read_all,
     read_device,
     read_file,
+    write_all,
 )
-from shotwatch_ingest.reader_sandbox import SandboxError, enter_sandbox
-from shotwatch_ingest.reader_workspace import read_all, write_all
+from shotwatch_ingest.readers.sandbox import SandboxError, enter_sandbox
 from shotwatch_shots.errors import Reject, Retry
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.vocabulary import FileReason

@@ -3,25 +3,25 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
+from shotwatch_common.past_frames import Document
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.feedback import UNLABELLED
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind
-from shotwatch_training.dataset_store import ask_all
+from shotwatch_training.datasets.store import ask_all
 from shotwatch_training.domain.manifest import Group, Query, RawObject
-from shotwatch_training.domain.triplets import Shot, groups_of, matches, sampled, without
+from shotwatch_training.domain.triplets import ChosenShot, groups_of, matches, sampled, without
 
 _STEP_MS = 600_000
 """Length of the time ranges in which shots are queried, in ms: every server answers short ranges fast."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class DatasetSources:
     """The sources from which training sets are made."""
 
     archive: Archive
@@ -42,21 +42,21 @@ class Plan:
         return sum(len(group.shots) for group in self.groups)
 
 
-async def choose(query: Query, sources: Sources) -> list[Shot]:
+async def choose(query: Query, sources: DatasetSources) -> list[ChosenShot]:
     """Return the shots that match the query, by place, in order of their pulses."""
     return sampled([shot async for shot in _matching(query, sources)], query.most)
 
 
-async def plan(shots: Sequence[Shot], sources: Sources) -> Plan:
+async def plan(shots: Sequence[ChosenShot], sources: DatasetSources) -> Plan:
     """Return the examples that can be made of these shots, by batch and camera."""
-    batches: dict[str, list[Shot]] = defaultdict(list)
+    batches: dict[str, list[ChosenShot]] = defaultdict(list)
     for shot in shots:
         batches[shot.batch].append(shot)
     plans = [await _plan_batch(batch, chosen, sources) for batch, chosen in batches.items()]
     return Plan([group for each in plans for group in each.groups], sum(each.expired for each in plans))
 
 
-async def find_raw_objects(groups: Sequence[Group], sources: Sources) -> list[RawObject]:
+async def find_raw_objects(groups: Sequence[Group], sources: DatasetSources) -> list[RawObject]:
     """Return the files from which the groups' blocks were made, at their locations in the ledger.
 
     A file without a location is left out, for example one that was replaced before it was read again.
@@ -70,7 +70,7 @@ async def find_raw_objects(groups: Sequence[Group], sources: Sources) -> list[Ra
     ]
 
 
-async def _matching(query: Query, sources: Sources) -> AsyncIterator[Shot]:
+async def _matching(query: Query, sources: DatasetSources) -> AsyncIterator[ChosenShot]:
     for roster in sources.facility.places:
         if not query.places or str(roster.place) in query.places:
             async for found in _recorded(roster, query, sources.archive):
@@ -78,7 +78,7 @@ async def _matching(query: Query, sources: Sources) -> AsyncIterator[Shot]:
                     yield _shot(found)
 
 
-async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> AsyncIterator[Mapping[str, Any]]:
+async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> AsyncIterator[Document]:
     """Yield the shots of a place, with their kinds of anomaly corrected by people's labels."""
     place = {"place": str(roster.place)}
     end = epoch_now() if query.end is None else query.end
@@ -98,12 +98,12 @@ async def _next_pulse(archive: Archive, place: Mapping[str, str], begin: int, en
     return int(later[0]["pulse"]) if later else end
 
 
-def _shot(found: Mapping[str, Any]) -> Shot:
+def _shot(found: Document) -> ChosenShot:
     kinds = tuple(map(AnomalyKind, found["kinds"]))
-    return Shot(found["_id"], found["revision"], kinds, found["batch"], found["index"])
+    return ChosenShot(found["_id"], found["revision"], kinds, found["batch"], found["index"])
 
 
-async def _plan_batch(batch_id: str, shots: Sequence[Shot], sources: Sources) -> Plan:
+async def _plan_batch(batch_id: str, shots: Sequence[ChosenShot], sources: DatasetSources) -> Plan:
     batch = await sources.archive.batches.find(batch_id)
     whole = Plan(groups_of(batch, shots) if batch else [], 0)
     expired = await _expired({block for group in whole.groups for block in group.blocks}, sources.store)

@@ -1,31 +1,28 @@
-"""Reading of past shots from the archive and the object store into arrays."""
+"""Reading of normal shots from the archive and the object store into arrays."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
-from shotwatch_common.past_frames import FrameReader
+from shotwatch_common.past_frames import Document, FrameReader
 from shotwatch_common.store import ObjectStore
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.feedback import UNLABELLED, ShotLabels
 from shotwatch_shots.pulses import epoch_ms
-from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
+from shotwatch_training.domain.split import evenly
 from shotwatch_training.settings import Recipe
 
 SHOTS_PER_PLACE = 1000
 
-Document = Mapping[str, Any]
 
-
-class Past:
-    """A reader of normal shots: complete, judged, without an anomaly by a rule or by people's labels."""
+class NormalShots:
+    """A reader of shots that are complete and judged, without an anomaly by a rule or by people's labels."""
 
     def __init__(self, archive: Archive, store: ObjectStore, facility: Facility) -> None:
         self._archive = archive
@@ -33,7 +30,7 @@ class Past:
         self._facility = facility
 
     async def read(self, recipe: Recipe) -> History:
-        """Return the history that a recipe requests."""
+        """Return the normal shots that a recipe requests, and a sample of their frames."""
         rosters = [roster for roster in self._facility.places if _asked_for(roster, recipe.places)]
         found = [(roster, await self._normal_shots(roster, recipe)) for roster in rosters]
         places = [await self._place(roster, shots) for roster, shots in found if shots]
@@ -61,11 +58,6 @@ class Past:
     async def _cameras(self, shots: Sequence[Document]) -> list[CameraHistory]:
         cameras = await self._frames.read(shots)
         return [CameraHistory(camera.device, camera.times, camera.frames) for camera in cameras]
-
-
-async def read_history(archive: Archive, store: ObjectStore, facility: Facility, recipe: Recipe) -> History:
-    """Return the normal shots that a recipe requests, and a sample of their frames."""
-    return await Past(archive, store, facility).read(recipe)
 
 
 def _asked_for(roster: PlaceRoster, places: Sequence[str]) -> bool:
