@@ -57,7 +57,8 @@ from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.simulation import Simulation, simulate
-from tools.bench.usage import Usage, watched
+
+from .usage import Usage, watched
 
 FACILITY = Path("facilities/hpls.yaml")
 LEARNING = {
