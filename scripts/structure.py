@@ -32,8 +32,8 @@ SHOT_PATH = ("ingest", "validate", "aggregate", "features", "inference")
 LONG_MODULE = 300
 
 LIMITS = {
-    "classes that share their name": 112,
-    "uses of `Any` per 1,000 lines": 8.1,
+    "classes that share their name": 74,
+    "uses of `Any` per 1,000 lines": 6.1,
     "function length, median": 5,
     "function length, 90th percentile": 14,
     "functions not fully annotated": 0,
@@ -41,11 +41,11 @@ LIMITS = {
     "files of a shot's path, with what they import directly": 97,
     "definitions not used by running code": 1,
     "methods and members not used by running code": 4,
-    "settings that nobody sets": 4,
+    "settings that nobody sets": 0,
     "dependencies declared and not used": 0,
     "dependencies imported and not declared": 0,
     "state in modules": 16,
-    "long modules": 10,
+    "long modules": 9,
 }
 """The largest figure that passes. Lower a limit when the code has improved; never raise one."""
 
