@@ -4,18 +4,12 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from shotwatch_common.printable import printable_json, printable_lines
 from shotwatch_common.settings import SettingsError
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import FacilityError
-
-
-class Progress(Protocol):
-    """A callback to which a long computation reports its steps and their figures."""
-
-    def __call__(self, step: str, /, **figures: object) -> None: ...
 
 
 def own_output() -> TextIO:

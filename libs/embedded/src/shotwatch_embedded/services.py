@@ -4,11 +4,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shotwatch_operations.broker.accounts import STAGES_OF
+
 HEALTH_PORT = "SHOTWATCH_HEALTH_PORT"
 QUERY_PORT = "SHOTWATCH_QUERY_PORT"
 QUERY_KEYS_FILE = "SHOTWATCH_QUERY_KEYS_FILE"
 
-_PATH = ("ingest", "validate", "aggregate", "features", "inference", "history", "query")
+_PATH = (*STAGES_OF, "query")
+"""The services with an account of the broker, and `query`, which has none."""
 ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.command_line import (
-    Progress,
     exit_status,
     own_output,
     read_list,
@@ -32,6 +31,7 @@ from shotwatch_training.domain.history import History
 from shotwatch_training.domain.manifest import DatasetManifest
 from shotwatch_training.domain.split import TooLittleData
 from shotwatch_training.normal_shots import NormalShots
+from shotwatch_training.progress import Progress
 from shotwatch_training.settings import ArchitectureName, Recipe, TrainingSettings
 
 if TYPE_CHECKING:

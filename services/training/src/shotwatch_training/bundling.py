@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from shotwatch_common.command_line import Progress
 from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_detector.frames import ReferenceFrame
@@ -13,6 +12,7 @@ from shotwatch_training.domain.history import History
 from shotwatch_training.domain.split import ImageSet, TimeSplit, TooLittleData, image_set, usable_references
 from shotwatch_training.models.fitting import Epoch, convert
 from shotwatch_training.models.search import Trial, search
+from shotwatch_training.progress import Progress
 from shotwatch_training.settings import Recipe
 
 MOST_IMAGES = 6000

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
-from shotwatch_common.command_line import Progress
 from shotwatch_detector.bundle import KERAS_MODEL, save_bundle
 from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_shots.pulses import instant
@@ -20,6 +19,7 @@ from shotwatch_training.domain.split import ImageSet, evenly
 from shotwatch_training.models.fitting import Epoch, save
 from shotwatch_training.models.search import Trial
 from shotwatch_training.plots import plot_curves, plot_reconstructions
+from shotwatch_training.progress import Progress
 from shotwatch_training.registry import BUNDLE, Registry, Run
 from shotwatch_training.settings import Recipe
 

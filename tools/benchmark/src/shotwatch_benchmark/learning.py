@@ -21,7 +21,6 @@ from shotwatch_benchmark.lasers import Laser
 from shotwatch_benchmark.observing import CAMERA, PLACE, Observed, chunks, observe, together
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_benchmark.scorers import Scorer
-from shotwatch_common.command_line import Progress
 from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_shots.pulses import Times
 from shotwatch_training.bundling import Material, calibrate, make_bundle, prepare
@@ -29,6 +28,7 @@ from shotwatch_training.domain.history import CameraHistory, History, PlaceHisto
 from shotwatch_training.domain.split import TimeSplit
 from shotwatch_training.models.fitting import Epoch, convert, fit
 from shotwatch_training.models.search import Trial
+from shotwatch_training.progress import Progress
 from shotwatch_training.settings import ArchitectureName, Hyperparameters, Recipe
 
 NO_TIME_LIMIT = 3600.0

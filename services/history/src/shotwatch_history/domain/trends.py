@@ -23,9 +23,8 @@ WATCHED: Mapping[DeviceKind, tuple[str, ...]] = {
     ),
     DeviceKind.SPECTRO: ("spectrum_sum", "spectrum_centroid", "spectrum_rms_width"),
     DeviceKind.ENERGY_METER: ("energy",),
-    DeviceKind.OTHER: (),
 }
-"""The slow quantities of each kind of device."""
+"""The slow quantities of each kind of device that has any."""
 
 SURE = 0.999
 """Minimum confidence of a change point that is reported: noise exceeds it in one series in a thousand."""

@@ -40,7 +40,7 @@ class TrendWatch:
     async def _compare(self, roster: PlaceRoster, now: int, told_until: ToldUntil, device: str) -> None:
         """Report the device's first unreported changes before `now` (epoch ms, by the place's own clocks)."""
         start = now - PERIOD_MS
-        names = WATCHED[self._edges.facility.device_type(device).kind]
+        names = WATCHED.get(self._edges.facility.device_type(device).kind)
         if not names:
             return
         series = await self._edges.archive.measurements.medians(device, names, start, now + 1)

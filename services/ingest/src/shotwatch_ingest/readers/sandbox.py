@@ -61,15 +61,15 @@ _ALLOWED = {
 """System calls, with their numbers on x86_64 and on aarch64 (asm/unistd_64.h, asm-generic/unistd.h)."""
 
 
-class Architecture(NamedTuple):
-    """A processor architecture: its number in linux/audit.h, that of the call seccomp, its column above."""
+class MachineType(NamedTuple):
+    """A type of machine: its number in linux/audit.h, that of the call seccomp, its column above."""
 
     audit: int
     seccomp: int
     column: int
 
 
-_ARCHITECTURES = {"x86_64": Architecture(0xC000003E, 317, 0), "aarch64": Architecture(0xC00000B7, 277, 1)}
+_MACHINE_TYPES = {"x86_64": MachineType(0xC000003E, 317, 0), "aarch64": MachineType(0xC00000B7, 277, 1)}
 
 
 class SandboxError(Exception):
@@ -89,7 +89,7 @@ def enter_sandbox() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN_FILES, _MAX_OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_WRITTEN_BYTES, MAX_WRITTEN_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    machine = _ARCHITECTURES.get(platform.machine())
+    machine = _MACHINE_TYPES.get(platform.machine())
     if machine is None:
         raise SandboxError(f"there is no filter of system calls for a machine of type {platform.machine()}")
     _install(machine)
@@ -98,25 +98,25 @@ def enter_sandbox() -> None:
     _require_refused("signalling a process", lambda: os.kill(os.getpid(), 0))
 
 
-def _install(architecture: Architecture) -> None:
+def _install(machine: MachineType) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    instructions = _filter(architecture)
+    instructions = _filter(machine)
     program = _Program(len(instructions) // 8, instructions)
     refused = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.syscall(
-        architecture.seccomp, _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(program)
+        machine.seccomp, _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(program)
     )
     if refused:
         raise SandboxError(f"the kernel refuses a seccomp filter: {os.strerror(ctypes.get_errno())}")
 
 
-def _filter(architecture: Architecture) -> bytes:
+def _filter(machine: MachineType) -> bytes:
     """Return instructions of 8 bytes (struct sock_filter): code, jumps if true and if false, operand."""
-    numbers = [call[architecture.column] for call in _ALLOWED.values()]
+    numbers = [call[machine.column] for call in _ALLOWED.values()]
     refuse = _RETURN_ERRNO | errno.EPERM
     # A jump skips that many instructions: other machines go to the refusal, listed calls to the last line.
     instructions = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
-        (_JUMP_IF_EQUAL, 0, len(numbers) + 1, architecture.audit),
+        (_JUMP_IF_EQUAL, 0, len(numbers) + 1, machine.audit),
         (_LOAD, 0, 0, _NUMBER_AT),
         *((_JUMP_IF_EQUAL, len(numbers) - n, 0, number) for n, number in enumerate(numbers)),
         (_RETURN, 0, 0, refuse),

@@ -16,7 +16,6 @@ from typing import TextIO
 
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.command_line import (
-    Progress,
     exit_status,
     own_output,
     read_list,
@@ -32,6 +31,7 @@ from shotwatch_training.datasets.choosing import DatasetSources
 from shotwatch_training.datasets.making import make_set
 from shotwatch_training.datasets.store import DatasetError, DatasetStore
 from shotwatch_training.domain.manifest import DatasetManifest, Query
+from shotwatch_training.progress import Progress
 from shotwatch_training.settings import TrainingSettings
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.command_line import Progress
 from shotwatch_shots.records import BlockRef
 from shotwatch_training.datasets.store import DatasetError, DatasetStore, ask_all
 from shotwatch_training.domain.manifest import DatasetManifest, RawObject
+from shotwatch_training.progress import Progress
 
 _AT_ONCE = 1000
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Block
 from shotwatch_common.clock import epoch_now
-from shotwatch_common.command_line import Progress
 from shotwatch_common.fetching import BlockGone, fetch_block
 from shotwatch_physics.energy import measure_energies
 from shotwatch_shots.facility import Facility
@@ -34,6 +33,7 @@ from shotwatch_training.domain.manifest import (
     features_of,
 )
 from shotwatch_training.domain.triplets import ChosenShot, Triplet, examples_of
+from shotwatch_training.progress import Progress
 
 PER_SHARD = 2000
 """Number of examples in a shard; 70 MB with frames of 102 x 128."""
