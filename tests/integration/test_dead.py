@@ -151,8 +151,8 @@ async def test_a_reinjected_file_goes_its_way_and_the_ledger_says_so(
     assert await state_of(running, obj.object_id) == ObjectState.INGESTED
     entry = await running.archive.ledger.find(obj.object_id)
     assert entry is not None
-    assert [step["state"] for step in entry["history"]][-2:] == ["dead_lettered", "ingested"]
-    assert "reinjected" in entry["history"][-1]["why"]
+    assert [step.state for step in entry.history][-2:] == ["dead_lettered", "ingested"]
+    assert "reinjected" in entry.history[-1].why
     assert await listed(running, "--stage", "validate", "--reason", "gave up") == []
 
 
@@ -176,7 +176,7 @@ async def test_what_ingest_gave_up_is_left_alone_until_somebody_sends_it_back(
 
     async def swept() -> bool:
         known = await running.archive.ledger.newest([later.name])
-        return [each["state"] for each in known] == ["ingested"]
+        return [each.state for each in known] == ["ingested"]
 
     await until(swept, "the later one ingested")
     assert await state_of(running, arrived.object_id) == ObjectState.DEAD_LETTERED
@@ -208,4 +208,4 @@ async def ingested_message(running: Running, folder: Path) -> bytes:
 async def state_of(running: Running, object_id: str) -> str:
     entry = await running.archive.ledger.find(object_id)
     assert entry is not None
-    return str(entry["state"])
+    return str(entry.state)

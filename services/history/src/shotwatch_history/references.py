@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.background import Items
 from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.past_frames import CameraFrames, FrameReader
@@ -14,6 +13,7 @@ from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_history.settings import HistorySettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
+from shotwatch_shots.calibration import Characterisation, CharacterisationKind
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.vocabulary import DeviceKind
 

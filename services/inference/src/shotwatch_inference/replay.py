@@ -15,7 +15,7 @@ from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.comparison import Only, Opinion, Summary, Tally, only
-from shotwatch_inference.domain.conditions import Watch, follow, quiet_ms
+from shotwatch_inference.domain.conditions import follow, quiet_ms
 from shotwatch_inference.events import shot_ids, sightings_of
 from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import Model
@@ -23,6 +23,7 @@ from shotwatch_inference.scoring import Scores, frames_of, with_scores
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.feedback import ShotLabels
+from shotwatch_shots.incidents import Incidents
 from shotwatch_shots.vocabulary import Phase
 
 MINUTE_MS = 60_000
@@ -51,7 +52,7 @@ class _Contender:
 
     detector: Detector
     tally: Tally
-    watch: Watch = field(default_factory=lambda: Watch({}))
+    watch: Incidents = field(default_factory=Incidents)
 
     def form(
         self,

@@ -15,14 +15,12 @@ somebody reinjects its message or stores it again.
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
 from opentelemetry import trace
 
 from shotwatch_common import faults, metrics
-from shotwatch_common.archive.ledger import Entry, location
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now
@@ -45,6 +43,7 @@ from shotwatch_shots.identity import (
     reason_key,
     rejected_key,
 )
+from shotwatch_shots.ledger import Entry, ObjectFacts
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileIngested, ObjectRef
 from shotwatch_shots.vocabulary import FileReason, ObjectState
@@ -136,7 +135,7 @@ class Ingestor:
             with self._edges.tracer.start_as_current_span("write blocks"):
                 devices, written = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
-        facts = _facts(devices, found) | {"blocks_id": blocks_id(written)}
+        facts = _facts(devices, found, blocks_id(written))
         target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
         await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
         faults.reach("ingest.after_settle")
@@ -217,7 +216,7 @@ class Ingestor:
     async def _settle_unread(self, obj: ObjectRef, why: str) -> None:
         """Settle a version that can never be read, as it left the inbox, unless an attempt settled it."""
         entry = await self._edges.archive.ledger.find(obj.object_id)
-        if entry is None or entry["state"] == ObjectState.WAITING:
+        if entry is None or entry.state is ObjectState.WAITING:
             await self._settle(obj, ObjectState.IGNORED, None, why)
 
     async def _settle(
@@ -227,13 +226,12 @@ class Ingestor:
         target: tuple[str, str] | None,
         why: str = "",
         reason: str = "",
-        facts: Mapping[str, Any] | None = None,
+        facts: ObjectFacts | None = None,
     ) -> None:
         """Write the object's state and its future location; `target` is None if it no longer exists."""
         trace.get_current_span().set_attribute("shotwatch.state", state)
         entry = Entry(state, "ingest", why)
-        known = {**(facts or {}), "location": location(*target) if target else None}
-        if await self._edges.archive.ledger.settle(obj.object_id, entry, reason, known):
+        if await self._edges.archive.ledger.settle_at(obj.object_id, entry, target, reason, facts):
             metrics.file_settled(obj, state, reason)
 
     async def _leave_inbox(self, obj: ObjectRef, target: tuple[str, str]) -> None:
@@ -246,7 +244,7 @@ def _not_from_the_future(obj: ObjectRef) -> ObjectRef:
     return obj.model_copy(update={"arrived_at": min(obj.arrived_at, epoch_now())})
 
 
-def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, Any]:
+def _facts(devices: Sequence[DeviceRecords], found: ReadFile, blocks: str) -> ObjectFacts:
     """Return the facts for the ledger; skipped parts are counted by reason, with examples."""
     passed_over = found.model_dump(mode="json", include={"skipped", "examples"})
     return {
@@ -255,4 +253,5 @@ def _facts(devices: Sequence[DeviceRecords], found: ReadFile) -> dict[str, Any]:
         "skipped": sum(found.skipped.values()),
         "skipped_by_reason": passed_over["skipped"],
         "skipped_examples": passed_over["examples"],
+        "blocks_id": blocks,
     }

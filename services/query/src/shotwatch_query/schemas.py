@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shotwatch_common.archive.characterisations import CharacterisationKind
+from shotwatch_shots.calibration import CharacterisationKind
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.place import Place
 from shotwatch_shots.reconciliation.slices import Equality

@@ -1,19 +1,20 @@
 """The accounts of an object store: users and their policies, through MinIO's admin API."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from tempfile import NamedTemporaryFile
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from miniopy_async.credentials.providers import StaticProvider
 from miniopy_async.error import MinioAdminException
 from miniopy_async.minioadmin import MinioAdmin
 
+from shotwatch_common.rights import Policy
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.store.errors import AWAY, Refused, Unsupported
 from shotwatch_shots.errors import Retry
@@ -28,7 +29,7 @@ class Account:
 
     access_key: str
     secret_key: str
-    policy: Mapping[str, Any]
+    policy: Policy
 
 
 class AccountAdmin:
@@ -97,7 +98,7 @@ async def _asked() -> AsyncIterator[None]:
         raise Retry(f"the object store cannot be reached: {error}") from error
 
 
-def _rights(policy: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+def _rights(policy: Policy) -> set[tuple[str, str, str]]:
     """Return effect, action and resource of every statement of a policy, in any order."""
     return {
         (statement["Effect"], action, resource)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 
 from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.clock import epoch_now
-from shotwatch_query.domain.pages import Span
-from shotwatch_query.listing import Document, Listing
+from shotwatch_query.domain.pages import Position, Span
+from shotwatch_query.listing import Listing
 from shotwatch_query.parameters import PageParameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import AuditPage, Change
@@ -26,14 +26,15 @@ async def list_audit(sources: From, room: Room, search: Annotated[PageParameters
     Without `to` the span ends now.
     """
 
-    async def fetch(span: Span, limit: int) -> Sequence[Document]:
-        return await sources.archive.audit.page(span.start, span.end, limit, search.newest_first)
+    async def fetch(span: Span, limit: int) -> Sequence[tuple[str, AuditLine]]:
+        lines = await sources.archive.audit.page(span.start, span.end, limit, search.newest_first)
+        return list(lines.items())
 
-    listing = Listing(fetch, "at", search.newest_first)
+    listing = Listing(fetch, lambda stored: Position(stored[1].at, stored[0]), search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
     await room.rows(search.limit)
-    documents, following = await listing.page(cursor, search.limit)
-    changes = [_told(AuditLine.of(document)) for document in documents]
+    stored, following = await listing.page(cursor, search.limit)
+    changes = [_told(line) for _, line in stored]
     return AuditPage(changes=changes, next=following and following.encode())
 
 
