@@ -25,7 +25,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from shotwatch_common.command_line import exit_status
 from shotwatch_common.settings import SettingsError, SystemSettings
@@ -98,7 +97,7 @@ def accounts_of(topology: Topology) -> tuple[Account, ...]:
 
 def definitions(
     passwords: Mapping[str, str], topology: Topology, virtual_host: str = VIRTUAL_HOST
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the definitions that a node imports.
 
     Args:
@@ -222,7 +221,7 @@ def _others(topology: Topology) -> tuple[Account, ...]:
     )
 
 
-def _parking(topology: Topology) -> list[dict[str, Any]]:
+def _parking(topology: Topology) -> list[dict[str, object]]:
     """Return the policies that dead-letter a message on which every consumer dies.
 
     RabbitMQ 4 drops a message after 20 deliveries, unless it has a dead-letter exchange.
@@ -244,7 +243,7 @@ def _parking(topology: Topology) -> list[dict[str, Any]]:
     ]
 
 
-def _user(account: Account, prefix: str, password: str) -> dict[str, Any]:
+def _user(account: Account, prefix: str, password: str) -> dict[str, object]:
     return {
         "name": prefix + account.name,
         "password_hash": password_hash(password),
