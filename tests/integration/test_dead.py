@@ -12,7 +12,7 @@ from shotwatch_common.bus import REASON_HEADER
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_operations.broker.parked import ParkedMessage, hold_parked
-from shotwatch_operations.dead_letters import DeadLetters, Wanted
+from shotwatch_operations.dead_letters import DeadLetterFilter, DeadLetters
 from shotwatch_shots.batch import ShotsFlagged
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import FileIngested
@@ -52,7 +52,7 @@ async def park_unknown_batch(running: Running, batch: str) -> str:
         letters = DeadLetters(connection, running.archive, TOPOLOGY)
 
         async def parked() -> bool:
-            found[:] = await letters.find(Wanted("examination", batch))
+            found[:] = await letters.find(DeadLetterFilter("examination", batch))
             return bool(found)
 
         await until(parked, "parked")
@@ -95,10 +95,10 @@ async def test_looking_takes_nothing_away_however_often(running: Running) -> Non
     await park_unknown_batch(running, "looked-at")
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
         letters = DeadLetters(connection, running.archive, TOPOLOGY)
-        counts = {len(await letters.find(Wanted(reason="looked-at"))) for _ in range(25)}
+        counts = {len(await letters.find(DeadLetterFilter(reason="looked-at"))) for _ in range(25)}
         async with aclosing(hold_parked(connection, "examination", TOPOLOGY)) as broken_off:
             await anext(broken_off)
-        counts.add(len(await letters.find(Wanted(reason="looked-at"))))
+        counts.add(len(await letters.find(DeadLetterFilter(reason="looked-at"))))
     assert counts == {1}
 
 

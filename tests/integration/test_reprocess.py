@@ -10,7 +10,7 @@ from pymongo import AsyncMongoClient
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_operations import reprocessing
-from shotwatch_operations.reprocessing import Minute, Order, Reprocessing, ReprocessingStopped
+from shotwatch_operations.reprocessing import Minute, Reprocessing, ReprocessingRequest, ReprocessingStopped
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import ObjectState
@@ -105,7 +105,7 @@ async def test_what_was_stopped_goes_on_where_it_was_stopped(running: Running, t
     span = epoch_ms(first), epoch_ms(first + 2 * minute)
 
     def work() -> Reprocessing:
-        order = Order("inference", *span, files_per_minute=6000)
+        order = ReprocessingRequest("inference", *span, files_per_minute=6000)
         return Reprocessing(running.archive, running.store, running.facility, running.settings, order)
 
     class Stopped(Exception):
@@ -134,7 +134,7 @@ async def test_a_window_that_never_closes_stops_it_with_the_window_named(
     span = epoch_ms(first), epoch_ms(first + timedelta(minutes=1))
     (window,) = await running.archive.windows.between(*span)
     monkeypatch.setattr(reprocessing, "PATIENCE_S", 0.0)
-    order = Order("inference", *span, files_per_minute=6000)
+    order = ReprocessingRequest("inference", *span, files_per_minute=6000)
     work = Reprocessing(running.archive, running.store, running.facility, running.settings, order)
     async with AsyncMongoClient(running.settings.database_url.get_secret_value()) as client:
         windows = client[running.settings.database_name]["windows"]

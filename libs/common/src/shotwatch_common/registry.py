@@ -82,7 +82,7 @@ class _RegisteredModel(BaseModel):
 
 
 class _Answer(BaseModel):
-    """What MLflow may respond; each request has one of these parts in its response."""
+    """A response of MLflow: each request has one of these parts in it."""
 
     registered_model: _RegisteredModel = _RegisteredModel()
     model_versions: list[_Version] = []

@@ -41,7 +41,7 @@ class ReprocessingStopped(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ReprocessingRequest:
     """A request to compute something again."""
 
     stage: str
@@ -90,7 +90,12 @@ class Reprocessing:
     """Reprocesses minute by minute; a minute starts once the previous one is judged and cleaned up."""
 
     def __init__(
-        self, archive: Archive, store: ObjectStore, facility: Facility, settings: Settings, order: Order
+        self,
+        archive: Archive,
+        store: ObjectStore,
+        facility: Facility,
+        settings: Settings,
+        order: ReprocessingRequest,
     ) -> None:
         self._archive = archive
         self._store = store

@@ -13,11 +13,11 @@ from shotwatch_shots.place import Place
 from shotwatch_shots.reconciliation.slices import Equality
 from shotwatch_shots.vocabulary import (
     AnomalyKind,
+    ChangeOutcome,
     DeviceKind,
     FeedbackAction,
     ModelAlias,
     ObjectState,
-    Outcome,
     Scope,
     Severity,
 )
@@ -454,7 +454,7 @@ class Change(Schema):
     )
     what: str = Field(description="Name of the operation.", examples=["give_feedback"])
     which: str = Field(description="What it was about; of a request, its path.")
-    outcome: Outcome
+    outcome: ChangeOutcome
     status: int | None = Field(description="HTTP status of the answer; null where no request was made.")
     trace_id: str = Field(description="Of the change's trace; empty when it had none.")
     address: str = Field(description="From which a request came; empty where no request was made.")

@@ -12,7 +12,7 @@ from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
 from shotwatch_shots.pulses import YEAR_10000_MS
-from shotwatch_shots.vocabulary import Outcome
+from shotwatch_shots.vocabulary import ChangeOutcome
 
 MOST_CHARACTERS = 500
 """Maximum length of each text in an audit line. The path of a request may have 60,000 characters."""
@@ -33,7 +33,7 @@ class AuditLine:
     """Name of the operation."""
     which: str
     """The thing that was changed; for a request, the request's path."""
-    outcome: Outcome
+    outcome: ChangeOutcome
     status: int | None
     """HTTP status of the response; None if there was no request."""
     trace_id: str
@@ -70,7 +70,7 @@ class Audit:
         The line is written before the change. A crash in between can leave a line without a change, but never
         a change without a line. Return the id of the line.
         """
-        line = AuditLine(epoch_now(), _user(), what, which, Outcome.DONE, None, current_trace_id())
+        line = AuditLine(epoch_now(), _user(), what, which, ChangeOutcome.DONE, None, current_trace_id())
         return await self.add(line)
 
     async def lines(self, ids: Collection[str]) -> dict[str, AuditLine]:

@@ -45,14 +45,14 @@ class DatabaseSetupSettings(Settings):
     """Password of the account `engineer`."""
 
 
-class Made(StrEnum):
+class SetupStep(StrEnum):
     """The kinds of things that are set up."""
 
     INDEXES = "indexes"
     ACCOUNT = "account"
 
 
-async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[Made, str]]:
+async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[SetupStep, str]]:
     """Create the missing indexes, then each account that has a password. Yield each step.
 
     An existing account gets the new password, and the rights of `rights.DATABASE` instead of its previous
@@ -64,7 +64,7 @@ async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[Made, s
     async with Archive.of(settings) as archive:
         missing = await archive.missing_indexes()
         await archive.ensure_indexes()
-        yield Made.INDEXES, "; ".join(missing)
+        yield SetupStep.INDEXES, "; ".join(missing)
     url = settings.database_url.get_secret_value()
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(url, serverSelectionTimeoutMS=5000)
     try:
@@ -75,7 +75,7 @@ async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[Made, s
                 await _make_account(
                     client[settings.database_name], name, password.get_secret_value(), privileges
                 )
-                yield Made.ACCOUNT, name
+                yield SetupStep.ACCOUNT, name
     finally:
         client.close()
 

@@ -16,7 +16,7 @@ from miniopy_async.minioadmin import MinioAdmin
 
 from shotwatch_common.rights import Policy
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.store.errors import AWAY, Refused, Unsupported
+from shotwatch_common.store.errors import AWAY, RequestRefused, Unsupported
 from shotwatch_shots.errors import Retry
 
 _MOST_TOLD = 500
@@ -24,7 +24,7 @@ _UNSUPPORTED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class StoreAccount:
     """An account, its secret key, and its rights; the policy has the same name as the account."""
 
     access_key: str
@@ -58,7 +58,7 @@ class AccountAdmin:
         if self._client._session is not None:  # the client has no method to close it
             await self._client._session.close()
 
-    async def has(self, account: Account) -> bool:
+    async def has(self, account: StoreAccount) -> bool:
         """Return whether the account exists with exactly this secret key and this policy."""
         async with _asked():
             users = json.loads(await self._client.user_list())
@@ -70,7 +70,7 @@ class AccountAdmin:
         async with ObjectStore(self._url, account.access_key, account.secret_key) as store:
             return await store.ready("no-such-bucket")
 
-    async def make(self, account: Account) -> None:
+    async def make(self, account: StoreAccount) -> None:
         """Create the account, or update an existing one to this secret key and only this policy.
 
         The policy is written before the secret key, so that nobody who learns the new key has the old rights.
@@ -91,7 +91,7 @@ async def _asked() -> AsyncIterator[None]:
     except MinioAdminException as error:
         if error._code in {str(status.value) for status in _UNSUPPORTED}:
             raise Unsupported from error
-        raise Refused(f"{error._code}: {error._body[:_MOST_TOLD]}") from error
+        raise RequestRefused(f"{error._code}: {error._body[:_MOST_TOLD]}") from error
     except ValueError as error:  # the store has misunderstood the request
         raise Unsupported from error
     except AWAY as error:
