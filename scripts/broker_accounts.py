@@ -9,7 +9,7 @@ from shotwatch_operations.broker.accounts import (
     ACCOUNT_LIMITS,
     MAX_CONNECTIONS,
     OPERATOR_LIMITS,
-    Account,
+    BrokerAccount,
     accounts_of,
 )
 
@@ -124,7 +124,7 @@ def page() -> str:
 _EXCHANGES = {each.name for each in TOPOLOGY.exchanges} | {STORE_EXCHANGE, "amq.default"}
 
 
-def _row(account: Account) -> str:
+def _row(account: BrokerAccount) -> str:
     writes, reads = (set(_plain(names)) for names in (account.write, account.read))
     cells = (
         _names(_plain(account.configure)),
@@ -136,7 +136,7 @@ def _row(account: Account) -> str:
     return f"| **{account.name}**: {account.holder}.{tags} | {' | '.join(cells)} |"
 
 
-def _published(account: Account, writes: set[str]) -> Iterator[str]:
+def _published(account: BrokerAccount, writes: set[str]) -> Iterator[str]:
     for exchange in sorted(writes & _EXCHANGES):
         keys = account.routing_keys.get(exchange)
         yield f"`{exchange}`" + (f" with {_names(_plain(keys))}" if keys else "")

@@ -295,15 +295,15 @@ class Arena:
     async def account(self) -> Account:
         shots = await self.archive.shots.page({}, 0, FOREVER_MS, 0)
         last = await self.archive.events.last_number()
-        documents = await self.archive.events.numbered(0, last)
-        events = [AnomalyEvent.model_validate(document["event"]) for document in documents]
+        events = [stored.event for stored in await self.archive.events.numbered(0, last)]
+        stored_events = await self.archive.events.stored_between(0, FOREVER_MS)
         return Account(
             states=(await self.archive.ledger.tally(0, FOREVER_MS)).states,
             shots={shot["_id"]: _decided(shot) for shot in shots},
             revisions={shot["_id"]: shot["revision"] for shot in shots},
             begun=_begun(events),
             numbers=[event.data.sequence for event in events],
-            unpublished=sum(not document["published_at"] for document in documents),
+            unpublished=sum(not stored.published_at for stored in stored_events),
             received=await self._received(),
         )
 

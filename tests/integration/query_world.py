@@ -12,9 +12,7 @@ import httpx
 import numpy as np
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.archive.devices import LastState
-from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.blocks import Block, write_block
@@ -24,8 +22,10 @@ from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_operations.api_keys import make_key, read_scopes
 from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.calibration import Characterisation, CharacterisationKind
 from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
 from shotwatch_shots.identity import event_id, residual_key
+from shotwatch_shots.ledger import Entry
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.records import VALID, BlockRef, JudgedRecords, ObjectRef
@@ -396,7 +396,8 @@ async def fill_ledger(archive: Archive) -> None:
         state = states[n % 4]
         if state is not ObjectState.WAITING:
             reason = "empty" if state is ObjectState.REJECTED else ""
-            await archive.ledger.settle(ref.object_id, Entry(state, "ingest", "why"), reason, {"records": 7})
+            settled, place = Entry(state, "ingest", "why"), (ref.bucket, ref.key)
+            await archive.ledger.settle_at(ref.object_id, settled, place, reason, {"records": 7})
 
 
 async def raise_event(world: World, n: int, **more: Any) -> AnomalyEvent:

@@ -8,15 +8,15 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.devices import LastState
-from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.archive.measurements import Source, of_shot
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.calibration import CharacterisationKind
 from shotwatch_shots.errors import Bug
+from shotwatch_shots.ledger import Entry
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind, ObjectState

@@ -20,6 +20,7 @@ import pytest
 
 from shotwatch_common.topology import STAGES
 from shotwatch_embedded.status import Role
+from shotwatch_shots.ledger import ObjectEntry
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind, FileReason, ObjectState
@@ -94,17 +95,17 @@ def shared(case: str, into: Path) -> list[Path]:
     return sorted(path for path in into.rglob("*") if path.is_file())
 
 
-async def settled(running: Running, paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
+async def settled(running: Running, paths: Sequence[Path]) -> dict[str, ObjectEntry]:
     """Upload the files one after the other and wait; what the ledger says of each, by its key."""
     for path in paths:
         await running.store.put(running.settings.inbox_bucket, path.name, path.read_bytes())
     await running.judged()
     entries = await running.archive.ledger.newest([path.name for path in paths])
-    return {entry["key"]: entry for entry in entries}
+    return {entry.ref.key: entry for entry in entries}
 
 
-def outcome(entry: Mapping[str, Any]) -> tuple[str, str]:
-    return entry["state"], entry["reason"]
+def outcome(entry: ObjectEntry) -> tuple[str, str]:
+    return entry.state, entry.reason
 
 
 async def shots_at(running: Running, start: datetime, place: str) -> list[dict[str, Any]]:
@@ -136,9 +137,9 @@ async def test_made_up_names_and_places_do_not_multiply(running: Running, tmp_pa
     names = snapshot(tmp_path, "LA_evil_100ms_snapshot_2022-08-02_07-33-00.h5", _made_up_names)
     places = snapshot(tmp_path, "LA_p_60s_snapshot_2022-08-03_00-00-00.h5", _other_places_and_days)
     entries = await settled(running, [names, places])
-    assert entries[names.name]["state"] == ObjectState.INGESTED
-    assert entries[names.name]["devices"] <= 17, "what is expected, and a handful of others"
-    assert entries[names.name]["skipped"] > 2900
+    assert entries[names.name].state == ObjectState.INGESTED
+    assert entries[names.name].facts["devices"] <= 17, "what is expected, and a handful of others"
+    assert entries[names.name].facts["skipped"] > 2900
     windows = await running.archive.windows.between(*ALL_TIME)
     of_places = [window for window in windows if places.name in window.files]
     assert 0 < len(of_places) <= 10, "one minute of one frontend"
@@ -151,19 +152,19 @@ async def test_shared_hostile_files_harm_only_themselves(running: Running, tmp_p
     entries = await settled(running, bad)
     by_letter = {name.split("_")[1]: entry for name, entry in entries.items()}
     assert outcome(by_letter["r"]) == (ObjectState.REJECTED, FileReason.IMPOSSIBLE_TIME)
-    assert {name for name, entry in by_letter.items() if entry["state"] == ObjectState.INGESTED} <= {
+    assert {name for name, entry in by_letter.items() if entry.state == ObjectState.INGESTED} <= {
         "evil",
         "p",
         "slash",
         "ansi",
     }
     for entry in by_letter.values():
-        assert entry["state"] in (ObjectState.INGESTED, ObjectState.REJECTED)
-        assert str(entry["detail"]).isprintable()
+        assert entry.state in (ObjectState.INGESTED, ObjectState.REJECTED)
+        assert str(entry.detail).isprintable()
     windows = await running.archive.windows.between(*ALL_TIME)
     assert sum(any("LA_p_60s" in key for key in window.files) for window in windows) <= 40
     after = await settled(running, honest)
-    assert {entry["state"] for entry in after.values()} == {ObjectState.INGESTED}
+    assert {entry.state for entry in after.values()} == {ObjectState.INGESTED}
     for day in (4, 5):
         assert await shots_at(running, datetime(2022, 7, day, 7, 33, tzinfo=UTC), "LB-F1-00")
 
@@ -179,7 +180,7 @@ async def test_names_and_states_that_command_a_terminal_are_refused_or_escaped(
     ansi = snapshot(tmp_path, "LA_ansi_60s_snapshot_2022-08-01_07-33-00.h5", write)
     entries = await settled(running, [ansi])
     assert outcome(entries[ansi.name]) == (ObjectState.INGESTED, "")
-    assert entries[ansi.name]["devices"] == 1
+    assert entries[ansi.name].facts["devices"] == 1
     device = "LA_A1_11-EM_1-EnergyMeter-1"
     start = epoch_ms(datetime(2022, 8, 1, 7, 33, tzinfo=UTC))
     records = await running.archive.records.of_device(device, start, start + 60_000)
@@ -200,7 +201,7 @@ async def test_a_clock_of_the_future_is_refused_and_pins_nothing(
     future = snapshot(tmp_path, f"LB_CC02-Recorder_1s_snapshot_{date}_23-59-00.h5", write)
     entries = await settled(running, [future])
     assert outcome(entries[future.name]) == (ObjectState.REJECTED, FileReason.IMPOSSIBLE_TIME)
-    assert device in entries[future.name]["detail"]
+    assert device in entries[future.name].detail
     last = (await running.archive.devices.last_states([device])).get(device)
     assert last is None or last.time < epoch_ms(datetime.now(UTC)) + 300_000
 
@@ -231,7 +232,7 @@ async def test_an_interval_that_is_not_listed_is_settled_at_ingest(
     path = snapshot(tmp_path, f"LA_iv_{interval}_snapshot_2022-08-01_01-00-00.h5", write)
     entries = await settled(running, [path])
     assert outcome(entries[path.name]) == (ObjectState.REJECTED, FileReason.UNKNOWN_INTERVAL)
-    assert interval in entries[path.name]["detail"]
+    assert interval in entries[path.name].detail
 
 
 async def test_two_healthy_devices_half_a_period_apart_lose_nothing(running: Running, tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ async def test_two_healthy_devices_half_a_period_apart_lose_nothing(running: Run
             name = f"LB_EM-{meter_number}_1s_snapshot_2022-08-06_10-0{minute}-00.h5"
             paths.append(snapshot(tmp_path, name, write))
     entries = await settled(running, paths)
-    assert [(e["off_grid"], e["second_samples"]) for e in entries.values()] == [(0, 0)] * 4
+    assert [(e.facts["off_grid"], e.facts["second_samples"]) for e in entries.values()] == [(0, 0)] * 4
     shots = [
         shot
         for minute in range(2)
@@ -306,5 +307,5 @@ async def test_a_file_whose_message_no_broker_takes_is_settled(running: Running,
     """86 MiB of records of one meter, each with a problem: its message would have 17 MiB."""
     (path,) = shared("public/12-message-above-16MiB", into=tmp_path)
     entries = await settled(running, [path])
-    assert entries[path.name]["state"] in (ObjectState.REJECTED, ObjectState.INGESTED)
-    assert entries[path.name].get("records", 0) <= 2000
+    assert entries[path.name].state in (ObjectState.REJECTED, ObjectState.INGESTED)
+    assert entries[path.name].facts.get("records", 0) <= 2000

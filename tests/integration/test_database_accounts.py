@@ -23,7 +23,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.rights import DATABASE, database_privileges
 from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.servers import Server, probes, server_environment
-from shotwatch_operations.database.setup import DatabaseSetupSettings, Made, set_up
+from shotwatch_operations.database.setup import DatabaseSetupSettings, SetupStep, set_up
 from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 from tests.ports import free_port
@@ -98,18 +98,18 @@ async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gu
 
 
 @pytest.fixture(scope="module")
-async def made(database: Guarded) -> list[tuple[Made, str]]:
+async def made(database: Guarded) -> list[tuple[SetupStep, str]]:
     return [each async for each in set_up(database.settings(**PASSWORDS))]
 
 
 async def test_a_set_up_makes_the_indexes_and_every_account_and_may_be_run_again(
-    database: Guarded, made: list[tuple[Made, str]]
+    database: Guarded, made: list[tuple[SetupStep, str]]
 ) -> None:
-    assert made[0][0] is Made.INDEXES
+    assert made[0][0] is SetupStep.INDEXES
     assert "shots: pulse" in made[0][1]
-    assert [name for part, name in made if part is Made.ACCOUNT] == list(DATABASE)
+    assert [name for part, name in made if part is SetupStep.ACCOUNT] == list(DATABASE)
     again = [each async for each in set_up(database.settings(**PASSWORDS))]
-    assert again == [(Made.INDEXES, ""), *made[1:]]
+    assert again == [(SetupStep.INDEXES, ""), *made[1:]]
 
 
 @pytest.mark.parametrize("account", DATABASE)
@@ -172,7 +172,7 @@ async def test_a_password_is_replaced_and_nothing_is_lost(database: Guarded, mad
         await before.trends.told("device", "feature", epoch_now())
     new = "another password"
     changed = [each async for each in set_up(database.settings(history=new))]
-    assert changed == [(Made.INDEXES, ""), (Made.ACCOUNT, "history")]
+    assert changed == [(SetupStep.INDEXES, ""), (SetupStep.ACCOUNT, "history")]
     async with database.archive("history") as old, database.archive("history", new) as after:
         assert not await old.ready()
         with pytest.raises((Retry, *TRANSIENT), match=r"authentication failed|refuses this account"):

@@ -12,7 +12,7 @@ from shotwatch_common.bus import REASON_HEADER
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_operations.broker.parked import ParkedMessage, hold_parked
-from shotwatch_operations.dead_letters import DeadLetters, Wanted
+from shotwatch_operations.dead_letters import DeadLetterFilter, DeadLetters
 from shotwatch_shots.batch import ShotsFlagged
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import FileIngested
@@ -52,7 +52,7 @@ async def park_unknown_batch(running: Running, batch: str) -> str:
         letters = DeadLetters(connection, running.archive, TOPOLOGY)
 
         async def parked() -> bool:
-            found[:] = await letters.find(Wanted("examination", batch))
+            found[:] = await letters.find(DeadLetterFilter("examination", batch))
             return bool(found)
 
         await until(parked, "parked")
@@ -95,10 +95,10 @@ async def test_looking_takes_nothing_away_however_often(running: Running) -> Non
     await park_unknown_batch(running, "looked-at")
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
         letters = DeadLetters(connection, running.archive, TOPOLOGY)
-        counts = {len(await letters.find(Wanted(reason="looked-at"))) for _ in range(25)}
+        counts = {len(await letters.find(DeadLetterFilter(reason="looked-at"))) for _ in range(25)}
         async with aclosing(hold_parked(connection, "examination", TOPOLOGY)) as broken_off:
             await anext(broken_off)
-        counts.add(len(await letters.find(Wanted(reason="looked-at"))))
+        counts.add(len(await letters.find(DeadLetterFilter(reason="looked-at"))))
     assert counts == {1}
 
 
@@ -151,8 +151,8 @@ async def test_a_reinjected_file_goes_its_way_and_the_ledger_says_so(
     assert await state_of(running, obj.object_id) == ObjectState.INGESTED
     entry = await running.archive.ledger.find(obj.object_id)
     assert entry is not None
-    assert [step["state"] for step in entry["history"]][-2:] == ["dead_lettered", "ingested"]
-    assert "reinjected" in entry["history"][-1]["why"]
+    assert [step.state for step in entry.history][-2:] == ["dead_lettered", "ingested"]
+    assert "reinjected" in entry.history[-1].why
     assert await listed(running, "--stage", "validate", "--reason", "gave up") == []
 
 
@@ -176,7 +176,7 @@ async def test_what_ingest_gave_up_is_left_alone_until_somebody_sends_it_back(
 
     async def swept() -> bool:
         known = await running.archive.ledger.newest([later.name])
-        return [each["state"] for each in known] == ["ingested"]
+        return [each.state for each in known] == ["ingested"]
 
     await until(swept, "the later one ingested")
     assert await state_of(running, arrived.object_id) == ObjectState.DEAD_LETTERED
@@ -208,4 +208,4 @@ async def ingested_message(running: Running, folder: Path) -> bytes:
 async def state_of(running: Running, object_id: str) -> str:
     entry = await running.archive.ledger.find(object_id)
     assert entry is not None
-    return str(entry["state"])
+    return str(entry.state)

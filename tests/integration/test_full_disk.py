@@ -56,7 +56,7 @@ async def test_a_database_that_has_room_again_has_all_it_took_and_takes_more(tmp
             enlarge(tmp_path / "disk", "256m")
             await archive.ledger.enter(_object("after"), "test")
             found = await archive.ledger.objects(0, FOREVER_MS, limit=0)
-            assert {*taken, "after"} <= {document["_id"] for document in found}
+            assert {*taken, "after"} <= {entry.ref.object_id for entry in found}
 
 
 async def _fill(archive: Archive) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
+from shotwatch_shots.calibration import Characterisation, CharacterisationKind
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind
@@ -67,11 +67,11 @@ async def test_an_energy_that_has_dropped_for_good_is_told_once(running: Running
 
     await until(told, "the change told")
     found = [
-        event["event"]["data"]
-        for event in await running.archive.events.numbered(0, await running.archive.events.last_number())
-        if event["kind"] == AnomalyKind.TREND and event["event"]["data"]["devices"] == [METER]
+        stored.event.data
+        for stored in await running.archive.events.numbered(0, await running.archive.events.last_number())
+        if stored.event.data.kind is AnomalyKind.TREND and stored.event.data.devices == [METER]
     ]
     (event,) = found
-    assert abs(event["time"] - DROPPED) <= 60_000
-    assert event["severity"] == "warning"
-    assert event["shot"].startswith("LA-A3-31-60s-20240301T09")
+    assert abs(event.time - DROPPED) <= 60_000
+    assert event.severity == "warning"
+    assert event.shot.startswith("LA-A3-31-60s-20240301T09")

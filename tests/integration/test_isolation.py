@@ -86,7 +86,7 @@ async def test_thousands_of_made_up_devices_leave_the_place_to_its_own(running: 
     await running.upload(honest)
     await running.judged()
     (entry,) = await running.archive.ledger.newest([honest.name])
-    assert (entry["state"], bool(entry["joined_at"])) == (ObjectState.INGESTED, True)
+    assert (entry.state, bool(entry.joined_at)) == (ObjectState.INGESTED, True)
     start = datetime(2022, 7, 2, 7, 33, tzinfo=UTC)
     for window in await running.archive.windows.between(epoch_ms(start), epoch_ms(start) + 60_000):
         document = await running.archive.windows.load(window.id)

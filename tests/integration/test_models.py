@@ -18,7 +18,6 @@ from mlflow import MlflowClient
 
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.registry import ModelRegistry
@@ -29,6 +28,7 @@ from shotwatch_embedded.status import Role
 from shotwatch_operations.promotion import Succession
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
@@ -234,17 +234,17 @@ async def test_a_device_that_drifts_from_the_training_period_is_told_of_and_show
 ) -> None:
     trained = await running.archive.measurements.series(METER, ["energy"], epoch_ms(START), epoch_ms(LIVE))
     await keep_energies(running, 0.8 * float(np.nanmedian(trained.columns["energy"])))
-    events: list[dict[str, Any]] = []
+    events: list[AnomalyEvent] = []
 
     async def announced() -> bool:
         found = await running.archive.events.numbered(0, await running.archive.events.last_number())
-        events[:] = [event for event in found if event["kind"] == AnomalyKind.DRIFT]
-        return any(METER in event["event"]["data"]["devices"] for event in events)
+        events[:] = [stored.event for stored in found if stored.event.data.kind is AnomalyKind.DRIFT]
+        return any(METER in event.data.devices for event in events)
 
     await until(announced, "the drift told")
     await show(prometheus, ("Models", "Drift"), ("Models", "Furthest off now"))
-    (event,) = [event for event in events if METER in event["event"]["data"]["devices"]]
-    assert event["severity"] == "warning"
+    (event,) = [event for event in events if METER in event.data.devices]
+    assert event.data.severity == "warning"
     stack = find_stack(running.stack.folder.parent, None)
     shown = {"Authorization": f"Bearer {stack.token}"}
     async with httpx.AsyncClient(base_url=stack.query_urls[0], headers=shown) as client:

@@ -197,8 +197,8 @@ async def test_every_object_ends_in_one_state_with_its_reason(running: Running, 
     for key, (content, state, reason) in contents.items():
         entry = await running.archive.ledger.find(ids[key])
         assert entry is not None
-        assert (key, entry["state"], entry["reason"]) == (key, state, reason)
-        places[key] = entry["location"]["bucket"], entry["location"]["key"]
+        assert (key, entry.state, entry.reason) == (key, state, reason)
+        places[key] = entry.location
         assert await running.store.get(*places[key]) == content
 
     def kept_as(key: str) -> str:
@@ -224,9 +224,9 @@ async def test_names_that_a_store_takes_only_in_the_inbox_are_settled_like_other
     await running.judged()
     entry = await running.archive.ledger.find(identity)
     assert entry is not None
-    assert (entry["state"], entry["reason"]) == (ObjectState.REJECTED, FileReason.NOT_HDF5)
-    assert len(entry["history"]) == 2, "settled at the first attempt"
-    place = entry["location"]["bucket"], entry["location"]["key"]
+    assert (entry.state, entry.reason) == (ObjectState.REJECTED, FileReason.NOT_HDF5)
+    assert len(entry.history) == 2, "settled at the first attempt"
+    place = entry.location
     assert await running.store.get(*place) == b"not hdf5 at all"
 
 
@@ -239,9 +239,7 @@ async def test_an_event_of_an_object_that_is_not_there_or_cannot_be_settles_it(r
 
     async def settled() -> bool:
         entries = [await running.archive.ledger.find(identity) for identity in ids]
-        return all(
-            each and (each["state"], each["location"]) == (ObjectState.IGNORED, None) for each in entries
-        )
+        return all(each and (each.state, each.location) == (ObjectState.IGNORED, None) for each in entries)
 
     await until(settled, "settled as ignored, and nowhere")
 
@@ -274,13 +272,13 @@ async def test_the_version_that_was_stored_last_counts_whatever_its_event_says(
     assert {member.blocks[source].object_id for source in member.source} == {
         object_id(bucket, newer.name, etag)
     }
-    newest = {each["key"]: each["_id"] for each in await running.archive.ledger.newest([camera.name])}
+    newest = {each.ref.key: each.ref.object_id for each in await running.archive.ledger.newest([camera.name])}
     assert newest[camera.name] == object_id(bucket, newer.name, etag) != of_first
     for identity, version in ((of_first, camera), (newest[camera.name], newer)):
         entry = await running.archive.ledger.find(identity)
         assert entry is not None
-        assert entry["state"] == ObjectState.INGESTED
-        kept = await running.store.get(entry["location"]["bucket"], entry["location"]["key"])
+        assert entry.state == ObjectState.INGESTED
+        kept = await running.store.get(*entry.location)
         assert kept == version.read_bytes(), "a later version overwrites none"
 
 
@@ -304,13 +302,13 @@ async def test_a_dead_lettered_object_waits_for_a_person_or_for_being_stored_aga
     await running.judged()
     entry = await running.archive.ledger.find(identity)
     assert entry is not None
-    assert entry["state"] == ObjectState.DEAD_LETTERED
-    await until(lambda: later_than(entry["since"]), "the next second, as stores tell times in seconds")
+    assert entry.state == ObjectState.DEAD_LETTERED
+    await until(lambda: later_than(entry.since), "the next second, as stores tell times in seconds")
     await running.upload(path)
     await running.judged()
     entry = await running.archive.ledger.find(identity)
     assert entry is not None
-    assert entry["state"] == ObjectState.INGESTED
+    assert entry.state == ObjectState.INGESTED
 
 
 async def later_than(epoch_ms: int) -> bool:

@@ -29,7 +29,6 @@ from typer.testing import CliRunner
 
 from shotwatch_cli.main import app
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.archive.model_loads import ModelLoad
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.clock import epoch_now
 from shotwatch_query.service import create_app
@@ -39,6 +38,7 @@ from shotwatch_shots.event import AnomalyEvent, ModelRef
 from shotwatch_shots.features import FEATURE_TERMS
 from shotwatch_shots.feedback import ShotLabels, Snooze
 from shotwatch_shots.identity import residual_key
+from shotwatch_shots.models import ModelLoad
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
 from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice

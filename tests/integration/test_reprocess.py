@@ -10,7 +10,7 @@ from pymongo import AsyncMongoClient
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_operations import reprocessing
-from shotwatch_operations.reprocessing import Minute, Order, Reprocessing, ReprocessingStopped
+from shotwatch_operations.reprocessing import Minute, Reprocessing, ReprocessingRequest, ReprocessingStopped
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import ObjectState
@@ -54,10 +54,12 @@ async def recorded(running: Running, tmp_path_factory: pytest.TempPathFactory) -
 async def lie_as_before_versions(running: Running, files: Sequence[Path]) -> None:
     """Put raw files where they lay before their keys had versions (ADR 22)."""
     for each in await running.archive.ledger.newest([path.name for path in files]):
-        place, earlier = each["location"], f"{START:%Y-%m-%d}/{each['key']}"
-        if place["key"] != earlier:
-            await running.store.move((place["bucket"], place["key"]), (place["bucket"], earlier))
-            await running.archive.ledger.note(each["_id"], {"location": {**place, "key": earlier}})
+        (bucket, key), earlier = each.location, f"{START:%Y-%m-%d}/{each.ref.key}"
+        if key != earlier:
+            await running.store.move((bucket, key), (bucket, earlier))
+            await running.archive.ledger.note(
+                each.ref.object_id, {"location": {"bucket": bucket, "key": earlier}}
+            )
 
 
 @pytest.mark.parametrize("stage", ["inference", "ingest"])
@@ -87,12 +89,12 @@ async def test_shots_are_computed_again_beside_live_files_and_nothing_old_is_lef
     for superseded in {str(shot["batch"]) for shot in before.values()}:
         assert not await running.archive.measurements.of_batch(superseded)
     for document in await running.archive.ledger.newest([path.name for path in recorded]):
-        assert document["state"] == ObjectState.INGESTED
-        assert (f"@{document['etag']}." in document["location"]["key"]) == (stage == "ingest")
-        assert f"computed again from {stage}" in {step["why"] for step in document["history"]}
+        assert document.state == ObjectState.INGESTED
+        assert (f"@{document.ref.etag}." in document.location[1]) == (stage == "ingest")
+        assert f"computed again from {stage}" in {step.why for step in document.history}
     await running.judged()
     landed = await running.archive.ledger.newest([path.name for path in live])
-    assert {document["state"] for document in landed} == {"ingested"}
+    assert {document.state for document in landed} == {"ingested"}
 
 
 async def test_what_was_stopped_goes_on_where_it_was_stopped(running: Running, tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ async def test_what_was_stopped_goes_on_where_it_was_stopped(running: Running, t
     span = epoch_ms(first), epoch_ms(first + 2 * minute)
 
     def work() -> Reprocessing:
-        order = Order("inference", *span, files_per_minute=6000)
+        order = ReprocessingRequest("inference", *span, files_per_minute=6000)
         return Reprocessing(running.archive, running.store, running.facility, running.settings, order)
 
     class Stopped(Exception):
@@ -132,7 +134,7 @@ async def test_a_window_that_never_closes_stops_it_with_the_window_named(
     span = epoch_ms(first), epoch_ms(first + timedelta(minutes=1))
     (window,) = await running.archive.windows.between(*span)
     monkeypatch.setattr(reprocessing, "PATIENCE_S", 0.0)
-    order = Order("inference", *span, files_per_minute=6000)
+    order = ReprocessingRequest("inference", *span, files_per_minute=6000)
     work = Reprocessing(running.archive, running.store, running.facility, running.settings, order)
     async with AsyncMongoClient(running.settings.database_url.get_secret_value()) as client:
         windows = client[running.settings.database_name]["windows"]

@@ -18,7 +18,7 @@ from miniopy_async.lifecycleconfig import Expiration, LifecycleConfig, Rule
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import BucketMissing, ObjectGone, ObjectStore, ObjectTooLarge
 from shotwatch_embedded.servers import Server
-from shotwatch_operations.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
+from shotwatch_operations.store.setup import ConfigurableStore, PartState, SetupResult, SetupSettings, set_up
 from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 from tests.ports import PORTS
@@ -273,28 +273,28 @@ async def _accepted(store: ObjectStore, key: str, content: bytes) -> bool:
     return True
 
 
-async def states(served: Served, *, dry_run: bool = False, **further: Any) -> list[Finding]:
+async def states(served: Served, *, dry_run: bool = False, **further: Any) -> list[SetupResult]:
     settings = served.settings(inbox_bucket="new-inbox", block_bucket="new-blocks", **further)
     return [found async for found in set_up(served.store, settings, dry_run)]
 
 
 async def test_a_setup_is_made_once_and_a_dry_run_makes_nothing(served: Served) -> None:
-    assert State.MADE not in {found.state for found in await states(served, dry_run=True)}
+    assert PartState.MADE not in {found.state for found in await states(served, dry_run=True)}
     assert not await served.store.has_bucket("new-inbox")
     first, second = await states(served), await states(served)
     assert [found.what for found in first] == [found.what for found in second]
-    assert {found.bucket for found in first if found.state is State.MADE} >= {"new-inbox", "new-blocks"}
-    assert State.MADE not in {found.state for found in second}
+    assert {found.bucket for found in first if found.state is PartState.MADE} >= {"new-inbox", "new-blocks"}
+    assert PartState.MADE not in {found.state for found in second}
 
 
 async def test_a_store_that_can_neither_notify_nor_expire_is_set_up_all_the_same(tmp_path: Path) -> None:
     server = embedded_store(tmp_path, *KEYS, PORTS)
     async with serving(server), client(server) as opened:
         found = await states(Served(server, opened))
-    unsupported = [each for each in found if each.state is State.UNSUPPORTED]
+    unsupported = [each for each in found if each.state is PartState.UNSUPPORTED]
     assert [each.bucket for each in unsupported] == ["new-inbox", "new-blocks", "data"]
     assert all(each.detail for each in unsupported)
-    assert [each.bucket for each in found if each.state is State.MADE] == ["new-inbox", "new-blocks"]
+    assert [each.bucket for each in found if each.state is PartState.MADE] == ["new-inbox", "new-blocks"]
 
 
 @pytest.fixture(scope="module")
@@ -312,17 +312,17 @@ async def test_a_setup_follows_its_settings_back_and_forth(configurable: Served)
             next(found for found in await states(configurable, block_days=str(days)) if lasting in found.what)
             for _ in range(2)
         ]
-        assert (before.state, after.state) == (State.MADE, State.THERE)
+        assert (before.state, after.state) == (PartState.MADE, PartState.THERE)
 
 
 @pytest.mark.minio
 async def test_what_the_store_refuses_is_told_in_its_words_and_the_rest_is_done(configurable: Served) -> None:
     nobody = "arn:minio:sqs::NOBODY:amqp"
     found = await states(configurable, event_target=nobody, raw_tier="NOWHERE", block_days="3")
-    refused = {each.bucket: each.detail for each in found if each.state is State.REFUSED}
+    refused = {each.bucket: each.detail for each in found if each.state is PartState.REFUSED}
     assert "destination ARN does not exist" in refused["new-inbox"]
     assert "storage class" in refused["data"]
-    assert [each.state for each in found if "expire after 3 days" in each.what] == [State.MADE]
+    assert [each.state for each in found if "expire after 3 days" in each.what] == [PartState.MADE]
 
 
 @pytest.mark.minio

@@ -17,10 +17,10 @@ from miniopy_async.notificationconfig import NotificationConfig
 
 from shotwatch_common.rights import STORE, ObjectAction
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.store.errors import Refused
+from shotwatch_common.store.errors import RequestRefused
 from shotwatch_embedded.servers import Server
-from shotwatch_operations.store.accounts import Account, AccountAdmin
-from shotwatch_operations.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
+from shotwatch_operations.store.accounts import AccountAdmin, StoreAccount
+from shotwatch_operations.store.setup import ConfigurableStore, PartState, SetupResult, SetupSettings, set_up
 from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 from tests.ports import PORTS
@@ -53,7 +53,7 @@ def secret_keys(**changed: str) -> dict[str, str]:
     return {f"store_{account}_secret_key": secret for account, secret in {**SECRETS, **changed}.items()}
 
 
-async def accounts_made(settings: SetupSettings, dry_run: bool = False) -> dict[str, Finding]:
+async def accounts_made(settings: SetupSettings, dry_run: bool = False) -> dict[str, SetupResult]:
     async with ConfigurableStore.of(settings) as store:
         found = [finding async for finding in set_up(store, settings, dry_run)]
     return {each.what.rpartition("-")[2]: each for each in found if each.bucket == "accounts"}
@@ -76,7 +76,7 @@ async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Set]:
     server = minio(tmp_path_factory.mktemp("accounts"), *KEYS, PORTS)
     async with serving(server), ObjectStore.of(settings_of(server)) as root:
         made = await accounts_made(settings_of(server, **secret_keys()))
-        assert {name: found.state for name, found in made.items()} == dict.fromkeys(STORE, State.MADE)
+        assert {name: found.state for name, found in made.items()} == dict.fromkeys(STORE, PartState.MADE)
         await root.ensure_buckets("foreign")
         yield Set(server, root)
 
@@ -158,13 +158,13 @@ async def test_no_account_may_manage_accounts(store: Set) -> None:
     for account, secret in SECRETS.items():
         url = store.server.settings["SHOTWATCH_STORE_URL"]
         async with AccountAdmin(url, f"shotwatch-{account}", secret) as admin:
-            with pytest.raises(Refused, match=r"403: .*AccessDenied"):
-                await admin.make(Account(f"shotwatch-{account}", secret, EVERYTHING))
+            with pytest.raises(RequestRefused, match=r"403: .*AccessDenied"):
+                await admin.make(StoreAccount(f"shotwatch-{account}", secret, EVERYTHING))
 
 
 async def test_a_set_up_that_changed_nothing_finds_every_account_as_it_is(store: Set) -> None:
     settings = settings_of(store.server, **secret_keys())
-    assert {found.state for found in (await accounts_made(settings)).values()} == {State.THERE}
+    assert {found.state for found in (await accounts_made(settings)).values()} == {PartState.THERE}
 
 
 async def test_a_secret_key_is_replaced_while_a_file_is_on_its_way(store: Set) -> None:
@@ -173,9 +173,9 @@ async def test_a_secret_key_is_replaced_while_a_file_is_on_its_way(store: Set) -
         await store.root.put("inbox", "under way.h5", b"content")
         assert await before.get("inbox", "under way.h5") == b"content"
         settings = settings_of(store.server, **secret_keys(ingest="another secret"))
-        assert (await accounts_made(settings, dry_run=True))["ingest"].state is State.MISSING
+        assert (await accounts_made(settings, dry_run=True))["ingest"].state is PartState.MISSING
         made = await accounts_made(settings)
-        assert {name for name, found in made.items() if found.state is State.MADE} == {"ingest"}
+        assert {name for name, found in made.items() if found.state is PartState.MADE} == {"ingest"}
         with pytest.raises(Retry, match="SignatureDoesNotMatch"):
             await before.get("inbox", "under way.h5")
         assert not await before.ready("blocks"), "messages are held until the service is restarted"
@@ -188,10 +188,10 @@ async def test_a_secret_key_is_replaced_while_a_file_is_on_its_way(store: Set) -
 async def test_a_right_that_somebody_added_by_hand_is_taken_away_by_the_next_set_up(store: Set) -> None:
     settings = settings_of(store.server, **secret_keys())
     async with AccountAdmin(settings.store_url, *KEYS) as admin:
-        await admin.make(Account("shotwatch-validate", SECRETS["validate"], EVERYTHING))
+        await admin.make(StoreAccount("shotwatch-validate", SECRETS["validate"], EVERYTHING))
     async with store.as_account("validate") as opened:
         await opened.put("data", "by hand", b"")
-        assert (await accounts_made(settings))["validate"].state is State.MADE
+        assert (await accounts_made(settings))["validate"].state is PartState.MADE
         with pytest.raises(Retry, match="AccessDenied"):
             await opened.remove("data", "by hand")
 
@@ -200,7 +200,7 @@ async def test_a_store_without_such_an_api_says_so_and_is_set_up_all_the_same(tm
     server = embedded_store(tmp_path, *KEYS, PORTS)
     async with serving(server):
         made = await accounts_made(settings_of(server, **secret_keys()))
-    assert {found.state for found in made.values()} == {State.UNSUPPORTED}
+    assert {found.state for found in made.values()} == {PartState.UNSUPPORTED}
 
 
 async def test_prometheus_reads_the_metrics_with_the_token_of_its_account_and_nobody_else_does(

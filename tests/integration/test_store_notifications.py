@@ -25,7 +25,7 @@ from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
-from shotwatch_operations.store.setup import ConfigurableStore, SetupSettings, State, set_up
+from shotwatch_operations.store.setup import ConfigurableStore, PartState, SetupSettings, set_up
 from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import simulate
 from tests.facilities import FACILITY
@@ -80,7 +80,7 @@ async def set_up_store(environment: Mapping[str, str], **changed: str) -> None:
     settings = settings_as(SetupSettings, {**environment, **secrets})
     async with ConfigurableStore.of(settings) as store:
         found = {part.state async for part in set_up(store, settings)}
-    assert found <= {State.THERE, State.MADE}
+    assert found <= {PartState.THERE, PartState.MADE}
 
 
 async def test_an_object_is_judged_because_the_store_told_of_it(notified: Running, tmp_path: Path) -> None:

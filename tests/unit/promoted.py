@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from shotwatch_common.archive.audit import Audit
-from shotwatch_common.archive.promotions import Promotion, Promotions
+from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.clock import epoch_now
+from shotwatch_shots.models import Promotion
 from tests.unit.memory import Memory
 
 

@@ -61,7 +61,7 @@ class World:
         self.windows, self.noted, self.sent = Windows(), {}, []
         archive = SimpleNamespace(
             windows=self.windows,
-            ledger=SimpleNamespace(note=self._note, overdue=self._nothing),
+            ledger=SimpleNamespace(note_joined=self._note, overdue=self._nothing),
             devices=SimpleNamespace(saw=self._nothing),
             batches=SimpleNamespace(add=self._nothing),
             states_before=self._states_before,

@@ -77,7 +77,7 @@ class World:
                 windows=SimpleNamespace(
                     load=self._load, save=self._save, of_file=_none, strike_off=self._strike_off
                 ),
-                ledger=SimpleNamespace(note=_none),
+                ledger=SimpleNamespace(note_joined=_none),
                 devices=SimpleNamespace(saw=_none),
                 batches=SimpleNamespace(add=_none),
                 states_before=_nothing_known,

@@ -10,8 +10,6 @@ import structlog
 from opentelemetry import trace
 from structlog.testing import capture_logs
 
-from shotwatch_common.archive.drifts import Drift
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.registry import ModelVersion
@@ -21,6 +19,8 @@ from shotwatch_detector.statistics import Tail, Usual
 from shotwatch_history.domain.drift import Columns, measure_drift, shifted
 from shotwatch_history.events import drift_event_of
 from shotwatch_history.jobs.drift import DriftWatch
+from shotwatch_shots.drift import Drift
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 from tests.unit.promoted import Promoted

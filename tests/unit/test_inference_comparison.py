@@ -2,7 +2,7 @@
 
 import pytest
 
-from shotwatch_inference.domain.comparison import Opinion, Tally, only
+from shotwatch_inference.domain.comparison import Opinion, VersionTally, only
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.vocabulary import AnomalyKind
 
@@ -10,9 +10,9 @@ RULES = frozenset({AnomalyKind.BLACK_FRAME})
 HOT_SPOT, ENERGY, POINTING = AnomalyKind.HOT_SPOT, AnomalyKind.ENERGY, AnomalyKind.POINTING
 
 
-def tally(version: str, kinds: dict[str, list[AnomalyKind]], alarms: int = 0) -> Tally:
+def tally(version: str, kinds: dict[str, list[AnomalyKind]], alarms: int = 0) -> VersionTally:
     """Of shots a, b, c and d, the odd ones with a score of 9."""
-    made = Tally(version)
+    made = VersionTally(version)
     scores = {shot: 9.0 if shot in kinds else float(n) for n, shot in enumerate("abcd")}
     made.add(Opinion(scores, kinds, alarms), seconds=2.0)
     return made
@@ -49,6 +49,6 @@ def test_labels_count_for_shots_that_were_replayed_and_kinds_that_a_model_finds(
 
 
 def test_of_no_shots_there_is_nothing_to_tell() -> None:
-    summary = Tally("1").summary({}, RULES)
+    summary = VersionTally("1").summary({}, RULES)
     assert (summary.shots, summary.alarms_per_hour, summary.shots_per_second) == (0, 0.0, 0.0)
     assert summary.scores == {}

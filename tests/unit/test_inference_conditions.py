@@ -11,14 +11,14 @@ from shotwatch_inference.domain.conditions import (
     REMIND_MS,
     Sighting,
     Telling,
-    Watch,
     follow,
     quiet_ms,
 )
+from shotwatch_shots.incidents import Incidents
 from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 QUIET = 10_000
-NOTHING = Watch({})
+NOTHING = Incidents()
 
 
 def sighting(

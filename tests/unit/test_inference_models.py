@@ -21,7 +21,6 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from shotwatch_common.archive.audit import AuditLine
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_detector.bundle import CAMERAS, MANIFEST, NETWORK, Bundle, Origin, save_bundle
@@ -31,6 +30,7 @@ from shotwatch_inference.models import FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_R
 from shotwatch_inference.service import assemble
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.event import ModelRef
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.vocabulary import ModelAlias, Outcome
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import structlog
 
-from shotwatch_common.archive.ledger import Seen
 from shotwatch_common.notification import ArrivedObject, parse_notification
 from shotwatch_ingest import sweep as module
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_ingest.sweep import Sweep
+from shotwatch_shots.ledger import LastSeen
 from shotwatch_shots.vocabulary import ObjectState
 
 NOW = 1_656_660_780_000
@@ -26,7 +26,7 @@ class Inbox:
     now: int = NOW
     lying: dict[str, int] = field(default_factory=dict)
     """Key → when it was stored, epoch ms."""
-    known: dict[str, Seen] = field(default_factory=dict)
+    known: dict[str, LastSeen] = field(default_factory=dict)
     fed: list[str] = field(default_factory=list)
     """Keys, in the order in which they were published to ingest."""
 
@@ -37,16 +37,16 @@ class Inbox:
         for key, stored_at in self.lying.items():
             yield SimpleNamespace(key=key, etag="etag", size=1, modified_ms=stored_at)
 
-    async def seen(self, ids: Sequence[str]) -> dict[str, Seen]:
+    async def seen(self, ids: Sequence[str]) -> dict[str, LastSeen]:
         return {each: self.known[each] for each in ids if each in self.known}
 
     async def enter_unseen(self, ref: Any, _stage: str, seen_at: int) -> bool:
         if ref.object_id in self.known:
             return False
-        self.known[ref.object_id] = Seen(seen_at, ObjectState.WAITING, self.now)
+        self.known[ref.object_id] = LastSeen(seen_at, ObjectState.WAITING, self.now)
         return True
 
-    async def claim(self, object_id: str, before: Seen, seen_at: int) -> bool:
+    async def claim(self, object_id: str, before: LastSeen, seen_at: int) -> bool:
         self._seen_at(object_id, seen_at)
         return before is not None
 
@@ -56,7 +56,7 @@ class Inbox:
 
     def _seen_at(self, object_id: str, at: int) -> None:
         known = self.known[object_id]
-        self.known[object_id] = Seen(at, known.state, known.since)
+        self.known[object_id] = LastSeen(at, known.state, known.since)
 
     async def room(self, _stage: str) -> int:
         return 500
@@ -114,7 +114,7 @@ async def test_a_store_whose_clock_is_ahead_delays_nothing(inbox: Inbox) -> None
 async def test_a_dead_lettered_object_is_fed_in_once_when_it_was_stored_again(inbox: Inbox) -> None:
     sweep = sweep_of(inbox, inbox_again_seconds=120)
     dead_since = NOW - 600 * SECOND
-    inbox.known[inbox.id_of("file")] = Seen(dead_since - SECOND, ObjectState.DEAD_LETTERED, dead_since)
+    inbox.known[inbox.id_of("file")] = LastSeen(dead_since - SECOND, ObjectState.DEAD_LETTERED, dead_since)
     inbox.lying = {"file": dead_since - 2 * SECOND}
     await sweep.look()
     assert inbox.fed == [], "a person has to decide about it"

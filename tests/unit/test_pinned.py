@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.promoted import download_pinned
 from shotwatch_common.registry import ModelVersion
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.vocabulary import ModelAlias
 from tests.unit.promoted import Promoted
 

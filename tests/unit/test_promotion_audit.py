@@ -10,7 +10,6 @@ import structlog
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.promotion_audit import (
     COMPARED_MS,
@@ -20,6 +19,7 @@ from shotwatch_common.promotion_audit import (
     proven,
 )
 from shotwatch_history.jobs.promotions import PromotionWatch
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.vocabulary import ModelAlias
 from tests.unit.promoted import Promoted
 

@@ -3,18 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from pymongo.errors import AutoReconnect
 
-from shotwatch_common.archive.events import Events
+from shotwatch_common.archive.events import Events, NumberedEvent
 from shotwatch_operations.api_keys import make_key
 from shotwatch_query import live as live_module
 from shotwatch_query.access import Access
 from shotwatch_query.access.key_ring import KeyRing
 from shotwatch_query.errors import Forbidden, NotAdmitted, Unavailable
 from shotwatch_query.live import MOST_LISTENERS, MOST_WAITING, Live, News, Outage, Reset, Revoked
+from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.vocabulary import Scope
 from tests.unit.api import client, sources
 
@@ -23,6 +24,10 @@ PATIENCE_S = 10
 
 async def valid() -> None:
     """The check of a listener whose key stays valid."""
+
+
+NO_EVENT = cast(AnomalyEvent, None)
+"""Listeners only pass events on."""
 
 
 class Stored:
@@ -39,10 +44,10 @@ class Stored:
             raise AutoReconnect("nobody answers")
         return max(self.numbers, default=0)
 
-    async def numbered(self, after: int, last: int) -> list[dict[str, Any]]:
+    async def numbered(self, after: int, last: int) -> list[NumberedEvent]:
         if self.away:
             raise AutoReconnect("nobody answers")
-        return [{"sequence": n, "stored_at": 0} for n in self.numbers if after < n <= last]
+        return [NumberedEvent(n, 0, NO_EVENT) for n in self.numbers if after < n <= last]
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ async def following(told: AsyncIterator[News]) -> int | str | Reset | Revoked | 
         news = await anext(told)
     if isinstance(news, Reset | Revoked):
         return news
-    return news.wrong if isinstance(news, Outage) else news["sequence"]
+    return news.wrong if isinstance(news, Outage) else news.sequence
 
 
 async def test_what_was_missed_and_what_is_new_comes_once_and_in_order(stored: Stored, live: Live) -> None:

@@ -9,7 +9,7 @@ from pymongo.errors import AutoReconnect
 from shotwatch_common.archive.audit import MOST_CHARACTERS, Audit, AuditLine
 from shotwatch_query.access import refusals as refusals_module
 from shotwatch_query.access.refusals import MOST_KEPT, Refusals
-from shotwatch_shots.vocabulary import Outcome, Scope
+from shotwatch_shots.vocabulary import ChangeOutcome, Scope
 from tests.unit.api import client, sources
 from tests.unit.memory import Memory
 from tests.unit.test_query_limits import Refuser
@@ -34,7 +34,7 @@ async def test_a_flood_of_wrong_keys_is_two_lines_with_their_number() -> None:
     assert (line["who"], line["address"], line["count"]) == ("stranger", "127.0.0.1", 1)
     await behind.refusals.store_counts()
     _, line = stored(database)
-    assert (line["count"], line["outcome"], line["status"]) == (99, Outcome.REFUSED, 401)
+    assert (line["count"], line["outcome"], line["status"]) == (99, ChangeOutcome.REFUSED, 401)
     await behind.refusals.store_counts()
     assert len(stored(database)) == 2
 
@@ -75,7 +75,7 @@ async def test_a_failed_login_is_counted_too() -> None:
 
 
 def line(who: str, address: str = "192.0.2.1", which: str = "/") -> AuditLine:
-    return AuditLine(0, who, "search_shots", which, Outcome.REFUSED, 401, "", address)
+    return AuditLine(0, who, "search_shots", which, ChangeOutcome.REFUSED, 401, "", address)
 
 
 async def test_beyond_a_hundred_addresses_a_minute_all_others_are_one_line() -> None:

@@ -21,7 +21,6 @@ from shotwatch_cli.balance import BrokerQueues
 from shotwatch_cli.broker import connected
 from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.blocks import Block, write_block
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.facility_file import load_facility
@@ -32,6 +31,7 @@ from shotwatch_embedded.stack import Stack
 from shotwatch_operations.reconciliation.collecting import Allowances, Collector
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.identity import object_id, raw_key
+from shotwatch_shots.ledger import Entry, ObjectFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.reconciliation.slices import HOUR_MS
@@ -94,8 +94,10 @@ class Hour:
             object_id="first", bucket="inbox", key="first", etag=etag, size=size, arrived_at=HOUR
         )
         await self._archive.ledger.enter(first, "bench")
-        facts = {"records": ROWS, "off_grid": 0, "second_samples": 0, "joined_at": DONE}
-        await self._archive.ledger.settle("first", Entry(ObjectState.INGESTED, "bench"), "", facts)
+        settled = Entry(ObjectState.INGESTED, "bench")
+        facts = ObjectFacts(records=ROWS, off_grid=0, second_samples=0)
+        await self._archive.ledger.settle_at("first", settled, ("inbox", "first"), facts=facts)
+        await self._archive.ledger.note_joined("first", {})
         ref = BlockRef(bucket="blocks", key="k", object_id="first", object_key="first")
         times = [HOUR + 1000 * n for n in range(ROWS)]
         judged = JudgedRecords(

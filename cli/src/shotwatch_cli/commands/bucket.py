@@ -10,7 +10,7 @@ import typer
 from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment, settings_as
 from shotwatch_cli.options import JsonOption
 from shotwatch_cli.output import print_json, stdout, styled, table
-from shotwatch_operations.store.setup import ConfigurableStore, Finding, SetupSettings, State, set_up
+from shotwatch_operations.store.setup import ConfigurableStore, PartState, SetupResult, SetupSettings, set_up
 
 DryRunOption = Annotated[
     bool,
@@ -20,11 +20,11 @@ DryRunOption = Annotated[
 bucket = typer.Typer(no_args_is_help=True, help="The buckets of the object store.")
 
 _STYLES = {
-    State.THERE: "green",
-    State.MADE: "bold green",
-    State.MISSING: "yellow",
-    State.UNSUPPORTED: "yellow",
-    State.REFUSED: "bold red",
+    PartState.THERE: "green",
+    PartState.MADE: "bold green",
+    PartState.MISSING: "yellow",
+    PartState.UNSUPPORTED: "yellow",
+    PartState.REFUSED: "bold red",
 }
 
 
@@ -51,16 +51,16 @@ def setup(
     settings = settings_as(SetupSettings, find_deployment(root, name).environment)
     findings = asyncio.run(_set_up(settings, dry_run))
     _show(findings, json)
-    if any(finding.state is State.REFUSED for finding in findings):
+    if any(finding.state is PartState.REFUSED for finding in findings):
         raise typer.Exit(1)
 
 
-async def _set_up(settings: SetupSettings, dry_run: bool) -> list[Finding]:
+async def _set_up(settings: SetupSettings, dry_run: bool) -> list[SetupResult]:
     async with ConfigurableStore.of(settings) as store:
         return [finding async for finding in set_up(store, settings, dry_run)]
 
 
-def _show(findings: Iterable[Finding], json: bool) -> None:
+def _show(findings: Iterable[SetupResult], json: bool) -> None:
     if json:
         for finding in findings:
             print_json(asdict(finding))
@@ -68,5 +68,5 @@ def _show(findings: Iterable[Finding], json: bool) -> None:
         stdout.print(table("", ("bucket", "what", "", "so"), map(_row, findings)))
 
 
-def _row(finding: Finding) -> tuple[object, ...]:
+def _row(finding: SetupResult) -> tuple[object, ...]:
     return finding.bucket, finding.what, styled((finding.state, _STYLES[finding.state])), finding.detail

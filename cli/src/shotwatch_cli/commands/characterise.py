@@ -17,13 +17,13 @@ from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import moment, stderr, table, tell
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.past_frames import CameraFrames, FrameReader
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.store import ObjectStore
 from shotwatch_physics.noise import NOISE_PROBABILITY, NoiseModel, fit_noise
+from shotwatch_shots.calibration import Characterisation, CharacterisationKind
 from shotwatch_shots.facility import PlaceRoster
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_simulator.image_reader import SkippedFile

@@ -17,12 +17,12 @@ from shotwatch_cli.output import print_json, stderr, stdout, styled
 from shotwatch_common.archive import Archive
 from shotwatch_common.topology import STAGES
 from shotwatch_operations.broker.parked import ParkedMessage
-from shotwatch_operations.dead_letters import DeadLetters, Done, Wanted
+from shotwatch_operations.dead_letters import DeadLetterFilter, DeadLetters, Done
 from shotwatch_shots.pulses import epoch_ms
 
 dead = typer.Typer(no_args_is_help=True, help="Messages that a stage gave up (parked).")
 
-Act = Callable[[DeadLetters, Wanted, Done], Awaitable[None]]
+Act = Callable[[DeadLetters, DeadLetterFilter, Done], Awaitable[None]]
 
 IdsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]…", help="Only these, by the ids that `list` shows.")
@@ -69,7 +69,7 @@ def show_message(
     Example:
       shotwatch dead show 1f0c6a2d9b4e7783c5d1a0ff
     """
-    wanted = Wanted(ids=ids)
+    wanted = DeadLetterFilter(ids=ids)
     found = asyncio.run(_find(find_deployment(root, name), wanted))
     _insist_on_all(wanted, found)
     for message in found:
@@ -133,13 +133,15 @@ def purge(
 
 def _wanted(
     stage: str | None, reason: str, since: datetime | None, ids: Sequence[str] | None = None
-) -> Wanted:
+) -> DeadLetterFilter:
     if stage is not None and stage not in STAGES:
         raise Misuse(f"there is no stage {stage}", f"the stages are {', '.join(STAGES)}")
-    return Wanted(stage, reason, 0 if since is None else epoch_ms(since), tuple(ids or ()))
+    return DeadLetterFilter(stage, reason, 0 if since is None else epoch_ms(since), tuple(ids or ()))
 
 
-def _act(act: Act, past: str, deployment: Deployment, wanted: Wanted, dry_run: bool, json: bool) -> None:
+def _act(
+    act: Act, past: str, deployment: Deployment, wanted: DeadLetterFilter, dry_run: bool, json: bool
+) -> None:
     if dry_run:
         concerned, title = asyncio.run(_find(deployment, wanted)), f"would be {past}"
     else:
@@ -164,18 +166,18 @@ def _tell(title: str, messages: Sequence[ParkedMessage], json: bool) -> None:
         stdout.print(styled(f"nothing {title}"))
 
 
-def _insist_on_all(wanted: Wanted, found: Sequence[ParkedMessage]) -> None:
+def _insist_on_all(wanted: DeadLetterFilter, found: Sequence[ParkedMessage]) -> None:
     strangers = sorted(set(wanted.ids) - {message.id for message in found})
     if strangers:
         raise Failure(f"not parked (any more): {', '.join(strangers)}", "`shotwatch dead list` shows what is")
 
 
-async def _find(deployment: Deployment, wanted: Wanted) -> list[ParkedMessage]:
+async def _find(deployment: Deployment, wanted: DeadLetterFilter) -> list[ParkedMessage]:
     async with _dead_letters(deployment) as letters:
         return await letters.find(wanted)
 
 
-async def _acted(act: Act, deployment: Deployment, wanted: Wanted) -> list[ParkedMessage]:
+async def _acted(act: Act, deployment: Deployment, wanted: DeadLetterFilter) -> list[ParkedMessage]:
     done: list[ParkedMessage] = []
     async with _dead_letters(deployment) as letters:
         await act(letters, wanted, done.append)

@@ -1,7 +1,8 @@
 """`shotwatch ledger`: where every object is, and whether all sources agree."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -13,8 +14,8 @@ from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import megabytes, moment, print_json, stderr, stdout, styled, table
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
-from shotwatch_common.past_frames import Document
 from shotwatch_common.store import ObjectStore
+from shotwatch_shots.ledger import ObjectEntry
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.reconciliation.slices import BEGINNING, Slice
 from shotwatch_shots.reconciliation.summary import Summary
@@ -82,7 +83,7 @@ async def _balance(deployment: Deployment, span: tuple[int, int], recheck: bool)
 
 async def _objects(
     deployment: Deployment, span: tuple[int, int], state: ObjectState | None, limit: int
-) -> Sequence[Document]:
+) -> list[ObjectEntry]:
     async with Archive.of(deployment.settings) as archive:
         return await archive.ledger.objects(*span, state, limit)
 
@@ -120,15 +121,30 @@ def _balance_rows(balance: LedgerBalance) -> Iterator[tuple[str, int]]:
         yield f"  {state}", count
 
 
-def _show_objects(objects: Sequence[Document], json: bool) -> None:
+def _show_objects(objects: Sequence[ObjectEntry], json: bool) -> None:
     if json:
         for each in objects:
-            print_json(each)
+            print_json(_object_record(each))
         return
     columns = ("arrived", "key", "size#", "state", "reason", "detail")
     stdout.print(table(f"{len(objects)} objects", columns, map(_object_row, objects)))
 
 
-def _object_row(each: Document) -> tuple[object, ...]:
-    told = (each[name] for name in ("state", "reason"))
-    return moment(each["arrived_at"]), each["key"], megabytes(each["size"]), *told, each.get("detail", "")
+def _object_row(each: ObjectEntry) -> tuple[object, ...]:
+    ref = each.ref
+    return moment(ref.arrived_at), ref.key, megabytes(ref.size), each.state, each.reason, each.detail
+
+
+def _object_record(each: ObjectEntry) -> Mapping[str, object]:
+    return {
+        **each.ref.model_dump(),
+        "state": each.state,
+        "since": each.since,
+        "reason": each.reason,
+        "detail": each.detail,
+        "seen_at": each.seen_at,
+        "joined_at": each.joined_at,
+        "location": each.location and {"bucket": each.location[0], "key": each.location[1]},
+        **each.facts,
+        "history": [asdict(step) for step in each.history],
+    }

@@ -18,10 +18,10 @@ from shotwatch_cli.output import counting, print_json, stderr, stdout, styled, t
 from shotwatch_cli.places import named_rosters
 from shotwatch_cli.steps import Step, run_steps
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_operations.promotion import Succession, SuccessionError
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.vocabulary import ModelAlias
 
 models = typer.Typer(no_args_is_help=True, help="Versions of the model, and which of them scores.")

@@ -14,7 +14,13 @@ from shotwatch_cli.output import counting, tell
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
-from shotwatch_operations.reprocessing import FROM_FILES, FROM_SHOTS, Order, Reprocessing, ReprocessingStopped
+from shotwatch_operations.reprocessing import (
+    FROM_FILES,
+    FROM_SHOTS,
+    Reprocessing,
+    ReprocessingRequest,
+    ReprocessingStopped,
+)
 from shotwatch_shots.pulses import epoch_ms
 
 _STAGES = (*FROM_FILES, *FROM_SHOTS)
@@ -47,14 +53,16 @@ def reprocess(
         raise Misuse(f"nothing can be computed again from {stage}", f"the stages are {', '.join(_STAGES)}")
     if start is None or end is None or start >= end:
         raise Misuse("the span of time is missing or empty", "say --from TIME --to TIME")
-    order = Order(stage, epoch_ms(start), epoch_ms(end), rate)
+    order = ReprocessingRequest(stage, epoch_ms(start), epoch_ms(end), rate)
     minutes, files, windows = asyncio.run(_reprocess(find_deployment(root, name), order, dry_run))
     record = {"stage": stage, "minutes": minutes, "files": files, "windows": windows, "dry_run": dry_run}
     verb = "would be" if dry_run else "were"
     tell(json, record, f"{windows} windows of {minutes} minutes, from {files} files, {verb} computed again")
 
 
-async def _reprocess(deployment: Deployment, order: Order, dry_run: bool) -> tuple[int, int, int]:
+async def _reprocess(
+    deployment: Deployment, order: ReprocessingRequest, dry_run: bool
+) -> tuple[int, int, int]:
     async with _reprocessing(deployment, order) as work:
         minutes = [minute async for minute in work.minutes()]
         files = sum(len(minute.files) for minute in minutes)
@@ -66,7 +74,7 @@ async def _reprocess(deployment: Deployment, order: Order, dry_run: bool) -> tup
 
 
 @asynccontextmanager
-async def _reprocessing(deployment: Deployment, order: Order) -> AsyncIterator[Reprocessing]:
+async def _reprocessing(deployment: Deployment, order: ReprocessingRequest) -> AsyncIterator[Reprocessing]:
     settings = deployment.settings
     facility = load_facility(settings.facility)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:

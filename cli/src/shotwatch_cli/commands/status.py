@@ -20,7 +20,6 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.printable import printable
 from shotwatch_common.topology import STAGES
-from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.vocabulary import ModelAlias
 
 Shown = Table | Text | str
@@ -119,10 +118,10 @@ async def _ledger(deployment: Deployment) -> StatusSection:
 async def _latest_event(deployment: Deployment) -> StatusSection:
     async with Archive.of(deployment.settings) as archive:
         last = await archive.events.last_number()
-        documents = await archive.events.numbered(last - _LAST_NUMBERS, last)
-    if not documents:
+        newest = await archive.events.numbered(last - _LAST_NUMBERS, last)
+    if not newest:
         return StatusSection("none", None)
-    event = AnomalyEvent.model_validate(documents[-1]["event"])
+    event = newest[-1].event
     return StatusSection(event_line(event), event_record(event))
 
 

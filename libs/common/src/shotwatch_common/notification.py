@@ -23,6 +23,9 @@ _MAX_TEXT_BYTES = 1024
 """Limit for keys, set by S3 itself; buckets and etags are shorter."""
 _MAX_SIZE = 2**53
 
+Json = dict[str, Any]
+"""A part of a message of which nothing is known yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArrivedObject:
@@ -87,19 +90,19 @@ def build_notification(found: ArrivedObject) -> bytes:
     return json.dumps(envelope).encode()
 
 
-def _is_harmless(envelope: dict[str, Any]) -> bool:
+def _is_harmless(envelope: Json) -> bool:
     """Return whether a message reports no object: a test event, or another event without records."""
     name = str(envelope.get("Event") or envelope.get("EventName"))
     without_records = envelope.get("Records") is None
     return name == _TEST_EVENT or (without_records and _EVENT in name and _CREATED not in name)
 
 
-def _is_created(record: dict[str, Any]) -> bool:
+def _is_created(record: Json) -> bool:
     name: str = record["eventName"]
     return name.removeprefix("s3:").startswith(_CREATED)
 
 
-def _arrived(record: dict[str, Any]) -> ArrivedObject:
+def _arrived(record: Json) -> ArrivedObject:
     described = record["s3"]["object"]
     etag = described.get("eTag") or described["versionId"]
     return ArrivedObject(
@@ -111,7 +114,7 @@ def _arrived(record: dict[str, Any]) -> ArrivedObject:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{value!r} stands where a name is expected")
     octets = value.encode()  # JSON can encode half a surrogate pair, which no store, database or log accepts
@@ -120,7 +123,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     if type(value) is not int or not 0 <= value < _MAX_SIZE:
         raise ValueError(f"{value!r} is no size in bytes")
     return value
@@ -131,7 +134,7 @@ def _epoch_ms(text: str) -> int:
     return max(0, round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000))
 
 
-def _record(found: ArrivedObject) -> dict[str, Any]:
+def _record(found: ArrivedObject) -> dict[str, object]:
     return {
         "eventVersion": "2.0",
         "eventSource": SWEEP,

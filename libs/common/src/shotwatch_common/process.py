@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Container, Corou
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from opentelemetry.trace import Tracer
 
@@ -23,7 +23,7 @@ from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import Facility, FacilityError
 
 AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
-Background = Callable[[], Coroutine[Any, Any, None]]
+Background = Callable[[], Coroutine[object, None, None]]
 PREFETCH = 4
 """How many messages a replica handles concurrently for each of its queues."""
 _ASK_AGAIN_S = 1.0
@@ -62,10 +62,10 @@ class Service:
     """Startup checks: they must pass before the first message is taken. They wait for unavailable servers."""
 
 
-Assemble = Callable[[Edges[Any], AsyncExitStack], Awaitable[Service]]
+Assemble = Callable[[Edges[AnySettings], AsyncExitStack], Awaitable[Service]]
 
 
-def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
+def run(name: str, settings: type[AnySettings], assemble: Assemble[AnySettings]) -> None:
     """Run a service until SIGTERM or SIGINT.
 
     Log one line and exit with status 1 if the service is set up incorrectly, has lost its consumers, or fails
@@ -75,7 +75,7 @@ def run(name: str, settings: type[AnySettings], assemble: Assemble) -> None:
         asyncio.run(_live(name, settings.load(), assemble))
 
 
-async def _live(name: str, settings: AnySettings, assemble: Assemble) -> None:
+async def _live(name: str, settings: AnySettings, assemble: Assemble[AnySettings]) -> None:
     metrics.tell_build(name)
     async with edges(name, settings) as context, AsyncExitStack() as resources:
         service = await assemble(context, resources)

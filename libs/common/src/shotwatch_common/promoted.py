@@ -6,9 +6,10 @@ database decide what is loaded (docs/adr/0021).
 
 import asyncio
 
-from shotwatch_common.archive.promotions import Promotion, Promotions
+from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.bundle_files import digest_of
 from shotwatch_common.registry import ModelRegistry, ModelVersion
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.vocabulary import ModelAlias
 
 

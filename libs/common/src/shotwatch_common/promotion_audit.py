@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.audit import AuditLine, cut
-from shotwatch_common.archive.promotions import Promotion
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.vocabulary import ModelAlias
 

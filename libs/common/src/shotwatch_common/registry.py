@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 import aiohttp
 from aiohttp import hdrs
+from pydantic import BaseModel
 from yarl import URL
 
 from shotwatch_common.bundle_files import BUNDLE_FILES
@@ -53,6 +54,41 @@ class RegisteredVersion:
     tags: Mapping[str, str]
 
 
+class _Alias(BaseModel):
+    alias: str
+    version: str
+
+
+class _Tag(BaseModel):
+    key: str
+    value: str
+
+
+class _Version(BaseModel):
+    version: str
+    run_id: str = ""
+    source: str = ""
+    creation_timestamp: int = 0
+    status: str = ""
+    tags: list[_Tag] = []
+
+    def registered(self) -> RegisteredVersion:
+        tags = {tag.key: tag.value for tag in self.tags}
+        return RegisteredVersion(self.version, self.run_id, self.creation_timestamp, self.status, tags)
+
+
+class _RegisteredModel(BaseModel):
+    aliases: list[_Alias] = []
+
+
+class _Answer(BaseModel):
+    """A response of MLflow: each request has one of these parts in it."""
+
+    registered_model: _RegisteredModel = _RegisteredModel()
+    model_versions: list[_Version] = []
+    model_version: _Version | None = None
+
+
 class ModelRegistry:
     """Versions and aliases of one model name.
 
@@ -85,22 +121,19 @@ class ModelRegistry:
     async def aliases(self) -> dict[str, str]:
         """Return alias → version; empty before the first training."""
         answer = await self._ask("GET", "/registered-models/get", params=self._model())
-        aliases = answer["registered_model"].get("aliases", []) if answer else []
-        return {each["alias"]: each["version"] for each in aliases}
+        return {each.alias: each.version for each in answer.registered_model.aliases} if answer else {}
 
     async def versions(self) -> list[RegisteredVersion]:
         """Return all versions, newest first; empty before the first training."""
         asked = {"filter": f"name='{self.name}'", "max_results": "1000"}
         answer = await self._ask("GET", "/model-versions/search", params=asked)
-        return [_registered(each) for each in answer.get("model_versions", [])] if answer else []
+        return [each.registered() for each in answer.model_versions] if answer else []
 
     async def find(self, version: str) -> ModelVersion | None:
         """Return a version by its number; None if it does not exist."""
         answer = await self._ask("GET", "/model-versions/get", params=self._model(version=version))
-        if answer is None:
-            return None
-        found = answer["model_version"]
-        return ModelVersion(found["version"], found.get("run_id", ""), found.get("source", ""))
+        found = None if answer is None else answer.model_version
+        return None if found is None else ModelVersion(found.version, found.run_id, found.source)
 
     async def give(self, alias: ModelAlias, version: str) -> None:
         """Give an alias to an existing version, and take it from the version that had it before."""
@@ -159,15 +192,21 @@ class ModelRegistry:
     def _model(self, **more: str) -> dict[str, str]:
         return {"name": self.name, **more}
 
-    async def _ask(self, method: str, path: str, **what: Any) -> Mapping[str, Any] | None:
-        """Send a request and return the JSON of the response; None if the status is 404."""
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        json: Mapping[str, object] | None = None,
+    ) -> _Answer | None:
+        """Send a request and return the response; None if the status is 404."""
+        url = f"{self._url}{_API}{path}"
         try:
-            async with self._session.request(method, f"{self._url}{_API}{path}", **what) as response:
+            async with self._session.request(method, url, params=params, json=json) as response:
                 if response.status == HTTPStatus.NOT_FOUND:
                     return None
                 response.raise_for_status()
-                answer: Mapping[str, Any] = await response.json()
-                return answer
+                return _Answer.model_validate(await response.json())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _away(error) from error
 
@@ -180,16 +219,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         if len(data) > LARGEST_FILE:
             break
     return bytes(data)
-
-
-def _registered(found: Mapping[str, Any]) -> RegisteredVersion:
-    return RegisteredVersion(
-        version=found["version"],
-        run_id=found.get("run_id", ""),
-        created_at=int(found["creation_timestamp"]),
-        status=found["status"],
-        tags={tag["key"]: tag["value"] for tag in found.get("tags", [])},
-    )
 
 
 def _away(error: aiohttp.ClientError | TimeoutError) -> Retry:

@@ -6,7 +6,7 @@ The accounts are created from these tables: `python -m shotwatch_operations.data
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 from shotwatch_common.settings import Settings
 from shotwatch_shots.identity import CHARACTERISATIONS, RESIDUALS
@@ -41,6 +41,35 @@ ObjectRights = Mapping[str, frozenset[ObjectAction]]
 
 Buckets have their default names here: `data` stands for the data bucket.
 """
+
+
+class PolicyStatement(TypedDict):
+    """A statement of a policy of the object store."""
+
+    Effect: str
+    Action: list[str]
+    Resource: list[str]
+
+
+class Policy(TypedDict):
+    """A policy of the object store, in Amazon's policy language."""
+
+    Version: str
+    Statement: list[PolicyStatement]
+
+
+class CollectionResource(TypedDict):
+    """A collection of the database, as MongoDB names it in a privilege."""
+
+    db: str
+    collection: str
+
+
+class Privilege(TypedDict):
+    """A privilege of a role, in the form that MongoDB's `createRole` takes."""
+
+    resource: CollectionResource
+    actions: list[str]
 
 
 AnyAction = TypeVar("AnyAction", bound=StrEnum)
@@ -206,9 +235,13 @@ _S3_ACTIONS = {
 }
 
 
-_NOTHING = {"Effect": "Deny", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+_NOTHING: PolicyStatement = {"Effect": "Deny", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
 """The statement for an account without rights, since stores refuse a policy without statements."""
-_METRICS = {"Effect": "Allow", "Action": ["admin:Prometheus"], "Resource": ["arn:aws:s3:::*"]}
+_METRICS: PolicyStatement = {
+    "Effect": "Allow",
+    "Action": ["admin:Prometheus"],
+    "Resource": ["arn:aws:s3:::*"],
+}
 """The statement for MONITOR: read the metrics of MinIO.
 
 The action applies to the whole server, but a statement must name a resource.
@@ -220,9 +253,9 @@ def account_name(account: str, settings: Settings) -> str:
     return f"{settings.database_name}-{account}"
 
 
-def store_policy(account: str, settings: Settings) -> dict[str, Any]:
+def store_policy(account: str, settings: Settings) -> Policy:
     """Return the policy of an account of the store, in Amazon's policy language."""
-    statements = [
+    statements: list[PolicyStatement] = [
         {"Effect": "Allow", "Action": [action], "Resource": [f"arn:aws:s3:::{resource}"]}
         for action, resource in _allowed(STORE[account], settings)
     ]
@@ -231,7 +264,7 @@ def store_policy(account: str, settings: Settings) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements or [_NOTHING]}
 
 
-def database_privileges(account: str, database: str) -> list[dict[str, Any]]:
+def database_privileges(account: str, database: str) -> list[Privilege]:
     """Return the privileges of an account's role, in the form that MongoDB's `createRole` takes.
 
     In every collection where an account has rights, it may also list the indexes, because services check at

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -68,9 +68,10 @@ The prefix itself is reported, so this error is left out.
 """
 
 
-def _prefixed(name: str, min_length: int) -> Any:
+def _prefixed(name: str, min_length: int) -> str:
     """Return the field of a name that starts with the prefix, unless the complete name is given."""
-    return Field(default_factory=lambda known: known["prefix"] + name, min_length=min_length)
+    field: str = Field(default_factory=lambda known: known["prefix"] + name, min_length=min_length)
+    return field
 
 
 class SystemSettings(BaseSettings):

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectGone, ObjectStore
+from shotwatch_shots.calibration import Characterisation, CharacterisationKind
 from shotwatch_shots.identity import characterisation_key
 
 Readers = Mapping[CharacterisationKind, Callable[[bytes], Any]]

@@ -5,11 +5,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import structlog
 from opentelemetry import trace
@@ -99,7 +98,8 @@ def _collector(service: str) -> Logger:
 def _send_to(collector: Logger) -> structlog.typing.Processor:
     """Return a processor for the end of the chain: it sends the line, its fields, and the current trace."""
 
-    def send(_logger: Any, level: str, line: Any) -> Any:
+    def send(_logger: object, level: str, event: object) -> str:
+        line = str(event)  # the renderer before has made it one
         collector.emit(
             timestamp=time.time_ns(),
             severity_number=_SEVERITIES[level],
@@ -132,7 +132,7 @@ def current_trace_id() -> str:
     return format_trace_id(context.trace_id) if context.is_valid else ""
 
 
-def attempting(attempt: int) -> AbstractContextManager[Any]:
+def attempting(attempt: int) -> AbstractContextManager[object]:
     """Mark logs and ledger entries within the context with the number of the attempt, from 1."""
     return structlog.contextvars.bound_contextvars(attempt=attempt)
 
@@ -189,6 +189,8 @@ def _json_line(span: ReadableSpan) -> str:
     return line + "\n"
 
 
-def _add_trace(_logger: Any, _method: str, event: Mapping[str, Any]) -> dict[str, Any]:
+def _add_trace(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
     trace_id = current_trace_id()
     return {**event, "trace_id": trace_id} if trace_id else dict(event)

@@ -14,7 +14,7 @@ Done = Callable[[ParkedMessage], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DeadLetterFilter:
     """A filter for dead-lettered messages; a default value matches every message."""
 
     stage: str | None = None
@@ -43,11 +43,11 @@ class DeadLetters:
         self._topology = topology
         self._archive = archive
 
-    async def find(self, wanted: Wanted) -> list[ParkedMessage]:
+    async def find(self, wanted: DeadLetterFilter) -> list[ParkedMessage]:
         """Return the matching messages, by stage and age. They stay in their queues."""
         return [held.message async for held in self._hold(wanted)]
 
-    async def reinject(self, wanted: Wanted, done: Done) -> None:
+    async def reinject(self, wanted: DeadLetterFilter, done: Done) -> None:
         """Requeue the matching messages to their stages as if they were new; call `done` with each.
 
         A crash in between leaves each message in the dead-letter queue, in the stage's queue, or in both.
@@ -63,7 +63,7 @@ class DeadLetters:
             await held.send_back()
             done(held.message)
 
-    async def purge(self, wanted: Wanted, done: Done) -> None:
+    async def purge(self, wanted: DeadLetterFilter, done: Done) -> None:
         """Discard the matching messages and call `done` with each; their objects stay dead-lettered."""
         async for held in self._hold(wanted):
             await self._archive.audit.note("purge", _which(held.message))
@@ -73,7 +73,7 @@ class DeadLetters:
             await held.discard()
             done(held.message)
 
-    async def _hold(self, wanted: Wanted) -> AsyncIterator[HeldMessage]:
+    async def _hold(self, wanted: DeadLetterFilter) -> AsyncIterator[HeldMessage]:
         for stage in STAGES if wanted.stage is None else (wanted.stage,):
             async for held in hold_parked(self._connection, stage, self._topology):
                 if wanted.fits(held.message):

@@ -9,12 +9,12 @@ the version again clears it (docs/adr/0021, 0026).
 from dataclasses import replace
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.bundle_files import digest_of
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.promoted import find_pin
 from shotwatch_common.promotion_audit import UnprovenPromotion, faults, proven
 from shotwatch_common.registry import ModelRegistry, ModelVersion
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.vocabulary import ModelAlias
 

@@ -12,17 +12,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from itertools import groupby
 from time import monotonic
-from typing import Any
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.archive.windows import KnownWindow
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.identity import block_folder, object_id, raw_key, residual_folder, unversioned_raw_key
+from shotwatch_shots.ledger import Entry, ObjectEntry
 from shotwatch_shots.pulses import instant
+from shotwatch_shots.records import ObjectRef
 from shotwatch_shots.vocabulary import ObjectState
 
 FROM_FILES = ("ingest", "validate")
@@ -41,7 +41,7 @@ class ReprocessingStopped(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ReprocessingRequest:
     """A request to compute something again."""
 
     stage: str
@@ -90,7 +90,12 @@ class Reprocessing:
     """Reprocesses minute by minute; a minute starts once the previous one is judged and cleaned up."""
 
     def __init__(
-        self, archive: Archive, store: ObjectStore, facility: Facility, settings: Settings, order: Order
+        self,
+        archive: Archive,
+        store: ObjectStore,
+        facility: Facility,
+        settings: Settings,
+        order: ReprocessingRequest,
     ) -> None:
         self._archive = archive
         self._store = store
@@ -140,26 +145,26 @@ class Reprocessing:
     async def _read_again(self, keys: Sequence[str]) -> None:
         """Put raw files into the inbox, wait until they are joined, then remove their old blocks."""
         objects = [o for o in await self._archive.ledger.newest(keys) if await self._is_kept(o)]
-        blocks = {each["_id"]: await self._stored(self._block_prefix(each)) for each in objects}
+        blocks = {each.ref.object_id: await self._stored(self._block_prefix(each.ref)) for each in objects}
         fed = [await self._feed(each) for each in objects]
         unjoined = (
-            f"some of these {len(fed)} files are not joined: {', '.join(each['key'] for each in objects)}"
+            f"some of these {len(fed)} files are not joined: {', '.join(each.ref.key for each in objects)}"
         )
         await self._until(lambda: self._are_joined(fed), unjoined)
         for each in objects:
-            await self._remove_unchanged(self._block_prefix(each), blocks[each["_id"]])
+            await self._remove_unchanged(self._block_prefix(each.ref), blocks[each.ref.object_id])
 
-    async def _is_kept(self, each: Mapping[str, Any]) -> bool:
+    async def _is_kept(self, each: ObjectEntry) -> bool:
         """Return whether the raw file still exists: in the data bucket, or after a stop in the inbox."""
-        if each["state"] not in (ObjectState.INGESTED, ObjectState.WAITING):
+        if each.state not in (ObjectState.INGESTED, ObjectState.WAITING):
             return False
-        if await self._store.etag(self._settings.inbox_bucket, each["key"]) is not None:
+        if await self._store.etag(self._settings.inbox_bucket, each.ref.key) is not None:
             return True
         return await self._raw_key(each) is not None
 
-    async def _feed(self, each: Mapping[str, Any]) -> str:
+    async def _feed(self, each: ObjectEntry) -> str:
         """Put a raw file into the inbox; return the object's id there, since a copy may have another etag."""
-        inbox, identity, key = self._settings.inbox_bucket, str(each["_id"]), str(each["key"])
+        inbox, identity, key = self._settings.inbox_bucket, each.ref.object_id, each.ref.key
         await self._pace.take(1)
         await self._archive.ledger.start_again(identity, "reprocess", self._why)
         if await self._store.etag(inbox, key) is None and (raw := await self._raw_key(each)) is not None:
@@ -168,38 +173,38 @@ class Reprocessing:
         there = identity if etag is None else object_id(inbox, key, etag)  # None: ingest has already read it
         if there != identity:
             entry = Entry(ObjectState.IGNORED, "reprocess", f"{self._why}, as object {there}")
-            await self._archive.ledger.settle(identity, entry, facts={"location": None})
+            await self._archive.ledger.settle_at(identity, entry, location=None)
         return there
 
     async def _are_joined(self, identities: Sequence[str]) -> bool:
         objects = [await self._archive.ledger.find(identity) for identity in identities]
         for each in objects:
-            if each is not None and each["state"] == ObjectState.DEAD_LETTERED:
-                raise ReprocessingStopped(f"{each['key']} was given up: {each['detail']}")
-        return all(each is not None and _has_ended(each) for each in objects)
+            if each is not None and each.state is ObjectState.DEAD_LETTERED:
+                raise ReprocessingStopped(f"{each.ref.key} was given up: {each.detail}")
+        return all(each is not None and each.has_ended for each in objects)
 
-    async def _raw_key(self, each: Mapping[str, Any]) -> str | None:
+    async def _raw_key(self, each: ObjectEntry) -> str | None:
         """Return the key of the raw file in the data bucket; None if it is not there.
 
         The ledger has the key, unless reprocessing stopped after the file was entered as waiting and before
         it was moved.
         """
-        bucket, name = self._settings.data_bucket, self._facility.file_name(each["key"])
-        if each["location"] and each["location"]["bucket"] == bucket:
-            keys = [each["location"]["key"]]
+        ref, bucket = each.ref, self._settings.data_bucket
+        name = self._facility.file_name(ref.key)
+        if each.location is not None and each.location[0] == bucket:
+            keys = [each.location[1]]
         elif name is not None:
-            day, key = name.starts_at, each["key"]
-            keys = [raw_key(day, key, each["etag"]), unversioned_raw_key(day, key)]
+            keys = [raw_key(name.starts_at, ref.key, ref.etag), unversioned_raw_key(name.starts_at, ref.key)]
         else:
             keys = []
         for key in keys:
             if await self._store.etag(bucket, key) is not None:
-                return str(key)
+                return key
         return None
 
-    def _block_prefix(self, each: Mapping[str, str]) -> str:
-        name = self._facility.file_name(each["key"])
-        return block_folder(name.starts_at, each["_id"]) if name else each["_id"]
+    def _block_prefix(self, ref: ObjectRef) -> str:
+        name = self._facility.file_name(ref.key)
+        return block_folder(name.starts_at, ref.object_id) if name else ref.object_id
 
     # shots
 
@@ -257,9 +262,3 @@ class Reprocessing:
         for key in await self._stored(residual_folder(batch.window_id)[:_HOUR_OF_WINDOW]):
             if f"{key.rpartition('/')[0]}/" in folders:
                 await self._store.remove(self._settings.block_bucket, key)
-
-
-def _has_ended(each: Mapping[str, object]) -> bool:
-    return each["state"] != ObjectState.WAITING and (
-        each["state"] != ObjectState.INGESTED or bool(each["joined_at"])
-    )

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -50,7 +50,7 @@ class Place:
         return self.levels[: len(area.levels)] == area.levels
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Read and write a place as its text."""
         parsed = core_schema.no_info_after_validator_function(
             cls.parse, core_schema.str_schema(pattern=f"^{_PLACE.pattern}$", max_length=200)

@@ -201,7 +201,7 @@ class Scope(StrEnum):
     """Change anything else, and read the audit."""
 
 
-class Outcome(StrEnum):
+class ChangeOutcome(StrEnum):
     """The outcome of a requested change."""
 
     DONE = "done"

@@ -49,6 +49,7 @@ from shotwatch_common.telemetry import continued_trace, current_traceparent, lin
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.errors import Bug, Reject
 from shotwatch_shots.facility import Interval
+from shotwatch_shots.ledger import ObjectFacts
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import window_id
 from shotwatch_shots.records import FileValidated, JudgedRecords, ObjectRef
@@ -105,8 +106,8 @@ class Aggregator:
                 failures.append(error)
         if failures:
             raise failures[0]
-        joined = {**facts, "unexpected": unexpected, "joined_at": epoch_now()}
-        await self._edges.archive.ledger.note(message.object.object_id, joined)
+        facts["unexpected"] = unexpected
+        await self._edges.archive.ledger.note_joined(message.object.object_id, facts)
 
     async def close_overdue(self) -> None:
         """Close shots whose lateness is over and that wait for no file, and shots requested again."""
@@ -138,7 +139,7 @@ class Aggregator:
             await self._empty_outbox(window_id, document["outbox"])
             await self._windows.note_sent(window_id)
 
-    def _split(self, message: FileValidated) -> tuple[dict[SlotKey, list[Records]], dict[str, int]]:
+    def _split(self, message: FileValidated) -> tuple[dict[SlotKey, list[Records]], ObjectFacts]:
         parts: defaultdict[SlotKey, list[Records]] = defaultdict(list)
         off_grid = second_samples = 0
         for judged in message.devices:

@@ -40,8 +40,8 @@ class Stragglers:
         if not await self._edges.bus.ready():
             raise Retry("the broker does not answer: files may be on their way")
         ledger, bucket = self._edges.archive.ledger, self._edges.settings.inbox_bucket
-        given_up = {each["_id"] for each in await ledger.overdue(ObjectState.DEAD_LETTERED, epoch_now())}
-        unjoined = [each["key"] for each in await ledger.overdue(ObjectState.INGESTED, epoch_now())]
+        given_up = {each.id for each in await ledger.overdue(ObjectState.DEAD_LETTERED, epoch_now())}
+        unjoined = [each.key for each in await ledger.overdue(ObjectState.INGESTED, epoch_now())]
         waiting = [
             each.key
             async for each in self._edges.store.list(bucket)

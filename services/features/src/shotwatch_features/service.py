@@ -16,7 +16,6 @@ from contextlib import AsyncExitStack
 import numpy as np
 
 from shotwatch_common import faults, metrics
-from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
@@ -34,6 +33,7 @@ from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference
 from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
+from shotwatch_shots.calibration import CharacterisationKind
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.vocabulary import DeviceKind
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shotwatch_common.archive.drifts import Drift, FeatureDrift
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_detector.catalogue import SIGNS
 from shotwatch_history.domain.drift import MATTERS, severity_of, why
 from shotwatch_history.domain.trends import Shift
+from shotwatch_shots.drift import Drift, FeatureDrift
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution
 from shotwatch_shots.features import FEATURE_TERMS
 from shotwatch_shots.identity import event_id

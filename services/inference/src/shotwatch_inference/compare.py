@@ -23,11 +23,13 @@ from shotwatch_common.command_line import (
     tell,
 )
 from shotwatch_common.facility_file import load_facility
+from shotwatch_common.promoted import download_pinned
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
-from shotwatch_inference.models import Model, fetch
+from shotwatch_inference.models import Model, prepared
 from shotwatch_inference.replay import Progress, Replay
 from shotwatch_inference.settings import InferenceSettings
+from shotwatch_shots.event import ModelRef
 from shotwatch_shots.pulses import epoch_ms
 
 HOUR_MS = 3_600_000
@@ -81,10 +83,26 @@ async def _run(asked: argparse.Namespace, progress: Progress) -> None:
 
 
 async def _fetch(registry: ModelRegistry, promotions: Promotions, version: str, unpinned: bool) -> Model:
+    """Download the bundle of any version and prepare it for scoring.
+
+    Args:
+        registry: the registry that has the version.
+        promotions: the promotions that pin the digest of the bundle.
+        version: the version.
+        unpinned: whether to accept a version whose digest is not pinned by any promotion.
+
+    Raises:
+        CannotCompare: the version cannot be loaded; the message gives the reason.
+        Retry: the registry does not answer.
+    """
+    found = await registry.find(version)
+    if found is None:
+        raise CannotCompare(f"version {version} cannot be loaded: {registry.name} has no version {version}")
     try:
-        return await fetch(registry, promotions, version, unpinned)
+        detector = await prepared(download_pinned(registry, promotions, found, unpinned))
     except ValueError as error:
         raise CannotCompare(f"version {version} cannot be loaded: {error}") from error
+    return Model(ModelRef(name=registry.name, version=found.version, run_id=found.run_id), "", detector)
 
 
 async def _span(asked: argparse.Namespace, archive: Archive, latest_ms: int) -> tuple[int, int]:

@@ -6,10 +6,11 @@ from typing import Any
 
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
-from shotwatch_inference.domain.conditions import Condition, Sighting, Telling
+from shotwatch_inference.domain.conditions import Sighting, Telling
 from shotwatch_shots.batch import ABSENT, ShotsClosed
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Evidence, ModelRef
 from shotwatch_shots.identity import event_id
+from shotwatch_shots.incidents import Incident
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, DeviceKind, Phase, Severity
 
@@ -92,7 +93,7 @@ def _anomaly_of(
     )
 
 
-def _closing(condition: Condition, batch: ShotsClosed, publication: Publication) -> AnomalyEvent:
+def _closing(condition: Incident, batch: ShotsClosed, publication: Publication) -> AnomalyEvent:
     """Return the event that closes an incident, about its last shot."""
     anomaly = Anomaly(
         sequence=0,
@@ -120,7 +121,7 @@ def _closing(condition: Condition, batch: ShotsClosed, publication: Publication)
     return AnomalyEvent.about(anomaly, id_, publication.facility, publication.traceparent)
 
 
-def _standing(condition: Condition, phase: Phase) -> dict[str, Any]:
+def _standing(condition: Incident, phase: Phase) -> dict[str, Any]:
     return {
         "condition": condition.id,
         "phase": phase,
@@ -130,7 +131,7 @@ def _standing(condition: Condition, phase: Phase) -> dict[str, Any]:
     }
 
 
-def _lasting(condition: Condition) -> str:
+def _lasting(condition: Incident) -> str:
     if condition.shots == 1:
         return ""
     seconds = (condition.until - condition.since) / 1000

@@ -11,10 +11,8 @@ import numpy as np
 
 from shotwatch_common import metrics
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.model_loads import ModelLoad
-from shotwatch_common.archive.promotions import Promotion, Promotions
 from shotwatch_common.printable import printable
-from shotwatch_common.promoted import disagreement, download_pinned, download_promoted
+from shotwatch_common.promoted import disagreement, download_promoted
 from shotwatch_common.promotion_audit import UnprovenPromotion, proven
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import Log
@@ -23,6 +21,7 @@ from shotwatch_detector.detector import Detector
 from shotwatch_detector.scoring import FRAMES_AT_ONCE
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.event import ModelRef
+from shotwatch_shots.models import ModelLoad, Promotion
 from shotwatch_shots.vocabulary import ModelAlias
 
 FIRST_PAUSE_S = 5.0
@@ -177,30 +176,10 @@ async def fetch_promoted(registry: ModelRegistry, promotion: Promotion) -> Model
         Retry: the registry does not answer.
     """
     ref = ModelRef(name=registry.name, version=promotion.version or "", run_id=promotion.run_id)
-    return Model(ref, promotion.digest, await _detector(download_promoted(registry, promotion)))
+    return Model(ref, promotion.digest, await prepared(download_promoted(registry, promotion)))
 
 
-async def fetch(registry: ModelRegistry, promotions: Promotions, version: str, unpinned: bool) -> Model:
-    """Download the bundle of any version for a comparison, and prepare it for scoring.
-
-    Args:
-        registry: the registry that has the version.
-        promotions: the promotions that pin the digest of the bundle.
-        version: the version.
-        unpinned: whether to accept a version whose digest is not pinned by any promotion.
-
-    Raises:
-        ValueError: the version cannot be loaded; the message gives the reason.
-        Retry: the registry does not answer.
-    """
-    found = await registry.find(version)
-    if found is None:
-        raise ValueError(f"{registry.name} has no version {version}")
-    ref = ModelRef(name=registry.name, version=found.version, run_id=found.run_id)
-    return Model(ref, "", await _detector(download_pinned(registry, promotions, found, unpinned)))
-
-
-async def _detector(download: Awaitable[Mapping[str, bytes]]) -> Detector:
+async def prepared(download: Awaitable[Mapping[str, bytes]]) -> Detector:
     """Return the detector of a bundle, after its first, slowest run.
 
     Raises:

@@ -14,8 +14,8 @@ from shotwatch_detector.arrays import Features
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
-from shotwatch_inference.domain.comparison import Only, Opinion, Summary, Tally, only
-from shotwatch_inference.domain.conditions import Watch, follow, quiet_ms
+from shotwatch_inference.domain.comparison import Only, Opinion, VersionSummary, VersionTally, only
+from shotwatch_inference.domain.conditions import follow, quiet_ms
 from shotwatch_inference.events import shot_ids, sightings_of
 from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import Model
@@ -23,6 +23,7 @@ from shotwatch_inference.scoring import Scores, frames_of, with_scores
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.feedback import ShotLabels
+from shotwatch_shots.incidents import Incidents
 from shotwatch_shots.vocabulary import Phase
 
 MINUTE_MS = 60_000
@@ -37,7 +38,7 @@ Progress = Callable[..., None]
 class Comparison:
     """The comparison of two versions on the same shots."""
 
-    versions: tuple[Summary, Summary]
+    versions: tuple[VersionSummary, VersionSummary]
     only: tuple[Only, Only]
     """For each version, the shots that it alone flags as anomalous."""
     shots: int
@@ -50,8 +51,8 @@ class _Contender:
     """A version at one place: its results so far and its open incidents."""
 
     detector: Detector
-    tally: Tally
-    watch: Watch = field(default_factory=lambda: Watch({}))
+    tally: VersionTally
+    watch: Incidents = field(default_factory=Incidents)
 
     def form(
         self,
@@ -99,7 +100,7 @@ class Replay:
         progress: Progress,
     ) -> Comparison:
         """Replay the shots with start <= pulse < end (epoch ms) at these places."""
-        one, other = (Tally(model.ref.version) for model in models)
+        one, other = (VersionTally(model.ref.version) for model in models)
         for number, roster in enumerate(rosters):
             contenders = [
                 _Contender(model.detector, tally) for model, tally in zip(models, (one, other), strict=True)

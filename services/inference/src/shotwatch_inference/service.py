@@ -33,7 +33,6 @@ from numpy.typing import NDArray
 from shotwatch_common import faults, metrics
 from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.archive.model_loads import REPORT_S
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
@@ -63,6 +62,7 @@ from shotwatch_inference.shadow import Shadow
 from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import residual_key
+from shotwatch_shots.models import LOAD_REPORT_S
 from shotwatch_shots.vocabulary import ModelAlias, Severity
 
 MODEL_POLL_S = 2.0
@@ -88,7 +88,7 @@ async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -
         await edges.archive.model_loads.keep(loads)
 
     async def keep_reporting_loads() -> None:
-        await every(REPORT_S, report_loads, edges.log)
+        await every(LOAD_REPORT_S, report_loads, edges.log)
 
     def facts() -> dict[str, str]:
         loads = [watch.report(replica) for watch in (champion, challenger)]

@@ -15,13 +15,12 @@ somebody reinjects its message or stores it again.
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from opentelemetry import trace
 
 from shotwatch_common import faults, metrics
-from shotwatch_common.archive.ledger import Entry, location
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now
@@ -43,6 +42,7 @@ from shotwatch_shots.identity import (
     reason_key,
     rejected_key,
 )
+from shotwatch_shots.ledger import Entry, ObjectFacts
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileIngested, ObjectRef
 from shotwatch_shots.vocabulary import FileReason, ObjectState
@@ -134,14 +134,13 @@ class Ingestor:
             with self._edges.tracer.start_as_current_span("write blocks"):
                 devices, written = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
-        records = sum(len(device.times) for device in devices)
-        facts = _facts(devices, records, found) | {"blocks_id": blocks_id(written)}
+        facts = _facts(devices, found, blocks_id(written))
         target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
         await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
         faults.reach("ingest.after_settle")
         await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
         faults.reach("ingest.after_publish")
-        metrics.BATCH_RECORDS.labels("ingest").observe(records)
+        metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
         await self._leave_inbox(obj, target)
         self._edges.log.info("ingested", object=obj.key, **facts)
 
@@ -216,7 +215,7 @@ class Ingestor:
     async def _settle_unread(self, obj: ObjectRef, why: str) -> None:
         """Settle a version that can never be read, as it left the inbox, unless an attempt settled it."""
         entry = await self._edges.archive.ledger.find(obj.object_id)
-        if entry is None or entry["state"] == ObjectState.WAITING:
+        if entry is None or entry.state is ObjectState.WAITING:
             await self._settle(obj, ObjectState.IGNORED, None, why)
 
     async def _settle(
@@ -226,13 +225,12 @@ class Ingestor:
         target: tuple[str, str] | None,
         why: str = "",
         reason: str = "",
-        facts: Mapping[str, object] | None = None,
+        facts: ObjectFacts | None = None,
     ) -> None:
         """Write the object's state and its future location; `target` is None if it no longer exists."""
         trace.get_current_span().set_attribute("shotwatch.state", state)
         entry = Entry(state, "ingest", why)
-        known = {**(facts or {}), "location": location(*target) if target else None}
-        if await self._edges.archive.ledger.settle(obj.object_id, entry, reason, known):
+        if await self._edges.archive.ledger.settle_at(obj.object_id, entry, target, reason, facts):
             metrics.file_settled(obj, state, reason)
 
     async def _leave_inbox(self, obj: ObjectRef, target: tuple[str, str]) -> None:
@@ -245,13 +243,14 @@ def _not_from_the_future(obj: ObjectRef) -> ObjectRef:
     return obj.model_copy(update={"arrived_at": min(obj.arrived_at, epoch_now())})
 
 
-def _facts(devices: Sequence[DeviceRecords], records: int, found: ReadFile) -> dict[str, object]:
+def _facts(devices: Sequence[DeviceRecords], found: ReadFile, blocks: str) -> ObjectFacts:
     """Return the facts for the ledger; skipped parts are counted by reason, with examples."""
     passed_over = found.model_dump(mode="json", include={"skipped", "examples"})
     return {
         "devices": len(devices),
-        "records": records,
+        "records": sum(len(device.times) for device in devices),
         "skipped": sum(found.skipped.values()),
         "skipped_by_reason": passed_over["skipped"],
         "skipped_examples": passed_over["examples"],
+        "blocks_id": blocks,
     }

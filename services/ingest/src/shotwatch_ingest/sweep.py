@@ -8,13 +8,13 @@ later sweep.
 """
 
 from shotwatch_common import metrics
-from shotwatch_common.archive.ledger import Seen
 from shotwatch_common.background import Items
 from shotwatch_common.bus import Bus
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.process import Edges
 from shotwatch_ingest.settings import IngestSettings
+from shotwatch_shots.ledger import LastSeen
 from shotwatch_shots.vocabulary import ObjectState
 
 _AT_ONCE = 500
@@ -73,14 +73,14 @@ class Sweep:
             await self._ledger.see(fed)
         metrics.SWEEP_FOUND.inc(len(fed))
 
-    async def _claim(self, arrived: ArrivedObject, before: Seen | None, seen_at: int) -> bool:
+    async def _claim(self, arrived: ArrivedObject, before: LastSeen | None, seen_at: int) -> bool:
         """Claim the object for this replica; return False if another one has claimed it meanwhile."""
         if before is None:
             return await self._ledger.enter_unseen(arrived.ref, "sweep", seen_at)
         return await self._ledger.claim(arrived.object_id, before, seen_at)
 
 
-def _is_left(arrived: ArrivedObject, before: Seen | None, long_ago: int) -> bool:
+def _is_left(arrived: ArrivedObject, before: LastSeen | None, long_ago: int) -> bool:
     """Return whether the object is neither being processed nor waiting for a person.
 
     A dead-lettered object waits for a person unless it was stored again since. In that case it is fed in

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Self
 
-from shotwatch_common.archive.events import Events
+from shotwatch_common.archive.events import Events, NumberedEvent
 from shotwatch_query.errors import Forbidden, NotAdmitted, TooMany, Unavailable
-from shotwatch_query.listing import Document
 from shotwatch_query.problems import AWAY
 from shotwatch_query.settled_events import SLICE, settled_end, settled_since
 
@@ -52,7 +51,7 @@ class Revoked:
     why: str
 
 
-News = Document | Outage | Reset | Revoked
+News = NumberedEvent | Outage | Reset | Revoked
 """A stored event, or a change of the database or of the subscriber's key."""
 Check = Callable[[], Awaitable[object]]
 """A check that raises NotAdmitted or Forbidden if the listener must stop, Unavailable if this is unknown."""
@@ -163,7 +162,7 @@ class Live:
         while (following := await listener.queue.get()) is not None:
             if isinstance(following, Reset):
                 since = following.last
-            if isinstance(following, Outage | Reset | Revoked) or following["sequence"] > since:
+            if isinstance(following, Outage | Reset | Revoked) or following.sequence > since:
                 yield following
 
     def close(self) -> None:
@@ -180,14 +179,14 @@ class Live:
         while since < listener.start and not listener.ended:
             upto = min(since + SLICE, listener.start)
             try:
-                documents = await self._events.numbered(since, upto)
+                missed = await self._events.numbered(since, upto)
             except AWAY as error:
                 away = True
                 yield Outage(str(error))
                 await asyncio.sleep(POLL_S)
                 continue
-            for document in documents:
-                yield document
+            for stored in missed:
+                yield stored
             since = upto
         if away:
             yield Outage(None)
@@ -220,10 +219,10 @@ class Live:
             self._told = await settled_end(self._events)
             self._tell(Reset(self._told))
             return
-        new = [document async for document in settled_since(self._events, self._told)]
-        for document in new:
-            self._tell(document)
-            self._told = document["sequence"]
+        new = [stored async for stored in settled_since(self._events, self._told)]
+        for stored in new:
+            self._tell(stored)
+            self._told = stored.sequence
 
     def _tell_outage(self, wrong: str | None) -> None:
         if (wrong is None) != (self._wrong is None):

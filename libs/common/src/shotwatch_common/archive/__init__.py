@@ -8,7 +8,7 @@
 
 from collections.abc import Container, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -21,11 +21,12 @@ from shotwatch_common.archive.conditions import Conditions
 from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.drifts import Drifts
 from shotwatch_common.archive.driver import TRANSIENT as TRANSIENT
-from shotwatch_common.archive.driver import Database, is_unknown_account
+from shotwatch_common.archive.driver import Database, Document, is_unknown_account
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.feedback import Feedback
 from shotwatch_common.archive.indexes import Indexed, missing_indexes
-from shotwatch_common.archive.ledger import Entry, Ledger
+from shotwatch_common.archive.known_objects import KnownObjects
+from shotwatch_common.archive.ledger import Ledger
 from shotwatch_common.archive.measurements import Measurements
 from shotwatch_common.archive.model_loads import ModelLoads
 from shotwatch_common.archive.promotions import Promotions
@@ -38,6 +39,7 @@ from shotwatch_common.archive.trends import Trends
 from shotwatch_common.archive.windows import Windows
 from shotwatch_common.settings import Settings
 from shotwatch_common.subjects import subject_of
+from shotwatch_shots.ledger import Entry
 from shotwatch_shots.vocabulary import ObjectState
 
 _ANSWER_S = 5.0
@@ -66,11 +68,12 @@ class Archive:
     """
 
     def __init__(self, url: str, name: str) -> None:
-        self._client: Any = AsyncIOMotorClient(
+        self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
             url, serverSelectionTimeoutMS=5000, tz_aware=True, w="majority", journal=True
         )
         self._database = database = Database(self._client[name])
         self.ledger = Ledger(database)
+        self.known_objects = KnownObjects(database)
         self.records = Records(database)
         self.characterisations = Characterisations(database)
         self.trends = Trends(database)

@@ -2,19 +2,23 @@
 
 import os
 import pwd
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import MISSING, asdict, dataclass, fields
 from socket import gethostname
-from typing import Any, Self
+from typing import Self, TypeVar
 from uuid import uuid4
 
+from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
 from shotwatch_shots.pulses import YEAR_10000_MS
-from shotwatch_shots.vocabulary import Outcome
+from shotwatch_shots.vocabulary import ChangeOutcome
 
 MOST_CHARACTERS = 500
 """Maximum length of each text in an audit line. The path of a request may have 60,000 characters."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class AuditLine:
     """Name of the operation."""
     which: str
     """The thing that was changed; for a request, the request's path."""
-    outcome: Outcome
+    outcome: ChangeOutcome
     status: int | None
     """HTTP status of the response; None if there was no request."""
     trace_id: str
@@ -39,7 +43,7 @@ class AuditLine:
     """How many requests this line stands for; more than one only for refused requests."""
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Self:
+    def of(cls, document: Document) -> Self:
         """Return the line that a document holds. Older documents lack `address` and `count`."""
         return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
 
@@ -47,7 +51,7 @@ class AuditLine:
 class Audit:
     """Collection `audit`: one document per line. Documents never change."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._audit = database["audit"]
 
     async def ensure_indexes(self) -> None:
@@ -55,9 +59,9 @@ class Audit:
 
     async def add(self, line: AuditLine) -> str:
         """Store a line, with its texts truncated to MOST_CHARACTERS. Return its id."""
-        document = {name: cut(value) for name, value in asdict(line).items()}
         id_ = uuid4().hex
-        await self._audit.insert_one({"_id": id_, **document})
+        texts = {name: cut(value) for name, value in asdict(line).items()}
+        await self._audit.insert_one({"_id": id_, **texts})
         return id_
 
     async def note(self, what: str, which: str) -> str:
@@ -66,7 +70,7 @@ class Audit:
         The line is written before the change. A crash in between can leave a line without a change, but never
         a change without a line. Return the id of the line.
         """
-        line = AuditLine(epoch_now(), _user(), what, which, Outcome.DONE, None, current_trace_id())
+        line = AuditLine(epoch_now(), _user(), what, which, ChangeOutcome.DONE, None, current_trace_id())
         return await self.add(line)
 
     async def lines(self, ids: Collection[str]) -> dict[str, AuditLine]:
@@ -84,20 +88,21 @@ class Audit:
 
     async def page(
         self, start_ms: int, end_ms: int, limit: int, newest_first: bool = False
-    ) -> list[dict[str, Any]]:
-        """Return the lines in [start, end) (epoch ms), sorted by time, then by id.
+    ) -> dict[str, AuditLine]:
+        """Return the lines in [start, end) (epoch ms) by id, sorted by time, then by id.
 
         A limit of 0 means no limit.
         """
         order = -1 if newest_first else 1
         found = self._audit.find({"at": {"$gte": start_ms, "$lt": end_ms}})
-        return [document async for document in found.sort([("at", order), ("_id", order)]).limit(limit)]
+        sorted_lines = found.sort([("at", order), ("_id", order)]).limit(limit)
+        return {document["_id"]: AuditLine.of(document) async for document in sorted_lines}
 
 
 _EVERY_LINE_HAS = frozenset(field.name for field in fields(AuditLine) if field.default is MISSING)
 
 
-def _is_line(document: Mapping[str, Any]) -> bool:
+def _is_line(document: Document) -> bool:
     """Return whether a document has all the fields of a line.
 
     An account that may add lines can also add other documents.
@@ -107,7 +112,7 @@ def _is_line(document: Mapping[str, Any]) -> bool:
     return is_dated and document.keys() >= _EVERY_LINE_HAS and all(isinstance(text, str) for text in texts)
 
 
-def cut(value: Any) -> Any:
+def cut(value: T) -> T | str:
     """Cut a text to the length that audit lines allow; return any other value unchanged."""
     return f"{value[:MOST_CHARACTERS]}…" if isinstance(value, str) and len(value) > MOST_CHARACTERS else value
 

@@ -1,46 +1,17 @@
 """Calibration constants of cameras: noise models and references, with every version of each."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from typing import Any
+from dataclasses import asdict
 
 from pymongo.errors import DuplicateKeyError
 
-
-class CharacterisationKind(StrEnum):
-    """The kind of a set of calibration constants."""
-
-    NOISE = "noise"
-    """Mean and standard deviation of each pixel in the dark."""
-    REFERENCE = "reference"
-    """The typical beam image."""
-
-
-@dataclass(frozen=True, slots=True)
-class Characterisation:
-    """One version of one kind of calibration constants of a device. Its arrays are in the object store."""
-
-    device: str
-    kind: CharacterisationKind
-    version: int
-    """Counts from 1 for each device and kind."""
-    made_at: int
-    """Epoch ms."""
-    start: int
-    """Time of the first frame used, epoch ms."""
-    end: int
-    """Time of the last frame used, epoch ms."""
-    frames: int
-    bucket: str
-    key: str
-    """Key of the NPZ file."""
+from shotwatch_common.archive.driver import Database, Filter
+from shotwatch_shots.calibration import Characterisation, CharacterisationKind
 
 
 class Characterisations:
     """Collection `characterisations`: `_id` is device, kind and version. A version never changes."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._characterisations = database["characterisations"]
 
     async def ensure_indexes(self) -> None:
@@ -68,10 +39,8 @@ class Characterisations:
         newest = {(each.device, each.kind): each for each in await self._found({})}
         return list(newest.values())
 
-    async def _found(self, query: dict[str, Any]) -> list[Characterisation]:
-        documents: Sequence[dict[str, Any]] = [
-            d async for d in self._characterisations.find(query, {"_id": 0})
-        ]
+    async def _found(self, query: Filter) -> list[Characterisation]:
+        documents = [d async for d in self._characterisations.find(query, {"_id": 0})]
         found = [Characterisation(**{**d, "kind": CharacterisationKind(d["kind"])}) for d in documents]
         return sorted(found, key=lambda each: (each.device, each.kind, each.version))
 

@@ -4,11 +4,13 @@ The driver has error classes for a server that cannot be reached, but none for a
 Only the error's code shows that.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from typing import Any
 
+from motor.core import AgnosticCursor
+from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import (
     AutoReconnect,
     ConnectionFailure,
@@ -18,6 +20,7 @@ from pymongo.errors import (
     OperationFailure,
     WTimeoutError,
 )
+from pymongo.results import UpdateResult
 
 from shotwatch_shots.errors import Bug, Retry
 
@@ -30,7 +33,15 @@ _ITS_OWN = {_INTERNAL_ERROR, _OUT_OF_DISK_SPACE}
 _UNAUTHORIZED = 13
 _AUTHENTICATION_FAILED = 18
 _REFUSED = {_UNAUTHORIZED, _AUTHENTICATION_FAILED}
-_CURSORS = {"find", "aggregate"}
+
+Document = dict[str, Any]
+"""A document as the database stores it. Only the modules of this package know its fields."""
+Filter = Mapping[str, object]
+"""A query, a choice of fields, a change or a stage of a pipeline, in MongoDB's language."""
+Keys = Sequence[tuple[str, int]]
+"""Fields in their order, each ascending (1) or descending (-1)."""
+Write = UpdateOne | ReplaceOne[Document]
+"""One write of several that are sent together."""
 
 
 class Database:
@@ -40,7 +51,7 @@ class Database:
     is too large.
     """
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: AsyncIOMotorDatabase[Document]) -> None:
         self._database = database
 
     def __getitem__(self, name: str) -> "Collection":
@@ -48,30 +59,82 @@ class Database:
 
 
 class Collection:
-    """A collection of the driver."""
+    """A collection of the driver, with those of its methods that the archive uses."""
 
-    def __init__(self, collection: Any) -> None:
+    def __init__(self, collection: AsyncIOMotorCollection[Document]) -> None:
         self._collection = collection
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._collection, name)
-        return _cursor_of(method) if name in _CURSORS else _translated(method)
+    def find(self, query: Filter, fields: Filter | None = None) -> "DocumentCursor":
+        return DocumentCursor(self._collection.find(query, fields))
+
+    async def aggregate(self, stages: Sequence[Filter]) -> AsyncIterator[Document]:
+        with translated():
+            async for document in self._collection.aggregate(stages):
+                yield document
+
+    async def find_one(self, query: Filter, fields: Filter | None = None) -> Document | None:
+        with translated():
+            return await self._collection.find_one(query, fields)
+
+    async def count_documents(self, query: Filter) -> int:
+        with translated():
+            return await self._collection.count_documents(query)
+
+    async def insert_one(self, document: Document) -> None:
+        with translated():
+            await self._collection.insert_one(document)
+
+    async def insert_many(self, documents: Sequence[Document], *, ordered: bool) -> None:
+        with translated():
+            await self._collection.insert_many(documents, ordered=ordered)
+
+    async def update_one(self, query: Filter, changes: Filter, *, upsert: bool = False) -> UpdateResult:
+        with translated():
+            return await self._collection.update_one(query, changes, upsert=upsert)
+
+    async def update_many(self, query: Filter, changes: Filter) -> None:
+        with translated():
+            await self._collection.update_many(query, changes)
+
+    async def replace_one(self, query: Filter, document: Document, *, upsert: bool) -> None:
+        with translated():
+            await self._collection.replace_one(query, document, upsert=upsert)
+
+    async def bulk_write(self, writes: Sequence[Write], *, ordered: bool) -> None:
+        with translated():
+            await self._collection.bulk_write(writes, ordered=ordered)
+
+    async def delete_one(self, query: Filter) -> None:
+        with translated():
+            await self._collection.delete_one(query)
+
+    async def delete_many(self, query: Filter) -> None:
+        with translated():
+            await self._collection.delete_many(query)
+
+    async def create_index(self, keys: Keys) -> None:
+        with translated():
+            await self._collection.create_index(keys)
+
+    async def index_information(self) -> Mapping[str, Document]:
+        with translated():
+            return await self._collection.index_information()
 
 
-class Cursor:
+class DocumentCursor:
     """A cursor of the driver: `async for` yields documents."""
 
-    def __init__(self, cursor: Any) -> None:
+    def __init__(self, cursor: AgnosticCursor[Document]) -> None:
         self._cursor = cursor
 
-    def sort(self, *order: Any) -> "Cursor":
-        return Cursor(self._cursor.sort(*order))
+    def sort(self, order: str | Keys, direction: int | None = None) -> "DocumentCursor":
+        return DocumentCursor(self._cursor.sort(order, direction))
 
-    def limit(self, most: int) -> "Cursor":
-        return Cursor(self._cursor.limit(most))
+    def limit(self, most: int) -> "DocumentCursor":
+        return DocumentCursor(self._cursor.limit(most))
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        with transient():
+    async def __aiter__(self) -> AsyncIterator[Document]:
+        with translated():
             async for document in self._cursor:
                 yield document
 
@@ -81,27 +144,13 @@ def is_unknown_account(error: OperationFailure) -> bool:
     return error.code == _AUTHENTICATION_FAILED
 
 
-def _cursor_of(method: Callable[..., Any]) -> Callable[..., Cursor]:
-    return lambda *arguments, **named: Cursor(method(*arguments, **named))
-
-
-def _translated(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @wraps(method)
-    async def call(*arguments: Any, **named: Any) -> Any:
-        try:
-            with transient():
-                return await method(*arguments, **named)
-        except DocumentTooLarge as error:
-            raise Bug(f"too large for the database: {error}") from error
-
-    return call
-
-
 @contextmanager
-def transient() -> Iterator[None]:
-    """Raise Retry if the server cannot do its work or refuses our account."""
+def translated() -> Iterator[None]:
+    """Raise Retry if the server cannot do its work or refuses our account, Bug for a document too large."""
     try:
         yield
+    except DocumentTooLarge as error:
+        raise Bug(f"too large for the database: {error}") from error
     except OperationFailure as error:
         codes = _codes_of(error)
         if codes & _ITS_OWN:

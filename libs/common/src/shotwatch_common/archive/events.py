@@ -1,10 +1,11 @@
 """Anomaly events: they are stored before they are published, and their numbers are never reused."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.event import AnomalyEvent
@@ -20,6 +21,16 @@ _BEGINNINGS = (Phase.OPENED, Phase.PASSED)
 """The phases of which each incident has exactly one event."""
 
 
+@dataclass(frozen=True, slots=True)
+class NumberedEvent:
+    """A stored event with its sequence number."""
+
+    sequence: int
+    stored_at: int
+    """Epoch ms."""
+    event: AnomalyEvent
+
+
 class Events:
     """Collection `events`: `_id` is the event id; `published_at` is 0 until the broker has confirmed it.
 
@@ -29,7 +40,7 @@ class Events:
     number stays in `reserved` for good, unused.
     """
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._events = database["events"]
         self._counters = database["counters"]
 
@@ -176,10 +187,14 @@ class Events:
         document = await self._events.find_one({"_id": event_id}, {"event": 1})
         return None if document is None else AnomalyEvent.model_validate(document["event"])
 
-    async def numbered(self, after: int, last: int) -> list[dict[str, Any]]:
+    async def numbered(self, after: int, last: int) -> list[NumberedEvent]:
         """Return the stored events with after < sequence <= last, sorted by number; some may be missing."""
-        found = self._events.find({"sequence": {"$gt": after, "$lte": last}}).sort("sequence", 1)
-        return [document async for document in found]
+        wanted = {"sequence": 1, "stored_at": 1, "event": 1}
+        found = self._events.find({"sequence": {"$gt": after, "$lte": last}}, wanted).sort("sequence", 1)
+        return [
+            NumberedEvent(each["sequence"], each["stored_at"], AnomalyEvent.model_validate(each["event"]))
+            async for each in found
+        ]
 
     async def last_number(self) -> int:
         """Return the highest reserved sequence number; 0 if there is none."""
@@ -208,7 +223,7 @@ class Events:
             return
 
 
-def _document(event: AnomalyEvent) -> dict[str, Any]:
+def _document(event: AnomalyEvent) -> Document:
     data = event.data
     return {
         "_id": event.id,

@@ -3,10 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
+from shotwatch_common.archive.driver import Database, Filter
 from shotwatch_common.archive.events import Events
 from shotwatch_shots.feedback import (
     LONGEST_SNOOZE_MS,
@@ -27,7 +27,7 @@ from shotwatch_shots.vocabulary import FeedbackAction
 class Feedback:
     """Collection `feedback`: one document per statement, `_id` is its id. Documents never change."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._feedback = database["feedback"]
         self._events = Events(database)
 
@@ -74,23 +74,28 @@ class Feedback:
         return standings(chain.from_iterable(of_each))
 
     async def page(
-        self, query: Mapping[str, Any], start_ms: int, end_ms: int, limit: int, newest_first: bool = False
-    ) -> list[dict[str, Any]]:
-        """Return the statements in [start, end) (epoch ms) that match `query`, sorted by time, then by id.
+        self,
+        action: FeedbackAction | None,
+        start_ms: int,
+        end_ms: int,
+        limit: int,
+        newest_first: bool = False,
+    ) -> list[Statement]:
+        """Return the statements in [start, end) (epoch ms), sorted by time, then by id.
 
-        `query` maps fields to values. A limit of 0 means no limit.
+        With `action`, return only statements of that kind. A limit of 0 means no limit.
         """
         order = -1 if newest_first else 1
-        conditions = {**query, "at": {"$gte": start_ms, "$lt": end_ms}}
-        found = self._feedback.find(conditions).sort([("at", order), ("_id", order)]).limit(limit)
-        return [document async for document in found]
+        wanted = {"at": {"$gte": start_ms, "$lt": end_ms}} | ({} if action is None else {"action": action})
+        found = self._feedback.find(wanted).sort([("at", order), ("_id", order)]).limit(limit)
+        return [Statement.model_validate(document) async for document in found]
 
     async def snoozes(self, now_ms: int) -> list[Snooze]:
         """Return the snoozes that are active now."""
         recent = {"$gt": now_ms - LONGEST_SNOOZE_MS, "$lte": now_ms}
         return active_snoozes(await self._found({"action": FeedbackAction.SNOOZED, "at": recent}), now_ms)
 
-    async def labels(self, shots: Sequence[Mapping[str, Any]]) -> dict[str, ShotLabels]:
+    async def labels(self, shots: Sequence[Mapping[str, object]]) -> dict[str, ShotLabels]:
         """Return the labels of those of these shots that people have labelled.
 
         All verdicts are read; people make few.
@@ -107,5 +112,5 @@ class Feedback:
             counts[str(verdict.model)][verdict.action] += 1
         return {model: counts[model] for model in models}
 
-    async def _found(self, query: Mapping[str, Any]) -> list[Statement]:
+    async def _found(self, query: Filter) -> list[Statement]:
         return [Statement.model_validate(document) async for document in self._feedback.find(query)]

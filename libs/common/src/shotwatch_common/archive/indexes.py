@@ -2,33 +2,33 @@
 
 from collections import defaultdict
 from collections.abc import Container, Sequence
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from pymongo.errors import OperationFailure
 
-Keys = Sequence[tuple[str, int]]
+from shotwatch_common.archive.driver import Collection, Database, Keys
 
 
 class Indexed(Protocol):
     """A repository of the archive whose queries need indexes."""
 
-    def __init__(self, database: Any) -> None: ...
+    def __init__(self, database: Database) -> None: ...
 
     async def ensure_indexes(self) -> None: ...
 
 
-class _Wanted:
+class _IndexRecorder:
     """A collection that only records which indexes it is asked to create."""
 
     def __init__(self) -> None:
         self.indexes: list[Keys] = []
 
-    async def create_index(self, keys: Keys, **_options: Any) -> None:
+    async def create_index(self, keys: Keys) -> None:
         self.indexes.append(keys)
 
 
 async def missing_indexes(
-    database: Any, parts: Sequence[type[Indexed]], collections: Container[str] | None = None
+    database: Database, parts: Sequence[type[Indexed]], collections: Container[str] | None = None
 ) -> list[str]:
     """Return the indexes that the repositories need and that do not exist, for example `shots: pulse`.
 
@@ -37,9 +37,9 @@ async def missing_indexes(
     Raises:
         Retry: the account may not list the indexes of a collection.
     """
-    wanted: dict[str, _Wanted] = defaultdict(_Wanted)
+    wanted: dict[str, _IndexRecorder] = defaultdict(_IndexRecorder)
     for part in parts:
-        await part(wanted).ensure_indexes()
+        await part(cast(Database, wanted)).ensure_indexes()
     return [
         f"{name}: {', '.join(field for field, _ in keys)}"
         for name, collection in wanted.items()
@@ -48,7 +48,7 @@ async def missing_indexes(
     ]
 
 
-async def _lacking(collection: Any, wanted: Sequence[Keys]) -> list[Keys]:
+async def _lacking(collection: Collection, wanted: Sequence[Keys]) -> list[Keys]:
     try:
         found = await collection.index_information()
     except OperationFailure:  # the collection does not exist yet

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pymongo import ReplaceOne
 
+from shotwatch_common.archive.driver import Database, Document
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.columns import pack
 from shotwatch_shots.pulses import WINDOW_MS
@@ -49,7 +49,7 @@ class Measurements:
     Values are stored in single precision: seven digits, more than any of these instruments resolves.
     """
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._measurements = database["measurements"]
         # One series at a time: several at once take several times the memory, and are no faster.
         self._sorter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="series")
@@ -104,9 +104,7 @@ class Measurements:
         return _series(told, start_ms, end_ms)
 
 
-def _newest_series(
-    documents: Sequence[Mapping[str, Any]], names: Sequence[str], start_ms: int, end_ms: int
-) -> Series:
+def _newest_series(documents: Sequence[Document], names: Sequence[str], start_ms: int, end_ms: int) -> Series:
     """Join and sort the columns of documents. Call it in a thread: a million values take a second."""
     newest = {name: _newest([d for d in documents if name in d.get("features", {})], name) for name in names}
     return _series(newest, start_ms, end_ms)
@@ -128,7 +126,7 @@ def of_shot(measured: Mapping[str, Columns], shot: int) -> dict[str, dict[str, f
     return {device: features for device, features in values.items() if features}
 
 
-def _document(batch: ShotsClosed, source: Source, device: str, columns: Columns) -> dict[str, Any]:
+def _document(batch: ShotsClosed, source: Source, device: str, columns: Columns) -> Document:
     measured = {name: values for name, values in columns.items() if np.isfinite(values).any()}
     return {
         "_id": f"{batch.batch_id}/{device}/{source}",
@@ -148,11 +146,11 @@ def _told(value: np.float64) -> float:
     return float(f"{value:.7g}")
 
 
-def _columns(document: Mapping[str, Any]) -> dict[str, Values]:
+def _columns(document: Document) -> dict[str, Values]:
     return {name: _unpacked(data) for name, data in document["features"].items()}
 
 
-def _told_medians(documents: Sequence[Mapping[str, Any]], name: str) -> tuple[NDArray[np.int64], Values]:
+def _told_medians(documents: Sequence[Document], name: str) -> tuple[NDArray[np.int64], Values]:
     told = {d["start"]: d["medians"][name] for d in documents if name in d.get("medians", {})}
     starts = sorted(told)
     return np.array(starts, np.int64), np.array([told[start] for start in starts], np.float64)
@@ -162,7 +160,7 @@ def _unpacked(data: bytes) -> Values:
     return np.frombuffer(data, "<f4").astype(np.float64)
 
 
-def _newest(documents: Sequence[Mapping[str, Any]], name: str) -> tuple[NDArray[np.int64], Values]:
+def _newest(documents: Sequence[Document], name: str) -> tuple[NDArray[np.int64], Values]:
     """Return pulses and values of one feature; for each pulse, the value of its highest revision."""
     if not documents:
         return np.empty(0, np.int64), np.empty(0)

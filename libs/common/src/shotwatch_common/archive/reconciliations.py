@@ -1,11 +1,11 @@
 """The results of reconciliation: one document per slice."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
 
 from pymongo import UpdateOne
 
+from shotwatch_common.archive.driver import Database, Document
 from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
@@ -24,7 +24,7 @@ class Reconciliations:
     changes have been noted.
     """
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._reconciliations = database["reconciliations"]
 
     async def ensure_indexes(self) -> None:
@@ -120,7 +120,7 @@ class Reconciliations:
 
 
 def _mark(slice_: Slice, at: int) -> UpdateOne:
-    first: dict[str, Any] = {
+    first: Document = {
         "equality": slice_.equality.value,
         "start": slice_.start,
         "counts": {},
@@ -144,11 +144,11 @@ def _id(slice_: Slice) -> str:
     return f"{slice_.equality}/{slice_.start}"
 
 
-def _slice(document: Mapping[str, Any]) -> Slice:
+def _slice(document: Document) -> Slice:
     return Slice(Equality(document["equality"]), document["start"])
 
 
-def _reconciled(document: Mapping[str, Any]) -> Reconciled:
+def _reconciled(document: Document) -> Reconciled:
     imbalances, confirmed, pending = (
         tuple(Imbalance(each["subject"], each["wrong"]) for each in document[name])
         for name in ("imbalances", "confirmed", "pending")

@@ -1,14 +1,13 @@
 """The progress of reprocessing, so that it can be stopped and resumed."""
 
-from typing import Any
-
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.clock import epoch_now
 
 
 class Reprocessings:
     """Collection `reprocessings`: one document per stage and time range that is not finished."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._reprocessings = database["reprocessings"]
 
     async def reached(self, stage: str, start: int, end: int) -> int:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_common.archive.driver import Database
 from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.columns import pack
 from shotwatch_shots.vocabulary import AnomalyKind
@@ -24,7 +24,7 @@ class ShadowRecord:
 class Shadows:
     """Collection `shadows`: `_id` is batch id and version. Columns have one entry per shot of the batch."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._shadows = database["shadows"]
 
     async def ensure_indexes(self) -> None:
@@ -55,10 +55,6 @@ class Shadows:
         }
         id_ = f"{batch.batch_id}/{version}"
         await self._shadows.replace_one({"_id": id_}, {"_id": id_, **document}, upsert=True)
-
-    async def of_batch(self, batch_id: str, version: str) -> dict[str, Any] | None:
-        document: dict[str, Any] | None = await self._shadows.find_one({"_id": f"{batch_id}/{version}"})
-        return document
 
     async def records(self, versions: Sequence[str]) -> dict[str, ShadowRecord]:
         """Return the shadow record of each of these versions that was ever in shadow."""

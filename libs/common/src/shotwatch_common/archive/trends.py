@@ -1,6 +1,6 @@
 """Which slow changes have been published."""
 
-from typing import Any
+from shotwatch_common.archive.driver import Database
 
 
 class Trends:
@@ -9,7 +9,7 @@ class Trends:
     `told_until` is the start of the last published change (epoch ms).
     """
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._trends = database["trends"]
 
     async def told_until(self) -> dict[tuple[str, str], int]:

@@ -1,12 +1,11 @@
 """Compare-and-set: a document is changed only by a process that has read its latest version."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from pymongo.errors import DuplicateKeyError
 
+from shotwatch_common.archive.driver import Collection, Document
 
-async def save_version(collection: Any, document: Mapping[str, Any]) -> bool:
+
+async def save_version(collection: Collection, document: Document) -> bool:
     """Write version n over version n - 1, or the first version.
 
     Return False if another process has changed the document since it was read.

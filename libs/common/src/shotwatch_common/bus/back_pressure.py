@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from shotwatch_common import metrics
 from shotwatch_common.bus.queues import QueueInspector
@@ -17,7 +16,7 @@ class HeldMessages:
     """The messages that this process keeps unacknowledged while it waits for something."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     @contextmanager
     def hold(self, stage: str, why: HeldFor) -> Iterator[None]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from aio_pika import IncomingMessage
+from aio_pika.abc import HeadersType
 from aio_pika.exceptions import ChannelInvalidStateError
 from faststream import AckPolicy, BaseMiddleware, ContextRepo
 from faststream.rabbit import Channel, RabbitMessage, RabbitPublishCommand, RabbitRouter
@@ -37,7 +38,7 @@ OnDeadLetter = Callable[[str, bytes, str], Awaitable[None]]
 """Stage, body, reason."""
 ServersAnswer = Callable[[], Awaitable[bool]]
 """Whether the servers that handlers need are answering."""
-Action = Callable[[], Awaitable[Any]]
+Action = Callable[[], Awaitable[object]]
 
 _REPEAT_AFTER_S = 2.0
 """Pause in seconds, before a failed transfer to another queue is repeated, and between checks of a server."""
@@ -140,7 +141,7 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
         self._stage = stage
         self._with = dependencies
 
-    async def consume_scope(self, call_next: Callable[[RabbitMessage], Awaitable[Any]], msg: Any) -> None:
+    async def consume_scope(self, call_next: Callable[[RabbitMessage], Awaitable[object]], msg: Any) -> None:
         """Handle a message and settle it.
 
         Raises:
@@ -148,8 +149,7 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
         """
         with attempting(attempt_of(msg)):
             await self._with.back_pressure.pass_gate(self._stage)
-            published_at = msg.headers.get(PUBLISHED_HEADER)
-            if isinstance(published_at, int):
+            if (published_at := publication_time_of(msg)) is not None:
                 metrics.message_waited(self._stage, published_at)
             with metrics.message_in_work(self._stage):
                 outcome = await self._settle(msg, partial(call_next, msg))
@@ -208,7 +208,9 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
             return Settlement.GAVE_UP
         delay = RETRY_DELAYS_S[attempt - 1]
         self._with.log.warning("retry", stage=self._stage, attempt=attempt, delay_s=delay, why=str(error))
-        headers = {**publication_time_of(message), ATTEMPT_HEADER: attempt + 1}
+        headers: HeadersType = {ATTEMPT_HEADER: attempt + 1}
+        if (published_at := publication_time_of(message)) is not None:
+            headers[PUBLISHED_HEADER] = published_at
         queue = self._with.topology.waiting_queue_of(self._stage, delay)
         await self._until_done(message, lambda: self._with.publisher.put(queue, message.body, headers))
         return Settlement.RETRY
@@ -218,7 +220,7 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
         # Neither the broker nor the database accepts surrogates.
         reason = reason.encode(errors="backslashreplace").decode()
         self._with.log.error("dead-lettered", stage=self._stage, reason=reason)
-        headers = {ATTEMPT_HEADER: attempt_of(message), REASON_HEADER: reason[:_LONGEST_REASON]}
+        headers: HeadersType = {ATTEMPT_HEADER: attempt_of(message), REASON_HEADER: reason[:_LONGEST_REASON]}
         queue = self._with.topology.parked_queue_of(self._stage)
         await self._until_done(message, lambda: self._with.publisher.put(queue, message.body, headers))
         await self._until_done(message, lambda: self._with.on_dead_letter(self._stage, message.body, reason))

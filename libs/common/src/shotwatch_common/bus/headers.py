@@ -1,7 +1,5 @@
 """The headers of the messages between services."""
 
-from typing import Any
-
 from faststream.rabbit import RabbitMessage
 
 ATTEMPT_HEADER = "x-shotwatch-attempt"
@@ -18,6 +16,7 @@ def attempt_of(message: RabbitMessage) -> int:
     return attempt if isinstance(attempt, int) and attempt > 0 else 1
 
 
-def publication_time_of(message: RabbitMessage) -> dict[str, Any]:
-    """Return a dict with only the header for the time of first publication; empty if it is missing."""
-    return {name: value for name, value in message.headers.items() if name == PUBLISHED_HEADER}
+def publication_time_of(message: RabbitMessage) -> int | None:
+    """Return when the message was first published (epoch ms); None if the header is missing or invalid."""
+    published_at = message.headers.get(PUBLISHED_HEADER)
+    return published_at if isinstance(published_at, int) else None

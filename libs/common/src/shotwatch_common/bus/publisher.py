@@ -1,9 +1,7 @@
 """Publishing of persistent messages, with confirms."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from faststream.rabbit import RabbitBroker, RabbitQueue
+from aio_pika.abc import HeadersType
+from faststream.rabbit import RabbitBroker, RabbitExchange, RabbitQueue
 from pydantic import BaseModel
 
 from shotwatch_common.bus.errors import BROKER_UNAVAILABLE
@@ -33,14 +31,14 @@ class Publisher:
         """
         await self.put(self._topology.queue_of(stage), message, {PUBLISHED_HEADER: epoch_now()})
 
-    async def put(self, queue: RabbitQueue, message: BaseModel | bytes, headers: Mapping[str, Any]) -> None:
+    async def put(self, queue: RabbitQueue, message: BaseModel | bytes, headers: HeadersType) -> None:
         """Publish a message with these headers to a queue.
 
         Raises:
             Retry: the broker did not accept it, or the queue does not exist.
         """
         await self._publish(
-            message, exchange=self._topology.work, routing_key=queue.routing(), headers=dict(headers)
+            message, exchange=self._topology.work, routing_key=queue.routing(), headers=headers
         )
 
     async def announce(self, event: AnomalyEvent) -> None:
@@ -58,10 +56,24 @@ class Publisher:
         )
 
     async def _publish(
-        self, message: BaseModel | bytes, content_type: str = "application/json", **destination: Any
+        self,
+        message: BaseModel | bytes,
+        exchange: RabbitExchange,
+        routing_key: str,
+        headers: HeadersType | None = None,
+        message_id: str | None = None,
+        content_type: str = "application/json",
     ) -> None:
         body = message if isinstance(message, bytes) else message.model_dump_json(by_alias=True).encode()
         try:
-            await self._broker.publish(body, persist=True, content_type=content_type, **destination)
+            await self._broker.publish(
+                body,
+                exchange=exchange,
+                routing_key=routing_key,
+                headers=headers,
+                message_id=message_id,
+                content_type=content_type,
+                persist=True,
+            )
         except BROKER_UNAVAILABLE as error:
             raise Retry(f"the broker did not take the message: {error!r}") from error

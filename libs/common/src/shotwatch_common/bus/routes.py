@@ -1,6 +1,7 @@
 """The exchanges and routing keys by which a message may arrive at a stage."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from aio_pika.abc import AbstractIncomingMessage
 
@@ -26,8 +27,8 @@ def require_permitted_route(topology: Topology, stage: str, message: AbstractInc
         raise Reject(
             "wrong_message", f"came by exchange {message.exchange!r} with key {message.routing_key!r}"
         )
-    waiting_keys = {queue.name: queue.routing() for queue in topology.queues_of(stage)}
-    deaths: Any = message.headers.get("x-death") or []
+    waiting_keys: Mapping[object, str] = {queue.name: queue.routing() for queue in topology.queues_of(stage)}
+    deaths = cast(Sequence[Mapping[str, object]], message.headers.get("x-death") or [])
     for death in deaths:  # one for each waiting queue that the message has passed through
         if death["routing-keys"] != [waiting_keys.get(death["queue"])]:
             raise Reject("wrong_message", f"came to {death['queue']!r} with keys {death['routing-keys']}")

@@ -5,8 +5,6 @@ its exchange, a consumed one after its queue. The routing key is an attribute of
 keys of anomalies have thousands of values.
 """
 
-from typing import Any
-
 from aio_pika import IncomingMessage
 from faststream import StreamMessage
 from faststream.opentelemetry import TelemetryMiddleware, TelemetrySettingsProvider
@@ -47,7 +45,7 @@ class SpanNames(TelemetrySettingsProvider[IncomingMessage, RabbitPublishCommand]
     def get_publish_destination_name(self, cmd: RabbitPublishCommand) -> str:
         return cmd.exchange.name or _DEFAULT_EXCHANGE
 
-    def get_publish_attrs_from_cmd(self, cmd: RabbitPublishCommand) -> dict[str, Any]:
+    def get_publish_attrs_from_cmd(self, cmd: RabbitPublishCommand) -> dict[str, object]:
         return {
             "messaging.system": self.messaging_system,
             "messaging.destination.name": cmd.exchange.name,
@@ -58,7 +56,7 @@ class SpanNames(TelemetrySettingsProvider[IncomingMessage, RabbitPublishCommand]
     def get_consume_destination_name(self, msg: StreamMessage[IncomingMessage]) -> str:  # noqa: ARG002
         return self._queue
 
-    def get_consume_attrs_from_message(self, msg: StreamMessage[IncomingMessage]) -> dict[str, Any]:
+    def get_consume_attrs_from_message(self, msg: StreamMessage[IncomingMessage]) -> dict[str, object]:
         raw = msg.raw_message
         return {
             "messaging.system": self.messaging_system,

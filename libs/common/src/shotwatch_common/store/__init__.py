@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -218,8 +218,9 @@ class ObjectStore:
             bucket, prefix=prefix or None, recursive=True, start_after=after or None
         )
         async for each in listing:
-            if not each.is_dir and each.etag:
-                yield _stored(each)
+            if not each.is_dir and each.etag and each.last_modified:
+                modified_ms = round(each.last_modified.timestamp() * 1000)
+                yield StoredObject(str(each.object_name), each.etag.strip('"'), each.size or 0, modified_ms)
 
     async def _range(self, bucket: str, key: str, offset: int, length: int) -> tuple[bytes, int]:
         response = await self._client.get_object(bucket, key, offset=offset, length=length)
@@ -267,8 +268,3 @@ def _http_date_ms(text: str) -> int:
         return round(parsedate_to_datetime(text).timestamp() * 1000)
     except ValueError:
         return 0
-
-
-def _stored(found: Any) -> StoredObject:
-    modified_ms = round(found.last_modified.timestamp() * 1000)
-    return StoredObject(found.object_name, found.etag.strip('"'), found.size or 0, modified_ms)

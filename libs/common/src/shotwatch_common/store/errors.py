@@ -37,7 +37,7 @@ class Unsupported(Exception):
     """The store does not support the request."""
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The store refuses the request; the message is the store's own."""
 
 

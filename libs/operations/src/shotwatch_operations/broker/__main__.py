@@ -20,7 +20,7 @@ from shotwatch_shots.errors import Retry
 _ANSWER_S = 30.0
 
 
-class Refused(Exception):
+class BrokerRefused(Exception):
     """The broker refused a part of the set-up."""
 
 
@@ -31,15 +31,15 @@ async def main() -> None:
         async with connection_to(settings.broker_url.get_secret_value(), _ANSWER_S) as connection:
             await topology.declare(connection)
     except ChannelPreconditionFailed as error:
-        raise Refused(
+        raise BrokerRefused(
             f"{error}: empty it, delete it (`rabbitmqctl delete_queue NAME`), run this again"
         ) from error
     except ChannelAccessRefused as error:
-        raise Refused(f"{error}: set SHOTWATCH_BROKER_URL to the account `setup`") from error
+        raise BrokerRefused(f"{error}: set SHOTWATCH_BROKER_URL to the account `setup`") from error
     except (AMQPError, OSError, TimeoutError) as error:
         raise Retry(f"the broker does not answer, or refused the login: {error}") from error
     tell("declared", exchanges=len(topology.exchanges), queues=len(topology.queues) + 1)
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(lambda: asyncio.run(main()), Refused))
+    sys.exit(exit_status(lambda: asyncio.run(main()), BrokerRefused))

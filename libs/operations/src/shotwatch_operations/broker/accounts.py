@@ -25,7 +25,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from shotwatch_common.command_line import exit_status
 from shotwatch_common.settings import SettingsError, SystemSettings
@@ -74,7 +73,7 @@ OPERATOR_LIMITS = {"max-connections": 20, "max-channels": 20}
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class BrokerAccount:
     """An account, with the patterns of the names that it may configure, write and read."""
 
     name: str
@@ -90,7 +89,7 @@ class Account:
     limits: Mapping[str, int] = field(default_factory=ACCOUNT_LIMITS.copy)
 
 
-def accounts_of(topology: Topology) -> tuple[Account, ...]:
+def accounts_of(topology: Topology) -> tuple[BrokerAccount, ...]:
     """Return every account of one system, in the order of the documentation."""
     services = (_service(name, topology) for name in STAGES_OF)
     return (_setup(topology), *services, *_others(topology))
@@ -98,7 +97,7 @@ def accounts_of(topology: Topology) -> tuple[Account, ...]:
 
 def definitions(
     passwords: Mapping[str, str], topology: Topology, virtual_host: str = VIRTUAL_HOST
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the definitions that a node imports.
 
     Args:
@@ -151,7 +150,7 @@ def _exactly(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(re.escape, names))
 
 
-def _setup(topology: Topology) -> Account:
+def _setup(topology: Topology) -> BrokerAccount:
     """Return the account that declares exchanges, queues and bindings.
 
     Declaring a queue with a dead-letter exchange needs the right to read the queue, and to write to that
@@ -160,7 +159,7 @@ def _setup(topology: Topology) -> Account:
     exchanges = [each.name for each in topology.exchanges]
     queues = [each.name for each in (*topology.queues, topology.events)]
     waiting = [each.name for each in topology.queues if "x-dead-letter-exchange" in (each.arguments or {})]
-    return Account(
+    return BrokerAccount(
         SETUP,
         "the set-up, which declares exchanges, queues and bindings; no process that runs",
         configure=_exactly((*exchanges, *queues)),
@@ -169,14 +168,14 @@ def _setup(topology: Topology) -> Account:
     )
 
 
-def _service(name: str, topology: Topology) -> Account:
+def _service(name: str, topology: Topology) -> BrokerAccount:
     own = STAGES_OF[name]
     sent = [topology.queue_of(stage).routing() for stage in SENDS_TO[name]]
     put_aside = [each.routing() for stage in own for each in topology.queues_of(stage)[1:]]
     keys = {topology.work.name: _exactly((*sent, *put_aside))} if own else {}
     if name in ANNOUNCES:
         keys[topology.anomalies.name] = _events(ANNOUNCES[name])
-    return Account(
+    return BrokerAccount(
         name,
         f"the service `{name}`",
         write=_exactly(keys),
@@ -190,29 +189,29 @@ def _events(kinds: Iterable[AnomalyKind]) -> tuple[str, ...]:
     return (rf"anomaly\.({'|'.join(Severity)})\..+\.({'|'.join(sorted(kinds))})",)
 
 
-def _others(topology: Topology) -> tuple[Account, ...]:
+def _others(topology: Topology) -> tuple[BrokerAccount, ...]:
     objects, work, events = (each.name for each in (topology.objects, topology.work, topology.events))
     parked = (topology.parked_queue_of(stage).name for stage in STAGES)
     return (
-        Account(
+        BrokerAccount(
             STORE,
             "the object store, which publishes a notification of each new object",
             configure=_exactly((STORE_EXCHANGE,)),
             write=_exactly((STORE_EXCHANGE,)),
             routing_keys={STORE_EXCHANGE: _exactly((objects,))},
         ),
-        Account(
+        BrokerAccount(
             MONITOR,
             "the autoscaler, which reads the lengths of queues over RabbitMQ's management API",
             tags=("management",),
         ),
-        Account(
+        BrokerAccount(
             OPERATOR,
             "people and programs that subscribe to anomaly events",
             read=_exactly((events,)),
             limits=OPERATOR_LIMITS,
         ),
-        Account(
+        BrokerAccount(
             ENGINEER,
             "the command line: anomaly events; parked messages, to be read, discarded or sent back to work",
             write=_exactly((work,)),
@@ -222,7 +221,7 @@ def _others(topology: Topology) -> tuple[Account, ...]:
     )
 
 
-def _parking(topology: Topology) -> list[dict[str, Any]]:
+def _parking(topology: Topology) -> list[dict[str, object]]:
     """Return the policies that dead-letter a message on which every consumer dies.
 
     RabbitMQ 4 drops a message after 20 deliveries, unless it has a dead-letter exchange.
@@ -244,7 +243,7 @@ def _parking(topology: Topology) -> list[dict[str, Any]]:
     ]
 
 
-def _user(account: Account, prefix: str, password: str) -> dict[str, Any]:
+def _user(account: BrokerAccount, prefix: str, password: str) -> dict[str, object]:
     return {
         "name": prefix + account.name,
         "password_hash": password_hash(password),

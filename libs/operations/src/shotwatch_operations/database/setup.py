@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
-from motor.motor_asyncio import AsyncIOMotorClient
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pydantic import Field, SecretStr
 
 from shotwatch_common import rights
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.driver import transient
+from shotwatch_common.archive.driver import Document, translated
 from shotwatch_common.settings import Settings
 
 Password = Annotated[SecretStr | None, Field(min_length=8)]
@@ -45,14 +45,14 @@ class DatabaseSetupSettings(Settings):
     """Password of the account `engineer`."""
 
 
-class Made(StrEnum):
+class SetupStep(StrEnum):
     """The kinds of things that are set up."""
 
     INDEXES = "indexes"
     ACCOUNT = "account"
 
 
-async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[Made, str]]:
+async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[SetupStep, str]]:
     """Create the missing indexes, then each account that has a password. Yield each step.
 
     An existing account gets the new password, and the rights of `rights.DATABASE` instead of its previous
@@ -64,8 +64,9 @@ async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[Made, s
     async with Archive.of(settings) as archive:
         missing = await archive.missing_indexes()
         await archive.ensure_indexes()
-        yield Made.INDEXES, "; ".join(missing)
-    client: Any = AsyncIOMotorClient(settings.database_url.get_secret_value(), serverSelectionTimeoutMS=5000)
+        yield SetupStep.INDEXES, "; ".join(missing)
+    url = settings.database_url.get_secret_value()
+    client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(url, serverSelectionTimeoutMS=5000)
     try:
         for name in rights.DATABASE:
             password: SecretStr | None = getattr(settings, f"database_{name}_password")
@@ -74,19 +75,19 @@ async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[Made, s
                 await _make_account(
                     client[settings.database_name], name, password.get_secret_value(), privileges
                 )
-                yield Made.ACCOUNT, name
+                yield SetupStep.ACCOUNT, name
     finally:
         client.close()
 
 
 async def _make_account(
-    database: Any, name: str, password: str, privileges: Sequence[dict[str, Any]]
+    database: AsyncIOMotorDatabase[Document], name: str, password: str, privileges: Sequence[rights.Privilege]
 ) -> None:
     """Create the role and the user of an account, or update the existing ones.
 
     The role is written before the password, so that nobody who learns the new password has the old rights.
     """
-    with transient():
+    with translated():
         has_role = (await database.command("rolesInfo", name))["roles"]
         await database.command(
             "updateRole" if has_role else "createRole", name, privileges=privileges, roles=[]

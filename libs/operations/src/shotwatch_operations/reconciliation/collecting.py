@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.archive.ledger import LAST_CHARACTER
+from shotwatch_common.archive.known_objects import LAST_CHARACTER
 from shotwatch_common.blocks import rows_in_block
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.settings import Settings
@@ -156,7 +156,7 @@ class Collector:
         """Yield each equality with a function that finds the earliest thing to compare in a time range."""
         archive = self._archive
         yield Equality.OBJECTS, self._first_folder
-        yield Equality.RECORDS, archive.ledger.first_arrival
+        yield Equality.RECORDS, archive.known_objects.first_arrival
         yield Equality.SHOTS, archive.windows.first_start
         yield Equality.SHOTS, archive.shots.first_pulse
         yield Equality.SHOTS, archive.records.first_start
@@ -167,7 +167,7 @@ class Collector:
         before = Slice.at(Equality.OBJECTS, start - 1)
         folder: str | None = before.folder if start > BEGINNING else ""
         while folder is not None:
-            folder = await self._archive.ledger.first_folder(folder)
+            folder = await self._archive.known_objects.first_folder(folder)
             day = Slice.of_folder(folder) if folder is not None else None
             if day is not None and day.start >= start:
                 return day.start if day.start < end else None
@@ -184,15 +184,16 @@ class Collector:
     # objects
 
     async def _inbox(self) -> Outcome:
-        bucket, ledger = self._settings.inbox_bucket, self._archive.ledger
+        bucket = self._settings.inbox_bucket
         _, strays = await self.folders()
         held: dict[str, HeldObject] = {}
         async for stored in self._store.list(bucket):
             if stored.etag:  # otherwise it is still being written
                 held[object_id(bucket, stored.key, stored.etag)] = _held(stored)
-        known = {each.id: each for each in await ledger.in_bucket(bucket, _STILL_IN_INBOX)}
+        objects = await self._archive.known_objects.in_bucket(bucket, _STILL_IN_INBOX)
         for some in _parts(list(held), _PAGE):
-            known |= {each.id: each for each in await ledger.find_known(some)}
+            objects += await self._archive.known_objects.find(some)
+        known = {each.id: each for each in objects}
         swept_before = epoch_now() - self._allowances.sweeping
         queued = await self._queues.under_way("ingest")
         compared = compare_inbox(bucket, held, known, self._settled_before, swept_before, queued)
@@ -219,7 +220,8 @@ class Collector:
 
     async def _folder(self, bucket: str, page: Sequence[StoredObject], after: str, last: str) -> Outcome:
         """Compare what a bucket lists between two keys with what the ledger has there."""
-        known = [each for each in await self._archive.ledger.located(after, last) if _is_in(each, bucket)]
+        located = await self._archive.known_objects.located(after, last)
+        known = [each for each in located if _is_in(each, bucket)]
         notes = await self._notes(bucket, page)
         held = [_held(stored) for stored in page if stored.key not in notes]
         etags = {stored.key: stored.etag for stored in page}
@@ -240,7 +242,7 @@ class Collector:
         if bucket != self._settings.error_bucket:
             return set()
         files = [each.key.removesuffix(NOTE_SUFFIX) for each in page if each.key.endswith(NOTE_SUFFIX)]
-        known = await self._archive.ledger.located_at(files)
+        known = await self._archive.known_objects.located_at(files)
         return {reason_key(_key_of(each)) for each in known if _is_in(each, bucket)}
 
     async def _unexplained(self, rejected: Sequence[KnownObject], notes: Collection[str]) -> set[str]:
@@ -267,7 +269,7 @@ class Collector:
     async def _records(self, start: int, end: int) -> AsyncIterator[Outcome]:
         queued = await self._queues.under_way("validate", "aggregate")
         for minute in range(start, end, WINDOW_MS):
-            objects = await self._archive.ledger.arrived(minute, minute + WINDOW_MS)
+            objects = await self._archive.known_objects.arrived(minute, minute + WINDOW_MS)
             yield self._places(objects)
             for some in _parts(objects, _FILES_AT_ONCE):
                 yield await self._records_of(some, queued)
@@ -288,7 +290,8 @@ class Collector:
     async def _records_of(self, objects: Sequence[KnownObject], queued: bool) -> Outcome:
         keys = sorted({each.key for each in objects})
         latest: dict[str, KnownObject] = {}
-        for version in sorted(await self._archive.ledger.versions(keys), key=lambda each: each.arrived_at):
+        versions = await self._archive.known_objects.versions(keys)
+        for version in sorted(versions, key=lambda each: each.arrived_at):
             if version.state is ObjectState.INGESTED:
                 latest[version.key] = version
         replaced = {each.id for each in objects if latest.get(each.key, each).id != each.id}
@@ -346,7 +349,7 @@ class Collector:
             *((f"window {window.id}", file) for window in windows for file in window.files),
             *((f"document of {device} in the collection records", file) for device, file in sources),
         ]
-        known = await self._archive.ledger.known_keys(sorted({file for _, file in joined_from}))
+        known = await self._archive.known_objects.known_keys(sorted({file for _, file in joined_from}))
         return Outcome.of([compared, compare_files(joined_from, known)])
 
     # events

@@ -47,7 +47,7 @@ class Reconciler:
         """Mark every slice in which something has changed since the last call, so that it is checked."""
         now = epoch_now()
         noted = await self._archive.reconciliations.noted_until()
-        begin = await self._archive.ledger.first_change() if noted is None else noted
+        begin = await self._archive.known_objects.first_change() if noted is None else noted
         folders, _ = await self._collector.folders()
         unknown = folders - await self._archive.reconciliations.known(folders)
         await self._archive.reconciliations.note([INBOX, *unknown], begin or now)
@@ -67,7 +67,7 @@ class Reconciler:
 
     async def _changed(self, start: int, end: int) -> set[Slice]:
         """Return the slices in which something changed in [start, end) (epoch ms)."""
-        objects = await self._archive.ledger.changed(start, end)
+        objects = await self._archive.known_objects.changed(start, end)
         windows = await self._archive.batches.windows_closed(start, end)
         events = await self._archive.events.stored_between(start, end)
         folders = {each.location[1].partition("/")[0] for each in objects if each.location}

@@ -8,10 +8,10 @@ import asyncio
 import sys
 
 from shotwatch_common.command_line import exit_status, tell
-from shotwatch_operations.store.setup import ConfigurableStore, SetupSettings, State, set_up
+from shotwatch_operations.store.setup import ConfigurableStore, PartState, SetupSettings, set_up
 
 
-class Refused(Exception):
+class SetupRefused(Exception):
     """The store refused a part of the set-up."""
 
 
@@ -21,11 +21,11 @@ async def main() -> None:
     async with ConfigurableStore.of(settings) as store:
         async for found in set_up(store, settings):
             tell(found.state, bucket=found.bucket, what=found.what, detail=found.detail)
-            if found.state is State.REFUSED:
+            if found.state is PartState.REFUSED:
                 refused.append(f"{found.bucket}: {found.what}: {found.detail}")
     if refused:
-        raise Refused("; ".join(refused))
+        raise SetupRefused("; ".join(refused))
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(lambda: asyncio.run(main()), Refused))
+    sys.exit(exit_status(lambda: asyncio.run(main()), SetupRefused))

@@ -1,21 +1,22 @@
 """The accounts of an object store: users and their policies, through MinIO's admin API."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from tempfile import NamedTemporaryFile
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from miniopy_async.credentials.providers import StaticProvider
 from miniopy_async.error import MinioAdminException
 from miniopy_async.minioadmin import MinioAdmin
 
+from shotwatch_common.rights import Policy
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.store.errors import AWAY, Refused, Unsupported
+from shotwatch_common.store.errors import AWAY, RequestRefused, Unsupported
 from shotwatch_shots.errors import Retry
 
 _MOST_TOLD = 500
@@ -23,12 +24,12 @@ _UNSUPPORTED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class StoreAccount:
     """An account, its secret key, and its rights; the policy has the same name as the account."""
 
     access_key: str
     secret_key: str
-    policy: Mapping[str, Any]
+    policy: Policy
 
 
 class AccountAdmin:
@@ -57,7 +58,7 @@ class AccountAdmin:
         if self._client._session is not None:  # the client has no method to close it
             await self._client._session.close()
 
-    async def has(self, account: Account) -> bool:
+    async def has(self, account: StoreAccount) -> bool:
         """Return whether the account exists with exactly this secret key and this policy."""
         async with _asked():
             users = json.loads(await self._client.user_list())
@@ -69,7 +70,7 @@ class AccountAdmin:
         async with ObjectStore(self._url, account.access_key, account.secret_key) as store:
             return await store.ready("no-such-bucket")
 
-    async def make(self, account: Account) -> None:
+    async def make(self, account: StoreAccount) -> None:
         """Create the account, or update an existing one to this secret key and only this policy.
 
         The policy is written before the secret key, so that nobody who learns the new key has the old rights.
@@ -90,14 +91,14 @@ async def _asked() -> AsyncIterator[None]:
     except MinioAdminException as error:
         if error._code in {str(status.value) for status in _UNSUPPORTED}:
             raise Unsupported from error
-        raise Refused(f"{error._code}: {error._body[:_MOST_TOLD]}") from error
+        raise RequestRefused(f"{error._code}: {error._body[:_MOST_TOLD]}") from error
     except ValueError as error:  # the store has misunderstood the request
         raise Unsupported from error
     except AWAY as error:
         raise Retry(f"the object store cannot be reached: {error}") from error
 
 
-def _rights(policy: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+def _rights(policy: Policy) -> set[tuple[str, str, str]]:
     """Return effect, action and resource of every statement of a policy, in any order."""
     return {
         (statement["Effect"], action, resource)

@@ -21,13 +21,13 @@ from shotwatch_common.store import BucketMissing, ObjectStore
 from shotwatch_common.store.errors import (
     NO_BUCKET,
     REFUSED,
-    Refused,
+    RequestRefused,
     Unsupported,
     answer_of,
     code_of,
     translated,
 )
-from shotwatch_operations.store.accounts import Account, AccountAdmin
+from shotwatch_operations.store.accounts import AccountAdmin, StoreAccount
 
 _CREATED = "s3:ObjectCreated:*"
 _OURS = "shotwatch"
@@ -78,7 +78,7 @@ class SetupSettings(Settings):
     """Secret key of the account `monitor`, which may read MinIO's metrics and no object."""
 
 
-class State(StrEnum):
+class PartState(StrEnum):
     """The state of a part of the set-up."""
 
     THERE = "there"
@@ -92,12 +92,12 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SetupResult:
     """The result for one part of the set-up of a bucket."""
 
     bucket: str
     what: str
-    state: State
+    state: PartState
     detail: str = ""
     """The consequence, or the reason for a refusal."""
 
@@ -146,7 +146,7 @@ class ConfigurableStore(ObjectStore):
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _SetupPart:
     bucket: str
     what: str
     is_there: Callable[[], Awaitable[bool]]
@@ -157,7 +157,7 @@ class _Part:
 
 async def set_up(
     store: ConfigurableStore, settings: SetupSettings, dry_run: bool = False
-) -> AsyncIterator[Finding]:
+) -> AsyncIterator[SetupResult]:
     """Check each part of the set-up, and correct it unless this is a dry run.
 
     Raises:
@@ -171,13 +171,13 @@ async def set_up(
             yield await _settled(part, dry_run)
 
 
-def _parts(store: ConfigurableStore, settings: SetupSettings) -> Iterator[_Part]:
+def _parts(store: ConfigurableStore, settings: SetupSettings) -> Iterator[_SetupPart]:
     for bucket in settings.buckets:
-        yield _Part(
+        yield _SetupPart(
             bucket, "bucket", partial(store.has_bucket, bucket), partial(store.ensure_buckets, bucket)
         )
     told = settings.inbox_bucket, settings.event_target
-    yield _Part(
+    yield _SetupPart(
         settings.inbox_bucket,
         f"tells {settings.event_target} of new objects",
         partial(store.announces, *told),
@@ -191,14 +191,14 @@ def _parts(store: ConfigurableStore, settings: SetupSettings) -> Iterator[_Part]
     yield _lifecycle(store, settings.data_bucket, f"raw files {lasting}", raw)
 
 
-def _account_parts(admin: AccountAdmin, settings: SetupSettings) -> Iterator[_Part]:
+def _account_parts(admin: AccountAdmin, settings: SetupSettings) -> Iterator[_SetupPart]:
     for name in rights.STORE:
         secret_key: SecretStr | None = getattr(settings, f"store_{name}_secret_key")
         if secret_key is not None:
             access_key, policy = rights.account_name(name, settings), rights.store_policy(name, settings)
-            account = Account(access_key, secret_key.get_secret_value(), policy)
+            account = StoreAccount(access_key, secret_key.get_secret_value(), policy)
             what, otherwise = f"account {access_key}", "make it with the store's own tools (docs/rights.md)"
-            yield _Part(
+            yield _SetupPart(
                 "accounts", what, partial(admin.has, account), partial(admin.make, account), otherwise
             )
 
@@ -216,33 +216,33 @@ def _raw_rule(settings: SetupSettings) -> Rule | None:
     return Rule(ENABLED, transition=moved, rule_filter=_ALL, rule_id=_OURS)
 
 
-def _lifecycle(store: ConfigurableStore, bucket: str, what: str, rule: Rule | None) -> _Part:
+def _lifecycle(store: ConfigurableStore, bucket: str, what: str, rule: Rule | None) -> _SetupPart:
     otherwise = "its objects stay until somebody removes them"
-    return _Part(
+    return _SetupPart(
         bucket, what, partial(store.obeys, bucket, rule), partial(store.obey, bucket, rule), otherwise
     )
 
 
-async def _settled(part: _Part, dry_run: bool) -> Finding:
+async def _settled(part: _SetupPart, dry_run: bool) -> SetupResult:
     try:
-        return Finding(part.bucket, part.what, await _state(part, dry_run))
+        return SetupResult(part.bucket, part.what, await _state(part, dry_run))
     except BucketMissing:  # a dry run does not create the bucket
-        return Finding(part.bucket, part.what, State.MISSING)
+        return SetupResult(part.bucket, part.what, PartState.MISSING)
     except Unsupported:
-        return Finding(part.bucket, part.what, State.UNSUPPORTED, part.otherwise)
-    except Refused as error:
-        return Finding(part.bucket, part.what, State.REFUSED, str(error))
+        return SetupResult(part.bucket, part.what, PartState.UNSUPPORTED, part.otherwise)
+    except RequestRefused as error:
+        return SetupResult(part.bucket, part.what, PartState.REFUSED, str(error))
 
 
-async def _state(part: _Part, dry_run: bool) -> State:
+async def _state(part: _SetupPart, dry_run: bool) -> PartState:
     if await part.is_there():
-        return State.THERE
+        return PartState.THERE
     if dry_run:
-        return State.MISSING
+        return PartState.MISSING
     await part.make()
     if not await part.is_there():  # some stores accept every request
         raise Unsupported
-    return State.MADE
+    return PartState.MADE
 
 
 @asynccontextmanager
@@ -259,7 +259,7 @@ async def _asked(bucket: str) -> AsyncIterator[None]:
                 raise
             if code in _UNSUPPORTED:
                 raise Unsupported from error
-            raise Refused(answer_of(error)) from error
+            raise RequestRefused(answer_of(error)) from error
 
 
 def _tells_of_all(queue: QueueConfig, target: str) -> bool:

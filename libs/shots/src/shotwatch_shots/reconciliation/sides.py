@@ -4,10 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from shotwatch_shots.ledger import Location
 from shotwatch_shots.vocabulary import ObjectState, ShotState
-
-Location = tuple[str, str]
-"""Bucket and key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.archive.drifts import Drift, FeatureDrift
 from shotwatch_detector.statistics import Usual
+from shotwatch_shots.drift import Drift, FeatureDrift
 from shotwatch_shots.vocabulary import Severity
 
 Values = NDArray[np.float64]

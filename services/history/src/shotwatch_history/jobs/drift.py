@@ -4,8 +4,6 @@ from functools import partial
 
 from shotwatch_common import metrics
 from shotwatch_common.announcing import announce
-from shotwatch_common.archive.drifts import Drift
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_common.background import Items
 from shotwatch_common.bundle_files import MANIFEST
 from shotwatch_common.clock import latest_record_ms
@@ -18,7 +16,9 @@ from shotwatch_detector.decision import UsualOfDevices
 from shotwatch_history.domain.drift import measure_drift, shifted
 from shotwatch_history.events import drift_event_of
 from shotwatch_history.settings import HistorySettings
+from shotwatch_shots.drift import Drift
 from shotwatch_shots.facility import PlaceRoster
+from shotwatch_shots.models import Promotion
 from shotwatch_shots.pulses import window_length_ms
 from shotwatch_shots.vocabulary import ModelAlias
 

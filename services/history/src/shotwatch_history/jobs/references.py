@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
 from shotwatch_common.background import Items
 from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.past_frames import CameraFrames, Document, FrameReader
@@ -13,6 +12,7 @@ from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_history.settings import HistorySettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
+from shotwatch_shots.calibration import Characterisation, CharacterisationKind
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.vocabulary import DeviceKind
 

@@ -47,7 +47,7 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class VersionSummary:
     """The results of one version for all shots."""
 
     version: str
@@ -89,7 +89,7 @@ class Only:
 
 
 @dataclass(slots=True)
-class Tally:
+class VersionTally:
     """The accumulated results of one version, batch by batch."""
 
     version: str
@@ -104,11 +104,11 @@ class Tally:
         self.alarms += opinion.alarms
         self.seconds += seconds
 
-    def summary(self, labels: Mapping[str, ShotLabels], rules: frozenset[AnomalyKind]) -> Summary:
+    def summary(self, labels: Mapping[str, ShotLabels], rules: frozenset[AnomalyKind]) -> VersionSummary:
         """Return the results; labels (by shot) of the kinds in `rules` are ignored: no model finds those."""
         shots, odd = len(self.scores), len(self.kinds)
         hours = shots / SHOTS_PER_HOUR
-        return Summary(
+        return VersionSummary(
             version=self.version,
             shots=shots,
             odd=odd,
@@ -137,7 +137,7 @@ class Tally:
         return kind in self.kinds.get(shot, ())
 
 
-def only(one: Tally, other: Tally) -> Only:
+def only(one: VersionTally, other: VersionTally) -> Only:
     """Return the shots that one version flags as anomalous and the other does not."""
     alone = {shot: kinds for shot, kinds in one.kinds.items() if shot not in other.kinds}
     oddest = sorted(alone, key=lambda shot: (-one.scores[shot], shot))[:MOST_EXAMPLES]

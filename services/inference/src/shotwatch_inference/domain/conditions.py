@@ -4,11 +4,12 @@ An incident is one kind of anomaly at one place, from its first shot to its last
 has passed without another shot that shows it. An intermittent fault is therefore one incident as well.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from shotwatch_detector.finding import Finding
+from shotwatch_shots.incidents import REMEMBERED, Incident, Incidents
 from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 QUIET_MS = 10_000
@@ -18,23 +19,6 @@ REMIND_MS = 60_000
 """Period of the notifications of an incident that lasts, in ms."""
 
 _SEVERITIES = tuple(Severity)
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One kind of anomaly at one place, from first to last shot. Times are those of pulses, epoch ms."""
-
-    id: str
-    """The id of the event that opened it."""
-    kind: AnomalyKind
-    since: int
-    until: int
-    """The last shot so far that shows it."""
-    shots: int
-    severity: Severity
-    devices: tuple[str, ...]
-    told_at: int
-    """The last shot at the time of the last notification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +37,9 @@ class Telling:
     """A notification about an incident."""
 
     phase: Phase
-    condition: Condition
+    condition: Incident
     sighting: Sighting | None
     """The shot that shows the incident best; None if the incident is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """The incidents of a place: those that are open, and some that are over."""
-
-    open: Mapping[AnomalyKind, Condition]
-    over: tuple[Condition, ...] = ()
-    """The last REMEMBERED incidents, so that shots that are judged late or again do not open new ones."""
-
-    def without(self, withdrawn: Collection[str]) -> "Watch":
-        """Return the watch without incidents that turned out to be false, so that they hide nothing new."""
-        still_open = {kind: each for kind, each in self.open.items() if each.id not in withdrawn}
-        return Watch(still_open, tuple(each for each in self.over if each.id not in withdrawn))
-
-
-REMEMBERED = 50
 
 
 def quiet_ms(period_ms: int) -> int:
@@ -80,7 +47,9 @@ def quiet_ms(period_ms: int) -> int:
     return max(QUIET_MS, QUIET_PULSES * period_ms)
 
 
-def follow(watch: Watch, sightings: Iterable[Sighting], last: int, quiet: int) -> tuple[Watch, list[Telling]]:
+def follow(
+    watch: Incidents, sightings: Iterable[Sighting], last: int, quiet: int
+) -> tuple[Incidents, list[Telling]]:
     """Update the incidents with a batch of shots, and return one notification per incident, in order of time.
 
     Args:
@@ -111,8 +80,8 @@ def _episodes(sightings: Sequence[Sighting], quiet: int) -> Iterator[Sequence[Si
 
 
 def _admit(
-    watch: Watch, kind: AnomalyKind, episode: Sequence[Sighting], quiet: int
-) -> tuple[Watch, list[Telling]]:
+    watch: Incidents, kind: AnomalyKind, episode: Sequence[Sighting], quiet: int
+) -> tuple[Incidents, list[Telling]]:
     """Add an episode to the incident that it belongs to, or open a new incident."""
     first, last = episode[0].time, episode[-1].time
     # Shots of an incident that is over, judged late or again: it was reported already.
@@ -129,13 +98,13 @@ def _admit(
     return replace(watch, open={**watch.open, kind: made.condition}), [*told, made]
 
 
-def _touches(condition: Condition, first: int, last: int, quiet: int) -> bool:
+def _touches(condition: Incident, first: int, last: int, quiet: int) -> bool:
     return first <= condition.until + quiet and last >= condition.since - quiet
 
 
-def _condition_of(episode: Sequence[Sighting]) -> Condition:
+def _condition_of(episode: Sequence[Sighting]) -> Incident:
     worst = _worst(episode)
-    return Condition(
+    return Incident(
         id=worst.event_id,
         kind=worst.finding.kind,
         since=episode[0].time,
@@ -148,8 +117,8 @@ def _condition_of(episode: Sequence[Sighting]) -> Condition:
 
 
 def _prolonged(
-    watch: Watch, condition: Condition, episode: Sequence[Sighting]
-) -> tuple[Watch, list[Telling]]:
+    watch: Incidents, condition: Incident, episode: Sequence[Sighting]
+) -> tuple[Incidents, list[Telling]]:
     """Add shots to an incident.
 
     Notify if it got worse, affects more devices, or the last notification was long ago.
@@ -172,16 +141,16 @@ def _prolonged(
     return watch, [Telling(Phase.UPDATED, condition, worst)] if to_tell else []
 
 
-def _close(watch: Watch, kind: AnomalyKind, now: int, quiet: int) -> tuple[Watch, list[Telling]]:
+def _close(watch: Incidents, kind: AnomalyKind, now: int, quiet: int) -> tuple[Incidents, list[Telling]]:
     condition = watch.open.get(kind)
     if condition is None or now - condition.until <= quiet:
         return watch, []
     return _over(watch, condition), [Telling(Phase.CLOSED, condition, None)]
 
 
-def _over(watch: Watch, condition: Condition) -> Watch:
+def _over(watch: Incidents, condition: Incident) -> Incidents:
     still_open = {kind: each for kind, each in watch.open.items() if each.id != condition.id}
-    return Watch(still_open, (*watch.over, condition)[-REMEMBERED:])
+    return Incidents(still_open, (*watch.over, condition)[-REMEMBERED:])
 
 
 def _with(told: Sequence[Telling], more: Sequence[Telling]) -> list[Telling]:

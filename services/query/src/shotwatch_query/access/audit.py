@@ -10,7 +10,7 @@ from shotwatch_common.telemetry import current_trace_id
 from shotwatch_query.access.guard import SAFE_METHODS, address_of, shows_credential
 from shotwatch_query.problems import AWAY
 from shotwatch_query.sources import ApiSources
-from shotwatch_shots.vocabulary import Outcome
+from shotwatch_shots.vocabulary import ChangeOutcome
 
 _REFUSED = (401, 403, 429)
 STRANGER = "stranger"
@@ -86,7 +86,7 @@ def _line(scope: Scope, status: int) -> AuditLine:
     )
 
 
-def _outcome(status: int) -> Outcome:
+def _outcome(status: int) -> ChangeOutcome:
     if status in _REFUSED:
-        return Outcome.REFUSED
-    return Outcome.DONE if status < 400 else Outcome.FAILED
+        return ChangeOutcome.REFUSED
+    return ChangeOutcome.DONE if status < 400 else ChangeOutcome.FAILED

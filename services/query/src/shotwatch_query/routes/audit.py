@@ -8,14 +8,14 @@ from pydantic import Field
 
 from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.clock import epoch_now
-from shotwatch_query.domain.pages import Span
-from shotwatch_query.listing import Document, Listing
+from shotwatch_query.domain.pages import Position, Span
+from shotwatch_query.listing import Listing
 from shotwatch_query.parameters import PageParameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.schema import Instant, Schema
 from shotwatch_query.sources import From
 from shotwatch_shots.pulses import WINDOW_MS
-from shotwatch_shots.vocabulary import Outcome
+from shotwatch_shots.vocabulary import ChangeOutcome
 
 router = APIRouter(tags=["audit"])
 
@@ -30,7 +30,7 @@ class Change(Schema):
     )
     what: str = Field(description="Name of the operation.", examples=["give_feedback"])
     which: str = Field(description="What it was about; of a request, its path.")
-    outcome: Outcome
+    outcome: ChangeOutcome
     status: int | None = Field(description="HTTP status of the answer; null where no request was made.")
     trace_id: str = Field(description="Of the change's trace; empty when it had none.")
     address: str = Field(description="From which a request came; empty where no request was made.")
@@ -53,12 +53,13 @@ async def list_audit(sources: From, room: Room, search: Annotated[PageParameters
     Without `to` the span ends now.
     """
 
-    async def fetch(span: Span, limit: int) -> Sequence[Document]:
-        return await sources.archive.audit.page(span.start, span.end, limit, search.newest_first)
+    async def fetch(span: Span, limit: int) -> Sequence[tuple[str, AuditLine]]:
+        lines = await sources.archive.audit.page(span.start, span.end, limit, search.newest_first)
+        return list(lines.items())
 
-    listing = Listing(fetch, "at", search.newest_first)
+    listing = Listing(fetch, lambda stored: Position(stored[1].at, stored[0]), search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
     await room.rows(search.limit)
-    documents, following = await listing.page(cursor, search.limit)
-    changes = [Change.model_validate(AuditLine.of(document)) for document in documents]
+    stored, following = await listing.page(cursor, search.limit)
+    changes = [Change.model_validate(line) for _, line in stored]
     return AuditPage(changes=changes, next=following and following.encode())

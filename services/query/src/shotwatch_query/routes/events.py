@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_query.access.guard import Known, require_still_admitted
-from shotwatch_query.listing import BUDGET_S, Document
+from shotwatch_query.listing import BUDGET_S
 from shotwatch_query.live import Listener, Outage, Reset, Revoked
 from shotwatch_query.parameters import Area, Parameters
 from shotwatch_query.reservation import Room
@@ -21,7 +21,6 @@ from shotwatch_query.schema import Schema
 from shotwatch_query.settled_events import settled_end, settled_since
 from shotwatch_query.sources import From
 from shotwatch_shots.event import AnomalyEvent
-from shotwatch_shots.place import Place
 from shotwatch_shots.vocabulary import AnomalyKind, Scope, Severity
 
 router = APIRouter(tags=["events"])
@@ -40,11 +39,13 @@ class EventFilter(Parameters):
     place: Area = None
     interval: str | SkipJsonSchema[None] = Field(None, examples=["100ms"])
 
-    def accepts(self, document: Document) -> bool:
-        same = set(EventFilter.model_fields) - {"place"}
-        wanted = self.model_dump(include=same, exclude_none=True)
-        return all(document[field] == value for field, value in wanted.items()) and (
-            self.place is None or Place.parse(document["place"]).is_within(self.place)
+    def accepts(self, event: AnomalyEvent) -> bool:
+        about = event.data
+        return (
+            self.kind in (None, about.kind)
+            and self.severity in (None, about.severity)
+            and self.interval in (None, about.interval)
+            and (self.place is None or about.place.is_within(self.place))
         )
 
 
@@ -103,13 +104,13 @@ async def list_events(sources: From, room: Room, search: Annotated[EventSearch, 
     found: list[AnomalyEvent] = []
     since = search.since if search.latest is None else max(search.since, end - search.latest)
     last, more, deadline = since, False, monotonic() + BUDGET_S
-    async for document in settled_since(stored, since):
+    async for each in settled_since(stored, since):
         if len(found) == search.limit or monotonic() > deadline:
             more = True
             break
-        last = document["sequence"]
-        if search.accepts(document):
-            found.append(AnomalyEvent.model_validate(document["event"]))
+        last = each.sequence
+        if search.accepts(each.event):
+            found.append(each.event)
     conditions = {event.data.condition for event in found}
     standings = await sources.archive.feedback.standings(sorted(conditions))
     shown = {condition: EventStanding.model_validate(each) for condition, each in standings.items()}
@@ -151,8 +152,9 @@ async def stream_events(
             yield ServerSentEvent(event="reset", id=str(news.last), data={"last": news.last})
         elif isinstance(news, Revoked):
             yield ServerSentEvent(event="revoked", data={"wrong": news.why})
-        elif search.accepts(news):
-            yield ServerSentEvent(event="anomaly", id=str(news["sequence"]), data=news["event"])
+        elif search.accepts(news.event):
+            body = news.event.model_dump(mode="json", by_alias=True)
+            yield ServerSentEvent(event="anomaly", id=str(news.sequence), data=body)
 
 
 @router.get("/events/{event_id}", summary="One event")

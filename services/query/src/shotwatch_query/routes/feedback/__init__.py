@@ -11,9 +11,9 @@ from shotwatch_common import metrics
 from shotwatch_common.clock import epoch_now
 from shotwatch_query.access import ANYBODY
 from shotwatch_query.access.guard import Known
-from shotwatch_query.domain.pages import DAY_MS, Span
+from shotwatch_query.domain.pages import DAY_MS, Position, Span
 from shotwatch_query.errors import BadRequest, Full, NotFound
-from shotwatch_query.listing import Document, Listing
+from shotwatch_query.listing import Listing
 from shotwatch_query.opinions import Opinion, SnoozeUntil
 from shotwatch_query.parameters import PageParameters
 from shotwatch_query.problems import AWAY
@@ -50,9 +50,6 @@ class FeedbackSearch(PageParameters):
     """The statements that are requested, by the time at which they were made."""
 
     action: FeedbackAction | SkipJsonSchema[None] = None
-
-    def equalities(self) -> dict[str, object]:
-        return {} if self.action is None else {"action": self.action}
 
 
 @giving.post(
@@ -108,19 +105,17 @@ async def list_feedback(
     Without `to` the span ends now.
     """
 
-    async def fetch(span: Span, limit: int) -> Sequence[Document]:
+    async def fetch(span: Span, limit: int) -> Sequence[Statement]:
         return await sources.archive.feedback.page(
-            search.equalities(), span.start, span.end, limit, search.newest_first
+            search.action, span.start, span.end, limit, search.newest_first
         )
 
-    listing = Listing(fetch, "at", search.newest_first)
+    listing = Listing(fetch, lambda statement: Position(statement.at, statement.id), search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
     await room.rows(search.limit)
-    documents, following = await listing.page(cursor, search.limit)
-    statements = [
-        FeedbackStatement.model_validate(Statement.model_validate(document)) for document in documents
-    ]
-    return FeedbackPage(statements=statements, next=following and following.encode())
+    statements, following = await listing.page(cursor, search.limit)
+    shown = list(map(FeedbackStatement.model_validate, statements))
+    return FeedbackPage(statements=shown, next=following and following.encode())
 
 
 async def find_event(sources: ApiSources, event_id: str) -> AnomalyEvent:

@@ -9,9 +9,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.clock import epoch_now
 from shotwatch_operations.reconciliation.tallying import tally_of
-from shotwatch_query.domain.pages import HOUR_MS, Span
+from shotwatch_query.domain.pages import HOUR_MS, Position, Span
 from shotwatch_query.errors import NotFound
-from shotwatch_query.listing import Document, Listing
+from shotwatch_query.listing import Listing
 from shotwatch_query.parameters import PageParameters, SpanParameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.routes.ledger.schemas import (
@@ -22,6 +22,7 @@ from shotwatch_query.routes.ledger.schemas import (
     LedgerStep,
 )
 from shotwatch_query.sources import From
+from shotwatch_shots.ledger import ObjectEntry
 from shotwatch_shots.pulses import WINDOW_MS
 from shotwatch_shots.reconciliation.slices import Equality
 from shotwatch_shots.reconciliation.summary import Summary, summaries_of
@@ -30,7 +31,6 @@ from shotwatch_shots.vocabulary import ObjectState
 router = APIRouter(prefix="/ledger", tags=["ledger"])
 _SLICE_BYTES = 2048
 """Memory for the result of one equality in one hour, in bytes."""
-_COLUMNS = {*LedgerObject.model_fields, "_id", "since"}
 
 
 class LedgerSearch(PageParameters):
@@ -79,16 +79,16 @@ async def list_objects(sources: From, room: Room, search: Annotated[LedgerSearch
     Without `to` the span ends now.
     """
 
-    async def fetch(span: Span, limit: int) -> Sequence[Document]:
+    async def fetch(span: Span, limit: int) -> Sequence[ObjectEntry]:
         return await sources.archive.ledger.objects(
             span.start, span.end, search.state, limit, search.newest_first
         )
 
-    listing = Listing(fetch, "arrived_at", search.newest_first)
+    listing = Listing(fetch, _position, search.newest_first)
     cursor = search.read_cursor() or listing.first_page(_span(search))
     await room.rows(search.limit)
-    documents, following = await listing.page(cursor, search.limit)
-    return LedgerPage(objects=[_object(d) for d in documents], next=following and following.encode())
+    entries, following = await listing.page(cursor, search.limit)
+    return LedgerPage(objects=list(map(_object, entries)), next=following and following.encode())
 
 
 @router.get("/objects/{object_id}", summary="The history of an object")
@@ -96,10 +96,10 @@ async def get_object(
     sources: From, object_id: Annotated[str, Path(description="Id of an object version.")]
 ) -> LedgerObject:
     """Return where an object is, and what happened to it, when and why."""
-    document = await sources.archive.ledger.find(object_id)
-    if document is None:
+    entry = await sources.archive.ledger.find(object_id)
+    if entry is None:
         raise NotFound(f"the ledger has no object {object_id}")
-    return _object(document)
+    return _object(entry)
 
 
 def _span(asked: SpanParameters) -> Span:
@@ -107,12 +107,26 @@ def _span(asked: SpanParameters) -> Span:
     return asked.span(end_of_data=epoch_now() + WINDOW_MS)
 
 
-def _object(document: Document) -> LedgerObject:
+def _position(entry: ObjectEntry) -> Position:
+    return Position(entry.ref.arrived_at, entry.ref.object_id)
+
+
+def _object(entry: ObjectEntry) -> LedgerObject:
     return LedgerObject(
-        id=document["_id"],
-        arrived_at=document["arrived_at"],
-        detail=document.get("detail", ""),
-        facts={name: value for name, value in document.items() if name not in _COLUMNS},
-        history=list(map(LedgerStep.model_validate, document["history"])),
-        **{name: document[name] for name in ("bucket", "key", "etag", "size", "state", "reason")},
+        id=entry.ref.object_id,
+        bucket=entry.ref.bucket,
+        key=entry.ref.key,
+        etag=entry.ref.etag,
+        size=entry.ref.size,
+        arrived_at=entry.ref.arrived_at,
+        state=entry.state,
+        reason=entry.reason,
+        detail=entry.detail,
+        facts={
+            "location": entry.location and {"bucket": entry.location[0], "key": entry.location[1]},
+            "seen_at": entry.seen_at,
+            "joined_at": entry.joined_at,
+            **entry.facts,
+        },
+        history=list(map(LedgerStep.model_validate, entry.history)),
     )

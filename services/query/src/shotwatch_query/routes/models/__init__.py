@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 from fastapi import APIRouter
 
-from shotwatch_common.archive.drifts import Drift
 from shotwatch_common.archive.shadows import ShadowRecord
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.promotion_audit import differences
@@ -24,6 +23,7 @@ from shotwatch_query.routes.models.schemas import (
     ReplicaModel,
 )
 from shotwatch_query.sources import ApiSources, From
+from shotwatch_shots.drift import Drift
 from shotwatch_shots.vocabulary import FeedbackAction, ModelAlias
 
 router = APIRouter(tags=["models"])

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from shotwatch_common.archive.characterisations import Characterisation
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.records import NO_STATE, DeviceRecords
 from shotwatch_common.clock import latest_record_ms
@@ -30,6 +29,7 @@ from shotwatch_query.routes.reports.schemas import (
     StateTime,
 )
 from shotwatch_query.sources import ApiSources, From
+from shotwatch_shots.calibration import Characterisation
 from shotwatch_shots.facility import Facility, PlaceRoster
 
 router = APIRouter(tags=["devices"])

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from shotwatch_common.archive.characterisations import CharacterisationKind
 from shotwatch_query.schema import DEVICE, Instant, Schema, Where
+from shotwatch_shots.calibration import CharacterisationKind
 from shotwatch_shots.vocabulary import DeviceKind
 
 

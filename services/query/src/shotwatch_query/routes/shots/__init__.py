@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.archive.places import within
-from shotwatch_query.domain.pages import Span
+from shotwatch_query.domain.pages import Position, Span
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.members import find_shot, members_of
 from shotwatch_query.parameters import Area, PageParameters, ShotId
@@ -69,7 +69,7 @@ async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, 
             conditions, span.start, span.end, limit, search.newest_first, search.min_score
         )
 
-    listing = Listing(fetch, "pulse", search.newest_first)
+    listing = Listing(fetch, lambda shot: Position(shot["pulse"], shot["_id"]), search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(await sources.end_of_data()))
     await room.rows(search.limit)
     documents, following = await listing.page(cursor, search.limit)

@@ -1,0 +1,33 @@
+"""Calibration constants of cameras: noise models and references."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class CharacterisationKind(StrEnum):
+    """The kind of a set of calibration constants."""
+
+    NOISE = "noise"
+    """Mean and standard deviation of each pixel in the dark."""
+    REFERENCE = "reference"
+    """The typical beam image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Characterisation:
+    """One version of one kind of calibration constants of a device. Its arrays are in the object store."""
+
+    device: str
+    kind: CharacterisationKind
+    version: int
+    """Counts from 1 for each device and kind."""
+    made_at: int
+    """Epoch ms."""
+    start: int
+    """Time of the first frame used, epoch ms."""
+    end: int
+    """Time of the last frame used, epoch ms."""
+    frames: int
+    bucket: str
+    key: str
+    """Key of the NPZ file."""
