@@ -24,7 +24,6 @@ from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.simulation import Simulation, simulate
 from shotwatch_validate.domain.judge import judge
-from shotwatch_validate.messages import to_message, to_records
 
 FACILITY = parse_facility(
     r"""
@@ -154,7 +153,7 @@ async def test_files_become_shots_and_shots_are_measured(files: list[ReadObject]
     aggregator = Aggregator(world.edges)
     for key, devices in files:
         world.blocks |= {records.device: block for records, block in devices}
-        judged = [to_message(records, judge(to_records(records), FACILITY)) for records, _ in devices]
+        judged = [judge(records, FACILITY) for records, _ in devices]
         obj = ObjectRef(object_id=key, bucket="inbox", key=key, etag="e", size=1, arrived_at=1)
         await aggregator.join(FileValidated(object=obj, devices=judged))
     closed = {pulse: batch for batch in world.sent for pulse in batch.pulses}

@@ -249,9 +249,8 @@ def sweep() -> Iterator[None]:
     SWEEP_LAST_SUCCESS.set_to_current_time()
 
 
-def records_judged(judged: JudgedRecords, refused: Mapping[str, int]) -> None:
-    """Count judged records; `refused` maps a reason to the number of the device's records."""
-    verdicts = {"valid": judged.verdict.count(VALID), **refused}
+def records_judged(judged: JudgedRecords) -> None:
+    verdicts = {"valid": int((judged.verdict == VALID).sum()), **judged.refused}
     for verdict, count in verdicts.items():
         RECORDS.labels(str(judged.series.place), judged.kind, verdict).inc(count)
 

@@ -39,7 +39,6 @@ from shotwatch_aggregate.settings import AggregateSettings
 from shotwatch_aggregate.stragglers import Stragglers
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive.devices import LastState
-from shotwatch_common.archive.records import NO_STATE
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.background import Items, every
 from shotwatch_common.bus import Subscription
@@ -51,7 +50,7 @@ from shotwatch_shots.errors import Bug, Reject
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import window_id
-from shotwatch_shots.records import FileValidated, JudgedRecords, ObjectRef
+from shotwatch_shots.records import NO_STATE, FileValidated, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 Change = Callable[[Window], tuple[Window, Batch | None]]
@@ -147,10 +146,10 @@ class Aggregator:
                 judged.kind,
                 _source(message.object, judged),
                 self._facility.interval(judged.series.interval),
-                np.array(judged.times, np.int64),
-                np.array(judged.verdict, np.int32),
+                judged.times,
+                judged.verdict.astype(np.int32),
                 tuple(judged.reasons),
-                self._on(judged),
+                judged.of_state(self._facility.state.on),
             )
             off_grid += len(pieces.off_grid)
             second_samples += len(pieces.second_samples)
@@ -259,10 +258,10 @@ class Aggregator:
     async def _remember_devices(self, message: FileValidated) -> None:
         latest = latest_record_ms(self._facility)
         for judged in message.devices:
-            with_state = [n for n, code in enumerate(judged.state) if code != NO_STATE]
-            if with_state:
+            with_state = np.flatnonzero(judged.state != NO_STATE)
+            if len(with_state):
                 last = with_state[-1]
-                seen = LastState(judged.times[last], judged.states[judged.state[last]])
+                seen = LastState(int(judged.times[last]), judged.states[judged.state[last]])
                 await self._edges.archive.devices.saw(judged.device, seen, latest)
 
     def _roster(self, series: ShotSeries) -> dict[str, DeviceKind]:
@@ -271,10 +270,6 @@ class Aggregator:
             return {}
         devices = (self._facility.device(group) for group in roster.devices)
         return {device.group: device.kind for device in devices if device is not None}
-
-    def _on(self, judged: JudgedRecords) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        on = np.array([state == self._facility.state.on for state in judged.states] + [False])
-        return on[np.array(judged.state, np.intp)]
 
 
 def _deadline(window: Window) -> int:

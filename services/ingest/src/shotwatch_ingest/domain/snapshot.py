@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Block
 from shotwatch_common.printable import printable
-from shotwatch_ingest.domain.digest import Digest, digest_of
+from shotwatch_ingest.domain.digest import digest_of
 from shotwatch_ingest.domain.hdf5 import Hdf5Image, Refused, load_numbers, load_text
 from shotwatch_ingest.domain.inventory import Inventory, PassedOver, Record
 from shotwatch_ingest.domain.stencil import Repeated
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Dataset, Device, Facility, FileName
+from shotwatch_shots.records import Digest, RecordProblem
 from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason
 
 Array = NDArray[Any]
@@ -39,15 +40,6 @@ _COLUMNS: dict[DeviceKind, dict[str, np.dtype[Any]]] = {
     DeviceKind.OTHER: {},
 }
 """The columns of a device's block, in the order of its datasets in the facility file."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordProblem:
-    """A problem of one record."""
-
-    row: int
-    reason: RecordReason
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +143,8 @@ class _Reading:
                     raise Refused(RecordReason.DATA_MISSING, "is not there")
                 keep(row, repeated.read(link))
             except Refused as refused:
-                problem = RecordProblem(row, reason or refused.reason, f"{name} {refused.detail}")
+                detail = f"{name} {refused.detail}"
+                problem = RecordProblem(row=row, reason=reason or refused.reason, detail=detail)
                 self.problems.append(problem)
 
 
