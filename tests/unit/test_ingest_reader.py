@@ -152,8 +152,8 @@ async def test_a_file_is_read_as_in_this_process(pool: ReaderPool):
 
         block = read_block(workspace.block(device.block_start, device.block_bytes))
     np.testing.assert_array_equal(block.arrays["image"], FRAMES)
-    assert device.times == expected.block.time.tolist()
-    assert (device.device, device.states, device.state) == (CAMERA, ["ON"], [0] * 4)
+    assert device.times.tolist() == expected.block.time.tolist()
+    assert (device.device, device.states, device.state.tolist()) == (CAMERA, ["ON"], [0] * 4)
     assert isinstance(device.digest, ImageDigest)
     assert device.digest.maximum.tolist() == [frame.max() for frame in FRAMES]
 

@@ -18,7 +18,7 @@ Column = NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """How a message holds a column: as an array of this type, written as a list of these items."""
+    """The codec of a column of a message: an array of this type, written as a list of these items."""
 
     dtype: str
     items: CoreSchema
