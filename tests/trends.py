@@ -26,7 +26,7 @@ async def drop_energy(archive: Archive) -> None:
         shot = _shot(n)
         energy = np.array([(1.0 if shot.pulses[0] < DROPPED else 0.9) + noise[n]])
         await archive.measurements.keep(shot, Source.FEATURES, {METER: {"energy": energy}})
-    await archive.devices.saw(METER, LastState(_shot(_SHOTS - 1).pulses[0], "ON"), epoch_now())
+    await archive.devices.saw(METER, LastState(int(_shot(_SHOTS - 1).pulses[0]), "ON"), epoch_now())
 
 
 def _shot(n: int) -> ShotsClosed:

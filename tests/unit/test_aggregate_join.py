@@ -382,11 +382,11 @@ def test_the_message_names_who_is_missing_and_whether_it_was_on() -> None:
     assert batch is not None
     message = to_message(batch, ROSTER, on_before={"spectro"}, last_arrival=1)
     by_device = {member.device: member for member in message.members}
-    assert by_device["meter"].source == [0, ABSENT, 0]
-    assert by_device["meter"].on == [True, True, True]
-    assert by_device["spectro"].source == [ABSENT] * 3
-    assert by_device["spectro"].on == [True] * 3
-    assert message.complete == [False] * 3
+    assert by_device["meter"].source.tolist() == [0, ABSENT, 0]
+    assert by_device["meter"].on.tolist() == [True, True, True]
+    assert by_device["spectro"].source.tolist() == [ABSENT] * 3
+    assert by_device["spectro"].on.tolist() == [True] * 3
+    assert message.complete.tolist() == [False] * 3
 
 
 PARTS = st.lists(

@@ -176,5 +176,5 @@ async def test_a_missing_device_was_on_if_it_was_when_the_window_began() -> None
     assert time_ms == START
     assert METER not in asked
     (message,) = world.sent
-    on = {member.device: member.on for member in message.members}
+    on = {member.device: member.on.tolist() for member in message.members}
     assert (on[METER], on[missing], on[off]) == ([True, True], [True, True], [False, False])

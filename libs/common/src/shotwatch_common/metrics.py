@@ -5,7 +5,6 @@ the facility file; never ids or paths. Counters start at 0 with their process. W
 counted twice, unless a metric states otherwise.
 """
 
-from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -256,10 +255,10 @@ def records_judged(judged: JudgedRecords) -> None:
 
 
 def shots_closed(batch: ShotsClosed) -> None:
-    first = Tally(complete for complete, n in zip(batch.complete, batch.revisions, strict=True) if n == 1)
-    SHOTS.labels(Completeness.COMPLETE).inc(first[True])
-    SHOTS.labels(Completeness.INCOMPLETE).inc(first[False])
-    SHOTS_REVISED.inc(len(batch.revisions) - first.total())
+    first = batch.revisions == 1
+    SHOTS.labels(Completeness.COMPLETE).inc(int((first & batch.complete).sum()))
+    SHOTS.labels(Completeness.INCOMPLETE).inc(int((first & ~batch.complete).sum()))
+    SHOTS_REVISED.inc(int((~first).sum()))
 
 
 def block_read(size: int) -> None:

@@ -50,6 +50,7 @@ class _Codec:
 
 
 Integers = Annotated[NDArray[np.int64], _Codec("<i8", core_schema.int_schema())]
+Flags = Annotated[NDArray[np.bool_], _Codec("?", core_schema.bool_schema())]
 Numbers = Annotated[
     NDArray[np.float64], _Codec("<f8", core_schema.nullable_schema(core_schema.float_schema()))
 ]

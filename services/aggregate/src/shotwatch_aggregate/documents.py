@@ -74,9 +74,9 @@ def to_message(
         batch_id=f"{window.id}-{window.version}",
         window_id=window.id,
         series=window.series,
-        pulses=window.pulses[slots].tolist(),
-        revisions=window.revision[slots].tolist(),
-        complete=complete(window, roster)[slots].tolist(),
+        pulses=window.pulses[slots],
+        revisions=window.revision[slots],
+        complete=complete(window, roster)[slots],
         members=[_member(device, devices[device], slots, device in on_before) for device in sorted(devices)],
         last_arrival=last_arrival,
     )
@@ -90,11 +90,11 @@ def _member(device: str, columns: DeviceColumns, slots: NDArray[np.intp], on_bef
             BlockRef(bucket=s.bucket, key=s.block, object_id=s.object_id, object_key=s.object_key)
             for s in columns.sources
         ],
-        source=columns.source[slots].tolist(),
-        row=columns.row[slots].tolist(),
+        source=columns.source[slots],
+        row=columns.row[slots],
         reasons=list(columns.reasons),
-        verdict=columns.verdict[slots].tolist(),
-        on=last_known_on(columns, on_before)[slots].tolist(),
+        verdict=columns.verdict[slots],
+        on=last_known_on(columns, on_before)[slots],
     )
 
 

@@ -21,6 +21,7 @@ from shotwatch_common.archive.measurements import Source
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.process import PREFETCH, Edges, Service
+from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.shelf import Shelf
 from shotwatch_features.domain.measure import (
     MEASURED_KINDS,
@@ -29,7 +30,6 @@ from shotwatch_features.domain.measure import (
     examined,
     measure,
 )
-from shotwatch_features.parts import Collected, Part, parts_of
 from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference
@@ -70,13 +70,12 @@ class Measurer:
 
     async def measure(self, shots: ShotsClosed) -> None:
         """Measure every valid member of a batch of shots, and a share of the shots in detail."""
-        everything, share = np.ones(len(shots.pulses), bool), examined(np.array(shots.pulses))
-        measured, to_examine = Collected(len(shots.pulses)), []
-        async for part in parts_of(shots, MEASURED_KINDS, everything, self._edges.store):
-            known = self._known(part.device)
-            measured.add(part, await asyncio.to_thread(measure, part.kind, part.arrays, known))
-            if part.kind is DeviceKind.CAMERA:
-                to_examine.append(part.only(share))
+        share, measured, to_examine = examined(shots.pulses), Collected(len(shots.pulses)), []
+        async for readings in readings_of(shots.members_of(MEASURED_KINDS), self._edges.store):
+            known = self._known(readings.device)
+            measured.add(readings, await asyncio.to_thread(measure, readings.kind, readings.arrays, known))
+            if readings.kind is DeviceKind.CAMERA:
+                to_examine.append(readings.only(share))
         await self._edges.archive.measurements.keep(shots, Source.FEATURES, measured.columns)
         faults.reach("features.after_write")
         await self._edges.bus.send("inference", ShotsMeasured(shots=shots))
@@ -96,15 +95,15 @@ class Measurer:
             raise Reject("unknown_batch", f"there is no batch {flagged.batch_id}")
         chosen = np.zeros(len(shots.pulses), bool)
         chosen[flagged.shots] = True
-        cameras = parts_of(shots, (DeviceKind.CAMERA,), chosen, self._edges.store)
-        await self._examine(shots, [part.only(chosen) async for part in cameras], Source.FLAGGED)
+        cameras = readings_of(shots.members_of((DeviceKind.CAMERA,)), self._edges.store, chosen)
+        await self._examine(shots, [readings.only(chosen) async for readings in cameras], Source.FLAGGED)
 
-    async def _examine(self, shots: ShotsClosed, parts: Sequence[Part], source: Source) -> None:
+    async def _examine(self, shots: ShotsClosed, of_cameras: Sequence[Readings], source: Source) -> None:
         found = Collected(len(shots.pulses))
-        for part in parts:
-            if len(part.shots):
-                known = self._known(part.device)
-                found.add(part, await asyncio.to_thread(examine_camera, part.arrays, known))
+        for readings in of_cameras:
+            if len(readings.shots):
+                known = self._known(readings.device)
+                found.add(readings, await asyncio.to_thread(examine_camera, readings.arrays, known))
         await self._edges.archive.measurements.keep(shots, source, found.columns)
         faults.reach("features.after_examination")
 

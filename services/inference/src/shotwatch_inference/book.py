@@ -46,7 +46,7 @@ class Book:
                 if batch.batch_id in document["batches"]:
                     return _events(document["outbox"].get(batch.batch_id, []))
                 before = _watch_of(document)
-                after, tellings = follow(before.without(withdrawn), sightings, max(batch.pulses), quiet)
+                after, tellings = follow(before.without(withdrawn), sightings, int(batch.pulses.max()), quiet)
                 events = events_of(tellings)
                 if after == before and not events:
                     return []

@@ -1,13 +1,13 @@
 """Conversion of findings and incidents to anomaly events of the public contract."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.conditions import Condition, Sighting, Telling
-from shotwatch_shots.batch import ABSENT, ShotsClosed
+from shotwatch_shots.batch import ShotsClosed
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution, Evidence, ModelRef
 from shotwatch_shots.identity import event_id
 from shotwatch_shots.pulses import shot_id
@@ -24,18 +24,12 @@ class Publication:
     traceparent: str
 
 
-def shot_ids(batch: ShotsClosed) -> list[str]:
-    return [shot_id(batch.series, pulse) for pulse in batch.pulses]
-
-
 def sightings_of(findings: Iterable[Finding], batch: ShotsClosed) -> list[Sighting]:
     """Return the findings with the times of their shots, and the ids that their events would have."""
-    ids = shot_ids(batch)
+    ids, pulses, revisions = batch.shot_ids, batch.pulses.tolist(), batch.revisions.tolist()
     return [
         Sighting(
-            batch.pulses[finding.shot],
-            event_id(ids[finding.shot], finding.kind, batch.revisions[finding.shot]),
-            finding,
+            pulses[finding.shot], event_id(ids[finding.shot], finding.kind, revisions[finding.shot]), finding
         )
         for finding in findings
     ]
@@ -65,14 +59,14 @@ def _anomaly_of(
     scored: Collection[str],
     publication: Publication,
 ) -> Anomaly:
-    shot = shot_ids(batch)[finding.shot]
+    shot = batch.shot_ids[finding.shot]
     camera = camera_of(finding, batch)
     image = f"/api/v1/shots/{shot}/devices/{camera}" if camera else None
     return Anomaly(
         sequence=0,
         shot=shot,
-        revision=batch.revisions[finding.shot],
-        time=batch.pulses[finding.shot],
+        revision=int(batch.revisions[finding.shot]),
+        time=int(batch.pulses[finding.shot]),
         place=batch.series.place,
         interval=batch.series.interval,
         kind=finding.kind,
@@ -162,8 +156,8 @@ def withdrawals(
     publication: Publication,
 ) -> list[AnomalyEvent]:
     """Return an event for each event of an earlier revision that no longer holds, to withdraw it."""
-    ids = shot_ids(batch)
-    revisions = dict(zip(ids, batch.revisions, strict=True))
+    ids = batch.shot_ids
+    revisions = dict(zip(ids, batch.revisions.tolist(), strict=True))
     still_true = {(ids[finding.shot], finding.kind) for finding in findings}
     spoken_of = {id_ for event in earlier for id_ in event.data.supersedes}
     return [
@@ -197,28 +191,21 @@ def _withdrawal(event: AnomalyEvent, revision: int, publication: Publication) ->
 
 
 def _evidence(finding: Finding, batch: ShotsClosed) -> list[Evidence]:
-    evidence = []
-    for member in batch.members:
-        source = member.source[finding.shot]
-        if member.device in finding.devices and source != ABSENT:
-            block = member.blocks[source]
-            evidence.append(
-                Evidence(
-                    device=member.device,
-                    block=f"{block.bucket}/{block.key}",
-                    row=member.row[finding.shot],
-                    raw_object=block.object_key,
-                )
-            )
-    return evidence
+    records = (member.of_shot(finding.shot) for member in batch.members if member.device in finding.devices)
+    return [
+        Evidence(
+            device=record.device,
+            block=f"{record.block.bucket}/{record.block.key}",
+            row=record.row,
+            raw_object=record.block.object_key,
+        )
+        for record in records
+        if record.block is not None and record.row is not None
+    ]
 
 
 def camera_of(finding: Finding, batch: ShotsClosed) -> str | None:
     """Return the camera whose frame shows the finding best: its own first one, or any of the shot."""
-    with_frame: Mapping[str, None] = {
-        member.device: None
-        for member in batch.members
-        if member.kind is DeviceKind.CAMERA and member.source[finding.shot] != ABSENT
-    }
+    with_frame = [m.device for m in batch.members_of((DeviceKind.CAMERA,)) if m.present[finding.shot]]
     own = next((device for device in finding.devices if device in with_frame), None)
     return own or next(iter(with_frame), None)

@@ -50,7 +50,6 @@ from shotwatch_inference.events import (
     Publication,
     camera_of,
     event_of,
-    shot_ids,
     sightings_of,
     superseding,
     withdrawals,
@@ -166,7 +165,7 @@ class Judge:
         champion: Model,
     ) -> None:
         """Store the residual of the frame that shows each finding best, if the model scored that frame."""
-        ids = shot_ids(batch)
+        ids = batch.shot_ids
         shown = {(camera_of(finding, batch), finding.shot) for finding in findings}
         for member in batch.members:
             shots = [n for camera, n in shown if camera == member.device and was_scored(scores, camera, n)]
@@ -189,9 +188,9 @@ class Judge:
         publication: Publication,
     ) -> None:
         """Enter the findings of newest revisions into the incident store, and publish the events."""
-        ids, newest = shot_ids(batch), await self._newest(batch, findings)
+        ids, newest = batch.shot_ids, await self._newest(batch, findings)
         current = [finding for finding in findings if ids[finding.shot] in newest]
-        revised = [n for n, revision in enumerate(batch.revisions) if revision > 1 and ids[n] in newest]
+        revised = [n for n in np.flatnonzero(batch.revisions > 1) if ids[n] in newest]
         earlier = await self._edges.archive.events.of_shots([ids[n] for n in revised]) if revised else []
         withdrawn = withdrawals(batch, current, earlier, publication)
 
@@ -212,9 +211,9 @@ class Judge:
 
     async def _newest(self, batch: ShotsClosed, findings: Sequence[Finding]) -> set[str]:
         """Return those of the anomalous or revised shots that have no later revision."""
-        ids = shot_ids(batch)
-        odd = {finding.shot for finding in findings}
-        concerned = [n for n, revision in enumerate(batch.revisions) if n in odd or revision > 1]
+        ids = batch.shot_ids
+        revised = np.flatnonzero(batch.revisions > 1).tolist()
+        concerned = sorted({*revised, *(finding.shot for finding in findings)})
         if not concerned:
             return set()
         revisions = await self._edges.archive.shots.revisions([ids[n] for n in concerned])

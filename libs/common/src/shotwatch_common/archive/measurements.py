@@ -135,7 +135,7 @@ def _document(batch: ShotsClosed, source: Source, device: str, columns: Columns)
         "batch": batch.batch_id,
         "device": device,
         "source": source.value,
-        "start": min(batch.pulses),
+        "start": int(batch.pulses.min()),
         "pulses": pack(batch.pulses, "<i8"),
         "revisions": pack(batch.revisions, "<i4"),
         "features": {name: pack(values, "<f4") for name, values in measured.items()},

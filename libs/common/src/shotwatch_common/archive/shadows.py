@@ -46,7 +46,7 @@ class Shadows:
             "interval": batch.series.interval,
             "batch": batch.batch_id,
             "version": version,
-            "start": min(batch.pulses),
+            "start": int(batch.pulses.min()),
             "shots": len(batch.pulses),
             "odd": len(kinds),
             "pulses": pack(batch.pulses, "<i8"),

@@ -26,10 +26,11 @@ from shotwatch_query.domain.frames import (
 )
 from shotwatch_query.domain.plots import spectrum_png
 from shotwatch_query.errors import NotFound
-from shotwatch_query.members import MemberRecord, find_member
+from shotwatch_query.members import find_member
 from shotwatch_query.parameters import DeviceName, ShotId
 from shotwatch_query.schemas import ArrayDocument, Row
 from shotwatch_query.sources import From, Sources
+from shotwatch_shots.batch import MemberRecord
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import BlockRef

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import Field, FiniteFloat
 from pydantic.json_schema import SkipJsonSchema
@@ -12,7 +13,7 @@ from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.archive.places import within
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.listing import Document, Listing
-from shotwatch_query.members import MemberRecord, find_shot, members_of
+from shotwatch_query.members import find_shot, members_of
 from shotwatch_query.parameters import Area, PageParameters, ShotId
 from shotwatch_query.reservation import Room
 from shotwatch_query.schemas import (
@@ -27,6 +28,7 @@ from shotwatch_query.schemas import (
     ShotSummary,
 )
 from shotwatch_query.sources import From, Sources
+from shotwatch_shots.batch import MemberRecord
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.features import FEATURE_TERMS, FeatureTerm
 from shotwatch_shots.pulses import instant
@@ -99,15 +101,10 @@ async def get_shot(sources: From, shot: ShotId) -> Shot:
 
 
 async def _revisions(sources: Sources, document: Document) -> list[Revision]:
-    batches = await sources.archive.batches.of_window(document["window"])
-    closings = [
-        (batch, batch.pulses.index(document["pulse"]), closed_at)
-        for batch, closed_at in batches
-        if document["pulse"] in batch.pulses
-    ]
     return [
-        Revision(revision=batch.revisions[n], at=instant(closed_at), complete=batch.complete[n])
-        for batch, n, closed_at in closings
+        Revision(revision=int(batch.revisions[n]), at=instant(closed_at), complete=bool(batch.complete[n]))
+        for batch, closed_at in await sources.archive.batches.of_window(document["window"])
+        for n in np.flatnonzero(batch.pulses == document["pulse"])
     ]
 
 

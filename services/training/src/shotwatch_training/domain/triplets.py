@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.batch import Member, ShotsClosed
 from shotwatch_shots.place import NO_LEVEL
 from shotwatch_shots.pulses import instant
-from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.domain.dataset import evenly
 from shotwatch_training.domain.manifest import Column, Group, Query, Record
@@ -117,7 +117,7 @@ def _group(batch: ShotsClosed, camera: Member, shots: Sequence[Shot]) -> Group:
         series=batch.series,
         camera=camera.device,
         shots=[shot.id for shot in seen],
-        pulses=[batch.pulses[shot.index] for shot in seen],
+        pulses=batch.pulses[[shot.index for shot in seen]].tolist(),
         revisions=[shot.revision for shot in seen],
         kinds=[list(shot.kinds) for shot in seen],
         image=_column([camera], seen),
@@ -127,7 +127,7 @@ def _group(batch: ShotsClosed, camera: Member, shots: Sequence[Shot]) -> Group:
 
 
 def _members(batch: ShotsClosed, kind: DeviceKind) -> list[Member]:
-    return sorted((member for member in batch.members if member.kind is kind), key=lambda m: m.device)
+    return sorted(batch.members_of((kind,)), key=lambda member: member.device)
 
 
 def _column(members: Sequence[Member], shots: Sequence[Shot]) -> Column:
@@ -142,6 +142,7 @@ def _records(members: Sequence[Member], index: int) -> Iterator[Record]:
 
 def _record(member: Member, index: int) -> Record | None:
     """Return the member's record of a shot if it is valid; None otherwise."""
-    if member.source[index] == ABSENT or member.verdict[index] != VALID:
+    record = member.of_shot(index)
+    if record.block is None or record.row is None or not record.valid:
         return None
-    return member.blocks[member.source[index]], member.row[index]
+    return record.block, record.row
