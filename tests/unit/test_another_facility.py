@@ -1,5 +1,6 @@
 """A facility with two levels and without spectrometers: its files become measured shots as HPLS's do."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from shotwatch_shots.facility import parse_facility
 from shotwatch_shots.pulses import epoch_ms, shot_id
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileValidated, ObjectRef
 from shotwatch_shots.vocabulary import AnomalyKind
+from shotwatch_shots.window import Window
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.simulation import Simulation, simulate
 from shotwatch_validate.domain.judge import judge
@@ -67,7 +69,7 @@ class World:
 
     def __init__(self) -> None:
         self.blocks: dict[str, bytes] = {}
-        self.windows: dict[str, dict[str, Any]] = {}
+        self.windows: dict[str, Window] = {}
         self.sent: list[Any] = []
         self.measured: dict[str, Any] = {}
         self.edges: Any = SimpleNamespace(
@@ -89,15 +91,15 @@ class World:
             servers_answer=_none,
         )
 
-    async def _load(self, window_id: str) -> dict[str, Any] | None:
+    async def _load(self, window_id: str, _interval_of: object) -> Window | None:
         return self.windows.get(window_id)
 
-    async def _save(self, document: dict[str, Any]) -> bool:
-        self.windows[document["_id"]] = document
+    async def _save(self, window: Window, _deadline: int) -> bool:
+        self.windows[window.id] = window
         return True
 
-    async def _strike_off(self, window_id: str, batch_id: str) -> None:
-        del self.windows[window_id]["outbox"][batch_id]
+    async def _strike_off(self, window_id: str, _batch_id: str) -> None:
+        self.windows[window_id] = replace(self.windows[window_id], outbox={})
 
     async def _send(self, _stage: str, message: ShotsClosed | ShotsMeasured) -> None:
         self.sent.append(message)

@@ -24,7 +24,6 @@ from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.shelf import Shelf
 from shotwatch_features.domain.measure import (
-    MEASURED_KINDS,
     Known,
     examine_camera,
     examined,
@@ -35,7 +34,7 @@ from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference
 from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
 from shotwatch_shots.errors import Reject
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.vocabulary import DATA_KINDS, DeviceKind
 
 READERS = {
     CharacterisationKind.NOISE: NoiseModel.from_npz,
@@ -71,7 +70,7 @@ class Measurer:
     async def measure(self, shots: ShotsClosed) -> None:
         """Measure every valid member of a batch of shots, and a share of the shots in detail."""
         share, measured, to_examine = examined(shots.pulses), Collected(len(shots.pulses)), []
-        async for readings in readings_of(shots.members_of(MEASURED_KINDS), self._edges.store):
+        async for readings in readings_of(shots.members_of(DATA_KINDS), self._edges.store):
             known = self._known(readings.device)
             measured.add(readings, await asyncio.to_thread(measure, readings.kind, readings.arrays, known))
             if readings.kind is DeviceKind.CAMERA:
