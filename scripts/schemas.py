@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from shotwatch_shots.batch import ShotsClosed, ShotsMeasured
+from shotwatch_shots.batch import ShotBatch, ShotsMeasured
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.records import FileIngested, FileValidated
 
@@ -13,7 +13,7 @@ CONTRACTS: tuple[type[BaseModel], ...] = (
     AnomalyEvent,
     FileIngested,
     FileValidated,
-    ShotsClosed,
+    ShotBatch,
     ShotsMeasured,
 )
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schemas"

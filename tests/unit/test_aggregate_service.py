@@ -12,7 +12,7 @@ from opentelemetry import trace
 
 from shotwatch_aggregate.service import Aggregator
 from shotwatch_common.facility_file import load_facility
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug, Reject
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, FileValidated, JudgedRecords, ObjectRef
@@ -93,7 +93,7 @@ class World:
     async def _note(self, object_id: str, facts: dict[str, Any]) -> None:
         self.noted[object_id] = facts
 
-    async def _send(self, _stage: str, message: ShotsClosed) -> None:
+    async def _send(self, _stage: str, message: ShotBatch) -> None:
         self.sent.append(message)
 
     async def _nothing(self, *_any: Any) -> list[Any]:

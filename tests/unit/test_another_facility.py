@@ -17,7 +17,7 @@ from shotwatch_features.service import Measurer
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_ingest.reader import ReaderPool
 from shotwatch_ingest.reader_workspace import Workspace
-from shotwatch_shots.batch import ShotsClosed, ShotsMeasured
+from shotwatch_shots.batch import ShotBatch, ShotsMeasured
 from shotwatch_shots.facility import parse_facility
 from shotwatch_shots.pulses import epoch_ms, shot_id
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileValidated, ObjectRef
@@ -101,13 +101,13 @@ class World:
     async def _strike_off(self, window_id: str, _batch_id: str) -> None:
         self.windows[window_id] = replace(self.windows[window_id], outbox={})
 
-    async def _send(self, _stage: str, message: ShotsClosed | ShotsMeasured) -> None:
+    async def _send(self, _stage: str, message: ShotBatch | ShotsMeasured) -> None:
         self.sent.append(message)
 
     async def _get(self, _bucket: str, key: str) -> bytes:
         return self.blocks[key]
 
-    async def _keep(self, _batch: ShotsClosed, source: str, columns: Any) -> None:
+    async def _keep(self, _batch: ShotBatch, source: str, columns: Any) -> None:
         self.measured[source] = columns
 
 

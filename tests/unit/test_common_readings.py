@@ -9,7 +9,7 @@ import pytest
 from shotwatch_common.blocks import Block, write_block
 from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.store import ObjectStore
-from shotwatch_shots.batch import ABSENT, Mask, Member, ShotsClosed
+from shotwatch_shots.batch import ABSENT, Mask, Member, ShotBatch
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
@@ -24,7 +24,7 @@ class Blocks:
         return cast("bytes", write_block(block).to_pybytes())
 
 
-def batch() -> ShotsClosed:
+def batch() -> ShotBatch:
     """Five shots: two of the first block, one without a record, one refused, and one of the second block."""
     meter = Member(
         device="meter",
@@ -36,7 +36,7 @@ def batch() -> ShotsClosed:
         verdict=[0, 0, 0, 1, 0],
         on=[True] * 5,
     )
-    return ShotsClosed(
+    return ShotBatch(
         batch_id="batch",
         window_id="window",
         series=ShotSeries.parse("LA-A1-11-1s"),

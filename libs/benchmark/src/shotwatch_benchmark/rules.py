@@ -17,7 +17,7 @@ from shotwatch_benchmark.scenes import Scene
 from shotwatch_detector.arrays import Frames
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_ingest.domain.digest import digest_of
-from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import Times
@@ -128,9 +128,9 @@ def _member(source: list[int], reasons: Sequence[str], verdict: list[int]) -> Me
     )
 
 
-def _shots(member: Member) -> ShotsClosed:
+def _shots(member: Member) -> ShotBatch:
     shots = len(member.source)
-    return ShotsClosed(
+    return ShotBatch(
         batch_id="",
         window_id="",
         series=SERIES,

@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_m
 
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.event import AnomalyEvent, ModelRef
 from shotwatch_shots.place import ShotSeries
@@ -254,7 +254,7 @@ def records_judged(judged: JudgedRecords) -> None:
         RECORDS.labels(str(judged.series.place), judged.kind, verdict).inc(count)
 
 
-def shots_closed(batch: ShotsClosed) -> None:
+def shots_closed(batch: ShotBatch) -> None:
     first = batch.revisions == 1
     SHOTS.labels(Completeness.COMPLETE).inc(int((first & batch.complete).sum()))
     SHOTS.labels(Completeness.INCOMPLETE).inc(int((first & ~batch.complete).sum()))

@@ -19,7 +19,7 @@ from shotwatch_common.archive.ledger import Entry
 from shotwatch_common.archive.windows import KnownWindow
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.identity import block_folder, object_id, raw_key, residual_folder, unversioned_raw_key
 from shotwatch_shots.pulses import instant
@@ -245,7 +245,7 @@ class Reprocessing:
             if before.get(key) == written:
                 await self._store.remove(self._settings.block_bucket, key)
 
-    async def _remove_residuals(self, batch: ShotsClosed) -> None:
+    async def _remove_residuals(self, batch: ShotBatch) -> None:
         """Remove the residuals of those shots of a batch that are no longer anomalous."""
         start, end = int(batch.pulses.min()), int(batch.pulses.max()) + 1
         place = str(batch.series.place)

@@ -86,8 +86,8 @@ class Member(Table):
         return MemberRecord(self.device, self.kind, judged, on, self.blocks[source], int(self.row[shot]))
 
 
-class ShotsClosed(StageMessage, Table):
-    """aggregate → features: shots of one place and window that are complete or whose lateness is over."""
+class ShotBatch(StageMessage, Table):
+    """Shots of one place and window that are complete, or whose lateness is over; aggregate → features."""
 
     batch_id: str
     window_id: str
@@ -119,7 +119,7 @@ class ShotsClosed(StageMessage, Table):
 class ShotsMeasured(StageMessage):
     """features → inference: the same shots, measured. The archive has their measurements, by batch."""
 
-    shots: ShotsClosed
+    shots: ShotBatch
 
     @property
     def batch_size(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_shots.batch import ABSENT, Mask, Member, ShotsClosed
+from shotwatch_shots.batch import ABSENT, Mask, Member, ShotBatch
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import Times, pulses_per_window, window_id
@@ -127,7 +127,7 @@ class Window:
     """Number of changes of the stored window."""
     again: bool = False
     """Whether its closed shots are to be closed again although nothing changed (reprocessing)."""
-    outbox: Mapping[str, ShotsClosed] = field(default_factory=dict)
+    outbox: Mapping[str, ShotBatch] = field(default_factory=dict)
     """Batch id → batch that was closed and is not published yet."""
     traceparent: str = ""
     """The trace of its last change."""

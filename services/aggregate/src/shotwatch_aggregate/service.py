@@ -1,6 +1,6 @@
 """aggregate: join records into shots.
 
-Consumes `FileValidated`, publishes `ShotsClosed`.
+Consumes `FileValidated`, publishes `ShotBatch`.
 
 Delivery: a file's records are added to the windows of their places by compare-and-set. The same write stores
 the message that closes the completed shots in the outbox of the window. Then the batch is stored, the message
@@ -43,7 +43,7 @@ from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now, latest_record_ms
 from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug, Reject
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id
@@ -190,7 +190,7 @@ class Aggregator:
 
     async def _saved_change(
         self, window_id: str, series: ShotSeries, start: int, change: Change
-    ) -> tuple[Window, Sequence[ShotsClosed]]:
+    ) -> tuple[Window, Sequence[ShotBatch]]:
         """Apply a change by compare-and-set; repeat it while another replica changes the window meanwhile.
 
         Return the window, and the batches that closed.
@@ -209,7 +209,7 @@ class Aggregator:
             if await self._windows.save(after, _deadline(after)):
                 return after, closed
 
-    async def _batch(self, closing: Closing, series: ShotSeries) -> ShotsClosed:
+    async def _batch(self, closing: Closing, series: ShotSeries) -> ShotBatch:
         roster = self._roster(series)
         on_before = await self._on_before(closing.window.start, unheard_before(closing, roster))
         sources = [source for columns in closing.window.devices.values() for source in columns.sources]
@@ -223,7 +223,7 @@ class Aggregator:
         states = await self._edges.archive.states_before(devices, start)
         return {device for device, state in states.items() if state == self._facility.state.on}
 
-    async def _empty_outbox(self, window_id: str, outbox: Iterable[ShotsClosed]) -> None:
+    async def _empty_outbox(self, window_id: str, outbox: Iterable[ShotBatch]) -> None:
         for closed in outbox:
             await self._edges.archive.batches.add(closed)
             await self._edges.bus.send("features", closed)

@@ -1,8 +1,8 @@
 """features: measure each shot.
 
-Consumes `ShotsClosed`, publishes `ShotsMeasured`; consumes `ShotsFlagged`.
+Consumes `ShotBatch`, publishes `ShotsMeasured`; consumes `ShotsFlagged`.
 
-Delivery of `ShotsClosed`: read the blocks of the shots' valid members, store the features under the batch's
+Delivery of `ShotBatch`: read the blocks of the shots' valid members, store the features under the batch's
 id, then publish the shots. Last, measure a share of the shots in detail, from frames kept in memory, and
 store the result. Delivery of `ShotsFlagged`: read the batch and its blocks, measure the listed shots in
 detail, and store the result. Handling a message a second time stores the same and publishes the same message
@@ -32,7 +32,7 @@ from shotwatch_features.domain.measure import (
 from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference
-from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
+from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.vocabulary import DATA_KINDS, DeviceKind
 
@@ -54,7 +54,7 @@ async def assemble(edges: Edges[FeaturesSettings], _resources: AsyncExitStack) -
         await every(edges.settings.characterisation_poll_seconds, look, edges.log)
 
     subscriptions = (
-        Subscription("features", ShotsClosed, measurer.measure, PREFETCH),
+        Subscription("features", ShotBatch, measurer.measure, PREFETCH),
         Subscription("examination", ShotsFlagged, measurer.examine_flagged, PREFETCH),
     )
     return Service(subscriptions, beforehand=(look,), background=(look_again_and_again,))
@@ -67,7 +67,7 @@ class Measurer:
         self._edges = edges
         self._shelf = shelf
 
-    async def measure(self, shots: ShotsClosed) -> None:
+    async def measure(self, shots: ShotBatch) -> None:
         """Measure every valid member of a batch of shots, and a share of the shots in detail."""
         share, measured, to_examine = examined(shots.pulses), Collected(len(shots.pulses)), []
         async for readings in readings_of(shots.members_of(DATA_KINDS), self._edges.store):
@@ -97,7 +97,7 @@ class Measurer:
         cameras = readings_of(shots.members_of((DeviceKind.CAMERA,)), self._edges.store, chosen)
         await self._examine(shots, [readings.only(chosen) async for readings in cameras], Source.FLAGGED)
 
-    async def _examine(self, shots: ShotsClosed, of_cameras: Sequence[Readings], source: Source) -> None:
+    async def _examine(self, shots: ShotBatch, of_cameras: Sequence[Readings], source: Source) -> None:
         found = Collected(len(shots.pulses))
         for readings in of_cameras:
             if len(readings.shots):

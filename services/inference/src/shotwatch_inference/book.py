@@ -8,7 +8,7 @@ from typing import Any
 
 from shotwatch_common.archive import Archive
 from shotwatch_inference.domain.conditions import Condition, Sighting, Telling, Watch, follow
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
@@ -28,7 +28,7 @@ class Book:
 
     async def enter(
         self,
-        batch: ShotsClosed,
+        batch: ShotBatch,
         sightings: Sequence[Sighting],
         quiet: int,
         events_of: TellEvents,
@@ -53,12 +53,12 @@ class Book:
                 if await self._archive.conditions.save(_entered(document, batch.batch_id, after, events)):
                     return events
 
-    async def told(self, batch: ShotsClosed) -> None:
+    async def told(self, batch: ShotBatch) -> None:
         """Record that the batch's events have reached the broker."""
         await self._archive.conditions.strike_off(_key(batch), batch.batch_id)
 
 
-def _key(batch: ShotsClosed) -> str:
+def _key(batch: ShotBatch) -> str:
     return str(batch.series)
 
 

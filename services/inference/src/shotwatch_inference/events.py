@@ -7,7 +7,7 @@ from typing import Any
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.conditions import Condition, Sighting, Telling
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution, Evidence, ModelRef
 from shotwatch_shots.identity import event_id
 from shotwatch_shots.pulses import shot_id
@@ -24,7 +24,7 @@ class Publication:
     traceparent: str
 
 
-def sightings_of(findings: Iterable[Finding], batch: ShotsClosed) -> list[Sighting]:
+def sightings_of(findings: Iterable[Finding], batch: ShotBatch) -> list[Sighting]:
     """Return the findings with the times of their shots, and the ids that their events would have."""
     ids, pulses, revisions = batch.shot_ids, batch.pulses.tolist(), batch.revisions.tolist()
     return [
@@ -36,7 +36,7 @@ def sightings_of(findings: Iterable[Finding], batch: ShotsClosed) -> list[Sighti
 
 
 def event_of(
-    telling: Telling, batch: ShotsClosed, scored: Callable[[int], Collection[str]], publication: Publication
+    telling: Telling, batch: ShotBatch, scored: Callable[[int], Collection[str]], publication: Publication
 ) -> AnomalyEvent:
     """Return the event that notifies of an incident, with sequence 0 until one is reserved.
 
@@ -55,7 +55,7 @@ def event_of(
 def _anomaly_of(
     finding: Finding,
     telling: Telling,
-    batch: ShotsClosed,
+    batch: ShotBatch,
     scored: Collection[str],
     publication: Publication,
 ) -> Anomaly:
@@ -86,7 +86,7 @@ def _anomaly_of(
     )
 
 
-def _closing(condition: Condition, batch: ShotsClosed, publication: Publication) -> AnomalyEvent:
+def _closing(condition: Condition, batch: ShotBatch, publication: Publication) -> AnomalyEvent:
     """Return the event that closes an incident, about its last shot."""
     anomaly = Anomaly(
         sequence=0,
@@ -150,7 +150,7 @@ def superseding(event: AnomalyEvent, earlier: Iterable[AnomalyEvent]) -> Anomaly
 
 
 def withdrawals(
-    batch: ShotsClosed,
+    batch: ShotBatch,
     findings: Iterable[Finding],
     earlier: Sequence[AnomalyEvent],
     publication: Publication,
@@ -190,7 +190,7 @@ def _withdrawal(event: AnomalyEvent, revision: int, publication: Publication) ->
     return AnomalyEvent.about(anomaly, id_, publication.facility, publication.traceparent)
 
 
-def _evidence(finding: Finding, batch: ShotsClosed) -> list[Evidence]:
+def _evidence(finding: Finding, batch: ShotBatch) -> list[Evidence]:
     records = (member.of_shot(finding.shot) for member in batch.members if member.device in finding.devices)
     return [
         Evidence(
@@ -204,7 +204,7 @@ def _evidence(finding: Finding, batch: ShotsClosed) -> list[Evidence]:
     ]
 
 
-def camera_of(finding: Finding, batch: ShotsClosed) -> str | None:
+def camera_of(finding: Finding, batch: ShotBatch) -> str | None:
     """Return the camera whose frame shows the finding best: its own first one, or any of the shot."""
     with_frame = [m.device for m in batch.members_of((DeviceKind.CAMERA,)) if m.present[finding.shot]]
     own = next((device for device in finding.devices if device in with_frame), None)

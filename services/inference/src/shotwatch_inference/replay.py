@@ -21,7 +21,7 @@ from shotwatch_inference.events import sightings_of
 from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import Model
 from shotwatch_inference.scoring import add_scores, frames_of, with_scores
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.vocabulary import Phase
@@ -56,7 +56,7 @@ class _Contender:
 
     def form(
         self,
-        batch: ShotsClosed,
+        batch: ShotBatch,
         shots: Sequence[int],
         features: Mapping[str, Features],
         rate: float,
@@ -72,7 +72,7 @@ class _Contender:
             alarms=self._alarms(batch, findings, quiet),
         )
 
-    def _alarms(self, batch: ShotsClosed, findings: Sequence[Finding], quiet: int) -> int:
+    def _alarms(self, batch: ShotBatch, findings: Sequence[Finding], quiet: int) -> int:
         """Update the incidents, and return how many began."""
         self.watch, told = follow(self.watch, sightings_of(findings, batch), int(batch.pulses.max()), quiet)
         return sum(telling.phase in (Phase.OPENED, Phase.PASSED) for telling in told)
@@ -140,7 +140,7 @@ class Replay:
         return batches
 
     async def _hear(
-        self, batch: ShotsClosed, shots: Sequence[int], contenders: Sequence[_Contender], quiet: int
+        self, batch: ShotBatch, shots: Sequence[int], contenders: Sequence[_Contender], quiet: int
     ) -> None:
         """Score and judge a batch with all versions, or with none if its frames have expired."""
         features = await self._archive.measurements.of_batch(batch.batch_id, Source.FEATURES)

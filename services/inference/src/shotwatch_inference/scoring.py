@@ -9,7 +9,7 @@ from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.store import ObjectStore
 from shotwatch_detector.arrays import Features, Frames
 from shotwatch_detector.detector import Detector
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
@@ -17,7 +17,7 @@ CameraScores = Mapping[str, Features]
 """Device → score → one entry per shot, NaN where it has no valid frame."""
 
 
-async def score(batch: ShotsClosed, detector: Detector, store: ObjectStore) -> CameraScores:
+async def score(batch: ShotBatch, detector: Detector, store: ObjectStore) -> CameraScores:
     """Score the frames of the cameras that a detector knows, one block at a time.
 
     Raises:
@@ -43,7 +43,7 @@ def was_scored(scores: CameraScores, camera: str, shot: int) -> bool:
     return any(isfinite(values[shot]) for values in scores.get(camera, {}).values())
 
 
-def frames_of(batch: ShotsClosed, cameras: Collection[str], store: ObjectStore) -> AsyncIterator[Readings]:
+def frames_of(batch: ShotBatch, cameras: Collection[str], store: ObjectStore) -> AsyncIterator[Readings]:
     """Yield the valid frames of these cameras, one block at a time.
 
     Raises:

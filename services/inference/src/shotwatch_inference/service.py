@@ -59,7 +59,7 @@ from shotwatch_inference.models import Model, ModelWatch
 from shotwatch_inference.scoring import CameraScores, images, score, was_scored, with_scores
 from shotwatch_inference.settings import InferenceSettings
 from shotwatch_inference.shadow import Shadow
-from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
+from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.vocabulary import ModelAlias, Severity
@@ -148,7 +148,7 @@ class Judge:
         faults.reach("inference.after_judged")
 
     def _decide(
-        self, batch: ShotsClosed, features: Mapping[str, Features], champion: Model | None
+        self, batch: ShotBatch, features: Mapping[str, Features], champion: Model | None
     ) -> tuple[list[Finding], Judgement | None]:
         findings = apply_rules(batch, features, batch.series.place.spoken, self._edges.facility)
         if champion is None:
@@ -159,7 +159,7 @@ class Judge:
 
     async def _keep_residuals(
         self,
-        batch: ShotsClosed,
+        batch: ShotBatch,
         findings: Sequence[Finding],
         scores: CameraScores,
         champion: Model,
@@ -182,7 +182,7 @@ class Judge:
 
     async def _tell(
         self,
-        batch: ShotsClosed,
+        batch: ShotBatch,
         findings: Sequence[Finding],
         scores: CameraScores,
         publication: Publication,
@@ -209,7 +209,7 @@ class Judge:
             await announce(events, edges.archive, edges.bus, edges.log, batch.last_arrival)
             await self._book.told(batch)
 
-    async def _newest(self, batch: ShotsClosed, findings: Sequence[Finding]) -> set[str]:
+    async def _newest(self, batch: ShotBatch, findings: Sequence[Finding]) -> set[str]:
         """Return those of the anomalous or revised shots that have no later revision."""
         ids = batch.shot_ids
         revised = np.flatnonzero(batch.revisions > 1).tolist()
@@ -219,7 +219,7 @@ class Judge:
         revisions = await self._edges.archive.shots.revisions([ids[n] for n in concerned])
         return {ids[n] for n in concerned if revisions.get(ids[n]) == batch.revisions[n]}
 
-    async def _have_examined(self, batch: ShotsClosed, findings: Sequence[Finding]) -> None:
+    async def _have_examined(self, batch: ShotBatch, findings: Sequence[Finding]) -> None:
         """Request the features service to measure the anomalous shots in detail."""
         flagged = sorted({finding.shot for finding in findings})
         if flagged:

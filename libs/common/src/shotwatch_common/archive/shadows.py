@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.columns import pack
 from shotwatch_shots.vocabulary import AnomalyKind
 
@@ -32,7 +32,7 @@ class Shadows:
 
     async def keep(
         self,
-        batch: ShotsClosed,
+        batch: ShotBatch,
         version: str,
         scores: NDArray[np.float64],
         kinds: Mapping[int, Sequence[AnomalyKind]],

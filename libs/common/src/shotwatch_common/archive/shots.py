@@ -11,7 +11,7 @@ from pymongo.errors import BulkWriteError
 
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.clock import epoch_now
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import ModelRef
 from shotwatch_shots.reconciliation.sides import StoredShot
 from shotwatch_shots.records import VALID
@@ -52,7 +52,7 @@ class Shots:
         await self._shots.create_index([("kinds", 1), ("pulse", 1)])
 
     async def write(
-        self, batch: ShotsClosed, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
+        self, batch: ShotBatch, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
     ) -> None:
         """Write the shots of a batch with their verdicts, which are in the order of its pulses."""
         documents = shot_documents(batch, verdicts, model, trace_id)
@@ -147,7 +147,7 @@ class Shots:
 
 
 def shot_documents(
-    batch: ShotsClosed, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
+    batch: ShotBatch, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
 ) -> list[dict[str, Any]]:
     """Return one document per shot of the batch, in the form that queries return."""
     series = batch.series
@@ -187,7 +187,7 @@ def _value(severity: Severity | None) -> str | None:
     return None if severity is None else severity.value
 
 
-def _missing(batch: ShotsClosed) -> list[list[str]]:
+def _missing(batch: ShotBatch) -> list[list[str]]:
     """Return the devices without a record, for each shot."""
     missing: list[list[str]] = [[] for _ in range(len(batch.pulses))]
     for member in batch.members:
@@ -196,7 +196,7 @@ def _missing(batch: ShotsClosed) -> list[list[str]]:
     return missing
 
 
-def _refused(batch: ShotsClosed) -> list[list[dict[str, str]]]:
+def _refused(batch: ShotBatch) -> list[list[dict[str, str]]]:
     """Return the devices whose record was refused, with the reason, for each shot."""
     refused: list[list[dict[str, str]]] = [[] for _ in range(len(batch.pulses))]
     for member in batch.members:

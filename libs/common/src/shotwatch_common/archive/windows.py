@@ -12,7 +12,7 @@ from shotwatch_common.archive.driver import TRANSIENT
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.versioned import save_version
 from shotwatch_common.clock import epoch_now
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.columns import checked_cast, pack, unpack_integers
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.facility import Interval, duration_ms
@@ -229,7 +229,7 @@ def _window(document: Mapping[str, Any], interval: Interval) -> Window:
         _counts(document["revision"], pulses),
         document["version"],
         document["again"],
-        {id_: ShotsClosed.model_validate_json(batch) for id_, batch in document["outbox"].items()},
+        {id_: ShotBatch.model_validate_json(batch) for id_, batch in document["outbox"].items()},
         document["traceparent"],
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_aggregate.domain.split import WindowRecords
-from shotwatch_shots.batch import ABSENT, Mask, ShotsClosed
+from shotwatch_shots.batch import ABSENT, Mask, ShotBatch
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.records import VALID, reason_code
 from shotwatch_shots.vocabulary import DATA_KINDS, DeviceKind
@@ -118,7 +118,7 @@ def unheard_before(closing: Closing, roster: Collection[str]) -> list[str]:
 
 def batch_of(
     closing: Closing, roster: Mapping[str, DeviceKind], on_before: Collection[str], last_arrival: int
-) -> ShotsClosed:
+) -> ShotBatch:
     """Return the batch of the closing shots; `on_before`: devices that were ON before this window."""
     window, slots = closing.window, closing.slots
     absent = {
@@ -127,7 +127,7 @@ def batch_of(
         if device not in window.devices
     }
     devices = {**window.devices, **absent}
-    return ShotsClosed(
+    return ShotBatch(
         batch_id=f"{window.id}-{window.version}",
         window_id=window.id,
         series=window.series,

@@ -20,7 +20,7 @@ import numpy as np
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import severity_of_rule
-from shotwatch_shots.batch import Member, ShotsClosed
+from shotwatch_shots.batch import Member, ShotBatch
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.vocabulary import AnomalyKind, RecordReason
 
@@ -65,7 +65,7 @@ class _Case:
 
 
 def apply_rules(
-    shots: ShotsClosed, features: Mapping[str, Features], place: str, facility: Facility
+    shots: ShotBatch, features: Mapping[str, Features], place: str, facility: Facility
 ) -> list[Finding]:
     """Apply the rules to a batch of shots, and return one finding per shot and kind.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_shots.batch import Member, ShotsClosed
+from shotwatch_shots.batch import Member, ShotBatch
 from shotwatch_shots.place import NO_LEVEL
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import BlockRef
@@ -68,7 +68,7 @@ def sampled(shots: Sequence[Shot], most: int | None) -> list[Shot]:
     return [shots[n] for n in evenly(len(shots), most).tolist()]
 
 
-def groups_of(batch: ShotsClosed, shots: Sequence[Shot]) -> list[Group]:
+def groups_of(batch: ShotBatch, shots: Sequence[Shot]) -> list[Group]:
     """Return the examples of these shots of a batch by camera; a camera without a valid frame has none."""
     cameras = _members(batch, DeviceKind.CAMERA)
     return [group for camera in cameras if (group := _group(batch, camera, shots)).shots]
@@ -110,7 +110,7 @@ def examples_of(
     ]
 
 
-def _group(batch: ShotsClosed, camera: Member, shots: Sequence[Shot]) -> Group:
+def _group(batch: ShotBatch, camera: Member, shots: Sequence[Shot]) -> Group:
     seen = [shot for shot in shots if _record(camera, shot.index)]
     return Group(
         batch=batch.batch_id,
@@ -126,7 +126,7 @@ def _group(batch: ShotsClosed, camera: Member, shots: Sequence[Shot]) -> Group:
     )
 
 
-def _members(batch: ShotsClosed, kind: DeviceKind) -> list[Member]:
+def _members(batch: ShotBatch, kind: DeviceKind) -> list[Member]:
     return sorted(batch.members_of((kind,)), key=lambda member: member.device)
 
 
