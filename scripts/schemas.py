@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from shotwatch_shots.batch import ShotsClosed, ShotsMeasured
+from shotwatch_shots.batch import ShotBatch, ShotsMeasured
 from shotwatch_shots.event import DATA_SCHEMA, Anomaly, AnomalyEvent
 from shotwatch_shots.records import FileIngested, FileValidated
 
@@ -15,7 +15,7 @@ CONTRACTS: Mapping[str, type[BaseModel]] = {
     "AnomalyEvent.v1": AnomalyEvent,
     "FileIngested": FileIngested,
     "FileValidated": FileValidated,
-    "ShotsClosed": ShotsClosed,
+    "ShotBatch": ShotBatch,
     "ShotsMeasured": ShotsMeasured,
 }
 """The contracts by the names of their files, with a version if they are for other programs than ours."""

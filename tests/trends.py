@@ -8,7 +8,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.clock import epoch_now
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 
@@ -26,11 +26,11 @@ async def drop_energy(archive: Archive) -> None:
         shot = _shot(n)
         energy = np.array([(1.0 if shot.pulses[0] < DROPPED else 0.9) + noise[n]])
         await archive.measurements.keep(shot, Source.FEATURES, {METER: {"energy": energy}})
-    await archive.devices.saw(METER, LastState(_shot(_SHOTS - 1).pulses[0], "ON"), epoch_now())
+    await archive.devices.saw(METER, LastState(int(_shot(_SHOTS - 1).pulses[0]), "ON"), epoch_now())
 
 
-def _shot(n: int) -> ShotsClosed:
-    return ShotsClosed(
+def _shot(n: int) -> ShotBatch:
+    return ShotBatch(
         batch_id=f"trend-{n}",
         window_id=f"trend-{n}",
         series=PLACE,

@@ -21,7 +21,7 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_operations.api_keys import make_key, read_scopes
-from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.calibration import Characterisation, CharacterisationKind
 from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
 from shotwatch_shots.identity import event_id, residual_key
@@ -178,8 +178,8 @@ def member(
 
 def closed(
     series: ShotSeries, members: Sequence[Member], shot_pulses: Sequence[int], batch: str
-) -> ShotsClosed:
-    return ShotsClosed(
+) -> ShotBatch:
+    return ShotBatch(
         batch_id=batch,
         window_id=batch,
         series=series,
@@ -308,7 +308,7 @@ async def fill_shots(archive: Archive) -> None:
     await store_event(archive, anomaly_event(ODD, 0))
 
 
-async def judge(archive: Archive, batch: ShotsClosed, verdicts: Sequence[Verdict]) -> None:
+async def judge(archive: Archive, batch: ShotBatch, verdicts: Sequence[Verdict]) -> None:
     await archive.batches.add(batch)
     await archive.shots.write(batch, verdicts, None, "0" * 32)
     await archive.batches.judged(batch.batch_id)

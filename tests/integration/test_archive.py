@@ -13,7 +13,7 @@ from shotwatch_common.archive.measurements import Source, of_shot
 from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.calibration import CharacterisationKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.ledger import Entry
@@ -78,8 +78,8 @@ PLACE = ShotSeries.parse("LA-A9-00-1s")
 BLOCK = BlockRef(bucket="blocks", key="k", object_id="o", object_key="o.h5")
 
 
-def batch(name: str, pulses: Sequence[int], revision: int = 1) -> ShotsClosed:
-    return ShotsClosed(
+def batch(name: str, pulses: Sequence[int], revision: int = 1) -> ShotBatch:
+    return ShotBatch(
         batch_id=name,
         window_id="w",
         series=PLACE,

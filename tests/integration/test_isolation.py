@@ -89,8 +89,8 @@ async def test_thousands_of_made_up_devices_leave_the_place_to_its_own(running: 
     assert (entry.state, bool(entry.joined_at)) == (ObjectState.INGESTED, True)
     start = datetime(2022, 7, 2, 7, 33, tzinfo=UTC)
     for window in await running.archive.windows.between(epoch_ms(start), epoch_ms(start) + 60_000):
-        document = await running.archive.windows.load(window.id)
-        assert document is not None
-        roster = running.facility.roster(ShotSeries(place=document["place"], interval=document["interval"]))
+        stored = await running.archive.windows.load(window.id, running.facility.interval)
+        assert stored is not None
+        roster = running.facility.roster(stored.series)
         expected = set(roster.devices) if roster else set()
-        assert len({device["device"] for device in document["devices"]} - expected) <= 16
+        assert len(stored.devices.keys() - expected) <= 16

@@ -26,7 +26,7 @@ from shotwatch_detector.decision import UsualOfDevices
 from shotwatch_embedded.description import find_stack
 from shotwatch_embedded.status import Role
 from shotwatch_operations.promotion import Succession
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.models import Promotion
 from shotwatch_shots.place import ShotSeries
@@ -134,7 +134,7 @@ async def keep_energies(running: Running, level: float) -> None:
     rng = np.random.default_rng(0)
     for minute in range(10):
         start = epoch_ms(LIVE) + 60_000 * (10 + minute)
-        batch = ShotsClosed(
+        batch = ShotBatch(
             batch_id=f"drifting-{minute}",
             window_id=f"drifting-{minute}",
             series=SERIES,

@@ -33,7 +33,7 @@ from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.clock import epoch_now
 from shotwatch_query.service import create_app
 from shotwatch_query.sources import ApiSources
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import AnomalyEvent, ModelRef
 from shotwatch_shots.features import FEATURE_TERMS
 from shotwatch_shots.feedback import ShotLabels, Snooze
@@ -140,7 +140,7 @@ def test_shots_that_come_in_between_pages_make_none_appear_twice_or_never(world:
     assert [found for found in listed if found in known] == known
 
 
-async def close(world: World, batch: ShotsClosed) -> None:
+async def close(world: World, batch: ShotBatch) -> None:
     async with world.archive() as archive:
         await judge(archive, batch, [Verdict(None, None)] * len(batch.pulses))
 

@@ -1,5 +1,6 @@
 """The join does not depend on the order, the repetition or the number of files."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 
@@ -11,31 +12,31 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pymongo.errors import DocumentTooLarge
 
-from shotwatch_aggregate.documents import from_document, to_document, to_message
 from shotwatch_aggregate.domain.join import (
-    Split,
     admit,
+    batch_of,
     close,
     close_due,
     complete,
-    nothing_of,
     ripe,
-    split,
     takes,
     unheard_before,
 )
-from shotwatch_aggregate.domain.window import Records, Source, Window
+from shotwatch_aggregate.domain.split import SplitRecords, WindowRecords, nothing_of, split
 from shotwatch_common.archive.driver import Database
-from shotwatch_common.archive.windows import Windows
+from shotwatch_common.archive.windows import NEVER, Windows, from_document, to_document
 from shotwatch_shots.batch import ABSENT
 from shotwatch_shots.errors import Bug, Reject
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.identity import block_key
-from shotwatch_shots.place import Place
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import instant
+from shotwatch_shots.records import BlockRef, JudgedRecords
 from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.window import RecordSource, Window
 
 TEN_HZ = Interval("100ms", lateness_s=20, tolerance_ms=50)
+INTERVALS = {TEN_HZ.name: TEN_HZ}
 START = 1_656_660_780_000
 DAY = instant(START)
 PLACE = Place.parse("LA-A1-11")
@@ -46,30 +47,46 @@ ROSTER = {
 }
 
 
-def source(device: str, arrived_at: int = 1, key: str | None = None) -> Source:
+def source(device: str, arrived_at: int = 1, key: str | None = None) -> RecordSource:
     key = key or device
-    return Source("blocks", f"block of {key}", f"{key}@{arrived_at}", key, arrived_at, "")
+    return RecordSource(block(f"block of {key}", f"{key}@{arrived_at}", key), arrived_at, "")
 
 
-def split_times(
-    device: str, times: list[int], origin: Source | None = None, verdicts: list[int] | None = None
-) -> Split:
-    n = len(times)
-    return split(
-        device,
-        ROSTER[device],
-        origin or source(device),
-        TEN_HZ,
-        np.array(times, np.int64),
-        np.array(verdicts or [0] * n, np.int32),
-        ("black_frame",),
-        np.ones(n, bool),
+def block(key: str, object_id: str, object_key: str) -> BlockRef:
+    return BlockRef(bucket="blocks", key=key, object_id=object_id, object_key=object_key)
+
+
+def judged(
+    device: str,
+    origin: RecordSource,
+    times: Sequence[int] | NDArray[np.int64],
+    verdicts: Sequence[int] | NDArray[np.int64] = (),
+    reasons: Sequence[str] = ("black_frame",),
+) -> JudgedRecords:
+    """Records of a device that is ON, valid if not stated otherwise."""
+    return JudgedRecords(
+        device=device,
+        kind=ROSTER[device],
+        series=ShotSeries(place=PLACE, interval=TEN_HZ.name),
+        block=origin.block,
+        times=np.array(times, np.int64),
+        states=["ON"],
+        state=[0] * len(times),
+        reasons=list(reasons),
+        verdict=np.array(verdicts if len(verdicts) else [0] * len(times), np.int64),
     )
 
 
+def split_times(
+    device: str, times: list[int], origin: RecordSource | None = None, verdicts: list[int] | None = None
+) -> SplitRecords:
+    origin = origin or source(device)
+    return split(judged(device, origin, times, verdicts or ()), origin, TEN_HZ, "ON")
+
+
 def records(
-    device: str, pulses: list[int], origin: Source | None = None, verdicts: list[int] | None = None
-) -> Records:
+    device: str, pulses: list[int], origin: RecordSource | None = None, verdicts: list[int] | None = None
+) -> WindowRecords:
     """Records at these pulses of the first window, a few ms off."""
     times = [START + 100 * pulse + (7 * pulse) % 40 - 20 for pulse in pulses]
     return split_times(device, times, origin, verdicts).by_window[START]
@@ -79,12 +96,12 @@ def empty() -> Window:
     return Window.empty(PLACE, TEN_HZ, START)
 
 
-def arrive(window: Window, part: Records) -> Window:
+def arrive(window: Window, part: WindowRecords) -> Window:
     after = admit(window, part)
     return close(after, ripe(window, after, ROSTER))[0]
 
 
-def joined(*parts: Records) -> Window:
+def joined(*parts: WindowRecords) -> Window:
     return reduce(arrive, parts, empty())
 
 
@@ -166,16 +183,8 @@ def test_a_second_sample_in_a_pulse_is_set_aside_for_the_nearer_one() -> None:
 
 def test_a_record_far_from_any_pulse_belongs_to_no_shot() -> None:
     tight = replace(TEN_HZ, tolerance_ms=10)
-    parts = split(
-        "camera",
-        DeviceKind.CAMERA,
-        source("camera"),
-        tight,
-        np.array([START + 30]),
-        np.zeros(1, np.int32),
-        (),
-        np.ones(1, bool),
-    )
+    origin = source("camera")
+    parts = split(judged("camera", origin, [START + 30]), origin, tight, "ON")
     assert parts.off_grid == [0]
     assert not parts.by_window
 
@@ -190,25 +199,21 @@ def test_a_file_over_the_minute_fills_two_windows() -> None:
 
 def test_a_window_survives_its_document() -> None:
     window = joined(*(records(device, [0, 3]) for device in ROSTER))
-    again = from_document(to_document(window), TEN_HZ)
+    _, closing = close(window, window.occupied)
+    assert closing is not None
+    batch = batch_of(closing, ROSTER, (), last_arrival=1)
+    window = replace(window, outbox={batch.batch_id: batch}, traceparent="00-1-2-01")
+    again = from_document(to_document(window), INTERVALS.__getitem__)
     assert to_document(again) == to_document(window)
+    assert (again.outbox, again.traceparent) == (window.outbox, window.traceparent)
 
 
-def refused_for(device: str, reasons: list[str], origin: Source | None = None) -> Records:
+def refused_for(device: str, reasons: list[str], origin: RecordSource | None = None) -> WindowRecords:
     """Records at the first pulses of the first window, each refused for a reason of its own."""
     n = len(reasons)
     times = START + 100 * np.arange(n, dtype=np.int64)
-    verdicts = np.arange(1, n + 1, dtype=np.int32)
-    parts = split(
-        device,
-        ROSTER[device],
-        origin or source(device),
-        TEN_HZ,
-        times,
-        verdicts,
-        tuple(reasons),
-        np.ones(n, bool),
-    )
+    origin = origin or source(device)
+    parts = split(judged(device, origin, times, np.arange(1, n + 1), reasons), origin, TEN_HZ, "ON")
     return parts.by_window[START]
 
 
@@ -217,7 +222,7 @@ def test_seventy_thousand_reasons_never_make_a_record_valid_and_stay_few_in_the_
     for version in range(1, 118):
         reasons = [f"state_not_on: STATE {600 * version + n}" for n in range(600)]
         window = admit(window, refused_for("meter", reasons, source("meter", version)))
-        stored = from_document(to_document(window), TEN_HZ).devices["meter"]
+        stored = from_document(to_document(window), INTERVALS.__getitem__).devices["meter"]
         assert stored.verdict.min() > 0
         assert len(stored.reasons) == 65
         assert {reason.partition(":")[0] for reason in stored.reasons} == {"state_not_on"}
@@ -260,13 +265,12 @@ def test_a_window_that_was_stored_with_narrower_codes_can_be_read() -> None:
     (device,) = document["devices"]
     wide = np.frombuffer(device["verdict"], "<i4")
     device["verdict"] = wide.astype("<i2").tobytes()
-    assert from_document(document, TEN_HZ).devices["camera"].verdict.tolist() == wide.tolist()
+    assert from_document(document, INTERVALS.__getitem__).devices["camera"].verdict.tolist() == wide.tolist()
 
 
-def split_file(device: str, times: NDArray[np.int64], interval: Interval) -> Split:
-    n = len(times)
+def split_file(device: str, times: NDArray[np.int64], interval: Interval) -> SplitRecords:
     origin = source(device, key=f"{device} {times[0]}")
-    return split(device, ROSTER[device], origin, interval, times, np.zeros(n, np.int32), (), np.ones(n, bool))
+    return split(judged(device, origin, times), origin, interval, "ON")
 
 
 @pytest.mark.parametrize("period", [100, 1000])
@@ -300,7 +304,7 @@ def pulses_of(device: str, windows: dict[int, Window]) -> list[int]:
     return sorted(np.concatenate(found).tolist())
 
 
-def unexpected(n: int) -> Records:
+def unexpected(n: int) -> WindowRecords:
     return replace(records("meter", [0], source(f"file {n}")), device=f"unexpected {n}")
 
 
@@ -324,16 +328,15 @@ def test_a_file_of_a_device_too_many_is_refused_and_the_first_ones_may_come_agai
     window = empty()
     for n in range(600):
         key = SINGLE_SHOT.format(n)
-        origin = Source(
-            "blocks", f"2022-07-01/{'o' * 24}/LA_A1_11-Camera_10-Camera-10.arrow", key, key, 1, ""
-        )
+        stored = block(f"2022-07-01/{'o' * 24}/LA_A1_11-Camera_10-Camera-10.arrow", key, key)
+        origin = RecordSource(stored, 1, "")
         window = admit(window, records("meter", [n], origin))
     assert window.devices["meter"].present.all(), "a file for each shot of the minute"
     others = [records("meter", [3], source("meter", 1, SINGLE_SHOT.format(n))) for n in range(600, 1200)]
     with pytest.raises(Reject, match=r"too_many_files.*LA-A1-11-100ms-20220701T073300.*meter"):
         reduce(admit, others, window)
     again = admit(window, records("meter", [5], source("meter", 2, SINGLE_SHOT.format(5))))
-    assert again.devices["meter"].sources[-1].object_id == f"{SINGLE_SHOT.format(5)}@2"
+    assert again.devices["meter"].sources[-1].block.object_id == f"{SINGLE_SHOT.format(5)}@2"
     assert admit(window, records("camera", [0], source("camera", 1, "any"))).devices["camera"].present[0]
 
 
@@ -345,18 +348,19 @@ def test_the_largest_window_and_its_message_fit_into_a_document() -> None:
     for device in devices:
         for n in range(files):
             key = f"{device[:3]}{n:04}".ljust(longest, "k")
-            origin = Source("b" * 63, block_key(DAY, "o" * 24, device), "o" * 24, key, n, "t" * 55)
+            stored = block(block_key(DAY, "o" * 24, device), "o" * 24, key)
+            origin = RecordSource(stored.model_copy(update={"bucket": "b" * 63}), n, "t" * 55)
             slots = np.arange(n, 600, files, dtype=np.int32)
             reasons = tuple(f"state_not_on: {n} {m} ".ljust(300, "x") for m in range(len(slots)))
             codes = np.arange(1, len(slots) + 1, dtype=np.int32)
-            part = Records(
+            part = WindowRecords(
                 device, DeviceKind.OTHER, origin, slots, slots, codes, reasons, np.ones(len(slots), bool)
             )
             window = admit(window, part)
     closed, batch = close(window, window.open)
     assert batch is not None
-    message = to_message(batch, ROSTER, (), last_arrival=1).model_dump_json().encode()
-    assert len(bson.encode({**to_document(closed), "outbox": {"batch": message}})) < 16 << 20
+    message = batch_of(batch, ROSTER, (), last_arrival=1)
+    assert len(bson.encode(to_document(replace(closed, outbox={"batch": message})))) < 16 << 20
 
 
 async def test_a_window_that_the_database_does_not_take_is_named() -> None:
@@ -364,8 +368,8 @@ async def test_a_window_that_the_database_does_not_take_is_named() -> None:
         async def insert_one(self, _document: object) -> None:
             raise DocumentTooLarge("18,000,000 bytes")
 
-    with pytest.raises(Bug, match=r"window LA-A1 cannot be written: .*18,000,000 bytes"):
-        await Windows(Database({"windows": TooSmall()})).save({"_id": "LA-A1", "version": 1})
+    with pytest.raises(Bug, match=r"window LA-A1-11-100ms-2022.* cannot be written: .*18,000,000 bytes"):
+        await Windows(Database({"windows": TooSmall()})).save(replace(empty(), version=1), NEVER)
 
 
 @pytest.mark.parametrize("change", [{"revision": b"abc"}, {"devices": [{"device": "x"}]}, {"place": None}])
@@ -373,20 +377,20 @@ def test_a_stored_document_that_is_no_window_is_named(change: dict[str, object])
     document = to_document(joined(records("camera", [0])))
     document = {name: value for name, value in {**document, **change}.items() if value is not None}
     with pytest.raises(Bug, match="window LA-A1-11-100ms-20220701T073300 cannot be read"):
-        from_document(document, TEN_HZ)
+        from_document(document, INTERVALS.__getitem__)
 
 
 def test_the_message_names_who_is_missing_and_whether_it_was_on() -> None:
     window = joined(records("camera", [0, 1, 2]), records("meter", [0, 2]))
     _, batch = close(window, window.open)
     assert batch is not None
-    message = to_message(batch, ROSTER, on_before={"spectro"}, last_arrival=1)
+    message = batch_of(batch, ROSTER, on_before={"spectro"}, last_arrival=1)
     by_device = {member.device: member for member in message.members}
-    assert by_device["meter"].source == [0, ABSENT, 0]
-    assert by_device["meter"].on == [True, True, True]
-    assert by_device["spectro"].source == [ABSENT] * 3
-    assert by_device["spectro"].on == [True] * 3
-    assert message.complete == [False] * 3
+    assert by_device["meter"].source.tolist() == [0, ABSENT, 0]
+    assert by_device["meter"].on.tolist() == [True, True, True]
+    assert by_device["spectro"].source.tolist() == [ABSENT] * 3
+    assert by_device["spectro"].on.tolist() == [True] * 3
+    assert message.complete.tolist() == [False] * 3
 
 
 PARTS = st.lists(
@@ -413,7 +417,7 @@ def shots(window: Window) -> dict[str, list[tuple[str, int] | None]]:
     """Which row of which object each device has at each pulse."""
     return {
         device: [
-            (columns.sources[s].object_id, int(r)) if s >= 0 else None
+            (columns.sources[s].block.object_id, int(r)) if s >= 0 else None
             for s, r in zip(columns.source, columns.row, strict=True)
         ]
         for device, columns in window.devices.items()

@@ -1,6 +1,7 @@
 """The join at its edges, in memory: what one window does not take, the others do."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +12,12 @@ from opentelemetry import trace
 
 from shotwatch_aggregate.service import Aggregator
 from shotwatch_common.facility_file import load_facility
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug, Reject
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, FileValidated, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.window import Window
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 PLACE = ShotSeries.parse("LB-A2-00-1s")
@@ -28,30 +30,34 @@ class Windows:
     """Stored windows; those named in `broken` cannot be written."""
 
     def __init__(self) -> None:
-        self.stored: dict[str, dict[str, Any]] = {}
+        self.stored: dict[str, Window] = {}
+        self.deadlines: dict[str, int] = {}
         self.broken: set[str] = set()
 
-    async def load(self, window_id: str) -> dict[str, Any] | None:
+    async def load(self, window_id: str, _interval_of: object) -> Window | None:
         return self.stored.get(window_id)
 
-    async def save(self, document: dict[str, Any]) -> bool:
-        if document["_id"] in self.broken:
-            raise Bug(f"window {document['_id']} cannot be written: too large")
-        self.stored[document["_id"]] = document
+    async def save(self, window: Window, deadline: int) -> bool:
+        if window.id in self.broken:
+            raise Bug(f"window {window.id} cannot be written: too large")
+        self.stored[window.id] = window
+        self.deadlines[window.id] = deadline
         return True
 
-    async def of_file(self, _key: str) -> list[dict[str, Any]]:
+    async def of_file(self, _key: str) -> list[tuple[ShotSeries, int]]:
         return []
 
     async def overdue(self, _now_ms: int, besides: int) -> list[str]:
         assert besides <= len(self.broken)
-        return sorted(id_ for id_, document in self.stored.items() if document["deadline"])
+        return sorted(id_ for id_, deadline in self.deadlines.items() if deadline)
 
     async def open(self) -> int:
         return 0
 
     async def strike_off(self, window_id: str, batch_id: str) -> None:
-        del self.stored[window_id]["outbox"][batch_id]
+        window = self.stored[window_id]
+        left = {id_: batch for id_, batch in window.outbox.items() if id_ != batch_id}
+        self.stored[window_id] = replace(window, outbox=left)
 
 
 class World:
@@ -87,7 +93,7 @@ class World:
     async def _note(self, object_id: str, facts: dict[str, Any]) -> None:
         self.noted[object_id] = facts
 
-    async def _send(self, _stage: str, message: ShotsClosed) -> None:
+    async def _send(self, _stage: str, message: ShotBatch) -> None:
         self.sent.append(message)
 
     async def _nothing(self, *_any: Any) -> list[Any]:
@@ -138,7 +144,8 @@ async def test_a_file_too_many_is_refused_where_it_is_one_and_joined_elsewhere(
     monkeypatch.setattr("shotwatch_aggregate.domain.join.MOST_SOURCE_BYTES", 1000)  # of two files
     with pytest.raises(Reject, match=FIRST):
         await world.aggregator.join(file("one more.h5", [START, START + 60_000]))
-    assert world.windows.stored[SECOND]["files"] == ["one more.h5"]
+    (meter,) = world.windows.stored[SECOND].devices.values()
+    assert [source.block.object_key for source in meter.sources] == ["one more.h5"]
 
 
 async def test_records_of_too_many_unexpected_devices_are_counted_and_not_joined() -> None:
@@ -146,8 +153,7 @@ async def test_records_of_too_many_unexpected_devices_are_counted_and_not_joined
     made_up = [f"LB_A2-EM_{n}-EnergyMeter-{n}" for n in range(100, 2960)]
     await world.aggregator.join(file("evil.h5", [START, START + 1000], made_up))
     await world.aggregator.join(file("honest.h5", [START, START + 1000]))
-    devices = [device["device"] for device in world.windows.stored[FIRST]["devices"]]
-    assert devices == [*made_up[:16], METER]
+    assert [*world.windows.stored[FIRST].devices] == [*made_up[:16], METER]
     assert world.noted["evil.h5"]["unexpected"] == 2 * (2860 - 16)
     assert world.noted["honest.h5"]["unexpected"] == 0
 
@@ -156,8 +162,7 @@ async def test_a_window_that_cannot_be_closed_is_left_alone_and_the_next_one_is_
     world = World()
     await world.aggregator.join(file("a.h5", [START]))
     await world.aggregator.join(file("b.h5", [START + 60_000]))
-    for document in world.windows.stored.values():
-        document["deadline"] = 1
+    world.windows.deadlines = dict.fromkeys(world.windows.stored, 1)
     world.windows.broken.add(FIRST)
     await world.aggregator.close_overdue()
     assert [message.window_id for message in world.sent] == [SECOND]
@@ -170,11 +175,11 @@ async def test_a_missing_device_was_on_if_it_was_when_the_window_began() -> None
     missing, off = "LB_A2-EM_2-EnergyMeter-2", "LB_A2-Camera_1-Camera-1"
     world.on = {missing}
     await world.aggregator.join(file("a.h5", [START, START + 1000]))
-    world.windows.stored[FIRST]["deadline"] = 1
+    world.windows.deadlines[FIRST] = 1
     await world.aggregator.close_overdue()
     ((asked, time_ms),) = world.asked
     assert time_ms == START
     assert METER not in asked
     (message,) = world.sent
-    on = {member.device: member.on for member in message.members}
+    on = {member.device: member.on.tolist() for member in message.members}
     assert (on[METER], on[missing], on[off]) == ([True, True], [True, True], [False, False])

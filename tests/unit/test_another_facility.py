@@ -1,5 +1,6 @@
 """A facility with two levels and without spectrometers: its files become measured shots as HPLS's do."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,15 +17,15 @@ from shotwatch_features.service import Measurer
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_ingest.readers.exchange import Workspace
 from shotwatch_ingest.readers.pool import ReaderPool
-from shotwatch_shots.batch import ShotsClosed, ShotsMeasured
+from shotwatch_shots.batch import ShotBatch, ShotsMeasured
 from shotwatch_shots.facility import parse_facility
 from shotwatch_shots.pulses import epoch_ms, shot_id
 from shotwatch_shots.records import BlockRef, DeviceRecords, FileValidated, ObjectRef
 from shotwatch_shots.vocabulary import AnomalyKind
+from shotwatch_shots.window import Window
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.simulation import Simulation, simulate
 from shotwatch_validate.domain.judge import judge
-from shotwatch_validate.messages import to_message, to_records
 
 FACILITY = parse_facility(
     r"""
@@ -68,7 +69,7 @@ class World:
 
     def __init__(self) -> None:
         self.blocks: dict[str, bytes] = {}
-        self.windows: dict[str, dict[str, Any]] = {}
+        self.windows: dict[str, Window] = {}
         self.sent: list[Any] = []
         self.measured: dict[str, Any] = {}
         self.edges: Any = SimpleNamespace(
@@ -90,23 +91,23 @@ class World:
             servers_answer=_none,
         )
 
-    async def _load(self, window_id: str) -> dict[str, Any] | None:
+    async def _load(self, window_id: str, _interval_of: object) -> Window | None:
         return self.windows.get(window_id)
 
-    async def _save(self, document: dict[str, Any]) -> bool:
-        self.windows[document["_id"]] = document
+    async def _save(self, window: Window, _deadline: int) -> bool:
+        self.windows[window.id] = window
         return True
 
-    async def _strike_off(self, window_id: str, batch_id: str) -> None:
-        del self.windows[window_id]["outbox"][batch_id]
+    async def _strike_off(self, window_id: str, _batch_id: str) -> None:
+        self.windows[window_id] = replace(self.windows[window_id], outbox={})
 
-    async def _send(self, _stage: str, message: ShotsClosed | ShotsMeasured) -> None:
+    async def _send(self, _stage: str, message: ShotBatch | ShotsMeasured) -> None:
         self.sent.append(message)
 
     async def _get(self, _bucket: str, key: str) -> bytes:
         return self.blocks[key]
 
-    async def _keep(self, _batch: ShotsClosed, source: str, columns: Any) -> None:
+    async def _keep(self, _batch: ShotBatch, source: str, columns: Any) -> None:
         self.measured[source] = columns
 
 
@@ -154,10 +155,10 @@ async def test_files_become_shots_and_shots_are_measured(files: list[ReadObject]
     aggregator = Aggregator(world.edges)
     for key, devices in files:
         world.blocks |= {records.device: block for records, block in devices}
-        judged = [to_message(records, judge(to_records(records), FACILITY)) for records, _ in devices]
+        judged = [judge(records, FACILITY) for records, _ in devices]
         obj = ObjectRef(object_id=key, bucket="inbox", key=key, etag="e", size=1, arrived_at=1)
         await aggregator.join(FileValidated(object=obj, devices=judged))
-    closed = {pulse: batch for batch in world.sent for pulse in batch.pulses}
+    closed = {pulse: batch for batch in world.sent for pulse in batch.pulses.tolist()}
     assert sorted(closed) == [epoch_ms(START) + 1000 * n for n in range(PULSES)]
     batch = closed[BROKEN_PULSE]
     assert shot_id(batch.series, BROKEN_PULSE) == "L1-S2-1s-20250304T102002.000"
@@ -176,6 +177,6 @@ async def test_files_become_shots_and_shots_are_measured(files: list[ReadObject]
     await Measurer(world.edges, calibration).measure(batch.model_copy(update={"members": of_meter}))
     energies = read_block(world.blocks[METER]).arrays
     mean = (energies["energy1"] + energies["energy2"]) / 2
-    mean[batch.pulses.index(BROKEN_PULSE)] = np.nan
+    mean[batch.pulses == BROKEN_PULSE] = np.nan
     assert world.measured["features"][METER]["energy"] == pytest.approx(mean, nan_ok=True)
     assert read_block(world.blocks[CAMERA]).arrays["image"].shape == (PULSES, 60, 80)

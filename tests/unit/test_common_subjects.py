@@ -4,13 +4,13 @@ import pytest
 
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.subjects import Subject, subject_of
-from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
+from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import FileIngested, FileValidated, ObjectRef
 
 ARRIVED = ArrivedObject("inbox", "LA a+b.h5", "etag", 7, 1_656_660_780_000)
 OBJECT = Subject(objects=(ARRIVED.ref,))
-SHOTS = ShotsClosed(
+SHOTS = ShotBatch(
     batch_id="window-1",
     window_id="window",
     series=ShotSeries.parse("LA-A1-11-100ms"),
@@ -38,7 +38,7 @@ def test_a_message_about_a_file_is_about_its_object(message: FileIngested | File
 
 
 @pytest.mark.parametrize("message", [SHOTS, ShotsMeasured(shots=SHOTS)])
-def test_a_message_about_shots_is_about_their_batch(message: ShotsClosed | ShotsMeasured) -> None:
+def test_a_message_about_shots_is_about_their_batch(message: ShotBatch | ShotsMeasured) -> None:
     assert subject_of(message.model_dump_json().encode()) == Subject(batches=("window-1",))
 
 

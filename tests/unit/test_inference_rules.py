@@ -10,7 +10,7 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.finding import Finding
 from shotwatch_inference.domain.rules import apply_rules
-from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, RecordReason, Severity
@@ -40,7 +40,7 @@ def member(
 
 
 def findings(*members: Member, measured: Mapping[str, Features] | None = None) -> list[Finding]:
-    shots = ShotsClosed(
+    shots = ShotBatch(
         batch_id="b",
         window_id="w",
         series=ShotSeries.parse("LA-A1-11-100ms"),

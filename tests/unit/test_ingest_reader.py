@@ -30,7 +30,6 @@ from shotwatch_shots.facility import FileName
 from shotwatch_shots.records import VALID, BlockRef, DeviceRecords, ImageDigest
 from shotwatch_shots.vocabulary import FileReason, RecordReason
 from shotwatch_validate.domain.judge import judge
-from shotwatch_validate.messages import to_records
 
 ROOT = Path(__file__).parents[2]
 FACILITY = load_facility(ROOT / "facilities" / "hpls.yaml")
@@ -152,10 +151,10 @@ async def test_a_file_is_read_as_in_this_process(pool: ReaderPool):
 
         block = read_block(workspace.block(device.block_start, device.block_bytes))
     np.testing.assert_array_equal(block.arrays["image"], FRAMES)
-    assert device.times == expected.block.time.tolist()
-    assert (device.device, device.states, device.state) == (CAMERA, ["ON"], [0] * 4)
+    assert device.times.tolist() == expected.block.time.tolist()
+    assert (device.device, device.states, device.state.tolist()) == (CAMERA, ["ON"], [0] * 4)
     assert isinstance(device.digest, ImageDigest)
-    assert device.digest.maximum == [frame.max() for frame in FRAMES]
+    assert device.digest.maximum.tolist() == [frame.max() for frame in FRAMES]
 
 
 def energies(*pairs: tuple[Any, Any]) -> bytes:
@@ -180,7 +179,7 @@ async def test_numbers_that_are_not_finite_never_pass_as_valid(pool: ReaderPool,
 
     for device in (await read(pool, image)).devices:
         message = DeviceRecords.model_validate_json(device.records(block).model_dump_json())
-        judged = judge(to_records(message), FACILITY)
+        judged = judge(message, FACILITY)
 
         assert [verdict == VALID for verdict in judged.verdict] == [True, False, True]
         [reason] = judged.reasons

@@ -14,10 +14,10 @@ from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 
 from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.domain import snapshot
-from shotwatch_ingest.domain.digest import EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_ingest.domain.hdf5 import image as hdf5_reading
-from shotwatch_ingest.domain.snapshot import DeviceSnapshot, RecordProblem, Snapshot, read_snapshot
+from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, read_snapshot
 from shotwatch_shots.errors import Reject
+from shotwatch_shots.records import EnergyDigest, ImageDigest, RecordProblem, SpectrumDigest
 from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason, SkipReason
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
@@ -341,7 +341,9 @@ class TestBadRecords:
     def test_a_record_without_a_state_keeps_its_data(self, damage: Callable[[h5py.Group], None], detail: str):
         device = only_device(camera_file(damage))
 
-        assert device.problems == (RecordProblem(MIDDLE, RecordReason.STATE_MISSING, detail),)
+        assert device.problems == (
+            RecordProblem(row=MIDDLE, reason=RecordReason.STATE_MISSING, detail=detail),
+        )
         assert device.block.state == ["ON", "ON", None, "ON", "ON"]
         np.testing.assert_array_equal(device.block.arrays["image"], FRAMES)
 

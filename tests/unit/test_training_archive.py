@@ -16,7 +16,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import Block, write_block
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectGone, ObjectStore
-from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
@@ -56,7 +56,7 @@ class Shelf:
         total = [np.nan if n in self.unmeasured else n for n in range(first, first + PER_BLOCK)]
         return {CAMERA: {"total_intensity": np.array(total, np.float64)}}
 
-    async def find(self, batch_id: str) -> ShotsClosed:
+    async def find(self, batch_id: str) -> ShotBatch:
         first = PER_BLOCK * int(batch_id)
         numbers = range(first, first + PER_BLOCK)
         member = Member(
@@ -69,7 +69,7 @@ class Shelf:
             verdict=[int(n in self.refused) for n in numbers],
             on=[True] * PER_BLOCK,
         )
-        return ShotsClosed(
+        return ShotBatch(
             batch_id=batch_id,
             window_id="w",
             series=ShotSeries.parse("LA-A1-11-100ms"),

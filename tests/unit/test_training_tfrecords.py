@@ -19,7 +19,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.blocks import Block, read_block, write_block
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectGone, ObjectStore, StoredObject
-from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.place import ShotSeries
@@ -113,9 +113,9 @@ class Facts:
         known = {block_ref(*each).object_id: ("data", raw_key(*each)) for each in devices}
         return {identity: known[identity] for identity in object_ids}
 
-    async def find(self, batch_id: str) -> ShotsClosed:
+    async def find(self, batch_id: str) -> ShotBatch:
         numbers = batch_numbers(int(batch_id))
-        return ShotsClosed(
+        return ShotBatch(
             batch_id=batch_id,
             window_id="w",
             series=PLACE,

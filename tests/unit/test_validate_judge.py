@@ -1,6 +1,6 @@
 """Verdicts: the state first, then what could be read, then what the data say."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,17 @@ from hypothesis import strategies as st
 
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.records import BlockRef, DeviceRecords, EnergyDigest, ImageDigest, SpectrumDigest
-from shotwatch_shots.records import Problem as ProblemMessage
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.records import (
+    BlockRef,
+    DeviceRecords,
+    Digest,
+    EnergyDigest,
+    ImageDigest,
+    RecordProblem,
+    SpectrumDigest,
+)
+from shotwatch_shots.vocabulary import DeviceKind, RecordReason
 from shotwatch_validate.domain.judge import judge, last_fingerprint
-from shotwatch_validate.domain.records import Data, Energies, Frames, Problem, Records, Spectra
-from shotwatch_validate.messages import to_message, to_records
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
@@ -24,28 +29,57 @@ SPECTRO = "LA_A2-Spectro_1-Spectro-1"
 METER = "LA_A3_31-EM_1-EnergyMeter-1"
 PIXELS = 102 * 128
 NAN = np.nan
+BLOCK = BlockRef(bucket="blocks", key="b", object_id="o", object_key="k")
+SERIES = ShotSeries.parse("LA-A1-11-100ms")
 
 
-def frames(*rows: tuple[float, float, int, int]) -> Frames:
+def frames(*rows: tuple[float, float, int, int]) -> ImageDigest:
     """Minimum, maximum, saturated pixels and fingerprint of each frame."""
     minimum, maximum, saturated, fingerprint = np.array(rows).T
-    return Frames(minimum, maximum, saturated.astype(int), fingerprint.astype(int))
+    return ImageDigest(minimum=minimum, maximum=maximum, saturated=saturated, fingerprint=fingerprint)
 
 
-def good_frames(count: int) -> Frames:
+def good_frames(count: int) -> ImageDigest:
     return frames(*((100, 3000, 0, n + 1) for n in range(count)))
 
 
-def on(device: str, data: Data | None, count: int, **changes: Any) -> Records:
-    return replace(Records(device, ("ON",), np.zeros(count, np.int64), (), data), **changes)
+def energies(*pairs: tuple[float, float]) -> EnergyDigest:
+    first, second = np.array(pairs).T
+    return EnergyDigest(energy1=first, energy2=second)
 
 
-def verdicts(records: Records, previous: int | None = None) -> list[str | None]:
+def problem_of(row: int, reason: str, detail: str) -> RecordProblem:
+    return RecordProblem(row=row, reason=RecordReason(reason), detail=detail)
+
+
+def on(
+    device: str,
+    digest: Digest | None,
+    count: int,
+    states: Sequence[str] = ("ON",),
+    state: Sequence[int] | None = None,
+    problems: Sequence[RecordProblem] = (),
+) -> DeviceRecords:
+    """Records of a device that is ON, if not stated otherwise."""
+    return DeviceRecords(
+        device=device,
+        kind=DeviceKind.OTHER,
+        series=SERIES,
+        block=BLOCK,
+        times=np.arange(count),
+        states=list(states),
+        state=np.zeros(count, int) if state is None else np.array(state),
+        problems=list(problems),
+        digest=digest,
+    )
+
+
+def verdicts(records: DeviceRecords, previous: int | None = None) -> list[str | None]:
     """The reason of each record, without its detail; None for good ones."""
     return [text and text.partition(":")[0] for text in texts(records, previous)]
 
 
-def texts(records: Records, previous: int | None = None) -> list[str | None]:
+def texts(records: DeviceRecords, previous: int | None = None) -> list[str | None]:
     judgement = judge(records, FACILITY, previous)
     return [judgement.reasons[n - 1] if n else None for n in judgement.verdict]
 
@@ -53,15 +87,15 @@ def texts(records: Records, previous: int | None = None) -> list[str | None]:
 class TestState:
     def test_seventy_thousand_states_are_all_refused_for_few_reasons(self):
         states = (*(f"STATE {n}" for n in range(69_999)), "FAULT")
-        records = on(METER, Energies(np.ones(70_000), np.ones(70_000)), 70_000)
-        judgement = judge(replace(records, states=states, state=np.arange(70_000)), FACILITY)
+        records = on(METER, energies(*[(1.0, 1.0)] * 70_000), 70_000, states=states, state=range(70_000))
+        judgement = judge(records, FACILITY)
         assert judgement.verdict.min() > 0
         assert len(judgement.reasons) == 65
         assert judgement.reasons[judgement.verdict[-1] - 1] == "state_not_on: FAULT"
 
     def test_seventy_thousand_problems_are_all_refused_for_few_reasons(self):
-        problems = tuple(Problem(n, "wrong_shape", f"({n},)") for n in range(70_000))
-        records = on(METER, Energies(np.ones(70_000), np.ones(70_000)), 70_000, problems=problems)
+        problems = tuple(problem_of(n, "wrong_shape", f"({n},)") for n in range(70_000))
+        records = on(METER, energies(*[(1.0, 1.0)] * 70_000), 70_000, problems=problems)
         judgement = judge(records, FACILITY)
         assert judgement.verdict.min() > 0
         assert len(judgement.reasons) == 65
@@ -70,52 +104,48 @@ class TestState:
         assert verdicts(on(CAMERA, good_frames(3), 3)) == [None] * 3
 
     def test_any_other_state_is_told(self):
-        records = on(CAMERA, good_frames(3), 3, states=("FAULT", "ON", "STANDBY"), state=np.array([1, 0, 2]))
+        records = on(CAMERA, good_frames(3), 3, states=("FAULT", "ON", "STANDBY"), state=[1, 0, 2])
 
         assert texts(records) == [None, "state_not_on: FAULT", "state_not_on: STANDBY"]
 
     def test_a_missing_state_is_told_with_what_reading_found(self):
-        problem = Problem(2, "state_missing", "STATE holds text")
-        records = on(CAMERA, good_frames(3), 3, state=np.array([0, -1, -1]), problems=(problem,))
+        problem = problem_of(2, "state_missing", "STATE holds text")
+        records = on(CAMERA, good_frames(3), 3, state=[0, -1, -1], problems=(problem,))
 
         assert texts(records) == [None, "state_missing", "state_missing: STATE holds text"]
 
     def test_the_state_counts_before_the_data(self):
         black_and_unreadable = frames((0, 0, 0, 5), (0, 0, 0, 6))
-        problems = (Problem(0, "wrong_shape", "is 50 x 128"), Problem(1, "wrong_shape", "is 50 x 128"))
-        records = on(
-            CAMERA, black_and_unreadable, 2, states=("OFF",), state=np.array([0, -1]), problems=problems
-        )
+        problems = (problem_of(0, "wrong_shape", "is 50 x 128"), problem_of(1, "wrong_shape", "is 50 x 128"))
+        records = on(CAMERA, black_and_unreadable, 2, states=("OFF",), state=[0, -1], problems=problems)
 
         assert verdicts(records) == ["state_not_on", "state_missing"]
 
     def test_devices_without_data_are_judged_by_their_state(self):
-        records = on("LA_A1_11-Saga_1-Saga-1", None, 2, states=("ON", "OFF"), state=np.array([0, 1]))
+        records = on("LA_A1_11-Saga_1-Saga-1", None, 2, states=("ON", "OFF"), state=[0, 1])
 
         assert verdicts(records) == [None, "state_not_on"]
 
 
 class TestReading:
     def test_what_could_not_be_read_is_not_judged_further(self):
-        problem = Problem(1, "wrong_shape", "ROIImageLow is 50 x 128, not 102 x 128")
+        problem = problem_of(1, "wrong_shape", "ROIImageLow is 50 x 128, not 102 x 128")
         records = on(CAMERA, frames((1, 3000, 0, 7), (0, 0, 0, 0), (1, 3000, 0, 8)), 3, problems=(problem,))
 
         assert texts(records) == [None, "wrong_shape: ROIImageLow is 50 x 128, not 102 x 128", None]
 
     def test_records_with_the_same_problem_share_a_reason(self):
-        problems = tuple(Problem(n, "data_missing", "ROIImageLow is not there") for n in (0, 2))
+        problems = tuple(problem_of(n, "data_missing", "ROIImageLow is not there") for n in (0, 2))
 
         judgement = judge(on(CAMERA, good_frames(3), 3, problems=problems), FACILITY)
 
-        assert judgement.reasons == ("data_missing: ROIImageLow is not there",)
+        assert judgement.reasons == ["data_missing: ROIImageLow is not there"]
         assert judgement.verdict.tolist() == [1, 0, 1]
 
     def test_of_two_problems_the_first_counts(self):
-        problems = (Problem(0, "data_missing", "one"), Problem(0, "wrong_type", "two"))
+        problems = (problem_of(0, "data_missing", "one"), problem_of(0, "wrong_type", "two"))
 
-        assert texts(on(METER, Energies(np.ones(1), np.ones(1)), 1, problems=problems)) == [
-            "data_missing: one"
-        ]
+        assert texts(on(METER, energies((1.0, 1.0)), 1, problems=problems)) == ["data_missing: one"]
 
 
 class TestFrames:
@@ -139,13 +169,13 @@ class TestFrames:
         assert verdicts(records, previous=2) == [None, None]
 
     def test_a_frame_that_could_not_be_read_does_not_hide_a_frozen_one(self):
-        problem = Problem(1, "data_missing", "ROIImageLow is not there")
+        problem = problem_of(1, "data_missing", "ROIImageLow is not there")
         records = on(CAMERA, frames((0, 3000, 0, 7), (0, 0, 0, 0), (0, 3000, 0, 7)), 3, problems=(problem,))
 
         assert verdicts(records) == [None, "data_missing", "frozen_frame"]
 
     def test_frames_that_could_not_be_read_are_not_frozen(self):
-        problem = Problem(0, "data_missing", "ROIImageLow is not there")
+        problem = problem_of(0, "data_missing", "ROIImageLow is not there")
         records = on(CAMERA, frames((0, 0, 0, 0), (0, 3000, 0, 7)), 2, problems=(problem,))
 
         assert verdicts(records, previous=0) == ["data_missing", None]
@@ -162,17 +192,18 @@ class TestFrames:
         ]
 
     def test_the_last_frame_that_could_be_read_is_remembered(self):
-        problem = Problem(2, "data_missing", "ROIImageLow is not there")
+        problem = problem_of(2, "data_missing", "ROIImageLow is not there")
 
         assert last_fingerprint(on(CAMERA, good_frames(3), 3, problems=(problem,))) == 2
-        assert last_fingerprint(on(CAMERA, good_frames(1), 1, problems=(replace(problem, row=0),))) is None
-        assert last_fingerprint(on(METER, Energies(np.ones(1), np.ones(1)), 1)) is None
+        alone = problem_of(0, problem.reason, problem.detail)
+        assert last_fingerprint(on(CAMERA, good_frames(1), 1, problems=(alone,))) is None
+        assert last_fingerprint(on(METER, energies((1.0, 1.0)), 1)) is None
 
     @given(st.lists(st.integers(1, 3), min_size=2, max_size=30), st.integers(1, 29))
     def test_a_sequence_cut_in_two_files_is_judged_as_if_it_were_whole(self, prints: list[int], cut: int):
         cut = min(cut, len(prints) - 1)
 
-        def part(fingerprints: list[int]) -> Records:
+        def part(fingerprints: list[int]) -> DeviceRecords:
             return on(CAMERA, frames(*((0, 3000, 0, n) for n in fingerprints)), len(fingerprints))
 
         first, second = part(prints[:cut]), part(prints[cut:])
@@ -195,7 +226,7 @@ class TestSpectra:
     def test_a_spectrum_needs_light_in_range(
         self, minimum: float, maximum: float, total: float, verdict: str | None
     ):
-        spectra = Spectra(np.array([minimum]), np.array([maximum]), np.array([total]))
+        spectra = SpectrumDigest(minimum=[minimum], maximum=[maximum], total=[total])
 
         assert verdicts(on(SPECTRO, spectra, 1)) == [verdict]
 
@@ -218,17 +249,14 @@ class TestEnergies:
     def test_one_of_the_energies_must_be_positive_and_both_in_range(
         self, first: float, second: float, verdict: str | None
     ):
-        assert verdicts(on(METER, Energies(np.array([first]), np.array([second])), 1)) == [verdict]
+        assert verdicts(on(METER, energies((first, second)), 1)) == [verdict]
 
 
 class TestMessages:
-    BLOCK = BlockRef(bucket="blocks", key="b", object_id="o", object_key="k")
-    SERIES = ShotSeries.parse("LA-A1-11-100ms")
-
     def message(self, device: str, kind: DeviceKind, digest: Any) -> DeviceRecords:
         return DeviceRecords(
-            device=device, kind=kind, series=self.SERIES, block=self.BLOCK, times=[1, 2], states=["ON"],
-            state=[0, -1], problems=[ProblemMessage(row=1, reason="state_missing", detail="STATE is empty")],
+            device=device, kind=kind, series=SERIES, block=BLOCK, times=[1, 2], states=["ON"],
+            state=[0, -1], problems=[problem_of(1, "state_missing", "STATE is empty")],
             digest=digest,
         )  # fmt: skip
 
@@ -248,16 +276,16 @@ class TestMessages:
         sent = self.message(device, kind, digest)
         arrived = DeviceRecords.model_validate_json(sent.model_dump_json())
 
-        judged = to_message(arrived, judge(to_records(arrived), FACILITY))
+        judged = judge(arrived, FACILITY)
 
-        assert judged.verdict == [2, 1]
+        assert judged.verdict.tolist() == [2, 1]
         reasons = {CAMERA: "black_frame", SPECTRO: "not_finite", METER: "no_energy"}
         assert judged.reasons[0] == "state_missing: STATE is empty"
         assert judged.reasons[1].startswith(reasons[device])
-        columns = ("device", "kind", "series", "block", "times", "states", "state")
-        assert all(getattr(judged, name) == getattr(sent, name) for name in columns)
+        columns = {"device", "kind", "series", "block", "times", "states", "state"}
+        assert judged.model_dump(include=columns) == sent.model_dump(include=columns)
 
     def test_devices_without_data_pass_too(self):
         sent = self.message("LA_A1_11-Saga_1-Saga-1", DeviceKind.OTHER, None)
 
-        assert to_message(sent, judge(to_records(sent), FACILITY)).verdict == [0, 1]
+        assert judge(sent, FACILITY).verdict.tolist() == [0, 1]

@@ -32,7 +32,7 @@ from shotwatch_common.archive.shots import Verdict
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_operations.api_keys import make_key
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import Scope
 from tests.integration.query_world import anomaly_event, store_event
@@ -81,8 +81,8 @@ async def fill(archive: Archive) -> None:
         await archive.measurements.keep(batch, Source.FEATURES, {METER: {"energy": energies}})
 
 
-def closed(name: str, pulses: list[int]) -> ShotsClosed:
-    return ShotsClosed(
+def closed(name: str, pulses: list[int]) -> ShotBatch:
+    return ShotBatch(
         batch_id=name,
         window_id=name,
         series=PLACE,

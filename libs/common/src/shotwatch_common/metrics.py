@@ -5,7 +5,6 @@ the facility file; never ids or paths. Counters start at 0 with their process. W
 counted twice, unless a metric states otherwise.
 """
 
-from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -17,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_m
 
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.event import AnomalyEvent, ModelRef
 from shotwatch_shots.place import ShotSeries
@@ -249,18 +248,17 @@ def sweep() -> Iterator[None]:
     SWEEP_LAST_SUCCESS.set_to_current_time()
 
 
-def records_judged(judged: JudgedRecords, refused: Mapping[str, int]) -> None:
-    """Count judged records; `refused` maps a reason to the number of the device's records."""
-    verdicts = {"valid": judged.verdict.count(VALID), **refused}
+def records_judged(judged: JudgedRecords) -> None:
+    verdicts = {"valid": int((judged.verdict == VALID).sum()), **judged.refused}
     for verdict, count in verdicts.items():
         RECORDS.labels(str(judged.series.place), judged.kind, verdict).inc(count)
 
 
-def shots_closed(batch: ShotsClosed) -> None:
-    first = Tally(complete for complete, n in zip(batch.complete, batch.revisions, strict=True) if n == 1)
-    SHOTS.labels(Completeness.COMPLETE).inc(first[True])
-    SHOTS.labels(Completeness.INCOMPLETE).inc(first[False])
-    SHOTS_REVISED.inc(len(batch.revisions) - first.total())
+def shots_closed(batch: ShotBatch) -> None:
+    first = batch.revisions == 1
+    SHOTS.labels(Completeness.COMPLETE).inc(int((first & batch.complete).sum()))
+    SHOTS.labels(Completeness.INCOMPLETE).inc(int((first & ~batch.complete).sum()))
+    SHOTS_REVISED.inc(int((~first).sum()))
 
 
 def block_read(size: int) -> None:

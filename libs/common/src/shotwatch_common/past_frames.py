@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from shotwatch_common.archive import Archive
 from shotwatch_common.fetching import BlockGone, fetch_block
 from shotwatch_common.store import ObjectStore
-from shotwatch_shots.batch import ABSENT, Member
-from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.batch import Member
+from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 READERS = 4
@@ -102,6 +102,6 @@ class FrameReader:
 
 def _rows_of(member: Member, shots: Sequence[Document], refused_too: bool) -> Iterator[tuple[BlockRef, _Row]]:
     for shot in shots:
-        n = shot["index"]
-        if member.source[n] != ABSENT and (refused_too or member.verdict[n] == VALID):
-            yield member.blocks[member.source[n]], _Row(shot["pulse"], member.row[n])
+        record = member.of_shot(shot["index"])
+        if record.block is not None and record.row is not None and (refused_too or record.valid):
+            yield record.block, _Row(shot["pulse"], record.row)

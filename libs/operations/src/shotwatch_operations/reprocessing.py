@@ -17,7 +17,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.windows import KnownWindow
 from shotwatch_common.settings import Settings
 from shotwatch_common.store import ObjectStore
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.identity import block_folder, object_id, raw_key, residual_folder, unversioned_raw_key
 from shotwatch_shots.ledger import Entry, ObjectEntry
@@ -213,7 +213,7 @@ class Reprocessing:
         await self._until(lambda: self._archive.windows.ask_again(window.id), f"{window.id} stays open")
         await self._until(lambda: self._is_judged(window.id), f"the shots of {window.id} are not judged")
         *earlier, newest = [batch for batch, _ in await self._archive.batches.of_window(window.id)]
-        superseded = [batch.batch_id for batch in earlier if set(batch.pulses) <= set(newest.pulses)]
+        superseded = [batch.batch_id for batch in earlier if set(batch.shot_ids) <= set(newest.shot_ids)]
         await self._archive.measurements.forget(superseded)
         await self._archive.batches.forget(superseded)
         await self._remove_residuals(newest)
@@ -250,9 +250,9 @@ class Reprocessing:
             if before.get(key) == written:
                 await self._store.remove(self._settings.block_bucket, key)
 
-    async def _remove_residuals(self, batch: ShotsClosed) -> None:
+    async def _remove_residuals(self, batch: ShotBatch) -> None:
         """Remove the residuals of those shots of a batch that are no longer anomalous."""
-        start, end = min(batch.pulses), max(batch.pulses) + 1
+        start, end = int(batch.pulses.min()), int(batch.pulses.max()) + 1
         place = str(batch.series.place)
         shots = await self._archive.shots.page({"place": place}, start, end, 0)
         usual = {shot["_id"] for shot in shots if shot["batch"] == batch.batch_id and not shot["kinds"]}

@@ -4,16 +4,24 @@ They consist of columns and references, never of pixels. Every column has one en
 of `times`.
 """
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
+from shotwatch_shots.columns import Integers, Numbers, Table
 from shotwatch_shots.message import Message, StageMessage
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.vocabulary import DeviceKind, RecordReason
 
 VALID = 0
 """The verdict of a valid record; any other verdict n stands for `reasons[n - 1]`."""
+NO_STATE = -1
+"""The state of a record whose file has no state."""
 MOST_DETAILED_REASONS = 64
 """The number of different reasons of a device that keep their details in one file, or in one window."""
 LONGEST_REASON = 300
@@ -41,61 +49,75 @@ class BlockRef(Message):
     object_key: str
 
 
-class ImageDigest(Message):
-    """The data of each frame that validation needs. Entries of absent frames are 0."""
+class ImageDigest(Table):
+    """The data of each frame that validation needs; 0 where it could not be read."""
 
     role: Literal["image"] = "image"
-    minimum: list[float]
-    maximum: list[float]
-    saturated: list[int]
+    minimum: Numbers
+    maximum: Numbers
+    saturated: Integers
     """Number of pixels at or above the facility's saturation level."""
-    fingerprint: list[int]
-    """CRC-32 of the frame's bytes: equal frames have equal fingerprints."""
+    fingerprint: Integers
+    """CRC-32 of the frame's bytes (uint16, little-endian, row by row): equal for equal frames."""
 
 
-class SpectrumDigest(Message):
-    """The data of each spectrum that validation needs."""
+class SpectrumDigest(Table):
+    """The data of each spectrum that validation needs.
+
+    NaN where a value of the spectrum is not finite, or if it could not be read.
+    """
 
     role: Literal["spectrum"] = "spectrum"
-    minimum: list[float | None]
-    maximum: list[float | None]
-    total: list[float | None]
+    minimum: Numbers
+    maximum: Numbers
+    total: Numbers
 
 
-class EnergyDigest(Message):
-    """Both energies of each record; null if not finite."""
+class EnergyDigest(Table):
+    """Both energies of each record; NaN where there is none."""
 
     role: Literal["energy"] = "energy"
-    energy1: list[float | None]
-    energy2: list[float | None]
+    energy1: Numbers
+    energy2: Numbers
 
 
-Digest = Annotated[ImageDigest | SpectrumDigest | EnergyDigest, Field(discriminator="role")]
+Digest = ImageDigest | SpectrumDigest | EnergyDigest
 
 
-class Problem(Message):
-    """A record that could not be read as its device's data; `reason` is a RecordReason."""
+class RecordProblem(Message):
+    """A problem of one record that was found on reading."""
 
     row: int
-    reason: str
+    reason: RecordReason
     detail: str
 
 
-class DeviceRecords(Message):
-    """The records of one device group in one file, as ingest read them."""
+class RecordColumns(Table):
+    """The times and states of the records of one device group in one file."""
 
     device: str
     kind: DeviceKind
     series: ShotSeries
     block: BlockRef
-    times: list[int]
+    times: Integers
     """Epoch ms, ascending, as recorded."""
     states: list[str]
     """The states that occur."""
-    state: list[int]
-    """Index into `states` for each record; -1 if the file has no state."""
-    problems: list[Problem]
-    digest: Digest | None
+    state: Integers
+    """Index into `states` for each record, or NO_STATE."""
+
+    def of_state(self, state: str) -> NDArray[np.bool_]:
+        """Return the records with this state, (n,)."""
+        matches = np.array([each == state for each in self.states] + [False])
+        found: NDArray[np.bool_] = matches[self.state]  # NO_STATE is the last entry
+        return found
+
+
+class DeviceRecords(RecordColumns):
+    """The records of one device group in one file, as ingest read them."""
+
+    problems: list[RecordProblem]
+    digest: Annotated[Digest, Field(discriminator="role")] | None
     """None for devices without data of their own (state only)."""
 
 
@@ -110,20 +132,19 @@ class FileIngested(StageMessage):
         return sum(len(device.times) for device in self.devices)
 
 
-class JudgedRecords(Message):
-    """The records of one device group, with a verdict for each."""
+class JudgedRecords(RecordColumns):
+    """The records of one device group in one file, with a verdict for each."""
 
-    device: str
-    kind: DeviceKind
-    series: ShotSeries
-    block: BlockRef
-    times: list[int]
-    states: list[str]
-    state: list[int]
     reasons: list[str]
-    """The reasons that occur, as `reason` or `reason: detail`."""
-    verdict: list[int]
+    """The reasons that occur, as `reason` or `reason: detail`; a few dozen at most (`reason_code`)."""
+    verdict: Integers
     """VALID, or 1 + the index in `reasons`."""
+
+    @property
+    def refused(self) -> Counter[str]:
+        """RecordReason → number of records that were refused for it."""
+        codes = (self.verdict[self.verdict != VALID] - VALID - 1).tolist()
+        return Counter(self.reasons[code].partition(":")[0] for code in codes)
 
 
 class FileValidated(StageMessage):
@@ -135,6 +156,19 @@ class FileValidated(StageMessage):
     @property
     def batch_size(self) -> int:
         return sum(len(device.times) for device in self.devices)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHistory:
+    """The records of one device over a range of time, from all files, sorted by time."""
+
+    times: NDArray[np.int64]
+    """Epoch ms, (n,)."""
+    state: NDArray[np.int64]
+    """Index into `states`, or NO_STATE, (n,)."""
+    states: tuple[str, ...]
+    refused: Mapping[str, int]
+    """Reason → number of refused records, over all files that overlap the time range."""
 
 
 def reason_code(reasons: list[str], reason: str) -> int:

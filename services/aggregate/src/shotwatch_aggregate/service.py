@@ -1,6 +1,6 @@
 """aggregate: join records into shots.
 
-Consumes `FileValidated`, publishes `ShotsClosed`.
+Consumes `FileValidated`, publishes `ShotBatch`.
 
 Delivery: a file's records are added to the windows of their places by compare-and-set. The same write stores
 the message that closes the completed shots in the outbox of the window. Then the batch is stored, the message
@@ -14,48 +14,45 @@ A shot that lacks a member closes when its lateness is over and no file that may
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from shotwatch_aggregate.documents import from_document, to_document, to_message
 from shotwatch_aggregate.domain.join import (
-    Batch,
+    Closing,
     admit,
+    batch_of,
     close,
     close_due,
-    nothing_of,
     retract,
     ripe,
-    split,
     takes,
     unheard_before,
 )
-from shotwatch_aggregate.domain.window import Records, Source, Window
+from shotwatch_aggregate.domain.split import WindowRecords, nothing_of, split
 from shotwatch_aggregate.settings import AggregateSettings
 from shotwatch_aggregate.stragglers import Stragglers
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive.devices import LastState
-from shotwatch_common.archive.records import NO_STATE
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.background import Items, every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now, latest_record_ms
 from shotwatch_common.process import PREFETCH, Edges, Service
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug, Reject
-from shotwatch_shots.facility import Interval
 from shotwatch_shots.ledger import ObjectFacts
-from shotwatch_shots.place import Place, ShotSeries
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id
-from shotwatch_shots.records import FileValidated, JudgedRecords, ObjectRef
+from shotwatch_shots.records import NO_STATE, BlockRef, FileValidated, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.window import RecordSource, Window
 
-Change = Callable[[Window], tuple[Window, Batch | None]]
+Change = Callable[[Window], tuple[Window, Closing | None]]
 SlotKey = tuple[ShotSeries, int]
 
 UNSENT_MS = 15_000
@@ -124,64 +121,55 @@ class Aggregator:
         await self._to_send.each(unsent, self._send_held_back)
 
     async def _close_window(self, window_id: str) -> None:
-        document = await self._windows.load(window_id)
-        if document is None:
+        window = await self._windows.load(window_id, self._facility.interval)
+        if window is None:
             return
-        series = _series_of(document)
-        if not document["again"] and self._stragglers.hold(window_id, series, document["start"]):
+        if not window.again and self._stragglers.hold(window_id, window.series, window.start):
             return
-        with continued_trace(self._edges.tracer, "close overdue shots", document["traceparent"]):
-            await self._change(series, document["start"], close_due)
+        with continued_trace(self._edges.tracer, "close overdue shots", window.traceparent):
+            await self._change(window.series, window.start, close_due)
 
     async def _send_held_back(self, window_id: str) -> None:
-        document = await self._windows.load(window_id)
-        if document is not None:
-            await self._empty_outbox(window_id, document["outbox"])
+        window = await self._windows.load(window_id, self._facility.interval)
+        if window is not None:
+            await self._empty_outbox(window_id, window.outbox.values())
             await self._windows.note_sent(window_id)
 
-    def _split(self, message: FileValidated) -> tuple[dict[SlotKey, list[Records]], ObjectFacts]:
-        parts: defaultdict[SlotKey, list[Records]] = defaultdict(list)
+    def _split(self, message: FileValidated) -> tuple[dict[SlotKey, list[WindowRecords]], ObjectFacts]:
+        parts: defaultdict[SlotKey, list[WindowRecords]] = defaultdict(list)
         off_grid = second_samples = 0
         for judged in message.devices:
-            pieces = split(
-                judged.device,
-                judged.kind,
-                _source(message.object, judged),
-                self._facility.interval(judged.series.interval),
-                np.array(judged.times, np.int64),
-                np.array(judged.verdict, np.int32),
-                tuple(judged.reasons),
-                self._on(judged),
-            )
+            interval = self._facility.interval(judged.series.interval)
+            source = _source(message.object, judged.block)
+            pieces = split(judged, source, interval, self._facility.state.on)
             off_grid += len(pieces.off_grid)
             second_samples += len(pieces.second_samples)
             for start, records in pieces.by_window.items():
                 parts[judged.series, start].append(records)
         return parts, {"off_grid": off_grid, "second_samples": second_samples}
 
-    async def _leave(self, message: FileValidated, parts: dict[SlotKey, list[Records]]) -> None:
+    async def _leave(self, message: FileValidated, parts: dict[SlotKey, list[WindowRecords]]) -> None:
         """Add an empty entry to `parts` for each window that holds an earlier version of the file only."""
-        for document in await self._windows.of_file(message.object.key):
-            slot = _series_of(document), document["start"]
+        for slot in await self._windows.of_file(message.object.key):
             if slot not in parts:
                 parts[slot] = [
-                    nothing_of(judged.device, judged.kind, _source(message.object, judged))
+                    nothing_of(judged.device, judged.kind, _source(message.object, judged.block))
                     for judged in message.devices
                     if judged.series == slot[0]
                 ]
 
     async def _join_window(
-        self, obj: ObjectRef, series: ShotSeries, start: int, records: Sequence[Records]
+        self, obj: ObjectRef, series: ShotSeries, start: int, records: Sequence[WindowRecords]
     ) -> int:
         """Add records to a window; return how many were left out because their devices are unexpected."""
         window = await self._change(series, start, self._admit_all(obj, records, series))
         return sum(len(each.row) for each in records if each.device not in window.devices)
 
-    def _admit_all(self, obj: ObjectRef, records: Sequence[Records], series: ShotSeries) -> Change:
+    def _admit_all(self, obj: ObjectRef, records: Sequence[WindowRecords], series: ShotSeries) -> Change:
         roster = self._roster(series)
         devices = {record.device for record in records}
 
-        def change(before: Window) -> tuple[Window, Batch | None]:
+        def change(before: Window) -> tuple[Window, Closing | None]:
             after = retract(before, obj.key, devices, obj.arrived_at)
             for record in records:
                 if takes(after, record.device, roster):
@@ -203,42 +191,31 @@ class Aggregator:
 
     async def _saved_change(
         self, window_id: str, series: ShotSeries, start: int, change: Change
-    ) -> tuple[Window, dict[str, bytes]]:
+    ) -> tuple[Window, Sequence[ShotBatch]]:
         """Apply a change by compare-and-set; repeat it while another replica changes the window meanwhile.
 
-        Return the window, and the resulting message by its batch id (empty if there is none).
+        Return the window, and the batches that closed.
         """
         interval = self._facility.interval(series.interval)
         while True:
-            document = await self._windows.load(window_id)
-            before = from_document(document, interval) if document else _empty(series, interval, start)
+            stored = await self._windows.load(window_id, self._facility.interval)
+            before = stored or Window.empty(series.place, interval, start)
             next_version = replace(before, version=before.version + 1)
-            after, batch = change(next_version)
+            after, closing = change(next_version)
             if after is next_version:
-                return before, {}
-            called_for = {}
-            if batch is not None:
-                closed = await self._message(batch, series)
-                called_for = {closed.batch_id: closed.model_dump_json().encode()}
-            held_back = document["outbox"] if document else {}
-            if await self._windows.save(self._stored(after, {**held_back, **called_for})):
-                return after, called_for
+                return before, ()
+            closed = () if closing is None else (await self._batch(closing, series),)
+            outbox = {**after.outbox, **{batch.batch_id: batch for batch in closed}}
+            after = replace(after, outbox=outbox, traceparent=current_traceparent())
+            if await self._windows.save(after, _deadline(after)):
+                return after, closed
 
-    def _stored(self, window: Window, outbox: Mapping[str, bytes]) -> dict[str, object]:
-        return {
-            **to_document(window),
-            "deadline": _deadline(window),
-            "outbox": dict(outbox),
-            "outbox_since": epoch_now() if outbox else NEVER,
-            "traceparent": current_traceparent(),
-        }
-
-    async def _message(self, batch: Batch, series: ShotSeries) -> ShotsClosed:
+    async def _batch(self, closing: Closing, series: ShotSeries) -> ShotBatch:
         roster = self._roster(series)
-        on_before = await self._on_before(batch.window.start, unheard_before(batch, roster))
-        sources = [source for columns in batch.window.devices.values() for source in columns.sources]
+        on_before = await self._on_before(closing.window.start, unheard_before(closing, roster))
+        sources = [source for columns in closing.window.devices.values() for source in columns.sources]
         link_current_span(sorted({source.traceparent for source in sources if source.traceparent}))
-        return to_message(batch, roster, on_before, max(source.arrived_at for source in sources))
+        return batch_of(closing, roster, on_before, max(source.arrived_at for source in sources))
 
     async def _on_before(self, start: int, devices: Sequence[str]) -> set[str]:
         """Return those of the devices whose last state before the start of the window is ON."""
@@ -247,23 +224,22 @@ class Aggregator:
         states = await self._edges.archive.states_before(devices, start)
         return {device for device, state in states.items() if state == self._facility.state.on}
 
-    async def _empty_outbox(self, window_id: str, outbox: Mapping[str, bytes]) -> None:
-        for batch_id, body in outbox.items():
-            closed = ShotsClosed.model_validate_json(body)
+    async def _empty_outbox(self, window_id: str, outbox: Iterable[ShotBatch]) -> None:
+        for closed in outbox:
             await self._edges.archive.batches.add(closed)
             await self._edges.bus.send("features", closed)
             faults.reach("aggregate.after_publish")
-            await self._windows.strike_off(window_id, batch_id)
+            await self._windows.strike_off(window_id, closed.batch_id)
             metrics.shots_closed(closed)
-            self._edges.log.info("shots closed", batch=batch_id, shots=len(closed.pulses))
+            self._edges.log.info("shots closed", batch=closed.batch_id, shots=len(closed.pulses))
 
     async def _remember_devices(self, message: FileValidated) -> None:
         latest = latest_record_ms(self._facility)
         for judged in message.devices:
-            with_state = [n for n, code in enumerate(judged.state) if code != NO_STATE]
-            if with_state:
+            with_state = np.flatnonzero(judged.state != NO_STATE)
+            if len(with_state):
                 last = with_state[-1]
-                seen = LastState(judged.times[last], judged.states[judged.state[last]])
+                seen = LastState(int(judged.times[last]), judged.states[judged.state[last]])
                 await self._edges.archive.devices.saw(judged.device, seen, latest)
 
     def _roster(self, series: ShotSeries) -> dict[str, DeviceKind]:
@@ -273,10 +249,6 @@ class Aggregator:
         devices = (self._facility.device(group) for group in roster.devices)
         return {device.group: device.kind for device in devices if device is not None}
 
-    def _on(self, judged: JudgedRecords) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        on = np.array([state == self._facility.state.on for state in judged.states] + [False])
-        return on[np.array(judged.state, np.intp)]
-
 
 def _deadline(window: Window) -> int:
     if window.again:
@@ -284,14 +256,5 @@ def _deadline(window: Window) -> int:
     return epoch_now() + round(window.interval.lateness_s * 1000) if window.open.any() else NEVER
 
 
-def _source(obj: ObjectRef, judged: JudgedRecords) -> Source:
-    block = judged.block
-    return Source(block.bucket, block.key, obj.object_id, obj.key, obj.arrived_at, current_traceparent())
-
-
-def _empty(series: ShotSeries, interval: Interval, start: int) -> Window:
-    return Window.empty(series.place, interval, start)
-
-
-def _series_of(document: Mapping[str, str]) -> ShotSeries:
-    return ShotSeries(place=Place.parse(document["place"]), interval=document["interval"])
+def _source(obj: ObjectRef, block: BlockRef) -> RecordSource:
+    return RecordSource(block, obj.arrived_at, current_traceparent())

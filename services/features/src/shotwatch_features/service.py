@@ -1,8 +1,8 @@
 """features: measure each shot.
 
-Consumes `ShotsClosed`, publishes `ShotsMeasured`; consumes `ShotsFlagged`.
+Consumes `ShotBatch`, publishes `ShotsMeasured`; consumes `ShotsFlagged`.
 
-Delivery of `ShotsClosed`: read the blocks of the shots' valid members, store the features under the batch's
+Delivery of `ShotBatch`: read the blocks of the shots' valid members, store the features under the batch's
 id, then publish the shots. Last, measure a share of the shots in detail, from frames kept in memory, and
 store the result. Delivery of `ShotsFlagged`: read the batch and its blocks, measure the listed shots in
 detail, and store the result. Handling a message a second time stores the same and publishes the same message
@@ -20,22 +20,21 @@ from shotwatch_common.archive.measurements import Source
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.process import PREFETCH, Edges, Service
+from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.shelf import Shelf
 from shotwatch_features.domain.measure import (
-    MEASURED_KINDS,
     Known,
     examine_camera,
     examined,
     measure,
 )
-from shotwatch_features.parts import Collected, Part, parts_of
 from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference
-from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
+from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured
 from shotwatch_shots.calibration import CharacterisationKind
 from shotwatch_shots.errors import Reject
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.vocabulary import DATA_KINDS, DeviceKind
 
 READERS = {
     CharacterisationKind.NOISE: NoiseModel.from_npz,
@@ -55,7 +54,7 @@ async def assemble(edges: Edges[FeaturesSettings], _resources: AsyncExitStack) -
         await every(edges.settings.characterisation_poll_seconds, look, edges.log)
 
     subscriptions = (
-        Subscription("features", ShotsClosed, measurer.measure, PREFETCH),
+        Subscription("features", ShotBatch, measurer.measure, PREFETCH),
         Subscription("examination", ShotsFlagged, measurer.examine_flagged, PREFETCH),
     )
     return Service(subscriptions, beforehand=(look,), background=(look_again_and_again,))
@@ -68,15 +67,14 @@ class Measurer:
         self._edges = edges
         self._shelf = shelf
 
-    async def measure(self, shots: ShotsClosed) -> None:
+    async def measure(self, shots: ShotBatch) -> None:
         """Measure every valid member of a batch of shots, and a share of the shots in detail."""
-        everything, share = np.ones(len(shots.pulses), bool), examined(np.array(shots.pulses))
-        measured, to_examine = Collected(len(shots.pulses)), []
-        async for part in parts_of(shots, MEASURED_KINDS, everything, self._edges.store):
-            known = self._known(part.device)
-            measured.add(part, await asyncio.to_thread(measure, part.kind, part.arrays, known))
-            if part.kind is DeviceKind.CAMERA:
-                to_examine.append(part.only(share))
+        share, measured, to_examine = examined(shots.pulses), Collected(len(shots.pulses)), []
+        async for readings in readings_of(shots.members_of(DATA_KINDS), self._edges.store):
+            known = self._known(readings.device)
+            measured.add(readings, await asyncio.to_thread(measure, readings.kind, readings.arrays, known))
+            if readings.kind is DeviceKind.CAMERA:
+                to_examine.append(readings.only(share))
         await self._edges.archive.measurements.keep(shots, Source.FEATURES, measured.columns)
         faults.reach("features.after_write")
         await self._edges.bus.send("inference", ShotsMeasured(shots=shots))
@@ -96,15 +94,15 @@ class Measurer:
             raise Reject("unknown_batch", f"there is no batch {flagged.batch_id}")
         chosen = np.zeros(len(shots.pulses), bool)
         chosen[flagged.shots] = True
-        cameras = parts_of(shots, (DeviceKind.CAMERA,), chosen, self._edges.store)
-        await self._examine(shots, [part.only(chosen) async for part in cameras], Source.FLAGGED)
+        cameras = readings_of(shots.members_of((DeviceKind.CAMERA,)), self._edges.store, chosen)
+        await self._examine(shots, [readings.only(chosen) async for readings in cameras], Source.FLAGGED)
 
-    async def _examine(self, shots: ShotsClosed, parts: Sequence[Part], source: Source) -> None:
+    async def _examine(self, shots: ShotBatch, of_cameras: Sequence[Readings], source: Source) -> None:
         found = Collected(len(shots.pulses))
-        for part in parts:
-            if len(part.shots):
-                known = self._known(part.device)
-                found.add(part, await asyncio.to_thread(examine_camera, part.arrays, known))
+        for readings in of_cameras:
+            if len(readings.shots):
+                known = self._known(readings.device)
+                found.add(readings, await asyncio.to_thread(examine_camera, readings.arrays, known))
         await self._edges.archive.measurements.keep(shots, source, found.columns)
         faults.reach("features.after_examination")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from shotwatch_common.archive import Archive
 from shotwatch_inference.domain.conditions import Sighting, Telling, follow
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import AnomalyEvent
 
 TellEvents = Callable[[Sequence[Telling]], list[AnomalyEvent]]
@@ -21,7 +21,7 @@ class Book:
 
     async def enter(
         self,
-        batch: ShotsClosed,
+        batch: ShotBatch,
         sightings: Sequence[Sighting],
         quiet: int,
         events_of: TellEvents,
@@ -39,17 +39,17 @@ class Book:
                 if batch.batch_id in stored.batches:
                     return list(stored.outbox.get(batch.batch_id, []))
                 before = stored.incidents.without(withdrawn)
-                after, tellings = follow(before, sightings, max(batch.pulses), quiet)
+                after, tellings = follow(before, sightings, int(batch.pulses.max()), quiet)
                 events = events_of(tellings)
                 if after == stored.incidents and not events:
                     return []
                 if await self._archive.conditions.save(stored.after(batch.batch_id, after, events)):
                     return events
 
-    async def told(self, batch: ShotsClosed) -> None:
+    async def told(self, batch: ShotBatch) -> None:
         """Record that the batch's events have reached the broker."""
         await self._archive.conditions.strike_off(_key(batch), batch.batch_id)
 
 
-def _key(batch: ShotsClosed) -> str:
+def _key(batch: ShotBatch) -> str:
     return str(batch.series)

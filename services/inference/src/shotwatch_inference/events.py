@@ -1,13 +1,13 @@
 """Conversion of findings and incidents to anomaly events of the public contract."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.conditions import Sighting, Telling
-from shotwatch_shots.batch import ABSENT, ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Evidence, ModelRef
 from shotwatch_shots.identity import event_id
 from shotwatch_shots.incidents import Incident
@@ -25,25 +25,19 @@ class Publication:
     traceparent: str
 
 
-def shot_ids(batch: ShotsClosed) -> list[str]:
-    return [shot_id(batch.series, pulse) for pulse in batch.pulses]
-
-
-def sightings_of(findings: Iterable[Finding], batch: ShotsClosed) -> list[Sighting]:
+def sightings_of(findings: Iterable[Finding], batch: ShotBatch) -> list[Sighting]:
     """Return the findings with the times of their shots, and the ids that their events would have."""
-    ids = shot_ids(batch)
+    ids, pulses, revisions = batch.shot_ids, batch.pulses.tolist(), batch.revisions.tolist()
     return [
         Sighting(
-            batch.pulses[finding.shot],
-            event_id(ids[finding.shot], finding.kind, batch.revisions[finding.shot]),
-            finding,
+            pulses[finding.shot], event_id(ids[finding.shot], finding.kind, revisions[finding.shot]), finding
         )
         for finding in findings
     ]
 
 
 def event_of(
-    telling: Telling, batch: ShotsClosed, scored: Callable[[int], Collection[str]], publication: Publication
+    telling: Telling, batch: ShotBatch, scored: Callable[[int], Collection[str]], publication: Publication
 ) -> AnomalyEvent:
     """Return the event that notifies of an incident, with sequence 0 until one is reserved.
 
@@ -62,18 +56,18 @@ def event_of(
 def _anomaly_of(
     finding: Finding,
     telling: Telling,
-    batch: ShotsClosed,
+    batch: ShotBatch,
     scored: Collection[str],
     publication: Publication,
 ) -> Anomaly:
-    shot = shot_ids(batch)[finding.shot]
+    shot = batch.shot_ids[finding.shot]
     camera = camera_of(finding, batch)
     image = f"/api/v1/shots/{shot}/devices/{camera}" if camera else None
     return Anomaly(
         sequence=0,
         shot=shot,
-        revision=batch.revisions[finding.shot],
-        time=batch.pulses[finding.shot],
+        revision=int(batch.revisions[finding.shot]),
+        time=int(batch.pulses[finding.shot]),
         place=batch.series.place,
         interval=batch.series.interval,
         kind=finding.kind,
@@ -93,7 +87,7 @@ def _anomaly_of(
     )
 
 
-def _closing(condition: Incident, batch: ShotsClosed, publication: Publication) -> AnomalyEvent:
+def _closing(condition: Incident, batch: ShotBatch, publication: Publication) -> AnomalyEvent:
     """Return the event that closes an incident, about its last shot."""
     anomaly = Anomaly(
         sequence=0,
@@ -157,14 +151,14 @@ def superseding(event: AnomalyEvent, earlier: Iterable[AnomalyEvent]) -> Anomaly
 
 
 def withdrawals(
-    batch: ShotsClosed,
+    batch: ShotBatch,
     findings: Iterable[Finding],
     earlier: Sequence[AnomalyEvent],
     publication: Publication,
 ) -> list[AnomalyEvent]:
     """Return an event for each event of an earlier revision that no longer holds, to withdraw it."""
-    ids = shot_ids(batch)
-    revisions = dict(zip(ids, batch.revisions, strict=True))
+    ids = batch.shot_ids
+    revisions = dict(zip(ids, batch.revisions.tolist(), strict=True))
     still_true = {(ids[finding.shot], finding.kind) for finding in findings}
     spoken_of = {id_ for event in earlier for id_ in event.data.supersedes}
     return [
@@ -197,29 +191,22 @@ def _withdrawal(event: AnomalyEvent, revision: int, publication: Publication) ->
     return AnomalyEvent.about(anomaly, id_, publication.facility, publication.traceparent)
 
 
-def _evidence(finding: Finding, batch: ShotsClosed) -> list[Evidence]:
-    evidence = []
-    for member in batch.members:
-        source = member.source[finding.shot]
-        if member.device in finding.devices and source != ABSENT:
-            block = member.blocks[source]
-            evidence.append(
-                Evidence(
-                    device=member.device,
-                    block=f"{block.bucket}/{block.key}",
-                    row=member.row[finding.shot],
-                    raw_object=block.object_key,
-                )
-            )
-    return evidence
+def _evidence(finding: Finding, batch: ShotBatch) -> list[Evidence]:
+    records = (member.of_shot(finding.shot) for member in batch.members if member.device in finding.devices)
+    return [
+        Evidence(
+            device=record.device,
+            block=f"{record.block.bucket}/{record.block.key}",
+            row=record.row,
+            raw_object=record.block.object_key,
+        )
+        for record in records
+        if record.block is not None and record.row is not None
+    ]
 
 
-def camera_of(finding: Finding, batch: ShotsClosed) -> str | None:
+def camera_of(finding: Finding, batch: ShotBatch) -> str | None:
     """Return the camera whose frame shows the finding best: its own first one, or any of the shot."""
-    with_frame: Mapping[str, None] = {
-        member.device: None
-        for member in batch.members
-        if member.kind is DeviceKind.CAMERA and member.source[finding.shot] != ABSENT
-    }
+    with_frame = [m.device for m in batch.members_of((DeviceKind.CAMERA,)) if m.present[finding.shot]]
     own = next((device for device in finding.devices if device in with_frame), None)
     return own or next(iter(with_frame), None)

@@ -7,12 +7,12 @@ from shotwatch_detector.arrays import Features
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.vocabulary import AnomalyKind
 
 
 def judge_batch(
-    batch: ShotsClosed, features: Mapping[str, Features], detector: Detector, false_alarms_per_hour: float
+    batch: ShotBatch, features: Mapping[str, Features], detector: Detector, false_alarms_per_hour: float
 ) -> Judgement:
     """Judge the shots of a batch by their features and scores."""
     return detector.judge(batch.series.place.spoken, features, len(batch.pulses), false_alarms_per_hour)

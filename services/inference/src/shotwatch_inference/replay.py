@@ -9,6 +9,7 @@ from time import perf_counter
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.fetching import BlockGone
+from shotwatch_common.readings import Collected
 from shotwatch_common.store import ObjectStore
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.detector import Detector
@@ -16,11 +17,11 @@ from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.comparison import Only, Opinion, VersionSummary, VersionTally, only
 from shotwatch_inference.domain.conditions import follow, quiet_ms
-from shotwatch_inference.events import shot_ids, sightings_of
+from shotwatch_inference.events import sightings_of
 from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import Model
-from shotwatch_inference.scoring import Scores, frames_of, with_scores
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_inference.scoring import add_scores, frames_of, with_scores
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.incidents import Incidents
@@ -56,7 +57,7 @@ class _Contender:
 
     def form(
         self,
-        batch: ShotsClosed,
+        batch: ShotBatch,
         shots: Sequence[int],
         features: Mapping[str, Features],
         rate: float,
@@ -65,16 +66,16 @@ class _Contender:
         """Return the result for some shots of a batch."""
         judgement = judge_batch(batch, features, self.detector, rate)
         findings = [finding for finding in judgement.findings if finding.shot in shots]
-        ids, kinds = shot_ids(batch), kinds_of(findings)
+        ids, kinds = batch.shot_ids, kinds_of(findings)
         return Opinion(
             scores={ids[n]: float(judgement.score[n]) for n in shots},
             kinds={ids[n]: of_shot for n, of_shot in kinds.items()},
             alarms=self._alarms(batch, findings, quiet),
         )
 
-    def _alarms(self, batch: ShotsClosed, findings: Sequence[Finding], quiet: int) -> int:
+    def _alarms(self, batch: ShotBatch, findings: Sequence[Finding], quiet: int) -> int:
         """Update the incidents, and return how many began."""
-        self.watch, told = follow(self.watch, sightings_of(findings, batch), max(batch.pulses), quiet)
+        self.watch, told = follow(self.watch, sightings_of(findings, batch), int(batch.pulses.max()), quiet)
         return sum(telling.phase in (Phase.OPENED, Phase.PASSED) for telling in told)
 
 
@@ -140,17 +141,19 @@ class Replay:
         return batches
 
     async def _hear(
-        self, batch: ShotsClosed, shots: Sequence[int], contenders: Sequence[_Contender], quiet: int
+        self, batch: ShotBatch, shots: Sequence[int], contenders: Sequence[_Contender], quiet: int
     ) -> None:
         """Score and judge a batch with all versions, or with none if its frames have expired."""
         features = await self._archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
-        scores = [Scores(contender.detector, len(batch.pulses)) for contender in contenders]
+        scores = [Collected(len(batch.pulses)) for _ in contenders]
         seconds = [0.0 for _ in contenders]
         cameras = {camera for contender in contenders for camera in contender.detector.bundle.cameras}
         try:
-            async for part in frames_of(batch, cameras, self._store):
-                for n, of_version in enumerate(scores):
-                    seconds[n] += await asyncio.to_thread(_timed, of_version.add, part)
+            async for readings in frames_of(batch, cameras, self._store):
+                for n, contender in enumerate(contenders):
+                    seconds[n] += await asyncio.to_thread(
+                        _timed, add_scores, scores[n], readings, contender.detector
+                    )
         except BlockGone:
             self._expired += len(shots)
             return

@@ -49,7 +49,6 @@ from shotwatch_inference.events import (
     Publication,
     camera_of,
     event_of,
-    shot_ids,
     sightings_of,
     superseding,
     withdrawals,
@@ -59,7 +58,7 @@ from shotwatch_inference.models import Model, ModelWatch
 from shotwatch_inference.scoring import CameraScores, images, score, was_scored, with_scores
 from shotwatch_inference.settings import InferenceSettings
 from shotwatch_inference.shadow import Shadow
-from shotwatch_shots.batch import ShotsClosed, ShotsFlagged, ShotsMeasured
+from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.models import LOAD_REPORT_S
@@ -149,7 +148,7 @@ class Judge:
         faults.reach("inference.after_judged")
 
     def _decide(
-        self, batch: ShotsClosed, features: Mapping[str, Features], champion: Model | None
+        self, batch: ShotBatch, features: Mapping[str, Features], champion: Model | None
     ) -> tuple[list[Finding], Judgement | None]:
         findings = apply_rules(batch, features, batch.series.place.spoken, self._edges.facility)
         if champion is None:
@@ -160,13 +159,13 @@ class Judge:
 
     async def _keep_residuals(
         self,
-        batch: ShotsClosed,
+        batch: ShotBatch,
         findings: Sequence[Finding],
         scores: CameraScores,
         champion: Model,
     ) -> None:
         """Store the residual of the frame that shows each finding best, if the model scored that frame."""
-        ids = shot_ids(batch)
+        ids = batch.shot_ids
         shown = {(camera_of(finding, batch), finding.shot) for finding in findings}
         for member in batch.members:
             shots = [n for camera, n in shown if camera == member.device and was_scored(scores, camera, n)]
@@ -183,15 +182,15 @@ class Judge:
 
     async def _tell(
         self,
-        batch: ShotsClosed,
+        batch: ShotBatch,
         findings: Sequence[Finding],
         scores: CameraScores,
         publication: Publication,
     ) -> None:
         """Enter the findings of newest revisions into the incident store, and publish the events."""
-        ids, newest = shot_ids(batch), await self._newest(batch, findings)
+        ids, newest = batch.shot_ids, await self._newest(batch, findings)
         current = [finding for finding in findings if ids[finding.shot] in newest]
-        revised = [n for n, revision in enumerate(batch.revisions) if revision > 1 and ids[n] in newest]
+        revised = [n for n in np.flatnonzero(batch.revisions > 1) if ids[n] in newest]
         earlier = await self._edges.archive.events.of_shots([ids[n] for n in revised]) if revised else []
         withdrawn = withdrawals(batch, current, earlier, publication)
 
@@ -210,17 +209,17 @@ class Judge:
             await announce(events, edges.archive, edges.bus, edges.log, batch.last_arrival)
             await self._book.told(batch)
 
-    async def _newest(self, batch: ShotsClosed, findings: Sequence[Finding]) -> set[str]:
+    async def _newest(self, batch: ShotBatch, findings: Sequence[Finding]) -> set[str]:
         """Return those of the anomalous or revised shots that have no later revision."""
-        ids = shot_ids(batch)
-        odd = {finding.shot for finding in findings}
-        concerned = [n for n, revision in enumerate(batch.revisions) if n in odd or revision > 1]
+        ids = batch.shot_ids
+        revised = np.flatnonzero(batch.revisions > 1).tolist()
+        concerned = sorted({*revised, *(finding.shot for finding in findings)})
         if not concerned:
             return set()
         revisions = await self._edges.archive.shots.revisions([ids[n] for n in concerned])
         return {ids[n] for n in concerned if revisions.get(ids[n]) == batch.revisions[n]}
 
-    async def _have_examined(self, batch: ShotsClosed, findings: Sequence[Finding]) -> None:
+    async def _have_examined(self, batch: ShotBatch, findings: Sequence[Finding]) -> None:
         """Request the features service to measure the anomalous shots in detail."""
         flagged = sorted({finding.shot for finding in findings})
         if flagged:

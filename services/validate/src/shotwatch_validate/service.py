@@ -17,9 +17,8 @@ from shotwatch_common.archive.devices import LastFrame
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import latest_record_ms
 from shotwatch_common.process import PREFETCH, Edges, Service
-from shotwatch_shots.records import VALID, DeviceRecords, FileIngested, FileValidated, JudgedRecords
+from shotwatch_shots.records import DeviceRecords, FileIngested, FileValidated, JudgedRecords
 from shotwatch_validate.domain.judge import judge, last_fingerprint
-from shotwatch_validate.messages import to_message, to_records
 from shotwatch_validate.settings import ValidateSettings
 
 
@@ -45,26 +44,19 @@ class Validator:
         for records in message.devices:
             await self._remember_last_frame(records)
         for device in judged:
-            metrics.records_judged(device, _refusals(device))
-        refusals = dict(sum(map(_refusals, judged), Counter()))
+            metrics.records_judged(device)
+        refusals = dict(sum((device.refused for device in judged), Counter()))
         await self._edges.archive.ledger.note(message.object.object_id, {"refused": refusals})
         self._edges.log.info("validated", object=message.object.key, refused=refusals)
 
-    async def _judge(self, message: DeviceRecords) -> JudgedRecords:
-        records = to_records(message)
+    async def _judge(self, records: DeviceRecords) -> JudgedRecords:
         before = None
-        if message.times and last_fingerprint(records) is not None:
-            before = await self._frames.before(message.device, message.times[0])
-        return to_message(message, judge(records, self._edges.facility, before))
+        if len(records.times) and last_fingerprint(records) is not None:
+            before = await self._frames.before(records.device, int(records.times[0]))
+        return judge(records, self._edges.facility, before)
 
-    async def _remember_last_frame(self, message: DeviceRecords) -> None:
-        fingerprint = last_fingerprint(to_records(message))
+    async def _remember_last_frame(self, records: DeviceRecords) -> None:
+        fingerprint = last_fingerprint(records)
         if fingerprint is not None:
-            last = LastFrame(message.times[-1], fingerprint)
-            await self._frames.saw(message.device, last, latest_record_ms(self._edges.facility))
-
-
-def _refusals(device: JudgedRecords) -> Counter[str]:
-    """Return how many of the device's records were refused, by reason."""
-    refused = (verdict for verdict in device.verdict if verdict != VALID)
-    return Counter(device.reasons[verdict - 1].partition(":")[0] for verdict in refused)
+            last = LastFrame(int(records.times[-1]), fingerprint)
+            await self._frames.saw(records.device, last, latest_record_ms(self._edges.facility))

@@ -16,20 +16,20 @@ from shotwatch_benchmark.recorder import SENSOR, record
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_detector.arrays import Frames
 from shotwatch_inference.domain.rules import apply_rules
-from shotwatch_ingest.domain.digest import ImageDigest, digest_of
-from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_ingest.domain.digest import digest_of
+from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import Times
-from shotwatch_shots.records import BlockRef
+from shotwatch_shots.records import BlockRef, DeviceRecords
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.frames import expose
 from shotwatch_simulator.noise import white
 from shotwatch_validate.domain.judge import judge
-from shotwatch_validate.domain.records import Frames as FrameDigests
-from shotwatch_validate.domain.records import Records
 
 GROUP = "LA_A1_11-Camera_1-Camera-1"
+SERIES = ShotSeries.parse("LA-A1-11-100ms")
+BLOCK = BlockRef(bucket="", key="", object_id="", object_key="")
 SATURATED = 4.0
 """Brightness relative to normal."""
 
@@ -93,12 +93,20 @@ def _result(
     digest = digest_of(
         DeviceKind.CAMERA, {"image": frames}, np.ones(len(frames), np.bool_), facility.frames.saturated_at
     )
-    assert isinstance(digest, ImageDigest)
-    low, high = digest.minimum.astype(np.float64), digest.maximum.astype(np.float64)
-    data = FrameDigests(low, high, digest.saturated, digest.fingerprint)
-    judgement = judge(Records(GROUP, (facility.state.on, "FAULT"), state, (), data), facility)
+    records = DeviceRecords(
+        device=GROUP,
+        kind=DeviceKind.CAMERA,
+        series=SERIES,
+        block=BLOCK,
+        times=np.arange(len(frames)),
+        states=[facility.state.on, "FAULT"],
+        state=state,
+        problems=[],
+        digest=digest,
+    )
+    judged = judge(records, facility)
     source = np.where(absent, ABSENT, 0) if absent is not None else np.zeros(len(frames), np.int64)
-    member = _member(source.tolist(), judgement.reasons, judgement.verdict.tolist())
+    member = _member(source.tolist(), judged.reasons, judged.verdict.tolist())
     findings = apply_rules(_shots(member), {}, PLACE, facility)
     right = {finding.shot for finding in findings if finding.kind is kind}
     of_odd, of_normal = set(np.flatnonzero(odd).tolist()), set(np.flatnonzero(~odd).tolist())
@@ -111,7 +119,7 @@ def _member(source: list[int], reasons: Sequence[str], verdict: list[int]) -> Me
     return Member(
         device=GROUP,
         kind=DeviceKind.CAMERA,
-        blocks=[BlockRef(bucket="", key="", object_id="", object_key="")],
+        blocks=[BLOCK],
         source=source,
         row=list(range(shots)),
         reasons=list(reasons),
@@ -120,12 +128,12 @@ def _member(source: list[int], reasons: Sequence[str], verdict: list[int]) -> Me
     )
 
 
-def _shots(member: Member) -> ShotsClosed:
+def _shots(member: Member) -> ShotBatch:
     shots = len(member.source)
-    return ShotsClosed(
+    return ShotBatch(
         batch_id="",
         window_id="",
-        series=ShotSeries.parse("LA-A1-11-100ms"),
+        series=SERIES,
         pulses=list(range(shots)),
         revisions=[1] * shots,
         complete=[True] * shots,

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from shotwatch_common.clock import epoch_now
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.reconciliation.sides import ClosedShots
 from shotwatch_shots.vocabulary import ShotState
 
@@ -35,7 +35,7 @@ class Batches:
         await self._batches.create_index([("arrived_at", 1)])
         await self._batches.create_index([("closed_at", 1)])
 
-    async def add(self, batch: ShotsClosed) -> None:
+    async def add(self, batch: ShotBatch) -> None:
         """Store a batch; a batch that exists already stays unchanged."""
         document = {
             "window": batch.window_id,
@@ -62,15 +62,15 @@ class Batches:
         """Clear the dead-letter mark of a batch: its message is being processed again."""
         await self._batches.update_one({"_id": batch_id}, {"$set": {"dead_lettered": ""}})
 
-    async def find(self, batch_id: str) -> ShotsClosed | None:
+    async def find(self, batch_id: str) -> ShotBatch | None:
         document = await self._batches.find_one({"_id": batch_id})
-        return None if document is None else ShotsClosed.model_validate_json(document["message"])
+        return None if document is None else ShotBatch.model_validate_json(document["message"])
 
-    async def of_window(self, window_id: str) -> list[tuple[ShotsClosed, int]]:
+    async def of_window(self, window_id: str) -> list[tuple[ShotBatch, int]]:
         """Return the batches of a window and when each was closed (epoch ms), sorted by that time."""
         found = self._batches.find({"window": window_id})
         batches = [
-            (ShotsClosed.model_validate_json(document["message"]), int(document["closed_at"]))
+            (ShotBatch.model_validate_json(document["message"]), int(document["closed_at"]))
             async for document in found
         ]
         return sorted(batches, key=lambda batch: batch[1])

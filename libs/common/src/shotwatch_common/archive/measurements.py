@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pymongo import ReplaceOne
 
 from shotwatch_common.archive.driver import Database, Document
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.columns import pack
 from shotwatch_shots.pulses import WINDOW_MS
 
@@ -58,7 +58,7 @@ class Measurements:
         await self._measurements.create_index([("batch", 1)])
         await self._measurements.create_index([("device", 1), ("start", 1)])
 
-    async def keep(self, batch: ShotsClosed, source: Source, measured: Mapping[str, Columns]) -> None:
+    async def keep(self, batch: ShotBatch, source: Source, measured: Mapping[str, Columns]) -> None:
         """Write what was measured on each device; repeating the write changes nothing."""
         documents = [_document(batch, source, device, columns) for device, columns in measured.items()]
         replacements = [ReplaceOne({"_id": d["_id"]}, d, upsert=True) for d in documents if d["features"]]
@@ -126,14 +126,14 @@ def of_shot(measured: Mapping[str, Columns], shot: int) -> dict[str, dict[str, f
     return {device: features for device, features in values.items() if features}
 
 
-def _document(batch: ShotsClosed, source: Source, device: str, columns: Columns) -> Document:
+def _document(batch: ShotBatch, source: Source, device: str, columns: Columns) -> Document:
     measured = {name: values for name, values in columns.items() if np.isfinite(values).any()}
     return {
         "_id": f"{batch.batch_id}/{device}/{source}",
         "batch": batch.batch_id,
         "device": device,
         "source": source.value,
-        "start": min(batch.pulses),
+        "start": int(batch.pulses.min()),
         "pulses": pack(batch.pulses, "<i8"),
         "revisions": pack(batch.revisions, "<i4"),
         "features": {name: pack(values, "<f4") for name, values in measured.items()},

@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,28 +11,13 @@ from pymongo.errors import DuplicateKeyError
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_shots.columns import pack, unpack_integers
 from shotwatch_shots.reconciliation.sides import ValidatedRows
-from shotwatch_shots.records import VALID, JudgedRecords, ObjectRef
+from shotwatch_shots.records import NO_STATE, DeviceHistory, JudgedRecords, ObjectRef
 
-NO_STATE = -1
-"""The state code of a record whose file has no state."""
 LONGEST_SILENCE_MS = 32 * 86_400_000
 """A device that has not recorded for longer has no known state and is no longer expected."""
 _FIRST_LOOK_MS = 600_000
 _LONGEST_FILE_MS = 86_400_000
 """A recorder writes one file per minute; the old layout has one file per day."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceRecords:
-    """The records of one device, sorted by time."""
-
-    times: NDArray[np.int64]
-    """Epoch ms, (n,)."""
-    state: NDArray[np.int64]
-    """Index into `states`, or NO_STATE, (n,)."""
-    states: tuple[str, ...]
-    refused: Mapping[str, int]
-    """Reason → number of refused records, over all files that overlap the time range."""
 
 
 class Records:
@@ -52,7 +36,7 @@ class Records:
 
     async def keep(self, obj: ObjectRef, judged: JudgedRecords) -> None:
         """Write the records of a device in a file, unless those of a later version of the file are stored."""
-        if not judged.times:
+        if not len(judged.times):
             return
         document = _document(obj, judged)
         # If nothing matches, there is no document yet, or one of a later version, on which the insert fails.
@@ -81,7 +65,7 @@ class Records:
         found = self._records.find(begins, {"device": 1, "object_key": 1})
         return [(document["device"], document["object_key"]) async for document in found]
 
-    async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceRecords:
+    async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceHistory:
         """Return the device's records with start <= time < end (epoch ms)."""
         starts = {"$gte": start_ms - _LONGEST_FILE_MS, "$lt": end_ms}
         documents = [
@@ -111,32 +95,23 @@ class Records:
 
 
 def _document(obj: ObjectRef, judged: JudgedRecords) -> dict[str, Any]:
-    times = np.diff(np.array(judged.times, np.int64), prepend=0)
+    times = np.diff(judged.times, prepend=0)
     return {
         "_id": f"{judged.device}/{obj.key}",
         "device": judged.device,
         "object_id": obj.object_id,
         "object_key": obj.key,
         "arrived_at": obj.arrived_at,
-        "start": judged.times[0],
-        "end": judged.times[-1],
+        "start": int(judged.times[0]),
+        "end": int(judged.times[-1]),
         "times": zlib.compress(pack(times, "<i8")),
         "states": judged.states,
         "state": zlib.compress(pack(judged.state, "<i4")),
-        "refused": _refused(judged),
+        "refused": dict(judged.refused),
     }
 
 
-def _refused(judged: JudgedRecords) -> dict[str, int]:
-    verdicts = np.array(judged.verdict)
-    reasons = [reason.partition(":")[0] for reason in judged.reasons]
-    counts = dict.fromkeys(reasons, 0)
-    for n, reason in enumerate(reasons):
-        counts[reason] += int((verdicts == VALID + 1 + n).sum())
-    return counts
-
-
-def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) -> DeviceRecords:
+def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) -> DeviceHistory:
     states = tuple(sorted({state for document in documents for state in document["states"]}))
     empty = np.empty(0, np.int64)
     times = np.concatenate([empty, *(_times(document) for document in documents)])
@@ -147,7 +122,7 @@ def _joined(documents: Sequence[Mapping[str, Any]], start_ms: int, end_ms: int) 
     for document in documents:
         for reason, count in document["refused"].items():
             refused[reason] = refused.get(reason, 0) + count
-    return DeviceRecords(times[order], state[order], states, refused)
+    return DeviceHistory(times[order], state[order], states, refused)
 
 
 def _last_before(document: Mapping[str, Any], time_ms: int) -> tuple[int, str] | None:

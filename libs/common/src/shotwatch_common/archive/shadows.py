@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_common.archive.driver import Database
-from shotwatch_shots.batch import ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.columns import pack
 from shotwatch_shots.vocabulary import AnomalyKind
 
@@ -32,7 +32,7 @@ class Shadows:
 
     async def keep(
         self,
-        batch: ShotsClosed,
+        batch: ShotBatch,
         version: str,
         scores: NDArray[np.float64],
         kinds: Mapping[int, Sequence[AnomalyKind]],
@@ -46,7 +46,7 @@ class Shadows:
             "interval": batch.series.interval,
             "batch": batch.batch_id,
             "version": version,
-            "start": min(batch.pulses),
+            "start": int(batch.pulses.min()),
             "shots": len(batch.pulses),
             "odd": len(kinds),
             "pulses": pack(batch.pulses, "<i8"),

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.clock import epoch_now
-from shotwatch_shots.batch import ABSENT, ShotsClosed
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import ModelRef
-from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.reconciliation.sides import StoredShot
 from shotwatch_shots.records import VALID
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
@@ -52,7 +52,7 @@ class Shots:
         await self._shots.create_index([("kinds", 1), ("pulse", 1)])
 
     async def write(
-        self, batch: ShotsClosed, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
+        self, batch: ShotBatch, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
     ) -> None:
         """Write the shots of a batch with their verdicts, which are in the order of its pulses."""
         documents = shot_documents(batch, verdicts, model, trace_id)
@@ -147,7 +147,7 @@ class Shots:
 
 
 def shot_documents(
-    batch: ShotsClosed, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
+    batch: ShotBatch, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
 ) -> list[dict[str, Any]]:
     """Return one document per shot of the batch, in the form that queries return."""
     series = batch.series
@@ -161,9 +161,12 @@ def shot_documents(
         "judged_at": epoch_now(),
     }
     missing, refused = _missing(batch), _refused(batch)
+    columns = zip(
+        batch.shot_ids, batch.pulses.tolist(), batch.revisions.tolist(), batch.complete.tolist(), strict=True
+    )
     return [
         {
-            "_id": shot_id(series, pulse),
+            "_id": id_,
             **common,
             "score": verdicts[n].score,
             "threshold": verdicts[n].threshold,
@@ -171,12 +174,12 @@ def shot_documents(
             "severity": _value(verdicts[n].severity),
             "pulse": pulse,
             "index": n,
-            "revision": batch.revisions[n],
-            "complete": batch.complete[n],
+            "revision": revision,
+            "complete": complete,
             "missing": missing[n],
             "refused": refused[n],
         }
-        for n, pulse in enumerate(batch.pulses)
+        for n, (id_, pulse, revision, complete) in enumerate(columns)
     ]
 
 
@@ -184,25 +187,21 @@ def _value(severity: Severity | None) -> str | None:
     return None if severity is None else severity.value
 
 
-def _missing(batch: ShotsClosed) -> list[list[str]]:
+def _missing(batch: ShotBatch) -> list[list[str]]:
     """Return the devices without a record, for each shot."""
-    missing: list[list[str]] = [[] for _ in batch.pulses]
+    missing: list[list[str]] = [[] for _ in range(len(batch.pulses))]
     for member in batch.members:
-        if ABSENT in member.source:
-            for n, source in enumerate(member.source):
-                if source == ABSENT:
-                    missing[n].append(member.device)
+        for n in np.flatnonzero(~member.present):
+            missing[n].append(member.device)
     return missing
 
 
-def _refused(batch: ShotsClosed) -> list[list[dict[str, str]]]:
+def _refused(batch: ShotBatch) -> list[list[dict[str, str]]]:
     """Return the devices whose record was refused, with the reason, for each shot."""
-    refused: list[list[dict[str, str]]] = [[] for _ in batch.pulses]
+    refused: list[list[dict[str, str]]] = [[] for _ in range(len(batch.pulses))]
     for member in batch.members:
-        if member.reasons:
-            for n, verdict in enumerate(member.verdict):
-                if verdict != VALID:
-                    refused[n].append({"device": member.device, "reason": member.reasons[verdict - 1]})
+        for n in np.flatnonzero(member.verdict != VALID):
+            refused[n].append({"device": member.device, "reason": member.reasons[member.verdict[n] - 1]})
     return refused
 
 

@@ -1,21 +1,27 @@
 """Windows of the join: one document per place, interval and minute, changed by compare-and-set."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pymongo.errors import OperationFailure
 
 from shotwatch_common.archive.driver import TRANSIENT
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.versioned import save_version
 from shotwatch_common.clock import epoch_now
-from shotwatch_shots.columns import unpack_integers
+from shotwatch_shots.batch import ShotBatch
+from shotwatch_shots.columns import checked_cast, pack, unpack_integers
 from shotwatch_shots.errors import Bug
-from shotwatch_shots.facility import duration_ms
+from shotwatch_shots.facility import Interval, duration_ms
+from shotwatch_shots.place import Place, ShotSeries
+from shotwatch_shots.pulses import pulses_per_window
 from shotwatch_shots.reconciliation.sides import ClosedWindow, JoinedRows
-from shotwatch_shots.records import VALID
+from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.window import DeviceColumns, RecordSource, Window
 
 NEVER = 0
 AT_ONCE = 1000
@@ -53,11 +59,16 @@ class Windows:
         await self._windows.create_index([("files", 1)])
         await self._windows.create_index([("start", 1)])
 
-    async def load(self, window_id: str) -> dict[str, Any] | None:
-        document: dict[str, Any] | None = await self._windows.find_one({"_id": window_id})
-        return document
+    async def load(self, window_id: str, interval_of: Callable[[str], Interval]) -> Window | None:
+        """Return a window, or None if it does not exist. `interval_of` is the facility's.
 
-    async def save(self, document: dict[str, Any]) -> bool:
+        Raises:
+            Bug: the document is not a valid window.
+        """
+        document = await self._windows.find_one({"_id": window_id})
+        return None if document is None else from_document(document, interval_of)
+
+    async def save(self, window: Window, deadline: int) -> bool:
         """Write version n over version n - 1, or the first version.
 
         Return False if another process has changed the window since it was read.
@@ -65,12 +76,17 @@ class Windows:
         Raises:
             Bug: the database does not accept the window; the message names it.
         """
+        document = {
+            **to_document(window),
+            "deadline": deadline,
+            "outbox_since": epoch_now() if window.outbox else NEVER,
+        }
         try:
             return await save_version(self._windows, document)
         except TRANSIENT:
             raise
         except (Bug, OperationFailure) as error:
-            raise Bug(f"window {document['_id']} cannot be written: {error}") from error
+            raise Bug(f"window {window.id} cannot be written: {error}") from error
 
     async def strike_off(self, window_id: str, batch_id: str) -> None:
         """Remove a published batch's message from the outbox.
@@ -89,10 +105,11 @@ class Windows:
         """
         await self._windows.update_one({"_id": window_id, "outbox": {}}, {"$set": {"outbox_since": NEVER}})
 
-    async def of_file(self, object_key: str) -> list[dict[str, Any]]:
-        """Return place, interval and start of the windows that hold records of a file."""
+    async def of_file(self, object_key: str) -> list[tuple[ShotSeries, int]]:
+        """Return series and start (epoch ms) of the windows that hold records of a file."""
         wanted = dict.fromkeys(("place", "interval", "start"), 1)
-        return [document async for document in self._windows.find({"files": object_key}, wanted)]
+        found = self._windows.find({"files": object_key}, wanted)
+        return [(_series(document), document["start"]) async for document in found]
 
     async def between(self, start_ms: int, end_ms: int) -> list[KnownWindow]:
         """Return the windows with start <= first pulse < end (epoch ms), sorted by time."""
@@ -170,3 +187,104 @@ def _closed(document: Mapping[str, Any]) -> ClosedWindow:
     revision, period = np.frombuffer(document["revision"], "<i4"), duration_ms(document["interval"])
     closed = {document["start"] + period * int(n): int(revision[n]) for n in np.flatnonzero(revision)}
     return ClosedWindow(document["_id"], closed, document["outbox_since"], tuple(document["files"]))
+
+
+def to_document(window: Window) -> dict[str, Any]:
+    """Return the window as a document, with columns as little-endian bytes. The repository adds its times."""
+    sources = [source for columns in window.devices.values() for source in columns.sources]
+    return {
+        "_id": window.id,
+        "place": str(window.place),
+        "interval": window.interval.name,
+        "start": window.start,
+        "version": window.version,
+        "again": window.again,
+        "files": sorted({source.block.object_key for source in sources}),
+        "revision": pack(window.revision, "<i4"),
+        "devices": [_device_document(device, columns) for device, columns in window.devices.items()],
+        "outbox": {id_: batch.model_dump_json().encode() for id_, batch in window.outbox.items()},
+        "traceparent": window.traceparent,
+    }
+
+
+def from_document(document: Mapping[str, Any], interval_of: Callable[[str], Interval]) -> Window:
+    """Return the stored window.
+
+    Raises:
+        Bug: the document is not a valid window.
+    """
+    try:
+        return _window(document, interval_of(document["interval"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Bug(f"window {document.get('_id')} cannot be read: {error!r}") from error
+
+
+def _window(document: Mapping[str, Any], interval: Interval) -> Window:
+    pulses = pulses_per_window(interval)
+    return Window(
+        Place.parse(document["place"]),
+        interval,
+        document["start"],
+        {device["device"]: _columns(device, pulses) for device in document["devices"]},
+        _counts(document["revision"], pulses),
+        document["version"],
+        document["again"],
+        {id_: ShotBatch.model_validate_json(batch) for id_, batch in document["outbox"].items()},
+        document["traceparent"],
+    )
+
+
+def _device_document(device: str, columns: DeviceColumns) -> dict[str, Any]:
+    return {
+        "device": device,
+        "kind": columns.kind,
+        "source": pack(columns.source, "<i2"),
+        "row": pack(columns.row, "<i4"),
+        "verdict": pack(columns.verdict, "<i4"),
+        "on": pack(columns.on, "<u1"),
+        "sources": [_source_document(source) for source in columns.sources],
+        "reasons": list(columns.reasons),
+    }
+
+
+def _columns(document: Mapping[str, Any], pulses: int) -> DeviceColumns:
+    return DeviceColumns(
+        DeviceKind(document["kind"]),
+        _counts(document["source"], pulses),
+        _counts(document["row"], pulses),
+        _counts(document["verdict"], pulses),
+        _counts(document["on"], pulses).astype(bool),
+        tuple(_source(source) for source in document["sources"]),
+        tuple(document["reasons"]),
+    )
+
+
+def _source_document(source: RecordSource) -> dict[str, Any]:
+    block = source.block
+    return {
+        "bucket": block.bucket,
+        "block": block.key,
+        "object_id": block.object_id,
+        "object_key": block.object_key,
+        "arrived_at": source.arrived_at,
+        "traceparent": source.traceparent,
+        "displaced": source.displaced,
+    }
+
+
+def _source(stored: Mapping[str, Any]) -> RecordSource:
+    block = BlockRef(
+        bucket=stored["bucket"],
+        key=stored["block"],
+        object_id=stored["object_id"],
+        object_key=stored["object_key"],
+    )
+    return RecordSource(block, stored["arrived_at"], stored["traceparent"], stored["displaced"])
+
+
+def _counts(data: bytes, pulses: int) -> NDArray[np.int32]:
+    return checked_cast(unpack_integers(data, pulses), "<i4")
+
+
+def _series(document: Mapping[str, Any]) -> ShotSeries:
+    return ShotSeries(place=Place.parse(document["place"]), interval=document["interval"])

@@ -1,4 +1,4 @@
-"""The join: sort records into windows, and close the shots of windows.
+"""The join: add records to their windows, and close the shots of windows.
 
 The result does not depend on the order in which files arrive, on repeated delivery, or on which replica does
 the work. The pulse of a record follows from its own file alone, and a newer object replaces an older one. A
@@ -12,21 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_aggregate.domain.window import (
-    DATA_KINDS,
-    NO_SOURCE,
-    Counts,
-    DeviceColumns,
-    Mask,
-    Records,
-    Source,
-    Window,
-)
+from shotwatch_aggregate.domain.split import WindowRecords
+from shotwatch_shots.batch import ABSENT, Mask, ShotBatch
 from shotwatch_shots.errors import Reject
-from shotwatch_shots.facility import Interval
-from shotwatch_shots.pulses import Times, assign_pulses, window_starts
 from shotwatch_shots.records import VALID, reason_code
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.vocabulary import DATA_KINDS, DeviceKind
+from shotwatch_shots.window import Counts, DeviceColumns, RecordSource, Window
 
 MOST_UNEXPECTED = 16
 """Maximum number of unexpected devices (not listed for the place) in a window; the first are kept."""
@@ -39,60 +30,11 @@ an object store accepts. A database document holds 16 MiB at most.
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """The shots of a window that were closed together; `slots` are the indices of their pulses."""
+class Closing:
+    """The shots of a window that close together; `slots` are the indices of their pulses."""
 
     window: Window
     slots: NDArray[np.intp]
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """The records of one device of one file, by window, and the rows that belong to no shot."""
-
-    by_window: dict[int, Records]
-    """Start of the window (epoch ms) → its records."""
-    off_grid: list[int]
-    """Rows further from every pulse than the join tolerance."""
-    second_samples: list[int]
-    """Rows whose pulse has another record of the same device that is nearer to it."""
-
-
-def split(
-    device: str,
-    kind: DeviceKind,
-    source: Source,
-    interval: Interval,
-    times: Times,
-    verdict: Counts,
-    reasons: tuple[str, ...],
-    on: Mask,
-) -> Split:
-    """Assign a device's records to windows and pulses; of several records at a pulse, keep the nearest."""
-    assigned = assign_pulses(times, interval)
-    pulses, on_grid = assigned.pulses, assigned.on_grid
-    distance = np.where(on_grid, assigned.distance, np.iinfo(np.int64).max)
-    # Sorted by pulse, then by distance: the first record of each pulse is the nearest one.
-    nearest_first = np.lexsort((distance, pulses))
-    _, first = np.unique(pulses[nearest_first], return_index=True)
-    kept = np.sort(nearest_first[first])
-    kept = kept[on_grid[kept]]
-    starts = window_starts(pulses, interval)
-    by_window = {}
-    for start in np.unique(starts[kept]):
-        rows = kept[starts[kept] == start]
-        slot = ((pulses[rows] - start) // interval.period_ms).astype(np.int32)
-        by_window[int(start)] = Records(
-            device, kind, source, slot, rows.astype(np.int32), verdict[rows], reasons, on[rows]
-        )
-    dropped = np.setdiff1d(np.arange(len(times)), kept)
-    return Split(by_window, dropped[~on_grid[dropped]].tolist(), dropped[on_grid[dropped]].tolist())
-
-
-def nothing_of(device: str, kind: DeviceKind, source: Source) -> Records:
-    """Return the empty entry of a file for a window in which the file no longer has records of the device."""
-    nothing = np.empty(0, np.int32)
-    return Records(device, kind, source, nothing, nothing, nothing, (), np.empty(0, bool))
 
 
 def takes(window: Window, device: str, roster: Collection[str]) -> bool:
@@ -101,7 +43,7 @@ def takes(window: Window, device: str, roster: Collection[str]) -> bool:
     return device in roster or device in unexpected or len(unexpected) < MOST_UNEXPECTED
 
 
-def admit(window: Window, records: Records) -> Window:
+def admit(window: Window, records: WindowRecords) -> Window:
     """Return the window with the records of a device added; shots that changed are open again.
 
     Raises:
@@ -110,7 +52,7 @@ def admit(window: Window, records: Records) -> Window:
     before = window.devices.get(records.device) or DeviceColumns.empty(records.kind, len(window.revision))
     if _knows_newer(before, records.source):
         return window
-    others = _without_object(before, records.source.object_key)
+    others = _without_object(before, records.source.block.object_key)
     if sum(source.stored_bytes for source in (*others.sources, records.source)) > MOST_SOURCE_BYTES:
         raise Reject(
             "too_many_files",
@@ -122,7 +64,7 @@ def admit(window: Window, records: Records) -> Window:
 def retract(window: Window, object_key: str, keep: Collection[str], arrived_at: int) -> Window:
     """Return the window without the records of an older version of a file whose devices are not in `keep`."""
     for device, columns in window.devices.items():
-        stale = any(s.object_key == object_key and s.arrived_at < arrived_at for s in columns.sources)
+        stale = any(s.block.object_key == object_key and s.arrived_at < arrived_at for s in columns.sources)
         if stale and device not in keep:
             window = window.with_device(device, _without_object(columns, object_key))
     return window
@@ -138,16 +80,16 @@ def ripe(before: Window, after: Window, roster: Collection[str]) -> Mask:
     return which
 
 
-def close(window: Window, which: Mask) -> tuple[Window, Batch | None]:
+def close(window: Window, which: Mask) -> tuple[Window, Closing | None]:
     """Close these shots at their next revision; the batch is None if none of them exists."""
     which = which & window.occupied
     if not which.any():
         return window, None
     closed = replace(window, revision=window.revision + which.astype(np.int32))
-    return closed, Batch(closed, np.flatnonzero(which))
+    return closed, Closing(closed, np.flatnonzero(which))
 
 
-def close_due(window: Window) -> tuple[Window, Batch | None]:
+def close_due(window: Window) -> tuple[Window, Closing | None]:
     """Close the open shots; if the window was requested again, close its closed shots once more instead."""
     if window.again:
         return close(replace(window, again=False), window.revision > 0)
@@ -165,13 +107,39 @@ def complete(window: Window, roster: Mapping[str, DeviceKind]) -> Mask:
     return there
 
 
-def unheard_before(batch: Batch, roster: Collection[str]) -> list[str]:
-    """Return the expected devices without a record up to and including the first shot of the batch.
+def unheard_before(closing: Closing, roster: Collection[str]) -> list[str]:
+    """Return the expected devices without a record up to and including the first shot of the closing shots.
 
     Whether such a device was ON at that shot is known only from before the window.
     """
-    known, first = batch.window.devices, batch.slots[0]
+    known, first = closing.window.devices, closing.slots[0]
     return [d for d in roster if d not in known or not known[d].present[: first + 1].any()]
+
+
+def batch_of(
+    closing: Closing, roster: Mapping[str, DeviceKind], on_before: Collection[str], last_arrival: int
+) -> ShotBatch:
+    """Return the batch of the closing shots; `on_before`: devices that were ON before this window."""
+    window, slots = closing.window, closing.slots
+    absent = {
+        device: DeviceColumns.empty(kind, len(window.revision))
+        for device, kind in roster.items()
+        if device not in window.devices
+    }
+    devices = {**window.devices, **absent}
+    return ShotBatch(
+        batch_id=f"{window.id}-{window.version}",
+        window_id=window.id,
+        series=window.series,
+        pulses=window.pulses[slots],
+        revisions=window.revision[slots],
+        complete=complete(window, roster)[slots],
+        members=[
+            columns.member(device, slots, last_known_on(columns, device in on_before))
+            for device, columns in sorted(devices.items())
+        ],
+        last_arrival=last_arrival,
+    )
 
 
 def last_known_on(columns: DeviceColumns, on_before: bool) -> Mask:
@@ -204,22 +172,23 @@ def _all_heard(window: Window, roster: Collection[str]) -> Mask:
     return heard
 
 
-def _knows_newer(columns: DeviceColumns, source: Source) -> bool:
-    return any(s.object_key == source.object_key and s.order >= source.order for s in columns.sources)
+def _knows_newer(columns: DeviceColumns, source: RecordSource) -> bool:
+    same_file = (s for s in columns.sources if s.block.object_key == source.block.object_key)
+    return any(s.order >= source.order for s in same_file)
 
 
 def _without_object(columns: DeviceColumns, object_key: str) -> DeviceColumns:
-    gone = [n for n, source in enumerate(columns.sources) if source.object_key == object_key]
+    gone = [n for n, source in enumerate(columns.sources) if source.block.object_key == object_key]
     if not gone:
         return columns
     cleared = np.isin(columns.source, gone)
     kept = [n for n in range(len(columns.sources)) if n not in gone]
-    # Old index of a source → new one. The last entry is for NO_SOURCE, which is -1 and stays.
-    renumbered = np.full(len(columns.sources) + 1, NO_SOURCE, np.int32)
+    # Old index of a source → new one. The last entry is for ABSENT, which is -1 and stays.
+    renumbered = np.full(len(columns.sources) + 1, ABSENT, np.int32)
     renumbered[kept] = np.arange(len(kept))
     left = replace(
         columns,
-        source=np.where(cleared, NO_SOURCE, renumbered[columns.source]).astype(np.int32),
+        source=np.where(cleared, ABSENT, renumbered[columns.source]).astype(np.int32),
         row=np.where(cleared, 0, columns.row).astype(np.int32),
         verdict=np.where(cleared, 0, columns.verdict).astype(np.int32),
         on=columns.on & ~cleared,
@@ -228,7 +197,7 @@ def _without_object(columns: DeviceColumns, object_key: str) -> DeviceColumns:
     return _without_unused_reasons(left)
 
 
-def _overlay(columns: DeviceColumns, records: Records) -> DeviceColumns:
+def _overlay(columns: DeviceColumns, records: WindowRecords) -> DeviceColumns:
     """Add the records, except at pulses for which a later object already has a record."""
     later = [n for n, source in enumerate(columns.sources) if source.order > records.source.order]
     wins = ~np.isin(columns.source[records.slot], later)

@@ -17,7 +17,6 @@ from shotwatch_shots.vocabulary import DeviceKind
 
 Arrays = Mapping[str, Array]
 """Column of a block → its rows (n, ...)."""
-MEASURED_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
 EXAMINED_EVERY_MS = 1000
 """Period of the shots that are measured in detail, in ms: one in ten at 10 Hz, all at lower rates."""
 

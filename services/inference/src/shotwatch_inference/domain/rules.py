@@ -20,9 +20,8 @@ import numpy as np
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import severity_of_rule
-from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.batch import Member, ShotBatch
 from shotwatch_shots.facility import Facility
-from shotwatch_shots.records import VALID
 from shotwatch_shots.vocabulary import AnomalyKind, RecordReason
 
 _KINDS = {
@@ -66,7 +65,7 @@ class _Case:
 
 
 def apply_rules(
-    shots: ShotsClosed, features: Mapping[str, Features], place: str, facility: Facility
+    shots: ShotBatch, features: Mapping[str, Features], place: str, facility: Facility
 ) -> list[Finding]:
     """Apply the rules to a batch of shots, and return one finding per shot and kind.
 
@@ -89,15 +88,13 @@ def apply_rules(
 
 
 def _of_member(member: Member, facility: Facility) -> Iterator[_Case]:
-    source, verdict = np.array(member.source), np.array(member.verdict)
-    absent = source == ABSENT
-    for shot in np.flatnonzero(absent & np.array(member.on, bool)):
+    for shot in np.flatnonzero(~member.present & member.on):
         yield _Case(int(shot), AnomalyKind.MISSING_MEMBER, member.device)
     for n, text in enumerate(member.reasons):
         reason, _, detail = text.partition(": ")
         kind = _kind(reason, detail, facility)
         if kind is not None:
-            for shot in np.flatnonzero(~absent & (verdict == VALID + 1 + n)):
+            for shot in np.flatnonzero(member.refused_for(n)):
                 yield _Case(int(shot), kind, member.device, _told(kind, text, detail))
 
 

@@ -2,47 +2,15 @@
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_shots.records import Digest, EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_shots.vocabulary import DeviceKind
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageDigest:
-    """Digests of n frames; rows that could not be read are 0."""
-
-    minimum: Array
-    maximum: Array
-    saturated: Array
-    """Number of pixels at or above the facility's saturation level."""
-    fingerprint: Array
-    """CRC-32 of the frame's bytes (uint16, little-endian, row by row)."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpectrumDigest:
-    """Digests of n spectra; not finite where a value of the spectrum is not, or if it could not be read."""
-
-    minimum: Array
-    maximum: Array
-    total: Array
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyDigest:
-    """n pairs of energies; NaN where there is none."""
-
-    energy1: Array
-    energy2: Array
-
-
-Digest = ImageDigest | SpectrumDigest | EnergyDigest
 
 
 def digest_of(
@@ -55,7 +23,7 @@ def digest_of(
         case DeviceKind.SPECTRO:
             return _spectra(arrays["spectrum"], readable)
         case DeviceKind.ENERGY_METER:
-            return EnergyDigest(arrays["energy1"], arrays["energy2"])
+            return EnergyDigest(energy1=arrays["energy1"], energy2=arrays["energy2"])
         case DeviceKind.OTHER:
             return None
 

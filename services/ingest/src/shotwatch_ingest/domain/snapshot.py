@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from shotwatch_common.blocks import Block
 from shotwatch_common.printable import printable
-from shotwatch_ingest.domain.digest import Digest, digest_of
+from shotwatch_ingest.domain.digest import digest_of
 from shotwatch_ingest.domain.hdf5.image import Hdf5Image, Unreadable
 from shotwatch_ingest.domain.hdf5.stencil import Repeated
 from shotwatch_ingest.domain.hdf5.values import load_numbers, load_text
 from shotwatch_ingest.domain.inventory import Inventory, PassedOver, RecordLocation
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Dataset, Device, Facility, FileName
+from shotwatch_shots.records import Digest, RecordProblem
 from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason
 
 Array = NDArray[np.generic]
@@ -42,15 +43,6 @@ _COLUMNS: dict[DeviceKind, dict[str, np.dtype[np.generic]]] = {
     DeviceKind.OTHER: {},
 }
 """The columns of a device's block, in the order of its datasets in the facility file."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordProblem:
-    """A problem of one record."""
-
-    row: int
-    reason: RecordReason
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +148,8 @@ class _Reading:
                     raise Unreadable(RecordReason.DATA_MISSING, "is not there")
                 keep(row, repeated.read(link))
             except Unreadable as error:
-                problem = RecordProblem(row, reason or error.reason, f"{name} {error.detail}")
+                detail = f"{name} {error.detail}"
+                problem = RecordProblem(row=row, reason=reason or error.reason, detail=detail)
                 self.problems.append(problem)
 
 

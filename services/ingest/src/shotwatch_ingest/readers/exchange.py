@@ -7,32 +7,24 @@ read hostile bytes. They are therefore JSON: data that is checked, never code.
 import os
 import shutil
 from contextlib import ExitStack
-from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from types import TracebackType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import Field, TypeAdapter
 
-from shotwatch_ingest.domain import digest
 from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
 from shotwatch_ingest.domain.inventory import SkippedPart
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
 from shotwatch_ingest.readers.sandbox import MAX_WRITTEN_BYTES
+from shotwatch_shots.columns import Integers, Table
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import FileName
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.records import (
-    BlockRef,
-    DeviceRecords,
-    Digest,
-    EnergyDigest,
-    ImageDigest,
-    Problem,
-    SpectrumDigest,
-)
+from shotwatch_shots.records import NO_STATE, BlockRef, DeviceRecords, Digest, RecordProblem
 from shotwatch_shots.vocabulary import DeviceKind, FileReason, SkipReason
 
 FRAME_HEADER_BYTES = 8
@@ -63,17 +55,17 @@ def cpu_seconds(size: int) -> float:
     return min(_MIN_CPU_SECONDS + size / _BYTES_PER_CPU_SECOND, _MAX_CPU_SECONDS)
 
 
-class ReadDevice(Message):
+class ReadDevice(Table):
     """The records of one device group; the columns are those of `DeviceRecords`."""
 
     device: str = Field(pattern=r"^[^/]+$", max_length=MAX_NAME_BYTES)
     kind: DeviceKind
     series: ShotSeries
-    times: list[int]
+    times: Integers
     states: list[str]
-    state: list[int]
-    problems: list[Problem]
-    digest: Digest | None
+    state: Integers
+    problems: list[RecordProblem]
+    digest: Annotated[Digest, Field(discriminator="role")] | None
     block_start: int = Field(ge=0)
     """Offset of its block in the workspace."""
     block_bytes: int = Field(ge=0, le=MAX_WRITTEN_BYTES)
@@ -180,30 +172,14 @@ def read_device(snapshot: DeviceSnapshot, interval: str, block_start: int, block
         device=device.group,
         kind=device.kind,
         series=ShotSeries(place=device.place, interval=interval),
-        times=block.time.tolist(),
+        times=block.time,
         states=states,
-        state=[numbers.get(state, -1) for state in block.state],
-        problems=[Problem(row=p.row, reason=p.reason, detail=p.detail) for p in snapshot.problems],
-        digest=_message_digest(snapshot.digest),
+        state=np.array([numbers.get(state, NO_STATE) for state in block.state]),
+        problems=list(snapshot.problems),
+        digest=snapshot.digest,
         block_start=block_start,
         block_bytes=block_bytes,
     )
-
-
-def _message_digest(found: digest.Digest | None) -> Digest | None:
-    match found:
-        case digest.ImageDigest():
-            return ImageDigest(**_lists(found))
-        case digest.SpectrumDigest():
-            return SpectrumDigest(**_lists(found))
-        case digest.EnergyDigest():
-            return EnergyDigest(**_lists(found))
-        case None:
-            return None
-
-
-def _lists(found: digest.Digest) -> dict[str, Any]:
-    return {column.name: getattr(found, column.name).tolist() for column in fields(found)}
 
 
 def read_all(descriptor: int) -> bytes:

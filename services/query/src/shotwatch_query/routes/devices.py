@@ -29,12 +29,14 @@ from shotwatch_query.domain.frames import (
 )
 from shotwatch_query.domain.plots import spectrum_png
 from shotwatch_query.errors import NotFound
-from shotwatch_query.members import ShotMember, find_member
+from shotwatch_query.members import find_member
 from shotwatch_query.parameters import DeviceName, ShotId
 from shotwatch_query.schema import Instant, Schema
 from shotwatch_query.sources import ApiSources, From
+from shotwatch_shots.batch import MemberRecord
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.pulses import instant
+from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/shots/{shot}/devices/{device}", tags=["records"])
@@ -115,7 +117,8 @@ class RecordInBlock:
     """A record of a shot, in its block."""
 
     shot: str
-    member: ShotMember
+    member: MemberRecord
+    ref: BlockRef
     block: Block
     row: int
 
@@ -205,16 +208,16 @@ async def get_row(
 
 async def _find_record(sources: ApiSources, shot: str, device: str) -> RecordInBlock:
     member = await find_member(sources, shot, device)
-    if member.bucket is None or member.block is None or member.row is None:
+    ref, row = member.block, member.row
+    if ref is None or row is None:
         raise NotFound(f"{device} has no record in shot {shot}")
     try:
-        block = await sources.blocks.read(member.bucket, member.block)
+        block = await sources.blocks.read(ref.bucket, ref.key)
     except ObjectGone as error:
         raise NotFound(
-            f"the block {member.block} has expired: put {member.raw_object} into the inbox again to make it"
-            " anew"
+            f"the block {ref.key} has expired: put {ref.object_key} into the inbox again to make it anew"
         ) from error
-    return RecordInBlock(shot, member, block, member.row)
+    return RecordInBlock(shot, member, ref, block, row)
 
 
 def _file(data: bytes, form: ArrayFormat) -> Response:
@@ -246,7 +249,7 @@ def _row(sources: ApiSources, record: RecordInBlock) -> RecordDocument:
         state=block.state[n],
         readable=bool(block.readable[n]),
         verdict=member.verdict,
-        block=member.block,
+        block=record.ref.key,
         row=n,
         values={name: value if np.isfinite(value) else None for name, value in scalars.items()},
         unit=sources.facility.dataset(member.kind).unit if scalars else "",

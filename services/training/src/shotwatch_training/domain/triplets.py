@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.batch import Member, ShotBatch
 from shotwatch_shots.place import NO_LEVEL
 from shotwatch_shots.pulses import instant
-from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.domain.manifest import Column, Group, Query, Record
 from shotwatch_training.domain.split import evenly
@@ -68,7 +68,7 @@ def sampled(shots: Sequence[ChosenShot], most: int | None) -> list[ChosenShot]:
     return [shots[n] for n in evenly(len(shots), most).tolist()]
 
 
-def groups_of(batch: ShotsClosed, shots: Sequence[ChosenShot]) -> list[Group]:
+def groups_of(batch: ShotBatch, shots: Sequence[ChosenShot]) -> list[Group]:
     """Return the examples of these shots of a batch by camera; a camera without a valid frame has none."""
     cameras = _members(batch, DeviceKind.CAMERA)
     return [group for camera in cameras if (group := _group(batch, camera, shots)).shots]
@@ -110,14 +110,14 @@ def examples_of(
     ]
 
 
-def _group(batch: ShotsClosed, camera: Member, shots: Sequence[ChosenShot]) -> Group:
+def _group(batch: ShotBatch, camera: Member, shots: Sequence[ChosenShot]) -> Group:
     seen = [shot for shot in shots if _record(camera, shot.index)]
     return Group(
         batch=batch.batch_id,
         series=batch.series,
         camera=camera.device,
         shots=[shot.id for shot in seen],
-        pulses=[batch.pulses[shot.index] for shot in seen],
+        pulses=batch.pulses[[shot.index for shot in seen]].tolist(),
         revisions=[shot.revision for shot in seen],
         kinds=[list(shot.kinds) for shot in seen],
         image=_column([camera], seen),
@@ -126,8 +126,8 @@ def _group(batch: ShotsClosed, camera: Member, shots: Sequence[ChosenShot]) -> G
     )
 
 
-def _members(batch: ShotsClosed, kind: DeviceKind) -> list[Member]:
-    return sorted((member for member in batch.members if member.kind is kind), key=lambda m: m.device)
+def _members(batch: ShotBatch, kind: DeviceKind) -> list[Member]:
+    return sorted(batch.members_of((kind,)), key=lambda member: member.device)
 
 
 def _column(members: Sequence[Member], shots: Sequence[ChosenShot]) -> Column:
@@ -142,6 +142,7 @@ def _records(members: Sequence[Member], index: int) -> Iterator[Record]:
 
 def _record(member: Member, index: int) -> Record | None:
     """Return the member's record of a shot if it is valid; None otherwise."""
-    if member.source[index] == ABSENT or member.verdict[index] != VALID:
+    record = member.of_shot(index)
+    if record.block is None or record.row is None or not record.valid:
         return None
-    return member.blocks[member.source[index]], member.row[index]
+    return record.block, record.row

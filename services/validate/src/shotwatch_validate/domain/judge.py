@@ -5,29 +5,27 @@ data could be read, then the data themselves.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shotwatch_shots.facility import Facility, StatePolicy
-from shotwatch_shots.records import MOST_DETAILED_REASONS, reason_code
+from shotwatch_shots.records import (
+    MOST_DETAILED_REASONS,
+    NO_STATE,
+    VALID,
+    DeviceRecords,
+    ImageDigest,
+    JudgedRecords,
+    RecordColumns,
+    reason_code,
+)
 from shotwatch_shots.vocabulary import RecordReason
-from shotwatch_validate.domain.records import Frames, Records
 from shotwatch_validate.domain.rules import Context, Mask, broken_rules
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The verdicts on n records of a device."""
-
-    verdict: NDArray[np.int64]
-    """(n,) 0 for a valid record, k for one refused for `reasons[k - 1]`."""
-    reasons: tuple[str, ...]
-    """The reasons that occur, as `reason` or `reason: detail`; a few dozen at most (`reason_code`)."""
-
-
-def judge(records: Records, facility: Facility, previous_fingerprint: int | None = None) -> Judgement:
+def judge(
+    records: DeviceRecords, facility: Facility, previous_fingerprint: int | None = None
+) -> JudgedRecords:
     """Judge the records of one device; if several reasons apply to a record, the first counts.
 
     Args:
@@ -35,37 +33,38 @@ def judge(records: Records, facility: Facility, previous_fingerprint: int | None
         facility: defines what counts as ON, black, saturated and out of range.
         previous_fingerprint: of the device's last frame before these; a first frame equal to it is frozen.
     """
-    verdict = np.zeros(len(records.state), np.int64)
+    verdict = np.full(len(records.state), VALID)
     reasons: list[str] = []
     for reason, rows in _findings(records, facility, previous_fingerprint):
-        refused = rows & (verdict == 0)
+        refused = rows & (verdict == VALID)
         if refused.any():
             verdict[refused] = reason_code(reasons, reason)
-    return Judgement(verdict, tuple(reasons))
+    shared = {name: getattr(records, name) for name in RecordColumns.model_fields}
+    return JudgedRecords(**shared, reasons=reasons, verdict=verdict)
 
 
-def last_fingerprint(records: Records) -> int | None:
+def last_fingerprint(records: DeviceRecords) -> int | None:
     """Return the fingerprint of the last frame that could be read; None for devices without frames."""
-    if not isinstance(records.data, Frames):
+    if not isinstance(records.digest, ImageDigest):
         return None
-    fingerprints = records.data.fingerprint[_readable(records)]
+    fingerprints = records.digest.fingerprint[_readable(records)]
     return int(fingerprints[-1]) if len(fingerprints) else None
 
 
 def _findings(
-    records: Records, facility: Facility, previous_fingerprint: int | None
+    records: DeviceRecords, facility: Facility, previous_fingerprint: int | None
 ) -> Iterator[tuple[str, Mask]]:
     yield from _not_on(records, facility.state)
     yield from _problems(records, of_state=True)
-    yield RecordReason.STATE_MISSING, records.state < 0
+    yield RecordReason.STATE_MISSING, records.state == NO_STATE
     yield from _problems(records, of_state=False)
-    if records.data is not None:
+    if records.digest is not None:
         datasets = facility.device_type(records.device).datasets
         context = Context(datasets, facility.frames, _readable(records), previous_fingerprint)
-        yield from broken_rules(records.data, context)
+        yield from broken_rules(records.digest, context)
 
 
-def _not_on(records: Records, policy: StatePolicy) -> Iterator[tuple[str, Mask]]:
+def _not_on(records: DeviceRecords, policy: StatePolicy) -> Iterator[tuple[str, Mask]]:
     """Yield the records in each state that is not ON, broken states first; the last states combined."""
     numbers = [number for number, state in enumerate(records.states) if state != policy.on]
     numbers.sort(key=lambda number: records.states[number] not in policy.broken)
@@ -74,7 +73,7 @@ def _not_on(records: Records, policy: StatePolicy) -> Iterator[tuple[str, Mask]]
     yield RecordReason.STATE_NOT_ON, np.isin(records.state, numbers[MOST_DETAILED_REASONS:])
 
 
-def _problems(records: Records, of_state: bool) -> Iterator[tuple[str, Mask]]:
+def _problems(records: DeviceRecords, of_state: bool) -> Iterator[tuple[str, Mask]]:
     """Yield the records with each problem found on reading, of the states or of the data."""
     rows: dict[str, list[int]] = {}
     for problem in records.problems:
@@ -87,7 +86,7 @@ def _problems(records: Records, of_state: bool) -> Iterator[tuple[str, Mask]]:
         yield reason, _mask(where, len(records.state))
 
 
-def _readable(records: Records) -> Mask:
+def _readable(records: DeviceRecords) -> Mask:
     unreadable = [p.row for p in records.problems if p.reason != RecordReason.STATE_MISSING]
     return ~_mask(unreadable, len(records.state))
 

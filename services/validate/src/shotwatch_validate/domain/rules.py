@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_shots.facility import Dataset, FramePolicy
+from shotwatch_shots.records import Digest, EnergyDigest, ImageDigest, SpectrumDigest
 from shotwatch_shots.vocabulary import RecordReason
-from shotwatch_validate.domain.records import Data, Energies, Floats, Frames, Spectra
 
 Mask = NDArray[np.bool_]
 
@@ -32,28 +32,28 @@ class Context:
 
 
 Rule = Callable[[Any, Context], tuple[Mask, str]]
-"""(data, context) → the records (n,) that break the rule, and its requirement in words."""
+"""(digest, context) → the records (n,) that break the rule, and its requirement in words."""
 
 
-def broken_rules(data: Data, context: Context) -> Iterator[tuple[str, Mask]]:
-    """Yield `reason: detail` of each rule for such data, in order, and the records (n,) that break it."""
-    for reason, rule in _RULES[type(data)]:
-        broken, detail = rule(data, context)
+def broken_rules(digest: Digest, context: Context) -> Iterator[tuple[str, Mask]]:
+    """Yield `reason: detail` of each rule for such a digest, in order, and the records (n,) that break it."""
+    for reason, rule in _RULES[type(digest)]:
+        broken, detail = rule(digest, context)
         yield f"{reason}: {detail}", broken
 
 
-def _black(frames: Frames, context: Context) -> tuple[Mask, str]:
+def _black(frames: ImageDigest, context: Context) -> tuple[Mask, str]:
     level = context.frames.black_below
     return frames.maximum < level, f"no pixel reaches {level:g}"
 
 
-def _saturated(frames: Frames, context: Context) -> tuple[Mask, str]:
+def _saturated(frames: ImageDigest, context: Context) -> tuple[Mask, str]:
     share = context.frames.saturated_share
     pixels = math.prod(context.datasets[0].shape)
     return frames.saturated > share * pixels, f"more than {100 * share:g} % of the pixels are saturated"
 
 
-def _frozen(frames: Frames, context: Context) -> tuple[Mask, str]:
+def _frozen(frames: ImageDigest, context: Context) -> tuple[Mask, str]:
     frozen = np.zeros_like(context.readable)
     fingerprints = frames.fingerprint[context.readable]
     unlike_any = -1
@@ -62,34 +62,34 @@ def _frozen(frames: Frames, context: Context) -> tuple[Mask, str]:
     return frozen, "is the frame before, once more"
 
 
-def _frame_range(frames: Frames, context: Context) -> tuple[Mask, str]:
+def _frame_range(frames: ImageDigest, context: Context) -> tuple[Mask, str]:
     dataset = context.datasets[0]
     return _outside(frames.minimum, dataset) | _outside(frames.maximum, dataset), _range(dataset)
 
 
-def _not_finite(spectra: Spectra, _context: Context) -> tuple[Mask, str]:
+def _not_finite(spectra: SpectrumDigest, _context: Context) -> tuple[Mask, str]:
     return ~np.isfinite(spectra.total), "an intensity is no finite number"
 
 
-def _no_spectrum(spectra: Spectra, _context: Context) -> tuple[Mask, str]:
+def _no_spectrum(spectra: SpectrumDigest, _context: Context) -> tuple[Mask, str]:
     return spectra.total <= 0, "the intensities do not sum to more than zero"
 
 
-def _spectrum_range(spectra: Spectra, context: Context) -> tuple[Mask, str]:
+def _spectrum_range(spectra: SpectrumDigest, context: Context) -> tuple[Mask, str]:
     dataset = context.datasets[0]
     return _outside(spectra.minimum, dataset) | _outside(spectra.maximum, dataset), _range(dataset)
 
 
-def _no_energy(energies: Energies, _context: Context) -> tuple[Mask, str]:
+def _no_energy(energies: EnergyDigest, _context: Context) -> tuple[Mask, str]:
     return ~((energies.energy1 > 0) | (energies.energy2 > 0)), "neither energy is positive"
 
 
-def _energy_range(energies: Energies, context: Context) -> tuple[Mask, str]:
+def _energy_range(energies: EnergyDigest, context: Context) -> tuple[Mask, str]:
     first, second = context.datasets
     return _outside(energies.energy1, first) | _outside(energies.energy2, second), _range(first)
 
 
-def _outside(values: Floats, dataset: Dataset) -> Mask:
+def _outside(values: NDArray[np.float64], dataset: Dataset) -> Mask:
     """Return which values are outside the range; not NaN, which is left to other rules."""
     low, high = dataset.range
     return (values < low) | (values > high)
@@ -101,20 +101,20 @@ def _range(dataset: Dataset) -> str:
 
 
 _RULES: dict[type, tuple[tuple[RecordReason, Rule], ...]] = {
-    Frames: (
+    ImageDigest: (
         (RecordReason.BLACK_FRAME, _black),
         (RecordReason.SATURATED_FRAME, _saturated),
         (RecordReason.FROZEN_FRAME, _frozen),
         (RecordReason.OUT_OF_RANGE, _frame_range),
     ),
-    Spectra: (
+    SpectrumDigest: (
         (RecordReason.NOT_FINITE, _not_finite),
         (RecordReason.NO_SPECTRUM, _no_spectrum),
         (RecordReason.OUT_OF_RANGE, _spectrum_range),
     ),
-    Energies: (
+    EnergyDigest: (
         (RecordReason.NO_ENERGY, _no_energy),
         (RecordReason.OUT_OF_RANGE, _energy_range),
     ),
 }
-"""Kind of data → its rules, in the order in which they are applied."""
+"""Kind of digest → its rules, in the order in which they are applied."""

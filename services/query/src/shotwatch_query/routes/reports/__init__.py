@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from shotwatch_common.archive.devices import LastState
-from shotwatch_common.archive.records import NO_STATE, DeviceRecords
 from shotwatch_common.clock import latest_record_ms
 from shotwatch_physics.device_states import Gaps, clock_skew, find_gaps, state_chatter, state_shares
 from shotwatch_query.devices import find_roster, period_ms
@@ -31,6 +30,7 @@ from shotwatch_query.routes.reports.schemas import (
 from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.calibration import Characterisation
 from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.records import NO_STATE, DeviceHistory
 
 router = APIRouter(tags=["devices"])
 StateNames = Mapping[int, str | None]
@@ -121,7 +121,7 @@ async def _reports(
 ) -> AsyncIterator[DeviceReport]:
     """Yield one report after the other; the records of at most _AT_A_TIME devices are in memory."""
 
-    async def read(device: str) -> DeviceRecords:
+    async def read(device: str) -> DeviceHistory:
         return await sources.archive.records.of_device(device, span.start, span.end)
 
     first = {device: await read(device) for device in roster.devices[:2]}
@@ -133,7 +133,7 @@ async def _reports(
 
 
 def _clock(
-    sources: ApiSources, roster: PlaceRoster, records: DeviceRecords, other: str, others: DeviceRecords
+    sources: ApiSources, roster: PlaceRoster, records: DeviceHistory, other: str, others: DeviceHistory
 ) -> ClockComparison:
     skew = clock_skew(others.times, records.times, period_ms(sources.facility, roster))
     return ClockComparison(against=other, **asdict(skew))
@@ -143,7 +143,7 @@ def _report(
     facility: Facility,
     roster: PlaceRoster,
     device: str,
-    records: DeviceRecords,
+    records: DeviceHistory,
     span: Span,
     clock: ClockComparison | None,
 ) -> DeviceReport:
@@ -168,7 +168,7 @@ def _report(
     )
 
 
-def _state_times(records: DeviceRecords, names: StateNames, interval: int, on: str) -> list[StateTime]:
+def _state_times(records: DeviceHistory, names: StateNames, interval: int, on: str) -> list[StateTime]:
     spent = [
         StateTime(state=names[each.state], seconds=each.time_ms / 1000, share=each.share)
         for each in state_shares(records.times, records.state, interval)
@@ -180,12 +180,12 @@ def _gaps(gaps: Gaps) -> GapSummary:
     return GapSummary(count=gaps.count, total_s=gaps.total_ms / 1000, longest_s=gaps.longest_ms / 1000)
 
 
-def _chatter(records: DeviceRecords, interval: int) -> ChatterSummary:
+def _chatter(records: DeviceHistory, interval: int) -> ChatterSummary:
     chatter = state_chatter(records.times, records.state, interval)
     return ChatterSummary(changes=chatter.changes, per_hour=chatter.per_hour, bursts=len(chatter.bursts))
 
 
-def _segments(records: DeviceRecords, names: StateNames, interval: int, span: Span) -> list[StateSegment]:
+def _segments(records: DeviceHistory, names: StateNames, interval: int, span: Span) -> list[StateSegment]:
     return [
         StateSegment(state=names[each.state], start=each.start, end=each.end)
         for each in segments(records.times, records.state, interval, span)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import Field, FiniteFloat
 from pydantic.json_schema import SkipJsonSchema
@@ -22,6 +23,7 @@ from shotwatch_query.routes.shots.schemas import (
     Refusal,
     Revision,
     ShotDetails,
+    ShotMember,
     ShotPage,
     ShotSummary,
 )
@@ -87,7 +89,7 @@ async def get_shot(sources: From, shot: ShotId) -> ShotDetails:
     events = await sources.archive.events.of_shots([shot])
     return ShotDetails(
         **_summary(document),
-        members=await members_of(sources, document),
+        members=list(map(ShotMember.of, await members_of(sources, document))),
         features=_features(of_shot(measured, document["index"])),
         reasons=_reasons(document, events),
         revisions=await _revisions(sources, document),
@@ -97,15 +99,10 @@ async def get_shot(sources: From, shot: ShotId) -> ShotDetails:
 
 
 async def _revisions(sources: ApiSources, document: Document) -> list[Revision]:
-    batches = await sources.archive.batches.of_window(document["window"])
-    closings = [
-        (batch, batch.pulses.index(document["pulse"]), closed_at)
-        for batch, closed_at in batches
-        if document["pulse"] in batch.pulses
-    ]
     return [
-        Revision(revision=batch.revisions[n], at=instant(closed_at), complete=batch.complete[n])
-        for batch, n, closed_at in closings
+        Revision(revision=int(batch.revisions[n]), at=instant(closed_at), complete=bool(batch.complete[n]))
+        for batch, closed_at in await sources.archive.batches.of_window(document["window"])
+        for n in np.flatnonzero(batch.pulses == document["pulse"])
     ]
 
 

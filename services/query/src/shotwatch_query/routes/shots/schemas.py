@@ -1,11 +1,13 @@
 """The responses about shots."""
 
+from typing import Self
+
 from pydantic import Field
 
-from shotwatch_query.members import ShotMember
 from shotwatch_query.schema import DEVICE, SHOT_ID, Instant, Schema, Where
+from shotwatch_shots.batch import MemberRecord
 from shotwatch_shots.event import ModelRef
-from shotwatch_shots.vocabulary import AnomalyKind, Severity
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, Severity
 
 
 class ShotSummary(Where):
@@ -81,6 +83,33 @@ class Revision(Schema):
     revision: int
     at: Instant
     complete: bool
+
+
+class ShotMember(Schema):
+    """The part of one device in a shot."""
+
+    device: str = Field(examples=[DEVICE])
+    kind: DeviceKind
+    verdict: str = Field(
+        description="`valid`, `missing`, or the reason of its refusal.", examples=["valid", "black_frame"]
+    )
+    on: bool = Field(description="Whether the device was last known to be ON.")
+    block: str | None = Field(description="Key of the block that holds the record; null when it is missing.")
+    row: int | None = Field(description="Row of the record in its block.")
+    raw_object: str | None = Field(description="Key of the object from which the block was made.")
+
+    @classmethod
+    def of(cls, member: MemberRecord) -> Self:
+        ref = member.block
+        return cls(
+            device=member.device,
+            kind=member.kind,
+            verdict=member.verdict,
+            on=member.on,
+            block=ref and ref.key,
+            row=member.row,
+            raw_object=ref and ref.object_key,
+        )
 
 
 class ShotDetails(ShotSummary):

@@ -1,32 +1,30 @@
 """The window of the join: which device has a record at which pulse, and the revision of each closed shot."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_shots.batch import ABSENT, Mask, Member, ShotBatch
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import Times, pulses_per_window, window_id
+from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 Counts = NDArray[np.int32]
-Mask = NDArray[np.bool_]
-
-NO_SOURCE = -1
-DATA_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """The block of one device in one object, and the trace in which it arrived."""
+class RecordSource:
+    """The block of one device in one object, and how it arrived."""
 
-    bucket: str
-    block: str
-    object_id: str
-    object_key: str
+    block: BlockRef
     arrived_at: int
+    """When the store received the object, epoch ms."""
     traceparent: str
+    """The trace in which it was joined."""
     displaced: int = 0
     """Number of its rows that are not used because a later object has a record at the same pulse."""
 
@@ -36,7 +34,7 @@ class Source:
 
         It counts the source itself, its copy in a message in the outbox, and its key in the list of files.
         """
-        return 300 + 3 * len(self.object_key.encode()) + 2 * len(self.block.encode())
+        return 300 + 3 * len(self.block.object_key.encode()) + 2 * len(self.block.key.encode())
 
     @property
     def order(self) -> tuple[int, str]:
@@ -44,25 +42,7 @@ class Source:
 
         The order in which the sources are processed does not matter.
         """
-        return self.arrived_at, self.object_id
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """The records of a device that fall into one window: one entry per record, at most one per pulse."""
-
-    device: str
-    kind: DeviceKind
-    source: Source
-    slot: Counts
-    """Index of the pulse in the window, 0 .. pulses_per_window - 1."""
-    row: Counts
-    """Row in the source's block."""
-    verdict: Counts
-    """0 for a valid record, n for one refused for `reasons[n - 1]`."""
-    reasons: tuple[str, ...]
-    on: Mask
-    """Whether the device's state was ON."""
+        return self.arrived_at, self.block.object_id
 
 
 @dataclass(frozen=True)
@@ -71,26 +51,26 @@ class DeviceColumns:
 
     kind: DeviceKind
     source: Counts
-    """Index into `sources`; NO_SOURCE where the device has no record."""
+    """Index into `sources`; ABSENT where the device has no record."""
     row: Counts
     verdict: Counts
     on: Mask
-    sources: tuple[Source, ...] = ()
+    sources: tuple[RecordSource, ...] = ()
     reasons: tuple[str, ...] = ()
 
     @classmethod
     def empty(cls, kind: DeviceKind, pulses: int) -> "DeviceColumns":
         zeros = np.zeros(pulses, np.int32)
-        return cls(kind, np.full(pulses, NO_SOURCE, np.int32), zeros, zeros.copy(), np.zeros(pulses, bool))
+        return cls(kind, np.full(pulses, ABSENT, np.int32), zeros, zeros.copy(), np.zeros(pulses, bool))
 
     @property
     def present(self) -> Mask:
-        present: Mask = self.source != NO_SOURCE
+        present: Mask = self.source != ABSENT
         return present
 
     @property
     def valid(self) -> Mask:
-        valid: Mask = self.present & (self.verdict == 0)
+        valid: Mask = self.present & (self.verdict == VALID)
         return valid
 
     def heard(self) -> Mask:
@@ -111,12 +91,25 @@ class DeviceColumns:
         """Return those of the slots at which the two differ in object, row or verdict."""
         return np.array([n for n in slots if self._entry(n) != other._entry(n)], np.intp)
 
+    def member(self, device: str, slots: NDArray[np.intp], on: Mask) -> Member:
+        """Return the part of the device in a batch of the shots at these slots; `on` as in `Member`."""
+        return Member(
+            device=device,
+            kind=self.kind,
+            blocks=[source.block for source in self.sources],
+            source=self.source[slots],
+            row=self.row[slots],
+            reasons=list(self.reasons),
+            verdict=self.verdict[slots],
+            on=on[slots],
+        )
+
     def _entry(self, n: np.intp) -> tuple[str, int, str] | None:
-        if self.source[n] == NO_SOURCE:
+        if self.source[n] == ABSENT:
             return None
         verdict = int(self.verdict[n])
         reason = self.reasons[verdict - 1] if verdict else ""
-        return self.sources[self.source[n]].object_id, int(self.row[n]), reason
+        return self.sources[self.source[n]].block.object_id, int(self.row[n]), reason
 
 
 @dataclass(frozen=True)
@@ -134,6 +127,10 @@ class Window:
     """Number of changes of the stored window."""
     again: bool = False
     """Whether its closed shots are to be closed again although nothing changed (reprocessing)."""
+    outbox: Mapping[str, ShotBatch] = field(default_factory=dict)
+    """Batch id → batch that was closed and is not published yet."""
+    traceparent: str = ""
+    """The trace of its last change."""
 
     @classmethod
     def empty(cls, place: Place, interval: Interval, start: int) -> "Window":

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 
 from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.store import ObjectStore
-from shotwatch_features.parts import Chosen, Collected, Part, parts_of
-from shotwatch_shots.batch import ABSENT, Member, ShotsClosed
+from shotwatch_shots.batch import ABSENT, Mask, Member, ShotBatch
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
-
-EVERYTHING = np.ones(5, bool)
 
 
 class Blocks:
@@ -26,7 +24,7 @@ class Blocks:
         return cast("bytes", write_block(block).to_pybytes())
 
 
-def batch() -> ShotsClosed:
+def batch() -> ShotBatch:
     """Five shots: two of the first block, one without a record, one refused, and one of the second block."""
     meter = Member(
         device="meter",
@@ -38,7 +36,7 @@ def batch() -> ShotsClosed:
         verdict=[0, 0, 0, 1, 0],
         on=[True] * 5,
     )
-    return ShotsClosed(
+    return ShotBatch(
         batch_id="batch",
         window_id="window",
         series=ShotSeries.parse("LA-A1-11-1s"),
@@ -50,16 +48,16 @@ def batch() -> ShotsClosed:
     )
 
 
-def parts(chosen: Chosen, *kinds: DeviceKind) -> list[Part]:
-    async def read() -> list[Part]:
+def parts(chosen: Mask | None, *kinds: DeviceKind) -> list[Readings]:
+    async def read() -> list[Readings]:
         store = cast("ObjectStore", Blocks())
-        return [part async for part in parts_of(batch(), kinds, chosen, store)]
+        return [part async for part in readings_of(batch().members_of(kinds), store, chosen)]
 
     return asyncio.run(read())
 
 
 def test_a_part_has_the_valid_records_of_one_block_and_knows_their_shots() -> None:
-    first, second = parts(EVERYTHING, DeviceKind.ENERGY_METER)
+    first, second = parts(None, DeviceKind.ENERGY_METER)
     assert (first.shots.tolist(), first.arrays["energy1"].tolist()) == ([0, 1], [0, 2])
     assert (second.shots.tolist(), second.arrays["energy1"].tolist()) == ([4], [11])
 
@@ -67,11 +65,11 @@ def test_a_part_has_the_valid_records_of_one_block_and_knows_their_shots() -> No
 def test_blocks_of_which_no_shot_is_chosen_and_other_devices_are_not_read() -> None:
     (last,) = parts(np.arange(5) == 4, DeviceKind.ENERGY_METER)
     assert last.shots.tolist() == [4]
-    assert parts(EVERYTHING, DeviceKind.CAMERA) == []
+    assert parts(None, DeviceKind.CAMERA) == []
 
 
 def test_of_a_part_only_some_shots_can_be_kept() -> None:
-    first, second = parts(EVERYTHING, DeviceKind.ENERGY_METER)
+    first, second = parts(None, DeviceKind.ENERGY_METER)
     kept = first.only(np.arange(5) == 1)
     assert (kept.shots.tolist(), kept.arrays["energy1"].tolist()) == ([1], [2])
     assert not len(second.only(np.arange(5) == 1).shots)
@@ -79,7 +77,7 @@ def test_of_a_part_only_some_shots_can_be_kept() -> None:
 
 def test_features_of_parts_come_together_as_columns_over_the_shots() -> None:
     collected = Collected(5)
-    for part in parts(EVERYTHING, DeviceKind.ENERGY_METER):
+    for part in parts(None, DeviceKind.ENERGY_METER):
         collected.add(part, {"doubled": 2 * part.arrays["energy1"]})
     nothing = float("nan")
     assert collected.columns["meter"]["doubled"] == pytest.approx([0, 4, nothing, nothing, 22], nan_ok=True)
