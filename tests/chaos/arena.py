@@ -34,7 +34,8 @@ from shotwatch_embedded.processes import mark
 from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import State, Status
-from shotwatch_operations.reconciliation.collecting import Allowances, Collector
+from shotwatch_operations.reconciliation.collecting import Collector
+from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import object_id

@@ -33,13 +33,14 @@ from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_history.jobs.ledger import LedgerWatch
 from shotwatch_history.settings import HistorySettings
-from shotwatch_operations.reconciliation.collecting import Allowances, Collector
+from shotwatch_operations.reconciliation.collecting import Collector
+from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import characterisation_key
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, window_id
-from shotwatch_shots.reconciliation.equalities import Imbalance
+from shotwatch_shots.reconciliation.outcome import Imbalance
 from shotwatch_shots.reconciliation.slices import BEGINNING, DAY_MS, INBOX, Equality, Slice
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections

@@ -40,7 +40,7 @@ from shotwatch_shots.feedback import ShotLabels, Snooze
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.models import ModelLoad
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
 from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
 

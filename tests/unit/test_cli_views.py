@@ -21,7 +21,7 @@ from shotwatch_embedded.description import StackDescription
 from shotwatch_embedded.errors import StackNotFound
 from shotwatch_embedded.lock import take
 from shotwatch_embedded.status import Role, State, Status
-from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.reconciliation.slices import INBOX, Equality, Reconciled, Slice
 from shotwatch_shots.reconciliation.summary import summaries_of

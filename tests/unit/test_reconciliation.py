@@ -8,19 +8,16 @@ import pytest
 from shotwatch_common.archive import Archive
 from shotwatch_operations.reconciliation.tallying import tally_of
 from shotwatch_shots.identity import blocks_id
-from shotwatch_shots.reconciliation.equalities import (
-    NAMED,
-    Imbalance,
-    Outcome,
+from shotwatch_shots.reconciliation.events import compare_events
+from shotwatch_shots.reconciliation.objects import (
     compare_block_folders,
-    compare_events,
-    compare_files,
     compare_folder,
     compare_inbox,
     compare_places,
-    compare_records,
-    compare_shots,
 )
+from shotwatch_shots.reconciliation.outcome import NAMED, Imbalance, Outcome
+from shotwatch_shots.reconciliation.records import compare_records
+from shotwatch_shots.reconciliation.shots import compare_files, compare_shots
 from shotwatch_shots.reconciliation.sides import (
     Buckets,
     ClosedShots,

@@ -28,7 +28,8 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.stack import Stack
-from shotwatch_operations.reconciliation.collecting import Allowances, Collector
+from shotwatch_operations.reconciliation.collecting import Collector
+from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.identity import object_id, raw_key
 from shotwatch_shots.ledger import Entry, ObjectFacts

@@ -13,7 +13,8 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
-from shotwatch_operations.reconciliation.collecting import Allowances, Collector
+from shotwatch_operations.reconciliation.collecting import Collector
+from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_operations.reconciliation.tallying import tally_of
 from shotwatch_shots.facility import Facility

@@ -2,35 +2,15 @@
 
 from collections.abc import Sequence
 
-from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.ledger_documents import KNOWN_FIELDS, decoded_known
 from shotwatch_shots.reconciliation.sides import KnownObject
 from shotwatch_shots.vocabulary import ObjectState
 
 LAST_CHARACTER = "\U0010ffff"
 """The last Unicode character. It ends the range of all keys with a prefix."""
 _AT_ONCE = 500
-_NOT_JOINED = ("off_grid", "second_samples", "unexpected")
-"""Facts that the service aggregate stores: how many records of an object are in no window."""
-_KNOWN = dict.fromkeys(
-    (
-        "key",
-        "etag",
-        "size",
-        "state",
-        "reason",
-        "since",
-        "arrived_at",
-        "joined_at",
-        "location",
-        "records",
-        "blocks_id",
-        "history.state",
-        *_NOT_JOINED,
-    ),
-    1,
-)
-"""The fields that a `KnownObject` is built from."""
 
 
 class KnownObjects:
@@ -41,29 +21,29 @@ class KnownObjects:
 
     async def located(self, after: str, last: str) -> list[KnownObject]:
         """Return the objects with after < location key <= last, in all buckets."""
-        found = self._objects.find({"location.key": {"$gt": after, "$lte": last}}, _KNOWN)
-        return [_known(document) async for document in found]
+        found = self._objects.find({"location.key": {"$gt": after, "$lte": last}}, KNOWN_FIELDS)
+        return [decoded_known(document) async for document in found]
 
     async def located_at(self, keys: Sequence[str]) -> list[KnownObject]:
         """Return the objects that are stored under one of these keys, in any bucket."""
-        found = self._objects.find({"location.key": {"$in": list(keys)}}, _KNOWN)
-        return [_known(document) async for document in found]
+        found = self._objects.find({"location.key": {"$in": list(keys)}}, KNOWN_FIELDS)
+        return [decoded_known(document) async for document in found]
 
     async def in_bucket(self, bucket: str, states: Sequence[ObjectState]) -> list[KnownObject]:
         """Return the objects in these states that are located in a bucket."""
-        found = self._objects.find({"state": {"$in": list(states)}}, _KNOWN)
-        located = [_known(document) async for document in found]
+        found = self._objects.find({"state": {"$in": list(states)}}, KNOWN_FIELDS)
+        located = [decoded_known(document) async for document in found]
         return [each for each in located if each.location is not None and each.location[0] == bucket]
 
     async def find(self, object_ids: Sequence[str]) -> list[KnownObject]:
         """Return those of these objects that the ledger has."""
-        found = self._objects.find({"_id": {"$in": list(object_ids)}}, _KNOWN)
-        return [_known(document) async for document in found]
+        found = self._objects.find({"_id": {"$in": list(object_ids)}}, KNOWN_FIELDS)
+        return [decoded_known(document) async for document in found]
 
     async def versions(self, keys: Sequence[str]) -> list[KnownObject]:
         """Return every version of the files with these keys."""
-        found = self._objects.find({"key": {"$in": list(keys)}}, _KNOWN)
-        return [_known(document) async for document in found]
+        found = self._objects.find({"key": {"$in": list(keys)}}, KNOWN_FIELDS)
+        return [decoded_known(document) async for document in found]
 
     async def known_keys(self, keys: Sequence[str]) -> set[str]:
         """Return those of these keys under which an object arrived; any number may be passed."""
@@ -75,8 +55,8 @@ class KnownObjects:
 
     async def arrived(self, start_ms: int, end_ms: int) -> list[KnownObject]:
         """Return the objects that arrived in [start, end) (epoch ms)."""
-        found = self._objects.find({"arrived_at": {"$gte": start_ms, "$lt": end_ms}}, _KNOWN)
-        return [_known(document) async for document in found]
+        found = self._objects.find({"arrived_at": {"$gte": start_ms, "$lt": end_ms}}, KNOWN_FIELDS)
+        return [decoded_known(document) async for document in found]
 
     async def first_arrival(self, start_ms: int, end_ms: int) -> int | None:
         """Return when the first object arrived in [start, end) (epoch ms); None if there is none."""
@@ -93,9 +73,9 @@ class KnownObjects:
         """Return the objects that entered their state, or were joined, in [start, end) (epoch ms)."""
         then = {"$gte": start_ms, "$lt": end_ms}
         found = {
-            document["_id"]: _known(document)
+            document["_id"]: decoded_known(document)
             for time in ("since", "joined_at")
-            async for document in self._objects.find({time: then}, _KNOWN)
+            async for document in self._objects.find({time: then}, KNOWN_FIELDS)
         }
         return list(found.values())
 
@@ -104,23 +84,3 @@ class KnownObjects:
         async for document in self._objects.find({}, {"since": 1}).sort("since", 1).limit(1):
             return int(document["since"])
         return None
-
-
-def _known(document: Document) -> KnownObject:
-    where = document["location"]
-    return KnownObject(
-        document["_id"],
-        document["key"],
-        document["etag"],
-        document["size"],
-        ObjectState(document["state"]),
-        document["since"],
-        document["arrived_at"],
-        document["joined_at"],
-        (where["bucket"], where["key"]) if where else None,
-        document.get("records", 0),
-        sum(document.get(fact, 0) for fact in _NOT_JOINED),
-        document["reason"],
-        document.get("blocks_id", ""),
-        frozenset(ObjectState(step["state"]) for step in document["history"]),
-    )

@@ -1,16 +1,13 @@
 """The ledger: where each object is, and what happened to it, when and why."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import cast
 
-from shotwatch_common.archive.driver import Database, Document, Filter
+from shotwatch_common.archive.driver import Database, Filter
+from shotwatch_common.archive.ledger_documents import decoded, encoded_location, encoded_step
 from shotwatch_common.clock import epoch_now
-from shotwatch_common.telemetry import current_attempt, current_trace_id
 from shotwatch_shots.ledger import (
     NOT_YET,
     Entry,
-    HistoryStep,
     LastSeen,
     Location,
     ObjectEntry,
@@ -22,8 +19,6 @@ from shotwatch_shots.records import ObjectRef
 from shotwatch_shots.vocabulary import ObjectState
 
 _AT_ONCE = 500
-_OF_REF = ObjectRef.model_fields.keys() - {"object_id"}
-_FACTS = ObjectFacts.__annotations__.keys()
 
 
 class Ledger:
@@ -67,8 +62,8 @@ class Ledger:
             "reason": "",
             "since": epoch_now(),
             "joined_at": NOT_YET,
-            "location": _location((ref.bucket, ref.key)),
-            "history": [_step(Entry(ObjectState.WAITING, stage))],
+            "location": encoded_location((ref.bucket, ref.key)),
+            "history": [encoded_step(Entry(ObjectState.WAITING, stage))],
         }
         result = await self._objects.update_one(
             {"_id": ref.object_id}, {"$setOnInsert": {**first, **when_new}, **always}, upsert=True
@@ -143,12 +138,12 @@ class Ledger:
 
         Return whether the state changed, as `settle` does.
         """
-        known = {"location": None if location is None else _location(location), **(facts or {})}
+        known = {"location": None if location is None else encoded_location(location), **(facts or {})}
         return await self._settle(object_id, entry, reason, known)
 
     async def _settle(self, object_id: str, entry: Entry, reason: str, more: Filter) -> bool:
         changes = {"state": entry.state, "since": epoch_now(), "reason": reason, "detail": entry.why}
-        update = {"$set": {**changes, **more}, "$push": {"history": _step(entry)}}
+        update = {"$set": {**changes, **more}, "$push": {"history": encoded_step(entry)}}
         other = {"_id": object_id, "state": {"$nin": [entry.state, ObjectState.DEAD_LETTERED]}}
         if (await self._objects.update_one(other, update)).matched_count:
             return True
@@ -169,7 +164,7 @@ class Ledger:
             {"_id": object_id, "state": ObjectState.DEAD_LETTERED},
             {
                 "$set": {"state": before, "since": epoch_now(), "reason": "", "detail": why},
-                "$push": {"history": _step(Entry(before, stage, why))},
+                "$push": {"history": encoded_step(Entry(before, stage, why))},
             },
         )
 
@@ -177,7 +172,7 @@ class Ledger:
         """Return the object version that arrived last for each of these keys."""
         newest: dict[str, ObjectEntry] = {}
         async for document in self._objects.find({"key": {"$in": list(keys)}}).sort("arrived_at", 1):
-            newest[document["key"]] = _decoded(document)
+            newest[document["key"]] = decoded(document)
         return list(newest.values())
 
     async def start_again(self, object_id: str, stage: str, why: str) -> None:
@@ -193,9 +188,9 @@ class Ledger:
             "since": epoch_now(),
             "joined_at": NOT_YET,
             "seen_at": 0,
-            "location": _location((known.ref.bucket, known.ref.key)),
+            "location": encoded_location((known.ref.bucket, known.ref.key)),
         }
-        step = _step(Entry(ObjectState.WAITING, stage, why))
+        step = encoded_step(Entry(ObjectState.WAITING, stage, why))
         await self._objects.update_one(
             {"_id": object_id},
             {"$set": {**changes, "reason": "", "detail": why}, "$push": {"history": step}},
@@ -204,12 +199,12 @@ class Ledger:
     async def tell(self, keys: Sequence[str], stage: str, why: str) -> None:
         """Add an entry to the history of these files: their results were computed again. The state stays."""
         for known in await self.newest(keys):
-            step = _step(Entry(known.state, stage, why))
+            step = encoded_step(Entry(known.state, stage, why))
             await self._objects.update_one({"_id": known.ref.object_id}, {"$push": {"history": step}})
 
     async def bury(self, object_id: str, stage: str, why: str) -> None:
         """Record why a dead-lettered message about the object was discarded. The state stays."""
-        step = _step(Entry(ObjectState.DEAD_LETTERED, stage, why))
+        step = encoded_step(Entry(ObjectState.DEAD_LETTERED, stage, why))
         await self._objects.update_one(
             {"_id": object_id}, {"$set": {"detail": why}, "$push": {"history": step}}
         )
@@ -227,7 +222,7 @@ class Ledger:
 
     async def find(self, object_id: str) -> ObjectEntry | None:
         document = await self._objects.find_one({"_id": object_id})
-        return None if document is None else _decoded(document)
+        return None if document is None else decoded(document)
 
     async def unjoined(self) -> int:
         """Return how many ingested objects have not been joined into shots yet."""
@@ -284,41 +279,8 @@ class Ledger:
         in_state = {} if state is None else {"state": state}
         query = {"arrived_at": {"$gte": start_ms, "$lt": end_ms}, **in_state}
         found = self._objects.find(query).sort([("arrived_at", order), ("_id", order)]).limit(limit)
-        return [_decoded(document) async for document in found]
-
-
-def _decoded(document: Document) -> ObjectEntry:
-    ref = {"object_id": document["_id"], **{name: document[name] for name in _OF_REF}}
-    where = document["location"]
-    facts = {name: value for name, value in document.items() if name in _FACTS}
-    return ObjectEntry(
-        ref=ObjectRef.model_validate(ref),
-        state=ObjectState(document["state"]),
-        since=document["since"],
-        reason=document["reason"],
-        detail=document.get("detail", ""),
-        seen_at=document["seen_at"],
-        joined_at=document["joined_at"],
-        location=(where["bucket"], where["key"]) if where else None,
-        facts=cast(ObjectFacts, facts),
-        history=tuple(
-            HistoryStep(**{**step, "state": ObjectState(step["state"])}) for step in document["history"]
-        ),
-    )
+        return [decoded(document) async for document in found]
 
 
 def _unjoined(state: ObjectState) -> Filter:
     return {"state": state.value, "joined_at": NOT_YET}
-
-
-def _location(location: Location) -> Document:
-    bucket, key = location
-    return {"bucket": bucket, "key": key}
-
-
-def _step(entry: Entry) -> Document:
-    """Return a step that is made now, with the current attempt and trace."""
-    step = HistoryStep(
-        entry.state, entry.stage, current_attempt(), entry.why, epoch_now(), current_trace_id()
-    )
-    return asdict(step)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pymongo import UpdateOne
 
 from shotwatch_common.archive.driver import Database, Document
-from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
 

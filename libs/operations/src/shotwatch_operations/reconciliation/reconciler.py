@@ -16,7 +16,7 @@ from time import monotonic
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
 from shotwatch_operations.reconciliation.collecting import Collector
-from shotwatch_shots.reconciliation.equalities import NAMED, Outcome
+from shotwatch_shots.reconciliation.outcome import NAMED, Outcome
 from shotwatch_shots.reconciliation.slices import (
     BEGINNING,
     DAY_MS,

@@ -36,6 +36,11 @@ class KnownObject:
     states: frozenset[ObjectState] = frozenset()
     """All states that its history contains."""
 
+    @property
+    def label(self) -> str:
+        """The name of the object in an imbalance."""
+        return f"object {self.id} ({self.key})"
+
 
 @dataclass(frozen=True, slots=True)
 class Buckets:

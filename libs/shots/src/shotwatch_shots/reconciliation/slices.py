@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from shotwatch_shots.pulses import instant, window_start
-from shotwatch_shots.reconciliation.equalities import Imbalance, Outcome
+from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

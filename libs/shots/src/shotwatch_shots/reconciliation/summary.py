@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from shotwatch_shots.reconciliation.equalities import NAMED, Imbalance
+from shotwatch_shots.reconciliation.outcome import NAMED, Imbalance
 from shotwatch_shots.reconciliation.slices import Equality, Reconciled
 
 

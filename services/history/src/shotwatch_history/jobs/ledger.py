@@ -12,7 +12,8 @@ from shotwatch_common.background import Items
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.process import Edges
 from shotwatch_history.settings import HistorySettings
-from shotwatch_operations.reconciliation.collecting import Allowances, Collector
+from shotwatch_operations.reconciliation.collecting import Collector
+from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.reconciliation.slices import HOUR_MS, Slice
 
