@@ -1,30 +1,26 @@
 """The members of a shot: the record of each device, and its location."""
 
-from pydantic import Field
+from dataclasses import dataclass
 
 from shotwatch_query.errors import NotFound
 from shotwatch_query.listing import Document
-from shotwatch_query.schema import DEVICE, Schema
 from shotwatch_query.sources import ApiSources
 from shotwatch_shots.batch import ABSENT, Member
-from shotwatch_shots.records import VALID
+from shotwatch_shots.records import VALID, BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 
-class ShotMember(Schema):
-    """The part of one device in a shot."""
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """The part of one device in one shot; block and row are None if it is missing."""
 
-    device: str = Field(examples=[DEVICE])
+    device: str
     kind: DeviceKind
-    verdict: str = Field(
-        description="`valid`, `missing`, or the reason of its refusal.", examples=["valid", "black_frame"]
-    )
-    on: bool = Field(description="Whether the device was last known to be ON.")
-    bucket: str | None = Field(exclude=True)
-    """The bucket that holds the block."""
-    block: str | None = Field(description="Key of the block that holds the record; null when it is missing.")
-    row: int | None = Field(description="Row of the record in its block.")
-    raw_object: str | None = Field(description="Key of the object from which the block was made.")
+    verdict: str
+    """`valid`, `missing`, or the reason of its refusal."""
+    on: bool
+    block: BlockRef | None
+    row: int | None
 
 
 async def find_shot(sources: ApiSources, shot: str) -> Document:
@@ -39,7 +35,7 @@ async def find_shot(sources: ApiSources, shot: str) -> Document:
     return document
 
 
-async def members_of(sources: ApiSources, shot: Document) -> list[ShotMember]:
+async def members_of(sources: ApiSources, shot: Document) -> list[MemberRecord]:
     """Return the members as they were when the shot's newest revision was closed.
 
     Raises:
@@ -51,7 +47,7 @@ async def members_of(sources: ApiSources, shot: Document) -> list[ShotMember]:
     return [_record(member, shot["index"]) for member in batch.members]
 
 
-async def find_member(sources: ApiSources, shot: str, device: str) -> ShotMember:
+async def find_member(sources: ApiSources, shot: str, device: str) -> MemberRecord:
     """Return the member of a shot for this device.
 
     Raises:
@@ -64,20 +60,11 @@ async def find_member(sources: ApiSources, shot: str, device: str) -> ShotMember
     raise NotFound(f"no device {device} belongs to shot {shot}")
 
 
-def _record(member: Member, shot: int) -> ShotMember:
+def _record(member: Member, shot: int) -> MemberRecord:
     source, verdict = member.source[shot], member.verdict[shot]
-    block = None if source == ABSENT else member.blocks[source]
-    return ShotMember(
-        device=member.device,
-        kind=member.kind,
-        verdict=_verdict(member, verdict) if block else "missing",
-        on=member.on[shot],
-        bucket=block and block.bucket,
-        block=block and block.key,
-        row=member.row[shot] if block else None,
-        raw_object=block and block.object_key,
+    if source == ABSENT:
+        return MemberRecord(member.device, member.kind, "missing", member.on[shot], None, None)
+    said = "valid" if verdict == VALID else member.reasons[verdict - 1]
+    return MemberRecord(
+        member.device, member.kind, said, member.on[shot], member.blocks[source], member.row[shot]
     )
-
-
-def _verdict(member: Member, verdict: int) -> str:
-    return "valid" if verdict == VALID else member.reasons[verdict - 1]

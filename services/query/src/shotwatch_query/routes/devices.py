@@ -29,12 +29,13 @@ from shotwatch_query.domain.frames import (
 )
 from shotwatch_query.domain.plots import spectrum_png
 from shotwatch_query.errors import NotFound
-from shotwatch_query.members import ShotMember, find_member
+from shotwatch_query.members import MemberRecord, find_member
 from shotwatch_query.parameters import DeviceName, ShotId
 from shotwatch_query.schema import Instant, Schema
 from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.pulses import instant
+from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/shots/{shot}/devices/{device}", tags=["records"])
@@ -115,7 +116,7 @@ class RecordInBlock:
     """A record of a shot, in its block."""
 
     shot: str
-    member: ShotMember
+    member: MemberRecord
     block: Block
     row: int
 
@@ -205,16 +206,18 @@ async def get_row(
 
 async def _find_record(sources: ApiSources, shot: str, device: str) -> RecordInBlock:
     member = await find_member(sources, shot, device)
-    if member.bucket is None or member.block is None or member.row is None:
+    if member.block is None or member.row is None:
         raise NotFound(f"{device} has no record in shot {shot}")
+    return RecordInBlock(shot, member, await _read(sources, member.block), member.row)
+
+
+async def _read(sources: ApiSources, ref: BlockRef) -> Block:
     try:
-        block = await sources.blocks.read(member.bucket, member.block)
+        return await sources.blocks.read(ref.bucket, ref.key)
     except ObjectGone as error:
         raise NotFound(
-            f"the block {member.block} has expired: put {member.raw_object} into the inbox again to make it"
-            " anew"
+            f"the block {ref.key} has expired: put {ref.object_key} into the inbox again to make it anew"
         ) from error
-    return RecordInBlock(shot, member, block, member.row)
 
 
 def _file(data: bytes, form: ArrayFormat) -> Response:
@@ -237,6 +240,7 @@ async def _array_response(
 
 def _row(sources: ApiSources, record: RecordInBlock) -> RecordDocument:
     member, block, n = record.member, record.block, record.row
+    assert member.block is not None
     scalars = {name: float(array[n]) for name, array in block.arrays.items() if array.ndim == 1}
     return RecordDocument(
         shot=record.shot,
@@ -246,7 +250,7 @@ def _row(sources: ApiSources, record: RecordInBlock) -> RecordDocument:
         state=block.state[n],
         readable=bool(block.readable[n]),
         verdict=member.verdict,
-        block=member.block,
+        block=member.block.key,
         row=n,
         values={name: value if np.isfinite(value) else None for name, value in scalars.items()},
         unit=sources.facility.dataset(member.kind).unit if scalars else "",

@@ -22,6 +22,7 @@ from shotwatch_query.routes.shots.schemas import (
     Refusal,
     Revision,
     ShotDetails,
+    ShotMember,
     ShotPage,
     ShotSummary,
 )
@@ -83,11 +84,12 @@ async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, 
 async def get_shot(sources: From, shot: ShotId) -> ShotDetails:
     """Return the members with their verdicts, features with units, score, reasons and revisions of a shot."""
     document = await find_shot(sources, shot)
+    members = await members_of(sources, document)
     measured = await sources.archive.measurements.of_batch(document["batch"])
     events = await sources.archive.events.of_shots([shot])
     return ShotDetails(
         **_summary(document),
-        members=await members_of(sources, document),
+        members=list(map(ShotMember.model_validate, members)),
         features=_features(of_shot(measured, document["index"])),
         reasons=_reasons(document, events),
         revisions=await _revisions(sources, document),

@@ -1,11 +1,13 @@
 """The responses about shots."""
 
-from pydantic import Field
+from typing import Annotated
 
-from shotwatch_query.members import ShotMember
+from pydantic import BeforeValidator, Field
+
 from shotwatch_query.schema import DEVICE, SHOT_ID, Instant, Schema, Where
 from shotwatch_shots.event import ModelRef
-from shotwatch_shots.vocabulary import AnomalyKind, Severity
+from shotwatch_shots.records import BlockRef
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, Severity
 
 
 class ShotSummary(Where):
@@ -32,6 +34,32 @@ class ShotPage(Schema):
     next: str | None = Field(
         description="Cursor of the next page; null when there is none. A page may hold fewer shots than "
         "asked for, even none, and yet have a next one: the search for something rare goes on from there."
+    )
+
+
+def _key(block: BlockRef | None) -> str | None:
+    return None if block is None else block.key
+
+
+def _object_key(block: BlockRef | None) -> str | None:
+    return None if block is None else block.object_key
+
+
+class ShotMember(Schema):
+    """The part of one device in a shot."""
+
+    device: str = Field(examples=[DEVICE])
+    kind: DeviceKind
+    verdict: str = Field(
+        description="`valid`, `missing`, or the reason of its refusal.", examples=["valid", "black_frame"]
+    )
+    on: bool = Field(description="Whether the device was last known to be ON.")
+    block: Annotated[str | None, BeforeValidator(_key)] = Field(
+        description="Key of the block that holds the record; null when it is missing."
+    )
+    row: int | None = Field(description="Row of the record in its block.")
+    raw_object: Annotated[str | None, BeforeValidator(_object_key)] = Field(
+        validation_alias="block", description="Key of the object from which the block was made."
     )
 
 
