@@ -45,7 +45,7 @@ LIMITS = {
     "dependencies declared and not used": 0,
     "dependencies imported and not declared": 0,
     "state in modules": 12,
-    "long modules": 7,
+    "long modules": 4,
 }
 """The largest figure that passes. Lower a limit when the code has improved; never raise one."""
 
