@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AliasPath, BeforeValidator, Field
 
 from shotwatch_query.schema import DEVICE, SHOT_ID, Instant, Schema, Where
 from shotwatch_shots.event import ModelRef
@@ -59,7 +59,7 @@ class ShotMember(Schema):
     )
     row: int | None = Field(description="Row of the record in its block.")
     raw_object: Annotated[str | None, BeforeValidator(_object_key)] = Field(
-        validation_alias="block", description="Key of the object from which the block was made."
+        validation_alias=AliasPath("block"), description="Key of the object from which the block was made."
     )
 
 
