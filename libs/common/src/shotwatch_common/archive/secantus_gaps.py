@@ -19,7 +19,7 @@ _LARGEST = 2**53
 
 
 def at_least(value: int) -> Filter:
-    """Return the condition that a number is at least `value`, with an upper bound that no number reaches.
+    """Return the operators for numbers of at least `value`, with an upper bound that no number reaches.
 
     Symptom: a range without an upper bound, together with a limit or a sort, reads the entire collection: 0.8
     s for 40,000 documents, where a bounded range takes 6 ms.
