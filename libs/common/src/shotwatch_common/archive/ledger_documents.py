@@ -58,7 +58,7 @@ def decoded(document: Document) -> ObjectEntry:
 
 
 def decoded_known(document: Document) -> KnownObject:
-    """Return what a document with KNOWN_FIELDS says about its object."""
+    """Return the known object that a document with KNOWN_FIELDS holds."""
     where = document["location"]
     return KnownObject(
         document["_id"],

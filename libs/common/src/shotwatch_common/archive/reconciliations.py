@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pymongo import UpdateOne
 
 from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.secantus_gaps import FIRST_SET, at_least
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import Tally
 from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
 
 _CHANGES = "changes"
 _NEVER = 0
-_LATEST = 2**53
 _MOST_OPEN = 10_000
 
 
@@ -61,7 +61,7 @@ class Reconciliations:
 
     async def reopen_oldest(self, before: int) -> None:
         """Mark the settled slice with the oldest check as open, if that was before a time (epoch ms)."""
-        checked = {"open": False, "checked_at": {"$gt": _NEVER, "$lt": before}}
+        checked = {"open": False, "checked_at": {"$gte": FIRST_SET, "$lt": before}}
         async for document in self._reconciliations.find(checked, {"_id": 1}).sort("checked_at", 1).limit(1):
             await self._reconciliations.update_one(document, {"$set": {"open": True}})
 
@@ -110,12 +110,12 @@ class Reconciliations:
 
     async def changed_since(self, time_ms: int) -> list[Slice]:
         """Return the slices in which something changed at this time (epoch ms) or later."""
-        found = self._reconciliations.find({"marked_at": {"$gte": time_ms, "$lt": _LATEST}})
+        found = self._reconciliations.find({"marked_at": at_least(time_ms)})
         return [_slice(document) async for document in found]
 
     async def imbalanced(self) -> list[Reconciled]:
         """Return the results that have imbalances."""
-        found = self._reconciliations.find({"imbalanced": {"$gte": 1, "$lt": _LATEST}})
+        found = self._reconciliations.find({"imbalanced": at_least(1)})
         return [_reconciled(document) async for document in found.limit(_MOST_OPEN)]
 
 

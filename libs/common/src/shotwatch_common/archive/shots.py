@@ -10,6 +10,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.secantus_gaps import led_by_index
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import ModelRef
@@ -86,7 +87,8 @@ class Shots:
         """
         order = -1 if newest_first else 1
         asked = dict(query) if min_score is None else {**query, "score": {"$gte": min_score}}
-        conditions = await self._led_by_index(asked, {"$gte": start_ms, "$lt": end_ms})
+        pulses = {"$gte": start_ms, "$lt": end_ms}
+        conditions = await led_by_index(self._shots, asked, "pulse", pulses, _INDEXED_WITH_PULSE)
         found = self._shots.find(conditions).sort([("pulse", order), ("_id", order)]).limit(limit)
         return [document async for document in found]
 
@@ -122,21 +124,6 @@ class Shots:
     async def count(self, query: Mapping[str, Any], start_ms: int, end_ms: int) -> int:
         total: int = await self._shots.count_documents({**query, "pulse": {"$gte": start_ms, "$lt": end_ms}})
         return total
-
-    async def _led_by_index(self, query: Mapping[str, Any], pulses: dict[str, int]) -> dict[str, Any]:
-        """Return the complete filter, in a form that every server answers from an index.
-
-        Some servers use a compound index only if the query has no other fields; otherwise they use its first
-        field alone. So a first query finds the shots that such an index yields, and the filter limits a
-        second query to them.
-        """
-        for fields in _INDEXED_WITH_PULSE:
-            if set(fields) < set(query):
-                indexed = {field: query[field] for field in fields}
-                rest = {field: value for field, value in query.items() if field not in fields}
-                found = self._shots.find({**indexed, "pulse": pulses}, {"_id": 1})
-                return {"_id": {"$in": [document["_id"] async for document in found]}, **rest}
-        return {"pulse": pulses, **query}
 
     async def _insert_new(self, documents: Sequence[dict[str, Any]]) -> None:
         try:

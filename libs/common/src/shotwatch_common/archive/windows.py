@@ -10,6 +10,7 @@ from pymongo.errors import OperationFailure
 
 from shotwatch_common.archive.driver import TRANSIENT
 from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.secantus_gaps import FIRST_SET
 from shotwatch_common.archive.versioned import save_version
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ShotBatch
@@ -25,8 +26,6 @@ from shotwatch_shots.window import DeviceColumns, RecordSource, Window
 
 NEVER = 0
 AT_ONCE = 1000
-_EARLIEST = NEVER + 1
-"""Lower bound of times that are set. With an exclusive bound, SecantusDB would scan all that are not set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +154,16 @@ class Windows:
 
     async def overdue(self, now_ms: int, besides: int = 0) -> list[str]:
         """Return the ids of windows whose deadline has passed: up to AT_ONCE, plus `besides`."""
-        return await self._ids({"deadline": {"$gte": _EARLIEST, "$lte": now_ms}}, besides)
+        return await self._ids({"deadline": {"$gte": FIRST_SET, "$lte": now_ms}}, besides)
 
     async def unfinished(self) -> bool:
         """Return whether any window has open shots or an unpublished message."""
-        waiting: list[dict[str, Any]] = [{name: {"$gte": _EARLIEST}} for name in ("deadline", "outbox_since")]
+        waiting: list[dict[str, Any]] = [{name: {"$gte": FIRST_SET}} for name in ("deadline", "outbox_since")]
         return any([await self._windows.find_one(each, {"_id": 1}) for each in waiting])
 
     async def open(self) -> int:
         """Return how many windows have open shots."""
-        count: int = await self._windows.count_documents({"deadline": {"$gte": _EARLIEST}})
+        count: int = await self._windows.count_documents({"deadline": {"$gte": FIRST_SET}})
         return count
 
     async def unsent(self, before_ms: int, besides: int = 0) -> list[str]:
@@ -172,7 +171,7 @@ class Windows:
 
         At most AT_ONCE plus `besides` are returned.
         """
-        return await self._ids({"outbox_since": {"$gte": _EARLIEST, "$lt": before_ms}}, besides)
+        return await self._ids({"outbox_since": {"$gte": FIRST_SET, "$lt": before_ms}}, besides)
 
     async def _ids(self, query: dict[str, Any], besides: int) -> list[str]:
         """Return up to AT_ONCE plus `besides` ids.
