@@ -22,6 +22,7 @@ from shotwatch_common.topology import STAGES
 from shotwatch_embedded.status import Role
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import AnomalyKind, FileReason, ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
@@ -50,7 +51,7 @@ async def nobody_else_is_harmed(running: Running, tmp_path: Path) -> AsyncIterat
     start = epoch_ms(good.start)
     place = {"place": "LA-FSD-00"}
     shots = await running.archive.shots.page(place, start, start + 60_000, 0)
-    assert [shot["complete"] for shot in shots] == [True, True]
+    assert [shot.complete for shot in shots] == [True, True]
     assert await condition(running) == before
 
 
@@ -107,7 +108,7 @@ def outcome(entry: Mapping[str, Any]) -> tuple[str, str]:
     return entry["state"], entry["reason"]
 
 
-async def shots_at(running: Running, start: datetime, place: str) -> list[dict[str, Any]]:
+async def shots_at(running: Running, start: datetime, place: str) -> list[JudgedShot]:
     begin = epoch_ms(start)
     return await running.archive.shots.page({"place": place}, begin - 1000, begin + 61_000, 0)
 
@@ -216,7 +217,7 @@ async def test_a_record_just_before_midnight_belongs_to_the_day_before(
     await settled(running, [path])
     midnight = datetime(2022, 8, 5, tzinfo=UTC)
     shots = await shots_at(running, midnight, "LB-FSD-00")
-    assert [shot["pulse"] - epoch_ms(midnight) for shot in shots] == [0, 1000, 2000]
+    assert [shot.pulse - epoch_ms(midnight) for shot in shots] == [0, 1000, 2000]
     (state,) = (await running.archive.records.of_device("LB_FSD-EM_1-EnergyMeter-1", *ALL_TIME)).states
     assert state == "ON"
 
@@ -265,10 +266,10 @@ async def test_two_healthy_devices_half_a_period_apart_lose_nothing(running: Run
         )
     ]
     meters = {"LB_A2-EM_1-EnergyMeter-1", "LB_A2-EM_2-EnergyMeter-2"}
-    whole = [shot for shot in shots if not meters & set(shot["missing"])]
+    whole = [shot for shot in shots if not meters & set(shot.missing)]
     assert len(whole) >= 119, "all but at most one at an end of the recording"
-    missing = [shot for shot in whole if AnomalyKind.MISSING_MEMBER in shot["kinds"]]
-    assert not [shot for shot in missing if meters & set(shot["missing"])]
+    missing = [shot for shot in whole if AnomalyKind.MISSING_MEMBER in shot.verdict.kinds]
+    assert not [shot for shot in missing if meters & set(shot.missing)]
 
 
 # --- notifications, messages, names of objects ---

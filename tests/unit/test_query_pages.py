@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shotwatch_query import listing
 from shotwatch_query.domain.pages import LONGEST_SLICE_MS, Cursor, Position, Span, slices
-from shotwatch_query.listing import Document, Listing
+from shotwatch_query.listing import Listing
 
 TIMES = st.integers(0, 3_000_000)
 KEYS = st.tuples(st.integers(0, 40).map(lambda n: n * 70_000), st.sampled_from("abcd"))
@@ -21,19 +21,18 @@ class Shelf:
 
     def __init__(self, keys: set[tuple[int, str]], newest_first: bool) -> None:
         self.keys = set(keys)
-        self.listing = Listing(self.fetch, "time", newest_first)
+        self.listing = Listing(self.fetch, lambda key: Position(*key), newest_first)
         self.questions = 0
 
-    async def fetch(self, span: Span, limit: int) -> Sequence[Document]:
+    async def fetch(self, span: Span, limit: int) -> Sequence[tuple[int, str]]:
         self.questions += 1
         within = sorted(
             (key for key in self.keys if span.start <= key[0] < span.end), reverse=self.listing.newest_first
         )
-        return [{"time": time, "_id": id_} for time, id_ in within[: limit or None]]
+        return within[: limit or None]
 
     def page(self, cursor: Cursor, limit: int) -> tuple[list[tuple[int, str]], Cursor | None]:
-        documents, following = asyncio.run(self.listing.page(cursor, limit))
-        return [(document["time"], document["_id"]) for document in documents], following
+        return asyncio.run(self.listing.page(cursor, limit))
 
 
 @given(

@@ -5,37 +5,39 @@ range bounds the cost of one query, however large the database is. A search that
 second with what it has; the cursor contains the position at which it continues.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from shotwatch_query.domain.pages import Cursor, Position, Span, page_of, slices, span_after, unread
 
 BUDGET_S = 1.0
 Document = dict[str, Any]
+T = TypeVar("T")
+Read = TypeVar("Read", covariant=True)
 
 
-class Fetch(Protocol):
-    """A function that returns documents of a span in the listing's order, at most `limit` (0 = all)."""
+class Fetch(Protocol[Read]):
+    """A function that returns items of a span in the listing's order, at most `limit` (0 = all)."""
 
-    async def __call__(self, span: Span, limit: int) -> Sequence[Document]: ...
+    async def __call__(self, span: Span, limit: int) -> Sequence[Read]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """Documents ordered by the time field, then by id."""
+class Listing(Generic[T]):
+    """Items ordered by time, then by id."""
 
-    fetch: Fetch
-    time: str
-    """The field that holds the time, epoch ms."""
+    fetch: Fetch[T]
+    position: Callable[[T], Position]
+    """Return the time and the id of an item."""
     newest_first: bool
 
     def first_page(self, span: Span) -> Cursor:
         return page_of(span, span, self.newest_first)
 
-    async def page(self, cursor: Cursor, limit: int) -> tuple[list[Document], Cursor | None]:
-        """Return up to `limit` documents and the cursor of the next page, which is None at the end."""
+    async def page(self, cursor: Cursor, limit: int) -> tuple[list[T], Cursor | None]:
+        """Return up to `limit` items and the cursor of the next page, which is None at the end."""
         if not cursor.span:
             return [], None
         found = await self._rest_of_instant(cursor.after)
@@ -49,15 +51,12 @@ class Listing:
             if monotonic() > deadline:
                 break
         if len(found) > limit:
-            return found[:limit], Cursor(cursor.span, self._position(found[limit - 1]))
+            return found[:limit], Cursor(cursor.span, self.position(found[limit - 1]))
         return found, page_of(cursor.span, rest, self.newest_first) if rest else None
 
-    async def _rest_of_instant(self, after: Position) -> list[Document]:
-        """Return the documents after `after` at the same time: a handful, of shots one per place."""
+    async def _rest_of_instant(self, after: Position) -> list[T]:
+        """Return the items after `after` at the same time: a handful, of shots one per place."""
         same_time = await self.fetch(Span(after.time, after.time + 1), 0)
         if self.newest_first:
-            return [document for document in same_time if document["_id"] < after.id]
-        return [document for document in same_time if document["_id"] > after.id]
-
-    def _position(self, document: Document) -> Position:
-        return Position(document[self.time], document["_id"])
+            return [each for each in same_time if self.position(each).id < after.id]
+        return [each for each in same_time if self.position(each).id > after.id]

@@ -21,6 +21,7 @@ from shotwatch_shots.feedback import (
     shot_labels,
     standings,
 )
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import FeedbackAction
 
 
@@ -90,7 +91,7 @@ class Feedback:
         recent = {"$gt": now_ms - LONGEST_SNOOZE_MS, "$lte": now_ms}
         return active_snoozes(await self._found({"action": FeedbackAction.SNOOZED, "at": recent}), now_ms)
 
-    async def labels(self, shots: Sequence[Mapping[str, Any]]) -> dict[str, ShotLabels]:
+    async def labels(self, shots: Sequence[JudgedShot]) -> dict[str, ShotLabels]:
         """Return the labels of those of these shots that people have labelled.
 
         All verdicts are read; people make few.

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.clock import epoch_now
-from shotwatch_query.domain.pages import Span
+from shotwatch_query.domain.pages import Position, Span
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.parameters import PageParameters
 from shotwatch_query.reservation import Room
@@ -29,7 +29,7 @@ async def list_audit(sources: From, room: Room, search: Annotated[PageParameters
     async def fetch(span: Span, limit: int) -> Sequence[Document]:
         return await sources.archive.audit.page(span.start, span.end, limit, search.newest_first)
 
-    listing = Listing(fetch, "at", search.newest_first)
+    listing = Listing(fetch, lambda each: Position(each["at"], each["_id"]), search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
     await room.rows(search.limit)
     documents, following = await listing.page(cursor, search.limit)

@@ -11,7 +11,7 @@ from shotwatch_common import metrics
 from shotwatch_common.clock import epoch_now
 from shotwatch_query.access import ANYBODY
 from shotwatch_query.access.guard import Known
-from shotwatch_query.domain.pages import DAY_MS, Span
+from shotwatch_query.domain.pages import DAY_MS, Position, Span
 from shotwatch_query.errors import BadRequest, Full, NotFound
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.opinions import Opinion, SnoozeUntil
@@ -109,7 +109,7 @@ async def list_feedback(
             search.equalities(), span.start, span.end, limit, search.newest_first
         )
 
-    listing = Listing(fetch, "at", search.newest_first)
+    listing = Listing(fetch, lambda each: Position(each["at"], each["_id"]), search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
     await room.rows(search.limit)
     documents, following = await listing.page(cursor, search.limit)

@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.clock import epoch_now
 from shotwatch_operations.reconciliation.tallying import tally_of
-from shotwatch_query.domain.pages import HOUR_MS, Span
+from shotwatch_query.domain.pages import HOUR_MS, Position, Span
 from shotwatch_query.errors import NotFound
 from shotwatch_query.listing import Document, Listing
 from shotwatch_query.parameters import PageParameters, SpanParameters
@@ -103,7 +103,7 @@ async def list_objects(sources: From, room: Room, search: Annotated[LedgerSearch
             span.start, span.end, search.state, limit, search.newest_first
         )
 
-    listing = Listing(fetch, "arrived_at", search.newest_first)
+    listing = Listing(fetch, _position, search.newest_first)
     cursor = search.read_cursor() or listing.first_page(_span(search))
     await room.rows(search.limit)
     documents, following = await listing.page(cursor, search.limit)
@@ -124,6 +124,10 @@ async def get_object(
 def _span(asked: SpanParameters) -> Span:
     """Return the requested span; without `to` it ends a minute from now, as clocks may differ."""
     return asked.span(end_of_data=epoch_now() + WINDOW_MS)
+
+
+def _position(document: Document) -> Position:
+    return Position(document["arrived_at"], document["_id"])
 
 
 def _object(document: Document) -> LedgerObject:
