@@ -297,7 +297,7 @@ async def test_shared_cases_with_one_outcome(running: Running, tmp_path: Path) -
     assert of("public/02-midnight") == [(ObjectState.INGESTED, "")] * 3
     midnight = datetime(2024, 5, 2, tzinfo=UTC)
     first, *_ = await shots_at(running, midnight, "LB-FSD-00")
-    assert first["pulse"] == epoch_ms(midnight)
+    assert first.pulse == epoch_ms(midnight)
     camera = "LA_A2-Camera_1-Camera-1"
     (start, end) = (epoch_ms(datetime(2024, 3, 5, 1, tzinfo=UTC)) + offset for offset in (0, 60_000))
     assert (await running.archive.records.of_device(camera, start, end)).states == ("ON",)
