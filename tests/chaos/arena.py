@@ -39,6 +39,7 @@ from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import object_id
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias, Phase
 from tests.broker import TOPOLOGY, as_tester
 
@@ -300,8 +301,8 @@ class Arena:
         stored_events = await self.archive.events.stored_between(0, FOREVER_MS)
         return Account(
             states=(await self.archive.ledger.tally(0, FOREVER_MS)).states,
-            shots={shot["_id"]: _decided(shot) for shot in shots},
-            revisions={shot["_id"]: shot["revision"] for shot in shots},
+            shots={shot.id: _decided(shot) for shot in shots},
+            revisions={shot.id: shot.revision for shot in shots},
             begun=_begun(events),
             numbers=[event.data.sequence for event in events],
             unpublished=sum(not stored.published_at for stored in stored_events),
@@ -404,9 +405,11 @@ def _resident_mib(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
-def _decided(shot: Mapping[str, Any]) -> dict[str, Any]:
+def _decided(shot: JudgedShot) -> dict[str, Any]:
+    verdict = shot.verdict
     return {
-        name: shot[name] for name in ("kinds", "severity", "score", "complete", "missing", "refused", "pulse")
+        **{name: getattr(verdict, name) for name in ("kinds", "severity", "score")},
+        **{name: getattr(shot, name) for name in ("complete", "missing", "refused", "pulse")},
     }
 
 

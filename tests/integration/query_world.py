@@ -14,7 +14,6 @@ import numpy as np
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.blocks import Block, write_block
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectStore
@@ -29,6 +28,7 @@ from shotwatch_shots.ledger import Entry
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.records import VALID, BlockRef, JudgedRecords, ObjectRef
+from shotwatch_shots.shot import ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Scope, Severity
 from tests.facilities import FACILITY
 from tests.issuer import AUDIENCE, Provider, served
@@ -297,18 +297,18 @@ async def fill_shots(archive: Archive) -> None:
     batch = closed(LA, members, pulses(), "LA-batch")
     centroids = np.full(SHOTS, 63.5)
     await archive.measurements.keep(batch, Source.FEATURES, {CAMERA: {"centroid_x": centroids}})
-    usual = Verdict(score=1.0, threshold=5.0)
+    usual = ShotVerdict(score=1.0, threshold=5.0)
     verdicts = [usual] * SHOTS
-    verdicts[ODD] = Verdict(9.5, 5.0, [AnomalyKind.HOT_SPOT], Severity.CRITICAL)
+    verdicts[ODD] = ShotVerdict(9.5, 5.0, (AnomalyKind.HOT_SPOT,), Severity.CRITICAL)
     verdicts[0] = replace(usual, score=float("nan"))
     await judge(archive, batch, verdicts)
     beside = closed(LB, [member(EXPIRED, DeviceKind.CAMERA)], pulses(), "LB-batch")
-    await judge(archive, beside, [Verdict(None, None)] * SHOTS)
+    await judge(archive, beside, [ShotVerdict(None, None)] * SHOTS)
     await archive.devices.saw(CAMERA, LastState(pulses()[-1] + 7, "ON"), epoch_now())
     await store_event(archive, anomaly_event(ODD, 0))
 
 
-async def judge(archive: Archive, batch: ShotBatch, verdicts: Sequence[Verdict]) -> None:
+async def judge(archive: Archive, batch: ShotBatch, verdicts: Sequence[ShotVerdict]) -> None:
     await archive.batches.add(batch)
     await archive.shots.write(batch, verdicts, None, "0" * 32)
     await archive.batches.judged(batch.batch_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,19 +11,24 @@ from pymongo import AsyncMongoClient
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source, of_shot
-from shotwatch_common.archive.shots import Verdict
+from shotwatch_common.archive.windows import NEVER, to_document
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.calibration import CharacterisationKind
 from shotwatch_shots.errors import Bug
+from shotwatch_shots.facility import Interval
 from shotwatch_shots.ledger import Entry
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
+from shotwatch_shots.shot import ShotVerdict
 from shotwatch_shots.vocabulary import DeviceKind, ObjectState
+from shotwatch_shots.window import Window
 
 from .conftest import Running, until
 
+PLACE = ShotSeries.parse("LA-A9-00-1s")
+ONE_HZ = Interval("1s", lateness_s=20, tolerance_ms=500)
 OF_THESE_TESTS = "test_archive"
 """A database of their own: what they make up is in no ledger of the system."""
 
@@ -59,10 +65,12 @@ async def test_an_index_that_is_gone_is_named_and_made_again(running: Running) -
 async def test_a_window_comes_to_rest_though_somebody_died_while_striking_off_its_last_message(
     running: Running,
 ) -> None:
-    windows, half = running.archive.windows, "LA-A9-00-1s-19700101T100000"
-    document = {"_id": half, "version": 1, "start": 36_000_000, "interval": "1s", "files": [], "devices": []}
-    document |= {"revision": b"", "deadline": 0, "outbox": {}}
-    assert await windows.save({**document, "outbox_since": 1})
+    windows, url = running.archive.windows, running.settings.database_url.get_secret_value()
+    window = replace(Window.empty(PLACE.place, ONE_HZ, 36_000_000), version=1)
+    half = window.id
+    async with AsyncMongoClient(url) as client:
+        stored = client[running.settings.database_name]["windows"]
+        await stored.insert_one({**to_document(window), "deadline": 0, "outbox_since": 1})
     assert not await windows.at_rest(half)
     await until(lambda: windows.at_rest(half), "the window at rest")
 
@@ -74,7 +82,6 @@ async def test_of_many_that_enter_an_object_one_is_the_first(archive: Archive) -
     await archive.ledger.settle("once", Entry(ObjectState.IGNORED, "test"))
 
 
-PLACE = ShotSeries.parse("LA-A9-00-1s")
 BLOCK = BlockRef(bucket="blocks", key="k", object_id="o", object_key="o.h5")
 
 
@@ -212,12 +219,12 @@ async def test_a_spread_of_shots_is_of_each_part_of_the_time_and_no_larger_than_
     where = {"place": "LA-A9-00"}
     pulses = [1000 * n for n in range(1, 401)]
     shots = batch("spread", pulses)
-    await archive.shots.write(shots, [Verdict(None, None)] * len(pulses), None, "0" * 32)
-    found = [shot["pulse"] for shot in await archive.shots.spread(where, 100)]
+    await archive.shots.write(shots, [ShotVerdict(None, None)] * len(pulses), None, "0" * 32)
+    found = [shot.pulse for shot in await archive.shots.spread(where, 100)]
     assert found == [pulse for pulse in pulses if (pulse - 1000) % 20_000 < 5_000]
     some = await archive.shots.spread(where, 7, start_ms=300_000, end_ms=350_000)
     assert len(some) == 7
-    assert all(300_000 <= shot["pulse"] < 350_000 for shot in some)
+    assert all(300_000 <= shot.pulse < 350_000 for shot in some)
     assert await archive.shots.spread(where, 7, start_ms=10**9) == []
 
 
@@ -244,7 +251,7 @@ async def test_a_clock_that_is_years_ahead_pins_nothing(running: Running, archiv
 
 
 async def test_the_database_refuses_a_window_that_is_too_large_by_its_name(archive: Archive) -> None:
-    huge = {"_id": "LA-huge", "version": 1, "start": 0, "files": [], "devices": [b"x" * (17 << 20)]}
-    with pytest.raises(Bug, match="window LA-huge cannot be written"):
-        await archive.windows.save(huge)
-    assert await archive.windows.load("LA-huge") is None
+    huge = replace(Window.empty(PLACE.place, ONE_HZ, 0), version=1, traceparent="x" * (17 << 20))
+    with pytest.raises(Bug, match=f"window {huge.id} cannot be written"):
+        await archive.windows.save(huge, NEVER)
+    assert await archive.windows.load(huge.id, {"1s": ONE_HZ}.__getitem__) is None

@@ -23,6 +23,7 @@ from shotwatch_embedded.status import Role
 from shotwatch_shots.ledger import ObjectEntry
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import AnomalyKind, FileReason, ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
@@ -51,7 +52,7 @@ async def nobody_else_is_harmed(running: Running, tmp_path: Path) -> AsyncIterat
     start = epoch_ms(good.start)
     place = {"place": "LA-FSD-00"}
     shots = await running.archive.shots.page(place, start, start + 60_000, 0)
-    assert [shot["complete"] for shot in shots] == [True, True]
+    assert [shot.complete for shot in shots] == [True, True]
     assert await condition(running) == before
 
 
@@ -108,7 +109,7 @@ def outcome(entry: ObjectEntry) -> tuple[str, str]:
     return entry.state, entry.reason
 
 
-async def shots_at(running: Running, start: datetime, place: str) -> list[dict[str, Any]]:
+async def shots_at(running: Running, start: datetime, place: str) -> list[JudgedShot]:
     begin = epoch_ms(start)
     return await running.archive.shots.page({"place": place}, begin - 1000, begin + 61_000, 0)
 
@@ -217,7 +218,7 @@ async def test_a_record_just_before_midnight_belongs_to_the_day_before(
     await settled(running, [path])
     midnight = datetime(2022, 8, 5, tzinfo=UTC)
     shots = await shots_at(running, midnight, "LB-FSD-00")
-    assert [shot["pulse"] - epoch_ms(midnight) for shot in shots] == [0, 1000, 2000]
+    assert [shot.pulse - epoch_ms(midnight) for shot in shots] == [0, 1000, 2000]
     (state,) = (await running.archive.records.of_device("LB_FSD-EM_1-EnergyMeter-1", *ALL_TIME)).states
     assert state == "ON"
 
@@ -266,10 +267,10 @@ async def test_two_healthy_devices_half_a_period_apart_lose_nothing(running: Run
         )
     ]
     meters = {"LB_A2-EM_1-EnergyMeter-1", "LB_A2-EM_2-EnergyMeter-2"}
-    whole = [shot for shot in shots if not meters & set(shot["missing"])]
+    whole = [shot for shot in shots if not meters & set(shot.missing)]
     assert len(whole) >= 119, "all but at most one at an end of the recording"
-    missing = [shot for shot in whole if AnomalyKind.MISSING_MEMBER in shot["kinds"]]
-    assert not [shot for shot in missing if meters & set(shot["missing"])]
+    missing = [shot for shot in whole if AnomalyKind.MISSING_MEMBER in shot.verdict.kinds]
+    assert not [shot for shot in missing if meters & set(shot.missing)]
 
 
 # --- notifications, messages, names of objects ---
@@ -297,7 +298,7 @@ async def test_shared_cases_with_one_outcome(running: Running, tmp_path: Path) -
     assert of("public/02-midnight") == [(ObjectState.INGESTED, "")] * 3
     midnight = datetime(2024, 5, 2, tzinfo=UTC)
     first, *_ = await shots_at(running, midnight, "LB-FSD-00")
-    assert first["pulse"] == epoch_ms(midnight)
+    assert first.pulse == epoch_ms(midnight)
     camera = "LA_A2-Camera_1-Camera-1"
     (start, end) = (epoch_ms(datetime(2024, 3, 5, 1, tzinfo=UTC)) + offset for offset in (0, 60_000))
     assert (await running.archive.records.of_device(camera, start, end)).states == ("ON",)

@@ -57,7 +57,7 @@ async def test_a_set_is_made_listed_checked_and_streamed_as_it_was_recorded(
     span = epoch_ms(START), epoch_ms(START + MINUTE)
     where = {"place": "LA-FSD-00"}
     shots = await running.archive.shots.page(where, *span, 0)
-    normal = {shot["_id"] for shot in shots if shot["complete"] and not shot["kinds"]}
+    normal = {shot.id for shot in shots if shot.complete and not shot.verdict.kinds}
     assert 0 < len(normal) < len(shots) == 60
     assert summary["counts"]["shots"] == len(normal)
 

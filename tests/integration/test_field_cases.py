@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.shot import JudgedShot
 
 from .conftest import Running
 from .test_cli import shotwatch
@@ -27,14 +27,14 @@ def made(case: str, folder: Path) -> Path:
     return folder
 
 
-async def shots(running: Running, start: datetime) -> Sequence[Mapping[str, Any]]:
+async def shots(running: Running, start: datetime) -> Sequence[JudgedShot]:
     place = {"place": "LB-A2-00"}
     return await running.archive.shots.page(place, epoch_ms(start), epoch_ms(start + MINUTE), 0)
 
 
 async def missing(running: Running, start: datetime) -> set[str]:
     """Devices of which an event that still holds says that they are missing though switched on."""
-    found = await running.archive.events.of_shots([shot["_id"] for shot in await shots(running, start)])
+    found = await running.archive.events.of_shots([shot.id for shot in await shots(running, start)])
     over = {id_ for event in found for id_ in event.data.supersedes}
     standing = [e for e in found if e.id not in over and e.data.kind == "missing_member"]
     return {device for event in standing for device in event.data.devices}
@@ -61,13 +61,13 @@ async def test_whether_a_missing_device_was_on_is_a_matter_of_its_own_day(
     assert await missing(running, days[0]) == set()
     await live(days[1])
     await reprocess(running, days[0])
-    assert {shot["revision"] for shot in await shots(running, days[0])} == {2}
+    assert {shot.revision for shot in await shots(running, days[0])} == {2}
     assert await missing(running, days[0]) == set()
     await live(days[2])
     assert await missing(running, days[2]) == {"LB_A2-EM_2-EnergyMeter-2"}
     await live(days[3])
     await reprocess(running, days[2])
-    assert {shot["revision"] for shot in await shots(running, days[2])} == {2}
+    assert {shot.revision for shot in await shots(running, days[2])} == {2}
     assert await missing(running, days[2]) == {"LB_A2-EM_2-EnergyMeter-2"}
 
 
@@ -78,7 +78,7 @@ async def test_a_meter_half_a_period_off_is_missing_in_no_shot(running: Running,
     found = await shots(running, start)
     assert len(found) == 60
     meters = {"LB_A2-EM_1-EnergyMeter-1", "LB_A2-EM_2-EnergyMeter-2"}
-    assert not any(meters & set(shot["missing"]) for shot in found)
+    assert not any(meters & set(shot.missing) for shot in found)
     assert await missing(running, start) == set()
 
 

@@ -32,7 +32,7 @@ async def test_files_wait_until_the_store_has_room_for_their_blocks(running: Run
         await running.judged()
     shots = await shots_of(running.archive, seconds)
     assert len(shots) == 3
-    assert all(shot["complete"] for shot in shots)
+    assert all(shot.complete for shot in shots)
 
 
 async def test_a_database_without_room_refuses_as_one_that_may_be_asked_again(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ async def test_what_services_count_is_what_ledger_and_archive_hold(running: Runn
     await running.judged()
 
     gone = await ledger(running) - known
-    complete = Counter(shot["complete"] for shot in await shots_of(running.archive, minute))
+    complete = Counter(shot.complete for shot in await shots_of(running.archive, minute))
     (event,) = await events_of(running.archive, minute)
     told = (event.data.kind, event.data.phase, "LA-A2-00", event.data.severity)
     expected: Figures = Counter(

@@ -151,7 +151,7 @@ async def keep_energies(running: Running, level: float) -> None:
 
 async def told(running: Running, start: datetime) -> list[AnomalyEvent]:
     shots = await running.archive.shots.page(WHERE, epoch_ms(start), epoch_ms(start) + 60_000, 0)
-    return await running.archive.events.of_shots([shot["_id"] for shot in shots])
+    return await running.archive.events.of_shots([shot.id for shot in shots])
 
 
 async def audited_of(running: Running, version: str) -> list[str]:
@@ -207,8 +207,8 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
     )
     assert again.exit_code == 0, again.stderr
     shots = await running.archive.shots.page(WHERE, epoch_ms(LIVE), epoch_ms(LIVE + minute), 0)
-    assert {(shot["revision"], shot["model"]["version"]) for shot in shots} == {(2, stricter)}
-    assert sum(bool(shot["kinds"]) for shot in shots) == strict["odd"]
+    assert {(shot.revision, shot.model.version) for shot in shots} == {(2, stricter)}
+    assert sum(bool(shot.verdict.kinds) for shot in shots) == strict["odd"]
 
     assert (await changed(running, "rollback", "--why", "too nervous"))["version"] == learned
     withdrawn = "withdraw_challenger"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from shotwatch_shots.feedback import Statement
 from shotwatch_shots.identity import object_id, reason_key
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, FileReason, ObjectState, Phase
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import inject, plan_injections
@@ -56,7 +58,7 @@ def simulation(
     return Simulation(running.facility, (roster,), start, duration, seed, injections)
 
 
-async def shots_of(archive: Archive, of: Simulation) -> list[dict[str, Any]]:
+async def shots_of(archive: Archive, of: Simulation) -> list[JudgedShot]:
     start = epoch_ms(of.start)
     return await archive.shots.page(
         {"place": str(of.rosters[0].place)},
@@ -67,7 +69,7 @@ async def shots_of(archive: Archive, of: Simulation) -> list[dict[str, Any]]:
 
 
 async def events_of(archive: Archive, of: Simulation) -> list[AnomalyEvent]:
-    return await archive.events.of_shots([shot["_id"] for shot in await shots_of(archive, of)])
+    return await archive.events.of_shots([shot.id for shot in await shots_of(archive, of)])
 
 
 def expected(of: Simulation) -> set[tuple[str, str]]:
@@ -75,7 +77,7 @@ def expected(of: Simulation) -> set[tuple[str, str]]:
 
 
 async def found(archive: Archive, of: Simulation) -> set[tuple[str, str]]:
-    return {(shot["_id"], kind) for shot in await shots_of(archive, of) for kind in shot["kinds"]}
+    return {(shot.id, kind) for shot in await shots_of(archive, of) for kind in shot.verdict.kinds}
 
 
 async def test_before_any_model_the_rules_name_every_odd_shot_and_no_other(
@@ -97,8 +99,8 @@ async def test_ten_hertz_is_joined_pulse_by_pulse(running: Running, tmp_path: Pa
     await running.judged()
     shots = await shots_of(running.archive, seconds)
     assert len(shots) == 50
-    assert all(shot["complete"] and shot["revision"] == 1 for shot in shots)
-    features = of_shot(await running.archive.measurements.of_batch(shots[7]["batch"]), shots[7]["index"])
+    assert all(shot.complete and shot.revision == 1 for shot in shots)
+    features = of_shot(await running.archive.measurements.of_batch(shots[7].batch), shots[7].index)
     assert {"energy", "energy_disagreement"} == set(features["LB_F1-EM_1-EnergyMeter-1"])
     assert features["LB_F1-Camera_1-Camera-1"]["total_intensity"] > 0
 
@@ -149,8 +151,8 @@ async def test_a_notification_alone_brings_a_file_in_once(running: Running, tmp_
             await notify(running, bucket, key, etag or "", path.stat().st_size)
     await running.judged()
     shots = await shots_of(running.archive, minute)
-    assert [shot["revision"] for shot in shots] == [1, 1, 1]
-    assert all(shot["complete"] for shot in shots)
+    assert [shot.revision for shot in shots] == [1, 1, 1]
+    assert all(shot.complete for shot in shots)
 
 
 async def notify(running: Running, bucket: str, key: str, etag: str, size: int) -> None:
@@ -265,8 +267,8 @@ async def test_the_version_that_was_stored_last_counts_whatever_its_event_says(
     await running.upload(*simulate(other, tmp_path / "other"))
     await running.judged()
     shots = await shots_of(running.archive, first)
-    assert [shot["revision"] for shot in shots] == [2] * 3
-    batch = await running.archive.batches.find(shots[0]["batch"])
+    assert [shot.revision for shot in shots] == [2] * 3
+    batch = await running.archive.batches.find(shots[0].batch)
     assert batch is not None
     (member,) = [each for each in batch.members if each.device == "LA_A2-Camera_1-Camera-1"]
     assert {member.blocks[source].object_id for source in member.source} == {
@@ -332,8 +334,8 @@ async def test_a_file_sent_again_is_a_new_revision_and_withdraws_what_is_no_long
     await running.upload(next(path for name, path in files.items() if "Camera-1" in name))
     await running.judged()
     shots = await shots_of(running.archive, quiet)
-    assert [shot["revision"] for shot in shots] == [2] * 10
-    assert all(shot["complete"] for shot in shots)
+    assert [shot.revision for shot in shots] == [2] * 10
+    assert all(shot.complete for shot in shots)
     before, after = sorted(await events_of(running.archive, quiet), key=lambda event: event.data.sequence)
     assert before.data.kind is AnomalyKind.BLACK_FRAME
     assert after.data.kind is AnomalyKind.SUPERSEDED
@@ -353,8 +355,8 @@ async def test_a_file_sent_again_leaves_nothing_in_minutes_that_it_no_longer_cov
     await running.upload(mistaken.rename(tmp_path / name))
     await running.judged()
     shots = await shots_of(running.archive, first)
-    assert [shot["missing"] for shot in shots] == [["LA_A2-Camera_1-Camera-1"]] * 3
-    assert [shot["revision"] for shot in shots] == [2] * 3
+    assert [shot.missing for shot in shots] == [("LA_A2-Camera_1-Camera-1",)] * 3
+    assert [shot.revision for shot in shots] == [2] * 3
 
 
 async def test_a_device_whose_file_is_missing_is_noticed_at_the_deadline(
@@ -368,12 +370,12 @@ async def test_a_device_whose_file_is_missing_is_noticed_at_the_deadline(
     await running.upload(*(path for path in files if "EM-1" not in path.name))
     await running.judged()
     shots = await shots_of(running.archive, then)
-    assert [shot["missing"] for shot in shots] == [["LA_A2-EM_1-EnergyMeter-1"]] * 3
-    assert await found(running.archive, then) == {(shot["_id"], AnomalyKind.MISSING_MEMBER) for shot in shots}
+    assert [shot.missing for shot in shots] == [("LA_A2-EM_1-EnergyMeter-1",)] * 3
+    assert await found(running.archive, then) == {(shot.id, AnomalyKind.MISSING_MEMBER) for shot in shots}
     (event,) = await events_of(running.archive, then)
     assert event.data.phase in (Phase.OPENED, Phase.PASSED)
     assert event.data.shots == 3
-    assert (event.data.since, event.data.until) == (shots[0]["pulse"], shots[2]["pulse"])
+    assert (event.data.since, event.data.until) == (shots[0].pulse, shots[2].pulse)
 
 
 async def test_one_trace_runs_from_the_object_event_to_the_anomaly_event(
@@ -465,7 +467,7 @@ async def account(running: Running, of: Simulation) -> list[Any]:
     """Shots and events without the times at which things happened, and without what names a replica."""
     unlike = {"judged_at", "trace_id", "batch", "index"}
     shots = [
-        {name: value for name, value in shot.items() if name not in unlike}
+        {name: value for name, value in asdict(shot).items() if name not in unlike}
         for shot in await shots_of(running.archive, of)
     ]
     events = sorted(

@@ -29,7 +29,6 @@ from typer.testing import CliRunner
 
 from shotwatch_cli.main import app
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.clock import epoch_now
 from shotwatch_query.service import create_app
 from shotwatch_query.sources import ApiSources
@@ -42,6 +41,7 @@ from shotwatch_shots.models import ModelLoad
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.slices import DAY_MS, INBOX, Equality, Reconciled, Slice
+from shotwatch_shots.shot import ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
 
 from .query_world import (
@@ -142,7 +142,7 @@ def test_shots_that_come_in_between_pages_make_none_appear_twice_or_never(world:
 
 async def close(world: World, batch: ShotBatch) -> None:
     async with world.archive() as archive:
-        await judge(archive, batch, [Verdict(None, None)] * len(batch.pulses))
+        await judge(archive, batch, [ShotVerdict(None, None)] * len(batch.pulses))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from shotwatch_operations import reprocessing
 from shotwatch_operations.reprocessing import Minute, Reprocessing, ReprocessingRequest, ReprocessingStopped
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 
@@ -30,8 +31,8 @@ def simulated(running: Running, folder: Path, start: datetime) -> list[Path]:
     return list(simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=5)), folder))
 
 
-async def shots(running: Running) -> dict[str, dict[str, object]]:
-    return {shot["_id"]: shot for shot in await running.archive.shots.page({}, *SPAN, 0)}
+async def shots(running: Running) -> dict[str, JudgedShot]:
+    return {shot.id: shot for shot in await running.archive.shots.page({}, *SPAN, 0)}
 
 
 async def blocks(running: Running) -> set[str]:
@@ -80,13 +81,13 @@ async def test_shots_are_computed_again_beside_live_files_and_nothing_old_is_lef
     assert await audited(running, f"from {stage}, {WHEN[1]} to {WHEN[3]}") == ["reprocess"]
     after = await shots(running)
     assert after.keys() == before.keys()
-    assert all(after[shot]["revision"] > before[shot]["revision"] for shot in after)  # type: ignore[operator]
+    assert all(after[shot].revision > before[shot].revision for shot in after)
     assert await blocks(running) == old_blocks
     for window in await windows(running):
         ((batch, _),) = await running.archive.batches.of_window(window)
-        assert {shot["batch"] for shot in after.values() if shot["window"] == window} == {batch.batch_id}
+        assert {shot.batch for shot in after.values() if shot.window == window} == {batch.batch_id}
         assert await running.archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
-    for superseded in {str(shot["batch"]) for shot in before.values()}:
+    for superseded in {shot.batch for shot in before.values()}:
         assert not await running.archive.measurements.of_batch(superseded)
     for document in await running.archive.ledger.newest([path.name for path in recorded]):
         assert document.state == ObjectState.INGESTED
@@ -122,7 +123,7 @@ async def test_what_was_stopped_goes_on_where_it_was_stopped(running: Running, t
     await work().run(lambda done: again.append(done.start))
     assert again == left
     shots = await running.archive.shots.page({}, *span, 0)
-    assert {shot["revision"] for shot in shots} == {2}
+    assert {shot.revision for shot in shots} == {2}
 
 
 async def test_a_window_that_never_closes_stops_it_with_the_window_named(

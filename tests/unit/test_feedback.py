@@ -1,5 +1,6 @@
 """Feedback: the newest statement of each sort counts, in whatever order they are read."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -21,8 +22,10 @@ from shotwatch_shots.identity import statement_id
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, Phase, Severity
 
+from .shots import judged_shot
+
 HERE = ShotSeries.parse("LA-A1-11-100ms")
-SHOT = {"_id": "shot", "pulse": 1000, "kinds": [], "place": str(HERE.place), "interval": HERE.interval}
+SHOT = judged_shot("shot", HERE, 1000)
 THERE = HERE.model_copy(update={"place": Place.parse("LB-A1-11")})
 ACKNOWLEDGED, SNOOZED, FALSE, CONFIRMED = FeedbackAction
 
@@ -174,7 +177,7 @@ def test_a_shorter_snooze_of_the_same_kind_and_place_ends_a_longer_one() -> None
 def test_a_shot_is_labelled_by_the_newest_verdict_on_each_of_its_events() -> None:
     spot, pointing = event("spot"), event("pointing", kind=AnomalyKind.POINTING)
     other = event("other", shot="another shot")
-    shots = [SHOT, {**SHOT, "_id": "another shot"}, {**SHOT, "_id": "a third one"}]
+    shots = [SHOT, replace(SHOT, id="another shot"), replace(SHOT, id="a third one")]
     verdicts = [
         said(CONFIRMED, 1, spot),
         said(FALSE, 2, spot),
@@ -192,14 +195,14 @@ def test_a_shot_is_labelled_by_the_newest_verdict_on_each_of_its_events() -> Non
 
 def test_a_verdict_on_a_condition_is_one_on_every_shot_that_shows_it() -> None:
     spans = {"lasting": (1000, 9000)}
-    lasting = {**SHOT, "pulse": 5000, "kinds": ["hot_spot", "pointing"]}
+    both = ("hot_spot", "pointing")
     shots = [
-        {**lasting, "_id": "in the middle"},
-        {**lasting, "_id": "the last one", "pulse": 9000},
-        {**lasting, "_id": "before", "pulse": 999},
-        {**lasting, "_id": "after", "pulse": 9001},
-        {**lasting, "_id": "odd otherwise", "kinds": ["pointing"]},
-        {**lasting, "_id": "elsewhere", "place": "LA-A1-99"},
+        judged_shot("in the middle", HERE, 5000, both),
+        judged_shot("the last one", HERE, 9000, both),
+        judged_shot("before", HERE, 999, both),
+        judged_shot("after", HERE, 9001, both),
+        judged_shot("anomalous otherwise", HERE, 5000, ("pointing",)),
+        judged_shot("elsewhere", ShotSeries.parse("LA-A1-99-100ms"), 5000, both),
     ]
     opened = event("opened", condition="lasting", shot="the first one")
     confirmed = shot_labels(shots, [said(CONFIRMED, 1, opened, label=AnomalyKind.BEAM_SIZE)], spans)

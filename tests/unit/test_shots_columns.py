@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shotwatch_shots.columns import Integers, Numbers, Table
+from shotwatch_shots.columns import Columnar, Integers, Numbers
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
-class Samples(Table):
+class Samples(Columnar):
     """Two columns."""
 
     counts: Integers

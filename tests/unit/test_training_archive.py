@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,14 +20,17 @@ from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
+from shotwatch_shots.shot import JudgedShot, ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.__main__ import parse
 from shotwatch_training.domain.history import History
 from shotwatch_training.normal_shots import NormalShots
 from shotwatch_training.settings import ArchitectureName, Recipe
 
+from .shots import judged_shot
+
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
-PLACE = {"place": "LA-A1-11"}
+SERIES = ShotSeries.parse("LA-A1-11-100ms")
 CAMERA = "LA_A1_11-Camera_1-Camera-1"
 START, PERIOD, PER_BLOCK = 1_656_660_780_000, 100, 4
 
@@ -40,15 +43,19 @@ def block_ref(n: int) -> BlockRef:
 class Shelf:
     """An archive and a store with shots of one camera: frame k, in row k % 4 of block k // 4, is all k."""
 
-    shots: list[dict[str, Any]]
+    shots: list[JudgedShot]
     unmeasured: set[int] = field(default_factory=set)
     absent: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
     expired: set[str] = field(default_factory=set)
     labelled: dict[str, ShotLabels] = field(default_factory=dict)
 
-    async def spread(self, query: Mapping[str, Any], most: int, start: int, end: int) -> list[dict[str, Any]]:
-        found = [s for s in self.shots if start <= s["pulse"] < end and query.items() <= s.items()]
+    def detect(self, n: int, *kinds: AnomalyKind) -> None:
+        """Let shot n have these kinds of anomaly."""
+        self.shots[n] = replace(self.shots[n], verdict=ShotVerdict(1.0, 5.0, kinds))
+
+    async def spread(self, query: Mapping[str, Any], most: int, start: int, end: int) -> list[JudgedShot]:
+        found = [s for s in self.shots if start <= s.pulse < end and query == {"place": str(s.series.place)}]
         return found[:most]
 
     async def of_batch(self, batch_id: str) -> dict[str, dict[str, NDArray[np.float64]]]:
@@ -72,7 +79,7 @@ class Shelf:
         return ShotBatch(
             batch_id=batch_id,
             window_id="w",
-            series=ShotSeries.parse("LA-A1-11-100ms"),
+            series=SERIES,
             pulses=[START + PERIOD * n for n in numbers],
             revisions=[1] * PER_BLOCK,
             complete=[True] * PER_BLOCK,
@@ -80,7 +87,7 @@ class Shelf:
             last_arrival=0,
         )
 
-    async def labels(self, _shots: Sequence[Mapping[str, Any]]) -> dict[str, ShotLabels]:
+    async def labels(self, _shots: Sequence[JudgedShot]) -> dict[str, ShotLabels]:
         return self.labelled
 
     async def get(self, bucket: str, key: str) -> bytes:
@@ -105,16 +112,9 @@ class Shelf:
 def shelf() -> Shelf:
     return Shelf(
         [
-            {
-                "_id": f"shot-{n}",
-                **PLACE,
-                "interval": "100ms",
-                "pulse": START + PERIOD * n,
-                "complete": True,
-                "kinds": [],
-                "batch": str(n // PER_BLOCK),
-                "index": n % PER_BLOCK,
-            }
+            judged_shot(
+                f"shot-{n}", SERIES, START + PERIOD * n, batch=str(n // PER_BLOCK), index=n % PER_BLOCK
+            )
             for n in range(40)
         ]
     )
@@ -143,17 +143,17 @@ def test_each_frame_is_the_one_of_its_shot(shelf: Shelf) -> None:
     "change",
     [
         {"complete": False},
-        {"interval": "1s"},
-        {"kinds": [AnomalyKind.FROZEN_FRAME]},
+        {"series": SERIES.model_copy(update={"interval": "1s"})},
+        {"verdict": ShotVerdict(1.0, 5.0, (AnomalyKind.FROZEN_FRAME,))},
     ],
 )
 def test_a_shot_that_is_not_normal_is_left_out(change: dict[str, Any], shelf: Shelf) -> None:
-    shelf.shots[7].update(change)
+    shelf.shots[7] = replace(shelf.shots[7], **change)
     assert numbers(shelf.read()) == [n for n in range(40) if n != 7]
 
 
 def test_what_an_earlier_model_found_odd_is_kept(shelf: Shelf) -> None:
-    shelf.shots[7]["kinds"] = [AnomalyKind.PROFILE]
+    shelf.detect(7, AnomalyKind.PROFILE)
     assert 7 in numbers(shelf.read())
 
 
@@ -164,7 +164,7 @@ def test_a_shot_that_people_confirmed_to_be_odd_is_left_out_whoever_found_it(she
 
 def test_a_shot_about_which_a_rule_was_wrong_is_kept(shelf: Shelf) -> None:
     for n in (7, 8):
-        shelf.shots[n]["kinds"] = [AnomalyKind.ENERGY_DISAGREEMENT, AnomalyKind.FROZEN_FRAME][: n - 6]
+        shelf.detect(n, *[AnomalyKind.ENERGY_DISAGREEMENT, AnomalyKind.FROZEN_FRAME][: n - 6])
         shelf.labelled[f"shot-{n}"] = ShotLabels(false=frozenset({AnomalyKind.ENERGY_DISAGREEMENT}))
     assert numbers(shelf.read()) == [n for n in range(40) if n != 8]
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import md5, sha256
 from itertools import product
@@ -25,6 +25,7 @@ from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_shots.records import VALID, BlockRef
+from shotwatch_shots.shot import JudgedShot, ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.datasets.__main__ import parse
 from shotwatch_training.datasets.checking import Checked, check
@@ -33,6 +34,8 @@ from shotwatch_training.datasets.making import make_set
 from shotwatch_training.datasets.reading import read_cameras, stream
 from shotwatch_training.datasets.store import DatasetError, DatasetStore
 from shotwatch_training.domain.manifest import DatasetManifest, Query, Shard
+
+from .shots import judged_shot
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 PLACE = ShotSeries.parse("LA-A2-00-1s")
@@ -91,17 +94,21 @@ class Objects:
 class Facts:
     """What an archive knows of the shots of one place: four a batch, a file a device and batch."""
 
-    shots: list[dict[str, Any]]
+    shots: list[JudgedShot]
     refused: dict[str, set[int]] = field(default_factory=dict)
     absent: dict[str, set[int]] = field(default_factory=dict)
     later_revisions: set[str] = field(default_factory=set)
     said: dict[str, ShotLabels] = field(default_factory=dict)
 
-    async def labels(self, _shots: Sequence[Mapping[str, Any]]) -> dict[str, ShotLabels]:
+    async def labels(self, _shots: Sequence[JudgedShot]) -> dict[str, ShotLabels]:
         return self.said
 
-    async def page(self, query: Mapping[str, Any], start: int, end: int, limit: int) -> list[dict[str, Any]]:
-        found = [s for s in self.shots if start <= s["pulse"] < end and query.items() <= s.items()]
+    def detect(self, n: int, *kinds: AnomalyKind) -> None:
+        """Let shot n have these kinds of anomaly."""
+        self.shots[n] = replace(self.shots[n], verdict=ShotVerdict(1.0, 5.0, kinds))
+
+    async def page(self, query: Mapping[str, Any], start: int, end: int, limit: int) -> list[JudgedShot]:
+        found = [s for s in self.shots if start <= s.pulse < end and query == {"place": str(s.series.place)}]
         return found[: limit or None]
 
     async def revisions(self, shots: Sequence[str]) -> dict[str, int]:
@@ -226,17 +233,7 @@ class World:
 @pytest.fixture
 def world() -> World:
     shots = [
-        {
-            "_id": f"shot-{n}",
-            "place": str(PLACE.place),
-            "interval": PLACE.interval,
-            "pulse": START + PERIOD * n,
-            "complete": True,
-            "kinds": [],
-            "revision": 1,
-            "batch": str(n // PER_BATCH),
-            "index": n % PER_BATCH,
-        }
+        judged_shot(f"shot-{n}", PLACE, START + PERIOD * n, batch=str(n // PER_BATCH), index=n % PER_BATCH)
         for n in range(SHOTS)
     ]
     objects = Objects()
@@ -292,7 +289,7 @@ def test_the_first_spectrometer_with_a_valid_record_counts(world: World) -> None
 
 def test_only_a_set_that_asks_for_incomplete_shots_has_them_and_what_they_lack_is_nan(world: World) -> None:
     world.facts.absent = {device: {5} for device in (*SPECTROMETERS, *METERS)}
-    world.facts.shots[5]["complete"] = False
+    world.facts.shots[5] = replace(world.facts.shots[5], complete=False)
     assert numbers(world.make("complete")) == [n for n in range(SHOTS) if n != 5]
     examples = world.read(world.make("all", incomplete=True))
     for example, (camera, n) in zip(examples, expected_order(), strict=True):
@@ -368,20 +365,20 @@ def test_a_making_that_is_interrupted_leaves_no_set_and_nothing_in_the_way_of_th
     ],
 )
 def test_a_query_chooses_shots(query: dict[str, Any], chosen: Sequence[int], world: World) -> None:
-    world.facts.shots[3]["kinds"] = ["hot_spot"]
-    world.facts.shots[4]["kinds"] = ["hot_spot", "energy"]
-    world.facts.shots[9]["kinds"] = ["energy"]
+    world.facts.detect(3, AnomalyKind.HOT_SPOT)
+    world.facts.detect(4, AnomalyKind.HOT_SPOT, AnomalyKind.ENERGY)
+    world.facts.detect(9, AnomalyKind.ENERGY)
     manifest = world.make(**query)
     assert numbers(manifest) == list(chosen)
     kinds = {
         shot: kinds for each in manifest.groups for shot, kinds in zip(each.shots, each.kinds, strict=True)
     }
-    assert all(kinds[f"shot-{n}"] == world.facts.shots[n]["kinds"] for n in chosen)
+    assert all(kinds[f"shot-{n}"] == list(world.facts.shots[n].verdict.kinds) for n in chosen)
 
 
 def test_what_people_said_of_a_shot_counts_for_more_than_what_was_found(world: World) -> None:
     hot_spot = frozenset({AnomalyKind.HOT_SPOT})
-    world.facts.shots[3]["kinds"] = ["hot_spot"]
+    world.facts.detect(3, AnomalyKind.HOT_SPOT)
     world.facts.said = {"shot-3": ShotLabels(false=hot_spot), "shot-7": ShotLabels(confirmed=hot_spot)}
     manifest = world.make(include=["hot_spot"])
     assert numbers(manifest) == [7]
@@ -390,8 +387,7 @@ def test_what_people_said_of_a_shot_counts_for_more_than_what_was_found(world: W
 
 def test_a_long_pause_between_shots_hides_none(world: World) -> None:
     month = 30 * 86_400_000
-    for shot in world.facts.shots[6:]:
-        shot["pulse"] += month
+    world.facts.shots[6:] = [replace(shot, pulse=shot.pulse + month) for shot in world.facts.shots[6:]]
     assert numbers(world.make()) == list(range(SHOTS))
 
 

@@ -28,12 +28,12 @@ import numpy as np
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.archive.shots import Verdict
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_operations.api_keys import make_key
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.shot import ShotVerdict
 from shotwatch_shots.vocabulary import Scope
 from tests.integration.query_world import anomaly_event, store_event
 
@@ -74,7 +74,7 @@ async def fill(archive: Archive) -> None:
     await archive.ensure_indexes()
     shots = closed("shots", [START + 100 * n for n in range(SHOTS)])
     await archive.batches.add(shots)
-    await archive.shots.write(shots, [Verdict(1.0, 5.0)] * SHOTS, None, "0" * 32)
+    await archive.shots.write(shots, [ShotVerdict(1.0, 5.0)] * SHOTS, None, "0" * 32)
     for pulses in np.array_split(START + 100 * np.arange(VALUES), BATCHES):
         batch = closed(f"batch-{pulses[0]}", pulses.tolist())
         energies = np.random.default_rng(0).normal(1, 0.1, len(pulses))

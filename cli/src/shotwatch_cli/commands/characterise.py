@@ -177,7 +177,7 @@ async def _stored(
     shots = [
         shot
         for shot in await archive.shots.spread(query, wanted.most, start, end)
-        if wanted.dark or (shot["complete"] and not shot["kinds"])
+        if wanted.dark or (shot.complete and not shot.verdict.kinds)
     ]
     cameras = await FrameReader(archive, store).read(shots, [wanted.device], refused_too=wanted.dark)
     if not cameras or not len(cameras[0].times):

@@ -8,6 +8,7 @@ import numpy as np
 
 from shotwatch_shots.event import Anomaly, AnomalyEvent
 from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Phase
 from shotwatch_simulator.labels import Label
 
@@ -47,16 +48,6 @@ class Latency:
     longest: float
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedShot:
-    """A shot with the kinds of anomaly that were found in it."""
-
-    id: str
-    series: ShotSeries
-    pulse: int
-    kinds: tuple[AnomalyKind, ...]
-
-
 Told = Collection[tuple[str, AnomalyKind]]
 """Shots and kinds of anomaly of which the subscriber received an event."""
 
@@ -69,7 +60,7 @@ def told_of(shots: Iterable[JudgedShot], seen: Iterable[ReceivedEvent]) -> set[t
     return {
         (shot.id, kind)
         for shot in shots
-        for kind in shot.kinds
+        for kind in shot.verdict.kinds
         if any(_covers(event, shot, kind) for event in conditions.values())
     }
 
@@ -113,7 +104,7 @@ def false_alarms(
     is left out.
     """
     odd = {shot for label in labels for shot in label.shots}
-    found = {(shot.id, kind) for shot in shots for kind in shot.kinds}
+    found = {(shot.id, kind) for shot in shots for kind in shot.verdict.kinds}
     told = {(each.event.subject, each.event.data.kind) for each in seen}
     return [
         FalseDetection(shot, kind)

@@ -16,7 +16,6 @@ from shotwatch_cli.balance import reconciling, take_balance
 from shotwatch_cli.broker import EventStream
 from shotwatch_cli.demo.figures import (
     MINUTE_MS,
-    JudgedShot,
     Minute,
     ReceivedEvent,
     by_kind,
@@ -34,15 +33,13 @@ from shotwatch_cli.steps import Step
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
-from shotwatch_common.past_frames import Document
 from shotwatch_common.settings import BrokerSettings, with_settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.stack import Stack
 from shotwatch_shots.facility import Facility, FileName
-from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import epoch_ms
-from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias, ObjectState, ShotState
+from shotwatch_shots.vocabulary import ModelAlias, ObjectState, ShotState
 
 Listen = Callable[[BrokerSettings, asyncio.Event], Awaitable[None]]
 Reached = Callable[[Archive], Awaitable[bool]]
@@ -194,7 +191,7 @@ class Demo:
         model: str,
     ) -> Report:
         odd = {shot for label in scenario.labels for shot in label.shots}
-        live = [_judged(s) for s in await archive.shots.page({}, scenario.live_from, _FOREVER_MS, 0)]
+        live = await archive.shots.page({}, scenario.live_from, _FOREVER_MS, 0)
         everything = await archive.shots.count({}, 0, _FOREVER_MS)
         complete = await archive.shots.count({"complete": True}, 0, _FOREVER_MS)
         async with reconciling(archive, store, self._settings, self._facility) as reconciler:
@@ -216,11 +213,6 @@ class Demo:
             throughput=throughput,
             model=model,
         )
-
-
-def _judged(shot: Document) -> JudgedShot:
-    series = ShotSeries(place=Place.parse(shot["place"]), interval=shot["interval"])
-    return JudgedShot(shot["_id"], series, shot["pulse"], tuple(map(AnomalyKind, shot["kinds"])))
 
 
 async def _model(client: httpx.AsyncClient, port: int) -> str:

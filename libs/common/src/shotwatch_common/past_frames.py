@@ -4,7 +4,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,12 @@ from shotwatch_common.fetching import BlockGone, fetch_block
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.batch import Member
 from shotwatch_shots.records import BlockRef
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import DeviceKind
 
 READERS = 4
 """How many blocks are read concurrently."""
 
-Document = Mapping[str, Any]
 Frames = NDArray[np.uint16]
 
 
@@ -54,9 +53,9 @@ class FrameReader:
         self._readers = asyncio.Semaphore(READERS)
 
     async def read(
-        self, shots: Sequence[Document], devices: Collection[str] = (), refused_too: bool = False
+        self, shots: Sequence[JudgedShot], devices: Collection[str] = (), refused_too: bool = False
     ) -> list[CameraFrames]:
-        """Return the frames that cameras recorded in these shots (documents of the archive).
+        """Return the frames that cameras recorded in these shots.
 
         Args:
             shots: in any order.
@@ -67,12 +66,12 @@ class FrameReader:
         return [await self._camera(device, rows) for device, rows in found.items()]
 
     async def _find(
-        self, shots: Sequence[Document], devices: Collection[str], refused_too: bool
+        self, shots: Sequence[JudgedShot], devices: Collection[str], refused_too: bool
     ) -> Mapping[str, _Rows]:
         found: dict[str, dict[BlockRef, list[_Row]]] = defaultdict(lambda: defaultdict(list))
-        for batch_id in dict.fromkeys(shot["batch"] for shot in shots):
+        for batch_id in dict.fromkeys(shot.batch for shot in shots):
             batch = await self._archive.batches.find(batch_id)
-            chosen = [shot for shot in shots if shot["batch"] == batch_id]
+            chosen = [shot for shot in shots if shot.batch == batch_id]
             for member in batch.members if batch else ():
                 if member.kind is DeviceKind.CAMERA and (not devices or member.device in devices):
                     for block, row in _rows_of(member, chosen, refused_too):
@@ -100,8 +99,10 @@ class FrameReader:
             return images[[row.row for row in rows]]
 
 
-def _rows_of(member: Member, shots: Sequence[Document], refused_too: bool) -> Iterator[tuple[BlockRef, _Row]]:
+def _rows_of(
+    member: Member, shots: Sequence[JudgedShot], refused_too: bool
+) -> Iterator[tuple[BlockRef, _Row]]:
     for shot in shots:
-        record = member.of_shot(shot["index"])
+        record = member.of_shot(shot.index)
         if record.block is not None and record.row is not None and (refused_too or record.valid):
-            yield record.block, _Row(shot["pulse"], record.row)
+            yield record.block, _Row(shot.pulse, record.row)

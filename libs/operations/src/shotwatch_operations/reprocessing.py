@@ -255,7 +255,7 @@ class Reprocessing:
         start, end = int(batch.pulses.min()), int(batch.pulses.max()) + 1
         place = str(batch.series.place)
         shots = await self._archive.shots.page({"place": place}, start, end, 0)
-        usual = {shot["_id"] for shot in shots if shot["batch"] == batch.batch_id and not shot["kinds"]}
+        usual = {shot.id for shot in shots if shot.batch == batch.batch_id and not shot.verdict.kinds}
         folders = {residual_folder(shot) for shot in usual}
         # A shot id begins like the id of its window. Without minutes and seconds, the window's id is the
         # prefix of all residuals of that hour.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_shots.columns import Flags, Integers, Table
+from shotwatch_shots.columns import Columnar, Flags, Integers
 from shotwatch_shots.message import StageMessage
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
@@ -39,7 +39,7 @@ class MemberRecord:
         return self.verdict == "valid"
 
 
-class Member(Table):
+class Member(Columnar):
     """The records of one device in a batch of shots."""
 
     device: str
@@ -86,7 +86,7 @@ class Member(Table):
         return MemberRecord(self.device, self.kind, judged, on, self.blocks[source], int(self.row[shot]))
 
 
-class ShotBatch(StageMessage, Table):
+class ShotBatch(StageMessage, Columnar):
     """Shots of one place and window that are complete, or whose lateness is over; aggregate → features."""
 
     batch_id: str

@@ -57,11 +57,11 @@ Numbers = Annotated[
 """Not finite numbers are null in messages; null is NaN."""
 
 
-class Table(Message):
+class Columnar(Message):
     """A message with columns. It equals another one if both are the same when they are sent."""
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Table) or type(other) is not type(self):
+        if not isinstance(other, Columnar) or type(other) is not type(self):
             return NotImplemented
         return self.model_dump_json() == other.model_dump_json()
 

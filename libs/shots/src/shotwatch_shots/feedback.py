@@ -7,13 +7,14 @@ incident need not acknowledge the next one.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import statement_id
 from shotwatch_shots.place import Place, ShotSeries
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction
 
 VERDICTS = frozenset({FeedbackAction.FALSE, FeedbackAction.CONFIRMED})
@@ -170,9 +171,9 @@ def active_snoozes(statements: Iterable[Statement], now_ms: int) -> list[Snooze]
 
 
 def shot_labels(
-    shots: Iterable[Mapping[str, Any]], statements: Iterable[Statement], spans: Mapping[str, Span]
+    shots: Iterable[JudgedShot], statements: Iterable[Statement], spans: Mapping[str, Span]
 ) -> dict[str, ShotLabels]:
-    """Return the labels of those shots (documents of the archive) about which there are verdicts.
+    """Return the labels of those shots about which there are verdicts.
 
     The newest verdict on an event counts for the event's shot, whatever anomalies are detected in that shot
     by now. The newest verdict on an incident counts for every shot of its place and time span that shows it.
@@ -186,17 +187,17 @@ def shot_labels(
     labels = {}
     for shot in shots:
         lasting = [each for each in of_conditions if _shows(shot, each, spans.get(each.condition))]
-        if verdicts := [*lasting, *of_events.get(shot["_id"], [])]:
-            labels[shot["_id"]] = _labels(verdicts)
+        if verdicts := [*lasting, *of_events.get(shot.id, [])]:
+            labels[shot.id] = _labels(verdicts)
     return labels
 
 
-def _shows(shot: Mapping[str, Any], verdict: Statement, span: Span | None) -> bool:
+def _shows(shot: JudgedShot, verdict: Statement, span: Span | None) -> bool:
     return (
         span is not None
-        and span[0] <= shot["pulse"] <= span[1]
-        and verdict.kind in shot["kinds"]
-        and (shot["place"], shot["interval"]) == (str(verdict.place), verdict.interval)
+        and span[0] <= shot.pulse <= span[1]
+        and verdict.kind in shot.verdict.kinds
+        and shot.series == verdict.series
     )
 
 

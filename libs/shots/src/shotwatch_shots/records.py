@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from shotwatch_shots.columns import Integers, Numbers, Table
+from shotwatch_shots.columns import Columnar, Integers, Numbers
 from shotwatch_shots.message import Message, StageMessage
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import DeviceKind, RecordReason
@@ -49,7 +49,7 @@ class BlockRef(Message):
     object_key: str
 
 
-class ImageDigest(Table):
+class ImageDigest(Columnar):
     """The data of each frame that validation needs; 0 where it could not be read."""
 
     role: Literal["image"] = "image"
@@ -61,7 +61,7 @@ class ImageDigest(Table):
     """CRC-32 of the frame's bytes (uint16, little-endian, row by row): equal for equal frames."""
 
 
-class SpectrumDigest(Table):
+class SpectrumDigest(Columnar):
     """The data of each spectrum that validation needs.
 
     NaN where a value of the spectrum is not finite, or if it could not be read.
@@ -73,7 +73,7 @@ class SpectrumDigest(Table):
     total: Numbers
 
 
-class EnergyDigest(Table):
+class EnergyDigest(Columnar):
     """Both energies of each record; NaN where there is none."""
 
     role: Literal["energy"] = "energy"
@@ -92,7 +92,7 @@ class RecordProblem(Message):
     detail: str
 
 
-class RecordColumns(Table):
+class RecordColumns(Columnar):
     """The times and states of the records of one device group in one file."""
 
     device: str

@@ -136,8 +136,8 @@ class Replay:
         shots = await self._archive.shots.page(query, start, end, 0)
         self._labels |= await self._archive.feedback.labels(shots)
         for shot in shots:
-            if shot["interval"] == roster.interval:
-                batches[shot["batch"]].append(shot["index"])
+            if shot.series.interval == roster.interval:
+                batches[shot.batch].append(shot.index)
         return batches
 
     async def _hear(

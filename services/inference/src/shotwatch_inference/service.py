@@ -33,7 +33,6 @@ from numpy.typing import NDArray
 from shotwatch_common import faults, metrics
 from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.archive.shots import Verdict
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.process import PREFETCH, Edges, Service
@@ -62,6 +61,7 @@ from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.models import LOAD_REPORT_S
+from shotwatch_shots.shot import ShotVerdict
 from shotwatch_shots.vocabulary import ModelAlias, Severity
 
 MODEL_POLL_S = 2.0
@@ -231,18 +231,18 @@ class Judge:
         return Publication(self._edges.facility.name, model, current_trace_id(), current_traceparent())
 
 
-def _verdicts(findings: Sequence[Finding], judgement: Judgement | None, shots: int) -> list[Verdict]:
+def _verdicts(findings: Sequence[Finding], judgement: Judgement | None, shots: int) -> list[ShotVerdict]:
     of_shot: dict[int, list[Finding]] = {}
     for finding in findings:
         of_shot.setdefault(finding.shot, []).append(finding)
     return [_verdict(of_shot.get(n, ()), judgement, n) for n in range(shots)]
 
 
-def _verdict(findings: Sequence[Finding], judgement: Judgement | None, shot: int) -> Verdict:
-    return Verdict(
+def _verdict(findings: Sequence[Finding], judgement: Judgement | None, shot: int) -> ShotVerdict:
+    return ShotVerdict(
         score=None if judgement is None else float(judgement.score[shot]),
         threshold=None if judgement is None else judgement.threshold,
-        kinds=sorted({finding.kind for finding in findings}),
+        kinds=tuple(sorted({finding.kind for finding in findings})),
         severity=max((f.severity for f in findings), key=_SEVERITIES.index, default=None),
     )
 

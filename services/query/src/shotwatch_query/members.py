@@ -1,33 +1,33 @@
 """The members of a shot: the record of each device, and its location."""
 
 from shotwatch_query.errors import NotFound
-from shotwatch_query.listing import Document
 from shotwatch_query.sources import ApiSources
 from shotwatch_shots.batch import MemberRecord
+from shotwatch_shots.shot import JudgedShot
 
 
-async def find_shot(sources: ApiSources, shot: str) -> Document:
-    """Return the document of a shot.
+async def find_shot(sources: ApiSources, shot: str) -> JudgedShot:
+    """Return a shot.
 
     Raises:
         NotFound: there is no such shot.
     """
-    document = await sources.archive.shots.find(shot)
-    if document is None:
+    found = await sources.archive.shots.find(shot)
+    if found is None:
         raise NotFound(f"there is no shot {shot}")
-    return document
+    return found
 
 
-async def members_of(sources: ApiSources, shot: Document) -> list[MemberRecord]:
+async def members_of(sources: ApiSources, shot: JudgedShot) -> list[MemberRecord]:
     """Return the members as they were when the shot's newest revision was closed.
 
     Raises:
         NotFound: the members are no longer stored.
     """
-    batch = await sources.archive.batches.find(shot["batch"])
+    batch = await sources.archive.batches.find(shot.batch)
     if batch is None:
-        raise NotFound(f"the members of shot {shot['_id']} are no longer kept")
-    return [member.of_shot(shot["index"]) for member in batch.members]
+        raise NotFound(f"the members of shot {shot.id} are no longer kept")
+    return [member.of_shot(shot.index) for member in batch.members]
 
 
 async def find_member(sources: ApiSources, shot: str, device: str) -> MemberRecord:

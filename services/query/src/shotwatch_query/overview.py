@@ -8,10 +8,10 @@ from pydantic import Field
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import latest_record_ms
 from shotwatch_query.devices import period_ms
-from shotwatch_query.listing import Document
 from shotwatch_query.schema import Instant, Where
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.pulses import WINDOW_MS, instant
+from shotwatch_shots.shot import JudgedShot
 
 FRESH_S = 2.0
 """Time in seconds for which a result is reused, however many callers request it."""
@@ -62,21 +62,21 @@ class Overview:
         span = 2 * WINDOW_MS + SHOTS * period_ms(self._facility, roster)
         place = {"place": str(roster.place)}
         found = await self._archive.shots.page(place, newest - span, newest + WINDOW_MS, SHOTS, True)
-        shots = [shot for shot in reversed(found) if shot["interval"] == roster.interval]
-        last = shots[-1] if shots else {}
+        shots = [shot for shot in reversed(found) if shot.series == roster.series]
+        last = shots[-1] if shots else None
         return PlaceActivity(
             place=roster.place,
             interval=roster.interval,
             recorded_at=instant(newest),
-            shot_at=instant(last["pulse"]) if last else None,
-            judged_at=instant(last["judged_at"]) if last else None,
+            shot_at=last and instant(last.pulse),
+            judged_at=last and instant(last.judged_at),
             shots_per_minute=_per_minute(shots),
-            scores=[shot["score"] for shot in shots],
-            threshold=last.get("threshold"),
+            scores=[shot.verdict.score for shot in shots],
+            threshold=last and last.verdict.threshold,
         )
 
 
-def _per_minute(shots: list[Document]) -> float | None:
+def _per_minute(shots: list[JudgedShot]) -> float | None:
     if len(shots) < 2:
         return None
-    return 60_000 * (len(shots) - 1) / float(shots[-1]["pulse"] - shots[0]["pulse"])
+    return 60_000 * (len(shots) - 1) / float(shots[-1].pulse - shots[0].pulse)

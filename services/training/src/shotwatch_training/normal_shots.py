@@ -7,13 +7,14 @@ import numpy as np
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
-from shotwatch_common.past_frames import Document, FrameReader
+from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.store import ObjectStore
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.feedback import UNLABELLED, ShotLabels
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.domain.split import evenly
 from shotwatch_training.settings import Recipe
@@ -41,21 +42,21 @@ class NormalShots:
         ]
         return History(tuple(places), tuple(cameras))
 
-    async def _normal_shots(self, roster: PlaceRoster, recipe: Recipe) -> list[Document]:
+    async def _normal_shots(self, roster: PlaceRoster, recipe: Recipe) -> list[JudgedShot]:
         query = {"place": str(roster.place)}
         start = epoch_ms(recipe.start) if recipe.start else 0
         end = epoch_ms(recipe.end) if recipe.end else epoch_now()
         shots = await self._archive.shots.spread(query, SHOTS_PER_PLACE, start, end)
         labels = await self._archive.feedback.labels(shots)
-        return [shot for shot in shots if _is_normal(shot, roster, labels.get(shot["_id"], UNLABELLED))]
+        return [shot for shot in shots if _is_normal(shot, roster, labels.get(shot.id, UNLABELLED))]
 
-    async def _place(self, roster: PlaceRoster, shots: Sequence[Document]) -> PlaceHistory:
-        times = np.array([shot["pulse"] for shot in shots], np.int64)
-        batches = dict.fromkeys(shot["batch"] for shot in shots)
+    async def _place(self, roster: PlaceRoster, shots: Sequence[JudgedShot]) -> PlaceHistory:
+        times = np.array([shot.pulse for shot in shots], np.int64)
+        batches = dict.fromkeys(shot.batch for shot in shots)
         measured = {batch: await self._archive.measurements.of_batch(batch) for batch in batches}
         return PlaceHistory(str(roster.place), times, _columns(shots, measured))
 
-    async def _cameras(self, shots: Sequence[Document]) -> list[CameraHistory]:
+    async def _cameras(self, shots: Sequence[JudgedShot]) -> list[CameraHistory]:
         cameras = await self._frames.read(shots)
         return [CameraHistory(camera.device, camera.times, camera.frames) for camera in cameras]
 
@@ -64,27 +65,27 @@ def _asked_for(roster: PlaceRoster, places: Sequence[str]) -> bool:
     return not places or str(roster.place) in places
 
 
-def _is_normal(shot: Document, roster: PlaceRoster, labels: ShotLabels) -> bool:
+def _is_normal(shot: JudgedShot, roster: PlaceRoster, labels: ShotLabels) -> bool:
     return (
-        shot["interval"] == roster.interval
-        and shot["complete"]
+        shot.series.interval == roster.interval
+        and shot.complete
         and not labels.confirmed
-        and not RULE_KINDS.intersection(shot["kinds"]) - labels.false
+        and not RULE_KINDS.intersection(shot.verdict.kinds) - labels.false
     )
 
 
-def _sample(shots: Sequence[Document], most: int) -> list[Document]:
+def _sample(shots: Sequence[JudgedShot], most: int) -> list[JudgedShot]:
     return [shots[n] for n in evenly(len(shots), most).tolist()] if shots else []
 
 
 def _columns(
-    shots: Sequence[Document], measured: Mapping[str, Mapping[str, Features]]
+    shots: Sequence[JudgedShot], measured: Mapping[str, Mapping[str, Features]]
 ) -> dict[str, Features]:
     """Return features of shots as columns (n,), NaN where absent; `measured` is by batch and device."""
     columns: dict[str, dict[str, Values]] = defaultdict(dict)
     for batch, devices in measured.items():
-        where = [n for n, shot in enumerate(shots) if shot["batch"] == batch]
-        rows = [shots[n]["index"] for n in where]
+        where = [n for n, shot in enumerate(shots) if shot.batch == batch]
+        rows = [shots[n].index for n in where]
         for device, features in devices.items():
             for name, values in features.items():
                 columns[device].setdefault(name, np.full(len(shots), np.nan))[where] = values[rows]

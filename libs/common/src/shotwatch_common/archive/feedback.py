@@ -1,7 +1,7 @@
 """Feedback: statements of people about events. They are kept permanently."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 from pymongo.errors import DuplicateKeyError
@@ -21,6 +21,7 @@ from shotwatch_shots.feedback import (
     shot_labels,
     standings,
 )
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import FeedbackAction
 
 
@@ -95,7 +96,7 @@ class Feedback:
         recent = {"$gt": now_ms - LONGEST_SNOOZE_MS, "$lte": now_ms}
         return active_snoozes(await self._found({"action": FeedbackAction.SNOOZED, "at": recent}), now_ms)
 
-    async def labels(self, shots: Sequence[Mapping[str, object]]) -> dict[str, ShotLabels]:
+    async def labels(self, shots: Sequence[JudgedShot]) -> dict[str, ShotLabels]:
         """Return the labels of those of these shots that people have labelled.
 
         All verdicts are read; people make few.

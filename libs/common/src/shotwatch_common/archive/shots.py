@@ -1,7 +1,6 @@
 """Shots as people query them: one document per shot, written once its verdict is known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -14,8 +13,10 @@ from shotwatch_common.archive.secantus_gaps import led_by_index
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import ModelRef
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.reconciliation.sides import StoredShot
 from shotwatch_shots.records import VALID
+from shotwatch_shots.shot import JudgedShot, RefusedRecord, ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 PARTS = 20
@@ -23,19 +24,6 @@ PARTS = 20
 _DUPLICATE_KEY = 11000
 _INDEXED_WITH_PULSE = (("kinds",), ("place",))
 """Fields that have a compound index with the pulse, the most selective first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The decision about a shot."""
-
-    score: float | None
-    """The model's score; None if no model scored the shot."""
-    threshold: float | None
-    """Scores above this are anomalies."""
-    kinds: Sequence[AnomalyKind] = ()
-    severity: Severity | None = None
-    """The highest severity among its anomalies."""
 
 
 class Shots:
@@ -53,7 +41,7 @@ class Shots:
         await self._shots.create_index([("kinds", 1), ("pulse", 1)])
 
     async def write(
-        self, batch: ShotBatch, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
+        self, batch: ShotBatch, verdicts: Sequence[ShotVerdict], model: ModelRef | None, trace_id: str
     ) -> None:
         """Write the shots of a batch with their verdicts, which are in the order of its pulses."""
         documents = shot_documents(batch, verdicts, model, trace_id)
@@ -67,9 +55,9 @@ class Shots:
         found = self._shots.find({"_id": {"$in": list(shots)}}, {"revision": 1})
         return {document["_id"]: document["revision"] async for document in found}
 
-    async def find(self, shot: str) -> dict[str, Any] | None:
-        document: dict[str, Any] | None = await self._shots.find_one({"_id": shot})
-        return document
+    async def find(self, shot: str) -> JudgedShot | None:
+        document = await self._shots.find_one({"_id": shot})
+        return None if document is None else _shot(document)
 
     async def page(
         self,
@@ -79,7 +67,7 @@ class Shots:
         limit: int,
         newest_first: bool = False,
         min_score: float | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[JudgedShot]:
         """Return the shots with start <= pulse < end (epoch ms) that match `query`, sorted by pulse.
 
         `query` maps fields to values or operators. Shots with the same pulse (at several places) are sorted
@@ -90,11 +78,11 @@ class Shots:
         pulses = {"$gte": start_ms, "$lt": end_ms}
         conditions = await led_by_index(self._shots, asked, "pulse", pulses, _INDEXED_WITH_PULSE)
         found = self._shots.find(conditions).sort([("pulse", order), ("_id", order)]).limit(limit)
-        return [document async for document in found]
+        return [_shot(document) async for document in found]
 
     async def spread(
         self, query: Mapping[str, Any], most: int, start_ms: int = 0, end_ms: int | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[JudgedShot]:
         """Return up to `most` matching shots with start <= pulse < end (epoch ms), sorted by pulse.
 
         Without `end_ms`, the range ends now. The range from the first to the last matching shot is divided
@@ -106,7 +94,7 @@ class Shots:
         newest = await self.page(query, start_ms, end_ms, 1, newest_first=True)
         if not oldest or not newest:
             return []
-        first, length = oldest[0]["pulse"], newest[0]["pulse"] + 1 - oldest[0]["pulse"]
+        first, length = oldest[0].pulse, newest[0].pulse + 1 - oldest[0].pulse
         edges = [first + length * n // PARTS for n in range(PARTS + 1)]
         parts = [await self.page(query, *part, -(-most // PARTS)) for part in pairwise(edges)]
         return [shot for part in parts for shot in part][:most]
@@ -134,9 +122,9 @@ class Shots:
 
 
 def shot_documents(
-    batch: ShotBatch, verdicts: Sequence[Verdict], model: ModelRef | None, trace_id: str
+    batch: ShotBatch, verdicts: Sequence[ShotVerdict], model: ModelRef | None, trace_id: str
 ) -> list[dict[str, Any]]:
-    """Return one document per shot of the batch, in the form that queries return."""
+    """Return one document per shot of the batch."""
     series = batch.series
     common = {
         "place": str(series.place),
@@ -168,6 +156,31 @@ def shot_documents(
         }
         for n, (id_, pulse, revision, complete) in enumerate(columns)
     ]
+
+
+def _shot(document: Mapping[str, Any]) -> JudgedShot:
+    severity, model = document["severity"], document["model"]
+    return JudgedShot(
+        id=document["_id"],
+        series=ShotSeries(place=Place.parse(document["place"]), interval=document["interval"]),
+        pulse=document["pulse"],
+        revision=document["revision"],
+        window=document["window"],
+        batch=document["batch"],
+        index=document["index"],
+        complete=document["complete"],
+        missing=tuple(document["missing"]),
+        refused=tuple(RefusedRecord(each["device"], each["reason"]) for each in document["refused"]),
+        verdict=ShotVerdict(
+            document["score"],
+            document["threshold"],
+            tuple(map(AnomalyKind, document["kinds"])),
+            None if severity is None else Severity(severity),
+        ),
+        model=None if model is None else ModelRef(**model),
+        trace_id=document["trace_id"],
+        judged_at=document["judged_at"],
+    )
 
 
 def _value(severity: Severity | None) -> str | None:

@@ -6,7 +6,7 @@ from functools import partial
 
 from shotwatch_common.background import Items
 from shotwatch_common.clock import latest_record_ms
-from shotwatch_common.past_frames import CameraFrames, Document, FrameReader
+from shotwatch_common.past_frames import CameraFrames, FrameReader
 from shotwatch_common.process import Edges
 from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_history.settings import HistorySettings
@@ -14,6 +14,7 @@ from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
 from shotwatch_shots.calibration import Characterisation, CharacterisationKind
 from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import DeviceKind
 
 MOST_FRAMES = 200
@@ -63,14 +64,14 @@ class ReferenceRenewal:
         if len(shots) >= FEWEST_FRAMES:
             await self._cameras.each(cameras, partial(self._make_one, shots))
 
-    async def _normal_shots(self, roster: PlaceRoster, now: int) -> Sequence[Document]:
+    async def _normal_shots(self, roster: PlaceRoster, now: int) -> list[JudgedShot]:
         """Return complete shots without any anomaly, spread over the period."""
         query = {"place": str(roster.place)}
         start = now - PERIOD_MS
         shots = await self._edges.archive.shots.spread(query, MOST_FRAMES, start, now + 1)
-        return [shot for shot in shots if shot["complete"] and not shot["kinds"]]
+        return [shot for shot in shots if shot.complete and not shot.verdict.kinds]
 
-    async def _make_one(self, shots: Sequence[Document], device: str) -> None:
+    async def _make_one(self, shots: Sequence[JudgedShot], device: str) -> None:
         for camera in await self._frames.read(shots, [device]):
             if len(camera.times) >= FEWEST_FRAMES:
                 await self._shelve_reference(camera)

@@ -19,7 +19,7 @@ from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
 from shotwatch_ingest.domain.inventory import SkippedPart
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
 from shotwatch_ingest.readers.sandbox import MAX_WRITTEN_BYTES
-from shotwatch_shots.columns import Integers, Table
+from shotwatch_shots.columns import Columnar, Integers
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import FileName
 from shotwatch_shots.message import Message
@@ -55,7 +55,7 @@ def cpu_seconds(size: int) -> float:
     return min(_MIN_CPU_SECONDS + size / _BYTES_PER_CPU_SECOND, _MAX_CPU_SECONDS)
 
 
-class ReadDevice(Table):
+class ReadDevice(Columnar):
     """The records of one device group; the columns are those of `DeviceRecords`."""
 
     device: str = Field(pattern=r"^[^/]+$", max_length=MAX_NAME_BYTES)

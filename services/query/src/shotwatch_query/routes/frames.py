@@ -17,12 +17,12 @@ from shotwatch_query.devices import find_roster
 from shotwatch_query.domain.frames import colour_png, frames_npz, npy
 from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, Span, slices
 from shotwatch_query.errors import NotFound
-from shotwatch_query.listing import Document
 from shotwatch_query.parameters import DeviceName, Moment, Parameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.facility import PlaceRoster
 from shotwatch_shots.pulses import shot_id
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
@@ -127,9 +127,9 @@ async def _newest_frames(
     return found[0]
 
 
-async def _newest_shots(sources: ApiSources, roster: PlaceRoster, end: int, count: int) -> list[Document]:
+async def _newest_shots(sources: ApiSources, roster: PlaceRoster, end: int, count: int) -> list[JudgedShot]:
     """Return up to `count` shots of a place within a day before a time (epoch ms), the newest first."""
-    shots: list[Document] = []
+    shots: list[JudgedShot] = []
     place = {"place": str(roster.place), "interval": roster.interval}
     for piece in slices(Span(max(end - DAY_MS, EARLIEST_MS), end), newest_first=True):
         missing = count - len(shots)

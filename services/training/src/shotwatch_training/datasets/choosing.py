@@ -2,16 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
-from shotwatch_common.past_frames import Document
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.facility import Facility, PlaceRoster
 from shotwatch_shots.feedback import UNLABELLED
 from shotwatch_shots.records import BlockRef
-from shotwatch_shots.vocabulary import AnomalyKind
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_training.datasets.store import ask_all
 from shotwatch_training.domain.manifest import Group, Query, RawObject
 from shotwatch_training.domain.triplets import ChosenShot, groups_of, matches, sampled, without
@@ -74,11 +73,11 @@ async def _matching(query: Query, sources: DatasetSources) -> AsyncIterator[Chos
     for roster in sources.facility.places:
         if not query.places or str(roster.place) in query.places:
             async for found in _recorded(roster, query, sources.archive):
-                if found["interval"] == roster.interval and matches(found, query):
+                if found.series.interval == roster.interval and matches(found, query):
                     yield _shot(found)
 
 
-async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> AsyncIterator[Document]:
+async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> AsyncIterator[JudgedShot]:
     """Yield the shots of a place, with their kinds of anomaly corrected by people's labels."""
     place = {"place": str(roster.place)}
     end = epoch_now() if query.end is None else query.end
@@ -88,19 +87,19 @@ async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> Asyn
         page = await archive.shots.page(place, begin, stop, 0)
         labels = await archive.feedback.labels(page)
         for shot in page:
-            yield {**shot, "kinds": labels.get(shot["_id"], UNLABELLED).corrected(shot["kinds"])}
+            kinds = labels.get(shot.id, UNLABELLED).corrected(shot.verdict.kinds)
+            yield replace(shot, verdict=replace(shot.verdict, kinds=tuple(kinds)))
         begin = stop if page else await _next_pulse(archive, place, stop, end)
 
 
 async def _next_pulse(archive: Archive, place: Mapping[str, str], begin: int, end: int) -> int:
     """Return the time of the next pulse, or `end`; a pause of any length thus takes one query."""
     later = await archive.shots.page(place, begin, end, 1)
-    return int(later[0]["pulse"]) if later else end
+    return later[0].pulse if later else end
 
 
-def _shot(found: Document) -> ChosenShot:
-    kinds = tuple(map(AnomalyKind, found["kinds"]))
-    return ChosenShot(found["_id"], found["revision"], kinds, found["batch"], found["index"])
+def _shot(found: JudgedShot) -> ChosenShot:
+    return ChosenShot(found.id, found.revision, found.verdict.kinds, found.batch, found.index)
 
 
 async def _plan_batch(batch_id: str, shots: Sequence[ChosenShot], sources: DatasetSources) -> Plan:

@@ -6,9 +6,8 @@ same shot. These are taken from the first spectrometer and the first energy mete
 record. A shot at a place with ten cameras is ten examples.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from shotwatch_shots.batch import Member, ShotBatch
 from shotwatch_shots.place import NO_LEVEL
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import BlockRef
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.domain.manifest import Column, Group, Query, Record
 from shotwatch_training.domain.split import evenly
@@ -51,11 +51,11 @@ class Triplet:
     date: str
 
 
-def matches(shot: Mapping[str, Any], query: Query) -> bool:
-    """Return whether a shot (a document of the archive) matches the query's completeness and anomalies."""
-    kinds = shot["kinds"]
+def matches(shot: JudgedShot, query: Query) -> bool:
+    """Return whether a shot matches the query's completeness and anomalies."""
+    kinds = shot.verdict.kinds
     return (
-        (shot["complete"] or query.incomplete)
+        (shot.complete or query.incomplete)
         and (not query.include or not set(query.include).isdisjoint(kinds))
         and set(query.exclude).isdisjoint(kinds)
     )

@@ -1,6 +1,7 @@
 """Shots: search, and all data of one shot."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import inf
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from shotwatch_common.archive.measurements import of_shot
 from shotwatch_common.archive.places import within
 from shotwatch_query.domain.pages import Position, Span
-from shotwatch_query.listing import Document, Listing
+from shotwatch_query.listing import Listing
 from shotwatch_query.members import find_shot, members_of
 from shotwatch_query.parameters import Area, PageParameters, ShotId
 from shotwatch_query.reservation import Room
@@ -31,6 +32,7 @@ from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.features import FEATURE_TERMS, FeatureTerm
 from shotwatch_shots.pulses import instant
+from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import AnomalyKind
 
 router = APIRouter(tags=["shots"])
@@ -66,17 +68,17 @@ async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, 
 
     conditions = search.conditions(len(sources.facility.levels))
 
-    async def fetch(span: Span, limit: int) -> Sequence[Document]:
+    async def fetch(span: Span, limit: int) -> Sequence[JudgedShot]:
         return await sources.archive.shots.page(
             conditions, span.start, span.end, limit, search.newest_first, search.min_score
         )
 
-    listing = Listing(fetch, lambda shot: Position(shot["pulse"], shot["_id"]), search.newest_first)
+    listing = Listing(fetch, _position, search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(await sources.end_of_data()))
     await room.rows(search.limit)
-    documents, following = await listing.page(cursor, search.limit)
+    shots, following = await listing.page(cursor, search.limit)
     return ShotPage(
-        shots=[ShotSummary(**_summary(document)) for document in documents],
+        shots=[ShotSummary(**_summary(each)) for each in shots],
         next=following and following.encode(),
     )
 
@@ -84,33 +86,45 @@ async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, 
 @router.get("/shots/{shot}", summary="Everything about one shot")
 async def get_shot(sources: From, shot: ShotId) -> ShotDetails:
     """Return the members with their verdicts, features with units, score, reasons and revisions of a shot."""
-    document = await find_shot(sources, shot)
-    measured = await sources.archive.measurements.of_batch(document["batch"])
+    found = await find_shot(sources, shot)
+    measured = await sources.archive.measurements.of_batch(found.batch)
     events = await sources.archive.events.of_shots([shot])
     return ShotDetails(
-        **_summary(document),
-        members=list(map(ShotMember.of, await members_of(sources, document))),
-        features=_features(of_shot(measured, document["index"])),
-        reasons=_reasons(document, events),
-        revisions=await _revisions(sources, document),
-        model=document.get("model"),
-        trace_id=document.get("trace_id"),
+        **_summary(found),
+        members=list(map(ShotMember.of, await members_of(sources, found))),
+        features=_features(of_shot(measured, found.index)),
+        reasons=_reasons(found, events),
+        revisions=await _revisions(sources, found),
+        model=found.model,
+        trace_id=found.trace_id,
     )
 
 
-async def _revisions(sources: ApiSources, document: Document) -> list[Revision]:
+async def _revisions(sources: ApiSources, shot: JudgedShot) -> list[Revision]:
     return [
         Revision(revision=int(batch.revisions[n]), at=instant(closed_at), complete=bool(batch.complete[n]))
-        for batch, closed_at in await sources.archive.batches.of_window(document["window"])
-        for n in np.flatnonzero(batch.pulses == document["pulse"])
+        for batch, closed_at in await sources.archive.batches.of_window(shot.window)
+        for n in np.flatnonzero(batch.pulses == shot.pulse)
     ]
 
 
-def _summary(document: Document) -> Document:
+def _position(shot: JudgedShot) -> Position:
+    return Position(shot.pulse, shot.id)
+
+
+def _summary(shot: JudgedShot) -> dict[str, object]:
     return {
-        **{name: document.get(name) for name in ShotSummary.model_fields},
-        "id": document["_id"],
-        "time": document["pulse"],
+        "id": shot.id,
+        "time": instant(shot.pulse),
+        "place": shot.series.place,
+        "interval": shot.series.interval,
+        "revision": shot.revision,
+        "complete": shot.complete,
+        "missing": shot.missing,
+        "score": shot.verdict.score,
+        "threshold": shot.verdict.threshold,
+        "kinds": shot.verdict.kinds,
+        "severity": shot.verdict.severity,
     }
 
 
@@ -130,10 +144,10 @@ def _features(measured: Mapping[str, Mapping[str, float]]) -> list[MeasuredFeatu
     ]
 
 
-def _reasons(document: Document, events: Sequence[AnomalyEvent]) -> Reasons:
+def _reasons(shot: JudgedShot, events: Sequence[AnomalyEvent]) -> Reasons:
     return Reasons(
-        missing=document["missing"],
-        refused=[Refusal(**refusal) for refusal in document["refused"]],
+        missing=list(shot.missing),
+        refused=[Refusal(**asdict(each)) for each in shot.refused],
         anomalies=[
             AnomalySummary(id=event.id, **event.data.model_dump(include=set(AnomalySummary.model_fields)))
             for event in sorted(events, key=lambda event: event.data.sequence)
