@@ -61,7 +61,7 @@ class Served:
 
 
 def client(server: Server, access_key: str = KEYS[0], secret_key: str = KEYS[1]) -> ConfigurableStore:
-    return ConfigurableStore(server.settings["SHOTWATCH_STORE_URL"], access_key, secret_key)
+    return ConfigurableStore.at(server.settings["SHOTWATCH_STORE_URL"], access_key, secret_key)
 
 
 @pytest.fixture(scope="module", params=STORES)

@@ -65,11 +65,9 @@ class Archive:
     acknowledged after the write, the loss of one server does not lose the data.
     """
 
-    def __init__(self, url: str, name: str) -> None:
-        self._client: Any = AsyncIOMotorClient(
-            url, serverSelectionTimeoutMS=5000, tz_aware=True, w="majority", journal=True
-        )
-        self._database = database = Database(self._client[name])
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._database = database = Database(client[name])
         self.ledger = Ledger(database)
         self.records = Records(database)
         self.characterisations = Characterisations(database)
@@ -92,8 +90,14 @@ class Archive:
         self.frames = Frames(database)
 
     @classmethod
+    def at(cls, url: str, name: str) -> Self:
+        """Return the database of this name on the server at this URL."""
+        options = {"serverSelectionTimeoutMS": 5000, "tz_aware": True, "w": "majority", "journal": True}
+        return cls(AsyncIOMotorClient(url, **options), name)
+
+    @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.database_url.get_secret_value(), settings.database_name)
+        return cls.at(settings.database_url.get_secret_value(), settings.database_name)
 
     async def __aenter__(self) -> Self:
         return self
