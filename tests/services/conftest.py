@@ -1,7 +1,6 @@
 """Three shots of a place with five devices, as each service finds them; one of them has a black frame."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -29,8 +28,9 @@ async def arrived(tmp_path_factory: pytest.TempPathFactory) -> World:
     black = inject(LASER, roster, Kind.BLACK_FRAME, epoch_ms(START) + 1000)
     files = Simulation(LASER, (roster,), START, timedelta(seconds=3), injections=(black,))
     world = World()
-    for path in simulate(files, tmp_path_factory.mktemp("files")):
-        await world.upload(path.name, Path(path).read_bytes())
+    written = {path.name: path.read_bytes() for path in simulate(files, tmp_path_factory.mktemp("files"))}
+    for key, data in written.items():
+        await world.upload(key, data)
     return world
 
 

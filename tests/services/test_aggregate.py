@@ -24,7 +24,7 @@ async def test_the_records_of_all_files_become_one_batch_of_complete_shots(valid
 async def test_it_saves_then_publishes_then_notes_and_survives_every_fault(validated: World) -> None:
     done = await survived_every_fault(validated, aggregate)
     assert done[-7:] == [
-        "update_one windows.version",
+        "update_one windows.place",
         "update_one batches.window",
         "publish features",
         "update_one windows.outbox",

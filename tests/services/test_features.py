@@ -14,7 +14,9 @@ from .plays import features
 @pytest.fixture
 def cheap_details(monkeypatch: pytest.MonkeyPatch) -> None:
     """Detailed measurements take seconds; here only matters when they are made."""
-    monkeypatch.setattr(service, "examine_camera", lambda arrays, _known: {"sum": arrays["image"].sum((1, 2))})
+    monkeypatch.setattr(
+        service, "examine_camera", lambda arrays, _known: {"sum": arrays["image"].sum((1, 2))}
+    )
 
 
 @pytest.mark.usefixtures("cheap_details")

@@ -36,7 +36,9 @@ async def test_it_publishes_first_then_writes_and_survives_every_fault(ingested:
     ]
 
 
-async def test_a_message_that_is_no_ingested_file_is_a_dead_letter_and_harms_no_other(ingested: World) -> None:
+async def test_a_message_that_is_no_ingested_file_is_a_dead_letter_and_harms_no_other(
+    ingested: World,
+) -> None:
     world = ingested.fork()
     world.broker.queues["validate"].appendleft(Waiting(b"{}"))
     await validate(world)

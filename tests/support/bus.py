@@ -1,4 +1,4 @@
-"""A broker in memory, and a bus to it: messages wait in queues, and are settled as the real bus settles them."""
+"""A broker in memory, and a bus to it that settles messages as the real bus does."""
 
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
@@ -40,8 +40,8 @@ class Broker:
 class BusInMemory:
     """A service's connection to a broker in memory.
 
-    A message that must be retried is back at the head of its queue at once: no time passes here, and messages keep
-    their order, so that runs can be compared.
+    A message that must be retried is back at the head of its queue at once. So no time passes, messages keep
+    their order, and runs can be compared.
     """
 
     broker: Broker
@@ -106,11 +106,13 @@ class BusInMemory:
                 await self._put(f"retry {stage}", self.broker.queues[stage].appendleft, again)
         except Reject as error:
             await self._dead_letter(stage, message, str(error))
-        except Exception as error:  # as the real bus does, at the process's edge
+        except Exception as error:  # noqa: BLE001 - the edge of the process, as in the real bus
             await self._dead_letter(stage, message, f"bug: {error!r}")
 
     async def _dead_letter(self, stage: str, message: Waiting, reason: str) -> None:
-        await self._put(f"dead-letter {stage}", self.broker.dead[stage].append, replace(message, reason=reason))
+        await self._put(
+            f"dead-letter {stage}", self.broker.dead[stage].append, replace(message, reason=reason)
+        )
         await _until_done(lambda: self.on_dead_letter(stage, message.body, reason))
 
     async def _put(self, name: str, into: Callable[[Waiting], None], message: Waiting) -> None:

@@ -1,7 +1,7 @@
 """A database server in memory: what the archive asks of its driver, answered from dicts.
 
 SecantusDB's own functions match, change, project and sort the documents, without its server. Documents pass
-through BSON on their way in, as on the wire: what BSON cannot hold, or what is too large, is refused here too.
+through BSON on their way in, as on the wire. So what BSON cannot hold, or is too large, is refused here too.
 """
 
 from collections import defaultdict
@@ -93,7 +93,9 @@ class Collection:
         return self._write("update_many", lambda: self._update(self._matching(query), query, change, False))
 
     async def replace_one(self, query: Query, document: Document, upsert: bool = False) -> SimpleNamespace:
-        return self._write("replace_one", lambda: self._update(self._matching(query)[:1], query, document, upsert))
+        return self._write(
+            "replace_one", lambda: self._update(self._matching(query)[:1], query, document, upsert)
+        )
 
     async def delete_one(self, query: Query) -> None:
         self._write("delete_one", lambda: self._delete(self._matching(query)[:1]))
@@ -130,7 +132,9 @@ class Collection:
         if errors:
             raise BulkWriteError({"writeErrors": errors})
 
-    def _update(self, found: Sequence[Document], query: Query, change: Query, upsert: bool) -> SimpleNamespace:
+    def _update(
+        self, found: Sequence[Document], query: Query, change: Query, upsert: bool
+    ) -> SimpleNamespace:
         after = [_stored(apply_update(document, change)) for document in found]
         modified = sum(new != old for new, old in zip(after, found, strict=True))
         self.documents.update((document["_id"], document) for document in after)

@@ -1,4 +1,4 @@
-"""What a process does to its servers, one effect after the other, and the fault that happens at one of them."""
+"""The effects of a process on its servers, and the fault that happens at one of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

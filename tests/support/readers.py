@@ -14,5 +14,5 @@ class ReadersInProcess(ReaderPool):
     async def __aenter__(self) -> Self:
         return self
 
-    async def _attempt(self, request: Request, workspace: Workspace, fresh: bool = False) -> Outcome:
+    async def _attempt(self, request: Request, workspace: Workspace, fresh: bool = False) -> Outcome:  # noqa: ARG002
         return outcomes.validate_json(reply(request, workspace.image, workspace.blocks, self._facility))

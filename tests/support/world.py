@@ -28,9 +28,9 @@ from .effects import Died, Effects, Fault
 from .objects import Client as StoreClient
 
 ROUNDS = 2
-"""How often the background work of a service is done. What a fault breaks in one round succeeds in the next."""
+"""Rounds of the background work of a service. What a fault breaks in one round succeeds in the next."""
 ROUND_S = 20.0
-"""Time that passes before each round, in seconds: longer than a service waits for the work of another replica."""
+"""Time before each round, in seconds. It is longer than a service waits for another replica."""
 OF_AN_ATTEMPT = {
     *("at", "attempt", "closed_at", "deadline", "joined_at", "judged_at", "outbox_since", "published_at"),
     *("seen_at", "since", "stored_at", "version"),
@@ -123,19 +123,23 @@ class World:
 
     async def upload(self, key: str, data: bytes) -> None:
         """Store an object in the inbox."""
-        with self._time():
+        with self.in_its_time():
             await self.objects.put("inbox", key, data)
 
     async def run(self, assemble: Assemble, settings: type[AnySettings], **given: Any) -> None:
         """Run a service until no message waits and its background work was done; restart it when it dies."""
         while True:
             self.effects.dead = False
-            with suppress(Died), self._time():
+            with suppress(Died), self.in_its_time():
                 async with AsyncExitStack() as resources:
                     return await self._live(assemble, settings, resources, given)
 
     async def _live(
-        self, assemble: Assemble, settings: type[AnySettings], resources: AsyncExitStack, given: Mapping[str, Any]
+        self,
+        assemble: Assemble,
+        settings: type[AnySettings],
+        resources: AsyncExitStack,
+        given: Mapping[str, Any],
     ) -> None:
         archive = self.archive
         bus = BusInMemory(self.broker, self.effects, archive.dead_letter, _yes)
@@ -160,7 +164,7 @@ class World:
                 pass
 
     @contextmanager
-    def _time(self) -> Iterator[None]:
+    def in_its_time(self) -> Iterator[None]:
         """Let only this world's clock count, and background loops end when they would sleep."""
         with (
             patch.object(clock, "time", lambda: self.now_s),
@@ -201,7 +205,8 @@ def _comparable(value: Any) -> Any:
     match value:
         case dict():
             return {
-                name: bool(each) if name in OF_AN_ATTEMPT else _comparable(each) for name, each in value.items()
+                name: bool(each) if name in OF_AN_ATTEMPT else _comparable(each)
+                for name, each in value.items()
             }
         case list():
             return [each for each, _ in groupby(map(_comparable, value))]

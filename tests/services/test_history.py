@@ -1,0 +1,34 @@
+"""history as a whole, on servers in memory."""
+
+import json
+
+import pytest
+
+from tests.support.faults import survived_every_fault
+from tests.support.world import World
+from tests.trends import DROPPED, METER, drop_energy
+
+from .plays import history
+
+
+@pytest.fixture(scope="module")
+async def dropped() -> World:
+    """An energy meter shows a tenth less than before."""
+    world = World()
+    await drop_energy(world.archive)
+    return world
+
+
+async def test_a_lasting_change_is_reported_once(dropped: World) -> None:
+    world = dropped.fork()
+    await history(world)
+    await history(world)
+    [event] = [json.loads(body) for body in world.broker.events]
+    assert (event["data"]["kind"], event["data"]["devices"]) == ("trend", [METER])
+    assert abs(event["data"]["time"] - DROPPED) <= 60_000
+
+
+async def test_it_publishes_before_it_records_and_survives_every_fault(dropped: World) -> None:
+    done = await survived_every_fault(dropped, history)
+    promised = ["insert_many events", "publish event", "update_many events", "update_one trends.device"]
+    assert [effect for effect in done if effect in promised] == promised
