@@ -9,10 +9,10 @@ from shotwatch_common.bus import Subscription
 from shotwatch_common.store import ObjectStore
 from tests.support.bus import Broker, BusInMemory
 from tests.support.bus_contract import BusContract, Deliver
-from tests.support.database import Client as DatabaseClient
+from tests.support.database import DatabaseClient
 from tests.support.database_contract import DatabaseContract
 from tests.support.effects import Died, Effects, Fault
-from tests.support.objects import Client as StoreClient
+from tests.support.objects import StoreClient
 from tests.support.store_contract import StoreContract, new_bucket
 
 

@@ -52,7 +52,7 @@ async def test_the_flawed_shot_raises_one_event_and_is_measured_in_detail(measur
     assert batch["judged_at"]
 
 
-async def test_it_stores_before_it_publishes_and_survives_every_fault(measured: World) -> None:
+async def test_by_rules_alone_it_stores_before_it_publishes_and_survives_every_fault(measured: World) -> None:
     done = await survived_every_fault(measured, inference)
     promised = [
         "insert_many shots",

@@ -32,19 +32,19 @@ _DUPLICATE_KEY = 11000
 
 
 @dataclass
-class Cursor:
+class CursorInMemory:
     """The documents that a query finds when they are read."""
 
     find: Callable[[], Iterable[Document]]
     order: Mapping[str, int] = field(default_factory=dict)
     most: int = 0
 
-    def sort(self, order: Order, direction: int = 1) -> "Cursor":
+    def sort(self, order: Order, direction: int = 1) -> "CursorInMemory":
         by = {order: direction} if isinstance(order, str) else dict(order)
-        return Cursor(self.find, by, self.most)
+        return CursorInMemory(self.find, by, self.most)
 
-    def limit(self, most: int) -> "Cursor":
-        return Cursor(self.find, self.order, most)
+    def limit(self, most: int) -> "CursorInMemory":
+        return CursorInMemory(self.find, self.order, most)
 
     async def __aiter__(self) -> AsyncIterator[Document]:
         for document in sort_docs(list(self.find()), self.order)[: self.most or None]:
@@ -52,7 +52,7 @@ class Cursor:
 
 
 @dataclass
-class Collection:
+class CollectionInMemory:
     """A collection; `documents` are by their ids."""
 
     name: str = ""
@@ -60,11 +60,13 @@ class Collection:
     documents: dict[Any, Document] = field(default_factory=dict)
     indexes: dict[str, Any] = field(default_factory=dict)
 
-    def find(self, query: Query | None = None, wanted: Query | None = None) -> Cursor:
-        return Cursor(lambda: [apply_projection(found, wanted) for found in self._matching(query or {})])
+    def find(self, query: Query | None = None, wanted: Query | None = None) -> CursorInMemory:
+        return CursorInMemory(
+            lambda: [apply_projection(found, wanted) for found in self._matching(query or {})]
+        )
 
-    def aggregate(self, pipeline: Sequence[Query]) -> Cursor:
-        return Cursor(lambda: apply_pipeline(list(self.documents.values()), list(pipeline)))
+    def aggregate(self, pipeline: Sequence[Query]) -> CursorInMemory:
+        return CursorInMemory(lambda: apply_pipeline(list(self.documents.values()), list(pipeline)))
 
     async def find_one(self, query: Query, wanted: Query | None = None) -> Document | None:
         return next((apply_projection(found, wanted) for found in self._matching(query)), None)
@@ -159,23 +161,23 @@ class Collection:
                 self._update(found, write._filter, write._doc, bool(write._upsert))
 
 
-class Database(defaultdict[str, Collection]):
+class DatabaseInMemory(defaultdict[str, CollectionInMemory]):
     """Collections by their names."""
 
     def __init__(self, effects: Effects | None = None) -> None:
         super().__init__()
         self._effects = effects or Effects()
 
-    def __missing__(self, name: str) -> Collection:
-        self[name] = Collection(name, self._effects)
+    def __missing__(self, name: str) -> CollectionInMemory:
+        self[name] = CollectionInMemory(name, self._effects)
         return self[name]
 
 
-class Client(defaultdict[str, Database]):
+class DatabaseClient(defaultdict[str, DatabaseInMemory]):
     """A driver's client: databases by their names. `Archive` takes it in place of the real one."""
 
     def __init__(self, effects: Effects | None = None) -> None:
-        super().__init__(lambda: Database(effects))
+        super().__init__(lambda: DatabaseInMemory(effects))
         self.admin = self
 
     async def command(self, _name: str) -> None:

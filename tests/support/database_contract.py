@@ -142,5 +142,5 @@ class DatabaseContract:
     async def test_an_index_is_there_once_it_is_made(self, collection: Any) -> None:
         await collection.insert_one({"_id": "x"})
         await collection.create_index([("place", 1), ("pulse", 1)])
-        keys = [index["key"] for index in (await collection.index_information()).values()]
+        keys = [list(map(tuple, index["key"])) for index in (await collection.index_information()).values()]
         assert [("place", 1), ("pulse", 1)] in keys

@@ -59,7 +59,7 @@ class Response:
 
 
 @dataclass
-class Client:
+class StoreClient:
     """A client of S3; `buckets` are by their names, objects by their keys. `ObjectStore` takes it in place of
     the real one."""
 

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
@@ -19,13 +21,14 @@ from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.process import AnySettings, Assemble, Background, Edges, Service
 from shotwatch_common.store import ObjectStore
+from shotwatch_shots import event
 from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 
 from .bus import Broker, BusInMemory
-from .database import Client as DatabaseClient
+from .database import DatabaseClient
 from .effects import Died, Effects, Fault
-from .objects import Client as StoreClient
+from .objects import StoreClient
 
 ROUNDS = 2
 """Rounds of the background work of a service. What a fault breaks in one round succeeds in the next."""
@@ -35,7 +38,7 @@ OF_AN_ATTEMPT = {
     *("at", "attempt", "closed_at", "deadline", "joined_at", "judged_at", "outbox_since", "published_at"),
     *("seen_at", "since", "stored_at", "version"),
 }
-"""Fields that count attempts, or hold the time of an attempt."""
+"""Fields whose numbers count attempts, or are the time of an attempt."""
 _NOW_S = 1_760_000_000.0
 """2025-10-09."""
 _DATABASE = "shotwatch"
@@ -165,9 +168,13 @@ class World:
 
     @contextmanager
     def in_its_time(self) -> Iterator[None]:
-        """Let only this world's clock count, and background loops end when they would sleep."""
+        """Let only this world's clock count, and background loops end when they would sleep.
+
+        All events are dated alike, so that runs can be compared.
+        """
         with (
             patch.object(clock, "time", lambda: self.now_s),
+            patch.object(event, "datetime", SimpleNamespace(now=partial(datetime.fromtimestamp, _NOW_S))),
             patch.object(background, "asyncio", SimpleNamespace(sleep=_end_round)),
             patch.object(background, "FIRST_BACK_OFF_S", 0),
         ):
@@ -205,7 +212,7 @@ def _comparable(value: Any) -> Any:
     match value:
         case dict():
             return {
-                name: bool(each) if name in OF_AN_ATTEMPT else _comparable(each)
+                name: bool(each) if name in OF_AN_ATTEMPT and isinstance(each, int) else _comparable(each)
                 for name, each in value.items()
             }
         case list():
