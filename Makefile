@@ -19,7 +19,7 @@ demo: setup  ## The main job on the embedded stack; FRAMES=folder for recorded f
 	@$(BIN)/shotwatch demo $(if $(FRAMES),--frames "$(FRAMES)") $(if $(KEEP),--keep)
 
 test: setup  ## Every test, on real servers; of the tortures the quick ones
-	@$(BIN)/pytest tests/integration tests/unit tests/fuzz -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest tests/integration tests/unit tests/services tests/fuzz -n 2 --dist loadgroup --no-loadscope-reorder
 	@$(BIN)/pytest tests/e2e tests/chaos -n 2 --dist loadgroup
 
 test-minio: $(BIN)/minio  ## What is asked of an object store, asked of MinIO too: its notifications drive the path
@@ -37,7 +37,7 @@ fuzz: setup  ## The property tests again and again with new seeds, for MINUTES=1
 	@scripts/fuzz "$(or $(MINUTES),10)"
 
 test-fast: setup  ## The tests that start nothing
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest tests/unit tests/services -n 2 --dist loadgroup
 
 lint: setup  ## Style, types, import contracts, structure, English, and what is deployed against its schemas
 	@$(BIN)/ruff check $(SOURCES)

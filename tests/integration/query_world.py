@@ -74,11 +74,11 @@ class World:
         return {"Authorization": f"Bearer {secret}"}
 
     def archive(self) -> Archive:
-        return Archive(self.environment["SHOTWATCH_DATABASE_URL"], "shotwatch")
+        return Archive.at(self.environment["SHOTWATCH_DATABASE_URL"], "shotwatch")
 
     def store(self) -> ObjectStore:
         keys = ("SHOTWATCH_STORE_URL", "SHOTWATCH_STORE_ACCESS_KEY", "SHOTWATCH_STORE_SECRET_KEY")
-        return ObjectStore(*(self.environment[key] for key in keys))
+        return ObjectStore.at(*(self.environment[key] for key in keys))
 
     def get(self, path: str, **query: Any) -> Any:
         answer = self.api.get(path, params=query)

@@ -35,7 +35,7 @@ OF_THESE_TESTS = "test_archive"
 
 @pytest.fixture
 async def archive(running: Running) -> AsyncIterator[Archive]:
-    async with Archive(running.settings.database_url.get_secret_value(), OF_THESE_TESTS) as archive:
+    async with Archive.at(running.settings.database_url.get_secret_value(), OF_THESE_TESTS) as archive:
         await archive.ensure_indexes()
         yield archive
 
@@ -51,7 +51,7 @@ async def test_no_sequence_number_is_given_to_two_writers(archive: Archive) -> N
 
 async def test_an_index_that_is_gone_is_named_and_made_again(running: Running) -> None:
     async with AsyncMongoClient(running.settings.database_url.get_secret_value()) as client:
-        archive = Archive(running.settings.database_url.get_secret_value(), "indexes")
+        archive = Archive.at(running.settings.database_url.get_secret_value(), "indexes")
         async with archive:
             assert "shots: pulse" in await archive.missing_indexes()
             await archive.ensure_indexes()

@@ -52,7 +52,7 @@ class Guarded:
         return DatabaseSetupSettings.load(database_url=url, facility=str(FACILITY), **told)
 
     def archive(self, account: str, password: str = "") -> Archive:
-        return Archive(self.url(account, password or PASSWORDS[account]), "shotwatch")
+        return Archive.at(self.url(account, password or PASSWORDS[account]), "shotwatch")
 
 
 def secantus(folder: Path) -> Server:
@@ -92,7 +92,7 @@ async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gu
         await client["admin"].command("createUser", ADMIN, pwd=ADMIN_PASSWORD, roles=root)
     guarded = Guarded(server.port)
     with running((*server.command, "--auth"), server.environment):
-        async with Archive(guarded.url(ADMIN, ADMIN_PASSWORD, "admin"), "shotwatch") as archive:
+        async with Archive.at(guarded.url(ADMIN, ADMIN_PASSWORD, "admin"), "shotwatch") as archive:
             await until(archive.ready, "a database that asks for passwords")
         yield guarded
 
@@ -161,7 +161,7 @@ async def test_who_only_reads_a_database_is_refused_a_write_as_something_to_try_
 
 
 async def test_nobody_gets_in_without_a_password(database: Guarded, made: None) -> None:
-    async with Archive(f"mongodb://{LOOPBACK}:{database.port}/?retryWrites=false", "shotwatch") as archive:
+    async with Archive.at(f"mongodb://{LOOPBACK}:{database.port}/?retryWrites=false", "shotwatch") as archive:
         with pytest.raises(Retry, match="refuses this account"):
             await archive.ledger.find("nothing")
 

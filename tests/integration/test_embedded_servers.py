@@ -131,7 +131,7 @@ async def put(stack: Stack, queue: str, body: bytes) -> None:
 
 def store_of(stack: Stack) -> ObjectStore:
     told = stack.environment()
-    return ObjectStore(
+    return ObjectStore.at(
         told["SHOTWATCH_STORE_URL"], told["SHOTWATCH_STORE_ACCESS_KEY"], told["SHOTWATCH_STORE_SECRET_KEY"]
     )
 
@@ -227,7 +227,7 @@ async def test_the_store_lets_no_stranger_in(stack: Stack) -> None:
         ):
             assert (answer.status_code, "UnsupportedAlgorithm" in answer.text) == (400, True), answer.text
         for keys in (("guess", "guess"), (stack.environment()["SHOTWATCH_STORE_ACCESS_KEY"], "guess")):
-            async with ObjectStore(url, *keys) as guesser:
+            async with ObjectStore.at(url, *keys) as guesser:
                 with pytest.raises(Retry, match=r"SignatureDoesNotMatch|InvalidAccessKeyId"):
                     await guesser.get("errors", "secret")
         assert [found.key async for found in store.list("errors")] == ["secret"]
@@ -271,7 +271,7 @@ async def test_every_start_renews_the_secrets_and_nothing_is_lost(root: Path) ->
         with pytest.raises(aio_pika.exceptions.ProbableAuthenticationError):
             await log_in(broker)
         keys = (old["SHOTWATCH_STORE_ACCESS_KEY"], old["SHOTWATCH_STORE_SECRET_KEY"])
-        async with ObjectStore(new["SHOTWATCH_STORE_URL"], *keys) as before_it:
+        async with ObjectStore.at(new["SHOTWATCH_STORE_URL"], *keys) as before_it:
             with pytest.raises(Retry, match="InvalidAccessKeyId"):
                 await before_it.get("data", "kept")
         assert opens(new, new_token)
@@ -286,7 +286,7 @@ async def test_the_database_gives_back_what_was_written(stack: Stack) -> None:
 
 
 async def test_the_database_has_its_indexes_before_any_service_starts(stack: Stack) -> None:
-    async with Archive(stack.environment()["SHOTWATCH_DATABASE_URL"], "shotwatch") as archive:
+    async with Archive.at(stack.environment()["SHOTWATCH_DATABASE_URL"], "shotwatch") as archive:
         assert await archive.missing_indexes() == []
 
 

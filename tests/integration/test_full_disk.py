@@ -38,7 +38,7 @@ async def test_files_wait_until_the_store_has_room_for_their_blocks(running: Run
 async def test_a_database_without_room_refuses_as_one_that_may_be_asked_again(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "24m"):
         server = database(tmp_path / "disk", "password", PORTS)
-        async with serving(server), Archive(server.settings["SHOTWATCH_DATABASE_URL"], "full") as archive:
+        async with serving(server), Archive.at(server.settings["SHOTWATCH_DATABASE_URL"], "full") as archive:
             await _fill(archive)
 
 
@@ -51,7 +51,7 @@ async def test_a_database_without_room_refuses_as_one_that_may_be_asked_again(tm
 async def test_a_database_that_has_room_again_has_all_it_took_and_takes_more(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "24m"):
         server = database(tmp_path / "disk", "password", PORTS)
-        async with serving(server), Archive(server.settings["SHOTWATCH_DATABASE_URL"], "full") as archive:
+        async with serving(server), Archive.at(server.settings["SHOTWATCH_DATABASE_URL"], "full") as archive:
             taken = await _fill(archive)
             enlarge(tmp_path / "disk", "256m")
             await archive.ledger.enter(_object("after"), "test")

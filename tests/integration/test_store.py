@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,34 +14,17 @@ from miniopy_async.api import Minio
 from miniopy_async.commonconfig import ENABLED, Filter
 from miniopy_async.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
-from shotwatch_common.clock import epoch_now
-from shotwatch_common.store import BucketMissing, ObjectGone, ObjectStore, ObjectTooLarge
+from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.servers import Server
 from shotwatch_operations.store.setup import ConfigurableStore, PartState, SetupResult, SetupSettings, set_up
 from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 from tests.ports import PORTS
+from tests.support.store_contract import ACTS, BIG, EVERY_ACT, Act, StoreContract, keys, new_bucket
 
 from .conftest import until
 from .processes import enlarge, serving, small_disk
 from .store_servers import KEYS, STORES, StoreRecipe, embedded_store, minio
-
-MORE_THAN_A_PAGE = 1005
-BIG = 40 << 20
-ODD_KEYS = (
-    "a b",
-    "a+b",
-    "a%20b",
-    "a%2Bb",
-    "100 %",
-    "x=y&z?w#q",
-    "(1)'!*~",
-    "dot.",
-    "é/ü.h5",
-    "日本/カメラ.h5",
-    "deep/er/and/deeper",
-)
-"""Keys that a control system might think of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +43,7 @@ class Served:
 
 
 def client(server: Server, access_key: str = KEYS[0], secret_key: str = KEYS[1]) -> ConfigurableStore:
-    return ConfigurableStore(server.settings["SHOTWATCH_STORE_URL"], access_key, secret_key)
+    return ConfigurableStore.at(server.settings["SHOTWATCH_STORE_URL"], access_key, secret_key)
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -78,46 +60,13 @@ def store(served: Served) -> ObjectStore:
     return served.store
 
 
-_numbers = count()
-
-
 @pytest.fixture
 async def bucket(store: ObjectStore) -> str:
-    name = f"bucket-{next(_numbers)}"
-    await store.ensure_buckets(name)
-    return name
+    return await new_bucket(store)
 
 
-async def keys(store: ObjectStore, bucket: str, prefix: str = "") -> list[str]:
-    return [found.key async for found in store.list(bucket, prefix)]
-
-
-Act = Callable[[ObjectStore, str], Awaitable[Any]]
-ACTS: dict[str, Act] = {
-    "get": lambda store, bucket: store.get(bucket, "key"),
-    "put": lambda store, bucket: store.put(bucket, "key", b"content"),
-    "remove": lambda store, bucket: store.remove(bucket, "key"),
-    "list": keys,
-}
-EVERY_ACT = [pytest.param(act, id=name) for name, act in ACTS.items()]
-
-
-async def test_an_object_is_read_as_it_was_written_last(store: ObjectStore, bucket: str) -> None:
-    for content in (b"first and longer", b"second", b""):
-        await store.put(bucket, "key", content)
-        assert await store.get(bucket, "key") == content
-    assert await keys(store, bucket) == ["key"]
-
-
-@pytest.mark.parametrize("size", [0, 1, 1000, 1001, 250_000])
-async def test_an_object_is_read_in_pieces(store: ObjectStore, bucket: str, size: int) -> None:
-    content = os.urandom(size)
-    await store.put(bucket, "key", content)
-    pieces = [piece async for piece in store.pieces(bucket, "key", 1000)]
-    assert b"".join(pieces) == content
-    assert {len(piece) for piece in pieces[:-1]} <= {1000}
-    with pytest.raises(ObjectGone):
-        await anext(store.pieces(bucket, "none", 1000))
+class TestContract(StoreContract):
+    """The servers obey it."""
 
 
 async def test_a_big_object_is_read_as_it_was_written(store: ObjectStore, bucket: str) -> None:
@@ -126,86 +75,6 @@ async def test_a_big_object_is_read_as_it_was_written(store: ObjectStore, bucket
     assert await store.get(bucket, "key") == content
     [listed] = [found async for found in store.list(bucket)]
     assert (listed.size, listed.etag) == (BIG, await store.etag(bucket, "key"))
-
-
-async def test_an_object_larger_than_the_caller_takes_is_not_fetched(store: ObjectStore, bucket: str) -> None:
-    await store.put(bucket, "key", bytes(BIG))
-    with pytest.raises(ObjectTooLarge, match=f"{BIG} bytes"):
-        await store.get(bucket, "key", BIG - 1)
-    assert await store.get(bucket, "key", BIG) == bytes(BIG)
-
-
-async def test_odd_keys_are_kept_as_they_are(store: ObjectStore, bucket: str) -> None:
-    for key in ODD_KEYS:
-        await store.put(bucket, key, key.encode())
-    assert set(await keys(store, bucket)) == set(ODD_KEYS)
-    for key in ODD_KEYS:
-        await store.move((bucket, key), (bucket, f"moved/{key}"))
-        assert await store.get(bucket, f"moved/{key}") == key.encode()
-    for key in await keys(store, bucket):
-        await store.remove(bucket, key)
-    assert await keys(store, bucket) == []
-
-
-async def test_a_listing_has_every_object_under_the_prefix_in_the_order_of_keys(
-    store: ObjectStore, bucket: str
-) -> None:
-    there = [f"many/{n:05d}" for n in range(MORE_THAN_A_PAGE)]
-    await asyncio.gather(*(store.put(bucket, key, b"") for key in (*there, "manyfold", "other/00000")))
-    assert await keys(store, bucket, "many/") == there
-    assert await keys(store, bucket) == sorted([*there, "manyfold", "other/00000"])
-
-
-async def test_the_etag_names_the_content_alone_and_is_the_same_wherever_it_is_told(
-    store: ObjectStore, bucket: str
-) -> None:
-    for key, content in (("a", b"one"), ("b", b"one"), ("c", b"other")):
-        await store.put(bucket, key, content)
-    listed = {found.key: found.etag async for found in store.list(bucket)}
-    assert listed == {key: await store.etag(bucket, key) for key in ("a", "b", "c")}
-    assert listed["a"] == listed["b"] != listed["c"]
-
-
-async def test_a_listing_tells_when_an_object_came_and_how_big_it_is(store: ObjectStore, bucket: str) -> None:
-    before = epoch_now()
-    await store.put(bucket, "key", b"12345")
-    [listed] = [found async for found in store.list(bucket)]
-    assert listed.size == 5
-    assert before - 1000 <= listed.modified_ms <= epoch_now() + 1000  # some stores tell whole seconds
-
-
-async def test_a_move_that_is_done_again_ends_in_the_same_state(store: ObjectStore, bucket: str) -> None:
-    await store.put(bucket, "here", b"content")
-    for _ in range(2):
-        await store.move((bucket, "here"), (bucket, "there"))
-        assert await keys(store, bucket) == ["there"]
-    assert await store.get(bucket, "there") == b"content"
-
-
-async def test_what_is_not_there_is_gone(store: ObjectStore, bucket: str) -> None:
-    assert await store.etag(bucket, "nothing") is None
-    assert await keys(store, bucket) == []
-    await store.remove(bucket, "nothing")
-    with pytest.raises(ObjectGone, match="nothing"):
-        await store.get(bucket, "nothing")
-    with pytest.raises(ObjectGone, match="nothing"):
-        await store.move((bucket, "nothing"), (bucket, "target"))
-
-
-@pytest.mark.parametrize("key", ["a/./b", ".", "../../etc/passwd", "day/../x.h5"])
-async def test_a_key_that_would_be_a_path_names_no_object(store: ObjectStore, bucket: str, key: str) -> None:
-    assert await store.etag(bucket, key) is None
-    with pytest.raises(ObjectGone, match="no object can have this key"):
-        await store.get(bucket, key)
-
-
-@pytest.mark.parametrize("act", EVERY_ACT)
-async def test_a_bucket_that_is_missing_is_waited_for_and_never_taken_for_an_object_that_is_gone(
-    store: ObjectStore, act: Act
-) -> None:
-    assert not await store.has_bucket("no-such-bucket")
-    with pytest.raises(BucketMissing, match="no-such-bucket"):
-        await act(store, "no-such-bucket")
 
 
 @pytest.mark.parametrize("act", EVERY_ACT)

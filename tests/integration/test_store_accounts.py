@@ -68,7 +68,7 @@ class Set:
 
     def as_account(self, account: str, secret: str | None = None) -> ObjectStore:
         url = self.server.settings["SHOTWATCH_STORE_URL"]
-        return ObjectStore(url, f"shotwatch-{account}", secret or SECRETS[account])
+        return ObjectStore.at(url, f"shotwatch-{account}", secret or SECRETS[account])
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ async def test_a_store_is_believed_once_its_authority_is_told(
     address: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
-    async with ObjectStore(address, "access", "secret") as store:
+    async with ObjectStore.at(address, "access", "secret") as store:
 
         async def answers() -> bool:
             with suppress(Retry):
@@ -45,6 +45,6 @@ async def test_a_store_is_believed_once_its_authority_is_told(
         await store.put("inbox", "key", b"over TLS")
         assert await store.get("inbox", "key") == b"over TLS"
     monkeypatch.delenv("SSL_CERT_FILE")
-    async with ObjectStore(address, "access", "secret") as store:
+    async with ObjectStore.at(address, "access", "secret") as store:
         with pytest.raises(Retry, match="certificate verify failed"):
             await store.get("inbox", "key")

@@ -65,7 +65,7 @@ async def test_the_state_before_any_time_is_that_of_the_last_record_before_it(
 
 @pytest.fixture
 def archive() -> Iterator[Archive]:
-    archive = Archive("mongodb://nobody", "nothing")
+    archive = Archive.at("mongodb://nobody", "nothing")
     memory = Memory()
     archive.records, archive.devices = Records(memory), Devices(memory)
     yield archive

@@ -52,7 +52,7 @@ async def test_no_message_is_taken_before_what_it_takes_is_known_however_long_a_
 
     @asynccontextmanager
     async def edges(_name: str, _settings: Any) -> AsyncIterator[Any]:
-        yield SimpleNamespace(bus=Bus(happened), log=structlog.get_logger())
+        yield SimpleNamespace(log=structlog.get_logger()), Bus(happened)
 
     async def look() -> None:
         happened.append("asked")

@@ -38,7 +38,7 @@ class Named(defaultdict[str, Any]):
 @cache
 def collections_of_parts() -> dict[str, set[str]]:
     """Part of the archive → the collections that it uses."""
-    archive = Archive("mongodb://nobody", "nothing")
+    archive = Archive.at("mongodb://nobody", "nothing")
     parts: dict[str, set[str]] = {}
     for name, part in vars(archive).items():
         if not name.startswith("_"):

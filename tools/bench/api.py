@@ -63,7 +63,7 @@ async def main() -> None:
             base = f"http://127.0.0.1:{process.ports['SHOTWATCH_QUERY_PORT']}/api/v1"
             headers = {"Authorization": f"Bearer {secret}"}
             async with (
-                Archive(stack.environment()["SHOTWATCH_DATABASE_URL"], "shotwatch") as archive,
+                Archive.at(stack.environment()["SHOTWATCH_DATABASE_URL"], "shotwatch") as archive,
                 httpx.AsyncClient(base_url=base, headers=headers, timeout=300) as client,
             ):
                 await fill(archive)

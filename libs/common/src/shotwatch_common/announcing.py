@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from shotwatch_common import faults, metrics
 from shotwatch_common.archive import Archive
-from shotwatch_common.bus import Bus
+from shotwatch_common.bus import MessageBus
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import Log
 from shotwatch_shots.event import AnomalyEvent
 
 
 async def announce(
-    events: Sequence[AnomalyEvent], archive: Archive, bus: Bus, log: Log, arrived_at: int | None = None
+    events: Sequence[AnomalyEvent], archive: Archive, bus: MessageBus, log: Log, arrived_at: int | None = None
 ) -> None:
     """Store events with their numbers, publish them and mark them as published, in that order.
 

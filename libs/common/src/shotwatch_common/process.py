@@ -12,7 +12,7 @@ from opentelemetry.trace import Tracer
 
 from shotwatch_common import metrics, rights
 from shotwatch_common.archive import TRANSIENT, Archive
-from shotwatch_common.bus import Bus, ConsumersLost, Subscription
+from shotwatch_common.bus import Bus, ConsumersLost, MessageBus, Subscription
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.health import Facts, serve_health
 from shotwatch_common.settings import BrokerSettings, SettingsError
@@ -35,7 +35,7 @@ class Edges(Generic[AnySettings]):
 
     settings: AnySettings
     facility: Facility
-    bus: Bus
+    bus: MessageBus
     store: ObjectStore
     archive: Archive
     tracer: Tracer
@@ -77,28 +77,28 @@ def run(name: str, settings: type[AnySettings], assemble: Assemble[AnySettings])
 
 async def _live(name: str, settings: AnySettings, assemble: Assemble[AnySettings]) -> None:
     metrics.tell_build(name)
-    async with edges(name, settings) as context, AsyncExitStack() as resources:
+    async with edges(name, settings) as (context, bus), AsyncExitStack() as resources:
         service = await assemble(context, resources)
         consuming = asyncio.Event()
 
         async def ready() -> bool:
-            return consuming.is_set() and await context.bus.ready()
+            return consuming.is_set() and await bus.ready()
 
         await resources.enter_async_context(serve_health(settings, ready, service.facts))
-        for check in (context.bus.check_topology, *service.beforehand):
+        for check in (bus.check_topology, *service.beforehand):
             await _until_passed(check, context.log)
         for subscription in service.subscriptions:
-            context.bus.subscribe(subscription)
-        await context.bus.start()
+            bus.subscribe(subscription)
+        await bus.start()
         consuming.set()
         context.log.info("ready")
-        await _until_stopped((context.bus.watch, *service.background))
+        await _until_stopped((bus.watch, *service.background))
         context.log.info("stopping")
-        await context.bus.stop()
+        await bus.stop()
 
 
 @asynccontextmanager
-async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySettings]]:
+async def edges(name: str, settings: AnySettings) -> AsyncIterator[tuple[Edges[AnySettings], Bus]]:
     """Open the connections of a service; on exit, close them and export the last spans."""
     log = configure_logs(name)
     facility = load_facility(settings.facility)
@@ -122,7 +122,7 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[Edges[AnySett
         await bus.connect()
         await _until_passed(partial(_require_indexes, archive, rights.DATABASE[name]), log)
         try:
-            yield Edges(settings, facility, bus, store, archive, provider.get_tracer("shotwatch"), log)
+            yield Edges(settings, facility, bus, store, archive, provider.get_tracer("shotwatch"), log), bus
         finally:
             await bus.stop()
             provider.shutdown()

@@ -275,7 +275,7 @@ class Stack:
         """
         await self._start_server(partial(database, self.folder / "database", password))
         told = self.environment()
-        async with Archive(told["SHOTWATCH_DATABASE_URL"], told["SHOTWATCH_DATABASE_NAME"]) as archive:
+        async with Archive.at(told["SHOTWATCH_DATABASE_URL"], told["SHOTWATCH_DATABASE_NAME"]) as archive:
             await archive.ensure_indexes()
 
     async def _start_server(self, recipe: Recipe) -> None:

@@ -9,7 +9,6 @@ later sweep.
 
 from shotwatch_common import metrics
 from shotwatch_common.background import Items
-from shotwatch_common.bus import Bus
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.process import Edges
@@ -29,7 +28,7 @@ class Sweep:
     """The periodic listing of the inbox."""
 
     def __init__(self, edges: Edges[IngestSettings]) -> None:
-        self._bus: Bus = edges.bus
+        self._bus = edges.bus
         self._store = edges.store
         self._ledger = edges.archive.ledger
         self._settings = edges.settings

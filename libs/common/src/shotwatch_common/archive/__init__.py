@@ -67,11 +67,9 @@ class Archive:
     acknowledged after the write, the loss of one server does not lose the data.
     """
 
-    def __init__(self, url: str, name: str) -> None:
-        self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            url, serverSelectionTimeoutMS=5000, tz_aware=True, w="majority", journal=True
-        )
-        self._database = database = Database(self._client[name])
+    def __init__(self, client: AsyncIOMotorClient[Document], name: str) -> None:
+        self._client = client
+        self._database = database = Database(client[name])
         self.ledger = Ledger(database)
         self.known_objects = KnownObjects(database)
         self.records = Records(database)
@@ -95,8 +93,16 @@ class Archive:
         self.frames = Frames(database)
 
     @classmethod
+    def at(cls, url: str, name: str) -> Self:
+        """Return the database of this name on the server at this URL."""
+        client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+            url, serverSelectionTimeoutMS=5000, tz_aware=True, w="majority", journal=True
+        )
+        return cls(client, name)
+
+    @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.database_url.get_secret_value(), settings.database_name)
+        return cls.at(settings.database_url.get_secret_value(), settings.database_name)
 
     async def __aenter__(self) -> Self:
         return self

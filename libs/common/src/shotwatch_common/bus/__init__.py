@@ -27,6 +27,7 @@ The modules:
 """
 
 import asyncio
+from typing import Protocol
 
 from faststream.rabbit import Channel, RabbitBroker
 from opentelemetry.trace import TracerProvider
@@ -57,6 +58,30 @@ from shotwatch_shots.event import AnomalyEvent
 _POLL_INTERVAL_S = 5.0
 _READY_TIMEOUT_S = 2.0
 """Timeout for the readiness check while a connection is being re-established, in seconds."""
+
+
+class MessageBus(Protocol):
+    """The part of the bus that a service uses while it works. `Bus` is the bus of a broker."""
+
+    async def ready(self) -> bool:
+        """Return whether the broker answers and every stage is consumed."""
+        ...
+
+    async def room(self, stage: str) -> int:
+        """Return how many more messages may wait for a stage; negative if there are already too many."""
+        ...
+
+    async def under_way(self, *stages: str) -> bool:
+        """Return whether messages of these stages wait for a handler, now or after a delay."""
+        ...
+
+    async def send(self, stage: str, message: BaseModel | bytes) -> None:
+        """Publish a persistent message to a stage's queue, and wait for the broker's confirmation."""
+        ...
+
+    async def announce(self, event: AnomalyEvent) -> None:
+        """Publish an anomaly event to the stream of events."""
+        ...
 
 
 class Bus:

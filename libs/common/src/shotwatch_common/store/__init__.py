@@ -66,15 +66,19 @@ class ObjectStore:
     bucket is missing), and ObjectGone if the object does not exist.
     """
 
-    def __init__(self, url: str, access_key: str, secret_key: str) -> None:
+    def __init__(self, client: Minio) -> None:
+        self._client = client
+
+    @classmethod
+    def at(cls, url: str, access_key: str, secret_key: str) -> Self:
+        """Return the store at this URL."""
         parts = urlsplit(url)
-        self._client = Minio(
-            parts.netloc, access_key, secret_key, secure=parts.scheme == "https", region="us-east-1"
-        )
+        secure = parts.scheme == "https"
+        return cls(Minio(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1"))
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(
+        return cls.at(
             settings.store_url,
             settings.store_access_key.get_secret_value(),
             settings.store_secret_key.get_secret_value(),

@@ -39,7 +39,7 @@ async def writes_document(url: str) -> bool:
 
 async def has_buckets(url: str, access_key: str, secret_key: str, buckets: tuple[str, ...]) -> bool:
     """Return whether the object store accepts our keys and holds the buckets; create missing ones."""
-    async with ObjectStore(url, access_key, secret_key) as store:
+    async with ObjectStore.at(url, access_key, secret_key) as store:
         try:
             await store.ensure_buckets(*buckets)
         except Retry:

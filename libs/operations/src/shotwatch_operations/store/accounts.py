@@ -67,7 +67,7 @@ class AccountAdmin:
         policy = policies.get(account.access_key, {"Statement": []})
         if user.get("policyName") != account.access_key or _rights(policy) != _rights(account.policy):
             return False
-        async with ObjectStore(self._url, account.access_key, account.secret_key) as store:
+        async with ObjectStore.at(self._url, account.access_key, account.secret_key) as store:
             return await store.ready("no-such-bucket")
 
     async def make(self, account: StoreAccount) -> None:

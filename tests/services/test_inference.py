@@ -1,0 +1,128 @@
+"""inference as a whole, on servers in memory."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shotwatch_common.archive.promotions import Promotion
+from shotwatch_detector.catalogue import Side
+from shotwatch_detector.statistics import Tail, Usual
+from shotwatch_shots.vocabulary import ModelAlias
+from tests.support.faults import survived_every_fault
+from tests.support.registry import Registered
+from tests.support.world import World
+
+from .conftest import FLAWED, SHOTS
+from .plays import inference
+
+METER = "LA_FSD-EM_1-EnergyMeter-1"
+
+
+class Mirror:
+    """An engine that reconstructs everything perfectly."""
+
+    def __init__(self, _network: bytes) -> None: ...
+
+    def reconstruct(self, images: np.ndarray) -> np.ndarray:
+        return images
+
+
+def events(world: World) -> list[dict[str, Any]]:
+    """The different events in the stream, by their numbers."""
+    different = [json.loads(body) for body in world.outcome().events]
+    return sorted(different, key=lambda event: int(event["data"]["sequence"]))
+
+
+async def test_the_flawed_shot_raises_one_event_and_is_measured_in_detail(measured: World) -> None:
+    world = measured.fork()
+    await inference(world)
+    [event] = events(world)
+    assert (event["subject"], event["data"]["kind"], event["data"]["sequence"]) == (FLAWED, "black_frame", 1)
+    kinds = {document["_id"]: document["kinds"] for document in world.documents("shots")}
+    assert kinds == {shot: ["black_frame"] * (shot == FLAWED) for shot in SHOTS}
+    [flagged] = world.outcome().messages["examination"]
+    assert json.loads(flagged)["shots"] == [SHOTS.index(FLAWED)]
+    [batch] = world.documents("batches")
+    assert batch["judged_at"]
+
+
+async def test_by_rules_alone_it_stores_before_it_publishes_and_survives_every_fault(measured: World) -> None:
+    done = await survived_every_fault(measured, inference)
+    promised = [
+        "insert_many shots",
+        "insert_one conditions",
+        "insert_many events",
+        "publish event",
+        "update_many events",
+        "update_one conditions.outbox",
+        "publish examination",
+        "update_one batches.judged_at",
+        "acknowledge inference",
+    ]
+    assert_in_order(done, promised)
+
+
+@pytest.fixture
+async def promoted(measured: World, monkeypatch: pytest.MonkeyPatch) -> tuple[World, Registered]:
+    """A champion and a challenger, for which the energy of every shot is unusual."""
+    monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
+    world, registered = measured.fork(), Registered()
+    usual = {METER: {"energy": Usual(1e6, 1.0, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
+    for alias, version in ((ModelAlias.CHAMPION, "3"), (ModelAlias.CHALLENGER, "4")):
+        registered.aliases[alias] = version
+        digest = registered.add(version, usual)
+        at = round(world.now_s * 1000)
+        promotion = Promotion(
+            at, "amelie", None, version, "", run_id=f"run-{version}", digest=digest, alias=alias
+        )
+        with world.in_its_time():
+            line = await world.archive.audit.note(promotion.operation, promotion.subject)
+        await world.archive.promotions.add(replace(promotion, audit_line=line))
+    return world, registered
+
+
+async def test_with_models_the_order_and_the_outcome_are_the_same_and_the_challenger_gets_the_batch(
+    promoted: tuple[World, Registered],
+) -> None:
+    start, registered = promoted
+    play = partial(inference, registered=registered)
+    done = await survived_every_fault(start, play)
+    promised = [
+        "insert_many shots",
+        "insert_one conditions",
+        "publish event",
+        "update_one batches.judged_at",
+        "publish shadow",
+        "acknowledge inference",
+        "replace_one shadows",
+        "acknowledge shadow",
+    ]
+    assert_in_order(done, promised)
+    world = start.fork()
+    await play(world)
+    models = [event["data"]["model"] for event in events(world)]
+    assert {"name": "shotwatch", "version": "3", "run_id": "run-3"} in models
+    [shadow] = world.documents("shadows")
+    assert shadow["version"] == "4"
+
+
+async def test_numbers_of_events_have_no_gap_and_no_number_is_used_twice(
+    promoted: tuple[World, Registered],
+) -> None:
+    world, registered = promoted
+    await inference(world, registered)
+    numbers = [int(event["data"]["sequence"]) for event in events(world)]
+    assert len(numbers) > 1
+    assert all(after == before + 1 for before, after in pairwise([0, *numbers]))
+
+
+def assert_in_order(done: Sequence[str], promised: Sequence[str]) -> None:
+    """Check that the promised effects happened, each before the next one."""
+    rest = iter(done)
+    assert all(effect in rest for effect in promised), done

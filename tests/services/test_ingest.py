@@ -1,0 +1,63 @@
+"""ingest as a whole, on servers in memory."""
+
+import json
+
+import pytest
+
+from shotwatch_shots.vocabulary import ObjectState
+from tests.support.faults import survived_every_fault
+from tests.support.world import World
+
+from .plays import ingest
+
+
+@pytest.fixture
+async def inbox(arrived: World) -> World:
+    """One good file, one that is no snapshot, and one that is damaged."""
+    world = arrived.fork()
+    (good, stored), *_ = world.store.buckets["inbox"].items()
+    world.store.buckets["inbox"] = {good: stored}
+    await world.upload("notes.txt", b"nothing of ours")
+    await world.upload(good.replace("08-00-00", "08-01-00"), stored.data[:1000])
+    return world
+
+
+async def test_every_object_leaves_the_inbox_for_its_place(inbox: World) -> None:
+    world = inbox.fork()
+    await ingest(world)
+    outcome = world.outcome()
+    assert outcome.objects["inbox"] == {}
+    states = sorted(document["state"] for document in world.documents("objects"))
+    assert states == sorted([ObjectState.INGESTED, ObjectState.IGNORED, ObjectState.REJECTED])
+    for document in world.documents("objects"):
+        assert document["location"]["key"] in outcome.objects[document["location"]["bucket"]]
+    [sent] = outcome.messages["validate"]
+    [device] = json.loads(sent)["devices"]
+    assert device["block"]["key"] in outcome.objects["blocks"]
+
+
+async def test_it_writes_blocks_settles_publishes_and_moves_and_survives_every_fault(inbox: World) -> None:
+    world = inbox.fork()
+    world.keep_in_inbox("08-00-00")
+    done = await survived_every_fault(world, ingest)
+    handled = done[done.index("publish ingest") + 1 :]
+    assert [effect.partition("/")[0] for effect in handled] == [
+        "update_many objects",
+        "update_one objects.bucket",
+        "put blocks",
+        "update_one objects.state",
+        "publish validate",
+        "copy to data",
+        "remove inbox",
+        "acknowledge ingest",
+    ]
+
+
+@pytest.mark.parametrize("left", ["notes.txt", "08-01-00"])
+async def test_what_cannot_be_read_is_set_aside_whatever_happens(inbox: World, left: str) -> None:
+    world = inbox.fork()
+    world.keep_in_inbox(left)
+    done = await survived_every_fault(world, ingest)
+    settled = done.index("update_one objects.state")
+    assert done[settled + 1].startswith("copy to ")
+    assert done[settled + 2].startswith("remove inbox/")

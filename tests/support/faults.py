@@ -1,0 +1,44 @@
+"""Fault injection in memory: a service is run again and again, and each time something else goes wrong."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import count
+from typing import Any
+
+from .effects import Fault
+from .world import Outcome, World
+
+Play = Callable[[World], Awaitable[None]]
+"""Runs services on the servers of a world until nothing is left to do."""
+
+
+async def survived_every_fault(start: World, play: Play) -> Sequence[str]:
+    """Check that every fault at every effect leads to the outcome of an undisturbed run.
+
+    Return the effects of the undisturbed run, in their order.
+    """
+    undisturbed = start.fork()
+    await play(undisturbed)
+    expected = undisturbed.outcome()
+    for fault in Fault:
+        for at in count():
+            world = start.fork(fault, at)
+            await play(world)
+            if not world.effects.happened:
+                break
+            wrong = list(differences(world.outcome(), expected))
+            assert not wrong, f"effect {at}, {undisturbed.effects.done[at]}: {fault.value}"
+    return undisturbed.effects.done
+
+
+def differences(found: Outcome, expected: Outcome) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each place where two outcomes differ, with what was found there and what was expected."""
+    yield from _differences("", asdict(found), asdict(expected))
+
+
+def _differences(where: str, found: Any, expected: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for name in sorted(found.keys() | expected.keys(), key=str):
+            yield from _differences(f"{where}/{name}", found.get(name), expected.get(name))
+    elif found != expected:
+        yield where, found, expected
