@@ -41,7 +41,9 @@ ONE_HZ = ShotSeries.parse("LA-A2-00-1s")
 TEN_HZ = ShotSeries.parse("LB-F1-00-100ms")
 RULES = (Kind.MISSING_SAMPLE, Kind.FROZEN_FRAME, Kind.BLACK_FRAME, Kind.SATURATED_FRAME, Kind.FAULT)
 MINUTE = timedelta(minutes=1)
-EVENT_SCHEMA = json.loads((REPOSITORY / "docs" / "schemas" / "AnomalyEvent.json").read_text(encoding="utf-8"))
+EVENT_SCHEMA = json.loads(
+    (REPOSITORY / "docs" / "schemas" / "AnomalyEvent.v1.json").read_text(encoding="utf-8")
+)
 
 
 def simulation(

@@ -2,10 +2,9 @@
 
 from typing import Self
 
-from shotwatch_ingest.reader import ReaderPool
-from shotwatch_ingest.reader_messages import Outcome, Request, outcomes
-from shotwatch_ingest.reader_process import reply
-from shotwatch_ingest.reader_workspace import Workspace
+from shotwatch_ingest.readers.exchange import Outcome, Request, Workspace, outcomes
+from shotwatch_ingest.readers.pool import ReaderPool
+from shotwatch_ingest.readers.process import reply
 
 
 class ReadersInProcess(ReaderPool):

@@ -6,9 +6,6 @@ import pytest
 from pydantic import BaseModel
 
 from shotwatch_common.archive.audit import AuditLine
-from shotwatch_common.archive.characterisations import Characterisation, CharacterisationKind
-from shotwatch_common.archive.model_loads import ModelLoad
-from shotwatch_common.archive.promotions import Promotion
 from shotwatch_physics.energy_series import DropOut
 from shotwatch_physics.history import ChangePoint
 from shotwatch_query.routes.audit import Change
@@ -20,14 +17,16 @@ from shotwatch_query.routes.ledger.schemas import LedgerEquality
 from shotwatch_query.routes.models.schemas import ChampionChange, ReplicaModel
 from shotwatch_query.routes.reports.schemas import CharacterisationSummary
 from shotwatch_query.routes.series.schemas import DropOutSpan
+from shotwatch_shots.calibration import Characterisation, CharacterisationKind
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.features import FeatureTerm
 from shotwatch_shots.feedback import Standing, Statement
+from shotwatch_shots.models import ModelLoad, Promotion
 from shotwatch_shots.place import Place
-from shotwatch_shots.reconciliation.equalities import Imbalance
+from shotwatch_shots.reconciliation.outcome import Imbalance
 from shotwatch_shots.reconciliation.slices import Equality
 from shotwatch_shots.reconciliation.summary import Found, Summary
-from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, ModelAlias, Outcome
+from shotwatch_shots.vocabulary import AnomalyKind, ChangeOutcome, FeedbackAction, ModelAlias
 
 NOON_MS = 1_656_676_800_000
 NOON = "2022-07-01T12:00:00Z"
@@ -53,7 +52,9 @@ STATEMENT = Statement(
 CASES = [
     (
         Change,
-        AuditLine(NOON_MS, "shift-a", "give_feedback", "/events/1", Outcome.DONE, 201, "trace", "::1", 2),
+        AuditLine(
+            NOON_MS, "shift-a", "give_feedback", "/events/1", ChangeOutcome.DONE, 201, "trace", "::1", 2
+        ),
         {
             "at": NOON,
             "who": "shift-a",
