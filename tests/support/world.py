@@ -39,6 +39,8 @@ OF_AN_ATTEMPT = {
     *("seen_at", "since", "stored_at", "version"),
 }
 """Fields whose numbers count attempts, or are the time of an attempt."""
+LEFT_BEHIND = "reserved"
+"""A reservation of a number outlives a process that died after it had stored the event; it counts as void."""
 _NOW_S = 1_760_000_000.0
 """2025-10-09."""
 _DATABASE = "shotwatch"
@@ -214,6 +216,7 @@ def _comparable(value: Any) -> Any:
             return {
                 name: bool(each) if name in OF_AN_ATTEMPT and isinstance(each, int) else _comparable(each)
                 for name, each in value.items()
+                if name != LEFT_BEHIND
             }
         case list():
             return [each for each, _ in groupby(map(_comparable, value))]
