@@ -44,7 +44,7 @@ LIMITS = {
     "settings that nobody sets": 4,
     "dependencies declared and not used": 0,
     "dependencies imported and not declared": 0,
-    "state in modules": 16,
+    "state in modules": 15,
     "long modules": 7,
 }
 """The largest figure that passes. Lower a limit when the code has improved; never raise one."""

@@ -31,7 +31,7 @@ from shotwatch_inference.service import assemble
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.event import ModelRef
 from shotwatch_shots.models import Promotion
-from shotwatch_shots.vocabulary import ModelAlias, Outcome
+from shotwatch_shots.vocabulary import ChangeOutcome, ModelAlias
 
 
 class Mirror:
@@ -96,7 +96,7 @@ class Registry:
 
     async def lines(self, ids: Collection[str]) -> dict[str, AuditLine]:
         said = self.audited or (self.promoted and (self.promoted.operation, self.promoted.subject))
-        line = AuditLine(0, "os:amelie", *(said or ("", "")), Outcome.DONE, None, "")
+        line = AuditLine(0, "os:amelie", *(said or ("", "")), ChangeOutcome.DONE, None, "")
         return {"line": line} if "line" in ids and said else {}
 
     async def model(self, request: web.Request) -> web.Response:
