@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import RenderableType
 
-from shotwatch_cli.checks import SetupResult, Verdict
+from shotwatch_cli.checks import Finding, Verdict
 from shotwatch_cli.commands.doctor import finding_table
 from shotwatch_cli.dead_letters import message_table, shown_message
 from shotwatch_cli.demo.figures import SlowChange
@@ -90,7 +90,7 @@ def pages(text: str) -> list[RenderableType]:
         version_table([{**version, "tags": {"architecture": text}}]),
         history_table([change]),
         process_table(text, [process]),
-        finding_table([SetupResult(text, Verdict.FAIL, text, text)]),
+        finding_table([Finding(text, Verdict.FAIL, text, text)]),
         _slow_changes([SlowChange(AnomalyKind.DRIFT, text)]),
         table(text, [text], [[text]]),
         styled(("error: ", "bold red"), text),
