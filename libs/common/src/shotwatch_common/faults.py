@@ -7,7 +7,6 @@ dies as by SIGKILL. This happens once, because the process deletes the file firs
 
 import os
 import signal
-from functools import cache
 from pathlib import Path
 
 _FOLDER = "SHOTWATCH_FAULTS"
@@ -21,7 +20,6 @@ def reach(point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@cache
 def _armoury() -> Path | None:
     """Return the folder of armed points; None outside an embedded stack for fault injection."""
     folder, stack = os.environ.get(_FOLDER), os.environ.get(_STACK)
