@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # One recipe for all services: docker build --build-arg SERVICE=ingest --tag shotwatch-ingest .
-# SERVICE=cli is the command line, for whoever looks after them.
+# SERVICE=cli is the command line, for whoever operates them.
 
 ARG PYTHON=python:3.11-slim-bookworm
 FROM $PYTHON AS python

@@ -7,7 +7,7 @@ SOURCES := libs services tools cli tests deploy scripts
 
 .PHONY: help setup demo test test-fast test-minio chaos fuzz lint format bench bench-detect lock schemas settings sbom audit broker-accounts metrics structure english dashboards clean
 
-help:  ## Say what can be made
+help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/ready  ## Install everything into .venv
@@ -18,7 +18,7 @@ setup: .venv/ready  ## Install everything into .venv
 demo: setup  ## The main job on the embedded stack; FRAMES=folder for recorded frames, KEEP=1 leaves it running
 	@$(BIN)/shotwatch demo $(if $(FRAMES),--frames "$(FRAMES)") $(if $(KEEP),--keep)
 
-test: setup  ## Every test, on real servers; of the tortures the quick ones
+test: setup  ## Every test, on real servers; of the fault injections the quick ones
 	@$(BIN)/pytest tests/integration tests/unit tests/services tests/fuzz -n 2 --dist loadgroup --no-loadscope-reorder
 	@$(BIN)/pytest tests/e2e tests/chaos -n 2 --dist loadgroup
 
@@ -30,10 +30,10 @@ $(BIN)/minio: | setup
 	@PATH="$$PATH:/usr/local/go/bin"; command -v go >/dev/null || { echo "Go is needed: https://go.dev/dl" >&2; exit 1; }; \
 	    GOBIN="$(CURDIR)/$(BIN)" go install github.com/minio/minio@$(MINIO)
 
-chaos: setup  ## Every torture of the running system (a quarter of an hour); writes docs/chaos.md
+chaos: setup  ## Every fault injection into the running system (a quarter of an hour); writes docs/chaos.md
 	@CHAOS_REPORT=docs/chaos.md $(BIN)/pytest tests/chaos -m "" -n 2 --dist worksteal
 
-fuzz: setup  ## The property tests again and again with new seeds, for MINUTES=10; stops at a finding
+fuzz: setup  ## The property tests repeatedly with new seeds, for MINUTES=10; stops at a finding
 	@scripts/fuzz "$(or $(MINUTES),10)"
 
 test-fast: setup  ## The tests that start nothing
@@ -88,7 +88,7 @@ sbom: setup  ## Write build/sbom.json (CycloneDX): what is in requirements.lock
 	@mkdir -p build
 	@$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --output-reproducible -o build/sbom.json
 
-audit: setup  ## Ask PyPI for known vulnerabilities of what is in requirements.lock; fails when it cannot tell
+audit: setup  ## Ask PyPI for known vulnerabilities of what is in requirements.lock; fails when it cannot find out
 	@$(BIN)/uv tool run pip-audit==2.10.1 --requirement requirements.lock --disable-pip --require-hashes --strict
 
 clean:  ## Forget the virtual environment and the embedded stacks' data

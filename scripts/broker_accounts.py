@@ -43,8 +43,8 @@ What no permission forbids: whoever may log in may ask whether an exchange or a 
 there, and how many messages and consumers the queue has. RabbitMQ has no right for that question.
 
 **Publishing to a queue by its name** takes the right to write to the default exchange, and with it to every
-queue. So retries and parked messages go through `shotwatch.work`, a topic exchange: there the broker checks
-routing keys.
+queue. So retries and dead-lettered messages go through `shotwatch.work`, a topic exchange: there the broker
+checks routing keys.
 
 **The object store.** MinIO declares its exchange before each message, and to declare takes the same right
 as to delete. Its exchange is therefore `{STORE_EXCHANGE}`, which the broker itself made and never deletes;
@@ -52,8 +52,8 @@ the set-up binds it to `shotwatch.objects`. At worst, a stolen account `store` s
 Ingest reads only objects that are in the inbox; others end in the ledger as gone.
 
 **Headers `CC` and `BCC`** send a message by further routing keys, which RabbitMQ before 4.1 does not compare
-with the account's rights. So a service parks what came to its queue by another way than its own key, and
-`shotwatch tail` shows no event whose key is not the event's own. Other programs on such a broker should
+with the account's rights. So a service dead-letters what came to its queue by another way than its own key,
+and `shotwatch tail` shows no event whose key is not the event's own. Other programs on such a broker should
 compare them, too.
 
 ## Subscribing to events
@@ -107,11 +107,11 @@ no limit on the consumers of a channel, so give the password of `operator` to ot
 embedded stack gives it to nobody.
 
 **What RabbitMQ bounds for nobody who may log in**, whatever their rights, is a message that is begun and not
-finished. The broker keeps up to 512 MiB of it on each channel before it looks whether the sender may publish.
-So whoever has the password of any account can fill the broker's memory until its alarm blocks all publishers,
-for as long as they stay connected; files wait in the inbox meanwhile. Give passwords of the broker only to
-whom you trust that far. Others follow events by the REST API (`GET /api/v1/events/stream`), which limits each
-caller.
+finished. The broker keeps up to 512 MiB of it on each channel before it checks whether the sender may
+publish. So whoever has the password of any account can fill the broker's memory until its alarm blocks all
+publishers, for as long as they stay connected; files wait in the inbox meanwhile. Give passwords of the
+broker only to whom you trust that far. Others follow events by the REST API (`GET /api/v1/events/stream`),
+which limits each caller.
 """
 
 

@@ -93,7 +93,7 @@ class Graph:
     """Modules by name, and the references of their definitions."""
 
     modules: Mapping[str, Module]
-    _edges: dict[Name, set[Name]] = field(default_factory=dict)
+    _references: dict[Name, set[Name]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, modules: Iterable[Module]) -> "Graph":
@@ -182,10 +182,10 @@ class Graph:
         return found
 
     def _refers_to(self, name: Name) -> set[Name]:
-        if name not in self._edges:
+        if name not in self._references:
             module = self.modules[name[0]]
-            self._edges[name] = set(self.references(module, module.definitions[name[1]]))
-        return self._edges[name]
+            self._references[name] = set(self.references(module, module.definitions[name[1]]))
+        return self._references[name]
 
 
 def _flattened(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:

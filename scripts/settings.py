@@ -22,8 +22,8 @@ names a file that holds the value of `SHOTWATCH_X` (UTF-8, at most 64 KiB; one l
 dropped). Setting both is an error. Files are read at the start only: after a secret has been changed, restart
 the service.
 
-Beside these: `SHOTWATCH_API_KEY` and `SHOTWATCH_QUERY_URL` tell the command line how to reach the REST API,
-`SHOTWATCH_ROOT` where the embedded stacks lie. The telemetry libraries read `OTEL_…` variables, such as
+Beside these: `SHOTWATCH_API_KEY` and `SHOTWATCH_QUERY_URL` configure how the command line reaches the REST
+API, `SHOTWATCH_ROOT` where the embedded stacks lie. The telemetry libraries read `OTEL_…` variables, such as
 `OTEL_EXPORTER_OTLP_ENDPOINT`.
 """
 _TYPES = {SecretStr: "secret", Path: "path", str: "text"}
@@ -46,8 +46,8 @@ def _on_queue(services: dict[str, type[Settings]]) -> list[str]:
 
 
 def _part(title: str, settings: type[Settings], but: tuple[type[Settings], ...]) -> Iterator[str]:
-    told = {name for each in but for name in each.model_fields}
-    own = {name: field for name, field in settings.model_fields.items() if name not in told}
+    inherited = {name for each in but for name in each.model_fields}
+    own = {name: field for name, field in settings.model_fields.items() if name not in inherited}
     if not own:
         return
     yield f"## {title}\n"
@@ -68,9 +68,9 @@ def _type(field: FieldInfo) -> str:
     kind = getattr(kind, "__origin__", kind)
     name = _TYPES.get(kind, kind.__name__)
     ranges = (
-        f"{sign}{getattr(each, limit)}"
+        f"{symbol}{getattr(each, limit)}"
         for each in field.metadata
-        for limit, sign in _RANGES.items()
+        for limit, symbol in _RANGES.items()
         if hasattr(each, limit)
     )
     return ", ".join((name, *ranges))
@@ -82,8 +82,8 @@ def _default(field: FieldInfo) -> str:
         return "—"
     if value is None:
         return "none"
-    told = value.value if isinstance(value, Enum) else value
-    return f"`{str(told).lower() if isinstance(told, bool) else told}`"
+    shown = value.value if isinstance(value, Enum) else value
+    return f"`{str(shown).lower() if isinstance(shown, bool) else shown}`"
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def generate_the_same_examples_everywhere() -> None:
-    """Derive the examples of a property test from its source alone; `make fuzz` looks for new ones.
+    """Derive the examples of a property test from its source alone; `make fuzz` tries new ones.
 
     Hypothesis also draws constants that it finds in the source of the imported modules. Which modules are
     imported depends on the tests that ran before, and differs between workers. No setting turns this off.
@@ -53,7 +53,7 @@ def generate_the_same_examples_everywhere() -> None:
 
 
 @pytest.fixture(autouse=True)
-def logs_go_where_the_next_test_looks() -> Iterator[None]:
+def logs_go_where_the_next_test_reads() -> Iterator[None]:
     """Forget how a test had logs written: it may have been to a stream of its own, which is closed now."""
     yield
     structlog.reset_defaults()
@@ -61,7 +61,7 @@ def logs_go_where_the_next_test_looks() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Say what must run in one process, for pytest-xdist's `--dist loadgroup`: what shares, and each file."""
+    """Group tests of one process, for pytest-xdist's `--dist loadgroup`: what shares, and each file."""
     for item in items:
         shared = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
         item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.path.stem))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 INSTALLING = Path(sys.prefix) / "installing"
-"""The lock of who looks for a program or installs one."""
+"""The lock of whoever searches for a program or installs one."""
 
 
 @contextmanager

@@ -38,9 +38,16 @@ class Provider:
     def token(self, kid: str = "", algorithm: str = "RS256", key: Any = None, **claims: Any) -> str:
         """A reader's token, signed with the key of that name or the present one; None leaves a claim out."""
         kid, now = kid or next(iter(self.keys)), int(time.time())
-        told = {"iss": self.url, "aud": AUDIENCE, "sub": "amelie", "exp": now + 60, "scope": "read", **claims}
-        told = {name: value for name, value in told.items() if value is not None}
-        return jwt.encode(told, key or self.keys[kid], algorithm, headers={"kid": kid})
+        reported = {
+            "iss": self.url,
+            "aud": AUDIENCE,
+            "sub": "amelie",
+            "exp": now + 60,
+            "scope": "read",
+            **claims,
+        }
+        reported = {name: value for name, value in reported.items() if value is not None}
+        return jwt.encode(reported, key or self.keys[kid], algorithm, headers={"kid": kid})
 
     async def describe(self, _request: web.Request) -> web.Response:
         self.asked += 1

@@ -1,4 +1,4 @@
-"""The stack that is tortured, started once for all tortures of a process, and the table of what it bore."""
+"""The stack into which faults are injected, started once for a process, and the table of the outcomes."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -19,28 +19,28 @@ from tests.broker import admit_tester
 from tests.facilities import facility_waiting
 from tests.installing import alone
 
-from .arena import LATENESS_S, Arena, told_service
+from .bed import LATENESS_S, FaultBed, service_environment
+from .injections import FAULT_INJECTIONS, QUICK
 from .inputs import cameras_of, make_inputs, quiet_files
 from .links import links_to
-from .tortures import QUICK, TORTURES
 
-LINE = "torture"
+LINE = "injection"
 REPORT = "CHAOS_REPORT"
 """Environment variable: the file that the table is written to."""
 REPLICAS = {"ingest": 2, "validate": 2, "aggregate": 2, "features": 2, "inference": 2}
-_HEAD = """# What the system bears
+_HEAD = """# What the system withstands
 
-Written by `make chaos`: each row is one torture of an embedded stack with two replicas of each service; two
-stacks are tortured at once, on 2 cores. *lost*: objects, shots and events of the undisturbed run that are
+Written by `make chaos`: each row is one fault injection into an embedded stack with two replicas of each
+service; two stacks run at once, on 2 cores. *lost*: objects, shots and events of the undisturbed run that are
 missing or came out otherwise. *twice*: events with two numbers, or that the undisturbed run does not have.
 *recovery*: from the end of the fault until every queue was empty and every shot judged; the work that was
-left is in it. A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/tortures.py, with
+left is in it. A row that is not 0 and 0 is a known hole: a strict xfail in tests/chaos/injections.py, with
 the reason. One hole is known beside the table (tests/integration/test_full_disk.py): SecantusDB, the
 embedded database, must be started again after its disk was full, and may lack the last write that it
 acknowledged.
 
 Cameras have references and a champion scores the shots, so scores must be those of the undisturbed run too.
-Each anomaly that was put in lasts for one shot: which shot a condition over several files is named after
+Each anomaly that was put in lasts for one shot: which shot an incident over several files is named after
 depends on the order in which these are judged.
 
 The services come to broker, database and store by *links*, a proxy of the tests' own. A link that is *cut*
@@ -49,7 +49,7 @@ reset. A *black hole* takes connections and loses all that is sent for 30 s, the
 holds every 64 KiB for 0.1 s and passes 500 kB/s on each connection, until all files were read. *Past the
 deadline*: a file came in time, and was read when its shots would have been closed without it. *Stopped*: a
 stage does nothing until all before it is done. What waits lies in its queue, each message once; no process
-before it grows by more than 100 MiB, and its replicas are told as not ready. (That stages rest while the
+before it grows by more than 100 MiB, and its replicas are reported as not ready. (That stages rest while the
 queue of the next one is long is shown in tests/integration/test_bus.py.) *Away*: nobody can connect for a
 minute; half a minute after the connections were reset no message waits for another attempt: none counts.
 *No model registry*: it answers nothing for 30 s, while all replicas of inference are started anew.
@@ -59,9 +59,9 @@ minute; half a minute after the connections were reset no message waits for anot
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a torture came to."""
+    """The outcome of a fault injection."""
 
-    torture: str
+    injection: str
     objects: int
     faults: int
     lost: int
@@ -70,62 +70,64 @@ class Line:
 
 
 @pytest.fixture(scope="module")
-async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
+async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultBed]:
     ensure_rabbitmq(install=True)
     root = tmp_path_factory.mktemp("chaos")
     facility = facility_waiting(LATENESS_S, root)
     described = load_facility(facility)
     inputs, quiet = make_inputs(described, root / "inputs"), quiet_files(described, root / "quiet")
     async with AsyncExitStack() as resources:
-        with alone(tmp_path_factory.getbasetemp().parent / "arena-starts"):  # each takes all cores for it
-            claimed = Stack.claim(root, "tortured", facility=facility, settings={})
+        with alone(tmp_path_factory.getbasetemp().parent / "bed-starts"):  # each takes all cores for it
+            claimed = Stack.claim(root, "chaos", facility=facility, settings={})
             admit_tester(claimed.folder / "broker")
             stack = await resources.enter_async_context(claimed)
             links = await resources.enter_async_context(links_to(stack))
             path = [spec for spec in path_services(REPLICAS) if spec.name not in ("query", "history")]
             stack.start_services(
-                replace(spec, environment={**spec.environment, **told_service(stack, links, spec.name)})
+                replace(
+                    spec, environment={**spec.environment, **service_environment(stack, links, spec.name)}
+                )
                 for spec in path
             )
             await stack.services_ready()
             settings = settings_of(stack.environment())
             store = await resources.enter_async_context(ObjectStore.of(settings))
             archive = await resources.enter_async_context(Archive.of(settings))
-            arena = Arena.over(stack, links, store, archive, inputs)
-            await arena.learn(quiet, cameras_of(described))
-        yield arena
+            bed = FaultBed.over(stack, links, store, archive, inputs)
+            await bed.learn(quiet, cameras_of(described))
+        yield bed
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[Line], None]:
-    """Enter what a torture came to into the table, which another process than the test's own may print."""
+def report(record_property: Callable[[str, object], None]) -> Callable[[Line], None]:
+    """Enter an outcome into the table, which another process than the test's own may print."""
     return lambda line: record_property(LINE, asdict(line))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
-    told = [dict(report.user_properties) for report in reports if getattr(report, "when", "") == "call"]
-    lines = sorted((Line(**each[LINE]) for each in told if LINE in each), key=_place)
+    reported = [dict(report.user_properties) for report in reports if getattr(report, "when", "") == "call"]
+    lines = sorted((Line(**each[LINE]) for each in reported if LINE in each), key=_place)
     if not lines:
         return
     table = _table(lines)
-    terminalreporter.write_sep("-", "tortures")
+    terminalreporter.write_sep("-", "injections")
     terminalreporter.write_line(table)
     if REPORT in os.environ:
         Path(os.environ[REPORT]).write_text(f"{_HEAD}{table}\n", encoding="utf-8")
 
 
 def _place(line: Line) -> int:
-    """In the order in which the tortures are listed; others come last."""
-    listed = [torture.name for torture in (*QUICK, *TORTURES)]
-    return listed.index(line.torture) if line.torture in listed else len(listed)
+    """In the order in which the fault injections are listed; others come last."""
+    listed = [injection.name for injection in (*QUICK, *FAULT_INJECTIONS)]
+    return listed.index(line.injection) if line.injection in listed else len(listed)
 
 
 def _cells(line: Line) -> tuple[object, ...]:
-    return line.torture, line.objects, line.faults, line.lost, line.twice, round(line.recovery_s)
+    return line.injection, line.objects, line.faults, line.lost, line.twice, round(line.recovery_s)
 
 
 def _table(lines: list[Line]) -> str:
     rows = [f"| {' | '.join(map(str, _cells(line)))} |" for line in lines]
-    head = "| torture | objects | faults | lost | twice | recovery, s |"
+    head = "| fault injection | objects | faults | lost | twice | recovery, s |"
     return "\n".join([head, "|---|---:|---:|---:|---:|---:|", *rows])

@@ -1,11 +1,11 @@
-"""What the tortured system is fed with."""
+"""The inputs of the system under fault injection."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.anomalies import Kind
@@ -17,7 +17,7 @@ KINDS = (
     *(Kind.FROZEN_FRAME, Kind.BLACK_FRAME, Kind.SATURATED_FRAME, Kind.FAULT),
     *(Kind.HOT_SPOT, Kind.ENERGY_DROP, Kind.POINTING_STEP),
 )
-"""What rules say, and what only the model can tell."""
+"""What rules find, and what only the model can find."""
 BIG, SMALL = "four places, two minutes", "one place, five seconds"
 START = datetime(2022, 7, 1, 7, 30, tzinfo=UTC)
 ONE_HZ = tuple(ShotSeries.parse(f"{place}-00-1s") for place in ("LA-A2", "LA-FSD", "LB-A2", "LB-FSD"))
@@ -53,20 +53,23 @@ def quiet_files(facility: Facility, folder: Path) -> list[Path]:
         path
         for where, duration in learning
         for path in simulate(
-            Simulation(facility, _rosters(facility, where), START - duration, duration, LASER), folder
+            Simulation(facility, _expected_by_series(facility, where), START - duration, duration, LASER),
+            folder,
         )
     ]
 
 
 def cameras_of(facility: Facility) -> int:
     """How many cameras the inputs have."""
-    groups = [group for roster in _rosters(facility, (*ONE_HZ, *TEN_HZ)) for group in roster.devices]
+    groups = [
+        group for expected in _expected_by_series(facility, (*ONE_HZ, *TEN_HZ)) for group in expected.devices
+    ]
     devices = [facility.device(group) for group in groups]
     return sum(device is not None and device.kind is DeviceKind.CAMERA for device in devices)
 
 
-def _rosters(facility: Facility, where: Where) -> tuple[PlaceRoster, ...]:
-    return tuple(roster for each in where if (roster := facility.roster(each)) is not None)
+def _expected_by_series(facility: Facility, where: Where) -> tuple[ExpectedDevices, ...]:
+    return tuple(expected for each in where if (expected := facility.expected_devices(each)) is not None)
 
 
 def _files(
@@ -76,6 +79,6 @@ def _files(
     folder: Path,
     seed: int,
 ) -> list[Path]:
-    rosters = _rosters(facility, where)
-    odd = plan_injections(facility, rosters, START, duration, kinds=KINDS, seed=seed)
-    return list(simulate(Simulation(facility, rosters, START, duration, seed, odd), folder))
+    all_expected = _expected_by_series(facility, where)
+    anomalous = plan_injections(facility, all_expected, START, duration, kinds=KINDS, seed=seed)
+    return list(simulate(Simulation(facility, all_expected, START, duration, seed, anomalous), folder))

@@ -1,4 +1,4 @@
-"""Links between the services and their servers that a torture can break: a TCP proxy of the tests' own."""
+"""Links between the services and their servers that a test can break: a TCP proxy of the tests' own."""
 
 import asyncio
 import socket
@@ -119,13 +119,13 @@ async def links_to(stack: Stack) -> AsyncIterator[Mapping[str, Link]]:
 
 def through(links: Mapping[str, Link], environment: Mapping[str, str]) -> dict[str, str]:
     """The addresses in an environment, where they name a linked server: by its link."""
-    told = dict(environment)
+    variables = dict(environment)
     for link in links.values():
         server, way = f"{LOOPBACK}:{link.server_port}", f"{LOOPBACK}:{link.port}"
-        told = {name: value.replace(server, way) for name, value in told.items()}
+        variables = {name: value.replace(server, way) for name, value in variables.items()}
     # else the database's driver asks the server for its address, and goes there
-    told["SHOTWATCH_DATABASE_URL"] += "&directConnection=true"
-    return told
+    variables["SHOTWATCH_DATABASE_URL"] += "&directConnection=true"
+    return variables
 
 
 def _reset(end: asyncio.StreamWriter) -> None:

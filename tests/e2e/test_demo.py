@@ -21,8 +21,8 @@ def test_the_demo_overlooks_nothing_gross_loses_nothing_and_leaves_nothing_behin
     assert report["balances"]
     assert report["overlooked"] == []
     assert len(report["kinds"]) == 8
-    odd_normals = {alarm["shot"] for alarm in report["false_alarms"]}
-    assert len(odd_normals) <= report["normal_shots"] / 1000
+    anomalous_normals = {alarm["shot"] for alarm in report["false_alarms"]}
+    assert len(anomalous_normals) <= report["normal_shots"] / 1000
     assert processes_of(REPOSITORY / ".shotwatch" / "demo") == []
 
 
@@ -31,9 +31,9 @@ def processes_of(folder: Path) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            told = path.read_bytes() + (path.parent / "cmdline").read_bytes()
+            content = path.read_bytes() + (path.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if str(folder).encode() in told:
+        if str(folder).encode() in content:
             found.append((path.parent / "cmdline").read_text(errors="replace"))
     return found

@@ -205,14 +205,14 @@ def remove(random: Random, file: h5py.File) -> None:
 # types and values
 
 
-def odd_float(bits: int) -> h5t.TypeID:
+def nonstandard_float(bits: int) -> h5t.TypeID:
     kind = h5t.IEEE_F64LE.copy()
     kind.set_fields(bits - 1, 8, bits - 9, 0, 8)
     kind.set_precision(bits)
     return kind
 
 
-def odd_integer(precision: int, offset: int) -> h5t.TypeID:
+def nonstandard_integer(precision: int, offset: int) -> h5t.TypeID:
     kind = h5t.STD_U32LE.copy()
     kind.set_precision(precision)
     kind.set_offset(offset)
@@ -238,8 +238,8 @@ TYPES: list[Callable[[], h5t.TypeID]] = [
     lambda: string(1),
     lambda: string(70_000),
     lambda: h5t.STD_B8LE,
-    lambda: odd_float(24),
-    lambda: odd_integer(7, 3),
+    lambda: nonstandard_float(24),
+    lambda: nonstandard_integer(7, 3),
     lambda: h5t.vlen_create(h5t.vlen_create(h5t.NATIVE_INT8)),
 ]
 SHAPES: list[tuple[int, ...]] = [

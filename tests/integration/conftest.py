@@ -48,7 +48,7 @@ IMPATIENT = {
     "SHOTWATCH_TREND_POLL_SECONDS": "1",
     "SHOTWATCH_DRIFT_POLL_SECONDS": "1",
     "SHOTWATCH_REFERENCE_POLL_SECONDS": "1",
-    "SHOTWATCH_CHARACTERISATION_POLL_SECONDS": "1",
+    "SHOTWATCH_CALIBRATION_POLL_SECONDS": "1",
 }
 FOREVER_MS = 2**53
 LATENESS_S = {"1s": 5, "100ms": 5, "60s": 5}
@@ -56,7 +56,7 @@ LATENESS_S = {"1s": 5, "100ms": 5, "60s": 5}
 
 
 def impatient(service: ServiceSpec) -> ServiceSpec:
-    """The service, looking every second for what it otherwise looks for now and then, and recorded."""
+    """The service, polling every second instead of now and then, and recorded."""
     environment = {**service.environment, **IMPATIENT, **recording_as(service.name)}
     return replace(service, environment=environment)
 
@@ -114,14 +114,16 @@ async def running(
     async with claimed as stack:
         stack.start_services(map(impatient, path_services(TWO_OF_MOST)))
         await stack.services_ready()
-        told = stack.environment()
-        settings = settings_of(told | {"SHOTWATCH_BROKER_URL": as_tester(told["SHOTWATCH_BROKER_URL"])})
+        variables = stack.environment()
+        settings = settings_of(
+            variables | {"SHOTWATCH_BROKER_URL": as_tester(variables["SHOTWATCH_BROKER_URL"])}
+        )
         async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
             yield Running(stack, settings, load_facility(facility), store, archive)
 
 
 def show_broker_metrics(folder: Path, port: int) -> None:
-    """Have the broker of that folder tell of each queue, on loopback."""
+    """Have the broker of that folder report metrics of each queue, on loopback."""
     with private_files():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
@@ -208,7 +210,7 @@ async def node(
         configuration.write(_TLS.format(port=tls_port, **asdict(certificates)))
     management = re.search(r"management\.tcp\.port = (\d+)", (folder / "rabbitmq.conf").read_text())
     assert management is not None
-    addresses = {name: told["SHOTWATCH_BROKER_URL"] for name, told in server.accounts.items()}
+    addresses = {name: variables["SHOTWATCH_BROKER_URL"] for name, variables in server.accounts.items()}
     addresses["tester"] = as_tester(addresses["setup"])
     with running_process(server.command, server.environment):
         await until(lambda: opens_channel(addresses["setup"]), "a broker that takes connections")

@@ -49,7 +49,7 @@ class Prometheus:
         return len(await self.query("up == 1")) == self.targets
 
     async def parse(self, promql: str) -> None:
-        """Fail when it is no PromQL, with what Prometheus says."""
+        """Fail when it is no PromQL, with Prometheus' message."""
         await self._ask("format_query", query=promql)
 
     async def fires(self, alert: str, **labels: str) -> bool:
@@ -69,7 +69,7 @@ class Prometheus:
 
 
 def promtool(*arguments: str | Path) -> None:
-    """Run promtool; fail with what it says."""
+    """Run promtool; fail with its output."""
     done = subprocess.run([_programs() / "promtool", *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -21,7 +21,7 @@ from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_operations.api_keys import make_key, read_scopes
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch
-from shotwatch_shots.calibration import Characterisation, CharacterisationKind
+from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
 from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
 from shotwatch_shots.identity import event_id, residual_key
 from shotwatch_shots.ledger import Entry
@@ -36,7 +36,7 @@ from tests.issuer import AUDIENCE, Provider, served
 FIRST_PULSE = 1_656_660_780_100
 """2022-07-01 07:33:00.100 UTC."""
 SHOTS = 20
-UNREADABLE, MISSING, ODD = 3, 5, 7
+UNREADABLE, MISSING, ANOMALOUS = 3, 5, 7
 """Which shots of LA have an unreadable frame, no energy, an anomaly."""
 LA = ShotSeries.parse("LA-A1-11-100ms")
 LB = ShotSeries.parse("LB-A1-11-100ms")
@@ -92,7 +92,7 @@ async def started_world(root: Path) -> AsyncIterator[World]:
     keys = root / "keys"
     all_scopes, known = make_key("tests", frozenset(Scope), None)
     keys.write_text(known.line() + "\n")
-    told = {
+    variables = {
         "SHOTWATCH_QUERY_KEYS_FILE": str(keys),
         "SHOTWATCH_API_KEY": all_scopes,
         # the tests ask for more than anybody else, and without a key too: others test the limits
@@ -106,13 +106,13 @@ async def started_world(root: Path) -> AsyncIterator[World]:
     async with served(issuer), claimed as stack:
         tokens = {"SHOTWATCH_QUERY_OIDC_ISSUER": issuer.url, "SHOTWATCH_QUERY_OIDC_AUDIENCE": AUDIENCE}
         (query,) = (spec for spec in path_services() if spec.name == "query")
-        stack.start_services([replace(query, environment={**query.environment, **told, **tokens})])
+        stack.start_services([replace(query, environment={**query.environment, **variables, **tokens})])
         await stack.services_ready()
         (process,) = (each for each in stack.status() if each.name == "query-1")
         port = process.ports["SHOTWATCH_QUERY_PORT"]
         base, shown = f"http://127.0.0.1:{port}/api/v1", {"Authorization": f"Bearer {all_scopes}"}
         with httpx.Client(base_url=base, headers=shown, timeout=30) as client:
-            world = World(client, {**stack.environment(), **told}, issuer, process.pid or 0)
+            world = World(client, {**stack.environment(), **variables}, issuer, process.pid or 0)
             await fill(world)
             yield world
 
@@ -205,7 +205,7 @@ def anomaly_event(
     why: str = "hot spot: 9.5 σ",
     phase: Phase | None = None,
 ) -> AnomalyEvent:
-    """Shot n is odd; so has the beam been since shot `opened`."""
+    """Shot n is anomalous; so has the beam been since shot `opened`."""
     anomaly = Anomaly(
         sequence=sequence,
         shot=shot(n, series),
@@ -224,7 +224,7 @@ def anomaly_event(
         image_url=f"/api/v1/shots/{shot(n, series)}/devices/{CAMERA}/image",
         residual_url=None,
         model=model,
-        condition=event_id(shot(n if opened is None else opened, series), kind, 1),
+        incident=event_id(shot(n if opened is None else opened, series), kind, 1),
         phase=phase or (Phase.OPENED if opened is None else Phase.UPDATED),
         since=0,
         until=0,
@@ -285,7 +285,7 @@ async def fill_store(store: ObjectStore) -> None:
         await store.put("blocks", block_key(device), write_block(block))
     file = io.BytesIO()
     np.save(file, residual())
-    await store.put("blocks", residual_key(shot(ODD), CAMERA), file.getvalue())
+    await store.put("blocks", residual_key(shot(ANOMALOUS), CAMERA), file.getvalue())
 
 
 async def fill_shots(archive: Archive) -> None:
@@ -297,15 +297,15 @@ async def fill_shots(archive: Archive) -> None:
     batch = closed(LA, members, pulses(), "LA-batch")
     centroids = np.full(SHOTS, 63.5)
     await archive.measurements.keep(batch, Source.FEATURES, {CAMERA: {"centroid_x": centroids}})
-    usual = ShotVerdict(score=1.0, threshold=5.0)
-    verdicts = [usual] * SHOTS
-    verdicts[ODD] = ShotVerdict(9.5, 5.0, (AnomalyKind.HOT_SPOT,), Severity.CRITICAL)
-    verdicts[0] = replace(usual, score=float("nan"))
+    normal = ShotVerdict(score=1.0, threshold=5.0)
+    verdicts = [normal] * SHOTS
+    verdicts[ANOMALOUS] = ShotVerdict(9.5, 5.0, (AnomalyKind.HOT_SPOT,), Severity.CRITICAL)
+    verdicts[0] = replace(normal, score=float("nan"))
     await judge(archive, batch, verdicts)
     beside = closed(LB, [member(EXPIRED, DeviceKind.CAMERA)], pulses(), "LB-batch")
     await judge(archive, beside, [ShotVerdict(None, None)] * SHOTS)
     await archive.devices.saw(CAMERA, LastState(pulses()[-1] + 7, "ON"), epoch_now())
-    await store_event(archive, anomaly_event(ODD, 0))
+    await store_event(archive, anomaly_event(ANOMALOUS, 0))
 
 
 async def judge(archive: Archive, batch: ShotBatch, verdicts: Sequence[ShotVerdict]) -> None:
@@ -319,11 +319,11 @@ async def fill_records(archive: Archive) -> None:
     recorded_shots = [n for n in range(SHOTS) if n not in (8, 9, 10)]
     await keep_records(archive, CAMERA, [pulses()[n] + 7 for n in recorded_shots], standby=4, refused=1)
     await keep_records(archive, OTHER_CAMERA, [pulse + 3 for pulse in pulses()])
-    newest = Characterisation(
-        CAMERA, CharacterisationKind.NOISE, 2, FIRST_PULSE + 3, FIRST_PULSE, FIRST_PULSE + 1, 50, "b", "k"
+    newest = CalibrationConstants(
+        CAMERA, CalibrationKind.NOISE, 2, FIRST_PULSE + 3, FIRST_PULSE, FIRST_PULSE + 1, 50, "b", "k"
     )
     for made in (replace(newest, version=1), newest):
-        await archive.characterisations.add(made)
+        await archive.calibration_constants.add(made)
 
 
 async def keep_records(
@@ -401,7 +401,7 @@ async def fill_ledger(archive: Archive) -> None:
 
 
 async def raise_event(world: World, n: int, **more: Any) -> AnomalyEvent:
-    """Shot n is odd, and an event says so."""
+    """Shot n is anomalous, and an event reports it."""
     async with world.archive() as archive:
         return await store_event(archive, anomaly_event(n, 0, **more))
 

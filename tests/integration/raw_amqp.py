@@ -1,4 +1,4 @@
-"""A client of the broker that does only what a test says: it acknowledges nothing, and stops reading."""
+"""A client of the broker that does only what a test requests: it acknowledges nothing, and stops reading."""
 
 import asyncio
 from collections.abc import AsyncIterator

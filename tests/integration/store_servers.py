@@ -27,8 +27,8 @@ _MINIO = REPOSITORY / ".venv" / "bin" / "minio"
 def _deployed() -> Mapping[str, Any]:
     """The environment of the store in docker-compose.yml."""
     compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8"))
-    told: Mapping[str, Any] = compose["services"]["store"]["environment"]
-    return told
+    variables: Mapping[str, Any] = compose["services"]["store"]["environment"]
+    return variables
 
 
 def _write_secrets(file: Path, secrets: Mapping[str, str]) -> None:
@@ -42,7 +42,7 @@ def _write_secrets(file: Path, secrets: Mapping[str, str]) -> None:
 
 
 def minio(folder: Path, access_key: str, secret_key: str, _ports: Ports) -> Server:
-    """MinIO, configured as docker-compose.yml does; the broker that it tells of new objects is away."""
+    """MinIO, configured as docker-compose.yml does; the broker that it notifies of new objects is away."""
     if not _MINIO.exists():
         pytest.skip("MinIO is not installed: `make test-minio` does that")
     port, console = free_port(), free_port()
@@ -78,8 +78,8 @@ def minio(folder: Path, access_key: str, secret_key: str, _ports: Ports) -> Serv
     )
 
 
-def telling(server: Server, broker_url: str) -> Server:
-    """The server, telling this broker of new objects."""
+def notification(server: Server, broker_url: str) -> Server:
+    """The server, notifying this broker of new objects."""
     file = Path(server.environment[_SECRETS])
     secrets = dict(line.split("=", 1) for line in file.read_text(encoding="utf-8").splitlines())
     _write_secrets(file, secrets | {_BROKER_URL: broker_url})

@@ -37,7 +37,7 @@ for port in map(int, sys.argv[1:]):
                 continue
             print(host, port, *given, flush=True)
 """
-"""Says in which ways it could listen: host, port, SO_REUSEADDR, SO_REUSEPORT."""
+"""Print in which ways it could listen: host, port, SO_REUSEADDR, SO_REUSEPORT."""
 _REGISTRAR = """
 import socket, struct, sys
 
@@ -67,12 +67,12 @@ def require_a_stranger() -> None:
 
 def readable_by_a_stranger(folder: Path) -> list[str]:
     """Return what another user can open below the folder."""
-    return _said_by_a_stranger([shutil.which("find") or "find", str(folder), "-readable"])
+    return _stated_by_a_stranger([shutil.which("find") or "find", str(folder), "-readable"])
 
 
 def bound_by_a_stranger(*ports: int) -> list[str]:
     """Return on which of the ports another user can listen once nobody does, and how."""
-    return _said_by_a_stranger([_PYTHON, "-c", _SQUATTER, *map(str, ports)])
+    return _stated_by_a_stranger([_PYTHON, "-c", _SQUATTER, *map(str, ports)])
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def registered_by_a_stranger(node: str, ports: Iterable[int]) -> Iterator[int]:
         yield int(registrar.stdout.readline())
 
 
-def _said_by_a_stranger(command: Sequence[str]) -> list[str]:
+def _stated_by_a_stranger(command: Sequence[str]) -> list[str]:
     require_a_stranger()
     done = subprocess.run(command, **_as_a_stranger(), stdout=subprocess.PIPE, text=True, timeout=60)
     return done.stdout.splitlines()

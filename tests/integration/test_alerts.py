@@ -17,7 +17,7 @@ Series = dict[str, str]
 """Selector → values a minute apart, in promtool's notation."""
 REST = ("validate", "aggregate", "features", "inference", "history", "query", "broker")
 UP = {f'up{{job="{job}"}}': "1x90" for job in REST}
-PARKED = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate.parked"}'
+DEAD_LETTERS = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate.dead_letters"}'
 VALIDATE = 'rabbitmq_queue_messages{job="broker", queue="shotwatch.validate"}'
 WAIT = "shotwatch_message_wait_seconds_bucket"
 LA = 'place="LA-A2-00"'
@@ -92,7 +92,7 @@ CASES = [
         {'rabbitmq_queue_consumers{job="broker", queue="shotwatch.validate"}': "1x20 0x70"},
         {
             'rabbitmq_queue_consumers{job="broker", queue="shotwatch.validate"}': "1x90",
-            'rabbitmq_queue_consumers{job="broker", queue="shotwatch.validate.parked"}': "0x90",
+            'rabbitmq_queue_consumers{job="broker", queue="shotwatch.validate.dead_letters"}': "0x90",
         },
     ),
     Case(
@@ -100,8 +100,8 @@ CASES = [
         {'shotwatch_messages_held{stage="ingest", why="server"}': "0x20 4x70"},
         {'shotwatch_messages_held{stage="ingest", why="next_stage"}': "0x20 4x70"},
     ),
-    Case("ShotwatchParked", {PARKED: "0x20 1x70"}, {PARKED: "0x90", VALIDATE: "3x90"}),
-    Case("ShotwatchParkedGrows", {PARKED: "0x10 0+1x80"}, {PARKED: "0x10 0+1x5 5x75"}),
+    Case("ShotwatchDeadLetters", {DEAD_LETTERS: "0x20 1x70"}, {DEAD_LETTERS: "0x90", VALIDATE: "3x90"}),
+    Case("ShotwatchDeadLettersGrow", {DEAD_LETTERS: "0x10 0+1x80"}, {DEAD_LETTERS: "0x10 0+1x5 5x75"}),
     Case("ShotwatchLag", waits(90, 100), waits(100, 100)),
     Case(
         "ShotwatchBacklog",

@@ -12,10 +12,10 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source, of_shot
 from shotwatch_common.archive.windows import NEVER, to_document
+from shotwatch_common.calibration_store import CalibrationStore, Period, store_constants
 from shotwatch_common.clock import epoch_now
-from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_shots.batch import ShotBatch
-from shotwatch_shots.calibration import CharacterisationKind
+from shotwatch_shots.calibration import CalibrationKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.ledger import Entry
@@ -128,10 +128,10 @@ async def test_of_a_shot_that_was_measured_again_the_newest_revision_counts(arch
     assert (await kept.series("meter-2", ["energy"], 0, 9000)).columns["energy"].tolist() == [1.0, 9.0]
 
 
-async def test_what_several_sources_measured_of_a_device_is_told_together(archive: Archive) -> None:
+async def test_what_several_sources_measured_of_a_device_is_reported_together(archive: Archive) -> None:
     kept, shots = archive.measurements, batch("s-1", [1000, 2000])
     await kept.keep(shots, Source.FEATURES, {"camera": {"peak": np.array([1.0, 2.0])}})
-    await kept.keep(shots, Source.EXAMINATION, {"camera": {"fit": np.array([3.0, np.nan])}})
+    await kept.keep(shots, Source.DETAIL, {"camera": {"fit": np.array([3.0, np.nan])}})
     await kept.keep(shots, Source.FLAGGED, {"camera": {"fit": np.array([np.nan, 4.0])}})
     measured = await kept.of_batch("s-1")
     assert [of_shot(measured, n)["camera"] for n in (0, 1)] == [{"peak": 1, "fit": 3}, {"peak": 2, "fit": 4}]
@@ -171,40 +171,44 @@ async def test_a_file_that_comes_again_replaces_its_records_and_an_older_one_doe
     assert of_pump.refused == {"state_not_on": 2}
 
 
-async def test_versions_of_a_characterisation_are_counted_and_the_newest_is_used(
+async def test_versions_of_a_calibration_are_counted_and_the_newest_is_used(
     running: Running, archive: Archive
 ) -> None:
     store = running.store
-    kind, period = CharacterisationKind.NOISE, Period(0, 1, 50)
+    kind, period = CalibrationKind.NOISE, Period(0, 1, 50)
     made = await asyncio.gather(
-        *(shelve(archive, store, "data", "dark camera", kind, bytes([n]), period) for n in range(4))
+        *(store_constants(archive, store, "data", "dark camera", kind, bytes([n]), period) for n in range(4))
     )
     assert sorted(each.version for each in made) == [1, 2, 3, 4]
-    shelf = Shelf(archive, store, {kind: bytes})
-    assert shelf.newest("dark camera", kind) is None
-    await shelf.look()
+    calibration_store = CalibrationStore(archive, store, {kind: bytes})
+    assert calibration_store.newest("dark camera", kind) is None
+    await calibration_store.poll()
     (newest,) = (each for each in made if each.version == 4)
-    assert shelf.newest("dark camera", kind) == await store.get("data", newest.key)
+    assert calibration_store.newest("dark camera", kind) == await store.get("data", newest.key)
 
 
-async def test_a_characterisation_that_cannot_be_read_leaves_the_last_one_in_use(
+async def test_a_calibration_that_cannot_be_read_leaves_the_last_one_in_use(
     running: Running, archive: Archive
 ) -> None:
     store = running.store
-    kind, period = CharacterisationKind.NOISE, Period(0, 1, 50)
-    await shelve(archive, store, "data", "another camera", kind, b"good", period)
-    shelf = Shelf(archive, store, {kind: readable})
-    await shelf.look()
-    await shelve(archive, store, "data", "another camera", kind, b"bad", period)
-    (told,) = [(bad.version, why) for bad, why in await shelf.look() if bad.device == "another camera"]
-    assert told == (2, "b'bad' is no model")
-    assert shelf.newest("another camera", kind) == b"good"
-    assert not [bad for bad, _ in await shelf.look() if bad.device == "another camera"]
-    lost = await shelve(archive, store, "data", "another camera", kind, b"lost", period)
+    kind, period = CalibrationKind.NOISE, Period(0, 1, 50)
+    await store_constants(archive, store, "data", "another camera", kind, b"good", period)
+    calibration_store = CalibrationStore(archive, store, {kind: readable})
+    await calibration_store.poll()
+    await store_constants(archive, store, "data", "another camera", kind, b"bad", period)
+    (reported,) = [
+        (bad.version, why) for bad, why in await calibration_store.poll() if bad.device == "another camera"
+    ]
+    assert reported == (2, "b'bad' is no model")
+    assert calibration_store.newest("another camera", kind) == b"good"
+    assert not [bad for bad, _ in await calibration_store.poll() if bad.device == "another camera"]
+    lost = await store_constants(archive, store, "data", "another camera", kind, b"lost", period)
     await store.remove("data", lost.key)
-    ((_, why),) = [told for told in await shelf.look() if told[0].device == "another camera"]
+    ((_, why),) = [
+        reported for reported in await calibration_store.poll() if reported[0].device == "another camera"
+    ]
     assert why == f"data/{lost.key} does not exist"
-    assert shelf.newest("another camera", kind) == b"good"
+    assert calibration_store.newest("another camera", kind) == b"good"
 
 
 def readable(data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from pamqp import commands
 from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.bus import Subscription
 from shotwatch_common.topology import STAGES, Topology, declare_queue
-from shotwatch_operations.broker.parked import hold_parked
+from shotwatch_operations.broker.dead_letter_queue import hold_dead_letters
 from shotwatch_shots.event import AnomalyEvent
 from tests.broker import TOPOLOGY, log_in
 from tests.integration.certificates import Certificates
@@ -33,7 +33,7 @@ SERVICES = ("ingest", "validate", "aggregate", "features", "inference", "history
 ACCOUNTS = ("setup", *SERVICES, "store", "monitor", "operator", "engineer")
 OURS = {"shotwatch.objects": "fanout", "shotwatch.work": "topic", "anomalies": "topic"}
 EXCHANGES = {**OURS, "amq.topic": "topic"}
-QUEUES = [f"shotwatch.{stage}{of}" for stage in STAGES for of in ("", ".parked", ".retry.30s")]
+QUEUES = [f"shotwatch.{stage}{of}" for stage in STAGES for of in ("", ".dead_lettered", ".retry.30s")]
 EVENTS = "anomalies.stream"
 KEYS = [name.removeprefix("shotwatch.") for name in QUEUES]
 SHOT, SLOW = "anomaly.critical.LA.A1.11.hot_spot", "anomaly.warning.LA.A1.11.drift"
@@ -98,7 +98,11 @@ def of_stages(*stages: str) -> set[str]:
     """What the service of these stages may do with its own messages."""
     return {
         *(f"{act} shotwatch.{stage}" for act in ("read", "purge") for stage in stages),
-        *(f"publish shotwatch.work {stage}.{place}" for stage in stages for place in ("parked", "retry.30s")),
+        *(
+            f"publish shotwatch.work {stage}.{place}"
+            for stage in stages
+            for place in ("dead_lettered", "retry.30s")
+        ),
     }
 
 
@@ -109,10 +113,10 @@ ALLOWED = {
     "ingest": {*of_stages("ingest"), "publish shotwatch.work ingest", "publish shotwatch.work validate"},
     "validate": {*of_stages("validate"), "publish shotwatch.work aggregate"},
     "aggregate": {*of_stages("aggregate"), "publish shotwatch.work features"},
-    "features": {*of_stages("features", "examination"), "publish shotwatch.work inference"},
+    "features": {*of_stages("features", "detail"), "publish shotwatch.work inference"},
     "inference": {
         *of_stages("inference", "shadow"),
-        *(f"publish shotwatch.work {stage}" for stage in ("examination", "shadow")),
+        *(f"publish shotwatch.work {stage}" for stage in ("detail", "shadow")),
         f"publish anomalies {SHOT}",
     },
     "history": {f"publish anomalies {SLOW}"},
@@ -120,7 +124,7 @@ ALLOWED = {
     "monitor": set(),
     "operator": {f"read {EVENTS}"},
     "engineer": {
-        *(f"{act} shotwatch.{stage}.parked" for act in ("read", "purge") for stage in STAGES),
+        *(f"{act} shotwatch.{stage}.dead_letters" for act in ("read", "purge") for stage in STAGES),
         *(f"publish shotwatch.work {stage}" for stage in STAGES),
         f"read {EVENTS}",
     },
@@ -218,9 +222,9 @@ async def empty(url: Url) -> None:
 
 
 @pytest.mark.parametrize(
-    ("account", "status", "said"), [("setup", 0, '"declared"'), ("ingest", 1, "the account `setup`")]
+    ("account", "status", "expected"), [("setup", 0, '"declared"'), ("ingest", 1, "the account `setup`")]
 )
-async def test_only_the_account_setup_can_run_the_set_up(url: Url, account: str, status: int, said: str):
+async def test_only_the_account_setup_can_run_the_set_up(url: Url, account: str, status: int, expected: str):
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "shotwatch_operations.broker"),
         env={**os.environ, "SHOTWATCH_BROKER_URL": url(account)},
@@ -228,7 +232,7 @@ async def test_only_the_account_setup_can_run_the_set_up(url: Url, account: str,
     )
     stdout, _ = await process.communicate()
     assert process.returncode == status
-    assert said in stdout.decode()
+    assert expected in stdout.decode()
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -250,7 +254,7 @@ async def test_a_service_publishes_consumes_and_asks_whether_all_is_there(url: U
         await bus.stop()
 
 
-async def test_over_tls_the_bus_talks_to_a_broker_whose_authority_it_is_told(
+async def test_over_tls_the_bus_talks_to_a_broker_whose_authority_it_is_given(
     url: Url, certificates: Certificates, tls_port: int, monkeypatch: pytest.MonkeyPatch
 ):
     plain = urlsplit(url("ingest"))
@@ -281,39 +285,41 @@ async def test_what_the_store_announces_comes_to_ingest_and_it_cannot_delete_the
     assert await next_message(url, "ingest") == b"an event"
 
 
-async def test_a_message_that_every_consumer_dies_of_is_parked(url: Url):
+async def test_a_message_that_every_consumer_dies_of_is_dead_lettered(url: Url):
     async with channel_to(url("tester")) as channel:
         await publish("shotwatch.work", "validate", channel)
 
-    async def is_parked() -> bool:
+    async def is_dead_lettered() -> bool:
         async with channel_to(url("validate")) as channel:
             queue = await channel.get_queue("shotwatch.validate", ensure=False)
             await queue.get(fail=False)  # and the connection is lost before it is acknowledged
         async with channel_to(url("validate")) as channel:
-            found = await channel.declare_queue("shotwatch.validate.parked", passive=True)
+            found = await channel.declare_queue("shotwatch.validate.dead_letters", passive=True)
             return found.declaration_result.message_count == 1
 
-    await until(is_parked, "parked")
+    await until(is_dead_lettered, "dead_lettered")
     async with await aio_pika.connect(url("engineer")) as connection:
-        [message] = [held.message async for held in hold_parked(connection, "validate", TOPOLOGY)]
+        [message] = [held.message async for held in hold_dead_letters(connection, "validate", TOPOLOGY)]
     await empty(url)
     assert (message.body, message.reason) == (b"published", "delivery_limit")
 
 
 @pytest.mark.parametrize("stage", STAGES)
-async def test_an_engineer_sends_back_what_is_parked(url: Url, stage: str):
+async def test_an_engineer_sends_back_what_is_dead_lettered(url: Url, stage: str):
     async with channel_to(url("tester")) as channel:
-        await publish("shotwatch.work", f"{stage}.parked", channel)
+        await publish("shotwatch.work", f"{stage}.dead_letters", channel)
     async with await aio_pika.connect(url("engineer")) as connection:
-        async for held in hold_parked(connection, stage, TOPOLOGY):
+        async for held in hold_dead_letters(connection, stage, TOPOLOGY):
             await held.send_back()
     assert await next_message(url, stage) == b"published"
 
 
 @pytest.mark.parametrize("header", ["CC", "BCC"])
-@pytest.mark.parametrize("aside", ["parked", "retry.1s"])
-async def test_a_message_that_came_by_a_further_key_is_parked_unread(url: Url, header: str, aside: str):
-    further = {"parked": "inference", "retry.1s": "inference.retry.1s"}[aside]
+@pytest.mark.parametrize("aside", ["dead_lettered", "retry.1s"])
+async def test_a_message_that_came_by_a_further_key_is_dead_lettered_unread(
+    url: Url, header: str, aside: str
+):
+    further = {"dead_lettered": "inference", "retry.1s": "inference.retry.1s"}[aside]
     read: list[object] = []
 
     async def handle(message: object) -> None:
@@ -333,10 +339,10 @@ async def test_a_message_that_came_by_a_further_key_is_parked_unread(url: Url, h
     try:
         async with await aio_pika.connect(url("engineer")) as connection:
 
-            async def parked() -> bool:
-                return [held async for held in hold_parked(connection, "inference", TOPOLOGY)] != []
+            async def dead_lettered() -> bool:
+                return [held async for held in hold_dead_letters(connection, "inference", TOPOLOGY)] != []
 
-            await until(parked, "the forged message among the parked ones")
+            await until(dead_lettered, "the forged message among the dead-lettered ones")
     finally:
         await bus.stop()
     await empty(url)

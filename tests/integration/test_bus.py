@@ -66,8 +66,8 @@ async def ignore(_body: bytes) -> None:
 async def test_a_deleted_queue_is_consumed_again_once_the_set_up_has_declared_it(url: Url) -> None:
     """The set-up comes after the broker has cancelled the consumer.
 
-    RabbitMQ 3.10 tells nobody of a quorum queue that was deleted and declared again within milliseconds: it
-    goes on to count the consumer, and gives it nothing.
+    RabbitMQ 3.10 notifies nobody of a quorum queue that was deleted and declared again within milliseconds:
+    it goes on to count the consumer, and gives it nothing.
     """
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
     async with consuming(url, Subscription(STAGE, None, arrived.put, 1)) as bus, channel(url) as breaking:
@@ -77,7 +77,7 @@ async def test_a_deleted_queue_is_consumed_again_once_the_set_up_has_declared_it
         async def is_cancelled() -> bool:
             return REGISTRY.get_sample_value("shotwatch_consumers", {"stage": STAGE}) == 0
 
-        await until(is_cancelled, "told that the queue is gone")
+        await until(is_cancelled, "notified that the queue is gone")
         await declare(url)
 
         async def comes() -> bool:
@@ -129,20 +129,20 @@ async def test_a_service_whose_queue_is_gone_is_not_ready_and_ends(
         assert not await bus.ready()
 
 
-async def test_a_message_that_cannot_be_parked_is_parked_as_soon_as_it_can(url: Url) -> None:
+async def test_a_message_that_cannot_be_dead_lettered_is_dead_lettered_as_soon_as_it_can(url: Url) -> None:
     async def reject(body: bytes) -> None:
         raise Reject("bad", "on purpose")
 
-    parked = TOPOLOGY.parked_queue_of(STAGE)
+    dead_letter_queue = TOPOLOGY.dead_letter_queue_of(STAGE)
     async with consuming(url, Subscription(STAGE, None, reject, 1)) as bus, channel(url) as breaking:
-        await breaking.queue_delete(parked.name)
+        await breaking.queue_delete(dead_letter_queue.name)
         for body in (b"first", b"second"):
             await bus.send(STAGE, body)
         await until(
             lambda: _ready(url, TOPOLOGY.queue_of(STAGE).name, 1), "one in the handler's hands, one waits"
         )
         await declare(url)
-        await until(lambda: _ready(url, parked.name, 2), "both parked")
+        await until(lambda: _ready(url, dead_letter_queue.name, 2), "both dead-lettered")
 
 
 class DeadLetters:
@@ -171,13 +171,13 @@ async def test_a_dead_letter_whose_report_fails_is_neither_lost_nor_delivered_ag
 
     letters = DeadLetters(failures=25)
     subscription = Subscription(STAGE, None, reject, 1)
-    async with consuming(url, subscription, on_dead_letter=letters.report) as bus, channel(url) as looking:
+    async with consuming(url, subscription, on_dead_letter=letters.report) as bus, channel(url) as reading:
         await bus.send(STAGE, b"bad")
         await until(lambda: _so(letters.reported != []), "reported")
         assert deliveries == [b"bad"]
         assert letters.reported == [(b"bad", "bad: named \\udcff")]
-        parked = await looking.get_queue(TOPOLOGY.parked_queue_of(STAGE).name)
-        found = await parked.get(no_ack=True)
+        dead_letter_queue = await reading.get_queue(TOPOLOGY.dead_letter_queue_of(STAGE).name)
+        found = await dead_letter_queue.get(no_ack=True)
         assert found.headers[REASON_HEADER] == "bad: named \\udcff"
 
 
@@ -212,7 +212,7 @@ async def test_what_was_settled_does_not_come_again(url: Url) -> None:
         await until(lambda: _so(len(handled) == 3), "all handled")
         await bus.stop()
         assert await _waiting(url, TOPOLOGY.queue_of(STAGE).name) == 0
-        assert await _waiting(url, TOPOLOGY.parked_queue_of(STAGE).name) == 1
+        assert await _waiting(url, TOPOLOGY.dead_letter_queue_of(STAGE).name) == 1
 
 
 async def test_a_message_with_numbers_for_trace_headers_is_handled_and_the_next_one_too(url: Url) -> None:
@@ -270,7 +270,7 @@ async def test_while_a_server_is_away_a_message_is_held_and_others_wait(url: Url
         await until(lambda: _so(server.handled == [b"first", b"second"]), "both handled, in their order")
 
 
-async def test_what_is_held_when_a_service_is_told_to_stop_comes_to_another(url: Url) -> None:
+async def test_what_is_held_when_a_service_is_asked_to_stop_comes_to_another(url: Url) -> None:
     server = Server()
     async with consuming(
         url, Subscription(STAGE, None, server.handle, 1), server.answers, drain_seconds=600
@@ -352,17 +352,17 @@ async def _sent(bus: Bus, stage: str) -> bool:
     return True
 
 
-async def _so(condition: bool) -> bool:
-    return condition
+async def _so(holds: bool) -> bool:
+    return holds
 
 
 async def _waiting(url: Url, *queues: str) -> int:
-    async with channel(url) as looking:
-        found = [await looking.declare_queue(queue, passive=True) for queue in queues]
+    async with channel(url) as reading:
+        found = [await reading.declare_queue(queue, passive=True) for queue in queues]
         return sum(queue.declaration_result.message_count or 0 for queue in found)
 
 
 async def _ready(url: Url, queue: str, count: int) -> bool:
-    async with channel(url) as looking:
-        found = await looking.declare_queue(queue, passive=True)
+    async with channel(url) as reading:
+        found = await reading.declare_queue(queue, passive=True)
         return found.declaration_result.message_count == count

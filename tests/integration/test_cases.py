@@ -42,28 +42,28 @@ Write = Callable[[h5py.File], None]
 @pytest.fixture(autouse=True)
 async def nobody_else_is_harmed(running: Running, tmp_path: Path) -> AsyncIterator[None]:
     """A good file that comes behind is judged; no service restarted, and nothing was dead-lettered."""
-    before = await condition(running)
+    before = await state(running)
     yield
-    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
-    assert roster is not None
-    good = Simulation(running.facility, (roster,), GOOD + next(_minutes) * MINUTE, timedelta(seconds=2), 1)
+    expected = running.facility.expected_devices(ShotSeries.parse("LA-FSD-00-1s"))
+    assert expected is not None
+    good = Simulation(running.facility, (expected,), GOOD + next(_minutes) * MINUTE, timedelta(seconds=2), 1)
     await running.upload(*simulate(good, tmp_path / "good"))
     await running.judged()
     start = epoch_ms(good.start)
     place = {"place": "LA-FSD-00"}
     shots = await running.archive.shots.page(place, start, start + 60_000, 0)
     assert [shot.complete for shot in shots] == [True, True]
-    assert await condition(running) == before
+    assert await state(running) == before
 
 
-async def condition(running: Running) -> tuple[Mapping[str, tuple[int | None, int]], Mapping[str, int]]:
+async def state(running: Running) -> tuple[Mapping[str, tuple[int | None, int]], Mapping[str, int]]:
     """The process of each service and its restarts, and how many messages of each stage are dead-lettered."""
     services = {
         each.name: (each.pid, each.restarts) for each in running.stack.status() if each.role is Role.SERVICE
     }
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
         channel = await connection.channel()
-        names = {stage: TOPOLOGY.parked_queue_of(stage).name for stage in STAGES}
+        names = {stage: TOPOLOGY.dead_letter_queue_of(stage).name for stage in STAGES}
         queues = {stage: await channel.declare_queue(name, passive=True) for stage, name in names.items()}
     return services, {s: queue.declaration_result.message_count or 0 for s, queue in queues.items()}
 
@@ -97,7 +97,7 @@ def shared(case: str, into: Path) -> list[Path]:
 
 
 async def settled(running: Running, paths: Sequence[Path]) -> dict[str, ObjectEntry]:
-    """Upload the files one after the other and wait; what the ledger says of each, by its key."""
+    """Upload the files one after the other and wait; the ledger's entry of each, by its key."""
     for path in paths:
         await running.store.put(running.settings.inbox_bucket, path.name, path.read_bytes())
     await running.judged()

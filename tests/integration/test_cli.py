@@ -34,8 +34,8 @@ SHOTWATCH = Path(sys.executable).with_name("shotwatch")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a command said."""
+class Result:
+    """The outcome of a command."""
 
     exit_code: int | None
     stdout: str
@@ -58,10 +58,12 @@ async def started(root: Path, *arguments: str, environment: Mapping[str, str] | 
     )
 
 
-async def shotwatch(running: Running, *arguments: str, environment: Mapping[str, str] | None = None) -> Told:
+async def shotwatch(
+    running: Running, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Result:
     process = await started(running.stack.folder.parent, *arguments, environment=environment)
     stdout, stderr = await process.communicate()
-    return Told(process.returncode, stdout.decode(), stderr.decode())
+    return Result(process.returncode, stdout.decode(), stderr.decode())
 
 
 async def audited(running: Running, which: str) -> list[str]:
@@ -76,11 +78,11 @@ async def audited(running: Running, which: str) -> list[str]:
 
 def snapshots(facility: Facility, folder: Path, minute: int, *kinds: Kind) -> Sequence[Path]:
     """A minute of LB-FSD with these anomalies."""
-    roster = facility.roster(ShotSeries.parse("LB-FSD-00-1s"))
-    assert roster is not None
+    expected = facility.expected_devices(ShotSeries.parse("LB-FSD-00-1s"))
+    assert expected is not None
     start, length = datetime(2021, 5, 5, 7, minute, tzinfo=UTC), timedelta(minutes=1)
-    odd = plan_injections(facility, [roster], start, length, kinds=kinds)
-    return list(simulate(Simulation(facility, (roster,), start, length, injections=odd), folder))
+    anomalous = plan_injections(facility, [expected], start, length, kinds=kinds)
+    return list(simulate(Simulation(facility, (expected,), start, length, injections=anomalous), folder))
 
 
 async def next_event(tail: Process) -> Any:
@@ -117,14 +119,14 @@ async def test_tail_waits_for_a_broker_that_went_away_and_shows_what_was_raised_
     async with links_to(running.stack) as links:
         [stack] = running_stacks(running.stack.folder.parent)
         assert stack.token is not None
-        told = {
+        result = {
             **running.stack.environment(),
             "SHOTWATCH_QUERY_URL": stack.query_urls[0],
             "SHOTWATCH_API_KEY": stack.token,
         }
         key = "anomaly.*.LB.FSD.*.black_frame"
         tail = await started(
-            tmp_path, "tail", key, "--since", "0", "--json", environment=through(links, told)
+            tmp_path, "tail", key, "--since", "0", "--json", environment=through(links, result)
         )
         while not (await next_event(tail))["subject"].startswith("LB-FSD-00-1s-20210505T0703"):
             pass
@@ -139,9 +141,7 @@ async def test_tail_waits_for_a_broker_that_went_away_and_shows_what_was_raised_
     assert tail.returncode == 130
 
 
-async def test_upload_and_ledger_tell_of_every_object_and_it_adds_up(
-    running: Running, tmp_path: Path
-) -> None:
+async def test_upload_and_ledger_report_every_object_and_it_adds_up(running: Running, tmp_path: Path) -> None:
     files = snapshots(running.facility, tmp_path, 2)
     empty = tmp_path / files[0].name.replace("07-02", "07-03")
     empty.touch()
@@ -158,22 +158,22 @@ async def test_upload_and_ledger_tell_of_every_object_and_it_adds_up(
     assert (empty.name, "empty") in {(each["key"], each["reason"]) for each in rejected.documents}
     (lost,) = [each["location"] for each in rejected.documents if each["key"] == empty.name]
     await running.store.remove(lost["bucket"], lost["key"])
-    told = await shotwatch(running, "ledger")
+    result = await shotwatch(running, "ledger")
     await running.store.put(lost["bucket"], lost["key"], b"")
-    assert told.exit_code == 1
-    assert f"{lost['bucket']}/{lost['key']} does not exist" in " ".join(told.stdout.split())
+    assert result.exit_code == 1
+    assert f"{lost['bucket']}/{lost['key']} does not exist" in " ".join(result.stdout.split())
 
 
-async def test_status_tells_of_every_process_queue_and_server(running: Running) -> None:
-    [told] = (await shotwatch(running, "status", "--json")).documents
+async def test_status_reports_every_process_queue_and_server(running: Running) -> None:
+    [result] = (await shotwatch(running, "status", "--json")).documents
     names = {process.name for process in running.stack.status()}
-    assert {process["name"] for process in told["processes"]} == names
-    second_jobs = {"examination": "features", "shadow": "inference"}
+    assert {process["name"] for process in result["processes"]} == names
+    second_jobs = {"detail": "features", "shadow": "inference"}
     workers = {stage: second_jobs.get(stage, stage) for stage in STAGES}
     replicas = {stage: sum(name.startswith(who) for name in names) for stage, who in workers.items()}
-    assert {queue["stage"]: queue["consumers"] for queue in told["queues"]} == replicas
-    assert told["ledger"]["states"].keys() == set(ObjectState)
-    assert "latest_event" in told
+    assert {queue["stage"]: queue["consumers"] for queue in result["queues"]} == replicas
+    assert result["ledger"]["states"].keys() == set(ObjectState)
+    assert "latest_event" in result
     people = await shotwatch(running, "status", environment={"COLUMNS": "60"})
     assert all(word in people.stdout for word in ("ingest-2", "inference", "ledger: ", "champion: "))
     [page] = running.stack.describe().page_urls
@@ -182,38 +182,38 @@ async def test_status_tells_of_every_process_queue_and_server(running: Running) 
 
 async def test_the_token_of_the_stack_goes_before_a_key_for_another_deployment(running: Running) -> None:
     of_another = {"SHOTWATCH_API_KEY": "shotwatch_of_another_deployment"}
-    told = await shotwatch(running, "events", "list", "--json", environment=of_another)
-    assert (told.exit_code, told.stderr) == (0, "")
+    result = await shotwatch(running, "events", "list", "--json", environment=of_another)
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 async def test_doctor_finds_nothing_broken(running: Running) -> None:
-    told = await shotwatch(running, "doctor", "--json")
-    broken = [finding for finding in told.documents if finding["verdict"] == "fail"]
-    assert (told.exit_code, broken) == (0, [])
+    result = await shotwatch(running, "doctor", "--json")
+    broken = [finding for finding in result.documents if finding["verdict"] == "fail"]
+    assert (result.exit_code, broken) == (0, [])
     buckets = {f"bucket {bucket}" for bucket in ("inbox", "data", "errors", "blocks")}
     wanted = buckets | {"indexes", "clock of the store", "clock of the REST API"}
-    assert wanted <= {finding["subject"] for finding in told.documents}
+    assert wanted <= {finding["subject"] for finding in result.documents}
 
 
 async def test_training_without_enough_shots_fails_with_the_reason(running: Running) -> None:
-    told = await shotwatch(running, "train", "--from", "1990-01-01", "--to", "1990-01-02")
-    assert told.exit_code == 1
-    assert told.stdout == ""
-    assert "to learn from" in told.stderr
-    assert "Traceback" not in told.stderr
+    result = await shotwatch(running, "train", "--from", "1990-01-01", "--to", "1990-01-02")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "to learn from" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 async def test_a_server_that_is_away_is_named_without_a_traceback(running: Running) -> None:
-    told = await shotwatch(
+    result = await shotwatch(
         running,
         "status",
         "--json",
         environment={**running.stack.environment(), "SHOTWATCH_BROKER_URL": NOBODY},
     )
-    [status] = told.documents
+    [status] = result.documents
     assert "does not answer" in status["queues"]["error"]
     assert status["ledger"]["objects"] >= 0
-    assert told.stderr == ""
+    assert result.stderr == ""
 
 
 async def test_up_ends_at_ctrl_c_and_leaves_no_process(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from .conftest import Running
 from .panels import filled, shows
 from .prometheus import Prometheus
 from .test_cli import shotwatch
-from .test_dead import park_unknown_batch
+from .test_dead import dead_letter_unknown_batch
 from .test_path import events_of, simulation, spans
 from .waiting import until
 
@@ -42,15 +42,15 @@ EMPTY_HERE = {
 async def test_every_panel_shows_something_once_files_alarms_opinions_and_failures_came(
     running: Running, prometheus: Prometheus, tmp_path: Path
 ) -> None:
-    await park_unknown_batch(running, "dashboards")
+    await dead_letter_unknown_batch(running, "dashboards")
     for minute in range(2):  # what is first seen by Prometheus with its first value has no rate
-        odd = simulation(running, START + minute * MINUTE, kinds=[Kind.BLACK_FRAME])
-        await running.upload(*simulate(odd, tmp_path / str(minute)))
+        anomalous = simulation(running, START + minute * MINUTE, kinds=[Kind.BLACK_FRAME])
+        await running.upload(*simulate(anomalous, tmp_path / str(minute)))
         await running.judged()
         await prometheus_has_seen(prometheus)
-        await park_unknown_batch(running, f"dashboards {minute}")
-    (event,) = await events_of(running.archive, odd)
-    await pointing_is_told(running, prometheus, tmp_path)
+        await dead_letter_unknown_batch(running, f"dashboards {minute}")
+    (event,) = await events_of(running.archive, anomalous)
+    await pointing_is_reported(running, prometheus, tmp_path)
     assert (await shotwatch(running, "events", "false", event.id)).exit_code == 0
     questions = [each for each in asked() if each.source == "prometheus"]
     assert {(each.dashboard, each.panel) for each in questions} >= EMPTY_HERE.keys()
@@ -60,11 +60,11 @@ async def test_every_panel_shows_something_once_files_alarms_opinions_and_failur
             await shows(prometheus, each, PLACE)
 
 
-async def pointing_is_told(running: Running, prometheus: Prometheus, folder: Path) -> None:
+async def pointing_is_reported(running: Running, prometheus: Prometheus, folder: Path) -> None:
     """Send seconds until a camera's reference, made of the minutes before, is at work."""
     starts = (START + minute * MINUTE for minute in count(2))
 
-    async def told() -> bool:
+    async def reported() -> bool:
         start = next(starts)
         seconds = simulation(running, start, duration=timedelta(seconds=2))
         await running.upload(*simulate(seconds, folder / f"{start:%H-%M}"))
@@ -72,7 +72,7 @@ async def pointing_is_told(running: Running, prometheus: Prometheus, folder: Pat
         here = filled('shotwatch_pointing_x_pixels{place="$place"}', PLACE)
         return bool(await prometheus.query(here))
 
-    await until(told, "pointing told")
+    await until(reported, "pointing reported")
 
 
 async def prometheus_has_seen(prometheus: Prometheus) -> None:
@@ -86,12 +86,13 @@ async def prometheus_has_seen(prometheus: Prometheus) -> None:
     await until(scraped, "scraped again")
 
 
-async def test_a_parked_message_and_a_service_that_does_not_answer_raise_alerts(
+async def test_a_dead_lettered_message_and_a_service_that_does_not_answer_raise_alerts(
     running: Running, prometheus: Prometheus
 ) -> None:
-    await park_unknown_batch(running, "alarming")
+    await dead_letter_unknown_batch(running, "alarming")
     await until(
-        lambda: prometheus.fires("ShotwatchParked", queue="shotwatch.examination.parked"), "parked: an alert"
+        lambda: prometheus.fires("ShotwatchDeadLetters", queue="shotwatch.detail.dead_letters"),
+        "dead-lettered: an alert",
     )
 
     async def over() -> bool:
@@ -119,7 +120,7 @@ async def test_what_traceql_asks_for_is_on_exported_spans(running: Running) -> N
     name = "LA_Camera-traced_1s_snapshot_2025-07-06_13-00-00.h5"
     await running.store.put(running.settings.inbox_bucket, name, b"")
     await running.judged()
-    await park_unknown_batch(running, "traced")
+    await dead_letter_unknown_batch(running, "traced")
     queries = " ".join(each.query for each in asked() if each.source == "tempo")
     assert set(re.findall(r"span\.([\w.]+)", queries)) == {"shotwatch.object", "shotwatch.state"}
     assert set(re.findall(r"resource\.([\w.]+)", queries)) == {"service.name"}

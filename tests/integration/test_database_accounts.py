@@ -47,9 +47,9 @@ class Guarded:
         return f"mongodb://{user}@{LOOPBACK}:{self.port}/{database}?retryWrites=false"
 
     def settings(self, **passwords: str) -> DatabaseSetupSettings:
-        told = {f"database_{account}_password": each for account, each in passwords.items()}
+        variables = {f"database_{account}_password": each for account, each in passwords.items()}
         url = self.url(ADMIN, ADMIN_PASSWORD, "admin")
-        return DatabaseSetupSettings.load(database_url=url, facility=str(FACILITY), **told)
+        return DatabaseSetupSettings.load(database_url=url, facility=str(FACILITY), **variables)
 
     def archive(self, account: str, password: str = "") -> Archive:
         return Archive.at(self.url(account, password or PASSWORDS[account]), "shotwatch")
@@ -169,19 +169,19 @@ async def test_nobody_gets_in_without_a_password(database: Guarded, made: None) 
 async def test_a_password_is_replaced_and_nothing_is_lost(database: Guarded, made: None) -> None:
     """Who has the old one is refused when it connects, and knows it: its messages are held, not given up."""
     async with database.archive("history") as before:
-        await before.trends.told("device", "feature", epoch_now())
+        await before.trends.reported("device", "feature", epoch_now())
     new = "another password"
     changed = [each async for each in set_up(database.settings(history=new))]
     assert changed == [(SetupStep.INDEXES, ""), (SetupStep.ACCOUNT, "history")]
     async with database.archive("history") as old, database.archive("history", new) as after:
         assert not await old.ready()
         with pytest.raises((Retry, *TRANSIENT), match=r"authentication failed|refuses this account"):
-            await old.trends.told_until()
+            await old.trends.reported_until()
         assert await after.ready()
-        assert list(await after.trends.told_until()) == [("device", "feature")]
+        assert list(await after.trends.reported_until()) == [("device", "feature")]
 
 
-async def test_the_command_says_what_it_made_and_no_password(database: Guarded, tmp_path: Path) -> None:
+async def test_the_command_states_what_it_made_and_no_password(database: Guarded, tmp_path: Path) -> None:
     password_file = tmp_path / "password"
     password_file.write_text("from a file\n")
     environment = {

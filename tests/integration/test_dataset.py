@@ -43,11 +43,13 @@ def recorded(folder: Path) -> dict[tuple[str, int], Mapping[str, Any]]:
 async def test_a_set_is_made_listed_checked_and_streamed_as_it_was_recorded(
     running: Running, tmp_path: Path
 ) -> None:
-    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
-    assert roster is not None
-    odd = plan_injections(running.facility, [roster], START, MINUTE, kinds=[Kind.FROZEN_FRAME, Kind.FAULT])
+    expected = running.facility.expected_devices(ShotSeries.parse("LA-FSD-00-1s"))
+    assert expected is not None
+    anomalous = plan_injections(
+        running.facility, [expected], START, MINUTE, kinds=[Kind.FROZEN_FRAME, Kind.FAULT]
+    )
     await running.upload(
-        *simulate(Simulation(running.facility, (roster,), START, MINUTE, injections=odd), tmp_path)
+        *simulate(Simulation(running.facility, (expected,), START, MINUTE, injections=anomalous), tmp_path)
     )
     await running.judged()
 
@@ -80,7 +82,7 @@ async def test_a_set_is_made_listed_checked_and_streamed_as_it_was_recorded(
     await running.store.put(settings.dataset_bucket, shard.key, b"not what it was")
     broken = await shotwatch(running, "dataset", "check", "minute")
     assert broken.exit_code == 1
-    assert f"{shard.key} is not what the manifest says" in " ".join(broken.stdout.split())
+    assert f"{shard.key} is not as the manifest describes it" in " ".join(broken.stdout.split())
 
 
 def _compare(
@@ -113,15 +115,15 @@ def _compare(
             np.testing.assert_array_equal(frame, records[camera_frames.device, time]["ROIImageLow"])
 
 
-async def test_what_cannot_be_done_is_said_with_the_reason(running: Running) -> None:
+async def test_what_cannot_be_done_is_stated_with_the_reason(running: Running) -> None:
     empty = await shotwatch(
         running, "dataset", "make", "nothing", "--from", "1990-01-01", "--to", "1990-01-02"
     )
     unknown = await shotwatch(running, "dataset", "show", "nothing")
     untrained = await shotwatch(running, "train", "--dataset", "nothing")
-    nonsense = await shotwatch(running, "dataset", "make", "odd", "--normal", "--include", "hot_spot")
-    assert [told.exit_code for told in (empty, unknown, untrained, nonsense)] == [1, 1, 1, 2]
+    nonsense = await shotwatch(running, "dataset", "make", "anomalous", "--normal", "--include", "hot_spot")
+    assert [result.exit_code for result in (empty, unknown, untrained, nonsense)] == [1, 1, 1, 2]
     assert "no shot matches" in empty.stderr
     assert "there is no set nothing" in unknown.stderr
     assert "there is no set nothing" in untrained.stderr
-    assert not any("Traceback" in told.stderr for told in (empty, unknown, untrained, nonsense))
+    assert not any("Traceback" in result.stderr for result in (empty, unknown, untrained, nonsense))

@@ -1,4 +1,4 @@
-"""`shotwatch dead` on real servers: what is parked is found, sent back once, or thrown away on record."""
+"""`shotwatch dead` on real servers: what is dead-lettered is found, requeued once, or discarded on record."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ import aio_pika
 from shotwatch_common.bus import REASON_HEADER
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import ArrivedObject, build_notification
-from shotwatch_operations.broker.parked import ParkedMessage, hold_parked
+from shotwatch_operations.broker.dead_letter_queue import DeadLetter, hold_dead_letters
 from shotwatch_operations.dead_letters import DeadLetterFilter, DeadLetters
 from shotwatch_shots.batch import ShotsFlagged
 from shotwatch_shots.place import ShotSeries
@@ -21,7 +21,7 @@ from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
 
 from .conftest import Running, until
-from .test_cli import Told, audited, shotwatch
+from .test_cli import Result, audited, shotwatch
 
 WIDE = {"COLUMNS": "1000"}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -42,29 +42,31 @@ async def listed(running: Running, *filters: str) -> list[dict[str, object]]:
     return (await shotwatch(running, "dead", "list", "--json", *filters)).documents
 
 
-async def park_unknown_batch(running: Running, batch: str) -> str:
-    """Have features park a message; its id."""
+async def dead_letter_unknown_batch(running: Running, batch: str) -> str:
+    """Have features dead-letter a message; its id."""
     body = ShotsFlagged(batch_id=batch, shots=[0]).model_dump_json().encode()
     async with channel(running) as publishing:
-        await publishing.default_exchange.publish(message_of(body), TOPOLOGY.queue_of("examination").name)
-    found: list[ParkedMessage] = []
+        await publishing.default_exchange.publish(message_of(body), TOPOLOGY.queue_of("detail").name)
+    found: list[DeadLetter] = []
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
         letters = DeadLetters(connection, running.archive, TOPOLOGY)
 
-        async def parked() -> bool:
-            found[:] = await letters.find(DeadLetterFilter("examination", batch))
+        async def dead_lettered() -> bool:
+            found[:] = await letters.find(DeadLetterFilter("detail", batch))
             return bool(found)
 
-        await until(parked, "parked")
+        await until(dead_lettered, "dead_lettered")
     return found[0].id
 
 
-async def test_what_is_parked_is_found_by_stage_reason_and_time_with_its_trace(running: Running) -> None:
+async def test_what_is_dead_lettered_is_found_by_stage_reason_and_time_with_its_trace(
+    running: Running,
+) -> None:
     began = datetime.now(UTC)
-    identity = await park_unknown_batch(running, "nobody-knows-1")
+    identity = await dead_letter_unknown_batch(running, "nobody-knows-1")
     since = ("--reason", "NOBODY-knows-1", "--since")
     (message,) = await listed(running, *since, began.isoformat(timespec="seconds"))
-    assert (message["id"], message["stage"], message["trace_id"]) == (identity, "examination", TRACE)
+    assert (message["id"], message["stage"], message["trace_id"]) == (identity, "detail", TRACE)
     assert "there is no batch" in str(message["reason"])
     assert await listed(running, *since, "2999-01-01") == []
     assert await listed(running, "--reason", "nobody-knows-1", "--stage", "validate") == []
@@ -75,7 +77,7 @@ async def test_what_is_parked_is_found_by_stage_reason_and_time_with_its_trace(r
 async def test_names_from_outside_act_on_no_terminal(running: Running) -> None:
     clipboard = "\x1b]52;c;aGVsbG8=\x07 [red] \u202e\u200b"
     await running.store.put(running.settings.inbox_bucket, f"{clipboard}.h5", b"no snapshot")
-    identity = await park_unknown_batch(running, clipboard)
+    identity = await dead_letter_unknown_batch(running, clipboard)
     await running.judged()
     commands = (
         ("ledger", "--objects", "--limit", "9999"),
@@ -84,68 +86,68 @@ async def test_names_from_outside_act_on_no_terminal(running: Running) -> None:
         ("status",),
     )
     for command in commands:  # one after the other: while one reads a queue, another does not find all of it
-        told = await shotwatch(running, *command, environment=WIDE)
-        assert told.exit_code == 0, told.stderr
-        assert all(each == "\n" or each.isprintable() for each in told.stdout + told.stderr)
-        if "queues" not in told.stdout:
-            assert r"\x1b]52;c;aGVsbG8=\x07 [red] \u202e\u200b" in told.stdout
+        result = await shotwatch(running, *command, environment=WIDE)
+        assert result.exit_code == 0, result.stderr
+        assert all(each == "\n" or each.isprintable() for each in result.stdout + result.stderr)
+        if "queues" not in result.stdout:
+            assert r"\x1b]52;c;aGVsbG8=\x07 [red] \u202e\u200b" in result.stdout
 
 
-async def test_looking_takes_nothing_away_however_often(running: Running) -> None:
-    await park_unknown_batch(running, "looked-at")
+async def test_reading_takes_nothing_away_however_often(running: Running) -> None:
+    await dead_letter_unknown_batch(running, "checked-at")
     async with await aio_pika.connect(running.settings.broker_url.get_secret_value()) as connection:
         letters = DeadLetters(connection, running.archive, TOPOLOGY)
-        counts = {len(await letters.find(DeadLetterFilter(reason="looked-at"))) for _ in range(25)}
-        async with aclosing(hold_parked(connection, "examination", TOPOLOGY)) as broken_off:
+        counts = {len(await letters.find(DeadLetterFilter(reason="checked-at"))) for _ in range(25)}
+        async with aclosing(hold_dead_letters(connection, "detail", TOPOLOGY)) as broken_off:
             await anext(broken_off)
-        counts.add(len(await letters.find(DeadLetterFilter(reason="looked-at"))))
+        counts.add(len(await letters.find(DeadLetterFilter(reason="checked-at"))))
     assert counts == {1}
 
 
 async def test_what_is_thrown_away_was_asked_for_and_is_gone(running: Running) -> None:
-    identity = await park_unknown_batch(running, "to-be-purged")
+    identity = await dead_letter_unknown_batch(running, "to-be-purged")
     dry = await shotwatch(running, "dead", "purge", identity, "--dry-run", "--json")
     assert [message["id"] for message in dry.documents] == [identity]
     unanswered = await shotwatch(running, "dead", "purge", identity)
     assert unanswered.exit_code == 1
     assert len(await listed(running, "--reason", "to-be-purged")) == 1
-    assert await audited(running, f"examination/{identity}") == []
+    assert await audited(running, f"detail/{identity}") == []
     purged = await shotwatch(running, "dead", "purge", identity, "--yes", "--json")
     assert [message["id"] for message in purged.documents] == [identity]
-    assert await audited(running, f"examination/{identity}") == ["purge"]
+    assert await audited(running, f"detail/{identity}") == ["purge"]
     assert await listed(running, "--reason", "to-be-purged") == []
     again = await shotwatch(running, "dead", "purge", identity, "--yes")
     assert (again.exit_code, again.stdout) == (1, "nothing purged\n")
     assert identity in again.stderr
 
 
-async def test_what_fails_again_is_parked_again_as_one_message(running: Running) -> None:
-    identity = await park_unknown_batch(running, "fails-again")
-    told = await shotwatch(running, "dead", "reinject", identity, "--json")
-    assert [message["attempts"] for message in told.documents] == [1]
+async def test_what_fails_again_is_dead_lettered_again_as_one_message(running: Running) -> None:
+    identity = await dead_letter_unknown_batch(running, "fails-again")
+    result = await shotwatch(running, "dead", "reinject", identity, "--json")
+    assert [message["attempts"] for message in result.documents] == [1]
 
-    async def parked_again() -> bool:
+    async def dead_lettered_again() -> bool:
         return [message["id"] for message in await listed(running, "--reason", "fails-again")] == [identity]
 
-    await until(parked_again, "parked again")
+    await until(dead_lettered_again, "dead-lettered again")
 
 
-async def test_a_reinjected_file_goes_its_way_and_the_ledger_says_so(
+async def test_a_reinjected_file_goes_its_way_and_the_ledger_reports_it(
     running: Running, tmp_path: Path
 ) -> None:
     body = await ingested_message(running, tmp_path)
     obj = FileIngested.model_validate_json(body).object
     async with channel(running) as publishing:
         await publishing.default_exchange.publish(
-            message_of(body, "gave up"), TOPOLOGY.parked_queue_of("validate").name
+            message_of(body, "gave up"), TOPOLOGY.dead_letter_queue_of("validate").name
         )
     await running.archive.dead_letter("validate", body, "gave up")
     assert await state_of(running, obj.object_id) == ObjectState.DEAD_LETTERED
     (message,) = await listed(running, "--stage", "validate", "--reason", "gave up")
     assert message["object"] == obj.key
 
-    told: Told = await shotwatch(running, "dead", "reinject", str(message["id"]), "--json")
-    assert (told.exit_code, len(told.documents)) == (0, 1)
+    result: Result = await shotwatch(running, "dead", "reinject", str(message["id"]), "--json")
+    assert (result.exit_code, len(result.documents)) == (0, 1)
     assert await audited(running, f"validate/{message['id']}: {obj.key}") == ["reinject"]
     await running.judged()
     assert await state_of(running, obj.object_id) == ObjectState.INGESTED
@@ -166,7 +168,7 @@ async def test_what_ingest_gave_up_is_left_alone_until_somebody_sends_it_back(
     body = build_notification(arrived)
     async with channel(running) as publishing:
         await publishing.default_exchange.publish(
-            message_of(body, "gave up"), TOPOLOGY.parked_queue_of("ingest").name
+            message_of(body, "gave up"), TOPOLOGY.dead_letter_queue_of("ingest").name
         )
     await running.archive.dead_letter("ingest", body, "gave up")
     # It is stored before it is dead-lettered, by the ledger; here it is not, for the sweep would be faster.
@@ -188,13 +190,13 @@ async def test_what_ingest_gave_up_is_left_alone_until_somebody_sends_it_back(
 
 
 def simulated(running: Running, folder: Path, start: datetime) -> list[Path]:
-    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
-    assert roster is not None
-    return list(simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=2)), folder))
+    expected = running.facility.expected_devices(ShotSeries.parse("LA-FSD-00-1s"))
+    assert expected is not None
+    return list(simulate(Simulation(running.facility, (expected,), start, timedelta(seconds=2)), folder))
 
 
 async def ingested_message(running: Running, folder: Path) -> bytes:
-    """Ingest a file; what ingest told validate of it."""
+    """Ingest a file; the message of ingest to validate."""
     files = simulated(running, folder, datetime(2024, 3, 1, 8, tzinfo=UTC))
     async with channel(running) as listening:
         tap = await listening.declare_queue(exclusive=True, auto_delete=True)

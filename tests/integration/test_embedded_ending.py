@@ -55,13 +55,13 @@ class Supervisor:
             )
         )
 
-    async def has_said(self, what: str) -> None:
+    async def has_stated(self, what: str) -> None:
         assert self.process.stdout is not None
         async with asyncio.timeout(DEADLINE):
             async for line in self.process.stdout:
                 if line.decode().strip() == what:
                     return
-        pytest.fail(f"it ended without saying {what!r}")
+        pytest.fail(f"it ended without printing {what!r}")
 
     async def end_by(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
@@ -148,7 +148,7 @@ async def test_cancelling_in_the_middle_of_the_start_leaves_nothing(tmp_path: Pa
 @pytest.mark.parametrize("moment", ["store starting", "broker starting", "all up"])
 async def test_ctrl_c_at_any_time_leaves_nothing(tmp_path: Path, moment: str) -> None:
     supervisor = await Supervisor.start(tmp_path)
-    await supervisor.has_said(moment)
+    await supervisor.has_stated(moment)
     started = descendants(supervisor.process.pid)
     assert started
     await supervisor.end_by(signal.SIGINT)
@@ -157,10 +157,10 @@ async def test_ctrl_c_at_any_time_leaves_nothing(tmp_path: Path, moment: str) ->
 
 async def test_ctrl_c_twice_leaves_nothing(tmp_path: Path) -> None:
     supervisor = await Supervisor.start(tmp_path)
-    await supervisor.has_said("all up")
+    await supervisor.has_stated("all up")
     started = descendants(supervisor.process.pid)
     supervisor.process.send_signal(signal.SIGINT)
-    await supervisor.has_said("store stopped")
+    await supervisor.has_stated("store stopped")
     await supervisor.end_by(signal.SIGINT)
     await until(lambda: not started & parents().keys())
 
@@ -168,7 +168,7 @@ async def test_ctrl_c_twice_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("moment", ["store starting", "all up"])
 async def test_a_killed_supervisor_leaves_nothing(tmp_path: Path, moment: str) -> None:
     supervisor = await Supervisor.start(tmp_path)
-    await supervisor.has_said(moment)
+    await supervisor.has_stated(moment)
     started = descendants(supervisor.process.pid)
     ports = listening_of(started)
     assert await supervisor.end_by(signal.SIGKILL) == -signal.SIGKILL
@@ -182,7 +182,7 @@ async def test_tail_ends_with_its_stack(tmp_path: Path) -> None:
     broker = tmp_path / "default" / "broker"
     admit_tester(broker)
     supervisor = await Supervisor.start(tmp_path)
-    await supervisor.has_said("all up")
+    await supervisor.has_stated("all up")
     tail = await asyncio.create_subprocess_exec(
         *(Path(sys.executable).with_name("shotwatch"), "tail", "--root", str(tmp_path), "--json"),
         stdout=asyncio.subprocess.PIPE,
@@ -215,7 +215,7 @@ async def publish_until_shown(address: str, tail: Process) -> None:
 
 async def test_the_next_stack_ends_what_a_dead_supervisor_and_a_dead_guard_left(tmp_path: Path) -> None:
     supervisor = await Supervisor.start(tmp_path)
-    await supervisor.has_said("store ready")
+    await supervisor.has_stated("store ready")
     started = descendants(supervisor.process.pid)
     os.kill(guard_among(started), signal.SIGKILL)
     await supervisor.end_by(signal.SIGKILL)

@@ -130,9 +130,11 @@ async def put(stack: Stack, queue: str, body: bytes) -> None:
 
 
 def store_of(stack: Stack) -> ObjectStore:
-    told = stack.environment()
+    variables = stack.environment()
     return ObjectStore.at(
-        told["SHOTWATCH_STORE_URL"], told["SHOTWATCH_STORE_ACCESS_KEY"], told["SHOTWATCH_STORE_SECRET_KEY"]
+        variables["SHOTWATCH_STORE_URL"],
+        variables["SHOTWATCH_STORE_ACCESS_KEY"],
+        variables["SHOTWATCH_STORE_SECRET_KEY"],
     )
 
 

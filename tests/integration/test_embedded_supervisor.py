@@ -151,14 +151,14 @@ async def test_each_replica_is_a_ready_process_of_its_own(stack: Stack) -> None:
     assert "up" in first.log.read_text()
 
 
-async def test_a_replica_is_told_the_addresses_the_facility_and_its_own_settings(stack: Stack) -> None:
+async def test_a_replica_is_given_the_addresses_the_facility_and_its_own_settings(stack: Stack) -> None:
     stack.start_services([service(WORD="own")])
     await stack.services_ready()
     (status,) = stack.status()
-    told = json.loads(await get(status, "/environment"))
-    assert stack.environment().items() <= told.items()
-    assert told["WORD"] == "own"
-    assert told[HEALTH_PORT] == str(status.port)
+    variables = json.loads(await get(status, "/environment"))
+    assert stack.environment().items() <= variables.items()
+    assert variables["WORD"] == "own"
+    assert variables[HEALTH_PORT] == str(status.port)
 
 
 async def test_a_killed_service_is_restarted_on_its_port_and_it_shows(stack: Stack, changes: Changes) -> None:
@@ -225,7 +225,7 @@ async def test_a_service_that_never_comes_up_is_reported_with_its_log(stack: Sta
     broken = ServiceSpec("broken", (sys.executable, "-c", "raise SystemExit('the facility file is missing')"))
     stack.start_services([broken])
     with pytest.raises(ProcessFailed, match="the facility file is missing"):
-        await stack.services_ready(patience=1)
+        await stack.services_ready(within_s=1)
 
 
 async def test_a_command_that_does_not_exist_is_shown_like_any_death(stack: Stack, changes: Changes) -> None:
@@ -248,7 +248,7 @@ async def test_a_strangers_answer_on_the_port_does_not_make_a_service_ready(
         monkeypatch.setattr(Ports, "take", lambda _: port)
         stack.start_services([ServiceSpec("mute", (sys.executable, "-c", "import time; time.sleep(600)"))])
         with pytest.raises(ProcessFailed, match="not ready"):
-            await stack.services_ready(patience=1)
+            await stack.services_ready(within_s=1)
 
 
 async def test_stopping_leaves_no_process_and_no_port_not_even_of_grandchildren(

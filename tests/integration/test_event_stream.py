@@ -136,7 +136,7 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("*/stream/*/*") if file.is_file())
 
 
-async def test_without_the_stream_publishing_is_tried_again_and_a_subscriber_is_told_what_to_do(
+async def test_without_the_stream_publishing_is_tried_again_and_a_subscriber_learns_what_to_do(
     url: Url, inference: Bus
 ) -> None:
     async with await aio_pika.connect(url("tester")) as connection:

@@ -33,7 +33,7 @@ async def shots(running: Running, start: datetime) -> Sequence[JudgedShot]:
 
 
 async def missing(running: Running, start: datetime) -> set[str]:
-    """Devices of which an event that still holds says that they are missing though switched on."""
+    """Devices that an event that still holds reports as missing though switched on."""
     found = await running.archive.events.of_shots([shot.id for shot in await shots(running, start)])
     over = {id_ for event in found for id_ in event.data.supersedes}
     standing = [e for e in found if e.id not in over and e.data.kind == "missing_member"]
@@ -42,8 +42,8 @@ async def missing(running: Running, start: datetime) -> set[str]:
 
 async def reprocess(running: Running, start: datetime) -> None:
     span = ("--from", start.isoformat(), "--to", (start + MINUTE).isoformat())
-    told = await shotwatch(running, "reprocess", *span, "--stage", "aggregate", "--rate", "6000", "--json")
-    assert told.exit_code == 0, told.stderr
+    result = await shotwatch(running, "reprocess", *span, "--stage", "aggregate", "--rate", "6000", "--json")
+    assert result.exit_code == 0, result.stderr
 
 
 async def test_whether_a_missing_device_was_on_is_a_matter_of_its_own_day(
@@ -86,6 +86,6 @@ async def test_a_day_that_has_not_come_yet_is_the_end_of_no_view(running: Runnin
     folder = made("01-future-clock", tmp_path)
     await running.upload(next(folder.glob("*_2099-01-01_*")))
     await running.judged()
-    told = await shotwatch(running, "devices", "--json")
-    assert told.exit_code == 0, told.stderr
-    assert "2099-" not in told.stdout
+    result = await shotwatch(running, "devices", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "2099-" not in result.stdout

@@ -1,4 +1,4 @@
-"""The service `history` on a running stack: references appear, and slow changes are told."""
+"""The service `history` on a running stack: references appear, and slow changes are reported."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shotwatch_shots.calibration import Characterisation, CharacterisationKind
+from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind
@@ -17,20 +17,20 @@ from tests.trends import DROPPED, METER, drop_energy
 from .conftest import Running, until
 
 
-async def references(running: Running, device: str) -> Sequence[Characterisation]:
-    found = await running.archive.characterisations.of_device(device)
-    return [each for each in found if each.kind is CharacterisationKind.REFERENCE]
+async def references(running: Running, device: str) -> Sequence[CalibrationConstants]:
+    found = await running.archive.calibration_constants.of_device(device)
+    return [each for each in found if each.kind is CalibrationKind.REFERENCE]
 
 
 async def test_a_camera_gets_a_reference_and_its_shots_are_compared_with_it(
     running: Running, tmp_path: Path
 ) -> None:
-    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
-    assert roster is not None
-    camera = next(group for group in roster.devices if "Camera" in group)
+    expected = running.facility.expected_devices(ShotSeries.parse("LA-FSD-00-1s"))
+    assert expected is not None
+    camera = next(group for group in expected.devices if "Camera" in group)
     start = datetime(2024, 3, 2, 8, tzinfo=UTC)
     await running.upload(
-        *simulate(Simulation(running.facility, (roster,), start, timedelta(minutes=3)), tmp_path / "before")
+        *simulate(Simulation(running.facility, (expected,), start, timedelta(minutes=3)), tmp_path / "before")
     )
 
     async def made() -> bool:
@@ -44,11 +44,11 @@ async def test_a_camera_gets_a_reference_and_its_shots_are_compared_with_it(
     minutes = count(3)
 
     async def compared() -> bool:
-        """Features look for new references now and then: the next minutes may still come too early."""
+        """Features poll for new references now and then: the next minutes may still come too early."""
         later = start + timedelta(minutes=next(minutes))
         await running.upload(
             *simulate(
-                Simulation(running.facility, (roster,), later, timedelta(minutes=1)), tmp_path / "after"
+                Simulation(running.facility, (expected,), later, timedelta(minutes=1)), tmp_path / "after"
             )
         )
         await running.judged()
@@ -59,13 +59,13 @@ async def test_a_camera_gets_a_reference_and_its_shots_are_compared_with_it(
     await until(compared, "shots compared with the reference")
 
 
-async def test_an_energy_that_has_dropped_for_good_is_told_once(running: Running) -> None:
+async def test_an_energy_that_has_dropped_for_good_is_reported_once(running: Running) -> None:
     await drop_energy(running.archive)
 
-    async def told() -> bool:
-        return bool(await running.archive.trends.told_until())
+    async def reported() -> bool:
+        return bool(await running.archive.trends.reported_until())
 
-    await until(told, "the change told")
+    await until(reported, "the change reported")
     found = [
         stored.event.data
         for stored in await running.archive.events.numbered(0, await running.archive.events.last_number())

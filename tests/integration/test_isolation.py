@@ -59,10 +59,12 @@ async def failing(running: Running) -> float:
 
 
 async def test_a_window_that_cannot_be_closed_stops_no_other(running: Running, tmp_path: Path) -> None:
-    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
-    assert roster is not None
+    expected_devices = running.facility.expected_devices(ShotSeries.parse("LA-FSD-00-1s"))
+    assert expected_devices is not None
     start = datetime(2024, 9, 1, 8, tzinfo=UTC)
-    first, *_ = simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=5)), tmp_path)
+    first, *_ = simulate(
+        Simulation(running.facility, (expected_devices,), start, timedelta(seconds=5)), tmp_path
+    )
 
     async def closed() -> bool:
         return len(await running.archive.shots.page({}, epoch_ms(start), epoch_ms(start) + 60_000, 0)) == 5
@@ -91,6 +93,6 @@ async def test_thousands_of_made_up_devices_leave_the_place_to_its_own(running: 
     for window in await running.archive.windows.between(epoch_ms(start), epoch_ms(start) + 60_000):
         stored = await running.archive.windows.load(window.id, running.facility.interval)
         assert stored is not None
-        roster = running.facility.roster(stored.series)
-        expected = set(roster.devices) if roster else set()
+        expected_devices = running.facility.expected_devices(stored.series)
+        expected = set(expected_devices.devices) if expected_devices else set()
         assert len(stored.devices.keys() - expected) <= 16

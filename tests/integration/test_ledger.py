@@ -26,7 +26,7 @@ from shotwatch_common.blocks import Block, read_block, write_block
 from shotwatch_common.bus import Bus
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.facility_file import load_facility
-from shotwatch_common.process import Edges
+from shotwatch_common.process import ServiceContext
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.services import path_services
@@ -37,7 +37,7 @@ from shotwatch_operations.reconciliation.collecting import Collector
 from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
 from shotwatch_shots.event import AnomalyEvent
-from shotwatch_shots.identity import characterisation_key
+from shotwatch_shots.identity import calibration_key
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, window_id
 from shotwatch_shots.reconciliation.outcome import Imbalance
@@ -103,25 +103,25 @@ async def audited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Aud
 
 async def feed(running: Running, folder: Path) -> None:
     """Five seconds of a place with a black frame, a file sent again, a broken one, and no snapshot."""
-    roster = running.facility.roster(PLACE)
-    assert roster is not None
-    odd = plan_injections(running.facility, [roster], START, SECONDS, kinds=[Kind.BLACK_FRAME])
-    first = Simulation(running.facility, (roster,), START, SECONDS, 1, odd)
+    expected = running.facility.expected_devices(PLACE)
+    assert expected is not None
+    anomalous = plan_injections(running.facility, [expected], START, SECONDS, kinds=[Kind.BLACK_FRAME])
+    first = Simulation(running.facility, (expected,), START, SECONDS, 1, anomalous)
     files = list(simulate(first, folder / "first"))
     await running.upload(*files)
     inbox = running.settings.inbox_bucket
     await running.store.put(inbox, files[0].name.replace("07-01_08", "07-01_09"), b"")
     for ignored in ("notes.txt", "notes.txt.reason.json"):
         await running.store.put(inbox, ignored, b"not a snapshot")
-    learned = characterisation_key("camera", "reference", b"")
+    learned = calibration_key("camera", "reference", b"")
     await running.store.put(running.settings.data_bucket, learned, b"of no file, and of no day")
     await running.judged()
-    again = Simulation(running.facility, (roster,), START, SECONDS, 2)
+    again = Simulation(running.facility, (expected,), START, SECONDS, 2)
     await running.upload(next(iter(simulate(again, folder / "again"))))
     await running.judged()
 
 
-async def test_what_the_services_did_adds_up_and_each_source_says_how_much(audited: Audited) -> None:
+async def test_what_the_services_did_adds_up_and_each_source_states_how_much(audited: Audited) -> None:
     balance = await take_balance(audited.running.archive, audited.reconciler, 0, FOREVER_MS)
     assert (balance.problems, balance.under_way, balance.adds_up) == ([], 0, True)
     counts = {summary.equality: summary.counts for summary in balance.summaries}
@@ -278,7 +278,7 @@ async def ingested_object_called_rejected(audited: Audited) -> tuple[Mend, str]:
 
 async def ingested_object_called_dead_lettered(audited: Audited) -> tuple[Mend, str]:
     changes = {"state": "dead_lettered"}
-    return await state_altered(audited, "ingested", changes, "no step of its history says so")
+    return await state_altered(audited, "ingested", changes, "no step of its history records it")
 
 
 async def ingested_object_called_waiting(audited: Audited) -> tuple[Mend, str]:
@@ -435,7 +435,7 @@ async def shot_added(audited: Audited) -> tuple[Mend, str]:
     ), "shot made-up: stored, and not closed"
 
 
-async def shot_of_a_window_that_says_no_time(audited: Audited) -> tuple[Mend, str]:
+async def shot_of_a_window_that_states_no_time(audited: Audited) -> tuple[Mend, str]:
     shot = await audited.one("shots")
     await audited.database["shots"].insert_one({**shot, "_id": "made-up", "window": "w"})
     return lambda: audited.database["shots"].delete_one(
@@ -556,7 +556,7 @@ CASES: Mapping[Break, Equality] = {
     ledger_counts_more_off_the_grid: Equality.RECORDS,
     shot_removed: Equality.SHOTS,
     shot_added: Equality.SHOTS,
-    shot_of_a_window_that_says_no_time: Equality.SHOTS,
+    shot_of_a_window_that_states_no_time: Equality.SHOTS,
     shot_of_another_revision: Equality.SHOTS,
     pulse_opened_again: Equality.SHOTS,
     batch_never_judged: Equality.SHOTS,
@@ -707,7 +707,7 @@ async def test_what_was_added_to_an_hour_of_which_nothing_was_noted_is_found(
 
 
 async def settled_long_ago(audited: Audited, took_ms: int) -> None:
-    """Every check was two days ago, found nothing wrong, and took so long."""
+    """Every check was two days ago, found nothing wrong, and took this time."""
     settled = {"open": False, "marked_at": 1, "imbalances": [], "imbalanced": 0, "confirmed": []}
     checked = {"checked_at": epoch_now() - 2 * DAY_MS, "took_ms": took_ms}
     await audited.database["reconciliations"].update_many(
@@ -722,12 +722,12 @@ async def test_what_was_altered_behind_our_back_is_found_by_the_patrol(audited: 
     slice_ = Slice.at(Equality.OBJECTS, round(START.timestamp() * 1000))
     try:
         for _ in range(len(await audited.running.archive.reconciliations.overlapping(0, FOREVER_MS))):
-            await watch.look()
+            await watch.poll()
         found = await audited.running.archive.reconciliations.find(slice_)
     finally:
         await mend()
         await let_pauses_end(audited)
-        await watch.look()
+        await watch.poll()
         await bus.stop()
     assert found is not None
     assert len(found.outcome.imbalances) == 1
@@ -742,16 +742,16 @@ async def test_history_logs_what_two_checks_found_until_it_is_mended(audited: Au
         mend, _ = await raw_file_removed(audited)
         try:
             await audited.running.archive.ledger.note(document["_id"], {"joined_at": epoch_now() - 1})
-            await watch.look()
+            await watch.poll()
             assert (unaccounted(), "imbalance" in logged.getvalue()) == (0, False)
             await let_pauses_end(audited)
-            await watch.look()
+            await watch.poll()
             assert unaccounted() == 1
             assert document["_id"] in logged.getvalue()
         finally:
             await mend()
         await let_pauses_end(audited)
-        await watch.look()
+        await watch.poll()
         await bus.stop()
     assert unaccounted() == 0
 
@@ -764,8 +764,8 @@ async def ledger_watch(audited: Audited) -> tuple[LedgerWatch, Bus]:
     bus = bus_to(settings.broker_url.get_secret_value())
     await bus.connect()
     log = configure_logs("test")
-    edges = Edges(settings, running.facility, bus, running.store, running.archive, tracer, log)
-    return LedgerWatch(edges, NOTHING_UNDER_WAY), bus
+    context = ServiceContext(settings, running.facility, bus, running.store, running.archive, tracer, log)
+    return LedgerWatch(context, NOTHING_UNDER_WAY), bus
 
 
 async def let_pauses_end(audited: Audited) -> None:

@@ -56,7 +56,7 @@ async def test_what_services_count_is_what_ledger_and_archive_hold(running: Runn
     gone = await ledger(running) - known
     complete = Counter(shot.complete for shot in await shots_of(running.archive, minute))
     (event,) = await events_of(running.archive, minute)
-    told = (event.data.kind, event.data.phase, "LA-A2-00", event.data.severity)
+    reported = (event.data.kind, event.data.phase, "LA-A2-00", event.data.severity)
     expected: Figures = Counter(
         {
             ("shotwatch_files_total", "ingested", ""): gone[ObjectState.INGESTED],
@@ -68,7 +68,7 @@ async def test_what_services_count_is_what_ledger_and_archive_hold(running: Runn
             ("shotwatch_shots_total", "complete"): complete[True],
             ("shotwatch_shots_total", "incomplete"): complete[False],
             ("shotwatch_shots_judged_total", "LA-A2-00"): 60,
-            ("shotwatch_events_total", *told): 1,
+            ("shotwatch_events_total", *reported): 1,
             ("shotwatch_event_latency_seconds_count",): 1,
         }
     )

@@ -22,10 +22,10 @@ from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_detector.bundle import load_bundle, save_bundle
-from shotwatch_detector.decision import UsualOfDevices
+from shotwatch_detector.decision import DeviceBaselines
 from shotwatch_embedded.description import find_stack
 from shotwatch_embedded.status import Role
-from shotwatch_operations.promotion import Succession
+from shotwatch_operations.promotion import Promoter
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.models import Promotion
@@ -78,28 +78,30 @@ async def learned(running: Running, tmp_path_factory: pytest.TempPathFactory) ->
     yield trained.documents[0]["version"]
     async with ModelRegistry.of(running.settings) as registry:
         for alias in ModelAlias:
-            await Succession(registry, running.archive).withdraw(alias, "tests", "the next tests have none")
+            await Promoter(registry, running.archive).withdraw(alias, "tests", "the next tests have none")
     await loaded(running, "none: only rules apply", "none")
 
 
 def recorded(
     running: Running, start: datetime, duration: timedelta, folder: Path, kinds: Sequence[Kind] = ()
 ) -> list[Path]:
-    roster = running.facility.roster(SERIES)
-    assert roster is not None
-    odd = plan_injections(running.facility, [roster], start, duration, kinds=kinds) if kinds else ()
-    return list(simulate(Simulation(running.facility, (roster,), start, duration, injections=odd), folder))
+    expected = running.facility.expected_devices(SERIES)
+    assert expected is not None
+    anomalous = plan_injections(running.facility, [expected], start, duration, kinds=kinds) if kinds else ()
+    return list(
+        simulate(Simulation(running.facility, (expected,), start, duration, injections=anomalous), folder)
+    )
 
 
 async def loaded(running: Running, champion: str, challenger: str) -> None:
-    """Wait until every replica of inference says that it has these versions."""
+    """Wait until every replica of inference reports that it has these versions."""
     ports = [s.port for s in running.stack.status() if s.name.startswith("inference")]
     assert len(ports) == 2
 
     async def all_have() -> bool:
         async with httpx.AsyncClient() as client:
-            told = [(await client.get(f"http://127.0.0.1:{port}/ready")).json() for port in ports]
-        return all((each["model"], each["challenger"]) == (champion, challenger) for each in told)
+            reported = [(await client.get(f"http://127.0.0.1:{port}/ready")).json() for port in ports]
+        return all((each["model"], each["challenger"]) == (champion, challenger) for each in reported)
 
     await until(all_have, f"champion {champion} and challenger {challenger} loaded")
 
@@ -113,19 +115,19 @@ def register_stricter(running: Running, version: str, folder: Path) -> str:
     bundle = load_bundle(Path(client.download_artifacts(run_id, "bundle", str(folder))))
     stricter = folder / "stricter"
     stricter.mkdir()
-    save_bundle(replace(bundle, usual=shortened(bundle.usual)), stricter)
+    save_bundle(replace(bundle, baselines=shortened(bundle.baselines)), stricter)
     client.log_artifacts(run_id, str(stricter), "stricter")
     source = f"{client.get_run(run_id).info.artifact_uri}/stricter"
     made: str = client.create_model_version(name, source, run_id).version
     return made
 
 
-def shortened(usual: UsualOfDevices) -> UsualOfDevices:
+def shortened(baselines: DeviceBaselines) -> DeviceBaselines:
     return {
         device: {
             name: replace(of, tail=replace(of.tail, reach=of.tail.reach / 5)) for name, of in features.items()
         }
-        for device, features in usual.items()
+        for device, features in baselines.items()
     }
 
 
@@ -149,7 +151,7 @@ async def keep_energies(running: Running, level: float) -> None:
     await running.archive.devices.saw(METER, LastState(epoch_ms(LIVE) + 20 * 60_000, "ON"), epoch_now())
 
 
-async def told(running: Running, start: datetime) -> list[AnomalyEvent]:
+async def events_since(running: Running, start: datetime) -> list[AnomalyEvent]:
     shots = await running.archive.shots.page(WHERE, epoch_ms(start), epoch_ms(start) + 60_000, 0)
     return await running.archive.events.of_shots([shot.id for shot in shots])
 
@@ -186,7 +188,7 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
         return stricter in await running.archive.shadows.records([stricter])
 
     await until(in_shadow, "the challenger's scores kept")
-    events = await told(running, LIVE)
+    events = await events_since(running, LIVE)
     assert AnomalyKind.ENERGY in {event.data.kind for event in events}
     assert {event.data.model.version for event in events if event.data.model} == {learned}
 
@@ -196,9 +198,9 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
     comparison = compared.documents[0]
     mild, strict = comparison["versions"]
     assert mild["shots"] == strict["shots"] == 60
-    assert 0 < mild["odd"] < strict["odd"]
-    assert [only["shots"] for only in comparison["only"]] == [0, strict["odd"] - mild["odd"]]
-    assert (await running.archive.shadows.records([stricter]))[stricter].odd == strict["odd"]
+    assert 0 < mild["anomalous"] < strict["anomalous"]
+    assert [only["shots"] for only in comparison["only"]] == [0, strict["anomalous"] - mild["anomalous"]]
+    assert (await running.archive.shadows.records([stricter]))[stricter].anomalous == strict["anomalous"]
 
     assert (await changed(running, "promote", stricter, "--why", "finds more"))["before"] == learned
     await loaded(running, stricter, "none")
@@ -208,7 +210,7 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
     assert again.exit_code == 0, again.stderr
     shots = await running.archive.shots.page(WHERE, epoch_ms(LIVE), epoch_ms(LIVE + minute), 0)
     assert {(shot.revision, shot.model.version) for shot in shots} == {(2, stricter)}
-    assert sum(bool(shot.verdict.kinds) for shot in shots) == strict["odd"]
+    assert sum(bool(shot.verdict.kinds) for shot in shots) == strict["anomalous"]
 
     assert (await changed(running, "rollback", "--why", "too nervous"))["version"] == learned
     withdrawn = "withdraw_challenger"
@@ -218,7 +220,7 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
 
     listed = json.loads((await shotwatch(running, "models", "list", "--history", "--json")).stdout)
     assert listed["aliases"] == {"champion": learned}
-    assert listed["versions"][0]["shadow"] == {"shots": 60, "odd": strict["odd"]}
+    assert listed["versions"][0]["shadow"] == {"shots": 60, "anomalous": strict["anomalous"]}
     assert listed["versions"][0]["tags"]["promoted_by"] == "amelie"
     assert [(c["before"], c["version"], c["who"], c["why"]) for c in listed["promotions"]] == [
         (stricter, learned, "amelie", "too nervous"),
@@ -229,7 +231,7 @@ async def test_a_version_challenges_is_compared_promoted_and_rolled_back(
     assert all(word in people.stdout for word in ("champion", "rolled back: too nervous", "amelie"))
 
 
-async def test_a_device_that_drifts_from_the_training_period_is_told_of_and_shown(
+async def test_a_device_that_drifts_from_the_training_period_is_reported_and_shown(
     running: Running, prometheus: Prometheus, learned: str
 ) -> None:
     trained = await running.archive.measurements.series(METER, ["energy"], epoch_ms(START), epoch_ms(LIVE))
@@ -241,7 +243,7 @@ async def test_a_device_that_drifts_from_the_training_period_is_told_of_and_show
         events[:] = [stored.event for stored in found if stored.event.data.kind is AnomalyKind.DRIFT]
         return any(METER in event.data.devices for event in events)
 
-    await until(announced, "the drift told")
+    await until(announced, "the drift reported")
     await show(prometheus, ("Models", "Drift"), ("Models", "Furthest off now"))
     (event,) = [event for event in events if METER in event.data.devices]
     assert event.data.severity == "warning"
@@ -312,7 +314,7 @@ async def test_a_champion_past_the_audit_is_reported_everywhere_and_not_loaded(
     findings = {each["subject"]: each for each in doctor.documents}
     assert findings["promotions"]["verdict"] == findings["champion model"]["verdict"] == "fail"
     assert "names no line of the audit" in findings["promotions"]["found"]
-    assert "its line of the audit says: " in findings["promotions"]["found"]
+    assert "its line of the audit states: " in findings["promotions"]["found"]
 
     assert (await changed(running, "promote", learned, "--why", "put back"))["version"] == learned
     await until(lambda: replicas_report(running, ""), "the problem over in both replicas")
@@ -337,7 +339,7 @@ async def test_training_by_the_clock_makes_a_challenger_with_no_right_to_promote
     await loaded(running, learned, made)
     assert await running.archive.promotions.newest(ModelAlias.CHAMPION) == champions
     async with ModelRegistry.of(running.settings) as registry:
-        await Succession(registry, running.archive).withdraw(ModelAlias.CHALLENGER, "tests", "")
+        await Promoter(registry, running.archive).withdraw(ModelAlias.CHALLENGER, "tests", "")
     await loaded(running, learned, "none")
 
 
@@ -386,7 +388,7 @@ def mlflow_of(running: Running) -> MlflowClient:
 
 
 async def reported(running: Running, problem: str) -> bool:
-    """Whether every replica says so of the champion: on /ready, as a metric, and by the REST API."""
+    """Whether every replica reports it of the champion: on /ready, as a metric, and by the REST API."""
     stack = find_stack(running.stack.folder.parent, None)
     if not await replicas_report(running, problem):
         return False
@@ -398,7 +400,7 @@ async def reported(running: Running, problem: str) -> bool:
 
 
 async def replicas_refuse(running: Running, problem: str) -> bool:
-    """Whether every replica says on /ready that this is the problem of the champion."""
+    """Whether every replica reports on /ready that this is the problem of the champion."""
     ports = [s.port for s in running.stack.status() if s.name.startswith("inference")]
     async with httpx.AsyncClient() as client:
         ready = [(await client.get(f"http://127.0.0.1:{port}/ready")).json() for port in ports]
@@ -414,7 +416,7 @@ async def watched(running: Running, differences: int) -> bool:
 
 
 async def replicas_report(running: Running, problem: str) -> bool:
-    """Whether every replica says so of the champion, on /ready and as a metric."""
+    """Whether every replica reports it of the champion, on /ready and as a metric."""
     async with httpx.AsyncClient() as client:
         for port in [s.port for s in running.stack.status() if s.name.startswith("inference")]:
             ready = await client.get(f"http://127.0.0.1:{port}/ready")

@@ -54,16 +54,18 @@ def simulation(
     duration: timedelta = MINUTE,
     seed: int = 1,
 ) -> Simulation:
-    roster = running.facility.roster(series)
-    assert roster is not None
-    injections = plan_injections(running.facility, [roster], start, duration, kinds=kinds) if kinds else ()
-    return Simulation(running.facility, (roster,), start, duration, seed, injections)
+    expected_devices = running.facility.expected_devices(series)
+    assert expected_devices is not None
+    injections = (
+        plan_injections(running.facility, [expected_devices], start, duration, kinds=kinds) if kinds else ()
+    )
+    return Simulation(running.facility, (expected_devices,), start, duration, seed, injections)
 
 
 async def shots_of(archive: Archive, of: Simulation) -> list[JudgedShot]:
     start = epoch_ms(of.start)
     return await archive.shots.page(
-        {"place": str(of.rosters[0].place)},
+        {"place": str(of.all_expected[0].place)},
         start - 1000,
         start + of.duration // timedelta(milliseconds=1) + 1000,
         0,
@@ -82,7 +84,7 @@ async def found(archive: Archive, of: Simulation) -> set[tuple[str, str]]:
     return {(shot.id, kind) for shot in await shots_of(archive, of) for kind in shot.verdict.kinds}
 
 
-async def test_before_any_model_the_rules_name_every_odd_shot_and_no_other(
+async def test_before_any_model_the_rules_name_every_anomalous_shot_and_no_other(
     running: Running, tmp_path: Path
 ) -> None:
     minute = simulation(running, datetime(2022, 7, 2, 8, tzinfo=UTC), kinds=RULES)
@@ -119,7 +121,7 @@ async def test_a_subscriber_receives_events_by_the_public_contract(running: Runn
     await running.judged()
 
 
-async def test_what_is_snoozed_is_stored_and_not_told(running: Running, tmp_path: Path) -> None:
+async def test_what_is_snoozed_is_stored_and_not_reported(running: Running, tmp_path: Path) -> None:
     start = datetime(2022, 7, 5, 10, tzinfo=UTC)
     first = simulation(running, start, kinds=[Kind.BLACK_FRAME])
     await running.upload(*simulate(first, tmp_path / "first"))
@@ -132,11 +134,11 @@ async def test_what_is_snoozed_is_stored_and_not_told(running: Running, tmp_path
     url = running.settings.broker_url.get_secret_value()
     async with EventStream(url, TOPOLOGY).subscription() as events:
         await running.upload(*simulate(second, tmp_path / "second"))
-        told = [(await anext(matching(events, "anomaly.*.LA.A2.00.*"))).data.kind]
+        reported = [(await anext(matching(events, "anomaly.*.LA.A2.00.*"))).data.kind]
     await running.judged()
     stored = {each.data.kind for each in await events_of(running.archive, second)}
     assert stored == {AnomalyKind.BLACK_FRAME, AnomalyKind.SATURATED_FRAME}
-    assert told == [AnomalyKind.SATURATED_FRAME]
+    assert reported == [AnomalyKind.SATURATED_FRAME]
     await running.archive.feedback.add(
         Statement.about(event, FeedbackAction.SNOOZED, "a test", epoch_now(), until=epoch_now() + 1)
     )
@@ -145,7 +147,7 @@ async def test_what_is_snoozed_is_stored_and_not_told(running: Running, tmp_path
 async def test_a_notification_alone_brings_a_file_in_once(running: Running, tmp_path: Path) -> None:
     minute = simulation(running, datetime(2022, 7, 2, 11, tzinfo=UTC), duration=timedelta(seconds=3))
     for path in simulate(minute, tmp_path):
-        key = f"odd folder/ü+%/{path.name}"
+        key = f"unusual folder/ü+%/{path.name}"
         bucket = running.settings.inbox_bucket
         await running.store.put(bucket, key, path.read_bytes())
         etag = await running.store.etag(bucket, key)
@@ -248,7 +250,7 @@ async def test_an_event_of_an_object_that_is_not_there_or_cannot_be_settles_it(r
     await until(settled, "settled as ignored, and nowhere")
 
 
-async def test_the_version_that_was_stored_last_counts_whatever_its_event_says(
+async def test_the_version_that_was_stored_last_counts_whatever_its_event_states(
     running: Running, tmp_path: Path
 ) -> None:
     start = datetime(2022, 7, 2, 17, tzinfo=UTC)
@@ -307,7 +309,7 @@ async def test_a_dead_lettered_object_waits_for_a_person_or_for_being_stored_aga
     entry = await running.archive.ledger.find(identity)
     assert entry is not None
     assert entry.state == ObjectState.DEAD_LETTERED
-    await until(lambda: later_than(entry.since), "the next second, as stores tell times in seconds")
+    await until(lambda: later_than(entry.since), "the next second, as stores give times in seconds")
     await running.upload(path)
     await running.judged()
     entry = await running.archive.ledger.find(identity)
@@ -323,14 +325,14 @@ async def test_a_file_sent_again_is_a_new_revision_and_withdraws_what_is_no_long
     running: Running, tmp_path: Path
 ) -> None:
     start = datetime(2022, 7, 2, 12, tzinfo=UTC)
-    roster = running.facility.roster(ONE_HZ)
-    assert roster is not None
+    expected_devices = running.facility.expected_devices(ONE_HZ)
+    assert expected_devices is not None
     quiet = simulation(running, start, duration=timedelta(seconds=10))
-    black = inject(running.facility, roster, Kind.BLACK_FRAME, epoch_ms(start) + 4000)
-    odd = Simulation(running.facility, (roster,), start, quiet.duration, 1, (black,))
-    await running.upload(*simulate(odd, tmp_path / "odd"))
+    black = inject(running.facility, expected_devices, Kind.BLACK_FRAME, epoch_ms(start) + 4000)
+    anomalous = Simulation(running.facility, (expected_devices,), start, quiet.duration, 1, (black,))
+    await running.upload(*simulate(anomalous, tmp_path / "anomalous"))
     await running.judged()
-    assert await found(running.archive, odd) == expected(odd)
+    assert await found(running.archive, anomalous) == expected(anomalous)
 
     files = {path.name: path for path in simulate(quiet, tmp_path / "quiet")}
     await running.upload(next(path for name, path in files.items() if "Camera-1" in name))
@@ -403,7 +405,9 @@ async def test_one_trace_runs_from_the_object_event_to_the_anomaly_event(
     await until(unbroken, "one exported trace through all services, each span but the first with its parent")
     links = [link for span in trace if service_of(span) == "shotwatch-aggregate" for link in span["links"]]
     linked = {link["context"]["trace_id"] for link in links}
-    assert len(linked) == len(minute.rosters[0].devices), "the join links the trace of every member's file"
+    assert len(linked) == len(minute.all_expected[0].devices), (
+        "the join links the trace of every member's file"
+    )
     sent = [span for span in spans(running.stack) if "messaging.system" in span["attributes"]]
     published = {
         f"{exchange.name} {action}" for exchange in TOPOLOGY.exchanges for action in ("create", "publish")
@@ -429,7 +433,7 @@ def service_of(span: dict[str, Any]) -> str:
     return str(span["resource"]["attributes"]["service.name"])
 
 
-async def test_a_message_that_is_not_ours_is_parked_and_the_one_behind_it_is_handled(
+async def test_a_message_that_is_not_ours_is_dead_lettered_and_the_one_behind_it_is_handled(
     running: Running, tmp_path: Path
 ) -> None:
     url = running.settings.broker_url.get_secret_value()
@@ -442,8 +446,10 @@ async def test_a_message_that_is_not_ours_is_parked_and_the_one_behind_it_is_han
         await running.upload(*simulate(minute, tmp_path))
         await running.judged()
         assert len(await shots_of(running.archive, minute)) == 2
-        parked = await channel.declare_queue(TOPOLOGY.parked_queue_of("validate").name, passive=True)
-        assert parked.declaration_result.message_count == 4
+        dead_lettered = await channel.declare_queue(
+            TOPOLOGY.dead_letter_queue_of("validate").name, passive=True
+        )
+        assert dead_lettered.declaration_result.message_count == 4
 
 
 async def test_one_replica_beside_gives_the_same_shots_and_events_as_two(

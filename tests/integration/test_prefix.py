@@ -27,16 +27,16 @@ SERVERS = ("DATABASE_URL", "STORE_URL", "STORE_ACCESS_KEY", "STORE_SECRET_KEY", 
 async def test_two_systems_on_the_same_servers_see_nothing_of_each_other(
     running: Running, tmp_path: Path
 ) -> None:
-    told = running.stack.environment()
-    shared = {f"SHOTWATCH_{name}": told[f"SHOTWATCH_{name}"] for name in SERVERS}
+    variables = running.stack.environment()
+    shared = {f"SHOTWATCH_{name}": variables[f"SHOTWATCH_{name}"] for name in SERVERS}
     shared |= {"SHOTWATCH_BROKER_URL": running.settings.broker_url.get_secret_value()}
     shared |= {"SHOTWATCH_PREFIX": PREFIX}
-    settings = settings_of(shared | {"SHOTWATCH_FACILITY": told["SHOTWATCH_FACILITY"]})
+    settings = settings_of(shared | {"SHOTWATCH_FACILITY": variables["SHOTWATCH_FACILITY"]})
     topology = Topology(settings.prefix)
-    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
-    assert roster is not None
+    expected = running.facility.expected_devices(ShotSeries.parse("LA-FSD-00-1s"))
+    assert expected is not None
     start, seconds = datetime(2024, 5, 1, 8, tzinfo=UTC), timedelta(seconds=2)
-    files = list(simulate(Simulation(running.facility, (roster,), start, seconds), tmp_path / "files"))
+    files = list(simulate(Simulation(running.facility, (expected,), start, seconds), tmp_path / "files"))
     claimed = Stack.claim(tmp_path, "other", facility=running.settings.facility, settings=shared)
     async with (
         ObjectStore.of(settings) as store,

@@ -45,6 +45,7 @@ from shotwatch_shots.shot import ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
 
 from .query_world import (
+    ANOMALOUS,
     CAMERA,
     ENERGIES_FROM,
     EXPIRED,
@@ -54,7 +55,6 @@ from .query_world import (
     LB,
     METER,
     MISSING,
-    ODD,
     OTHER_CAMERA,
     SHOTS,
     SPECTRO,
@@ -92,8 +92,9 @@ ENDLESS = "/api/v1/events/stream"
 
 @schemathesis.openapi.from_dict(OPENAPI).exclude(path=ENDLESS).parametrize()
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_as_the_description_says(world: World, case: Any) -> None:
-    # The schema cannot tell a made-up cursor from one of ours, nor a span that holds too much from another.
+def test_every_answer_is_as_the_description_states(world: World, case: Any) -> None:
+    # The schema cannot distinguish a made-up cursor from one of ours, nor a span that holds too much from
+    # another.
     refusable = "cursor" in case.query or case.operation.path.endswith(LIMITED)
     excluded = [positive_data_acceptance] if refusable else []
     case.call_and_validate(
@@ -151,12 +152,12 @@ async def close(world: World, batch: ShotBatch) -> None:
         ({"place": "LA-A1-11"}, range(SHOTS)),
         ({"place": "LA-A1"}, range(SHOTS)),
         ({"place": "LA-A1", "interval": "1s"}, []),
-        ({"kind": "hot_spot"}, [ODD]),
-        ({"kind": "hot_spot", "place": "LA-A1-11"}, [ODD]),
+        ({"kind": "hot_spot"}, [ANOMALOUS]),
+        ({"kind": "hot_spot", "place": "LA-A1-11"}, [ANOMALOUS]),
         ({"kind": "hot_spot", "place": "LB"}, []),
         ({"kind": "pointing"}, []),
-        ({"min_score": 9}, [ODD]),
-        ({"min_score": 9, "place": "LA-A1-11"}, [ODD]),
+        ({"min_score": 9}, [ANOMALOUS]),
+        ({"min_score": 9, "place": "LA-A1-11"}, [ANOMALOUS]),
         ({"complete": False, "place": "LA-A1"}, [UNREADABLE, MISSING]),
     ],
 )
@@ -166,7 +167,7 @@ def test_a_search_finds_what_it_asks_for(
     assert pages(world, order="oldest", **query) == [shot(n) for n in expected]
 
 
-def test_times_are_told_in_rfc_3339_or_in_epoch_milliseconds(world: World) -> None:
+def test_times_are_reported_in_rfc_3339_or_in_epoch_milliseconds(world: World) -> None:
     local: dict[str, Any] = {"from": "2022-07-01T09:33:00.300+02:00", "to": "2022-07-01T07:33:00.6Z"}
     epoch: dict[str, Any] = {"from": FIRST_PULSE + 200, "to": FIRST_PULSE + 500}
     expected = [shot(n, LB) for n in (4, 3, 2)]
@@ -185,7 +186,7 @@ def test_times_are_told_in_rfc_3339_or_in_epoch_milliseconds(world: World) -> No
         {"colour": "red"},
     ],
 )
-def test_a_search_that_makes_no_sense_is_told_why(world: World, query: dict[str, Any]) -> None:
+def test_a_search_that_makes_no_sense_is_refused_with_the_reason(world: World, query: dict[str, Any]) -> None:
     answer = world.api.get("/shots", params=query)
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
@@ -195,7 +196,7 @@ def test_a_search_that_makes_no_sense_is_told_why(world: World, query: dict[str,
 # One shot.
 
 
-def test_a_shot_tells_its_members_and_what_is_wrong_with_them(world: World) -> None:
+def test_a_shot_reports_its_members_and_what_is_wrong_with_them(world: World) -> None:
     unreadable, missing = world.get(f"/shots/{shot(UNREADABLE)}"), world.get(f"/shots/{shot(MISSING)}")
     verdicts = [(m["device"], m["verdict"], m["row"]) for m in unreadable["members"]]
     assert verdicts == [
@@ -209,15 +210,15 @@ def test_a_shot_tells_its_members_and_what_is_wrong_with_them(world: World) -> N
     assert missing["members"][2]["block"] is None
 
 
-def test_a_shot_tells_features_score_and_anomalies(world: World) -> None:
-    odd = world.get(f"/shots/{shot(ODD)}")
-    (feature,) = odd["features"]
+def test_a_shot_reports_features_score_and_anomalies(world: World) -> None:
+    anomalous = world.get(f"/shots/{shot(ANOMALOUS)}")
+    (feature,) = anomalous["features"]
     assert (feature["name"], feature["value"], feature["unit"]) == ("centroid_x", 63.5, "px")
     assert feature["description"].startswith("Column of the centre of light")
-    assert (odd["score"], odd["threshold"], odd["kinds"]) == (9.5, 5.0, ["hot_spot"])
-    assert [anomaly["why"] for anomaly in odd["reasons"]["anomalies"]] == ["hot spot: 9.5 σ"]
-    assert odd["revisions"][0]["revision"] == 1
-    assert odd["trace_id"] == "0" * 32
+    assert (anomalous["score"], anomalous["threshold"], anomalous["kinds"]) == (9.5, 5.0, ["hot_spot"])
+    assert [anomaly["why"] for anomaly in anomalous["reasons"]["anomalies"]] == ["hot spot: 9.5 σ"]
+    assert anomalous["revisions"][0]["revision"] == 1
+    assert anomalous["trace_id"] == "0" * 32
 
 
 def test_a_score_that_is_no_number_is_null(world: World) -> None:
@@ -227,31 +228,31 @@ def test_a_score_that_is_no_number_is_null(world: World) -> None:
 # What devices recorded.
 
 
-def record(world: World, device: str, what: str, n: int = ODD, **query: Any) -> bytes:
+def record(world: World, device: str, what: str, n: int = ANOMALOUS, **query: Any) -> bytes:
     answer = world.api.get(f"/shots/{shot(n)}/devices/{device}/{what}", params=query)
     assert answer.status_code == 200, answer.text
     return answer.content
 
 
 def test_a_frame_comes_back_count_for_count_in_every_format(world: World) -> None:
-    frame = recorded()[CAMERA].arrays["image"][ODD]
+    frame = recorded()[CAMERA].arrays["image"][ANOMALOUS]
     assert np.array_equal(np.load(io.BytesIO(record(world, CAMERA, "image", format="npy"))), frame)
     csv = np.loadtxt(io.BytesIO(record(world, CAMERA, "image", format="csv")), delimiter=",")
     assert np.array_equal(csv, frame)
-    document = world.get(f"/shots/{shot(ODD)}/devices/{CAMERA}/image", format="json")
+    document = world.get(f"/shots/{shot(ANOMALOUS)}/devices/{CAMERA}/image", format="json")
     assert (document["values"], document["unit"]) == (frame.tolist(), "counts")
     grey = Image.open(io.BytesIO(record(world, CAMERA, "image", colour=False)))
     assert np.array_equal(np.asarray(grey), frame)
 
 
 def test_a_frame_in_colour_is_brightest_where_the_light_is(world: World) -> None:
-    frame = recorded()[CAMERA].arrays["image"][ODD]
+    frame = recorded()[CAMERA].arrays["image"][ANOMALOUS]
     picture = np.asarray(Image.open(io.BytesIO(record(world, CAMERA, "image"))).convert("L"), float)
     assert np.corrcoef(picture.ravel(), frame.ravel())[0, 1] > 0.98
 
 
 def test_a_spectrum_comes_back_exactly(world: World) -> None:
-    spectrum = recorded()[SPECTRO].arrays["spectrum"][ODD]
+    spectrum = recorded()[SPECTRO].arrays["spectrum"][ANOMALOUS]
     assert np.array_equal(np.load(io.BytesIO(record(world, SPECTRO, "spectrum", format="npy"))), spectrum)
     file = io.BytesIO(record(world, SPECTRO, "spectrum", format="csv"))
     samples, values = np.loadtxt(file, delimiter=",", skiprows=1, dtype=np.float32, unpack=True)
@@ -261,18 +262,18 @@ def test_a_spectrum_comes_back_exactly(world: World) -> None:
     assert plot.size == (800, 400)
 
 
-def test_the_residual_of_an_odd_frame_comes_back_exactly(world: World) -> None:
+def test_the_residual_of_an_anomalous_frame_comes_back_exactly(world: World) -> None:
     assert np.array_equal(np.load(io.BytesIO(record(world, CAMERA, "residual", format="npy"))), residual())
     picture = Image.open(io.BytesIO(record(world, CAMERA, "residual"))).convert("RGB")
     red, _, blue = picture.getpixel((127, 101))
     assert red > blue
 
 
-def test_a_row_tells_the_energies_with_their_unit(world: World) -> None:
-    row = world.get(f"/shots/{shot(ODD)}/devices/{METER}/row")
-    energy = recorded()[METER].arrays["energy1"][ODD]
+def test_a_row_reports_the_energies_with_their_unit(world: World) -> None:
+    row = world.get(f"/shots/{shot(ANOMALOUS)}/devices/{METER}/row")
+    energy = recorded()[METER].arrays["energy1"][ANOMALOUS]
     assert row["values"] == {"energy1": energy, "energy2": None}
-    assert (row["unit"], row["state"], row["row"]) == ("J", "ON", ODD)
+    assert (row["unit"], row["state"], row["row"]) == ("J", "ON", ANOMALOUS)
     assert row["time"] == "2022-07-01T07:33:00.807000Z"
     (line,) = csv.DictReader(io.StringIO(record(world, METER, "row", format="csv").decode()))
     assert line["energy1"] == repr(float(energy))
@@ -291,7 +292,7 @@ def test_a_row_tells_the_energies_with_their_unit(world: World) -> None:
         ("/blocks/2022-07-01/none.arrow", "none.arrow"),
         ("/blocks/%2e%2e/data/x", "../data/x"),
         ("/blocks/%20", "there is no block"),
-        (f"/blocks/{residual_key(shot(ODD), CAMERA)}", "there is no block"),
+        (f"/blocks/{residual_key(shot(ANOMALOUS), CAMERA)}", "there is no block"),
         (
             "/devices/LA_A1_11-Camera_99-Camera-99/series?feature=energy",
             "HPLS has no device LA_A1_11-Camera_99",
@@ -326,7 +327,7 @@ def test_a_block_is_an_arrow_file_that_any_reader_opens(world: World) -> None:
 # Devices over time.
 
 
-def test_the_catalogue_says_of_every_feature_what_it_is_and_which_shots_have_it(world: World) -> None:
+def test_the_catalogue_states_of_every_feature_what_it_is_and_which_shots_have_it(world: World) -> None:
     features = {feature["name"]: feature for feature in world.get("/features")["features"]}
     assert features.keys() == FEATURE_TERMS.keys()
     assert features["ellipticity"]["range"] == [0, 1]
@@ -351,7 +352,7 @@ def test_every_device_is_listed_with_what_was_last_known_of_it(world: World) -> 
         "100ms",
     )
     assert (camera["state"], camera["time"]) == ("ON", "2022-07-01T07:33:02.007000Z")
-    assert camera["characterisations"] == [
+    assert camera["calibration_constants"] == [
         {
             "kind": "noise",
             "version": 2,
@@ -361,7 +362,7 @@ def test_every_device_is_listed_with_what_was_last_known_of_it(world: World) -> 
             "frames": 50,
         }
     ]
-    assert (devices[METER]["state"], devices[METER]["characterisations"]) == (None, [])
+    assert (devices[METER]["state"], devices[METER]["calibration_constants"]) == (None, [])
 
 
 ENERGIES = {"from": ENERGIES_FROM, "to": ENERGIES_FROM + 100 * len(energies())}
@@ -373,7 +374,7 @@ def columns(world: World, path: str, form: str, **query: Any) -> bytes:
     return answer.content
 
 
-def test_a_series_tells_each_shot_of_the_last_hour(world: World) -> None:
+def test_a_series_reports_each_shot_of_the_last_hour(world: World) -> None:
     series = world.get(f"/devices/{CAMERA}/series", feature=["centroid_x", "spot_x", "centroid_x"])
     assert series["times"][:2] == ["2022-07-01T07:33:00.100000Z", "2022-07-01T07:33:00.200000Z"]
     assert series["columns"] == [
@@ -384,15 +385,15 @@ def test_a_series_tells_each_shot_of_the_last_hour(world: World) -> None:
 
 def test_a_series_is_the_same_in_every_format(world: World) -> None:
     path, query = f"/devices/{METER}/series", {**ENERGIES, "feature": ["energy", "energy_disagreement"]}
-    told = [column["values"] for column in world.get(path, **query)["columns"]]
-    assert told[0] == pytest.approx(energies(), rel=1e-6)
+    reported = [column["values"] for column in world.get(path, **query)["columns"]]
+    assert reported[0] == pytest.approx(energies(), rel=1e-6)
     table = np.load(io.BytesIO(columns(world, path, "npy", **query)))
     assert table["time"][0] == np.datetime64("2022-07-01T05:33:00.100")
     assert np.array_equal(table["energy"], energies())
     header, first, *rest = columns(world, path, "csv", **query).decode().splitlines()
     assert header == "time,energy,energy_disagreement"
     assert first == "2022-07-01T05:33:00.100Z,1.0,0.125"
-    assert [float(line.split(",")[1]) for line in (first, *rest)] == told[0]
+    assert [float(line.split(",")[1]) for line in (first, *rest)] == reported[0]
 
 
 @pytest.mark.parametrize(
@@ -411,7 +412,9 @@ def test_a_series_is_the_same_in_every_format(world: World) -> None:
         (f"/devices/{CAMERA}/maximum?shots=1001", "shots"),
     ],
 )
-def test_what_is_too_much_or_unknown_is_told_with_what_to_do(world: World, path: str, complaint: str) -> None:
+def test_what_is_too_much_or_unknown_is_reported_with_what_to_do(
+    world: World, path: str, complaint: str
+) -> None:
     answer = world.api.get(path)
     assert answer.status_code == 422
     assert complaint in answer.text
@@ -419,10 +422,10 @@ def test_what_is_too_much_or_unknown_is_told_with_what_to_do(world: World, path:
 
 def test_energies_are_smoothed_but_for_outliers(world: World) -> None:
     energy = world.get(f"/devices/{METER}/energy", **ENERGIES, sigma_s=2)
-    odd = [50, 100, 101, 102]
-    assert np.flatnonzero(energy["outlier"]).tolist() == odd
-    assert [energy["smoothed"][n] for n in odd] == [5, 0.1, 0.1, 0.1]
-    assert np.delete(energy["smoothed"], odd) == pytest.approx(1, abs=0.005)
+    anomalous = [50, 100, 101, 102]
+    assert np.flatnonzero(energy["outlier"]).tolist() == anomalous
+    assert [energy["smoothed"][n] for n in anomalous] == [5, 0.1, 0.1, 0.1]
+    assert np.delete(energy["smoothed"], anomalous) == pytest.approx(1, abs=0.005)
     assert energy["drop_outs"] == [
         {"start": "2022-07-01T05:33:10.100000Z", "end": "2022-07-01T05:33:10.300000Z", "shots": 3}
     ]
@@ -448,7 +451,7 @@ def test_a_camera_sees_light_in_proportion_to_the_energy(world: World) -> None:
     assert light["correlation"] == pytest.approx(1, abs=1e-3)
 
 
-def test_a_jump_half_an_hour_ago_is_told_in_the_history(world: World) -> None:
+def test_a_jump_half_an_hour_ago_is_reported_in_the_history(world: World) -> None:
     history = world.get(f"/devices/{SPECTRO}/history", feature="spectrum_centroid")
     (change,) = history["changes"]
     assert change["time"] == "2022-07-01T07:03:00.100000Z"
@@ -461,14 +464,14 @@ def test_a_jump_half_an_hour_ago_is_told_in_the_history(world: World) -> None:
     assert newest["percentile"] == pytest.approx(100 * (past < spectrum_positions()[-1]).mean())
 
 
-def test_a_history_of_nothing_or_of_one_value_says_so(world: World) -> None:
+def test_a_history_of_nothing_or_of_one_value_reports_it(world: World) -> None:
     nothing = world.get(f"/devices/{SPECTRO}/history", feature="energy")
     assert (nothing["medians"], nothing["trend"], nothing["newest"]) == ([], None, None)
     single = world.get(f"/devices/{CAMERA}/history", feature="centroid_x")["newest"]
     assert (single["value"], single["percentile"], single["sigmas"]) == (63.5, None, None)
 
 
-def test_a_report_tells_states_gaps_refusals_and_the_clock(world: World) -> None:
+def test_a_report_has_states_gaps_refusals_and_the_clock(world: World) -> None:
     report = world.get(f"/devices/{CAMERA}/report")
     assert [(s["state"], s["seconds"]) for s in report["states"]] == [("ON", 1.3), ("STANDBY", 0.4)]
     assert [s["share"] for s in report["states"]] == pytest.approx([13 / 17, 4 / 17])
@@ -569,7 +572,7 @@ def test_a_subscriber_can_go_on_from_the_last_number_page_by_page(world: World) 
     assert not everything["more"]
 
 
-def test_events_can_be_filtered_and_still_say_how_far_the_search_went(world: World) -> None:
+def test_events_can_be_filtered_and_still_state_how_far_the_search_went(world: World) -> None:
     everything = world.get("/events")
     none = world.get("/events", kind="pointing")
     assert (none["events"], none["last"]) == ([], everything["last"])
@@ -593,7 +596,7 @@ def test_the_latest_events_are_those_of_the_last_numbers(world: World) -> None:
 # Feedback.
 
 
-def say(world: World, event: AnomalyEvent, action: str, **more: Any) -> dict[str, Any]:
+def give_feedback(world: World, event: AnomalyEvent, action: str, **more: Any) -> dict[str, Any]:
     body = {"action": action, "who": "amelie", **more}
     answer = world.api.post(f"/events/{event.id}/feedback", json=body)
     assert answer.status_code == 201, answer.text
@@ -601,22 +604,28 @@ def say(world: World, event: AnomalyEvent, action: str, **more: Any) -> dict[str
     return statement
 
 
-def test_what_is_said_about_an_event_comes_back_with_what_counts(world: World) -> None:
+def test_feedback_on_an_event_comes_back_with_what_counts(world: World) -> None:
     event, soon = asyncio.run(raise_event(world, 12)), epoch_now() + HOUR
-    said = [
-        say(world, event, "false"),
-        say(world, event, "acknowledged", note="on it"),
-        say(world, event, "snoozed", until=soon),
-        say(world, event, "confirmed", who="bruno", label="pointing"),
+    expected = [
+        give_feedback(world, event, "false"),
+        give_feedback(world, event, "acknowledged", note="on it"),
+        give_feedback(world, event, "snoozed", until=soon),
+        give_feedback(world, event, "confirmed", who="bruno", label="pointing"),
     ]
-    assert (said[0]["shot"], said[0]["kind"], said[0]["place"]) == (shot(12), "hot_spot", "LA-A1-11")
-    assert (said[1]["who"], said[1]["note"]) == ("amelie", "on it")
+    assert (expected[0]["shot"], expected[0]["kind"], expected[0]["place"]) == (
+        shot(12),
+        "hot_spot",
+        "LA-A1-11",
+    )
+    assert (expected[1]["who"], expected[1]["note"]) == ("amelie", "on it")
     feedback = world.get(f"/events/{event.id}/feedback")
-    assert sorted(feedback["statements"], key=lambda each: each["id"]) == sorted(said, key=lambda e: e["id"])
+    assert sorted(feedback["statements"], key=lambda each: each["id"]) == sorted(
+        expected, key=lambda e: e["id"]
+    )
     assert feedback["standing"] == {
         "acknowledged_by": "amelie",
         "acknowledged_caller": "tests",
-        "snoozed_until": said[2]["until"],
+        "snoozed_until": expected[2]["until"],
         "verdict": "confirmed",
         "label": "pointing",
     }
@@ -624,10 +633,10 @@ def test_what_is_said_about_an_event_comes_back_with_what_counts(world: World) -
     assert listed["standings"] == {event.id: feedback["standing"]}
 
 
-def test_what_is_said_about_one_event_of_a_condition_holds_for_the_others(world: World) -> None:
+def test_feedback_on_one_event_of_an_incident_holds_for_the_others(world: World) -> None:
     opened = asyncio.run(raise_event(world, 13))
     updated = asyncio.run(raise_event(world, 14, opened=13))
-    say(world, opened, "acknowledged")
+    give_feedback(world, opened, "acknowledged")
     assert world.get(f"/events/{updated.id}/feedback")["standing"]["acknowledged_by"] == "amelie"
 
 
@@ -644,7 +653,7 @@ def test_what_is_said_about_one_event_of_a_condition_holds_for_the_others(world:
         ({"action": "acknowledged", "who": ""}, "body.acknowledged.who"),
     ],
 )
-def test_feedback_that_makes_no_sense_is_told_why_and_not_kept(
+def test_feedback_that_makes_no_sense_is_refused_with_the_reason_and_not_kept(
     world: World, body: dict[str, Any], complaint: str
 ) -> None:
     event = world.get("/events", limit=1)["events"][0]
@@ -657,13 +666,13 @@ def test_feedback_that_makes_no_sense_is_told_why_and_not_kept(
     assert world.get(path) == before
 
 
-def test_nothing_can_be_said_about_an_event_that_does_not_exist(world: World) -> None:
+def test_no_feedback_can_be_given_on_an_event_that_does_not_exist(world: World) -> None:
     answer = world.api.post("/events/none/feedback", json={"action": "false", "who": "amelie"})
     assert answer.status_code == 404
     assert "none" in answer.json()["detail"]
 
 
-def test_a_path_says_which_methods_it_allows(world: World) -> None:
+def test_a_path_states_which_methods_it_allows(world: World) -> None:
     assert world.api.delete("/events/none/feedback").headers["allow"] == "GET, POST"
     assert world.api.delete("/events/none").headers["allow"] == "GET"
 
@@ -671,7 +680,7 @@ def test_a_path_says_which_methods_it_allows(world: World) -> None:
 @pytest.mark.parametrize(("order", "n"), [("oldest", 15), ("newest", 2)])
 def test_feedback_is_paged_by_time_without_loss(world: World, order: str, n: int) -> None:
     event = asyncio.run(raise_event(world, n))
-    said = [say(world, event, "acknowledged", note=str(part))["id"] for part in range(5)]
+    expected = [give_feedback(world, event, "acknowledged", note=str(part))["id"] for part in range(5)]
     found, cursor = [], None
     while True:
         where: dict[str, Any] = {"cursor": cursor} if cursor else {}
@@ -681,9 +690,9 @@ def test_feedback_is_paged_by_time_without_loss(world: World, order: str, n: int
         if cursor is None:
             break
     assert len(found) == len(set(found))
-    assert set(said) <= set(found)
-    told = world.get("/feedback", action="confirmed", limit=1000)["statements"]
-    assert {each["action"] for each in told} <= {"confirmed"}
+    assert set(expected) <= set(found)
+    reported = world.get("/feedback", action="confirmed", limit=1000)["statements"]
+    assert {each["action"] for each in reported} <= {"confirmed"}
 
 
 def test_verdicts_count_in_the_record_of_the_model_and_in_the_registry(world: World) -> None:
@@ -691,10 +700,10 @@ def test_verdicts_count_in_the_record_of_the_model_and_in_the_registry(world: Wo
     right = asyncio.run(raise_event(world, 16, model=champion))
     wrong = asyncio.run(raise_event(world, 17, model=champion))
     updated = asyncio.run(raise_event(world, 18, model=champion, opened=17))
-    say(world, wrong, "confirmed")
-    say(world, right, "confirmed")
-    say(world, wrong, "false")
-    say(world, updated, "false")
+    give_feedback(world, wrong, "confirmed")
+    give_feedback(world, right, "confirmed")
+    give_feedback(world, wrong, "false")
+    give_feedback(world, updated, "false")
 
     def version(n: int) -> dict[str, Any]:
         found: dict[str, Any] = world.get("/models")["versions"][2 - n]
@@ -709,14 +718,14 @@ def test_verdicts_count_in_the_record_of_the_model_and_in_the_registry(world: Wo
         time.sleep(0.05)
 
 
-def test_the_command_line_says_and_shows_the_same(world: World) -> None:
+def test_the_command_line_states_and_shows_the_same(world: World) -> None:
     event = asyncio.run(raise_event(world, 1))
     environment = {**world.environment, "SHOTWATCH_QUERY_URL": str(world.api.base_url.join("/"))[:-1]}
 
     def shotwatch_events(*arguments: str) -> list[Any]:
-        told = CliRunner().invoke(app, ["events", *arguments, "--json"], env=environment)
-        assert told.exit_code == 0, told.output
-        return [json.loads(line) for line in told.stdout.splitlines()]
+        result = CliRunner().invoke(app, ["events", *arguments, "--json"], env=environment)
+        assert result.exit_code == 0, result.output
+        return [json.loads(line) for line in result.stdout.splitlines()]
 
     (confirmed,) = shotwatch_events("confirm", f"#{event.data.sequence}", "--label", "pointing")
     (snoozed,) = shotwatch_events("snooze", event.id, "--minutes", "30")
@@ -732,9 +741,9 @@ async def test_snoozes_and_labels_are_there_for_those_who_ask_the_archive(world:
     spot = await raise_event(world, 19)
     pointing = await raise_event(world, 19, kind=AnomalyKind.POINTING)
     now = epoch_now()
-    say(world, pointing, "snoozed", until=now + HOUR)
-    say(world, spot, "false")
-    say(world, pointing, "confirmed")
+    give_feedback(world, pointing, "snoozed", until=now + HOUR)
+    give_feedback(world, spot, "false")
+    give_feedback(world, pointing, "confirmed")
     async with world.archive() as archive:
         found = await archive.shots.find(shot(19))
         assert found is not None
@@ -826,8 +835,8 @@ def test_every_change_and_every_try_is_audited_with_its_trace(world: World) -> N
     stranger = audited(world, "stranger")[0]
     assert (stranger["outcome"], stranger["address"]) == ("refused", "127.0.0.1")
     environment = {**world.environment, "SHOTWATCH_QUERY_URL": str(world.api.base_url.join("/"))[:-1]}
-    told = CliRunner().invoke(app, ["audit", "--last", "1000", "--json"], env=environment)
-    assert done in [json.loads(line) for line in told.stdout.splitlines()], told.output
+    result = CliRunner().invoke(app, ["audit", "--last", "1000", "--json"], env=environment)
+    assert done in [json.loads(line) for line in result.stdout.splitlines()], result.output
 
 
 def test_a_browser_gets_in_by_the_form_and_other_sites_cannot_use_its_cookie(world: World) -> None:
@@ -901,7 +910,7 @@ def peak_mib(pid: int) -> float:
 # The ledger, and the rest.
 
 
-def test_the_ledger_says_how_objects_ended_and_what_does_not_add_up(world: World) -> None:
+def test_the_ledger_states_how_objects_ended_and_what_does_not_add_up(world: World) -> None:
     span = {"from": FIRST_PULSE, "to": FIRST_PULSE + 1}
     balance = world.get("/ledger", **span)
     assert balance["states"] == dict.fromkeys(("ingested", "rejected", "ignored", "waiting"), 10) | {
@@ -940,7 +949,7 @@ def test_objects_that_arrived_together_are_paged_without_loss(world: World) -> N
     assert [o["id"] for o in found] == [f"object-{n:02d}" for n in reversed(range(40))]
 
 
-def test_an_object_tells_its_history(world: World) -> None:
+def test_an_object_reports_its_history(world: World) -> None:
     rejected = world.get("/ledger/objects", **{"from": FIRST_PULSE, "to": FIRST_PULSE + 1}, state="rejected")
     found = world.get(f"/ledger/objects/{rejected['objects'][0]['id']}")
     assert [step["state"] for step in found["history"]] == ["waiting", "rejected"]
@@ -955,7 +964,7 @@ def test_the_facility_lists_its_places(world: World) -> None:
     assert [interval["period_ms"] for interval in facility["intervals"]] == [100, 1000, 60_000]
 
 
-def test_models_tell_versions_and_aliases(world: World) -> None:
+def test_models_report_versions_and_aliases(world: World) -> None:
     model = world.get("/models")
     assert model["aliases"] == {"champion": "1"}
     newest, champion = model["versions"]
@@ -964,7 +973,7 @@ def test_models_tell_versions_and_aliases(world: World) -> None:
     assert model["loads"] == []
 
 
-def test_models_tell_what_replicas_have_loaded_as_long_as_they_run(world: World) -> None:
+def test_models_report_what_replicas_have_loaded_as_long_as_they_run(world: World) -> None:
     champion, challenger = ModelAlias
     loads = [
         ModelLoad("a:1", champion, "2", "1", "bundle.json does not exist"),
@@ -974,10 +983,10 @@ def test_models_tell_what_replicas_have_loaded_as_long_as_they_run(world: World)
     async def keep_and_read() -> Any:
         async with world.archive() as archive:
             await archive.model_loads.keep(loads)
-            told = world.get("/models")["loads"]
+            reported = world.get("/models")["loads"]
             stale = {"$set": {"at": epoch_now() - 60_000}}
             await archive._database["model_loads"].update_many({}, stale)
-        return told
+        return reported
 
     assert asyncio.run(keep_and_read()) == [
         {
@@ -999,11 +1008,11 @@ def test_models_tell_what_replicas_have_loaded_as_long_as_they_run(world: World)
     assert world.get("/models")["loads"] == []
 
 
-def test_health_says_that_every_server_answers(world: World) -> None:
+def test_health_states_that_every_server_answers(world: World) -> None:
     assert world.get("/health") == dict.fromkeys(("status", "database", "store", "models"), "ok")
 
 
-def test_without_its_servers_every_answer_says_so_and_the_service_ends_cleanly(
+def test_without_its_servers_every_answer_reports_it_and_the_service_ends_cleanly(
     world: World, tmp_path: Path
 ) -> None:
     api, health, nothing = free_port(), free_port(), f"127.0.0.1:{free_port()}"

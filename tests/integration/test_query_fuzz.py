@@ -1,4 +1,4 @@
-"""Whatever a request says, the API answers with a success or with what is wrong with the request."""
+"""Whatever a request contains, the API answers with a success or with what is wrong with the request."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .query_world import CAMERA, METER, ODD, World, shot
+from .query_world import ANOMALOUS, CAMERA, METER, World, shot
 from .test_query_api import ENDLESS, OPENAPI
 
 Operation = tuple[str, str]
@@ -83,7 +83,7 @@ HEADERS = [
     {"Origin": "http://["},
     {"Content-Encoding": "gzip"},
 ]
-USUAL = {"shot": shot(ODD), "device": CAMERA, "feature": "centroid_x"}
+DEFAULTS = {"shot": shot(ANOMALOUS), "device": CAMERA, "feature": "centroid_x"}
 
 
 def operations() -> Iterator[Operation]:
@@ -101,12 +101,12 @@ def path_of(operation: Operation, **given: str) -> str:
     _, path = operation
     path = path.removeprefix("/api/v1").replace("{device}/energy", f"{METER}/energy")
     for name in parameters(operation, "path"):
-        path = path.replace(f"{{{name}}}", quote(given.get(name, USUAL.get(name, "none")), safe=""))
+        path = path.replace(f"{{{name}}}", quote(given.get(name, DEFAULTS.get(name, "none")), safe=""))
     return path
 
 
-def usual_query(operation: Operation) -> dict[str, str]:
-    return {name: USUAL[name] for name in parameters(operation, "query") if name in USUAL}
+def default_query(operation: Operation) -> dict[str, str]:
+    return {name: DEFAULTS[name] for name in parameters(operation, "query") if name in DEFAULTS}
 
 
 def ask(world: World, operation: Operation, path: str, query: Any = None, **more: Any) -> None:
@@ -130,10 +130,10 @@ def test_hostile_values_of_parameters_are_the_fault_of_the_request(
     """A sixth of the values for each parameter, each sixth for one in six; `make fuzz` draws from all."""
     for n, name in enumerate(parameters(operation, "query")):
         for value in CURSORS if name == "cursor" else HOSTILE[n % 6 :: 6]:
-            ask(world, operation, path_of(operation), {**usual_query(operation), name: value})
+            ask(world, operation, path_of(operation), {**default_query(operation), name: value})
     for name in parameters(operation, "path"):
         for value in filter(None, TEXTS):
-            ask(world, operation, path_of(operation, **{name: value}), usual_query(operation))
+            ask(world, operation, path_of(operation, **{name: value}), default_query(operation))
     ask(world, operation, path_of(operation), [(f"unknown-{n}", "1") for n in range(2000)])
 
 
@@ -177,4 +177,4 @@ def test_any_values_of_parameters_are_the_fault_of_the_request(
         st.fixed_dictionaries({}, optional=dict.fromkeys(parameters(operation, "query"), ANYTHING))
     )
     path = {name: data.draw(ANYTHING) for name in parameters(operation, "path") if data.draw(st.booleans())}
-    ask(world, operation, path_of(operation, **path), {**usual_query(operation), **query})
+    ask(world, operation, path_of(operation, **path), {**default_query(operation), **query})

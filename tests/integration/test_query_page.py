@@ -64,7 +64,7 @@ async def test_the_address_with_the_token_opens_the_page_and_no_request_has_it_i
     await expect(page.locator("#connection")).to_have_text("● live")
     assert (page.url, await page.evaluate("history.length")) == (home, 2)
     assert len(addresses) > 5
-    assert [told for told in addresses if any(token in part for part in told)] == []
+    assert [reported for reported in addresses if any(token in part for part in reported)] == []
     for kept in ("document.cookie", "JSON.stringify([localStorage, sessionStorage, history.state])"):
         assert token not in await page.evaluate(kept)
     [cookie] = await context.cookies()
@@ -98,7 +98,7 @@ async def test_an_event_appears_and_changes_in_place_without_a_reload(screen: Sc
     await raise_event(world, 202, opened=200, why="it is over", phase=Phase.CLOSED)
     over = screen.page.get_by_role("listitem").filter(has_text="worse now")
     await expect(over).to_contain_text("over ·")
-    assert opened.data.condition == opened.id
+    assert opened.data.incident == opened.id
 
 
 async def test_text_of_an_event_is_shown_as_text(screen: Screen, world: World) -> None:
@@ -155,7 +155,7 @@ async def shown(screen: Screen, event: AnomalyEvent) -> None:
 
 
 async def test_a_click_shows_the_frame_and_acknowledging_is_kept(screen: Screen, world: World) -> None:
-    event = await raise_event(world, 8, why="look at this")
+    event = await raise_event(world, 8, why="check this")
     await shown(screen, event)
     frame = screen.page.get_by_role("img", name="frame").locator("image")
     await expect(frame).to_have_attribute("href", re.compile(f"{CAMERA}/image$"))
@@ -163,20 +163,20 @@ async def test_a_click_shows_the_frame_and_acknowledging_is_kept(screen: Screen,
     await screen.page.get_by_role("button", name="Acknowledge", exact=True).click()
     await expect(screen.page.locator("#answer")).to_have_text("kept")
     async with world.archive() as archive:
-        (statement,) = await archive.feedback.of_condition(event.data.condition)
+        (statement,) = await archive.feedback.of_incident(event.data.incident)
     assert statement.action is FeedbackAction.ACKNOWLEDGED
-    await expect(screen.page.locator("#conditions")).to_contain_text(f"acknowledged by {statement.who}")
+    await expect(screen.page.locator("#incidents")).to_contain_text(f"acknowledged by {statement.who}")
 
 
 async def test_who_may_only_read_is_offered_no_opinion(browser: Browser, world: World) -> None:
     screen = await logged_in(browser, world, "onlooker", "read")
-    event = await raise_event(world, 9, why="only look")
+    event = await raise_event(world, 9, why="only read")
     await shown(screen, event)
     await expect(screen.page.get_by_role("button", name="Acknowledge", exact=True)).to_have_count(0)
     await screen.page.close()
 
 
-async def test_the_page_says_so_when_it_hears_nothing_any_more(screen: Screen) -> None:
+async def test_the_page_reports_it_when_it_hears_nothing_any_more(screen: Screen) -> None:
     await screen.page.context.set_offline(True)
     await expect(screen.page.locator("#connection")).to_contain_text("reconnecting since")
     await screen.page.context.set_offline(False)

@@ -17,13 +17,13 @@ FIRST = 100
 
 @contextmanager
 def listening(world: World, **more: Any) -> Iterator[Iterator[dict[str, str]]]:
-    """What the stream tells: fields of each message; one that does not come within 30 s is an error."""
+    """What the stream sends: fields of each message; one that does not come within 30 s is an error."""
     with world.api.stream("GET", "/events/stream", **more) as answer:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"].startswith("text/event-stream")
-        told = messages(answer.iter_lines())
-        assert next(told) == {"retry": "1000"}
-        yield told
+        reported = messages(answer.iter_lines())
+        assert next(reported) == {"retry": "1000"}
+        yield reported
 
 
 def messages(lines: Iterator[str]) -> Iterator[dict[str, str]]:
@@ -37,8 +37,8 @@ def messages(lines: Iterator[str]) -> Iterator[dict[str, str]]:
             message = {}
 
 
-def numbers(told: Iterator[dict[str, str]], count: int) -> list[int]:
-    found = list(islice(told, count))
+def numbers(reported: Iterator[dict[str, str]], count: int) -> list[int]:
+    found = list(islice(reported, count))
     assert [message["event"] for message in found] == ["anomaly"] * count
     assert [str(json.loads(message["data"])["data"]["sequence"]) for message in found] == [
         message["id"] for message in found
@@ -48,10 +48,10 @@ def numbers(told: Iterator[dict[str, str]], count: int) -> list[int]:
 
 async def test_what_was_missed_comes_first_then_what_is_new(world: World) -> None:
     missed = [(await raise_event(world, FIRST + n)).data.sequence for n in range(3)]
-    with listening(world, params={"since": missed[0]}) as told:
-        assert numbers(told, 2) == missed[1:]
+    with listening(world, params={"since": missed[0]}) as reported:
+        assert numbers(reported, 2) == missed[1:]
         new = (await raise_event(world, FIRST + 3)).data.sequence
-        assert numbers(told, 1) == [new]
+        assert numbers(reported, 1) == [new]
 
 
 async def test_who_names_no_number_hears_only_what_is_new(world: World) -> None:
@@ -59,27 +59,27 @@ async def test_who_names_no_number_hears_only_what_is_new(world: World) -> None:
     with listening(world, params={"since": world.get("/events")["last"]}) as known:
         seen = await raise_event(world, FIRST + 11)
         assert numbers(known, 1) == [seen.data.sequence]
-    with listening(world) as told:
+    with listening(world) as reported:
         new = await raise_event(world, FIRST + 12)
-        assert numbers(told, 1) == [new.data.sequence]
+        assert numbers(reported, 1) == [new.data.sequence]
 
 
 async def test_a_browser_that_comes_back_goes_on_where_it_was(world: World) -> None:
     first, second = [(await raise_event(world, FIRST + 20 + n)).data.sequence for n in range(2)]
     back = {"params": {"since": 0}, "headers": {"Last-Event-ID": str(first)}}
-    with listening(world, **back) as told:
-        assert numbers(told, 1) == [second]
+    with listening(world, **back) as reported:
+        assert numbers(reported, 1) == [second]
 
 
 async def test_a_subscriber_hears_only_what_the_filters_ask_for(world: World) -> None:
     since = world.get("/events")["last"]
     await raise_event(world, FIRST + 30)
     wanted = (await raise_event(world, FIRST + 31, series=LB)).data.sequence
-    with listening(world, params={"since": since, "place": "LB"}) as told:
-        assert numbers(told, 1) == [wanted]
+    with listening(world, params={"since": since, "place": "LB"}) as reported:
+        assert numbers(reported, 1) == [wanted]
         await raise_event(world, FIRST + 32)
         live = (await raise_event(world, FIRST + 33, series=LB)).data.sequence
-        assert numbers(told, 1) == [live]
+        assert numbers(reported, 1) == [live]
 
 
 @pytest.mark.parametrize(("n", "beyond"), [(40, 1000), (42, 2**52)])
@@ -88,13 +88,13 @@ async def test_a_number_beyond_the_end_is_answered_with_a_reset_to_the_present_e
 ) -> None:
     await raise_event(world, FIRST + n)
     end = world.get("/events", latest=1)["last"]
-    with listening(world, headers={"Last-Event-ID": str(end + beyond)}, params={"place": "LB"}) as told:
-        reset = next(told)
+    with listening(world, headers={"Last-Event-ID": str(end + beyond)}, params={"place": "LB"}) as reported:
+        reset = next(reported)
         last = json.loads(reset["data"])["last"]
         assert (reset["event"], reset["id"]) == ("reset", str(last))
         assert end - 1 <= last <= end  # the newest event may follow on the stream
         new = (await raise_event(world, FIRST + n + 1, series=LB)).data.sequence
-        assert numbers(told, 1) == [new]
+        assert numbers(reported, 1) == [new]
     page = world.get("/events", since=end + beyond)
     assert (page["reset"], page["events"], page["more"]) == (True, [], False)
     assert page["last"] >= new
@@ -103,9 +103,9 @@ async def test_a_number_beyond_the_end_is_answered_with_a_reset_to_the_present_e
 async def test_the_present_end_is_no_reason_for_a_reset(world: World) -> None:
     end = (await raise_event(world, FIRST + 50)).data.sequence
     assert world.get("/events", since=end)["reset"] is False
-    with listening(world, headers={"Last-Event-ID": str(end)}) as told:
+    with listening(world, headers={"Last-Event-ID": str(end)}) as reported:
         new = (await raise_event(world, FIRST + 51)).data.sequence
-        assert numbers(told, 1) == [new]
+        assert numbers(reported, 1) == [new]
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ async def test_the_present_end_is_no_reason_for_a_reset(world: World) -> None:
 )
 def test_an_id_that_no_event_ever_had_is_answered_with_a_reset_too(world: World, hostile: str) -> None:
     """A browser that got an error for it would not come back."""
-    with listening(world, headers={"Last-Event-ID": hostile}) as told:
-        assert next(told)["event"] == "reset"
+    with listening(world, headers={"Last-Event-ID": hostile}) as reported:
+        assert next(reported)["event"] == "reset"
 
 
 def test_the_stream_is_for_readers(world: World) -> None:

@@ -21,7 +21,7 @@ def shown(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_whoever_shows_a_token_may_do_what_its_scopes_say(
+async def test_whoever_shows_a_token_may_do_what_its_scopes_state(
     world: World, client: httpx.AsyncClient
 ) -> None:
     reader = shown(world.issuer.token())

@@ -26,9 +26,9 @@ WHEN = ("--from", START.isoformat(), "--to", (START + timedelta(minutes=1)).isof
 
 
 def simulated(running: Running, folder: Path, start: datetime) -> list[Path]:
-    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
-    assert roster is not None
-    return list(simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=5)), folder))
+    expected = running.facility.expected_devices(ShotSeries.parse("LA-FSD-00-1s"))
+    assert expected is not None
+    return list(simulate(Simulation(running.facility, (expected,), start, timedelta(seconds=5)), folder))
 
 
 async def shots(running: Running) -> dict[str, JudgedShot]:
@@ -76,8 +76,8 @@ async def test_shots_are_computed_again_beside_live_files_and_nothing_old_is_lef
     live = simulated(running, tmp_path, START + timedelta(days=1, minutes=stage == "ingest"))
     await running.upload(*live)
 
-    told = await shotwatch(running, "reprocess", *WHEN, "--stage", stage, "--rate", "6000", "--json")
-    assert told.exit_code == 0, told.stderr
+    result = await shotwatch(running, "reprocess", *WHEN, "--stage", stage, "--rate", "6000", "--json")
+    assert result.exit_code == 0, result.stderr
     assert await audited(running, f"from {stage}, {WHEN[1]} to {WHEN[3]}") == ["reprocess"]
     after = await shots(running)
     assert after.keys() == before.keys()
@@ -134,7 +134,7 @@ async def test_a_window_that_never_closes_stops_it_with_the_window_named(
     await running.judged()
     span = epoch_ms(first), epoch_ms(first + timedelta(minutes=1))
     (window,) = await running.archive.windows.between(*span)
-    monkeypatch.setattr(reprocessing, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(reprocessing, "TIMEOUT_S", 0.0)
     order = ReprocessingRequest("inference", *span, files_per_minute=6000)
     work = Reprocessing(running.archive, running.store, running.facility, running.settings, order)
     async with AsyncMongoClient(running.settings.database_url.get_secret_value()) as client:

@@ -33,7 +33,7 @@ SELDOM: Mapping[str, Mapping[Action, str]] = {
         ("devices", "find"): OVERDUE,
         ("inbox", "list"): OVERDUE,
     },
-    "features": {("batches", "update"): DEAD_LETTER, ("data/characterisations/", "read"): REFERENCE},
+    "features": {("batches", "update"): DEAD_LETTER, ("data/calibration_constants/", "read"): REFERENCE},
     "inference": {
         ("audit", "find"): CHAMPION,
         ("blocks", "read"): CHAMPION,
@@ -53,9 +53,9 @@ SELDOM: Mapping[str, Mapping[Action, str]] = {
         ("feedback", "find"): TREND,
         ("drifts", "insert"): CHAMPION,
         ("drifts", "update"): CHAMPION,
-        ("characterisations", "insert"): REFERENCE,
-        ("data/characterisations/", "read"): REFERENCE,
-        ("data/characterisations/", "write"): REFERENCE,
+        ("calibration_constants", "insert"): REFERENCE,
+        ("data/calibration_constants/", "read"): REFERENCE,
+        ("data/calibration_constants/", "write"): REFERENCE,
         ("errors", "read"): MISSING_NOTE,
         ("inbox", "read"): MOVING,
     },
@@ -80,7 +80,7 @@ async def asked(running: Running, tmp_path_factory: pytest.TempPathFactory) -> N
     name = f"LA_Camera-broken_1s_snapshot_{START:%Y-%m-%d_%H-%M-%S}.h5"
     await running.store.put(running.settings.inbox_bucket, name, b"not HDF5")
     await running.judged()
-    await until(_watched, "the ledger's watch has looked at all of it")
+    await until(_watched, "the ledger's watch has checked all of it")
 
 
 async def _watched() -> bool:

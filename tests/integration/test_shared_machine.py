@@ -22,11 +22,11 @@ from .strangers import open_to_others
 async def test_nothing_that_a_stack_wrote_has_rights_for_group_or_others(
     running: Running, tmp_path: Path
 ) -> None:
-    roster = running.facility.roster(ShotSeries.parse("LA-FSD-00-1s"))
-    assert roster is not None
+    expected = running.facility.expected_devices(ShotSeries.parse("LA-FSD-00-1s"))
+    assert expected is not None
     start = datetime(2024, 10, 1, 8, tzinfo=UTC)
     await running.upload(
-        *simulate(Simulation(running.facility, (roster,), start, timedelta(seconds=5)), tmp_path)
+        *simulate(Simulation(running.facility, (expected,), start, timedelta(seconds=5)), tmp_path)
     )
     await running.judged()
     written = {path.parent.name for path in running.stack.folder.rglob("*") if path.is_file()}
@@ -36,7 +36,7 @@ async def test_nothing_that_a_stack_wrote_has_rights_for_group_or_others(
 
 
 def secrets_of(stack: Stack) -> Iterator[str]:
-    """Yield the secrets that the stack's services are told, the cookie of the broker, and the token."""
+    """Yield the secrets that the stack's services are given, the cookie of the broker, and the token."""
     for service in (None, *(each.name for each in accounts_of(Topology()))):
         for name, value in stack.environment(service).items():
             if name.endswith(("_PASSWORD", "_KEY")):
@@ -62,7 +62,7 @@ async def test_no_secret_is_on_a_command_line(running: Running) -> None:
 
 
 @pytest.mark.parametrize("path", ["shots", "events", "events/stream", "caller", "ledger/objects", "audit"])
-async def test_who_reaches_the_port_without_the_token_is_told_nothing(running: Running, path: str) -> None:
+async def test_who_reaches_the_port_without_the_token_gets_nothing(running: Running, path: str) -> None:
     [url, *_] = running.stack.describe().query_urls
     async with httpx.AsyncClient(base_url=f"{url}/api/v1/") as stranger:
         assert (await stranger.get(path)).status_code == 401

@@ -36,10 +36,10 @@ class Served:
 
     def settings(self, **further: Any) -> SetupSettings:
         elsewhere = {"database_url": "mongodb://elsewhere", "models_url": "http://elsewhere"}
-        told = {
+        variables = {
             name.removeprefix("SHOTWATCH_").lower(): value for name, value in self.server.settings.items()
         }
-        return SetupSettings.load(**elsewhere, **told, facility=str(FACILITY), **further)
+        return SetupSettings.load(**elsewhere, **variables, facility=str(FACILITY), **further)
 
 
 def client(server: Server, access_key: str = KEYS[0], secret_key: str = KEYS[1]) -> ConfigurableStore:
@@ -78,7 +78,7 @@ async def test_a_big_object_is_read_as_it_was_written(store: ObjectStore, bucket
 
 
 @pytest.mark.parametrize("act", EVERY_ACT)
-async def test_wrong_keys_are_told_and_are_no_answer_about_an_object(
+async def test_wrong_keys_are_reported_and_are_no_answer_about_an_object(
     served: Served, bucket: str, act: Act
 ) -> None:
     async with client(served.server, secret_key="not-the-secret-key") as stranger:
@@ -125,7 +125,7 @@ async def test_a_full_disk_is_waited_for_and_loses_nothing(recipe: StoreRecipe, 
             await store.ensure_buckets("bucket")
             while await _accepted(store, f"{written:03d}", content):
                 written += 1
-            with pytest.raises(Retry, match="the object store says"):
+            with pytest.raises(Retry, match="the object store reports"):
                 await store.put("bucket", f"{written:03d}", content)
             assert await keys(store, "bucket") == [f"{n:03d}" for n in range(written)]
             enlarge(tmp_path / "disk", "256m")
@@ -185,7 +185,9 @@ async def test_a_setup_follows_its_settings_back_and_forth(configurable: Served)
 
 
 @pytest.mark.minio
-async def test_what_the_store_refuses_is_told_in_its_words_and_the_rest_is_done(configurable: Served) -> None:
+async def test_what_the_store_refuses_is_reported_in_its_words_and_the_rest_is_done(
+    configurable: Served,
+) -> None:
     nobody = "arn:minio:sqs::NOBODY:amqp"
     found = await states(configurable, event_target=nobody, raw_tier="NOWHERE", block_days="3")
     refused = {each.bucket: each.detail for each in found if each.state is PartState.REFUSED}

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.minio
 PLACES = (
     "inbox",
     "data",
-    "data/characterisations/",
+    "data/calibration_constants/",
     "errors",
     "blocks",
     "blocks/residuals/",
@@ -45,8 +45,8 @@ SECRETS = {account: f"secret key of {account}" for account in STORE}
 
 
 def settings_of(server: Server, **further: str) -> SetupSettings:
-    told = {name.removeprefix("SHOTWATCH_").lower(): value for name, value in server.settings.items()}
-    return SetupSettings.load(**told, models_url="http://elsewhere", facility=str(FACILITY), **further)
+    variables = {name.removeprefix("SHOTWATCH_").lower(): value for name, value in server.settings.items()}
+    return SetupSettings.load(**variables, models_url="http://elsewhere", facility=str(FACILITY), **further)
 
 
 def secret_keys(**changed: str) -> dict[str, str]:
@@ -95,7 +95,7 @@ ACTS: dict[ObjectAction, Act] = {
 
 
 def allowed(account: str, place: str) -> set[str]:
-    """What the table says; a right to a bucket is one to its folders, and only entire buckets are listed."""
+    """The table's rights; a right to a bucket is one to its folders, and only entire buckets are listed."""
     bucket = place.partition("/")[0]
     return set(STORE[account].get(bucket, ())) | set(STORE[account].get(place, ()))
 
@@ -117,7 +117,7 @@ async def done_by(opened: ObjectStore, store: Set, place: str) -> set[str]:
 
 
 @pytest.mark.parametrize("account", STORE)
-async def test_an_account_may_do_what_the_table_says_and_nothing_else(store: Set, account: str) -> None:
+async def test_an_account_may_do_what_the_table_states_and_nothing_else(store: Set, account: str) -> None:
     async with store.as_account(account) as opened:
         may = {place: await done_by(opened, store, place) for place in PLACES}
     assert may == {place: allowed(account, place) for place in PLACES}
@@ -196,7 +196,7 @@ async def test_a_right_that_somebody_added_by_hand_is_taken_away_by_the_next_set
             await opened.remove("data", "by hand")
 
 
-async def test_a_store_without_such_an_api_says_so_and_is_set_up_all_the_same(tmp_path: Path) -> None:
+async def test_a_store_without_such_an_api_reports_it_and_is_set_up_all_the_same(tmp_path: Path) -> None:
     server = embedded_store(tmp_path, *KEYS, PORTS)
     async with serving(server):
         made = await accounts_made(settings_of(server, **secret_keys()))

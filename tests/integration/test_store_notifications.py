@@ -1,7 +1,7 @@
-"""The path behind a store that tells of new objects itself, configured as docker-compose.yml does.
+"""The path behind a store that announces new objects itself, configured as docker-compose.yml does.
 
 The sweep lists the inbox here as often as without notifications, and leaves each object to its own
-for an hour: what is judged was told of. Each service has its own account of the store.
+for an hour: what is judged was announced. Each service has its own account of the store.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from tests.ports import PORTS
 
 from .conftest import FOREVER_MS, Running, impatient, until
 from .processes import serving
-from .store_servers import KEYS, minio, telling
+from .store_servers import KEYS, minio, notification
 from .test_path import shots_of, simulation
 from .test_store_accounts import SECRETS, secret_keys
 
@@ -46,12 +46,12 @@ NINE = datetime(2022, 7, 2, 9, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 async def notified(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    """A stack whose store tells of new objects."""
+    """A stack whose store announces new objects."""
     root = tmp_path_factory.mktemp("notified")
     server = minio(root / "store", *KEYS, PORTS)
     async with Stack.claim(root, "notified", facility=FACILITY, settings=server.settings) as stack:
         environment = stack.environment()
-        async with serving(telling(server, stack.environment("store")["SHOTWATCH_BROKER_URL"])):
+        async with serving(notification(server, stack.environment("store")["SHOTWATCH_BROKER_URL"])):
             await set_up_store(environment)
             path = (spec for spec in path_services() if spec.name != "query")
             stack.start_services(map(impatient, map(notified_first, map(with_account, path))))
@@ -83,7 +83,7 @@ async def set_up_store(environment: Mapping[str, str], **changed: str) -> None:
     assert found <= {PartState.THERE, PartState.MADE}
 
 
-async def test_an_object_is_judged_because_the_store_told_of_it(notified: Running, tmp_path: Path) -> None:
+async def test_an_object_is_judged_because_the_store_announced_it(notified: Running, tmp_path: Path) -> None:
     first = simulation(notified, datetime(2022, 7, 2, 8, tzinfo=UTC), duration=SECONDS)
     files = list(simulate(first, tmp_path))
     await notified.upload(*files)
@@ -110,7 +110,7 @@ async def test_an_expired_block_is_made_again_when_its_file_is_put_into_the_inbo
     assert again.items() <= there.items()
 
 
-async def test_odd_keys_arrive_as_they_are(notified: Running) -> None:
+async def test_unusual_keys_arrive_as_they_are(notified: Running) -> None:
     keys = {"a b+c.txt", "100 %.txt", "é/日本&?=#.txt"}
     for key in keys:
         await notified.store.put(notified.settings.inbox_bucket, key, b"no snapshot")
@@ -121,7 +121,7 @@ async def test_odd_keys_arrive_as_they_are(notified: Running) -> None:
     assert set_aside == {f"{today}{key.removesuffix('.txt')}@{etag}.txt" for key in keys}
 
 
-async def test_what_is_put_while_the_broker_is_down_is_told_of_when_it_is_back(
+async def test_what_is_put_while_the_broker_is_down_is_announced_when_it_is_back(
     notified: Running, tmp_path: Path
 ) -> None:
     before = await ingested(notified)
@@ -156,7 +156,7 @@ async def swept(running: Running) -> float:
     async with httpx.AsyncClient(trust_env=False) as client:
         page = (await client.get(f"http://{LOOPBACK}:{port}/metrics")).text
     metrics = dict(re.findall(r"^(shotwatch_sweep_\w+) (\S+)$", page, re.MULTILINE))
-    assert float(metrics["shotwatch_sweep_last_success_timestamp_seconds"]) > 0, "it never looked"
+    assert float(metrics["shotwatch_sweep_last_success_timestamp_seconds"]) > 0, "it never swept"
     return float(metrics["shotwatch_sweep_found_total"])
 
 
@@ -177,7 +177,7 @@ async def test_a_key_that_is_replaced_before_its_service_has_the_new_one_costs_n
     files = list(simulate(minute, tmp_path))
     await set_up_store(notified.stack.environment(), ingest="the next secret key")
     await notified.upload(*files)
-    await until(lambda: _says(notified, "ingest", "SignatureDoesNotMatch"), "held by ingest")
+    await until(lambda: _reports(notified, "ingest", "SignatureDoesNotMatch"), "held by ingest")
     assert await ingested(notified) == before
     await set_up_store(notified.stack.environment())
     await until(lambda: _all_ingested(notified, before + len(files)), "ingested")
@@ -185,7 +185,7 @@ async def test_a_key_that_is_replaced_before_its_service_has_the_new_one_costs_n
     assert len(await shots_of(notified.archive, minute)) == 3
 
 
-async def _says(running: Running, service: str, text: str) -> bool:
+async def _reports(running: Running, service: str, text: str) -> bool:
     logs = (running.stack.folder / "logs").glob(f"{service}*")
     return any("held: a server" in line and text in line for log in logs for line in _lines(log))
 

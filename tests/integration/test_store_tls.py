@@ -29,7 +29,7 @@ def address(tmp_path: Path, certificates: Certificates) -> Iterator[str]:
         process.terminate()
 
 
-async def test_a_store_is_believed_once_its_authority_is_told(
+async def test_a_store_is_believed_once_its_authority_is_known(
     address: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from pydantic import SecretStr
 
 from shotwatch_common.registry import ModelRegistry
-from shotwatch_detector.bundle import KERAS_MODEL, load_bundle, read_usual
+from shotwatch_detector.bundle import KERAS_MODEL, load_bundle, read_baselines
 from shotwatch_embedded.servers.models import models
 from shotwatch_inference.models import ModelWatch
 from shotwatch_shots.errors import Retry
@@ -110,7 +110,7 @@ def test_a_run_is_logged_whole_and_its_model_is_registered_with_its_figures(
     assert json.dumps(steps)
 
 
-def test_training_logs_in_as_its_settings_say(mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_logs_in_as_its_settings_state(mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "of somebody else")
     settings: Any = SimpleNamespace(
@@ -153,13 +153,13 @@ async def test_inference_takes_up_each_new_champion_and_judges_with_it(mlflow_ur
     promoted = Promoted()
     async with ModelRegistry(mlflow_url, "watched", *READER) as registry:
         watch = watching(registry, promoted)
-        await watch.look()
+        await watch.poll()
         assert watch.current is None
         for version in ("1", "2"):
             trained = train_once(mlflow_url, "watched")
             assert trained.version == version
             await promoted.promote(trained.version, trained.run_id, trained.digest)
-            await watch.look()
+            await watch.poll()
             assert watch.current is not None
             assert watch.current.ref.version == version
     frames = beams(20, 3)
@@ -181,7 +181,7 @@ async def test_a_first_champion_without_a_bundle_is_reported_and_leaves_the_rule
     await promoted.promote("1", run.run_id, "0" * 64)
     async with ModelRegistry(mlflow_url, "broken", *READER) as registry:
         watch = watching(registry, promoted)
-        await watch.look()
+        await watch.poll()
     assert watch.report("here").problem == (
         f"champion: version 1 cannot be loaded: bundle.json does not exist in {run.artifact_uri}/missing; "
         "judging with rules only"
@@ -269,24 +269,24 @@ async def test_who_administers_mlflow_moves_the_alias_or_the_files_and_gets_noth
     await promoted.promote(guarded.version, guarded.run_id, guarded.digest)
     async with ModelRegistry(mlflow_url, "guarded", *READER) as registry:
         watch = watching(registry, promoted)
-        await watch.look()
+        await watch.poll()
         assert watch.report("here").loaded == guarded.version == "1"
         source = client.get_model_version("guarded", "1").source
         mine = client.create_model_version("guarded", source, guarded.run_id)
         client.set_registered_model_alias("guarded", "champion", mine.version)
-        await watch.look()
+        await watch.poll()
         assert watch.report("here").problem == (
             "champion: version 2 cannot be loaded: the registry's champion is version 2, but version 1 was "
             "promoted (find out who moved the alias, then `shotwatch models promote 1` puts it back); "
             "judging with version 1"
         )
         client.set_registered_model_alias("guarded", "champion", "1")
-        await watch.look()
+        await watch.poll()
         assert watch.report("here").problem == ""
 
         overwrite_manifest(client, guarded.run_id, tmp_path)
         restarted = watching(registry, promoted)
-        await restarted.look()
+        await restarted.poll()
         assert restarted.current is None
         assert "bundle's digest" in restarted.report("here").problem
         assert restarted.report("here").problem.endswith("; judging with rules only")
@@ -296,11 +296,11 @@ def overwrite_manifest(client: MlflowClient, run_id: str, folder: Path) -> None:
     """Change a word of a bundle, which can be loaded as before."""
     manifest = Path(client.download_artifacts(run_id, "bundle/bundle.json", str(folder)))
     manifest.write_text(manifest.read_text().replace('"strided"', '"mine"'))
-    assert read_usual(manifest.read_bytes())
+    assert read_baselines(manifest.read_bytes())
     client.log_artifact(run_id, str(manifest), "bundle")
 
 
-async def test_a_login_that_is_refused_is_worth_another_try_and_says_so(mlflow_url: str) -> None:
+async def test_a_login_that_is_refused_is_worth_another_try_and_reports_it(mlflow_url: str) -> None:
     for login, status in ((("reader", "old"), 401), (("", ""), 401)):
         async with ModelRegistry(mlflow_url, "guarded", *login) as registry:
             with pytest.raises(Retry, match=f"refuses the login.*{status}"):

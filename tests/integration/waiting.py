@@ -8,11 +8,11 @@ import pytest
 DEADLINE_S = 90.0
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = DEADLINE_S) -> None:
-    """Wait for a condition; fail saying what did not happen."""
+async def until(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = DEADLINE_S) -> None:
+    """Wait until it holds; fail naming what did not happen."""
     try:
         async with asyncio.timeout(seconds):
-            while not await condition():
+            while not await holds():
                 await asyncio.sleep(0.1)
     except TimeoutError:
         pytest.fail(f"after {seconds:g} s: not {what}")

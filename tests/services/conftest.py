@@ -23,10 +23,10 @@ FLAWED = SHOTS[1]
 @pytest.fixture(scope="session")
 async def arrived(tmp_path_factory: pytest.TempPathFactory) -> World:
     """The inbox holds a file of each device."""
-    roster = LASER.roster(SERIES)
-    assert roster is not None
-    black = inject(LASER, roster, Kind.BLACK_FRAME, epoch_ms(START) + 1000)
-    files = Simulation(LASER, (roster,), START, timedelta(seconds=3), injections=(black,))
+    expected = LASER.expected_devices(SERIES)
+    assert expected is not None
+    black = inject(LASER, expected, Kind.BLACK_FRAME, epoch_ms(START) + 1000)
+    files = Simulation(LASER, (expected,), START, timedelta(seconds=3), injections=(black,))
     world = World()
     written = {path.name: path.read_bytes() for path in simulate(files, tmp_path_factory.mktemp("files"))}
     for key, data in written.items():

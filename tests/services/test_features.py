@@ -15,7 +15,7 @@ from .plays import features
 def cheap_details(monkeypatch: pytest.MonkeyPatch) -> None:
     """Detailed measurements take seconds; here only matters when they are made."""
     monkeypatch.setattr(
-        service, "examine_camera", lambda arrays, _known: {"sum": arrays["image"].sum((1, 2))}
+        service, "measure_camera_in_detail", lambda arrays, _known: {"sum": arrays["image"].sum((1, 2))}
     )
 
 
@@ -36,9 +36,9 @@ async def test_flagged_shots_are_measured_in_detail_whatever_happens(joined: Wor
     world.broker.queues["features"].clear()
     [batch] = world.documents("batches")
     flagged = f'{{"batch_id": "{batch["_id"]}", "shots": [0]}}'
-    world.broker.queues["examination"].append(Waiting(flagged.encode()))
+    world.broker.queues["detail"].append(Waiting(flagged.encode()))
     done = await survived_every_fault(world, features)
-    assert done == ["bulk_write measurements", "acknowledge examination"]
+    assert done == ["bulk_write measurements", "acknowledge detail"]
 
 
 async def test_a_block_that_is_not_there_is_waited_for_and_a_batch_that_is_not_is_a_dead_letter(
@@ -46,12 +46,12 @@ async def test_a_block_that_is_not_there_is_waited_for_and_a_batch_that_is_not_i
 ) -> None:
     world = joined.fork()
     world.store.buckets["blocks"].clear()
-    world.broker.queues["examination"].append(Waiting(b'{"batch_id": "none", "shots": [0]}'))
+    world.broker.queues["detail"].append(Waiting(b'{"batch_id": "none", "shots": [0]}'))
     await features(world)
     [lost] = world.broker.dead["features"]
     assert (lost.attempt, lost.reason.partition(" ")[0]) == (22, "gave")
     [batch] = world.documents("batches")
     assert batch["dead_lettered"].startswith("features: gave up after 22 attempts")
-    [unknown] = world.broker.dead["examination"]
+    [unknown] = world.broker.dead["detail"]
     assert unknown.reason == "unknown_batch: there is no batch none"
     assert str(SERIES) in batch["window"]

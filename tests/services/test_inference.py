@@ -12,7 +12,7 @@ import pytest
 
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_detector.catalogue import Side
-from shotwatch_detector.statistics import Tail, Usual
+from shotwatch_detector.statistics import Baseline, Tail
 from shotwatch_shots.vocabulary import ModelAlias
 from tests.support.faults import survived_every_fault
 from tests.support.registry import Registered
@@ -46,7 +46,7 @@ async def test_the_flawed_shot_raises_one_event_and_is_measured_in_detail(measur
     assert (event["subject"], event["data"]["kind"], event["data"]["sequence"]) == (FLAWED, "black_frame", 1)
     kinds = {document["_id"]: document["kinds"] for document in world.documents("shots")}
     assert kinds == {shot: ["black_frame"] * (shot == FLAWED) for shot in SHOTS}
-    [flagged] = world.outcome().messages["examination"]
+    [flagged] = world.outcome().messages["detail"]
     assert json.loads(flagged)["shots"] == [SHOTS.index(FLAWED)]
     [batch] = world.documents("batches")
     assert batch["judged_at"]
@@ -56,12 +56,12 @@ async def test_by_rules_alone_it_stores_before_it_publishes_and_survives_every_f
     done = await survived_every_fault(measured, inference)
     promised = [
         "insert_many shots",
-        "insert_one conditions",
+        "insert_one incidents",
         "insert_many events",
         "publish event",
         "update_many events",
-        "update_one conditions.outbox",
-        "publish examination",
+        "update_one incidents.outbox",
+        "publish detail",
         "update_one batches.judged_at",
         "acknowledge inference",
     ]
@@ -73,10 +73,10 @@ async def promoted(measured: World, monkeypatch: pytest.MonkeyPatch) -> tuple[Wo
     """A champion and a challenger, for which the energy of every shot is unusual."""
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
     world, registered = measured.fork(), Registered()
-    usual = {METER: {"energy": Usual(1e6, 1.0, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
+    baselines = {METER: {"energy": Baseline(1e6, 1.0, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
     for alias, version in ((ModelAlias.CHAMPION, "3"), (ModelAlias.CHALLENGER, "4")):
         registered.aliases[alias] = version
-        digest = registered.add(version, usual)
+        digest = registered.add(version, baselines)
         at = round(world.now_s * 1000)
         promotion = Promotion(
             at, "amelie", None, version, "", run_id=f"run-{version}", digest=digest, alias=alias
@@ -95,7 +95,7 @@ async def test_with_models_the_order_and_the_outcome_are_the_same_and_the_challe
     done = await survived_every_fault(start, play)
     promised = [
         "insert_many shots",
-        "insert_one conditions",
+        "insert_one incidents",
         "publish event",
         "update_one batches.judged_at",
         "publish shadow",

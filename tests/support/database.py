@@ -187,7 +187,7 @@ class DatabaseClient(defaultdict[str, DatabaseInMemory]):
 
 
 def _first_field(change: Query) -> str:
-    """Return the first field that an update changes, to tell the updates of a collection apart."""
+    """Return the first field that an update changes, to distinguish the updates of a collection."""
     fields: Mapping[str, Any] = next(iter(change.values()))
     return next(name for name in fields if name != "_id").partition(".")[0]
 

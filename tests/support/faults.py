@@ -1,4 +1,4 @@
-"""Fault injection in memory: a service is run again and again, and each time something else goes wrong."""
+"""Fault injection in memory: a service runs once for each step that can fail, and that step fails."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict

@@ -9,7 +9,7 @@ from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.settings import Settings
 from shotwatch_detector.bundle import Bundle, Origin, save_bundle
-from shotwatch_detector.decision import UsualOfDevices
+from shotwatch_detector.decision import DeviceBaselines
 
 
 @dataclass
@@ -21,11 +21,11 @@ class Registered:
     aliases: dict[str, str] = field(default_factory=dict)
     """Alias → version."""
 
-    def add(self, version: str, usual: UsualOfDevices) -> str:
+    def add(self, version: str, baselines: DeviceBaselines) -> str:
         """Add a version of a model that knows no camera; return the digest of its bundle."""
         with TemporaryDirectory() as folder:
             save_bundle(
-                Bundle(Origin("HPLS", "strided", version, 0, 1, 2), b"network", {}, usual), Path(folder)
+                Bundle(Origin("HPLS", "strided", version, 0, 1, 2), b"network", {}, baselines), Path(folder)
             )
             self.bundles[version] = {name: Path(folder, name).read_bytes() for name in BUNDLE_FILES}
         return digest_of(self.bundles[version])

@@ -13,7 +13,7 @@ from shotwatch_common.store import BucketMissing, ObjectGone, ObjectStore, Objec
 
 MORE_THAN_A_PAGE = 1005
 BIG = 40 << 20
-ODD_KEYS = (
+UNUSUAL_KEYS = (
     "a b",
     "a+b",
     "a%20b",
@@ -77,11 +77,11 @@ class StoreContract:
             await store.get(bucket, "key", BIG - 1)
         assert await store.get(bucket, "key", BIG) == bytes(BIG)
 
-    async def test_odd_keys_are_kept_as_they_are(self, store: ObjectStore, bucket: str) -> None:
-        for key in ODD_KEYS:
+    async def test_unusual_keys_are_kept_as_they_are(self, store: ObjectStore, bucket: str) -> None:
+        for key in UNUSUAL_KEYS:
             await store.put(bucket, key, key.encode())
-        assert set(await keys(store, bucket)) == set(ODD_KEYS)
-        for key in ODD_KEYS:
+        assert set(await keys(store, bucket)) == set(UNUSUAL_KEYS)
+        for key in UNUSUAL_KEYS:
             await store.move((bucket, key), (bucket, f"moved/{key}"))
             assert await store.get(bucket, f"moved/{key}") == key.encode()
         for key in await keys(store, bucket):
@@ -96,7 +96,7 @@ class StoreContract:
         assert await keys(store, bucket, "many/") == there
         assert await keys(store, bucket) == sorted([*there, "manyfold", "other/00000"])
 
-    async def test_the_etag_names_the_content_alone_and_is_the_same_wherever_it_is_told(
+    async def test_the_etag_names_the_content_alone_and_is_the_same_wherever_it_is_reported(
         self, store: ObjectStore, bucket: str
     ) -> None:
         for key, content in (("a", b"one"), ("b", b"one"), ("c", b"other")):
@@ -105,14 +105,14 @@ class StoreContract:
         assert listed == {key: await store.etag(bucket, key) for key in ("a", "b", "c")}
         assert listed["a"] == listed["b"] != listed["c"]
 
-    async def test_a_listing_tells_when_an_object_came_and_how_big_it_is(
+    async def test_a_listing_reports_when_an_object_came_and_how_big_it_is(
         self, store: ObjectStore, bucket: str
     ) -> None:
         before = epoch_now()
         await store.put(bucket, "key", b"12345")
         [listed] = [found async for found in store.list(bucket)]
         assert listed.size == 5
-        assert before - 1000 <= listed.modified_ms <= epoch_now() + 1000  # some stores tell whole seconds
+        assert before - 1000 <= listed.modified_ms <= epoch_now() + 1000  # some stores give whole seconds
 
     async def test_a_move_that_is_done_again_ends_in_the_same_state(
         self, store: ObjectStore, bucket: str

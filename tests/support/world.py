@@ -19,7 +19,7 @@ from structlog.testing import ReturnLogger
 from shotwatch_common import background, clock
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.facility_file import load_facility
-from shotwatch_common.process import AnySettings, Assemble, Background, Edges, Service
+from shotwatch_common.process import AnySettings, Assemble, Background, Service, ServiceContext
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots import event
 from shotwatch_shots.errors import Retry
@@ -150,8 +150,10 @@ class World:
         bus = BusInMemory(self.broker, self.effects, archive.dead_letter, _yes)
         loaded = settings.model_validate({**_SERVERS, **given})
         tracer, log = NoOpTracerProvider().get_tracer("tests"), structlog.wrap_logger(ReturnLogger())
-        service = await assemble(Edges(loaded, LASER, bus, self.objects, archive, tracer, log), resources)
-        for check in service.beforehand:
+        service = await assemble(
+            ServiceContext(loaded, LASER, bus, self.objects, archive, tracer, log), resources
+        )
+        for check in service.startup_checks:
             await _passed(check)
         for subscription in service.subscriptions:
             bus.subscribe(subscription)

@@ -46,9 +46,9 @@ def limits(callers: float = 1e6, strangers: float = 1e6) -> Limits:
 
 
 def sources(database: Database | None = None, **given: Any) -> ApiSources:
-    """What the routes read from: open to all and without limits, unless a test says otherwise."""
+    """What the routes read from: open to all and without limits, unless a test overrides it."""
     audit = Audit(Database() if database is None else database)
-    usual = {
+    defaults = {
         "access": Access(),
         "archive": SimpleNamespace(audit=audit),
         "facility": FACILITY,
@@ -56,7 +56,7 @@ def sources(database: Database | None = None, **given: Any) -> ApiSources:
         "refusals": Refusals(audit),
     }
     nothing = dict.fromkeys(field.name for field in fields(ApiSources) if field.default_factory is MISSING)
-    return ApiSources(**cast(Any, {**nothing, **usual, **given}))
+    return ApiSources(**cast(Any, {**nothing, **defaults, **given}))
 
 
 def served(behind: ApiSources) -> ASGIApp:

@@ -78,8 +78,8 @@ def _fits(value: Any, wanted: Any) -> bool:
         return any(_fits(each, wanted) for each in value)
     if isinstance(wanted, Mapping):
         return all(
-            (sign in ("$in", "$nin") or _comparable(value, bound)) and _OPERATORS[sign](value, bound)
-            for sign, bound in wanted.items()
+            (operator in ("$in", "$nin") or _comparable(value, bound)) and _OPERATORS[operator](value, bound)
+            for operator, bound in wanted.items()
         )
     return bool(value == wanted)
 

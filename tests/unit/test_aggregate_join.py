@@ -40,7 +40,7 @@ INTERVALS = {TEN_HZ.name: TEN_HZ}
 START = 1_656_660_780_000
 DAY = instant(START)
 PLACE = Place.parse("LA-A1-11")
-ROSTER = {
+EXPECTED = {
     "camera": DeviceKind.CAMERA,
     "meter": DeviceKind.ENERGY_METER,
     "spectro": DeviceKind.SPECTRO,
@@ -66,7 +66,7 @@ def judged(
     """Records of a device that is ON, valid if not stated otherwise."""
     return JudgedRecords(
         device=device,
-        kind=ROSTER[device],
+        kind=EXPECTED[device],
         series=ShotSeries(place=PLACE, interval=TEN_HZ.name),
         block=origin.block,
         times=np.array(times, np.int64),
@@ -98,7 +98,7 @@ def empty() -> Window:
 
 def arrive(window: Window, part: WindowRecords) -> Window:
     after = admit(window, part)
-    return close(after, ripe(window, after, ROSTER))[0]
+    return close(after, ripe(window, after, EXPECTED))[0]
 
 
 def joined(*parts: WindowRecords) -> Window:
@@ -106,13 +106,13 @@ def joined(*parts: WindowRecords) -> Window:
 
 
 def test_ten_shots_of_one_second_stay_ten_shots() -> None:
-    window = joined(*(records(device, list(range(10))) for device in ROSTER))
+    window = joined(*(records(device, list(range(10))) for device in EXPECTED))
     assert window.revision[:10].tolist() == [1] * 10
     assert not window.revision[10:].any()
-    assert complete(window, ROSTER)[:10].all()
+    assert complete(window, EXPECTED)[:10].all()
 
 
-def test_a_shot_is_open_until_everybody_of_the_roster_was_heard() -> None:
+def test_a_shot_is_open_until_every_expected_device_was_heard() -> None:
     window = joined(records("camera", [0, 1]), records("meter", [0, 1]))
     assert window.open[:2].all()
     assert not window.revision.any()
@@ -121,7 +121,7 @@ def test_a_shot_is_open_until_everybody_of_the_roster_was_heard() -> None:
 def test_a_pulse_that_a_file_passed_over_closes_as_incomplete() -> None:
     window = joined(records("camera", [0, 1, 2]), records("meter", [0, 2]), records("spectro", [0, 1, 2]))
     assert window.revision[:3].tolist() == [1, 1, 1]
-    assert complete(window, ROSTER)[:3].tolist() == [True, False, True]
+    assert complete(window, EXPECTED)[:3].tolist() == [True, False, True]
 
 
 def test_the_pulse_after_a_files_last_record_waits_for_the_next_file() -> None:
@@ -136,7 +136,7 @@ def test_the_pulse_after_a_files_last_record_waits_for_the_next_file() -> None:
 def test_a_refused_record_is_heard_but_does_not_complete_a_shot() -> None:
     window = joined(records("camera", [0], verdicts=[1]), records("meter", [0]), records("spectro", [0]))
     assert window.revision[0] == 1
-    assert not complete(window, ROSTER)[0]
+    assert not complete(window, EXPECTED)[0]
 
 
 def test_a_late_member_closes_its_shot_again_with_the_next_revision() -> None:
@@ -144,26 +144,26 @@ def test_a_late_member_closes_its_shot_again_with_the_next_revision() -> None:
     window, _ = close(window, window.open)
     window = arrive(window, records("spectro", [0]))
     assert window.revision[0] == 2
-    assert complete(window, ROSTER)[0]
+    assert complete(window, EXPECTED)[0]
 
 
 def test_the_same_file_again_changes_nothing() -> None:
-    window = joined(*(records(device, [0, 1]) for device in ROSTER))
+    window = joined(*(records(device, [0, 1]) for device in EXPECTED))
     assert arrive(window, records("camera", [0, 1])) is window
 
 
 def test_a_file_sent_again_replaces_all_that_was_known_from_it() -> None:
-    window = joined(*(records(device, [0, 1, 2]) for device in ROSTER))
+    window = joined(*(records(device, [0, 1, 2]) for device in EXPECTED))
     resent = source("camera", arrived_at=2)
     window = arrive(window, records("camera", [0, 2], resent))
     assert window.revision[:3].tolist() == [2, 2, 2]
-    assert complete(window, ROSTER)[:3].tolist() == [True, False, True]
+    assert complete(window, EXPECTED)[:3].tolist() == [True, False, True]
 
 
 def test_a_file_sent_again_leaves_a_window_that_it_no_longer_covers() -> None:
-    before = joined(*(records(device, [3]) for device in ROSTER))
+    before = joined(*(records(device, [3]) for device in EXPECTED))
     later = source("camera", arrived_at=2)
-    left = arrive(before, nothing_of("camera", ROSTER["camera"], later))
+    left = arrive(before, nothing_of("camera", EXPECTED["camera"], later))
     assert not left.devices["camera"].present.any()
     assert left.revision[3] == before.revision[3] + 1
     assert arrive(left, records("camera", [3])).devices["camera"].present.any() == np.False_
@@ -198,10 +198,10 @@ def test_a_file_over_the_minute_fills_two_windows() -> None:
 
 
 def test_a_window_survives_its_document() -> None:
-    window = joined(*(records(device, [0, 3]) for device in ROSTER))
+    window = joined(*(records(device, [0, 3]) for device in EXPECTED))
     _, closing = close(window, window.occupied)
     assert closing is not None
-    batch = batch_of(closing, ROSTER, (), last_arrival=1)
+    batch = batch_of(closing, EXPECTED, (), last_arrival=1)
     window = replace(window, outbox={batch.batch_id: batch}, traceparent="00-1-2-01")
     again = from_document(to_document(window), INTERVALS.__getitem__)
     assert to_document(again) == to_document(window)
@@ -311,14 +311,14 @@ def unexpected(n: int) -> WindowRecords:
 def test_a_window_takes_its_own_devices_and_few_that_it_does_not_expect() -> None:
     window = empty()
     for n in range(2860):
-        if takes(window, f"unexpected {n}", ROSTER):
+        if takes(window, f"unexpected {n}", EXPECTED):
             window = admit(window, unexpected(n))
     assert sorted(window.devices) == sorted(f"unexpected {n}" for n in range(16))
-    assert takes(window, "unexpected 3", ROSTER)
-    assert all(takes(window, device, ROSTER) for device in ROSTER)
+    assert takes(window, "unexpected 3", EXPECTED)
+    assert all(takes(window, device, EXPECTED) for device in EXPECTED)
     window = arrive(window, records("camera", [0]))
-    assert takes(window, "meter", ROSTER)
-    assert not takes(window, "unexpected 16", ROSTER)
+    assert takes(window, "meter", EXPECTED)
+    assert not takes(window, "unexpected 16", EXPECTED)
 
 
 SINGLE_SHOT = "LA_Camera-10-A1-11-{:03}_100ms_snapshot_2022-07-01_07-33-00.h5"
@@ -359,7 +359,7 @@ def test_the_largest_window_and_its_message_fit_into_a_document() -> None:
             window = admit(window, part)
     closed, batch = close(window, window.open)
     assert batch is not None
-    message = batch_of(batch, ROSTER, (), last_arrival=1)
+    message = batch_of(batch, EXPECTED, (), last_arrival=1)
     assert len(bson.encode(to_document(replace(closed, outbox={"batch": message})))) < 16 << 20
 
 
@@ -384,7 +384,7 @@ def test_the_message_names_who_is_missing_and_whether_it_was_on() -> None:
     window = joined(records("camera", [0, 1, 2]), records("meter", [0, 2]))
     _, batch = close(window, window.open)
     assert batch is not None
-    message = batch_of(batch, ROSTER, on_before={"spectro"}, last_arrival=1)
+    message = batch_of(batch, EXPECTED, on_before={"spectro"}, last_arrival=1)
     by_device = {member.device: member for member in message.members}
     assert by_device["meter"].source.tolist() == [0, ABSENT, 0]
     assert by_device["meter"].on.tolist() == [True, True, True]
@@ -394,7 +394,7 @@ def test_the_message_names_who_is_missing_and_whether_it_was_on() -> None:
 
 
 PARTS = st.lists(
-    st.tuples(st.sampled_from(sorted(ROSTER)), st.sets(st.integers(0, 8), min_size=1), st.integers(1, 3)),
+    st.tuples(st.sampled_from(sorted(EXPECTED)), st.sets(st.integers(0, 8), min_size=1), st.integers(1, 3)),
     min_size=1,
     max_size=6,
     unique_by=lambda part: (part[0], part[2]),
@@ -428,10 +428,10 @@ def test_only_devices_that_were_not_heard_up_to_the_first_shot_are_asked_for_the
     window = joined(records("camera", [2, 3, 4]), records("meter", [4]))
     _, batch = close(window, window.open)
     assert batch is not None
-    assert sorted(unheard_before(batch, ROSTER)) == ["meter", "spectro"]
+    assert sorted(unheard_before(batch, EXPECTED)) == ["meter", "spectro"]
     _, later = close(window, window.open & (np.arange(600) == 4))
     assert later is not None
-    assert unheard_before(later, ROSTER) == ["spectro"]
+    assert unheard_before(later, EXPECTED) == ["spectro"]
 
 
 def test_what_is_wanted_again_is_closed_once_more_as_it_is_and_only_once() -> None:

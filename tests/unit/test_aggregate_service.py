@@ -72,7 +72,7 @@ class World:
             batches=SimpleNamespace(add=self._nothing),
             states_before=self._states_before,
         )
-        edges: Any = SimpleNamespace(
+        context: Any = SimpleNamespace(
             facility=FACILITY,
             archive=archive,
             bus=SimpleNamespace(send=self._send, ready=self._yes),
@@ -82,7 +82,7 @@ class World:
             log=structlog.get_logger(),
             servers_answer=self._yes,
         )
-        self.aggregator = Aggregator(edges)
+        self.aggregator = Aggregator(context)
         self.asked: list[tuple[Sequence[str], int]] = []
         self.on: set[str] = set()
 

@@ -72,7 +72,7 @@ class World:
         self.windows: dict[str, Window] = {}
         self.sent: list[Any] = []
         self.measured: dict[str, Any] = {}
-        self.edges: Any = SimpleNamespace(
+        self.context: Any = SimpleNamespace(
             facility=FACILITY,
             archive=SimpleNamespace(
                 windows=SimpleNamespace(
@@ -152,7 +152,7 @@ def _block(device: str, key: str) -> BlockRef:
 
 async def test_files_become_shots_and_shots_are_measured(files: list[ReadObject]) -> None:
     world = World()
-    aggregator = Aggregator(world.edges)
+    aggregator = Aggregator(world.context)
     for key, devices in files:
         world.blocks |= {records.device: block for records, block in devices}
         judged = [judge(records, FACILITY) for records, _ in devices]
@@ -174,7 +174,7 @@ async def test_files_become_shots_and_shots_are_measured(files: list[ReadObject]
 
     calibration: Any = SimpleNamespace(newest=lambda _device, _kind: None)
     of_meter = [member for member in batch.members if member.device == METER]
-    await Measurer(world.edges, calibration).measure(batch.model_copy(update={"members": of_meter}))
+    await Measurer(world.context, calibration).measure(batch.model_copy(update={"members": of_meter}))
     energies = read_block(world.blocks[METER]).arrays
     mean = (energies["energy1"] + energies["energy2"]) / 2
     mean[batch.pulses == BROKEN_PULSE] = np.nan

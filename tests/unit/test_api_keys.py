@@ -19,7 +19,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 READ = frozenset({Scope.READ})
 
 
-def test_a_line_tells_all_of_a_key_but_the_key() -> None:
+def test_a_line_reports_all_of_a_key_but_the_key() -> None:
     secret, key = make_key("amelie", frozenset({Scope.READ, Scope.LABEL}), NOW)
     assert ApiKey.read(key.line()) == key
     assert secret.removeprefix("shotwatch_") not in key.line()

@@ -52,9 +52,9 @@ async def test_the_state_before_any_time_is_that_of_the_last_record_before_it(
     records, truth, arrivals = Records(Memory()), {}, []
     for minute, versions in files.items():
         for version, states in enumerate(versions):
-            told = {NOON + MINUTE_MS * minute + 9_999 * n: state for n, state in enumerate(states)}
-            arrivals.append(recorded(f"meter {minute}.h5", version, told))
-        truth.update(told)
+            reported = {NOON + MINUTE_MS * minute + 9_999 * n: state for n, state in enumerate(states)}
+            arrivals.append(recorded(f"meter {minute}.h5", version, reported))
+        truth.update(reported)
     for arrival in data.draw(st.permutations(arrivals)):
         await records.keep(*arrival)
     times = [NOON, *truth, *(time + 1 for time in truth), NOON + 32 * DAY_MS]
@@ -92,7 +92,7 @@ async def test_what_a_device_did_later_does_not_change_in_which_state_it_was(
         assert await archive.states_before([METER, "never seen"], NOON + passed) == known
 
 
-async def test_a_device_that_claims_to_be_in_the_future_was_where_its_files_say(archive: Archive) -> None:
+async def test_a_device_that_claims_to_be_in_the_future_was_where_its_files_show(archive: Archive) -> None:
     await saw(archive, NOON, "ON")
     await archive.devices.saw(METER, LastState(NOW + DAY_MS, "STANDBY"), NOW + 2 * DAY_MS)
     assert await archive.states_before([METER], NOON + 1) == {METER: "ON"}

@@ -14,7 +14,7 @@ from shotwatch_shots.errors import Bug, Retry
 
 
 class Loop:
-    """Items on which work fails as told, and a clock that stands still."""
+    """Items on which work fails as configured, and a clock that stands still."""
 
     def __init__(self) -> None:
         self.failures: dict[str, Exception] = {}
@@ -122,16 +122,16 @@ async def test_work_that_fails_as_a_whole_is_tried_again(monkeypatch: pytest.Mon
     monkeypatch.setattr(background, "back_off_s", lambda _failures: 0.0)
     outcomes = iter([Bug("broken"), Retry("away"), ValueError("broken"), None, asyncio.CancelledError()])
 
-    async def look() -> None:
+    async def poll() -> None:
         outcome = next(outcomes)
         if outcome is not None:
             raise outcome
 
     with structlog.testing.capture_logs() as logs:
-        await until_done(look)
+        await until_done(poll)
     assert [log["log_level"] for log in logs] == ["error", "warning"]
-    assert value("shotwatch_background_failures_total", name_of(look)) == 2
-    assert value("shotwatch_background_waiting", name_of(look)) == 0
+    assert value("shotwatch_background_failures_total", name_of(poll)) == 2
+    assert value("shotwatch_background_waiting", name_of(poll)) == 0
 
 
 def test_partial_functions_have_the_name_of_their_function() -> None:

@@ -22,9 +22,9 @@ def drawn(count: int, shift: float, seed: int, blocks: int = 14) -> ShotScores:
 
 @pytest.mark.parametrize("shift", [0.0, 0.7, 3.0])
 def test_auroc_is_the_mann_whitney_statistic(shift: float) -> None:
-    normal, odd = drawn(800, 0, 1), drawn(300, shift, 2)
-    peer = mannwhitneyu(odd.values, normal.values).statistic / (800 * 300)
-    assert auroc(normal, odd, 0).value == pytest.approx(peer, abs=1e-12)
+    normal, anomalous = drawn(800, 0, 1), drawn(300, shift, 2)
+    peer = mannwhitneyu(anomalous.values, normal.values).statistic / (800 * 300)
+    assert auroc(normal, anomalous, 0).value == pytest.approx(peer, abs=1e-12)
 
 
 def test_ties_count_half() -> None:
@@ -34,12 +34,12 @@ def test_ties_count_half() -> None:
 
 def test_infinite_scores_are_above_all_others() -> None:
     normal = drawn(100, 0, 1)
-    odd = ShotScores(np.full(20, np.inf), np.arange(20) % 14)
-    assert auroc(normal, odd, 0).value == 1.0
-    assert recall(odd.values, threshold_at(normal.values, ONE_AN_HOUR)) == 1.0
+    anomalous = ShotScores(np.full(20, np.inf), np.arange(20) % 14)
+    assert auroc(normal, anomalous, 0).value == 1.0
+    assert recall(anomalous.values, threshold_at(normal.values, ONE_AN_HOUR)) == 1.0
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_truth_about_as_often_as_it_states() -> None:
     covered = 0
     for seed in range(60):
         found = auroc(drawn(400, 0, 3 * seed), drawn(150, 0, 3 * seed + 1), seed)

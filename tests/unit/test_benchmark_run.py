@@ -1,4 +1,4 @@
-"""A whole run of the benchmark, as small as it can be, and what its outcome says."""
+"""A whole run of the benchmark, as small as it can be, and its outcome."""
 
 import json
 from dataclasses import replace
@@ -98,7 +98,7 @@ def test_a_process_that_fails_ends_the_run() -> None:
         next(score_all({}, [unknown]))
 
 
-def test_a_scorer_that_tells_severity_zero_from_normal_leaks() -> None:
+def test_a_scorer_that_distinguishes_severity_zero_from_normal_leaks() -> None:
     honest, leaking = row(DETECTOR, 0.0, 0.52, 0.0), row("cheat", 0.0, 0.54, 0.0)
     assert outcome_of(honest, leaking, row("cheat", 0.05, 0.9, 0.5)).leaks == [leaking]
     assert outcome_of(honest).leaks == []
@@ -115,7 +115,7 @@ def test_a_target_is_met_or_not_at_one_false_alarm_an_hour() -> None:
         assert found.met is met
 
 
-def test_the_report_says_where_the_detector_is_behind() -> None:
+def test_the_report_states_where_the_detector_is_behind() -> None:
     rows = [row(DETECTOR, 0.0, 0.5, 0.0), row("other", 0.0, 0.5, 0.0)]
     behind = outcome_of(*rows, row(DETECTOR, 0.05, 0.9, 0.4), row("other", 0.05, 0.9, 0.6))
     (compared,) = behind.comparisons
@@ -123,7 +123,7 @@ def test_the_report_says_where_the_detector_is_behind() -> None:
     assert "BEHIND" in markdown(behind)
 
 
-def test_the_command_fails_and_says_why_when_the_benchmark_leaks(
+def test_the_command_fails_and_explains_why_when_the_benchmark_leaks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     leaking = outcome_of(row(DETECTOR, 0.0, 0.5, 0.0), row("cheat", 0.0, 0.6, 0.0), *FOUND)

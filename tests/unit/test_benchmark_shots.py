@@ -34,7 +34,7 @@ def normal(scene: Scene) -> RecordedShots:
 
 
 @pytest.fixture
-def odd(scene: Scene) -> Callable[[str, float], RecordedShots]:
+def anomalous(scene: Scene) -> Callable[[str, float], RecordedShots]:
     return lambda name, severity: record(scene, PULSES, BY_NAME[name], severity)
 
 
@@ -43,9 +43,9 @@ def light(shots: RecordedShots) -> NDArray[np.float64]:
     return measure_beams(shots.frames, LIMIT)["total_intensity"]
 
 
-def changed(odd: RecordedShots, normal: RecordedShots) -> NDArray[np.float64]:
+def changed(anomalous: RecordedShots, normal: RecordedShots) -> NDArray[np.float64]:
     """Counts: (n, h, w)."""
-    return odd.frames.astype(np.float64) - normal.frames
+    return anomalous.frames.astype(np.float64) - normal.frames
 
 
 @pytest.mark.parametrize("anomaly", ANOMALIES, ids=lambda anomaly: anomaly.name)
@@ -76,21 +76,21 @@ def test_a_shot_is_the_same_whatever_is_recorded_beside_it(scene: Scene, normal:
     np.testing.assert_array_equal(alone.spectra[0], normal.spectra[7])
 
 
-def test_a_hot_spot_is_as_high_as_it_says_and_small(
-    scene: Scene, normal: RecordedShots, odd: Callable[[str, float], RecordedShots]
+def test_a_hot_spot_is_as_high_as_it_states_and_small(
+    scene: Scene, normal: RecordedShots, anomalous: Callable[[str, float], RecordedShots]
 ) -> None:
-    more = changed(odd("hot spot", 0.2), normal)
+    more = changed(anomalous("hot spot", 0.2), normal)
     peak = scene.laser.mean.max()
     np.testing.assert_allclose(more.max(axis=(1, 2)), 0.2 * peak, rtol=0.1)
     np.testing.assert_allclose(more.sum(axis=(1, 2)), 0.2 * peak * 2 * np.pi * 1.5**2, rtol=0.1)
 
 
 def test_dust_takes_the_share_of_light_in_its_middle(
-    normal: RecordedShots, odd: Callable[[str, float], RecordedShots], scene: Scene
+    normal: RecordedShots, anomalous: Callable[[str, float], RecordedShots], scene: Scene
 ) -> None:
     rows, columns = SceneBatch(scene, PULSES).inside_beam()
     shots = np.arange(len(PULSES))
-    left = (odd("dust", 0.5).frames[shots, rows, columns] - 16.0) / (
+    left = (anomalous("dust", 0.5).frames[shots, rows, columns] - 16.0) / (
         normal.frames[shots, rows, columns] - 16.0
     )
     np.testing.assert_allclose(left, 0.5, atol=0.03)
@@ -98,62 +98,66 @@ def test_dust_takes_the_share_of_light_in_its_middle(
 
 @pytest.mark.parametrize("share", [0.01, 0.05])
 def test_clipping_takes_that_share_of_the_light(
-    normal: RecordedShots, odd: Callable[[str, float], RecordedShots], share: float
+    normal: RecordedShots, anomalous: Callable[[str, float], RecordedShots], share: float
 ) -> None:
-    clipped = odd("clipping", share)
+    clipped = anomalous("clipping", share)
     lost = 1 - light(clipped) / light(normal)
     counted = -changed(clipped, normal).sum(axis=(1, 2)) / light(normal)
     assert lost == pytest.approx(counted, rel=0.02)
     assert lost.mean() == pytest.approx(share, rel=0.2)
 
 
-def test_fringes_keep_the_light(normal: RecordedShots, odd: Callable[[str, float], RecordedShots]) -> None:
-    fringed = odd("fringes", 0.2)
+def test_fringes_keep_the_light(
+    normal: RecordedShots, anomalous: Callable[[str, float], RecordedShots]
+) -> None:
+    fringed = anomalous("fringes", 0.2)
     np.testing.assert_allclose(light(fringed), light(normal), rtol=0.01)
     assert (np.abs(changed(fringed, normal)).max(axis=(1, 2)) > 0.15 * LIMIT * 0.5).all()
 
 
 def test_defocus_keeps_the_light_and_lowers_the_peak(
-    normal: RecordedShots, odd: Callable[[str, float], RecordedShots]
+    normal: RecordedShots, anomalous: Callable[[str, float], RecordedShots]
 ) -> None:
-    blurred = odd("defocus", 3.0)
+    blurred = anomalous("defocus", 3.0)
     np.testing.assert_allclose(light(blurred), light(normal), rtol=0.003)
     assert (blurred.frames.max(axis=(1, 2)) < normal.frames.max(axis=(1, 2))).all()
 
 
 def test_a_pointing_step_moves_the_beam_by_that_many_pixels(
-    normal: RecordedShots, odd: Callable[[str, float], RecordedShots]
+    normal: RecordedShots, anomalous: Callable[[str, float], RecordedShots]
 ) -> None:
     before = measure_beams(normal.frames, LIMIT)["centroid_x"]
-    after = measure_beams(odd("pointing step", 1.0).frames, LIMIT)["centroid_x"]
+    after = measure_beams(anomalous("pointing step", 1.0).frames, LIMIT)["centroid_x"]
     np.testing.assert_allclose(np.abs(after - before), 1.0, atol=0.05)
 
 
 def test_less_energy_is_less_on_every_device(
-    normal: RecordedShots, odd: Callable[[str, float], RecordedShots]
+    normal: RecordedShots, anomalous: Callable[[str, float], RecordedShots]
 ) -> None:
-    fainter = odd("energy drop", 0.1)
+    fainter = anomalous("energy drop", 0.1)
     np.testing.assert_allclose(light(fainter), 0.9 * light(normal), rtol=2e-3)
     np.testing.assert_allclose(fainter.energy1, 0.9 * normal.energy1)
     np.testing.assert_allclose(fainter.spectra.sum(axis=1), 0.9 * normal.spectra.sum(axis=1), rtol=2e-3)
 
 
 def test_a_narrower_spectrum_has_the_same_energy(
-    normal: RecordedShots, odd: Callable[[str, float], RecordedShots]
+    normal: RecordedShots, anomalous: Callable[[str, float], RecordedShots]
 ) -> None:
-    narrow = odd("low bandwidth", 0.2)
+    narrow = anomalous("low bandwidth", 0.2)
     np.testing.assert_allclose(narrow.spectra.sum(axis=1), normal.spectra.sum(axis=1), rtol=0.03)
     assert ((narrow.spectra > 1000).sum(axis=1) < 0.85 * (normal.spectra > 1000).sum(axis=1)).all()
     np.testing.assert_array_equal(narrow.frames, normal.frames)
 
 
-def test_a_dead_pixel_and_a_dead_column_read_nothing(odd: Callable[[str, float], RecordedShots]) -> None:
-    assert ((odd("dead pixel", 1.0).frames == 0).sum(axis=(1, 2)) >= 1).all()
-    assert ((odd("dead column", 1.0).frames == 0).all(axis=1).sum(axis=1) == 1).all()
+def test_a_dead_pixel_and_a_dead_column_read_nothing(
+    anomalous: Callable[[str, float], RecordedShots],
+) -> None:
+    assert ((anomalous("dead pixel", 1.0).frames == 0).sum(axis=(1, 2)) >= 1).all()
+    assert ((anomalous("dead column", 1.0).frames == 0).all(axis=1).sum(axis=1) == 1).all()
 
 
-def test_frames_never_leave_the_cameras_range(odd: Callable[[str, float], RecordedShots]) -> None:
-    assert odd("saturation", 1.0).frames.max() == LIMIT
+def test_frames_never_leave_the_cameras_range(anomalous: Callable[[str, float], RecordedShots]) -> None:
+    assert anomalous("saturation", 1.0).frames.max() == LIMIT
 
 
 def test_test_frames_are_later_than_those_that_are_learned_from(laser: Laser) -> None:

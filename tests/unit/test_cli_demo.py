@@ -18,26 +18,26 @@ from .test_cli_events import event
 FACILITY = load_facility(Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml")
 
 
-def seen(at: float = 0.0, **said: Any) -> ReceivedEvent:
-    """A hot spot in a shot, but for what is said otherwise."""
+def seen(at: float = 0.0, **expected: Any) -> ReceivedEvent:
+    """A hot spot in a shot, with these differences."""
     made = event(1)
-    return ReceivedEvent(made.model_copy(update={"data": made.data.model_copy(update=said)}), at)
+    return ReceivedEvent(made.model_copy(update={"data": made.data.model_copy(update=expected)}), at)
 
 
 def test_an_event_of_a_shot_into_which_nothing_was_put_is_a_false_alarm() -> None:
-    told = seen()
-    (alarm,) = false_alarms([], [], [told])
-    assert (alarm.shot, alarm.kind) == (told.event.subject, AnomalyKind.HOT_SPOT)
-    put_in = Label("hot_spot", AnomalyKind.HOT_SPOT, 0.2, (told.event.subject,), (), ())
-    assert false_alarms([put_in], [], [told]) == []
+    result = seen()
+    (alarm,) = false_alarms([], [], [result])
+    assert (alarm.shot, alarm.kind) == (result.event.subject, AnomalyKind.HOT_SPOT)
+    put_in = Label("hot_spot", AnomalyKind.HOT_SPOT, 0.2, (result.event.subject,), (), ())
+    assert false_alarms([put_in], [], [result]) == []
 
 
 @pytest.mark.parametrize("kind", sorted(SLOW_CHANGES))
 def test_a_slow_change_is_counted_apart_from_the_shot_that_it_names(kind: AnomalyKind) -> None:
-    told = seen(kind=kind, why="the energy of EM-1 has been 0.9 J since 10:00")
-    assert false_alarms([], [], [told]) == []
-    (change,) = slow_changes([seen(), told])
-    assert (change.kind, change.why) == (kind, told.event.data.why)
+    result = seen(kind=kind, why="the energy of EM-1 has been 0.9 J since 10:00")
+    assert false_alarms([], [], [result]) == []
+    (change,) = slow_changes([seen(), result])
+    assert (change.kind, change.why) == (kind, result.event.data.why)
 
 
 def test_what_begins_is_timed_from_the_end_of_its_minutes_upload_but_for_what_waits() -> None:
@@ -49,7 +49,7 @@ def test_what_begins_is_timed_from_the_end_of_its_minutes_upload_but_for_what_wa
     assert (of.series, of.events, of.p50, of.longest) == (seen().event.data.series, 2, 2.0, 3.0)
 
 
-def test_recorded_frames_of_the_demo_say_what_was_skipped(tmp_path: Path) -> None:
+def test_recorded_frames_of_the_demo_state_what_was_skipped(tmp_path: Path) -> None:
     (tmp_path / "damaged.png").write_bytes(b"x")
     with pytest.raises(Failure, match="no image with light"):
         recorded(FACILITY, tmp_path, tmp_path / "packed")

@@ -1,4 +1,4 @@
-"""`shotwatch devices`, on what a REST API says."""
+"""`shotwatch devices`, on the answers of a REST API."""
 
 import json
 from collections.abc import Iterator
@@ -71,15 +71,15 @@ def devices(api: Api, *arguments: str) -> Result:
 
 
 def test_people_get_a_row_for_each_device(api: Api) -> None:
-    told = devices(api)
-    assert told.exit_code == 0, told.output
-    row = next(line for line in told.stdout.splitlines() if CAMERA in line)
+    result = devices(api)
+    assert result.exit_code == 0, result.output
+    row = next(line for line in result.stdout.splitlines() if CAMERA in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == [
         *(CAMERA, "LA-A1-11 (100ms)", "ON 66.7%, FAULT 33.3%", "1", "0:15:00.2", "0:15:00.2"),
         *("1.3", "9 black_frame", "+3.5 ± 0.2"),
     ]
-    row = next(line for line in told.stdout.splitlines() if METER in line)
+    row = next(line for line in result.stdout.splitlines() if METER in line)
     assert row.strip("│ ").endswith("?")
 
 
@@ -96,8 +96,8 @@ def test_every_place_is_asked_about_the_same_span(api: Api) -> None:
 
 
 def test_only_what_was_asked_for_is_read(api: Api) -> None:
-    told = devices(api, "--place", "LA-A1", "--from", "2022-07-01T07:00", "--json")
-    assert told.exit_code == 0
+    result = devices(api, "--place", "LA-A1", "--from", "2022-07-01T07:00", "--json")
+    assert result.exit_code == 0
     assert [asked["place"] for asked in api.asked] == ["LA-A1-11", "LA-A1-12"]
     assert api.asked[0]["from"] == "1656658800000"
 
@@ -111,13 +111,13 @@ def test_only_what_was_asked_for_is_read(api: Api) -> None:
         (("--plot", "/absent/devices.png"), 1, "cannot write"),
     ],
 )
-def test_what_cannot_be_shown_is_said(
+def test_what_cannot_be_shown_is_stated(
     api: Api, arguments: tuple[str, ...], exit_code: int, complaint: str
 ) -> None:
-    told = devices(api, *arguments)
-    assert told.exit_code == exit_code
-    assert complaint in " ".join(told.stderr.split())
-    assert "Traceback" not in told.output
+    result = devices(api, *arguments)
+    assert result.exit_code == exit_code
+    assert complaint in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
 
 
 def test_the_picture_is_green_while_on_white_in_a_gap_and_red_in_a_fault(api: Api, tmp_path: Path) -> None:

@@ -33,14 +33,14 @@ def beam(x: float, peak: float = 3000, dark: float = 20) -> NDArray[np.uint16]:
 
 def shotwatch(folder: Path, *arguments: str | Path) -> Result:
     files = ("--out", folder / "out.npy", "--plot", folder / "out.png")
-    told = map(str, ("distances", *arguments, *files, "--root", folder))
-    return CliRunner().invoke(app, list(told), env={"COLUMNS": "200"})
+    result = map(str, ("distances", *arguments, *files, "--root", folder))
+    return CliRunner().invoke(app, list(result), env={"COLUMNS": "200"})
 
 
 def compared(folder: Path, *arguments: str | Path) -> Mapping[str, Any]:
-    told = shotwatch(folder, *arguments, "--json")
-    assert told.exit_code == 0, told.output
-    answer: Mapping[str, Any] = json.loads(told.stdout)
+    result = shotwatch(folder, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    answer: Mapping[str, Any] = json.loads(result.stdout)
     return answer
 
 
@@ -54,15 +54,15 @@ def frames(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_nearest_the_farthest_and_the_odd_frame_are_named(frames: Path, tmp_path: Path) -> None:
+def test_the_nearest_the_farthest_and_the_anomalous_frame_are_named(frames: Path, tmp_path: Path) -> None:
     answer = compared(tmp_path, frames)
     assert answer["frames"] == ["a.png", "b.png", "c.png"]
     assert answer["nearest"]["frames"] == ["a.png", "b.png"]
     assert answer["nearest"]["distance"] == pytest.approx(2 * ON_THE_MEAN_LINE, rel=0.01)
     assert answer["farthest"]["frames"] == ["a.png", "c.png"]
     assert answer["farthest"]["distance"] == pytest.approx(22 * ON_THE_MEAN_LINE, rel=0.01)
-    assert answer["odd_one_out"]["frame"] == "c.png"
-    assert answer["odd_one_out"]["mean_distance"] == pytest.approx(21 * ON_THE_MEAN_LINE, rel=0.01)
+    assert answer["outlier"]["frame"] == "c.png"
+    assert answer["outlier"]["mean_distance"] == pytest.approx(21 * ON_THE_MEAN_LINE, rel=0.01)
 
 
 def test_the_matrix_and_its_picture_are_written(frames: Path, tmp_path: Path) -> None:
@@ -75,10 +75,10 @@ def test_the_matrix_and_its_picture_are_written(frames: Path, tmp_path: Path) ->
 
 
 def test_people_get_a_table(frames: Path, tmp_path: Path) -> None:
-    told = shotwatch(tmp_path, frames)
-    assert told.exit_code == 0
-    for expected in ("3 frames in 64 slices", "nearest", "farthest", "odd one out", "2 c.png", "px"):
-        assert expected in told.stdout
+    result = shotwatch(tmp_path, frames)
+    assert result.exit_code == 0
+    for expected in ("3 frames in 64 slices", "nearest", "farthest", "outlier", "2 c.png", "px"):
+        assert expected in result.stdout
 
 
 def test_pages_of_a_stack_and_images_of_any_number_type_are_frames(tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_distances_of_binned_frames_are_in_their_own_pixels(frames: Path, tmp_pa
 
 
 def test_what_lies_outside_the_crop_does_not_count(frames: Path, tmp_path: Path) -> None:
-    odd = beam(28)
-    odd[5, 75] = 4000
-    Image.fromarray(odd).save(frames / "d.png")
+    anomalous = beam(28)
+    anomalous[5, 75] = 4000
+    Image.fromarray(anomalous).save(frames / "d.png")
     assert compared(tmp_path, frames)["nearest"]["distance"] > 0
     cropped = compared(tmp_path, frames, "--crop", "10,0,50,70")["nearest"]
     assert cropped == {"frames": ["a.png", "d.png"], "distance": 0}
@@ -181,16 +181,16 @@ def test_a_frame_without_light_is_named_and_has_no_distance(frames: Path, tmp_pa
     Image.fromarray(np.full((60, 80), 20, np.uint16)).save(frames / "dark.png")
     answer = compared(tmp_path, frames)
     assert answer["without_light"] == ["dark.png"]
-    assert answer["odd_one_out"]["frame"] == "c.png"
+    assert answer["outlier"]["frame"] == "c.png"
     assert np.isnan(np.load(answer["matrix"])[3, :3]).all()
     assert "without light: dark.png" in shotwatch(tmp_path, frames).stdout
 
 
-def fails(told: Result, exit_code: int, complaint: str) -> None:
-    assert told.exit_code == exit_code
-    assert complaint in " ".join(told.stderr.split())
-    assert told.stdout == ""
-    assert "Traceback" not in told.output
+def fails(result: Result, exit_code: int, complaint: str) -> None:
+    assert result.exit_code == exit_code
+    assert complaint in " ".join(result.stderr.split())
+    assert result.stdout == ""
+    assert "Traceback" not in result.output
 
 
 @pytest.mark.parametrize(
@@ -205,9 +205,9 @@ def fails(told: Result, exit_code: int, complaint: str) -> None:
 def test_a_file_that_cannot_be_compared_is_named(
     frames: Path, tmp_path: Path, content: NDArray[np.float64], complaint: str
 ) -> None:
-    odd = tmp_path / "odd.npy"
-    np.save(odd, content)
-    fails(shotwatch(tmp_path, frames / "a.png", odd), 1, complaint)
+    anomalous = tmp_path / "anomalous.npy"
+    np.save(anomalous, content)
+    fails(shotwatch(tmp_path, frames / "a.png", anomalous), 1, complaint)
 
 
 def test_one_frame_has_no_distance(frames: Path, tmp_path: Path) -> None:
@@ -229,8 +229,8 @@ def test_a_file_that_cannot_be_written_is_named(frames: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ((), "say which frames"),
-        (("--device", CAMERA), "say which frames"),
+        ((), "choose the frames"),
+        (("--device", CAMERA), "choose the frames"),
         (("--device", CAMERA, "--from", "2022-07-01T08:00", "--to", "2022-07-01T07:00"), "not before"),
         (("--bin", "0"), "--bin"),
         (("--crop", "1,2"), "not four whole numbers"),
@@ -245,7 +245,7 @@ def test_a_wish_that_makes_no_sense_is_misuse(
 
 def test_files_and_a_camera_are_not_compared_with_each_other(frames: Path, tmp_path: Path) -> None:
     span = ("--from", "2022-07-01T07:00", "--to", "2022-07-01T08:00")
-    fails(shotwatch(tmp_path, frames, "--device", CAMERA, *span), 2, "say which frames")
+    fails(shotwatch(tmp_path, frames, "--device", CAMERA, *span), 2, "choose the frames")
 
 
 class Api:
@@ -271,8 +271,8 @@ class Api:
 
 async def test_a_camera_s_valid_frames_are_spread_over_the_time() -> None:
     api, done = Api(), []
-    roster = find_camera(FACILITY, CAMERA)
-    stored = stored_frames(api, roster, CAMERA, (900, 1100), 4, lambda: done.append(1))  # type: ignore[arg-type]
+    expected = find_camera(FACILITY, CAMERA)
+    stored = stored_frames(api, expected, CAMERA, (900, 1100), 4, lambda: done.append(1))  # type: ignore[arg-type]
     found = [frame async for frame in stored]
     assert [frame.name for frame in found] == ["shot-1000"]
     assert found[0].image.tolist() == [[1000, 0], [0, 4092]]
@@ -282,8 +282,8 @@ async def test_a_camera_s_valid_frames_are_spread_over_the_time() -> None:
 
 
 async def test_more_frames_are_asked_for_than_there_are_shots() -> None:
-    roster = find_camera(FACILITY, CAMERA)
-    stored = stored_frames(Api(), roster, CAMERA, (1000, 1100), 50, lambda: None)  # type: ignore[arg-type]
+    expected = find_camera(FACILITY, CAMERA)
+    stored = stored_frames(Api(), expected, CAMERA, (1000, 1100), 50, lambda: None)  # type: ignore[arg-type]
     names = [frame.name async for frame in stored]
     assert names == [f"shot-{time}" for time in range(1000, 1100, 10) if time != 1050]
 

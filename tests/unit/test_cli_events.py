@@ -38,7 +38,7 @@ def event(sequence: int, severity: Severity = Severity.WARNING) -> AnomalyEvent:
         image_url=None,
         residual_url=None,
         model=None,
-        condition="condition",
+        incident="incident",
         phase=Phase.OPENED,
         since=0,
         until=0,
@@ -89,7 +89,7 @@ async def test_an_event_that_was_held_back_at_first_is_asked_for_again() -> None
     assert await shown([1], [4, 5], late=[2, 3, 4]) == [1, 2, 3, 4, 5]
 
 
-async def test_what_comes_is_shown_while_nobody_tells_what_was_missed() -> None:
+async def test_what_comes_is_shown_while_nobody_reports_what_was_missed() -> None:
     back, answers = asyncio.Event(), iter(([1, 2], []))
 
     async def missed() -> AsyncIterator[AnomalyEvent]:
@@ -154,7 +154,7 @@ def test_only_the_last_ids_are_remembered() -> None:
     assert [recent.is_new(identity) for identity in "abacab"] == [True, True, False, True, True, True]
 
 
-def test_an_event_is_told_in_one_line_with_number_time_place_severity_kind_score_and_why() -> None:
+def test_an_event_is_reported_in_one_line_with_number_time_place_severity_kind_score_and_why() -> None:
     scored = event(7, Severity.CRITICAL)
     scored = scored.model_copy(update={"data": scored.data.model_copy(update={"model": MODEL})})
     assert event_line(scored).plain.split() == [
@@ -164,9 +164,12 @@ def test_an_event_is_told_in_one_line_with_number_time_place_severity_kind_score
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [({"threshold": 0.0}, " rule  a spot"), ({"phase": Phase.CLOSED}, " over  a spot")]
+    ("change", "expected"),
+    [({"threshold": 0.0}, " rule  a spot"), ({"phase": Phase.CLOSED}, " over  a spot")],
 )
-def test_what_a_rule_found_and_what_is_over_have_no_score_to_tell(change: dict[str, Any], said: str) -> None:
-    told = event(7)
-    told = told.model_copy(update={"data": told.data.model_copy(update=change)})
-    assert said in event_line(told).plain
+def test_what_a_rule_found_and_what_is_over_have_no_score_to_report(
+    change: dict[str, Any], expected: str
+) -> None:
+    result = event(7)
+    result = result.model_copy(update={"data": result.data.model_copy(update=change)})
+    assert expected in event_line(result).plain

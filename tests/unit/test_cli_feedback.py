@@ -1,4 +1,4 @@
-"""`shotwatch events`, on what a REST API says."""
+"""`shotwatch events`, on the answers of a REST API."""
 
 import json
 from collections.abc import Iterator
@@ -26,21 +26,21 @@ STANDING = {
 HOUR_MS = 3_600_000
 
 
-def statement(event_id: str, **said: Any) -> dict[str, Any]:
+def statement(event_id: str, **expected: Any) -> dict[str, Any]:
     return {
         **{"event": event_id, "at": "2022-07-01T07:40:00Z", "who": "amelie", "action": "acknowledged"},
         "caller": "shift-a",
         **{"label": None, "until": None, "note": "[seen]"},
-        **said,
+        **expected,
     }
 
 
 @dataclass
 class Api:
-    """Has three events, told in pages of two, and answers a statement with itself."""
+    """Has three events, in pages of two, and answers a statement with itself."""
 
     events: dict[str, AnomalyEvent]
-    said: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    expected: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     asked: list[dict[str, str]] = field(default_factory=list)
     url: str = ""
 
@@ -55,7 +55,7 @@ class Api:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         id_ = urlsplit(path).path.split("/")[-2]
-        self.said.append((id_, body))
+        self.expected.append((id_, body))
         until = "2022-07-01T08:40:00Z" if body.get("until") else None
         return statement(id_, **{**body, "until": until})
 
@@ -66,7 +66,7 @@ class Api:
         last = found[-1].data.sequence if found else since
         return {
             "events": [e.model_dump(mode="json", by_alias=True) for e in found],
-            "standings": {"condition": STANDING},
+            "standings": {"incident": STANDING},
             "last": last,
             "more": last < 9,
             "reset": False,
@@ -84,15 +84,15 @@ def shotwatch_events(api: Api, *arguments: str) -> Result:
     return run_against(api.url, "events", *arguments)
 
 
-def documents(told: Result) -> list[Any]:
-    assert told.exit_code == 0, told.output
-    return [json.loads(line) for line in told.stdout.splitlines()]
+def documents(result: Result) -> list[Any]:
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_the_latest_events_are_listed_with_how_they_stand(api: Api) -> None:
-    told = shotwatch_events(api, "list")
-    assert told.exit_code == 0, told.output
-    rows = [line for line in told.stdout.splitlines() if "hot_spot" in line]
+    result = shotwatch_events(api, "list")
+    assert result.exit_code == 0, result.output
+    rows = [line for line in result.stdout.splitlines() if "hot_spot" in line]
     assert [cell.strip() for cell in rows[0].strip("│").split("│")] == [
         *("5", "2022-07-01 07:33:00.100", "LA-A1-11", "warning", "hot_spot"),
         "a spot of 22 % of the peak [at 12, 40]",
@@ -121,9 +121,9 @@ def test_an_event_is_shown_by_its_number_or_id(api: Api, named: str) -> None:
     assert shown["statements"] == [statement("event-7")]
 
 
-def test_people_see_what_was_wrong_where_and_how_sure_and_who_said_what(api: Api) -> None:
-    told = shotwatch_events(api, "show", "7")
-    assert told.exit_code == 0, told.output
+def test_people_see_what_was_wrong_where_and_how_sure_and_whose_feedback_it_is(api: Api) -> None:
+    result = shotwatch_events(api, "show", "7")
+    assert result.exit_code == 0, result.output
     for words in (
         *("a spot of 22 % of the peak [at 12, 40]", "LA-A1-11-100ms-20220701T073300.100"),
         *(
@@ -134,11 +134,11 @@ def test_people_see_what_was_wrong_where_and_how_sure_and_who_said_what(api: Api
             "[seen]",
         ),
     ):
-        assert words in told.stdout
+        assert words in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (("ack", "--note", "mine"), {"action": "acknowledged", "note": "mine"}),
         (("false",), {"action": "false", "note": ""}),
@@ -146,38 +146,38 @@ def test_people_see_what_was_wrong_where_and_how_sure_and_who_said_what(api: Api
         (("confirm", "--label", "pointing"), {"action": "confirmed", "label": "pointing", "note": ""}),
     ],
 )
-def test_what_is_said_is_sent_with_the_login_name(
-    api: Api, arguments: tuple[str, ...], said: dict[str, Any]
+def test_feedback_is_sent_with_the_login_name(
+    api: Api, arguments: tuple[str, ...], expected: dict[str, Any]
 ) -> None:
     (answer,) = documents(shotwatch_events(api, *arguments, "7", "--json"))
-    assert api.said == [("event-7", {**said, "who": getuser()})]
-    assert answer["action"] == said["action"]
+    assert api.expected == [("event-7", {**expected, "who": getuser()})]
+    assert answer["action"] == expected["action"]
 
 
 def test_a_snooze_ends_after_so_many_minutes(api: Api) -> None:
     before = epoch_now()
     documents(shotwatch_events(api, "snooze", "7", "--minutes", "60", "--who", "bruno", "--json"))
-    ((_, said),) = api.said
-    assert before <= said.pop("until") - HOUR_MS <= epoch_now()
-    assert said == {"action": "snoozed", "who": "bruno", "note": ""}
+    ((_, expected),) = api.expected
+    assert before <= expected.pop("until") - HOUR_MS <= epoch_now()
+    assert expected == {"action": "snoozed", "who": "bruno", "note": ""}
 
 
-def test_the_same_can_be_said_of_several_events(api: Api) -> None:
-    told = shotwatch_events(api, "false", "5", "9")
-    assert [id_ for id_, _ in api.said] == ["event-5", "event-9"]
-    assert "event-5" in told.stdout
-    assert "event-9" in told.stdout
+def test_the_same_feedback_can_be_given_on_several_events(api: Api) -> None:
+    result = shotwatch_events(api, "false", "5", "9")
+    assert [id_ for id_, _ in api.expected] == ["event-5", "event-9"]
+    assert "event-5" in result.stdout
+    assert "event-9" in result.stdout
 
 
 @pytest.mark.parametrize("named", ["8", "event-8", "../ledger"])
-def test_nothing_is_said_when_one_of_the_events_does_not_exist(api: Api, named: str) -> None:
-    told = shotwatch_events(api, "false", "5", named)
-    assert told.exit_code == 1
-    assert "there is no" in told.stderr
-    assert api.said == []
+def test_no_feedback_is_sent_when_one_of_the_events_does_not_exist(api: Api, named: str) -> None:
+    result = shotwatch_events(api, "false", "5", named)
+    assert result.exit_code == 1
+    assert "there is no" in result.stderr
+    assert api.expected == []
 
 
 def test_a_label_that_is_no_kind_of_anomaly_is_misuse(api: Api) -> None:
-    told = shotwatch_events(api, "confirm", "7", "--label", "ufo")
-    assert told.exit_code == 2
-    assert "ufo" in told.stderr
+    result = shotwatch_events(api, "confirm", "7", "--label", "ufo")
+    assert result.exit_code == 2
+    assert "ufo" in result.stderr

@@ -28,7 +28,7 @@ from shotwatch_cli.processes import process_table
 from shotwatch_common.printable import printable
 from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.status import Role, State, Status
-from shotwatch_operations.broker.parked import ParkedMessage
+from shotwatch_operations.broker.dead_letter_queue import DeadLetter
 from shotwatch_shots.event import AnomalyEvent, Contribution
 from shotwatch_shots.vocabulary import AnomalyKind
 
@@ -74,19 +74,19 @@ def pages(text: str) -> list[RenderableType]:
     standing = {"verdict": text, "label": text, "acknowledged_by": text, "snoozed_until": text}
     standing["acknowledged_caller"] = text
     statement = dict.fromkeys(("event", "at", "who", "caller", "action", "label", "until", "note"), text)
-    parked = ParkedMessage("id", text, text, 1, 0, text, text.encode(errors="replace"))
+    dead_lettered = DeadLetter("id", text, text, 1, 0, text, text.encode(errors="replace"))
     record = {"raised": 1, "confirmed": 0, "false": 0}
     version = {"version": text, "aliases": [text], "created_at": text, "shadow": None, "record": record}
     change = {"at": text, "version": text, "before": text, "who": text, "rollback": True, "why": text}
     process = Status(text, Role.SERVICE, State.READY, 1, 0, None, Path("log") / text.replace("\0", ""), 1, {})
     return [
         event_line(anomaly),
-        event_table([anomaly], {"condition": standing}),
+        event_table([anomaly], {"incident": standing}),
         fact_table(anomaly, standing),
         contribution_table(anomaly.data.contributions),
         statement_table([statement]),
-        message_table(text, [parked]),
-        shown_message(parked),
+        message_table(text, [dead_lettered]),
+        shown_message(dead_lettered),
         version_table([{**version, "tags": {"architecture": text}}]),
         history_table([change]),
         process_table(text, [process]),
@@ -113,17 +113,17 @@ def test_every_page_shows_the_hostile_text_in_full_with_escapes() -> None:
 
 @pytest.mark.skipif(not ANSI_FILE.exists(), reason=f"{ANSI_FILE} is not here")
 def test_names_and_states_of_the_hostile_file_act_on_nothing() -> None:
-    told: list[str] = []
+    result: list[str] = []
 
     def collect(name: str, found: h5py.Group | h5py.Dataset) -> None:
-        told.append(name)
+        result.append(name)
         if isinstance(found, h5py.Dataset) and name.endswith("STATE"):
-            told.append(found[()].decode())
+            result.append(found[()].decode())
 
     with h5py.File(ANSI_FILE) as file:
         file.visititems(collect)
-    assert any("\x1b" in text for text in told)
-    for text in told:
+    assert any("\x1b" in text for text in result)
+    for text in result:
         for renderable in pages(text):
             assert acts_on_nothing(shown(renderable))
 
@@ -185,18 +185,18 @@ def test_a_log_line_is_one_line_of_visible_ascii(capsys: pytest.CaptureFixture[s
 )
 def test_commands_that_ask_the_rest_api_show_hostile_answers_as_text(arguments: tuple[str, ...]) -> None:
     with served(answers) as url:
-        told = run_against(url, *arguments)
-    assert told.exit_code == 0, told.stderr
-    assert acts_on_nothing(told.stdout)
-    assert r"\x1b[2J" in told.stdout
-    assert "[red]m[/red] :smile: " in told.stdout
+        result = run_against(url, *arguments)
+    assert result.exit_code == 0, result.stderr
+    assert acts_on_nothing(result.stdout)
+    assert r"\x1b[2J" in result.stdout
+    assert "[red]m[/red] :smile: " in result.stdout
 
 
 def test_a_problem_that_the_rest_api_reports_is_shown_as_text() -> None:
     with served(lambda _: None) as url:
-        told = run_against(url, "events", "show", "\x1b[2J")
-    assert told.exit_code == 1
-    assert acts_on_nothing(told.stderr)
+        result = run_against(url, "events", "show", "\x1b[2J")
+    assert result.exit_code == 1
+    assert acts_on_nothing(result.stderr)
 
 
 @pytest.mark.parametrize(
@@ -212,15 +212,15 @@ def test_a_problem_that_the_rest_api_reports_is_shown_as_text() -> None:
     ],
     ids=["command", "option", "file", "choice", "subcommand", "keys file", "time"],
 )
-def test_what_is_wrong_with_an_argument_is_said_without_acting_on_the_terminal(
+def test_what_is_wrong_with_an_argument_is_stated_without_acting_on_the_terminal(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("typer.rich_utils.COLOR_SYSTEM", None)
     with served(lambda _: None) as url:
-        told = run_against(url, *arguments)
-    assert told.exit_code != 0
-    assert acts_on_nothing(told.stdout + told.stderr)
-    assert "[2J" in told.stderr.replace("\n", ""), "the argument is quoted"
+        result = run_against(url, *arguments)
+    assert result.exit_code != 0
+    assert acts_on_nothing(result.stdout + result.stderr)
+    assert "[2J" in result.stderr.replace("\n", ""), "the argument is quoted"
 
 
 @pytest.mark.parametrize(
@@ -247,11 +247,11 @@ def test_the_traceback_of_a_defect_acts_on_nothing(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("shotwatch_cli.commands.events.event_table", fail)
     with served(answers) as url:
-        told = run_against(url, "events", "list")
-    assert told.exit_code == 1
-    assert acts_on_nothing(told.stderr)
-    assert "Traceback" in told.stderr
-    assert printable(HOSTILE).split("\\n")[0] in told.stderr
+        result = run_against(url, "events", "list")
+    assert result.exit_code == 1
+    assert acts_on_nothing(result.stderr)
+    assert "Traceback" in result.stderr
+    assert printable(HOSTILE).split("\\n")[0] in result.stderr
 
 
 def answers(path: str) -> Any:
@@ -276,7 +276,7 @@ def answers(path: str) -> Any:
         case ["events"]:
             return {
                 "events": [document],
-                "standings": {"condition": standing},
+                "standings": {"incident": standing},
                 "last": 7,
                 "more": False,
                 "reset": False,

@@ -22,7 +22,9 @@ def test_files_of_a_folder_keep_their_paths_below_it(tmp_path: Path) -> None:
 
 
 def test_a_file_named_by_itself_keeps_its_name_whatever_it_is_called(tmp_path: Path) -> None:
-    assert [upload.key for upload in planned_uploads([touch(tmp_path / "LA" / "odd.txt")])] == ["odd.txt"]
+    assert [upload.key for upload in planned_uploads([touch(tmp_path / "LA" / "anomalous.txt")])] == [
+        "anomalous.txt"
+    ]
 
 
 def test_files_beside_the_snapshots_stay_behind(tmp_path: Path) -> None:
@@ -38,7 +40,7 @@ def test_two_files_for_one_key_are_refused(tmp_path: Path) -> None:
         planned_uploads([tmp_path / "one", tmp_path / "two"])
 
 
-def test_an_empty_folder_is_a_failure_that_says_what_to_do(tmp_path: Path) -> None:
+def test_an_empty_folder_is_a_failure_that_explains_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"holds no \.h5 file") as failure:
         planned_uploads([tmp_path])
     assert "shotwatch simulate" in failure.value.advice

@@ -1,4 +1,4 @@
-"""What commands make of what they are told: audits, findings, tables, deployments."""
+"""What commands make of their input: audits, findings, tables, deployments."""
 
 import io
 from pathlib import Path
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from shotwatch_cli.balance import LedgerBalance
 from shotwatch_cli.checks import CheckStatus, model_findings, stage_finding
-from shotwatch_cli.commands.train import told
+from shotwatch_cli.commands.train import step_text
 from shotwatch_cli.deployment import find_deployment
 from shotwatch_cli.failures import Failure, as_failure
 from shotwatch_cli.output import megabytes, moment
@@ -61,9 +61,9 @@ def test_an_imbalance_is_named_with_its_slice() -> None:
     ("queues", "verdict"),
     [
         (StageQueues("ingest", ready=3, consumers=2), CheckStatus.OK),
-        (StageQueues("ingest", consumers=2, parked=1), CheckStatus.WARN),
+        (StageQueues("ingest", consumers=2, dead_lettered=1), CheckStatus.WARN),
         (StageQueues("ingest", ready=3), CheckStatus.FAIL),
-        (StageQueues("ingest", consumers=1, missing=("shotwatch.ingest.parked",)), CheckStatus.FAIL),
+        (StageQueues("ingest", consumers=1, missing=("shotwatch.ingest.dead_letters",)), CheckStatus.FAIL),
     ],
 )
 def test_a_stage_is_judged_by_its_queues_and_consumers(queues: StageQueues, verdict: CheckStatus) -> None:
@@ -120,16 +120,16 @@ def test_where_an_alias_may_have_been_moved_the_advice_begins_with_who_did_it() 
 
 
 def test_thresholds_are_summed_up_over_devices() -> None:
-    usual = {
+    baselines = {
         "camera-1": {"energy": {"tail": {"reach": 8.0}}, "hot_spot": {"tail": {"reach": 9.0}}},
         "camera-2": {"energy": {"tail": {"reach": 12.5}}},
     }
-    assert summarise(usual) == [Thresholds("energy", 2, 8.0, 12.5), Thresholds("hot_spot", 1, 9.0, 9.0)]
+    assert summarise(baselines) == [Thresholds("energy", 2, 8.0, 12.5), Thresholds("hot_spot", 1, 9.0, 9.0)]
 
 
-def test_a_step_of_training_is_told_with_its_figures() -> None:
-    assert told({"step": "epoch", "number": 3, "loss": 0.0012345}) == "epoch: number 3, loss 0.00123"
-    assert told({"step": "reading"}) == "reading"
+def test_a_step_of_training_is_reported_with_its_figures() -> None:
+    assert step_text({"step": "epoch", "number": 3, "loss": 0.0012345}) == "epoch: number 3, loss 0.00123"
+    assert step_text({"step": "reading"}) == "reading"
 
 
 def test_a_process_table_shows_state_pid_restarts_address_and_log() -> None:
@@ -138,8 +138,8 @@ def test_a_process_table_shows_state_pid_restarts_address_and_log() -> None:
     )
     page = io.StringIO()
     Console(file=page, width=120).print(process_table("processes", [process]))
-    for told_of in ("ingest-1", "restarting", "2", "127.0.0.1:20001", "/tmp/[a].log"):
-        assert told_of in page.getvalue()
+    for reported_in in ("ingest-1", "restarting", "2", "127.0.0.1:20001", "/tmp/[a].log"):
+        assert reported_in in page.getvalue()
 
 
 def test_bytes_and_times_are_spelt_as_people_read_them() -> None:
@@ -147,7 +147,7 @@ def test_bytes_and_times_are_spelt_as_people_read_them() -> None:
     assert moment(1656660780100) == "2022-07-01 07:33:00.100"
 
 
-def test_what_the_databases_driver_says_of_an_absent_server_is_cut_to_its_first_part() -> None:
+def test_what_the_databases_driver_states_of_an_absent_server_is_cut_to_its_first_part() -> None:
     error = TRANSIENT[0]("127.0.0.1:1: Connection refused, Timeout: 5s, Topology Description: <…>")
     failure = as_failure(error)
     assert str(failure) == "127.0.0.1:1: Connection refused"

@@ -1,4 +1,4 @@
-"""The facility file: what it reads off names, and how it says what is wrong."""
+"""The facility file: what it reads off names, and how it reports what is wrong."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ HPLS = Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml"
 FACILITY = load_facility(HPLS)
 
 
-def test_a_snapshot_name_tells_line_recorder_interval_and_start() -> None:
+def test_a_snapshot_name_gives_line_recorder_interval_and_start() -> None:
     name = FACILITY.file_name("any/folder/LA_CameraComputer02-Recorder_60s_snapshot_2022-07-01_07-33-00.h5")
     assert name is not None
     assert (str(name.area), name.recorder, name.interval) == ("LA", "CameraComputer02-Recorder", "60s")
@@ -39,7 +39,7 @@ def test_other_files_are_not_the_facilitys(key: str) -> None:
         ("LA_A1_12-Something", Place.parse("LA-A1-12"), DeviceKind.OTHER),
     ],
 )
-def test_a_group_name_tells_place_and_kind(group: str, place: Place, kind: DeviceKind) -> None:
+def test_a_group_name_gives_place_and_kind(group: str, place: Place, kind: DeviceKind) -> None:
     device = FACILITY.device(group)
     assert device is not None
     assert (device.place, device.kind) == (place, kind)
@@ -49,14 +49,14 @@ def test_a_group_of_no_place_is_no_device() -> None:
     assert FACILITY.device("ControlRoom-Camera_1") is None
 
 
-def test_the_roster_is_that_of_the_whole_facility() -> None:
-    devices = [FACILITY.device(group) for roster in FACILITY.places for group in roster.devices]
-    at_10_hz = [roster for roster in FACILITY.places if roster.interval == "100ms"]
+def test_the_expected_devices_are_those_of_the_whole_facility() -> None:
+    devices = [FACILITY.device(group) for expected in FACILITY.places for group in expected.devices]
+    at_10_hz = [expected for expected in FACILITY.places if expected.interval == "100ms"]
     cameras = [
         d for r in at_10_hz for d in map(FACILITY.device, r.devices) if d and d.kind is DeviceKind.CAMERA
     ]
     assert len(cameras) == 94
-    assert sum(len(roster.devices) for roster in at_10_hz) == 94 + 80
+    assert sum(len(expected.devices) for expected in at_10_hz) == 94 + 80
     assert len(devices) == 94 + 80 + 23 + 3
 
 

@@ -14,8 +14,8 @@ PASS_THE_POINT = (
 
 def exit_code(folder: Path | None, stack: Path | None) -> int:
     """Of a process that reaches the point twice."""
-    told = {"SHOTWATCH_FAULTS": folder, "SHOTWATCH_PROCESS_OF": stack}
-    environment = {name: str(path) for name, path in told.items() if path is not None}
+    reported = {"SHOTWATCH_FAULTS": folder, "SHOTWATCH_PROCESS_OF": stack}
+    environment = {name: str(path) for name, path in reported.items() if path is not None}
     return subprocess.run([sys.executable, "-c", PASS_THE_POINT], env=environment, check=False).returncode
 
 
@@ -28,7 +28,9 @@ def test_an_armed_point_kills_the_first_process_that_gets_there_and_no_other(tmp
 
 
 @pytest.mark.parametrize("stack", [None, "elsewhere"])
-def test_outside_of_a_tortured_stack_no_point_is_armed(tmp_path: Path, stack: str | None) -> None:
+def test_outside_of_a_stack_under_fault_injection_no_point_is_armed(
+    tmp_path: Path, stack: str | None
+) -> None:
     (tmp_path / "stage.point").touch()
     assert exit_code(tmp_path, None if stack is None else tmp_path / stack) == 0
     assert exit_code(None, tmp_path) == 0

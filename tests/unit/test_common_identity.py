@@ -33,11 +33,11 @@ keys = st.lists(texts, min_size=1, max_size=6).map("/".join).filter(lambda key: 
     "key",
     [
         "LA_CameraComputer02-Recorder_60s_snapshot_2022-07-01_07-33-00.h5",
-        "odd folder/ü+%/readme.txt",
+        "unusual folder/ü+%/readme.txt",
         "a" * 200,
     ],
 )
-def test_a_usual_key_stays_as_it_is(key: str) -> None:
+def test_an_ordinary_key_stays_as_it_is(key: str) -> None:
     assert fitting_key(key) == key
 
 
@@ -80,7 +80,9 @@ def test_different_versions_never_share_a_place(one: str, of_one: str, other: st
     ("etag", "version"),
     [(MD5, MD5), (f"{MD5}-3", f"{MD5}-3"), ("../x", "~"), ("a" * 41, "~"), ("-3", "~"), ("\u202e", "~")],
 )
-def test_a_version_stands_before_the_extension_and_an_odd_one_as_its_digest(etag: str, version: str) -> None:
+def test_a_version_stands_before_the_extension_and_an_unusual_one_as_its_digest(
+    etag: str, version: str
+) -> None:
     key = raw_key(DAY, "LA_Camera_60s_snapshot_2022-07-01_07-33-00.h5", etag)
     assert key.startswith(f"2022-07-01/LA_Camera_60s_snapshot_2022-07-01_07-33-00@{version}")
     assert key.endswith(".h5")

@@ -97,7 +97,7 @@ def test_one_message_may_hold_several_records():
     assert [each.key for each in found] == ["day 1/LA_x+1%.h5", "other.h5"]
 
 
-def test_the_same_object_told_twice_has_one_id():
+def test_the_same_object_reported_twice_has_one_id():
     first, again = parse_notification(envelope(event(), event(eventTime="2022-07-01T09:00:00Z")))
 
     assert first.object_id == again.object_id

@@ -38,7 +38,7 @@ def test_no_bidirectional_mark_survives(mark: str) -> None:
 
 @pytest.mark.parametrize("mark", "\u200b\u200d\ufeff\u00ad\u034f\u115f\u180e\u3164\ufe0f\uffa0\U000e0100")
 def test_nothing_is_left_that_no_font_draws(mark: str) -> None:
-    """Two names that differ in such a character only look alike."""
+    """Two names that differ in such a character only seem alike."""
     assert printable(f"é{mark}b").isascii() is False
     assert mark not in printable(f"é{mark}b")
 
@@ -57,7 +57,7 @@ def test_nothing_is_left_that_unicode_has_renderers_ignore() -> None:
 
 
 @pytest.mark.parametrize("blank", "\u2800\u2d7f\u3000\u00a0\U00016fe4\U0001d159\U0001107f\U000e0020")
-def test_nothing_is_left_that_looks_like_a_space_or_like_nothing(blank: str) -> None:
+def test_nothing_is_left_that_seems_like_a_space_or_like_nothing(blank: str) -> None:
     assert printable(f"é{blank}b") == f"é{blank.encode('unicode_escape').decode()}b"
 
 

@@ -91,7 +91,7 @@ def test_a_few_stray_records_do_not_move_the_phase_of_all_others() -> None:
     assert phase_ms(times, 1000) == 500
 
 
-def test_records_far_from_the_grid_have_no_say_in_the_phase() -> None:
+def test_records_far_from_the_grid_have_no_state_in_the_phase() -> None:
     tight = Interval("1s", 20.0, 100)
     assigned = assign_pulses(np.array([30, 1500, 2500, 3500, 4030]), tight)
     assert assigned.on_grid.tolist() == [True, False, False, False, True]

@@ -1,4 +1,4 @@
-"""What a parked message is about, whatever its stage."""
+"""What a dead-lettered message is about, whatever its stage."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_a_message_about_shots_is_about_their_batch(message: ShotBatch | ShotsMe
     assert subject_of(message.model_dump_json().encode()) == Subject(batches=("window-1",))
 
 
-def test_an_examination_that_fails_leaves_its_shots_judged() -> None:
+def test_a_detailed_measurement_that_fails_leaves_its_shots_judged() -> None:
     assert subject_of(ShotsFlagged(batch_id="window-1", shots=[0]).model_dump_json().encode()) == Subject()
 
 

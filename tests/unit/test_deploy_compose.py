@@ -84,24 +84,24 @@ def test_every_service_of_the_tree_is_there_and_built_from_its_own_folder():
 
 
 @pytest.mark.parametrize("service", OURS)
-def test_a_service_is_told_all_that_it_must_know_and_nothing_that_it_does_not(service: str):
-    told = given(SERVICES[service]["environment"])
+def test_a_service_is_given_all_that_it_must_know_and_nothing_that_it_does_not(service: str):
+    reported = given(SERVICES[service]["environment"])
     settings = settings_of(service)
-    assert names(settings, required=True) <= told | IMAGE_SETTINGS
-    assert told <= names(settings, required=False)
+    assert names(settings, required=True) <= reported | IMAGE_SETTINGS
+    assert reported <= names(settings, required=False)
 
 
-def test_the_command_line_is_told_where_the_servers_are():
-    told = given(SERVICES["cli"]["environment"])
-    assert names(BrokerSettings, required=True) <= told | IMAGE_SETTINGS
-    assert {"SHOTWATCH_QUERY_URL", API_KEY_FILE} <= told
+def test_the_command_line_knows_where_the_servers_are():
+    reported = given(SERVICES["cli"]["environment"])
+    assert names(BrokerSettings, required=True) <= reported | IMAGE_SETTINGS
+    assert {"SHOTWATCH_QUERY_URL", API_KEY_FILE} <= reported
 
 
 def test_the_command_line_has_the_key_of_whoever_runs_it_from_a_file_that_they_name(tmp_path: Path):
     """As Compose fills in variables: `${X:-default}` and `${X:+instead}` treat an empty X as unset."""
-    told, file = SERVICES["cli"]["environment"][API_KEY_FILE], COMPOSE["secrets"]["api-key"]["file"]
+    reported, file = SERVICES["cli"]["environment"][API_KEY_FILE], COMPOSE["secrets"]["api-key"]["file"]
     assert "api-key" in SERVICES["cli"]["secrets"]
-    filled = f'printf "%s %s" "{told}" "{file}"'
+    filled = f'printf "%s %s" "{reported}" "{file}"'
     by_key = {key: {**os.environ, API_KEY_FILE: key} for key in ("", str(tmp_path / "key"))}
     done = {key: subprocess.check_output(["sh", "-c", filled], env=env) for key, env in by_key.items()}
     assert done == {
@@ -111,11 +111,11 @@ def test_the_command_line_has_the_key_of_whoever_runs_it_from_a_file_that_they_n
     assert read_secret(API_KEY, {API_KEY_FILE: ""}) is None, "no key was named"
 
 
-def test_the_facility_file_lies_where_the_image_looks_for_it():
-    looked_for = re.search(r"SHOTWATCH_FACILITY=(\S+)", (ROOT / "Dockerfile").read_text())
-    assert looked_for is not None
+def test_the_facility_file_lies_where_the_image_expects_it():
+    image_path = re.search(r"SHOTWATCH_FACILITY=(\S+)", (ROOT / "Dockerfile").read_text())
+    assert image_path is not None
     for name in OURS:
-        assert {"source": "facility", "target": looked_for[1]} in SERVICES[name]["configs"]
+        assert {"source": "facility", "target": image_path[1]} in SERVICES[name]["configs"]
 
 
 def test_every_secret_is_a_file_that_make_env_writes_and_somebody_uses():
@@ -127,10 +127,10 @@ def test_every_secret_is_a_file_that_make_env_writes_and_somebody_uses():
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_environment_holds_a_secret_and_each_secret_that_is_named_is_mounted(name: str):
     service = SERVICES[name]
-    told = dict(service.get("environment", {}))
+    reported = dict(service.get("environment", {}))
     mounted = {f"/run/secrets/{target}" for _, target in _secrets(service)}
-    assert {value for value in told.values() if str(value).startswith("/run/secrets/")} <= mounted
-    values = {key: value for key, value in told.items() if value and not key.endswith("FILE")}
+    assert {value for value in reported.values() if str(value).startswith("/run/secrets/")} <= mounted
+    values = {key: value for key, value in reported.items() if value and not key.endswith("FILE")}
     assert "$" not in str(values)
     assert [key for key in values if re.search("PASSWORD|SECRET|TOKEN", key)] == []
     assert [value for value in values.values() if re.search("//[^/]*@", str(value))] == []
@@ -199,9 +199,9 @@ def test_a_secret_that_was_removed_is_made_anew_with_all_that_is_made_of_it(tmp_
 
 def test_a_service_reads_the_new_secret_when_it_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What Compose mounts for `ingest`, before and after the rotation of its password."""
-    secrets, told = make_env(tmp_path), SERVICES["ingest"]["environment"]
+    secrets, reported = make_env(tmp_path), SERVICES["ingest"]["environment"]
     targets = {f"/run/secrets/{target}": secrets / source for source, target in _secrets(SERVICES["ingest"])}
-    for name, value in told.items():
+    for name, value in reported.items():
         monkeypatch.setenv(name, str(targets.get(value, value)))
     monkeypatch.setenv("SHOTWATCH_FACILITY", "facility.yaml")
     before = IngestSettings.load().broker_url
@@ -252,7 +252,7 @@ def test_no_container_sees_a_folder_of_the_machine_but_what_this_tree_configures
     assert all(source.startswith("./deploy/") and mode == ["ro"] for source, _, *mode in of_machine)
 
 
-def test_no_container_is_told_to_run_as_root_but_the_one_that_writes_to_a_volume_of_root():
+def test_no_container_is_configured_to_run_as_root_but_the_one_that_writes_to_a_volume_of_root():
     root = {name for name, each in SERVICES.items() if each.get("user") in ("0:0", "0", "root")}
     assert root == {"broker-definitions"}, "the collector reads no files"
 
@@ -302,10 +302,10 @@ def reachable(name: str) -> set[str]:
 def listening(name: str) -> set[str]:
     """Return the networks where a server listens: those where it has the name that it listens on, or all."""
     networks = SERVICES[name].get("networks", ())
-    told = re.search(r"--web\.listen-address=(.+):", "\n".join(SERVICES[name].get("command", ())))
-    if told is None:
+    reported = re.search(r"--web\.listen-address=(.+):", "\n".join(SERVICES[name].get("command", ())))
+    if reported is None:
         return set(networks)
-    return {each for each, own in networks.items() if told[1] in own.get("aliases", ())}
+    return {each for each, own in networks.items() if reported[1] in own.get("aliases", ())}
 
 
 def test_prometheus_is_called_by_the_name_that_it_has_where_it_listens():
@@ -372,45 +372,48 @@ def test_configs_and_volumes_are_declared_and_used():
     assert {source for source, _ in _mounts() if "/" not in source} == set(COMPOSE["volumes"])
 
 
-def test_the_store_has_the_target_that_its_setup_has_told():
+def test_the_store_has_the_target_that_its_setup_has_set():
     target = SetupSettings.model_fields["event_target"].default.split(":")[-2]
-    told = SERVICES["store"]["environment"]
-    assert {name for name in told if "NOTIFY" in name and not name.endswith(f"_{target}")} == set()
-    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == STORE_EXCHANGE
-    assert told[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == STORE_EXCHANGE.removeprefix("amq.")
-    assert told[f"MINIO_NOTIFY_AMQP_ROUTING_KEY_{target}"] == Topology().objects.name
+    reported = SERVICES["store"]["environment"]
+    assert {name for name in reported if "NOTIFY" in name and not name.endswith(f"_{target}")} == set()
+    assert reported[f"MINIO_NOTIFY_AMQP_EXCHANGE_{target}"] == STORE_EXCHANGE
+    assert reported[f"MINIO_NOTIFY_AMQP_EXCHANGE_TYPE_{target}"] == STORE_EXCHANGE.removeprefix("amq.")
+    assert reported[f"MINIO_NOTIFY_AMQP_ROUTING_KEY_{target}"] == Topology().objects.name
 
 
 def test_the_sweep_leaves_new_objects_to_the_notifications_of_the_store():
     """Otherwise each object would be fed in twice, and the inbox listed twice a second."""
     assert SERVICES["store"]["environment"]["MINIO_NOTIFY_AMQP_ENABLE_SHOTWATCH"] == "on"
-    told = SERVICES["ingest"]["environment"]
-    assert (told["SHOTWATCH_INBOX_SWEEP_SECONDS"], told["SHOTWATCH_INBOX_NOTIFICATION_SECONDS"]) == (10, 30)
+    reported = SERVICES["ingest"]["environment"]
+    assert (reported["SHOTWATCH_INBOX_SWEEP_SECONDS"], reported["SHOTWATCH_INBOX_NOTIFICATION_SECONDS"]) == (
+        10,
+        30,
+    )
 
 
 def test_the_store_is_set_up_with_all_settings_that_this_takes():
-    told = given(SERVICES["store-setup"]["environment"])
-    assert names(SetupSettings, required=True) <= told | IMAGE_SETTINGS
-    assert told <= names(SetupSettings, required=False)
+    reported = given(SERVICES["store-setup"]["environment"])
+    assert names(SetupSettings, required=True) <= reported | IMAGE_SETTINGS
+    assert reported <= names(SetupSettings, required=False)
 
 
 def test_the_database_is_set_up_with_all_settings_that_this_takes():
-    told = given(SERVICES["database-setup"]["environment"])
-    assert names(DatabaseSetupSettings, required=True) <= told | IMAGE_SETTINGS
-    assert told <= names(DatabaseSetupSettings, required=False)
+    reported = given(SERVICES["database-setup"]["environment"])
+    assert names(DatabaseSetupSettings, required=True) <= reported | IMAGE_SETTINGS
+    assert reported <= names(DatabaseSetupSettings, required=False)
 
 
 def test_every_service_has_its_own_account_of_the_database_and_of_the_store():
     account_of = {**{name: name for name in OURS}, "cli": "engineer"}
     addresses = dict(re.findall(r"^(database-[a-z]+-url) +(\S+)$", SECRETS_LIST, re.MULTILINE))
     for name, account in account_of.items():
-        told, mounted = SERVICES[name]["environment"], dict(map(reversed, _secrets(SERVICES[name])))
-        assert told["SHOTWATCH_DATABASE_URL_FILE"] == "/run/secrets/database-url"
+        reported, mounted = SERVICES[name]["environment"], dict(map(reversed, _secrets(SERVICES[name])))
+        assert reported["SHOTWATCH_DATABASE_URL_FILE"] == "/run/secrets/database-url"
         assert mounted["database-url"] == f"database-{account}-url"
         address = f"mongodb://{account}:{{database-{account}-password}}@database:27017/shotwatch"
         assert addresses[f"database-{account}-url"] == address
-        assert told["SHOTWATCH_STORE_ACCESS_KEY"] == f"shotwatch-{account}"
-        assert told["SHOTWATCH_STORE_SECRET_KEY_FILE"] == "/run/secrets/store-secret-key"
+        assert reported["SHOTWATCH_STORE_ACCESS_KEY"] == f"shotwatch-{account}"
+        assert reported["SHOTWATCH_STORE_SECRET_KEY_FILE"] == "/run/secrets/store-secret-key"
         assert mounted["store-secret-key"] == f"store-{account}-secret-key"
     assert set(account_of.values()) == DATABASE.keys() == STORE.keys() - {"uploader", MONITOR}
 
@@ -420,10 +423,10 @@ def test_the_set_ups_make_every_account_with_the_secret_that_its_service_has():
         ("database-setup", DATABASE, "database-{}-password"),
         ("store-setup", STORE, "store-{}-secret-key"),
     ):
-        told = SERVICES[name]["environment"]
+        reported = SERVICES[name]["environment"]
         for account in table:
             file = secret.format(account)
-            assert told[variable(file.replace("-", "_")) + FILE] == f"/run/secrets/{file}"
+            assert reported[variable(file.replace("-", "_")) + FILE] == f"/run/secrets/{file}"
 
 
 def test_the_administrators_secrets_are_with_the_servers_and_their_set_ups_alone():
@@ -437,7 +440,7 @@ def test_the_administrators_secrets_are_with_the_servers_and_their_set_ups_alone
         assert holding == {server, f"{server}-setup"}
 
 
-def test_nothing_waits_in_a_circle_and_what_must_be_healthy_says_when_it_is():
+def test_nothing_waits_in_a_circle_and_what_must_be_healthy_states_when_it_is():
     order = {name: set(each.get("depends_on", {})) for name, each in SERVICES.items()}
     assert set(TopologicalSorter(order).static_order()) == set(SERVICES)
     for each in SERVICES.values():
@@ -447,9 +450,9 @@ def test_nothing_waits_in_a_circle_and_what_must_be_healthy_says_when_it_is():
 
 
 def test_whoever_talks_to_the_broker_has_an_account_there_and_its_password():
-    told = re.findall(r"amqp://(\w+):\{broker-(\w+)-password\}@", SECRETS_LIST)
-    assert all(account == password for account, password in told)
-    assert {account for account, _ in told} <= set(ACCOUNTS)
+    reported = re.findall(r"amqp://(\w+):\{broker-(\w+)-password\}@", SECRETS_LIST)
+    assert all(account == password for account, password in reported)
+    assert {account for account, _ in reported} <= set(ACCOUNTS)
 
 
 def test_every_address_names_a_service():
@@ -486,7 +489,7 @@ def test_a_service_is_scraped_for_its_own_stages_alone():
     assert (rule["action"], rule["source_labels"]) == ("keep", ["job", "stage"])
     kept = {(job, stage) for job in OURS for stage in STAGES if re.fullmatch(rule["regex"], f"{job};{stage}")}
     assert kept == {(stage, stage) for stage in STAGES if stage in OURS} | {
-        ("features", "examination"),
+        ("features", "detail"),
         ("inference", "shadow"),
     }
     assert all(re.fullmatch(rule["regex"], f"{spec.name};") for spec in path_services()), "without a stage"
@@ -537,8 +540,8 @@ def _addresses(service: dict[str, Any]) -> Iterator[str]:
 
 def test_the_settings_for_one_thread_are_those_of_the_embedded_stack():
     text = (ROOT / "deploy/settings/one-thread.env").read_text()
-    told = dict(re.findall(r"^(\w+)=(.+)$", text, re.MULTILINE))
-    assert told == dict(path_services()[0].environment)
+    reported = dict(re.findall(r"^(\w+)=(.+)$", text, re.MULTILINE))
+    assert reported == dict(path_services()[0].environment)
 
 
 MODELS = {
@@ -575,7 +578,7 @@ def test_mlflow_runs_as_in_the_embedded_stack(tmp_path: Path):
     )
 
     ours = {name for name in embedded.environment if "MLFLOW_" in name} | {ENGINEER_PASSWORD, READER_PASSWORD}
-    told = {name.removesuffix(FILE) for name in deployed["environment"]}
-    assert told == ours | {"MLFLOW_SERVER_ALLOWED_HOSTS"}
+    reported = {name.removesuffix(FILE) for name in deployed["environment"]}
+    assert reported == ours | {"MLFLOW_SERVER_ALLOWED_HOSTS"}
     for name in ("_MLFLOW_SGI_NAME", "_MLFLOW_SERVER_ARTIFACT_ROOT", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"):
         assert deployed["environment"][name] == embedded.environment[name]

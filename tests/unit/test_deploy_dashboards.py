@@ -73,7 +73,7 @@ def test_a_dashboard_holds_what_grafana_knows_and_nothing_else(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(written()))
-def test_every_panel_says_why_it_is_there_and_asks_a_source_that_is_provisioned(name: str) -> None:
+def test_every_panel_explains_why_it_is_there_and_asks_a_source_that_is_provisioned(name: str) -> None:
     provisioned = yaml.safe_load((FOLDER.parent / "datasources" / "datasources.yml").read_text("utf-8"))
     sources = {each["uid"] for each in provisioned["datasources"]}
     for panel in _read(FOLDER / name)["panels"]:
@@ -89,13 +89,13 @@ def test_every_panel_says_why_it_is_there_and_asks_a_source_that_is_provisioned(
         *((rule["alert"], rule["expr"]) for rule in RULES),
     ],
 )
-def test_every_metric_of_ours_that_is_asked_for_is_one_that_services_tell(what: str, query: str) -> None:
+def test_every_metric_of_ours_that_is_asked_for_is_one_that_services_report(what: str, query: str) -> None:
     used = {re.sub(SUFFIXES, "", name) for name in re.findall(r"\bshotwatch_\w+", query)}
     assert used <= {re.sub(SUFFIXES, "", name) for name in documented_metrics()}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_every_alert_says_how_bad_it_is_what_happened_and_where_to_read_on(rule: Mapping[str, Any]) -> None:
+def test_every_alert_states_how_bad_it_is_what_happened_and_where_to_read_on(rule: Mapping[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert rule["annotations"]["summary"]
     page, _, anchor = rule["annotations"]["runbook"].partition("#")

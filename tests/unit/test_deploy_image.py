@@ -41,7 +41,7 @@ def test_an_image_holds_its_service_and_what_that_needs_in_the_locked_versions(i
     assert all(LOCKED[name] == version for name, version in packages.items() if name not in ours)
 
 
-def test_the_service_starts_from_the_image_and_says_which_settings_it_lacks(installed: Path):
+def test_the_service_starts_from_the_image_and_states_which_settings_it_lacks(installed: Path):
     bare = {"PATH": f"{installed / 'bin'}:/usr/bin:/bin", "SHOTWATCH_SERVICE": "validate"}
     done = subprocess.run([ROOT / "deploy" / "serve"], env=bare, capture_output=True, text=True)
     assert done.returncode == 1

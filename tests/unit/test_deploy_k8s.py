@@ -125,15 +125,15 @@ def test_a_pod_is_given_longer_to_end_than_the_longest_handler_takes(objects: di
 
 def test_the_sweep_leaves_new_objects_to_the_notifications_of_the_store(objects: dict[str, Objects]):
     """As in Compose."""
-    told = {
+    reported = {
         each["name"]: each.get("value") for each in pods(objects)["ingest"]["spec"]["containers"][0]["env"]
     }
     in_compose = SERVICES["ingest"]["environment"]
     for name in ("SHOTWATCH_INBOX_SWEEP_SECONDS", "SHOTWATCH_INBOX_NOTIFICATION_SECONDS"):
-        assert told[name] == str(in_compose[name])
+        assert reported[name] == str(in_compose[name])
 
 
-def test_a_service_is_told_all_that_it_must_know(objects: dict[str, Objects]):
+def test_a_service_is_given_all_that_it_must_know(objects: dict[str, Objects]):
     shared = given(name for each in objects["ConfigMap"].values() for name in each["data"])
     for service, pod in pods(objects).items():
         own = given(each["name"] for each in pod["spec"]["containers"][0].get("env", ()))
@@ -147,10 +147,10 @@ def test_every_secret_that_is_named_is_mounted(objects: dict[str, Objects]):
     shared = {k: v for each in objects["ConfigMap"].values() for k, v in each["data"].items()}
     for service, pod in pods(objects).items():
         [container] = pod["spec"]["containers"]
-        told = shared | {each["name"]: each.get("value", "") for each in container.get("env", ())}
+        reported = shared | {each["name"]: each.get("value", "") for each in container.get("env", ())}
         mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
         volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
-        for file in (Path(value) for value in told.values() if value.startswith("/run/secrets/")):
+        for file in (Path(value) for value in reported.values() if value.startswith("/run/secrets/")):
             assert volumes[mounts[str(file.parent)]]["secret"]
         if "broker" in volumes:
             [item] = volumes["broker"]["secret"]["items"]
@@ -230,14 +230,14 @@ def test_each_deployment_has_a_disruption_budget_and_spreads_its_own_pods(object
             assert spread["labelSelector"]["matchLabels"] == own
 
 
-def test_traffic_is_denied_by_default_and_let_out_to_the_servers_that_are_told_of(
+def test_traffic_is_denied_by_default_and_let_out_to_the_servers_that_are_named(
     objects: dict[str, Objects],
 ):
     policies = objects["NetworkPolicy"]
     closed = policies["nothing-by-default"]["spec"]
     assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    told = (value for each in objects["ConfigMap"].values() for value in each["data"].values())
-    addresses = {urlsplit(value).port for value in told if value.startswith("http://")}
+    reported = (value for each in objects["ConfigMap"].values() for value in each["data"].values())
+    addresses = {urlsplit(value).port for value in reported if value.startswith("http://")}
     assert addresses <= {port for pod in pods(objects).values() for port in ports_out(policies, pod)}
 
 
@@ -293,7 +293,7 @@ def test_a_rule_to_or_from_another_namespace_names_the_pods_too(objects: dict[st
 
 
 def test_pods_may_call_the_servers_that_the_servers_policies_are_about(objects: dict[str, Objects]):
-    """The labels of the servers' pods, as told in two places."""
+    """The labels of the servers' pods, as given in two places."""
     servers = server_policies()
     for name, port in PORTS.items():
         [rule] = objects["NetworkPolicy"][f"to-{name}"]["spec"]["egress"]
@@ -329,9 +329,9 @@ def test_prometheus_may_scrape_each_service_at_the_port_that_its_pods_name(objec
     for each in objects["Deployment"].values():
         pod = each["spec"]["template"]
         assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
-        told = pod["metadata"]["annotations"]["prometheus.io/port"]
+        reported = pod["metadata"]["annotations"]["prometheus.io/port"]
         open_ports = pod["spec"]["containers"][0]["ports"]
-        assert [str(each["containerPort"]) for each in open_ports if each["name"] == port] == [told]
+        assert [str(each["containerPort"]) for each in open_ports if each["name"] == port] == [reported]
 
 
 def test_the_api_is_served_by_its_pods(objects: dict[str, Objects]):
@@ -348,8 +348,8 @@ def test_the_command_line_is_there_when_asked_for_and_finds_the_api(objects: dic
     assert job["suspend"] is True
     assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] <= 8 * 3600
     [container] = pods(objects)["cli"]["spec"]["containers"]
-    told = {each["name"]: each.get("value", "") for each in container["env"]}
-    assert urlsplit(told[QUERY_URL]).hostname in objects["Service"]
+    reported = {each["name"]: each.get("value", "") for each in container["env"]}
+    assert urlsplit(reported[QUERY_URL]).hostname in objects["Service"]
 
 
 def _env_from(pod: dict[str, Any]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import CameraReference
-from shotwatch_detector.statistics import Tail, Usual
+from shotwatch_detector.statistics import Baseline, Tail
 
 RNG = np.random.default_rng(3)
 ORIGIN = Origin("HPLS", "strided", "0.1.0", trained_from=1, calibrated_from=2, until=3)
@@ -50,14 +50,14 @@ def camera(patterns: int) -> CameraReference:
 @pytest.fixture
 def bundle() -> Bundle:
     cameras = {name: camera(patterns) for name, patterns in (("a", 3), ("b", 2))}
-    usual = {
+    baselines = {
         "a": {
-            "hot_spot": Usual(0.1, 0.5, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.HIGH),
-            "centroid_x": Usual(60.0, 0.3, Tail(3.1, 1.2), Tail(1.1, 1.0), Side.BOTH),
+            "hot_spot": Baseline(0.1, 0.5, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.HIGH),
+            "centroid_x": Baseline(60.0, 0.3, Tail(3.1, 1.2), Tail(1.1, 1.0), Side.BOTH),
         },
-        "meter": {"energy": Usual(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)},
+        "meter": {"energy": Baseline(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)},
     }
-    return Bundle(ORIGIN, b"network", cameras, usual)
+    return Bundle(ORIGIN, b"network", cameras, baselines)
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -83,7 +83,11 @@ def replace_member(folder: Path, name: str, content: bytes) -> None:
 def test_a_bundle_comes_back_as_it_was(bundle: Bundle, tmp_path: Path) -> None:
     save_bundle(bundle, tmp_path)
     loaded = load_bundle(tmp_path)
-    assert (loaded.origin, loaded.network, loaded.usual) == (bundle.origin, bundle.network, bundle.usual)
+    assert (loaded.origin, loaded.network, loaded.baselines) == (
+        bundle.origin,
+        bundle.network,
+        bundle.baselines,
+    )
     assert list(loaded.cameras) == ["a", "b"]
     for name, camera in bundle.cameras.items():
         assert (loaded.cameras[name].reference.image == camera.reference.image).all()
@@ -113,18 +117,18 @@ def test_a_bundle_with_a_file_missing_is_refused(name: str, bundle: Bundle, tmp_
     [
         (("format",), 4),
         (("origin", "facility"), None),
-        (("surprise",), 1),
-        (("usual", "a", "hot_spot", "sigma"), 0.0),
-        (("usual", "a", "hot_spot", "limit"), -1.0),
-        (("usual", "a", "hot_spot", "side"), "left"),
+        (("surprisal",), 1),
+        (("baselines", "a", "hot_spot", "sigma"), 0.0),
+        (("baselines", "a", "hot_spot", "limit"), -1.0),
+        (("baselines", "a", "hot_spot", "side"), "left"),
         (
-            ("usual", "a", "mood"),
+            ("baselines", "a", "mood"),
             {"centre": 0.0, "sigma": 1.0, "limit": 8.0, "shift_limit": 3.0, "side": "both"},
         ),
         (("cameras",), ["a"]),
     ],
 )
-def test_a_manifest_that_says_something_else_is_refused(
+def test_a_manifest_that_states_something_else_is_refused(
     where: tuple[str, ...], value: object, bundle: Bundle, tmp_path: Path
 ) -> None:
     save_bundle(bundle, tmp_path)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from shotwatch_detector.catalogue import SIGNS, Side
+from shotwatch_detector.catalogue import FEATURE_SPECS, Side
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.sentences import chance_of, explain
-from shotwatch_detector.statistics import RUN, Tail, Usual
+from shotwatch_detector.statistics import RUN, Baseline, Tail
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
@@ -32,25 +32,27 @@ CENTRES: Mapping[str, Mapping[str, float]] = {
 SPOT = {"hot_spot_x": 61.0, "hot_spot_y": 48.0, "hot_spot_excess": 0.18}
 
 
-def usual_of(feature: str, centre: float) -> Usual:
-    sigma = SIGNS[feature].floor or SIGNS[feature].relative_floor * centre
-    return Usual(centre, sigma, tail=Tail(2.6, 1.5), run_tail=Tail(1.0, 1.5), side=SIGNS[feature].side)
+def baseline_of(feature: str, centre: float) -> Baseline:
+    sigma = FEATURE_SPECS[feature].floor or FEATURE_SPECS[feature].relative_floor * centre
+    return Baseline(
+        centre, sigma, tail=Tail(2.6, 1.5), run_tail=Tail(1.0, 1.5), side=FEATURE_SPECS[feature].side
+    )
 
 
-USUAL = {
-    device: {feature: usual_of(feature, centre) for feature, centre in features.items()}
+BASELINES = {
+    device: {feature: baseline_of(feature, centre) for feature, centre in features.items()}
     for device, features in CENTRES.items()
 }
 
 
-def usual_features() -> dict[str, dict[str, np.ndarray]]:
+def normal_features() -> dict[str, dict[str, np.ndarray]]:
     rng = np.random.default_rng(5)
     features = {
         device: {
             name: reference.centre + reference.sigma * rng.normal(0, 0.5, SHOTS)
             for name, reference in references.items()
         }
-        for device, references in USUAL.items()
+        for device, references in BASELINES.items()
     }
     for camera in CAMERAS:
         for name, value in SPOT.items():
@@ -59,25 +61,25 @@ def usual_features() -> dict[str, dict[str, np.ndarray]]:
 
 
 def decide(features: Mapping[str, Mapping[str, np.ndarray]]) -> Judgement:
-    return judge("LA A1 11", features, USUAL, SHOTS)
+    return judge("LA A1 11", features, BASELINES, SHOTS)
 
 
 def deviate(
     features: dict[str, dict[str, np.ndarray]], device: str, feature: str, sigmas: float, shot: int = 7
 ) -> None:
-    reference = USUAL[device][feature]
+    reference = BASELINES[device][feature]
     features[device][feature][shot] = reference.centre + sigmas * reference.sigma
 
 
-def test_usual_shots_raise_nothing() -> None:
-    judgement = decide(usual_features())
+def test_normal_shots_raise_nothing() -> None:
+    judgement = decide(normal_features())
     assert judgement.findings == ()
     assert judgement.score.shape == (SHOTS,)
     assert judgement.score.max() < judgement.threshold == pytest.approx(4.556, abs=0.001)
 
 
 def test_an_energy_drop_is_one_finding_of_all_devices_that_saw_it() -> None:
-    features = usual_features()
+    features = normal_features()
     for camera in CAMERAS:
         features[camera]["total_intensity"][7] *= 0.7
     features["EM-1"]["energy"][7] *= 0.7
@@ -92,14 +94,14 @@ def test_an_energy_drop_is_one_finding_of_all_devices_that_saw_it() -> None:
 
 
 def test_less_light_in_the_spectrum_alone_is_a_matter_of_the_spectrum() -> None:
-    features = usual_features()
+    features = normal_features()
     deviate(features, "Spectro-1", "spectrum_sum", -30)
     (finding,) = decide(features).findings
     assert finding.kind is AnomalyKind.SPECTRUM
 
 
 def test_a_narrow_spectrum_is_low_bandwidth_and_critical() -> None:
-    features = usual_features()
+    features = normal_features()
     for name in ("spectrum_fwhm", "spectrum_rms_width", "spectrum_sum"):
         features["Spectro-1"][name][7] *= 0.7
     (finding,) = decide(features).findings
@@ -113,13 +115,13 @@ def test_a_narrow_spectrum_is_low_bandwidth_and_critical() -> None:
 
 
 def test_a_broad_spectrum_is_no_danger() -> None:
-    features = usual_features()
+    features = normal_features()
     deviate(features, "Spectro-1", "spectrum_fwhm", 30)
     assert decide(features).findings == ()
 
 
-def test_a_hot_spot_says_where_it_is_and_is_critical() -> None:
-    features = usual_features()
+def test_a_hot_spot_states_where_it_is_and_is_critical() -> None:
+    features = normal_features()
     deviate(features, "Camera-2", "hot_spot", 30)
     deviate(features, "Camera-2", "residual", 12)
     (finding,) = decide(features).findings
@@ -132,7 +134,7 @@ def test_a_hot_spot_says_where_it_is_and_is_critical() -> None:
     ("feature", "kind"), [("centroid_x", AnomalyKind.POINTING), ("d4sigma_major", AnomalyKind.BEAM_SIZE)]
 )
 def test_a_beam_that_moved_or_grew_is_not_a_hot_spot_too(feature: str, kind: AnomalyKind) -> None:
-    features = usual_features()
+    features = normal_features()
     for name, sigmas in ((feature, 20.0), ("hot_spot", 40.0), ("residual", 40.0)):
         deviate(features, "Camera-1", name, sigmas)
     (finding,) = decide(features).findings
@@ -140,7 +142,7 @@ def test_a_beam_that_moved_or_grew_is_not_a_hot_spot_too(feature: str, kind: Ano
 
 
 def test_light_that_one_camera_loses_follows_from_its_profile_and_what_all_lose_does_not() -> None:
-    features = usual_features()
+    features = normal_features()
     deviate(features, "Camera-1", "total_intensity", -15)
     deviate(features, "Camera-1", "residual", 30)
     assert [finding.kind for finding in decide(features).findings] == [AnomalyKind.PROFILE]
@@ -149,14 +151,14 @@ def test_light_that_one_camera_loses_follows_from_its_profile_and_what_all_lose_
 
 
 def test_a_cause_on_one_device_explains_nothing_on_another() -> None:
-    features = usual_features()
+    features = normal_features()
     deviate(features, "Camera-1", "centroid_x", 20)
     deviate(features, "Camera-2", "hot_spot", 20)
     assert {f.kind for f in decide(features).findings} == {AnomalyKind.POINTING, AnomalyKind.HOT_SPOT}
 
 
-def test_the_strongest_contribution_comes_first_and_says_what_it_is() -> None:
-    features = usual_features()
+def test_the_strongest_contribution_comes_first_and_states_what_it_is() -> None:
+    features = normal_features()
     deviate(features, "Camera-1", "total_intensity", -12)
     deviate(features, "Camera-3", "total_intensity", -25)
     (finding,) = decide(features).findings
@@ -168,13 +170,13 @@ def test_the_strongest_contribution_comes_first_and_says_what_it_is() -> None:
 
 
 def test_a_device_without_reference_is_not_judged() -> None:
-    features = usual_features()
+    features = normal_features()
     features["Camera-9"] = {"total_intensity": np.zeros(SHOTS)}
     assert decide(features).findings == ()
 
 
 def test_devices_that_were_not_there_are_not_counted() -> None:
-    features = usual_features()
+    features = normal_features()
     features["Camera-1"]["total_intensity"][7] = np.nan
     deviate(features, "Camera-2", "total_intensity", -30)
     (finding,) = decide(features).findings
@@ -182,13 +184,13 @@ def test_devices_that_were_not_there_are_not_counted() -> None:
 
 
 def test_without_any_reference_every_shot_scores_zero() -> None:
-    judgement = judge("LA A1 11", usual_features(), {}, SHOTS)
+    judgement = judge("LA A1 11", normal_features(), {}, SHOTS)
     assert (judgement.score == 0).all()
 
 
-def test_a_level_that_shifts_is_told_once_though_no_shot_is_odd() -> None:
-    features = usual_features()
-    features["EM-1"]["energy"][20:] += 3.5 * USUAL["EM-1"]["energy"].sigma
+def test_a_level_that_shifts_is_reported_once_though_no_shot_is_anomalous() -> None:
+    features = normal_features()
+    features["EM-1"]["energy"][20:] += 3.5 * BASELINES["EM-1"]["energy"].sigma
     (finding,) = decide(features).findings
     assert finding.kind is AnomalyKind.ENERGY
     assert 20 <= finding.shot < 20 + 2 * RUN
@@ -196,47 +198,47 @@ def test_a_level_that_shifts_is_told_once_though_no_shot_is_odd() -> None:
     assert finding.score > finding.threshold
 
 
-def test_a_level_that_shifts_far_is_told_by_its_shots_alone() -> None:
-    features = usual_features()
+def test_a_level_that_shifts_far_is_reported_by_its_shots_alone() -> None:
+    features = normal_features()
     features["EM-1"]["energy"][20:] *= 0.7
     findings = decide(features).findings
     assert [finding.shot for finding in findings] == list(range(20, SHOTS))
     assert not any("median" in finding.why for finding in findings)
 
 
-def test_one_odd_shot_shifts_no_level() -> None:
-    features = usual_features()
+def test_one_anomalous_shot_shifts_no_level() -> None:
+    features = normal_features()
     deviate(features, "EM-1", "energy", -500)
     assert len(decide(features).findings) == 1
 
 
 def test_fewer_false_alarms_are_bought_with_a_higher_threshold() -> None:
-    features = usual_features()
+    features = normal_features()
     deviate(features, "EM-1", "energy", -6.5)
-    often, seldom = (judge("LA A1 11", features, USUAL, SHOTS, rate) for rate in (10.0, 0.001))
+    often, seldom = (judge("LA A1 11", features, BASELINES, SHOTS, rate) for rate in (10.0, 0.001))
     assert len(often.findings) == 1
     assert seldom.findings == ()
     assert seldom.threshold == pytest.approx(often.threshold + 4)
 
 
-def test_a_feature_that_only_explains_raises_nothing_and_is_told_with_what_does() -> None:
-    features = usual_features()
-    usual = {
-        **USUAL,
+def test_a_feature_that_only_explains_raises_nothing_and_is_reported_with_what_does() -> None:
+    features = normal_features()
+    baselines = {
+        **BASELINES,
         "Camera-1": {
-            **USUAL["Camera-1"],
-            "flatness": Usual(0.4, 0.01, Tail(2.6, 1.5), Tail(1, 1), Side.BOTH),
+            **BASELINES["Camera-1"],
+            "flatness": Baseline(0.4, 0.01, Tail(2.6, 1.5), Tail(1, 1), Side.BOTH),
         },
     }
     features["Camera-1"]["flatness"] = np.full(SHOTS, 0.8)
-    assert judge("LA A1 11", features, usual, SHOTS).findings == ()
+    assert judge("LA A1 11", features, baselines, SHOTS).findings == ()
     deviate(features, "Camera-1", "d4sigma_major", 20)
-    (finding,) = judge("LA A1 11", features, usual, SHOTS).findings
+    (finding,) = judge("LA A1 11", features, baselines, SHOTS).findings
     assert [each.feature for each in finding.contributions] == ["flatness", "d4sigma_major"]
 
 
 @pytest.mark.parametrize(
-    ("per_hour", "said"),
+    ("per_hour", "expected"),
     [
         (1.0, "by chance once an hour"),
         (0.1, "by chance once in 10 hours"),
@@ -245,12 +247,12 @@ def test_a_feature_that_only_explains_raises_nothing_and_is_told_with_what_does(
         (1e-9, "never by chance"),
     ],
 )
-def test_an_event_says_how_likely_chance_is(per_hour: float, said: str) -> None:
-    assert chance_of(per_hour) == said
+def test_an_event_states_how_likely_chance_is(per_hour: float, expected: str) -> None:
+    assert chance_of(per_hour) == expected
 
 
 def test_every_feature_that_raises_an_alarm_has_words_for_people() -> None:
-    for name, spec in SIGNS.items():
+    for name, spec in FEATURE_SPECS.items():
         if spec.kind is not None:
             contribution = Contribution(
                 device="Camera-1", feature=name, value=2.0, reference=1.0, sigmas=9.0, unit="px"

@@ -34,23 +34,23 @@ def test_what_frames_have_in_common_and_how_they_differ_is_explained(patterns: P
 def test_a_faint_spot_stands_out_where_it_is(patterns: Patterns) -> None:
     rows, columns = np.indices((HEIGHT, WIDTH))
     spot = 0.05 * np.exp(-((columns - 30) ** 2 + (rows - 12) ** 2) / 3)
-    usual = images(200, seed=3)
-    odd = measure_rest(usual + spot.astype(np.float32), np.ones(200), patterns)
-    normal = measure_rest(usual, np.ones(200), patterns)
-    assert np.median(odd["excess"]) > normal["excess"].max()
-    assert np.median(np.hypot(odd["excess_x"] - 30, odd["excess_y"] - 12)) <= 1
-    assert np.median(odd["excess_size"]) == pytest.approx(0.03, abs=0.012)
-    dark = measure_rest(usual - spot.astype(np.float32), np.ones(200), patterns)
+    baselines = images(200, seed=3)
+    anomalous = measure_rest(baselines + spot.astype(np.float32), np.ones(200), patterns)
+    normal = measure_rest(baselines, np.ones(200), patterns)
+    assert np.median(anomalous["excess"]) > normal["excess"].max()
+    assert np.median(np.hypot(anomalous["excess_x"] - 30, anomalous["excess_y"] - 12)) <= 1
+    assert np.median(anomalous["excess_size"]) == pytest.approx(0.03, abs=0.012)
+    dark = measure_rest(baselines - spot.astype(np.float32), np.ones(200), patterns)
     assert np.median(dark["deficit"]) > normal["deficit"].max()
 
 
 def test_faint_fringes_add_structure(patterns: Patterns) -> None:
     fringes = 0.015 * np.sin(np.arange(WIDTH) * 0.9).astype(np.float32) * np.ones((HEIGHT, 1), np.float32)
-    usual = images(200, seed=4)
-    odd, normal = (
-        measure_rest(some, np.ones(200), patterns)["structure"] for some in (usual + fringes, usual)
+    baselines = images(200, seed=4)
+    anomalous, normal = (
+        measure_rest(some, np.ones(200), patterns)["structure"] for some in (baselines + fringes, baselines)
     )
-    assert odd.min() > normal.max()
+    assert anomalous.min() > normal.max()
 
 
 def test_a_beam_that_went_further_than_ever_is_no_spot(patterns: Patterns) -> None:

@@ -1,4 +1,4 @@
-"""Scores of residuals, with answers known beforehand."""
+"""Scores of residuals, with known answers."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_smoothing_spreads_a_pixel_over_a_triangle_of_five() -> None:
     assert smooth(single(20, 30)).sum() == pytest.approx(1)
 
 
-def test_smoothing_a_frame_does_not_wrap_around_its_edges() -> None:
+def test_smoothing_a_frame_does_not_wrap_around_its_borders() -> None:
     smoothed = smooth(single(0, 0))[0]
     assert smoothed[-3:].max() == 0
     assert smoothed[:, -3:].max() == 0
@@ -64,9 +64,9 @@ def test_excess_beside_an_equal_deficit_is_no_spot() -> None:
     assert scores["hot_spot"] == pytest.approx(0, abs=1e-4)
 
 
-def test_what_is_usual_at_a_pixel_is_no_excess() -> None:
-    usual = ResidualMap(smooth(single(7, 33))[0], FLAT.sigma)
-    assert measure_residuals(single(7, 33), FULL, usual)["hot_spot"] == pytest.approx(0, abs=1e-4)
+def test_what_is_normal_at_a_pixel_is_no_excess() -> None:
+    residual_map = ResidualMap(smooth(single(7, 33))[0], FLAT.sigma)
+    assert measure_residuals(single(7, 33), FULL, residual_map)["hot_spot"] == pytest.approx(0, abs=1e-4)
 
 
 def test_scores_of_a_faint_frame_are_scaled_back() -> None:
@@ -79,9 +79,9 @@ def test_a_map_holds_median_and_spread_of_each_pixel_whatever_a_few_frames_do() 
     rng = np.random.default_rng(1)
     residuals = rng.normal(0.3, 0.05, (1000, 4, 5)).astype(np.float32)
     residuals[:20] += 5
-    usual = map_residuals(residuals)
-    assert usual.centre == pytest.approx(0.3, abs=0.01)
-    assert usual.sigma == pytest.approx(0.05, rel=0.15)
+    residual_map = map_residuals(residuals)
+    assert residual_map.centre == pytest.approx(0.3, abs=0.01)
+    assert residual_map.sigma == pytest.approx(0.05, rel=0.15)
 
 
 def test_no_pixel_is_taken_to_be_perfectly_steady() -> None:

@@ -3,31 +3,31 @@
 import numpy as np
 import pytest
 
-from shotwatch_detector.catalogue import Side, Sign
+from shotwatch_detector.catalogue import FeatureSpec, Side
 from shotwatch_detector.statistics import (
     FEWEST_CALIBRATION,
     FEWEST_TRAINING,
     RUN,
+    Baseline,
     Tail,
-    Usual,
     fit_tail,
     last_of_run,
-    measure_usual,
+    measure_baseline,
     medians_of_runs,
 )
 from shotwatch_shots.vocabulary import AnomalyKind
 
-SIGN = Sign(AnomalyKind.ENERGY, "J")
+SPEC = FeatureSpec(AnomalyKind.ENERGY, "J")
 
 
-def usual_of(training: np.ndarray, calibration: np.ndarray, sign: Sign = SIGN) -> Usual:
-    usual = measure_usual(training, calibration, sign)
-    assert usual is not None
-    return usual
+def baseline_of(training: np.ndarray, calibration: np.ndarray, spec: FeatureSpec = SPEC) -> Baseline:
+    baseline = measure_baseline(training, calibration, spec)
+    assert baseline is not None
+    return baseline
 
 
 ONCE_AN_HOUR = 7.0
-"""Surprise that one of a few hundred features must have for an alarm an hour at 10 Hz."""
+"""Surprisal that one of a few hundred features must have for an alarm an hour at 10 Hz."""
 
 
 def normals(seed: int, count: int) -> np.ndarray:
@@ -35,35 +35,35 @@ def normals(seed: int, count: int) -> np.ndarray:
 
 
 def test_centre_and_sigma_are_those_of_the_distribution() -> None:
-    usual = usual_of(normals(1, 5000), normals(2, 500))
-    assert usual.centre == pytest.approx(10, abs=0.01)
-    assert usual.sigma == pytest.approx(0.1, rel=0.05)
+    baseline = baseline_of(normals(1, 5000), normals(2, 500))
+    assert baseline.centre == pytest.approx(10, abs=0.01)
+    assert baseline.sigma == pytest.approx(0.1, rel=0.05)
 
 
 def test_one_anomaly_in_a_hundred_shots_sets_neither_reference_nor_threshold() -> None:
     training, calibration = normals(1, 500), normals(2, 250)
-    clean = usual_of(training, calibration)
+    clean = baseline_of(training, calibration)
     training[::100], calibration[::100] = 7.0, 7.0
-    usual = usual_of(training, calibration)
-    assert usual.centre == pytest.approx(clean.centre, abs=0.01)
-    assert usual.tail.reach < 1.3 * clean.tail.reach
+    baseline = baseline_of(training, calibration)
+    assert baseline.centre == pytest.approx(clean.centre, abs=0.01)
+    assert baseline.tail.reach < 1.3 * clean.tail.reach
 
 
 def test_a_hundred_thousand_normal_values_raise_no_alarm() -> None:
-    usual = usual_of(normals(1, 300), normals(2, 100))
-    assert usual.surprises(normals(3, 100_000)).max() < ONCE_AN_HOUR
+    baseline = baseline_of(normals(1, 300), normals(2, 100))
+    assert baseline.surprisals(normals(3, 100_000)).max() < ONCE_AN_HOUR
 
 
 @pytest.mark.parametrize("draw", ["normal", "laplace", "logistic", "uniform"])
-def test_surprises_are_rarer_than_they_say_and_not_by_orders_of_magnitude(draw: str) -> None:
+def test_surprisals_are_rarer_than_they_claim_and_not_by_orders_of_magnitude(draw: str) -> None:
     rng = np.random.default_rng(4)
-    usual = usual_of(getattr(rng, draw)(size=5000), getattr(rng, draw)(size=5000))
-    surprises = usual.surprises(getattr(rng, draw)(size=1_000_000))
-    for surprise in (2, 3, 4):
-        share = (surprises > surprise).mean()
-        assert share < 1.5 * 10.0**-surprise
+    baseline = baseline_of(getattr(rng, draw)(size=5000), getattr(rng, draw)(size=5000))
+    surprisals = baseline.surprisals(getattr(rng, draw)(size=1_000_000))
+    for surprisal in (2, 3, 4):
+        share = (surprisals > surprisal).mean()
+        assert share < 1.5 * 10.0**-surprisal
         if draw != "uniform":
-            assert share > 0.02 * 10.0**-surprise
+            assert share > 0.02 * 10.0**-surprisal
 
 
 def test_a_heavy_tail_is_extrapolated_as_one() -> None:
@@ -72,13 +72,13 @@ def test_a_heavy_tail_is_extrapolated_as_one() -> None:
     assert light.shape > 1.3 > 1.1 > heavy.shape
 
 
-def test_what_happens_on_the_other_side_says_nothing_of_the_tail_on_this_one() -> None:
+def test_what_happens_on_the_other_side_proves_nothing_of_the_tail_on_this_one() -> None:
     rng = np.random.default_rng(4)
     light = np.abs(rng.normal(size=4000))
     heavy_below = np.where(rng.random(4000) < 0.5, light, -3 * rng.exponential(size=4000))
-    high = Sign(AnomalyKind.HOT_SPOT, "", side=Side.HIGH)
-    low = Sign(AnomalyKind.HOT_SPOT, "", side=Side.LOW)
-    tails = [measure_usual(heavy_below[:2000], heavy_below[2000:], sign) for sign in (high, low)]
+    high = FeatureSpec(AnomalyKind.HOT_SPOT, "", side=Side.HIGH)
+    low = FeatureSpec(AnomalyKind.HOT_SPOT, "", side=Side.LOW)
+    tails = [measure_baseline(heavy_below[:2000], heavy_below[2000:], spec) for spec in (high, low)]
     assert tails[0] is not None
     assert tails[1] is not None
     assert tails[0].tail.shape > tails[1].tail.shape
@@ -87,55 +87,55 @@ def test_what_happens_on_the_other_side_says_nothing_of_the_tail_on_this_one() -
 
 def test_few_shots_make_a_careful_tail() -> None:
     rng = np.random.default_rng(4)
-    few = [fit_tail(np.abs(rng.normal(size=30)), 2.0).surprises(np.array([5.0]))[0] for _ in range(20)]
-    assert np.median(few) < fit_tail(np.abs(rng.normal(size=3000)), 2.0).surprises(np.array([5.0]))[0]
+    few = [fit_tail(np.abs(rng.normal(size=30)), 2.0).surprisals(np.array([5.0]))[0] for _ in range(20)]
+    assert np.median(few) < fit_tail(np.abs(rng.normal(size=3000)), 2.0).surprisals(np.array([5.0]))[0]
     assert fit_tail(np.empty(0), 2.0) == Tail(2.0, 0.8)
 
 
 def test_a_drift_between_training_and_calibration_makes_the_tail_longer() -> None:
-    usual = usual_of(normals(1, 300), normals(2, 100) + 0.5)
-    assert usual.centre == pytest.approx(10, abs=0.02)
-    assert usual.surprises(normals(3, 1000) + 0.8).max() < 4
+    baseline = baseline_of(normals(1, 300), normals(2, 100) + 0.5)
+    assert baseline.centre == pytest.approx(10, abs=0.02)
+    assert baseline.surprisals(normals(3, 1000) + 0.8).max() < 4
 
 
 @pytest.mark.parametrize(
-    ("sign", "sigma"),
+    ("spec", "sigma"),
     [
-        (Sign(AnomalyKind.POINTING, "px", floor=0.1), 0.1),
-        (Sign(AnomalyKind.ENERGY, "J", relative_floor=0.01), 0.5),
+        (FeatureSpec(AnomalyKind.POINTING, "px", floor=0.1), 0.1),
+        (FeatureSpec(AnomalyKind.ENERGY, "J", relative_floor=0.01), 0.5),
     ],
 )
-def test_a_feature_that_never_moved_gets_its_floor(sign: Sign, sigma: float) -> None:
+def test_a_feature_that_never_moved_gets_its_floor(spec: FeatureSpec, sigma: float) -> None:
     still = np.full(100, 50.0)
-    assert usual_of(still, still, sign).sigma == pytest.approx(sigma)
+    assert baseline_of(still, still, spec).sigma == pytest.approx(sigma)
 
 
 def test_a_feature_without_spread_or_floor_is_not_judged() -> None:
-    assert measure_usual(np.full(100, 5.0), np.full(100, 5.0), SIGN) is None
+    assert measure_baseline(np.full(100, 5.0), np.full(100, 5.0), SPEC) is None
 
 
 @pytest.mark.parametrize(
     ("training", "calibration"),
     [(FEWEST_TRAINING - 1, FEWEST_CALIBRATION), (FEWEST_TRAINING, FEWEST_CALIBRATION - 1)],
 )
-def test_too_few_shots_say_nothing(training: int, calibration: int) -> None:
-    assert measure_usual(normals(1, training), normals(2, calibration), SIGN) is None
+def test_too_few_shots_prove_nothing(training: int, calibration: int) -> None:
+    assert measure_baseline(normals(1, training), normals(2, calibration), SPEC) is None
 
 
 def test_shots_without_a_value_do_not_count() -> None:
     values = np.concatenate([normals(1, FEWEST_TRAINING - 1), np.full(100, np.nan)])
-    assert measure_usual(values, normals(2, 100), SIGN) is None
+    assert measure_baseline(values, normals(2, 100), SPEC) is None
 
 
 def test_a_missing_value_is_no_deviation() -> None:
-    usual = usual_of(normals(1, 300), normals(2, 100))
-    assert usual.surprises(np.array([np.nan])) == 0
+    baseline = baseline_of(normals(1, 300), normals(2, 100))
+    assert baseline.surprisals(np.array([np.nan])) == 0
 
 
 @pytest.mark.parametrize(("side", "expected"), [(Side.HIGH, [0, 4]), (Side.LOW, [4, 0]), (Side.BOTH, [4, 4])])
 def test_a_one_sided_feature_is_judged_on_its_side_only(side: Side, expected: list[float]) -> None:
-    usual = Usual(centre=0, sigma=1, tail=Tail(3, 1), run_tail=Tail(1, 1), side=side)
-    assert usual.surprises(np.array([-6.0, 6.0])) == pytest.approx(expected)
+    baseline = Baseline(centre=0, sigma=1, tail=Tail(3, 1), run_tail=Tail(1, 1), side=side)
+    assert baseline.surprisals(np.array([-6.0, 6.0])) == pytest.approx(expected)
 
 
 def test_the_median_of_a_run_ignores_single_outliers() -> None:
@@ -144,7 +144,7 @@ def test_the_median_of_a_run_ignores_single_outliers() -> None:
     assert (medians_of_runs(values) == 0).all()
 
 
-def test_runs_cover_the_batch_and_tell_where_they_end() -> None:
+def test_runs_cover_the_batch_and_report_where_they_end() -> None:
     values = np.where(np.arange(30) < 15, 0.0, 1.0)
     medians = medians_of_runs(values)
     first = int(np.argmax(medians > 0.9))
@@ -155,8 +155,8 @@ def test_a_batch_shorter_than_a_run_has_none() -> None:
     assert len(medians_of_runs(np.zeros(RUN - 1))) == 0
 
 
-def test_a_shift_is_seen_long_before_a_single_shot_would_be_odd() -> None:
-    usual = usual_of(normals(1, 300), normals(2, 600))
+def test_a_shift_is_seen_long_before_a_single_shot_would_be_anomalous() -> None:
+    baseline = baseline_of(normals(1, 300), normals(2, 600))
     shifted = normals(3, 120) + 0.4
-    assert np.median(usual.surprises(shifted)) < 4
-    assert np.median(usual.of_runs().surprises(medians_of_runs(shifted))) > ONCE_AN_HOUR
+    assert np.median(baseline.surprisals(shifted)) < 4
+    assert np.median(baseline.of_runs().surprisals(medians_of_runs(shifted))) > ONCE_AN_HOUR

@@ -74,7 +74,7 @@ def test_a_port_is_served_by_whom_it_was_handed_to_and_refused_before(ports: Por
         assert server.accept()[1] == client.getsockname()
 
 
-def test_the_path_has_one_replica_of_each_service_unless_told_otherwise() -> None:
+def test_the_path_has_one_replica_of_each_service_unless_configured_otherwise() -> None:
     counts = {service.name: service.replicas for service in path_services({"inference": 3})}
     assert counts == dict.fromkeys(counts, 1) | {"inference": 3}
     assert {"ingest", "validate", "aggregate", "features", "history", "query"} < counts.keys()
@@ -133,7 +133,7 @@ def test_a_description_without_a_living_supervisor_is_no_running_stack(tmp_path:
     assert running_stacks(tmp_path) == []
 
 
-def test_where_no_stack_runs_one_is_told_how_to_start_one(tmp_path: Path) -> None:
+def test_where_no_stack_runs_the_error_explains_how_to_start_one(tmp_path: Path) -> None:
     with pytest.raises(StackNotFound, match="shotwatch up"):
         find_stack(tmp_path)
 

@@ -1,11 +1,11 @@
-"""The list of feature terms says what every feature is."""
+"""The list of feature terms describes every feature."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
-from shotwatch_physics.reference import examine, make_reference, pointing
+from shotwatch_physics.reference import make_reference, measure_in_detail, pointing
 from shotwatch_physics.spectrum import measure_spectra
 from shotwatch_shots.features import FEATURE_TERMS, SCORES
 
@@ -19,13 +19,13 @@ def beams() -> NDArray[np.uint16]:
     return (10 + narrow + wide).astype(np.uint16)
 
 
-def test_the_terms_list_exactly_what_is_measured_examined_and_scored() -> None:
+def test_the_terms_list_exactly_what_is_measured_detailed_and_scored() -> None:
     frames = beams()
     reference = make_reference(frames, noise=None)
     measured = {
         **measure_beams(frames, saturated_at=4092),
         **pointing(np.zeros((1, 2)), reference),
-        **examine(frames[:1], None, reference),
+        **measure_in_detail(frames[:1], None, reference),
         **measure_spectra(np.zeros((1, 8), np.float32)),
         **measure_energies(np.zeros(1), np.zeros(1)),
     }

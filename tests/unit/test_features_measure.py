@@ -1,10 +1,10 @@
-"""Which physics the block of a device goes through, and what is examined."""
+"""Which physics the block of a device goes through, and what is measured in detail."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shotwatch_features.domain.measure import Known, examine_camera, examined, measure
+from shotwatch_features.domain.measure import Known, chosen_for_detail, measure, measure_camera_in_detail
 from shotwatch_physics.reference import make_reference
 from shotwatch_shots.vocabulary import DeviceKind
 
@@ -46,9 +46,9 @@ def test_other_devices_have_no_features_and_lacking_arrays_are_a_mistake() -> No
     with pytest.raises(ValueError, match="has no spectrum"):
         measure(DeviceKind.SPECTRO, {"image": frames()}, Known(4092))
     with pytest.raises(ValueError, match="has no image"):
-        examine_camera({"spectrum": spectra()}, Known(4092))
+        measure_camera_in_detail({"spectrum": spectra()}, Known(4092))
 
 
-def test_at_ten_hertz_one_shot_in_ten_is_examined_and_at_one_hertz_every_one() -> None:
-    assert examined(1_656_660_780_000 + 100 * np.arange(600)).sum() == 60
-    assert examined(1_656_660_780_000 + 1000 * np.arange(60)).all()
+def test_at_ten_hertz_one_shot_in_ten_is_measured_in_detail_and_at_one_hertz_every_one() -> None:
+    assert chosen_for_detail(1_656_660_780_000 + 100 * np.arange(600)).sum() == 60
+    assert chosen_for_detail(1_656_660_780_000 + 1000 * np.arange(60)).all()

@@ -32,7 +32,7 @@ ACKNOWLEDGED, SNOOZED, FALSE, CONFIRMED = FeedbackAction
 
 def event(
     id_: str = "first",
-    condition: str = "first",
+    incident: str = "first",
     shot: str = "shot",
     kind: AnomalyKind = AnomalyKind.HOT_SPOT,
     series: ShotSeries = HERE,
@@ -55,7 +55,7 @@ def event(
         image_url=None,
         residual_url=None,
         model=ModelRef(name="shotwatch", version="3", run_id=""),
-        condition=condition,
+        incident=incident,
         phase=Phase.OPENED,
         since=1000,
         until=1000,
@@ -66,41 +66,41 @@ def event(
     return AnomalyEvent(id=id_, source="/", subject=shot, time="", trace_parent="", data=anomaly)
 
 
-def said(action: FeedbackAction, at: int, about: AnomalyEvent | None = None, **more: Any) -> Statement:
+def expected(action: FeedbackAction, at: int, about: AnomalyEvent | None = None, **more: Any) -> Statement:
     given = {"action": action, "who": "amelie", "at": at, "caller": "shift-a", **more}
     return Statement.about(about or event(), **given)
 
 
 def test_a_statement_holds_what_the_event_was_about() -> None:
-    statement = said(ACKNOWLEDGED, 5)
+    statement = expected(ACKNOWLEDGED, 5)
     about = (statement.event, statement.shot, statement.revision, statement.time, statement.kind)
     assert about == ("first", "shot", 2, 1000, AnomalyKind.HOT_SPOT)
     assert (statement.place, statement.interval) == (HERE.place, HERE.interval)
     assert (statement.devices, statement.model) == (("camera",), "3")
 
 
-def test_what_is_confirmed_without_a_label_is_what_the_event_says() -> None:
-    assert said(CONFIRMED, 1).label is AnomalyKind.HOT_SPOT
-    assert said(CONFIRMED, 1, label=AnomalyKind.POINTING).label is AnomalyKind.POINTING
-    assert said(FALSE, 1).label is None
+def test_what_is_confirmed_without_a_label_is_what_the_event_states() -> None:
+    assert expected(CONFIRMED, 1).label is AnomalyKind.HOT_SPOT
+    assert expected(CONFIRMED, 1, label=AnomalyKind.POINTING).label is AnomalyKind.POINTING
+    assert expected(FALSE, 1).label is None
 
 
 def test_the_same_statement_has_the_same_id_and_another_one_another() -> None:
-    first = said(CONFIRMED, 1, note="seen")
-    assert first.id == said(CONFIRMED, 1, note="seen").id
+    first = expected(CONFIRMED, 1, note="seen")
+    assert first.id == expected(CONFIRMED, 1, note="seen").id
     others = (
-        said(FALSE, 1, note="seen"),
-        said(CONFIRMED, 2, note="seen"),
-        said(CONFIRMED, 1, note="seen", label=AnomalyKind.POINTING),
-        said(CONFIRMED, 1, note="seen", who="bruno"),
-        said(CONFIRMED, 1, note="seen", caller="shift-b"),
-        said(CONFIRMED, 1, note="seen", about=event("second")),
+        expected(FALSE, 1, note="seen"),
+        expected(CONFIRMED, 2, note="seen"),
+        expected(CONFIRMED, 1, note="seen", label=AnomalyKind.POINTING),
+        expected(CONFIRMED, 1, note="seen", who="bruno"),
+        expected(CONFIRMED, 1, note="seen", caller="shift-b"),
+        expected(CONFIRMED, 1, note="seen", about=event("second")),
     )
     assert len({first.id, *(other.id for other in others)}) == 7
 
 
 def test_a_statement_of_before_callers_were_kept_has_the_id_that_it_had() -> None:
-    old = said(FALSE, 1, caller="").model_dump(mode="json")
+    old = expected(FALSE, 1, caller="").model_dump(mode="json")
     del old["caller"]
     digest = statement_id("first", FALSE, None, None, "amelie", "", 1)
     assert Statement.model_validate(old).id == digest
@@ -113,22 +113,22 @@ def test_about_what_nobody_spoke_of_nothing_stands() -> None:
 def test_the_newest_of_each_sort_stands() -> None:
     assert standing(
         [
-            said(FALSE, 1),
-            said(ACKNOWLEDGED, 2),
-            said(SNOOZED, 3, until=100),
-            said(CONFIRMED, 4, label=AnomalyKind.POINTING),
-            said(ACKNOWLEDGED, 5, who="bruno", caller="shift-b"),
-            said(SNOOZED, 6, until=50),
+            expected(FALSE, 1),
+            expected(ACKNOWLEDGED, 2),
+            expected(SNOOZED, 3, until=100),
+            expected(CONFIRMED, 4, label=AnomalyKind.POINTING),
+            expected(ACKNOWLEDGED, 5, who="bruno", caller="shift-b"),
+            expected(SNOOZED, 6, until=50),
         ]
     ) == Standing("bruno", 50, CONFIRMED, AnomalyKind.POINTING, "shift-b")
 
 
 def test_a_false_alarm_takes_back_a_label() -> None:
-    assert standing([said(CONFIRMED, 1), said(FALSE, 2)]) == Standing(verdict=FALSE)
+    assert standing([expected(CONFIRMED, 1), expected(FALSE, 2)]) == Standing(verdict=FALSE)
 
 
 statements = st.builds(
-    said,
+    expected,
     st.sampled_from(FeedbackAction),
     st.integers(0, 5),
     until=st.integers(0, 10),
@@ -144,9 +144,11 @@ def test_the_order_of_reading_changes_nothing(both: tuple[list[Statement], list[
     assert shot_labels([SHOT], read, {}) == shot_labels([SHOT], made, {})
 
 
-def test_a_condition_stands_as_what_was_said_about_any_of_its_events() -> None:
-    opened, updated, other = event("first"), event("second"), event("third", condition="third")
-    found = standings([said(ACKNOWLEDGED, 1, opened), said(FALSE, 2, updated), said(CONFIRMED, 3, other)])
+def test_an_incident_stands_as_feedback_on_any_of_its_events() -> None:
+    opened, updated, other = event("first"), event("second"), event("third", incident="third")
+    found = standings(
+        [expected(ACKNOWLEDGED, 1, opened), expected(FALSE, 2, updated), expected(CONFIRMED, 3, other)]
+    )
     assert found == {
         "first": Standing("amelie", verdict=FALSE, acknowledged_caller="shift-a"),
         "third": Standing(verdict=CONFIRMED, label=AnomalyKind.HOT_SPOT),
@@ -154,7 +156,7 @@ def test_a_condition_stands_as_what_was_said_about_any_of_its_events() -> None:
 
 
 def test_a_snooze_lasts_until_its_end() -> None:
-    snoozed = [said(SNOOZED, 1, until=100)]
+    snoozed = [expected(SNOOZED, 1, until=100)]
     assert active_snoozes(snoozed, 99) == [Snooze(HERE, AnomalyKind.HOT_SPOT, 100)]
     assert active_snoozes(snoozed, 100) == []
 
@@ -163,10 +165,10 @@ def test_a_shorter_snooze_of_the_same_kind_and_place_ends_a_longer_one() -> None
     elsewhere = event("other", series=THERE)
     pointing = event("pointing", kind=AnomalyKind.POINTING)
     snoozed = [
-        said(SNOOZED, 1, until=100),
-        said(SNOOZED, 1, elsewhere, until=100),
-        said(SNOOZED, 1, pointing, until=100),
-        said(SNOOZED, 2, event("later"), until=10),
+        expected(SNOOZED, 1, until=100),
+        expected(SNOOZED, 1, elsewhere, until=100),
+        expected(SNOOZED, 1, pointing, until=100),
+        expected(SNOOZED, 2, event("later"), until=10),
     ]
     assert active_snoozes(snoozed, 50) == [
         Snooze(THERE, AnomalyKind.HOT_SPOT, 100),
@@ -179,11 +181,11 @@ def test_a_shot_is_labelled_by_the_newest_verdict_on_each_of_its_events() -> Non
     other = event("other", shot="another shot")
     shots = [SHOT, replace(SHOT, id="another shot"), replace(SHOT, id="a third one")]
     verdicts = [
-        said(CONFIRMED, 1, spot),
-        said(FALSE, 2, spot),
-        said(CONFIRMED, 3, pointing, label=AnomalyKind.BEAM_SIZE),
-        said(ACKNOWLEDGED, 4, spot),
-        said(CONFIRMED, 5, other),
+        expected(CONFIRMED, 1, spot),
+        expected(FALSE, 2, spot),
+        expected(CONFIRMED, 3, pointing, label=AnomalyKind.BEAM_SIZE),
+        expected(ACKNOWLEDGED, 4, spot),
+        expected(CONFIRMED, 5, other),
     ]
     assert shot_labels(shots, verdicts, {}) == {
         "shot": ShotLabels(
@@ -193,7 +195,7 @@ def test_a_shot_is_labelled_by_the_newest_verdict_on_each_of_its_events() -> Non
     }
 
 
-def test_a_verdict_on_a_condition_is_one_on_every_shot_that_shows_it() -> None:
+def test_a_verdict_on_an_incident_is_one_on_every_shot_that_shows_it() -> None:
     spans = {"lasting": (1000, 9000)}
     both = ("hot_spot", "pointing")
     shots = [
@@ -204,20 +206,24 @@ def test_a_verdict_on_a_condition_is_one_on_every_shot_that_shows_it() -> None:
         judged_shot("anomalous otherwise", HERE, 5000, ("pointing",)),
         judged_shot("elsewhere", ShotSeries.parse("LA-A1-99-100ms"), 5000, both),
     ]
-    opened = event("opened", condition="lasting", shot="the first one")
-    confirmed = shot_labels(shots, [said(CONFIRMED, 1, opened, label=AnomalyKind.BEAM_SIZE)], spans)
+    opened = event("opened", incident="lasting", shot="the first one")
+    confirmed = shot_labels(shots, [expected(CONFIRMED, 1, opened, label=AnomalyKind.BEAM_SIZE)], spans)
     shown = ShotLabels(confirmed=frozenset({AnomalyKind.BEAM_SIZE}))
     assert confirmed == {"in the middle": shown, "the last one": shown}
-    taken_back = shot_labels(shots, [said(CONFIRMED, 1, opened), said(FALSE, 2, opened)], spans)
+    taken_back = shot_labels(shots, [expected(CONFIRMED, 1, opened), expected(FALSE, 2, opened)], spans)
     assert taken_back["in the middle"] == ShotLabels(false=frozenset({AnomalyKind.HOT_SPOT}))
 
 
-def test_what_people_said_corrects_what_was_found() -> None:
+def test_feedback_corrects_what_was_found() -> None:
     labels = ShotLabels(frozenset({AnomalyKind.BEAM_SIZE}), frozenset({AnomalyKind.HOT_SPOT}))
     assert labels.corrected(["hot_spot", "energy"]) == [AnomalyKind.ENERGY, AnomalyKind.BEAM_SIZE]
 
 
-def test_a_condition_counts_once_however_many_of_its_events_were_judged() -> None:
-    verdicts = [said(FALSE, 1, event("first")), said(FALSE, 2, event("second")), said(ACKNOWLEDGED, 3)]
-    (counted,) = newest_verdicts(verdicts, lambda each: each.condition)
+def test_an_incident_counts_once_however_many_of_its_events_were_judged() -> None:
+    verdicts = [
+        expected(FALSE, 1, event("first")),
+        expected(FALSE, 2, event("second")),
+        expected(ACKNOWLEDGED, 3),
+    ]
+    (counted,) = newest_verdicts(verdicts, lambda each: each.incident)
     assert counted.event == "second"

@@ -89,7 +89,7 @@ VERSION = {"name": "shotwatch", "version": "7"}
 
 
 @pytest.mark.parametrize(
-    ("told", "status"),
+    ("tag", "status"),
     [
         ({**VERSION, "key": "confirmed", "value": "12"}, 200),
         ({**VERSION, "key": "false", "value": "0"}, 200),
@@ -107,13 +107,13 @@ VERSION = {"name": "shotwatch", "version": "7"}
         ("[" * 2000, 403),
     ],
 )
-async def test_a_reader_counts_verdicts_and_sets_no_other_tag(told: object, status: int) -> None:
-    body = told if isinstance(told, str) else json.dumps(told)
+async def test_a_reader_counts_verdicts_and_sets_no_other_tag(tag: object, status: int) -> None:
+    body = tag if isinstance(tag, str) else json.dumps(tag)
     async with client("reader", "reader-secret") as reader:
         answer = await reader.post(TAG, content=body)
     assert answer.status_code == status
     if status == 200:
-        assert answer.json() == told, "it reaches MLflow as it was sent"
+        assert answer.json() == tag, "it reaches MLflow as it was sent"
     async with client() as stranger:
         assert (await stranger.post(TAG, content=body)).status_code == 401
 

@@ -15,7 +15,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.registry import ModelVersion
 from shotwatch_detector.bundle import Bundle, Origin, save_bundle
 from shotwatch_detector.catalogue import Side
-from shotwatch_detector.statistics import Tail, Usual
+from shotwatch_detector.statistics import Baseline, Tail
 from shotwatch_history.domain.drift import Columns, measure_drift, shifted
 from shotwatch_history.events import drift_event_of
 from shotwatch_history.jobs.drift import DriftWatch
@@ -29,14 +29,14 @@ CAMERA = "LA_A1_11-Camera_1-Camera-1"
 PLACE = ShotSeries.parse("LA-A1-11-100ms")
 END = 1_656_660_780_000
 TAIL = Tail(2.6, 1.5)
-USUAL = {
-    "total_intensity": Usual(1000.0, 10.0, TAIL, TAIL, Side.BOTH),
-    "centroid_x": Usual(60.0, 0.5, TAIL, TAIL, Side.BOTH),
+BASELINES = {
+    "total_intensity": Baseline(1000.0, 10.0, TAIL, TAIL, Side.BOTH),
+    "centroid_x": Baseline(60.0, 0.5, TAIL, TAIL, Side.BOTH),
 }
 
 
 def drift(medians: Columns, newest: Columns) -> Drift:
-    return Drift(CAMERA, "3", END - 600_000, END, measure_drift(USUAL, medians, newest))
+    return Drift(CAMERA, "3", END - 600_000, END, measure_drift(BASELINES, medians, newest))
 
 
 def shots(centre: float, sigma: float) -> np.ndarray:
@@ -62,14 +62,14 @@ def test_a_shift_is_measured_in_the_spread_of_the_training_period() -> None:
     assert set(shifted(found)) == {"total_intensity"}
 
 
-def test_one_bad_batch_is_no_drift_and_few_batches_say_nothing() -> None:
+def test_one_bad_batch_is_no_drift_and_few_batches_prove_nothing() -> None:
     medians = np.array([1000.0] * 9 + [500.0])
     assert shifted(drift({"total_intensity": medians}, {})) == {}
     few = np.array([500.0] * 4 + [np.nan] * 6)
     assert drift({"total_intensity": few}, {}).features == {}
 
 
-def test_an_event_tells_the_furthest_feature_first_and_once_for_a_device_and_version() -> None:
+def test_an_event_reports_the_furthest_feature_first_and_once_for_a_device_and_version() -> None:
     found = drift({"total_intensity": np.full(10, 970.0), "centroid_x": np.full(10, 63.0)}, {})
     event = drift_event_of(found, shifted(found), PLACE, "HPLS")
     assert (event.data.kind, event.data.severity) == (AnomalyKind.DRIFT, Severity.WARNING)
@@ -94,7 +94,7 @@ def test_a_small_drift_is_only_worth_knowing() -> None:
 
 @pytest.mark.parametrize("changed", [False, True])
 async def test_references_are_those_of_the_bundle_that_was_promoted(changed: bool, tmp_path: Path) -> None:
-    save_bundle(Bundle(Origin("HPLS", "strided", "1", 0, 1, 2), b"", {}, {CAMERA: USUAL}), tmp_path)
+    save_bundle(Bundle(Origin("HPLS", "strided", "1", 0, 1, 2), b"", {}, {CAMERA: BASELINES}), tmp_path)
     files = {name: (tmp_path / name).read_bytes() for name in BUNDLE_FILES}
     promoted = Promoted()
     await promoted.promote("1", "", digest_of(files))
@@ -107,18 +107,18 @@ async def test_references_are_those_of_the_bundle_that_was_promoted(changed: boo
             return files | {"bundle.json": files["bundle.json"] + b" " * changed}
 
     registry: Any = Registry()
-    edges: Any = SimpleNamespace(
+    context: Any = SimpleNamespace(
         facility=SimpleNamespace(places=(), clock_skew_s=0),
         archive=promoted,
         log=structlog.get_logger(),
         tracer=trace.get_tracer("test"),
         servers_answer=None,
     )
-    watch = DriftWatch(edges, registry)
+    watch = DriftWatch(context, registry)
     with capture_logs() as logged:
-        await watch.look()
-    assert watch._usual == ({} if changed else {CAMERA: USUAL})
+        await watch.poll()
+    assert watch._baseline == ({} if changed else {CAMERA: BASELINES})
     assert [line["event"] for line in logged] == ["references cannot be read"] * changed
     await promoted.promotions.add(Promotion(epoch_now() + 1, "mallory", "1", "2", "", digest="0" * 64))
-    await watch.look()
+    await watch.poll()
     assert watch._version == "1"

@@ -1,4 +1,4 @@
-"""Slow changes: told when they are sure and matter, and only then."""
+"""Slow changes: reported when they are sure and matter, and only then."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def shift(values: Values) -> Shift | None:
     return find_shift(METER, "energy", times(len(values)), values)
 
 
-def test_a_lasting_loss_of_energy_is_told_with_its_time_and_size() -> None:
+def test_a_lasting_loss_of_energy_is_reported_with_its_time_and_size() -> None:
     found = shift(levels((60, 1.0), (60, 0.9)))
     assert found is not None
     assert found.time == pytest.approx(START + 60 * MINUTE_MS, abs=MINUTE_MS)
@@ -42,11 +42,11 @@ def test_noise_alone_is_no_change() -> None:
     assert not any(shift(levels((120, 1.0), seed=seed)) for seed in range(100))
 
 
-def test_a_change_that_does_not_matter_is_not_told() -> None:
+def test_a_change_that_does_not_matter_is_not_reported() -> None:
     assert shift(levels((60, 1.0), (60, 0.98))) is None
 
 
-def test_a_change_that_barely_matters_is_told_mildly() -> None:
+def test_a_change_that_barely_matters_is_reported_mildly() -> None:
     found = shift(levels((60, 1.0), (60, 0.95)))
     assert found is not None
     assert found.severity is Severity.INFO
@@ -56,7 +56,7 @@ def test_a_bad_minute_is_no_lasting_change() -> None:
     assert shift(levels((60, 1.0), (1, 0.3), (60, 1.0))) is None
 
 
-def test_too_short_a_past_tells_nothing() -> None:
+def test_too_short_a_past_shows_nothing() -> None:
     assert shift(levels((5, 1.0), (5, 0.5))) is None
     assert shift(np.empty(0)) is None
 
@@ -71,9 +71,9 @@ def test_the_same_change_found_again_is_the_same_event() -> None:
     first, again = shift(levels((60, 1.0), (20, 0.9))), shift(levels((60, 1.0), (60, 0.9), seed=1))
     assert first is not None
     assert again is not None
-    told, told_again = event_of(first, PLACE, 0, "HPLS"), event_of(again, PLACE, 0, "HPLS")
-    assert told.id == told_again.id != event_of(again, PLACE, first.time, "HPLS").id
-    assert told.data.kind is AnomalyKind.TREND
-    assert told.routing_key == "anomaly.warning.LA.A1.11.trend"
-    (contribution,) = told.data.contributions
+    reported, reported_again = event_of(first, PLACE, 0, "HPLS"), event_of(again, PLACE, 0, "HPLS")
+    assert reported.id == reported_again.id != event_of(again, PLACE, first.time, "HPLS").id
+    assert reported.data.kind is AnomalyKind.TREND
+    assert reported.routing_key == "anomaly.warning.LA.A1.11.trend"
+    (contribution,) = reported.data.contributions
     assert (contribution.device, contribution.feature, contribution.unit) == (METER, "energy", "J")

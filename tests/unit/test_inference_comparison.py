@@ -1,4 +1,4 @@
-"""Two versions on the same shots: what only one of them calls odd, and how often each would call."""
+"""Two versions on the same shots: what only one of them calls anomalous, and how often each would call."""
 
 import pytest
 
@@ -11,14 +11,14 @@ HOT_SPOT, ENERGY, POINTING = AnomalyKind.HOT_SPOT, AnomalyKind.ENERGY, AnomalyKi
 
 
 def tally(version: str, kinds: dict[str, list[AnomalyKind]], alarms: int = 0) -> VersionTally:
-    """Of shots a, b, c and d, the odd ones with a score of 9."""
+    """Of shots a, b, c and d, the anomalous ones with a score of 9."""
     made = VersionTally(version)
     scores = {shot: 9.0 if shot in kinds else float(n) for n, shot in enumerate("abcd")}
     made.add(Opinion(scores, kinds, alarms), seconds=2.0)
     return made
 
 
-def test_shots_that_only_one_version_calls_odd_are_told_with_both_scores() -> None:
+def test_shots_that_only_one_version_calls_anomalous_are_reported_with_both_scores() -> None:
     one, other = tally("1", {"a": [ENERGY]}), tally("2", {"a": [POINTING], "c": [ENERGY, HOT_SPOT]})
     alone = only(other, one)
     assert (alone.version, alone.shots, alone.kinds) == ("2", 1, {"energy": 1, "hot_spot": 1})
@@ -29,8 +29,8 @@ def test_shots_that_only_one_version_calls_odd_are_told_with_both_scores() -> No
 
 def test_alarms_are_counted_by_the_hour_of_ten_hertz() -> None:
     summary = tally("1", {"a": [ENERGY], "b": [ENERGY]}, alarms=1).summary({}, RULES)
-    assert (summary.shots, summary.odd, summary.alarms) == (4, 2, 1)
-    assert summary.odd_per_hour == pytest.approx(18_000)
+    assert (summary.shots, summary.anomalous, summary.alarms) == (4, 2, 1)
+    assert summary.anomalous_per_hour == pytest.approx(18_000)
     assert summary.alarms_per_hour == pytest.approx(9_000)
     assert summary.shots_per_second == pytest.approx(2)
     assert summary.scores["1"] == 9.0
@@ -48,7 +48,7 @@ def test_labels_count_for_shots_that_were_replayed_and_kinds_that_a_model_finds(
     assert (summary.labels.false, summary.labels.repeated) == (1, 1)
 
 
-def test_of_no_shots_there_is_nothing_to_tell() -> None:
+def test_of_no_shots_there_is_nothing_to_report() -> None:
     summary = VersionTally("1").summary({}, RULES)
     assert (summary.shots, summary.alarms_per_hour, summary.shots_per_second) == (0, 0.0, 0.0)
     assert summary.scores == {}

@@ -25,7 +25,7 @@ from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_detector.bundle import CAMERAS, MANIFEST, NETWORK, Bundle, Origin, save_bundle
 from shotwatch_detector.catalogue import Side
-from shotwatch_detector.statistics import Tail, Usual
+from shotwatch_detector.statistics import Baseline, Tail
 from shotwatch_inference.models import FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_REASON, ModelWatch
 from shotwatch_inference.service import assemble
 from shotwatch_shots.errors import Retry
@@ -53,7 +53,7 @@ class Registry:
     alias: str | None = None
     promoted: Promotion | None = None
     audited: tuple[str, str] | None = None
-    """What the audit says was done to what; None for what was promoted."""
+    """What was done to what by the audit; None for what was promoted."""
     pins: dict[str, str] = field(default_factory=dict)
     """Version → digest of its bundle when it was added."""
     named: tuple[str, ...] = ("champion",)
@@ -67,8 +67,8 @@ class Registry:
     def add(self, version: str, network: bytes = b"network") -> None:
         folder = self.folder / version
         folder.mkdir()
-        usual = {"EM-1": {"energy": Usual(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
-        save_bundle(Bundle(Origin("HPLS", "strided", version, 0, 1, 2), network, {}, usual), folder)
+        baselines = {"EM-1": {"energy": Baseline(2.0, 0.02, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
+        save_bundle(Bundle(Origin("HPLS", "strided", version, 0, 1, 2), network, {}, baselines), folder)
         self.pin(version)
 
     def pin(self, version: str) -> None:
@@ -95,9 +95,9 @@ class Registry:
         return 1
 
     async def lines(self, ids: Collection[str]) -> dict[str, AuditLine]:
-        said = self.audited or (self.promoted and (self.promoted.operation, self.promoted.subject))
-        line = AuditLine(0, "os:amelie", *(said or ("", "")), ChangeOutcome.DONE, None, "")
-        return {"line": line} if "line" in ids and said else {}
+        expected = self.audited or (self.promoted and (self.promoted.operation, self.promoted.subject))
+        line = AuditLine(0, "os:amelie", *(expected or ("", "")), ChangeOutcome.DONE, None, "")
+        return {"line": line} if "line" in ids and expected else {}
 
     async def model(self, request: web.Request) -> web.Response:
         assert dict(request.query) == {"name": "shotwatch"}
@@ -158,7 +158,7 @@ def energy_anomalies(watch: ModelWatch) -> int:
 async def test_before_any_model_has_the_alias_there_is_no_champion(
     registry: tuple[Registry, TestServer], watch: ModelWatch
 ) -> None:
-    await watch.look()
+    await watch.poll()
     assert watch.current is None
 
 
@@ -167,7 +167,7 @@ async def test_the_version_with_the_alias_is_ready_to_judge(
 ) -> None:
     registry[0].add("3")
     registry[0].promote("3")
-    await watch.look()
+    await watch.poll()
     assert watch.current is not None
     assert watch.current.ref == ModelRef(name="shotwatch", version="3", run_id="run-3")
     assert energy_anomalies(watch) == 1
@@ -179,7 +179,7 @@ async def test_a_version_is_fetched_once_and_without_what_only_training_needs(
     registry[0].add("3")
     registry[0].promote("3")
     for _ in range(3):
-        await watch.look()
+        await watch.poll()
     assert sorted(registry[0].downloads) == sorted([MANIFEST, NETWORK, CAMERAS])
 
 
@@ -189,10 +189,10 @@ async def test_when_the_alias_moves_the_champion_changes_and_the_old_one_still_w
     for version in ("1", "2"):
         registry[0].add(version)
     registry[0].promote("1")
-    await watch.look()
+    await watch.poll()
     first = watch.current
     registry[0].promote("2")
-    await watch.look()
+    await watch.poll()
     assert watch.current is not None
     assert first is not None
     assert (first.ref.version, watch.current.ref.version) == ("1", "2")
@@ -204,9 +204,9 @@ async def test_a_watch_has_no_model_once_the_alias_is_taken_away(
 ) -> None:
     registry[0].add("1")
     registry[0].promote("1")
-    await watch.look()
+    await watch.poll()
     registry[0].promote(None)
-    await watch.look()
+    await watch.poll()
     assert watch.current is None
 
 
@@ -223,11 +223,11 @@ async def test_an_alias_that_somebody_moved_changes_nothing_and_is_reported_unti
     for version in ("1", "2"):
         registry[0].add(version)
     registry[0].promote("1")
-    await watch.look()
+    await watch.poll()
     registry[0].downloads.clear()
     registry[0].alias = moved
     for _ in range(3):
-        await watch.look()
+        await watch.poll()
     assert watch.report("here").loaded == "1"
     about = f"version {moved} cannot be loaded: " if moved else ""
     todo = "find out who moved the alias, then `shotwatch models promote 1` puts it back"
@@ -235,7 +235,7 @@ async def test_an_alias_that_somebody_moved_changes_nothing_and_is_reported_unti
     assert not_loaded() == 1
     assert registry[0].downloads == []
     registry[0].alias = "1"
-    await watch.look()
+    await watch.poll()
     assert watch.report("here").problem == ""
     assert not_loaded() == 0
 
@@ -247,11 +247,11 @@ async def test_after_a_restart_a_moved_alias_leaves_the_rules(
         registry[0].add(version)
     registry[0].promote("1")
     registry[0].alias = "2"
-    await watch.look()
+    await watch.poll()
     assert watch.current is None
     assert watch.report("here").problem.endswith("; judging with rules only")
     registry[0].promote("2")
-    await watch.look()
+    await watch.poll()
     assert energy_anomalies(watch) == 1
     assert watch.report("here").problem == ""
 
@@ -265,7 +265,7 @@ async def test_a_version_that_nobody_promoted_is_not_loaded(
     if promoted is None:
         registry[0].promoted = None
     registry[0].alias = "1"
-    await watch.look()
+    await watch.poll()
     assert watch.current is None
     assert registry[0].downloads == []
     problem = watch.report("here").problem
@@ -280,14 +280,14 @@ async def test_a_promotion_that_the_audit_does_not_show_is_not_loaded_and_is_rep
     for version in ("1", "2"):
         registry[0].add(version)
     registry[0].promote("1")
-    await watch.look()
+    await watch.poll()
     registry[0].downloads.clear()
     registry[0].promote("2")
     registry[0].audited = audited
     if audited is None:
         registry[0].promoted = replace(registry[0].promotion("2"), audit_line="")
     for _ in range(3):
-        await watch.look()
+        await watch.poll()
     load = watch.report("here")
     assert (load.version, load.loaded) == ("2", "1")
     assert "version 2 was promoted at 1970-01-01 00:00:00 UTC by amelie" in load.problem
@@ -296,7 +296,7 @@ async def test_a_promotion_that_the_audit_does_not_show_is_not_loaded_and_is_rep
     assert registry[0].downloads == []
     registry[0].audited = None
     registry[0].promote("2")
-    await watch.look()
+    await watch.poll()
     assert watch.report("here").problem == ""
     assert watch.report("here").loaded == "2"
 
@@ -306,10 +306,10 @@ async def test_a_withdrawal_that_the_audit_does_not_show_takes_nothing_away(
 ) -> None:
     registry[0].add("1")
     registry[0].promote("1")
-    await watch.look()
+    await watch.poll()
     registry[0].promote(None)
     registry[0].audited = ("promote", "version 1")
-    await watch.look()
+    await watch.poll()
     assert watch.report("here").loaded == "1"
     assert not_loaded() == 1
 
@@ -324,13 +324,13 @@ async def test_a_bundle_that_was_changed_after_its_promotion_is_not_even_parsed(
     for version in ("1", "2"):
         registry[0].add(version)
     registry[0].promote("1")
-    await watch.look()
+    await watch.poll()
     with (registry[0].folder / "2" / file).open("ab") as changed:
         changed.write(b" ")
     registry[0].promote("2")
     parsed: list[Path] = []
     monkeypatch.setattr("shotwatch_inference.models.Detector.load", parsed.append)
-    await watch.look()
+    await watch.poll()
     assert parsed == []
     load = watch.report("here")
     assert (load.version, load.loaded) == ("2", "1")
@@ -344,7 +344,7 @@ async def test_the_bytes_that_were_checked_are_the_bytes_that_are_loaded(
     registry[0].add("1")
     registry[0].promote("1")
     registry[0].overwrite = b"garbage"
-    await watch.look()
+    await watch.poll()
     assert (registry[0].folder / "1" / NETWORK).read_bytes() == b"garbage"
     assert energy_anomalies(watch) == 1
 
@@ -368,10 +368,10 @@ async def test_a_version_that_cannot_be_loaded_leaves_the_champion_in_place_and_
 ) -> None:
     registry[0].add("1")
     registry[0].promote("1")
-    await watch.look()
+    await watch.poll()
     damage(registry[0], fault, monkeypatch)
     registry[0].promote("2")
-    await watch.look()
+    await watch.poll()
     assert watch.current is not None
     assert watch.current.ref.version == "1"
     load = watch.report("here")
@@ -448,14 +448,14 @@ async def test_a_version_that_fails_in_an_unforeseen_way_is_reported_and_tried_a
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", fail)
     registry[0].add("1")
     registry[0].promote("1")
-    await watch.look()
+    await watch.poll()
     assert type(error).__name__ in watch.report("here").why_not
     assert not_loaded() == 1
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
-    await watch.look()
+    await watch.poll()
     assert watch.current is None
     now += FIRST_PAUSE_S
-    await watch.look()
+    await watch.poll()
     assert energy_anomalies(watch) == 1
 
 
@@ -475,10 +475,10 @@ async def test_inference_starts_with_rules_only_when_both_models_are_damaged(
         health_port=0,
     )
     archive = registry[0].archive
-    edges: Any = SimpleNamespace(settings=settings, log=structlog.get_logger(), archive=archive)
+    context: Any = SimpleNamespace(settings=settings, log=structlog.get_logger(), archive=archive)
     async with AsyncExitStack() as resources:
-        service = await assemble(edges, resources)
-        for check in service.beforehand:
+        service = await assemble(context, resources)
+        for check in service.startup_checks:
             await check()
         facts = service.facts()
     assert facts["model"] == "none: only rules apply"
@@ -493,7 +493,7 @@ async def test_a_first_version_that_cannot_be_loaded_leaves_the_rules_and_is_rep
 ) -> None:
     registry[0].add("1", network=b"garbage")
     registry[0].promote("1")
-    await watch.look()
+    await watch.poll()
     assert watch.current is None
     assert watch.report("here").problem.endswith("; judging with rules only")
 
@@ -511,15 +511,15 @@ async def test_a_version_is_tried_again_ever_later_and_heals_once_it_is_repaired
     for second in range(900):
         now = 1000.0 + second
         before = len(registry[0].downloads)
-        await watch.look()
+        await watch.poll()
         if len(registry[0].downloads) > before:
             tried.append(second)
     assert tried == [0, 5, 15, 35, 75, 155, 315, 615]
     network.write_bytes(b"network")
-    await watch.look()
+    await watch.poll()
     assert watch.current is None
     now += LONGEST_PAUSE_S
-    await watch.look()
+    await watch.poll()
     assert energy_anomalies(watch) == 1
     assert watch.report("here").problem == ""
     assert not_loaded() == 0
@@ -532,7 +532,7 @@ async def test_the_next_version_is_not_kept_waiting_by_one_that_cannot_be_loaded
     registry[0].add("2")
     for version in ("1", "2"):
         registry[0].promote(version)
-        await watch.look()
+        await watch.poll()
     assert watch.report("here").loaded == "2"
     assert watch.failure is None
 
@@ -543,7 +543,7 @@ async def test_an_alias_that_comes_back_to_the_loaded_version_ends_the_problem(
     registry[0].add("1")
     for version in ("1", "2", "1"):
         registry[0].promote(version)
-        await watch.look()
+        await watch.poll()
     assert watch.report("here").problem == ""
     assert not_loaded() == 0
     assert registry[0].downloads.count(MANIFEST) == 2
@@ -554,7 +554,7 @@ async def test_an_alias_that_is_taken_away_ends_the_problem(
 ) -> None:
     for version in ("2", None):
         registry[0].promote(version)
-        await watch.look()
+        await watch.poll()
     assert watch.report("here").problem == ""
     assert not_loaded() == 0
 
@@ -566,7 +566,7 @@ async def test_a_version_that_no_run_made_is_loaded(
     registry[0].add("1")
     registry[0].promote("1")
     registry[0].promoted = replace(registry[0].promotion("1"), run_id="")
-    await watch.look()
+    await watch.poll()
     assert watch.current is not None
     assert watch.current.ref.run_id == ""
 
@@ -580,10 +580,10 @@ async def test_a_registry_that_is_away_is_worth_another_try(
 ) -> None:
     registry[0].add("1")
     registry[0].promote("1")
-    await watch.look()
+    await watch.poll()
     await registry[1].close()
     with pytest.raises(Retry):
-        await watch.look()
+        await watch.poll()
     assert energy_anomalies(watch) == 1
 
 

@@ -60,7 +60,7 @@ def camera_file(frames: Any = FRAMES, states: list[str] | None = None) -> bytes:
 
 
 def file_of_frames_never_written(count: int) -> bytes:
-    """A small file that says it holds 26 kB a frame, of ten cameras at 10 Hz."""
+    """A small file that claims to hold 26 kB a frame, of ten cameras at 10 Hz."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for n in range(count):
@@ -298,7 +298,7 @@ def test_nobody_can_open_the_files_of_a_workspace():
 
 
 async def test_a_reply_that_is_none_is_the_readers_death(pool: ReaderPool):
-    """A reader that was taken over says what it likes."""
+    """A reader that was taken over writes what it likes."""
     nonsense = f"__import__('os').write({REPLIES}, (8).to_bytes(8, 'little') + b'nonsense')"
 
     rejected = await rejection(pool, GOOD, name=Saboteur(nonsense))
@@ -358,7 +358,7 @@ async def test_after_a_damaged_file_a_reader_is_not_trusted_with_another(pool: R
     assert await process_id(pool) != before
 
 
-async def test_a_reader_is_told_no_secret(monkeypatch: pytest.MonkeyPatch):
+async def test_a_reader_gets_no_secret(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SHOTWATCH_STORE_SECRET_KEY", "secret")
     async with ReaderPool(FACILITY, processes=1) as pool:
         environment = await report(pool, "dict(__import__('os').environ)")
@@ -378,8 +378,8 @@ async def test_a_reader_can_open_nothing(pool: ReaderPool, attempt: str):
 async def test_a_service_whose_readers_cannot_be_confined_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    strange = "import platform\nplatform.machine = lambda: 'pdp11'\n"
-    (tmp_path / "sitecustomize.py").write_text(strange)
+    unusual = "import platform\nplatform.machine = lambda: 'pdp11'\n"
+    (tmp_path / "sitecustomize.py").write_text(unusual)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     with pytest.raises(SettingsError, match=r"pdp11.*seccomp"):
@@ -426,7 +426,7 @@ def test_readers_die_with_a_killed_service():
 
 
 @pytest.mark.skipif(not HOSTILE.is_dir(), reason="../shared/cases/hostile is absent")
-async def test_hostile_files_end_as_their_readme_says(pool: ReaderPool):
+async def test_hostile_files_end_as_their_readme_states(pool: ReaderPool):
     """Each did harm once, and what is right stands beside the files; here is the part of ingest in it."""
     right = {
         "LA_ansi": ["LA_A1_11-EM_1-EnergyMeter-1"],

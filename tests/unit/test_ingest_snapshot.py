@@ -1,4 +1,4 @@
-"""Snapshot files: what is read of good ones, what is said of bad records, why bad files are rejected."""
+"""Snapshot files: what is read of good ones, what is reported of bad records, why bad files are rejected."""
 
 import io
 import zlib
@@ -213,7 +213,7 @@ class TestGoodFiles:
 
         np.testing.assert_array_equal(device.block.arrays["image"], FRAMES)
 
-    def test_what_is_no_record_is_passed_over_and_told(self):
+    def test_what_is_no_record_is_passed_over_and_reported(self):
         def write(file: h5py.File) -> None:
             write_camera(file)
             file["settings/gain"] = 3
@@ -279,7 +279,7 @@ def break_chunk(record: h5py.Group) -> None:
 
 
 def ask_for_a_plugin(record: h5py.Group) -> None:
-    """A filter that no library has, as its number is free: HDF5 would look for a plug-in to load."""
+    """A filter that no library has, as its number is free: HDF5 would search for a plug-in to load."""
     del record["ROIImageLow"]
     plist = h5p.create(h5p.DATASET_CREATE)
     plist.set_chunk((102, 128))
@@ -310,7 +310,7 @@ class TestBadRecords:
             (ask_for_a_plugin, RecordReason.DATA_MISSING, "cannot be read"),
         ],
     )
-    def test_a_damaged_frame_is_told_and_disturbs_no_other(
+    def test_a_damaged_frame_is_reported_and_disturbs_no_other(
         self, damage: Callable[[h5py.Group], None], reason: RecordReason, detail: str
     ):
         device = only_device(camera_file(damage))

@@ -76,7 +76,7 @@ def inbox(monkeypatch: pytest.MonkeyPatch) -> Inbox:
 
 
 def sweep_of(inbox: Inbox, **settings: float) -> Sweep:
-    edges: Any = SimpleNamespace(
+    context: Any = SimpleNamespace(
         bus=inbox,
         store=inbox,
         archive=SimpleNamespace(ledger=inbox),
@@ -84,7 +84,7 @@ def sweep_of(inbox: Inbox, **settings: float) -> Sweep:
         servers_answer=inbox.servers_answer,
         log=structlog.get_logger(),
     )
-    return Sweep(edges)
+    return Sweep(context)
 
 
 async def test_where_the_store_notifies_the_sweep_feeds_in_only_what_no_notification_reported(
@@ -92,22 +92,22 @@ async def test_where_the_store_notifies_the_sweep_feeds_in_only_what_no_notifica
 ) -> None:
     sweep = sweep_of(inbox, inbox_notification_seconds=30)
     inbox.lying = {"young": NOW - 29 * SECOND, "old": NOW - 30 * SECOND}
-    await sweep.look()
+    await sweep.poll()
     assert inbox.fed == ["old"]
     inbox.now += SECOND
-    await sweep.look()
+    await sweep.poll()
     assert inbox.fed == ["old", "young"]
 
 
 async def test_where_the_store_does_not_notify_an_object_is_fed_in_at_once(inbox: Inbox) -> None:
     inbox.lying = {"new": NOW}
-    await sweep_of(inbox).look()
+    await sweep_of(inbox).poll()
     assert inbox.fed == ["new"]
 
 
 async def test_a_store_whose_clock_is_ahead_delays_nothing(inbox: Inbox) -> None:
     inbox.lying = {"of tomorrow": NOW + 86_400 * SECOND}
-    await sweep_of(inbox, inbox_notification_seconds=30).look()
+    await sweep_of(inbox, inbox_notification_seconds=30).poll()
     assert inbox.fed == ["of tomorrow"]
 
 
@@ -116,13 +116,13 @@ async def test_a_dead_lettered_object_is_fed_in_once_when_it_was_stored_again(in
     dead_since = NOW - 600 * SECOND
     inbox.known[inbox.id_of("file")] = LastSeen(dead_since - SECOND, ObjectState.DEAD_LETTERED, dead_since)
     inbox.lying = {"file": dead_since - 2 * SECOND}
-    await sweep.look()
+    await sweep.poll()
     assert inbox.fed == [], "a person has to decide about it"
     inbox.lying = {"file": NOW - SECOND}
     for _ in range(3):
-        await sweep.look()
+        await sweep.poll()
         inbox.now += SECOND
     assert inbox.fed == ["file"]
     inbox.now += 120 * SECOND
-    await sweep.look()
+    await sweep.poll()
     assert inbox.fed == ["file", "file"], "the first message was lost"

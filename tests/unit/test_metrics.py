@@ -24,7 +24,7 @@ from shotwatch_shots.place import ShotSeries
 from tests.broker import TOPOLOGY
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STAGE = "examination"
+STAGE = "detail"
 FLAGGED = ShotsFlagged(batch_id="batch", shots=[3, 4, 5])
 PLACE = ShotSeries.parse("LA-A2-00-1s")
 _spec = importlib.util.spec_from_file_location("metrics_page", REPOSITORY / "scripts" / "metrics.py")
@@ -45,7 +45,7 @@ def outcomes() -> dict[str, float]:
 
 
 class Stage:
-    """A stage that fails as it is told, on FastStream's broker in memory."""
+    """A stage that fails as configured, on FastStream's broker in memory."""
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
@@ -57,7 +57,7 @@ class Stage:
         if self.failure:
             raise self.failure
 
-    async def look_aside(self, message: RabbitMessage) -> None:
+    async def divert(self, message: RabbitMessage) -> None:
         self.put_aside.append(message)
 
 
@@ -68,16 +68,18 @@ async def stage() -> Stage:
 
 @pytest_asyncio.fixture
 async def broker(stage: Stage) -> AsyncIterator[RabbitBroker]:
-    async def on_parked(_stage: str, _body: bytes, _reason: str) -> None:
+    async def on_dead_lettered(_stage: str, _body: bytes, _reason: str) -> None:
         return None
 
     async def all_answer() -> bool:
         return True
 
-    bus = Bus("amqp://nowhere", TOPOLOGY, TracerProvider(), configure_logs("test"), on_parked, all_answer)
+    bus = Bus(
+        "amqp://nowhere", TOPOLOGY, TracerProvider(), configure_logs("test"), on_dead_lettered, all_answer
+    )
     bus.subscribe(Subscription(STAGE, ShotsFlagged, stage.handle, 1))
-    for queue in (TOPOLOGY.parked_queue_of(STAGE), TOPOLOGY.waiting_queue_of(STAGE, RETRY_DELAYS_S[0])):
-        bus._broker.subscriber(queue, TOPOLOGY.work)(stage.look_aside)
+    for queue in (TOPOLOGY.dead_letter_queue_of(STAGE), TOPOLOGY.waiting_queue_of(STAGE, RETRY_DELAYS_S[0])):
+        bus._broker.subscriber(queue, TOPOLOGY.work)(stage.divert)
     async with TestRabbitBroker(bus._broker) as in_memory:
         yield in_memory
 

@@ -86,7 +86,7 @@ def test_a_background_that_rises_across_the_frame_changes_no_width(
     [(14, 64), (14, 250), (15, 64), (15, 250), (16, 64), (16, 250), (17, 64), (17, 250), (18, 64)],
 )
 @pytest.mark.parametrize("direction", [0.0, 0.8, 2.5])
-def test_a_slope_under_a_beam_that_reaches_the_edges_changes_no_width(
+def test_a_slope_under_a_beam_that_reaches_the_borders_changes_no_width(
     sigma: float, rise: float, direction: float
 ) -> None:
     slope = rise * (COLUMN * np.cos(direction) + ROW * np.sin(direction)) / SHAPE[1]
@@ -151,7 +151,7 @@ def test_a_hot_pixel_far_from_a_small_beam_is_no_beam(peak: float, hot: int) -> 
         assert features[name] == pytest.approx(alone[name], rel=0.05)
 
 
-def test_hot_pixels_on_edges_and_corners_are_found_and_two_side_by_side_are_not() -> None:
+def test_hot_pixels_on_borders_and_corners_are_found_and_two_side_by_side_are_not() -> None:
     frames = recorded(gaussian())
     frames[:, [0, 0, 50, -1], [0, 64, -1, 7]] = 2000
     frames[:, 10, 10:12] = 2000

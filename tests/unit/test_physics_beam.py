@@ -1,4 +1,4 @@
-"""The beam's features against known answers, an independent peer, and odd frames."""
+"""The beam's features against known answers, an independent peer, and unusual frames."""
 
 import warnings
 from pathlib import Path
@@ -130,7 +130,7 @@ def test_the_background_of_a_dark_camera_that_clips_at_zero_keeps_its_fraction()
     assert estimate_background(frames).level.mean() == pytest.approx(frames.mean(), abs=0.05)
 
 
-def test_light_too_faint_to_be_told_from_noise_stays_outside_the_aperture() -> None:
+def test_light_too_faint_to_be_distinguished_from_noise_stays_outside_the_aperture() -> None:
     light = gaussian(30, 30, 3, 2)
     alone = measure(recorded(light))
     with_stray_light = measure(recorded(light + gaussian(100, 80, 8, 8, peak=5)))

@@ -1,4 +1,4 @@
-"""The principal components of parameters against known answers, numpy, and odd rows."""
+"""The principal components of parameters against known answers, numpy, and unusual rows."""
 
 import numpy as np
 import pytest

@@ -107,7 +107,7 @@ def test_a_clock_skew_below_half_an_interval_is_found(skew_ms: int) -> None:
     assert 2600 < skew.pairs <= 2701
 
 
-def test_a_skew_of_more_than_half_an_interval_looks_smaller_by_a_whole_one() -> None:
+def test_a_skew_of_more_than_half_an_interval_seems_smaller_by_a_whole_one() -> None:
     times = 1000 * np.arange(100)
     assert clock_skew(times, times + 700, 1000).offset_ms == -300
 

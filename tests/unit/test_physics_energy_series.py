@@ -178,7 +178,7 @@ def test_light_follows_energy_in_a_robust_ratio() -> None:
     assert calibration.correlation > 0.9
 
 
-def test_without_pairs_a_comparison_is_undefined_and_says_how_few_there_were() -> None:
+def test_without_pairs_a_comparison_is_undefined_and_states_how_few_there_were() -> None:
     nothing = calibrate_light(np.array([1.0, np.nan]), np.array([0.0, 1.0]))
     assert nothing.shots == 0
     assert np.isnan([nothing.ratio, nothing.spread, nothing.correlation]).all()

@@ -1,4 +1,4 @@
-"""The fluence of ISO 13694 against what top hats and Gaussians must give, and odd frames."""
+"""The fluence of ISO 13694 against what top hats and Gaussians must give, and unusual frames."""
 
 import warnings
 
@@ -66,13 +66,13 @@ def test_a_gaussian_has_its_analytic_areas_and_ratios(sigma_x: float, sigma_y: f
 
 
 @pytest.mark.parametrize("sigma", [2, 5, 12])
-def test_a_round_gaussian_s_light_is_encircled_where_theory_says(sigma: float) -> None:
+def test_a_round_gaussian_s_light_is_encircled_where_theory_predicts(sigma: float) -> None:
     features = measure(gaussian(sigma, sigma))
     assert features["encircled_radius_50"] == pytest.approx(sigma * np.sqrt(2 * np.log(2)), rel=0.02)
     assert features["encircled_radius_86"] == pytest.approx(2 * sigma, rel=0.02)
 
 
-def test_an_edge_is_as_steep_as_its_areas_say() -> None:
+def test_an_edge_is_as_steep_as_its_areas_imply() -> None:
     features = measure(disc(30, edge=10))
     outer, inner = 35 - 0.1 * 10, 35 - 0.9 * 10
     assert features["edge_steepness"] == pytest.approx(1 - (inner / outer) ** 2, rel=0.02)

@@ -1,4 +1,4 @@
-"""The three Gaussians against known answers, numerical derivatives, scipy's curve_fit, and odd frames."""
+"""The three Gaussians against known answers, numerical derivatives, scipy's curve_fit, and unusual frames."""
 
 from pathlib import Path
 
@@ -255,17 +255,17 @@ def test_a_saturated_beam_is_fitted() -> None:
     assert 0 < fits.error[0] < 0.1
 
 
-ODD = [0.0, 0.0, 1.0, 29.0, 4092.0, 1e-40, 3e38, -1.0, np.nan, np.inf]
-odd_frames = st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(1, 9)).flatmap(
-    lambda shape: arrays(np.float32, shape, elements=st.sampled_from(ODD).map(np.float32))
+ANOMALOUS = [0.0, 0.0, 1.0, 29.0, 4092.0, 1e-40, 3e38, -1.0, np.nan, np.inf]
+anomalous_frames = st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(1, 9)).flatmap(
+    lambda shape: arrays(np.float32, shape, elements=st.sampled_from(ANOMALOUS).map(np.float32))
 )
-usual_frames = st.tuples(st.integers(1, 3), st.integers(3, 9), st.integers(5, 9)).flatmap(
+normal_frames = st.tuples(st.integers(1, 3), st.integers(3, 9), st.integers(5, 9)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.floats(0, 4092, width=32))
 )
 
 
 @settings(max_examples=150, deadline=None)
-@given(odd_frames | usual_frames)
+@given(anomalous_frames | normal_frames)
 def test_any_frame_has_a_fit_within_its_bounds_or_none_at_all(light: Light) -> None:
     fits = fit_gaussians(light)
     count, height, width = light.shape

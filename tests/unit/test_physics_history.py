@@ -56,10 +56,10 @@ def step(first: int, last: int) -> Floats:
 
 def test_a_value_is_ranked_among_its_past_without_assuming_a_distribution() -> None:
     past = np.array([*range(1, 100), np.nan, np.inf])
-    told = against_own_past(np.array([50.0, 99.0, 200.0, -5.0, np.nan]), past)
-    np.testing.assert_allclose(told.percentile[:4], [50, 100 - 50 / 99, 100, 0])
-    np.testing.assert_allclose(told.tail_probability[:4], [1.0, 0.04, 0.02, 0.02])
-    assert np.isnan([told.percentile[4], told.tail_probability[4], told.sigmas[4]]).all()
+    reported = against_own_past(np.array([50.0, 99.0, 200.0, -5.0, np.nan]), past)
+    np.testing.assert_allclose(reported.percentile[:4], [50, 100 - 50 / 99, 100, 0])
+    np.testing.assert_allclose(reported.tail_probability[:4], [1.0, 0.04, 0.02, 0.02])
+    assert np.isnan([reported.percentile[4], reported.tail_probability[4], reported.sigmas[4]]).all()
 
 
 def test_percentiles_are_scipy_s() -> None:
@@ -83,15 +83,15 @@ def test_tail_probabilities_of_unremarkable_values_are_uniform_or_above() -> Non
 
 
 def test_without_a_past_nothing_is_unusual() -> None:
-    told = against_own_past(np.array([1.0]), np.array([np.nan]))
-    assert told.tail_probability == 1
-    assert np.isnan([told.percentile, told.sigmas]).all()
+    reported = against_own_past(np.array([1.0]), np.array([np.nan]))
+    assert reported.tail_probability == 1
+    assert np.isnan([reported.percentile, reported.sigmas]).all()
 
 
 def test_a_past_that_never_varied_gives_ranks_and_no_deviation() -> None:
-    told = against_own_past(np.array([2.0, 3.0]), np.full(99, 2.0))
-    np.testing.assert_allclose(told.tail_probability, [1, 0.02])
-    assert np.isnan(told.sigmas).all()
+    reported = against_own_past(np.array([2.0, 3.0]), np.full(99, 2.0))
+    np.testing.assert_allclose(reported.tail_probability, [1, 0.02])
+    assert np.isnan(reported.sigmas).all()
 
 
 def test_a_step_is_found_where_and_as_large_as_it_is() -> None:
@@ -112,7 +112,7 @@ def test_change_points_are_those_of_ruptures_exact_search_in_python() -> None:
     assert found == peer
 
 
-def test_a_long_series_is_searched_in_bins_and_told_in_its_own_times() -> None:
+def test_a_long_series_is_searched_in_bins_and_reported_in_its_own_times() -> None:
     count = 50_000
     values = np.random.default_rng(6).normal(5, 1, count) + 0.5 * (np.arange(count) >= 20_000)
     (change,) = change_points(100 * np.arange(count), values)
@@ -169,7 +169,7 @@ def test_a_clean_step_on_a_constant_is_found() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 19])
-def test_a_series_too_short_tells_nothing(count: int) -> None:
+def test_a_series_too_short_shows_nothing(count: int) -> None:
     assert change_points(minutes(count), np.arange(float(count))) == []
     assert trend(minutes(count), np.arange(float(count))) is None
 

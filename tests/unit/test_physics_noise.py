@@ -1,4 +1,4 @@
-"""A camera's noise is fitted as it was made, and lets through as few dark pixels as it says."""
+"""A camera's noise is fitted as it was made, and lets through as few dark pixels as it states."""
 
 from contextlib import suppress
 
@@ -35,7 +35,7 @@ def test_the_model_recovers_mean_and_standard_deviation_of_each_pixel() -> None:
 
 @pytest.mark.parametrize("count", [10, 50, 200])
 @pytest.mark.parametrize("p", [1e-2, 1e-3, 1e-4])
-def test_no_more_dark_pixels_are_lit_than_the_probability_says(count: int, p: float) -> None:
+def test_no_more_dark_pixels_are_lit_than_the_probability_states(count: int, p: float) -> None:
     model = fit_noise(dark_frames(count), p)
     fresh = dark_frames(50, seed=2)
     lit = int((light_of(fresh, model) > 0).sum())

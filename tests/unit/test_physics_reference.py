@@ -1,11 +1,11 @@
-"""What a camera's beam usually looks like, and how far a frame is from that."""
+"""The usual image of a camera's beam, and how far a frame is from that."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from shotwatch_physics.noise import fit_noise
-from shotwatch_physics.reference import Reference, examine, make_reference, pointing
+from shotwatch_physics.reference import Reference, make_reference, measure_in_detail, pointing
 
 HEIGHT, WIDTH = 60, 80
 X, Y = 38.0, 30.0
@@ -36,36 +36,39 @@ def test_the_profile_is_the_mean_of_frames_that_count_the_same(reference: Refere
     )
 
 
-def test_a_usual_frame_is_near_its_reference_and_a_moved_one_as_far_as_it_was_moved(
+def test_a_normal_frame_is_near_its_reference_and_a_moved_one_as_far_as_it_was_moved(
     reference: Reference,
 ) -> None:
-    usual, moved = (
-        examine(beams(1, seed=2, x=x, jitter=0.0), None, reference)["distance_to_reference"][0]
+    baselines, moved = (
+        measure_in_detail(beams(1, seed=2, x=x, jitter=0.0), None, reference)["distance_to_reference"][0]
         for x in (X, X + 4)
     )
-    assert usual < 0.3
+    assert baselines < 0.3
     mean_of_all_directions = 4 * 2 / np.pi
     assert moved == pytest.approx(mean_of_all_directions, rel=0.1)
 
 
 def test_pointing_is_the_way_from_the_reference_to_the_centroid(reference: Reference) -> None:
-    told = pointing(reference.centroid + np.array([[3.0, -4.0]]), reference)
-    assert {name: values[0] for name, values in told.items()} == pytest.approx(
+    reported = pointing(reference.centroid + np.array([[3.0, -4.0]]), reference)
+    assert {name: values[0] for name, values in reported.items()} == pytest.approx(
         {"pointing_x": 3, "pointing_y": -4, "pointing": 5}
     )
 
 
 def test_frames_of_the_reference_period_lie_about_the_middle_of_the_plane(reference: Reference) -> None:
-    points = examine(beams(40, seed=1), None, reference)
+    points = measure_in_detail(beams(40, seed=1), None, reference)
     for name in ("component1", "component2"):
         assert abs(np.nanmedian(points[name])) < np.nanstd(points[name])
 
 
 def test_without_a_reference_or_with_one_of_another_shape_nothing_is_compared(reference: Reference) -> None:
     frames = beams(2, seed=3)
-    for told in (examine(frames, None, None), examine(frames[:, :50], None, reference)):
-        assert np.isfinite(told["gaussian_fit_error"]).all()
-        assert not told.keys() & {"component1", "component2", "distance_to_reference"}
+    for reported in (
+        measure_in_detail(frames, None, None),
+        measure_in_detail(frames[:, :50], None, reference),
+    ):
+        assert np.isfinite(reported["gaussian_fit_error"]).all()
+        assert not reported.keys() & {"component1", "component2", "distance_to_reference"}
 
 
 def test_a_noise_model_takes_a_hot_pixel_out_of_the_reference() -> None:

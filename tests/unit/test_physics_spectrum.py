@@ -1,4 +1,4 @@
-"""The spectrum's features against known answers, scipy, and odd spectra."""
+"""The spectrum's features against known answers, scipy, and unusual spectra."""
 
 import warnings
 from collections.abc import Callable

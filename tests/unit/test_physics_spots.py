@@ -32,14 +32,14 @@ def wide_beam() -> NDArray[np.float64]:
 
 @pytest.mark.parametrize(("x", "y"), [(64, 50), (50, 60), (80, 41)])
 @pytest.mark.parametrize("side", [3, 5])
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("spec", [1, -1])
 def test_a_square_spot_is_found_at_its_place_with_its_contrast_and_size(
-    x: int, y: int, side: int, sign: int
+    x: int, y: int, side: int, spec: int
 ) -> None:
     frame = wide_beam()
     half = side // 2
-    frame[y - half : y + half + 1, x - half : x + half + 1] += sign * 0.3 * 2000
-    name, contrast = ("spot", "excess") if sign > 0 else ("hole", "deficit")
+    frame[y - half : y + half + 1, x - half : x + half + 1] += spec * 0.3 * 2000
+    name, contrast = ("spot", "excess") if spec > 0 else ("hole", "deficit")
     features = measure(frame)
     place = [features[f"{name}_x"], features[f"{name}_y"]]
     assert place == pytest.approx([x, y], abs=half - 1)
@@ -83,7 +83,7 @@ def test_windows_end_where_the_frame_ends() -> None:
     assert measure(frame)["spot_excess"] == pytest.approx((30 - 12) / 30)
 
 
-def test_a_gaussian_beam_contrasts_with_itself_as_said() -> None:
+def test_a_gaussian_beam_contrasts_with_itself_as_stated() -> None:
     row, column = np.mgrid[: SHAPE[0], : SHAPE[1]]
     for sigma in (10, 15, 20):
         frame = 3000 * np.exp(-((row - 50) ** 2 + (column - 64) ** 2) / (2 * sigma**2))

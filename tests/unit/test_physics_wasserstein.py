@@ -1,4 +1,4 @@
-"""The sliced 1-Wasserstein distance against POT, known answers, and odd frames."""
+"""The sliced 1-Wasserstein distance against POT, known answers, and unusual frames."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -208,7 +208,7 @@ def test_a_pair_s_distance_depends_on_no_other_frame_and_on_no_number_of_threads
     np.testing.assert_array_equal(distance_matrix(frames[2:4], angles), results[0][2:4, 2:4])
 
 
-def test_progress_is_told_of_every_slice() -> None:
+def test_progress_is_reported_every_slice() -> None:
     done: list[int] = []
     slices = 3 * numba.get_num_threads()
     distance_matrix(noisy_frames(1100, (1, 2)), equispaced_angles(slices), done.append)
@@ -216,11 +216,11 @@ def test_progress_is_told_of_every_slice() -> None:
     assert sum(done) == slices
 
 
-@pytest.mark.parametrize("odd", [0.0, np.nan, np.inf, -np.inf])
-def test_a_frame_without_light_or_with_a_pixel_that_is_no_number_has_no_distance(odd: float) -> None:
+@pytest.mark.parametrize("anomalous", [0.0, np.nan, np.inf, -np.inf])
+def test_a_frame_without_light_or_with_a_pixel_that_is_no_number_has_no_distance(anomalous: float) -> None:
     frames = noisy_frames(3)
     frames[1] = 0
-    frames[1, 2, 3] = odd
+    frames[1, 2, 3] = anomalous
     apart = distance_matrix(frames, ANGLES)
     assert np.isnan(apart[1, [0, 2]]).all()
     assert apart[0, 2] == distance_matrix(frames[[0, 2]], ANGLES)[0, 1]

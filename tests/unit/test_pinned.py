@@ -1,4 +1,4 @@
-"""Versions that are only tried: their files are those that were promoted, or whoever tries them says so."""
+"""Versions that are only tried: their files are those that were promoted, or whoever tries them states it."""
 
 from dataclasses import replace
 from typing import Any
@@ -72,7 +72,7 @@ async def test_a_pin_of_another_run_or_version_is_none_of_this_one() -> None:
         await tried(registry, promoted)
 
 
-async def test_what_training_says_of_a_version_that_was_champion_changes_nothing() -> None:
+async def test_what_training_states_of_a_version_that_was_champion_changes_nothing() -> None:
     registry, promoted = Registry(), Promoted()
     await promoted.promotions.add(pin(registry, alias=ModelAlias.CHAMPION))
     await promoted.promotions.add(pin(registry, at=2, digest="0" * 64))

@@ -51,20 +51,20 @@ async def test_no_message_is_taken_before_what_it_takes_is_known_however_long_a_
     happened: list[str] = []
 
     @asynccontextmanager
-    async def edges(_name: str, _settings: Any) -> AsyncIterator[Any]:
+    async def service_context(_name: str, _settings: Any) -> AsyncIterator[Any]:
         yield SimpleNamespace(log=structlog.get_logger()), Bus(happened)
 
-    async def look() -> None:
+    async def poll() -> None:
         happened.append("asked")
         if len(happened) < 4:
             raise Retry("the registry does not answer")
 
     async def end_at_once() -> None: ...
 
-    async def assemble(_edges: Any, _resources: AsyncExitStack) -> Service:
-        return Service(beforehand=(look,), background=(end_at_once,))
+    async def assemble(_context: Any, _resources: AsyncExitStack) -> Service:
+        return Service(startup_checks=(poll,), background=(end_at_once,))
 
-    monkeypatch.setattr(process, "edges", edges)
+    monkeypatch.setattr(process, "context", service_context)
     monkeypatch.setattr(process, "_ASK_AGAIN_S", 0)
     settings: Any = SimpleNamespace(health_host="", health_port=0)
     try:
@@ -105,7 +105,7 @@ def test_a_service_that_cannot_start_ends_with_one_json_line_and_exit_code_1(
     service: str, tmp_path: Path
 ) -> None:
     """Its folder for traces cannot be made, which no service expects."""
-    told = {
+    reported = {
         "DATABASE_URL": "mongodb://127.0.0.1:1/",
         "STORE_URL": "http://127.0.0.1:1",
         "STORE_ACCESS_KEY": "access",
@@ -117,7 +117,7 @@ def test_a_service_that_cannot_start_ends_with_one_json_line_and_exit_code_1(
         "QUERY_PORT": "0",
         "QUERY_OPEN": "true",
     }
-    environment = {**os.environ, **{f"SHOTWATCH_{name}": value for name, value in told.items()}}
+    environment = {**os.environ, **{f"SHOTWATCH_{name}": value for name, value in reported.items()}}
     command = (sys.executable, "-m", f"shotwatch_{service}")
     ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1

@@ -60,10 +60,10 @@ async def test_what_was_promoted_with_its_line_is_proven_and_differs_in_nothing(
     [
         ({"audit_line": ""}, "names no line of the audit"),
         ({"audit_line": "made up"}, "names a line of the audit that does not exist"),
-        ({"version": "3"}, "its line of the audit says: promote version 2, bundle 2222"),
-        ({"digest": "3" * 64}, "its line of the audit says: promote version 2, bundle 2222"),
-        ({"who": "bruno"}, "its line of the audit says: promote version 2, bundle 2222"),
-        ({"rollback": True}, "its line of the audit says: promote version 2, bundle 2222"),
+        ({"version": "3"}, "its line of the audit states: promote version 2, bundle 2222"),
+        ({"digest": "3" * 64}, "its line of the audit states: promote version 2, bundle 2222"),
+        ({"who": "bruno"}, "its line of the audit states: promote version 2, bundle 2222"),
+        ({"rollback": True}, "its line of the audit states: promote version 2, bundle 2222"),
         ({"at": epoch_now() + 86_400_000}, "its line of the audit was written at"),
     ],
 )
@@ -160,16 +160,16 @@ async def test_whatever_training_writes_as_a_challenger_no_champion_changes_and_
 
 async def test_history_logs_each_difference_once_and_counts_them(archive: Any) -> None:
     await forge(archive, audit_line="")
-    edges: Any = SimpleNamespace(archive=archive, log=structlog.get_logger())
-    watch = PromotionWatch(edges)
+    context: Any = SimpleNamespace(archive=archive, log=structlog.get_logger())
+    watch = PromotionWatch(context)
     with capture_logs() as logged:
         for _ in range(3):
-            await watch.look()
+            await watch.poll()
     (line,) = logged
     assert line["difference"].startswith("champion: version 2 was promoted")
     assert REGISTRY.get_sample_value("shotwatch_promotion_differences") == 1
     archive.database["promotions"].documents.popitem()
-    await watch.look()
+    await watch.poll()
     assert REGISTRY.get_sample_value("shotwatch_promotion_differences") == 0
 
 

@@ -22,7 +22,7 @@ from tests.unit.api import sources
 from tests.unit.test_query_headers import check
 from tests.unit.test_query_limits import Refuser
 
-PATIENCE_S = 20
+TIMEOUT_S = 20
 REQUIRED = ("store_url", "store_access_key", "store_secret_key", "models_url")
 ELSE = {"database_url": "mongodb://nobody", "facility": "none", "query_port": 0, "query_open": True}
 GET = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -54,7 +54,7 @@ async def serving(allowed: Connections) -> AsyncIterator[int]:
 @asynccontextmanager
 async def running(server: uvicorn.Server) -> AsyncIterator[int]:
     task = asyncio.create_task(server._serve())
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not server.started:
             await asyncio.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
@@ -77,7 +77,7 @@ async def port(allowed: Connections, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 
 @pytest.fixture
-async def usual_port(allowed: Connections) -> AsyncIterator[int]:
+async def default_port(allowed: Connections) -> AsyncIterator[int]:
     """That of a server with the time limits of the service."""
     async with serving(allowed) as port:
         yield port
@@ -96,12 +96,12 @@ def check_refusal(answer: bytes, status: int) -> Message:
 
 async def all_read(reader: asyncio.StreamReader) -> bytes:
     """What comes until the server closes the connection."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         return await reader.read()
 
 
 async def emptied(allowed: Connections) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while allowed.open:
             await asyncio.sleep(0.01)
 
@@ -181,7 +181,7 @@ async def test_one_connection_serves_many_requests(port: int) -> None:
 async def test_who_does_not_read_an_answer_is_dropped_with_it(port: int, allowed: Connections) -> None:
     with socket.create_connection(("127.0.0.1", port)) as lazy:
         lazy.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not allowed.open:
                 await asyncio.sleep(0.01)
         await emptied(allowed)
@@ -220,17 +220,17 @@ def head_of(size: int, last: bytes = b"") -> bytes:
     ],
 )
 async def test_what_is_no_request_is_answered_with_the_reason_and_all_headers(
-    usual_port: int, sent: bytes, status: int
+    default_port: int, sent: bytes, status: int
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", usual_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", default_port)
     writer.write(sent)
     if sent.startswith(GET):
         await reader.readuntil(b"0\r\n\r\n")
     check_refusal(await all_read(reader), status)
 
 
-async def test_a_head_of_what_is_allowed_is_answered(usual_port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", usual_port)
+async def test_a_head_of_what_is_allowed_is_answered(default_port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", default_port)
     writer.write(head_of(connections.MOST_HEAD_BYTES))
     assert await reader.readuntil(b"done")
 
@@ -246,7 +246,7 @@ async def test_connections_are_bounded_in_all_and_of_one_address_and_room_comes_
         refusal = check_refusal(await all_read(reader), 503)
         assert refusal["retry-after"] == "5"
         opened[0][1].close()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while few.open.total() > 1:
                 await asyncio.sleep(0.01)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

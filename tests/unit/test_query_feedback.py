@@ -1,4 +1,4 @@
-"""What people may say about an event through the API."""
+"""The feedback that people may give on an event through the API."""
 
 import asyncio
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from tests.unit.test_feedback import event
 
 ACKNOWLEDGED = {"action": "acknowledged", "who": "amelie"}
 FULL = MOST_STATEMENTS // MOST_OF_CALLER
-"""Callers that fill a condition."""
+"""Callers that fill an incident."""
 
 
 class Events(dict[str, AnomalyEvent]):
@@ -50,24 +50,24 @@ class Slow(Collection):
 
 
 class Api:
-    """Events `first` and `second` of one condition, and `other` of another."""
+    """Events `first` and `second` of one incident, and `other` of another."""
 
     def __init__(self, keyed: bool = True) -> None:
         self.database = Memory()
         self.database["feedback"] = Slow()
-        told = [event("first"), event("second"), event("other", condition="other")]
+        reported = [event("first"), event("second"), event("other", incident="other")]
         self.archive = SimpleNamespace(
             audit=Audit(self.database),
             feedback=Feedback(self.database),
-            events=Events({each.id: each for each in told}),
+            events=Events({each.id: each for each in reported}),
         )
         given = {"access": Callers()} if keyed else {}
         self.http = client(sources(archive=self.archive, **given))
 
-    async def say(self, key: str, event_id: str, note: object, **said: Any) -> httpx.Response:
+    async def state(self, key: str, event_id: str, note: object, **expected: Any) -> httpx.Response:
         return await self.http.post(
             f"/api/v1/events/{event_id}/feedback",
-            json={**ACKNOWLEDGED, "note": f"{note}", **said},
+            json={**ACKNOWLEDGED, "note": f"{note}", **expected},
             headers={"Authorization": f"Bearer {key}"},
         )
 
@@ -81,50 +81,50 @@ class Api:
 
 
 @pytest.mark.parametrize("caller", ["shift-a", "oidc:1234"])
-async def test_an_opinion_says_whose_key_or_token_gave_it_whatever_the_name(caller: str) -> None:
+async def test_an_opinion_states_whose_key_or_token_gave_it_whatever_the_name(caller: str) -> None:
     api = Api()
-    said = (await api.say(caller, "first", "", who="the director")).json()
-    assert (said["who"], said["caller"]) == ("the director", caller)
+    expected = (await api.state(caller, "first", "", who="the director")).json()
+    assert (expected["who"], expected["caller"]) == ("the director", caller)
     found = await api.about("second")
     assert [(each["who"], each["caller"]) for each in found["statements"]] == [("the director", caller)]
     standing = found["standing"]
     assert (standing["acknowledged_by"], standing["acknowledged_caller"]) == ("the director", caller)
 
 
-async def test_nobody_says_whose_key_it_was_and_without_keys_there_is_none() -> None:
-    refused = await Api().say("shift-a", "first", "", caller="shift-b")
+async def test_nobody_states_whose_key_it_was_and_without_keys_there_is_none() -> None:
+    refused = await Api().state("shift-a", "first", "", caller="shift-b")
     assert refused.status_code == 422
-    said = (await Api(keyed=False).say("whatever", "first", "")).json()
-    assert (said["who"], said["caller"]) == ("amelie", "")
+    expected = (await Api(keyed=False).state("whatever", "first", "")).json()
+    assert (expected["who"], expected["caller"]) == ("amelie", "")
 
 
-async def test_one_caller_fills_no_condition_and_bars_nobody() -> None:
+async def test_one_caller_fills_no_incident_and_bars_nobody() -> None:
     api = Api()
     for n in range(MOST_OF_CALLER):
-        assert (await api.say("shift-a", "first", n)).status_code == 201
+        assert (await api.state("shift-a", "first", n)).status_code == 201
     for again in ("first", "second"):
-        refused = await api.say("shift-a", again, MOST_OF_CALLER, who="somebody else")
+        refused = await api.state("shift-a", again, MOST_OF_CALLER, who="somebody else")
         assert refused.status_code == 409
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.json()["detail"] == (
-            "shift-a made 40 statements about condition first already, and may make 40; another key or token "
+            "shift-a made 40 statements about incident first already, and may make 40; another key or token "
             "still may"
         )
-    assert (await api.say("shift-a", "other", 0)).status_code == 201
+    assert (await api.state("shift-a", "other", 0)).status_code == 201
     assert (
-        await api.say("shift-b", "second", "wrong: it is a false alarm", action="false")
+        await api.state("shift-b", "second", "wrong: it is a false alarm", action="false")
     ).status_code == 201
     assert (await api.about("first"))["standing"]["verdict"] == "false"
 
 
-async def test_all_callers_together_are_limited_and_the_audit_says_who_they_were() -> None:
+async def test_all_callers_together_are_limited_and_the_audit_states_who_they_were() -> None:
     api = Api()
     for n in range(MOST_STATEMENTS):
-        assert (await api.say(f"key-{n % FULL}", "first", n)).status_code == 201
-    refused = await api.say("another", "first", "")
+        assert (await api.state(f"key-{n % FULL}", "first", n)).status_code == 201
+    refused = await api.state("another", "first", "")
     assert refused.status_code == 409
     assert refused.json()["detail"] == (
-        "condition first has 200 statements already, and may have 200; the audit says who made them"
+        "incident first has 200 statements already, and may have 200; the audit records who made them"
     )
     assert len((await api.about("second"))["statements"]) == api.stored == MOST_STATEMENTS
     lines = [each for each in api.database["audit"].documents.values() if each["status"] == 201]
@@ -133,7 +133,7 @@ async def test_all_callers_together_are_limited_and_the_audit_says_who_they_were
 
 async def test_requests_that_arrive_together_do_not_exceed_the_limit() -> None:
     api = Api()
-    answers = await asyncio.gather(*(api.say("shift-a", "first", n) for n in range(MOST_OF_CALLER + 20)))
+    answers = await asyncio.gather(*(api.state("shift-a", "first", n) for n in range(MOST_OF_CALLER + 20)))
     assert [each.status_code for each in answers].count(201) == api.stored == MOST_OF_CALLER
 
 
@@ -143,7 +143,7 @@ async def test_of_more_statements_from_before_the_limit_the_newest_are_read() ->
         statement = Statement.about(event("first"), FeedbackAction.ACKNOWLEDGED, f"number {n}", at=n)
         await api.archive.feedback.add(statement)
     await api.archive.feedback.add(
-        Statement.about(event("other", condition="other"), FeedbackAction.FALSE, "amelie", at=1)
+        Statement.about(event("other", incident="other"), FeedbackAction.FALSE, "amelie", at=1)
     )
     found = await api.about("first")
     assert len(found["statements"]) == MOST_STATEMENTS

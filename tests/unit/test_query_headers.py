@@ -1,4 +1,4 @@
-"""What every answer tells browsers, and whose pages the cookie counts for."""
+"""The headers of every answer for browsers, and whose pages the cookie counts for."""
 
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -31,8 +31,8 @@ def check(headers: Mapping[str, str], data: bool) -> None:
     assert "frame-ancestors 'none'" in policy
     assert "base-uri 'none'" in policy
     for source in ("script-src", "connect-src"):
-        told = re.search(f"{source} ([^;]*)", policy)
-        assert told is None or told[1] == "'self'", policy
+        reported = re.search(f"{source} ([^;]*)", policy)
+        assert reported is None or reported[1] == "'self'", policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] in ("no-referrer", "same-origin")
@@ -122,10 +122,10 @@ async def test_what_the_pages_of_the_description_need_is_there() -> None:
     assert all((docs.FOLDER / name).is_file() for name in docs.FILES)
 
 
-async def test_over_tls_browsers_are_told_to_stay_there() -> None:
+async def test_over_tls_browsers_are_directed_to_stay_there() -> None:
     async with client(sources(), base_url="https://127.0.0.1") as api:
-        told = (await api.get("/api/v1/facility")).headers
-    assert told["strict-transport-security"] == "max-age=31536000"
+        reported = (await api.get("/api/v1/facility")).headers
+    assert reported["strict-transport-security"] == "max-age=31536000"
 
 
 async def changed(api: httpx.AsyncClient, origin: str, **headers: str) -> int:

@@ -59,7 +59,7 @@ def without_pause(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ({"scope": ""}, set()),
     ],
 )
-async def test_a_valid_token_tells_who_asks_and_the_scopes_that_are_ours(
+async def test_a_valid_token_reports_who_asks_and_the_scopes_that_are_ours(
     provider: Provider, issuer: Issuer, claims: dict[str, Any], scopes: set[Scope]
 ) -> None:
     known = await issuer.verify(provider.token("first", **claims))
@@ -154,7 +154,7 @@ async def test_an_issuer_that_is_away_or_calls_itself_otherwise_is_no_fault_of_t
                 await Issuer(url, AUDIENCE, session).verify(token)
 
 
-ODD_VALUES: list[Any] = [
+UNUSUAL_VALUES: list[Any] = [
     None,
     True,
     0,
@@ -186,14 +186,14 @@ def forged_json(provider: Provider, payload: bytes, header: bytes = b'{"alg":"RS
     return (signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
 
 
-def claims_of(provider: Provider, **odd: Any) -> bytes:
-    usual = {"iss": provider.url, "aud": AUDIENCE, "sub": "amelie", "exp": int(time.time()) + 60}
-    return json.dumps({**usual, "scope": "read", **odd}).encode()
+def claims_of(provider: Provider, **anomalous: Any) -> bytes:
+    baselines = {"iss": provider.url, "aud": AUDIENCE, "sub": "amelie", "exp": int(time.time()) + 60}
+    return json.dumps({**baselines, "scope": "read", **anomalous}).encode()
 
 
 @pytest.mark.parametrize("claim", ["iss", "aud", "sub", "exp", "nbf", "iat", "scope", "scp", "jti"])
-@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: repr(value)[:20])
-async def test_a_claim_of_an_odd_type_or_size_is_refused_or_taken_for_what_it_is(
+@pytest.mark.parametrize("value", UNUSUAL_VALUES, ids=lambda value: repr(value)[:20])
+async def test_a_claim_of_an_unusual_type_or_size_is_refused_or_taken_for_what_it_is(
     provider: Provider, issuer: Issuer, claim: str, value: Any
 ) -> None:
     token = forged_json(provider, claims_of(provider, **{claim: value}))
@@ -243,7 +243,7 @@ DEEP = b"[" * 5000
     ],
     ids=range(15),
 )
-async def test_a_token_of_odd_or_nested_json_is_refused(
+async def test_a_token_of_unusual_or_nested_json_is_refused(
     provider: Provider, issuer: Issuer, header: bytes, payload: bytes
 ) -> None:
     with pytest.raises(NotAdmitted):
@@ -358,7 +358,7 @@ async def test_keys_and_tokens_are_let_in_side_by_side(
             await access.caller(shown)
 
 
-async def test_a_token_says_nothing_where_no_issuer_is_named(provider: Provider, tmp_path: Path) -> None:
+async def test_a_token_proves_nothing_where_no_issuer_is_named(provider: Provider, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("")
     with pytest.raises(NotAdmitted):
         await Access(KeyRing(tmp_path / "keys")).caller(provider.token("first"))

@@ -74,15 +74,15 @@ def test_a_burst_is_ten_seconds_worth_and_then_the_rate_counts() -> None:
     assert taken(Rates(4, "X", clock), "amelie", 100, tokens=20) == 2
 
 
-def test_a_refusal_says_how_long_to_wait_and_which_setting_it_was() -> None:
+def test_a_refusal_states_how_long_to_wait_and_which_setting_it_was() -> None:
     rates = Rates(4, "SHOTWATCH_X", clock := Clock())
     taken(rates, "amelie", 40)
     with pytest.raises(
         TooMany, match=r"amelie asks more often than 4 times a second \(SHOTWATCH_X\)"
-    ) as told:
+    ) as reported:
         rates.take("amelie")
-    assert told.value.wait_s == pytest.approx(0.25)
-    clock.now += told.value.wait_s
+    assert reported.value.wait_s == pytest.approx(0.25)
+    clock.now += reported.value.wait_s
     rates.take("amelie")
 
 
@@ -112,7 +112,7 @@ def test_an_address_of_version_6_is_limited_with_its_network(host: str, network:
     assert network_of(host) == network
 
 
-async def test_a_caller_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_hindered() -> None:
+async def test_a_caller_who_asks_too_often_learns_when_to_come_back_and_others_are_not_hindered() -> None:
     amelie = Acquaintance(Caller("amelie", frozenset({Scope.READ})))
     behind = sources(access=amelie, limits=limits(callers=0.2))
     async with client(behind, headers=SHOWN) as api:
@@ -196,7 +196,7 @@ async def test_tokens_that_cannot_be_checked_count_for_their_address() -> None:
 
 
 class Away:
-    """Cannot say who anybody is: the issuer does not answer."""
+    """Cannot identify anybody: the issuer does not answer."""
 
     required = True
 

@@ -1,4 +1,4 @@
-"""What the listeners of the stream of events are told, whatever the database does."""
+"""What the listeners of the stream of events receive, whatever the database does."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.vocabulary import Scope
 from tests.unit.api import client, sources
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
 async def valid() -> None:
@@ -63,7 +63,7 @@ async def live(stored: Stored) -> AsyncIterator[Live]:
 
 
 async def admitted(live: Live) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             try:
                 with live.listener("amelie", valid):
@@ -72,9 +72,9 @@ async def admitted(live: Live) -> None:
                 await asyncio.sleep(0)
 
 
-async def following(told: AsyncIterator[News]) -> int | str | Reset | Revoked | None:
-    async with asyncio.timeout(PATIENCE_S):
-        news = await anext(told)
+async def following(reported: AsyncIterator[News]) -> int | str | Reset | Revoked | None:
+    async with asyncio.timeout(TIMEOUT_S):
+        news = await anext(reported)
     if isinstance(news, Reset | Revoked):
         return news
     return news.wrong if isinstance(news, Outage) else news.sequence
@@ -83,19 +83,19 @@ async def following(told: AsyncIterator[News]) -> int | str | Reset | Revoked | 
 async def test_what_was_missed_and_what_is_new_comes_once_and_in_order(stored: Stored, live: Live) -> None:
     stored.numbers += range(1, 501)
     with live.listener("amelie", valid) as listener:
-        told = live.follow(listener, 490)
+        reported = live.follow(listener, 490)
         stored.numbers += [502, 503]
-        assert [await following(told) for _ in range(12)] == [*range(491, 501), 502, 503]
+        assert [await following(reported) for _ in range(12)] == [*range(491, 501), 502, 503]
 
 
-async def test_an_outage_is_told_and_nothing_is_lost_by_it(stored: Stored, live: Live) -> None:
+async def test_an_outage_is_reported_and_nothing_is_lost_by_it(stored: Stored, live: Live) -> None:
     with live.listener("amelie", valid) as listener:
-        told = live.follow(listener, None)
+        reported = live.follow(listener, None)
         stored.away = True
-        assert await following(told) == "nobody answers"
+        assert await following(reported) == "nobody answers"
         stored.numbers.append(1)
         stored.away = False
-        assert [await following(told), await following(told)] == [1, None]
+        assert [await following(reported), await following(reported)] == [1, None]
 
 
 async def test_an_outage_while_the_missed_is_read_delays_it(stored: Stored, live: Live) -> None:
@@ -104,10 +104,10 @@ async def test_an_outage_while_the_missed_is_read_delays_it(stored: Stored, live
         assert await following(live.follow(first, 0)) == 1
     with live.listener("amelie", valid) as listener:
         stored.away = True
-        told = live.follow(listener, 0)
-        assert await following(told) == "nobody answers"
+        reported = live.follow(listener, 0)
+        assert await following(reported) == "nobody answers"
         stored.away = False
-        assert {await following(told) for _ in range(4)} >= {1, 2, 3}
+        assert {await following(reported) for _ in range(4)} >= {1, 2, 3}
 
 
 async def test_who_falls_behind_is_dropped(stored: Stored, live: Live) -> None:
@@ -141,9 +141,9 @@ async def test_many_listeners_cost_the_database_one_reading_at_a_time(stored: St
 
 async def test_a_service_that_stops_ends_its_streams(live: Live) -> None:
     with live.listener("amelie", valid) as listener:
-        told = live.follow(listener, None)
+        reported = live.follow(listener, None)
         live.close()
-        assert [each async for each in told] == []
+        assert [each async for each in reported] == []
 
 
 async def test_a_number_beyond_the_end_is_reset_to_the_end_and_what_is_new_follows(
@@ -153,20 +153,20 @@ async def test_a_number_beyond_the_end_is_reset_to_the_end_and_what_is_new_follo
     with live.listener("amelie", valid) as first:
         assert [await following(live.follow(first, n)) for n in (0, 1)] == [1, 2]
     with live.listener("amelie", valid) as listener:
-        told = live.follow(listener, 3)
-        assert await following(told) == Reset(2)
+        reported = live.follow(listener, 3)
+        assert await following(reported) == Reset(2)
         stored.numbers.append(3)
-        assert await following(told) == 3
+        assert await following(reported) == 3
 
 
-async def test_a_number_that_another_replica_has_told_already_is_not_reset(
+async def test_a_number_that_another_replica_has_reported_already_is_not_reset(
     stored: Stored, live: Live
 ) -> None:
     with live.listener("amelie", valid) as listener:
         stored.numbers += [1, 2]
-        told = live.follow(listener, 2)
+        reported = live.follow(listener, 2)
         stored.numbers.append(3)
-        assert await following(told) == 3
+        assert await following(reported) == 3
 
 
 async def test_who_listens_while_the_database_is_emptied_is_reset_and_hears_of_new_events(
@@ -174,12 +174,12 @@ async def test_who_listens_while_the_database_is_emptied_is_reset_and_hears_of_n
 ) -> None:
     stored.numbers += [1, 2, 3]
     with live.listener("amelie", valid) as listener:
-        told = live.follow(listener, 0)
-        assert [await following(told) for _ in range(3)] == [1, 2, 3]
+        reported = live.follow(listener, 0)
+        assert [await following(reported) for _ in range(3)] == [1, 2, 3]
         stored.numbers.clear()
-        assert await following(told) == Reset(0)
+        assert await following(reported) == Reset(0)
         stored.numbers.append(1)
-        assert await following(told) == 1
+        assert await following(reported) == 1
 
 
 async def test_who_comes_back_beyond_the_end_while_the_database_is_away_comes_again(
@@ -187,8 +187,8 @@ async def test_who_comes_back_beyond_the_end_while_the_database_is_away_comes_ag
 ) -> None:
     with live.listener("amelie", valid) as listener:
         stored.away = True
-        told = [each async for each in live.follow(listener, 7)]
-    assert told == [Outage("nobody answers")]
+        reported = [each async for each in live.follow(listener, 7)]
+    assert reported == [Outage("nobody answers")]
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ class Key:
             raise self.wrong
 
     async def checked(self, times: int) -> None:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             for _ in range(times):
                 await self.checks.get()
 
@@ -224,12 +224,12 @@ async def test_whose_key_was_revoked_hears_that_last_and_others_go_on(
 ) -> None:
     key = Key()
     with checking.listener("amelie", key) as revoked, checking.listener("boris", valid) as other:
-        told = checking.follow(revoked, None)
+        reported = checking.follow(revoked, None)
         stored.numbers.append(1)
-        assert await following(told) == 1
+        assert await following(reported) == 1
         key.wrong = wrong
-        assert await following(told) == Revoked("revoked")
-        assert [each async for each in told] == []
+        assert await following(reported) == Revoked("revoked")
+        assert [each async for each in reported] == []
         assert await following(checking.follow(other, None)) == 1
 
 
@@ -242,16 +242,16 @@ async def test_whose_key_was_revoked_reads_no_more_of_what_was_missed(
         assert await following(checking.follow(first, 99)) == 100
     key = Key()
     with checking.listener("amelie", key) as listener:
-        told = checking.follow(listener, 0)
-        assert await following(told) == 1
+        reported = checking.follow(listener, 0)
+        assert await following(reported) == 1
         key.wrong = NotAdmitted("revoked")
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not listener.ended:
                 await asyncio.sleep(0.01)
-        assert [each async for each in told][1:] == [Revoked("revoked")]
+        assert [each async for each in reported][1:] == [Revoked("revoked")]
 
 
-async def test_a_stream_goes_on_while_nobody_can_tell_whether_its_token_is_valid(
+async def test_a_stream_goes_on_while_nobody_can_find_out_whether_its_token_is_valid(
     stored: Stored, checking: Live
 ) -> None:
     token = Key()
@@ -271,7 +271,7 @@ async def test_a_key_that_is_struck_out_of_its_file_ends_the_stream_that_it_open
     behind = sources(live=checking, access=Access(KeyRing(keys)))
     async with client(behind, headers={"Authorization": f"Bearer {secret}"}) as api:
         listening = asyncio.create_task(api.get("/api/v1/events/stream"))
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not checking._listeners:
                 await asyncio.sleep(0.01)
             keys.write_text("")

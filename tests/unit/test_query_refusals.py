@@ -59,7 +59,7 @@ async def test_another_minute_is_another_line_and_a_known_caller_too() -> None:
     ]
 
 
-async def test_who_only_looks_and_shows_nothing_leaves_no_line() -> None:
+async def test_who_only_reads_and_shows_nothing_leaves_no_line() -> None:
     database = Memory()
     async with client(sources(database, access=Refuser())) as api:
         assert (await api.get("/api/v1/shots")).status_code == 401

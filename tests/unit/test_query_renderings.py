@@ -43,7 +43,7 @@ def test_grey_keeps_sixteen_bits() -> None:
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(grey_png(frame)))), frame)
 
 
-def test_the_sign_of_a_residual_is_its_colour() -> None:
+def test_the_polarity_of_a_residual_is_its_colour() -> None:
     drawn = picture(residual_png(np.array([[-2, 0, 1]], np.float32)))
     assert np.array_equal(drawn[0, 0], blue_white_red()[0])
     assert drawn[0, 1].min() > 250

@@ -15,9 +15,9 @@ from shotwatch_query.routes.feedback.schemas import EventStanding, FeedbackState
 from shotwatch_query.routes.history import LevelChange
 from shotwatch_query.routes.ledger.schemas import LedgerEquality
 from shotwatch_query.routes.models.schemas import ChampionChange, ReplicaModel
-from shotwatch_query.routes.reports.schemas import CharacterisationSummary
+from shotwatch_query.routes.reports.schemas import CalibrationSummary
 from shotwatch_query.routes.series.schemas import DropOutSpan
-from shotwatch_shots.calibration import Characterisation, CharacterisationKind
+from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.features import FeatureTerm
 from shotwatch_shots.feedback import Standing, Statement
@@ -32,7 +32,7 @@ NOON_MS = 1_656_676_800_000
 NOON = "2022-07-01T12:00:00Z"
 STATEMENT = Statement(
     event="event-2",
-    condition="event-1",
+    incident="event-1",
     shot="shot",
     revision=1,
     time=NOON_MS,
@@ -101,7 +101,7 @@ CASES = [
         {
             "id": STATEMENT.id,
             "event": "event-2",
-            "condition": "event-1",
+            "incident": "event-1",
             "shot": "shot",
             "revision": 1,
             "time": NOON,
@@ -175,10 +175,8 @@ CASES = [
         },
     ),
     (
-        CharacterisationSummary,
-        Characterisation(
-            "camera", CharacterisationKind.REFERENCE, 2, NOON_MS, 0, NOON_MS, 9, "blocks", "key"
-        ),
+        CalibrationSummary,
+        CalibrationConstants("camera", CalibrationKind.REFERENCE, 2, NOON_MS, 0, NOON_MS, 9, "blocks", "key"),
         {
             "kind": "reference",
             "version": 2,

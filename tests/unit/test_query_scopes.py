@@ -42,7 +42,7 @@ def operations(app: FastAPI) -> Iterator[Operation]:
 
 
 async def scope_of(app: FastAPI, operation: Operation) -> str | None:
-    """What somebody without any scope is told to lack; None where they are let in."""
+    """The scope that somebody without any is reported to lack; None where they are let in."""
     method, path = operation
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shotwatch_common.archive import measurements
 from shotwatch_common.archive.measurements import Measurements
-from shotwatch_query.domain.columns import columns_csv, columns_npy, instants, told
+from shotwatch_query.domain.columns import columns_csv, columns_npy, finite_or_none, instants
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.domain.timelines import MOST_SEGMENTS, Segment, segments
 from shotwatch_query.errors import BadRequest
@@ -76,8 +76,8 @@ def test_a_series_without_shots_is_a_header() -> None:
     assert len(np.load(io.BytesIO(columns_npy(np.empty(0, np.int64), empty)))) == 0
 
 
-def test_what_is_no_finite_number_is_told_as_none() -> None:
-    assert told(np.array([1.5, np.nan, np.inf, -np.inf, 1e-30])) == [1.5, None, None, None, 1e-30]
+def test_what_is_no_finite_number_is_reported_as_none() -> None:
+    assert finite_or_none(np.array([1.5, np.nan, np.inf, -np.inf, 1e-30])) == [1.5, None, None, None, 1e-30]
 
 
 def test_instants_are_in_utc() -> None:
@@ -106,7 +106,7 @@ def test_a_device_without_records_has_no_stretch() -> None:
     assert segments(nothing, nothing, 100, Span(0, 1000)) == []
 
 
-def test_of_too_many_stretches_the_rarest_states_are_told() -> None:
+def test_of_too_many_stretches_the_rarest_states_are_reported() -> None:
     times = np.arange(0, DAY, 1000)
     states = np.where(np.arange(len(times)) % 2, ON, STANDBY)
     states[::4] = ON

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shotwatch_query.domain.settled import PATIENCE_MS, Numbered, settled
+from shotwatch_query.domain.settled import TIMEOUT_MS, Numbered, settled
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Writing:
 
 
 writings = st.lists(
-    st.builds(Writing, st.integers(0, 4_000), st.one_of(st.none(), st.integers(0, PATIENCE_MS - 1))),
+    st.builds(Writing, st.integers(0, 4_000), st.one_of(st.none(), st.integers(0, TIMEOUT_MS - 1))),
     max_size=30,
 )
 
@@ -46,8 +46,8 @@ def test_nothing_is_held_back_without_a_gap() -> None:
 
 def test_a_young_gap_holds_back_what_follows() -> None:
     events = [Numbered(4, 1_000), Numbered(6, 1_001)]
-    assert settled(events, since=3, now_ms=1_001 + PATIENCE_MS - 1) == 1
-    assert settled(events, since=3, now_ms=1_001 + PATIENCE_MS) == 2
+    assert settled(events, since=3, now_ms=1_001 + TIMEOUT_MS - 1) == 1
+    assert settled(events, since=3, now_ms=1_001 + TIMEOUT_MS) == 2
 
 
 def test_an_old_event_behind_a_gap_proves_the_gap_old() -> None:

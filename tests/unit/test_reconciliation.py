@@ -61,7 +61,7 @@ def test_an_object_in_its_place_adds_up() -> None:
         ([], "ingested, and data/2022-07-01/a.h5 does not exist"),
         (
             [replace(HELD, etag="e2")],
-            "data/2022-07-01/a.h5 has etag e2, 10 bytes; the ledger says etag e1, 10 bytes",
+            "data/2022-07-01/a.h5 has etag e2, 10 bytes; the ledger records etag e1, 10 bytes",
         ),
     ],
 )
@@ -137,7 +137,7 @@ def places(
         (ObjectState.WAITING, [INBOX_PLACE]),
     ],
 )
-def test_an_object_lies_where_its_state_says(
+def test_an_object_lies_where_its_state_requires(
     state: ObjectState, allowed: list[tuple[str, str] | None], location: tuple[str, str] | None
 ) -> None:
     assert (places(state, location) == []) == (location in allowed)
@@ -175,7 +175,7 @@ def test_an_object_that_just_came_into_its_state_has_time_to_get_its_place() -> 
 def test_an_object_has_been_in_its_state_by_its_history() -> None:
     altered = replace(A, state=ObjectState.DEAD_LETTERED, states=frozenset({ObjectState.INGESTED}))
     (wrong,) = compare_places([altered], {"a": RAW[1]}, BUCKETS, NOW).imbalances
-    assert wrong.wrong == "dead_lettered, and no step of its history says so"
+    assert wrong.wrong == "dead_lettered, and no step of its history records it"
 
 
 WAITING = replace(A, state=ObjectState.WAITING, location=("inbox", "a.h5"))
@@ -200,7 +200,7 @@ def test_what_waits_in_the_inbox_is_under_way() -> None:
         (IN_INBOX, {"a": replace(A, since=NOW)}, False, None),
     ],
 )
-def test_the_inbox_and_the_ledger_say_the_same_of_what_is_old(
+def test_the_inbox_and_the_ledger_state_the_same_of_what_is_old(
     held: dict[str, HeldObject], known: dict[str, KnownObject], queued: bool, wrong: str | None
 ) -> None:
     outcome = compare_inbox("inbox", held, known, NOW, NOW, queued)
@@ -273,7 +273,7 @@ def test_blocks_are_those_that_ingest_wrote() -> None:
     (altered,) = records(written).imbalances
     assert altered.wrong == "its blocks have the right numbers of rows, but ingest wrote other bytes"
     (fewer,) = records(written, blocks={"camera": 2}).imbalances
-    assert "has 2 rows" in fewer.wrong, "one imbalance says it"
+    assert "has 2 rows" in fewer.wrong, "one imbalance reports it"
 
 
 def test_what_was_never_joined_is_named_once_no_message_is_left() -> None:

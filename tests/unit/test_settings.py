@@ -25,7 +25,7 @@ assert _spec.loader is not None
 settings_page = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(settings_page)
 
-TOLD = {
+REPORTED = {
     "DATABASE_URL": "mongodb://user:hidden@database.example/",
     "STORE_URL": "https://store.example",
     "STORE_ACCESS_KEY": "access",
@@ -37,8 +37,8 @@ TOLD = {
 
 
 @pytest.fixture(autouse=True)
-def all_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in TOLD.items():
+def all_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in REPORTED.items():
         monkeypatch.setenv(f"SHOTWATCH_{name}", value)
 
 
@@ -46,7 +46,7 @@ def test_the_page_in_the_repository_is_that_of_the_code() -> None:
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run `make settings`"
 
 
-def test_every_service_of_the_tree_and_the_setup_of_the_store_tell_their_settings() -> None:
+def test_every_service_of_the_tree_and_the_setup_of_the_store_report_their_settings() -> None:
     folders = {path.parent.name for path in REPOSITORY.glob("services/*/pyproject.toml")}
     assert installed_settings().keys() == folders | {"store-setup", "database-setup"}
 
@@ -114,7 +114,7 @@ def test_settings_of_the_other_services_are_no_mistakes(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("told", "complaint"),
+    ("reported", "complaint"),
     [
         ({}, "nobody would be let in"),
         ({"OPEN": "true", "HOST": "0.0.0.0"}, "SHOTWATCH_QUERY_OPEN is for SHOTWATCH_QUERY_HOST=127.0.0.1"),
@@ -124,9 +124,9 @@ def test_settings_of_the_other_services_are_no_mistakes(monkeypatch: pytest.Monk
     ],
 )
 def test_an_api_that_is_open_by_mistake_does_not_start(
-    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], complaint: str
+    monkeypatch: pytest.MonkeyPatch, reported: dict[str, str], complaint: str
 ) -> None:
-    for name, value in told.items():
+    for name, value in reported.items():
         monkeypatch.setenv(f"SHOTWATCH_QUERY_{name}", value)
     with pytest.raises(SettingsError, match=complaint):
         QuerySettings.load()
@@ -224,10 +224,10 @@ async def test_a_stack_uses_the_servers_whose_addresses_lie_in_files(tmp_path: P
     (tmp_path / "broker").write_text(BROKER)
     named = {"SHOTWATCH_BROKER_URL_FILE": str(tmp_path / "broker")}
     claimed = Stack.claim(tmp_path, "files", facility=REPOSITORY / "facilities" / "hpls.yaml", settings=named)
-    told = with_settings(named, claimed.environment())
+    reported = with_settings(named, claimed.environment())
     await claimed.stop()
-    assert told["SHOTWATCH_BROKER_URL"] == BROKER
-    assert "SHOTWATCH_BROKER_URL_FILE" not in told, "its services would refuse to start with both"
+    assert reported["SHOTWATCH_BROKER_URL"] == BROKER
+    assert "SHOTWATCH_BROKER_URL_FILE" not in reported, "its services would refuse to start with both"
 
 
 async def test_the_key_for_the_api_is_read_from_a_file(
@@ -245,4 +245,4 @@ def test_one_name_means_one_thing() -> None:
         for name, field in settings.model_fields.items():
             if field.description:
                 meanings.setdefault(name, set()).add(field.description)
-    assert {name: said for name, said in meanings.items() if len(said) > 1} == {}
+    assert {name: expected for name, expected in meanings.items() if len(expected) > 1} == {}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shotwatch_common.facility_file import load_facility
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import NO_LEVEL, Place, ShotSeries
 from shotwatch_shots.pulses import assign_pulses, epoch_ms, shot_id
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
@@ -33,15 +33,15 @@ def facility() -> Facility:
     return load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 
 
-def small(series: ShotSeries = A1) -> PlaceRoster:
+def small(series: ShotSeries = A1) -> ExpectedDevices:
     """A place with one device of each kind."""
     group = "_".join(level for level in series.place.levels if level != NO_LEVEL)
     devices = ("Camera_1-Camera-1", "EM_1-EnergyMeter-1", "Spectro_1-Spectro-1")
-    return PlaceRoster(series.place, series.interval, tuple(f"{group}-{device}" for device in devices))
+    return ExpectedDevices(series.place, series.interval, tuple(f"{group}-{device}" for device in devices))
 
 
 def simulation(facility: Facility, **changes: object) -> Simulation:
-    defaults = {"rosters": (small(A1),), "start": START, "duration": timedelta(seconds=5)}
+    defaults = {"all_expected": (small(A1),), "start": START, "duration": timedelta(seconds=5)}
     return Simulation(facility, **{**defaults, **changes})  # type: ignore[arg-type]
 
 
@@ -146,7 +146,7 @@ def test_the_same_simulation_writes_the_same_bytes_with_any_number_of_processes(
 
 
 def test_single_shot_files_hold_the_records_that_a_longer_file_holds(facility, tmp_path):
-    run = simulation(facility, duration=timedelta(seconds=1), rosters=(small(A1),))
+    run = simulation(facility, duration=timedelta(seconds=1), all_expected=(small(A1),))
     single = simulation(facility, duration=timedelta(seconds=1), file_length=timedelta(milliseconds=100))
 
     [long_file, *_] = simulate(run, tmp_path / "long")
@@ -163,7 +163,7 @@ def test_single_shot_files_hold_the_records_that_a_longer_file_holds(facility, t
 
 
 def test_a_pulse_a_minute_gives_a_file_a_minute(facility, tmp_path):
-    run = simulation(facility, rosters=(small(ShotSeries.parse("LA-A3-31-60s")),), duration=3 * MINUTE)
+    run = simulation(facility, all_expected=(small(ShotSeries.parse("LA-A3-31-60s")),), duration=3 * MINUTE)
 
     paths = list(simulate(run, tmp_path))
 
@@ -172,13 +172,13 @@ def test_a_pulse_a_minute_gives_a_file_a_minute(facility, tmp_path):
         assert len(file) == 1
 
 
-def test_labels_say_what_the_files_hold(facility, tmp_path):
-    roster, pulse = small(A1), epoch_ms(START) + 2000
+def test_labels_state_what_the_files_hold(facility, tmp_path):
+    expected, pulse = small(A1), epoch_ms(START) + 2000
     run = simulation(
         facility,
         injections=(
-            inject(facility, roster, Kind.MISSING_SAMPLE, pulse, device=METER),
-            inject(facility, roster, Kind.FAULT, pulse + 1000, device=CAMERA, count=2),
+            inject(facility, expected, Kind.MISSING_SAMPLE, pulse, device=METER),
+            inject(facility, expected, Kind.FAULT, pulse + 1000, device=CAMERA, count=2),
         ),
     )
 
@@ -193,8 +193,8 @@ def test_labels_say_what_the_files_hold(facility, tmp_path):
         assert not [stamp for stamp in file if stamp.startswith("07-33-02-0")]
         assert len(file) == 49
     with h5py.File(paths[camera_file]) as file:
-        odd = [stamp for stamp, record in file.items() if record[CAMERA]["STATE"][()] == b"FAULT"]
-    assert [stamp[:10] for stamp in odd] == ["07-33-03-0", "07-33-03-1"]
+        anomalous = [stamp for stamp, record in file.items() if record[CAMERA]["STATE"][()] == b"FAULT"]
+    assert [stamp[:10] for stamp in anomalous] == ["07-33-03-0", "07-33-03-1"]
 
 
 def test_an_injection_outside_the_files_has_no_label(facility):
@@ -240,9 +240,9 @@ def test_a_clock_that_jumps_never_gives_two_records_one_name(facility, tmp_path)
 
 
 def test_a_plan_has_every_gross_kind_at_shots_of_their_own(facility):
-    rosters = [small(A1), small(A2), small(ShotSeries.parse("LA-A3-31-60s"))]
+    all_expected = [small(A1), small(A2), small(ShotSeries.parse("LA-A3-31-60s"))]
 
-    plan = plan_injections(facility, rosters, START, 2 * MINUTE, each=2)
+    plan = plan_injections(facility, all_expected, START, 2 * MINUTE, each=2)
 
     assert sorted(injection.kind for injection in plan) == sorted(GROSS * 2)
     assert len({(injection.place, injection.pulse) for injection in plan}) == 16
@@ -260,9 +260,9 @@ def test_a_plan_is_repeatable_and_another_seed_gives_another(facility):
 
 
 def test_anomalies_of_whole_files_leave_room_for_the_others(facility):
-    rosters = [small(A1), small(ShotSeries.parse("LA-A1-12-100ms")), small(A2)]
+    all_expected = [small(A1), small(ShotSeries.parse("LA-A1-12-100ms")), small(A2)]
 
-    plan = plan_injections(facility, rosters, START, 3 * MINUTE, kinds=list(Kind))
+    plan = plan_injections(facility, all_expected, START, 3 * MINUTE, kinds=list(Kind))
 
     assert sorted(injection.kind for injection in plan) == sorted(Kind)
     for a in plan:
@@ -272,7 +272,7 @@ def test_anomalies_of_whole_files_leave_room_for_the_others(facility):
     assert all(injection.count in (60, 600) for injection in plan if TRAITS[injection.kind].whole_file)
 
 
-def test_a_plan_for_too_short_a_time_says_so(facility):
+def test_a_plan_for_too_short_a_time_reports_it(facility):
     with pytest.raises(ValueError, match="no room for"):
         plan_injections(facility, [small(A2)], START, timedelta(seconds=5))
 
@@ -282,10 +282,10 @@ def test_the_labels_file_is_no_snapshot(facility):
 
 
 def test_devices_of_other_kinds_record_their_state_alone(facility, tmp_path):
-    roster = PlaceRoster(A1.place, A1.interval, ("LA_A1_11-Saga_1-Saga-1",))
-    assert facility.device_type(roster.devices[0]).kind is DeviceKind.OTHER
+    expected = ExpectedDevices(A1.place, A1.interval, ("LA_A1_11-Saga_1-Saga-1",))
+    assert facility.device_type(expected.devices[0]).kind is DeviceKind.OTHER
 
-    [path] = simulate(simulation(facility, rosters=(roster,)), tmp_path)
+    [path] = simulate(simulation(facility, all_expected=(expected,)), tmp_path)
 
     with h5py.File(path) as file:
-        assert all(list(record[roster.devices[0]]) == ["STATE"] for record in file.values())
+        assert all(list(record[expected.devices[0]]) == ["STATE"] for record in file.values())

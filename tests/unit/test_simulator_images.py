@@ -384,7 +384,7 @@ def test_a_file_that_takes_the_decoder_with_it_is_refused_and_the_next_is_read(
         np.testing.assert_array_equal(read_images(tmp_path / "a.npy")[0], GREY)
 
 
-def test_the_decoder_is_told_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_decoder_gets_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOTWATCH_API_KEY", "secret")
     np.save(tmp_path / "a.npy", GREY)
     decode_with(monkeypatch, "d.decode = lambda path: {}[' '.join(os.environ)]")
@@ -403,7 +403,7 @@ def test_what_a_library_prints_does_not_disturb_the_answer(
 # Folders.
 
 
-def test_a_folder_gives_its_images_and_says_why_others_are_skipped(tmp_path: Path) -> None:
+def test_a_folder_gives_its_images_and_explains_why_others_are_skipped(tmp_path: Path) -> None:
     for n in (10, 9):
         np.save(tmp_path / f"frame-{n}.npy", n * GREY[:, :3].astype(float)[..., None])
     (tmp_path / "notes.txt").write_text("no image")
@@ -425,9 +425,7 @@ def test_a_folder_gives_its_images_and_says_why_others_are_skipped(tmp_path: Pat
 
 
 @pytest.mark.parametrize("asked", ["iterdir", "is_file"])
-def test_what_may_not_be_looked_at_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
-) -> None:
+def test_what_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     def denied(path: Path) -> bool:
         raise PermissionError(13, "Permission denied")
 

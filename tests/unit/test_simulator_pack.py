@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from shotwatch_common.facility_file import load_facility
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import Place
 from shotwatch_shots.vocabulary import AnomalyKind
 from shotwatch_simulator.files import Recorder
@@ -29,7 +29,7 @@ BEAMS = ROOT.parent / "shared" / "data" / "beams"
 START = datetime(2023, 5, 6, 15, 20, tzinfo=UTC)
 SHAPE = (102, 128)
 CAMERA = "LA_A2-Camera_1-Camera-1"
-ROSTER = PlaceRoster(
+EXPECTED = ExpectedDevices(
     Place.parse("LA-A2-00"),
     "1s",
     ("LA_A2-Camera_1-Camera-1", "LA_A2-EM_1-EnergyMeter-1", "LA_A2-Spectro_1-Spectro-1"),
@@ -288,7 +288,7 @@ def test_a_frame_shown_again_is_another_shot(facility, tmp_path):
 def test_one_learns_from_the_frames_before_the_change_and_then_lives_through_it(facility, tmp_path):
     folder = record_frames(tmp_path / "frames", changes_at=18)
 
-    packing = plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=2))
+    packing = plan_recorded(folder, facility, EXPECTED, START, timedelta(minutes=2))
     files, frames = images(packing, tmp_path)
 
     assert packing.sequence[:120].max() < 18
@@ -307,7 +307,7 @@ def test_one_learns_from_the_frames_before_the_change_and_then_lives_through_it(
 def test_simulated_companions_have_the_energy_of_the_recorded_frame(facility, tmp_path):
     folder = record_frames(tmp_path / "frames", changes_at=18)
 
-    list(pack(plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=1)), tmp_path))
+    list(pack(plan_recorded(folder, facility, EXPECTED, START, timedelta(minutes=1)), tmp_path))
 
     energies = []
     for path in sorted(tmp_path.glob("*EnergyMeter*")):
@@ -319,7 +319,7 @@ def test_simulated_companions_have_the_energy_of_the_recorded_frame(facility, tm
 def test_a_recording_of_one_regime_is_learnt_from_its_first_frames(facility, tmp_path):
     folder = record_frames(tmp_path / "frames")
 
-    packing = plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=1))
+    packing = plan_recorded(folder, facility, EXPECTED, START, timedelta(minutes=1))
 
     assert packing.sequence[:60].max() < 12  # 40 % of 30
     assert packing.labels == ()
@@ -328,7 +328,7 @@ def test_a_recording_of_one_regime_is_learnt_from_its_first_frames(facility, tmp
 def test_a_stated_change_goes_before_a_found_one(facility, tmp_path):
     folder = record_frames(tmp_path / "frames", changes_at=18)
 
-    packing = plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=1), change_at="152610")
+    packing = plan_recorded(folder, facility, EXPECTED, START, timedelta(minutes=1), change_at="152610")
 
     assert packing.change == 10
     assert packing.sequence[:60].max() < 10
@@ -339,13 +339,13 @@ def test_a_change_at_the_first_frame_leaves_nothing_to_learn_from(facility, tmp_
     folder = record_frames(tmp_path / "frames")
 
     with pytest.raises(ValueError, match="learn from"):
-        plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=1), change_at="152600")
+        plan_recorded(folder, facility, EXPECTED, START, timedelta(minutes=1), change_at="152600")
 
 
 def test_packing_again_gives_the_same_bytes(facility, tmp_path):
     folder = record_frames(tmp_path / "frames", count=3)
     for run in ("a", "b"):
-        list(pack(plan_recorded(folder, facility, ROSTER, START, timedelta(minutes=1)), tmp_path / run))
+        list(pack(plan_recorded(folder, facility, EXPECTED, START, timedelta(minutes=1)), tmp_path / run))
 
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
@@ -353,7 +353,7 @@ def test_packing_again_gives_the_same_bytes(facility, tmp_path):
 
 @pytest.mark.skipif(not BEAMS.exists(), reason="the recorded beams are not beside the repository")
 def test_the_recorded_change_of_regime_is_at_15_26_53_and_survives_packing(facility, tmp_path):
-    packing = plan_recorded(BEAMS / "regime_change_1hz", facility, ROSTER, START, timedelta(minutes=2))
+    packing = plan_recorded(BEAMS / "regime_change_1hz", facility, EXPECTED, START, timedelta(minutes=2))
 
     assert packing.change == find_frame(packing.recording, "15:26:53") == 42
     _, frames = images(packing, tmp_path)

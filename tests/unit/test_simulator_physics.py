@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shotwatch_common.facility_file import load_facility
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.anomalies import TRAITS, Injection, Kind
@@ -17,7 +17,7 @@ from shotwatch_simulator.noise import normal, uniform
 
 FIRST = 1_656_660_780_000
 PULSES = FIRST + 100 * np.arange(60, dtype=np.int64)
-ODD = int(PULSES[20])
+ANOMALOUS = int(PULSES[20])
 CAMERA = "LA_A1_11-Camera_2-Camera-2"
 SPECTRO = "LA_A1_11-Spectro_1-Spectro-1"
 METER = "LA_A1_11-EM_1-EnergyMeter-1"
@@ -29,8 +29,8 @@ def facility() -> Facility:
 
 
 @pytest.fixture(scope="module")
-def roster(facility: Facility) -> PlaceRoster:
-    found = facility.roster(ShotSeries.parse("LA-A1-11-100ms"))
+def expected_devices(facility: Facility) -> ExpectedDevices:
+    found = facility.expected_devices(ShotSeries.parse("LA-A1-11-100ms"))
     assert found is not None
     return found
 
@@ -66,8 +66,8 @@ def centroid(frames: np.ndarray) -> np.ndarray:
     return (weights * np.arange(frames.shape[2])).sum(axis=(1, 2)) / weights.sum(axis=(1, 2))
 
 
-def others(values: np.ndarray, *odd: int) -> np.ndarray:
-    return np.delete(values, odd or [20], axis=0)
+def others(values: np.ndarray, *anomalous: int) -> np.ndarray:
+    return np.delete(values, anomalous or [20], axis=0)
 
 
 def test_deviates_are_standard_normal_and_uncorrelated_from_pulse_to_pulse():
@@ -140,10 +140,10 @@ def test_records_are_stamped_within_the_join_tolerance_and_in_order(facility):
     assert set(found.states) == {b"ON"}
 
 
-def test_a_drop_of_energy_by_30_percent_scales_image_spectrum_and_both_energies(facility, roster):
-    drop = inject(facility, roster, Kind.ENERGY_DROP, ODD)
+def test_a_drop_of_energy_by_30_percent_scales_image_spectrum_and_both_energies(facility, expected_devices):
+    drop = inject(facility, expected_devices, Kind.ENERGY_DROP, ANOMALOUS)
 
-    assert drop.devices == roster.devices
+    assert drop.devices == expected_devices.devices
     for normal_values, values in (
         (light(image(facility)), light(image(facility, drop))),
         (spectrum(facility).sum(axis=1), spectrum(facility, drop).sum(axis=1)),
@@ -154,58 +154,68 @@ def test_a_drop_of_energy_by_30_percent_scales_image_spectrum_and_both_energies(
         np.testing.assert_array_equal(others(values), others(normal_values))
 
 
-def test_an_energy_drift_grows_to_its_severity(facility, roster):
-    drift = inject(facility, roster, Kind.ENERGY_DRIFT, ODD, count=10, severity=0.2)
+def test_an_energy_drift_grows_to_its_severity(facility, expected_devices):
+    drift = inject(facility, expected_devices, Kind.ENERGY_DRIFT, ANOMALOUS, count=10, severity=0.2)
 
     lost = 1 - meter(facility, drift)[0] / meter(facility)[0]
     np.testing.assert_allclose(lost[20:30], 0.02 * np.arange(1, 11), atol=1e-9)
     assert not np.delete(lost, np.arange(20, 30)).any()
 
 
-def test_a_hot_spot_rises_by_its_share_of_the_peak_and_touches_little_else(facility, roster):
-    odd = image(facility, inject(facility, roster, Kind.HOT_SPOT, ODD, device=CAMERA))[20].astype(int)
+def test_a_hot_spot_rises_by_its_share_of_the_peak_and_touches_little_else(facility, expected_devices):
+    anomalous = image(facility, inject(facility, expected_devices, Kind.HOT_SPOT, ANOMALOUS, device=CAMERA))[
+        20
+    ].astype(int)
     before = image(facility)[20].astype(int)
 
-    rise = odd - before
+    rise = anomalous - before
     assert rise.max() == pytest.approx(0.2 * (before.max() - before.min()), rel=0.05)
     assert (rise > 20).sum() < 60
-    assert odd.max() < 4092
+    assert anomalous.max() < 4092
 
 
-def test_dust_takes_half_of_the_light_in_its_middle(facility, roster):
-    odd = image(facility, inject(facility, roster, Kind.DARK_SPOT, ODD, device=CAMERA))[20]
+def test_dust_takes_half_of_the_light_in_its_middle(facility, expected_devices):
+    anomalous = image(facility, inject(facility, expected_devices, Kind.DARK_SPOT, ANOMALOUS, device=CAMERA))[
+        20
+    ]
     before = image(facility)[20]
 
-    assert (odd / before.astype(float)).min() == pytest.approx(0.5, abs=0.03)
+    assert (anomalous / before.astype(float)).min() == pytest.approx(0.5, abs=0.03)
 
 
-def test_clipping_takes_the_light_beyond_an_edge(facility, roster):
-    odd = image(facility, inject(facility, roster, Kind.CLIPPING, ODD, device=CAMERA))[20].astype(int)
+def test_clipping_takes_the_light_beyond_an_edge(facility, expected_devices):
+    anomalous = image(facility, inject(facility, expected_devices, Kind.CLIPPING, ANOMALOUS, device=CAMERA))[
+        20
+    ].astype(int)
 
-    lost = image(facility)[20].astype(int) - odd
+    lost = image(facility)[20].astype(int) - anomalous
     columns = np.flatnonzero(lost.max(axis=0) > 100)
     assert columns[0] > 60
-    assert odd[:, columns[0] :].max() < 40
+    assert anomalous[:, columns[0] :].max() < 40
 
 
-def test_a_ghost_adds_its_share_of_the_light(facility, roster):
-    odd = light(image(facility, inject(facility, roster, Kind.GHOST, ODD, device=CAMERA)))
+def test_a_ghost_adds_its_share_of_the_light(facility, expected_devices):
+    anomalous = light(
+        image(facility, inject(facility, expected_devices, Kind.GHOST, ANOMALOUS, device=CAMERA))
+    )
 
-    assert odd[20] / light(image(facility))[20] == pytest.approx(1.1, abs=0.02)
+    assert anomalous[20] / light(image(facility))[20] == pytest.approx(1.1, abs=0.02)
 
 
-def test_fringes_leave_the_total_but_not_the_profile(facility, roster):
-    odd = image(facility, inject(facility, roster, Kind.FRINGES, ODD, device=CAMERA))
+def test_fringes_leave_the_total_but_not_the_profile(facility, expected_devices):
+    anomalous = image(facility, inject(facility, expected_devices, Kind.FRINGES, ANOMALOUS, device=CAMERA))
     before = image(facility)
 
-    assert light(odd)[20] == pytest.approx(light(before)[20], rel=0.02)
-    assert np.abs(odd[20].astype(int) - before[20]).max() > 0.15 * before[20].max()
+    assert light(anomalous)[20] == pytest.approx(light(before)[20], rel=0.02)
+    assert np.abs(anomalous[20].astype(int) - before[20]).max() > 0.15 * before[20].max()
 
 
-def test_black_and_saturated_frames_are_what_the_facility_calls_so(facility, roster):
+def test_black_and_saturated_frames_are_what_the_facility_calls_so(facility, expected_devices):
     policy = facility.frames
-    black = image(facility, inject(facility, roster, Kind.BLACK_FRAME, ODD, device=CAMERA))
-    saturated = image(facility, inject(facility, roster, Kind.SATURATED_FRAME, ODD, device=CAMERA))
+    black = image(facility, inject(facility, expected_devices, Kind.BLACK_FRAME, ANOMALOUS, device=CAMERA))
+    saturated = image(
+        facility, inject(facility, expected_devices, Kind.SATURATED_FRAME, ANOMALOUS, device=CAMERA)
+    )
 
     assert black[20].max() < policy.black_below <= others(black).max(axis=(1, 2)).min()
     share = (saturated >= policy.saturated_at).mean(axis=(1, 2))
@@ -213,8 +223,10 @@ def test_black_and_saturated_frames_are_what_the_facility_calls_so(facility, ros
     assert not others(share).any()
 
 
-def test_a_frozen_camera_repeats_the_frame_before_exactly(facility, roster):
-    frozen = image(facility, inject(facility, roster, Kind.FROZEN_FRAME, ODD, device=CAMERA, count=3))
+def test_a_frozen_camera_repeats_the_frame_before_exactly(facility, expected_devices):
+    frozen = image(
+        facility, inject(facility, expected_devices, Kind.FROZEN_FRAME, ANOMALOUS, device=CAMERA, count=3)
+    )
 
     for row in (20, 21, 22):
         np.testing.assert_array_equal(frozen[row], frozen[19])
@@ -222,51 +234,51 @@ def test_a_frozen_camera_repeats_the_frame_before_exactly(facility, roster):
     assert all((a != b).any() for a, b in pairwise(frozen[:20]))
 
 
-def test_sensor_defects_touch_their_pixels_only(facility, roster):
+def test_sensor_defects_touch_their_pixels_only(facility, expected_devices):
     before = image(facility)[20].astype(int)
     for kind, changed in ((Kind.DEAD_PIXEL, 1), (Kind.HOT_PIXEL, 1), (Kind.DEAD_COLUMN, 102)):
-        odd = image(facility, inject(facility, roster, kind, ODD, device=CAMERA))[20]
-        assert (odd != before).sum() == changed, kind
+        anomalous = image(facility, inject(facility, expected_devices, kind, ANOMALOUS, device=CAMERA))[20]
+        assert (anomalous != before).sum() == changed, kind
 
 
-def test_pointing_steps_by_its_pixels(facility, roster):
-    step = inject(facility, roster, Kind.POINTING_STEP, ODD, device=CAMERA, severity=4.0)
+def test_pointing_steps_by_its_pixels(facility, expected_devices):
+    step = inject(facility, expected_devices, Kind.POINTING_STEP, ANOMALOUS, device=CAMERA, severity=4.0)
 
     moved = centroid(image(facility, step)) - centroid(image(facility))
     assert moved[20] == pytest.approx(4, abs=0.3)
     assert not others(moved).any()
 
 
-def test_defocus_lowers_the_peak_and_keeps_the_energy(facility, roster):
-    odd = image(facility, inject(facility, roster, Kind.DEFOCUS, ODD, device=CAMERA))
+def test_defocus_lowers_the_peak_and_keeps_the_energy(facility, expected_devices):
+    anomalous = image(facility, inject(facility, expected_devices, Kind.DEFOCUS, ANOMALOUS, device=CAMERA))
     before = image(facility)
 
-    assert light(odd)[20] == pytest.approx(light(before)[20], rel=0.05)
-    assert odd[20].max() / before[20].max() == pytest.approx(1 / 1.2**2, rel=0.05)
+    assert light(anomalous)[20] == pytest.approx(light(before)[20], rel=0.05)
+    assert anomalous[20].max() / before[20].max() == pytest.approx(1 / 1.2**2, rel=0.05)
 
 
-def test_low_bandwidth_narrows_every_spectrum_of_the_place_at_equal_energy(facility, roster):
-    narrow = inject(facility, roster, Kind.LOW_BANDWIDTH, ODD)
+def test_low_bandwidth_narrows_every_spectrum_of_the_place_at_equal_energy(facility, expected_devices):
+    narrow = inject(facility, expected_devices, Kind.LOW_BANDWIDTH, ANOMALOUS)
 
     assert len(narrow.devices) == 3
-    odd, before = spectrum(facility, narrow), spectrum(facility)
-    assert width(odd)[20] / width(before)[20] == pytest.approx(0.7, abs=0.03)
-    assert odd.sum(axis=1)[20] == pytest.approx(before.sum(axis=1)[20], rel=0.05)
-    np.testing.assert_array_equal(others(odd), others(before))
+    anomalous, before = spectrum(facility, narrow), spectrum(facility)
+    assert width(anomalous)[20] / width(before)[20] == pytest.approx(0.7, abs=0.03)
+    assert anomalous.sum(axis=1)[20] == pytest.approx(before.sum(axis=1)[20], rel=0.05)
+    np.testing.assert_array_equal(others(anomalous), others(before))
 
 
-def test_a_spectral_hole_and_a_lost_spectrum(facility, roster):
+def test_a_spectral_hole_and_a_lost_spectrum(facility, expected_devices):
     before = spectrum(facility)
-    hole = spectrum(facility, inject(facility, roster, Kind.SPECTRAL_HOLE, ODD))
-    lost = spectrum(facility, inject(facility, roster, Kind.SPECTRUM_LOSS, ODD))
+    hole = spectrum(facility, inject(facility, expected_devices, Kind.SPECTRAL_HOLE, ANOMALOUS))
+    lost = spectrum(facility, inject(facility, expected_devices, Kind.SPECTRUM_LOSS, ANOMALOUS))
 
     inside = before[20] > 2000
     assert (hole[20][inside] / before[20][inside]).min() == pytest.approx(0.5, abs=0.05)
     assert not lost[20].any()
 
 
-def test_a_wavelength_shift_moves_the_spectrum(facility, roster):
-    shift = inject(facility, roster, Kind.WAVELENGTH_SHIFT, ODD)
+def test_a_wavelength_shift_moves_the_spectrum(facility, expected_devices):
+    shift = inject(facility, expected_devices, Kind.WAVELENGTH_SHIFT, ANOMALOUS)
 
     def edge(line: np.ndarray) -> int:
         smooth = np.convolve(line, np.ones(31) / 31, "same")
@@ -276,13 +288,18 @@ def test_a_wavelength_shift_moves_the_spectrum(facility, roster):
     assert moved == pytest.approx(30, abs=3)
 
 
-def test_the_halves_of_a_meter_disagree_by_the_severity(facility, roster):
-    odd = meter(facility, inject(facility, roster, Kind.ENERGY_DISAGREEMENT, ODD, device=METER))
+def test_the_halves_of_a_meter_disagree_by_the_severity(facility, expected_devices):
+    anomalous = meter(
+        facility, inject(facility, expected_devices, Kind.ENERGY_DISAGREEMENT, ANOMALOUS, device=METER)
+    )
     before = meter(facility)
 
-    np.testing.assert_array_equal(odd[0], before[0])
-    assert odd[1][20] / before[1][20] == pytest.approx(0.6)
-    assert abs(odd[0][20] - odd[1][20]) / np.mean([odd[0][20], odd[1][20]]) > facility.energy_disagreement
+    np.testing.assert_array_equal(anomalous[0], before[0])
+    assert anomalous[1][20] / before[1][20] == pytest.approx(0.6)
+    assert (
+        abs(anomalous[0][20] - anomalous[1][20]) / np.mean([anomalous[0][20], anomalous[1][20]])
+        > facility.energy_disagreement
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,32 +310,34 @@ def test_the_halves_of_a_meter_disagree_by_the_severity(facility, roster):
         (Kind.STATE_CHATTER, [b"FAULT", b"ON", b"FAULT", b"ON"]),
     ],
 )
-def test_states_are_injected_at_their_pulses(facility, roster, kind, expected):
-    injection = inject(facility, roster, kind, ODD, device=METER, count=4)
+def test_states_are_injected_at_their_pulses(facility, expected_devices, kind, expected):
+    injection = inject(facility, expected_devices, kind, ANOMALOUS, device=METER, count=4)
 
     states = stamps(SimulatedLaser(facility, 0, [injection]), METER, PULSES).states
     assert states[20:24].tolist() == expected
     assert set(np.delete(states, np.arange(20, 24))) == {b"ON"}
 
 
-def test_a_missing_sample_leaves_no_record(facility, roster):
-    injection = inject(facility, roster, Kind.MISSING_SAMPLE, ODD, device=METER, count=2)
+def test_a_missing_sample_leaves_no_record(facility, expected_devices):
+    injection = inject(facility, expected_devices, Kind.MISSING_SAMPLE, ANOMALOUS, device=METER, count=2)
 
     found = stamps(SimulatedLaser(facility, 0, [injection]), METER, PULSES)
     assert found.pulses.tolist() == [*PULSES[:20], *PULSES[22:]]
 
 
-def test_a_late_clock_stamps_records_with_other_pulses_times(facility, roster):
-    injection = inject(facility, roster, Kind.CLOCK_SKEW, ODD, device=METER, count=len(PULSES) - 20)
+def test_a_late_clock_stamps_records_with_other_pulses_times(facility, expected_devices):
+    injection = inject(
+        facility, expected_devices, Kind.CLOCK_SKEW, ANOMALOUS, device=METER, count=len(PULSES) - 20
+    )
 
     found = stamps(SimulatedLaser(facility, 0, [injection]), METER, PULSES)
     assert found.times[20] - found.pulses[20] == pytest.approx(100, abs=10)
-    assert ODD not in found.times // 100 * 100
+    assert ANOMALOUS not in found.times // 100 * 100
 
 
-def test_an_anomaly_cannot_happen_to_a_device_of_another_kind(facility, roster):
+def test_an_anomaly_cannot_happen_to_a_device_of_another_kind(facility, expected_devices):
     with pytest.raises(ValueError, match="hot_spot cannot happen to LA_A1_11-EM_1"):
-        inject(facility, roster, Kind.HOT_SPOT, ODD, device=METER)
+        inject(facility, expected_devices, Kind.HOT_SPOT, ANOMALOUS, device=METER)
 
 
 def test_every_kind_has_its_traits():

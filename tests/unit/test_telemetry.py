@@ -20,7 +20,7 @@ from shotwatch_common.telemetry import configure_logs, last_words
 
 with last_words("validate"):
     log = configure_logs("validate")
-    log.info("ready", devices=3, places=["LA-A2-00"], shot=None, odd={"nested": 0.5})
+    log.info("ready", devices=3, places=["LA-A2-00"], shot=None, anomalous={"nested": 0.5})
     with TracerProvider().get_tracer("test").start_as_current_span("work"):
         log.warning("rejected", key="a\\x1b[31m")
     1 / 0
@@ -111,7 +111,7 @@ def test_a_line_has_its_severity_its_fields_and_its_trace(collector: Collector) 
     fields = {each.key: each.value for each in ready.attributes}
     assert fields["devices"].int_value == 3
     assert [each.string_value for each in fields["places"].array_value.values] == ["LA-A2-00"]
-    assert [each.key for each in fields["odd"].kvlist_value.values] == ["nested"]
+    assert [each.key for each in fields["anomalous"].kvlist_value.values] == ["nested"]
 
 
 def test_without_a_collector_nothing_is_sent_and_stderr_has_all() -> None:

@@ -40,7 +40,7 @@ def block_ref(n: int) -> BlockRef:
 
 
 @dataclass
-class Shelf:
+class CalibrationStore:
     """An archive and a store with shots of one camera: frame k, in row k % 4 of block k // 4, is all k."""
 
     shots: list[JudgedShot]
@@ -109,8 +109,8 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf(
+def calibration_store() -> CalibrationStore:
+    return CalibrationStore(
         [
             judged_shot(
                 f"shot-{n}", SERIES, START + PERIOD * n, batch=str(n // PER_BLOCK), index=n % PER_BLOCK
@@ -121,20 +121,20 @@ def shelf() -> Shelf:
 
 
 def numbers(history: History) -> list[int]:
-    """The numbers of the shots, as their times tell."""
+    """The numbers of the shots, by their times."""
     (place,) = history.places
     return ((place.times - START) // PERIOD).tolist()
 
 
-def test_shots_come_in_the_order_of_time_with_their_features(shelf: Shelf) -> None:
-    history = shelf.read()
+def test_shots_come_in_the_order_of_time_with_their_features(calibration_store: CalibrationStore) -> None:
+    history = calibration_store.read()
     assert numbers(history) == list(range(40))
     assert history.places[0].place == "LA-A1-11"
     assert history.places[0].features[CAMERA]["total_intensity"].tolist() == list(range(40))
 
 
-def test_each_frame_is_the_one_of_its_shot(shelf: Shelf) -> None:
-    (camera,) = shelf.read().cameras
+def test_each_frame_is_the_one_of_its_shot(calibration_store: CalibrationStore) -> None:
+    (camera,) = calibration_store.read().cameras
     assert camera.frames.shape == (40, 3, 5)
     assert (camera.frames[:, 0, 0] == (camera.times - START) // PERIOD).all()
 
@@ -147,60 +147,68 @@ def test_each_frame_is_the_one_of_its_shot(shelf: Shelf) -> None:
         {"verdict": ShotVerdict(1.0, 5.0, (AnomalyKind.FROZEN_FRAME,))},
     ],
 )
-def test_a_shot_that_is_not_normal_is_left_out(change: dict[str, Any], shelf: Shelf) -> None:
-    shelf.shots[7] = replace(shelf.shots[7], **change)
-    assert numbers(shelf.read()) == [n for n in range(40) if n != 7]
+def test_a_shot_that_is_not_normal_is_left_out(
+    change: dict[str, Any], calibration_store: CalibrationStore
+) -> None:
+    calibration_store.shots[7] = replace(calibration_store.shots[7], **change)
+    assert numbers(calibration_store.read()) == [n for n in range(40) if n != 7]
 
 
-def test_what_an_earlier_model_found_odd_is_kept(shelf: Shelf) -> None:
-    shelf.detect(7, AnomalyKind.PROFILE)
-    assert 7 in numbers(shelf.read())
+def test_what_an_earlier_model_found_anomalous_is_kept(calibration_store: CalibrationStore) -> None:
+    calibration_store.detect(7, AnomalyKind.PROFILE)
+    assert 7 in numbers(calibration_store.read())
 
 
-def test_a_shot_that_people_confirmed_to_be_odd_is_left_out_whoever_found_it(shelf: Shelf) -> None:
-    shelf.labelled = {"shot-7": ShotLabels(confirmed=frozenset({AnomalyKind.HOT_SPOT}))}
-    assert numbers(shelf.read()) == [n for n in range(40) if n != 7]
+def test_a_shot_that_people_confirmed_to_be_anomalous_is_left_out_whoever_found_it(
+    calibration_store: CalibrationStore,
+) -> None:
+    calibration_store.labelled = {"shot-7": ShotLabels(confirmed=frozenset({AnomalyKind.HOT_SPOT}))}
+    assert numbers(calibration_store.read()) == [n for n in range(40) if n != 7]
 
 
-def test_a_shot_about_which_a_rule_was_wrong_is_kept(shelf: Shelf) -> None:
+def test_a_shot_about_which_a_rule_was_wrong_is_kept(calibration_store: CalibrationStore) -> None:
     for n in (7, 8):
-        shelf.detect(n, *[AnomalyKind.ENERGY_DISAGREEMENT, AnomalyKind.FROZEN_FRAME][: n - 6])
-        shelf.labelled[f"shot-{n}"] = ShotLabels(false=frozenset({AnomalyKind.ENERGY_DISAGREEMENT}))
-    assert numbers(shelf.read()) == [n for n in range(40) if n != 8]
+        calibration_store.detect(n, *[AnomalyKind.ENERGY_DISAGREEMENT, AnomalyKind.FROZEN_FRAME][: n - 6])
+        calibration_store.labelled[f"shot-{n}"] = ShotLabels(
+            false=frozenset({AnomalyKind.ENERGY_DISAGREEMENT})
+        )
+    assert numbers(calibration_store.read()) == [n for n in range(40) if n != 8]
 
 
-def test_a_feature_that_a_shot_lacks_is_not_a_number(shelf: Shelf) -> None:
-    shelf.unmeasured = {7}
-    assert np.isnan(shelf.read().places[0].features[CAMERA]["total_intensity"]).nonzero()[0].tolist() == [7]
+def test_a_feature_that_a_shot_lacks_is_not_a_number(calibration_store: CalibrationStore) -> None:
+    calibration_store.unmeasured = {7}
+    assert np.isnan(calibration_store.read().places[0].features[CAMERA]["total_intensity"]).nonzero()[
+        0
+    ].tolist() == [7]
 
 
-def test_frames_that_are_absent_refused_or_expired_are_left_out(shelf: Shelf) -> None:
-    shelf.absent, shelf.refused, shelf.expired = {1}, {2}, {"9"}
-    (camera,) = shelf.read().cameras
+def test_frames_that_are_absent_refused_or_expired_are_left_out(calibration_store: CalibrationStore) -> None:
+    calibration_store.absent, calibration_store.refused, calibration_store.expired = {1}, {2}, {"9"}
+    (camera,) = calibration_store.read().cameras
     assert camera.frames[:, 0, 0].tolist() == [n for n in range(36) if n not in (1, 2)]
 
 
-def test_frames_are_sampled_evenly_and_features_are_not(shelf: Shelf) -> None:
-    history = shelf.read(Recipe(frames_per_camera=10))
+def test_frames_are_sampled_evenly_and_features_are_not(calibration_store: CalibrationStore) -> None:
+    history = calibration_store.read(Recipe(frames_per_camera=10))
     assert len(numbers(history)) == 40
     assert len(history.cameras[0].times) == 10
     assert np.ptp(history.cameras[0].times) == 39 * PERIOD
 
 
-def test_only_the_period_and_the_places_asked_for_are_read(shelf: Shelf) -> None:
+def test_only_the_period_and_the_places_asked_for_are_read(calibration_store: CalibrationStore) -> None:
     def at(n: int) -> datetime:
         return datetime.fromtimestamp((START + PERIOD * n) / 1000, UTC)
 
-    assert numbers(shelf.read(Recipe(start=at(10), end=at(20)))) == list(range(10, 20))
-    assert shelf.read(Recipe(places=("LB-A1-11",))).places == ()
+    assert numbers(calibration_store.read(Recipe(start=at(10), end=at(20)))) == list(range(10, 20))
+    assert calibration_store.read(Recipe(places=("LB-A1-11",))).places == ()
 
 
 def test_an_empty_archive_is_an_empty_history() -> None:
-    history = Shelf([]).read()
+    history = CalibrationStore([]).read()
     assert (history.places, history.cameras, len(history.times)) == ((), (), 0)
 
 
-def test_the_command_line_says_what_to_train_on() -> None:
+def test_the_command_line_states_what_to_train_on() -> None:
     asked = "--from 2022-07-01T07:33 --to 2022-07-01T09:00:00+02:00 --places LA-A1-11,LA-A2-00"
     recipe = parse(f"{asked} --architecture report --epochs 3 --budget-seconds 7.5".split())
     assert recipe == Recipe(

@@ -12,7 +12,7 @@ BEAM = 2000 * np.exp(-((rows - 10) ** 2 + (columns - 12) ** 2) / 20)
 
 
 def camera(device: str, shots: int, peak: float = 1.0) -> CameraHistory:
-    """Its frames tell their number in the first pixel."""
+    """Its frames have their number in the first pixel."""
     frames = np.tile(np.rint(peak * BEAM + 100), (shots, 1, 1)).astype(np.uint16)
     frames[:, 0, 0] = np.arange(shots)
     return CameraHistory(device, 1000 * np.arange(shots, dtype=np.int64), frames)

@@ -20,7 +20,7 @@ from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_simulator.anomalies import Injection, Kind
 from shotwatch_simulator.devices import SimulatedLaser, simulated
 from shotwatch_simulator.injections import inject
-from shotwatch_training.domain.calibration import learn_cameras, learn_usual
+from shotwatch_training.domain.calibration import learn_baselines, learn_cameras
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.domain.split import TimeSplit, image_set, usable_references
 from shotwatch_training.models.architectures import ARCHITECTURES
@@ -28,7 +28,7 @@ from shotwatch_training.models.fitting import convert, fit
 from shotwatch_training.settings import ArchitectureName, Hyperparameters
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
-ROSTER = next(roster for roster in FACILITY.places if str(roster.place) == "LA-A1-11")
+EXPECTED = next(expected for expected in FACILITY.places if str(expected.place) == "LA-A1-11")
 DEVICES = tuple(
     f"LA_A1_11-{name}"
     for name in ("Camera_1-Camera-1", "Camera_2-Camera-2", "EM_1-EnergyMeter-1", "Spectro_1-Spectro-1")
@@ -90,8 +90,8 @@ def detector() -> Detector:
     fitted = fit(ArchitectureName.STRIDED, images, 6, 60, 1, lambda _: None, Hyperparameters())
     engine = LiteRtEngine(convert(fitted.model))
     cameras = learn_cameras(history, references, split, engine)
-    usual = learn_usual(history, cameras, split, engine)
-    return Detector(Bundle(Origin("HPLS", "strided", "test", 0, 0, 0), b"", cameras, usual), engine)
+    baselines = learn_baselines(history, cameras, split, engine)
+    return Detector(Bundle(Origin("HPLS", "strided", "test", 0, 0, 0), b"", cameras, baselines), engine)
 
 
 def test_more_than_two_thousand_normal_shots_raise_no_alarm(detector: Detector) -> None:
@@ -118,16 +118,16 @@ def test_each_gross_anomaly_is_one_finding_of_its_kind(
 ) -> None:
     for n in range(5):
         pulse = LATER + n * PERIOD
-        records = record(np.array([pulse]), inject(FACILITY, ROSTER, kind, pulse))
+        records = record(np.array([pulse]), inject(FACILITY, EXPECTED, kind, pulse))
         assert [finding.kind for finding in watch(detector, records).findings] == [expected]
 
 
 def test_a_hot_spot_is_found_where_it_was_put(detector: Detector) -> None:
     camera = DEVICES[0]
-    odd = record(np.array([LATER]), inject(FACILITY, ROSTER, Kind.HOT_SPOT, LATER, device=camera))
-    difference = odd.frames[camera][0].astype(int) - record(np.array([LATER])).frames[camera][0]
+    anomalous = record(np.array([LATER]), inject(FACILITY, EXPECTED, Kind.HOT_SPOT, LATER, device=camera))
+    difference = anomalous.frames[camera][0].astype(int) - record(np.array([LATER])).frames[camera][0]
     y, x = np.unravel_index(difference.argmax(), difference.shape)
-    scores = detector.score(camera, odd.frames[camera])
+    scores = detector.score(camera, anomalous.frames[camera])
     assert np.hypot(scores["hot_spot_x"][0] - x, scores["hot_spot_y"][0] - y) <= 2
 
 

@@ -48,7 +48,7 @@ def test_without_a_beam_there_is_nothing_to_compare_networks_by() -> None:
     assert isnan(contrast(np.zeros_like, np.zeros_like(IMAGES)))
 
 
-def test_the_usual_hyperparameters_are_always_tried_and_equal_seeds_draw_equal_others() -> None:
+def test_the_default_hyperparameters_are_always_tried_and_equal_seeds_draw_equal_others() -> None:
     drawn = list(draw(8, seed=3))
     assert drawn[0] == Hyperparameters()
     assert len(set(drawn)) == 8

@@ -1,4 +1,4 @@
-"""Training sets: what is written comes back, the manifest tells its origin, nothing half-made counts."""
+"""Training sets: what is written comes back, the manifest states its origin, nothing half-made counts."""
 
 import asyncio
 import json
@@ -98,10 +98,10 @@ class Facts:
     refused: dict[str, set[int]] = field(default_factory=dict)
     absent: dict[str, set[int]] = field(default_factory=dict)
     later_revisions: set[str] = field(default_factory=set)
-    said: dict[str, ShotLabels] = field(default_factory=dict)
+    expected: dict[str, ShotLabels] = field(default_factory=dict)
 
     async def labels(self, _shots: Sequence[JudgedShot]) -> dict[str, ShotLabels]:
-        return self.said
+        return self.expected
 
     def detect(self, n: int, *kinds: AnomalyKind) -> None:
         """Let shot n have these kinds of anomaly."""
@@ -200,7 +200,7 @@ class World:
 
     facts: Facts
     objects: Objects
-    told: list[dict[str, Any]] = field(default_factory=list)
+    reported: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def archive(self) -> Archive:
@@ -214,14 +214,14 @@ class World:
 
     def make(self, name: str = "july", per_shard: int = 100, **query: Any) -> DatasetManifest:
         sources = DatasetSources(self.archive, cast(ObjectStore, self.objects), FACILITY)
-        return asyncio.run(make_set(name, Query(**query), sources, self.sets, self.tell, per_shard))
+        return asyncio.run(make_set(name, Query(**query), sources, self.sets, self.report, per_shard))
 
-    def tell(self, step: str, **figures: object) -> None:
-        self.told.append({"step": step, **figures})
+    def report(self, step: str, **figures: object) -> None:
+        self.reported.append({"step": step, **figures})
 
     def check(self, name: str = "july") -> Checked:
         manifest = asyncio.run(self.sets.find(name))
-        return asyncio.run(check(manifest, self.sets, self.archive, self.tell))
+        return asyncio.run(check(manifest, self.sets, self.archive, self.report))
 
     def fetch(self, shard: Shard) -> bytes:
         return asyncio.run(self.sets.get_shard(shard))
@@ -297,7 +297,7 @@ def test_only_a_set_that_asks_for_incomplete_shots_has_them_and_what_they_lack_i
         np.testing.assert_array_equal(example["image"], recorded(camera, n)["image"])
 
 
-def test_shards_hold_every_example_once_and_are_what_the_manifest_says(world: World) -> None:
+def test_shards_hold_every_example_once_and_are_what_the_manifest_describes(world: World) -> None:
     manifest = world.make(per_shard=5)
     assert [shard.examples for shard in manifest.shards] == [5, 5, 5, 5, 4]
     keys = [f"july/part-{n:05d}-of-00005.tfrecord" for n in range(5)]
@@ -376,10 +376,10 @@ def test_a_query_chooses_shots(query: dict[str, Any], chosen: Sequence[int], wor
     assert all(kinds[f"shot-{n}"] == list(world.facts.shots[n].verdict.kinds) for n in chosen)
 
 
-def test_what_people_said_of_a_shot_counts_for_more_than_what_was_found(world: World) -> None:
+def test_feedback_on_a_shot_counts_for_more_than_what_was_found(world: World) -> None:
     hot_spot = frozenset({AnomalyKind.HOT_SPOT})
     world.facts.detect(3, AnomalyKind.HOT_SPOT)
-    world.facts.said = {"shot-3": ShotLabels(false=hot_spot), "shot-7": ShotLabels(confirmed=hot_spot)}
+    world.facts.expected = {"shot-3": ShotLabels(false=hot_spot), "shot-7": ShotLabels(confirmed=hot_spot)}
     manifest = world.make(include=["hot_spot"])
     assert numbers(manifest) == [7]
     assert {tuple(kinds) for each in manifest.groups for kinds in each.kinds} == {("hot_spot",)}
@@ -392,7 +392,7 @@ def test_a_long_pause_between_shots_hides_none(world: World) -> None:
 
 
 @pytest.mark.parametrize("query", [{"places": ["LB-A2-00"]}, {"include": ["trend"]}, {"end": START}])
-def test_a_query_that_chooses_nothing_is_refused_and_says_what_to_do(
+def test_a_query_that_chooses_nothing_is_refused_and_explains_what_to_do(
     query: dict[str, Any], world: World
 ) -> None:
     with pytest.raises(DatasetError, match="no shot matches: ask for another time"):
@@ -427,8 +427,8 @@ def test_a_name_that_is_no_key_is_refused(name: str, world: World) -> None:
 
 def test_progress_ends_with_all_examples(world: World) -> None:
     world.make()
-    assert [step["step"] for step in world.told[:2]] == ["choosing", "planning"]
-    assert json.loads(json.dumps(world.told))[-1] == {"step": "writing", "examples": 24, "of": 24}
+    assert [step["step"] for step in world.reported[:2]] == ["choosing", "planning"]
+    assert json.loads(json.dumps(world.reported))[-1] == {"step": "writing", "examples": 24, "of": 24}
 
 
 def test_a_check_finds_a_good_set_good(world: World) -> None:
@@ -445,7 +445,7 @@ def test_a_check_finds_shards_that_are_gone_or_changed(world: World) -> None:
     checked = world.check()
     assert not checked.good
     assert checked.broken == (
-        f"the shard {first.key} is not what the manifest says",
+        f"the shard {first.key} is not as the manifest describes it",
         f"the shard {second.key} is gone",
     )
 
@@ -461,7 +461,7 @@ def test_a_block_that_expired_is_lost_only_with_its_file(world: World) -> None:
     assert not checked.good
 
 
-def test_a_check_tells_of_shots_that_changed_since(world: World) -> None:
+def test_a_check_reports_shots_that_changed_since(world: World) -> None:
     world.make()
     world.facts.later_revisions = {"shot-3", "shot-7"}
     assert world.check().revised == 2
@@ -487,7 +487,7 @@ def test_a_stream_can_be_read_again_and_has_one_shard_on_disk_at_a_time(
 def test_a_shard_that_is_not_the_one_of_the_manifest_is_not_trained_on(world: World) -> None:
     manifest = world.make()
     world.objects.kept[SETS, manifest.shards[0].key] = b""
-    with pytest.raises(Exception, match="is not what the manifest says"):
+    with pytest.raises(Exception, match="is not as the manifest describes it"):
         world.read(manifest)
 
 
@@ -500,7 +500,7 @@ def test_a_trainer_gets_the_frames_of_each_camera_in_the_order_of_time(world: Wo
         np.testing.assert_array_equal(camera.frames, [recorded(camera.device, n)["image"] for n in chosen])
 
 
-def test_the_command_line_says_what_to_make() -> None:
+def test_the_command_line_states_what_to_make() -> None:
     where = "--from 2022-07-01T07:33 --places LA-A1-11,LA-A2-00"
     asked = parse(f"make july {where} --include hot_spot,energy --most 9".split())
     assert asked.name == "july"

@@ -1,4 +1,4 @@
-"""Verdicts: the state first, then what could be read, then what the data say."""
+"""Verdicts: the state first, then what could be read, then the data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,12 +103,12 @@ class TestState:
     def test_a_device_that_is_on_is_judged_by_its_data(self):
         assert verdicts(on(CAMERA, good_frames(3), 3)) == [None] * 3
 
-    def test_any_other_state_is_told(self):
+    def test_any_other_state_is_reported(self):
         records = on(CAMERA, good_frames(3), 3, states=("FAULT", "ON", "STANDBY"), state=[1, 0, 2])
 
         assert texts(records) == [None, "state_not_on: FAULT", "state_not_on: STANDBY"]
 
-    def test_a_missing_state_is_told_with_what_reading_found(self):
+    def test_a_missing_state_is_reported_with_what_reading_found(self):
         problem = problem_of(2, "state_missing", "STATE holds text")
         records = on(CAMERA, good_frames(3), 3, state=[0, -1, -1], problems=(problem,))
 
@@ -186,7 +186,7 @@ class TestFrames:
     def test_a_saturated_frame_that_repeats_is_saturated(self):
         assert verdicts(on(CAMERA, frames(*[(0, 4092, PIXELS, 9)] * 2), 2)) == ["saturated_frame"] * 2
 
-    def test_counts_beyond_the_cameras_range_are_told(self):
+    def test_counts_beyond_the_cameras_range_are_reported(self):
         assert texts(on(CAMERA, frames((0, 4093, 1, 9)), 1)) == [
             "out_of_range: ROIImageLow is outside 0..4092 counts"
         ]

@@ -56,8 +56,8 @@ async def main() -> None:
         )
         async with claimed as stack:
             (query,) = (spec for spec in path_services() if spec.name == "query")
-            told = {**query.environment, "SHOTWATCH_QUERY_KEYS_FILE": str(keys)}
-            stack.start_services([replace(query, environment=told)])
+            environment = {**query.environment, "SHOTWATCH_QUERY_KEYS_FILE": str(keys)}
+            stack.start_services([replace(query, environment=environment)])
             await stack.services_ready()
             (process,) = (each for each in stack.status() if each.name == "query-1")
             base = f"http://127.0.0.1:{process.ports['SHOTWATCH_QUERY_PORT']}/api/v1"

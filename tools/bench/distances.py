@@ -50,7 +50,7 @@ Seconds = tuple[float, float]
 
 
 def main() -> None:
-    print_conditions()
+    print_setup()
     frames, angles = made_frames(FRAMES, (SIDE, SIDE)), random_angles(SLICES, 0)
     slices = make_slices(CAMERA, equispaced_angles(CAMERA_SLICES))
     blank = np.ones((2, *CAMERA))
@@ -164,7 +164,7 @@ def made_frames(count: int, shape: tuple[int, int]) -> Floats:
     return np.array(frames)
 
 
-def print_conditions() -> None:
+def print_setup() -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "POT"))
     print(f"Python {platform.python_version()}, {packages}")
     print(f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}")

@@ -44,7 +44,7 @@ RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "beams" / "reg
 
 
 def main() -> None:
-    print_conditions()
+    print_setup()
     random = np.random.default_rng(1)
     spectra = random.normal(100, 5, (FRAMES, 2047)).astype(np.float32)
     wavelengths = np.linspace(700, 900, 2047)
@@ -60,7 +60,7 @@ def main() -> None:
         print(f"recorded frames: absent, no {RECORDED}")
 
 
-def print_conditions() -> None:
+def print_setup() -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "laserbeamsize"))
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     print(f"Python {platform.python_version()}, {packages}")

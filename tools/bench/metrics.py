@@ -34,7 +34,7 @@ RECORDS, MESSAGES, TURNS, SCRAPES = 600, 2000, 9, 20
 
 
 def main() -> None:
-    print_conditions()
+    print_setup()
     body = made_message()
     tracer = TracerProvider().get_tracer("bench")
     counting, decoding = [], []
@@ -55,7 +55,7 @@ def page() -> bytes:
     return bytes(generate_latest(REGISTRY))  # type: ignore[no-untyped-call]
 
 
-def print_conditions() -> None:
+def print_setup() -> None:
     print(f"Python {platform.python_version()}, prometheus-client {version('prometheus-client')}")
     print(f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}")
     print(f"CPU time of the process, median of {TURNS} turns")
@@ -69,9 +69,9 @@ def count_message() -> None:
 
 
 def know_every_device(facility: Facility) -> None:
-    for roster in facility.places:
+    for expected in facility.places:
         measured = dict.fromkeys(metrics.LAST_MEASURED, np.ones(1))
-        metrics.shots_measured(roster.series, dict.fromkeys(roster.devices, measured))
+        metrics.shots_measured(expected.series, dict.fromkeys(expected.devices, measured))
 
 
 def made_message() -> bytes:

@@ -52,7 +52,7 @@ class MeasuredFile:
         assert name is not None
         return read_snapshot(KEY, self.image, name, FACILITY, latest_ms=name.span_ms[1])
 
-    def read_as_usual(self) -> list[object]:
+    def read_by_h5py(self) -> list[object]:
         with h5py.File(io.BytesIO(self.image)) as file:
             return [
                 file[timestamp][group][dataset][()]
@@ -63,7 +63,7 @@ class MeasuredFile:
 
 
 def main() -> None:
-    print_conditions()
+    print_setup()
     frames = made_frames()
     cameras = {
         "camera": hdf5("Camera_1-Camera-1", camera(frames, **GZIP)),
@@ -81,7 +81,7 @@ def compare(subject: MeasuredFile, floor: Callable[[], object] | None = None) ->
     [device] = subject.read().devices
     ways = {
         "read": subject.read,
-        "usual way": subject.read_as_usual,
+        "usual way": subject.read_by_h5py,
         "block": lambda: write_block(device.block),
     }
     if floor:
@@ -162,7 +162,7 @@ def made_frames() -> NDArray[np.uint16]:
     return frames
 
 
-def print_conditions() -> None:
+def print_setup() -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("h5py", "numpy", "pyarrow"))
     print(f"Python {platform.python_version()}, {packages}, zlib {zlib.ZLIB_RUNTIME_VERSION}")
     print(f"{os.cpu_count()} cores ({platform.machine()}), load {os.getloadavg()[0]:.1f}")

@@ -45,7 +45,7 @@ async def main() -> None:
         ports = Ports()
         server = broker(Path(folder), "a secret", ports)
         admit_tester(Path(folder))
-        urls = {name: told["SHOTWATCH_BROKER_URL"] for name, told in server.accounts.items()}
+        urls = {name: environment["SHOTWATCH_BROKER_URL"] for name, environment in server.accounts.items()}
         with running(server.command, server.environment):
             await until(lambda: opens_channel(urls["setup"]), "a broker that takes connections")
             await measure(urls, Path(folder))

@@ -36,7 +36,7 @@ MARK = 10.0
 
 
 def main() -> None:
-    print_conditions()
+    print_setup()
     frames = made_frames(LEARNING + SCORED)
     reference = make_reference(frames[:LEARNING])
     assert reference is not None
@@ -50,10 +50,10 @@ def main() -> None:
         for image in images[:ONE_BY_ONE, np.newaxis, :, :, np.newaxis]:
             np.abs(image - report.predict(image, verbose=0)).mean()
 
-    of_report = told("the report's network, predict per image", predict_each, ONE_BY_ONE)
-    told("the report's network, predict of 600", lambda: predict_all(report, images), SCORED)
-    told("our network alone, in LiteRT", lambda: engine.reconstruct(images[:32]), 32)
-    of_detector = told("the detector, all of it", lambda: score_frames(scored, camera, engine), SCORED)
+    of_report = measured("the report's network, predict per image", predict_each, ONE_BY_ONE)
+    measured("the report's network, predict of 600", lambda: predict_all(report, images), SCORED)
+    measured("our network alone, in LiteRT", lambda: engine.reconstruct(images[:32]), 32)
+    of_detector = measured("the detector, all of it", lambda: score_frames(scored, camera, engine), SCORED)
     ratio = of_detector / of_report
     print(
         f"the detector / the report's = {ratio:.1f} "
@@ -80,7 +80,7 @@ def made_frames(count: int) -> NDArray[np.uint16]:
     return frames
 
 
-def told(what: str, work: Callable[[], object], images: int) -> float:
+def measured(what: str, work: Callable[[], object], images: int) -> float:
     """Print and return the images per second of CPU time."""
     work()
     rate = images / median(cpu_s(work) for _ in range(REPEATS))
@@ -94,7 +94,7 @@ def cpu_s(work: Callable[[], object]) -> float:
     return time.process_time() - before
 
 
-def print_conditions() -> None:
+def print_setup() -> None:
     print(
         f"Python {platform.python_version()}, TensorFlow {version('tensorflow-cpu')}, "
         f"LiteRT {version('ai-edge-litert')}"

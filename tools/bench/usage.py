@@ -89,7 +89,7 @@ def _kept(stack: Stack) -> Iterator[tuple[Kept, _Process]]:
     readers do not carry the mark.
     """
     names = {status.pid: status.name for status in stack.status() if status.pid is not None}
-    living = {pid: process for pid in _pids() if (process := _look(pid)) is not None}
+    living = {pid: process for pid in _pids() if (process := _read(pid)) is not None}
     for pid, process in living.items():
         kept = next((above for above in _line(pid, living) if above in names), None)
         if kept is not None:
@@ -107,7 +107,7 @@ def _pids() -> Iterator[int]:
     return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
 
 
-def _look(pid: int) -> _Process | None:
+def _read(pid: int) -> _Process | None:
     """Read a process from /proc; return None if it has ended.
 
     The CPU time includes children that ended and were reaped.

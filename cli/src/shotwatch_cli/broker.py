@@ -18,7 +18,7 @@ from shotwatch_shots.event import AnomalyEvent
 _PREFETCH = 100
 _ANSWER_S = 5.0
 _LOST = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
-_DOCTOR = "`shotwatch doctor` says what is away and what to do"
+_DOCTOR = "`shotwatch doctor` shows which server is unavailable and what to do"
 _DECLARE = "run `python -m shotwatch_operations.broker` with the account `setup`"
 
 

@@ -33,7 +33,7 @@ _DISK_GB = 10
 _SKEW_S = 2.0
 _HALF_OF_A_DATE_S = 0.5
 """HTTP dates are in whole seconds; the true time is half a second later on average."""
-_LOOK = "`shotwatch status` shows its state and its log"
+_ADVICE = "`shotwatch status` shows its state and its log"
 _LOAD = (
     "if an alias was moved in the registry, find out first who did it; then `shotwatch models promote` or "
     "`rollback` to a version that can be loaded, which also puts the alias back, or restore its bundle in "
@@ -99,7 +99,7 @@ async def deployment_findings(deployment: Deployment) -> AsyncIterator[CheckResu
             async for finding in check(deployment):
                 yield finding
         except (Failure, FacilityError, *AWAY) as error:
-            yield CheckResult(subject, CheckStatus.FAIL, str(as_failure(error)), _LOOK)
+            yield CheckResult(subject, CheckStatus.FAIL, str(as_failure(error)), _ADVICE)
 
 
 async def _facility(deployment: Deployment) -> AsyncIterator[CheckResult]:
@@ -123,17 +123,19 @@ def stage_finding(queues: StageQueues) -> CheckResult:
     if queues.missing:
         return CheckResult(subject, CheckStatus.FAIL, f"no queue {', '.join(queues.missing)}", _DECLARED)
     if not queues.consumers:
-        return CheckResult(subject, CheckStatus.FAIL, f"nobody consumes, {queues.ready} wait", _LOOK)
-    if queues.parked:
-        advice = f"`shotwatch dead list --stage {queues.stage}` says why"
-        return CheckResult(subject, CheckStatus.WARN, f"{queues.parked} messages are parked", advice)
+        return CheckResult(subject, CheckStatus.FAIL, f"nobody consumes, {queues.ready} wait", _ADVICE)
+    if queues.dead_lettered:
+        advice = f"`shotwatch dead list --stage {queues.stage}` shows why"
+        return CheckResult(
+            subject, CheckStatus.WARN, f"{queues.dead_lettered} messages are dead-lettered", advice
+        )
     return CheckResult(subject, CheckStatus.OK, f"{queues.consumers} consumers, {queues.ready} wait")
 
 
 async def _database(deployment: Deployment) -> AsyncIterator[CheckResult]:
     async with Archive.of(deployment.settings) as archive:
         answers = await archive.ready()
-        yield _found("database", answers, "answers" if answers else "does not answer", _LOOK)
+        yield _found("database", answers, "answers" if answers else "does not answer", _ADVICE)
         missing = await archive.missing_indexes(rights.DATABASE["engineer"]) if answers else []
     if answers:
         found = f"missing: {'; '.join(missing)}" if missing else "there"
@@ -172,7 +174,7 @@ async def _models(deployment: Deployment) -> AsyncIterator[CheckResult]:
 async def _rest_api(deployment: Deployment) -> AsyncIterator[CheckResult]:
     async with deployment.api() as api:
         health, model = await api.get("/health"), await api.get("/models")
-    yield _found("REST API", health["status"] == "ok", health["status"], _LOOK)
+    yield _found("REST API", health["status"] == "ok", health["status"], _ADVICE)
     for finding in model_findings(model):
         yield finding
     yield await _clock("REST API", f"{deployment.api_url}/docs")

@@ -59,7 +59,7 @@ class FrameComparison:
         return means
 
     @property
-    def odd_one_out(self) -> int:
+    def outlier(self) -> int:
         """The frame with the largest mean distance to the others."""
         return int(np.nanargmax(self.means))
 
@@ -68,14 +68,14 @@ class FrameComparison:
         return tuple(name for name, mean in zip(self.names, self.means, strict=True) if np.isnan(mean))
 
     def record(self) -> dict[str, object]:
-        odd = self.odd_one_out
+        outlier = self.outlier
         return {
             "frames": self.names,
             "slices": self.slices,
             "unit": "px",
-            "nearest": self._told(self.nearest),
-            "farthest": self._told(self.farthest),
-            "odd_one_out": {"frame": self.names[odd], "mean_distance": float(self.means[odd])},
+            "nearest": self._pair_record(self.nearest),
+            "farthest": self._pair_record(self.farthest),
+            "outlier": {"frame": self.names[outlier], "mean_distance": float(self.means[outlier])},
             "without_light": self.without_light,
             "saturated": self.saturated,
         }
@@ -91,13 +91,13 @@ class FrameComparison:
     def _rows(self) -> Iterator[tuple[str, str | Text, str]]:
         for what, pair in (("nearest", self.nearest), ("farthest", self.farthest)):
             yield what, styled("\n".join(map(self._numbered, pair))), f"{self.distances[pair]:.4g}"
-        odd = self.odd_one_out
-        yield "odd one out (mean)", self._numbered(odd), f"{self.means[odd]:.4g}"
+        outlier = self.outlier
+        yield "outlier (mean)", self._numbered(outlier), f"{self.means[outlier]:.4g}"
 
     def _numbered(self, frame: int) -> str:
         return f"{frame} {self.names[frame]}"
 
-    def _told(self, pair: Pair) -> dict[str, object]:
+    def _pair_record(self, pair: Pair) -> dict[str, object]:
         return {"frames": [self.names[n] for n in pair], "distance": float(self.distances[pair])}
 
     @property

@@ -84,7 +84,9 @@ def as_failure(error: Exception) -> Failure:
     if isinstance(error, Failure):
         return error
     if isinstance(error, AWAY):
-        return Failure(_first_part(error), "`shotwatch doctor` says what is away and what to do")
+        return Failure(
+            _first_part(error), "`shotwatch doctor` shows which server is unavailable and what to do"
+        )
     if isinstance(error, FacilityError):
         return Failure(str(error), "mend it, or name another by --facility")
     return Failure(str(error))

@@ -21,7 +21,7 @@ _STATEMENT_COLUMNS = ("event", "at", "who", "action", "label", "until", "note")
 
 def event_table(events: Sequence[AnomalyEvent], standings: Mapping[str, Standing]) -> Table:
     """Return a table with a row for each event; `standings` maps an incident to the state of its feedback."""
-    rows = [_event_row(event.data, standings.get(event.data.condition)) for event in events]
+    rows = [_event_row(event.data, standings.get(event.data.incident)) for event in events]
     return table(f"{len(events)} events", _EVENT_COLUMNS, rows)
 
 
@@ -91,7 +91,7 @@ def _facts(event: AnomalyEvent, standing: Standing) -> Iterator[tuple[str, objec
     yield "kind", anomaly.kind
     yield "severity", styled((anomaly.severity, SEVERITY_STYLES[anomaly.severity]))
     yield "score", f"{anomaly.score:.3g} (threshold {anomaly.threshold:.3g})"
-    yield "condition", f"{anomaly.phase}: {anomaly.shots} shots"
+    yield "incident", f"{anomaly.phase}: {anomaly.shots} shots"
     yield "since", moment(anomaly.since)
     yield "until", moment(anomaly.until)
     yield "image", anomaly.image_url or "none"

@@ -14,7 +14,7 @@ from shotwatch_cli.rest import Primitive, RestApi
 from shotwatch_common.printable import printable
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.noise import Light, light_of
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.image_reader import SUFFIXES, SkippedFile, UnreadableImage, read_recorded
 from shotwatch_simulator.images import Picture, saturation_level
@@ -70,20 +70,25 @@ def recorded_frames(paths: Sequence[Path], skipped: list[SkippedFile]) -> Iterat
         raise Failure(f"{named} holds no image that can be read", f"known are {', '.join(SUFFIXES)}")
 
 
-def find_camera(facility: Facility, device: str) -> PlaceRoster:
+def find_camera(facility: Facility, device: str) -> ExpectedDevices:
     """Return the place whose expected devices include the camera.
 
     Raises:
         Misuse: the facility has no such camera.
     """
-    for roster in facility.places:
-        if device in roster.devices and facility.device_type(device).kind is DeviceKind.CAMERA:
-            return roster
+    for expected in facility.places:
+        if device in expected.devices and facility.device_type(device).kind is DeviceKind.CAMERA:
+            return expected
     raise Misuse(f"{facility.name} has no camera {device}", "a name is such as LA_A1_11-Camera_1-Camera-1")
 
 
 async def stored_frames(
-    api: RestApi, roster: PlaceRoster, device: str, span: tuple[int, int], most: int, done: Callable[[], None]
+    api: RestApi,
+    expected: ExpectedDevices,
+    device: str,
+    span: tuple[int, int],
+    most: int,
+    done: Callable[[], None],
 ) -> AsyncIterator[Frame]:
     """Yield valid frames of a camera, spread evenly over a span of time [start, end) (epoch ms).
 
@@ -94,7 +99,7 @@ async def stored_frames(
         Failure: the API does not answer.
     """
     for part in pairwise(np.linspace(*span, most + 1).round().astype(int).tolist()):
-        shot = await _first_shot(api, roster, part)
+        shot = await _first_shot(api, expected, part)
         if shot and await _is_valid(api, shot, device):
             image = await api.get(f"/shots/{shot}/devices/{device}/image", format="json")
             yield Frame(shot, np.array(image["values"], np.uint16))
@@ -161,8 +166,8 @@ def _cropped(pixels: NDArray[Pixel], crop: Crop | None) -> NDArray[Pixel]:
     return pixels[top : top + height, left : left + width]
 
 
-async def _first_shot(api: RestApi, roster: PlaceRoster, part: tuple[int, int]) -> str | None:
-    place = {"place": str(roster.place), "interval": roster.interval}
+async def _first_shot(api: RestApi, expected: ExpectedDevices, part: tuple[int, int]) -> str | None:
+    place = {"place": str(expected.place), "interval": expected.interval}
     span: dict[str, Primitive] = {"from": part[0], "to": part[1]}
     page = await api.get("/shots", **place, **span, order="oldest", limit=1)
     return next((shot["id"] for shot in page["shots"]), None)

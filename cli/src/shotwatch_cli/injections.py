@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shotwatch_cli.failures import Failure, Misuse
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_simulator.anomalies import GROSS, Injection, Kind
 from shotwatch_simulator.injections import plan_injections
 
@@ -31,7 +31,7 @@ def read_wanted(words: Sequence[str]) -> list[InjectionRequest]:
 
 def planned(
     facility: Facility,
-    rosters: Sequence[PlaceRoster],
+    all_expected: Sequence[ExpectedDevices],
     start: datetime,
     duration: timedelta,
     seed: int,
@@ -44,7 +44,7 @@ def planned(
     """
     kinds = [each.kind for each in wanted]
     try:
-        injections = plan_injections(facility, rosters, start, duration, seed=seed, kinds=kinds)
+        injections = plan_injections(facility, all_expected, start, duration, seed=seed, kinds=kinds)
     except ValueError as error:
         raise Failure(str(error), "give it more --minutes or more --places") from error
     severities = {kind: [each.severity for each in wanted if each.kind is kind] for kind in kinds}

@@ -5,7 +5,7 @@ import typer
 from shotwatch_cli.commands.audit import audit
 from shotwatch_cli.commands.benchmark import measure_detection
 from shotwatch_cli.commands.bucket import bucket
-from shotwatch_cli.commands.characterise import noise, reference
+from shotwatch_cli.commands.calibrate import noise, reference
 from shotwatch_cli.commands.dataset import dataset
 from shotwatch_cli.commands.dead import dead
 from shotwatch_cli.commands.devices import devices
@@ -31,7 +31,7 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Watches a high-power laser's shots and names the odd ones.",
+    help="Watches a high-power laser's shots and names the anomalous ones.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(up)

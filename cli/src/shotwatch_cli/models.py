@@ -18,7 +18,7 @@ Comparison = Answer
 
 _VERSION_COLUMNS = (
     *("version#", "alias", "created", "trained until", "network", "cameras#", "loss#"),
-    *("raised#", "confirmed#", "false#", "odd in shadow#"),
+    *("raised#", "confirmed#", "false#", "anomalous in shadow#"),
 )
 _TAGS = ("trained_until", "architecture", "cameras", "spot_contrast")
 _CHANGE_COLUMNS = ("at", "champion#", "before#", "who", "why")
@@ -66,7 +66,7 @@ def _version_row(version: Version) -> Iterator[object]:
 
 
 def _shadow(shadow: Mapping[str, int] | None) -> str:
-    return f"{shadow['odd']} of {shadow['shots']}" if shadow else ""
+    return f"{shadow['anomalous']} of {shadow['shots']}" if shadow else ""
 
 
 def _change_row(change: Change) -> Iterator[object]:
@@ -79,9 +79,9 @@ def _change_row(change: Change) -> Iterator[object]:
 
 def _facts(one: Version, other: Version) -> Iterator[tuple[object, ...]]:
     both = one, other
-    yield "odd shots", *(each["odd"] for each in both)
-    yield "alarms (conditions that began)", *(each["alarms"] for each in both)
-    yield "odd shots an hour at 10 Hz", *(f"{each['odd_per_hour']:.2f}" for each in both)
+    yield "anomalous shots", *(each["anomalous"] for each in both)
+    yield "alarms (incidents that began)", *(each["alarms"] for each in both)
+    yield "anomalous shots an hour at 10 Hz", *(f"{each['anomalous_per_hour']:.2f}" for each in both)
     yield "alarms an hour at 10 Hz", *(f"{each['alarms_per_hour']:.2f}" for each in both)
     for kind in dict.fromkeys((*one["kinds"], *other["kinds"])):
         yield f"shots with {kind}", *(each["kinds"].get(kind, 0) for each in both)
@@ -97,7 +97,7 @@ def _share(labels: Mapping[str, int], part: str, whole: str) -> str:
 
 
 def _alone(only: Answer) -> Table:
-    title = f"{only['shots']} shots are odd to version {only['version']} alone; the oddest"
+    title = f"{only['shots']} shots are anomalous to version {only['version']} alone; the most anomalous"
     rows = (
         (each["shot"], ", ".join(each["kinds"]), f"{each['score']:.2f}", f"{each['other_score']:.2f}")
         for each in only["examples"]

@@ -29,7 +29,7 @@ def _login_name() -> str:
     try:
         return getuser()
     except (KeyError, OSError) as error:
-        raise Misuse("this machine does not know who you are", "say so by --who") from error
+        raise Misuse("this machine does not know who you are", "name yourself by --who") from error
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for programs.")]
@@ -51,7 +51,7 @@ UnpinnedOption = Annotated[
     bool,
     typer.Option(
         "--unpinned",
-        help="Also a version that was never promoted nor challenger: nothing says which files it must have.",
+        help="Also a version that was never promoted nor challenger: nothing lists which files it must have.",
     ),
 ]
 FromOption = Annotated[
@@ -61,5 +61,5 @@ ToOption = Annotated[
     datetime | None, typer.Option("--to", parser=read_time, metavar="TIME", help="Before this time, UTC.")
 ]
 WhoOption = Annotated[
-    str, typer.Option("--who", default_factory=_login_name, show_default="login name", help="Who says so.")
+    str, typer.Option("--who", default_factory=_login_name, show_default="login name", help="Who states it.")
 ]

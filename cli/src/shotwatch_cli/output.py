@@ -71,7 +71,7 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
-def tell(json: bool, record: object, shown: RenderableType) -> None:
+def report(json: bool, record: object, shown: RenderableType) -> None:
     """Print a result, as JSON for programs or formatted for people."""
     if json:
         print_json(record)

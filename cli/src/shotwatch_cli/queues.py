@@ -17,7 +17,7 @@ class StageQueues:
     consumers: int = 0
     retrying: int = 0
     """Messages that wait for another attempt."""
-    parked: int = 0
+    dead_lettered: int = 0
     """Dead-lettered messages, which a person must inspect."""
     missing: tuple[str, ...] = ()
     """Queues of the stage that are not declared."""
@@ -25,8 +25,8 @@ class StageQueues:
 
 async def stage_queues(connection: AbstractConnection, stage: str, topology: Topology) -> StageQueues:
     """Return the number of messages in each queue of a stage."""
-    own, parked, *waiting = [queue.name for queue in topology.queues_of(stage)]
-    depths = {name: await depth_of(connection, name) for name in (own, parked, *waiting)}
+    own, dead_letter_queue, *waiting = [queue.name for queue in topology.queues_of(stage)]
+    depths = {name: await depth_of(connection, name) for name in (own, dead_letter_queue, *waiting)}
     found = {name: depth for name, depth in depths.items() if depth is not None}
     messages = {name: depth.messages for name, depth in found.items()}
     return StageQueues(
@@ -34,6 +34,6 @@ async def stage_queues(connection: AbstractConnection, stage: str, topology: Top
         ready=messages.get(own, 0),
         consumers=found[own].consumers if own in found else 0,
         retrying=sum(messages.get(name, 0) for name in waiting),
-        parked=messages.get(parked, 0),
+        dead_lettered=messages.get(dead_letter_queue, 0),
         missing=tuple(name for name, depth in depths.items() if depth is None),
     )

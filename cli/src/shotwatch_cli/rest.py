@@ -71,11 +71,13 @@ class RestApi:
             response = await self._client.request(method, path, params=params, json=json)
             response.raise_for_status()
         except httpx.HTTPStatusError as error:
-            said = f"the REST API says: {_detail(error.response)}"
-            raise Failure(said, _ADVICE.get(error.response.status_code, "")) from error
+            message = f"the REST API reports: {_detail(error.response)}"
+            raise Failure(message, _ADVICE.get(error.response.status_code, "")) from error
         except httpx.HTTPError as error:
             away = f"the REST API at {self._client.base_url} does not answer: {error!r}"
-            raise Failure(away, "`shotwatch doctor` says what is away and what to do") from error
+            raise Failure(
+                away, "`shotwatch doctor` shows which server is unavailable and what to do"
+            ) from error
         return response.json()
 
 

@@ -17,9 +17,9 @@ def run_steps(
     module: str,
     environment: Mapping[str, str],
     arguments: Sequence[str],
-    tell: Callable[[Step], None] = lambda _: None,
+    report: Callable[[Step], None] = lambda _: None,
 ) -> Step:
-    """Run `python -m module` and call `tell` with each step. Return the last step, empty if there is none.
+    """Run `python -m module` and call `report` with each step. Return the last step, empty if there is none.
 
     Raises:
         Failure: the process failed; the message gives the reason.
@@ -31,7 +31,7 @@ def run_steps(
             assert process.stdout is not None
             for line in process.stdout:
                 step = json.loads(line)
-                tell(step)
+                report(step)
         if process.returncode == 0:
             return step
         if "why" in step:

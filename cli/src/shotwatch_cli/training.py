@@ -13,7 +13,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.bundle_files import MANIFEST
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.settings import Settings
-from shotwatch_operations.promotion import Succession, SuccessionError
+from shotwatch_operations.promotion import Promoter, PromotionError
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.vocabulary import ModelAlias
 
@@ -32,7 +32,7 @@ def train(
     environment: Mapping[str, str],
     arguments: Sequence[str],
     alias: ModelAlias | None,
-    tell: Callable[[Step], None],
+    report: Callable[[Step], None],
 ) -> Step:
     """Train in a process of its own, and give the new version its alias with the rights of the command line.
 
@@ -42,12 +42,12 @@ def train(
         environment: of the process, with the addresses of the servers.
         arguments: of the process.
         alias: of the new version; None for champion if there is none yet, otherwise challenger.
-        tell: is called with each step.
+        report: is called with each step.
 
     Raises:
         Failure: training made no model; the message gives the reason.
     """
-    trained = run_steps("shotwatch_training", environment, ["--register-only", *arguments], tell)
+    trained = run_steps("shotwatch_training", environment, ["--register-only", *arguments], report)
     settings = settings_as(Settings, environment)
     return {**trained, "alias": asyncio.run(_introduce(settings, trained, alias))}
 
@@ -55,10 +55,10 @@ def train(
 async def _introduce(settings: Settings, trained: Step, alias: ModelAlias | None) -> ModelAlias:
     async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
         try:
-            return await Succession(registry, archive).introduce(
+            return await Promoter(registry, archive).introduce(
                 trained["version"], trained["digest"], alias, "shotwatch train"
             )
-        except SuccessionError as error:
+        except PromotionError as error:
             raise Failure(f"the model was registered, but has no alias: {error}") from error
 
 
@@ -76,13 +76,13 @@ async def thresholds_of(settings: Settings, version: str) -> list[Thresholds]:
             manifest = await registry.download(found, MANIFEST)
     except (Retry, ValueError) as error:
         raise Failure(f"the model was registered, but its thresholds cannot be read: {error}") from error
-    return summarise(json.loads(manifest)["usual"])
+    return summarise(json.loads(manifest)["baselines"])
 
 
-def summarise(usual: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Thresholds]:
+def summarise(baselines: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Thresholds]:
     """Summarize device → feature → reference as one entry per feature."""
     limits: dict[str, list[float]] = {}
-    for features in usual.values():
+    for features in baselines.values():
         for feature, reference in features.items():
             limits.setdefault(feature, []).append(reference["tail"]["reach"])
     return [Thresholds(feature, len(of), min(of), max(of)) for feature, of in sorted(limits.items())]

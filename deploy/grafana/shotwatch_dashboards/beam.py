@@ -27,7 +27,7 @@ def dashboard() -> board.Dashboard:
     for variable in _variables():
         shown = shown.with_variable(variable)
     shown = shown.annotation(_events())
-    for panel in (*_judged(), *_measured(), *_told()):
+    for panel in (*_judged(), *_measured(), *_reported()):
         shown = shown.with_panel(panel)
     return shown
 
@@ -114,7 +114,7 @@ def _of_devices(title: str, why: str, metric: str, unit: str = "short") -> Shown
     return graph(title, why, newest, unit=unit, span=8)
 
 
-def _told() -> list[Shown]:
+def _reported() -> list[Shown]:
     return [
         rows(
             "Events of the last day",

@@ -24,7 +24,7 @@ from shotwatch_dashboards.promql import quantile, rate, seconds_since
 P50_OBJECTIVE_S, P99_OBJECTIVE_S = 0.25, 1.0
 """From the end of the upload of a shot's last file to its event."""
 STAGE_QUEUES = 'job="broker", queue=~"shotwatch[.][a-z]+"'
-PARKED_QUEUES = 'job="broker", queue=~"shotwatch[.].+[.]parked"'
+DEAD_LETTER_QUEUES = 'job="broker", queue=~"shotwatch[.].+[.]dead_letters"'
 WAITING_QUEUES = 'job="broker", queue=~"shotwatch[.].+[.]retry[.].+"'
 
 
@@ -68,9 +68,9 @@ def _accounts() -> list[Shown]:
             60,
         ),
         number(
-            "Parked",
+            "Dead-lettered",
             "Messages in the dead-letter queues; see `shotwatch dead list`.",
-            now_of(f"sum(rabbitmq_queue_messages{{{PARKED_QUEUES}}})"),
+            now_of(f"sum(rabbitmq_queue_messages{{{DEAD_LETTER_QUEUES}}})"),
         ).thresholds(bad_above(1)),
         number(
             "Alerts",
@@ -195,9 +195,9 @@ def _obstacles() -> list[Shown]:
             range_of(f"sum by (queue) (rabbitmq_queue_messages{{{WAITING_QUEUES}}})", "{{queue}}"),
         ),
         graph(
-            "Parked",
+            "Dead-lettered",
             "Messages in the dead-letter queues.",
-            range_of(f"sum by (queue) (rabbitmq_queue_messages{{{PARKED_QUEUES}}})", "{{queue}}"),
+            range_of(f"sum by (queue) (rabbitmq_queue_messages{{{DEAD_LETTER_QUEUES}}})", "{{queue}}"),
         ),
         graph(
             "Failures",
@@ -217,7 +217,7 @@ def _obstacles() -> list[Shown]:
             range_of("sum by (stage) (shotwatch_consumers)", "{{stage}}"),
         ),
         graph(
-            "Consumers, says the broker",
+            "Consumers, as the broker counts",
             "Number of consumers as the broker reports it. If the two differ, the broker is right.",
             range_of(f"sum by (queue) (rabbitmq_queue_consumers{{{STAGE_QUEUES}}})", "{{queue}}"),
         ),

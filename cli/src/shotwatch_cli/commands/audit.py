@@ -58,5 +58,5 @@ async def _newest(deployment: Deployment, span: Mapping[str, str], limit: int) -
 
 def _row(change: Answer) -> tuple[object, ...]:
     at = change["at"][:19].replace("T", " ")
-    told = (change[name] for name in ("who", "address", "what", "which", "outcome"))
-    return at, *told, change["status"] or "", change["count"], change["trace_id"]
+    fields = (change[name] for name in ("who", "address", "what", "which", "outcome"))
+    return at, *fields, change["status"] or "", change["count"], change["trace_id"]

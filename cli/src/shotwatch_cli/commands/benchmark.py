@@ -98,14 +98,16 @@ def measure_detection(
         stdout.print(f"written to {out}")
     if outcome.leaks:
         names = ", ".join(f"{row.scorer} on {row.anomaly}: {row.auroc.value:.3f}" for row in outcome.leaks)
-        raise Failure(f"severity zero can be told from normal, so the benchmark leaks: AUROC of {names}")
+        raise Failure(
+            f"severity zero can be distinguished from normal, so the benchmark leaks: AUROC of {names}"
+        )
 
 
 async def _find(settings: Settings, version: str, unpinned: bool) -> _Chosen:
     async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
         found = await registry.find(version)
         if found is None:
-            raise Failure(f"{registry.name} has no version {version}", "`shotwatch models list` tells them")
+            raise Failure(f"{registry.name} has no version {version}", "`shotwatch models list` shows them")
         try:
             files = await download_pinned(registry, archive.promotions, found, unpinned)
         except ValueError as error:
@@ -132,12 +134,12 @@ def _measure(
     with counting() as bars:
         task = bars.add_task("reading frames", total=None)
 
-        def tell(doing: str, done: int, total: int) -> None:
+        def report(doing: str, done: int, total: int) -> None:
             bars.update(task, description=doing, completed=done, total=total or None)
 
         laser, other = _laser(frames, "simulated", seed), _laser(unseen, "simulated, another", seed)
         network = None if chosen is None else chosen.network
-        outcome = run_benchmark(laser, other, facility, SIZES[size.value], seed, tell, network)
+        outcome = run_benchmark(laser, other, facility, SIZES[size.value], seed, report, network)
         return outcome, laser.skipped + other.skipped
 
 

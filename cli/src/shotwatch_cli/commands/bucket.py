@@ -14,7 +14,9 @@ from shotwatch_operations.store.setup import ConfigurableStore, PartState, Setup
 
 DryRunOption = Annotated[
     bool,
-    typer.Option("--dry-run", help="Change nothing; say what is missing. What the store cannot shows later."),
+    typer.Option(
+        "--dry-run", help="Change nothing; report what is missing. What the store cannot shows later."
+    ),
 ]
 
 bucket = typer.Typer(no_args_is_help=True, help="The buckets of the object store.")

@@ -10,8 +10,8 @@ from shotwatch_cli.answers import Answer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Misuse
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
-from shotwatch_cli.output import counting, megabytes, moment, print_json, stdout, styled, table, tell
-from shotwatch_cli.places import named_rosters
+from shotwatch_cli.output import counting, megabytes, moment, print_json, report, stdout, styled, table
+from shotwatch_cli.places import named_places
 from shotwatch_cli.steps import Step, run_steps
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.vocabulary import AnomalyKind
@@ -62,19 +62,19 @@ def make(
     """
     _refuse_nonsense(start, end, include or [], normal)
     deployment = find_deployment(root, name)
-    rosters = named_rosters(load_facility(deployment.settings.facility), places or [])
+    all_expected = named_places(load_facility(deployment.settings.facility), places or [])
     excluded = list(AnomalyKind) if normal else exclude or []
     given = {
         "from": start and start.isoformat(),
         "to": end and end.isoformat(),
-        "places": ",".join(str(roster.place) for roster in rosters),
+        "places": ",".join(str(expected.place) for expected in all_expected),
         "include": ",".join(include or []),
         "exclude": ",".join(excluded),
         "most": most,
     }
     arguments = [f"--{option}={value}" for option, value in given.items() if value]
     made = _run(deployment, "make", title, *arguments, *(["--incomplete"] if incomplete else []))
-    tell(json, made, f"set {title}: {_content(made)}")
+    report(json, made, f"set {title}: {_content(made)}")
 
 
 @dataset.command("list")
@@ -223,7 +223,7 @@ def _show_check(checked: Answer) -> None:
     for key in checked["lost"]:
         stdout.print(styled((f"the block {key} is gone, and so is the file it was made from", "bold red")))
     intact = checked["shards"] - len(checked["broken"])
-    stdout.print(f"{intact} of {checked['shards']} shards are as the manifest says")
+    stdout.print(f"{intact} of {checked['shards']} shards are as the manifest describes them")
     stdout.print(
         f"of {checked['blocks']} blocks {checked['expired']} have expired and can be made again from their "
         f"files, {len(checked['lost'])} are lost"

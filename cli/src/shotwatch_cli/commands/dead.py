@@ -16,11 +16,11 @@ from shotwatch_cli.options import JsonOption, read_time
 from shotwatch_cli.output import print_json, stderr, stdout, styled
 from shotwatch_common.archive import Archive
 from shotwatch_common.topology import STAGES
-from shotwatch_operations.broker.parked import ParkedMessage
+from shotwatch_operations.broker.dead_letter_queue import DeadLetter
 from shotwatch_operations.dead_letters import DeadLetterFilter, DeadLetters, Done
 from shotwatch_shots.pulses import epoch_ms
 
-dead = typer.Typer(no_args_is_help=True, help="Messages that a stage gave up (parked).")
+dead = typer.Typer(no_args_is_help=True, help="Messages that a stage gave up (dead-lettered).")
 
 Act = Callable[[DeadLetters, DeadLetterFilter, Done], Awaitable[None]]
 
@@ -31,7 +31,7 @@ StageOption = Annotated[str | None, typer.Option("--stage", help=f"Of this stage
 ReasonOption = Annotated[str, typer.Option("--reason", help="Those whose reason holds this text.")]
 SinceOption = Annotated[
     datetime | None,
-    typer.Option("--since", parser=read_time, metavar="TIME", help="Parked from this time on, UTC."),
+    typer.Option("--since", parser=read_time, metavar="TIME", help="Dead-lettered from this time on, UTC."),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show which it would be.")]
 
@@ -53,7 +53,7 @@ def list_messages(
       shotwatch dead list --stage validate --reason "gave up"
     """
     wanted = _wanted(stage, reason, since)
-    _tell("parked", asyncio.run(_find(find_deployment(root, name), wanted)), json)
+    _report("dead letters", asyncio.run(_find(find_deployment(root, name), wanted)), json)
 
 
 @dead.command("show")
@@ -146,17 +146,17 @@ def _act(
         concerned, title = asyncio.run(_find(deployment, wanted)), f"would be {past}"
     else:
         concerned, title = asyncio.run(_acted(act, deployment, wanted)), past
-    _tell(title, concerned, json)
+    _report(title, concerned, json)
     _insist_on_all(wanted, concerned)
 
 
-def _confirm(concerned: Sequence[ParkedMessage]) -> None:
+def _confirm(concerned: Sequence[DeadLetter]) -> None:
     """Ask for confirmation on stderr, so that stdout stays for programs."""
     stderr.print(message_table("to be thrown away", concerned))
     typer.confirm(f"Throw these {len(concerned)} messages away for good?", abort=True, err=True)
 
 
-def _tell(title: str, messages: Sequence[ParkedMessage], json: bool) -> None:
+def _report(title: str, messages: Sequence[DeadLetter], json: bool) -> None:
     if json:
         for message in messages:
             print_json(message_record(message))
@@ -166,19 +166,22 @@ def _tell(title: str, messages: Sequence[ParkedMessage], json: bool) -> None:
         stdout.print(styled(f"nothing {title}"))
 
 
-def _insist_on_all(wanted: DeadLetterFilter, found: Sequence[ParkedMessage]) -> None:
+def _insist_on_all(wanted: DeadLetterFilter, found: Sequence[DeadLetter]) -> None:
     strangers = sorted(set(wanted.ids) - {message.id for message in found})
     if strangers:
-        raise Failure(f"not parked (any more): {', '.join(strangers)}", "`shotwatch dead list` shows what is")
+        raise Failure(
+            f"not in a dead-letter queue (any more): {', '.join(strangers)}",
+            "`shotwatch dead list` shows what is",
+        )
 
 
-async def _find(deployment: Deployment, wanted: DeadLetterFilter) -> list[ParkedMessage]:
+async def _find(deployment: Deployment, wanted: DeadLetterFilter) -> list[DeadLetter]:
     async with _dead_letters(deployment) as letters:
         return await letters.find(wanted)
 
 
-async def _acted(act: Act, deployment: Deployment, wanted: DeadLetterFilter) -> list[ParkedMessage]:
-    done: list[ParkedMessage] = []
+async def _acted(act: Act, deployment: Deployment, wanted: DeadLetterFilter) -> list[DeadLetter]:
+    done: list[DeadLetter] = []
     async with _dead_letters(deployment) as letters:
         await act(letters, wanted, done.append)
     return done

@@ -18,10 +18,10 @@ from shotwatch_cli.places import places_within
 from shotwatch_cli.rest import Primitive
 from shotwatch_cli.timelines import Report, draw_timelines
 from shotwatch_common.facility_file import load_facility
-from shotwatch_shots.facility import PlaceRoster, StatePolicy
+from shotwatch_shots.facility import ExpectedDevices, StatePolicy
 from shotwatch_shots.pulses import epoch_ms
 
-_PATIENCE_S = 120
+_TIMEOUT_S = 120
 """The API can take this long for one day of a place with many devices at 10 Hz."""
 _COLUMNS = (
     *("device", "place", "time in state", "gaps#", "missing#", "longest gap#"),
@@ -73,7 +73,7 @@ def device_table(reports: Sequence[Report]) -> Table:
 
 
 async def _reports(
-    deployment: Deployment, rosters: Sequence[PlaceRoster], span: Mapping[str, Primitive]
+    deployment: Deployment, all_expected: Sequence[ExpectedDevices], span: Mapping[str, Primitive]
 ) -> list[Report]:
     """Return the reports of all devices, requested place by place because the API reads every record.
 
@@ -81,10 +81,10 @@ async def _reports(
     """
     reports: list[Report] = []
     with counting() as progress:
-        task = progress.add_task("reading records, place by place", total=len(rosters))
-        async with deployment.api(timeout_s=_PATIENCE_S) as api:
-            for roster in rosters:
-                answer = await api.get("/reports", place=str(roster.place), **span)
+        task = progress.add_task("reading records, place by place", total=len(all_expected))
+        async with deployment.api(timeout_s=_TIMEOUT_S) as api:
+            for expected in all_expected:
+                answer = await api.get("/reports", place=str(expected.place), **span)
                 span = {"from": answer["start"], "to": answer["end"]}
                 reports += answer["devices"]
                 progress.advance(task)

@@ -15,7 +15,7 @@ from shotwatch_cli.distances import FrameComparison, heat_map
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.frames import Frame, find_camera, lights_of, recorded_frames, stored_frames
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
-from shotwatch_cli.output import counting, tell
+from shotwatch_cli.output import counting, report
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.facility_file import load_facility
 from shotwatch_physics.feature import FloatArray
@@ -38,7 +38,7 @@ def compare_frames(
     most: Annotated[
         int, typer.Option(min=2, help="With --device: so many frames, spread evenly over the time.")
     ] = 50,
-    slices: Annotated[int, typer.Option(min=1, help="Directions from which light is looked at.")] = SLICES,
+    slices: Annotated[int, typer.Option(min=1, help="Directions onto which light is projected.")] = SLICES,
     random: Annotated[
         bool, typer.Option("--random", help="Random directions, as the report has; else evenly spaced.")
     ] = False,
@@ -79,7 +79,7 @@ def compare_frames(
     comparison = FrameComparison(lights.names, _distances(lights.light, angles), slices, lights.saturated)
     _write(comparison, out, plot)
     written = {"matrix": str(out), "plot": str(plot)}
-    tell(json, comparison.record() | written | skipped_record(skipped), comparison.shown())
+    report(json, comparison.record() | written | skipped_record(skipped), comparison.shown())
 
 
 def _frames(
@@ -95,18 +95,18 @@ def _frames(
         return recorded_frames(images, skipped)
     start, end = span
     if images or device is None or start is None or end is None:
-        raise Misuse("say which frames", "name files or folders, or --device with --from and --to")
+        raise Misuse("choose the frames", "name files or folders, or --device with --from and --to")
     if start >= end:
         raise Misuse("--from is not before --to")
     return asyncio.run(_stored(find_deployment(root, name), device, (epoch_ms(start), epoch_ms(end)), most))
 
 
 async def _stored(deployment: Deployment, device: str, span: tuple[int, int], most: int) -> list[Frame]:
-    roster = find_camera(load_facility(deployment.settings.facility), device)
+    expected = find_camera(load_facility(deployment.settings.facility), device)
     with counting() as progress:
         task = progress.add_task("fetching frames", total=most)
         async with deployment.api() as api:
-            stored = stored_frames(api, roster, device, span, most, lambda: progress.advance(task))
+            stored = stored_frames(api, expected, device, span, most, lambda: progress.advance(task))
             return [frame async for frame in stored]
 
 

@@ -52,10 +52,10 @@ def _findings(root: Path, name: str | None) -> list[CheckResult]:
             CheckResult("system", CheckStatus.WARN, "none runs here", str(error)),
         ]
     here = machine_findings(root) if deployment.processes else ()
-    return [*here, *asyncio.run(_examine(deployment))]
+    return [*here, *asyncio.run(_check_deployment(deployment))]
 
 
-async def _examine(deployment: Deployment) -> list[CheckResult]:
+async def _check_deployment(deployment: Deployment) -> list[CheckResult]:
     return [finding async for finding in deployment_findings(deployment)]
 
 

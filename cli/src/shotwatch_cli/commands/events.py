@@ -27,7 +27,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, Severity
 
-events = typer.Typer(no_args_is_help=True, help="Anomaly events, and what people say about them.")
+events = typer.Typer(no_args_is_help=True, help="Anomaly events, and the feedback on them.")
 
 _MOST = 1000
 _NUMBER = re.compile(r"#?(\d{1,15})", re.ASCII)
@@ -66,7 +66,7 @@ def list_events(
         stdout.print(event_table(found, standings))
         return
     for event in found:
-        print_json({"event": event_record(event), "standing": standings.get(event.data.condition)})
+        print_json({"event": event_record(event), "standing": standings.get(event.data.incident)})
 
 
 @events.command("show")
@@ -105,15 +105,15 @@ def acknowledge(
     Example:
       shotwatch events ack 12 --note "realigning the mirror"
     """
-    said = {"action": FeedbackAction.ACKNOWLEDGED, "who": who, "note": note}
-    _tell(asyncio.run(_say(find_deployment(root, name), named, said)), json)
+    opinion = {"action": FeedbackAction.ACKNOWLEDGED, "who": who, "note": note}
+    _report(asyncio.run(_submit(find_deployment(root, name), named, opinion)), json)
 
 
 @events.command("snooze")
 def snooze(
     named: EventsArgument,
     who: WhoOption,
-    minutes: Annotated[float, typer.Option(min=0, help="For so long; at most 30 days.")] = 60,
+    minutes: Annotated[float, typer.Option(min=0, help="Duration; at most 30 days.")] = 60,
     note: NoteOption = "",
     name: NameOption = None,
     root: RootOption = ROOT,
@@ -128,8 +128,8 @@ def snooze(
       shotwatch events snooze 12 --minutes 30
     """
     until = epoch_now() + round(minutes * _MINUTE_MS)
-    said = {"action": FeedbackAction.SNOOZED, "until": until, "who": who, "note": note}
-    _tell(asyncio.run(_say(find_deployment(root, name), named, said)), json)
+    opinion = {"action": FeedbackAction.SNOOZED, "until": until, "who": who, "note": note}
+    _report(asyncio.run(_submit(find_deployment(root, name), named, opinion)), json)
 
 
 @events.command("false")
@@ -147,8 +147,8 @@ def call_false(
     Example:
       shotwatch events false 12 13
     """
-    said = {"action": FeedbackAction.FALSE, "who": who, "note": note}
-    _tell(asyncio.run(_say(find_deployment(root, name), named, said)), json)
+    opinion = {"action": FeedbackAction.FALSE, "who": who, "note": note}
+    _report(asyncio.run(_submit(find_deployment(root, name), named, opinion)), json)
 
 
 @events.command("confirm")
@@ -156,7 +156,7 @@ def confirm(
     named: EventsArgument,
     who: WhoOption,
     label: Annotated[
-        AnomalyKind | None, typer.Option(help="What it really was. Default: what the event says.")
+        AnomalyKind | None, typer.Option(help="What it really was. Default: the kind of the event.")
     ] = None,
     note: NoteOption = "",
     name: NameOption = None,
@@ -169,8 +169,8 @@ def confirm(
     Example:
       shotwatch events confirm 12 --label pointing
     """
-    said = {"action": FeedbackAction.CONFIRMED, "label": label, "who": who, "note": note}
-    _tell(asyncio.run(_say(find_deployment(root, name), named, said)), json)
+    opinion = {"action": FeedbackAction.CONFIRMED, "label": label, "who": who, "note": note}
+    _report(asyncio.run(_submit(find_deployment(root, name), named, opinion)), json)
 
 
 async def _latest(
@@ -195,11 +195,13 @@ async def _one(deployment: Deployment, named: str) -> tuple[AnomalyEvent, Answer
         return event, await api.get(f"/events/{quote(event.id)}/feedback")
 
 
-async def _say(deployment: Deployment, named: Sequence[str], said: Mapping[str, object]) -> list[Statement]:
+async def _submit(
+    deployment: Deployment, named: Sequence[str], opinion: Mapping[str, object]
+) -> list[Statement]:
     """Send the same feedback on each of these events, or on none if one of them does not exist."""
     async with deployment.api() as api:
         found = [await _find(api, each) for each in named]
-        return [await api.post(f"/events/{quote(event.id)}/feedback", said) for event in found]
+        return [await api.post(f"/events/{quote(event.id)}/feedback", opinion) for event in found]
 
 
 async def _find(api: RestApi, named: str) -> AnomalyEvent:
@@ -219,7 +221,7 @@ async def _find(api: RestApi, named: str) -> AnomalyEvent:
     raise Failure(f"there is no event #{number}", "`shotwatch events list` shows the latest")
 
 
-def _tell(statements: Sequence[Statement], json: bool) -> None:
+def _report(statements: Sequence[Statement], json: bool) -> None:
     if not json:
         stdout.print(statement_table(statements))
         return

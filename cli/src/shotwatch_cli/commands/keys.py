@@ -20,7 +20,7 @@ FileOption = Annotated[
     Path,
     typer.Option("--file", envvar="SHOTWATCH_QUERY_KEYS_FILE", dir_okay=False, help="The keys file."),
 ]
-NameOption = Annotated[str, typer.Option("--name", help="Of whoever gets the key; the audit tells it.")]
+NameOption = Annotated[str, typer.Option("--name", help="Of whoever gets the key; the audit records it.")]
 
 _COLUMNS = ("name", "scopes", "expires", "")
 

@@ -14,13 +14,13 @@ from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, f
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.models import Change, comparison_tables, history_table, load_problems, version_table
 from shotwatch_cli.options import FromOption, JsonOption, ToOption, UnpinnedOption, WhoOption
-from shotwatch_cli.output import counting, print_json, stderr, stdout, styled, tell
-from shotwatch_cli.places import named_rosters
+from shotwatch_cli.output import counting, print_json, report, stderr, stdout, styled
+from shotwatch_cli.places import named_places
 from shotwatch_cli.steps import Step, run_steps
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.registry import ModelRegistry
-from shotwatch_operations.promotion import Succession, SuccessionError
+from shotwatch_operations.promotion import Promoter, PromotionError
 from shotwatch_shots.models import Promotion
 from shotwatch_shots.vocabulary import ModelAlias
 
@@ -35,7 +35,7 @@ WhyOption = Annotated[str, typer.Option("--why", help="Kept with the change.")]
 @models.command("list")
 def list_versions(
     history: Annotated[
-        bool, typer.Option("--history", help="Also which version was champion when, and who said so.")
+        bool, typer.Option("--history", help="Also which version was champion when, and who decided it.")
     ] = False,
     name: NameOption = None,
     root: RootOption = ROOT,
@@ -86,16 +86,16 @@ def compare(
       shotwatch models compare 3 4 --from 2022-07-01 --to 2022-07-02 --places LA-A1-11
     """
     deployment = find_deployment(root, name)
-    rosters = named_rosters(load_facility(deployment.settings.facility), places or [])
+    all_expected = named_places(load_facility(deployment.settings.facility), places or [])
     given = {
         "from": start and start.isoformat(),
         "to": end and end.isoformat(),
-        "places": ",".join(str(roster.place) for roster in rosters),
+        "places": ",".join(str(expected.place) for expected in all_expected),
     }
     options = [f"--{option}={value}" for option, value in given.items() if value]
     options += ["--unpinned"] if unpinned else []
     compared = _replay(deployment, str(one), str(other), *options)
-    tell(json, compared, comparison_tables(compared))
+    report(json, compared, comparison_tables(compared))
 
 
 @models.command("promote")
@@ -119,7 +119,7 @@ def promote(
       shotwatch models promote 5 --alias challenger
     """
     made = asyncio.run(_change(find_deployment(root, name), who, why, str(version), alias))
-    tell(json, asdict(made), _told(made))
+    report(json, asdict(made), _summary(made))
 
 
 @models.command("rollback")
@@ -137,7 +137,7 @@ def rollback(
       shotwatch models rollback --why "misses hot spots"
     """
     made = asyncio.run(_change(find_deployment(root, name), who, why))
-    tell(json, asdict(made), _told(made))
+    report(json, asdict(made), _summary(made))
 
 
 async def _known(deployment: Deployment) -> tuple[Answer, Sequence[Change]]:
@@ -154,22 +154,22 @@ async def _change(
     alias: ModelAlias = ModelAlias.CHAMPION,
 ) -> Promotion:
     """Promote a version, or roll back if none is given."""
-    async with _succession(deployment) as succession:
+    async with _promoter(deployment) as promoter:
         try:
             if version is None:
-                return await succession.roll_back(who, why)
-            return await succession.promote(version, who, why, alias)
-        except SuccessionError as error:
+                return await promoter.roll_back(who, why)
+            return await promoter.promote(version, who, why, alias)
+        except PromotionError as error:
             raise Failure(str(error), "`shotwatch models list --history` shows what there is") from error
 
 
 @asynccontextmanager
-async def _succession(deployment: Deployment) -> AsyncIterator[Succession]:
+async def _promoter(deployment: Deployment) -> AsyncIterator[Promoter]:
     async with ModelRegistry.of(deployment.settings) as registry, Archive.of(deployment.settings) as archive:
-        yield Succession(registry, archive)
+        yield Promoter(registry, archive)
 
 
-def _told(made: Promotion) -> str:
+def _summary(made: Promotion) -> str:
     before = f", version {made.before} no longer" if made.before else ""
     return f"version {made.version} is the {made.alias} now{before}"
 

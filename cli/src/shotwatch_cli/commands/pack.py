@@ -16,8 +16,8 @@ from shotwatch_cli.options import (
     SeedOption,
     StartOption,
 )
-from shotwatch_cli.output import tell
-from shotwatch_cli.places import named_rosters
+from shotwatch_cli.output import report
+from shotwatch_cli.places import named_places
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_cli.snapshots import minutes_ago, write_all
 from shotwatch_common.facility_file import load_facility
@@ -30,7 +30,7 @@ def pack_frames(
         Path,
         typer.Argument(exists=True, file_okay=False, help="Folder of PNG, PGM, TIFF, NPY or MAT images."),
     ],
-    place: Annotated[str, typer.Option(help="Where they are said to be from, such as LA-A2.")],
+    place: Annotated[str, typer.Option(help="The place to attribute them to, such as LA-A2.")],
     interval: IntervalOption = None,
     start: StartOption = None,
     learn: Annotated[float, typer.Option(min=0, help="Minutes of normal shots before the recording.")] = 10,
@@ -63,8 +63,8 @@ def pack_frames(
       shotwatch pack recordings/beam --place LA-A2 --learn 5 --crop 100,200,408,512
     """
     known = load_facility(facility)
-    rosters = named_rosters(known, [place], interval)
-    if len(rosters) > 1:
+    all_expected = named_places(known, [place], interval)
+    if len(all_expected) > 1:
         raise Misuse(f"{place} is recorded at several intervals", "choose one by --interval")
     learning = timedelta(minutes=learn)
     area = None if crop is None else read_crop(crop)
@@ -72,7 +72,7 @@ def pack_frames(
         packing = plan_recorded(
             frames,
             known,
-            rosters[0],
+            all_expected[0],
             start or minutes_ago(learning),
             learning,
             repeat=repeat,
@@ -86,7 +86,7 @@ def pack_frames(
     written = write_all(paths, len(packing.files), out, packing.labels)
     skipped = packing.recording.skipped
     list_skipped(skipped)
-    tell(json, written.record() | skipped_record(skipped), written.shown())
+    report(json, written.record() | skipped_record(skipped), written.shown())
 
 
 def read_crop(text: str) -> Crop:

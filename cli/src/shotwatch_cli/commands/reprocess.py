@@ -10,7 +10,7 @@ import typer
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
-from shotwatch_cli.output import counting, tell
+from shotwatch_cli.output import counting, report
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
@@ -31,7 +31,7 @@ def reprocess(
     start: FromOption = None,
     end: ToOption = None,
     rate: Annotated[float, typer.Option("--rate", min=0.1, help="At most so many files a minute.")] = 30.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much it would be.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report how much it would be.")] = False,
     name: NameOption = None,
     root: RootOption = ROOT,
     json: JsonOption = False,
@@ -52,12 +52,12 @@ def reprocess(
     if stage not in _STAGES:
         raise Misuse(f"nothing can be computed again from {stage}", f"the stages are {', '.join(_STAGES)}")
     if start is None or end is None or start >= end:
-        raise Misuse("the span of time is missing or empty", "say --from TIME --to TIME")
+        raise Misuse("the span of time is missing or empty", "give --from TIME --to TIME")
     order = ReprocessingRequest(stage, epoch_ms(start), epoch_ms(end), rate)
     minutes, files, windows = asyncio.run(_reprocess(find_deployment(root, name), order, dry_run))
     record = {"stage": stage, "minutes": minutes, "files": files, "windows": windows, "dry_run": dry_run}
     verb = "would be" if dry_run else "were"
-    tell(json, record, f"{windows} windows of {minutes} minutes, from {files} files, {verb} computed again")
+    report(json, record, f"{windows} windows of {minutes} minutes, from {files} files, {verb} computed again")
 
 
 async def _reprocess(
@@ -82,6 +82,6 @@ async def _reprocessing(deployment: Deployment, order: ReprocessingRequest) -> A
             yield Reprocessing(archive, store, facility, settings, order)
         except ReprocessingStopped as error:
             advice = (
-                "`shotwatch status` and `shotwatch dead list` say why; mend it and ask for the same again"
+                "`shotwatch status` and `shotwatch dead list` show why; mend it and ask for the same again"
             )
             raise Failure(str(error), advice) from error

@@ -18,8 +18,8 @@ from shotwatch_cli.options import (
     SeedOption,
     StartOption,
 )
-from shotwatch_cli.output import tell
-from shotwatch_cli.places import named_rosters
+from shotwatch_cli.output import report
+from shotwatch_cli.places import named_places
 from shotwatch_cli.snapshots import minutes_ago, write_all
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.facility import Interval
@@ -51,18 +51,22 @@ def simulate_files(
     \b
     Examples:
       shotwatch simulate --places LA-A1-11 --minutes 2 --inject gross
-      shotwatch simulate --places LA-A2 --places LB-A2 --inject hot_spot:0.1 --out odd
+      shotwatch simulate --places LA-A2 --places LB-A2 --inject hot_spot:0.1 --out snapshots
     """
     known = load_facility(facility)
-    rosters = named_rosters(known, places, interval)
+    all_expected = named_places(known, places, interval)
     duration = timedelta(minutes=minutes)
     begin = start or minutes_ago(duration)
-    injections = planned(known, rosters, begin, duration, seed, read_wanted(inject or ()))
-    length = _one_pulse([known.interval(roster.interval) for roster in rosters]) if single_shot else MINUTE
-    simulation = Simulation(known, rosters, begin, duration, seed, injections, length)
+    injections = planned(known, all_expected, begin, duration, seed, read_wanted(inject or ()))
+    length = (
+        _one_pulse([known.interval(expected.interval) for expected in all_expected])
+        if single_shot
+        else MINUTE
+    )
+    simulation = Simulation(known, all_expected, begin, duration, seed, injections, length)
     paths = simulate(simulation, out, workers=len(os.sched_getaffinity(0)))
     written = write_all(paths, len(simulation.files), out, simulation.labels)
-    tell(json, written.record(), written.shown())
+    report(json, written.record(), written.shown())
 
 
 def _one_pulse(intervals: list[Interval]) -> timedelta:

@@ -28,7 +28,7 @@ _DAY_MS = 86_400_000
 _LAST_NUMBERS = 100
 """Event numbers may have gaps: the newest event is among this many of the highest numbers."""
 
-_QUEUE_COLUMNS = ("ready", "consumers", "retrying", "parked")
+_QUEUE_COLUMNS = ("ready", "consumers", "retrying", "dead-lettered")
 
 
 def status(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = False) -> None:
@@ -105,14 +105,14 @@ async def _ledger(deployment: Deployment) -> StatusSection:
         imbalances = sum(each.outcome.total for each in await archive.reconciliations.imbalanced())
     states = ", ".join(f"{count} {state}" for state, count in tally.states.items())
     shown = f"in 24 hours {tally.objects} objects ({megabytes(tally.bytes)}): {states}"
-    told = f"{shown}; {imbalances} imbalances in all: `shotwatch ledger` names them" if imbalances else shown
+    text = f"{shown}; {imbalances} imbalances in all: `shotwatch ledger` names them" if imbalances else shown
     record = {
         "objects": tally.objects,
         "bytes": tally.bytes,
         "states": tally.states,
         "imbalances": imbalances,
     }
-    return StatusSection(Text(told, style="bold red") if imbalances else told, record)
+    return StatusSection(Text(text, style="bold red") if imbalances else text, record)
 
 
 async def _latest_event(deployment: Deployment) -> StatusSection:
@@ -145,6 +145,6 @@ async def _model_problems(deployment: Deployment) -> StatusSection:
 def _queue_row(queues: StageQueues) -> tuple[object, ...]:
     if queues.missing:
         return queues.stage, styled(("not declared", "red")), "", "", ""
-    parked = styled((str(queues.parked), "bold red" if queues.parked else ""))
+    dead_lettered = styled((str(queues.dead_lettered), "bold red" if queues.dead_lettered else ""))
     consumers = styled((str(queues.consumers), "" if queues.consumers else "bold red"))
-    return queues.stage, queues.ready, consumers, queues.retrying, parked
+    return queues.stage, queues.ready, consumers, queues.retrying, dead_lettered

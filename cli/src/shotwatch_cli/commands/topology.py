@@ -7,7 +7,7 @@ import typer
 from shotwatch_cli.broker import connected
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import JsonOption
-from shotwatch_cli.output import tell
+from shotwatch_cli.output import report
 
 topology = typer.Typer(no_args_is_help=True, help="Exchanges and queues at the broker.")
 
@@ -28,7 +28,7 @@ def check(name: NameOption = None, root: RootOption = ROOT, json: JsonOption = F
       shotwatch topology check
     """
     found = asyncio.run(_missing(find_deployment(root, name)))
-    tell(json, {"missing": found}, f"missing: {', '.join(found)}" if found else "all as it should be")
+    report(json, {"missing": found}, f"missing: {', '.join(found)}" if found else "all as it should be")
     if found:
         raise typer.Exit(1)
 

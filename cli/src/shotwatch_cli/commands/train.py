@@ -10,7 +10,7 @@ import typer
 from shotwatch_cli.deployment import ROOT, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import FromOption, JsonOption, SeedOption, ToOption
 from shotwatch_cli.output import print_json, stderr, stdout, styled, table
-from shotwatch_cli.places import named_rosters
+from shotwatch_cli.places import named_places
 from shotwatch_cli.steps import Step
 from shotwatch_cli.training import Thresholds, thresholds_of, train
 from shotwatch_common.facility_file import load_facility
@@ -53,12 +53,12 @@ def train_model(
       shotwatch train --from 2022-07-01T07:00 --to 2022-07-01T08:00 --places LA-A1-11 --alias challenger
     """
     deployment = find_deployment(root, name)
-    rosters = named_rosters(load_facility(deployment.settings.facility), places or [])
+    all_expected = named_places(load_facility(deployment.settings.facility), places or [])
     arguments = _arguments(
         {
             "from": start and start.isoformat(),
             "to": end and end.isoformat(),
-            "places": ",".join(str(roster.place) for roster in rosters),
+            "places": ",".join(str(expected.place) for expected in all_expected),
             "epochs": epochs,
             "budget-seconds": budget_seconds,
             "trials": trials,
@@ -68,7 +68,10 @@ def train_model(
     )
     with stderr.status("training") as spinner:
         trained = train(
-            deployment.environment, list(arguments), alias, lambda step: spinner.update(styled(told(step)))
+            deployment.environment,
+            list(arguments),
+            alias,
+            lambda step: spinner.update(styled(step_text(step))),
         )
     thresholds = asyncio.run(thresholds_of(deployment.settings, trained["version"]))
     if json:
@@ -77,7 +80,7 @@ def train_model(
         _show(trained, thresholds)
 
 
-def told(step: Step) -> str:
+def step_text(step: Step) -> str:
     """Format a step: `epoch: number 3, loss 0.0123`."""
     figures = ", ".join(f"{name} {_short(value)}" for name, value in step.items() if name != "step")
     return f"{step['step']}: {figures}" if figures else str(step["step"])

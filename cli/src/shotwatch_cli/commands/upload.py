@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, find_deployment
 from shotwatch_cli.options import JsonOption
-from shotwatch_cli.output import megabytes, tell, transferring
+from shotwatch_cli.output import megabytes, report, transferring
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.store import ObjectStore
 
@@ -37,7 +37,7 @@ def upload(
         asyncio.run(_upload(deployment, uploads, progress))
     size, seconds = sum(upload.size for upload in uploads), monotonic() - began
     speed = f"{megabytes(size)} in {seconds:.1f} s: {megabytes(size / seconds)}/s"
-    tell(
+    report(
         json,
         {"files": len(uploads), "bytes": size, "seconds": seconds},
         f"{len(uploads)} files, {speed}",

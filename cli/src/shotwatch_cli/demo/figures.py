@@ -48,20 +48,20 @@ class Latency:
     longest: float
 
 
-Told = Collection[tuple[str, AnomalyKind]]
+Reported = Collection[tuple[str, AnomalyKind]]
 """Shots and kinds of anomaly of which the subscriber received an event."""
 
 
-def told_of(shots: Iterable[JudgedShot], seen: Iterable[ReceivedEvent]) -> set[tuple[str, AnomalyKind]]:
+def reported_in(shots: Iterable[JudgedShot], seen: Iterable[ReceivedEvent]) -> set[tuple[str, AnomalyKind]]:
     """Return the shots and kinds that events cover, from the first shot of an incident to its last."""
-    conditions: dict[str, AnomalyEvent] = {}
+    incidents: dict[str, AnomalyEvent] = {}
     for each in sorted(seen, key=lambda each: each.event.data.sequence):
-        conditions[each.event.data.condition] = each.event
+        incidents[each.event.data.incident] = each.event
     return {
         (shot.id, kind)
         for shot in shots
         for kind in shot.verdict.kinds
-        if any(_covers(event, shot, kind) for event in conditions.values())
+        if any(_covers(event, shot, kind) for event in incidents.values())
     }
 
 
@@ -70,7 +70,7 @@ def _covers(event: AnomalyEvent, shot: JudgedShot, kind: AnomalyKind) -> bool:
     return data.kind is kind and data.series == shot.series and data.since <= shot.pulse <= data.until
 
 
-def by_kind(labels: Iterable[Label], reported: Told) -> list[KindFigures]:
+def by_kind(labels: Iterable[Label], reported: Reported) -> list[KindFigures]:
     """Return, for each injected kind, how many injections were reported as that kind."""
     together: defaultdict[AnomalyKind, list[Label]] = defaultdict(list)
     for label in labels:
@@ -103,19 +103,19 @@ def false_alarms(
     The event of a slow change names the first shot after the change. It does not call that shot anomalous and
     is left out.
     """
-    odd = {shot for label in labels for shot in label.shots}
+    anomalous = {shot for label in labels for shot in label.shots}
     found = {(shot.id, kind) for shot in shots for kind in shot.verdict.kinds}
-    told = {(each.event.subject, each.event.data.kind) for each in seen}
+    reported = {(each.event.subject, each.event.data.kind) for each in seen}
     return [
         FalseDetection(shot, kind)
-        for shot, kind in sorted(found | told)
-        if shot not in odd and kind not in SLOW_CHANGES
+        for shot, kind in sorted(found | reported)
+        if shot not in anomalous and kind not in SLOW_CHANGES
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class SlowChange:
-    """A reported change of a device over many shots. No label tells whether it is true."""
+    """A reported change of a device over many shots. No label shows whether it is true."""
 
     kind: AnomalyKind
     why: str
@@ -123,8 +123,8 @@ class SlowChange:
 
 def slow_changes(seen: Iterable[ReceivedEvent]) -> list[SlowChange]:
     """Return trends and drift as they were reported."""
-    told = (each.event.data for each in seen if each.event.data.kind in SLOW_CHANGES)
-    return [SlowChange(anomaly.kind, anomaly.why) for anomaly in told]
+    reported = (each.event.data for each in seen if each.event.data.kind in SLOW_CHANGES)
+    return [SlowChange(anomaly.kind, anomaly.why) for anomaly in reported]
 
 
 def latencies(seen: Iterable[ReceivedEvent], completed: Mapping[Minute, float]) -> list[Latency]:

@@ -21,8 +21,8 @@ from shotwatch_cli.demo.figures import (
     by_kind,
     false_alarms,
     latencies,
+    reported_in,
     slow_changes,
-    told_of,
 )
 from shotwatch_cli.demo.report import Report, Throughput
 from shotwatch_cli.demo.scenario import Scenario
@@ -44,8 +44,8 @@ from shotwatch_shots.vocabulary import ModelAlias, ObjectState, ShotState
 Listen = Callable[[BrokerSettings, asyncio.Event], Awaitable[None]]
 Reached = Callable[[Archive], Awaitable[bool]]
 
-_PATIENCE_S = 300.0
-_LOOK_EVERY_S = 0.25
+_TIMEOUT_S = 300.0
+_POLL_S = 0.25
 _SHOWN_EVENTS = 60
 _FOREVER_MS = 2**53
 
@@ -139,14 +139,14 @@ class Demo:
         """Wait, and show how many shots are judged."""
         with counting() as progress:
             bar = progress.add_task("shots judged", total=None)
-            async with patience("the services have not judged everything"):
+            async with timeout("the services have not judged everything"):
                 while True:
                     shots = await archive.batches.states(0, _FOREVER_MS)
                     judged, closed = shots[ShotState.JUDGED], sum(shots.values())
                     progress.update(bar, completed=judged, total=closed)
                     if judged == closed and await reached(archive):
                         return
-                    await asyncio.sleep(_LOOK_EVERY_S)
+                    await asyncio.sleep(_POLL_S)
 
     async def _judged(self, archive: Archive) -> bool:
         """Return whether every file is settled and joined, and every shot judged that waits for no member."""
@@ -163,12 +163,12 @@ class Demo:
         """Train a champion in a process of its own, and wait until inference scores with it."""
         with self._console.status("training") as status:
 
-            def tell(step: Step) -> None:
+            def report(step: Step) -> None:
                 figures = " ".join(f"{name}={_short(x)}" for name, x in step.items())
                 status.update(styled(f"training: {figures}"))
 
             environment = with_settings(os.environ, self._stack.environment())
-            trained = await asyncio.to_thread(train, environment, (), ModelAlias.CHAMPION, tell)
+            trained = await asyncio.to_thread(train, environment, (), ModelAlias.CHAMPION, report)
             version = str(trained["version"])
             status.update(styled(f"waiting until inference scores with version {version}"))
             await self._scores_with(version)
@@ -177,9 +177,9 @@ class Demo:
 
     async def _scores_with(self, version: str) -> None:
         ports = [s.port for s in self._stack.status() if s.name.startswith("inference")]
-        async with patience(f"inference does not take up version {version}"), httpx.AsyncClient() as client:
+        async with timeout(f"inference does not take up version {version}"), httpx.AsyncClient() as client:
             while not all([await _model(client, port) == version for port in ports]):
-                await asyncio.sleep(_LOOK_EVERY_S)
+                await asyncio.sleep(_POLL_S)
 
     async def _report(
         self,
@@ -190,7 +190,7 @@ class Demo:
         throughput: Sequence[Throughput],
         model: str,
     ) -> Report:
-        odd = {shot for label in scenario.labels for shot in label.shots}
+        anomalous = {shot for label in scenario.labels for shot in label.shots}
         live = await archive.shots.page({}, scenario.live_from, _FOREVER_MS, 0)
         everything = await archive.shots.count({}, 0, _FOREVER_MS)
         complete = await archive.shots.count({"complete": True}, 0, _FOREVER_MS)
@@ -205,9 +205,9 @@ class Demo:
             complete=complete,
             incomplete=everything - complete,
             unjudged=await archive.batches.unjudged(),
-            kinds=by_kind(scenario.labels, told_of(live, seen)),
+            kinds=by_kind(scenario.labels, reported_in(live, seen)),
             false_alarms=false_alarms(scenario.labels, live, seen),
-            normal_shots=len(live) - len(odd),
+            normal_shots=len(live) - len(anomalous),
             slow_changes=slow_changes(seen),
             latencies=latencies(seen, self._completed),
             throughput=throughput,
@@ -236,14 +236,14 @@ async def running(listen: Listen, settings: BrokerSettings) -> AsyncIterator[Non
 
 
 @asynccontextmanager
-async def patience(otherwise: str) -> AsyncIterator[None]:
+async def timeout(otherwise: str) -> AsyncIterator[None]:
     """Fail with this message if the body of the context takes minutes."""
     try:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(_TIMEOUT_S):
             yield
     except TimeoutError:
         advice = "the logs of the services are in the stack's folder, under logs/"
-        raise Failure(f"{otherwise} within {_PATIENCE_S:g} s", advice) from None
+        raise Failure(f"{otherwise} within {_TIMEOUT_S:g} s", advice) from None
 
 
 def _short(value: object) -> str:

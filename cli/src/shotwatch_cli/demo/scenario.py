@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from shotwatch_cli.failures import Failure
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_simulator.anomalies import Injection
@@ -32,7 +32,7 @@ class Stretch:
     series: ShotSeries
     learning: timedelta
     live: timedelta
-    odd: bool = True
+    anomalous: bool = True
     """Whether anomalies are injected into its live files."""
 
 
@@ -41,7 +41,7 @@ class Stretch:
 STRETCHES = (
     Stretch(ShotSeries.parse("LA-A1-11-100ms"), timedelta(minutes=1), timedelta(minutes=1)),
     Stretch(ShotSeries.parse("LA-A2-00-1s"), timedelta(minutes=30), timedelta(minutes=4)),
-    Stretch(ShotSeries.parse("LA-A3-31-60s"), timedelta(minutes=120), timedelta(minutes=20), odd=False),
+    Stretch(ShotSeries.parse("LA-A3-31-60s"), timedelta(minutes=120), timedelta(minutes=20), anomalous=False),
 )
 
 
@@ -64,16 +64,16 @@ def simulated(facility: Facility, folder: Path) -> Scenario:
     learning: list[Path] = []
     for stretch in STRETCHES:
         start = LIVE_START - stretch.learning
-        quiet = Simulation(facility, (_roster(facility, stretch),), start, stretch.learning, SEED)
+        quiet = Simulation(facility, (_expected(facility, stretch),), start, stretch.learning, SEED)
         learning += simulate(quiet, folder / "learning" / str(stretch.series.place), WORKERS)
     live: list[Path] = []
     labels: list[Label] = []
     for stretch in STRETCHES:
-        roster = _roster(facility, stretch)
-        injections = _planned(facility, roster, stretch)
-        odd = Simulation(facility, (roster,), LIVE_START, stretch.live, SEED, injections)
-        labels += odd.labels
-        live += simulate(odd, folder / "live" / str(stretch.series.place), WORKERS)
+        expected = _expected(facility, stretch)
+        injections = _planned(facility, expected, stretch)
+        anomalous = Simulation(facility, (expected,), LIVE_START, stretch.live, SEED, injections)
+        labels += anomalous.labels
+        live += simulate(anomalous, folder / "live" / str(stretch.series.place), WORKERS)
     return Scenario(learning, live, labels, epoch_ms(LIVE_START))
 
 
@@ -83,12 +83,12 @@ def recorded(facility: Facility, frames: Path, folder: Path) -> Scenario:
     Raises:
         Failure: the frames cannot be packed.
     """
-    roster = facility.roster(_RECORDED)
-    assert roster is not None
+    expected = facility.expected_devices(_RECORDED)
+    assert expected is not None
     start = LIVE_START - _RECORDED_LEARNING
     try:
         packing = plan_recorded(
-            frames, facility, roster, start, _RECORDED_LEARNING, repeat=_RECORDED_REPEAT, seed=SEED
+            frames, facility, expected, start, _RECORDED_LEARNING, repeat=_RECORDED_REPEAT, seed=SEED
         )
     except ValueError as error:
         raise Failure(str(error), "choose other frames by --frames") from error
@@ -102,14 +102,14 @@ def recorded(facility: Facility, frames: Path, folder: Path) -> Scenario:
     )
 
 
-def _planned(facility: Facility, roster: PlaceRoster, stretch: Stretch) -> tuple[Injection, ...]:
-    if not stretch.odd:
+def _planned(facility: Facility, expected: ExpectedDevices, stretch: Stretch) -> tuple[Injection, ...]:
+    if not stretch.anomalous:
         return ()
-    return plan_injections(facility, [roster], LIVE_START, stretch.live, seed=SEED, each=_OF_EACH_KIND)
+    return plan_injections(facility, [expected], LIVE_START, stretch.live, seed=SEED, each=_OF_EACH_KIND)
 
 
-def _roster(facility: Facility, stretch: Stretch) -> PlaceRoster:
-    roster = facility.roster(stretch.series)
-    if roster is None:
+def _expected(facility: Facility, stretch: Stretch) -> ExpectedDevices:
+    expected = facility.expected_devices(stretch.series)
+    if expected is None:
         raise ValueError(f"{facility.name} has no series {stretch.series}")
-    return roster
+    return expected

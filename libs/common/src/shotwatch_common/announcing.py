@@ -37,7 +37,7 @@ async def announce(
         silent = (event.data.series, event.data.kind) in snoozed
         if not silent:
             await bus.announce(event)
-        metrics.event_told(event, silent, arrived_at)
+        metrics.event_published(event, silent, arrived_at)
         log.info("anomaly", shot=event.subject, kind=event.data.kind, event_id=event.id, snoozed=silent)
     faults.reach("announcing.after_publish")
     await store.published([event.id for event in waiting])

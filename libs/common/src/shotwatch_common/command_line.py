@@ -22,7 +22,7 @@ def own_output() -> TextIO:
     return own
 
 
-def tell(step: str, *, to: TextIO | None = None, **figures: object) -> None:
+def report(step: str, *, to: TextIO | None = None, **figures: object) -> None:
     """Print one line of progress as JSON to a stream, by default to standard output."""
     print(printable_json({"step": step, **figures}), file=to, flush=True)
 
@@ -63,6 +63,6 @@ def read_list(text: str) -> tuple[str, ...]:
 
 
 def _fail(status: int, error: Exception, to: TextIO | None) -> int:
-    tell("failed", to=to, why=str(error))
+    report("failed", to=to, why=str(error))
     print(printable_lines(str(error)), file=sys.stderr)
     return status

@@ -99,10 +99,10 @@ SWEEP_FOUND = Counter(
     "shotwatch_sweep_found_total", "Objects that the sweep fed in: nobody was at work on them."
 )
 SWEEP_DURATION = Histogram(
-    "shotwatch_sweep_seconds", "One look into the inbox.", unit="seconds", buckets=WORK_BUCKETS
+    "shotwatch_sweep_seconds", "One sweep of the inbox.", unit="seconds", buckets=WORK_BUCKETS
 )
 SWEEP_LAST_SUCCESS = Gauge(
-    "shotwatch_sweep_last_success_timestamp_seconds", "End of the last whole look.", unit="seconds"
+    "shotwatch_sweep_last_success_timestamp_seconds", "End of the last complete sweep.", unit="seconds"
 )
 
 LEDGER_OBJECTS = Gauge(
@@ -126,7 +126,7 @@ SHOTS_REVISED = Counter(
     "shotwatch_shots_revised_total", "Shots closed again: a record came late, or a file was sent again."
 )
 WINDOWS_OPEN = Gauge(
-    "shotwatch_windows_open", "Windows with open shots in the database; every replica tells the same."
+    "shotwatch_windows_open", "Windows with open shots in the database; every replica reports the same value."
 )
 
 BLOCKS = Counter("shotwatch_blocks_total", "Blocks read or written.", ("direction",))
@@ -209,7 +209,7 @@ LAST_MEASURED: Mapping[str, Gauge] = {
 """Features whose newest value is exported."""
 
 
-def tell_build(service: str) -> None:
+def publish_build(service: str) -> None:
     BUILD.info({"service": service, "version": version(f"shotwatch-{service}")})
 
 
@@ -289,7 +289,7 @@ def shots_judged(series: ShotSeries, shots: int, score: float | None, threshold:
         THRESHOLD.labels(str(series.place)).set(threshold)
 
 
-def event_told(event: AnomalyEvent, snoozed: bool, arrived_at: int | None) -> None:
+def event_published(event: AnomalyEvent, snoozed: bool, arrived_at: int | None) -> None:
     """Count a published or snoozed event, and record its latency.
 
     `arrived_at`: when the store received the last file of its shots (epoch ms), None if unknown.

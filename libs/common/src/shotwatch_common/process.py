@@ -30,7 +30,7 @@ _ASK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Edges(Generic[AnySettings]):
+class ServiceContext(Generic[AnySettings]):
     """The connections of a service to the outside world (servers, telemetry), with its configuration."""
 
     settings: AnySettings
@@ -58,11 +58,11 @@ class Service:
     background: tuple[Background, ...] = ()
     facts: Facts = dict
     """Facts that /ready reports besides readiness."""
-    beforehand: tuple[Background, ...] = ()
+    startup_checks: tuple[Background, ...] = ()
     """Startup checks: they must pass before the first message is taken. They wait for unavailable servers."""
 
 
-Assemble = Callable[[Edges[AnySettings], AsyncExitStack], Awaitable[Service]]
+Assemble = Callable[[ServiceContext[AnySettings], AsyncExitStack], Awaitable[Service]]
 
 
 def run(name: str, settings: type[AnySettings], assemble: Assemble[AnySettings]) -> None:
@@ -76,8 +76,8 @@ def run(name: str, settings: type[AnySettings], assemble: Assemble[AnySettings])
 
 
 async def _live(name: str, settings: AnySettings, assemble: Assemble[AnySettings]) -> None:
-    metrics.tell_build(name)
-    async with edges(name, settings) as (context, bus), AsyncExitStack() as resources:
+    metrics.publish_build(name)
+    async with service_context(name, settings) as (context, bus), AsyncExitStack() as resources:
         service = await assemble(context, resources)
         consuming = asyncio.Event()
 
@@ -85,7 +85,7 @@ async def _live(name: str, settings: AnySettings, assemble: Assemble[AnySettings
             return consuming.is_set() and await bus.ready()
 
         await resources.enter_async_context(serve_health(settings, ready, service.facts))
-        for check in (bus.check_topology, *service.beforehand):
+        for check in (bus.check_topology, *service.startup_checks):
             await _until_passed(check, context.log)
         for subscription in service.subscriptions:
             bus.subscribe(subscription)
@@ -98,7 +98,9 @@ async def _live(name: str, settings: AnySettings, assemble: Assemble[AnySettings
 
 
 @asynccontextmanager
-async def edges(name: str, settings: AnySettings) -> AsyncIterator[tuple[Edges[AnySettings], Bus]]:
+async def service_context(
+    name: str, settings: AnySettings
+) -> AsyncIterator[tuple[ServiceContext[AnySettings], Bus]]:
     """Open the connections of a service; on exit, close them and export the last spans."""
     log = configure_logs(name)
     facility = load_facility(settings.facility)
@@ -122,7 +124,12 @@ async def edges(name: str, settings: AnySettings) -> AsyncIterator[tuple[Edges[A
         await bus.connect()
         await _until_passed(partial(_require_indexes, archive, rights.DATABASE[name]), log)
         try:
-            yield Edges(settings, facility, bus, store, archive, provider.get_tracer("shotwatch"), log), bus
+            yield (
+                ServiceContext(
+                    settings, facility, bus, store, archive, provider.get_tracer("shotwatch"), log
+                ),
+                bus,
+            )
         finally:
             await bus.stop()
             provider.shutdown()

@@ -76,7 +76,7 @@ async def download_pinned(
         return await _checked(registry, version, pin)
     if not unpinned:
         raise ValueError(
-            f"version {version.version} was never promoted nor a challenger, so nothing says which files it "
+            f"version {version.version} was never promoted nor a challenger, so nothing lists which files it "
             "must have: whoever may write to the model registry may have replaced them (--unpinned loads it)"
         )
     return await registry.bundle(version)

@@ -91,7 +91,7 @@ def fault_of(promotion: Promotion, line: AuditLine | None, before: Promotion | N
     if line is None:
         return "names a line of the audit that does not exist"
     if (line.what, line.which) != (promotion.operation, cut(promotion.subject)):
-        return f"but its line of the audit says: {line.what} {line.which}"
+        return f"but its line of the audit states: {line.what} {line.which}"
     follows_at_once = before is not None and promotion.at == before.at + 1
     late = promotion.at - line.at > TOLERANCE_MS and not follows_at_once
     if late or line.at - promotion.at > TOLERANCE_MS:
@@ -133,17 +133,17 @@ def unfinished(recent: Mapping[str, AuditLine], named: set[str]) -> Iterator[str
     finished: dict[tuple[str, str], int] = {}
     for id_, line in recent.items():
         if id_ in named:
-            finished[_said(line)] = max(line.at, finished.get(_said(line), line.at))
+            finished[_operation(line)] = max(line.at, finished.get(_operation(line), line.at))
     for id_, line in recent.items():
-        if id_ not in named and line.at > finished.get(_said(line), line.at - 1):
+        if id_ not in named and line.at > finished.get(_operation(line), line.at - 1):
             yield (
-                f"the audit says that {line.who} did at {_moment(line.at)}: {line.what} {line.which}; there "
+                f"the audit shows that {line.who} did at {_moment(line.at)}: {line.what} {line.which}; there "
                 "is no such promotion (it was interrupted, and making it again finishes it; or the line is "
                 "forged)"
             )
 
 
-def _said(line: AuditLine) -> tuple[str, str]:
+def _operation(line: AuditLine) -> tuple[str, str]:
     return line.what, line.which
 
 

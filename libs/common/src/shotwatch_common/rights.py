@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TypedDict, TypeVar
 
 from shotwatch_common.settings import Settings
-from shotwatch_shots.identity import CHARACTERISATIONS, RESIDUALS
+from shotwatch_shots.identity import CALIBRATION, RESIDUALS
 
 
 class DocumentAction(StrEnum):
@@ -37,7 +37,7 @@ class ObjectAction(StrEnum):
 DocumentRights = Mapping[str, frozenset[DocumentAction]]
 """Collection → what an account may do there."""
 ObjectRights = Mapping[str, frozenset[ObjectAction]]
-"""Bucket, or bucket and folder (`data/characterisations/`) → what an account may do there.
+"""Bucket, or bucket and folder (`data/calibration_constants/`) → what an account may do there.
 
 Buckets have their default names here: `data` stands for the data bucket.
 """
@@ -102,14 +102,14 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
         },
         "features": {
             "batches": "find update",
-            "characterisations": "find",
+            "calibration_constants": "find",
             "measurements": "insert update",
         },
         "inference": {
             "batches": "update",
             "measurements": "find insert update",
             "shots": "find insert update",
-            "conditions": "find insert update",
+            "incidents": "find insert update",
             "events": "find insert update",
             "counters": "find insert update",
             "feedback": "find",
@@ -128,7 +128,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "devices": "find",
             "measurements": "find",
             "feedback": "find",
-            "characterisations": "find insert",
+            "calibration_constants": "find insert",
             "trends": "find insert update",
             "drifts": "insert update",
             "promotions": "find",
@@ -145,7 +145,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "shots": "find",
             "devices": "find",
             "measurements": "find",
-            "characterisations": "find",
+            "calibration_constants": "find",
             "drifts": "find",
             "events": "find",
             "counters": "find",
@@ -178,7 +178,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "events": "find",
             "counters": "find",
             "feedback": "find",
-            "characterisations": "find insert",
+            "calibration_constants": "find insert",
             "reconciliations": "find insert update",
             "reprocessings": "find insert update remove",
             "promotions": "find insert",
@@ -204,12 +204,12 @@ STORE: Mapping[str, ObjectRights] = _parsed(
         },
         "validate": {},
         "aggregate": {"inbox": "list"},
-        "features": {"data": "list", f"data/{CHARACTERISATIONS}": "read", "blocks": "list read"},
+        "features": {"data": "list", f"data/{CALIBRATION}": "read", "blocks": "list read"},
         "inference": {"blocks": "list read", f"blocks/{RESIDUALS}": "write"},
         "history": {
             "inbox": "list read",
             "data": "list",
-            f"data/{CHARACTERISATIONS}": "read write",
+            f"data/{CALIBRATION}": "read write",
             "errors": "list read",
             "blocks": "list read",
         },
@@ -218,7 +218,7 @@ STORE: Mapping[str, ObjectRights] = _parsed(
         "engineer": {
             "inbox": "list read write",
             "data": "list read remove",
-            f"data/{CHARACTERISATIONS}": "write",
+            f"data/{CALIBRATION}": "write",
             "errors": "list read",
             "blocks": "list read remove",
             "datasets": "list read write remove",

@@ -95,8 +95,8 @@ class SystemSettings(BaseSettings):
                 has the prefix of settings but is not a setting.
         """
         mistakes = list(_unknown(cls, os.environ))
-        told = {variable(name): value for name, value in given.items()}
-        secrets, unusable = _read_secrets(cls, with_settings(os.environ, told))
+        variables = {variable(name): value for name, value in given.items()}
+        secrets, unusable = _read_secrets(cls, with_settings(os.environ, variables))
         mistakes += unusable.values()
         try:
             settings = cls.model_validate(given | secrets)

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from shotwatch_common.bundle_files import CAMERAS, MANIFEST, NETWORK
-from shotwatch_detector.catalogue import SIGNS
-from shotwatch_detector.decision import UsualOfDevices
+from shotwatch_detector.catalogue import FEATURE_SPECS
+from shotwatch_detector.decision import DeviceBaselines
 from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import CameraReference
-from shotwatch_detector.statistics import Usual
+from shotwatch_detector.statistics import Baseline
 
 KERAS_MODEL = "autoencoder.keras"
 _MAPS = (
@@ -82,7 +82,7 @@ class Bundle:
     network: bytes
     cameras: Mapping[str, CameraReference]
     """Device → the reference data of its frames; all frames have the same shape."""
-    usual: UsualOfDevices
+    baselines: DeviceBaselines
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class BundleManifest:
     format: Literal[3]
     origin: Origin
     cameras: list[str]
-    usual: dict[str, dict[str, Usual]]
+    baselines: dict[str, dict[str, Baseline]]
 
 
 _manifest = TypeAdapter(BundleManifest)
@@ -103,7 +103,7 @@ _manifest = TypeAdapter(BundleManifest)
 def save_bundle(bundle: Bundle, folder: Path) -> None:
     """Write a bundle into an existing folder."""
     manifest = BundleManifest(
-        3, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.usual.items()}
+        3, bundle.origin, list(bundle.cameras), {d: dict(u) for d, u in bundle.baselines.items()}
     )
     (folder / MANIFEST).write_bytes(_manifest.dump_json(manifest, indent=1))
     (folder / NETWORK).write_bytes(bundle.network)
@@ -149,23 +149,23 @@ def load_bundle(folder: Path) -> Bundle:
         zipfile.BadZipFile,
     ) as error:
         raise BundleError(f"{folder / CAMERAS}: {error}") from error
-    _check_usual(folder, manifest.usual)
+    _check_baselines(folder, manifest.baselines)
     _check_maps(folder, maps, len(manifest.cameras))
-    return Bundle(manifest.origin, network, _cameras(manifest.cameras, maps), manifest.usual)
+    return Bundle(manifest.origin, network, _cameras(manifest.cameras, maps), manifest.baselines)
 
 
-def read_usual(manifest: bytes) -> UsualOfDevices:
+def read_baselines(manifest: bytes) -> DeviceBaselines:
     """Return the references of every device, from the content of bundle.json alone.
 
     Raises:
         BundleError: the content is not what `save_bundle` writes.
     """
     try:
-        usual = _manifest.validate_json(manifest, strict=True).usual
+        baselines = _manifest.validate_json(manifest, strict=True).baselines
     except ValidationError as error:
         raise BundleError(f"{MANIFEST}: {error}") from error
-    _check_usual(Path(), usual)
-    return usual
+    _check_baselines(Path(), baselines)
+    return baselines
 
 
 def _check_size(path: Path) -> None:
@@ -225,8 +225,8 @@ def _padded(of_cameras: Sequence[NDArray[np.float32]], filling: float) -> NDArra
     return padded
 
 
-def _check_usual(folder: Path, usual: UsualOfDevices) -> None:
-    for device, features in usual.items():
+def _check_baselines(folder: Path, baselines: DeviceBaselines) -> None:
+    for device, features in baselines.items():
         for feature, reference in features.items():
             tails = (reference.tail, reference.run_tail)
             numbers = (
@@ -234,7 +234,7 @@ def _check_usual(folder: Path, usual: UsualOfDevices) -> None:
                 reference.sigma,
                 *(number for tail in tails for number in (tail.reach, tail.shape)),
             )
-            if feature not in SIGNS:
+            if feature not in FEATURE_SPECS:
                 raise BundleError(f"{folder / MANIFEST}: {device}: {feature} is not a feature that is judged")
             if not np.isfinite(numbers).all() or min(numbers[1:]) <= 0:
                 raise BundleError(

@@ -17,7 +17,7 @@ class Side(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class FeatureSpec:
     """A feature as an indicator of an anomaly."""
 
     kind: AnomalyKind | None
@@ -30,36 +30,36 @@ class Sign:
     side: Side = Side.BOTH
 
 
-def _relative(kind: AnomalyKind, unit: str) -> Sign:
-    return Sign(kind, unit, relative_floor=0.01)
+def _relative(kind: AnomalyKind, unit: str) -> FeatureSpec:
+    return FeatureSpec(kind, unit, relative_floor=0.01)
 
 
-def _explaining(unit: str) -> Sign:
-    return Sign(None, unit, relative_floor=0.01)
+def _explaining(unit: str) -> FeatureSpec:
+    return FeatureSpec(None, unit, relative_floor=0.01)
 
 
-SIGNS: Mapping[str, Sign] = MappingProxyType(
+FEATURE_SPECS: Mapping[str, FeatureSpec] = MappingProxyType(
     {
         "total_intensity": _relative(AnomalyKind.ENERGY, "counts"),
         "energy": _relative(AnomalyKind.ENERGY, "J"),
-        "centroid_x": Sign(AnomalyKind.POINTING, "px", floor=0.1),
-        "centroid_y": Sign(AnomalyKind.POINTING, "px", floor=0.1),
+        "centroid_x": FeatureSpec(AnomalyKind.POINTING, "px", floor=0.1),
+        "centroid_y": FeatureSpec(AnomalyKind.POINTING, "px", floor=0.1),
         "d4sigma_major": _relative(AnomalyKind.BEAM_SIZE, "px"),
         "d4sigma_minor": _relative(AnomalyKind.BEAM_SIZE, "px"),
-        "ellipticity": Sign(AnomalyKind.BEAM_SIZE, "", floor=0.01),
-        "spectrum_rms_width": Sign(AnomalyKind.BANDWIDTH, "px", relative_floor=0.01, side=Side.LOW),
-        "spectrum_fwhm": Sign(AnomalyKind.BANDWIDTH, "px", relative_floor=0.01, side=Side.LOW),
-        "spectrum_centroid": Sign(AnomalyKind.WAVELENGTH, "px", floor=0.5),
+        "ellipticity": FeatureSpec(AnomalyKind.BEAM_SIZE, "", floor=0.01),
+        "spectrum_rms_width": FeatureSpec(AnomalyKind.BANDWIDTH, "px", relative_floor=0.01, side=Side.LOW),
+        "spectrum_fwhm": FeatureSpec(AnomalyKind.BANDWIDTH, "px", relative_floor=0.01, side=Side.LOW),
+        "spectrum_centroid": FeatureSpec(AnomalyKind.WAVELENGTH, "px", floor=0.5),
         "spectrum_sum": _relative(AnomalyKind.SPECTRUM, "counts"),
-        "hot_spot": Sign(AnomalyKind.HOT_SPOT, "σ", floor=0.5, side=Side.HIGH),
-        "dark_spot": Sign(AnomalyKind.PROFILE, "σ", floor=0.5, side=Side.HIGH),
-        "residual": Sign(AnomalyKind.PROFILE, "px", relative_floor=0.02, side=Side.HIGH),
-        "excess": Sign(AnomalyKind.HOT_SPOT, "σ", floor=0.3, side=Side.HIGH),
-        "deficit": Sign(AnomalyKind.PROFILE, "σ", floor=0.3, side=Side.HIGH),
-        "sharpness": Sign(AnomalyKind.BEAM_SIZE, "", relative_floor=0.02, side=Side.LOW),
-        "background": Sign(AnomalyKind.PROFILE, "counts", floor=0.1),
-        "dead_pixels": Sign(AnomalyKind.PROFILE, "pixels", floor=1.0, side=Side.HIGH),
-        "spectrum_hole_depth": Sign(AnomalyKind.SPECTRUM, "", floor=0.005, side=Side.HIGH),
+        "hot_spot": FeatureSpec(AnomalyKind.HOT_SPOT, "σ", floor=0.5, side=Side.HIGH),
+        "dark_spot": FeatureSpec(AnomalyKind.PROFILE, "σ", floor=0.5, side=Side.HIGH),
+        "residual": FeatureSpec(AnomalyKind.PROFILE, "px", relative_floor=0.02, side=Side.HIGH),
+        "excess": FeatureSpec(AnomalyKind.HOT_SPOT, "σ", floor=0.3, side=Side.HIGH),
+        "deficit": FeatureSpec(AnomalyKind.PROFILE, "σ", floor=0.3, side=Side.HIGH),
+        "sharpness": FeatureSpec(AnomalyKind.BEAM_SIZE, "", relative_floor=0.02, side=Side.LOW),
+        "background": FeatureSpec(AnomalyKind.PROFILE, "counts", floor=0.1),
+        "dead_pixels": FeatureSpec(AnomalyKind.PROFILE, "pixels", floor=1.0, side=Side.HIGH),
+        "spectrum_hole_depth": FeatureSpec(AnomalyKind.SPECTRUM, "", floor=0.005, side=Side.HIGH),
         "structure": _explaining("σ"),
         "effective_area": _explaining("px²"),
         "fluence_uniformity": _explaining(""),

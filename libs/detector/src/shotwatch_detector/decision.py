@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
-from shotwatch_detector.catalogue import SIGNS
+from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.severity import severity_of_deviation
-from shotwatch_detector.statistics import RUN, Usual, last_of_run, medians_of_runs
+from shotwatch_detector.statistics import RUN, Baseline, last_of_run, medians_of_runs
 from shotwatch_shots.event import Contribution
 from shotwatch_shots.vocabulary import AnomalyKind
 
-UsualOfDevices = Mapping[str, Mapping[str, Usual]]
+DeviceBaselines = Mapping[str, Mapping[str, Baseline]]
 """Device → feature or score → its reference."""
 
 SHOTS_PER_HOUR = 36_000
 """At 10 Hz, the pulse rate for which false alarms are stated. Slower places raise proportionally fewer."""
-MOST_SURPRISING = 99.0
+MAX_SURPRISAL = 99.0
 EXPLAINING_SIGMAS = 3.0
 """Deviations from here on are listed as contributions to an event, even if they raise no alarm alone."""
 MOST_CONTRIBUTIONS = 12
@@ -66,7 +66,7 @@ class _Column:
     feature: str
     kind: AnomalyKind | None
     """None for a feature that only explains."""
-    usual: Usual
+    baseline: Baseline
     values: Values
     score: Values
     """Surprisal minus log₁₀ of the number of judged features: with many features, one of them deviates by
@@ -82,7 +82,7 @@ def threshold_of(false_alarms_per_hour: float) -> float:
 def judge(
     place: str,
     features: Mapping[str, Features],
-    usual: UsualOfDevices,
+    baselines: DeviceBaselines,
     shots: int,
     false_alarms_per_hour: float = 1.0,
 ) -> Judgement:
@@ -100,8 +100,8 @@ def judge(
         false_alarms_per_hour: how many normal shots of a place may be called anomalous per hour, at 10 Hz.
     """
     threshold = threshold_of(false_alarms_per_hour)
-    score, findings = _judge(place, features, usual, shots, threshold)
-    for shift in _shifts(place, features, usual, threshold):
+    score, findings = _judge(place, features, baselines, shots, threshold)
+    for shift in _shifts(place, features, baselines, threshold):
         if not any(f.kind is shift.kind and shift.shot - RUN < f.shot <= shift.shot for f in findings):
             score[shift.shot] = max(score[shift.shot], shift.score)
             findings.append(shift)
@@ -109,7 +109,7 @@ def judge(
 
 
 def _shifts(
-    place: str, features: Mapping[str, Features], usual: UsualOfDevices, threshold: float
+    place: str, features: Mapping[str, Features], baselines: DeviceBaselines, threshold: float
 ) -> list[Finding]:
     """Return the first shift of each kind in the batch."""
     medians = {
@@ -117,7 +117,7 @@ def _shifts(
         for device, measured in features.items()
     }
     of_runs = {
-        device: {name: reference.of_runs() for name, reference in usual.get(device, {}).items()}
+        device: {name: reference.of_runs() for name, reference in baselines.get(device, {}).items()}
         for device in features
     }
     runs = max((len(values) for measured in medians.values() for values in measured.values()), default=0)
@@ -130,36 +130,36 @@ def _shifts(
 
 
 def _judge(
-    place: str, features: Mapping[str, Features], usual: UsualOfDevices, shots: int, threshold: float
+    place: str, features: Mapping[str, Features], baselines: DeviceBaselines, shots: int, threshold: float
 ) -> tuple[Values, list[Finding]]:
-    columns = _columns(features, usual)
+    columns = _columns(features, baselines)
     judged = [column.score for column in columns if column.kind is not None]
     if not judged:
         return np.zeros(shots), []
     score: Values = np.max(judged, axis=0)
-    odd = np.flatnonzero(score > threshold).tolist()
+    anomalous = np.flatnonzero(score > threshold).tolist()
     return score, [
-        finding for shot in odd for finding in _findings(shot, place, columns, features, threshold)
+        finding for shot in anomalous for finding in _findings(shot, place, columns, features, threshold)
     ]
 
 
-def _columns(features: Mapping[str, Features], usual: UsualOfDevices) -> list[_Column]:
+def _columns(features: Mapping[str, Features], baselines: DeviceBaselines) -> list[_Column]:
     known = [
         (device, feature, reference, measured[feature])
         for device, measured in features.items()
-        for feature, reference in usual.get(device, {}).items()
+        for feature, reference in baselines.get(device, {}).items()
         if feature in measured
     ]
     # The largest of k surprisals exceeds a limit by chance up to k times as often as a single one.
-    chances = np.log10(max(1, sum(SIGNS[feature].kind is not None for _, feature, _, _ in known)))
+    chances = np.log10(max(1, sum(FEATURE_SPECS[feature].kind is not None for _, feature, _, _ in known)))
     return [
         _Column(
             device,
             feature,
-            SIGNS[feature].kind,
+            FEATURE_SPECS[feature].kind,
             reference,
             values,
-            np.clip(reference.surprises(values) - chances, 0.0, MOST_SURPRISING),
+            np.clip(reference.surprisals(values) - chances, 0.0, MAX_SURPRISAL),
         )
         for device, feature, reference, values in known
     ]
@@ -172,31 +172,31 @@ def _findings(
     features: Mapping[str, Features],
     threshold: float,
 ) -> Iterable[Finding]:
-    odd = sorted(
+    anomalous = sorted(
         (column for column in columns if column.kind is not None and column.score[shot] > threshold),
         key=lambda column: _oddness(column, shot),
         reverse=True,
     )
-    own_causes = [column for column in odd if not _follows(column, odd, shot)]
+    own_causes = [column for column in anomalous if not _follows(column, anomalous, shot)]
     for kind in dict.fromkeys(column.kind for column in own_causes):
         if kind is not None:
             leading = [column for column in own_causes if column.kind is kind]
             yield _finding(shot, place, kind, leading, columns, features, threshold)
 
 
-def _follows(column: _Column, odd: Sequence[_Column], shot: int) -> bool:
+def _follows(column: _Column, anomalous: Sequence[_Column], shot: int) -> bool:
     """Return whether the deviation of a column is only a consequence of another one in the same shot."""
     if column.kind is None:
         return False
     own, common = CAUSES.get(column.kind, frozenset()), COMMON_CAUSES.get(column.kind, frozenset())
     return any(
-        (other.device == column.device and (other.kind in own or _outweighs(other, column, odd, shot)))
+        (other.device == column.device and (other.kind in own or _outweighs(other, column, anomalous, shot)))
         or other.kind in common
-        for other in odd
+        for other in anomalous
     )
 
 
-def _outweighs(other: _Column, column: _Column, odd: Sequence[_Column], shot: int) -> bool:
+def _outweighs(other: _Column, column: _Column, anomalous: Sequence[_Column], shot: int) -> bool:
     """Return whether `other` is the cause of `column`, where each of the two kinds can cause the other.
 
     A bright or dark spot changes the average of the rest of the frame, and so leaves a weaker deviation of
@@ -209,7 +209,7 @@ def _outweighs(other: _Column, column: _Column, odd: Sequence[_Column], shot: in
         return _oddness(other, shot) > _oddness(column, shot)
     if AnomalyKind.ENERGY not in kinds or not kinds & _OF_PROFILE:
         return False
-    energy_is_common = len({c.device for c in odd if c.kind is AnomalyKind.ENERGY}) > 1
+    energy_is_common = len({c.device for c in anomalous if c.kind is AnomalyKind.ENERGY}) > 1
     if energy_is_common:
         return other.kind is AnomalyKind.ENERGY
     return bool(other.score[shot] > column.score[shot])
@@ -264,7 +264,7 @@ def _contributions(devices: Sequence[str], columns: Sequence[_Column], shot: int
 
 def _sigmas(column: _Column, shot: int) -> float:
     """Return the deviation in standard deviations; NaN without a value, so that every comparison is false."""
-    return float((column.values[shot] - column.usual.centre) / column.usual.sigma)
+    return float((column.values[shot] - column.baseline.centre) / column.baseline.sigma)
 
 
 def _contribution(column: _Column, shot: int) -> Contribution:
@@ -272,9 +272,9 @@ def _contribution(column: _Column, shot: int) -> Contribution:
         device=column.device,
         feature=column.feature,
         value=float(column.values[shot]),
-        reference=column.usual.centre,
+        reference=column.baseline.centre,
         sigmas=_sigmas(column, shot),
-        unit=SIGNS[column.feature].unit,
+        unit=FEATURE_SPECS[column.feature].unit,
     )
 
 

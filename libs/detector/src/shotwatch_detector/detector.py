@@ -47,7 +47,7 @@ class Detector:
         self, place: str, features: Mapping[str, Features], shots: int, false_alarms_per_hour: float = 1.0
     ) -> Judgement:
         """Judge n shots of a place by their features and scores: device → name → (n,)."""
-        return judge(place, features, self.bundle.usual, shots, false_alarms_per_hour)
+        return judge(place, features, self.bundle.baselines, shots, false_alarms_per_hour)
 
     def residual(self, device: str, frame: NDArray[np.uint16]) -> Image:
         """Return image minus reconstruction of a frame (h, w) of a known camera, over the reference's peak.

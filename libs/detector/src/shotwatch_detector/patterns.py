@@ -71,7 +71,7 @@ def learn_patterns(images: Images) -> Patterns:
     return replace(found, left=map_residuals(smooth(rest)))
 
 
-def measure_rest(images: Images, brightness: Values, usual: Patterns) -> Features:
+def measure_rest(images: Images, brightness: Values, patterns: Patterns) -> Features:
     """Return the scores of normalised images (n, h, w) by what the patterns leave, as named values (n,).
 
     `excess` and `deficit` are the largest local ones, in standard deviations of that camera's pixel, with
@@ -81,9 +81,9 @@ def measure_rest(images: Images, brightness: Values, usual: Patterns) -> Feature
     `brightness` (n,). Of frames further out the patterns leave more, so scores are also scaled down by how
     well the patterns can describe the frame.
     """
-    rest, known = usual.rest(images)
-    difference = smooth(rest) - usual.left.centre
-    deviations = (difference / usual.left.sigma).reshape(len(images), -1)
+    rest, known = patterns.rest(images)
+    difference = smooth(rest) - patterns.left.centre
+    deviations = (difference / patterns.left.sigma).reshape(len(images), -1)
     faintness = np.minimum(brightness, 1.0) * known
     return {
         "structure": np.sqrt(np.square(deviations).mean(axis=1, dtype=np.float64)) * faintness,

@@ -44,7 +44,7 @@ def map_residuals(smoothed: Images) -> ResidualMap:
     return ResidualMap(median, np.maximum((high - low) / 2, np.float32(SMALLEST_SIGMA)))
 
 
-def measure_residuals(residuals: Images, brightness: Values, usual: ResidualMap) -> Features:
+def measure_residuals(residuals: Images, brightness: Values, residual_map: ResidualMap) -> Features:
     """Return the scores of frames from their residuals (n, h, w), as named values (n,).
 
     `residual` is the report's metric, the integral of |input - reconstruction| (ELI-NP RST-2.3), here in
@@ -56,8 +56,8 @@ def measure_residuals(residuals: Images, brightness: Values, usual: ResidualMap)
     Frames that are fainter than the reference are noisier after normalisation, so their scores are scaled
     down by `brightness` (n,).
     """
-    difference = smooth(residuals) - usual.centre
-    deviations = (difference / usual.sigma).reshape(len(residuals), -1)
+    difference = smooth(residuals) - residual_map.centre
+    deviations = (difference / residual_map.sigma).reshape(len(residuals), -1)
     shots, faintness = np.arange(len(residuals)), np.minimum(brightness, 1.0)
     hottest, darkest = deviations.argmax(axis=1), deviations.argmin(axis=1)
     outweighs = (deviations[shots, hottest] + deviations[shots, darkest]) * faintness

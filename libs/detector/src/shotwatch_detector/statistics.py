@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from shotwatch_detector.arrays import Values
-from shotwatch_detector.catalogue import Side, Sign
+from shotwatch_detector.catalogue import FeatureSpec, Side
 
 FEWEST_TRAINING = 50
 """Fewest training shots from which a reference can be measured."""
@@ -25,7 +25,7 @@ TRUSTED_SHARE = 0.02
 """One shot in a hundred may be an anomaly. Points further out count only where they agree with the tail so
 far.
 """
-OUTLIER_SURPRISE = 3.0
+OUTLIER_SURPRISAL = 3.0
 """Calibration shots that the tail predicts only once in a thousand times their number are treated as
 anomalies.
 """
@@ -37,7 +37,7 @@ SMALLEST_REACH = 2.0
 """Smallest deviation that one shot in a hundred exceeds, in robust standard deviations."""
 RESERVE = 2.0
 """Divided by the root of the number of shots: the relative reserve added to the length of a measured tail."""
-DECIDING_SURPRISE = 6.0
+DECIDING_SURPRISAL = 6.0
 """Once in a million shots: about here lies the limit between normal and anomalous shots."""
 RUN = 12
 """Number of consecutive shots whose median shows whether the level has shifted."""
@@ -63,18 +63,18 @@ class Tail:
     """Deviation that one shot in a hundred exceeds."""
     shape: float
 
-    def surprises(self, distances: Values) -> Values:
+    def surprisals(self, distances: Values) -> Values:
         """Return the surprisal of deviations to that side, ≥ 0: (n,)."""
-        surprises: Values = 2.0 * (distances / self.reach) ** self.shape
-        return surprises
+        surprisals: Values = 2.0 * (distances / self.reach) ** self.shape
+        return surprisals
 
-    def distance(self, surprise: float) -> float:
+    def distance(self, surprisal: float) -> float:
         """Return the deviation that has this surprisal."""
-        return float(self.reach * (surprise / 2.0) ** (1 / self.shape))
+        return float(self.reach * (surprisal / 2.0) ** (1 / self.shape))
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class Baseline:
     """The reference of one feature of one device."""
 
     centre: float
@@ -89,12 +89,12 @@ class Usual:
         """Return (value - centre) / sigma: (n,)."""
         return (values - self.centre) / self.sigma
 
-    def surprises(self, values: Values) -> Values:
+    def surprisals(self, values: Values) -> Values:
         """Return the surprisal of values on the side that matters: (n,); 0 without a value."""
         distances = _distances(self.deviations(values), self.side)
-        return np.nan_to_num(self.tail.surprises(distances), nan=0.0)
+        return np.nan_to_num(self.tail.surprisals(distances), nan=0.0)
 
-    def of_runs(self) -> "Usual":
+    def of_runs(self) -> "Baseline":
         """Return the reference by which the medians of runs are judged."""
         return replace(self, tail=self.run_tail)
 
@@ -115,7 +115,7 @@ def last_of_run(run: int) -> int:
     return run * RUN_STEP + RUN - 1
 
 
-def measure_usual(training: Values, calibration: Values, sign: Sign) -> Usual | None:
+def measure_baseline(training: Values, calibration: Values, spec: FeatureSpec) -> Baseline | None:
     """Measure centre and sigma from the training shots, the tails from the later calibration shots.
 
     The calibration shots were not used for the centre, so a drift between the two makes the tails longer. The
@@ -127,17 +127,17 @@ def measure_usual(training: Values, calibration: Values, sign: Sign) -> Usual | 
         return None
     centre = float(np.median(training))
     spread = SIGMA_OF_MAD * float(np.median(np.abs(training - centre)))
-    sigma = max(spread, sign.floor, sign.relative_floor * abs(centre))
+    sigma = max(spread, spec.floor, spec.relative_floor * abs(centre))
     if sigma == 0:
         return None
     deviations = (calibration - centre) / sigma
     medians = medians_of_runs(deviations)
-    return Usual(
+    return Baseline(
         centre=centre,
         sigma=sigma,
-        tail=fit_tail(_distances(deviations, sign.side), SMALLEST_REACH),
-        run_tail=fit_tail(_distances(medians, sign.side), DRIFT_RESERVE * SMALLEST_REACH * SIGMA_OF_MEDIAN),
-        side=sign.side,
+        tail=fit_tail(_distances(deviations, spec.side), SMALLEST_REACH),
+        run_tail=fit_tail(_distances(medians, spec.side), DRIFT_RESERVE * SMALLEST_REACH * SIGMA_OF_MEDIAN),
+        side=spec.side,
     )
 
 
@@ -148,7 +148,7 @@ def fit_tail(distances: Values, smallest_reach: float) -> Tail:
     first to the inner part of the deviations, then to all that do not contradict the first fit.
     """
     inner = _fit(distances, TAIL_SHARES[TAIL_SHARES >= TRUSTED_SHARE], smallest_reach)
-    expected = inner.surprises(distances) < OUTLIER_SURPRISE + np.log10(max(len(distances), 1))
+    expected = inner.surprisals(distances) < OUTLIER_SURPRISAL + np.log10(max(len(distances), 1))
     return _fit(distances[expected], TAIL_SHARES, smallest_reach)
 
 
@@ -168,16 +168,16 @@ def _fit(distances: Values, shares: Values, smallest_reach: float) -> Tail:
     # With too few shots for any quantile, the tail is the heaviest one with the largest measured reach.
     if not len(shares):
         return Tail(max(smallest_reach, float(distances.max(initial=0.0))), SHAPES[0])
-    quantiles, surprises = np.quantile(distances, 1 - shares), -np.log10(shares)
-    shape = _shape(quantiles, surprises)
+    quantiles, surprisals = np.quantile(distances, 1 - shares), -np.log10(shares)
+    shape = _shape(quantiles, surprisals)
     # The tail lies at or above all quantiles, and the fit at or above the shortest tail where it decides.
-    reach = float((quantiles * (2.0 / surprises) ** (1 / shape)).max())
+    reach = float((quantiles * (2.0 / surprisals) ** (1 / shape)).max())
     reserve = 1 + RESERVE / np.sqrt(len(distances))
     fitted, shortest = Tail(reach * reserve, shape), Tail(smallest_reach * reserve, SHAPES[1])
-    return max(fitted, shortest, key=lambda tail: tail.distance(DECIDING_SURPRISE))
+    return max(fitted, shortest, key=lambda tail: tail.distance(DECIDING_SURPRISAL))
 
 
-def _shape(quantiles: Values, surprises: Values) -> float:
+def _shape(quantiles: Values, surprisals: Values) -> float:
     """Return the slope of log surprisal over log deviation, limited to `SHAPES`.
 
     If the values never deviate, or always by the same amount, it is the lightest tail. If there are too few
@@ -188,5 +188,5 @@ def _shape(quantiles: Values, surprises: Values) -> float:
     deviating = quantiles > 0
     if np.count_nonzero(deviating) < 2:
         return SHAPES[0]
-    slope = np.polyfit(np.log(quantiles[deviating]), np.log(surprises[deviating]), 1)[0]
+    slope = np.polyfit(np.log(quantiles[deviating]), np.log(surprisals[deviating]), 1)[0]
     return float(np.clip(slope, *SHAPES))

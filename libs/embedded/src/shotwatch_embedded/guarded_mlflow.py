@@ -107,13 +107,13 @@ def _again(body: bytes, receive: Receive) -> Receive:
 def _is_count(body: bytes) -> bool:
     """Return whether a request to set a tag sets one of _COUNTS to a number."""
     try:
-        told = json.loads(body)
+        tag = json.loads(body)
     except (ValueError, RecursionError):
         return False
-    if len(body) > _LONGEST_TAG or not isinstance(told, dict):
+    if len(body) > _LONGEST_TAG or not isinstance(tag, dict):
         return False
-    value = told.get("value")
-    return told.get("key") in _COUNTS and isinstance(value, str) and _NUMBER.fullmatch(value) is not None
+    value = tag.get("value")
+    return tag.get("key") in _COUNTS and isinstance(value, str) and _NUMBER.fullmatch(value) is not None
 
 
 def _authorization(user: str, password: str) -> bytes:

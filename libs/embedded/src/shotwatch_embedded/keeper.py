@@ -19,7 +19,7 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _STEADY = 60.0
 _POLL = 0.1
-_PROBE_PATIENCE = 5.0
+_PROBE_TIMEOUT = 5.0
 _NOT_EXECUTABLE = 127
 """The exit code that shells give to a command that cannot be run."""
 
@@ -139,7 +139,7 @@ class Keeper:
         if self._state is not State.READY and not listens(launch.owner, launch.port):
             return False
         try:
-            async with asyncio.timeout(_PROBE_PATIENCE):
+            async with asyncio.timeout(_PROBE_TIMEOUT):
                 return await launch.probe()
         except TimeoutError:
             return False

@@ -20,7 +20,7 @@ from pathlib import Path
 
 LOCK_NAME = "stack.lock"
 _MARK = "SHOTWATCH_PROCESS_OF"
-_KILL_PATIENCE = 10.0
+_KILL_TIMEOUT = 10.0
 _LISTEN = "0A"
 
 
@@ -37,7 +37,7 @@ def processes(folder: Path) -> set[int]:
 
 def kill_all(folder: Path) -> None:
     """End every process of the stack by SIGKILL and return when all have ended, or after ten seconds."""
-    deadline = time.monotonic() + _KILL_PATIENCE
+    deadline = time.monotonic() + _KILL_TIMEOUT
     while (left := processes(folder)) and time.monotonic() < deadline:
         for pid in left:
             _kill(pid)

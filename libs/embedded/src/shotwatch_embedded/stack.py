@@ -51,7 +51,7 @@ _EXTERNAL = (
     QUERY_KEYS_FILE,
 )
 _REUSE_PORT = "SHOTWATCH_REUSE_PORT"
-_START_PATIENCE = 120.0
+_START_TIMEOUT = 120.0
 _SERVER_CHECK_EVERY = 10.0
 _SERVICE_CHECK_EVERY = 1.0
 _SERVER_GRACE = 15.0
@@ -156,7 +156,7 @@ class Stack:
         Without the name of a service, return the environment of the command line. On a server with an account
         for each service, a service gets its own account, or none.
         """
-        told = {
+        variables = {
             "SHOTWATCH_PREFIX": self._prefix,
             "SHOTWATCH_DATABASE_NAME": f"{self._prefix}shotwatch",
             "SHOTWATCH_FACILITY": str(self._facility),
@@ -166,9 +166,9 @@ class Stack:
             **self._server_settings,
         }
         if service is None:
-            return told
+            return variables
         of_accounts = {name for account in self._accounts.values() for name in account}
-        shared = {name: value for name, value in told.items() if name not in of_accounts}
+        shared = {name: value for name, value in variables.items() if name not in of_accounts}
         return {**shared, **self._accounts.get(service, {})}
 
     def status(self) -> list[Status]:
@@ -196,18 +196,18 @@ class Stack:
             for number in range(1, spec.replicas + 1):
                 self._start_replica(spec, f"{spec.name}-{number}")
 
-    async def services_ready(self, patience: float = _START_PATIENCE) -> None:
+    async def services_ready(self, within_s: float = _START_TIMEOUT) -> None:
         """Wait until every service has become ready.
 
         Raises:
-            ProcessFailed: a service is not ready after `patience` seconds; the message ends with its log.
+            ProcessFailed: a service is not ready after `within_s` seconds; the message ends with its log.
         """
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(within_s):
                 for keeper in self._services.values():
                     await keeper.reach(State.READY)
         except TimeoutError:
-            raise _not_ready(keeper.status, patience) from None
+            raise _not_ready(keeper.status, within_s) from None
 
     async def stop(self) -> None:
         """End services, then servers, then all remaining processes, and release the name for others."""
@@ -274,8 +274,10 @@ class Stack:
         forever. An index that exists costs them nothing.
         """
         await self._start_server(partial(database, self.folder / "database", password))
-        told = self.environment()
-        async with Archive.at(told["SHOTWATCH_DATABASE_URL"], told["SHOTWATCH_DATABASE_NAME"]) as archive:
+        variables = self.environment()
+        async with Archive.at(
+            variables["SHOTWATCH_DATABASE_URL"], variables["SHOTWATCH_DATABASE_NAME"]
+        ) as archive:
             await archive.ensure_indexes()
 
     async def _start_server(self, recipe: Recipe) -> None:
@@ -289,10 +291,10 @@ class Stack:
         keeper = Keeper(self._server_launch(server), self._report)
         self._servers[server.name] = keeper
         try:
-            async with asyncio.timeout(_START_PATIENCE):
+            async with asyncio.timeout(_START_TIMEOUT):
                 state = await keeper.reach(State.READY, State.RESTARTING)
         except TimeoutError:
-            raise _not_ready(keeper.status, _START_PATIENCE) from None
+            raise _not_ready(keeper.status, _START_TIMEOUT) from None
         if state is State.RESTARTING:
             await keeper.stop()
             raise _death(keeper.status)
@@ -388,8 +390,8 @@ async def _stop_all(keepers: Iterable[Keeper]) -> None:
     await asyncio.gather(*(keeper.stop() for keeper in keepers))
 
 
-def _not_ready(status: Status, patience: float) -> ProcessFailed:
-    return ProcessFailed(status.name, f"is not ready after {patience:g} s", status.log)
+def _not_ready(status: Status, within_s: float) -> ProcessFailed:
+    return ProcessFailed(status.name, f"is not ready after {within_s:g} s", status.log)
 
 
 def _death(status: Status) -> ProcessFailed:

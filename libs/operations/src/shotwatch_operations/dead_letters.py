@@ -8,9 +8,9 @@ from aio_pika.abc import AbstractConnection
 from shotwatch_common.archive import Archive
 from shotwatch_common.subjects import subject_of
 from shotwatch_common.topology import STAGES, Topology
-from shotwatch_operations.broker.parked import HeldMessage, ParkedMessage, hold_parked
+from shotwatch_operations.broker.dead_letter_queue import DeadLetter, HeldMessage, hold_dead_letters
 
-Done = Callable[[ParkedMessage], None]
+Done = Callable[[DeadLetter], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class DeadLetterFilter:
     """Dead-lettered at this time or later, epoch ms."""
     ids: Collection[str] = ()
 
-    def fits(self, message: ParkedMessage) -> bool:
+    def fits(self, message: DeadLetter) -> bool:
         return (
             self.reason.casefold() in message.reason.casefold()
-            and message.parked_at >= self.since
+            and message.dead_lettered_at >= self.since
             and (not self.ids or message.id in self.ids)
         )
 
@@ -43,7 +43,7 @@ class DeadLetters:
         self._topology = topology
         self._archive = archive
 
-    async def find(self, wanted: DeadLetterFilter) -> list[ParkedMessage]:
+    async def find(self, wanted: DeadLetterFilter) -> list[DeadLetter]:
         """Return the matching messages, by stage and age. They stay in their queues."""
         return [held.message async for held in self._hold(wanted)]
 
@@ -69,21 +69,21 @@ class DeadLetters:
             await self._archive.audit.note("purge", _which(held.message))
             for obj in subject_of(held.message.body).objects:
                 why = _why("purged", held.message)
-                await self._archive.ledger.bury(obj.object_id, held.message.stage, why)
+                await self._archive.ledger.note_discarded(obj.object_id, held.message.stage, why)
             await held.discard()
             done(held.message)
 
     async def _hold(self, wanted: DeadLetterFilter) -> AsyncIterator[HeldMessage]:
         for stage in STAGES if wanted.stage is None else (wanted.stage,):
-            async for held in hold_parked(self._connection, stage, self._topology):
+            async for held in hold_dead_letters(self._connection, stage, self._topology):
                 if wanted.fits(held.message):
                     yield held
 
 
-def _which(message: ParkedMessage) -> str:
+def _which(message: DeadLetter) -> str:
     """Describe a message by stage, id and subject: `validate/1f0c6a2d9b4e7783c5d1a0ff: LA_A1_11-….h5`."""
     return f"{message.stage}/{message.id}: {subject_of(message.body).names}".removesuffix(": ")
 
 
-def _why(what: str, message: ParkedMessage) -> str:
-    return f"{what}; it was parked: {message.reason}"
+def _why(what: str, message: DeadLetter) -> str:
+    return f"{what}; it was dead-lettered: {message.reason}"

@@ -19,11 +19,11 @@ from shotwatch_shots.pulses import instant
 from shotwatch_shots.vocabulary import ModelAlias
 
 
-class SuccessionError(ValueError):
+class PromotionError(ValueError):
     """The champion cannot be changed in this way; the message describes why."""
 
 
-class Succession:
+class Promoter:
     """Gives versions their aliases, and records which bundle had which alias when."""
 
     def __init__(self, registry: ModelRegistry, archive: Archive) -> None:
@@ -42,7 +42,7 @@ class Succession:
             who: who trained it.
 
         Raises:
-            SuccessionError: the version does not exist.
+            PromotionError: the version does not exist.
         """
         if alias is None:
             champion = await self._holder(ModelAlias.CHAMPION)
@@ -60,7 +60,7 @@ class Succession:
         was never pinned, or the audit does not confirm its promotion.
 
         Raises:
-            SuccessionError: the version or its bundle does not exist, it has the alias already, or its bundle
+            PromotionError: the version or its bundle does not exist, it has the alias already, or its bundle
                 differs from the one that was promoted before.
         """
         found = await self._find(version)
@@ -68,27 +68,27 @@ class Succession:
         try:
             pinned = await find_pin(self._archive.promotions, found)
         except ValueError as error:
-            raise SuccessionError(str(error)) from error
+            raise PromotionError(str(error)) from error
         if pinned:
             _check_unchanged(pinned, digest)
         is_promoted = await self._is_promoted(alias, version, digest)
         if is_promoted and (await self._registry.aliases()).get(alias) == version:
-            raise SuccessionError(f"version {version} is the {alias} already")
+            raise PromotionError(f"version {version} is the {alias} already")
         return await self._change(version, await self._promotion(alias, found, digest, who, why))
 
     async def roll_back(self, who: str, why: str) -> Promotion:
         """Restore the version that was champion before the current one was promoted.
 
         Raises:
-            SuccessionError: that version is not known, no longer exists, or its bundle differs from the one
+            PromotionError: that version is not known, no longer exists, or its bundle differs from the one
                 that was champion.
         """
         before = await self._before(ModelAlias.CHAMPION, await self._holder(ModelAlias.CHAMPION))
         if before is None:
-            raise SuccessionError("no version was champion before this one")
+            raise PromotionError("no version was champion before this one")
         found = await self._registry.find(before)
         if found is None:
-            raise SuccessionError(f"version {before} was champion before, and is not there any more")
+            raise PromotionError(f"version {before} was champion before, and is not there any more")
         digest = await self._digest(found)
         champions = await self._accepted(ModelAlias.CHAMPION)
         if pinned := next((each for each in champions if each.version == before and each.digest), None):
@@ -103,14 +103,14 @@ class Succession:
     async def _find(self, version: str) -> ModelVersion:
         found = await self._registry.find(version)
         if found is None:
-            raise SuccessionError(f"{self._registry.name} has no version {version}")
+            raise PromotionError(f"{self._registry.name} has no version {version}")
         return found
 
     async def _digest(self, version: ModelVersion) -> str:
         try:
             return digest_of(await self._registry.bundle(version))
         except ValueError as error:
-            raise SuccessionError(f"version {version.version} has no bundle to promote: {error}") from error
+            raise PromotionError(f"version {version.version} has no bundle to promote: {error}") from error
 
     async def _is_promoted(self, alias: ModelAlias, version: str, digest: str) -> bool:
         try:
@@ -192,10 +192,10 @@ def _check_unchanged(pinned: Promotion, digest: str) -> None:
     """Check that a bundle is the pinned one.
 
     Raises:
-        SuccessionError: it is another bundle.
+        PromotionError: it is another bundle.
     """
     if pinned.digest != digest:
-        raise SuccessionError(
+        raise PromotionError(
             f"the bundle of version {pinned.version} is not the one that was promoted at "
             f"{instant(pinned.at):%Y-%m-%d %H:%M} UTC: register it as a new version"
         )

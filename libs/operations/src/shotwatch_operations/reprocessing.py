@@ -31,8 +31,8 @@ FROM_SHOTS = ("aggregate", "features", "inference")
 """A revision of a shot has its own measurements, so all three stages close, measure and judge it again."""
 _HOUR_MS = 3_600_000
 _HOUR_OF_WINDOW = -len("MMSS/")
-_LOOK_S = 0.5
-PATIENCE_S = 1800.0
+_POLL_S = 0.5
+TIMEOUT_S = 1800.0
 """Longer than the ten minutes of attempts at a message, because live files may be queued before it."""
 
 
@@ -56,7 +56,7 @@ class ReprocessingRequest:
         return self.stage, self.start, self.end
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         return f"from {self.stage}, {instant(self.start).isoformat()} to {instant(self.end).isoformat()}"
 
 
@@ -117,11 +117,11 @@ class Reprocessing:
         """Do everything that is left; call `done` with each finished minute.
 
         Raises:
-            ReprocessingStopped: a stage dead-lettered a message, or did not finish within PATIENCE_S. What
+            ReprocessingStopped: a stage dead-lettered a message, or did not finish within TIMEOUT_S. What
                 was done before stays done.
             Retry: the store cannot be reached.
         """
-        await self._archive.audit.note("reprocess", self._order.told)
+        await self._archive.audit.note("reprocess", self._order.description)
         before: set[str] = set()
         async for minute in self.minutes():
             await self._compute(minute, before)
@@ -138,7 +138,7 @@ class Reprocessing:
                 await self._pace.take(len(window.files))
             await self._close_again(window)
         if self._order.stage in FROM_SHOTS:
-            await self._archive.ledger.tell(minute.files, "reprocess", self._why)
+            await self._archive.ledger.record_step(minute.files, "reprocess", self._why)
 
     # files
 
@@ -225,17 +225,17 @@ class Reprocessing:
                 raise ReprocessingStopped(f"the shots of {batch_id} were given up: {why}")
         return not undecided and await self._archive.windows.at_rest(window_id)
 
-    async def _until(self, condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+    async def _until(self, holds: Callable[[], Awaitable[bool]], otherwise: str) -> None:
         """Wait until a check succeeds.
 
         Raises:
-            ReprocessingStopped: it still fails after PATIENCE_S; the message contains the text `otherwise`.
+            ReprocessingStopped: it still fails after TIMEOUT_S; the message contains the text `otherwise`.
         """
-        patient_until = monotonic() + PATIENCE_S
-        while not await condition():
+        patient_until = monotonic() + TIMEOUT_S
+        while not await holds():
             if monotonic() > patient_until:
-                raise ReprocessingStopped(f"{otherwise} after {PATIENCE_S:.0f} s")
-            await asyncio.sleep(_LOOK_S)
+                raise ReprocessingStopped(f"{otherwise} after {TIMEOUT_S:.0f} s")
+            await asyncio.sleep(_POLL_S)
 
     # blocks and residuals
 
@@ -255,8 +255,8 @@ class Reprocessing:
         start, end = int(batch.pulses.min()), int(batch.pulses.max()) + 1
         place = str(batch.series.place)
         shots = await self._archive.shots.page({"place": place}, start, end, 0)
-        usual = {shot.id for shot in shots if shot.batch == batch.batch_id and not shot.verdict.kinds}
-        folders = {residual_folder(shot) for shot in usual}
+        normal = {shot.id for shot in shots if shot.batch == batch.batch_id and not shot.verdict.kinds}
+        folders = {residual_folder(shot) for shot in normal}
         # A shot id begins like the id of its window. Without minutes and seconds, the window's id is the
         # prefix of all residuals of that hour.
         for key in await self._stored(residual_folder(batch.window_id)[:_HOUR_OF_WINDOW]):

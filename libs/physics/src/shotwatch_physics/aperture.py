@@ -26,7 +26,7 @@ from shotwatch_physics.background import (
     STEP,
     UNLIT_SIGMAS,
     Background,
-    cell_edges,
+    cell_bounds,
     cell_size,
     faintest_of_beam,
     tilted,
@@ -214,7 +214,7 @@ def _band(
     height, width = frame.shape
     half_major, half_minor, angle = _half_sizes(aperture)
     cosine, sine = np.cos(angle), np.sin(angle)
-    rows, columns = cell_edges(height, size), cell_edges(width, size)
+    rows, columns = cell_bounds(height, size), cell_bounds(width, size)
     most = (len(rows) - 1) * (len(columns) - 1)
     terms, rises, pixels = np.empty((most, TERMS)), np.empty(most), np.empty(most)
     count = 0

@@ -152,11 +152,11 @@ def cell_size(height: int, width: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def cell_edges(length: int, size: int) -> NDArray[np.int64]:
+def cell_bounds(length: int, size: int) -> NDArray[np.int64]:
     """Return where cells of about `size` px begin along `length`, and where the last one ends."""
     count = max(1, round(length / size))
-    edges: NDArray[np.int64] = np.arange(count + 1) * length // count
-    return edges
+    bounds: NDArray[np.int64] = np.arange(count + 1) * length // count
+    return bounds
 
 
 @njit(cache=True, nogil=True)
@@ -211,7 +211,7 @@ def _estimate(frame: Image, cells: Cells, quiet: float) -> tuple[float, FloatArr
 def _cells(frame: Image) -> Cells:
     height, width = frame.shape
     size = CELLS_TOGETHER * cell_size(height, width)
-    rows, columns = cell_edges(height, size), cell_edges(width, size)
+    rows, columns = cell_bounds(height, size), cell_bounds(width, size)
     across = len(columns) - 1
     count = (len(rows) - 1) * across
     places, sides, means, variances = (

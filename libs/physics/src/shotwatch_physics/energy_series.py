@@ -147,8 +147,8 @@ def drop_outs(times_ms: Times, energies: FloatArray, share: float = DROP_OUT_SHA
     positive = np.isfinite(energies) & (energies > 0)
     least = share * np.median(energies[positive]) if positive.any() else 0.0
     dropped = ~positive | (energies < least)
-    edges = np.diff(np.concatenate([[False], dropped, [False]]).astype(np.int8))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    bounds = np.diff(np.concatenate([[False], dropped, [False]]).astype(np.int8))
+    starts, ends = np.flatnonzero(bounds == 1), np.flatnonzero(bounds == -1)
     return [
         DropOut(int(times_ms[start]), int(times_ms[end - 1]), int(end - start))
         for start, end in zip(starts, ends, strict=True)

@@ -122,7 +122,7 @@ def against_own_past(values: FloatArray, past: FloatArray) -> PastComparison:
         "sigmas": _robust_deviation(values, known),
     }
     measured = np.isfinite(values)
-    return PastComparison(**{name: np.where(measured, told, np.nan) for name, told in comparison.items()})
+    return PastComparison(**{name: np.where(measured, value, np.nan) for name, value in comparison.items()})
 
 
 def _robust_deviation(values: FloatArray, past: FloatArray) -> FloatArray:
@@ -149,8 +149,8 @@ def change_points(times_ms: Times, values: FloatArray) -> list[ChangePoint]:
         return []
     scaled = (bins.medians - np.median(bins.medians)) / noise.deviation
     search = KernelCPD(kernel="linear", min_size=SHORTEST_SEGMENT).fit(scaled[:, None])
-    edges = [0, *search.predict(pen=PENALTY * noise.inflation)]
-    return [_change_point(bins, noise, *edges[i : i + 3]) for i in range(len(edges) - 2)]
+    bounds = [0, *search.predict(pen=PENALTY * noise.inflation)]
+    return [_change_point(bins, noise, *bounds[i : i + 3]) for i in range(len(bounds) - 2)]
 
 
 def _change_point(bins: _Bins, noise: _Noise, start: int, middle: int, end: int) -> ChangePoint:

@@ -98,8 +98,8 @@ def make_reference(images: Images, noise: NoiseModel | None) -> Reference:
     )
 
 
-def examine(images: Images, noise: NoiseModel | None, reference: Reference | None) -> Features:
-    """Return EXAMINATION_FEATURES of frames (n, h, w) in the order of time.
+def measure_in_detail(images: Images, noise: NoiseModel | None, reference: Reference | None) -> Features:
+    """Return DETAILED_FEATURES of frames (n, h, w) in the order of time.
 
     Features that are relative to the reference are left out if there is none, or if it has another shape.
     """

@@ -48,7 +48,7 @@ def _find_regions(images: Images, regions: NDArray[np.int64]) -> None:
     height, width = images.shape[1:]
     for index in range(len(images)):
         frame = images[index]
-        uneven = _without_constant_edges(frame)
+        uneven = _without_constant_borders(frame)
         if uneven.size == 0:
             regions[index] = 0, height, 0, width
             continue
@@ -64,7 +64,7 @@ def _find_regions(images: Images, regions: NDArray[np.int64]) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _without_constant_edges(frame: Image) -> Image:
+def _without_constant_borders(frame: Image) -> Image:
     """Return the frame without the rows and columns at its edges in which all pixels have the same count."""
     rows = frame[_constant_rows(frame) : len(frame) - _constant_rows(frame[::-1])]
     columns = rows.T

@@ -172,9 +172,9 @@ def _over_frequency(spectra: FloatArray, wavelengths: FloatArray) -> tuple[Float
     """
     if wavelengths[0] < wavelengths[-1]:
         spectra, wavelengths = spectra[:, ::-1], wavelengths[::-1]
-    edges = _pixel_edges(LIGHT_SPEED / wavelengths)
-    bins = np.linspace(edges[0], edges[-1], FREQUENCIES + 1)
-    position = np.interp(bins, edges, np.arange(len(edges)))
+    bounds = _pixel_bounds(LIGHT_SPEED / wavelengths)
+    bins = np.linspace(bounds[0], bounds[-1], FREQUENCIES + 1)
+    position = np.interp(bins, bounds, np.arange(len(bounds)))
     pixel = np.minimum(position.astype(np.intp), spectra.shape[1] - 1)
     # `below` is the light below each pixel. Interpolated at the edges of the bins, its differences are the
     # light of the bins.
@@ -185,7 +185,7 @@ def _over_frequency(spectra: FloatArray, wavelengths: FloatArray) -> tuple[Float
     return power / np.where(power.any(axis=1), power.max(axis=1), 1)[:, None], float(bins[1] - bins[0])
 
 
-def _pixel_edges(centres: FloatArray) -> FloatArray:
+def _pixel_bounds(centres: FloatArray) -> FloatArray:
     """Return the edges (m + 1,) halfway between the pixels, and as far outside the first and the last."""
     middle = (centres[1:] + centres[:-1]) / 2
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])

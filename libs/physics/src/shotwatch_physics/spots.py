@@ -139,7 +139,7 @@ def _where_lit(contrast: FloatArray, ring: FloatArray, level: float) -> FloatArr
 
 @njit(cache=True, nogil=True)
 def _find_largest(
-    contrast: FloatArray, sign: int, frame: FloatArray, ring: FloatArray, found: FloatArray
+    contrast: FloatArray, polarity: int, frame: FloatArray, ring: FloatArray, found: FloatArray
 ) -> None:
     """Write the largest contrast, its x, y and size into `found` (4,), or nothing if all are NaN."""
     largest, x, y = -np.inf, -1, -1
@@ -151,7 +151,7 @@ def _find_largest(
         around = frame[max(0, y - OUTER_REACH) : y + OUTER_REACH + 1]
         around = around[:, max(0, x - OUTER_REACH) : x + OUTER_REACH + 1]
         found[0], found[1], found[2] = largest, x, y
-        found[3] = (sign * (around - ring[y, x]) > largest / 2).sum()
+        found[3] = (polarity * (around - ring[y, x]) > largest / 2).sum()
 
 
 @njit(cache=True, nogil=True)

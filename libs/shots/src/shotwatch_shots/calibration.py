@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class CharacterisationKind(StrEnum):
+class CalibrationKind(StrEnum):
     """The kind of a set of calibration constants."""
 
     NOISE = "noise"
@@ -14,11 +14,11 @@ class CharacterisationKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Characterisation:
+class CalibrationConstants:
     """One version of one kind of calibration constants of a device. Its arrays are in the object store."""
 
     device: str
-    kind: CharacterisationKind
+    kind: CalibrationKind
     version: int
     """Counts from 1 for each device and kind."""
     made_at: int

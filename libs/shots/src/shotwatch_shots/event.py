@@ -82,7 +82,7 @@ class Anomaly(EventPart):
     """Path of that frame minus its reconstruction, if a model scored it."""
     model: ModelRef | None
     """None for anomalies that a rule found."""
-    condition: str
+    incident: str
     """Id of the event that opened the incident.
 
     An anomaly that lasts is one incident, with several events.

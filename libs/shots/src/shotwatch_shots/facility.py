@@ -120,7 +120,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceRoster:
+class ExpectedDevices:
     """The expected devices of one place at one interval."""
 
     __pydantic_config__ = _STRICT
@@ -205,7 +205,7 @@ class Facility:
     energy_disagreement: float
     """The two energies of a meter disagree if |energy1 - energy2| over their mean is above this (0..1)."""
     intervals: tuple[Interval, ...]
-    places: tuple[PlaceRoster, ...]
+    places: tuple[ExpectedDevices, ...]
     image_groups: Mapping[str, str] = field(default_factory=dict)
     """Older layout: the group name of each `DTG_{id}`."""
 
@@ -242,9 +242,9 @@ class Facility:
         """
         return self._intervals[name]
 
-    def roster(self, series: ShotSeries) -> PlaceRoster | None:
+    def expected_devices(self, series: ShotSeries) -> ExpectedDevices | None:
         """Return the expected devices of a series; None if the facility file does not list it."""
-        return self._rosters.get(series)
+        return self._expected_by_series.get(series)
 
     def dataset(self, kind: DeviceKind) -> Dataset:
         """Return the first dataset of a kind of device: its image, its spectrum, its first energy."""
@@ -263,8 +263,8 @@ class Facility:
         return {interval.name: interval for interval in self.intervals}
 
     @cached_property
-    def _rosters(self) -> dict[ShotSeries, PlaceRoster]:
-        return {roster.series: roster for roster in self.places}
+    def _expected_by_series(self) -> dict[ShotSeries, ExpectedDevices]:
+        return {expected.series: expected for expected in self.places}
 
     def _file_name(self, layout: Layout, found: Mapping[str, str | None]) -> FileName | None:
         try:
@@ -382,13 +382,13 @@ def _inconsistencies(facility: Facility) -> list[tuple[tuple[int | str, ...], st
     if unnamed := set(facility.levels) - set(re.compile(facility.group_name).groupindex):
         return [(("group_name",), f"group_name has no group for the level {min(unnamed)}")]
     known = {interval.name for interval in facility.intervals}
-    for n, roster in enumerate(facility.places):
-        if roster.interval not in known:
-            problems.append((("places", n, "interval"), f"interval {roster.interval} is not listed"))
-        for m, group in enumerate(roster.devices):
+    for n, expected in enumerate(facility.places):
+        if expected.interval not in known:
+            problems.append((("places", n, "interval"), f"interval {expected.interval} is not listed"))
+        for m, group in enumerate(expected.devices):
             device = facility.device(group)
-            if device is None or device.place != roster.place:
+            if device is None or device.place != expected.place:
                 problems.append(
-                    (("places", n, "devices", m), f"group_name does not read {group} as {roster.place}")
+                    (("places", n, "devices", m), f"group_name does not read {group} as {expected.place}")
                 )
     return problems

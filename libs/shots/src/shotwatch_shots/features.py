@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 EVERY_SHOT = "every shot"
-EXAMINED_SHOTS = "one shot a second, and every anomalous one"
+DETAILED_SHOTS = "one shot a second, and every anomalous one"
 SCORED_SHOTS = "every shot, once there is a model"
 REFERRED_SHOTS = "every shot, once the camera has a reference"
 
@@ -256,7 +256,7 @@ SPECTRUM_FEATURES = (
         (0, np.inf),
         "Shortest pulse that the spectrum allows: full width at half maximum, between the outermost "
         "crossings, of the intensity over time when the phase is flat. Longer by a few percent when wings "
-        "lie below the noise, shorter on a pedestal. NaN where the facility file does not tell the "
+        "lie below the noise, shorter on a pedestal. NaN where the facility file does not give the "
         "spectrometer's wavelengths, without light, or for a line too narrow to be resolved (1/512 of the "
         "frequency range).",
     ),
@@ -312,15 +312,15 @@ def _fit_terms(prefix: str, fit: str, fitted: str) -> Iterator[FeatureTerm]:
         for name, unit, bounds, what in _GAUSSIAN_TERMS:
             description = f"{what} of the Gaussian {which}, of three that are {fitted}."
             yield FeatureTerm(
-                f"{prefix}gaussian{n}_{name}", unit, bounds, description, _REPORT_FIT, EXAMINED_SHOTS
+                f"{prefix}gaussian{n}_{name}", unit, bounds, description, _REPORT_FIT, DETAILED_SHOTS
             )
     error = f"Rms error of the three Gaussians {fitted}, over the frame's maximum less its minimum."
-    yield FeatureTerm(f"{fit}_error", "", (0, 1), error, _REPORT_FIT, EXAMINED_SHOTS)
+    yield FeatureTerm(f"{fit}_error", "", (0, 1), error, _REPORT_FIT, DETAILED_SHOTS)
     ended = f"1 when the search for the three Gaussians {fitted} ended at a minimum, else 0."
-    yield FeatureTerm(f"{fit}_converged", "", (0, 1), ended, _REPORT_FIT, EXAMINED_SHOTS)
+    yield FeatureTerm(f"{fit}_converged", "", (0, 1), ended, _REPORT_FIT, DETAILED_SHOTS)
 
 
-EXAMINATION_FEATURES = (
+DETAILED_FEATURES = (
     *(term for fit in _FITS for term in _fit_terms(*fit)),
     FeatureTerm(
         "component1",
@@ -328,7 +328,7 @@ EXAMINATION_FEATURES = (
         (-np.inf, np.inf),
         "First principal component of the three Gaussians' parameters, from those of the camera's reference.",
         _REPORT_FIT,
-        EXAMINED_SHOTS,
+        DETAILED_SHOTS,
     ),
     FeatureTerm(
         "component2",
@@ -336,7 +336,7 @@ EXAMINATION_FEATURES = (
         (-np.inf, np.inf),
         "Second principal component of the three Gaussians' parameters.",
         _REPORT_FIT,
-        EXAMINED_SHOTS,
+        DETAILED_SHOTS,
     ),
     FeatureTerm(
         "distance_to_reference",
@@ -345,7 +345,7 @@ EXAMINATION_FEATURES = (
         "Sliced 1-Wasserstein distance of the light above noise to the camera's reference, over 32 "
         "directions: how far light would have to be moved.",
         "ELI-NP report RST-2.3, similarity",
-        EXAMINED_SHOTS,
+        DETAILED_SHOTS,
     ),
 )
 
@@ -399,8 +399,8 @@ _RESTS = (("excess", "above"), ("deficit", "below"))
 def _rest_terms(name: str, side: str) -> Iterator[FeatureTerm]:
     what = f"largest local {name}, {side} what the camera's usual patterns explain"
     bounds = (-np.inf, np.inf)
-    told = f"{what.capitalize()}, in standard deviations of that pixel."
-    yield FeatureTerm(name, "σ", bounds, told, "", SCORED_SHOTS)
+    description = f"{what.capitalize()}, in standard deviations of that pixel."
+    yield FeatureTerm(name, "σ", bounds, description, "", SCORED_SHOTS)
     yield FeatureTerm(
         f"{name}_size", "", bounds, f"Size of the {what}, as a share of the peak.", "", SCORED_SHOTS
     )
@@ -452,7 +452,7 @@ FEATURE_TERMS: Mapping[str, FeatureTerm] = MappingProxyType(
         for term in (
             *BEAM_FEATURES,
             *POINTING_FEATURES,
-            *EXAMINATION_FEATURES,
+            *DETAILED_FEATURES,
             *SPECTRUM_FEATURES,
             *ENERGY_FEATURES,
             *SCORES,

@@ -32,7 +32,7 @@ class Statement(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     event: str
-    condition: str
+    incident: str
     shot: str
     revision: int
     time: int
@@ -76,7 +76,7 @@ class Statement(BaseModel):
         anomaly = event.data
         return cls(
             event=event.id,
-            condition=anomaly.condition,
+            incident=anomaly.incident,
             shot=anomaly.shot,
             revision=anomaly.revision,
             time=anomaly.time,
@@ -97,8 +97,8 @@ class Statement(BaseModel):
     @property
     def id(self) -> str:
         """The id of the statement; the same statement always has the same id."""
-        said = self.event, self.action, self.label, self.until, self.who, self.note, self.at
-        return statement_id(*said, *([self.caller] if self.caller else []))
+        fields = self.event, self.action, self.label, self.until, self.who, self.note, self.at
+        return statement_id(*fields, *([self.caller] if self.caller else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +146,10 @@ UNLABELLED = ShotLabels()
 
 def standing(statements: Iterable[Statement]) -> Standing:
     """Return the standing of an incident after these statements, which may be in any order."""
-    said = in_order(statements)
-    acknowledged = [(each.who, each.caller) for each in said if each.action is FeedbackAction.ACKNOWLEDGED]
-    snoozed = [each.until for each in said if each.action is FeedbackAction.SNOOZED]
-    judged = [(each.action, each.label) for each in said if each.action in VERDICTS]
+    given = in_order(statements)
+    acknowledged = [(each.who, each.caller) for each in given if each.action is FeedbackAction.ACKNOWLEDGED]
+    snoozed = [each.until for each in given if each.action is FeedbackAction.SNOOZED]
+    judged = [(each.action, each.label) for each in given if each.action in VERDICTS]
     verdict, label = judged[-1] if judged else (None, None)
     who, caller = acknowledged[-1] if acknowledged else (None, None)
     return Standing(who, snoozed[-1] if snoozed else None, verdict, label, caller)
@@ -157,10 +157,10 @@ def standing(statements: Iterable[Statement]) -> Standing:
 
 def standings(statements: Iterable[Statement]) -> dict[str, Standing]:
     """Return the standing of each incident that the statements are about."""
-    by_condition: dict[str, list[Statement]] = defaultdict(list)
+    by_incident: dict[str, list[Statement]] = defaultdict(list)
     for statement in statements:
-        by_condition[statement.condition].append(statement)
-    return {condition: standing(said) for condition, said in by_condition.items()}
+        by_incident[statement.incident].append(statement)
+    return {incident: standing(given) for incident, given in by_incident.items()}
 
 
 def active_snoozes(statements: Iterable[Statement], now_ms: int) -> list[Snooze]:
@@ -179,14 +179,14 @@ def shot_labels(
     by now. The newest verdict on an incident counts for every shot of its place and time span that shows it.
     `spans`: incident → its first and last shot (epoch ms).
     """
-    said = list(statements)
+    given = list(statements)
     of_events: dict[str, list[Statement]] = defaultdict(list)
-    for verdict in newest_verdicts(said, lambda each: each.event):
+    for verdict in newest_verdicts(given, lambda each: each.event):
         of_events[verdict.shot].append(verdict)
-    of_conditions = newest_verdicts(said, lambda each: each.condition)
+    of_incidents = newest_verdicts(given, lambda each: each.incident)
     labels = {}
     for shot in shots:
-        lasting = [each for each in of_conditions if _shows(shot, each, spans.get(each.condition))]
+        lasting = [each for each in of_incidents if _shows(shot, each, spans.get(each.incident))]
         if verdicts := [*lasting, *of_events.get(shot.id, [])]:
             labels[shot.id] = _labels(verdicts)
     return labels

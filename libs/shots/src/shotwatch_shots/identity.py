@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from hashlib import blake2b
 
-CHARACTERISATIONS = "characterisations/"
+CALIBRATION = "calibration_constants/"
 """The folder of the data bucket for calibration constants of cameras; the other folders are days."""
 RESIDUALS = "residuals/"
 """The folder of the block bucket for residuals of reconstructions; the other folders are days."""
@@ -44,9 +44,9 @@ def event_id(shot: str, kind: str, revision: int) -> str:
     return _digest(shot, kind, revision)
 
 
-def statement_id(*said: object) -> str:
+def statement_id(*fields: object) -> str:
     """Return the id of a person's statement about an event."""
-    return _digest(*said)
+    return _digest(*fields)
 
 
 def message_id(stage: str, body: bytes) -> str:
@@ -138,6 +138,6 @@ def residual_key(shot: str, device: str) -> str:
     return f"{residual_folder(shot)}{fitting_name(device)}.npy"
 
 
-def characterisation_key(device: str, kind: str, data: bytes) -> str:
+def calibration_key(device: str, kind: str, data: bytes) -> str:
     """Return the key of a camera's calibration constants (NPZ)."""
-    return f"{CHARACTERISATIONS}{fitting_name(device)}/{kind}/{blake2b(data, digest_size=12).hexdigest()}.npz"
+    return f"{CALIBRATION}{fitting_name(device)}/{kind}/{blake2b(data, digest_size=12).hexdigest()}.npz"

@@ -24,7 +24,7 @@ class Incident:
     shots: int
     severity: Severity
     devices: tuple[str, ...]
-    told_at: int
+    notified_at: int
     """The last shot at the time of the last notification."""
 
 

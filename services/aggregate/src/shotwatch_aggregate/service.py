@@ -41,7 +41,7 @@ from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.background import Items, every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now, latest_record_ms
-from shotwatch_common.process import PREFETCH, Edges, Service
+from shotwatch_common.process import PREFETCH, Service, ServiceContext
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug, Reject
@@ -59,15 +59,15 @@ UNSENT_MS = 15_000
 """Time after which an unsent message is published again, in ms: its replica is assumed to have died."""
 
 
-async def assemble(edges: Edges[AggregateSettings], _resources: AsyncExitStack) -> Service:
-    aggregator = Aggregator(edges)
-    pause = edges.settings.window_sweep_seconds
+async def assemble(context: ServiceContext[AggregateSettings], _resources: AsyncExitStack) -> Service:
+    aggregator = Aggregator(context)
+    pause = context.settings.window_sweep_seconds
 
     async def close_overdue() -> None:
-        await every(pause, aggregator.close_overdue, edges.log)
+        await every(pause, aggregator.close_overdue, context.log)
 
     async def publish_unsent() -> None:
-        await every(pause, aggregator.publish_unsent, edges.log)
+        await every(pause, aggregator.publish_unsent, context.log)
 
     subscription = Subscription("aggregate", FileValidated, aggregator.join, PREFETCH)
     return Service((subscription,), (close_overdue, publish_unsent))
@@ -76,14 +76,14 @@ async def assemble(edges: Edges[AggregateSettings], _resources: AsyncExitStack) 
 class Aggregator:
     """The join with its input and output: windows in the database, messages on the bus."""
 
-    def __init__(self, edges: Edges[AggregateSettings]) -> None:
-        self._edges = edges
-        self._facility = edges.facility
-        self._windows = edges.archive.windows
-        self._stragglers = Stragglers(edges)
+    def __init__(self, context: ServiceContext[AggregateSettings]) -> None:
+        self._context = context
+        self._facility = context.facility
+        self._windows = context.archive.windows
+        self._stragglers = Stragglers(context)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._to_close = Items(edges.servers_answer, edges.log)
-        self._to_send = Items(edges.servers_answer, edges.log)
+        self._to_close = Items(context.servers_answer, context.log)
+        self._to_send = Items(context.servers_answer, context.log)
 
     async def join(self, message: FileValidated) -> None:
         """Add the records of a file to their windows, and close the shots that are ripe.
@@ -104,13 +104,13 @@ class Aggregator:
         if failures:
             raise failures[0]
         facts["unexpected"] = unexpected
-        await self._edges.archive.ledger.note_joined(message.object.object_id, facts)
+        await self._context.archive.ledger.note_joined(message.object.object_id, facts)
 
     async def close_overdue(self) -> None:
         """Close shots whose lateness is over and that wait for no file, and shots requested again."""
         overdue = await self._windows.overdue(epoch_now(), besides=self._to_close.waiting)
         if overdue:
-            await self._stragglers.look(overdue)
+            await self._stragglers.poll(overdue)
         await self._to_close.each(overdue, self._close_window)
         metrics.WINDOWS_OPEN.set(await self._windows.open())
 
@@ -126,7 +126,7 @@ class Aggregator:
             return
         if not window.again and self._stragglers.hold(window_id, window.series, window.start):
             return
-        with continued_trace(self._edges.tracer, "close overdue shots", window.traceparent):
+        with continued_trace(self._context.tracer, "close overdue shots", window.traceparent):
             await self._change(window.series, window.start, close_due)
 
     async def _send_held_back(self, window_id: str) -> None:
@@ -166,15 +166,15 @@ class Aggregator:
         return sum(len(each.row) for each in records if each.device not in window.devices)
 
     def _admit_all(self, obj: ObjectRef, records: Sequence[WindowRecords], series: ShotSeries) -> Change:
-        roster = self._roster(series)
+        expected = self._expected(series)
         devices = {record.device for record in records}
 
         def change(before: Window) -> tuple[Window, Closing | None]:
             after = retract(before, obj.key, devices, obj.arrived_at)
             for record in records:
-                if takes(after, record.device, roster):
+                if takes(after, record.device, expected):
                     after = admit(after, record)
-            return close(after, ripe(before, after, roster))
+            return close(after, ripe(before, after, expected))
 
         return change
 
@@ -211,27 +211,27 @@ class Aggregator:
                 return after, closed
 
     async def _batch(self, closing: Closing, series: ShotSeries) -> ShotBatch:
-        roster = self._roster(series)
-        on_before = await self._on_before(closing.window.start, unheard_before(closing, roster))
+        expected = self._expected(series)
+        on_before = await self._on_before(closing.window.start, unheard_before(closing, expected))
         sources = [source for columns in closing.window.devices.values() for source in columns.sources]
         link_current_span(sorted({source.traceparent for source in sources if source.traceparent}))
-        return batch_of(closing, roster, on_before, max(source.arrived_at for source in sources))
+        return batch_of(closing, expected, on_before, max(source.arrived_at for source in sources))
 
     async def _on_before(self, start: int, devices: Sequence[str]) -> set[str]:
         """Return those of the devices whose last state before the start of the window is ON."""
         if not devices:
             return set()
-        states = await self._edges.archive.states_before(devices, start)
+        states = await self._context.archive.states_before(devices, start)
         return {device for device, state in states.items() if state == self._facility.state.on}
 
     async def _empty_outbox(self, window_id: str, outbox: Iterable[ShotBatch]) -> None:
         for closed in outbox:
-            await self._edges.archive.batches.add(closed)
-            await self._edges.bus.send("features", closed)
+            await self._context.archive.batches.add(closed)
+            await self._context.bus.send("features", closed)
             faults.reach("aggregate.after_publish")
             await self._windows.strike_off(window_id, closed.batch_id)
             metrics.shots_closed(closed)
-            self._edges.log.info("shots closed", batch=closed.batch_id, shots=len(closed.pulses))
+            self._context.log.info("shots closed", batch=closed.batch_id, shots=len(closed.pulses))
 
     async def _remember_devices(self, message: FileValidated) -> None:
         latest = latest_record_ms(self._facility)
@@ -240,13 +240,13 @@ class Aggregator:
             if len(with_state):
                 last = with_state[-1]
                 seen = LastState(int(judged.times[last]), judged.states[judged.state[last]])
-                await self._edges.archive.devices.saw(judged.device, seen, latest)
+                await self._context.archive.devices.saw(judged.device, seen, latest)
 
-    def _roster(self, series: ShotSeries) -> dict[str, DeviceKind]:
-        roster = self._facility.roster(series)
-        if roster is None:
+    def _expected(self, series: ShotSeries) -> dict[str, DeviceKind]:
+        expected = self._facility.expected_devices(series)
+        if expected is None:
             return {}
-        devices = (self._facility.device(group) for group in roster.devices)
+        devices = (self._facility.device(group) for group in expected.devices)
         return {device.group: device.kind for device in devices if device is not None}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from shotwatch_aggregate.settings import AggregateSettings
 from shotwatch_common.clock import epoch_now
-from shotwatch_common.process import Edges
+from shotwatch_common.process import ServiceContext
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.identity import object_id
 from shotwatch_shots.place import Place, ShotSeries
@@ -24,30 +24,30 @@ LONGEST_HOLD_MS = 600_000
 class Stragglers:
     """The windows that wait for files, as of the last check."""
 
-    def __init__(self, edges: Edges[AggregateSettings]) -> None:
-        self._edges = edges
+    def __init__(self, context: ServiceContext[AggregateSettings]) -> None:
+        self._context = context
         self._starts: list[tuple[Place | None, str, int]] = []
         """Area, interval and start (epoch ms) of each file that is under way."""
         self._held_since: dict[str, int] = {}
 
-    async def look(self, overdue: Collection[str]) -> None:
+    async def poll(self, overdue: Collection[str]) -> None:
         """Find the files that are under way: in the inbox and not dead-lettered, or ingested and not joined.
 
         Raises:
             Retry: a server is unavailable.
         """
         held_since, self._held_since = self._held_since, {}
-        if not await self._edges.bus.ready():
+        if not await self._context.bus.ready():
             raise Retry("the broker does not answer: files may be on their way")
-        ledger, bucket = self._edges.archive.ledger, self._edges.settings.inbox_bucket
+        ledger, bucket = self._context.archive.ledger, self._context.settings.inbox_bucket
         given_up = {each.id for each in await ledger.overdue(ObjectState.DEAD_LETTERED, epoch_now())}
         unjoined = [each.key for each in await ledger.overdue(ObjectState.INGESTED, epoch_now())]
         waiting = [
             each.key
-            async for each in self._edges.store.list(bucket)
+            async for each in self._context.store.list(bucket)
             if object_id(bucket, each.key, each.etag) not in given_up
         ]
-        names = map(self._edges.facility.file_name, [*waiting, *unjoined])
+        names = map(self._context.facility.file_name, [*waiting, *unjoined])
         self._starts = [(name.area, name.interval, epoch_ms(name.starts_at)) for name in names if name]
         self._held_since = {id_: since for id_, since in held_since.items() if id_ in overdue}
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
-from shotwatch_detector.catalogue import SIGNS
+from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_history.domain.drift import MATTERS, severity_of, why
 from shotwatch_history.domain.trends import Shift
 from shotwatch_shots.drift import Drift, FeatureDrift
@@ -16,7 +16,7 @@ from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.vocabulary import AnomalyKind, Phase
 
 
-def event_of(shift: Shift, series: ShotSeries, told_until: int, facility: str) -> AnomalyEvent:
+def event_of(shift: Shift, series: ShotSeries, reported_until: int, facility: str) -> AnomalyEvent:
     """Return the event of a lasting change, with sequence 0 until one is reserved.
 
     It concerns the first shot after the change. Its id depends on the time up to which changes were reported
@@ -31,7 +31,7 @@ def event_of(shift: Shift, series: ShotSeries, told_until: int, facility: str) -
         sigmas=shift.sigmas,
         unit=FEATURE_TERMS[shift.feature].unit,
     )
-    id_ = event_id(f"{shift.device}/{shift.feature}/{told_until}", AnomalyKind.TREND, 1)
+    id_ = event_id(f"{shift.device}/{shift.feature}/{reported_until}", AnomalyKind.TREND, 1)
     return _event(
         id_,
         shift.time,
@@ -62,7 +62,7 @@ def drift_event_of(
             value=of.median,
             reference=of.centre,
             sigmas=of.shift,
-            unit=SIGNS[name].unit,
+            unit=FEATURE_SPECS[name].unit,
         )
         for name, of in features.items()
     ]
@@ -82,7 +82,7 @@ def drift_event_of(
     )
 
 
-def _event(id_: str, time: int, series: ShotSeries, facility: str, **said: Any) -> AnomalyEvent:
+def _event(id_: str, time: int, series: ShotSeries, facility: str, **fields: Any) -> AnomalyEvent:
     """Return an event about a shot, for an incident that has no end."""
     anomaly = Anomaly(
         sequence=0,
@@ -95,13 +95,13 @@ def _event(id_: str, time: int, series: ShotSeries, facility: str, **said: Any) 
         image_url=None,
         residual_url=None,
         model=None,
-        condition=id_,
+        incident=id_,
         phase=Phase.OPENED,
         since=time,
         until=time,
         shots=1,
         supersedes=[],
         trace_id=current_trace_id(),
-        **said,
+        **fields,
     )
     return AnomalyEvent.about(anomaly, id_, facility, current_traceparent())

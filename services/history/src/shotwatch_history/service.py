@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from shotwatch_common.background import every
-from shotwatch_common.process import Edges, Service
+from shotwatch_common.process import Service, ServiceContext
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_history.jobs.drift import DriftWatch
 from shotwatch_history.jobs.ledger import LedgerWatch
@@ -27,15 +27,15 @@ LEDGER_POLL_S = 60.0
 """Pause between two checks of the ledger, and of the promotions against the audit, in seconds."""
 
 
-async def assemble(edges: Edges[HistorySettings], resources: AsyncExitStack) -> Service:
+async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExitStack) -> Service:
     """Return the jobs of the service, each with the pause between two runs."""
-    settings = edges.settings
+    settings = context.settings
     registry = await resources.enter_async_context(ModelRegistry.of(settings))
     jobs = (
-        (settings.trend_poll_seconds, TrendWatch(edges).look),
-        (settings.reference_poll_seconds, ReferenceRenewal(edges).renew),
-        (settings.drift_poll_seconds, DriftWatch(edges, registry).look),
-        (LEDGER_POLL_S, LedgerWatch(edges).look),
-        (LEDGER_POLL_S, PromotionWatch(edges).look),
+        (settings.trend_poll_seconds, TrendWatch(context).poll),
+        (settings.reference_poll_seconds, ReferenceRenewal(context).renew),
+        (settings.drift_poll_seconds, DriftWatch(context, registry).poll),
+        (LEDGER_POLL_S, LedgerWatch(context).poll),
+        (LEDGER_POLL_S, PromotionWatch(context).poll),
     )
-    return Service(background=tuple(partial(every, pause, job, edges.log) for pause, job in jobs))
+    return Service(background=tuple(partial(every, pause, job, context.log) for pause, job in jobs))

@@ -20,7 +20,7 @@ from shotwatch_common.command_line import (
     own_output,
     read_list,
     read_time,
-    tell,
+    report,
 )
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.promoted import download_pinned
@@ -41,7 +41,7 @@ class CannotCompare(ValueError):
 
 def main(arguments: Sequence[str], output: TextIO) -> int:
     """Compare two versions as the command line requests, and return the exit status."""
-    asked, progress = _parse(arguments), partial(tell, to=output)
+    asked, progress = _parse(arguments), partial(report, to=output)
     return exit_status(lambda: asyncio.run(_run(asked, progress)), CannotCompare, away=TRANSIENT, to=output)
 
 
@@ -72,11 +72,13 @@ async def _run(asked: argparse.Namespace, progress: Progress) -> None:
         ]
         facility = load_facility(settings.facility)
         start, end = await _span(asked, archive, latest_record_ms(facility))
-        rosters = [
-            roster for roster in facility.places if not asked.places or str(roster.place) in asked.places
+        all_expected = [
+            expected
+            for expected in facility.places
+            if not asked.places or str(expected.place) in asked.places
         ]
         replay = Replay(archive, store, facility, settings.false_alarms_per_hour)
-        comparison = await replay.compare((one, other), rosters, start, end, progress)
+        comparison = await replay.compare((one, other), all_expected, start, end, progress)
     if not comparison.shots:
         raise CannotCompare(f"no shot of that time can be replayed; frames of {comparison.expired} expired")
     progress("compared", start=start, end=end, **asdict(comparison))

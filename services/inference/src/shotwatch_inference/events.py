@@ -6,7 +6,7 @@ from typing import Any
 
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
-from shotwatch_inference.domain.conditions import Sighting, Telling
+from shotwatch_inference.domain.incidents import Notification, Observation
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Evidence, ModelRef
 from shotwatch_shots.identity import event_id
@@ -25,11 +25,11 @@ class Publication:
     traceparent: str
 
 
-def sightings_of(findings: Iterable[Finding], batch: ShotBatch) -> list[Sighting]:
+def observations_of(findings: Iterable[Finding], batch: ShotBatch) -> list[Observation]:
     """Return the findings with the times of their shots, and the ids that their events would have."""
     ids, pulses, revisions = batch.shot_ids, batch.pulses.tolist(), batch.revisions.tolist()
     return [
-        Sighting(
+        Observation(
             pulses[finding.shot], event_id(ids[finding.shot], finding.kind, revisions[finding.shot]), finding
         )
         for finding in findings
@@ -37,25 +37,28 @@ def sightings_of(findings: Iterable[Finding], batch: ShotBatch) -> list[Sighting
 
 
 def event_of(
-    telling: Telling, batch: ShotBatch, scored: Callable[[int], Collection[str]], publication: Publication
+    notification: Notification,
+    batch: ShotBatch,
+    scored: Callable[[int], Collection[str]],
+    publication: Publication,
 ) -> AnomalyEvent:
     """Return the event that notifies of an incident, with sequence 0 until one is reserved.
 
     Its id is derived from the shot that it shows, or from the incident that it ends. Published again, it is
     the same event. `scored` returns the cameras of a shot that the model scored.
     """
-    if telling.sighting is None:
-        return _closing(telling.condition, batch, publication)
-    finding = telling.sighting.finding
-    anomaly = _anomaly_of(finding, telling, batch, scored(finding.shot), publication)
+    if notification.observation is None:
+        return _closing(notification.incident, batch, publication)
+    finding = notification.observation.finding
+    anomaly = _anomaly_of(finding, notification, batch, scored(finding.shot), publication)
     return AnomalyEvent.about(
-        anomaly, telling.sighting.event_id, publication.facility, publication.traceparent
+        anomaly, notification.observation.event_id, publication.facility, publication.traceparent
     )
 
 
 def _anomaly_of(
     finding: Finding,
-    telling: Telling,
+    notification: Notification,
     batch: ShotBatch,
     scored: Collection[str],
     publication: Publication,
@@ -71,65 +74,65 @@ def _anomaly_of(
         place=batch.series.place,
         interval=batch.series.interval,
         kind=finding.kind,
-        severity=telling.condition.severity,
+        severity=notification.incident.severity,
         devices=list(finding.devices),
         score=finding.score,
         threshold=finding.threshold,
-        why=finding.why + _lasting(telling.condition),
+        why=finding.why + _lasting(notification.incident),
         contributions=list(finding.contributions),
         evidence=_evidence(finding, batch),
         image_url=f"{image}/image" if image else None,
         residual_url=f"{image}/residual" if image and camera in scored else None,
         model=None if finding.kind in RULE_KINDS else publication.model,
-        **_standing(telling.condition, telling.phase),
+        **_standing(notification.incident, notification.phase),
         supersedes=[],
         trace_id=publication.trace_id,
     )
 
 
-def _closing(condition: Incident, batch: ShotBatch, publication: Publication) -> AnomalyEvent:
+def _closing(incident: Incident, batch: ShotBatch, publication: Publication) -> AnomalyEvent:
     """Return the event that closes an incident, about its last shot."""
     anomaly = Anomaly(
         sequence=0,
-        shot=shot_id(batch.series, condition.until),
+        shot=shot_id(batch.series, incident.until),
         revision=1,
-        time=condition.until,
+        time=incident.until,
         place=batch.series.place,
         interval=batch.series.interval,
-        kind=condition.kind,
+        kind=incident.kind,
         severity=Severity.INFO,
-        devices=list(condition.devices),
+        devices=list(incident.devices),
         score=0.0,
         threshold=0.0,
-        why=f"{condition.kind.replace('_', ' ')} is over{_lasting(condition)}",
+        why=f"{incident.kind.replace('_', ' ')} is over{_lasting(incident)}",
         contributions=[],
         evidence=[],
         image_url=None,
         residual_url=None,
-        model=None if condition.kind in RULE_KINDS else publication.model,
-        **_standing(condition, Phase.CLOSED),
+        model=None if incident.kind in RULE_KINDS else publication.model,
+        **_standing(incident, Phase.CLOSED),
         supersedes=[],
         trace_id=publication.trace_id,
     )
-    id_ = event_id(condition.id, Phase.CLOSED, 1)
+    id_ = event_id(incident.id, Phase.CLOSED, 1)
     return AnomalyEvent.about(anomaly, id_, publication.facility, publication.traceparent)
 
 
-def _standing(condition: Incident, phase: Phase) -> dict[str, Any]:
+def _standing(incident: Incident, phase: Phase) -> dict[str, Any]:
     return {
-        "condition": condition.id,
+        "incident": incident.id,
         "phase": phase,
-        "since": condition.since,
-        "until": condition.until,
-        "shots": condition.shots,
+        "since": incident.since,
+        "until": incident.until,
+        "shots": incident.shots,
     }
 
 
-def _lasting(condition: Incident) -> str:
-    if condition.shots == 1:
+def _lasting(incident: Incident) -> str:
+    if incident.shots == 1:
         return ""
-    seconds = (condition.until - condition.since) / 1000
-    return f", in {condition.shots} shots of {seconds:.3g} s"
+    seconds = (incident.until - incident.since) / 1000
+    return f", in {incident.shots} shots of {seconds:.3g} s"
 
 
 def superseding(event: AnomalyEvent, earlier: Iterable[AnomalyEvent]) -> AnomalyEvent:

@@ -64,7 +64,7 @@ class ModelWatch:
     """The watch over an alias: it keeps the promoted version loaded, and changes it after a promotion.
 
         watch = ModelWatch(registry, archive, ModelAlias.CHAMPION, log)
-        await watch.look()
+        await watch.poll()
         watch.current
 
     A new version is fetched, loaded and warmed up beside the current one, then replaces it at once. Code that
@@ -87,7 +87,7 @@ class ModelWatch:
         self._pause_s = FIRST_PAUSE_S
         self._again_at = 0.0
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Query the registry and the database once, and change models if another one was promoted.
 
         Raises:

@@ -16,13 +16,13 @@ from shotwatch_detector.detector import Detector
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.comparison import Only, Opinion, VersionSummary, VersionTally, only
-from shotwatch_inference.domain.conditions import follow, quiet_ms
-from shotwatch_inference.events import sightings_of
+from shotwatch_inference.domain.incidents import follow, quiet_ms
+from shotwatch_inference.events import observations_of
 from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import Model
 from shotwatch_inference.scoring import add_scores, frames_of, with_scores
 from shotwatch_shots.batch import ShotBatch
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.incidents import Incidents
 from shotwatch_shots.vocabulary import Phase
@@ -75,8 +75,10 @@ class _Contender:
 
     def _alarms(self, batch: ShotBatch, findings: Sequence[Finding], quiet: int) -> int:
         """Update the incidents, and return how many began."""
-        self.watch, told = follow(self.watch, sightings_of(findings, batch), int(batch.pulses.max()), quiet)
-        return sum(telling.phase in (Phase.OPENED, Phase.PASSED) for telling in told)
+        self.watch, notifications = follow(
+            self.watch, observations_of(findings, batch), int(batch.pulses.max()), quiet
+        )
+        return sum(notification.phase in (Phase.OPENED, Phase.PASSED) for notification in notifications)
 
 
 class Replay:
@@ -95,20 +97,22 @@ class Replay:
     async def compare(
         self,
         models: tuple[Model, Model],
-        rosters: Sequence[PlaceRoster],
+        all_expected: Sequence[ExpectedDevices],
         start: int,
         end: int,
         progress: Progress,
     ) -> Comparison:
         """Replay the shots with start <= pulse < end (epoch ms) at these places."""
         one, other = (VersionTally(model.ref.version) for model in models)
-        for number, roster in enumerate(rosters):
+        for number, expected in enumerate(all_expected):
             contenders = [
                 _Contender(model.detector, tally) for model, tally in zip(models, (one, other), strict=True)
             ]
-            async for minutes in self._replay(roster, start, end, contenders):
+            async for minutes in self._replay(expected, start, end, contenders):
                 whole = (end - start) / MINUTE_MS
-                progress("replaying", done=round(number * whole + minutes), of=round(len(rosters) * whole))
+                progress(
+                    "replaying", done=round(number * whole + minutes), of=round(len(all_expected) * whole)
+                )
         return Comparison(
             versions=(one.summary(self._labels, RULE_KINDS), other.summary(self._labels, RULE_KINDS)),
             only=(only(one, other), only(other, one)),
@@ -117,26 +121,26 @@ class Replay:
         )
 
     async def _replay(
-        self, roster: PlaceRoster, start: int, end: int, contenders: Sequence[_Contender]
+        self, expected: ExpectedDevices, start: int, end: int, contenders: Sequence[_Contender]
     ) -> AsyncIterator[float]:
         """Replay one place; yield how many minutes of it are done."""
-        quiet = quiet_ms(self._facility.interval(roster.interval).period_ms)
+        quiet = quiet_ms(self._facility.interval(expected.interval).period_ms)
         for begin in range(start, end, STEP_MS):
             stop = min(begin + STEP_MS, end)
-            for batch_id, shots in (await self._batches(roster, begin, stop)).items():
+            for batch_id, shots in (await self._batches(expected, begin, stop)).items():
                 batch = await self._archive.batches.find(batch_id)
                 if batch is not None:
                     await self._hear(batch, shots, contenders, quiet)
             yield (stop - start) / MINUTE_MS
 
-    async def _batches(self, roster: PlaceRoster, start: int, end: int) -> dict[str, list[int]]:
+    async def _batches(self, expected: ExpectedDevices, start: int, end: int) -> dict[str, list[int]]:
         """Return batch → indices of its current shots, with the batches in order of their first shot."""
-        query = {"place": str(roster.place)}
+        query = {"place": str(expected.place)}
         batches: dict[str, list[int]] = defaultdict(list)
         shots = await self._archive.shots.page(query, start, end, 0)
         self._labels |= await self._archive.feedback.labels(shots)
         for shot in shots:
-            if shot.series.interval == roster.interval:
+            if shot.series.interval == expected.interval:
                 batches[shot.batch].append(shot.index)
         return batches
 

@@ -35,23 +35,23 @@ from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
-from shotwatch_common.process import PREFETCH, Edges, Service
+from shotwatch_common.process import PREFETCH, Service, ServiceContext
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.finding import Finding
-from shotwatch_inference.book import Book
-from shotwatch_inference.domain.conditions import Telling, quiet_ms
+from shotwatch_inference.domain.incidents import Notification, quiet_ms
 from shotwatch_inference.domain.rules import apply_rules
 from shotwatch_inference.events import (
     Publication,
     camera_of,
     event_of,
-    sightings_of,
+    observations_of,
     superseding,
     withdrawals,
 )
+from shotwatch_inference.incident_store import IncidentStore
 from shotwatch_inference.judging import judge_batch
 from shotwatch_inference.models import Model, ModelWatch
 from shotwatch_inference.scoring import CameraScores, images, score, was_scored, with_scores
@@ -69,25 +69,25 @@ MODEL_POLL_S = 2.0
 _SEVERITIES = tuple(Severity)
 
 
-async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -> Service:
-    settings = edges.settings
+async def assemble(context: ServiceContext[InferenceSettings], resources: AsyncExitStack) -> Service:
+    settings = context.settings
     registry = await resources.enter_async_context(ModelRegistry.of(settings))
-    champion, challenger = (ModelWatch(registry, edges.archive, alias, edges.log) for alias in ModelAlias)
+    champion, challenger = (ModelWatch(registry, context.archive, alias, context.log) for alias in ModelAlias)
 
-    async def look_for_champion() -> None:
-        await every(MODEL_POLL_S, champion.look, edges.log)
+    async def poll_champion() -> None:
+        await every(MODEL_POLL_S, champion.poll, context.log)
 
-    async def look_for_challenger() -> None:
-        await every(MODEL_POLL_S, challenger.look, edges.log)
+    async def poll_challenger() -> None:
+        await every(MODEL_POLL_S, challenger.poll, context.log)
 
     replica = f"{gethostname()}:{settings.health_port}"
 
     async def report_loads() -> None:
         loads = [watch.report(replica) for watch in (champion, challenger)]
-        await edges.archive.model_loads.keep(loads)
+        await context.archive.model_loads.keep(loads)
 
     async def keep_reporting_loads() -> None:
-        await every(LOAD_REPORT_S, report_loads, edges.log)
+        await every(LOAD_REPORT_S, report_loads, context.log)
 
     def facts() -> dict[str, str]:
         loads = [watch.report(replica) for watch in (champion, challenger)]
@@ -97,15 +97,15 @@ async def assemble(edges: Edges[InferenceSettings], resources: AsyncExitStack) -
             **{f"{load.alias}_problem": load.problem for load in loads if load.problem},
         }
 
-    judge, shadow = Judge(edges, champion, challenger), Shadow(edges, challenger)
+    judge, shadow = Judge(context, champion, challenger), Shadow(context, challenger)
     subscriptions = (
         Subscription("inference", ShotsMeasured, judge.judge, PREFETCH),
         Subscription("shadow", ShotsMeasured, shadow.score, prefetch=1),
     )
     return Service(
         subscriptions,
-        beforehand=(champion.look, challenger.look),  # no shot passes unscored after a restart
-        background=(look_for_champion, look_for_challenger, keep_reporting_loads),
+        startup_checks=(champion.poll, challenger.poll),  # no shot passes unscored after a restart
+        background=(poll_champion, poll_challenger, keep_reporting_loads),
         facts=facts,
     )
 
@@ -117,43 +117,45 @@ def _version(watch: ModelWatch, otherwise: str) -> str:
 class Judge:
     """The judge of shots: features and blocks in; events, and shots with a verdict, out."""
 
-    def __init__(self, edges: Edges[InferenceSettings], champion: ModelWatch, challenger: ModelWatch) -> None:
-        self._edges = edges
+    def __init__(
+        self, context: ServiceContext[InferenceSettings], champion: ModelWatch, challenger: ModelWatch
+    ) -> None:
+        self._context = context
         self._champion = champion
         self._challenger = challenger
-        self._book = Book(edges.archive)
+        self._incident_store = IncidentStore(context.archive)
 
     async def judge(self, message: ShotsMeasured) -> None:
         """Judge a batch of shots, store the results, and publish what is anomalous."""
         batch = message.shots
         champion = self._champion.current
-        features = await self._edges.archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
-        scores = await score(batch, champion.detector, self._edges.store) if champion else {}
+        features = await self._context.archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
+        scores = await score(batch, champion.detector, self._context.store) if champion else {}
         findings, judgement = await asyncio.to_thread(
             self._decide, batch, with_scores(features, scores), champion
         )
         publication = self._publication(champion)
         if champion is not None:
             await self._keep_residuals(batch, findings, scores, champion)
-        await self._edges.archive.measurements.keep(batch, Source.MODEL, scores)
+        await self._context.archive.measurements.keep(batch, Source.MODEL, scores)
         verdicts = _verdicts(findings, judgement, len(batch.pulses))
-        await self._edges.archive.shots.write(batch, verdicts, publication.model, publication.trace_id)
+        await self._context.archive.shots.write(batch, verdicts, publication.model, publication.trace_id)
         faults.reach("inference.after_verdicts")
-        await self._tell(batch, findings, scores, publication)
-        await self._have_examined(batch, findings)
-        await self._edges.archive.batches.judged(batch.batch_id)
+        await self._publish(batch, findings, scores, publication)
+        await self._request_detail(batch, findings)
+        await self._context.archive.batches.judged(batch.batch_id)
         metrics.shots_judged(batch.series, len(verdicts), verdicts[-1].score, verdicts[-1].threshold)
         if self._challenger.current is not None:
-            await self._edges.bus.send("shadow", message)
+            await self._context.bus.send("shadow", message)
         faults.reach("inference.after_judged")
 
     def _decide(
         self, batch: ShotBatch, features: Mapping[str, Features], champion: Model | None
     ) -> tuple[list[Finding], Judgement | None]:
-        findings = apply_rules(batch, features, batch.series.place.spoken, self._edges.facility)
+        findings = apply_rules(batch, features, batch.series.place.spoken, self._context.facility)
         if champion is None:
             return findings, None
-        rate = self._edges.settings.false_alarms_per_hour
+        rate = self._context.settings.false_alarms_per_hour
         judgement = judge_batch(batch, features, champion.detector, rate)
         return [*findings, *judgement.findings], judgement
 
@@ -172,15 +174,15 @@ class Judge:
             for source, of_block in groupby(
                 sorted(shots, key=member.source.__getitem__), member.source.__getitem__
             ):
-                frames = await images(member.blocks[source], self._edges.store)
+                frames = await images(member.blocks[source], self._context.store)
                 for n in of_block:
                     residual = await asyncio.to_thread(
                         champion.detector.residual, member.device, frames[member.row[n]]
                     )
                     key = residual_key(ids[n], member.device)
-                    await self._edges.store.put(self._edges.settings.block_bucket, key, _npy(residual))
+                    await self._context.store.put(self._context.settings.block_bucket, key, _npy(residual))
 
-    async def _tell(
+    async def _publish(
         self,
         batch: ShotBatch,
         findings: Sequence[Finding],
@@ -191,23 +193,23 @@ class Judge:
         ids, newest = batch.shot_ids, await self._newest(batch, findings)
         current = [finding for finding in findings if ids[finding.shot] in newest]
         revised = [n for n in np.flatnonzero(batch.revisions > 1) if ids[n] in newest]
-        earlier = await self._edges.archive.events.of_shots([ids[n] for n in revised]) if revised else []
+        earlier = await self._context.archive.events.of_shots([ids[n] for n in revised]) if revised else []
         withdrawn = withdrawals(batch, current, earlier, publication)
 
-        def events_of(tellings: Sequence[Telling]) -> list[AnomalyEvent]:
+        def events_of(notifications: Sequence[Notification]) -> list[AnomalyEvent]:
             scored = partial(_cameras_scored, scores)
-            told = [event_of(telling, batch, scored, publication) for telling in tellings]
-            return [*(superseding(event, earlier) for event in told), *withdrawn]
+            made = [event_of(notification, batch, scored, publication) for notification in notifications]
+            return [*(superseding(event, earlier) for event in made), *withdrawn]
 
-        quiet = quiet_ms(self._edges.facility.interval(batch.series.interval).period_ms)
-        none_after_all = {e.data.condition for e in withdrawn if e.data.condition in e.data.supersedes}
-        sightings = sightings_of(current, batch)
-        events = await self._book.enter(batch, sightings, quiet, events_of, none_after_all)
+        quiet = quiet_ms(self._context.facility.interval(batch.series.interval).period_ms)
+        none_after_all = {e.data.incident for e in withdrawn if e.data.incident in e.data.supersedes}
+        observations = observations_of(current, batch)
+        events = await self._incident_store.enter(batch, observations, quiet, events_of, none_after_all)
         if events:
             faults.reach("inference.after_booking")
-            edges = self._edges
-            await announce(events, edges.archive, edges.bus, edges.log, batch.last_arrival)
-            await self._book.told(batch)
+            context = self._context
+            await announce(events, context.archive, context.bus, context.log, batch.last_arrival)
+            await self._incident_store.published(batch)
 
     async def _newest(self, batch: ShotBatch, findings: Sequence[Finding]) -> set[str]:
         """Return those of the anomalous or revised shots that have no later revision."""
@@ -216,19 +218,19 @@ class Judge:
         concerned = sorted({*revised, *(finding.shot for finding in findings)})
         if not concerned:
             return set()
-        revisions = await self._edges.archive.shots.revisions([ids[n] for n in concerned])
+        revisions = await self._context.archive.shots.revisions([ids[n] for n in concerned])
         return {ids[n] for n in concerned if revisions.get(ids[n]) == batch.revisions[n]}
 
-    async def _have_examined(self, batch: ShotBatch, findings: Sequence[Finding]) -> None:
+    async def _request_detail(self, batch: ShotBatch, findings: Sequence[Finding]) -> None:
         """Request the features service to measure the anomalous shots in detail."""
         flagged = sorted({finding.shot for finding in findings})
         if flagged:
             message = ShotsFlagged(batch_id=batch.batch_id, shots=flagged)
-            await self._edges.bus.send("examination", message)
+            await self._context.bus.send("detail", message)
 
     def _publication(self, champion: Model | None) -> Publication:
         model = champion.ref if champion else None
-        return Publication(self._edges.facility.name, model, current_trace_id(), current_traceparent())
+        return Publication(self._context.facility.name, model, current_trace_id(), current_traceparent())
 
 
 def _verdicts(findings: Sequence[Finding], judgement: Judgement | None, shots: int) -> list[ShotVerdict]:

@@ -10,7 +10,7 @@ change it.
 import asyncio
 
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.process import Edges
+from shotwatch_common.process import ServiceContext
 from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import ModelWatch
 from shotwatch_inference.scoring import score, with_scores
@@ -21,8 +21,8 @@ from shotwatch_shots.batch import ShotsMeasured
 class Shadow:
     """The challenger's scoring: features and blocks in, scores out."""
 
-    def __init__(self, edges: Edges[InferenceSettings], challenger: ModelWatch) -> None:
-        self._edges = edges
+    def __init__(self, context: ServiceContext[InferenceSettings], challenger: ModelWatch) -> None:
+        self._context = context
         self._challenger = challenger
 
     async def score(self, message: ShotsMeasured) -> None:
@@ -30,8 +30,8 @@ class Shadow:
         challenger, batch = self._challenger.current, message.shots
         if challenger is None:
             return
-        archive, rate = self._edges.archive, self._edges.settings.false_alarms_per_hour
-        scores = await score(batch, challenger.detector, self._edges.store)
+        archive, rate = self._context.archive, self._context.settings.false_alarms_per_hour
+        scores = await score(batch, challenger.detector, self._context.store)
         features = await archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
         judgement = await asyncio.to_thread(
             judge_batch, batch, with_scores(features, scores), challenger.detector, rate

@@ -25,7 +25,7 @@ from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import parse_notification
-from shotwatch_common.process import PREFETCH, Edges, Service
+from shotwatch_common.process import PREFETCH, Service, ServiceContext
 from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
 from shotwatch_ingest.readers.exchange import ReadFile, Workspace
 from shotwatch_ingest.readers.pool import ReaderPool
@@ -53,23 +53,23 @@ READER_BYTES = 2 << 30
 """Maximum memory of a reader."""
 
 
-async def assemble(edges: Edges[IngestSettings], resources: AsyncExitStack) -> Service:
-    settings = edges.settings
+async def assemble(context: ServiceContext[IngestSettings], resources: AsyncExitStack) -> Service:
+    settings = context.settings
     readers = await resources.enter_async_context(
         ReaderPool(
-            edges.facility,
+            context.facility,
             processes=settings.readers,
             seconds_per_file=SECONDS_PER_FILE,
             memory_bytes=READER_BYTES,
         )
     )
-    sweep = Sweep(edges)
+    sweep = Sweep(context)
 
-    async def look_again_and_again() -> None:
-        await every(settings.inbox_sweep_seconds, sweep.look, edges.log)
+    async def keep_polling() -> None:
+        await every(settings.inbox_sweep_seconds, sweep.poll, context.log)
 
-    background = (look_again_and_again,) if settings.inbox_sweep_seconds else ()
-    subscription = Subscription("ingest", None, Ingestor(edges, readers).handle, PREFETCH)
+    background = (keep_polling,) if settings.inbox_sweep_seconds else ()
+    subscription = Subscription("ingest", None, Ingestor(context, readers).handle, PREFETCH)
     return Service((subscription,), background)
 
 
@@ -80,23 +80,23 @@ class _Replaced(Exception):
 class Ingestor:
     """The ingestion of objects: from the inbox to blocks, messages and states in the ledger."""
 
-    def __init__(self, edges: Edges[IngestSettings], readers: ReaderPool) -> None:
-        self._edges = edges
+    def __init__(self, context: ServiceContext[IngestSettings], readers: ReaderPool) -> None:
+        self._context = context
         self._readers = readers
 
     async def handle(self, body: bytes) -> None:
         """Ingest every object that an object event names."""
         for arrived in parse_notification(body):
-            if arrived.bucket == self._edges.settings.inbox_bucket:
+            if arrived.bucket == self._context.settings.inbox_bucket:
                 await self._ingest(_not_from_the_future(arrived.ref))
 
     async def _ingest(self, obj: ObjectRef) -> None:
         trace.get_current_span().set_attributes({"shotwatch.object": obj.key, "shotwatch.size": obj.size})
-        is_new = await self._edges.archive.ledger.enter(obj, "ingest")
+        is_new = await self._context.archive.ledger.enter(obj, "ingest")
         if not is_new and await self._is_dead_lettered(obj):
-            self._edges.log.warning("left alone: dead-lettered", object=obj.key)
+            self._context.log.warning("left alone: dead-lettered", object=obj.key)
             return
-        name = self._edges.facility.file_name(obj.key)
+        name = self._context.facility.file_name(obj.key)
         try:
             if name is None:
                 await self._set_aside(obj)
@@ -111,7 +111,7 @@ class Ingestor:
 
     async def _is_dead_lettered(self, obj: ObjectRef) -> bool:
         """Return whether a person has to decide about the object; one stored again since then starts anew."""
-        ledger = self._edges.archive.ledger
+        ledger = self._context.archive.ledger
         known = (await ledger.seen([obj.object_id])).get(obj.object_id)
         if known is None or known.state is not ObjectState.DEAD_LETTERED:
             return False
@@ -125,28 +125,28 @@ class Ingestor:
         fetched = await self._fetch(obj)
         data, stored_at = fetched.data, max(obj.arrived_at, fetched.modified_ms)
         stored = _not_from_the_future(obj.model_copy(update={"arrived_at": stored_at}))
-        obj = await self._edges.archive.ledger.place_last(stored)
+        obj = await self._context.archive.ledger.place_last(stored)
         if not data:
             raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
         with await asyncio.to_thread(Workspace, data) as workspace:
-            with self._edges.tracer.start_as_current_span("read snapshot"):
+            with self._context.tracer.start_as_current_span("read snapshot"):
                 found = await self._readers.read(workspace, name, obj.key, self._latest_ms(obj))
-            with self._edges.tracer.start_as_current_span("write blocks"):
+            with self._context.tracer.start_as_current_span("write blocks"):
                 devices, written = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
         facts = _facts(devices, found, blocks_id(written))
-        target = self._edges.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
+        target = self._context.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
         await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
         faults.reach("ingest.after_settle")
-        await self._edges.bus.send("validate", FileIngested(object=obj, devices=devices))
+        await self._context.bus.send("validate", FileIngested(object=obj, devices=devices))
         faults.reach("ingest.after_publish")
         metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
         await self._leave_inbox(obj, target)
-        self._edges.log.info("ingested", object=obj.key, **facts)
+        self._context.log.info("ingested", object=obj.key, **facts)
 
     def _latest_ms(self, obj: ObjectRef) -> int:
         """Return the latest time of a record (epoch ms) that the object's arrival allows."""
-        return obj.arrived_at + round(1000 * self._edges.facility.clock_skew_s)
+        return obj.arrived_at + round(1000 * self._context.facility.clock_skew_s)
 
     async def _fetch(self, obj: ObjectRef) -> FetchedObject:
         """Return this version of the object.
@@ -156,7 +156,7 @@ class Ingestor:
             _Replaced: the store holds another version by now.
         """
         try:
-            fetched = await self._edges.store.fetch(obj.bucket, obj.key, MAX_FILE_BYTES)
+            fetched = await self._context.store.fetch(obj.bucket, obj.key, MAX_FILE_BYTES)
         except ObjectTooLarge as error:
             await self._require_there(obj)
             raise Reject(FileReason.TOO_LARGE, str(error)) from error
@@ -171,7 +171,7 @@ class Ingestor:
             ObjectGone: it holds none.
             _Replaced: it holds another one.
         """
-        etag = await self._edges.store.etag(obj.bucket, obj.key)
+        etag = await self._context.store.etag(obj.bucket, obj.key)
         if etag is None:
             raise ObjectGone(f"{obj.bucket}/{obj.key} does not exist")
         if etag != obj.etag:
@@ -184,13 +184,13 @@ class Ingestor:
         records, etags = [], {}
         for device in found.devices:
             block = BlockRef(
-                bucket=self._edges.settings.block_bucket,
+                bucket=self._context.settings.block_bucket,
                 key=block_key(name.starts_at, obj.object_id, device.device),
                 object_id=obj.object_id,
                 object_key=obj.key,
             )
             data = await asyncio.to_thread(workspace.block, device.block_start, device.block_bytes)
-            etags[fitting_name(device.device)] = await self._edges.store.put(block.bucket, block.key, data)
+            etags[fitting_name(device.device)] = await self._context.store.put(block.bucket, block.key, data)
             metrics.block_written(len(data))
             records.append(device.records(block))
         return records, etags
@@ -198,23 +198,23 @@ class Ingestor:
     async def _set_aside(self, obj: ObjectRef) -> None:
         """Move an object out of the inbox whose name is not that of a snapshot, as ignored."""
         await self._require_there(obj)
-        target = self._edges.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key, obj.etag)
+        target = self._context.settings.data_bucket, ignored_key(instant(obj.arrived_at), obj.key, obj.etag)
         await self._settle(obj, ObjectState.IGNORED, target, "not a file name of the facility")
         await self._leave_inbox(obj, target)
 
     async def _reject(self, obj: ObjectRef, error: Reject) -> None:
         """Move the object to the error bucket, with the reason in its key and in a note beside it."""
-        self._edges.log.warning("rejected", object=obj.key, reason=error.reason, detail=error.detail)
-        bucket = self._edges.settings.error_bucket
+        self._context.log.warning("rejected", object=obj.key, reason=error.reason, detail=error.detail)
+        bucket = self._context.settings.error_bucket
         key = rejected_key(instant(obj.arrived_at), error.reason, obj.key, obj.etag)
         note = {**obj.model_dump(), "reason": error.reason, "detail": error.detail}
-        await self._edges.store.put(bucket, reason_key(key), json.dumps(note).encode(), "application/json")
+        await self._context.store.put(bucket, reason_key(key), json.dumps(note).encode(), "application/json")
         await self._settle(obj, ObjectState.REJECTED, (bucket, key), error.detail, error.reason)
         await self._leave_inbox(obj, (bucket, key))
 
     async def _settle_unread(self, obj: ObjectRef, why: str) -> None:
         """Settle a version that can never be read, as it left the inbox, unless an attempt settled it."""
-        entry = await self._edges.archive.ledger.find(obj.object_id)
+        entry = await self._context.archive.ledger.find(obj.object_id)
         if entry is None or entry.state is ObjectState.WAITING:
             await self._settle(obj, ObjectState.IGNORED, None, why)
 
@@ -230,12 +230,12 @@ class Ingestor:
         """Write the object's state and its future location; `target` is None if it no longer exists."""
         trace.get_current_span().set_attribute("shotwatch.state", state)
         entry = Entry(state, "ingest", why)
-        if await self._edges.archive.ledger.settle_at(obj.object_id, entry, target, reason, facts):
+        if await self._context.archive.ledger.settle_at(obj.object_id, entry, target, reason, facts):
             metrics.file_settled(obj, state, reason)
 
     async def _leave_inbox(self, obj: ObjectRef, target: tuple[str, str]) -> None:
         """Move the object away, unless another version has been stored under its key meanwhile."""
-        await self._edges.store.move((obj.bucket, obj.key), target, version=obj.etag)
+        await self._context.store.move((obj.bucket, obj.key), target, version=obj.etag)
 
 
 def _not_from_the_future(obj: ObjectRef) -> ObjectRef:

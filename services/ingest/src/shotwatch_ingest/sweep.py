@@ -11,7 +11,7 @@ from shotwatch_common import metrics
 from shotwatch_common.background import Items
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import ArrivedObject, build_notification
-from shotwatch_common.process import Edges
+from shotwatch_common.process import ServiceContext
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_shots.ledger import LastSeen
 from shotwatch_shots.vocabulary import ObjectState
@@ -27,19 +27,19 @@ That replica may have died before it fed the object in.
 class Sweep:
     """The periodic listing of the inbox."""
 
-    def __init__(self, edges: Edges[IngestSettings]) -> None:
-        self._bus = edges.bus
-        self._store = edges.store
-        self._ledger = edges.archive.ledger
-        self._settings = edges.settings
-        self._objects = Items(edges.servers_answer, edges.log)
+    def __init__(self, context: ServiceContext[IngestSettings]) -> None:
+        self._bus = context.bus
+        self._store = context.store
+        self._ledger = context.archive.ledger
+        self._settings = context.settings
+        self._objects = Items(context.servers_answer, context.log)
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """List the inbox once; publish an object event for each object that is not being processed."""
         with metrics.sweep():
-            await self._look()
+            await self._poll()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         bucket = self._settings.inbox_bucket
         found: list[ArrivedObject] = []
         async for stored in self._store.list(bucket):

@@ -1,22 +1,22 @@
 """Devices of the facility, as named in requests."""
 
 from shotwatch_query.errors import NotFound
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.vocabulary import DeviceKind
 
 
-def find_roster(facility: Facility, device: str, kind: DeviceKind | None = None) -> PlaceRoster:
+def find_expected(facility: Facility, device: str, kind: DeviceKind | None = None) -> ExpectedDevices:
     """Return the place and interval, with its expected devices, to which a device (of this kind) belongs.
 
     Raises:
         NotFound: the facility has no such device.
     """
-    for roster in facility.places:
-        if device in roster.devices and kind in (None, facility.device_type(device).kind):
-            return roster
+    for expected in facility.places:
+        if device in expected.devices and kind in (None, facility.device_type(device).kind):
+            return expected
     raise NotFound(f"{facility.name} has no {kind or 'device'} {device}; /devices lists what it has")
 
 
-def period_ms(facility: Facility, roster: PlaceRoster) -> int:
+def period_ms(facility: Facility, expected: ExpectedDevices) -> int:
     """Return the time between two records of these devices, in ms."""
-    return facility.interval(roster.interval).period_ms
+    return facility.interval(expected.interval).period_ms

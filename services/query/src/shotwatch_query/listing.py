@@ -8,12 +8,11 @@ second with what it has; the cursor contains the position at which it continues.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from shotwatch_query.domain.pages import PageCursor, Position, Span, page_of, slices, span_after, unread
 
 BUDGET_S = 1.0
-Document = dict[str, Any]
 T = TypeVar("T")
 Read = TypeVar("Read", covariant=True)
 

@@ -69,7 +69,7 @@ class Listener:
     ends_at: float = field(default_factory=lambda: monotonic() + LONGEST_S)
     queue: asyncio.Queue[News | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
 
-    def tell(self, news: News) -> None:
+    def publish(self, news: News) -> None:
         if self.queue.full():
             self.end()
         else:
@@ -91,7 +91,7 @@ class Live:
     def __init__(self, events: Events, per_caller: int) -> None:
         self._events = events
         self._per_caller = per_caller
-        self._told: int | None = None
+        self._last_published: int | None = None
         self._wrong: str | None = None
         self._listeners: set[Listener] = set()
 
@@ -131,9 +131,9 @@ class Live:
                 "(SHOTWATCH_QUERY_STREAMS_PER_CALLER): close one, or use a key of your own",
                 AGAIN_S,
             )
-        if self._told is None:
+        if self._last_published is None:
             raise Unavailable("the database has not answered yet")
-        listener = Listener(caller, self._told, check)
+        listener = Listener(caller, self._last_published, check)
         self._listeners.add(listener)
         try:
             yield listener
@@ -194,10 +194,10 @@ class Live:
     async def _poll(self) -> None:
         while True:
             try:
-                await self._tell_new()
-                self._tell_outage(None)
+                await self._publish_new()
+                self._publish_outage(None)
             except AWAY as error:
-                self._tell_outage(str(error))
+                self._publish_outage(str(error))
             for listener in [each for each in self._listeners if each.ended or each.ends_at < monotonic()]:
                 self._drop(listener)
             await asyncio.sleep(POLL_S)
@@ -213,25 +213,25 @@ class Live:
                 except (NotAdmitted, Forbidden) as error:
                     self._drop(listener, Revoked(str(error)))
 
-    async def _tell_new(self) -> None:
+    async def _publish_new(self) -> None:
         # At the start, or after the database was emptied or restored: begin at its present end.
-        if self._told is None or self._told > await self._events.last_number():
-            self._told = await settled_end(self._events)
-            self._tell(Reset(self._told))
+        if self._last_published is None or self._last_published > await self._events.last_number():
+            self._last_published = await settled_end(self._events)
+            self._publish(Reset(self._last_published))
             return
-        new = [stored async for stored in settled_since(self._events, self._told)]
+        new = [stored async for stored in settled_since(self._events, self._last_published)]
         for stored in new:
-            self._tell(stored)
-            self._told = stored.sequence
+            self._publish(stored)
+            self._last_published = stored.sequence
 
-    def _tell_outage(self, wrong: str | None) -> None:
+    def _publish_outage(self, wrong: str | None) -> None:
         if (wrong is None) != (self._wrong is None):
-            self._tell(Outage(wrong))
+            self._publish(Outage(wrong))
         self._wrong = wrong
 
-    def _tell(self, news: News) -> None:
+    def _publish(self, news: News) -> None:
         for listener in self._listeners:
-            listener.tell(news)
+            listener.publish(news)
 
     def _drop(self, listener: Listener, last: Revoked | None = None) -> None:
         listener.end(last)

@@ -12,7 +12,7 @@ from shotwatch_query.problems import MEDIA_TYPE, ProblemDetails
 SUMMARY = "Laser shots, their anomalies, and what became of every object."
 DESCRIPTION = """
 Every shot of the laser at one place of its amplifier chain joins what cameras, spectrometers and energy
-meters recorded of one pulse. Here they can be searched and looked at, down to the counts of each pixel.
+meters recorded of one pulse. Here they can be searched and viewed, down to the counts of each pixel.
 
 - Times are RFC 3339 or epoch milliseconds; answers hold RFC 3339 in UTC.
 - Listings come in pages: ask again with `cursor` = `next` until it is null.
@@ -40,8 +40,8 @@ _PROBLEMS = {
     "404": "There is no such thing; `detail` names what is missing.",
     "409": "There is as much as there may be; `detail` names the limit.",
     "413": "The body is too large.",
-    "422": "The request makes no sense; `mistakes` says where.",
-    "429": "The caller asks too often, or for too much at a time: `Retry-After` says how long to wait.",
+    "422": "The request makes no sense; `mistakes` lists where.",
+    "429": "The caller asks too often, or for too much at a time: `Retry-After` gives the time to wait.",
     "503": "A server behind this one is away; the same request may succeed later.",
 }
 

@@ -8,22 +8,22 @@ from shotwatch_query.parameters import Moment
 from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction
 
 
-class _Said(BaseModel):
+class _Opinion(BaseModel):
     """The fields of every statement; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    who: str = Field(min_length=1, max_length=200, description="Whoever says so.", examples=["amelie"])
+    who: str = Field(min_length=1, max_length=200, description="Whoever states it.", examples=["amelie"])
     note: str = Field("", max_length=2000, description="Why.")
 
 
-class Acknowledgement(_Said):
+class Acknowledgement(_Opinion):
     """Somebody saw the event and takes care of it."""
 
     action: Literal[FeedbackAction.ACKNOWLEDGED]
 
 
-class SnoozeUntil(_Said):
+class SnoozeUntil(_Opinion):
     """Notifications of this kind at this place are not wanted for a while."""
 
     action: Literal[FeedbackAction.SNOOZED]
@@ -32,17 +32,17 @@ class SnoozeUntil(_Said):
     )
 
 
-class FalseAlarmVerdict(_Said):
+class FalseAlarmVerdict(_Opinion):
     """Nothing was wrong."""
 
     action: Literal[FeedbackAction.FALSE]
 
 
-class Confirmation(_Said):
+class Confirmation(_Opinion):
     """Something was wrong."""
 
     action: Literal[FeedbackAction.CONFIRMED]
-    label: AnomalyKind | None = Field(None, description="What it really was; null = what the event says.")
+    label: AnomalyKind | None = Field(None, description="What it really was; null = the kind of the event.")
 
 
 Opinion = Annotated[

@@ -9,7 +9,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.clock import latest_record_ms
 from shotwatch_query.devices import period_ms
 from shotwatch_query.schema import Instant, Where
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.pulses import WINDOW_MS, instant
 from shotwatch_shots.shot import JudgedShot
 
@@ -51,22 +51,24 @@ class Overview:
             return self._places
 
     async def _read(self) -> list[PlaceActivity]:
-        rosters = self._facility.places
-        groups = [group for roster in rosters for group in roster.devices]
+        all_expected = self._facility.places
+        groups = [group for expected in all_expected for group in expected.devices]
         seen = await self._archive.devices.last_states(groups, latest_record_ms(self._facility))
-        newest = [max((seen[group].time for group in r.devices if group in seen), default=0) for r in rosters]
-        return [await self._place(*each) for each in zip(rosters, newest, strict=True) if each[1]]
+        newest = [
+            max((seen[group].time for group in r.devices if group in seen), default=0) for r in all_expected
+        ]
+        return [await self._place(*each) for each in zip(all_expected, newest, strict=True) if each[1]]
 
-    async def _place(self, roster: PlaceRoster, newest: int) -> PlaceActivity:
+    async def _place(self, expected: ExpectedDevices, newest: int) -> PlaceActivity:
         """Return the activity of a place; its shots may be a window behind its records."""
-        span = 2 * WINDOW_MS + SHOTS * period_ms(self._facility, roster)
-        place = {"place": str(roster.place)}
+        span = 2 * WINDOW_MS + SHOTS * period_ms(self._facility, expected)
+        place = {"place": str(expected.place)}
         found = await self._archive.shots.page(place, newest - span, newest + WINDOW_MS, SHOTS, True)
-        shots = [shot for shot in reversed(found) if shot.series == roster.series]
+        shots = [shot for shot in reversed(found) if shot.series == expected.series]
         last = shots[-1] if shots else None
         return PlaceActivity(
-            place=roster.place,
-            interval=roster.interval,
+            place=expected.place,
+            interval=expected.interval,
             recorded_at=instant(newest),
             shot_at=last and instant(last.pulse),
             judged_at=last and instant(last.judged_at),

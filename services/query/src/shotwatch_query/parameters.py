@@ -130,7 +130,7 @@ def _list_names(route: APIRoute) -> Iterator[str]:
 class SpanParameters(Parameters):
     """The span of time that is requested."""
 
-    usual_ms: ClassVar[int] = DAY_MS
+    default_ms: ClassVar[int] = DAY_MS
     """Length of the default span, in ms."""
 
     start: Moment | SkipJsonSchema[None] = Field(
@@ -146,13 +146,13 @@ class SpanParameters(Parameters):
     def span(self, end_of_data: int) -> Span:
         """Return the requested span; by default, one of the usual length up to the end of data (epoch ms)."""
         end = end_of_data if self.end is None else self.end
-        return Span(max(end - self.usual_ms, EARLIEST_MS) if self.start is None else self.start, end)
+        return Span(max(end - self.default_ms, EARLIEST_MS) if self.start is None else self.start, end)
 
 
 class HourParameters(SpanParameters):
     """The span of time that is requested, by default an hour."""
 
-    usual_ms: ClassVar[int] = HOUR_MS
+    default_ms: ClassVar[int] = HOUR_MS
     start: Moment | SkipJsonSchema[None] = Field(
         None,
         alias="from",

@@ -38,7 +38,7 @@ class ProblemDetails(Schema):
     """The description of an error (RFC 9457)."""
 
     type: str = Field(
-        "about:blank", description="Kind of problem; `about:blank` says that the title tells all."
+        "about:blank", description="Kind of problem; `about:blank` means that the title is complete."
     )
     title: str = Field(examples=["Not Found"])
     status: int = Field(examples=[404])
@@ -121,7 +121,7 @@ def explain_errors(app: FastAPI, count: Callable[[Request], Awaitable[None]]) ->
         return problem(request, 429, str(error), headers={"Retry-After": str(max(1, ceil(error.wait_s)))})
 
     async def broken(request: Request, _error: Exception) -> Response:
-        return problem(request, 500, "a fault of this service; its log says more")
+        return problem(request, 500, "a fault of this service; its log has the details")
 
     for missing in (NotFound, ObjectGone):
         app.add_exception_handler(missing, counted(not_found))

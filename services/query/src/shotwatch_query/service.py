@@ -115,7 +115,7 @@ def run() -> None:
 
 
 async def _live(settings: QuerySettings) -> None:
-    metrics.tell_build("query")
+    metrics.publish_build("query")
     log = configure_logs("query")
     tracing = configure_traces("query", settings.traces_folder)
     async with open_sources(settings) as sources:
@@ -126,7 +126,7 @@ async def _live(settings: QuerySettings) -> None:
 
         async with serve_health(settings, ready):
             log.info("starting", host=settings.query_host, port=settings.query_port)
-            await _until_told_to_stop(server, _sockets(settings), sources.live)
+            await _until_stopped(server, _sockets(settings), sources.live)
             log.info("stopping")
     tracing.shutdown()
 
@@ -183,9 +183,7 @@ def _sockets(settings: QuerySettings) -> list[socket.socket] | None:
     return [listener(settings.query_host, settings.query_port)] if settings.reuse_port else None
 
 
-async def _until_told_to_stop(
-    server: uvicorn.Server, sockets: list[socket.socket] | None, live: Live
-) -> None:
+async def _until_stopped(server: uvicorn.Server, sockets: list[socket.socket] | None, live: Live) -> None:
     """Serve until a signal arrives.
 
     uvicorn raises the signal again at the end; the handler installed here makes this harmless.

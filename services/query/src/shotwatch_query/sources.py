@@ -38,7 +38,7 @@ class ApiSources:
     overview: Overview
     limits: Limits
     refusals: Refusals
-    saying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    feedback_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting an incident's statements to adding one: a replica does not exceed the limit.
 
     Each further replica that adds one at the same moment may exceed it by one.

@@ -18,12 +18,12 @@ from shotwatch_common.command_line import (
     own_output,
     read_list,
     read_time,
-    tell,
+    report,
 )
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
-from shotwatch_operations.promotion import Succession
+from shotwatch_operations.promotion import Promoter
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.vocabulary import ModelAlias
 from shotwatch_training.datasets.store import DatasetError, DatasetStore
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str], output: TextIO) -> int:
     """Train as the command line requests, and return the exit status."""
-    recipe, progress = parse(arguments), partial(tell, to=output)
+    recipe, progress = parse(arguments), partial(report, to=output)
     expected = (TooLittleData, DatasetError)
     return exit_status(lambda: _run(recipe, progress), *expected, away=TRANSIENT, to=output)
 
@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str]) -> Recipe:
     """Return the recipe that the command line requests; exit with a message if it is wrong."""
     default = Recipe()
     parser = argparse.ArgumentParser(prog="shotwatch_training", description="Train and register a model.")
-    parser.add_argument("--from", dest="start", type=read_time, help="ISO 8601, UTC unless it says otherwise")
+    parser.add_argument("--from", dest="start", type=read_time, help="ISO 8601, UTC unless it has an offset")
     parser.add_argument("--to", dest="end", type=read_time)
     parser.add_argument("--places", default=(), type=read_list, help="such as LA-A1-11,LA-A2-00; default all")
     parser.add_argument(
@@ -126,8 +126,8 @@ def _train(
 async def _challenge(trained: "Trained", settings: TrainingSettings) -> None:
     """Make the new version the challenger; a person decides whether it is promoted to champion."""
     async with ModelRegistry.of(settings) as registry, Archive.of(settings) as archive:
-        succession = Succession(registry, archive)
-        await succession.introduce(trained.version, trained.digest, ModelAlias.CHALLENGER, "training")
+        promoter = Promoter(registry, archive)
+        await promoter.introduce(trained.version, trained.digest, ModelAlias.CHALLENGER, "training")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from shotwatch_detector.bundle import Bundle, Origin
 from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_detector.frames import ReferenceFrame
-from shotwatch_training.domain.calibration import learn_cameras, learn_usual
+from shotwatch_training.domain.calibration import learn_baselines, learn_cameras
 from shotwatch_training.domain.history import History
 from shotwatch_training.domain.split import ImageSet, TimeSplit, TooLittleData, image_set, usable_references
 from shotwatch_training.models.fitting import Epoch, convert
@@ -71,7 +71,7 @@ def calibrate(material: Material, network: bytes, origin: Origin) -> Bundle:
     engine = LiteRtEngine(network)
     history, split = material.history, material.split
     cameras = learn_cameras(history, material.references, split, engine)
-    return Bundle(origin, network, cameras, learn_usual(history, cameras, split, engine))
+    return Bundle(origin, network, cameras, learn_baselines(history, cameras, split, engine))
 
 
 def _origin(facility: str, recipe: Recipe, material: Material) -> Origin:

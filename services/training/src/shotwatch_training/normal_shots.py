@@ -11,7 +11,7 @@ from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.store import ObjectStore
 from shotwatch_detector.arrays import Features, Values
 from shotwatch_detector.severity import RULE_KINDS
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.feedback import UNLABELLED, ShotLabels
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.shot import JudgedShot
@@ -32,9 +32,9 @@ class NormalShots:
 
     async def read(self, recipe: Recipe) -> History:
         """Return the normal shots that a recipe requests, and a sample of their frames."""
-        rosters = [roster for roster in self._facility.places if _asked_for(roster, recipe.places)]
-        found = [(roster, await self._normal_shots(roster, recipe)) for roster in rosters]
-        places = [await self._place(roster, shots) for roster, shots in found if shots]
+        all_expected = [expected for expected in self._facility.places if _asked_for(expected, recipe.places)]
+        found = [(expected, await self._normal_shots(expected, recipe)) for expected in all_expected]
+        places = [await self._place(expected, shots) for expected, shots in found if shots]
         cameras = [
             camera
             for _, shots in found
@@ -42,32 +42,32 @@ class NormalShots:
         ]
         return History(tuple(places), tuple(cameras))
 
-    async def _normal_shots(self, roster: PlaceRoster, recipe: Recipe) -> list[JudgedShot]:
-        query = {"place": str(roster.place)}
+    async def _normal_shots(self, expected: ExpectedDevices, recipe: Recipe) -> list[JudgedShot]:
+        query = {"place": str(expected.place)}
         start = epoch_ms(recipe.start) if recipe.start else 0
         end = epoch_ms(recipe.end) if recipe.end else epoch_now()
         shots = await self._archive.shots.spread(query, SHOTS_PER_PLACE, start, end)
         labels = await self._archive.feedback.labels(shots)
-        return [shot for shot in shots if _is_normal(shot, roster, labels.get(shot.id, UNLABELLED))]
+        return [shot for shot in shots if _is_normal(shot, expected, labels.get(shot.id, UNLABELLED))]
 
-    async def _place(self, roster: PlaceRoster, shots: Sequence[JudgedShot]) -> PlaceHistory:
+    async def _place(self, expected: ExpectedDevices, shots: Sequence[JudgedShot]) -> PlaceHistory:
         times = np.array([shot.pulse for shot in shots], np.int64)
         batches = dict.fromkeys(shot.batch for shot in shots)
         measured = {batch: await self._archive.measurements.of_batch(batch) for batch in batches}
-        return PlaceHistory(str(roster.place), times, _columns(shots, measured))
+        return PlaceHistory(str(expected.place), times, _columns(shots, measured))
 
     async def _cameras(self, shots: Sequence[JudgedShot]) -> list[CameraHistory]:
         cameras = await self._frames.read(shots)
         return [CameraHistory(camera.device, camera.times, camera.frames) for camera in cameras]
 
 
-def _asked_for(roster: PlaceRoster, places: Sequence[str]) -> bool:
-    return not places or str(roster.place) in places
+def _asked_for(expected: ExpectedDevices, places: Sequence[str]) -> bool:
+    return not places or str(expected.place) in places
 
 
-def _is_normal(shot: JudgedShot, roster: PlaceRoster, labels: ShotLabels) -> bool:
+def _is_normal(shot: JudgedShot, expected: ExpectedDevices, labels: ShotLabels) -> bool:
     return (
-        shot.series.interval == roster.interval
+        shot.series.interval == expected.interval
         and shot.complete
         and not labels.confirmed
         and not RULE_KINDS.intersection(shot.verdict.kinds) - labels.false

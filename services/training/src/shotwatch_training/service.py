@@ -65,10 +65,10 @@ def train(history: History, facility: str, recipe: Recipe, registry: Registry, p
         run.params(asdict(made.chosen.hyperparameters))
         run.metrics(_of_trial(made.chosen))
         bundle = made.bundle
-        progress("registering", devices=len(bundle.usual))
+        progress("registering", devices=len(bundle.baselines))
         digest = _log(run, made, images)
         registered = registry.register(run, _figures(made))
-    return Trained(registered, run.id, digest, len(bundle.cameras), len(bundle.usual))
+    return Trained(registered, run.id, digest, len(bundle.cameras), len(bundle.baselines))
 
 
 def _of_trial(trial: Trial) -> dict[str, float]:
@@ -84,7 +84,7 @@ def _figures(made: TrainedDetector) -> dict[str, str]:
         "trained_from": instant(origin.trained_from).isoformat(),
         "trained_until": instant(origin.until).isoformat(),
         "cameras": str(len(made.bundle.cameras)),
-        "devices": str(len(made.bundle.usual)),
+        "devices": str(len(made.bundle.baselines)),
         **{name: f"{figure:.3g}" for name, figure in _of_trial(made.chosen).items()},
     }
 

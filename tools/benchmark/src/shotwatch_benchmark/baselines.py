@@ -140,29 +140,29 @@ class Forest:
     """An isolation forest on all features of the place."""
 
     forest: IsolationForest
-    usual: Mapping[tuple[str, str], float]
+    medians: Mapping[tuple[str, str], float]
     """(device, feature) → its median, which replaces values that are NaN."""
     name: str = "isolation forest"
 
     @classmethod
     def fit(cls, observed: Observed, seed: int) -> Self:
-        usual = {
+        medians = {
             (device, feature): float(np.median(values[np.isfinite(values)]))
             for device, measured in observed.features.items()
             for feature, values in measured.items()
             if np.isfinite(values).any()
         }
         forest = IsolationForest(n_estimators=TREES, random_state=seed)
-        return cls(forest.fit(_table(observed.features, usual)), usual)
+        return cls(forest.fit(_table(observed.features, medians)), medians)
 
     def score(self, observed: Observed) -> Values:
-        scores: Values = -self.forest.score_samples(_table(observed.features, self.usual))
+        scores: Values = -self.forest.score_samples(_table(observed.features, self.medians))
         return scores
 
 
-def _table(features: Mapping[str, Features], usual: Mapping[tuple[str, str], float]) -> Values:
+def _table(features: Mapping[str, Features], medians: Mapping[tuple[str, str], float]) -> Values:
     columns = [
-        np.nan_to_num(features[device][feature], nan=middle) for (device, feature), middle in usual.items()
+        np.nan_to_num(features[device][feature], nan=middle) for (device, feature), middle in medians.items()
     ]
     return np.stack(columns, axis=1)
 

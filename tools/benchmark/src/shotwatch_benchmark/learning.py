@@ -71,7 +71,7 @@ def _frames(frames: NDArray[np.intp], block: slice) -> NDArray[np.intp]:
 def train(learned: Learned, epochs: int, seed: int, progress: Progress) -> Bundle:
     """Return the detector that `shotwatch train` would make of these shots."""
     recipe = Recipe(epochs=epochs, budget_seconds=NO_TIME_LIMIT, seed=seed)
-    made = make_bundle(learned.material, "benchmark", recipe, _telling(progress), _ignored, progress)
+    made = make_bundle(learned.material, "benchmark", recipe, _reporting(progress), _ignored, progress)
     return made.bundle
 
 
@@ -116,7 +116,7 @@ def report_network(learned: Learned, epochs: int, seed: int, progress: Progress)
         epochs,
         NO_TIME_LIMIT,
         seed,
-        _telling(progress),
+        _reporting(progress),
         Hyperparameters(),
     )
     return convert(fitted.model)
@@ -130,8 +130,8 @@ def report_metric(network: bytes, learned: Learned) -> ReportMetric:
 def _ignored(_number: int, _trial: Trial) -> None: ...
 
 
-def _telling(progress: Progress) -> Callable[[Epoch], None]:
-    def tell(epoch: Epoch) -> None:
+def _reporting(progress: Progress) -> Callable[[Epoch], None]:
+    def report(epoch: Epoch) -> None:
         progress("epoch", number=epoch.number, validation_loss=epoch.validation_loss)
 
-    return tell
+    return report

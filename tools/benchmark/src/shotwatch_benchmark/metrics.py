@@ -57,16 +57,16 @@ class FalseAlarms:
         return float(SHOTS_PER_HOUR * most / self.normals)
 
 
-def auroc(normal: ShotScores, odd: ShotScores, seed: int) -> Auroc:
+def auroc(normal: ShotScores, anomalous: ShotScores, seed: int) -> Auroc:
     """Return the area under the ROC curve (Mann-Whitney, ties count half) with its interval.
 
     Shots of a block share a recorded frame and are not statistically independent. So whole blocks are
     resampled, of normal and anomalous shots alike.
     """
-    names = np.union1d(normal.blocks, odd.blocks)
+    names = np.union1d(normal.blocks, anomalous.blocks)
     normals = [np.sort(normal.values[normal.blocks == name]) for name in names]
-    odds = [odd.values[odd.blocks == name] for name in names]
-    wins = np.array([[_wins(of_odd, of_normal) for of_normal in normals] for of_odd in odds])
+    odds = [anomalous.values[anomalous.blocks == name] for name in names]
+    wins = np.array([[_wins(of_anomalous, of_normal) for of_normal in normals] for of_anomalous in odds])
     counts = np.outer([len(of) for of in odds], [len(of) for of in normals])
     # Each row of weights is one resample: how often it contains each block.
     weights = np.random.default_rng(seed).multinomial(
@@ -78,9 +78,9 @@ def auroc(normal: ShotScores, odd: ShotScores, seed: int) -> Auroc:
     return Auroc(float(wins.sum() / counts.sum()), float(low), float(high))
 
 
-def _wins(odd: Values, ordered: Values) -> float:
+def _wins(anomalous: Values, ordered: Values) -> float:
     """Return the number of pairs in which the anomalous shot scores higher; ties count half."""
-    below, not_above = (np.searchsorted(ordered, odd, side).sum() for side in ("left", "right"))
+    below, not_above = (np.searchsorted(ordered, anomalous, side).sum() for side in ("left", "right"))
     return float(below + not_above) / 2
 
 
@@ -93,9 +93,9 @@ def threshold_at(normal: Values, rate: float) -> float:
     return float(np.partition(normal, at)[at])
 
 
-def recall(odd: Values, threshold: float) -> float:
+def recall(anomalous: Values, threshold: float) -> float:
     """Return the share of anomalous shots that score higher than a threshold."""
-    return float((odd > threshold).mean())
+    return float((anomalous > threshold).mean())
 
 
 def severity_found(severities: Sequence[float], recalls: Sequence[float], share: float) -> float | None:

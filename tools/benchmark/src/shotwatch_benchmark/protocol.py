@@ -95,7 +95,7 @@ def run_benchmark(
     ]
     rows = [row for case in scores for row in _rows(case, scores, benches, seed)]
     rules = measure_rules(benches[laser.name].scene, _test_pulses(size, RULE_SHOTS), facility)
-    return BenchmarkResult(_conditions(size, seed), tuple(results), tuple(rows), tuple(rules))
+    return BenchmarkResult(_setup(size, seed), tuple(results), tuple(rows), tuple(rules))
 
 
 def _benches(
@@ -108,16 +108,16 @@ def _benches(
     network: bytes | None,
 ) -> tuple[list[tuple[Laser, int]], dict[str, Bench]]:
     """Return the lasers with the number of their normal shots, and by laser name the scorers fitted to it."""
-    tell = partial(_tell_training, progress)
+    report = partial(_report_training, progress)
     learned = _learn(laser, size, seed, progress)
     bundle = (
-        train(learned, size.epochs, seed, partial(tell, "detector", size.epochs))
+        train(learned, size.epochs, seed, partial(report, "detector", size.epochs))
         if network is None
         else adopt(network, learned)
     )
     reported = (
         report_network(
-            learned, size.report_epochs, seed, partial(tell, "report's network", size.report_epochs)
+            learned, size.report_epochs, seed, partial(report, "report's network", size.report_epochs)
         )
         if size.report_epochs
         else None
@@ -145,7 +145,7 @@ def _bench(
     return Bench(Scene(laser, laser.test, seed), [DetectorScorer(bundle, limit), *others])
 
 
-def _tell_training(
+def _report_training(
     progress: Progress, what: str, epochs: int, step: str, number: int = 0, **_figures: float
 ) -> None:
     progress(f"training: {what}, {step}", number, epochs)
@@ -196,7 +196,7 @@ def _rows(
     if case.anomaly is None:
         return
     normal = scores[Case(case.laser)]
-    for name, odd in scores[case].items():
+    for name, anomalous in scores[case].items():
         thresholds = [threshold_at(normal[name].values, rate) for rate in RATES]
         own = _own_threshold(benches[case.laser]) if name == DETECTOR else None
         yield ScorerResult(
@@ -204,10 +204,10 @@ def _rows(
             anomaly=case.anomaly,
             severity=case.severity,
             scorer=name,
-            shots=len(odd.values),
-            auroc=auroc(normal[name], odd, seed),
-            recalls=tuple(recall(odd.values, threshold) for threshold in thresholds),
-            recall_at_own_threshold=None if own is None else recall(odd.values, own),
+            shots=len(anomalous.values),
+            auroc=auroc(normal[name], anomalous, seed),
+            recalls=tuple(recall(anomalous.values, threshold) for threshold in thresholds),
+            recall_at_own_threshold=None if own is None else recall(anomalous.values, own),
         )
 
 
@@ -223,13 +223,13 @@ def _laser_result(
     return LaserResult(laser.name, laser.origin, trained_on, alarms)
 
 
-def _conditions(size: Size, seed: int) -> dict[str, str | int]:
+def _setup(size: Size, seed: int) -> dict[str, str | int]:
     return {
         "size": size.name,
         "seed": seed,
         "normals": size.normals,
-        "odd shots per severity": size.per_severity,
-        "odd shots of severity zero": size.at_zero,
+        "anomalous shots per severity": size.per_severity,
+        "anomalous shots of severity zero": size.at_zero,
         "normal shots to learn from": size.learning,
         "version": version("shotwatch-detector"),
     }

@@ -41,10 +41,10 @@ def write_report(outcome: BenchmarkResult, folder: Path) -> None:
 
 def markdown(outcome: BenchmarkResult) -> str:
     """Return the whole report as Markdown."""
-    conditions = [f"- {name}: {value}" for name, value in outcome.conditions.items()]
+    setup = [f"- {name}: {value}" for name, value in outcome.setup.items()]
     origins = [f"- {laser.laser}: {laser.origin}" for laser in outcome.lasers]
-    told = "\n".join(["# Detection benchmark", "", *conditions, *origins, *_remarks(outcome), ""])
-    return "\n".join([told, *(table.markdown() for table in tables(outcome)), "![recall](recall.png)", ""])
+    text = "\n".join(["# Detection benchmark", "", *setup, *origins, *_remarks(outcome), ""])
+    return "\n".join([text, *(table.markdown() for table in tables(outcome)), "![recall](recall.png)", ""])
 
 
 def tables(outcome: BenchmarkResult) -> list[Table]:
@@ -82,7 +82,7 @@ def plot_recalls(outcome: BenchmarkResult, path: Path) -> None:
 def _remarks(outcome: BenchmarkResult) -> Iterator[str]:
     normals = outcome.lasers[0].false_alarms.normals
     if normals < 1 / ONE_AN_HOUR:
-        yield f"- one alarm an hour is less than one in {normals} normals: recall is told without any of them"
+        yield f"- one alarm an hour is less than one in {normals} normals: recall is without any of them"
     if not outcome.of("report's autoencoder"):
         yield "- left out at this size: the report's autoencoder"
     yield "- one shot at a time; intervals resample the recorded frames that shots share"
@@ -170,7 +170,7 @@ def _rules(outcome: BenchmarkResult) -> Table:
     rows = tuple(
         (rule.anomaly, str(rule.shots), f"{rule.found:.3f}", f"{rule.false:.3f}") for rule in outcome.rules
     )
-    columns = ("class", "odd shots#", "found#", "false#")
+    columns = ("class", "anomalous shots#", "found#", "false#")
     return Table("Found by rules (a corrupt file is refused by reading, not measured here)", columns, rows)
 
 

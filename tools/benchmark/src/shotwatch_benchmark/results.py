@@ -74,7 +74,7 @@ class BaselineComparison:
 class BenchmarkResult:
     """All figures of a run."""
 
-    conditions: Mapping[str, str | int]
+    setup: Mapping[str, str | int]
     lasers: tuple[LaserResult, ...]
     """The first is the laser that the network was trained on."""
     rows: tuple[ScorerResult, ...]
@@ -134,7 +134,7 @@ class BenchmarkResult:
     def record(self) -> dict[str, object]:
         """Return all results as JSON."""
         return {
-            "conditions": self.conditions,
+            "setup": self.setup,
             "false_positive_rates": list(RATES),
             "lasers": [_of_laser(laser) for laser in self.lasers],
             "targets": [asdict(target) | {"met": target.met} for target in self.targets],

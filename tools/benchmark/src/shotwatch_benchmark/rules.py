@@ -33,7 +33,7 @@ BLOCK = BlockRef(bucket="", key="", object_id="", object_key="")
 SATURATED = 4.0
 """Brightness relative to normal."""
 
-Odd = NDArray[np.bool_]
+Anomalous = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,43 +51,57 @@ class RuleResult:
 
 def measure_rules(scene: Scene, pulses: Times, facility: Facility) -> list[RuleResult]:
     """Measure each rule on shots of which every second one is anomalous; the first is normal."""
-    odd = np.arange(len(pulses)) % 2 == 1
+    anomalous = np.arange(len(pulses)) % 2 == 1
     normal = record(scene, pulses).frames
-    on, chatter = np.zeros(len(pulses), np.int64), odd.astype(np.int64)
+    on, chatter = np.zeros(len(pulses), np.int64), anomalous.astype(np.int64)
     return [
         _result(
-            "black frame", AnomalyKind.BLACK_FRAME, facility, odd, _black(normal, scene, pulses, odd), on
+            "black frame",
+            AnomalyKind.BLACK_FRAME,
+            facility,
+            anomalous,
+            _black(normal, scene, pulses, anomalous),
+            on,
         ),
-        _result("frozen frame", AnomalyKind.FROZEN_FRAME, facility, odd, _frozen(normal, odd), on),
-        _result("saturated frame", AnomalyKind.SATURATED_FRAME, facility, odd, _saturated(normal, odd), on),
-        _result("state chatter", AnomalyKind.DEVICE_STATE, facility, odd, normal, chatter),
-        _result("missing device", AnomalyKind.MISSING_MEMBER, facility, odd, normal, on, odd),
+        _result(
+            "frozen frame", AnomalyKind.FROZEN_FRAME, facility, anomalous, _frozen(normal, anomalous), on
+        ),
+        _result(
+            "saturated frame",
+            AnomalyKind.SATURATED_FRAME,
+            facility,
+            anomalous,
+            _saturated(normal, anomalous),
+            on,
+        ),
+        _result("state chatter", AnomalyKind.DEVICE_STATE, facility, anomalous, normal, chatter),
+        _result("missing device", AnomalyKind.MISSING_MEMBER, facility, anomalous, normal, on, anomalous),
     ]
 
 
-def _black(normal: Frames, scene: Scene, pulses: Times, odd: Odd) -> Frames:
+def _black(normal: Frames, scene: Scene, pulses: Times, anomalous: Anomalous) -> Frames:
     dark = np.zeros((len(pulses), *SHAPE), np.float32)
     black = expose(dark, SENSOR, white(pulses, SHAPE, scene.seed, scene.laser.name))
-    return np.where(odd[:, None, None], black, normal)
+    return np.where(anomalous[:, None, None], black, normal)
 
 
-def _frozen(normal: Frames, odd: Odd) -> Frames:
-    return np.where(odd[:, None, None], np.roll(normal, 1, axis=0), normal)
+def _frozen(normal: Frames, anomalous: Anomalous) -> Frames:
+    return np.where(anomalous[:, None, None], np.roll(normal, 1, axis=0), normal)
 
 
-def _saturated(normal: Frames, odd: Odd) -> Frames:
+def _saturated(normal: Frames, anomalous: Anomalous) -> Frames:
     brighter = np.minimum(normal * SATURATED, LIMIT).astype(np.uint16)
-    return np.where(odd[:, None, None], brighter, normal)
+    return np.where(anomalous[:, None, None], brighter, normal)
 
 
 def _result(
     anomaly: str,
     kind: AnomalyKind,
     facility: Facility,
-    odd: Odd,
+    anomalous: Anomalous,
     frames: Frames,
     state: NDArray[np.int64],
-    absent: Odd | None = None,
+    absent: Anomalous | None = None,
 ) -> RuleResult:
     """Pass frames and states (index into ON and FAULT) through validation and the rules."""
     digest = digest_of(
@@ -109,9 +123,14 @@ def _result(
     member = _member(source.tolist(), judged.reasons, judged.verdict.tolist())
     findings = apply_rules(_shots(member), {}, PLACE, facility)
     right = {finding.shot for finding in findings if finding.kind is kind}
-    of_odd, of_normal = set(np.flatnonzero(odd).tolist()), set(np.flatnonzero(~odd).tolist())
+    of_anomalous, of_normal = (
+        set(np.flatnonzero(anomalous).tolist()),
+        set(np.flatnonzero(~anomalous).tolist()),
+    )
     false = {finding.shot for finding in findings} & of_normal
-    return RuleResult(anomaly, len(of_odd), len(right & of_odd) / len(of_odd), len(false) / len(of_normal))
+    return RuleResult(
+        anomaly, len(of_anomalous), len(right & of_anomalous) / len(of_anomalous), len(false) / len(of_normal)
+    )
 
 
 def _member(source: list[int], reasons: Sequence[str], verdict: list[int]) -> Member:
@@ -123,7 +142,7 @@ def _member(source: list[int], reasons: Sequence[str], verdict: list[int]) -> Me
         source=source,
         row=list(range(shots)),
         reasons=list(reasons),
-        verdict=[0 if where == ABSENT else said for where, said in zip(source, verdict, strict=True)],
+        verdict=[0 if where == ABSENT else code for where, code in zip(source, verdict, strict=True)],
         on=[True] * shots,
     )
 

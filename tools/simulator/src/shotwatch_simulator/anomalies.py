@@ -167,7 +167,7 @@ class Injection:
 Injections = Sequence[Injection]
 
 
-def odd_pulses(injection: Injection) -> Times:
+def anomalous_pulses(injection: Injection) -> Times:
     """Return the pulses whose shots should be reported as anomalous.
 
     A device whose clock is late by n pulses leaves no record at the first n pulses. At the other pulses it

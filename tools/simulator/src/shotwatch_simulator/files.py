@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from shotwatch_shots.facility import Facility, Interval, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility, Interval
 from shotwatch_shots.pulses import Times, epoch_ms, instant
 
 MINUTE = timedelta(minutes=1)
@@ -39,10 +39,12 @@ class SnapshotFile:
         return np.arange(first, end, dtype=np.int64) * period
 
 
-def recorders(facility: Facility, rosters: Iterable[PlaceRoster]) -> tuple[Recorder, ...]:
+def recorders(facility: Facility, all_expected: Iterable[ExpectedDevices]) -> tuple[Recorder, ...]:
     """Return the recorders of these places: one per device."""
     return tuple(
-        Recorder(group, facility.interval(roster.interval)) for roster in rosters for group in roster.devices
+        Recorder(group, facility.interval(expected.interval))
+        for expected in all_expected
+        for group in expected.devices
     )
 
 

@@ -47,7 +47,7 @@ _TIFF_BITS, _TIFF_SAMPLE_FORMAT, _UNSIGNED = 258, 339, 1
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MATLAB_7_3_HEADER = 512
 """Bytes before the HDF5 signature in a MAT file of version 7.3."""
-_INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+_INTEGERS = {f"{prefix}int{bits}" for prefix in ("", "u") for bits in (8, 16, 32, 64)}
 _NUMBERS_IN_MATLAB = {"double", "single"} | _INTEGERS
 _NUMBERS_IN_HDF5 = {name.encode() for name in _NUMBERS_IN_MATLAB}
 

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.pulses import shot_id
-from shotwatch_simulator.anomalies import GROSS, TRAITS, Injection, Kind, odd_pulses
+from shotwatch_simulator.anomalies import GROSS, TRAITS, Injection, Kind, anomalous_pulses
 from shotwatch_simulator.files import SnapshotFile, recorders, snapshot_files
 from shotwatch_simulator.labels import Label
 from shotwatch_simulator.noise import generator
@@ -23,7 +23,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 def inject(
     facility: Facility,
-    roster: PlaceRoster,
+    expected: ExpectedDevices,
     kind: Kind,
     pulse: int,
     *,
@@ -40,14 +40,14 @@ def inject(
         ValueError: the kind cannot affect the device, or any device of the place.
     """
     trait = TRAITS[kind]
-    able = able_devices(facility, roster, kind)
+    able = able_devices(facility, expected, kind)
     if not able or (device is not None and device not in able):
-        raise ValueError(f"{kind} cannot happen to {device or f'any device of {roster.place}'}")
+        raise ValueError(f"{kind} cannot happen to {device or f'any device of {expected.place}'}")
     devices = able if trait.everywhere else able[:1]
     return Injection(
         kind=kind,
-        place=roster.place,
-        interval=facility.interval(roster.interval),
+        place=expected.place,
+        interval=facility.interval(expected.interval),
         devices=devices if device is None else (device,),
         pulse=pulse,
         count=count,
@@ -55,17 +55,17 @@ def inject(
     )
 
 
-def able_devices(facility: Facility, roster: PlaceRoster, kind: Kind) -> tuple[str, ...]:
+def able_devices(facility: Facility, expected: ExpectedDevices, kind: Kind) -> tuple[str, ...]:
     """Return the devices of a place that anomalies of this kind can affect."""
     target = TRAITS[kind].target
     return tuple(
-        group for group in roster.devices if target is None or facility.device_type(group).kind is target
+        group for group in expected.devices if target is None or facility.device_type(group).kind is target
     )
 
 
 def plan_injections(
     facility: Facility,
-    rosters: Sequence[PlaceRoster],
+    all_expected: Sequence[ExpectedDevices],
     start: datetime,
     duration: timedelta,
     *,
@@ -87,19 +87,19 @@ def plan_injections(
         rng.permutation(np.repeat(kinds, each)), key=lambda kind: not TRAITS[Kind(kind)].whole_file
     )
     gap = duration // (4 * max(len(kinds), 1)) // _MILLISECOND
-    files = {roster: _files(facility, roster, start, duration) for roster in rosters}
+    files = {expected: _files(facility, expected, start, duration) for expected in all_expected}
     planned: list[Injection] = []
     for kind in map(Kind, kinds):
         rooms = [
-            (roster, free)
-            for roster in rosters
-            if able_devices(facility, roster, kind)
-            and len(free := _free(_candidates(files[roster], kind), roster, planned, gap))
+            (expected, free)
+            for expected in all_expected
+            if able_devices(facility, expected, kind)
+            and len(free := _free(_candidates(files[expected], kind), expected, planned, gap))
         ]
         if not rooms:
             raise ValueError(f"no room for {kind} within {duration} at the places given")
-        roster, free = rooms[rng.integers(len(rooms))]
-        planned.append(_choose(facility, roster, kind, free, rng))
+        expected, free = rooms[rng.integers(len(rooms))]
+        planned.append(_choose(facility, expected, kind, free, rng))
     return tuple(sorted(planned, key=lambda injection: injection.pulse))
 
 
@@ -107,9 +107,9 @@ def labels(injections: Iterable[Injection], files: Files) -> Iterator[Label]:
     """Yield the labels of the injections that the files contain; an injection outside the files has none."""
     for injection in injections:
         concerned = [file for file in files if file.group in injection.devices]
-        odd = odd_pulses(injection)
-        held = [file for file in concerned if np.isin(odd, file.pulses).any()]
-        pulses = [pulse for pulse in odd.tolist() if any(pulse in file.pulses for file in held)]
+        anomalous = anomalous_pulses(injection)
+        held = [file for file in concerned if np.isin(anomalous, file.pulses).any()]
+        pulses = [pulse for pulse in anomalous.tolist() if any(pulse in file.pulses for file in held)]
         if pulses:
             yield Label(
                 kind=injection.kind,
@@ -121,9 +121,9 @@ def labels(injections: Iterable[Injection], files: Files) -> Iterator[Label]:
             )
 
 
-def _files(facility: Facility, roster: PlaceRoster, start: datetime, duration: timedelta) -> Files:
+def _files(facility: Facility, expected: ExpectedDevices, start: datetime, duration: timedelta) -> Files:
     """Return the files of one device of the place. Those of its other devices cover the same times."""
-    return snapshot_files(recorders(facility, [roster])[:1], start, duration)
+    return snapshot_files(recorders(facility, [expected])[:1], start, duration)
 
 
 def _candidates(files: Files, kind: Kind) -> Spans:
@@ -135,20 +135,20 @@ def _candidates(files: Files, kind: Kind) -> Spans:
     return np.column_stack([pulses, pulses])
 
 
-def _free(spans: Spans, roster: PlaceRoster, planned: Iterable[Injection], gap: int) -> Spans:
+def _free(spans: Spans, expected: ExpectedDevices, planned: Iterable[Injection], gap: int) -> Spans:
     """Return the spans that are further than `gap` (ms) and two pulses from all injections at the place."""
     free = np.ones(len(spans), np.bool_)
     for injection in planned:
-        if injection.place == roster.place:
+        if injection.place == expected.place:
             apart = max(gap, 2 * injection.interval.period_ms)
             free &= (spans[:, 0] > injection.pulses[-1] + apart) | (spans[:, 1] < injection.pulse - apart)
     return spans[free]
 
 
 def _choose(
-    facility: Facility, roster: PlaceRoster, kind: Kind, spans: Spans, rng: np.random.Generator
+    facility: Facility, expected: ExpectedDevices, kind: Kind, spans: Spans, rng: np.random.Generator
 ) -> Injection:
     first, last = rng.choice(spans).tolist()
-    count = 1 + (last - first) // facility.interval(roster.interval).period_ms
-    device = None if TRAITS[kind].everywhere else str(rng.choice(able_devices(facility, roster, kind)))
-    return inject(facility, roster, kind, first, device=device, count=count)
+    count = 1 + (last - first) // facility.interval(expected.interval).period_ms
+    device = None if TRAITS[kind].everywhere else str(rng.choice(able_devices(facility, expected, kind)))
+    return inject(facility, expected, kind, first, device=device, count=count)

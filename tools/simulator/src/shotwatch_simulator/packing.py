@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import Times, epoch_ms, shot_id
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
@@ -97,7 +97,7 @@ class Packing:
 def plan_recorded(
     images: Path | Sequence[Path],
     facility: Facility,
-    roster: PlaceRoster,
+    expected: ExpectedDevices,
     start: datetime,
     learning: timedelta,
     *,
@@ -120,12 +120,12 @@ def plan_recorded(
     known = math.ceil(_LEARNING_SHARE * len(recording.sources)) if change is None else change
     if not known:
         raise ValueError("no recorded frame is left to learn from")
-    lessons = learning // timedelta(milliseconds=facility.interval(roster.interval).period_ms)
+    lessons = learning // timedelta(milliseconds=facility.interval(expected.interval).period_ms)
     learnt = np.random.default_rng(seed).integers(known, size=lessons)
     live = np.repeat(np.arange(len(recording.sources)), repeat)
     return Packing(
         facility=facility,
-        recorders=recorders(facility, [roster]),
+        recorders=recorders(facility, [expected]),
         recording=recording,
         start=start,
         sequence=np.concatenate([learnt, live]),

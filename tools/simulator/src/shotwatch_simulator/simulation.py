@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_simulator import devices, hdf5
 from shotwatch_simulator.anomalies import Injections, Kind
 from shotwatch_simulator.devices import SimulatedLaser
@@ -22,7 +22,7 @@ class Simulation:
     """A span of time at some places of a facility. Equal simulations write equal records."""
 
     facility: Facility
-    rosters: tuple[PlaceRoster, ...]
+    all_expected: tuple[ExpectedDevices, ...]
     start: datetime
     """UTC."""
     duration: timedelta
@@ -38,7 +38,7 @@ class Simulation:
     @cached_property
     def files(self) -> tuple[SnapshotFile, ...]:
         """The files to write, in the order in which a control system would close them."""
-        devices = recorders(self.facility, self.rosters)
+        devices = recorders(self.facility, self.all_expected)
         return snapshot_files(devices, self.start, self.duration, self.file_length)
 
     @cached_property

@@ -16,14 +16,14 @@ from pymongo.errors import OperationFailure
 
 from shotwatch_common.archive.audit import Audit
 from shotwatch_common.archive.batches import Batches
-from shotwatch_common.archive.characterisations import Characterisations
-from shotwatch_common.archive.conditions import Conditions
+from shotwatch_common.archive.calibration_constants import CalibrationVersions
 from shotwatch_common.archive.devices import Devices, Frames
 from shotwatch_common.archive.drifts import Drifts
 from shotwatch_common.archive.driver import TRANSIENT as TRANSIENT
 from shotwatch_common.archive.driver import Database, Document, is_unknown_account
 from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.feedback import Feedback
+from shotwatch_common.archive.incidents import IncidentCollection
 from shotwatch_common.archive.indexes import Indexed, missing_indexes
 from shotwatch_common.archive.known_objects import KnownObjects
 from shotwatch_common.archive.ledger import Ledger
@@ -47,7 +47,7 @@ _ANSWER_S = 5.0
 _INDEXED: tuple[type[Indexed], ...] = (
     Ledger,
     Records,
-    Characterisations,
+    CalibrationVersions,
     Windows,
     Batches,
     Measurements,
@@ -73,9 +73,9 @@ class Archive:
         self.ledger = Ledger(database)
         self.known_objects = KnownObjects(database)
         self.records = Records(database)
-        self.characterisations = Characterisations(database)
+        self.calibration_constants = CalibrationVersions(database)
         self.trends = Trends(database)
-        self.conditions = Conditions(database)
+        self.incidents = IncidentCollection(database)
         self.windows = Windows(database)
         self.batches = Batches(database)
         self.measurements = Measurements(database)

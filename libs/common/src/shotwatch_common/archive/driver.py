@@ -154,7 +154,7 @@ def translated() -> Iterator[None]:
     except OperationFailure as error:
         codes = _codes_of(error)
         if codes & _ITS_OWN:
-            raise Retry(f"the database cannot do its work, is its disk full? It says: {error}") from error
+            raise Retry(f"the database cannot do its work, is its disk full? It reports: {error}") from error
         if codes & _REFUSED:
             raise Retry(f"the database refuses this account: {error}") from error
         raise

@@ -16,7 +16,7 @@ from shotwatch_shots.vocabulary import Phase
 _DUPLICATE_KEY = 11000
 _COUNTER = "events"
 _MODEL_VERSION = "event.data.model.version"
-_CONDITION = "event.data.condition"
+_INCIDENT = "event.data.incident"
 _BEGINNINGS = (Phase.OPENED, Phase.PASSED)
 """The phases of which each incident has exactly one event."""
 
@@ -51,7 +51,7 @@ class Events:
         await self._events.create_index([("time", 1)])
         await self._events.create_index([("stored_at", 1)])
         await self._events.create_index([(_MODEL_VERSION, 1)])
-        await self._events.create_index([(_CONDITION, 1)])
+        await self._events.create_index([(_INCIDENT, 1)])
 
     async def reserve(self, event_ids: Sequence[str]) -> dict[str, int]:
         """Return a sequence number for each event; repeated calls return the same number.
@@ -173,14 +173,14 @@ class Events:
         found = self._events.find({"shot": {"$in": list(shots)}}, {"event": 1})
         return [AnomalyEvent.model_validate(document["event"]) async for document in found]
 
-    async def spans(self, conditions: Sequence[str]) -> dict[str, Span]:
+    async def spans(self, incidents: Sequence[str]) -> dict[str, Span]:
         """Return the first and last shot (epoch ms) of each of these incidents, by their stored events."""
-        told = {_CONDITION: {"$in": list(conditions)}}
+        query = {_INCIDENT: {"$in": list(incidents)}}
         spans: dict[str, Span] = {}
-        async for document in self._events.find(told, {"event.data": 1}):
+        async for document in self._events.find(query, {"event.data": 1}):
             data = document["event"]["data"]
-            since, until = spans.get(data["condition"], (data["since"], data["until"]))
-            spans[data["condition"]] = min(since, data["since"]), max(until, data["until"])
+            since, until = spans.get(data["incident"], (data["since"], data["until"]))
+            spans[data["incident"]] = min(since, data["since"]), max(until, data["until"])
         return spans
 
     async def find(self, event_id: str) -> AnomalyEvent | None:

@@ -33,7 +33,7 @@ class Feedback:
         self._events = Events(database)
 
     async def ensure_indexes(self) -> None:
-        await self._feedback.create_index([("condition", 1)])
+        await self._feedback.create_index([("incident", 1)])
         await self._feedback.create_index([("time", 1)])
         await self._feedback.create_index([("at", 1)])
         await self._feedback.create_index([("action", 1), ("at", 1)])
@@ -46,32 +46,32 @@ class Feedback:
         except DuplicateKeyError:
             return
 
-    async def of_condition(self, condition: str) -> list[Statement]:
+    async def of_incident(self, incident: str) -> list[Statement]:
         """Return the newest MOST_STATEMENTS statements about an incident.
 
         There may be more, from before that limit was introduced.
         """
-        found = self._feedback.find({"condition": condition}).sort([("at", -1), ("_id", -1)])
+        found = self._feedback.find({"incident": incident}).sort([("at", -1), ("_id", -1)])
         return [Statement.model_validate(document) async for document in found.limit(MOST_STATEMENTS)]
 
-    async def count(self, condition: str, caller: str | None = None) -> int:
+    async def count(self, incident: str, caller: str | None = None) -> int:
         """Return how many statements there are about an incident, by one caller or by all."""
-        query = {"condition": condition} | ({} if caller is None else {"caller": caller})
+        query = {"incident": incident} | ({} if caller is None else {"caller": caller})
         count: int = await self._feedback.count_documents(query)
         return count
 
-    async def standings(self, conditions: Sequence[str]) -> dict[str, Standing]:
+    async def standings(self, incidents: Sequence[str]) -> dict[str, Standing]:
         """Return the standing of each of these incidents that has feedback.
 
         It follows from the newest MOST_STATEMENTS statements about each incident. A single query suffices,
         unless the incidents together have more than MOST_STATEMENTS statements each on average.
         """
-        most = MOST_STATEMENTS * len(conditions)
-        found = self._feedback.find({"condition": {"$in": list(conditions)}}).limit(most + 1)
+        most = MOST_STATEMENTS * len(incidents)
+        found = self._feedback.find({"incident": {"$in": list(incidents)}}).limit(most + 1)
         statements = [Statement.model_validate(document) async for document in found]
         if len(statements) <= most:
             return standings(statements)
-        of_each = [await self.of_condition(condition) for condition in conditions]
+        of_each = [await self.of_incident(incident) for incident in incidents]
         return standings(chain.from_iterable(of_each))
 
     async def page(
@@ -102,14 +102,14 @@ class Feedback:
         All verdicts are read; people make few.
         """
         verdicts = await self._found({"action": {"$in": sorted(VERDICTS)}})
-        spans = await self._events.spans(sorted({each.condition for each in verdicts}))
+        spans = await self._events.spans(sorted({each.incident for each in verdicts}))
         return shot_labels(shots, verdicts, spans)
 
     async def verdicts(self, models: Sequence[str]) -> dict[str, Counter[FeedbackAction]]:
         """Count the confirmed incidents and the false ones of each of these model versions."""
         statements = await self._found({"model": {"$in": list(models)}})
         counts: dict[str, Counter[FeedbackAction]] = defaultdict(Counter)
-        for verdict in newest_verdicts(statements, lambda each: each.condition):
+        for verdict in newest_verdicts(statements, lambda each: each.incident):
             counts[str(verdict.model)][verdict.action] += 1
         return {model: counts[model] for model in models}
 

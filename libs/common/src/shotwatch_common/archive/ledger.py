@@ -196,13 +196,13 @@ class Ledger:
             {"$set": {**changes, "reason": "", "detail": why}, "$push": {"history": step}},
         )
 
-    async def tell(self, keys: Sequence[str], stage: str, why: str) -> None:
+    async def record_step(self, keys: Sequence[str], stage: str, why: str) -> None:
         """Add an entry to the history of these files: their results were computed again. The state stays."""
         for known in await self.newest(keys):
             step = encoded_step(Entry(known.state, stage, why))
             await self._objects.update_one({"_id": known.ref.object_id}, {"$push": {"history": step}})
 
-    async def bury(self, object_id: str, stage: str, why: str) -> None:
+    async def note_discarded(self, object_id: str, stage: str, why: str) -> None:
         """Record why a dead-lettered message about the object was discarded. The state stays."""
         step = encoded_step(Entry(ObjectState.DEAD_LETTERED, stage, why))
         await self._objects.update_one(

@@ -26,7 +26,7 @@ class Source(StrEnum):
 
     FEATURES = "features"
     """The service `features`: measured for every shot."""
-    EXAMINATION = "examination"
+    DETAIL = "detail"
     """Detailed measurements, for a fraction of the shots: they take too long for every shot."""
     FLAGGED = "flagged"
     """The same measurements, for anomalous shots."""
@@ -100,8 +100,8 @@ class Measurements:
         wanted = dict.fromkeys((*(f"medians.{name}" for name in names), "start"), 1)
         starts = {"device": device, "start": {"$gte": start_ms, "$lt": end_ms}}
         documents = [document async for document in self._measurements.find(starts, wanted)]
-        told = {name: _told_medians(documents, name) for name in names}
-        return _series(told, start_ms, end_ms)
+        medians = {name: _medians(documents, name) for name in names}
+        return _series(medians, start_ms, end_ms)
 
 
 def _newest_series(documents: Sequence[Document], names: Sequence[str], start_ms: int, end_ms: int) -> Series:
@@ -120,7 +120,7 @@ def _series(known: Mapping[str, tuple[NDArray[np.int64], Values]], start_ms: int
 def of_shot(measured: Mapping[str, Columns], shot: int) -> dict[str, dict[str, float]]:
     """Return device → feature → value of one shot of a batch; what could not be measured is left out."""
     values = {
-        device: {name: _told(column[shot]) for name, column in columns.items() if np.isfinite(column[shot])}
+        device: {name: _plain(column[shot]) for name, column in columns.items() if np.isfinite(column[shot])}
         for device, columns in measured.items()
     }
     return {device: features for device, features in values.items() if features}
@@ -141,7 +141,7 @@ def _document(batch: ShotBatch, source: Source, device: str, columns: Columns) -
     }
 
 
-def _told(value: np.float64) -> float:
+def _plain(value: np.float64) -> float:
     """Round a value to the digits that single precision has."""
     return float(f"{value:.7g}")
 
@@ -150,10 +150,10 @@ def _columns(document: Document) -> dict[str, Values]:
     return {name: _unpacked(data) for name, data in document["features"].items()}
 
 
-def _told_medians(documents: Sequence[Document], name: str) -> tuple[NDArray[np.int64], Values]:
-    told = {d["start"]: d["medians"][name] for d in documents if name in d.get("medians", {})}
-    starts = sorted(told)
-    return np.array(starts, np.int64), np.array([told[start] for start in starts], np.float64)
+def _medians(documents: Sequence[Document], name: str) -> tuple[NDArray[np.int64], Values]:
+    medians = {d["start"]: d["medians"][name] for d in documents if name in d.get("medians", {})}
+    starts = sorted(medians)
+    return np.array(starts, np.int64), np.array([medians[start] for start in starts], np.float64)
 
 
 def _unpacked(data: bytes) -> Values:

@@ -15,7 +15,7 @@ from shotwatch_shots.records import NO_STATE, DeviceHistory, JudgedRecords, Obje
 
 LONGEST_SILENCE_MS = 32 * 86_400_000
 """A device that has not recorded for longer has no known state and is no longer expected."""
-_FIRST_LOOK_MS = 600_000
+_FIRST_SPAN_MS = 600_000
 _LONGEST_FILE_MS = 86_400_000
 """A recorder writes one file per minute; the old layout has one file per day."""
 
@@ -82,7 +82,7 @@ class Records:
         search goes back in steps that double in length. So it reads little, both for a device that has just
         recorded and for one that has been silent for long.
         """
-        end, length = time_ms, _FIRST_LOOK_MS
+        end, length = time_ms, _FIRST_SPAN_MS
         while time_ms - end < LONGEST_SILENCE_MS:
             start = max(end - length, time_ms - LONGEST_SILENCE_MS)
             wanted = {"device": device, "start": {"$gte": start, "$lt": end}}

@@ -17,7 +17,7 @@ class ShadowRecord:
     """The judgements of a version in shadow."""
 
     shots: int
-    odd: int
+    anomalous: int
     """Shots that it would have judged anomalous."""
 
 
@@ -48,7 +48,7 @@ class Shadows:
             "version": version,
             "start": int(batch.pulses.min()),
             "shots": len(batch.pulses),
-            "odd": len(kinds),
+            "anomalous": len(kinds),
             "pulses": pack(batch.pulses, "<i8"),
             "score": pack(scores, "<f4"),
             "kinds": {str(shot): [kind.value for kind in of_shot] for shot, of_shot in kinds.items()},
@@ -58,8 +58,8 @@ class Shadows:
 
     async def records(self, versions: Sequence[str]) -> dict[str, ShadowRecord]:
         """Return the shadow record of each of these versions that was ever in shadow."""
-        counts = {"shots": {"$sum": "$shots"}, "odd": {"$sum": "$odd"}}
+        counts = {"shots": {"$sum": "$shots"}, "anomalous": {"$sum": "$anomalous"}}
         groups = self._shadows.aggregate(
             [{"$match": {"version": {"$in": list(versions)}}}, {"$group": {"_id": "$version", **counts}}]
         )
-        return {group["_id"]: ShadowRecord(group["shots"], group["odd"]) async for group in groups}
+        return {group["_id"]: ShadowRecord(group["shots"], group["anomalous"]) async for group in groups}

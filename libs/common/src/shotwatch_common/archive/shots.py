@@ -76,8 +76,8 @@ class Shots:
         order = -1 if newest_first else 1
         asked = dict(query) if min_score is None else {**query, "score": {"$gte": min_score}}
         pulses = {"$gte": start_ms, "$lt": end_ms}
-        conditions = await led_by_index(self._shots, asked, "pulse", pulses, _INDEXED_WITH_PULSE)
-        found = self._shots.find(conditions).sort([("pulse", order), ("_id", order)]).limit(limit)
+        filters = await led_by_index(self._shots, asked, "pulse", pulses, _INDEXED_WITH_PULSE)
+        found = self._shots.find(filters).sort([("pulse", order), ("_id", order)]).limit(limit)
         return [_shot(document) async for document in found]
 
     async def spread(
@@ -95,8 +95,8 @@ class Shots:
         if not oldest or not newest:
             return []
         first, length = oldest[0].pulse, newest[0].pulse + 1 - oldest[0].pulse
-        edges = [first + length * n // PARTS for n in range(PARTS + 1)]
-        parts = [await self.page(query, *part, -(-most // PARTS)) for part in pairwise(edges)]
+        bounds = [first + length * n // PARTS for n in range(PARTS + 1)]
+        parts = [await self.page(query, *part, -(-most // PARTS)) for part in pairwise(bounds)]
         return [shot for part in parts for shot in part][:most]
 
     async def stored(self, start_ms: int, end_ms: int) -> list[StoredShot]:

@@ -6,23 +6,23 @@ from shotwatch_common.archive.driver import Database
 class Trends:
     """Collection `trends`: `_id` is device and feature.
 
-    `told_until` is the start of the last published change (epoch ms).
+    `reported_until` is the start of the last published change (epoch ms).
     """
 
     def __init__(self, database: Database) -> None:
         self._trends = database["trends"]
 
-    async def told_until(self) -> dict[tuple[str, str], int]:
+    async def reported_until(self) -> dict[tuple[str, str], int]:
         """Return (device, feature) → epoch ms.
 
         Data before that time has been evaluated and is not compared again.
         """
-        return {(d["device"], d["feature"]): int(d["told_until"]) async for d in self._trends.find({})}
+        return {(d["device"], d["feature"]): int(d["reported_until"]) async for d in self._trends.find({})}
 
-    async def told(self, device: str, feature: str, time_ms: int) -> None:
+    async def reported(self, device: str, feature: str, time_ms: int) -> None:
         """Record that a change at this time (epoch ms) was published; earlier data no longer counts."""
         await self._trends.update_one(
             {"_id": f"{device}/{feature}"},
-            {"$set": {"device": device, "feature": feature, "told_until": time_ms}},
+            {"$set": {"device": device, "feature": feature, "reported_until": time_ms}},
             upsert=True,
         )

@@ -221,7 +221,7 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
         reason = reason.encode(errors="backslashreplace").decode()
         self._with.log.error("dead-lettered", stage=self._stage, reason=reason)
         headers: HeadersType = {ATTEMPT_HEADER: attempt_of(message), REASON_HEADER: reason[:_LONGEST_REASON]}
-        queue = self._with.topology.parked_queue_of(self._stage)
+        queue = self._with.topology.dead_letter_queue_of(self._stage)
         await self._until_done(message, lambda: self._with.publisher.put(queue, message.body, headers))
         await self._until_done(message, lambda: self._with.on_dead_letter(self._stage, message.body, reason))
 

@@ -49,7 +49,7 @@ class QueueInspector:
             queue.name
             for stage in stages
             for queue in self._topology.queues_of(stage)
-            if queue != self._topology.parked_queue_of(stage)
+            if queue != self._topology.dead_letter_queue_of(stage)
         ]
         return any(queue.declaration_result.message_count for queue in await self._find(names))
 

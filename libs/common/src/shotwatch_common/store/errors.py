@@ -76,7 +76,7 @@ def _in_our_words(error: S3Error | InvalidResponseError, bucket: str, key: str) 
         return BucketMissing(f"there is no bucket {bucket}: `shotwatch bucket setup` makes it")
     if code in _ABSENT:
         return ObjectGone(f"{bucket}/{key} does not exist")
-    return Retry(f"{bucket}/{key}: the object store says {answer_of(error)}")
+    return Retry(f"{bucket}/{key}: the object store reports {answer_of(error)}")
 
 
 def _part(error: InvalidResponseError, name: str) -> str:

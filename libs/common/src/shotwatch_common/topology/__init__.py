@@ -13,7 +13,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from faststream.rabbit import ExchangeType, QueueType, RabbitExchange, RabbitQueue
 from faststream.rabbit.schemas.queue import QuorumQueueArgs, StreamQueueArgs
 
-STAGES = ("ingest", "validate", "aggregate", "features", "inference", "examination", "shadow")
+STAGES = ("ingest", "validate", "aggregate", "features", "inference", "detail", "shadow")
 NEXT = {"ingest": "validate", "validate": "aggregate", "aggregate": "features", "features": "inference"}
 """The stage to whose queue a stage publishes; the stage pauses while that queue is long."""
 RETRY_DELAYS_S = (1, 5, 15, *[30] * 18)
@@ -61,7 +61,7 @@ class Topology:
 
     @property
     def work(self) -> RabbitExchange:
-        """Return the exchange in front of all queues; the routing key is the queue's (`validate.parked`)."""
+        """Return the exchange before all queues; the routing key is the queue's (`validate.dead_letters`)."""
         return self._exchange("shotwatch.work", ExchangeType.TOPIC)
 
     @property
@@ -97,19 +97,19 @@ class Topology:
     def queues_of(self, stage: str) -> tuple[RabbitQueue, ...]:
         """Return every queue of a stage: its own, the dead-letter queue, the waiting queues."""
         waiting = (self.waiting_queue_of(stage, delay) for delay in sorted(set(RETRY_DELAYS_S)))
-        return self.queue_of(stage), self.parked_queue_of(stage), *waiting
+        return self.queue_of(stage), self.dead_letter_queue_of(stage), *waiting
 
     def queue_of(self, stage: str) -> RabbitQueue:
         """Return the queue that the stage's service consumes."""
         return self._queue(stage)
 
-    def parked_queue_of(self, stage: str) -> RabbitQueue:
+    def dead_letter_queue_of(self, stage: str) -> RabbitQueue:
         """Return the stage's dead-letter queue. It has no consumers.
 
         Reading a message takes it and returns it, which newer brokers count as a failed delivery. With their
         default limit, the twentieth reading would drop the message; so this queue has no limit.
         """
-        return self._queue(f"{stage}.parked", {"x-delivery-limit": _NO_LIMIT})
+        return self._queue(f"{stage}.dead_letters", {"x-delivery-limit": _NO_LIMIT})
 
     def waiting_queue_of(self, stage: str, delay_s: int) -> RabbitQueue:
         """Return the queue that passes its messages to the stage's own queue after `delay_s` seconds."""

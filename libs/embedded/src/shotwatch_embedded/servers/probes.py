@@ -11,7 +11,7 @@ from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.errors import Retry
 
-_MONGO_PATIENCE_MS = 2000
+_MONGO_TIMEOUT_MS = 2000
 
 
 async def opens_channel(url: str) -> bool:
@@ -26,9 +26,7 @@ async def opens_channel(url: str) -> bool:
 
 async def writes_document(url: str) -> bool:
     """Return whether the database answers a ping and accepts a write."""
-    async with AsyncMongoClient[dict[str, object]](
-        url, serverSelectionTimeoutMS=_MONGO_PATIENCE_MS
-    ) as client:
+    async with AsyncMongoClient[dict[str, object]](url, serverSelectionTimeoutMS=_MONGO_TIMEOUT_MS) as client:
         try:
             await client.admin.command("ping")
             await client["embedded"]["probes"].replace_one({"_id": "last"}, {}, upsert=True)

@@ -36,18 +36,18 @@ class _Server(SecantusDBServer):  # type: ignore[misc]  # it has no types
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
-    told = _arguments()
+    arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = _Server(
-        told.host,
-        told.port,
-        told.storage_path,
+        arguments.host,
+        arguments.port,
+        arguments.storage_path,
         require_auth=True,
         enable_test_commands=False,
         cache_size="256M",
         sync_on_commit=True,
     )
-    _write_account(server, told.user, os.environ["SECANTUS_PASSWORD"])
+    _write_account(server, arguments.user, os.environ["SECANTUS_PASSWORD"])
 
     def stop(*_: object) -> None:
         server.stop()

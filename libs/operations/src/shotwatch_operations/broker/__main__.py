@@ -12,7 +12,7 @@ from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
 from aiormq.exceptions import ChannelAccessRefused
 
 from shotwatch_common.broker_connection import connection_to
-from shotwatch_common.command_line import exit_status, tell
+from shotwatch_common.command_line import exit_status, report
 from shotwatch_common.settings import BrokerAccountSettings
 from shotwatch_common.topology import Topology
 from shotwatch_shots.errors import Retry
@@ -38,7 +38,7 @@ async def main() -> None:
         raise BrokerRefused(f"{error}: set SHOTWATCH_BROKER_URL to the account `setup`") from error
     except (AMQPError, OSError, TimeoutError) as error:
         raise Retry(f"the broker does not answer, or refused the login: {error}") from error
-    tell("declared", exchanges=len(topology.exchanges), queues=len(topology.queues) + 1)
+    report("declared", exchanges=len(topology.exchanges), queues=len(topology.queues) + 1)
 
 
 if __name__ == "__main__":

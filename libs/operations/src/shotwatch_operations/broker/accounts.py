@@ -39,7 +39,7 @@ STAGES_OF = {
     "ingest": ("ingest",),
     "validate": ("validate",),
     "aggregate": ("aggregate",),
-    "features": ("features", "examination"),
+    "features": ("features", "detail"),
     "inference": ("inference", "shadow"),
     "history": (),
 }
@@ -49,7 +49,7 @@ SENDS_TO = {
     "validate": ("aggregate",),
     "aggregate": ("features",),
     "features": ("inference",),
-    "inference": ("examination", "shadow"),
+    "inference": ("detail", "shadow"),
     "history": (),
 }
 """Service → the stages to which it publishes.
@@ -126,7 +126,7 @@ def definitions(
             for each in accounts
             for name, keys in each.routing_keys.items()
         ],
-        "policies": [{**here, **policy} for policy in _parking(topology)],
+        "policies": [{**here, **policy} for policy in _dead_letter_policies(topology)],
         "parameters": [
             {
                 "component": "vhost-limits",
@@ -191,7 +191,7 @@ def _events(kinds: Iterable[AnomalyKind]) -> tuple[str, ...]:
 
 def _others(topology: Topology) -> tuple[BrokerAccount, ...]:
     objects, work, events = (each.name for each in (topology.objects, topology.work, topology.events))
-    parked = (topology.parked_queue_of(stage).name for stage in STAGES)
+    dead_letter_queues = (topology.dead_letter_queue_of(stage).name for stage in STAGES)
     return (
         BrokerAccount(
             STORE,
@@ -213,28 +213,28 @@ def _others(topology: Topology) -> tuple[BrokerAccount, ...]:
         ),
         BrokerAccount(
             ENGINEER,
-            "the command line: anomaly events; parked messages, to be read, discarded or sent back to work",
+            "the command line: anomaly events; dead-lettered messages, to be read, discarded or requeued",
             write=_exactly((work,)),
-            read=_exactly((events, *parked)),
+            read=_exactly((events, *dead_letter_queues)),
             routing_keys={work: _exactly(topology.queue_of(stage).routing() for stage in STAGES)},
         ),
     )
 
 
-def _parking(topology: Topology) -> list[dict[str, object]]:
+def _dead_letter_policies(topology: Topology) -> list[dict[str, object]]:
     """Return the policies that dead-letter a message on which every consumer dies.
 
     RabbitMQ 4 drops a message after 20 deliveries, unless it has a dead-letter exchange.
     """
     return [
         {
-            "name": f"{topology.prefix}park-{stage}",
+            "name": f"{topology.prefix}dead-letter-{stage}",
             "pattern": any_of(_exactly((topology.queue_of(stage).name,))),
             "apply-to": "queues",
             "definition": {
                 "delivery-limit": DELIVERIES,
                 "dead-letter-exchange": "",
-                "dead-letter-routing-key": topology.parked_queue_of(stage).name,
+                "dead-letter-routing-key": topology.dead_letter_queue_of(stage).name,
                 "dead-letter-strategy": "at-least-once",
                 "overflow": "reject-publish",  # required by that strategy
             },

@@ -10,13 +10,13 @@ import sys
 from pymongo.errors import OperationFailure
 
 from shotwatch_common.archive import TRANSIENT
-from shotwatch_common.command_line import exit_status, tell
+from shotwatch_common.command_line import exit_status, report
 from shotwatch_operations.database.setup import DatabaseSetupSettings, set_up
 
 
 async def main() -> None:
     async for part, made in set_up(DatabaseSetupSettings.load()):
-        tell(part, made=made)
+        report(part, made=made)
 
 
 if __name__ == "__main__":

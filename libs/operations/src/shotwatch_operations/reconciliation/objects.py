@@ -7,7 +7,7 @@ from shotwatch_common.archive.known_objects import LAST_CHARACTER
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import StoredObject
 from shotwatch_operations.reconciliation.context import PAGE, ReconciliationContext, parts
-from shotwatch_shots.identity import CHARACTERISATIONS, NOTE_SUFFIX, object_id, reason_key
+from shotwatch_shots.identity import CALIBRATION, NOTE_SUFFIX, object_id, reason_key
 from shotwatch_shots.reconciliation.objects import compare_block_folders, compare_folder, compare_inbox
 from shotwatch_shots.reconciliation.outcome import Imbalance, Outcome
 from shotwatch_shots.reconciliation.sides import HeldObject, KnownObject
@@ -35,7 +35,7 @@ class ObjectSides:
                 day = Slice.of_folder(name.removesuffix("/"))
                 if day is not None and name.endswith("/"):
                     days.add(day)
-                elif (bucket, name) != (self._settings.data_bucket, CHARACTERISATIONS):
+                elif (bucket, name) != (self._settings.data_bucket, CALIBRATION):
                     wrong = "in no day's folder, where the ledger has nothing"
                     strays.append(Imbalance(f"{bucket}/{name}", wrong))
         return days, strays

@@ -30,7 +30,7 @@ from shotwatch_shots.reconciliation.slices import (
 RECENTLY_MS = 3 * HOUR_MS
 PATROL_AFTER_MS = DAY_MS
 """A settled slice is not checked again within this time."""
-_SECOND_LOOK_S = 1.0
+_SECOND_CHECK_S = 1.0
 _PAUSE = 20
 """Factor for the duration of a check."""
 
@@ -120,7 +120,7 @@ class Reconciler:
         before = await self._archive.reconciliations.find(slice_)
         outcome, took_ms = await self._compare(slice_)
         if outcome.imbalances:
-            await asyncio.sleep(_SECOND_LOOK_S)
+            await asyncio.sleep(_SECOND_CHECK_S)
             second, took_ms = await self._compare(slice_)
             outcome = _in_both(outcome, second)
         known = set(before.outcome.imbalances) if before else set()

@@ -7,7 +7,7 @@ it, 1 the store refused something, 2 wrong settings, 3 the store cannot be reach
 import asyncio
 import sys
 
-from shotwatch_common.command_line import exit_status, tell
+from shotwatch_common.command_line import exit_status, report
 from shotwatch_operations.store.setup import ConfigurableStore, PartState, SetupSettings, set_up
 
 
@@ -20,7 +20,7 @@ async def main() -> None:
     refused = []
     async with ConfigurableStore.of(settings) as store:
         async for found in set_up(store, settings):
-            tell(found.state, bucket=found.bucket, what=found.what, detail=found.detail)
+            report(found.state, bucket=found.bucket, what=found.what, detail=found.detail)
             if found.state is PartState.REFUSED:
                 refused.append(f"{found.bucket}: {found.what}: {found.detail}")
     if refused:

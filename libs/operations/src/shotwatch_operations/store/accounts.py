@@ -19,7 +19,7 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_common.store.errors import AWAY, RequestRefused, Unsupported
 from shotwatch_shots.errors import Retry
 
-_MOST_TOLD = 500
+_MAX_DETAIL = 500
 _UNSUPPORTED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 
 
@@ -91,7 +91,7 @@ async def _asked() -> AsyncIterator[None]:
     except MinioAdminException as error:
         if error._code in {str(status.value) for status in _UNSUPPORTED}:
             raise Unsupported from error
-        raise RequestRefused(f"{error._code}: {error._body[:_MOST_TOLD]}") from error
+        raise RequestRefused(f"{error._code}: {error._body[:_MAX_DETAIL]}") from error
     except ValueError as error:  # the store has misunderstood the request
         raise Unsupported from error
     except AWAY as error:

@@ -107,8 +107,8 @@ class ConfigurableStore(ObjectStore):
 
     async def announces(self, bucket: str, target: str) -> bool:
         """Return whether the target is notified of every new object of the bucket."""
-        told = (await self._notification(bucket)).queue_config_list or []
-        return any(_tells_of_all(queue, target) for queue in told)
+        queues = (await self._notification(bucket)).queue_config_list or []
+        return any(_announces_all(queue, target) for queue in queues)
 
     async def announce(self, bucket: str, target: str) -> None:
         """Configure the bucket to notify the target of every new object."""
@@ -176,12 +176,12 @@ def _parts(store: ConfigurableStore, settings: SetupSettings) -> Iterator[_Setup
         yield _SetupPart(
             bucket, "bucket", partial(store.has_bucket, bucket), partial(store.ensure_buckets, bucket)
         )
-    told = settings.inbox_bucket, settings.event_target
+    target = settings.inbox_bucket, settings.event_target
     yield _SetupPart(
         settings.inbox_bucket,
-        f"tells {settings.event_target} of new objects",
-        partial(store.announces, *told),
-        partial(store.announce, *told),
+        f"notifies {settings.event_target} of new objects",
+        partial(store.announces, *target),
+        partial(store.announce, *target),
         "ingest finds new objects by its sweep alone",
     )
     blocks, raw = _block_rule(settings), _raw_rule(settings)
@@ -262,7 +262,7 @@ async def _asked(bucket: str) -> AsyncIterator[None]:
             raise RequestRefused(answer_of(error)) from error
 
 
-def _tells_of_all(queue: QueueConfig, target: str) -> bool:
+def _announces_all(queue: QueueConfig, target: str) -> bool:
     filtered = queue.prefix_filter_rule or queue.suffix_filter_rule
     return queue.queue == target and _CREATED in queue.events and not filtered
 

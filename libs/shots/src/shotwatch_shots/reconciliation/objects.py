@@ -55,7 +55,7 @@ def compare_folder(
             account.late(newest.label, f"{newest.state}, and {bucket}/{key} does not exist", under_way)
         elif not any(_same(there[key], version) for version in of_key):
             held_as, known_as = (f"etag {v.etag}, {v.size} bytes" for v in (there[key], newest))
-            wrong = f"{bucket}/{key} has {held_as}; the ledger says {known_as}"
+            wrong = f"{bucket}/{key} has {held_as}; the ledger records {known_as}"
             account.late(newest.label, wrong, under_way)
         elif newest.id in unexplained:
             account.wrong(newest.label, f"{newest.state}, and its note {reason_key(key)} does not exist")
@@ -138,7 +138,7 @@ def compare_places(
             wrong = f"{each.state}, and its location is {'/'.join(each.location or ('nowhere',))}"
             account.late(each.label, wrong, each.since >= settled_before)
         elif each.state not in each.states:
-            account.wrong(each.label, f"{each.state}, and no step of its history says so")
+            account.wrong(each.label, f"{each.state}, and no step of its history records it")
     return account.outcome()
 
 

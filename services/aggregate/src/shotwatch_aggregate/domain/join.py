@@ -37,10 +37,10 @@ class Closing:
     slots: NDArray[np.intp]
 
 
-def takes(window: Window, device: str, roster: Collection[str]) -> bool:
+def takes(window: Window, device: str, expected: Collection[str]) -> bool:
     """Return whether the window takes a device: it is expected, present, or one of few unexpected ones."""
-    unexpected = window.devices.keys() - set(roster)
-    return device in roster or device in unexpected or len(unexpected) < MOST_UNEXPECTED
+    unexpected = window.devices.keys() - set(expected)
+    return device in expected or device in unexpected or len(unexpected) < MOST_UNEXPECTED
 
 
 def admit(window: Window, records: WindowRecords) -> Window:
@@ -70,13 +70,13 @@ def retract(window: Window, object_key: str, keep: Collection[str], arrived_at: 
     return window
 
 
-def ripe(before: Window, after: Window, roster: Collection[str]) -> Mask:
+def ripe(before: Window, after: Window, expected: Collection[str]) -> Mask:
     """Return the pulses whose shots are to be closed now: a mask over the pulses of the window.
 
     A shot closes once nothing more is expected from any of its expected devices (`DeviceColumns.heard`). A
     closed shot closes again whenever its records change.
     """
-    which: Mask = (after.open & _all_heard(after, roster)) | _changed_since_closed(before, after)
+    which: Mask = (after.open & _all_heard(after, expected)) | _changed_since_closed(before, after)
     return which
 
 
@@ -96,10 +96,10 @@ def close_due(window: Window) -> tuple[Window, Closing | None]:
     return close(window, window.open)
 
 
-def complete(window: Window, roster: Mapping[str, DeviceKind]) -> Mask:
+def complete(window: Window, expected: Mapping[str, DeviceKind]) -> Mask:
     """Return the pulses at which every kind of device of the place has a valid record."""
     known = {device: columns.kind for device, columns in window.devices.items()}
-    kinds = {kind for kind in (roster or known).values() if kind in DATA_KINDS}
+    kinds = {kind for kind in (expected or known).values() if kind in DATA_KINDS}
     there = np.ones(len(window.revision), bool)
     for kind in kinds:
         valid = [columns.valid for columns in window.devices.values() if columns.kind is kind]
@@ -107,23 +107,23 @@ def complete(window: Window, roster: Mapping[str, DeviceKind]) -> Mask:
     return there
 
 
-def unheard_before(closing: Closing, roster: Collection[str]) -> list[str]:
+def unheard_before(closing: Closing, expected: Collection[str]) -> list[str]:
     """Return the expected devices without a record up to and including the first shot of the closing shots.
 
     Whether such a device was ON at that shot is known only from before the window.
     """
     known, first = closing.window.devices, closing.slots[0]
-    return [d for d in roster if d not in known or not known[d].present[: first + 1].any()]
+    return [d for d in expected if d not in known or not known[d].present[: first + 1].any()]
 
 
 def batch_of(
-    closing: Closing, roster: Mapping[str, DeviceKind], on_before: Collection[str], last_arrival: int
+    closing: Closing, expected: Mapping[str, DeviceKind], on_before: Collection[str], last_arrival: int
 ) -> ShotBatch:
     """Return the batch of the closing shots; `on_before`: devices that were ON before this window."""
     window, slots = closing.window, closing.slots
     absent = {
         device: DeviceColumns.empty(kind, len(window.revision))
-        for device, kind in roster.items()
+        for device, kind in expected.items()
         if device not in window.devices
     }
     devices = {**window.devices, **absent}
@@ -133,7 +133,7 @@ def batch_of(
         series=window.series,
         pulses=window.pulses[slots],
         revisions=window.revision[slots],
-        complete=complete(window, roster)[slots],
+        complete=complete(window, expected)[slots],
         members=[
             columns.member(device, slots, last_known_on(columns, device in on_before))
             for device, columns in sorted(devices.items())
@@ -161,14 +161,14 @@ def _changed_since_closed(before: Window, after: Window) -> Mask:
     return changed
 
 
-def _all_heard(window: Window, roster: Collection[str]) -> Mask:
+def _all_heard(window: Window, expected: Collection[str]) -> Mask:
     """Return the pulses at which nothing more is expected; none if the expected devices are unknown.
 
     Shots of a place without a list of expected devices wait for their deadline.
     """
-    if not roster or any(device not in window.devices for device in roster):
+    if not expected or any(device not in window.devices for device in expected):
         return np.zeros(len(window.revision), bool)
-    heard: Mask = np.logical_and.reduce([window.devices[device].heard() for device in roster])
+    heard: Mask = np.logical_and.reduce([window.devices[device].heard() for device in expected])
     return heard
 
 

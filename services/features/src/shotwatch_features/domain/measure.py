@@ -11,13 +11,13 @@ from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.feature import Features
 from shotwatch_physics.noise import NoiseModel
-from shotwatch_physics.reference import Reference, examine, pointing
+from shotwatch_physics.reference import Reference, measure_in_detail, pointing
 from shotwatch_physics.spectrum import fourier_limits, measure_spectra
 from shotwatch_shots.vocabulary import DeviceKind
 
 Arrays = Mapping[str, Array]
 """Column of a block → its rows (n, ...)."""
-EXAMINED_EVERY_MS = 1000
+DETAIL_EVERY_MS = 1000
 """Period of the shots that are measured in detail, in ms: one in ten at 10 Hz, all at lower rates."""
 
 
@@ -50,18 +50,18 @@ def measure(kind: DeviceKind, arrays: Arrays, known: Known) -> Features:
             return {}
 
 
-def examine_camera(arrays: Arrays, known: Known) -> Features:
+def measure_camera_in_detail(arrays: Arrays, known: Known) -> Features:
     """Return the features that take too long to measure for every shot, by name: (n,) each.
 
     Raises:
         ValueError: there are no images.
     """
-    return examine(_array(arrays, "image"), known.noise, known.reference)
+    return measure_in_detail(_array(arrays, "image"), known.noise, known.reference)
 
 
-def examined(pulses: NDArray[np.int64]) -> NDArray[np.bool_]:
+def chosen_for_detail(pulses: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Choose the shots that are measured in detail whether anomalous or not, by their pulses (epoch ms)."""
-    chosen: NDArray[np.bool_] = pulses % EXAMINED_EVERY_MS == 0
+    chosen: NDArray[np.bool_] = pulses % DETAIL_EVERY_MS == 0
     return chosen
 
 

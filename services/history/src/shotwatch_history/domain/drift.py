@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_detector.statistics import Usual
+from shotwatch_detector.statistics import Baseline
 from shotwatch_shots.drift import Drift, FeatureDrift
 from shotwatch_shots.vocabulary import Severity
 
@@ -25,7 +25,9 @@ CLEAR = 4.0
 """Shift from which the model flags most shots instead of few, in standard deviations."""
 
 
-def measure_drift(usual: Mapping[str, Usual], medians: Columns, newest: Columns) -> dict[str, FeatureDrift]:
+def measure_drift(
+    baselines: Mapping[str, Baseline], medians: Columns, newest: Columns
+) -> dict[str, FeatureDrift]:
     """Return how far features are from their reference; omit those with too few medians.
 
     Args:
@@ -33,9 +35,9 @@ def measure_drift(usual: Mapping[str, Usual], medians: Columns, newest: Columns)
         medians: of recent batches: feature → (b,), NaN where there is none.
         newest: values of single shots: feature → (n,), NaN where there is none.
     """
-    known = {name: _known(medians.get(name)) for name in usual}
+    known = {name: _known(medians.get(name)) for name in baselines}
     return {
-        name: _feature(usual[name], values, _known(newest.get(name)))
+        name: _feature(baselines[name], values, _known(newest.get(name)))
         for name, values in known.items()
         if len(values) >= FEWEST_MEDIANS
     }
@@ -76,12 +78,12 @@ def _known(values: Values | None) -> Values:
     return np.empty(0) if values is None else values[np.isfinite(values)]
 
 
-def _feature(usual: Usual, medians: Values, newest: Values) -> FeatureDrift:
+def _feature(baseline: Baseline, medians: Values, newest: Values) -> FeatureDrift:
     median = float(np.median(medians))
-    far = np.abs(usual.deviations(newest)) > BEYOND
+    far = np.abs(baseline.deviations(newest)) > BEYOND
     return FeatureDrift(
-        centre=usual.centre,
+        centre=baseline.centre,
         median=median,
-        shift=(median - usual.centre) / usual.sigma,
+        shift=(median - baseline.centre) / baseline.sigma,
         beyond=float(far.mean()) if len(far) else None,
     )

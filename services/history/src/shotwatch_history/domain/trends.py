@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_detector.catalogue import SIGNS
+from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_physics.history import ChangePoint, against_own_past, change_points
 from shotwatch_shots.features import FEATURE_TERMS
 from shotwatch_shots.pulses import instant
@@ -89,8 +89,8 @@ def find_shift(device: str, feature: str, times: Times, values: Values) -> Shift
 
 
 def _what_matters(feature: str, change: ChangePoint) -> float:
-    sign = SIGNS[feature]
-    return MATTERS * max(sign.floor, sign.relative_floor * abs(change.before))
+    spec = FEATURE_SPECS[feature]
+    return MATTERS * max(spec.floor, spec.relative_floor * abs(change.before))
 
 
 def _shift(device: str, feature: str, change: ChangePoint, weight: float, past: Values) -> Shift:

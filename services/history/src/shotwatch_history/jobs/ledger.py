@@ -10,7 +10,7 @@ from time import monotonic
 from shotwatch_common import metrics
 from shotwatch_common.background import Items
 from shotwatch_common.clock import epoch_now
-from shotwatch_common.process import Edges
+from shotwatch_common.process import ServiceContext
 from shotwatch_history.settings import HistorySettings
 from shotwatch_operations.reconciliation.collecting import Collector
 from shotwatch_operations.reconciliation.context import Allowances
@@ -24,16 +24,23 @@ BUDGET_S = 30.0
 class LedgerWatch:
     """The periodic check of the slices that are due."""
 
-    def __init__(self, edges: Edges[HistorySettings], allowances: Allowances | None = None) -> None:
-        self._log = edges.log
-        self._archive = edges.archive
+    def __init__(
+        self, context: ServiceContext[HistorySettings], allowances: Allowances | None = None
+    ) -> None:
+        self._log = context.log
+        self._archive = context.archive
         collector = Collector(
-            edges.archive, edges.store, edges.facility, edges.settings, edges.bus, allowances or Allowances()
+            context.archive,
+            context.store,
+            context.facility,
+            context.settings,
+            context.bus,
+            allowances or Allowances(),
         )
-        self._reconciler = Reconciler(edges.archive, collector)
-        self._slices = Items(edges.servers_answer, edges.log)
+        self._reconciler = Reconciler(context.archive, collector)
+        self._slices = Items(context.servers_answer, context.log)
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Check what is due; log imbalances that the previous check also found.
 
         Raises:

@@ -3,7 +3,7 @@
 from shotwatch_common import metrics
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.printable import printable
-from shotwatch_common.process import Edges
+from shotwatch_common.process import ServiceContext
 from shotwatch_common.promotion_audit import differences
 from shotwatch_history.settings import HistorySettings
 
@@ -11,12 +11,12 @@ from shotwatch_history.settings import HistorySettings
 class PromotionWatch:
     """The comparison of promotions and audit: count the differences, and log each difference once."""
 
-    def __init__(self, edges: Edges[HistorySettings]) -> None:
-        self._archive = edges.archive
-        self._log = edges.log
+    def __init__(self, context: ServiceContext[HistorySettings]) -> None:
+        self._archive = context.archive
+        self._log = context.log
         self._logged: set[str] = set()
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Compare promotions and audit now.
 
         Raises:

@@ -52,9 +52,9 @@ class VersionSummary:
 
     version: str
     shots: int
-    odd: int
+    anomalous: int
     alarms: int
-    odd_per_hour: float
+    anomalous_per_hour: float
     """At 10 Hz."""
     alarms_per_hour: float
     kinds: Mapping[str, int]
@@ -106,14 +106,14 @@ class VersionTally:
 
     def summary(self, labels: Mapping[str, ShotLabels], rules: frozenset[AnomalyKind]) -> VersionSummary:
         """Return the results; labels (by shot) of the kinds in `rules` are ignored: no model finds those."""
-        shots, odd = len(self.scores), len(self.kinds)
+        shots, anomalous = len(self.scores), len(self.kinds)
         hours = shots / SHOTS_PER_HOUR
         return VersionSummary(
             version=self.version,
             shots=shots,
-            odd=odd,
+            anomalous=anomalous,
             alarms=self.alarms,
-            odd_per_hour=odd / hours if shots else 0.0,
+            anomalous_per_hour=anomalous / hours if shots else 0.0,
             alarms_per_hour=self.alarms / hours if shots else 0.0,
             kinds=_counted(self.kinds),
             scores=_quantiles(np.fromiter(self.scores.values(), np.float64)),
@@ -123,25 +123,25 @@ class VersionTally:
         )
 
     def _labels(self, labels: Mapping[str, ShotLabels], rules: frozenset[AnomalyKind]) -> Labels:
-        known = {shot: said for shot, said in labels.items() if shot in self.scores}
-        confirmed = [(shot, kind) for shot, said in known.items() for kind in said.confirmed - rules]
-        false = [(shot, kind) for shot, said in known.items() for kind in said.false - rules]
+        known = {shot: label for shot, label in labels.items() if shot in self.scores}
+        confirmed = [(shot, kind) for shot, label in known.items() for kind in label.confirmed - rules]
+        false = [(shot, kind) for shot, label in known.items() for kind in label.false - rules]
         return Labels(
             confirmed=len(confirmed),
-            found=sum(self._says(shot, kind) for shot, kind in confirmed),
+            found=sum(self._reports(shot, kind) for shot, kind in confirmed),
             false=len(false),
-            repeated=sum(self._says(shot, kind) for shot, kind in false),
+            repeated=sum(self._reports(shot, kind) for shot, kind in false),
         )
 
-    def _says(self, shot: str, kind: AnomalyKind) -> bool:
+    def _reports(self, shot: str, kind: AnomalyKind) -> bool:
         return kind in self.kinds.get(shot, ())
 
 
 def only(one: VersionTally, other: VersionTally) -> Only:
     """Return the shots that one version flags as anomalous and the other does not."""
     alone = {shot: kinds for shot, kinds in one.kinds.items() if shot not in other.kinds}
-    oddest = sorted(alone, key=lambda shot: (-one.scores[shot], shot))[:MOST_EXAMPLES]
-    examples = [Example(shot, alone[shot], one.scores[shot], other.scores[shot]) for shot in oddest]
+    most_anomalous = sorted(alone, key=lambda shot: (-one.scores[shot], shot))[:MOST_EXAMPLES]
+    examples = [Example(shot, alone[shot], one.scores[shot], other.scores[shot]) for shot in most_anomalous]
     return Only(one.version, len(alone), _counted(alone), examples)
 
 

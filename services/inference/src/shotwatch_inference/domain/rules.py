@@ -38,7 +38,7 @@ _KINDS = {
     RecordReason.NO_ENERGY: AnomalyKind.BAD_RECORD,
 }
 
-_SAYING = {
+_SENTENCES = {
     AnomalyKind.MISSING_MEMBER: "no record of {devices} in {place}, though switched on",
     AnomalyKind.DEVICE_STATE: "{devices} in {place}: {detail}",
     AnomalyKind.BLACK_FRAME: "black frame from {devices} in {place}",
@@ -95,7 +95,7 @@ def _of_member(member: Member, facility: Facility) -> Iterator[_Case]:
         kind = _kind(reason, detail, facility)
         if kind is not None:
             for shot in np.flatnonzero(member.refused_for(n)):
-                yield _Case(int(shot), kind, member.device, _told(kind, text, detail))
+                yield _Case(int(shot), kind, member.device, _described(kind, text, detail))
 
 
 def _kind(reason: str, detail: str, facility: Facility) -> AnomalyKind | None:
@@ -104,7 +104,7 @@ def _kind(reason: str, detail: str, facility: Facility) -> AnomalyKind | None:
     return _KINDS[RecordReason(reason)]
 
 
-def _told(kind: AnomalyKind, reason: str, state: str) -> str:
+def _described(kind: AnomalyKind, reason: str, state: str) -> str:
     return f"state {state}" if kind is AnomalyKind.DEVICE_STATE else reason
 
 
@@ -135,7 +135,7 @@ def _finding(cases: list[_Case], place: str) -> Finding:
         devices=devices,
         score=worst.score if by_limit else float(len(cases)),
         threshold=worst.threshold,
-        why=_SAYING[worst.kind].format(devices=_names(devices), place=place, detail=worst.detail),
+        why=_SENTENCES[worst.kind].format(devices=_names(devices), place=place, detail=worst.detail),
     )
 
 

@@ -116,8 +116,8 @@ class Expectation:
 
     def _expected_at(self, place: Place) -> frozenset[str]:
         if place not in self._expected:
-            roster = self._facility.roster(ShotSeries(place=place, interval=self._name.interval))
-            self._expected[place] = frozenset(roster.devices if roster else ())
+            expected = self._facility.expected_devices(ShotSeries(place=place, interval=self._name.interval))
+            self._expected[place] = frozenset(expected.devices if expected else ())
         return self._expected[place]
 
     def _count_unexpected(self, device: Device) -> None:

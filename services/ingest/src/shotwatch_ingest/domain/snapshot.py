@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from shotwatch_common.blocks import Block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.digest import digest_of
+from shotwatch_ingest.domain.hdf5.header_template import Repeated
 from shotwatch_ingest.domain.hdf5.image import Hdf5Image, Unreadable
-from shotwatch_ingest.domain.hdf5.stencil import Repeated
 from shotwatch_ingest.domain.hdf5.values import load_numbers, load_text
 from shotwatch_ingest.domain.inventory import Inventory, PassedOver, RecordLocation
 from shotwatch_shots.errors import Reject

@@ -202,8 +202,8 @@ def _scopes(claims: Mapping[str, object]) -> frozenset[Scope]:
     Raises:
         ValueError: it is something else.
     """
-    told = claims.get("scope", claims.get("scp", ()))
-    words = told.split() if isinstance(told, str) else told
+    claimed = claims.get("scope", claims.get("scp", ()))
+    words = claimed.split() if isinstance(claimed, str) else claimed
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise ValueError("its scopes are neither a text nor a list of texts")
     return frozenset(Scope) & frozenset(words)

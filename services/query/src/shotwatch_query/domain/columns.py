@@ -33,7 +33,7 @@ def instants(times: Times) -> list[datetime]:
     return [instant(time) for time in times.tolist()]
 
 
-def told(values: NDArray[np.float64]) -> list[float | None]:
+def finite_or_none(values: NDArray[np.float64]) -> list[float | None]:
     """Return values with the seven digits of single precision; None for values that are not finite."""
     return [float(f"{value:.7g}") if isfinite(value) else None for value in values.tolist()]
 
@@ -98,7 +98,9 @@ def moments_of(times: Times) -> NDArray[np.datetime64]:
 
 
 def _cells(column: Column) -> Sequence[float | None]:
-    return column.astype(int).tolist() if column.dtype == np.bool_ else told(column.astype(np.float64))
+    return (
+        column.astype(int).tolist() if column.dtype == np.bool_ else finite_or_none(column.astype(np.float64))
+    )
 
 
 def _csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
@@ -115,7 +117,9 @@ def _json_values(column: NDArray[np.generic]) -> bytes:
     """Return the values of a column as JSON, separated by commas."""
     if column.dtype.kind == "M":
         return to_json(instants(column.astype("<M8[ms]").astype(np.int64)))[1:-1]
-    return to_json(column.tolist() if column.dtype == np.bool_ else told(column.astype(np.float64)))[1:-1]
+    return to_json(
+        column.tolist() if column.dtype == np.bool_ else finite_or_none(column.astype(np.float64))
+    )[1:-1]
 
 
 def _enclosed(brackets: bytes, members: Iterable[Iterable[bytes]]) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-PATIENCE_MS = 10_000
+TIMEOUT_MS = 10_000
 """Time in ms after which an unused number is given up, counted from the storing of a later one."""
 
 
@@ -20,7 +20,7 @@ def settled(events: Sequence[Numbered], since: int, now_ms: int) -> int:
     """Return how many of these events, from the first, are settled: no event may still appear before them.
 
     Writers reserve numbers before they store events, so number 12 may be stored before 11. A gap is given up
-    when any event after it was stored more than PATIENCE_MS ago, because its numbers were reserved even
+    when any event after it was stored more than TIMEOUT_MS ago, because its numbers were reserved even
     earlier.
 
     Args:
@@ -32,7 +32,7 @@ def settled(events: Sequence[Numbered], since: int, now_ms: int) -> int:
     oldest_from_here = list(accumulate((event.stored_at for event in reversed(events)), min))[::-1]
     expected = since + 1
     for n, event in enumerate(events):
-        if event.sequence != expected and oldest_from_here[n] > now_ms - PATIENCE_MS:
+        if event.sequence != expected and oldest_from_here[n] > now_ms - TIMEOUT_MS:
             return n
         expected = event.sequence + 1
     return len(events)

@@ -2,7 +2,7 @@
 
 const API = "/api/v1";
 const PLACES_EVERY_MS = 3000;
-const PATIENCE_MS = 10000;
+const TIMEOUT_MS = 10000;
 const STALE_S = 60;
 const GRACE_MS = 3000; // a stream that ends comes back within a second
 const MOST_OVER = 100;
@@ -12,8 +12,8 @@ const SHAPES = { info: "●", warning: "▲", critical: "■" };
 const SHORT_ESCAPES = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
 const SVG = "http://www.w3.org/2000/svg";
 
-/** What the page knows: conditions by id, each { id, opened, event, last, superseded, standing }. */
-const conditions = new Map();
+/** What the page knows: incidents by id, each { id, opened, event, last, superseded, standing }. */
+const incidents = new Map();
 const rows = new Map();
 const tiles = new Map();
 const connection = { stream: null, since: null, known: 0, databaseWrong: null, serverAway: null, brokenAt: 0 };
@@ -26,7 +26,7 @@ const at = (id) => document.getElementById(id);
 const words = (name) => name.replaceAll("_", " ");
 const placeName = (where) => where.place.split("-").filter((level) => level !== "00").join(" ");
 const placeKey = (where) => `${where.place}/${where.interval}`;
-const isOpen = (condition) => !condition.superseded && ["opened", "updated"].includes(condition.last.phase);
+const isOpen = (incident) => !incident.superseded && ["opened", "updated"].includes(incident.last.phase);
 
 /** What cannot be seen (controls, bidirectional marks, all spaces but one) as escapes, as printable.py writes them. */
 function printable(text) {
@@ -64,11 +64,11 @@ function clock(time) {
 // Asking the API.
 
 async function ask(path, options = {}) {
-  const answer = await fetch(API + path, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
+  const answer = await fetch(API + path, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
   if (answer.status === 401) location.assign("/login?next=/");
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(told.detail ?? answer.statusText);
-  return told;
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.detail ?? answer.statusText);
+  return body;
 }
 
 /** Log in with the token of the address (`/#token=…`, as `shotwatch up` prints it), and take it out of the address. */
@@ -77,7 +77,7 @@ async function useToken() {
   if (token === null) return;
   history.replaceState(null, "", location.pathname);
   const form = { method: "POST", body: new URLSearchParams({ key: token }), redirect: "manual" };
-  await fetch("/login", { signal: AbortSignal.timeout(PATIENCE_MS), ...form }).catch(() => null);
+  await fetch("/login", { signal: AbortSignal.timeout(TIMEOUT_MS), ...form }).catch(() => null);
 }
 
 async function begin() {
@@ -105,10 +105,10 @@ async function readPast() {
     learnStandings(page.standings);
   }
   connection.known = page.last;
-  showConditions();
+  showIncidents();
 }
 
-/** Do it, again and again until it succeeds. */
+/** Repeat it until it succeeds. */
 async function insist(work) {
   try {
     await work();
@@ -147,7 +147,7 @@ function streamBroke(stream) {
 /** The database was emptied, or an older copy restored: nothing that the page knows can be relied on. */
 async function startOver() {
   connection.stream.close();
-  conditions.clear();
+  incidents.clear();
   rows.forEach((row) => row.remove());
   rows.clear();
   tiles.forEach((tile) => tile.remove());
@@ -162,13 +162,13 @@ function hear(event) {
   connection.databaseWrong = null;
   connection.known = Math.max(connection.known, event.data.sequence);
   if (event.data.severity === "critical" && ["opened", "passed"].includes(event.data.phase)) beep();
-  showConditions();
+  showIncidents();
   showConnection();
 }
 
 function learn(event) {
-  const { condition: id, kind, phase, supersedes, sequence } = event.data;
-  const known = conditions.get(id);
+  const { incident: id, kind, phase, supersedes, sequence } = event.data;
+  const known = incidents.get(id);
   if (kind === "superseded") {
     if (known && supersedes.includes(id)) known.superseded = true;
     return;
@@ -177,39 +177,39 @@ function learn(event) {
   const changed = known ?? { id, opened: sequence, event, superseded: false, standing: {} };
   changed.last = event.data;
   if (phase !== "closed") changed.event = event;
-  conditions.set(id, changed);
+  incidents.set(id, changed);
 }
 
 function learnStandings(standings) {
   Object.entries(standings).forEach(([id, standing]) => {
-    const known = conditions.get(id);
+    const known = incidents.get(id);
     if (known) known.standing = standing;
   });
 }
 
 function forgetOldest(ordered) {
-  const over = ordered.filter((condition) => !isOpen(condition));
-  over.slice(MOST_OVER).forEach((condition) => {
-    conditions.delete(condition.id);
-    rows.get(condition.id)?.remove();
-    rows.delete(condition.id);
+  const over = ordered.filter((incident) => !isOpen(incident));
+  over.slice(MOST_OVER).forEach((incident) => {
+    incidents.delete(incident.id);
+    rows.get(incident.id)?.remove();
+    rows.delete(incident.id);
   });
 }
 
-// Conditions.
+// Incidents.
 
 function inOrder() {
-  return [...conditions.values()].sort((a, b) => isOpen(b) - isOpen(a) || b.opened - a.opened);
+  return [...incidents.values()].sort((a, b) => isOpen(b) - isOpen(a) || b.opened - a.opened);
 }
 
-function showConditions() {
+function showIncidents() {
   forgetOldest(inOrder());
   const ordered = inOrder();
-  ordered.forEach((condition, n) => {
-    const row = rows.get(condition.id) ?? newRow(condition);
-    fillRow(row, condition);
-    const there = at("conditions").children[n];
-    if (there !== row) at("conditions").insertBefore(row, there ?? null);
+  ordered.forEach((incident, n) => {
+    const row = rows.get(incident.id) ?? newRow(incident);
+    fillRow(row, incident);
+    const there = at("incidents").children[n];
+    if (there !== row) at("incidents").insertBefore(row, there ?? null);
   });
   at("quiet").hidden = ordered.length > 0;
   write(at("open-count"), ordered.filter(isOpen).length);
@@ -217,36 +217,36 @@ function showConditions() {
   showPlaces();
 }
 
-function newRow(condition) {
+function newRow(incident) {
   const row = element("li");
   const button = element("button");
   button.type = "button";
   button.append(...["badge", "what", "when", "why", "sure"].map((part) => element("span", "", part)));
-  button.addEventListener("click", () => openDetails(condition));
+  button.addEventListener("click", () => openDetails(incident));
   row.append(button);
-  rows.set(condition.id, row);
+  rows.set(incident.id, row);
   return row;
 }
 
-function fillRow(row, condition) {
-  const { event, last } = condition;
+function fillRow(row, incident) {
+  const { event, last } = incident;
   const severity = event.data.severity;
-  row.className = condition.superseded ? "superseded closed" : isOpen(condition) ? "open" : "closed";
+  row.className = incident.superseded ? "superseded closed" : isOpen(incident) ? "open" : "closed";
   row.dataset.severity = severity;
-  const told = {
+  const texts = {
     badge: `${SHAPES[severity]} ${severity}`,
     what: `${words(event.data.kind)} · ${placeName(event.data)}`,
-    when: `${stateOf(condition)} ${clock(last.since || event.data.time)}`,
+    when: `${stateOf(incident)} ${clock(last.since || event.data.time)}`,
     why: sentence(event.data.why),
-    sure: [howSure(event.data), `${last.shots} shot${last.shots === 1 ? "" : "s"}`, standingOf(condition)]
+    sure: [howSure(event.data), `${last.shots} shot${last.shots === 1 ? "" : "s"}`, standingOf(incident)]
       .filter(Boolean).join(" · "),
   };
-  Object.entries(told).forEach(([part, text]) => { write(row.querySelector(`.${part}`), text); });
+  Object.entries(texts).forEach(([part, text]) => { write(row.querySelector(`.${part}`), text); });
 }
 
-function stateOf(condition) {
-  if (condition.superseded) return "no longer true ·";
-  return isOpen(condition) ? "open since" : "over ·";
+function stateOf(incident) {
+  if (incident.superseded) return "no longer true ·";
+  return isOpen(incident) ? "open since" : "over ·";
 }
 
 const CHANCE = /;?\s*(never by chance|by chance once [^,;]*)/;
@@ -254,7 +254,7 @@ const sentence = (why) => why.replace(CHANCE, "");
 
 function howSure(anomaly) {
   const chance = CHANCE.exec(anomaly.why);
-  if (anomaly.model === null && !chance) return "told by a rule";
+  if (anomaly.model === null && !chance) return "found by a rule";
   const score = `score ${anomaly.score.toPrecision(3)} of ${anomaly.threshold.toPrecision(3)}`;
   return chance ? `${chance[1]} · ${score}` : score;
 }
@@ -292,7 +292,7 @@ async function readPlaces() {
 
 function showPlaces() {
   if (places.places.length) at("places").querySelector(".empty")?.remove();
-  const open = [...conditions.values()].filter(isOpen);
+  const open = [...incidents.values()].filter(isOpen);
   places.places.forEach((place) => {
     const key = placeKey(place);
     if (!tiles.has(key)) at("places").append(newTile(key));
@@ -316,13 +316,13 @@ function fillTile(tile, place, open) {
   if (severity) tile.dataset.severity = severity;
   else delete tile.dataset.severity;
   const score = place.scores.at(-1);
-  const told = {
+  const texts = {
     name: placeName(place),
     state: severity ? `${SHAPES[severity]} ${severity}` : "✓ quiet",
     now: score == null ? "no score" : `score ${score.toFixed(1)} of ${place.threshold?.toFixed(1) ?? "–"}`,
     pace: `${place.shot_at ? clock(place.shot_at) : "no shot"} · ${pace(place)}`,
   };
-  Object.entries(told).forEach(([part, text]) => { write(tile.querySelector(`.${part}`), text); });
+  Object.entries(texts).forEach(([part, text]) => { write(tile.querySelector(`.${part}`), text); });
   tile.querySelector("svg").replaceChildren(...sparkline(place.scores, place.threshold));
 }
 
@@ -334,21 +334,21 @@ function sparkline(scores, threshold) {
   const y = (score) => 29 - 28 * Math.min(Math.max(score, 0) / (2 * threshold), 1);
   const points = scores.map((score, n) => ({ x: (100 * (n + 0.5)) / scores.length, score })).filter((p) => p.score !== null);
   const line = points.map(({ x, score }, n) => `${n ? "L" : "M"}${x} ${y(score)}`).join("");
-  const odd = points.filter(({ score }) => score >= threshold).map(({ x, score }) => `M${x} ${y(score)}h0`).join("");
+  const anomalous = points.filter(({ score }) => score >= threshold).map(({ x, score }) => `M${x} ${y(score)}h0`).join("");
   return [
     drawn("path", { class: "threshold", d: `M0 ${y(threshold)}H100` }),
     drawn("path", { class: "score", d: line }),
-    drawn("path", { class: "odd", d: odd }),
+    drawn("path", { class: "anomalous", d: anomalous }),
   ];
 }
 
 // How fresh the page is.
 
 function showConnection() {
-  const told = at("connection");
+  const label = at("connection");
   const trouble = whatIsWrong();
-  told.dataset.state = trouble ? "away" : "live";
-  write(told, trouble ?? "● live");
+  label.dataset.state = trouble ? "away" : "live";
+  write(label, trouble ?? "● live");
   showStaleness(silence());
 }
 
@@ -367,39 +367,39 @@ function silence() {
 }
 
 function showStaleness(seconds) {
-  const told = at("shots");
+  const label = at("shots");
   const stale = seconds === null || seconds > STALE_S;
-  told.dataset.state = stale ? "stale" : "live";
-  if (seconds === null) write(told, "▲ no shot yet");
-  else write(told, stale ? `▲ stale: no shot for ${seconds} s` : `last shot ${seconds} s ago`);
+  label.dataset.state = stale ? "stale" : "live";
+  if (seconds === null) write(label, "▲ no shot yet");
+  else write(label, stale ? `▲ stale: no shot for ${seconds} s` : `last shot ${seconds} s ago`);
 }
 
-// One condition, closely.
+// One incident, closely.
 
-async function openDetails(condition) {
-  shown = condition;
-  const anomaly = condition.event.data;
+async function openDetails(incident) {
+  shown = incident;
+  const anomaly = incident.event.data;
   write(
     at("details-title"),
     `${SHAPES[anomaly.severity]} ${anomaly.severity}: ${words(anomaly.kind)} · ${placeName(anomaly)}`,
   );
   write(at("details-why"), anomaly.why);
-  write(at("details-standing"), standingOf(condition));
+  write(at("details-standing"), standingOf(incident));
   write(at("answer"), "");
   at("pictures").replaceChildren();
   at("feedback").hidden = !caller.scopes.includes("label");
   at("label").value = anomaly.kind;
   showContributions(anomaly.contributions);
-  showFacts(condition);
+  showFacts(incident);
   if (!at("details").open) at("details").showModal();
-  await Promise.allSettled([showPictures(anomaly), readStanding(condition)]);
+  await Promise.allSettled([showPictures(anomaly), readStanding(incident)]);
 }
 
-async function readStanding(condition) {
-  const told = await ask(`/events/${encodeURIComponent(condition.event.id)}/feedback`);
-  condition.standing = told.standing;
-  if (shown === condition) write(at("details-standing"), standingOf(condition));
-  showConditions();
+async function readStanding(incident) {
+  const feedback = await ask(`/events/${encodeURIComponent(incident.event.id)}/feedback`);
+  incident.standing = feedback.standing;
+  if (shown === incident) write(at("details-standing"), standingOf(incident));
+  showIncidents();
 }
 
 async function showPictures(anomaly) {
@@ -467,9 +467,9 @@ function contribution({ device, feature, value, reference, sigmas, unit }, large
   bar.value = Math.abs(sigmas);
   const cell = element("td");
   cell.append(bar);
-  const said = `${value.toPrecision(4)}, usually ${reference.toPrecision(4)} ${unit}`;
+  const text = `${value.toPrecision(4)}, usually ${reference.toPrecision(4)} ${unit}`;
   row.append(element("th", words(feature)), cell, element("td", `${sigmas > 0 ? "+" : "−"}${Math.abs(sigmas).toFixed(1)} σ`));
-  row.append(element("td", said), element("td", device));
+  row.append(element("td", text), element("td", device));
   return row;
 }
 
@@ -488,35 +488,35 @@ function showFacts({ event, last }) {
 }
 
 function traceFact(trace) {
-  const told = element("dd", caller.trace_url ? "" : trace);
+  const value = element("dd", caller.trace_url ? "" : trace);
   if (caller.trace_url) {
     const link = element("a", trace);
     link.href = caller.trace_url.replace("{trace_id}", encodeURIComponent(trace));
-    told.append(link);
+    value.append(link);
   }
-  return [element("dt", "trace"), told];
+  return [element("dt", "trace"), value];
 }
 
-// What people say.
+// Feedback.
 
-async function say(submitted) {
+async function giveFeedback(submitted) {
   submitted.preventDefault();
   const action = submitted.submitter?.value ?? "acknowledged";
   const opinion = { action, who: at("who").value, note: at("note").value };
   if (action === "snoozed") opinion.until = Date.now() + HOUR_MS;
   if (action === "confirmed") opinion.label = at("label").value;
-  const condition = shown;
+  const incident = shown;
   localStorage.setItem("who", opinion.who);
-  write(at("answer"), await told(condition, opinion));
+  write(at("answer"), await sent(incident, opinion));
 }
 
-async function told(condition, opinion) {
+async function sent(incident, opinion) {
   try {
-    await ask(`/events/${encodeURIComponent(condition.event.id)}/feedback`, {
+    await ask(`/events/${encodeURIComponent(incident.event.id)}/feedback`, {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(opinion),
     });
     at("note").value = "";
-    await readStanding(condition);
+    await readStanding(incident);
     return "kept";
   } catch (error) {
     return `not kept: ${error.message}`;
@@ -535,7 +535,7 @@ function beep() {
 }
 
 at("sound").addEventListener("change", () => { audio ??= new AudioContext(); });
-at("feedback").addEventListener("submit", say);
+at("feedback").addEventListener("submit", giveFeedback);
 at("details").addEventListener("close", () => { shown = null; });
 setInterval(showConnection, 1000);
 await useToken();

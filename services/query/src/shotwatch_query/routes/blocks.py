@@ -25,7 +25,7 @@ ARROW_MAGIC = b"ARROW1"
 async def get_block(
     sources: From,
     room: Room,
-    key: Annotated[str, Path(description="Key of the block, as members and events tell it.")],
+    key: Annotated[str, Path(description="Key of the block, as members and events give it.")],
 ) -> Response:
     """Return the Arrow IPC file, which pandas, polars and DuckDB can read directly.
 

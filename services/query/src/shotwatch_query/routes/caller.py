@@ -15,7 +15,7 @@ class CallerDocument(Schema):
     """The caller, and what they may do."""
 
     name: str = Field(description="Name of the API key, or `oidc:` and the subject of the token.")
-    known: bool = Field(description="Whether callers must show a key or token; else the name says nothing.")
+    known: bool = Field(description="Whether callers must show a key or token; else the name proves nothing.")
     scopes: list[Scope]
     trace_url: str | None = Field(
         description="Where a trace is shown, with `{trace_id}` in it; null when there is no such place."

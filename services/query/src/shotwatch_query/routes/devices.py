@@ -156,7 +156,7 @@ async def get_image(
 
 @router.get(
     "/residual",
-    summary="What a model finds odd in a frame",
+    summary="What a model finds anomalous in a frame",
     response_class=Response,
     responses=ARRAY_RESPONSES,
 )

@@ -72,7 +72,7 @@ class EventPage(Schema):
 
     events: list[AnomalyEvent]
     standings: Mapping[str, EventStanding] = Field(
-        description="By condition: how those of them stand about which anything was said."
+        description="By incident: how those of them stand that have feedback."
     )
     last: int = Field(description="Ask for events since this number next; all up to it have been searched.")
     more: bool = Field(description="Whether asking again at once may bring more.")
@@ -111,9 +111,9 @@ async def list_events(sources: From, room: Room, search: Annotated[EventSearch, 
         last = each.sequence
         if search.accepts(each.event):
             found.append(each.event)
-    conditions = {event.data.condition for event in found}
-    standings = await sources.archive.feedback.standings(sorted(conditions))
-    shown = {condition: EventStanding.model_validate(each) for condition, each in standings.items()}
+    incidents = {event.data.incident for event in found}
+    standings = await sources.archive.feedback.standings(sorted(incidents))
+    shown = {incident: EventStanding.model_validate(each) for incident, each in standings.items()}
     return EventPage(events=found, standings=shown, last=last, more=more, reset=False)
 
 

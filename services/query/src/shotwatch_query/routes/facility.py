@@ -5,7 +5,7 @@ from pydantic import Field
 
 from shotwatch_query.schema import DEVICE, Schema, Where
 from shotwatch_query.sources import From
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(tags=["facility"])
@@ -50,15 +50,15 @@ async def get_facility(sources: From) -> FacilityDocument:
         name=facility.name,
         levels=list(facility.levels),
         intervals=[FacilityInterval.model_validate(interval) for interval in facility.intervals],
-        places=[_place(facility, roster) for roster in facility.places],
+        places=[_place(facility, expected) for expected in facility.places],
     )
 
 
-def _place(facility: Facility, roster: PlaceRoster) -> FacilityPlace:
+def _place(facility: Facility, expected: ExpectedDevices) -> FacilityPlace:
     return FacilityPlace(
-        place=roster.place,
-        interval=roster.interval,
+        place=expected.place,
+        interval=expected.interval,
         devices=[
-            FacilityDevice(device=group, kind=facility.device_type(group).kind) for group in roster.devices
+            FacilityDevice(device=group, kind=facility.device_type(group).kind) for group in expected.devices
         ],
     )

@@ -13,14 +13,14 @@ from pydantic.json_schema import SkipJsonSchema
 from shotwatch_common.past_frames import CameraFrames
 from shotwatch_physics.spots import running_maximum
 from shotwatch_query.answers import LargeResponse, Responses
-from shotwatch_query.devices import find_roster
+from shotwatch_query.devices import find_expected
 from shotwatch_query.domain.frames import colour_png, frames_npz, npy
 from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, Span, slices
 from shotwatch_query.errors import NotFound
 from shotwatch_query.parameters import DeviceName, Moment, Parameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.sources import ApiSources, From
-from shotwatch_shots.facility import PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import DeviceKind
@@ -87,9 +87,9 @@ async def get_maximum(
 
     It shows hot spots that moved or appeared only once.
     """
-    roster = find_roster(sources.facility, device, DeviceKind.CAMERA)
+    expected = find_expected(sources.facility, device, DeviceKind.CAMERA)
     await room.bytes(_frame_bytes(sources, asked))
-    frames = await _newest_frames(sources, roster, device, asked)
+    frames = await _newest_frames(sources, expected, device, asked)
     maximum = await asyncio.to_thread(running_maximum, frames.frames)
     if asked.form is PictureFormat.NPY:
         return _file(npy(maximum), "application/octet-stream", frames)
@@ -101,16 +101,16 @@ async def get_frames(
     sources: From, room: Room, device: DeviceName, asked: Annotated[NewestShots, Query()]
 ) -> Response:
     """Return the camera's valid frames of the newest shots, in order of time, as one NPZ file."""
-    roster = find_roster(sources.facility, device, DeviceKind.CAMERA)
+    expected = find_expected(sources.facility, device, DeviceKind.CAMERA)
     await room.bytes(_frame_bytes(sources, asked))
-    frames = await _newest_frames(sources, roster, device, asked)
-    shots = [shot_id(roster.series, time) for time in frames.times.tolist()]
+    frames = await _newest_frames(sources, expected, device, asked)
+    shots = [shot_id(expected.series, time) for time in frames.times.tolist()]
     data = await asyncio.to_thread(frames_npz, shots, frames.times, frames.frames)
     return _file(data, "application/octet-stream", frames)
 
 
 async def _newest_frames(
-    sources: ApiSources, roster: PlaceRoster, device: str, asked: NewestShots
+    sources: ApiSources, expected: ExpectedDevices, device: str, asked: NewestShots
 ) -> CameraFrames:
     """Return the camera's valid frames of the newest shots.
 
@@ -118,7 +118,7 @@ async def _newest_frames(
         NotFound: there are none.
     """
     end = await sources.end_of_data() if asked.end is None else asked.end
-    shots = await _newest_shots(sources, roster, end, asked.shots)
+    shots = await _newest_shots(sources, expected, end, asked.shots)
     found = await sources.frames.read(shots, [device])
     if not found or not len(found[0].frames):
         raise NotFound(
@@ -127,10 +127,12 @@ async def _newest_frames(
     return found[0]
 
 
-async def _newest_shots(sources: ApiSources, roster: PlaceRoster, end: int, count: int) -> list[JudgedShot]:
+async def _newest_shots(
+    sources: ApiSources, expected: ExpectedDevices, end: int, count: int
+) -> list[JudgedShot]:
     """Return up to `count` shots of a place within a day before a time (epoch ms), the newest first."""
     shots: list[JudgedShot] = []
-    place = {"place": str(roster.place), "interval": roster.interval}
+    place = {"place": str(expected.place), "interval": expected.interval}
     for piece in slices(Span(max(end - DAY_MS, EARLIEST_MS), end), newest_first=True):
         missing = count - len(shots)
         shots += await sources.archive.shots.page(place, piece.start, piece.end, missing, True)

@@ -12,7 +12,7 @@ from shotwatch_query.schema import Schema
 from shotwatch_query.sources import ApiSources, From
 
 router = APIRouter(tags=["health"])
-PATIENCE_S = 3.0
+TIMEOUT_S = 3.0
 
 
 class Health(Schema):
@@ -48,10 +48,10 @@ async def _models(sources: ApiSources) -> None:
 
 async def _outcome(check: Awaitable[None]) -> str:
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             await check
     except TimeoutError:
-        return f"no answer within {PATIENCE_S:g} s"
+        return f"no answer within {TIMEOUT_S:g} s"
     except AWAY as error:
         return str(error)
     return "ok"

@@ -10,7 +10,7 @@ from shotwatch_common.archive.measurements import Series
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.history import Trend, against_own_past, change_points, trend
 from shotwatch_query.answers import Responses, streamed
-from shotwatch_query.devices import find_roster
+from shotwatch_query.devices import find_expected
 from shotwatch_query.domain.columns import Times, json_pieces, moments_of
 from shotwatch_query.parameters import DeviceName, FeatureName, SpanParameters, require_short
 from shotwatch_query.reservation import Room
@@ -52,13 +52,13 @@ class HistoryDocument(Schema):
     unit: str = Field(description="Empty for pure numbers.", examples=["px"])
     times: list[Instant] = Field(description="First shot of each median.")
     medians: list[float | None]
-    trend: Trend | None = Field(description="Null for a series too short to tell.")
+    trend: Trend | None = Field(description="Null for a series that is too short.")
     changes: list[LevelChange]
     newest: NewestValue | None = Field(description="Null without values.")
 
 
 HISTORY_RESPONSES: Responses = {
-    200: {"description": "The medians, and what they say.", "model": HistoryDocument}
+    200: {"description": "The medians, and the changes found in them.", "model": HistoryDocument}
 }
 
 
@@ -82,9 +82,9 @@ async def get_history(
     They are computed from medians over about a minute each, without assuming a distribution. Without `from`
     and `to` the span is the last day of data.
     """
-    roster = find_roster(sources.facility, device)
+    expected = find_expected(sources.facility, device)
     span = asked.span(await sources.end_of_data())
-    await room.values(require_short(span, window_length_ms(sources.facility.interval(roster.interval))))
+    await room.values(require_short(span, window_length_ms(sources.facility.interval(expected.interval))))
     series = await sources.archive.measurements.medians(device, [asked.feature], span.start, span.end)
     document = await asyncio.to_thread(_history, device, asked.feature, series)
     return streamed(json_pieces(document), "application/json")

@@ -20,7 +20,7 @@ from shotwatch_common.command_line import (
     own_output,
     read_list,
     read_time,
-    tell,
+    report,
 )
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
@@ -36,7 +36,7 @@ from shotwatch_training.settings import TrainingSettings
 
 
 @dataclass(frozen=True, slots=True)
-class _Edges:
+class _Context:
     sources: DatasetSources
     sets: DatasetStore
     progress: Progress
@@ -44,7 +44,7 @@ class _Edges:
 
 def main(arguments: Sequence[str], output: TextIO) -> int:
     """Execute the command line, and return the exit status."""
-    asked, progress = parse(arguments), partial(tell, to=output)
+    asked, progress = parse(arguments), partial(report, to=output)
     return exit_status(lambda: asyncio.run(_run(asked, progress)), DatasetError, away=TRANSIENT, to=output)
 
 
@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="shotwatch_training.datasets", description="Training sets.")
     commands = parser.add_subparsers(required=True)
     make = _command(commands, "make", _make)
-    make.add_argument("--from", dest="start", type=read_time, help="ISO 8601, UTC unless it says otherwise")
+    make.add_argument("--from", dest="start", type=read_time, help="ISO 8601, UTC unless it has an offset")
     make.add_argument("--to", dest="end", type=read_time)
     make.add_argument("--places", default=(), type=read_list, help="such as LA-A1-11,LA-A2-00; default all")
     make.add_argument("--incomplete", action="store_true", help="also shots that lack a kind of device")
@@ -69,7 +69,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
-    work: Callable[[_Edges, argparse.Namespace], Awaitable[None]],
+    work: Callable[[_Context, argparse.Namespace], Awaitable[None]],
     named: bool = True,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name)
@@ -84,23 +84,23 @@ def _kinds(text: str) -> tuple[AnomalyKind, ...]:
 
 
 async def _run(asked: argparse.Namespace, progress: Progress) -> None:
-    async with _edges(progress) as edges:
-        await asked.work(edges, asked)
+    async with _context(progress) as context:
+        await asked.work(context, asked)
 
 
 @asynccontextmanager
-async def _edges(progress: Progress) -> AsyncIterator[_Edges]:
+async def _context(progress: Progress) -> AsyncIterator[_Context]:
     settings = TrainingSettings.load()
     facility = load_facility(settings.facility)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
-        yield _Edges(
+        yield _Context(
             DatasetSources(archive, store, facility),
             DatasetStore(store, settings.dataset_bucket),
             progress,
         )
 
 
-async def _make(edges: _Edges, asked: argparse.Namespace) -> None:
+async def _make(context: _Context, asked: argparse.Namespace) -> None:
     query = Query(
         places=asked.places,
         start=asked.start and epoch_ms(asked.start),
@@ -110,29 +110,29 @@ async def _make(edges: _Edges, asked: argparse.Namespace) -> None:
         exclude=asked.exclude,
         most=asked.most,
     )
-    manifest = await make_set(asked.name, query, edges.sources, edges.sets, edges.progress)
-    edges.progress("made", **_summary(manifest))
+    manifest = await make_set(asked.name, query, context.sources, context.sets, context.progress)
+    context.progress("made", **_summary(manifest))
 
 
-async def _list(edges: _Edges, _: argparse.Namespace) -> None:
-    for name in await edges.sets.names():
-        edges.progress("set", **_summary(await edges.sets.find(name)))
+async def _list(context: _Context, _: argparse.Namespace) -> None:
+    for name in await context.sets.names():
+        context.progress("set", **_summary(await context.sets.find(name)))
 
 
-async def _show(edges: _Edges, asked: argparse.Namespace) -> None:
-    edges.progress("set", **(await edges.sets.find(asked.name)).model_dump(mode="json"))
+async def _show(context: _Context, asked: argparse.Namespace) -> None:
+    context.progress("set", **(await context.sets.find(asked.name)).model_dump(mode="json"))
 
 
-async def _check(edges: _Edges, asked: argparse.Namespace) -> None:
-    manifest = await edges.sets.find(asked.name)
-    checked = await check(manifest, edges.sets, edges.sources.archive, edges.progress)
-    edges.progress("checked", **asdict(checked), good=checked.good)
+async def _check(context: _Context, asked: argparse.Namespace) -> None:
+    manifest = await context.sets.find(asked.name)
+    checked = await check(manifest, context.sets, context.sources.archive, context.progress)
+    context.progress("checked", **asdict(checked), good=checked.good)
 
 
 def _summary(manifest: DatasetManifest) -> dict[str, object]:
     """Return the manifest without its long lists."""
-    told = manifest.model_dump(mode="json", exclude={"groups", "raw_objects", "shards"})
-    return {**told, "shards": len(manifest.shards), "bytes": sum(shard.size for shard in manifest.shards)}
+    reported = manifest.model_dump(mode="json", exclude={"groups", "raw_objects", "shards"})
+    return {**reported, "shards": len(manifest.shards), "bytes": sum(shard.size for shard in manifest.shards)}
 
 
 if __name__ == "__main__":

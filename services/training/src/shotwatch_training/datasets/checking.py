@@ -40,7 +40,7 @@ async def check(
 ) -> Checked:
     """Compare a set with its manifest, and the manifest with the present state of store and archive."""
     broken = [why async for why in _broken(manifest, sets, progress)]
-    progress("looking for blocks")
+    progress("searching for blocks")
     missing = await _missing(manifest, sets)
     raw = await _unchanged(manifest, sets, archive) if missing else set()
     lost = [block.key for block in missing if block.object_id not in raw]

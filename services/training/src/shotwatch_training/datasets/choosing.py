@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectStore
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.feedback import UNLABELLED
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.shot import JudgedShot
@@ -70,16 +70,16 @@ async def find_raw_objects(groups: Sequence[Group], sources: DatasetSources) -> 
 
 
 async def _matching(query: Query, sources: DatasetSources) -> AsyncIterator[ChosenShot]:
-    for roster in sources.facility.places:
-        if not query.places or str(roster.place) in query.places:
-            async for found in _recorded(roster, query, sources.archive):
-                if found.series.interval == roster.interval and matches(found, query):
+    for expected in sources.facility.places:
+        if not query.places or str(expected.place) in query.places:
+            async for found in _recorded(expected, query, sources.archive):
+                if found.series.interval == expected.interval and matches(found, query):
                     yield _shot(found)
 
 
-async def _recorded(roster: PlaceRoster, query: Query, archive: Archive) -> AsyncIterator[JudgedShot]:
+async def _recorded(expected: ExpectedDevices, query: Query, archive: Archive) -> AsyncIterator[JudgedShot]:
     """Yield the shots of a place, with their kinds of anomaly corrected by people's labels."""
-    place = {"place": str(roster.place)}
+    place = {"place": str(expected.place)}
     end = epoch_now() if query.end is None else query.end
     begin = query.start or 0
     while begin < end:

@@ -67,7 +67,7 @@ class DatasetStore:
         except ObjectGone as error:
             raise DatasetError(f"the shard {shard.key} is gone") from error
         if sha256(data).hexdigest() != shard.sha256:
-            raise DatasetError(f"the shard {shard.key} is not what the manifest says")
+            raise DatasetError(f"the shard {shard.key} is not as the manifest describes it")
         return data
 
     async def publish(self, manifest: DatasetManifest) -> None:

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 
 from shotwatch_detector.arrays import Features
-from shotwatch_detector.catalogue import SIGNS
+from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_detector.engine import Engine
 from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.scoring import CameraReference, learn_camera, score_frames
-from shotwatch_detector.statistics import Usual, measure_usual
+from shotwatch_detector.statistics import Baseline, measure_baseline
 from shotwatch_training.domain.history import History
 from shotwatch_training.domain.split import TimeSplit
 
-UsualOfDevices = dict[str, dict[str, Usual]]
+DeviceBaselines = dict[str, dict[str, Baseline]]
 """Device → feature or score → its reference."""
 
 
@@ -28,31 +28,31 @@ def learn_cameras(
     }
 
 
-def learn_usual(
+def learn_baselines(
     history: History, cameras: Mapping[str, CameraReference], split: TimeSplit, engine: Engine
-) -> UsualOfDevices:
+) -> DeviceBaselines:
     """Return the references of all measured features, and of the scores of all cameras.
 
     Residuals of frames from which patterns were learned are smaller than those of other frames. The
     references of scores are therefore computed from later frames.
     """
-    usual: UsualOfDevices = {}
+    baselines: DeviceBaselines = {}
     for place in history.places:
         for device, features in place.features.items():
             past, later = split.reference_shots(place.times), split.calibration_shots(place.times)
-            usual[device] = _of_device(features, past, later)
+            baselines[device] = _of_device(features, past, later)
     for camera in history.cameras:
         if camera.device in cameras:
             scores = score_frames(camera.frames, cameras[camera.device], engine)
             unlearned, later = split.unlearned_shots(camera.times), split.calibration_shots(camera.times)
-            usual.setdefault(camera.device, {}).update(_of_device(scores, unlearned, later))
-    return usual
+            baselines.setdefault(camera.device, {}).update(_of_device(scores, unlearned, later))
+    return baselines
 
 
-def _of_device(features: Features, centre: slice, tail: slice) -> dict[str, Usual]:
+def _of_device(features: Features, centre: slice, tail: slice) -> dict[str, Baseline]:
     measured = {
-        name: measure_usual(values[centre], values[tail], SIGNS[name])
+        name: measure_baseline(values[centre], values[tail], FEATURE_SPECS[name])
         for name, values in features.items()
-        if name in SIGNS
+        if name in FEATURE_SPECS
     }
-    return {name: usual for name, usual in measured.items() if usual is not None}
+    return {name: baseline for name, baseline in measured.items() if baseline is not None}

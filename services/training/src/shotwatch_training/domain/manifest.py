@@ -154,7 +154,7 @@ class DatasetManifest(Message):
 
 def features_of(image: tuple[int, ...], spectrum: tuple[int, ...]) -> list[FeatureDescription]:
     """Return the description of each feature, for frames and spectra of these shapes."""
-    told = (
+    described = (
         ("image", "uint16", image, "a camera's frame, counts"),
         ("energymeter", "float32", (), "the shot's energy, J; NaN if it has none"),
         ("spectra", "float32", spectrum, "the shot's spectrum, counts; NaN if it has none"),
@@ -167,5 +167,5 @@ def features_of(image: tuple[int, ...], spectrum: tuple[int, ...]) -> list[Featu
     )
     return [
         FeatureDescription(name=name, dtype=dtype, shape=shape, description=words)
-        for name, dtype, shape, words in told
+        for name, dtype, shape, words in described
     ]

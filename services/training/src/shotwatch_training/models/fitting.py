@@ -17,7 +17,7 @@ from shotwatch_training.models.spots import ImageBatches
 from shotwatch_training.settings import ArchitectureName, Hyperparameters
 
 BATCH = 32
-PATIENCE = 3
+STALLED_EPOCHS = 3
 """Epochs without a better validation loss after which fitting stops; the best weights are restored."""
 
 
@@ -61,7 +61,7 @@ def fit(
         epochs=epochs,
         verbose=0,
         callbacks=[
-            keras.callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True),
+            keras.callbacks.EarlyStopping("val_loss", patience=STALLED_EPOCHS, restore_best_weights=True),
             history,
             _TimeLimit(seconds),
         ],

@@ -89,10 +89,10 @@ def spot_contrast(model: keras.Model, images: Images, seed: int) -> float:
     if not has_beam.any():
         return float("nan")
     spotted = images + _spots(images.shape, rows, columns)
-    usual, shown = _left_over(model, images), _left_over(model, spotted)
+    normal, shown = _left_over(model, images), _left_over(model, spotted)
     each = np.arange(len(images))
-    added = (shown - usual)[each, rows, columns][has_beam]
-    return float(np.median(added) / usual[images > LIT].std())
+    added = (shown - normal)[each, rows, columns][has_beam]
+    return float(np.median(added) / normal[images > LIT].std())
 
 
 def _left_over(model: keras.Model, images: Images) -> Images:

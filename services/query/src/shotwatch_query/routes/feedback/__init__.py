@@ -54,7 +54,7 @@ class FeedbackSearch(PageParameters):
 
 @giving.post(
     "/events/{event_id}/feedback",
-    summary="Say something about an event",
+    summary="Give feedback on an event",
     status_code=201,
     responses={409: {}},
 )
@@ -76,7 +76,7 @@ async def give_feedback(
         _require_soon(opinion.until, now)
     name = "" if caller is ANYBODY else caller.name
     statement = Statement.about(event, at=now, caller=name, **opinion.model_dump())
-    async with sources.saying:
+    async with sources.feedback_lock:
         await _require_room(sources, statement)
         await sources.archive.feedback.add(statement)
     metrics.OPINIONS.labels(statement.action).inc()
@@ -85,11 +85,11 @@ async def give_feedback(
     return FeedbackStatement.model_validate(statement)
 
 
-@router.get("/events/{event_id}/feedback", summary="What was said about an event")
+@router.get("/events/{event_id}/feedback", summary="The feedback on an event")
 async def get_feedback(sources: From, event_id: EventId) -> EventFeedback:
     """Return all statements about the incident of an event, oldest first, and those that count."""
     event = await find_event(sources, event_id)
-    statements = await sources.archive.feedback.of_condition(event.data.condition)
+    statements = await sources.archive.feedback.of_incident(event.data.incident)
     return EventFeedback(
         standing=EventStanding.model_validate(standing(statements)),
         statements=list(map(FeedbackStatement.model_validate, in_order(statements))),
@@ -141,16 +141,16 @@ async def _require_room(sources: ApiSources, statement: Statement) -> None:
     Raises:
         Full: the caller, or all callers together, reached the limit of statements.
     """
-    condition, caller = statement.condition, statement.caller
-    if (count := await sources.archive.feedback.count(condition, caller)) >= MOST_OF_CALLER:
+    incident, caller = statement.incident, statement.caller
+    if (count := await sources.archive.feedback.count(incident, caller)) >= MOST_OF_CALLER:
         raise Full(
-            f"{caller or 'you'} made {count} statements about condition {condition} already, and may make "
+            f"{caller or 'you'} made {count} statements about incident {incident} already, and may make "
             f"{MOST_OF_CALLER}; another key or token still may"
         )
-    if (count := await sources.archive.feedback.count(condition)) >= MOST_STATEMENTS:
+    if (count := await sources.archive.feedback.count(incident)) >= MOST_STATEMENTS:
         raise Full(
-            f"condition {condition} has {count} statements already, and may have {MOST_STATEMENTS}; the "
-            "audit says who made them"
+            f"incident {incident} has {count} statements already, and may have {MOST_STATEMENTS}; the "
+            "audit records who made them"
         )
 
 

@@ -23,7 +23,7 @@ class FeedbackStatement(Where):
 
     id: str
     event: str
-    condition: str = Field(description="Id of the event that opened the condition.")
+    incident: str = Field(description="Id of the event that opened the incident.")
     shot: str = Field(examples=[SHOT_ID])
     revision: int
     time: Instant = Field(description="Time of the shot's pulse.")
@@ -33,14 +33,14 @@ class FeedbackStatement(Where):
     action: FeedbackAction
     label: AnomalyKind | None = Field(description="What it really was, when it is confirmed.")
     until: Instant | None = Field(description="When it is snoozed.")
-    who: str = Field(description="As whoever said it calls themselves.")
+    who: str = Field(description="The name that the author gave.")
     caller: str = Field(
-        description="Name of the API key, or `oidc:` and the subject of the token, with which it was said; "
-        "empty in an API without keys, and for what was said before it was kept.",
+        description="Name of the API key, or `oidc:` and the subject of the token, with which it was made; "
+        "empty in an API without keys, and for statements from before it was recorded.",
         examples=["shift-a"],
     )
     note: str
-    at: Instant = Field(description="When it was said.")
+    at: Instant = Field(description="When it was made.")
 
 
 class EventFeedback(Schema):

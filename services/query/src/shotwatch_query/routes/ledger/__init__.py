@@ -15,10 +15,10 @@ from shotwatch_query.listing import Listing
 from shotwatch_query.parameters import PageParameters, SpanParameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.routes.ledger.schemas import (
-    LedgerBalance,
     LedgerEquality,
     LedgerObject,
     LedgerPage,
+    LedgerReport,
     LedgerStep,
 )
 from shotwatch_query.sources import From
@@ -40,7 +40,7 @@ class LedgerSearch(PageParameters):
 
 
 @router.get("", summary="Does the ledger add up?")
-async def get_balance(sources: From, room: Room, asked: Annotated[SpanParameters, Query()]) -> LedgerBalance:
+async def get_balance(sources: From, room: Room, asked: Annotated[SpanParameters, Query()]) -> LedgerReport:
     """Return the states of the objects that arrived in a span of time, and whether all sources agree.
 
     The sources are compared in the background, by hour or day, after something in it changed; this returns
@@ -51,7 +51,7 @@ async def get_balance(sources: From, room: Room, asked: Annotated[SpanParameters
     results = await sources.archive.reconciliations.overlapping(span.start, span.end)
     tally = await tally_of(sources.archive, results, span.start, span.end)
     summaries = summaries_of(results)
-    return LedgerBalance(
+    return LedgerReport(
         start=span.start,
         end=span.end,
         objects=tally.objects,

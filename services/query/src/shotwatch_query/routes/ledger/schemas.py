@@ -40,7 +40,7 @@ class LedgerEquality(Schema):
     )
 
 
-class LedgerBalance(Schema):
+class LedgerReport(Schema):
     """The states of the objects that arrived in a span of time, and whether all sources agree on them."""
 
     start: Instant

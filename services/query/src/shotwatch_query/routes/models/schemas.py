@@ -12,7 +12,7 @@ from shotwatch_shots.vocabulary import ModelAlias
 class ModelRecord(Schema):
     """The accuracy of a version of the model, according to people's feedback."""
 
-    raised: int = Field(description="Conditions that it raised an event about.")
+    raised: int = Field(description="Incidents that it raised an event about.")
     confirmed: int = Field(description="Those that somebody confirmed.")
     false: int = Field(description="Those that somebody called a false alarm.")
 
@@ -101,8 +101,8 @@ class DeviceDrift(Schema):
     """The deviation of a device from the training period of the champion."""
 
     device: str = Field(examples=[DEVICE])
-    start: Instant = Field(description="First data that was looked at.")
-    end: Instant = Field(description="Newest data that was looked at.")
+    start: Instant = Field(description="First data that was read.")
+    end: Instant = Field(description="Newest data that was read.")
     features: list[FeatureShift] = Field(description="Furthest first.")
 
 

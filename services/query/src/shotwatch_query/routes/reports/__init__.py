@@ -10,13 +10,13 @@ from fastapi import APIRouter, Query
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.clock import latest_record_ms
 from shotwatch_physics.device_states import Gaps, clock_skew, find_gaps, state_chatter, state_shares
-from shotwatch_query.devices import find_roster, period_ms
+from shotwatch_query.devices import find_expected, period_ms
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.domain.timelines import segments
 from shotwatch_query.parameters import Area, DeviceName, SpanParameters, require_short
 from shotwatch_query.reservation import Room
 from shotwatch_query.routes.reports.schemas import (
-    CharacterisationSummary,
+    CalibrationSummary,
     ChatterSummary,
     ClockComparison,
     DeviceList,
@@ -28,8 +28,8 @@ from shotwatch_query.routes.reports.schemas import (
     StateTime,
 )
 from shotwatch_query.sources import ApiSources, From
-from shotwatch_shots.calibration import Characterisation
-from shotwatch_shots.facility import Facility, PlaceRoster
+from shotwatch_shots.calibration import CalibrationConstants
+from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.records import NO_STATE, DeviceHistory
 
 router = APIRouter(tags=["devices"])
@@ -44,23 +44,23 @@ class ReportSearch(SpanParameters):
 
     place: Area = None
 
-    def accepts(self, roster: PlaceRoster) -> bool:
-        return self.place is None or roster.place.is_within(self.place)
+    def accepts(self, expected: ExpectedDevices) -> bool:
+        return self.place is None or expected.place.is_within(self.place)
 
 
 @router.get("/devices", summary="All devices")
 async def list_devices(sources: From) -> DeviceList:
     """Return every device of the facility: kind, place, last known state, noise models and references."""
-    groups = [group for roster in sources.facility.places for group in roster.devices]
+    groups = [group for expected in sources.facility.places for group in expected.devices]
     seen = await sources.archive.devices.last_states(groups, latest_record_ms(sources.facility))
-    known: dict[str, list[Characterisation]] = {}
-    for each in await sources.archive.characterisations.latest():
+    known: dict[str, list[CalibrationConstants]] = {}
+    for each in await sources.archive.calibration_constants.latest():
         known.setdefault(each.device, []).append(each)
     return DeviceList(
         devices=[
-            _device(sources, roster, group, seen.get(group), known.get(group, []))
-            for roster in sources.facility.places
-            for group in roster.devices
+            _device(sources, expected, group, seen.get(group), known.get(group, []))
+            for expected in sources.facility.places
+            for group in expected.devices
         ]
     )
 
@@ -73,10 +73,10 @@ async def get_report(
 
     Without `from` and `to` the span is the last day of data. At most a million records are evaluated.
     """
-    roster = find_roster(sources.facility, device)
+    expected = find_expected(sources.facility, device)
     span = asked.span(await sources.end_of_data())
-    await room.values(_AT_A_TIME * require_short(span, period_ms(sources.facility, roster)))
-    return await anext(_reports(sources, roster, [device], span))
+    await room.values(_AT_A_TIME * require_short(span, period_ms(sources.facility, expected)))
+    return await anext(_reports(sources, expected, [device], span))
 
 
 @router.get("/reports", summary="How all devices worked")
@@ -85,14 +85,14 @@ async def list_reports(sources: From, room: Room, asked: Annotated[ReportSearch,
 
     A day of a place at 10 Hz takes seconds, a day of the whole facility almost a minute.
     """
-    rosters = [roster for roster in sources.facility.places if asked.accepts(roster)]
+    all_expected = [expected for expected in sources.facility.places if asked.accepts(expected)]
     span = asked.span(await sources.end_of_data())
-    records = [require_short(span, period_ms(sources.facility, roster)) for roster in rosters]
+    records = [require_short(span, period_ms(sources.facility, expected)) for expected in all_expected]
     await room.values(_AT_A_TIME * max(records, default=0))
     reports = [
         report
-        for roster in rosters
-        async for report in _reports(sources, roster, roster.devices, span)
+        for expected in all_expected
+        async for report in _reports(sources, expected, expected.devices, span)
         if report.records
     ]
     return DeviceReports(start=span.start, end=span.end, devices=reports)
@@ -100,58 +100,58 @@ async def list_reports(sources: From, room: Room, asked: Annotated[ReportSearch,
 
 def _device(
     sources: ApiSources,
-    roster: PlaceRoster,
+    expected: ExpectedDevices,
     group: str,
     last: LastState | None,
-    characterisations: Sequence[Characterisation],
+    calibration_constants: Sequence[CalibrationConstants],
 ) -> DeviceSummary:
     return DeviceSummary(
-        place=roster.place,
-        interval=roster.interval,
+        place=expected.place,
+        interval=expected.interval,
         device=group,
         kind=sources.facility.device_type(group).kind,
         state=last and last.state,
         time=last and last.time,
-        characterisations=list(map(CharacterisationSummary.model_validate, characterisations)),
+        calibration_constants=list(map(CalibrationSummary.model_validate, calibration_constants)),
     )
 
 
 async def _reports(
-    sources: ApiSources, roster: PlaceRoster, devices: Sequence[str], span: Span
+    sources: ApiSources, expected: ExpectedDevices, devices: Sequence[str], span: Span
 ) -> AsyncIterator[DeviceReport]:
     """Yield one report after the other; the records of at most _AT_A_TIME devices are in memory."""
 
     async def read(device: str) -> DeviceHistory:
         return await sources.archive.records.of_device(device, span.start, span.end)
 
-    first = {device: await read(device) for device in roster.devices[:2]}
+    first = {device: await read(device) for device in expected.devices[:2]}
     for device in devices:
         records = first[device] if device in first else await read(device)
         other = next((each for each in first if each != device), None)
-        clock = None if other is None else _clock(sources, roster, records, other, first[other])
-        yield await asyncio.to_thread(_report, sources.facility, roster, device, records, span, clock)
+        clock = None if other is None else _clock(sources, expected, records, other, first[other])
+        yield await asyncio.to_thread(_report, sources.facility, expected, device, records, span, clock)
 
 
 def _clock(
-    sources: ApiSources, roster: PlaceRoster, records: DeviceHistory, other: str, others: DeviceHistory
+    sources: ApiSources, expected: ExpectedDevices, records: DeviceHistory, other: str, others: DeviceHistory
 ) -> ClockComparison:
-    skew = clock_skew(others.times, records.times, period_ms(sources.facility, roster))
+    skew = clock_skew(others.times, records.times, period_ms(sources.facility, expected))
     return ClockComparison(against=other, **asdict(skew))
 
 
 def _report(
     facility: Facility,
-    roster: PlaceRoster,
+    expected: ExpectedDevices,
     device: str,
     records: DeviceHistory,
     span: Span,
     clock: ClockComparison | None,
 ) -> DeviceReport:
-    interval, times = period_ms(facility, roster), records.times
+    interval, times = period_ms(facility, expected), records.times
     names: StateNames = {NO_STATE: None, **dict(enumerate(records.states))}
     return DeviceReport(
-        place=roster.place,
-        interval=roster.interval,
+        place=expected.place,
+        interval=expected.interval,
         device=device,
         kind=facility.device_type(device).kind,
         start=span.start,

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from shotwatch_query.schema import DEVICE, Instant, Schema, Where
-from shotwatch_shots.calibration import CharacterisationKind
+from shotwatch_shots.calibration import CalibrationKind
 from shotwatch_shots.vocabulary import DeviceKind
 
 
-class CharacterisationSummary(Schema):
+class CalibrationSummary(Schema):
     """The newest noise model or reference of a camera."""
 
-    kind: CharacterisationKind
+    kind: CalibrationKind
     version: int
     made_at: Instant
     start: Instant = Field(description="Time of the first frame that it was made from.")
@@ -27,7 +27,7 @@ class DeviceSummary(Where):
     kind: DeviceKind
     state: str | None = Field(description="At its newest record; null before the first.", examples=["ON"])
     time: Instant | None = Field(description="Time of its newest record.")
-    characterisations: list[CharacterisationSummary] = Field(description="The newest of each kind.")
+    calibration_constants: list[CalibrationSummary] = Field(description="The newest of each kind.")
 
 
 class DeviceList(Schema):
@@ -95,7 +95,7 @@ class DeviceReport(Where):
     )
     clock: ClockComparison | None = Field(description="Null at a place with one device.")
     segments: list[StateSegment] = Field(
-        description="States over time. More than a thousand are told in slots of a thousandth of the span, "
+        description="States over time. More than a thousand are given in slots of a thousandth of the span, "
         "each in the rarest state that it has."
     )
 

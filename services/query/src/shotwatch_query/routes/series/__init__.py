@@ -16,7 +16,7 @@ from shotwatch_physics.energy_series import SmoothedEnergy, calibrate_light, dro
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.history import trend
 from shotwatch_query.answers import LargeResponse, Responses, streamed
-from shotwatch_query.devices import find_roster, period_ms
+from shotwatch_query.devices import find_expected, period_ms
 from shotwatch_query.domain.columns import Column, Times, columns_csv, columns_npy, json_pieces, moments_of
 from shotwatch_query.domain.pages import Span
 from shotwatch_query.errors import BadRequest
@@ -95,9 +95,9 @@ async def get_series(
 
     A response has at most a million values: slightly more than a day of one feature at 10 Hz.
     """
-    roster, names = find_roster(sources.facility, device), list(dict.fromkeys(asked.feature))
+    expected, names = find_expected(sources.facility, device), list(dict.fromkeys(asked.feature))
     span = asked.span(await sources.end_of_data())
-    await room.values(require_short(span, period_ms(sources.facility, roster), len(names)))
+    await room.values(require_short(span, period_ms(sources.facility, expected), len(names)))
     series = await sources.archive.measurements.series(device, names, span.start, span.end)
     if asked.form is not ColumnFormat.JSON:
         return await _file(asked.form, series.pulses, series.columns)
@@ -118,7 +118,7 @@ async def get_energy(
     The method is that of report RST-2.3. Minutes in which the meter measured nothing at all are left out.
     Without `from` and `to` the span is the last hour of data; it may have half a million shots at most.
     """
-    period = period_ms(sources.facility, find_roster(sources.facility, device, DeviceKind.ENERGY_METER))
+    period = period_ms(sources.facility, find_expected(sources.facility, device, DeviceKind.ENERGY_METER))
     span, measured = asked.span(await sources.end_of_data()), ("energy", "energy_disagreement")
     values = require_short(span, period, len(measured))
     _require_narrow(asked.sigma_s, period)
@@ -175,7 +175,7 @@ async def _light(sources: ApiSources, camera: str, energies: Series, span: Span)
     Raises:
         NotFound: the facility has no such camera.
     """
-    find_roster(sources.facility, camera, DeviceKind.CAMERA)
+    find_expected(sources.facility, camera, DeviceKind.CAMERA)
     light = await sources.archive.measurements.series(camera, ["total_intensity"], span.start, span.end)
     return await asyncio.to_thread(_light_against_energy, camera, energies, light)
 

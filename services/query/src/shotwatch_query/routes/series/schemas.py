@@ -60,7 +60,7 @@ class EnergyDocument(Schema):
     energy: list[float | None]
     smoothed: list[float | None] = Field(description="An outlier is left as it was measured.")
     outlier: list[bool] = Field(description="More than five robust standard deviations from the median.")
-    drift: Trend | None = Field(description="Null for a series too short to tell.")
+    drift: Trend | None = Field(description="Null for a series that is too short.")
     drop_outs: list[DropOutSpan]
     disagreement: MeterDisagreement
     light: LightAgainstEnergy | None = Field(description="When a camera was named.")

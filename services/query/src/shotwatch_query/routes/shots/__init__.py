@@ -50,7 +50,7 @@ class ShotSearch(PageParameters):
     )
     complete: bool | SkipJsonSchema[None] = None
 
-    def conditions(self, levels: int) -> dict[str, object]:
+    def filters(self, levels: int) -> dict[str, object]:
         """Return the requested values of a shot's fields, as a query of the database."""
         asked = self.model_dump(include={"interval", "complete"}, exclude_none=True)
         if self.place is not None:
@@ -66,11 +66,11 @@ async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, 
     The cursor marks a position between two shots: pages neither repeat nor skip a shot while new ones arrive.
     """
 
-    conditions = search.conditions(len(sources.facility.levels))
+    filters = search.filters(len(sources.facility.levels))
 
     async def fetch(span: Span, limit: int) -> Sequence[JudgedShot]:
         return await sources.archive.shots.page(
-            conditions, span.start, span.end, limit, search.newest_first, search.min_score
+            filters, span.start, span.end, limit, search.newest_first, search.min_score
         )
 
     listing = Listing(fetch, _position, search.newest_first)

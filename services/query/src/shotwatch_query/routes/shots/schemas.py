@@ -19,7 +19,7 @@ class ShotSummary(Where):
     complete: bool = Field(description="Every kind of device of the place is there with a valid record.")
     missing: list[str] = Field(description="Devices without a record in this shot.")
     score: float | None = Field(
-        description="How odd: -log10 of the probability that a usual shot deviates as much anywhere; 4.6 is "
+        description="Score: -log10 of the probability that a usual shot deviates as much anywhere; 4.6 is "
         "once an hour at 10 Hz. Null when no model scored it."
     )
     threshold: float | None = Field(description="From where on a score is an anomaly.")

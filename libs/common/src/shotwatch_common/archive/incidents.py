@@ -9,19 +9,19 @@ from shotwatch_shots.incidents import Incident, Incidents, SeriesIncidents
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 
-class Conditions:
-    """Collection `conditions`: `_id` is place and interval; `version` counts changes.
+class IncidentCollection:
+    """Collection `incidents`: `_id` is place and interval; `version` counts changes.
 
     A change is written only if the document has not changed since it was read. The events that result from a
     change are written with it, to `outbox`, by batch. They are removed from there once they are published.
     """
 
     def __init__(self, database: Database) -> None:
-        self._conditions = database["conditions"]
+        self._incidents = database["incidents"]
 
     async def load(self, series: str) -> SeriesIncidents:
         """Return the incidents of a series; version 0 if nothing is stored yet."""
-        document = await self._conditions.find_one({"_id": series})
+        document = await self._incidents.find_one({"_id": series})
         return SeriesIncidents(series) if document is None else _decoded(document)
 
     async def save(self, incidents: SeriesIncidents) -> bool:
@@ -29,11 +29,11 @@ class Conditions:
 
         Return False if another process has changed the document since it was read.
         """
-        return await save_version(self._conditions, _encoded(incidents))
+        return await save_version(self._incidents, _encoded(incidents))
 
     async def strike_off(self, series: str, batch_id: str) -> None:
         """Remove the published events of a batch from the outbox. This counts as a change."""
-        await self._conditions.update_one(
+        await self._incidents.update_one(
             {"_id": series}, {"$unset": {f"outbox.{batch_id}": ""}, "$inc": {"version": 1}}
         )
 

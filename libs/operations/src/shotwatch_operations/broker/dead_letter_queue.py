@@ -25,7 +25,7 @@ _OF_THE_FAILURE = (ATTEMPT_HEADER, REASON_HEADER)
 
 
 @dataclass(frozen=True, slots=True)
-class ParkedMessage:
+class DeadLetter:
     """A dead-lettered message of a stage."""
 
     id: str
@@ -33,7 +33,7 @@ class ParkedMessage:
     stage: str
     reason: str
     attempts: int
-    parked_at: int
+    dead_lettered_at: int
     """Epoch ms."""
     trace_id: str
     """Trace of the failure; empty if the message has no trace."""
@@ -49,7 +49,7 @@ class HeldMessage:
         self._channel = channel
         self._topology = topology
         self._delivery = delivery
-        self.message = _parked_message(stage, delivery)
+        self.message = _dead_letter(stage, delivery)
 
     async def send_back(self) -> None:
         """Publish the message to its stage's queue as if it were new.
@@ -67,7 +67,7 @@ class HeldMessage:
         await self._delivery.ack()
 
 
-async def hold_parked(
+async def hold_dead_letters(
     connection: AbstractConnection, stage: str, topology: Topology
 ) -> AsyncIterator[HeldMessage]:
     """Yield the messages that are in a stage's dead-letter queue now, one by one, oldest first.
@@ -76,7 +76,7 @@ async def hold_parked(
     """
     async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
         try:
-            queue = await channel.declare_queue(topology.parked_queue_of(stage).name, passive=True)
+            queue = await channel.declare_queue(topology.dead_letter_queue_of(stage).name, passive=True)
         except ChannelNotFoundEntity:
             return
         deliveries: list[AbstractIncomingMessage] = []
@@ -110,14 +110,14 @@ async def _ready(channel: AbstractChannel, queue: str) -> int:
     return found.declaration_result.message_count or 0
 
 
-def _parked_message(stage: str, delivery: AbstractIncomingMessage) -> ParkedMessage:
+def _dead_letter(stage: str, delivery: AbstractIncomingMessage) -> DeadLetter:
     attempts = delivery.headers.get(ATTEMPT_HEADER)
-    return ParkedMessage(
+    return DeadLetter(
         id=message_id(stage, delivery.body),
         stage=stage,
         reason=_reason(delivery.headers),
         attempts=attempts if isinstance(attempts, int) else 1,
-        parked_at=epoch_ms(delivery.timestamp) if delivery.timestamp else 0,
+        dead_lettered_at=epoch_ms(delivery.timestamp) if delivery.timestamp else 0,
         trace_id=_trace_id(str(delivery.headers.get("traceparent", ""))),
         body=delivery.body,
     )

@@ -47,7 +47,7 @@ class Repeated:
     def __init__(self, file: Hdf5Image, load: Callable[[h5d.DatasetID], Array]) -> None:
         self._file = file
         self._load = load
-        self._stencil: Stencil | None = None
+        self._template: HeaderTemplate | None = None
 
     def read(self, link: Link) -> Array:
         """Return the array that `load` makes of a dataset; it may be read-only.
@@ -56,19 +56,19 @@ class Repeated:
             Unreadable, Reject: as `Hdf5Image.dataset` and `load` do.
         """
         link.require_hard()
-        if self._stencil is not None:
-            array = self._stencil.read(self._file.image, link.address)
+        if self._template is not None:
+            array = self._template.read(self._file.image, link.address)
             if array is not None:
                 return array
         dataset = self._file.dataset(link)
         array = self._load(dataset)
-        if self._stencil is None:
-            self._stencil = cut_stencil(self._file.image, link.address, dataset, array)
+        if self._template is None:
+            self._template = make_template(self._file.image, link.address, dataset, array)
         return array
 
 
 @dataclass(frozen=True, slots=True)
-class Stencil:
+class HeaderTemplate:
     """The common storage of the datasets that have the same header."""
 
     header: re.Pattern[bytes]
@@ -107,20 +107,20 @@ class Stencil:
         return image[start : start + size] if size <= 2 * self._size + _SPARE_BYTES else b""
 
 
-def cut_stencil(image: bytes, address: int, dataset: h5d.DatasetID, loaded: Array) -> Stencil | None:
+def make_template(image: bytes, address: int, dataset: h5d.DatasetID, loaded: Array) -> HeaderTemplate | None:
     """Return the template of a dataset that HDF5 has loaded, or None if its storage is not supported.
 
     The template is accepted only if it yields the same bytes as HDF5.
     """
     try:
-        stencil = _cut(image, address, dataset, loaded)
+        template = _cut(image, address, dataset, loaded)
     except HDF5_ERRORS:
         return None
-    again = stencil.read(image, address) if stencil else None
-    return stencil if again is not None and again.tobytes() == loaded.tobytes() else None
+    again = template.read(image, address) if template else None
+    return template if again is not None and again.tobytes() == loaded.tobytes() else None
 
 
-def _cut(image: bytes, address: int, dataset: h5d.DatasetID, loaded: Array) -> Stencil | None:
+def _cut(image: bytes, address: int, dataset: h5d.DatasetID, loaded: Array) -> HeaderTemplate | None:
     header = _header_pattern(image, address)
     creation = dataset.get_create_plist()
     filters = _filters(creation, loaded.dtype)
@@ -131,7 +131,7 @@ def _cut(image: bytes, address: int, dataset: h5d.DatasetID, loaded: Array) -> S
         if creation.get_chunk() != dataset.shape:
             return None
         index = _chunk_index_pattern(len(dataset.shape))
-    return Stencil(header, index, _SHUFFLE in filters, _DEFLATE in filters, loaded.dtype, loaded.shape)
+    return HeaderTemplate(header, index, _SHUFFLE in filters, _DEFLATE in filters, loaded.dtype, loaded.shape)
 
 
 def _header_pattern(image: bytes, address: int) -> re.Pattern[bytes] | None:

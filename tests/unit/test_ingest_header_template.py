@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from shotwatch_ingest.domain.hdf5.header_template import Repeated
 from shotwatch_ingest.domain.hdf5.image import ROOT, Hdf5Image, Unreadable
-from shotwatch_ingest.domain.hdf5.stencil import Repeated
 from shotwatch_ingest.domain.hdf5.values import load_numbers, load_text
 
 SHAPE = (6, 8)
@@ -89,7 +89,7 @@ def test_however_datasets_are_stored_they_are_read_as_they_were_written(
     ],
 )
 @pytest.mark.parametrize("dtype", ["u2", "f8", ">i4"])
-def test_of_datasets_in_the_usual_storage_hdf5_opens_the_first(storage: dict[str, Any], dtype: str):
+def test_of_datasets_in_the_common_storage_hdf5_opens_the_first(storage: dict[str, Any], dtype: str):
     image = hdf5(lambda group, n: group.create_dataset("data", data=ARRAYS[n].astype(dtype), **storage))
 
     found, opened = read(image, numbers)
@@ -106,7 +106,7 @@ def test_of_texts_of_one_length_hdf5_opens_the_first():
 
 
 @given(st.lists(st.sampled_from(["u2", ">u2", "i2", "f4", "S2", "(2,)u2"]), min_size=2, max_size=7))
-def test_datasets_that_differ_are_told_apart(dtypes: list[str]):
+def test_datasets_that_differ_are_distinguished(dtypes: list[str]):
     def write(group: h5py.Group, n: int) -> None:
         group.create_dataset("data", SHAPE, dtypes[n])
         if not dtypes[n].startswith(("S", "(")):

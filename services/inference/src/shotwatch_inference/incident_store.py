@@ -5,14 +5,14 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 
 from shotwatch_common.archive import Archive
-from shotwatch_inference.domain.conditions import Sighting, Telling, follow
+from shotwatch_inference.domain.incidents import Notification, Observation, follow
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import AnomalyEvent
 
-TellEvents = Callable[[Sequence[Telling]], list[AnomalyEvent]]
+MakeEvents = Callable[[Sequence[Notification]], list[AnomalyEvent]]
 
 
-class Book:
+class IncidentStore:
     """The incidents in the archive. Each batch is entered once, however often it is delivered."""
 
     def __init__(self, archive: Archive) -> None:
@@ -22,33 +22,33 @@ class Book:
     async def enter(
         self,
         batch: ShotBatch,
-        sightings: Sequence[Sighting],
+        observations: Sequence[Observation],
         quiet: int,
-        events_of: TellEvents,
+        events_of: MakeEvents,
         withdrawn: Collection[str] = (),
     ) -> list[AnomalyEvent]:
         """Update the incidents with the batch's observations.
 
-        Return the events to publish. They stay in the outbox until `told` is called. `withdrawn` are the ids
-        of incidents that the batch shows to be false.
+        Return the events to publish. They stay in the outbox until `reported` is called. `withdrawn` are the
+        ids of incidents that the batch shows to be false.
         """
         place = _key(batch)
         async with self._locks[place]:
             while True:
-                stored = await self._archive.conditions.load(place)
+                stored = await self._archive.incidents.load(place)
                 if batch.batch_id in stored.batches:
                     return list(stored.outbox.get(batch.batch_id, []))
                 before = stored.incidents.without(withdrawn)
-                after, tellings = follow(before, sightings, int(batch.pulses.max()), quiet)
-                events = events_of(tellings)
+                after, notifications = follow(before, observations, int(batch.pulses.max()), quiet)
+                events = events_of(notifications)
                 if after == stored.incidents and not events:
                     return []
-                if await self._archive.conditions.save(stored.after(batch.batch_id, after, events)):
+                if await self._archive.incidents.save(stored.after(batch.batch_id, after, events)):
                     return events
 
-    async def told(self, batch: ShotBatch) -> None:
+    async def published(self, batch: ShotBatch) -> None:
         """Record that the batch's events have reached the broker."""
-        await self._archive.conditions.strike_off(_key(batch), batch.batch_id)
+        await self._archive.incidents.strike_off(_key(batch), batch.batch_id)
 
 
 def _key(batch: ShotBatch) -> str:

@@ -1,4 +1,4 @@
-"""Where the tortures happen: a stack that can be broken, its inputs, and the account of what came of them."""
+"""The test bed: a stack that can be broken, its inputs, and the account of what came of them."""
 
 import asyncio
 import os
@@ -47,10 +47,10 @@ from .inputs import Input
 from .links import Link, through
 
 FAULTS = "SHOTWATCH_FAULTS"
-PATIENCE_S = 240.0
+TIMEOUT_S = 240.0
 FOREVER_MS = 2**53
 LISTENER = "chaos.listener"
-_LEARNED = "characterisations"
+_LEARNED = "calibration_constants"
 """A collection, and the beginning of keys."""
 _FAST_TRAINING = ("--epochs=1", "--budget-seconds=5")
 LATENESS_S = {"1s": 300, "100ms": 20, "60s": 30}
@@ -58,7 +58,7 @@ LATENESS_S = {"1s": 300, "100ms": 20, "60s": 30}
 
 
 def tap_of(stage: str) -> str:
-    """A queue that a torture may put in the place of the stage's own."""
+    """A queue that a fault injection may put in the place of the stage's own."""
     return f"chaos.{stage}"
 
 
@@ -73,17 +73,17 @@ _WORKING = [
 ]
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = PATIENCE_S) -> None:
-    """Wait for a condition; fail saying what did not happen."""
+async def until(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = TIMEOUT_S) -> None:
+    """Wait until it holds; fail naming what did not happen."""
     deadline = monotonic() + seconds
-    while not await condition():
+    while not await holds():
         if monotonic() > deadline:
             raise AssertionError(f"after {seconds:g} s: not {what}")
         await asyncio.sleep(0.5)
 
 
-def told_service(stack: Stack, links: Mapping[str, Link], service: str) -> dict[str, str]:
-    """The environment of a service that can be tortured."""
+def service_environment(stack: Stack, links: Mapping[str, Link], service: str) -> dict[str, str]:
+    """The environment of a service into which faults can be injected."""
     return {**through(links, stack.environment(service)), FAULTS: str(stack.folder / "faults")}
 
 
@@ -96,7 +96,7 @@ class Account:
     """What was decided of each shot."""
     revisions: Mapping[str, int]
     begun: Mapping[str, tuple[str, str]]
-    """Shot and kind of each condition's first event, by its id, unless it was withdrawn."""
+    """Shot and kind of each incident's first event, by its id, unless it was withdrawn."""
     numbers: Sequence[int]
     """Of all stored events."""
     unpublished: int
@@ -105,7 +105,7 @@ class Account:
 
 
 @dataclass
-class Arena:
+class FaultBed:
     """A stack with services whose fault points can be armed, and ways into it.
 
     The services come to their servers by the links, the tests directly.
@@ -128,11 +128,13 @@ class Arena:
         store: ObjectStore,
         archive: Archive,
         inputs: Mapping[str, Input],
-    ) -> "Arena":
+    ) -> "FaultBed":
         folder = stack.folder / "faults"
         folder.mkdir()
-        told = stack.environment()
-        settings = settings_of(told | {"SHOTWATCH_BROKER_URL": as_tester(told["SHOTWATCH_BROKER_URL"])})
+        reported = stack.environment()
+        settings = settings_of(
+            reported | {"SHOTWATCH_BROKER_URL": as_tester(reported["SHOTWATCH_BROKER_URL"])}
+        )
         return cls(stack, links, settings, store, archive, inputs)
 
     @property
@@ -152,12 +154,12 @@ class Arena:
 
     @asynccontextmanager
     async def history(self) -> AsyncIterator[Process]:
-        """A history beside the supervised services: it looks every second."""
+        """A history beside the supervised services: it polls every second."""
         often = {"SHOTWATCH_TREND_POLL_SECONDS": "1", "SHOTWATCH_REFERENCE_POLL_SECONDS": "1"}
-        told = {**told_service(self.stack, self.links, "history"), **often}
+        reported = {**service_environment(self.stack, self.links, "history"), **often}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "shotwatch_history"),
-            env={**os.environ, **told, **mark(self.stack.folder)},
+            env={**os.environ, **reported, **mark(self.stack.folder)},
             stdout=asyncio.subprocess.DEVNULL,
         )
         try:
@@ -168,7 +170,7 @@ class Arena:
             await process.wait()
 
     async def learn(self, paths: Sequence[Path], cameras: int) -> None:
-        """From quiet files: a reference of each camera, and a champion that has seen what these tell."""
+        """From quiet files: a reference of each camera, and a champion that has seen them."""
         await self._watch(paths)
         await self._refer(cameras)
         await self.clear()
@@ -181,8 +183,8 @@ class Arena:
 
         async def taken_up() -> bool:
             async with httpx.AsyncClient() as client:
-                told = [(await client.get(f"http://{LOOPBACK}:{port}/ready")).json() for port in ports]
-            return all(each["model"] == str(trained["version"]) for each in told)
+                reported = [(await client.get(f"http://{LOOPBACK}:{port}/ready")).json() for port in ports]
+            return all(each["model"] == str(trained["version"]) for each in reported)
 
         await until(taken_up, "the champion taken up")
 
@@ -194,7 +196,7 @@ class Arena:
         """Have the references made, and features started anew, so that it knows them."""
 
         async def made() -> bool:
-            return len(await self.archive.characterisations.latest()) >= cameras
+            return len(await self.archive.calibration_constants.latest()) >= cameras
 
         async with self.history():
             await until(made, f"{cameras} references")
@@ -233,12 +235,12 @@ class Arena:
         await until(all_ready, f"{name} ready")
 
     async def unready(self, name: str) -> None:
-        """Wait until it is told that the service does not serve."""
+        """Wait until it is reported that the service does not serve."""
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return all(each.state is State.UNREADY for each in self.processes(name))
 
-        await until(told, f"{name} unready")
+        await until(reported, f"{name} unready")
 
     def restarts(self) -> dict[str, int]:
         return {each.name: each.restarts for each in self.stack.status()}
@@ -280,9 +282,11 @@ class Arena:
         except AssertionError as error:
             raise AssertionError(f"{error}: {'; '.join(moving)}") from error
 
-    async def parked(self) -> int:
+    async def dead_lettered(self) -> int:
         async with await aio_pika.connect(self.broker_url) as connection:
-            depths = [await depth_of(connection, TOPOLOGY.parked_queue_of(stage).name) for stage in STAGES]
+            depths = [
+                await depth_of(connection, TOPOLOGY.dead_letter_queue_of(stage).name) for stage in STAGES
+            ]
         return sum(depth.messages for depth in depths if depth is not None)
 
     async def imbalances(self) -> list[str]:
@@ -336,10 +340,10 @@ class Arena:
             await listener.bind(TOPOLOGY.anomalies.name, "#")
             await listener.purge()
             for stage in STAGES:
-                await (await channel.get_queue(TOPOLOGY.parked_queue_of(stage).name)).purge()
+                await (await channel.get_queue(TOPOLOGY.dead_letter_queue_of(stage).name)).purge()
 
     async def _unsettled(self, objects: int) -> list[str]:
-        """What database and store say is not done yet; asked along the path, so that nothing slips by."""
+        """What database and store list as not done yet; asked along the path, so that nothing slips by."""
         try:
             tally = await self.archive.ledger.tally(0, FOREVER_MS)
             left = [found.key async for found in self.store.list(self.settings.inbox_bucket)]
@@ -425,6 +429,6 @@ def _begun(events: Sequence[AnomalyEvent]) -> dict[str, tuple[str, str]]:
 
 
 def twice(account: Account) -> int:
-    """Numbers that two events have, and events that were told under two numbers."""
+    """Numbers that two events have, and events that were published under two numbers."""
     shared = sum(count - 1 for count in Counter(account.numbers).values())
     return shared + sum(len(numbers) - 1 for numbers in account.received.values())

@@ -7,10 +7,10 @@ from typing import Any
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectGone, ObjectStore
-from shotwatch_shots.calibration import Characterisation, CharacterisationKind
-from shotwatch_shots.identity import characterisation_key
+from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.identity import calibration_key
 
-Readers = Mapping[CharacterisationKind, Callable[[bytes], Any]]
+Readers = Mapping[CalibrationKind, Callable[[bytes], Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +23,21 @@ class Period:
 
 
 @dataclass(slots=True)
-class Shelf:
+class CalibrationStore:
     """The newest calibration constants, each read once; `readers` convert the stored bytes."""
 
     archive: Archive
     store: ObjectStore
     readers: Readers
-    _read: dict[tuple[str, CharacterisationKind], tuple[Characterisation, Any]] = field(default_factory=dict)
+    _read: dict[tuple[str, CalibrationKind], tuple[CalibrationConstants, Any]] = field(default_factory=dict)
 
-    async def look(self) -> list[tuple[Characterisation, str]]:
+    async def poll(self) -> list[tuple[CalibrationConstants, str]]:
         """Read the new calibration constants.
 
         Return those that cannot be read, each with the reason. Each is reported once, and not read again.
         """
         unreadable = []
-        for latest in await self.archive.characterisations.latest():
+        for latest in await self.archive.calibration_constants.latest():
             known = self._read.get((latest.device, latest.kind))
             if latest.kind in self.readers and (known is None or known[0].version < latest.version):
                 try:
@@ -48,32 +48,34 @@ class Shelf:
                 self._read[latest.device, latest.kind] = latest, read
         return unreadable
 
-    def newest(self, device: str, kind: CharacterisationKind) -> Any:
-        """Return the newest version that `look` has read, converted by its reader; None if there is none."""
+    def newest(self, device: str, kind: CalibrationKind) -> Any:
+        """Return the newest version that `poll` has read, converted by its reader; None if there is none."""
         known = self._read.get((device, kind))
         return None if known is None else known[1]
 
 
-async def shelve(
+async def store_constants(
     archive: Archive,
     store: ObjectStore,
     bucket: str,
     device: str,
-    kind: CharacterisationKind,
+    kind: CalibrationKind,
     data: bytes,
     of: Period,
-) -> Characterisation:
+) -> CalibrationConstants:
     """Store calibration constants as the next version of their device and kind."""
-    key = characterisation_key(device, kind, data)
+    key = calibration_key(device, kind, data)
     await store.put(bucket, key, data)
     while True:
         versions = [
-            each.version for each in await archive.characterisations.of_device(device) if each.kind is kind
+            each.version
+            for each in await archive.calibration_constants.of_device(device)
+            if each.kind is kind
         ]
         next_version = max(versions, default=0) + 1
-        made = Characterisation(
+        made = CalibrationConstants(
             device, kind, next_version, epoch_now(), of.start, of.end, of.frames, bucket, key
         )
         # If another process has taken the version number, try again with the next one.
-        if await archive.characterisations.add(made):
+        if await archive.calibration_constants.add(made):
             return made

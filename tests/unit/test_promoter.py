@@ -10,7 +10,7 @@ from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.promotion_audit import proven
 from shotwatch_common.registry import ModelVersion
-from shotwatch_operations.promotion import Succession, SuccessionError
+from shotwatch_operations.promotion import Promoter, PromotionError
 from shotwatch_shots.vocabulary import ModelAlias
 from tests.unit.memory import Document, Memory
 
@@ -71,7 +71,7 @@ class Archive:
 
     @property
     def audited(self) -> list[tuple[str, str]]:
-        """What the audit says was done, in that order."""
+        """What was done by the audit, in that order."""
         return [(each["what"], each["which"]) for each in self.database["audit"].documents.values()]
 
 
@@ -86,52 +86,52 @@ def archive() -> Archive:
 
 
 @pytest.fixture
-def succession(registry: Any, archive: Any) -> Succession:
-    return Succession(registry, archive)
+def promoter(registry: Any, archive: Any) -> Promoter:
+    return Promoter(registry, archive)
 
 
 def digest(version: str) -> str:
     return digest_of(dict.fromkeys(BUNDLE_FILES, version.encode()))
 
 
-async def introduce(succession: Succession, version: str, alias: ModelAlias | None = None) -> ModelAlias:
-    return await succession.introduce(version, digest(version), alias, "amelie")
+async def introduce(promoter: Promoter, version: str, alias: ModelAlias | None = None) -> ModelAlias:
+    return await promoter.introduce(version, digest(version), alias, "amelie")
 
 
 async def test_the_first_version_is_champion_and_the_next_one_challenges_it(
-    succession: Succession, registry: Registry
+    promoter: Promoter, registry: Registry
 ) -> None:
-    assert await introduce(succession, "1") is ModelAlias.CHAMPION
-    assert await introduce(succession, "2") is ModelAlias.CHALLENGER
+    assert await introduce(promoter, "1") is ModelAlias.CHAMPION
+    assert await introduce(promoter, "2") is ModelAlias.CHALLENGER
     assert registry.given == {"champion": "1", "challenger": "2"}
 
 
 async def test_a_version_can_be_introduced_as_whatever_is_wanted(
-    succession: Succession, registry: Registry
+    promoter: Promoter, registry: Registry
 ) -> None:
-    await introduce(succession, "1", ModelAlias.CHALLENGER)
-    await introduce(succession, "2", ModelAlias.CHAMPION)
+    await introduce(promoter, "1", ModelAlias.CHALLENGER)
+    await introduce(promoter, "2", ModelAlias.CHAMPION)
     assert registry.given == {"champion": "2", "challenger": "1"}
 
 
-async def test_a_challenger_that_wins_is_champion_alone(succession: Succession, registry: Registry) -> None:
-    await introduce(succession, "1")
-    await introduce(succession, "2")
-    await succession.promote("2", "bruno", "finds more")
+async def test_a_challenger_that_wins_is_champion_alone(promoter: Promoter, registry: Registry) -> None:
+    await introduce(promoter, "1")
+    await introduce(promoter, "2")
+    await promoter.promote("2", "bruno", "finds more")
     assert registry.given == {"champion": "2"}
     assert {"promoted_by": "bruno", "promoted_from": "1"}.items() <= registry.tags["2"].items()
 
 
 async def test_rolling_back_goes_back_step_by_step_and_is_noted_too(
-    succession: Succession, registry: Registry, archive: Archive
+    promoter: Promoter, registry: Registry, archive: Archive
 ) -> None:
     for version in ("1", "2", "3"):
-        await succession.promote(version, "amelie", "")
+        await promoter.promote(version, "amelie", "")
     for expected in ("2", "1"):
-        assert (await succession.roll_back("bruno", "worse")).version == expected
+        assert (await promoter.roll_back("bruno", "worse")).version == expected
         assert registry.given["champion"] == expected
-    with pytest.raises(SuccessionError, match="no version was champion before"):
-        await succession.roll_back("bruno", "worse")
+    with pytest.raises(PromotionError, match="no version was champion before"):
+        await promoter.roll_back("bruno", "worse")
     changes = [(each["before"], each["version"], each["rollback"]) for each in archive.written]
     assert changes == [
         *((None, "1", False), ("1", "2", False), ("2", "3", False)),
@@ -140,14 +140,14 @@ async def test_rolling_back_goes_back_step_by_step_and_is_noted_too(
 
 
 async def test_every_change_is_audited_and_what_changes_nothing_is_not(
-    succession: Succession, archive: Archive
+    promoter: Promoter, archive: Archive
 ) -> None:
-    await introduce(succession, "1")
-    await introduce(succession, "2")
-    await succession.promote("2", "bruno", "")
-    await succession.roll_back("amelie", "")
-    with pytest.raises(SuccessionError):
-        await succession.promote("9", "amelie", "")
+    await introduce(promoter, "1")
+    await introduce(promoter, "2")
+    await promoter.promote("2", "bruno", "")
+    await promoter.roll_back("amelie", "")
+    with pytest.raises(PromotionError):
+        await promoter.promote("9", "amelie", "")
     assert archive.audited == [
         ("promote", f"version 1, bundle {digest('1')}, by amelie"),
         ("introduce_challenger", f"version 2, bundle {digest('2')}, by amelie"),
@@ -158,26 +158,26 @@ async def test_every_change_is_audited_and_what_changes_nothing_is_not(
 
 
 async def test_a_promotion_that_died_before_the_alias_moved_is_finished_or_taken_back(
-    succession: Succession, registry: Registry
+    promoter: Promoter, registry: Registry
 ) -> None:
-    await succession.promote("1", "amelie", "")
-    await succession.promote("2", "amelie", "")
-    for mend, champion in ((succession.roll_back, "2"), (None, "3")):
+    await promoter.promote("1", "amelie", "")
+    await promoter.promote("2", "amelie", "")
+    for mend, champion in ((promoter.roll_back, "2"), (None, "3")):
         registry.dies = True
         with pytest.raises(ConnectionError):
-            await succession.promote("3", "amelie", "")
+            await promoter.promote("3", "amelie", "")
         registry.dies = False
-        await (mend("amelie", "") if mend else succession.promote("3", "amelie", ""))
+        await (mend("amelie", "") if mend else promoter.promote("3", "amelie", ""))
         assert registry.given == {"champion": champion}
-    assert (await succession.roll_back("amelie", "")).version == "2"
+    assert (await promoter.roll_back("amelie", "")).version == "2"
 
 
 async def test_what_is_promoted_is_pinned_by_its_digest_and_its_run(
-    succession: Succession, archive: Archive
+    promoter: Promoter, archive: Archive
 ) -> None:
-    await introduce(succession, "1")
-    await introduce(succession, "2")
-    await succession.promote("2", "bruno", "")
+    await introduce(promoter, "1")
+    await introduce(promoter, "2")
+    await promoter.promote("2", "bruno", "")
     pins = [tuple(map(each.get, ("alias", "version", "run_id", "digest"))) for each in archive.written]
     assert pins == [
         ("champion", "1", "run-1", digest("1")),
@@ -188,73 +188,73 @@ async def test_what_is_promoted_is_pinned_by_its_digest_and_its_run(
 
 
 async def test_a_bundle_that_was_changed_after_it_was_pinned_is_not_promoted(
-    succession: Succession, registry: Registry, archive: Archive
+    promoter: Promoter, registry: Registry, archive: Archive
 ) -> None:
-    await introduce(succession, "1")
-    await introduce(succession, "2")
+    await introduce(promoter, "1")
+    await introduce(promoter, "2")
     registry.bundles["2"] = b"another"
-    with pytest.raises(SuccessionError, match="bundle of version 2 is not the one that was promoted"):
-        await succession.promote("2", "amelie", "")
+    with pytest.raises(PromotionError, match="bundle of version 2 is not the one that was promoted"):
+        await promoter.promote("2", "amelie", "")
     assert registry.given == {"champion": "1", "challenger": "2"}
-    await succession.promote("3", "amelie", "")
+    await promoter.promote("3", "amelie", "")
     registry.bundles["1"] = b"another"
-    with pytest.raises(SuccessionError, match="bundle of version 1 is not the one that was promoted"):
-        await succession.roll_back("amelie", "")
+    with pytest.raises(PromotionError, match="bundle of version 1 is not the one that was promoted"):
+        await promoter.roll_back("amelie", "")
     assert registry.given["champion"] == "3"
 
 
 async def test_a_challenger_that_was_written_with_two_bundles_is_not_promoted(
-    succession: Succession, registry: Registry, archive: Archive
+    promoter: Promoter, registry: Registry, archive: Archive
 ) -> None:
     """Whoever took `training` over writes another challenger after an engineer has tried the first one."""
-    await introduce(succession, "1")
-    await introduce(succession, "2")
+    await introduce(promoter, "1")
+    await introduce(promoter, "2")
     registry.bundles["2"] = b"another"
-    await succession.introduce("2", digest("another"), ModelAlias.CHALLENGER, "training")
-    with pytest.raises(SuccessionError, match="version 2 was made challenger with different bundles"):
-        await succession.promote("2", "amelie", "")
+    await promoter.introduce("2", digest("another"), ModelAlias.CHALLENGER, "training")
+    with pytest.raises(PromotionError, match="version 2 was made challenger with different bundles"):
+        await promoter.promote("2", "amelie", "")
     assert registry.given["champion"] == "1"
 
 
 async def test_a_version_without_a_bundle_is_not_promoted(
-    succession: Succession, registry: Registry, archive: Archive
+    promoter: Promoter, registry: Registry, archive: Archive
 ) -> None:
     registry.bundles["2"] = b""
-    with pytest.raises(SuccessionError, match=r"version 2 has no bundle to promote: bundle\.json does not"):
-        await succession.promote("2", "amelie", "")
+    with pytest.raises(PromotionError, match=r"version 2 has no bundle to promote: bundle\.json does not"):
+        await promoter.promote("2", "amelie", "")
     assert (archive.written, archive.audited, registry.given) == ([], [], {})
 
 
 async def test_an_alias_that_was_moved_in_the_registry_is_put_back_by_promoting_again(
-    succession: Succession, registry: Registry
+    promoter: Promoter, registry: Registry
 ) -> None:
-    await succession.promote("1", "amelie", "")
-    await succession.promote("2", "amelie", "")
+    await promoter.promote("1", "amelie", "")
+    await promoter.promote("2", "amelie", "")
     registry.given["champion"] = "3"
-    await succession.promote("2", "amelie", "moved by somebody")
+    await promoter.promote("2", "amelie", "moved by somebody")
     assert registry.given == {"champion": "2"}
-    assert (await succession.roll_back("amelie", "")).version == "1"
+    assert (await promoter.roll_back("amelie", "")).version == "1"
 
 
 async def test_a_champion_of_before_digests_were_pinned_is_pinned_by_promoting_it_again(
-    succession: Succession, registry: Registry, archive: Archive
+    promoter: Promoter, registry: Registry, archive: Archive
 ) -> None:
     for version in ("1", "2"):
-        await succession.promote(version, "amelie", "")
+        await promoter.promote(version, "amelie", "")
     for document in archive.promoted:
         for name in ("run_id", "digest", "audit_line"):
             del document[name]
-    await succession.promote("2", "amelie", "")
+    await promoter.promote("2", "amelie", "")
     assert archive.promoted[-1]["digest"] == digest("2")
-    assert (await succession.roll_back("amelie", "")).version == "1"
+    assert (await promoter.roll_back("amelie", "")).version == "1"
 
 
 async def test_the_newest_promotion_counts_whatever_the_clock_of_the_one_before(
-    succession: Succession, archive: Archive
+    promoter: Promoter, archive: Archive
 ) -> None:
-    await succession.promote("1", "amelie", "")
+    await promoter.promote("1", "amelie", "")
     archive.promoted[-1]["at"] = 4_102_444_800_000  # 2100
-    await succession.promote("2", "amelie", "")
+    await promoter.promote("2", "amelie", "")
     current = await proven(cast(Any, archive), ModelAlias.CHAMPION)
     assert current is not None
     assert current.version == "2"
@@ -262,41 +262,41 @@ async def test_the_newest_promotion_counts_whatever_the_clock_of_the_one_before(
 
 @pytest.mark.parametrize("named", ["", "the line of version 2"])
 async def test_no_rollback_brings_back_what_was_promoted_past_the_audit(
-    named: str, succession: Succession, registry: Registry, archive: Archive
+    named: str, promoter: Promoter, registry: Registry, archive: Archive
 ) -> None:
     for version in ("1", "2"):
-        await succession.promote(version, "amelie", "")
+        await promoter.promote(version, "amelie", "")
     newest = archive.promoted[-1]
     forged = {**newest, "version": "3", "before": "2", "run_id": "run-3", "digest": digest("3")}
     line = newest["audit_line"] if named else ""
     del forged["_id"]
     await archive.database["promotions"].insert_one({**forged, "at": newest["at"] + 1, "audit_line": line})
     registry.given["champion"] = "3"
-    await succession.promote("2", "amelie", "put back")
-    assert (await succession.roll_back("amelie", "")).version == "1"
+    await promoter.promote("2", "amelie", "put back")
+    assert (await promoter.roll_back("amelie", "")).version == "1"
     assert registry.given == {"champion": "1"}
 
 
 async def test_a_withdrawn_alias_is_free_and_audited(
-    succession: Succession, registry: Registry, archive: Archive
+    promoter: Promoter, registry: Registry, archive: Archive
 ) -> None:
-    await introduce(succession, "1")
-    await succession.withdraw(ModelAlias.CHAMPION, "amelie", "")
+    await introduce(promoter, "1")
+    await promoter.withdraw(ModelAlias.CHAMPION, "amelie", "")
     assert registry.given == {}
     assert archive.audited[-1] == ("withdraw_champion", "version 1, by amelie")
-    assert await introduce(succession, "2") is ModelAlias.CHAMPION
+    assert await introduce(promoter, "2") is ModelAlias.CHAMPION
 
 
 async def test_a_version_that_is_not_there_or_is_champion_already_is_not_promoted(
-    succession: Succession, registry: Registry, archive: Archive
+    promoter: Promoter, registry: Registry, archive: Archive
 ) -> None:
-    await succession.promote("1", "amelie", "")
+    await promoter.promote("1", "amelie", "")
     for version in ("1", "9"):
-        with pytest.raises(SuccessionError, match=version):
-            await succession.promote(version, "amelie", "")
-    await succession.promote("2", "amelie", "")
+        with pytest.raises(PromotionError, match=version):
+            await promoter.promote(version, "amelie", "")
+    await promoter.promote("2", "amelie", "")
     del registry.bundles["1"]
-    with pytest.raises(SuccessionError, match="not there any more"):
-        await succession.roll_back("amelie", "")
+    with pytest.raises(PromotionError, match="not there any more"):
+        await promoter.roll_back("amelie", "")
     assert registry.given == {"champion": "2"}
     assert len(archive.written) == 2

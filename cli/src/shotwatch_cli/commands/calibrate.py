@@ -14,22 +14,22 @@ from shotwatch_cli.deployment import ROOT, Deployment, NameOption, RootOption, f
 from shotwatch_cli.failures import Failure
 from shotwatch_cli.frames import Counts, are_counts, counts_of, find_camera, recorded_frames
 from shotwatch_cli.options import FromOption, JsonOption, ToOption
-from shotwatch_cli.output import moment, stderr, table, tell
+from shotwatch_cli.output import moment, report, stderr, table
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.archive import Archive
+from shotwatch_common.calibration_store import CalibrationStore, Period, store_constants
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.past_frames import CameraFrames, FrameReader
-from shotwatch_common.shelf import Period, Shelf, shelve
 from shotwatch_common.store import ObjectStore
 from shotwatch_physics.noise import NOISE_PROBABILITY, NoiseModel, fit_noise
-from shotwatch_shots.calibration import Characterisation, CharacterisationKind
-from shotwatch_shots.facility import PlaceRoster
+from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_simulator.image_reader import SkippedFile
 
 noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")
-reference = typer.Typer(no_args_is_help=True, help="What a camera's beam usually looks like.")
+reference = typer.Typer(no_args_is_help=True, help="The usual image of a camera's beam.")
 
 Made = tuple[bytes, dict[str, float]]
 """The bytes to put into the calibration store, and the figures to report about them."""
@@ -89,8 +89,8 @@ def fit_noise_model(
         recorded = _recorded(wanted, frames, skipped) if frames else None
     finally:
         list_skipped(skipped)
-    fitting = _fit(find_deployment(root, name), wanted, CharacterisationKind.NOISE, make, recorded)
-    _tell(*asyncio.run(fitting), json, skipped)
+    fitting = _fit(find_deployment(root, name), wanted, CalibrationKind.NOISE, make, recorded)
+    _report(*asyncio.run(fitting), json, skipped)
 
 
 @reference.command("fit")
@@ -121,32 +121,32 @@ def fit_reference(
         return made.to_npz(), {"centroid_x": x, "centroid_y": y, "explained_by_two_components": explained}
 
     wanted = FrameSelection(device, start, end, most, dark=False)
-    fitting = _fit(find_deployment(root, name), wanted, CharacterisationKind.REFERENCE, make)
-    _tell(*asyncio.run(fitting), json)
+    fitting = _fit(find_deployment(root, name), wanted, CalibrationKind.REFERENCE, make)
+    _report(*asyncio.run(fitting), json)
 
 
 async def _fit(
     deployment: Deployment,
     wanted: FrameSelection,
-    kind: CharacterisationKind,
+    kind: CalibrationKind,
     make: Callable[[CameraFrames, NoiseModel | None], Made],
     recorded: CameraFrames | None = None,
-) -> tuple[Characterisation, Mapping[str, float]]:
+) -> tuple[CalibrationConstants, Mapping[str, float]]:
     settings = deployment.settings
-    roster = find_camera(load_facility(settings.facility), wanted.device)
+    expected = find_camera(load_facility(settings.facility), wanted.device)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
         with stderr.status("reading frames"):
-            camera = recorded or await _stored(roster, archive, store, wanted)
-        shelf = Shelf(archive, store, {CharacterisationKind.NOISE: NoiseModel.from_npz})
-        await shelf.look()
+            camera = recorded or await _stored(expected, archive, store, wanted)
+        calibration_store = CalibrationStore(archive, store, {CalibrationKind.NOISE: NoiseModel.from_npz})
+        await calibration_store.poll()
         try:
-            data, figures = make(camera, shelf.newest(wanted.device, CharacterisationKind.NOISE))
+            data, figures = make(camera, calibration_store.newest(wanted.device, CalibrationKind.NOISE))
         except ValueError as error:
             raise Failure(f"{wanted.device}: {error}", "choose other frames by --from and --to") from error
         period = Period(int(camera.times[0]), int(camera.times[-1]), len(camera.times))
         bucket = settings.data_bucket
         await archive.audit.note(f"fit_{kind}", wanted.device)
-        made = await shelve(archive, store, bucket, wanted.device, kind, data, period)
+        made = await store_constants(archive, store, bucket, wanted.device, kind, data, period)
     return made, figures
 
 
@@ -169,9 +169,9 @@ def _recorded(wanted: FrameSelection, files: Sequence[Path], skipped: list[Skipp
 
 
 async def _stored(
-    roster: PlaceRoster, archive: Archive, store: ObjectStore, wanted: FrameSelection
+    expected: ExpectedDevices, archive: Archive, store: ObjectStore, wanted: FrameSelection
 ) -> CameraFrames:
-    query = {"place": str(roster.place)}
+    query = {"place": str(expected.place)}
     start = epoch_ms(wanted.start) if wanted.start else 0
     end = epoch_ms(wanted.end) if wanted.end else None
     shots = [
@@ -182,13 +182,13 @@ async def _stored(
     cameras = await FrameReader(archive, store).read(shots, [wanted.device], refused_too=wanted.dark)
     if not cameras or not len(cameras[0].times):
         raise Failure(
-            f"there are no frames of {wanted.device} in that time", "say another by --from and --to"
+            f"there are no frames of {wanted.device} in that time", "choose another by --from and --to"
         )
     return cameras[0]
 
 
-def _tell(
-    made: Characterisation,
+def _report(
+    made: CalibrationConstants,
     figures: Mapping[str, float],
     json: bool,
     skipped: Sequence[SkippedFile] = (),
@@ -197,7 +197,7 @@ def _tell(
     record |= {"kind": made.kind.value, **figures}
     shown = record | {name: moment(getattr(made, name)) for name in ("made_at", "start", "end")}
     rows = [(name, f"{value:.6g}" if isinstance(value, float) else value) for name, value in shown.items()]
-    tell(
+    report(
         json,
         record | skipped_record(skipped),
         table(f"{record['kind']} of {made.device}", ("", "value"), rows),
