@@ -64,7 +64,7 @@ async def test_no_message_is_taken_before_what_it_takes_is_known_however_long_a_
     async def assemble(_context: Any, _resources: AsyncExitStack) -> Service:
         return Service(startup_checks=(poll,), background=(end_at_once,))
 
-    monkeypatch.setattr(process, "context", service_context)
+    monkeypatch.setattr(process, "service_context", service_context)
     monkeypatch.setattr(process, "_ASK_AGAIN_S", 0)
     settings: Any = SimpleNamespace(health_host="", health_port=0)
     try:
