@@ -33,7 +33,7 @@ SERVICES = ("ingest", "validate", "aggregate", "features", "inference", "history
 ACCOUNTS = ("setup", *SERVICES, "store", "monitor", "operator", "engineer")
 OURS = {"shotwatch.objects": "fanout", "shotwatch.work": "topic", "anomalies": "topic"}
 EXCHANGES = {**OURS, "amq.topic": "topic"}
-QUEUES = [f"shotwatch.{stage}{of}" for stage in STAGES for of in ("", ".dead_lettered", ".retry.30s")]
+QUEUES = [f"shotwatch.{stage}{of}" for stage in STAGES for of in ("", ".dead_letters", ".retry.30s")]
 EVENTS = "anomalies.stream"
 KEYS = [name.removeprefix("shotwatch.") for name in QUEUES]
 SHOT, SLOW = "anomaly.critical.LA.A1.11.hot_spot", "anomaly.warning.LA.A1.11.drift"
@@ -101,7 +101,7 @@ def of_stages(*stages: str) -> set[str]:
         *(
             f"publish shotwatch.work {stage}.{place}"
             for stage in stages
-            for place in ("dead_lettered", "retry.30s")
+            for place in ("dead_letters", "retry.30s")
         ),
     }
 
@@ -315,11 +315,11 @@ async def test_an_engineer_sends_back_what_is_dead_lettered(url: Url, stage: str
 
 
 @pytest.mark.parametrize("header", ["CC", "BCC"])
-@pytest.mark.parametrize("aside", ["dead_lettered", "retry.1s"])
+@pytest.mark.parametrize("aside", ["dead_letters", "retry.1s"])
 async def test_a_message_that_came_by_a_further_key_is_dead_lettered_unread(
     url: Url, header: str, aside: str
 ):
-    further = {"dead_lettered": "inference", "retry.1s": "inference.retry.1s"}[aside]
+    further = {"dead_letters": "inference", "retry.1s": "inference.retry.1s"}[aside]
     read: list[object] = []
 
     async def handle(message: object) -> None:
