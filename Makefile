@@ -36,8 +36,8 @@ chaos: setup  ## Every fault injection into the running system (a quarter of an 
 fuzz: setup  ## The property tests repeatedly with new seeds, for MINUTES=10; stops at a finding
 	@scripts/fuzz "$(or $(MINUTES),10)"
 
-test-fast: setup  ## The tests that start nothing
-	@$(BIN)/pytest tests/unit tests/services -n 2 --dist loadgroup
+test-fast: setup  ## What one runs while working: every service in memory, and the unit tests that are quick
+	@$(BIN)/pytest tests/services tests/unit -n 2 --dist loadgroup -m "not slow"
 
 lint: setup  ## Style, types, import contracts, structure, English, and what is deployed against its schemas
 	@$(BIN)/ruff check $(SOURCES)

@@ -20,6 +20,8 @@ from shotwatch_benchmark.workers import Case, Task, score_all
 from shotwatch_cli.main import app
 from shotwatch_common.facility_file import load_facility
 
+pytestmark = pytest.mark.slow
+
 HPLS = Path(__file__).parents[2] / "facilities" / "hpls.yaml"
 FACILITY = load_facility(HPLS)
 TINY = replace(

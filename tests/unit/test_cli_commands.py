@@ -10,6 +10,8 @@ from typer.testing import CliRunner, Result
 
 from shotwatch_cli.main import app
 
+pytestmark = pytest.mark.slow
+
 FACILITY = Path(__file__).resolve().parents[2] / "facilities" / "hpls.yaml"
 COMMANDS = (
     "up",

@@ -24,6 +24,8 @@ from shotwatch_shots.pulses import (
     window_starts,
 )
 
+pytestmark = pytest.mark.slow
+
 INTERVALS = {name: Interval(name, 20.0, 10**6) for name in ("100ms", "1s", "60s", "120s")}
 
 

@@ -38,6 +38,8 @@ from shotwatch_operations.store.setup import SetupSettings
 from tests.ports import PORTS
 from tests.unit.test_broker_accounts import ACCOUNTS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SECRETS_LIST = (ROOT / "deploy" / "secrets.txt").read_text()

@@ -31,6 +31,8 @@ from shotwatch_shots.records import VALID, BlockRef, DeviceRecords, ImageDigest
 from shotwatch_shots.vocabulary import FileReason, RecordReason
 from shotwatch_validate.domain.judge import judge
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 FACILITY = load_facility(ROOT / "facilities" / "hpls.yaml")
 CORPUS = ROOT.parent / "shared" / "data" / "malformed_hdf5"

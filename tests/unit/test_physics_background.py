@@ -14,6 +14,8 @@ from shotwatch_physics.surface import fit_surface
 from shotwatch_simulator.image_reader import read_images
 from shotwatch_simulator.recordings import bin_windows
 
+pytestmark = pytest.mark.slow
+
 Images = NDArray[np.uint16]
 Floats = NDArray[np.float64]
 

@@ -16,6 +16,8 @@ from shotwatch_physics.gaussian_model import gaussian_image, residual_equations
 from shotwatch_physics.gaussian_search import NARROWEST, bounds
 from shotwatch_physics.gaussians import PARAMETER_NAMES, Fits, cold_starts, crop, fit_gaussians
 
+pytestmark = pytest.mark.slow
+
 Floats = NDArray[np.float64]
 Light = NDArray[np.float32]
 

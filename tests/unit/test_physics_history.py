@@ -11,6 +11,8 @@ from scipy.stats import percentileofscore, theilslopes
 
 from shotwatch_physics.history import ChangePoint, against_own_past, change_points, trend
 
+pytestmark = pytest.mark.slow
+
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 

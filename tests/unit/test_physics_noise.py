@@ -13,6 +13,8 @@ from scipy import stats
 from shotwatch_physics.background import Background, estimate_background
 from shotwatch_physics.noise import NoiseModel, counts_above_dark, fit_noise, light_in, light_of
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (102, 128)
 
 

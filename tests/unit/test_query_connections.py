@@ -22,6 +22,8 @@ from tests.unit.api import sources
 from tests.unit.test_query_headers import check
 from tests.unit.test_query_limits import Refuser
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 20
 REQUIRED = ("store_url", "store_access_key", "store_secret_key", "models_url")
 ELSE = {"database_url": "mongodb://nobody", "facility": "none", "query_port": 0, "query_open": True}

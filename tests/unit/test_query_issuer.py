@@ -28,6 +28,8 @@ from shotwatch_query.errors import NotAdmitted, Unavailable
 from shotwatch_shots.vocabulary import Scope
 from tests.issuer import AUDIENCE, Provider, served
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def provider() -> AsyncIterator[Provider]:

@@ -25,6 +25,8 @@ from shotwatch_simulator.image_reader import (
 )
 from shotwatch_simulator.images import NotAnImage, frames_of, frames_of_matlab, luminance, saturation_level
 
+pytestmark = pytest.mark.slow
+
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "public" / "09-damaged-image-file"
 GREY = np.arange(1, 7 * 9 + 1, dtype=np.uint8).reshape(7, 9)
 WIDE = GREY.astype(np.uint16) * 500

@@ -24,6 +24,8 @@ from shotwatch_simulator.recordings import (
 )
 from tests.unit.labels import read_labels
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 BEAMS = ROOT.parent / "shared" / "data" / "beams"
 START = datetime(2023, 5, 6, 15, 20, tzinfo=UTC)

@@ -27,6 +27,8 @@ from shotwatch_training.models.architectures import ARCHITECTURES
 from shotwatch_training.models.fitting import convert, fit
 from shotwatch_training.settings import ArchitectureName, Hyperparameters
 
+pytestmark = pytest.mark.slow
+
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 EXPECTED = next(expected for expected in FACILITY.places if str(expected.place) == "LA-A1-11")
 DEVICES = tuple(
