@@ -55,7 +55,7 @@ Written by `make structure` from the syntax trees. `make lint` fails if a figure
 `scripts/structure.py`, or if this page is out of date. `make structure` also prints each finding with its
 line. When a figure has become better, lower its limit to it.
 
-The code in `{"`, `".join(SOURCES)}` is measured. Tests, `bench/` and
+The code in `{"`, `".join(SOURCES)}` is measured. Tests, `tools/bench` and
 `scripts/` are read only to see what they use.
 
 - A class **shares its name** if another top-level class has the same name.
