@@ -138,6 +138,15 @@ def test_no_environment_holds_a_secret_and_each_secret_that_is_named_is_mounted(
     assert [value for value in values.values() if re.search("//[^/]*@", str(value))] == []
 
 
+def test_no_command_has_a_secret_as_an_argument():
+    """`ps` shows arguments to every user of the machine. A shell puts a file there by `$(cat FILE)`."""
+    manifests = (ROOT / "deploy" / "k8s").rglob("*.yaml")
+    pages = (ROOT / "docs").glob("*.md")
+    inserted = re.compile(r"(\$\(|`)\s*(cat\s|<)\s*/run/secrets/")
+    files = [ROOT / "docker-compose.yml", *manifests, *pages]
+    assert [path for path in files if inserted.search(path.read_text(encoding="utf-8"))] == []
+
+
 def make_env(folder: Path) -> Path:
     """Run a copy of deploy/make-env in a folder of its own; where it wrote."""
     (folder / "deploy").mkdir(exist_ok=True)
