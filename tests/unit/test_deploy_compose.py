@@ -138,6 +138,15 @@ def test_no_environment_holds_a_secret_and_each_secret_that_is_named_is_mounted(
     assert [value for value in values.values() if re.search("//[^/]*@", str(value))] == []
 
 
+def test_no_command_has_a_secret_as_an_argument():
+    """`ps` shows arguments to every user of the machine. A shell puts a file there by `$(cat FILE)`."""
+    manifests = (ROOT / "deploy" / "k8s").rglob("*.yaml")
+    pages = (ROOT / "docs").glob("*.md")
+    inserted = re.compile(r"(\$\(|`)\s*(cat\s|<)\s*/run/secrets/")
+    files = [ROOT / "docker-compose.yml", *manifests, *pages]
+    assert [path for path in files if inserted.search(path.read_text(encoding="utf-8"))] == []
+
+
 def make_env(folder: Path) -> Path:
     """Run a copy of deploy/make-env in a folder of its own; where it wrote."""
     (folder / "deploy").mkdir(exist_ok=True)
@@ -220,6 +229,32 @@ def test_the_brokers_accounts_have_the_passwords_that_were_made(tmp_path: Path):
     assert read_passwords(secrets).keys() == set(ACCOUNTS)
     mounted = {target for _, target in _secrets(SERVICES["broker-definitions"])}
     assert mounted == {f"broker-{name}-password" for name in ACCOUNTS}
+
+
+def test_the_broker_has_a_random_erlang_cookie_that_nobody_else_has():
+    assert re.search(r"^broker-cookie +random$", SECRETS_LIST, re.MULTILINE)
+    holding = {name for name, each in SERVICES.items() if "broker-cookie" in {s for s, _ in _secrets(each)}}
+    assert holding == {"broker"}
+
+
+def test_the_broker_installs_its_cookie_in_place_of_an_older_one_before_it_starts(tmp_path: Path):
+    """Its entrypoint, with folders of the test and a program that ends in the place of the server."""
+    cookie, secrets = tmp_path / ".erlang.cookie", make_env(tmp_path)
+    cookie.write_text("OLDER")
+    cookie.chmod(0o400)
+    server = tmp_path / "docker-entrypoint.sh"
+    server.write_text('#!/bin/sh\necho "$@"\n')
+    server.chmod(0o700)
+    command = [
+        each.replace("/run/secrets", str(secrets)).replace("/var/lib/rabbitmq", str(tmp_path))
+        for each in SERVICES["broker"]["entrypoint"]
+    ]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for _start in range(2):
+        started = subprocess.check_output(command, env=environment, text=True)
+        assert started == "rabbitmq-server\n"
+        assert cookie.read_text() == (secrets / "broker-cookie").read_text()
+        assert cookie.stat().st_mode & 0o777 == 0o400
 
 
 def test_only_the_set_up_of_the_broker_has_the_account_that_declares():
