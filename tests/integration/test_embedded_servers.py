@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -197,6 +199,20 @@ async def test_the_database_lets_no_stranger_in(stack: Stack) -> None:
         ):
             with pytest.raises(OperationFailure, match="requires authentication"):
                 await attempt()
+
+
+async def test_the_database_reads_large_messages_after_the_login_alone(stack: Stack) -> None:
+    where = urlsplit(stack.environment()["SHOTWATCH_DATABASE_URL"])
+    with socket.create_connection((where.hostname, where.port), timeout=10) as stranger:
+        stranger.sendall(head_of_message(bytes_in_all=64 * 1024 + 17))
+        assert stranger.recv(1) == b""
+    async with database_of(stack) as client:
+        await client["shotwatch"]["large"].insert_one({"_id": "a", "bytes": bytes(1 << 20)})
+
+
+def head_of_message(bytes_in_all: int) -> bytes:
+    """Return the head of a message of MongoDB's protocol (OP_MSG)."""
+    return struct.pack("<iiii", bytes_in_all, 1, 0, 2013)
 
 
 @pytest.mark.parametrize("login", ["shotwatch:guess@", "root:guess@"])

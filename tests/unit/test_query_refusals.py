@@ -16,6 +16,7 @@ from tests.unit.test_query_limits import Refuser
 
 WRONG = {"Authorization": "Bearer shotwatch_wrong"}
 RIGHT = {"Authorization": "Bearer shotwatch_right"}
+JSON = {"Content-Type": "application/json"}
 FEEDBACK = "/api/v1/events/some/feedback"
 
 
@@ -37,6 +38,32 @@ async def test_a_flood_of_wrong_keys_is_two_lines_with_their_number() -> None:
     assert (line["count"], line["outcome"], line["status"]) == (99, ChangeOutcome.REFUSED, 401)
     await behind.refusals.store_counts()
     assert len(stored(database)) == 2
+
+
+async def test_requests_that_no_scope_allows_are_two_lines_with_their_number() -> None:
+    database = Memory()
+    behind = sources(database, access=Refuser(frozenset({Scope.READ})))
+    async with client(behind, headers=RIGHT) as api:
+        for _ in range(20):
+            assert (await api.post("/api/v1/nowhere")).status_code == 404
+            assert (await api.delete("/api/v1/shots")).status_code == 405
+            assert (await api.post(FEEDBACK, content="{", headers=JSON)).status_code == 422
+    (line,) = stored(database)
+    assert (line["who"], line["outcome"], line["status"]) == ("amelie", ChangeOutcome.FAILED, 404)
+    await behind.refusals.store_counts()
+    _, line = stored(database)
+    assert (line["who"], line["count"], line["status"]) == ("amelie", 59, 422)
+
+
+async def test_what_fails_for_a_caller_who_has_the_scope_is_stored_one_by_one() -> None:
+    database = Memory()
+    behind = sources(database, access=Refuser(frozenset({Scope.READ, Scope.LABEL})))
+    async with client(behind, headers=RIGHT) as api:
+        for _ in range(3):
+            assert (await api.post(FEEDBACK, json={})).status_code == 422
+    assert [(each["what"], each["status"], each["count"]) for each in stored(database)] == [
+        ("give_feedback", 422, 1)
+    ] * 3
 
 
 async def test_another_minute_is_another_line_and_a_known_caller_too() -> None:

@@ -40,7 +40,7 @@ class AuditLine:
     address: str = ""
     """The address from which the request came."""
     count: int = 1
-    """How many requests this line stands for; more than one only for refused requests."""
+    """How many requests this line stands for; more than one only for those that are counted together."""
 
     @classmethod
     def of(cls, document: Document) -> Self:

@@ -11,10 +11,13 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
+from collections.abc import Callable
 
 from secantus.auth import SCRAM_SHA_256, derive_credentials
+from secantus.connreg import ConnectionRegistry
 from secantus.server import SecantusDBServer
 
 from shotwatch_common.listening import listener
@@ -22,16 +25,57 @@ from shotwatch_common.listening import listener
 _ACCOUNTS = "admin"
 """The database in which MongoDB's clients expect accounts."""
 _ROLE = "readWriteAnyDatabase"
+_MOST_OF_STRANGERS = 64 * 1024
+"""Maximum length of a message before the login, in bytes. Those of a login are far smaller."""
+
+
+class _Connection(socket.socket):
+    """A connection that reads large messages only after the login.
+
+    SecantusDB reads a message before it checks who sent it, and asks for all of it in one call of `recv`,
+    which reserves the memory.
+    """
+
+    logged_in: Callable[[], bool]
+
+    def recv(self, most: int, flags: int = 0) -> bytes:
+        """Read up to `most` bytes.
+
+        Raises:
+            ConnectionAbortedError: these are too many before the login; SecantusDB then closes it.
+        """
+        if most > _MOST_OF_STRANGERS and not self.logged_in():
+            raise ConnectionAbortedError(f"a message of over {_MOST_OF_STRANGERS} bytes before the login")
+        return super().recv(most, flags)
+
+
+class _Connections(ConnectionRegistry):  # type: ignore[misc]  # it has no types
+    """The open connections, each of which can find out whether it has logged in."""
+
+    def open(self, peer_addr: tuple[str, int], sock: _Connection) -> int:
+        """Register a connection, and return its number."""
+        number: int = super().open(peer_addr, sock)
+        sock.logged_in = lambda: self.get(number).user is not None
+        return number
 
 
 class _Server(SecantusDBServer):  # type: ignore[misc]  # it has no types
-    """SecantusDB on a port that the stack keeps bound: the class has no parameter for SO_REUSEPORT."""
+    """SecantusDB on a port that the stack keeps bound: the class has no parameter for SO_REUSEPORT.
+
+    Nor has it one for the length of messages before the login.
+    """
 
     def start(self) -> None:
         """Listen, and serve in a thread."""
         self._socket = listener(self.host, self.port)
         self._thread = threading.Thread(target=self._serve_forever, name="secantus-accept", daemon=True)
         self._thread.start()
+
+    def _handle_client(self, conn: socket.socket, addr: tuple[str, int]) -> None:
+        timeout_s = conn.gettimeout()
+        connection = _Connection(conn.family, conn.type, conn.proto, conn.detach())
+        connection.settimeout(timeout_s)
+        super()._handle_client(connection, addr)
 
 
 def main() -> None:
@@ -47,6 +91,7 @@ def main() -> None:
         cache_size="256M",
         sync_on_commit=True,
     )
+    server.connections = _Connections()
     _write_account(server, arguments.user, os.environ["SECANTUS_PASSWORD"])
 
     def stop(*_: object) -> None:

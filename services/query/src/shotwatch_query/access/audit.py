@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
-from shotwatch_query.access.guard import SAFE_METHODS, address_of, shows_credential
+from shotwatch_query.access.guard import SAFE_METHODS, address_of, has_scope, shows_credential
 from shotwatch_query.problems import AWAY
 from shotwatch_query.sources import ApiSources
 from shotwatch_shots.vocabulary import ChangeOutcome
@@ -20,9 +20,10 @@ STRANGER = "stranger"
 class Audited:
     """A middleware that records each request for a change before its response is sent.
 
-    Requests of known callers are stored and logged. Refused requests are counted if they are for a change or
-    present a key or token. They are not stored one by one, because requests that anybody can make must fill
-    neither database nor log.
+    Requests of callers who have the scope of the route are stored and logged. Refused requests are counted
+    if they are for a change or present a key or token. So are requests that failed before the scope was
+    checked, for example because there is no such route. They are not stored one by one, because requests
+    that anybody can make must fill neither database nor log.
     """
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
@@ -51,10 +52,18 @@ class Audited:
 
     async def _note(self, scope: Scope, status: int) -> None:
         changes = scope["method"] not in SAFE_METHODS
-        if status in _REFUSED and (changes or shows_credential(scope)):
-            await _sources(scope).refusals.note(_line(scope, status))
+        if status in _REFUSED:
+            if changes or shows_credential(scope):
+                await _count(scope, status)
         elif changes and "caller" in scope["state"] and scope["path"].startswith(self._prefix):
-            await _store(scope, status)
+            if has_scope(scope):
+                await _store(scope, status)
+            else:
+                await _count(scope, status)
+
+
+async def _count(scope: Scope, status: int) -> None:
+    await _sources(scope).refusals.note(_line(scope, status))
 
 
 async def _store(scope: Scope, status: int) -> None:

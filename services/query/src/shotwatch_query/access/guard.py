@@ -139,6 +139,11 @@ def shows_credential(scope: ASGIScope) -> bool:
     return "authorization" in headers or f"{COOKIE}=" in headers.get("cookie", "")
 
 
+def has_scope(scope: ASGIScope) -> bool:
+    """Return whether the caller was found to have the scope of the requested route."""
+    return bool(scope["state"].get("has_scope"))
+
+
 Known = Annotated[Caller, Depends(_caller)]
 """The parameter through which a route receives its caller."""
 
@@ -146,8 +151,9 @@ Known = Annotated[Caller, Depends(_caller)]
 def requires(scope: Scope) -> Dependency:
     """Return the dependency of routes that require a scope."""
 
-    async def check(caller: Known) -> None:
+    async def check(request: Request, caller: Known) -> None:
         _require_scope(caller, scope)
+        request.state.has_scope = True
 
     return Dependency(check)
 

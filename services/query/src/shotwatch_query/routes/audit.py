@@ -35,7 +35,8 @@ class Change(Schema):
     trace_id: str = Field(description="Of the change's trace; empty when it had none.")
     address: str = Field(description="From which a request came; empty where no request was made.")
     count: int = Field(
-        description="Requests that it stands for: one, or those refused in the rest of a minute."
+        description="Requests that it stands for: one, or those refused or without a route in the rest of a"
+        " minute."
     )
 
 
