@@ -19,13 +19,15 @@ def run_steps(
     arguments: Sequence[str],
     report: Callable[[Step], None] = lambda _: None,
 ) -> Step:
-    """Run `python -m module` and call `report` with each step. Return the last step, empty if there is none.
+    """Run a Python module and call `report` with each step. Return the last step, empty if there is none.
+
+    Nothing is imported from the current folder, which may belong to another user.
 
     Raises:
         Failure: the process failed; the message gives the reason.
     """
     step: Step = {}
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-P", "-m", module, *arguments]
     with TemporaryFile("w+") as errors:
         with Popen(command, env=dict(environment), stdout=PIPE, stderr=errors, text=True) as process:  # noqa: S603 - our own
             assert process.stdout is not None

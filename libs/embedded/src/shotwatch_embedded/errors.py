@@ -15,6 +15,10 @@ class StackNotFound(StackError):
     """No stack runs, or several run and none was named."""
 
 
+class ForeignStack(StackError):
+    """A folder or file of a stack belongs to another user, or another user can replace it."""
+
+
 class RabbitMQMissing(StackError):
     """RabbitMQ is not installed, and could not be or was not to be installed."""
 

@@ -1,6 +1,7 @@
 """Access rights of a stack's files: only the owner can read them, even on a shared machine."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,11 +31,22 @@ def make_private(folder: Path) -> None:
     """
     if not _mode(folder) & UMASK:
         return
-    for path in folder.rglob("*"):
-        if not path.is_symlink():
-            path.chmod(_mode(path) & ~UMASK)
+    for _, folders, files, within in os.fwalk(folder):
+        for name in (*folders, *files):
+            _make_private(name, within)
     folder.chmod(_mode(folder) & ~UMASK)
 
 
+def _make_private(name: str, within: int) -> None:
+    """Change exactly what was found under the name, even if another user puts a link there meanwhile."""
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISLNK(mode):
+            Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IMODE(mode) & ~UMASK)
+    finally:
+        os.close(descriptor)
+
+
 def _mode(path: Path) -> int:
-    return path.stat().st_mode & 0o7777
+    return stat.S_IMODE(path.lstat().st_mode)

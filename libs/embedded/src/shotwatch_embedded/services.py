@@ -60,7 +60,7 @@ def path_services(replicas: Mapping[str, int] | None = None) -> tuple[ServiceSpe
 def _service(name: str, replicas: int) -> ServiceSpec:
     return ServiceSpec(
         name=name,
-        command=(sys.executable, "-m", f"shotwatch_{name}"),
+        command=(sys.executable, "-P", "-m", f"shotwatch_{name}"),
         environment=ONE_THREAD,
         replicas=replicas,
         ports=(HEALTH_PORT, QUERY_PORT) if name == "query" else (HEALTH_PORT,),

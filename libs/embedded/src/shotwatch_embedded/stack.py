@@ -25,6 +25,7 @@ from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.keeper import Keeper
 from shotwatch_embedded.launch import Launch
+from shotwatch_embedded.ownership import require_own_place, resolved_root
 from shotwatch_embedded.ports import LOOPBACK, Ports
 from shotwatch_embedded.private import make_private, private_files
 from shotwatch_embedded.processes import kill_all, start_guard
@@ -123,12 +124,12 @@ class Stack:
 
         Raises:
             StackRunning: the stack of that name runs already.
-            StackError: the settings name an object store without its keys, or the folder belongs to another
-                user.
+            StackError: the settings name an object store without its keys.
+            ForeignStack: the folder belongs to another user or is a link, or another user can replace it.
             SettingsError: a file that holds one of the settings cannot be used.
         """
         external, prefix = _external(settings), settings.get("SHOTWATCH_PREFIX", "")
-        for folder in _candidates(root.resolve(), name):
+        for folder in _candidates(resolved_root(root), name):
             held = _taken(folder)
             if held is not None:
                 kill_all(folder)
@@ -364,12 +365,12 @@ def _taken(folder: Path) -> TextIO | None:
     """Create the folder if it is missing, and take its lock; return None if another process holds it.
 
     Raises:
-        StackError: the folder belongs to another user, who could read and change everything in it.
+        ForeignStack: another user could read and change everything in the folder, or replace it.
     """
     with private_files():
-        folder.mkdir(parents=True, exist_ok=True)
-        if folder.stat().st_uid != os.geteuid():
-            raise StackError(f"{folder} belongs to another user: name a folder of yours by --root")
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+        require_own_place(folder)
         return lock.take(folder)
 
 

@@ -24,7 +24,7 @@ def database(folder: Path, password: str, ports: Ports) -> Server:
     return Server(
         name="database",
         command=(
-            *(sys.executable, "-m", "shotwatch_embedded.servers.secantus_server"),
+            *(sys.executable, "-P", "-m", "shotwatch_embedded.servers.secantus_server"),
             *("--user", _USER, "--storage-path", str(folder / "data")),
             *("--host", LOOPBACK, "--port", str(port)),
         ),

@@ -29,7 +29,7 @@ def models(folder: Path, engineer_password: str, reader_password: str, ports: Po
     return Server(
         name="models",
         command=(
-            *(sys.executable, "-m", "shotwatch_embedded.servers.uvicorn_server"),
+            *(sys.executable, "-P", "-m", "shotwatch_embedded.servers.uvicorn_server"),
             *("shotwatch_embedded.guarded_mlflow:application", LOOPBACK, str(port)),
         ),
         environment=server_environment()
