@@ -52,6 +52,10 @@ FOREVER_MS = 2**53
 LISTENER = "chaos.listener"
 _LEARNED = "calibration_constants"
 """A collection, and the beginning of keys."""
+_KEPT = {_LEARNED, "promotions", "challengers", "audit"}
+"""Collections that outlive a run. Without its promotion, and the promotion's line in the audit, a champion is
+not loaded by an inference that starts anew.
+"""
 _FAST_TRAINING = ("--epochs=1", "--budget-seconds=5")
 LATENESS_S = {"1s": 300, "100ms": 20, "60s": 30}
 """An outage of 30 s makes no shot of the big input late; the small one waits as in the facility."""
@@ -328,7 +332,7 @@ class FaultBed:
             armed.unlink()
         async with AsyncMongoClient(self.settings.database_url.get_secret_value()) as client:
             database = client[self.settings.database_name]
-            for name in set(await database.list_collection_names()) - {_LEARNED}:
+            for name in set(await database.list_collection_names()) - _KEPT:
                 await database[name].delete_many({})
         for bucket in ("inbox", "data", "errors", "blocks"):
             for key in [found.key async for found in self.store.list(bucket)]:
