@@ -43,8 +43,6 @@ class Sweep:
         bucket = self._settings.inbox_bucket
         found: list[ArrivedObject] = []
         async for stored in self._store.list(bucket):
-            if not stored.etag:  # still being written; the next sweep finds it complete
-                continue
             found.append(ArrivedObject(bucket, stored.key, stored.etag, stored.size, stored.modified_ms))
             if len(found) == _AT_ONCE:
                 await self._feed(found)

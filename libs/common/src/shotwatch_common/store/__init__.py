@@ -214,9 +214,10 @@ class ObjectStore:
     async def _objects(self, bucket: str, prefix: str, after: str = "") -> AsyncIterator[StoredObject]:
         """Yield the objects under a prefix with keys after `after`, sorted by key.
 
-        Every object has an etag. rclone (the embedded stack's store) lists an entry without one for up to
-        five minutes after several clients have written a key at the same time, next to the object itself or
-        after its removal. Such an entry cannot be read.
+        Every complete object has an etag. An entry without one cannot be read, and is left out. rclone (the
+        embedded stack's store) lists such an entry while an object is being written. After several clients
+        wrote a key at the same time, it also lists one for up to five minutes, beside the object or after its
+        removal.
         """
         listing = self._client.list_objects(
             bucket, prefix=prefix or None, recursive=True, start_after=after or None

@@ -45,8 +45,7 @@ class ObjectSides:
         _, strays = await self.days()
         held: dict[str, HeldObject] = {}
         async for stored in self._store.list(bucket):
-            if stored.etag:  # otherwise it is still being written
-                held[object_id(bucket, stored.key, stored.etag)] = _held(stored)
+            held[object_id(bucket, stored.key, stored.etag)] = _held(stored)
         objects = await self._archive.known_objects.in_bucket(bucket, _STILL_IN_INBOX)
         for some in parts(list(held), PAGE):
             objects += await self._archive.known_objects.find(some)
