@@ -18,7 +18,7 @@ from shotwatch_query.limits.memory import Memory
 from shotwatch_query.limits.rates import Rates
 from shotwatch_query.service import create_app
 from shotwatch_query.sources import ApiSources
-from tests.unit.memory import Memory as Database
+from tests.support.database import DatabaseInMemory
 
 FACILITY = load_facility(Path(__file__).parents[2] / "facilities" / "hpls.yaml")
 BASE = "http://127.0.0.1:8000"
@@ -45,9 +45,9 @@ def limits(callers: float = 1e6, strangers: float = 1e6) -> Limits:
     return Limits(Rates(callers, "CALLERS", clock), Rates(strangers, "STRANGERS", clock), Memory())
 
 
-def sources(database: Database | None = None, **given: Any) -> ApiSources:
+def sources(database: DatabaseInMemory | None = None, **given: Any) -> ApiSources:
     """What the routes read from: open to all and without limits, unless a test overrides it."""
-    audit = Audit(Database() if database is None else database)
+    audit = Audit(DatabaseInMemory() if database is None else database)
     defaults = {
         "access": Access(),
         "archive": SimpleNamespace(audit=audit),

@@ -6,14 +6,14 @@ from shotwatch_common.archive.audit import Audit
 from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.models import Promotion
-from tests.unit.memory import Memory
+from tests.support.database import DatabaseInMemory
 
 
 class Promoted:
     """What was promoted, each with its line of the audit."""
 
     def __init__(self) -> None:
-        self.database = Memory()
+        self.database = DatabaseInMemory()
         self.promotions, self.audit = Promotions(self.database), Audit(self.database)
 
     async def promote(self, version: str, run_id: str, digest: str) -> None:

@@ -12,7 +12,7 @@ from shotwatch_common.promotion_audit import proven
 from shotwatch_common.registry import ModelVersion
 from shotwatch_operations.promotion import Promoter, PromotionError
 from shotwatch_shots.vocabulary import ModelAlias
-from tests.unit.memory import Document, Memory
+from tests.support.database import DatabaseInMemory, Document
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Archive:
     """Promotions, challengers and the audit in memory."""
 
     def __init__(self) -> None:
-        self.database = Memory()
+        self.database = DatabaseInMemory()
         self.promotions = Promotions(self.database)
         self.audit = Audit(self.database)
 

@@ -15,8 +15,8 @@ from shotwatch_query.service import create_app
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.feedback import MOST_STATEMENTS, Statement
 from shotwatch_shots.vocabulary import FeedbackAction, Scope
+from tests.support.database import CollectionInMemory, DatabaseInMemory
 from tests.unit.api import client, sources
-from tests.unit.memory import Collection, Memory
 from tests.unit.test_feedback import event
 
 ACKNOWLEDGED = {"action": "acknowledged", "who": "amelie"}
@@ -40,7 +40,7 @@ class Callers:
         return Caller(credential, frozenset({Scope.READ, Scope.LABEL}))
 
 
-class Slow(Collection):
+class Slow(CollectionInMemory):
     """Lets others run between what it is asked and what it answers."""
 
     async def count_documents(self, query: Any) -> int:
@@ -53,7 +53,7 @@ class Api:
     """Events `first` and `second` of one incident, and `other` of another."""
 
     def __init__(self, keyed: bool = True) -> None:
-        self.database = Memory()
+        self.database = DatabaseInMemory()
         self.database["feedback"] = Slow()
         reported = [event("first"), event("second"), event("other", incident="other")]
         self.archive = SimpleNamespace(

@@ -10,8 +10,8 @@ from shotwatch_common.archive.audit import MOST_CHARACTERS, Audit, AuditLine
 from shotwatch_query.access import refusals as refusals_module
 from shotwatch_query.access.refusals import MOST_KEPT, Refusals
 from shotwatch_shots.vocabulary import ChangeOutcome, Scope
+from tests.support.database import DatabaseInMemory
 from tests.unit.api import client, sources
-from tests.unit.memory import Memory
 from tests.unit.test_query_limits import Refuser
 
 WRONG = {"Authorization": "Bearer shotwatch_wrong"}
@@ -20,12 +20,12 @@ JSON = {"Content-Type": "application/json"}
 FEEDBACK = "/api/v1/events/some/feedback"
 
 
-def stored(database: Memory) -> list[dict[str, Any]]:
+def stored(database: DatabaseInMemory) -> list[dict[str, Any]]:
     return list(database["audit"].documents.values())
 
 
 async def test_a_flood_of_wrong_keys_is_two_lines_with_their_number() -> None:
-    database = Memory()
+    database = DatabaseInMemory()
     behind = sources(database, access=Refuser())
     async with client(behind, headers=WRONG) as api:
         for _ in range(50):
@@ -41,7 +41,7 @@ async def test_a_flood_of_wrong_keys_is_two_lines_with_their_number() -> None:
 
 
 async def test_requests_that_no_scope_allows_are_two_lines_with_their_number() -> None:
-    database = Memory()
+    database = DatabaseInMemory()
     behind = sources(database, access=Refuser(frozenset({Scope.READ})))
     async with client(behind, headers=RIGHT) as api:
         for _ in range(20):
@@ -56,7 +56,7 @@ async def test_requests_that_no_scope_allows_are_two_lines_with_their_number() -
 
 
 async def test_what_fails_for_a_caller_who_has_the_scope_is_stored_one_by_one() -> None:
-    database = Memory()
+    database = DatabaseInMemory()
     behind = sources(database, access=Refuser(frozenset({Scope.READ, Scope.LABEL})))
     async with client(behind, headers=RIGHT) as api:
         for _ in range(3):
@@ -67,7 +67,7 @@ async def test_what_fails_for_a_caller_who_has_the_scope_is_stored_one_by_one() 
 
 
 async def test_another_minute_is_another_line_and_a_known_caller_too() -> None:
-    database = Memory()
+    database = DatabaseInMemory()
     behind = sources(database, access=Refuser(frozenset({Scope.READ})))
     async with client(behind) as api:
         for _ in range(3):
@@ -87,14 +87,14 @@ async def test_another_minute_is_another_line_and_a_known_caller_too() -> None:
 
 
 async def test_who_only_reads_and_shows_nothing_leaves_no_line() -> None:
-    database = Memory()
+    database = DatabaseInMemory()
     async with client(sources(database, access=Refuser())) as api:
         assert (await api.get("/api/v1/shots")).status_code == 401
     assert stored(database) == []
 
 
 async def test_a_failed_login_is_counted_too() -> None:
-    database = Memory()
+    database = DatabaseInMemory()
     async with client(sources(database, access=Refuser())) as api:
         origin = {"Origin": str(api.base_url)}
         assert (await api.post("/login", data={"key": "wrong"}, headers=origin)).status_code == 401
@@ -106,7 +106,7 @@ def line(who: str, address: str = "192.0.2.1", which: str = "/") -> AuditLine:
 
 
 async def test_beyond_a_hundred_addresses_a_minute_all_others_are_one_line() -> None:
-    database = Memory()
+    database = DatabaseInMemory()
     refusals = Refusals(Audit(database))
     for n in range(1000):
         await refusals.note(line("stranger", f"192.0.2.{n}"))
@@ -117,7 +117,7 @@ async def test_beyond_a_hundred_addresses_a_minute_all_others_are_one_line() -> 
 
 
 async def test_texts_of_a_line_are_cut() -> None:
-    database = Memory()
+    database = DatabaseInMemory()
     await Audit(database).add(line("x" * 60_000, which="/" + "y" * 60_000))
     (kept,) = stored(database)
     assert kept["which"] == f"/{'y' * (MOST_CHARACTERS - 1)}…"
@@ -128,7 +128,7 @@ async def test_counts_are_stored_at_the_end_of_the_minute_and_of_the_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(refusals_module, "EVERY_S", 0.01)
-    database = Memory()
+    database = DatabaseInMemory()
     async with Refusals.of(Audit(database)) as refusals:
         for _ in range(7):
             await refusals.note(line("amelie"))

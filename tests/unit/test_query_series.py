@@ -18,7 +18,7 @@ from shotwatch_query.domain.pages import Span
 from shotwatch_query.domain.timelines import MOST_SEGMENTS, Segment, segments
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.parameters import require_short
-from tests.unit.memory import Memory
+from tests.support.database import DatabaseInMemory
 
 DAY = 86_400_000
 TIMES = np.array([1_656_660_780_100, 1_656_660_780_200])
@@ -53,7 +53,7 @@ async def test_the_service_answers_others_while_a_series_is_sorted(monkeypatch: 
 
     lexsort = np.lexsort
     monkeypatch.setattr(measurements.np, "lexsort", slow)
-    database = Memory()
+    database = DatabaseInMemory()
     database["measurements"].documents["any"] = {
         "device": "camera",
         "start": 0,
