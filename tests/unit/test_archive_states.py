@@ -12,8 +12,7 @@ from shotwatch_common.archive.records import Records
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind
-
-from .memory import Memory
+from tests.support.database import DatabaseInMemory
 
 METER = "LB_A2-EM_1-EnergyMeter-1"
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -49,7 +48,7 @@ FILES = st.dictionaries(st.integers(0, 31 * 24 * 60), st.lists(STATES, min_size=
 async def test_the_state_before_any_time_is_that_of_the_last_record_before_it(
     files: dict[int, list[list[str | None]]], data: st.DataObject
 ) -> None:
-    records, truth, arrivals = Records(Memory()), {}, []
+    records, truth, arrivals = Records(DatabaseInMemory()), {}, []
     for minute, versions in files.items():
         for version, states in enumerate(versions):
             reported = {NOON + MINUTE_MS * minute + 9_999 * n: state for n, state in enumerate(states)}
@@ -66,7 +65,7 @@ async def test_the_state_before_any_time_is_that_of_the_last_record_before_it(
 @pytest.fixture
 def archive() -> Iterator[Archive]:
     archive = Archive.at("mongodb://nobody", "nothing")
-    memory = Memory()
+    memory = DatabaseInMemory()
     archive.records, archive.devices = Records(memory), Devices(memory)
     yield archive
     archive._client.close()

@@ -16,9 +16,9 @@ async def test_a_connection_that_failed_leaves_no_coroutine_that_nobody_awaits(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The collector runs in a thread, as it may at any time: there the connection could start no task."""
-    caplog.set_level(
-        logging.CRITICAL, "aiormq"
-    )  # a line of the log would hold the error, and so the connection
+    gc.collect()  # connections of earlier tests
+    # A line of the log would hold the error, and so the connection.
+    caplog.set_level(logging.CRITICAL, "aiormq")
     ignored: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", ignored.append)
     gc.disable()

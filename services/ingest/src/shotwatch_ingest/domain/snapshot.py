@@ -208,6 +208,12 @@ def _columns(device: Device, facility: Facility) -> list[tuple[Column, Dataset]]
 
 
 def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None:
+    """Check the size of all columns against the limit and against the memory that is left.
+
+    Raises:
+        Reject: they are larger than MAX_DECODED_BYTES.
+        MemoryError: they are larger than the memory that is left.
+    """
     size = sum(
         len(records) * dtype.itemsize * math.prod(dataset.shape)
         for device, records in inventory.records.items()
@@ -217,6 +223,8 @@ def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None
         raise Reject(
             FileReason.TOO_LARGE, f"{key}: /: holds {size} bytes of data, more than are read at once"
         )
+    # Libraries in C may crash where memory ends: find out beforehand whether the columns fit.
+    np.empty(size, np.uint8)
 
 
 def _require_right_types(key: str, devices: Sequence[DeviceSnapshot]) -> None:
