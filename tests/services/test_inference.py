@@ -97,6 +97,7 @@ async def test_with_models_the_order_and_the_outcome_are_the_same_and_the_challe
         "insert_many shots",
         "insert_one incidents",
         "publish event",
+        "update_one incidents.outbox",
         "update_one batches.judged_at",
         "publish shadow",
         "acknowledge inference",

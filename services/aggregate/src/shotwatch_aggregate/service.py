@@ -93,8 +93,7 @@ class Aggregator:
                 nevertheless.
         """
         parts, facts = self._split(message)
-        await self._leave(message, parts)
-        await self._remember_devices(message)
+        await asyncio.gather(self._leave(message, parts), self._remember_devices(message))
         unexpected, failures = 0, []
         for (series, start), records in parts.items():
             try:
