@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import ssl
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +12,10 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+import certifi
 import pyarrow as pa
-from aiohttp import StreamReader
+from aiohttp import ClientSession, ClientTimeout, StreamReader, TCPConnector
+from aiohttp_retry import ExponentialRetry, RetryClient
 from miniopy_async.api import Minio
 from miniopy_async.commonconfig import CopySource
 from miniopy_async.helpers import MIN_PART_SIZE
@@ -31,6 +35,8 @@ from shotwatch_common.store.errors import (
 __all__ = ["BucketMissing", "FetchedObject", "ObjectGone", "ObjectStore", "ObjectTooLarge", "StoredObject"]
 
 _ANSWER_S = 5.0
+_SILENCE_S = 300.0
+"""Longest time without any byte of an answer."""
 NO_OBJECT = "no-such-object"
 """Key for the readiness check.
 
@@ -59,6 +65,25 @@ class FetchedObject:
     """When the store received it, by the store's clock (epoch ms); 0 if unknown."""
 
 
+class _Client(Minio):
+    """The S3 client. It returns objects as they are stored.
+
+    By default, aiohttp decompresses what is declared as compressed. Whoever stores an object chooses its
+    Content-Encoding, so a small object could fill the memory of its readers.
+    """
+
+    def _ensure_session(self) -> None:
+        if self._session is None:
+            authorities = os.environ.get("SSL_CERT_FILE") or certifi.where()
+            session = ClientSession(
+                connector=TCPConnector(limit=10, ssl=ssl.create_default_context(cafile=authorities)),
+                timeout=ClientTimeout(connect=_SILENCE_S, sock_read=_SILENCE_S),
+                auto_decompress=False,
+            )
+            again = ExponentialRetry(attempts=5, factor=0.2, statuses={500, 502, 503, 504})
+            self.set_session(RetryClient(session, retry_options=again))
+
+
 class ObjectStore:
     """Objects of an S3 server.
 
@@ -74,7 +99,7 @@ class ObjectStore:
         """Return the store at this URL."""
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        return cls(Minio(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1"))
+        return cls(_Client(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1"))
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -105,9 +130,11 @@ class ObjectStore:
         async with translated(bucket, key):
             response = await self._client.get_object(bucket, key)
             async with response:
-                size = response.content_length or 0
-                if size > most:
-                    raise ObjectTooLarge(f"{key}: has {size} bytes, {most} at most are read")
+                size = response.content_length
+                if size is None or size > most:
+                    raise ObjectTooLarge(
+                        f"{key}: has {size or 'an unknown number of'} bytes, {most} at most are read"
+                    )
                 data: bytes = await response.read()
                 etag = response.headers.get("ETag", "").strip('"')
                 return FetchedObject(data, etag, _http_date_ms(response.headers.get("Last-Modified", "")))

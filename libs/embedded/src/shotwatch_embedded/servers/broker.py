@@ -35,7 +35,7 @@ management.tcp.port = {management_port}
 _REUSE_PORT = f"{{raw,{socket.SOL_SOCKET},{socket.SO_REUSEPORT},<<1:32/native>>}}"
 _SERVER_ARGUMENTS = (
     "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
-    f" -sname {_NODE} -dist_listen true"
+    f" -sname {_NODE} -dist_listen false"
     f" -kernel inet_dist_use_interface {{127,0,0,1}} inet_default_listen_options [{_REUSE_PORT}]"
 )
 """Two schedulers that never spin, so that an idle node costs little. Erlang distribution only on loopback. It
