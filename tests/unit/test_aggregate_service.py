@@ -40,7 +40,7 @@ class Windows:
     async def save(self, window: Window, deadline: int) -> bool:
         if window.id in self.broken:
             raise Bug(f"window {window.id} cannot be written: too large")
-        self.stored[window.id] = replace(window, unused=())
+        self.stored[window.id] = window
         self.deadlines[window.id] = deadline
         return True
 
