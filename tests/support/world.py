@@ -44,7 +44,7 @@ LEFT_BEHIND = "reserved"
 _NOW_S = 1_760_000_000.0
 """2025-10-09."""
 _DATABASE = "shotwatch"
-_SERVERS = {
+SERVERS = {
     "database_url": "mongodb://memory",
     "store_url": "http://memory",
     "store_access_key": "access",
@@ -148,7 +148,7 @@ class World:
     ) -> None:
         archive = self.archive
         bus = BusInMemory(self.broker, self.effects, archive.dead_letter, _yes)
-        loaded = settings.model_validate({**_SERVERS, **given})
+        loaded = settings.model_validate({**SERVERS, **given})
         tracer, log = NoOpTracerProvider().get_tracer("tests"), structlog.wrap_logger(ReturnLogger())
         service = await assemble(
             ServiceContext(loaded, LASER, bus, self.objects, archive, tracer, log), resources

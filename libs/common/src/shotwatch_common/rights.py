@@ -98,6 +98,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "records": "find",
             "devices": "find insert update",
             "windows": "find insert update",
+            "unused_sources": "insert",
             "batches": "insert update",
         },
         "features": {
@@ -123,6 +124,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "objects": "find",
             "records": "find",
             "windows": "find",
+            "unused_sources": "find",
             "batches": "find",
             "shots": "find",
             "devices": "find",
@@ -171,6 +173,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "objects": "find update",
             "records": "find",
             "windows": "find update",
+            "unused_sources": "find",
             "batches": "find update remove",
             "shots": "find",
             "devices": "find",
