@@ -45,7 +45,7 @@ LIMITS = {
     "dependencies declared and not used": 0,
     "dependencies imported and not declared": 0,
     "state in modules": 11,
-    "long modules": 4,
+    "long modules": 3,
 }
 """The largest figure that passes. Lower a limit when the code has improved; never raise one."""
 

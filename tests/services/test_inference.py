@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from shotwatch_common.archive.promotions import Promotion
-from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_shots.features.spec import Side
 from shotwatch_shots.vocabulary import ModelAlias
 from tests.support.faults import survived_every_fault
 from tests.support.registry import Registered
