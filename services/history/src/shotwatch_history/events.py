@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
 from shotwatch_history.domain.drift import MATTERS, severity_of, why
 from shotwatch_history.domain.trends import Shift
@@ -103,4 +104,4 @@ def _event(id_: str, time: int, series: ShotSeries, facility: str, **fields: Any
         trace_id=current_trace_id(),
         **fields,
     )
-    return AnomalyEvent.about(anomaly, id_, facility, current_traceparent())
+    return AnomalyEvent.about(anomaly, id_, facility, current_traceparent(), epoch_now())
