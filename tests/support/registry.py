@@ -11,6 +11,7 @@ from shotwatch_common.registry import ModelRegistry, ModelVersion, RegisteredVer
 from shotwatch_common.settings import Settings
 from shotwatch_detector.bundle import Bundle, Origin, save_bundle
 from shotwatch_detector.decision import DeviceBaselines
+from shotwatch_detector.scoring import CameraReference
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.vocabulary import ModelAlias
 
@@ -52,12 +53,13 @@ class Registered:
         """Return a registry with the same content."""
         return Registered(effects, deepcopy(self.versions), dict(self.aliases), deepcopy(self.runs))
 
-    def add(self, version: str, baselines: DeviceBaselines) -> str:
-        """Add a version of a model that knows no camera; return the digest of its bundle."""
+    def add(
+        self, version: str, baselines: DeviceBaselines, cameras: Mapping[str, CameraReference] | None = None
+    ) -> str:
+        """Add a version of a model; return the digest of its bundle."""
+        origin = Origin("HPLS", "strided", version, 0, 1, 2)
         with TemporaryDirectory() as folder:
-            save_bundle(
-                Bundle(Origin("HPLS", "strided", version, 0, 1, 2), b"network", {}, baselines), Path(folder)
-            )
+            save_bundle(Bundle(origin, b"network", cameras or {}, baselines), Path(folder))
             bundle = {name: Path(folder, name).read_bytes() for name in BUNDLE_FILES}
         self.versions[version] = StoredVersion(f"run-{version}", bundle)
         return digest_of(bundle)
