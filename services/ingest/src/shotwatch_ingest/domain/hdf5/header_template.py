@@ -12,11 +12,11 @@ header version 1 (IV.A.1.a), data layout message version 3 (IV.A.2.i).
 
 import math
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from deflate import DeflateError, zlib_decompress
 from h5py import h5d, h5p, h5t, h5z
 from numpy.typing import NDArray
 
@@ -81,9 +81,8 @@ class HeaderTemplate:
 
     def read(self, image: bytes, address: int) -> Array | None:
         """Return the data of the dataset whose header lies at `address`; None if it does not match."""
-        octets = self._stored(image, address)
-        if self.deflated:
-            octets = _inflated(octets, self._size)
+        stored = self._stored(image, address)
+        octets = _inflated(stored, self._size) if self.deflated else stored
         if len(octets) != self._size:
             return None
         values = _unshuffled(octets, self.dtype) if self.shuffled else np.frombuffer(octets, self.dtype)
@@ -194,17 +193,19 @@ def _number(octets: bytes) -> int:
     return int.from_bytes(octets, "little")
 
 
-def _inflated(octets: bytes, size: int) -> bytes:
-    """Return `size` decompressed bytes at most; none if the stream is damaged or longer."""
-    inflate = zlib.decompressobj()
+def _inflated(octets: bytes, size: int) -> bytes | bytearray:
+    """Return `size` decompressed bytes at most; none if the stream is damaged or longer.
+
+    libdeflate is given a buffer of `size` bytes. It verifies the stream's Adler-32, and takes a third of the
+    time of zlib.
+    """
     try:
-        inflated = inflate.decompress(octets, size)
-    except zlib.error:
+        return zlib_decompress(octets, size)
+    except DeflateError:
         return b""
-    return inflated if inflate.eof else b""
 
 
-def _unshuffled(octets: bytes, dtype: np.dtype[np.generic]) -> Array:
+def _unshuffled(octets: bytes | bytearray, dtype: np.dtype[np.generic]) -> Array:
     """Undo HDF5's shuffle: first bytes of all values, then second bytes, …"""
     planes = np.frombuffer(octets, np.uint8).reshape(dtype.itemsize, -1)
     values = np.empty(planes.shape[::-1], np.uint8)
