@@ -6,7 +6,6 @@ the same type, shape and filters, and its data lie at the address in the gap.
 Source: HDF5 File Format Specification 3.0: B-tree version 1 (III.A.1).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -83,6 +82,8 @@ class HeaderTemplate:
     deflated: bool
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
+    size: int
+    """Of the data in memory, in bytes."""
 
     def read(self, image: bytes, address: int) -> Array:
         """Return the data of the dataset whose header lies at `address`.
@@ -91,22 +92,18 @@ class HeaderTemplate:
             Mismatch: it has another header or index, or its data are damaged or not of the expected size.
         """
         stored = self._stored(image, address)
-        octets = _inflated(stored, self._size) if self.deflated else stored
-        if len(octets) != self._size:
+        octets = _inflated(stored, self.size) if self.deflated else stored
+        if len(octets) != self.size:
             raise Mismatch
         values = _unshuffled(octets, self.dtype) if self.shuffled else np.frombuffer(octets, self.dtype)
         return values.reshape(self.shape)
 
-    @property
-    def _size(self) -> int:
-        return self.dtype.itemsize * math.prod(self.shape)
-
     def _stored(self, image: bytes, address: int) -> bytes:
         (start,) = self.header.numbers(image, address)
         if self.chunk_index is None:
-            return image[start : start + self._size]
+            return image[start : start + self.size]
         size, start = self.chunk_index.numbers(image, start)
-        if size > 2 * self._size + _SPARE_BYTES:
+        if size > 2 * self.size + _SPARE_BYTES:
             raise Mismatch
         return image[start : start + size]
 
@@ -137,7 +134,9 @@ def _cut_header(image: bytes, address: int, dataset: h5d.DatasetID, loaded: Arra
         if creation.get_chunk() != dataset.shape:
             raise Mismatch
         index = _chunk_index_pattern(len(dataset.shape))
-    return HeaderTemplate(header, index, _SHUFFLE in filters, _DEFLATE in filters, loaded.dtype, loaded.shape)
+    return HeaderTemplate(
+        header, index, _SHUFFLE in filters, _DEFLATE in filters, loaded.dtype, loaded.shape, loaded.nbytes
+    )
 
 
 def _chunk_index_pattern(dimensions: int) -> Pattern:

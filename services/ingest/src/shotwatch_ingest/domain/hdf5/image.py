@@ -66,6 +66,11 @@ class Link(NamedTuple):
     def is_hard(self) -> bool:
         return bool(self.type == h5l.TYPE_HARD)
 
+    @property
+    def depth(self) -> int:
+        """Number of steps from the file's root."""
+        return 0 if self.parent is None else 1 + self.parent.depth
+
     def require_hard(self) -> None:
         if not self.is_hard:
             what = _LINKS.get(self.type, "a user-defined link")

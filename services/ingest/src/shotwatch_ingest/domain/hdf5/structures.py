@@ -13,6 +13,7 @@ III.A.1 (B-tree of version 1), III.B, III.C and III.D. Object headers of version
 messages in IV.A.2.i and IV.A.2.r.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from struct import Struct, calcsize
@@ -112,8 +113,8 @@ class RepeatedGroups:
 
     def __init__(self, file: Hdf5Image) -> None:
         self._file = file
-        self._templates: list[GroupTemplate] = []
-        """Those used last come first."""
+        self._templates: defaultdict[int, list[GroupTemplate]] = defaultdict(list)
+        """By the depth of their groups; those used last come first."""
         self._attempts_left = _MAX_TEMPLATES
 
     def links(self, group: Link) -> dict[bytes, Link]:
@@ -123,7 +124,8 @@ class RepeatedGroups:
             Unreadable, Reject: as `Hdf5Image.links` does.
         """
         group.require_hard()
-        for n, template in enumerate(self._templates):
+        templates = self._templates[group.depth]
+        for n, template in enumerate(templates):
             if len(template.names) > self._file.names_left:
                 continue
             try:
@@ -131,13 +133,13 @@ class RepeatedGroups:
             except Mismatch:
                 continue
             self._file.names_left -= len(found)
-            self._templates.insert(0, self._templates.pop(n))
+            templates.insert(0, templates.pop(n))
             return found
         found = self._file.links(group)
         if group.parent is not None and self._attempts_left:
             self._attempts_left -= 1
             if made := group_template(self._file.image, group, found):
-                self._templates.insert(0, made)
+                templates.insert(0, made)
         return found
 
 
