@@ -133,19 +133,21 @@ def _cut_header(image: bytes, address: int, dataset: h5d.DatasetID, loaded: Arra
     if creation.get_layout() == h5d.CHUNKED:
         if creation.get_chunk() != dataset.shape:
             raise Mismatch
-        index = _chunk_index_pattern(len(dataset.shape))
+        index = _chunk_index_pattern(dataset.shape, loaded.itemsize)
     return HeaderTemplate(
         header, index, _SHUFFLE in filters, _DEFLATE in filters, loaded.dtype, loaded.shape, loaded.nbytes
     )
 
 
-def _chunk_index_pattern(dimensions: int) -> Pattern:
+def _chunk_index_pattern(chunk: tuple[int, ...], value_bytes: int) -> Pattern:
     """Return the pattern of a leaf without siblings: one chunk, at the origin, with all filters applied.
 
-    Its numbers are the size and the address of the chunk.
+    Its numbers are the size and the address of the chunk. The key after the chunk is where the next one would
+    begin, counted in values, and in bytes of a value.
     """
-    origin, no_filter_left_out = bytes(8 * (dimensions + 1)), bytes(4)
-    return Pattern([b"TREE\x01\x00\x01\x00" + b"\xff" * 16, "I", no_filter_left_out + origin, ADDRESS])
+    all_filters, origin = bytes(4), bytes(8 * (len(chunk) + 1))
+    next_key = bytes(8) + b"".join(each.to_bytes(8, "little") for each in (*chunk, value_bytes))
+    return Pattern([b"TREE\x01\x00\x01\x00" + b"\xff" * 16, "I", all_filters + origin, ADDRESS, next_key])
 
 
 def _filters(creation: h5p.PropDCID, dtype: np.dtype[np.generic]) -> tuple[int, ...]:
