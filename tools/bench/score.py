@@ -25,7 +25,7 @@ from shotwatch_detector.engine import LiteRtEngine
 from shotwatch_detector.frames import make_reference, normalise
 from shotwatch_detector.scoring import learn_camera, score_frames
 from shotwatch_training.models.architectures import ARCHITECTURES
-from shotwatch_training.models.fitting import convert
+from shotwatch_training.models.conversion import convert
 from shotwatch_training.settings import ArchitectureName, Hyperparameters
 
 SHAPE = (102, 128)
