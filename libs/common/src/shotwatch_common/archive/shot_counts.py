@@ -104,7 +104,7 @@ class ShotCounts:
     ) -> AsyncIterator[SpanPart]:
         """Yield parts of the span [start, end) (epoch ms) in reading order, which together cover it.
 
-        A query of a part yields up to MOST documents. With a `limit` (0 means none), the first parts are smaller.
+        A query of a part yields up to MOST documents. With a `limit` (0 = none), the first parts are smaller.
         """
         span = SpanPart(start_ms, end_ms)
         if end_ms - start_ms == 1:
