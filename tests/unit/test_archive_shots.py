@@ -171,7 +171,7 @@ class Queries:
 @pytest.mark.parametrize(
     ("wanted", "most_queries"),
     [
-        (ShotFilter(), 16),
+        (ShotFilter(), 8),
         (ShotFilter(area=Place.parse("LA-A2-00")), 5),
         (ShotFilter(interval="60s"), 5),
         (ShotFilter(kind=AnomalyKind.POINTING), 2),
@@ -199,7 +199,7 @@ async def test_a_search_reads_about_as_much_as_it_finds(wanted: ShotFilter, most
     queries = Queries(client["shotwatch"]["shots"])
     found = await archive.shots.page(wanted, NOON - 3000 * DAY, NOON + DAY)
     assert [shot.id for shot in found] == plainly(shots, wanted, 0, 2 * NOON)
-    assert max(queries.sizes, default=0) <= MOST
+    assert max(queries.sizes, default=0) <= MOST + len(SERIES)  # a part may end just after a pulse of each
     assert len(queries.sizes) <= most_queries
 
 

@@ -36,6 +36,7 @@ class Ledger:
         await self._objects.create_index([("arrived_at", 1)])
         await self._objects.create_index([("key", 1), ("arrived_at", 1)])
         await self._objects.create_index([("state", 1), ("joined_at", 1)])
+        await self._objects.create_index([("state", 1), ("arrived_at", 1)])
         await self._objects.create_index([("since", 1)])
         await self._objects.create_index([("joined_at", 1)])
         await self._objects.create_index([("location.key", 1)])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_shots.columns import pack, unpack_integers
 from shotwatch_shots.reconciliation.sides import ValidatedRows
 from shotwatch_shots.records import NO_STATE, DeviceHistory, JudgedRecords, ObjectRef
@@ -64,9 +65,9 @@ class Records:
 
     async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceHistory:
         """Return the device's records with start <= time < end (epoch ms)."""
-        starts = {"$gte": start_ms - _LONGEST_FILE_MS, "$lt": end_ms}
         documents = [
             document
+            for starts in steps(start_ms - _LONGEST_FILE_MS, end_ms)
             async for document in self._records.find({"device": device, "start": starts})
             if document["end"] >= start_ms
         ]
