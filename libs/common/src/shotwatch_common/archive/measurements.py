@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymongo import ReplaceOne
 
-from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.driver import Database, Document, DocumentCursor, Filter
 from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.columns import pack
@@ -89,8 +89,8 @@ class Measurements:
         wanted = dict.fromkeys((*(f"features.{name}" for name in names), "pulses", "revisions"), 1)
         documents = [
             document
-            for starts in steps(start_ms - WINDOW_MS, end_ms)
-            async for document in self._measurements.find({"device": device, "start": starts}, wanted)
+            for begin, stop in steps(start_ms - WINDOW_MS, end_ms)
+            async for document in self._starting(device, begin, stop, wanted)
         ]
         sort = partial(_newest_series, documents, names, start_ms, end_ms)
         return await asyncio.get_running_loop().run_in_executor(self._sorter, sort)
@@ -103,11 +103,16 @@ class Measurements:
         wanted = dict.fromkeys((*(f"medians.{name}" for name in names), "start"), 1)
         documents = [
             document
-            for starts in steps(start_ms, end_ms)
-            async for document in self._measurements.find({"device": device, "start": starts}, wanted)
+            for begin, stop in steps(start_ms, end_ms)
+            async for document in self._starting(device, begin, stop, wanted)
         ]
         medians = {name: _medians(documents, name) for name in names}
         return _series(medians, start_ms, end_ms)
+
+    def _starting(self, device: str, start_ms: int, end_ms: int, fields: Filter) -> DocumentCursor:
+        """Return the measurements of batches with start <= first pulse < end (epoch ms)."""
+        starts = {"$gte": start_ms, "$lt": end_ms}
+        return self._measurements.find({"device": device, "start": starts}, fields)
 
 
 def _newest_series(documents: Sequence[Document], names: Sequence[str], start_ms: int, end_ms: int) -> Series:
