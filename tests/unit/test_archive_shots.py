@@ -203,6 +203,24 @@ async def test_a_search_reads_about_as_much_as_it_finds(wanted: ShotFilter, most
     assert len(queries.sizes) <= most_queries
 
 
+@pytest.mark.parametrize("made_up", [NOON - 5 * DAY, NOON + 30_000, NOON + 5 * DAY])
+async def test_reconciliation_reads_shots_that_were_not_counted(made_up: int) -> None:
+    shots = [Shot(SERIES[0], NOON + 10_000 * n, None, (), True) for n in range(9)]
+    client = DatabaseClient()
+    archive = Archive(client, "shotwatch")
+    await written(archive, shots)
+    collection = client["shotwatch"]["shots"]
+    one = next(iter(collection.documents.values()))
+    await collection.insert_one({**one, "_id": "made-up", "pulse": made_up})
+    pulses = sorted([made_up, *(shot.pulse for shot in shots)])
+    for start in (0, *pulses, *(pulse + 1 for pulse in pulses)):
+        later = [pulse for pulse in pulses if pulse >= start]
+        assert await archive.shots.first_pulse(start, 2 * NOON) == (later[0] if later else None)
+    stored = await archive.shots.stored(NOON - 60_000, NOON + 60_000)
+    assert ("made-up" in {shot.id for shot in stored}) == (abs(made_up - NOON) < 60_000)
+    assert len(stored) == 6 + (abs(made_up - NOON) < 60_000)
+
+
 def test_the_reasons_for_a_mark_are_rare() -> None:
     common = ShotVerdict(0.9, 5.0)
     assert marks_of(common, complete=True) == []

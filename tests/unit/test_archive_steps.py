@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shotwatch_common.archive.events import Events
 from shotwatch_common.archive.ledger import Ledger
 from shotwatch_common.archive.measurements import Measurements, Source
 from shotwatch_common.archive.secantus_gaps import steps
@@ -28,6 +29,23 @@ def test_steps_follow_each_other_through_the_whole_span(start: int, length: int,
     assert not length or parts[-1][1] == start + length
     assert len(parts) <= 128
     assert all(stop - begin >= shortest for begin, stop in parts[:-1])
+
+
+@given(
+    st.sets(st.one_of(st.integers(0, 10**6), st.integers(0, 10**13)), max_size=8),
+    st.integers(-(10**13), 10**13),
+    st.integers(0, 10**13),
+)
+async def test_the_earliest_time_is_the_smallest_in_the_span(
+    times: set[int], start: int, length: int
+) -> None:
+    collection = DatabaseInMemory()["events"]
+    for time in times:
+        await collection.insert_one({"_id": time, "stored_at": time})
+    within = [time for time in times if start <= time < start + length]
+    assert await Events({"events": collection, "counters": collection}).first_stored(
+        start, start + length
+    ) == min(within, default=None)
 
 
 @pytest.mark.parametrize("span", [(NOON, NOON + 7 * MINUTE), (0, 2 * NOON), (NOON + 1, NOON + HOUR)])

@@ -9,6 +9,8 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from shotwatch_common.archive.driver import Database, Document, Filter
+from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_common.archive.shot_candidates import marks_of
 from shotwatch_common.archive.shot_counts import ShotCounts, SpanPart
 from shotwatch_common.clock import epoch_now
@@ -23,6 +25,8 @@ from shotwatch_shots.vocabulary import AnomalyKind, Severity
 PARTS = 20
 """Number of parts from which a long time range is sampled."""
 ANY_SHOT = ShotFilter()
+_TEN_SECONDS_MS = 10_000
+"""Length of the times whose shots are reconciled at once: 800 at the facility's full rate."""
 _DUPLICATE_KEY = 11000
 
 
@@ -121,18 +125,23 @@ class Shots:
         return [shot for part in parts for shot in part][:most]
 
     async def stored(self, start_ms: int, end_ms: int) -> list[StoredShot]:
-        """Return the shots with start <= pulse < end (epoch ms), with their revisions."""
+        """Return the shots with start <= pulse < end (epoch ms) and their revisions, also uncounted shots."""
         wanted = {"window": 1, "pulse": 1, "revision": 1}
         return [
             StoredShot(d["_id"], d["window"], d["pulse"], d["revision"])
-            async for part in self._counts.parts(ANY_SHOT, start_ms, end_ms)
-            for d in await self._read(part, wanted)
+            for begin, stop in steps(start_ms, end_ms, _TEN_SECONDS_MS)
+            for d in await self._read(SpanPart(begin, stop, ({},)), wanted)
         ]
 
     async def first_pulse(self, start_ms: int, end_ms: int) -> int | None:
-        """Return the time of the first stored shot in [start, end) (epoch ms); None if there is none."""
-        first = await self.page(ANY_SHOT, start_ms, end_ms, 1)
-        return first[0].pulse if first else None
+        """Return the time of the first stored shot in [start, end) (epoch ms); None if there is none.
+
+        An uncounted shot, which was added outside the services, is found too: the time before the first
+        counted shot is searched without the counts.
+        """
+        counted = await self.page(ANY_SHOT, start_ms, end_ms, 1)
+        uncounted = await earliest(self._shots, "pulse", start_ms, counted[0].pulse if counted else end_ms)
+        return counted[0].pulse if counted and uncounted is None else uncounted
 
     async def count(self, wanted: ShotFilter, start_ms: int, end_ms: int) -> int:
         return sum([len(part.shots) async for part in self.search(wanted, start_ms, end_ms)])
