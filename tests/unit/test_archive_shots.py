@@ -1,9 +1,10 @@
 """Searches of shots: whatever the filter, the span and the direction, they find what a plain filter finds."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -44,6 +45,7 @@ class Shot:
 PULSES = st.one_of(
     st.integers(0, 40).map(lambda n: NOON + 100 * n),  # a burst, in which times coincide
     st.integers(0, 30).map(lambda n: NOON + 20_000 * n),
+    st.sampled_from([NOON - 1, NOON + 59_999, NOON + 60_000, NOON + 3_599_999, NOON + 43_199_999]),
     st.integers(-3, 3).map(lambda n: NOON + n * DAY),
     st.sampled_from([0, NOON - 400 * DAY]),
 )
@@ -56,14 +58,18 @@ SHOTS = st.builds(
     st.lists(st.sampled_from(KINDS), unique=True).map(tuple),
     st.booleans(),
 )
-FILTERS = st.builds(
-    ShotFilter,
-    st.sampled_from([None, *map(Place.parse, ("LA", "LA-A1", "LA-A1-12", "LB-A1-11", "LC"))]),
-    st.sampled_from([None, "100ms", "60s", "10s"]),
-    st.sampled_from([None, *KINDS, AnomalyKind.ENERGY]),
-    st.sampled_from([None, -1.0, 0.5, 1.0, 2.5, 4.7, 60.0, 1e9]),
-    st.sampled_from([None, True, False]),
+VALUES: Mapping[str, Sequence[Any]] = {
+    "area": [Place.parse(area) for area in ("LA", "LA-A1", "LA-A1-12", "LB-A1-11", "LC")],
+    "interval": ["100ms", "60s", "10s"],
+    "kind": [*KINDS, AnomalyKind.ENERGY],
+    "min_score": [-1.0, 0.5, 1.0, 2.5, 4.7, 50.0, 60.0, 1e9],
+    "complete": [True, False],
+}
+FILTERS = st.lists(st.sampled_from(sorted(VALUES)), max_size=3, unique=True).flatmap(
+    lambda names: st.builds(ShotFilter, **{name: st.sampled_from(VALUES[name]) for name in names})
 )
+"""Filters by up to three properties: with more of them, hardly any shot would match."""
+SPANS = st.one_of(st.just((0, NOON + 4 * DAY)), st.tuples(PULSES, PULSES).map(sorted))
 
 
 async def written(archive: Archive, shots: Sequence[Shot]) -> None:
@@ -109,7 +115,7 @@ def plainly(shots: Sequence[Shot], wanted: ShotFilter, start: int, end: int) -> 
     first=st.lists(SHOTS, max_size=24, unique_by=lambda shot: shot.id),
     later=st.lists(st.tuples(st.integers(0, 23), SHOTS), max_size=6),
     wanted=FILTERS,
-    span=st.tuples(PULSES, PULSES).map(sorted),
+    span=SPANS,
     limit=st.integers(0, 12),
     newest_first=st.booleans(),
 )
@@ -118,7 +124,7 @@ def test_a_search_finds_what_a_plain_filter_finds(
     first: list[Shot],
     later: list[tuple[int, Shot]],
     wanted: ShotFilter,
-    span: list[int],
+    span: Sequence[int],
     limit: int,
     newest_first: bool,
 ) -> None:
