@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -19,7 +20,7 @@ import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractChannel
 from mlflow import MlflowClient
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, UpdateOne
 from pymongo.errors import OperationFailure
 from yarl import URL
 
@@ -394,11 +395,24 @@ async def test_a_broker_that_ended_or_was_killed_comes_back_where_it_was_with_it
 async def test_a_killed_database_comes_back_with_every_acknowledged_write(
     stack: Stack, restarts: Restarts
 ) -> None:
+    changes = [
+        lambda kept: kept.insert_one({"_id": "inserted"}),
+        lambda kept: kept.insert_many([{"_id": n} for n in range(3)]),
+        lambda kept: kept.update_one({"_id": 0}, {"$set": {"changed": 1}}),
+        lambda kept: kept.bulk_write([UpdateOne({"_id": "new"}, {"$set": {"changed": 2}}, upsert=True)]),
+        lambda kept: kept.delete_one({"_id": 1}),
+    ]
+    expected: list[dict[str, Any]] = []
     async with database_of(stack) as client:
-        await client["shotwatch"]["kept"].insert_one({"_id": "acknowledged"})
-        signal_group(servers(stack)["database"], signal.SIGKILL)
-        assert (await restarts.one()).name == "database"
-        assert await client["shotwatch"]["kept"].count_documents({}) == 1
+        kept = client["shotwatch"]["kept"]
+        for change in changes:
+            await change(kept)
+            signal_group(servers(stack)["database"], signal.SIGKILL)
+            assert (await restarts.one()).name == "database"
+            expected.append(await kept.find({}, sort=[("_id", 1)]).to_list())
+    assert [len(documents) for documents in expected] == [1, 4, 4, 5, 4]
+    assert expected[2][0] == {"_id": 0, "changed": 1}
+    assert {"_id": "new", "changed": 2} in expected[3]
 
 
 @pytest.mark.parametrize("name", ["broker", "database", "store", "models"])

@@ -12,7 +12,12 @@ import pytest
 
 from shotwatch_common.archive.promotions import Promotion
 from shotwatch_detector.catalogue import Side
+from shotwatch_detector.frames import ReferenceFrame
+from shotwatch_detector.patterns import Patterns
+from shotwatch_detector.residuals import ResidualMap
+from shotwatch_detector.scoring import CameraReference
 from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_shots.identity import residual_key
 from shotwatch_shots.vocabulary import ModelAlias
 from tests.support.faults import survived_every_fault
 from tests.support.registry import Registered
@@ -21,7 +26,7 @@ from tests.support.world import World
 from .conftest import FLAWED, SHOTS
 from .plays import inference
 
-METER = "LA_FSD-EM_1-EnergyMeter-1"
+METER, CAMERA = "LA_FSD-EM_1-EnergyMeter-1", "LA_FSD-Camera_2-Camera-2"
 
 
 class Mirror:
@@ -68,15 +73,24 @@ async def test_by_rules_alone_it_stores_before_it_publishes_and_survives_every_f
     assert_in_order(done, promised)
 
 
+def reference_of_noise() -> CameraReference:
+    """A camera's reference data that fit no frame."""
+    image, *patterns = np.random.default_rng(3).random((3, 102, 128), np.float32) + np.float32(0.1)
+    basis, left = np.array(patterns), ResidualMap(image, image)
+    return CameraReference(ReferenceFrame(image, 3000.0), left, Patterns(image, basis, basis[:, 0, 0], left))
+
+
 @pytest.fixture
 async def promoted(measured: World, monkeypatch: pytest.MonkeyPatch) -> tuple[World, Registered]:
-    """A champion and a challenger, for which the energy of every shot is unusual."""
+    """A champion and a challenger, for which the energy and the frame of every shot are unusual."""
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
     world, registered = measured.fork(), Registered()
-    baselines = {METER: {"energy": Baseline(1e6, 1.0, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
+    unusual = Baseline(1e6, 1.0, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)
+    baselines = {METER: {"energy": unusual}, CAMERA: {"hot_spot": unusual}}
+    cameras = {CAMERA: reference_of_noise()}
     for alias, version in ((ModelAlias.CHAMPION, "3"), (ModelAlias.CHALLENGER, "4")):
         registered.aliases[alias] = version
-        digest = registered.add(version, baselines)
+        digest = registered.add(version, baselines, cameras)
         at = round(world.now_s * 1000)
         promotion = Promotion(
             at, "amelie", None, version, "", run_id=f"run-{version}", digest=digest, alias=alias
@@ -97,6 +111,9 @@ async def test_with_models_the_order_and_the_outcome_are_the_same_and_the_challe
         "insert_many shots",
         "insert_one incidents",
         "publish event",
+        "update_one incidents.outbox",
+        f"put blocks/{residual_key(FLAWED, CAMERA)}",
+        "bulk_write measurements",
         "update_one batches.judged_at",
         "publish shadow",
         "acknowledge inference",

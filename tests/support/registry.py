@@ -10,6 +10,7 @@ from shotwatch_common.registry import ModelRegistry, ModelVersion
 from shotwatch_common.settings import Settings
 from shotwatch_detector.bundle import Bundle, Origin, save_bundle
 from shotwatch_detector.decision import DeviceBaselines
+from shotwatch_detector.scoring import CameraReference
 
 
 @dataclass
@@ -21,12 +22,13 @@ class Registered:
     aliases: dict[str, str] = field(default_factory=dict)
     """Alias → version."""
 
-    def add(self, version: str, baselines: DeviceBaselines) -> str:
-        """Add a version of a model that knows no camera; return the digest of its bundle."""
+    def add(
+        self, version: str, baselines: DeviceBaselines, cameras: Mapping[str, CameraReference] | None = None
+    ) -> str:
+        """Add a version of a model; return the digest of its bundle."""
+        origin = Origin("HPLS", "strided", version, 0, 1, 2)
         with TemporaryDirectory() as folder:
-            save_bundle(
-                Bundle(Origin("HPLS", "strided", version, 0, 1, 2), b"network", {}, baselines), Path(folder)
-            )
+            save_bundle(Bundle(origin, b"network", cameras or {}, baselines), Path(folder))
             self.bundles[version] = {name: Path(folder, name).read_bytes() for name in BUNDLE_FILES}
         return digest_of(self.bundles[version])
 

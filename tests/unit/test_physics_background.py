@@ -153,6 +153,32 @@ def test_a_hot_pixel_far_from_a_small_beam_is_no_beam(peak: float, hot: int) -> 
         assert features[name] == pytest.approx(alone[name], rel=0.05)
 
 
+@pytest.mark.parametrize(("sigma", "peak", "hot"), [(20, 300, 1000), (15, 300, 4092), (20, 1000, 4092)])
+def test_a_hot_pixel_beside_a_wide_beam_on_a_slope_changes_no_width(
+    sigma: float, peak: float, hot: int
+) -> None:
+    slope = 0.5 * (COLUMN.max() - COLUMN) + 0.5 * ROW
+    frames = recorded(gaussian(sigma, peak=peak) + slope)
+    alone = widths(frames)
+    frames[:, 5, 120] = hot
+    assert widths(frames) == pytest.approx(alone, rel=0.01)
+
+
+def test_a_beam_with_a_plain_peak_always_has_widths() -> None:
+    """Peaks of 100 to 2,500 counts, 100 times the noise and more; slopes up to three times the peak."""
+    random = np.random.default_rng(5)
+    for _ in range(500):
+        sigma, peak = random.uniform(1.5, 30), random.choice([100, 300, 1000, 2500])
+        angle, direction = random.uniform(0, np.pi, 2)
+        x, y = random.uniform(30, 98), random.uniform(25, 77)
+        light = gaussian(sigma, sigma * random.uniform(0.6, 1), x, y, angle, peak)
+        slope = (COLUMN * np.cos(direction) + ROW * np.sin(direction)) * random.uniform(0, 3) * peak / 128
+        frames = recorded(light + slope - slope.min(), random.choice([0, 50, 1000]), count=1)
+        for count in random.choice([0, 400, 1000, SATURATED_AT], random.integers(0, 3)):
+            frames[:, random.integers(SHAPE[0]), random.integers(SHAPE[1])] = count
+        assert (widths(frames) > 2).all(), (sigma, peak, angle, direction, x, y)
+
+
 def test_hot_pixels_on_borders_and_corners_are_found_and_two_side_by_side_are_not() -> None:
     frames = recorded(gaussian())
     frames[:, [0, 0, 50, -1], [0, 64, -1, 7]] = 2000

@@ -25,7 +25,9 @@ from shotwatch_shots.facility import Facility, FacilityError
 AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
 Background = Callable[[], Coroutine[object, None, None]]
 PREFETCH = 4
-"""How many messages a replica handles concurrently for each of its queues."""
+"""How many messages a replica handles concurrently for each queue, in a stage that computes."""
+PREFETCH_WAITING = 8
+"""The same in a stage that mostly waits for servers: the files of a single shot pass beside each other."""
 _ASK_AGAIN_S = 1.0
 
 

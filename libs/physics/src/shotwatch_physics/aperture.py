@@ -6,7 +6,8 @@ agrees with its own rectangle. Without the rectangle, the noise far from the bea
 weight.
 
 The search starts from the pixels that are more than six standard deviations of the noise and 2 % of the peak
-above the background, so that a wide, faint glow does not decide where the beam is.
+above the background, so that a wide, faint glow does not decide where the beam is. If no pixel is, the noise
+within the cells of the background (`pixel_noise`) replaces that about the plane.
 
 The frame's background is a plane (`background`). Stray light is seldom a plane, so the background is
 corrected near the beam: by a quadratic surface through a band of cells around it, from 4.5 standard
@@ -72,8 +73,10 @@ def measure_spread(images: Images, background: Background) -> Spread:
     """
     spreads = np.empty((len(images), 5))
     tilt = np.ascontiguousarray(np.broadcast_to(background.tilt, (len(images), 2)))
+    pixel_noise = np.broadcast_to(background.pixel_noise, len(images)).copy()
     peak = images.max(axis=(1, 2)) - background.level
-    _measure_frames(np.ascontiguousarray(images), background.level, background.noise, tilt, peak, spreads)
+    images = np.ascontiguousarray(images)
+    _measure_frames(images, background.level, background.noise, pixel_noise, tilt, peak, spreads)
     return spreads.T
 
 
@@ -82,6 +85,7 @@ def _measure_frames(
     images: Images,
     level: FloatArray,
     noise: FloatArray,
+    pixel_noise: FloatArray,
     tilt: FloatArray,
     peak: FloatArray,
     spreads: FloatArray,
@@ -92,6 +96,11 @@ def _measure_frames(
         plane = tilted(level[index], tilt[index], height, width)
         faintest = faintest_of_beam(peak[index], noise[index])
         start = spread_of(moments_of_lit(images[index], plane, faintest))
+        if np.isnan(start[0]):
+            # Under a faint beam that fills the frame on a slope, the plane may be a bad fit, and the noise
+            # about it larger than the beam. The noise within the cells does not depend on the plane.
+            faintest = faintest_of_beam(peak[index], pixel_noise[index])
+            start = spread_of(moments_of_lit(images[index], plane, faintest))
         spreads[index] = _converge(images[index], plane, start)
 
 

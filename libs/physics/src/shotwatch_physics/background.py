@@ -75,6 +75,11 @@ class Background:
     """(n,)."""
     tilt: FloatArray = field(default_factory=lambda: np.zeros((1, 2)))
     """Counts per px to the right and down: (n, 2), or (1, 2) for all frames."""
+    pixel_noise: FloatArray = field(default_factory=lambda: np.zeros(1))
+    """Standard deviation within an unlit cell, median of the cells (counts): (n,), or (1,) for all frames.
+
+    It is less than `noise` if the background is not a plane, or if some cells have defects.
+    """
 
     @property
     def faintest_light(self) -> FloatArray:
@@ -83,7 +88,7 @@ class Background:
 
     def of(self, frames: Mask) -> "Background":
         """Return the background of the frames that `frames` (n,) selects."""
-        return Background(self.level[frames], self.noise[frames], self.tilt[frames])
+        return Background(self.level[frames], self.noise[frames], self.tilt[frames], self.pixel_noise[frames])
 
     def plane(self, height: int, width: int) -> NDArray[np.float32]:
         """Return the level of each pixel (n, h, w), or (n, 1, 1) when no frame is tilted."""
@@ -130,10 +135,10 @@ def estimate_background(images: Images) -> Background:
 
 def survey(images: Images) -> Survey:
     """Return the background and the hot pixels of frames (n, h, w)."""
-    level, noise, tilt = np.empty(len(images)), np.empty(len(images)), np.empty((len(images), 2))
-    cleaned, hot_pixels = np.array(images, order="C"), np.zeros(len(images))
-    _survey_frames(np.ascontiguousarray(images), cleaned, hot_pixels, level, noise, tilt)
-    return Survey(Background(level, noise, tilt), cleaned, hot_pixels)
+    level, noise, pixel_noise, hot_pixels = np.zeros((4, len(images)))
+    tilt, cleaned = np.empty((len(images), 2)), np.array(images, order="C")
+    _survey_frames(np.ascontiguousarray(images), cleaned, hot_pixels, level, noise, pixel_noise, tilt)
+    return Survey(Background(level, noise, tilt, pixel_noise), cleaned, hot_pixels)
 
 
 @njit(cache=True, nogil=True)
@@ -173,24 +178,28 @@ def _survey_frames(
     hot_pixels: FloatArray,
     level: FloatArray,
     noise: FloatArray,
+    pixel_noise: FloatArray,
     tilt: FloatArray,
 ) -> None:
-    """Fill level (n,), noise (n,), tilt (n, 2) and hot_pixels (n,), and clean the frames."""
+    """Fill level, noise, pixel_noise and hot_pixels, each (n,), and tilt (n, 2), and clean the frames."""
     for index in range(len(images)):
         cells = _cells(images[index])
         quiet = max(np.sqrt(_quantile(cells.variances, QUIETEST)), STEP)
         hot_pixels[index] = replace_hot_pixels(images[index], quiet, cleaned[index])
-        level[index], tilt[index], noise[index] = _estimate(cleaned[index], cells, quiet)
+        if hot_pixels[index]:
+            cells = _cells(cleaned[index])
+        fitted = _estimate(cleaned[index], cells, quiet)
+        level[index], tilt[index], noise[index], pixel_noise[index] = fitted
 
 
 @njit(cache=True, nogil=True)
-def _estimate(frame: Image, cells: Cells, quiet: float) -> tuple[float, FloatArray, float]:
-    """Return level, tilt (2,) and noise of a frame whose pixels have at least the noise `quiet` (counts)."""
+def _estimate(frame: Image, cells: Cells, quiet: float) -> tuple[float, FloatArray, float, float]:
+    """Return level, tilt (2,), noise and pixel noise of a frame with at least the noise `quiet` (counts)."""
     height, width = frame.shape
     from_centre_x, from_centre_y = cells.places[:, 1], cells.places[:, 2]
     at_edge = (np.abs(from_centre_x) >= from_centre_x.max()) | (np.abs(from_centre_y) >= from_centre_y.max())
     dark = np.ones(len(cells.means), np.bool_)
-    level, tilt, noise = _fit_plane(cells, dark, 1.0)
+    level, tilt, noise, pixel_noise = _fit_plane(cells, dark, 1.0)
     # The first plane runs through the median, which may be lit. Lower it to the darkest cells.
     level += _quantile(cells.means - level - from_centre_x * tilt[0] - from_centre_y * tilt[1], DARKEST)
     brightest = float(frame.max())
@@ -201,10 +210,10 @@ def _estimate(frame: Image, cells: Cells, quiet: float) -> tuple[float, FloatArr
         dark = _away_from(beam, from_centre_x + (width - 1) / 2, from_centre_y + (height - 1) / 2)
         share = (dark & at_edge).sum() / at_edge.sum()
         tilt_weight = min(max((share - FEWEST_DARK) / (MOST_DARK - FEWEST_DARK), 0.0), 1.0)
-        level, tilt, noise = _fit_plane(cells, dark, tilt_weight)
+        level, tilt, noise, pixel_noise = _fit_plane(cells, dark, tilt_weight)
         if tilt_weight == 1 or (dark == before).all():
             break
-    return level, tilt, noise
+    return level, tilt, noise, pixel_noise
 
 
 @njit(cache=True, nogil=True)
@@ -267,8 +276,8 @@ def _away_from(beam: FloatArray, x: FloatArray, y: FloatArray) -> Mask:
 
 
 @njit(cache=True, nogil=True)
-def _fit_plane(cells: Cells, candidates: Mask, tilt_weight: float) -> tuple[float, FloatArray, float]:
-    """Return level, tilt (2,) and noise of the candidates (m,) among the cells that lie on one plane."""
+def _fit_plane(cells: Cells, candidates: Mask, tilt_weight: float) -> tuple[float, FloatArray, float, float]:
+    """Return level, tilt (2,), noise and pixel noise of the candidates (m,) that lie on one plane."""
     places, sides, means, variances, pixels = cells
     low, median = _quantile(means[candidates], ONE_SIGMA_BELOW), _quantile(means[candidates], 0.5)
     heights = means - median
@@ -286,4 +295,4 @@ def _fit_plane(cells: Cells, candidates: Mask, tilt_weight: float) -> tuple[floa
     of_tilt = ((sides**2 - 1) * plane[1:] ** 2).sum(axis=1) / 12
     within = np.maximum(variances - of_tilt, 0)
     noise = np.sqrt(((squares + within) * pixels)[fitted].sum() / pixels[fitted].sum())
-    return median + plane[0], plane[1:], noise
+    return median + plane[0], plane[1:], noise, np.sqrt(_quantile(within[fitted], 0.5))

@@ -41,7 +41,7 @@ from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.background import Items, every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now, latest_record_ms
-from shotwatch_common.process import PREFETCH, Service, ServiceContext
+from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.errors import Bug, Reject
@@ -55,6 +55,8 @@ from shotwatch_shots.window import RecordSource, Window
 Change = Callable[[Window], tuple[Window, Closing | None]]
 SlotKey = tuple[ShotSeries, int]
 
+REMEMBERED = 64
+"""Number of windows that a replica keeps in memory: those that receive files, with some to spare."""
 UNSENT_MS = 15_000
 """Time after which an unsent message is published again, in ms: its replica is assumed to have died."""
 
@@ -69,7 +71,7 @@ async def assemble(context: ServiceContext[AggregateSettings], _resources: Async
     async def publish_unsent() -> None:
         await every(pause, aggregator.publish_unsent, context.log)
 
-    subscription = Subscription("aggregate", FileValidated, aggregator.join, PREFETCH)
+    subscription = Subscription("aggregate", FileValidated, aggregator.join, PREFETCH_WAITING)
     return Service((subscription,), (close_overdue, publish_unsent))
 
 
@@ -82,6 +84,7 @@ class Aggregator:
         self._windows = context.archive.windows
         self._stragglers = Stragglers(context)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._written: dict[str, Window] = {}
         self._to_close = Items(context.servers_answer, context.log)
         self._to_send = Items(context.servers_answer, context.log)
 
@@ -93,8 +96,7 @@ class Aggregator:
                 nevertheless.
         """
         parts, facts = self._split(message)
-        await self._leave(message, parts)
-        await self._remember_devices(message)
+        await asyncio.gather(self._leave(message, parts), self._remember_devices(message))
         unexpected, failures = 0, []
         for (series, start), records in parts.items():
             try:
@@ -194,21 +196,33 @@ class Aggregator:
     ) -> tuple[Window, Sequence[ShotBatch]]:
         """Apply a change by compare-and-set; repeat it while another replica changes the window meanwhile.
 
+        The window that this replica wrote last is taken from memory. If it is out of date, it is not written.
+
         Return the window, and the batches that closed.
         """
         interval = self._facility.interval(series.interval)
         while True:
-            stored = await self._windows.load(window_id, self._facility.interval)
+            written = self._written.pop(window_id, None)
+            stored = written or await self._windows.load(window_id, self._facility.interval)
             before = stored or Window.empty(series.place, interval, start)
             next_version = replace(before, version=before.version + 1)
             after, closing = change(next_version)
             if after is next_version:
+                if written is not None:
+                    continue  # it may be out of date: ask the database
                 return before, ()
             closed = () if closing is None else (await self._batch(closing, series),)
             outbox = {**after.outbox, **{batch.batch_id: batch for batch in closed}}
             after = replace(after, outbox=outbox, traceparent=current_traceparent())
             if await self._windows.save(after, _deadline(after)):
+                if not outbox:
+                    self._remember(window_id, after)
                 return after, closed
+
+    def _remember(self, window_id: str, window: Window) -> None:
+        if len(self._written) == REMEMBERED:
+            self._written.pop(next(iter(self._written)))
+        self._written[window_id] = window
 
     async def _batch(self, closing: Closing, series: ShotSeries) -> ShotBatch:
         expected = self._expected(series)

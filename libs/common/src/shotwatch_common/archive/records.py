@@ -39,14 +39,11 @@ class Records:
         if not len(judged.times):
             return
         document = _document(obj, judged)
-        # If nothing matches, there is no document yet, or one of a later version, on which the insert fails.
-        known = {"_id": document["_id"], "arrived_at": {"$lte": obj.arrived_at}}
-        result = await self._records.update_one(known, {"$set": document})
-        if not result.matched_count:
-            try:
-                await self._records.insert_one(document)
-            except DuplicateKeyError:
-                return
+        try:
+            await self._records.insert_one(document)
+        except DuplicateKeyError:
+            no_later = {"_id": document["_id"], "arrived_at": {"$lte": obj.arrived_at}}
+            await self._records.update_one(no_later, {"$set": document})
 
     async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[ValidatedRows]:
         """Yield how many records of each device in the files with these keys were validated and refused."""

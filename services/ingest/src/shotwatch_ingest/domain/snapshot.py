@@ -223,7 +223,7 @@ def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None
         raise Reject(
             FileReason.TOO_LARGE, f"{key}: /: holds {size} bytes of data, more than are read at once"
         )
-    # Libraries in C may crash where memory ends: find out beforehand whether the columns fit.
+    # Libraries in C may crash where memory ends: fail here if the columns do not fit.
     np.empty(size, np.uint8)
 
 
