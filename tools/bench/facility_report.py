@@ -315,5 +315,5 @@ def _row(minute: MinuteFigures) -> tuple[str, ...]:
     )
 
 
-def _seconds(value: float) -> str:
-    return "—" if np.isnan(value) else f"{value:.2f}"
+def _seconds(value: float | None) -> str:
+    return "—" if value is None else f"{value:.2f}"

@@ -5,7 +5,7 @@ Times are seconds since the epoch unless their name ends in `_ms`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, nan
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,13 +74,13 @@ class SingleShot:
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """Seconds from the end of the upload of single shots to their events; NaN if there was no event."""
+    """Seconds from the end of the upload of single shots to their events; None if there was no event."""
 
     shots: int
     raised: int
-    p50: float
-    p99: float
-    longest: float
+    p50: float | None
+    p99: float | None
+    longest: float | None
 
 
 def delays(shots: Sequence[SingleShot], start: float = -inf, end: float = inf) -> Delays:
@@ -88,7 +88,7 @@ def delays(shots: Sequence[SingleShot], start: float = -inf, end: float = inf) -
     chosen = [shot for shot in shots if start <= shot.uploaded < end]
     found = [shot.raised - shot.uploaded for shot in chosen if shot.raised is not None]
     if not found:
-        return Delays(len(chosen), 0, nan, nan, nan)
+        return Delays(len(chosen), 0, None, None, None)
     p50, p99 = np.percentile(found, (50, 99))
     return Delays(len(chosen), len(found), float(p50), float(p99), max(found))
 
