@@ -185,19 +185,21 @@ class RunReport:
         """Yield the tables for people."""
         yield "The run", ("", "value#"), list(self._totals())
         yield (
-            "Each facility minute: backlog, CPU and single shots until the next minute is uploaded",
+            "Each minute: begin and duration of its upload, and seconds from its end to the judgement of the "
+            "last shot; then files and shots that wait when the next upload begins, and CPU, memory and "
+            "single shots until then",
             (
-                "minute#",
-                "uploaded at s#",
-                "upload s#",
-                "last shot judged after s#",
-                "files waiting#",
-                "shots waiting#",
+                "",
+                "at s#",
+                "took s#",
+                "judged s#",
+                "files#",
+                "shots#",
                 "CPU s#",
-                "PSS MiB#",
-                "single shots#",
+                "MiB#",
+                "n#",
                 "p50 s#",
-                "longest s#",
+                "max s#",
             ),
             [_row(minute) for minute in self.figures],
         )
@@ -206,7 +208,7 @@ class RunReport:
             "CPU and memory by process, children included",
             ("process", "CPU s#", "CPU s per facility minute#", "peak PSS MiB#"),
             [
-                (name, f"{cpu:.1f}", f"{cpu / minutes:.1f}", f"{peaks.get(name, 0):.0f}")
+                (name, f"{cpu:.1f}", f"{cpu / minutes:.1f}", f"{peaks[name]:.0f}" if name in peaks else "—")
                 for name, cpu in sorted(self.usage.cpu_s().items(), key=lambda item: -item[1])
             ],
         )
