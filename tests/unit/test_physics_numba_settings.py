@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
         *("shotwatch_history.service", "shotwatch_query.service"),
     ],
 )
-def test_no_file_of_the_current_folder_tells_numba_where_its_cache_is(module: str, tmp_path: Path) -> None:
+def test_no_file_of_the_current_folder_sets_the_place_of_numbas_cache(module: str, tmp_path: Path) -> None:
     """The files of a cache are pickles, which run any code."""
     (tmp_path / ".numba_config.yaml").write_text("cache_dir: elsewhere\n")
     code = f"import {module}, numba; numba.core.config.reload_config(); print(numba.config.CACHE_DIR)"

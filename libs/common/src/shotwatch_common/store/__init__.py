@@ -2,8 +2,6 @@
 
 import asyncio
 import io
-import os
-import ssl
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +10,14 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-import certifi
 import pyarrow as pa
-from aiohttp import ClientSession, ClientTimeout, StreamReader, TCPConnector
-from aiohttp_retry import ExponentialRetry, RetryClient
+from aiohttp import StreamReader
 from miniopy_async.api import Minio
 from miniopy_async.commonconfig import CopySource
 from miniopy_async.helpers import MIN_PART_SIZE
 
 from shotwatch_common.settings import Settings
+from shotwatch_common.store.client import Client
 from shotwatch_common.store.errors import (
     AWAY,
     REFUSED,
@@ -35,8 +32,6 @@ from shotwatch_common.store.errors import (
 __all__ = ["BucketMissing", "FetchedObject", "ObjectGone", "ObjectStore", "ObjectTooLarge", "StoredObject"]
 
 _ANSWER_S = 5.0
-_SILENCE_S = 300.0
-"""Longest time without any byte of an answer."""
 NO_OBJECT = "no-such-object"
 """Key for the readiness check.
 
@@ -65,25 +60,6 @@ class FetchedObject:
     """When the store received it, by the store's clock (epoch ms); 0 if unknown."""
 
 
-class _Client(Minio):
-    """The S3 client. It returns objects as they are stored.
-
-    By default, aiohttp decompresses what is declared as compressed. Whoever stores an object chooses its
-    Content-Encoding, so a small object could fill the memory of its readers.
-    """
-
-    def _ensure_session(self) -> None:
-        if self._session is None:
-            authorities = os.environ.get("SSL_CERT_FILE") or certifi.where()
-            session = ClientSession(
-                connector=TCPConnector(limit=10, ssl=ssl.create_default_context(cafile=authorities)),
-                timeout=ClientTimeout(connect=_SILENCE_S, sock_read=_SILENCE_S),
-                auto_decompress=False,
-            )
-            again = ExponentialRetry(attempts=5, factor=0.2, statuses={500, 502, 503, 504})
-            self.set_session(RetryClient(session, retry_options=again))
-
-
 class ObjectStore:
     """Objects of an S3 server.
 
@@ -99,7 +75,7 @@ class ObjectStore:
         """Return the store at this URL."""
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        return cls(_Client(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1"))
+        return cls(Client(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1"))
 
     @classmethod
     def of(cls, settings: Settings) -> Self:

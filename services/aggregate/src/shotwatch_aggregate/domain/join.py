@@ -237,10 +237,9 @@ def _left_out(device: str, overlaid: DeviceColumns, columns: DeviceColumns) -> l
     if columns is overlaid:
         return []
     kept = {source.block.object_id for source in columns.sources}
-    used = _used_records(overlaid)
-    rows = [int(used[n]) + source.displaced for n, source in enumerate(overlaid.sources)]
+    rows = _used_records(overlaid) + [source.displaced for source in overlaid.sources]
     return [
-        UnusedSource(device, source.block, rows[n])
+        UnusedSource(device, source.block, int(rows[n]))
         for n, source in enumerate(overlaid.sources)
         if rows[n] and source.block.object_id not in kept
     ]
