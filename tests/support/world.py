@@ -39,6 +39,8 @@ OF_AN_ATTEMPT = {
     *("seen_at", "since", "stored_at", "version"),
 }
 """Fields whose numbers count attempts, or are the time of an attempt."""
+UPPER_BOUNDS = "at_most"
+"""Numbers that a repeated write may increase: of them, only whether they are set."""
 _NOW_S = 1_760_000_000.0
 """2025-10-09."""
 _DATABASE = "shotwatch"
@@ -235,7 +237,11 @@ def _comparable(value: Any) -> Any:
     match value:
         case dict():
             return {
-                name: bool(each) if name in OF_AN_ATTEMPT and isinstance(each, int) else _comparable(each)
+                name: bool(each)
+                if name in OF_AN_ATTEMPT and isinstance(each, int)
+                else _comparable(each)
+                if name != UPPER_BOUNDS
+                else {series: sorted(counts) for series, counts in each.items()}
                 for name, each in value.items()
                 if not (name == "time" and isinstance(each, str))
             }

@@ -238,6 +238,14 @@ def test_the_broker_has_a_random_erlang_cookie_that_nobody_else_has():
     assert holding == {"broker"}
 
 
+def test_the_broker_listens_to_other_nodes_inside_its_container_alone():
+    """One packet to that port ends it."""
+    environment = SERVICES["broker"]["environment"]
+    assert environment["RABBITMQ_NODENAME"].endswith("@localhost")
+    assert "inet_dist_use_interface {127,0,0,1}" in environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
+    assert environment["ERL_EPMD_ADDRESS"] == "127.0.0.1"
+
+
 def test_the_broker_installs_its_cookie_in_place_of_an_older_one_before_it_starts(tmp_path: Path):
     """Its entrypoint, with folders of the test and a program that ends in the place of the server."""
     cookie, secrets = tmp_path / ".erlang.cookie", make_env(tmp_path)

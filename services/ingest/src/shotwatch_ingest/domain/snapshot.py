@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from shotwatch_common.blocks import Block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.digest import digest_of
-from shotwatch_ingest.domain.hdf5.header_template import Repeated
+from shotwatch_ingest.domain.hdf5.datasets import RepeatedDatasets, load_numbers, load_text
 from shotwatch_ingest.domain.hdf5.image import Hdf5Image, Unreadable
-from shotwatch_ingest.domain.hdf5.values import load_numbers, load_text
 from shotwatch_ingest.domain.inventory import Inventory, PassedOver, RecordLocation
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Dataset, Device, Facility, FileName
@@ -132,7 +131,7 @@ class _Reading:
         reason: RecordReason | None = None,
     ) -> None:
         """Load every record's dataset of that name; problems get the given reason, or their own if None."""
-        repeated = Repeated(self._file, load)
+        repeated = RepeatedDatasets(self._file, load)
         for row, record in enumerate(self._records):
             try:
                 link = record.datasets.get(name.encode())

@@ -66,6 +66,11 @@ class Link(NamedTuple):
     def is_hard(self) -> bool:
         return bool(self.type == h5l.TYPE_HARD)
 
+    @property
+    def depth(self) -> int:
+        """Number of steps from the file's root."""
+        return 0 if self.parent is None else 1 + self.parent.depth
+
     def require_hard(self) -> None:
         if not self.is_hard:
             what = _LINKS.get(self.type, "a user-defined link")
@@ -94,8 +99,9 @@ class Hdf5Image:
         self.key = key
         self.image = image
         self._file, self._root = _open(key, image)
+        self.names_left = MAX_NAMES
+        """How many more names may be listed from the file."""
         self._opened: tuple[Link, h5g.GroupID] | None = None
-        self._names = 0
         self._chunks_bytes = 0
 
     def __enter__(self) -> Self:
@@ -115,12 +121,11 @@ class Hdf5Image:
         """
         group.require_hard()
         found: dict[bytes, Link] = {}
-        room = MAX_NAMES - self._names
         surplus: list[bytes] = []
 
         def keep(name: bytes, info: h5l.LinkInfo) -> bool | None:
             """Return True at a surplus name: this ends the iteration, in which no exception may be raised."""
-            if name in found or len(found) == room:
+            if name in found or len(found) == self.names_left:
                 surplus.append(name)
                 return True
             found[name] = Link(group, name, info.type, info.u)
@@ -133,7 +138,7 @@ class Hdf5Image:
                 else:
                     self._group(group.parent).links.iterate(keep, obj_name=group.name, info=True)
         finally:
-            self._names += len(found)
+            self.names_left -= len(found)
         for name in surplus:
             if name in found:
                 raise Unreadable(RecordReason.DATA_MISSING, f"lists {shown(name)} twice")

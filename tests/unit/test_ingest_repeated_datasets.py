@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shotwatch_ingest.domain.hdf5.header_template import Repeated
+from shotwatch_ingest.domain.hdf5.datasets import RepeatedDatasets, load_numbers, load_text
 from shotwatch_ingest.domain.hdf5.image import ROOT, Hdf5Image, Unreadable
-from shotwatch_ingest.domain.hdf5.values import load_numbers, load_text
 
 SHAPE = (6, 8)
 ARRAYS = np.random.default_rng(3).integers(0, 200, (7, *SHAPE))
@@ -36,7 +35,7 @@ def read(
 ) -> tuple[list[NDArray[Any] | None], int]:
     """What is read of each dataset (None where it is refused), and how many of them HDF5 had to open."""
     with Hdf5Image("test", image) as file:
-        repeated = Repeated(file, load)
+        repeated = RepeatedDatasets(file, load)
         opened = []
         open_dataset = file.dataset
         file.dataset = lambda link: opened.append(link) or open_dataset(link)  # type: ignore[method-assign, func-returns-value]
