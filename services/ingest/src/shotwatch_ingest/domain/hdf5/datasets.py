@@ -11,11 +11,18 @@ from dataclasses import dataclass
 
 import h5py
 import numpy as np
-from deflate import DeflateError, zlib_decompress
 from h5py import h5d, h5p, h5s, h5t, h5z
 from numpy.typing import NDArray
 
-from shotwatch_ingest.domain.hdf5.image import HDF5_ERRORS, Hdf5Image, Link, Unreadable, reading_hdf5
+from shotwatch_ingest.domain.hdf5.image import (
+    HDF5_ERRORS,
+    Hdf5Image,
+    Link,
+    Unreadable,
+    inflated,
+    reading_hdf5,
+    require_whole_chunks,
+)
 from shotwatch_ingest.domain.hdf5.structures import ADDRESS, Mismatch, Pattern, header_pattern
 from shotwatch_shots.vocabulary import RecordReason
 
@@ -62,7 +69,7 @@ class RepeatedDatasets:
         if self._template is not None:
             try:
                 return self._template.read(self._file.image, link.address)
-            except Mismatch:
+            except ValueError:
                 pass
         dataset = self._file.dataset(link)
         array = self._load(dataset)
@@ -89,10 +96,10 @@ class HeaderTemplate:
         """Return the data of the dataset whose header lies at `address`.
 
         Raises:
-            Mismatch: it has another header or index, or its data are damaged or not of the expected size.
+            ValueError: it has another header or index, or its data are damaged or not of the expected size.
         """
         stored = self._stored(image, address)
-        octets = _inflated(stored, self.size) if self.deflated else stored
+        octets = inflated(stored, self.size) if self.deflated else stored
         if len(octets) != self.size:
             raise Mismatch
         values = _unshuffled(octets, self.dtype) if self.shuffled else np.frombuffer(octets, self.dtype)
@@ -118,7 +125,7 @@ def header_template(
     try:
         template = _cut_header(image, address, dataset, loaded)
         again = template.read(image, address)
-    except (*HDF5_ERRORS, Mismatch):
+    except HDF5_ERRORS:
         return None
     return template if again.tobytes() == loaded.tobytes() else None
 
@@ -165,21 +172,6 @@ def _is_stored_as(kind: h5t.TypeID, dtype: np.dtype[np.generic]) -> bool:
     return dtype.kind == "S" or bool(kind.equal(h5t.py_create(dtype)))
 
 
-def _inflated(octets: bytes, size: int) -> bytearray:
-    """Return `size` decompressed bytes at most.
-
-    libdeflate is given a buffer of `size` bytes. It verifies the stream's Adler-32, and takes a third of the
-    time of zlib.
-
-    Raises:
-        Mismatch: the stream is damaged or longer.
-    """
-    try:
-        return zlib_decompress(octets, size)
-    except DeflateError:
-        raise Mismatch from None
-
-
 def _unshuffled(octets: bytes | bytearray, dtype: np.dtype[np.generic]) -> Array:
     """Undo HDF5's shuffle: first bytes of all values, then second bytes, …"""
     planes = np.frombuffer(octets, np.uint8).reshape(dtype.itemsize, -1)
@@ -206,6 +198,7 @@ def load_numbers(dataset: h5d.DatasetID, shape: tuple[int, ...], whole: bool) ->
         actual = dataset.shape
     if actual != shape:
         raise Unreadable(RecordReason.WRONG_SHAPE, f"is {_size(actual)}, not {_size(shape)}")
+    require_whole_chunks(dataset, shape)
     numbers = np.empty(shape, dtype)
     with reading_hdf5():
         dataset.read(h5s.ALL, h5s.ALL, numbers)
@@ -238,7 +231,10 @@ def _first(dataset: h5d.DatasetID, dtype: np.dtype[np.generic], memory: h5t.Type
     if empty:
         raise Unreadable(RecordReason.DATA_MISSING, "is empty")
     with reading_hdf5():
-        if dimensions := space.get_simple_extent_ndims():
+        dimensions = space.get_simple_extent_ndims()
+    require_whole_chunks(dataset, (1,) * dimensions)
+    with reading_hdf5():
+        if dimensions:
             space.select_hyperslab((0,) * dimensions, (1,) * dimensions)
         dataset.read(h5s.create_simple((1,)), space, value, memory)
     return value

@@ -31,7 +31,7 @@ def skip(count: int) -> str:
     return f"{count}x"
 
 
-class Mismatch(Exception):
+class Mismatch(ValueError):
     """The bytes at an address are not those of the pattern."""
 
 
@@ -181,7 +181,7 @@ def group_template(image: bytes, group: Link, listed: Mapping[bytes, Link]) -> G
     try:
         template = _cut_group(image, group, tuple(listed))
         again = template.links(image, group)
-    except (Mismatch, ValueError):
+    except ValueError:
         return None
     return template if again == listed else None
 
