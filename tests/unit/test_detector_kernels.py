@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 
 from shotwatch_detector.arrays import Features, Frames, Images
-from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_detector.decision import judge, threshold_of
 from shotwatch_detector.frames import SMALLEST_GAIN, ReferenceFrame, make_reference, normalise
 from shotwatch_detector.residuals import ResidualMap, measure_deviations, smooth
 from shotwatch_detector.scoring import FRAMES_AT_ONCE, CameraReference, learn_camera, score_frames
 from shotwatch_detector.statistics import measure_baseline
+from shotwatch_shots.features import INDICATORS
 from tests.support import detector_reference
 
 SHAPE = (102, 128)
@@ -146,9 +146,9 @@ def test_no_score_moves_by_more_than_a_thousandth_of_the_threshold(camera: Camer
     frames = (beams(60, seed=3) + (energies * spot)).astype(np.uint16)
     normal = detector_reference.score_frames(beams(300, seed=4), camera, Blur())
     references = {
-        name: measure_baseline(values[:150], values[150:], FEATURE_SPECS[name])
+        name: measure_baseline(values[:150], values[150:], INDICATORS[name])
         for name, values in normal.items()
-        if name in FEATURE_SPECS
+        if name in INDICATORS
     }
     baselines = {"camera": {name: reference for name, reference in references.items() if reference}}
 
@@ -255,9 +255,12 @@ def test_residuals_of_every_shape_are_measured_as_in_numpy(
         np.testing.assert_allclose(deviations[np.arange(3), pixels], value, **near)
 
 
-def test_of_equal_extremes_the_first_one_counts() -> None:
-    residuals = np.zeros((1, 9, 12), np.float32)
-    residuals[0, [1, 1, 6], [8, 3, 3]] = 1
-    flat = ResidualMap(np.zeros((9, 12), np.float32), np.ones((9, 12), np.float32))
-    highest = measure_deviations(residuals, np.zeros_like(residuals), flat).highest
-    assert (highest.y, highest.x) == (1, 3)
+@pytest.mark.parametrize("other", [(2, 9), (8, 3), (8, 9)])
+def test_of_equal_extremes_the_first_one_by_row_then_column_counts(other: tuple[int, int]) -> None:
+    residuals, shape = np.zeros((2, 11, 14), np.float32), (11, 14)
+    residuals[0, 2, 4] = residuals[0][other] = 1
+    flat = ResidualMap(np.zeros(shape, np.float32), np.ones(shape, np.float32))
+    residuals[1] = -residuals[0]
+    found = measure_deviations(residuals, np.zeros_like(residuals), flat)
+    assert (found.highest.y[0], found.highest.x[0]) == (2, 4)
+    assert (found.lowest.y[1], found.lowest.x[1]) == (2, 4)

@@ -207,7 +207,7 @@ async def measured(
         console.print(f"{ALONE} single shots alone …")
         await probe.upload(ALONE, 1.0)
         await probe.all_raised(RAISED_WITHIN_S)
-        run = _Run(store, archive, settings.inbox_bucket, console)
+        run = FacilityRun(store, archive, settings.inbox_bucket, console)
         async with watched(stack) as usage, _beside(probe):
             uploaded = await run.upload(load.minutes, pace)
             await run.judged(load.minutes)
@@ -228,7 +228,7 @@ async def _beside(probe: Probe) -> AsyncIterator[None]:
 
 
 @dataclass
-class _Run:
+class FacilityRun:
     """The upload of the minutes, and the wait for their judgement."""
 
     store: ObjectStore
@@ -246,7 +246,7 @@ class _Run:
                 await self._fewer_files_wait(len(minute.uploads))
             uploaded.append(await self._upload(minute))
             began, took = uploaded[-1].began - uploaded[0].began, uploaded[-1].ended - uploaded[-1].began
-            files, shots = await self._waiting()
+            files, shots = await self.waiting()
             self.console.print(
                 f"minute {number + 1} of {len(minutes)}: uploaded at {began:.0f} s in {took:.1f} s; "
                 f"{files} files and {shots} shots wait"
@@ -261,7 +261,7 @@ class _Run:
         """
         changed, before = monotonic(), (-1, -1)
         while before != (0, 0) or not await self._all_judged(minutes):
-            if (now := await self._waiting()) != before:
+            if (now := await self.waiting()) != before:
                 changed, before = monotonic(), now
             elif monotonic() - changed > STALLED_S:
                 raise Failure(
@@ -282,10 +282,10 @@ class _Run:
         return UploadedMinute(minute.start_ms, minute.shots, size, began, arrived)
 
     async def _fewer_files_wait(self, than: int) -> None:
-        while (await self._waiting())[0] >= than:
+        while (await self.waiting())[0] >= than:
             await asyncio.sleep(POLL_S)
 
-    async def _waiting(self) -> tuple[int, int]:
+    async def waiting(self) -> tuple[int, int]:
         """Return how many files are not joined, and how many shots are closed and not judged."""
         in_inbox = [found async for found in self.store.list(self.inbox)]
         unjoined = await self.archive.ledger.unjoined()
