@@ -27,6 +27,7 @@ from secantus.auth import SCRAM_SHA_256, derive_credentials
 from secantus.commands import CommandContext, dispatch
 from secantus.connreg import ConnectionRegistry
 from secantus.server import SecantusDBServer
+from secantus.storage import wt
 
 from shotwatch_common.listening import listener
 
@@ -89,10 +90,13 @@ class _Server(SecantusDBServer):  # type: ignore[misc]  # it has no types
 
 
 def _dispatch_durably(command: Mapping[str, Any], context: CommandContext) -> Any:
-    """Execute a command, and return its reply once all that it wrote is durable."""
+    """Execute a command, and return its reply once all that it wrote is durable; an error if that fails."""
     reply = dispatch(command, context)
     if next(iter(command), "") not in _READS:
-        context.storage._session().log_flush("sync=on")
+        try:
+            context.storage._session().log_flush("sync=on")
+        except wt.WiredTigerError as error:
+            return {"ok": 0.0, "errmsg": f"not durable: {error}", "code": 1, "codeName": "InternalError"}
     return reply
 
 
