@@ -23,6 +23,7 @@ from shotwatch_physics.gaussian_model import (
     gaussian_image,
 )
 from shotwatch_physics.gaussian_search import NARROWEST, bounds, search_gaussians
+from shotwatch_physics.moments import powers
 
 __all__ = ["PARAMETER_NAMES", "Fits", "cold_starts", "crop", "fit_gaussians"]
 
@@ -177,9 +178,8 @@ def _search(frame: FloatArray, corner: FloatArray, start: FloatArray) -> _Fit:
 
 
 def _moments(frame: FloatArray, corner: FloatArray) -> _Moments:
-    # The powers 0, 1 and 2 of the pixels' coordinates.
-    rows, columns = (np.vander(np.arange(side, dtype=np.float64), 3, increasing=True) for side in frame.shape)
-    sums = rows.T @ (frame @ columns)
+    height, width = frame.shape
+    sums = powers(height).T @ (frame @ powers(width))
     light = sums[0, 0]
     x, y = sums[0, 1] / light, sums[1, 0] / light
     xx, yy, xy = sums[0, 2] / light - x * x, sums[2, 0] / light - y * y, sums[1, 1] / light - x * y

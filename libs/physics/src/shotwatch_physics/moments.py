@@ -1,5 +1,6 @@
 """Position and spread of the light in a frame: moments of the intensity, and quantities derived from them."""
 
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -29,6 +30,11 @@ def whole_counts(threshold: FloatArray) -> Images:
     A pixel is above the returned count exactly when it is above the threshold.
     """
     return np.clip(np.floor(threshold), 0, np.iinfo(np.uint16).max).astype(np.uint16)[:, None, None]
+
+
+def powers(length: int) -> FloatArray:
+    """Return the powers 0, 1 and 2 of pixel coordinates: (length, 3)."""
+    return np.arange(length, dtype=np.float64)[:, None] ** np.arange(3)
 
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
