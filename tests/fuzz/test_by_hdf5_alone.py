@@ -6,6 +6,7 @@ damaged, HDF5 may list an object and not find it. It may be read here, because i
 
 import os
 import re
+import resource
 from collections import Counter
 from collections.abc import Iterable
 from itertools import count
@@ -30,6 +31,8 @@ FACILITY = load_facility(ROOT / "facilities" / "hpls.yaml")
 CORPUS = [ROOT.parent / "shared" / "data" / "malformed_hdf5", ROOT.parent / "shared" / "cases"]
 ARRIVAL = 1_656_700_000_000
 """2022-07-01 18:26 UTC, epoch ms."""
+CPU_SECONDS = 60
+"""Twice what a reader may take, as each file is read twice."""
 FOUND = [514988061669407933]
 """Seeds of mutants that once were read differently."""
 QUICK = [*FOUND, *range(60)]
@@ -94,10 +97,11 @@ def stable(detail: str) -> str:
 
 
 def compared_in_child(key: str, image: bytes) -> str:
-    """Compare in a process of its own, which HDF5 may crash."""
+    """Compare in a process of its own, which HDF5 may crash or keep busy."""
     receiving, sending = get_context("fork").Pipe(duplex=False)
 
     def work(answer: Connection) -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         try:
             answer.send(compare(key, image))
         except Exception:  # noqa: BLE001  the edge of this process
