@@ -98,6 +98,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "records": "find",
             "devices": "find insert update",
             "windows": "find insert update",
+            "unused_sources": "insert",
             "batches": "insert update",
         },
         "features": {
@@ -124,6 +125,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "objects": "find",
             "records": "find",
             "windows": "find",
+            "unused_sources": "find",
             "batches": "find",
             "shots": "find",
             "shot_counts": "find",
@@ -175,6 +177,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "objects": "find update",
             "records": "find",
             "windows": "find update",
+            "unused_sources": "find",
             "batches": "find update remove",
             "shots": "find",
             "shot_counts": "find",

@@ -6,7 +6,7 @@ from time import monotonic
 from pydantic import Field
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.clock import latest_record_ms
+from shotwatch_common.clock import epoch_now, latest_record_ms
 from shotwatch_query.devices import period_ms
 from shotwatch_query.schema import Instant, Where
 from shotwatch_shots.facility import ExpectedDevices, Facility
@@ -60,10 +60,13 @@ class Overview:
         return [await self._place(*each) for each in zip(all_expected, newest, strict=True) if each[1]]
 
     async def _place(self, expected: ExpectedDevices, newest: int) -> PlaceActivity:
-        """Return the activity of a place; its shots may be a window behind its records."""
-        span = 2 * WINDOW_MS + SHOTS * period_ms(self._facility, expected)
+        """Return the activity of a place; its shots may be a window behind its records.
+
+        The newest record may be ahead of this clock, but one device whose clock is ahead hides no shot.
+        """
+        start = min(newest, epoch_now()) - 2 * WINDOW_MS - SHOTS * period_ms(self._facility, expected)
         wanted = ShotFilter(area=expected.place, interval=expected.interval)
-        found = await self._archive.shots.page(wanted, newest - span, newest + WINDOW_MS, SHOTS, True)
+        found = await self._archive.shots.page(wanted, start, newest + WINDOW_MS, SHOTS, True)
         shots = found[::-1]
         last = shots[-1] if shots else None
         return PlaceActivity(

@@ -29,7 +29,8 @@ from shotwatch_query.routes.shots.schemas import (
 )
 from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.event import AnomalyEvent
-from shotwatch_shots.features import FEATURE_TERMS, FeatureTerm
+from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.spec import FeatureSpec
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.shot import JudgedShot, ShotFilter
 from shotwatch_shots.vocabulary import AnomalyKind
@@ -128,13 +129,13 @@ def _features(measured: Mapping[str, Mapping[str, float]]) -> list[MeasuredFeatu
             device=device,
             name=name,
             value=value,
-            unit=term.unit,
-            description=term.description,
-            source=term.source,
+            unit=spec.unit,
+            description=spec.description,
+            source=spec.source,
         )
         for device, features in measured.items()
         for name, value in features.items()
-        for term in (FEATURE_TERMS.get(name, FeatureTerm(name, "", _ANY, "")),)
+        for spec in (FEATURE_SPECS.get(name, FeatureSpec(name, "", _ANY, "")),)
     ]
 
 
