@@ -42,11 +42,11 @@ class Shot:
         return shot_id(ShotSeries.parse(self.series), self.pulse)
 
 
-BOUNDARIES = [-1, 0, 100, 59_999, 60_000, 3_599_999, 3_600_000, DAY // 2 - 1]
+BOUNDS = [-1, 0, 100, 59_999, 60_000, 3_599_999, 3_600_000, DAY // 2 - 1]
 """Times after noon (ms): the first and last of a minute, an hour and a day."""
 PULSES = st.one_of(
     st.integers(0, 40).map(lambda n: NOON + 100 * n),  # a burst, in which times coincide
-    st.tuples(st.integers(-3, 3), st.sampled_from(BOUNDARIES)).map(lambda at: NOON + at[0] * DAY + at[1]),
+    st.tuples(st.integers(-3, 3), st.sampled_from(BOUNDS)).map(lambda at: NOON + at[0] * DAY + at[1]),
     st.sampled_from([0, NOON - 400 * DAY]),
 )
 SCORES = st.sampled_from([None, 0.5, 1.0, 2.5, 2.9, 3.0, 4.7, 55.0])

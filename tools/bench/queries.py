@@ -212,7 +212,7 @@ class Bench:
 
 @contextmanager
 def pings(url: str) -> "Iterator[Synchronized[float]]":
-    """Poll the database from a process of its own; the value is the longest time that a ping took, in s."""
+    """Measure the longest time that a ping of the database takes, in s, from a process of its own."""
     context = get_context("spawn")
     longest_s, ready, ended = context.Value("d", 0.0), context.Event(), context.Event()
     process = context.Process(target=ping, args=(url, longest_s, ready, ended))
