@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 
 from shotwatch_detector.arrays import Features, Frames, Images
-from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_detector.decision import judge, threshold_of
 from shotwatch_detector.frames import SMALLEST_GAIN, ReferenceFrame, make_reference, normalise
 from shotwatch_detector.residuals import ResidualMap, measure_deviations, smooth
 from shotwatch_detector.scoring import FRAMES_AT_ONCE, CameraReference, learn_camera, score_frames
 from shotwatch_detector.statistics import measure_baseline
+from shotwatch_shots.features import INDICATORS
 from tests.support import detector_reference
 
 SHAPE = (102, 128)
@@ -146,9 +146,9 @@ def test_no_score_moves_by_more_than_a_thousandth_of_the_threshold(camera: Camer
     frames = (beams(60, seed=3) + (energies * spot)).astype(np.uint16)
     normal = detector_reference.score_frames(beams(300, seed=4), camera, Blur())
     references = {
-        name: measure_baseline(values[:150], values[150:], FEATURE_SPECS[name])
+        name: measure_baseline(values[:150], values[150:], INDICATORS[name])
         for name, values in normal.items()
-        if name in FEATURE_SPECS
+        if name in INDICATORS
     }
     baselines = {"camera": {name: reference for name, reference in references.items() if reference}}
 
