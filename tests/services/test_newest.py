@@ -20,13 +20,13 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastFrame, LastState
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.clock import epoch_now, latest_record_ms
-from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Baseline, Tail
 from shotwatch_history import service
 from shotwatch_history.jobs.drift import DriftWatch
 from shotwatch_query.overview import Overview
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.drift import FeatureDrift
+from shotwatch_shots.features.spec import Side
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef

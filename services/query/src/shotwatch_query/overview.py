@@ -11,7 +11,7 @@ from shotwatch_query.devices import period_ms
 from shotwatch_query.schema import Instant, Where
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.pulses import WINDOW_MS, instant
-from shotwatch_shots.shot import JudgedShot
+from shotwatch_shots.shot import JudgedShot, ShotFilter
 
 FRESH_S = 2.0
 """Time in seconds for which a result is reused, however many callers request it."""
@@ -65,9 +65,9 @@ class Overview:
         The newest record may be ahead of this clock, but one device whose clock is ahead hides no shot.
         """
         start = min(newest, epoch_now()) - 2 * WINDOW_MS - SHOTS * period_ms(self._facility, expected)
-        place = {"place": str(expected.place)}
-        found = await self._archive.shots.page(place, start, newest + WINDOW_MS, SHOTS, True)
-        shots = [shot for shot in reversed(found) if shot.series == expected.series]
+        wanted = ShotFilter(area=expected.place, interval=expected.interval)
+        found = await self._archive.shots.page(wanted, start, newest + WINDOW_MS, SHOTS, True)
+        shots = found[::-1]
         last = shots[-1] if shots else None
         return PlaceActivity(
             place=expected.place,

@@ -7,16 +7,18 @@ closed shot is closed again only when its records have changed.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_aggregate.domain.split import WindowRecords
 from shotwatch_shots.batch import ABSENT, Mask, ShotBatch
-from shotwatch_shots.records import VALID, reason_code
-from shotwatch_shots.vocabulary import DATA_KINDS, DeviceKind
+from shotwatch_shots.records import DATA_KINDS, VALID, reason_code
+from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_shots.window import Counts, DeviceColumns, RecordSource, UnusedSource, Window
+
+Value = TypeVar("Value", bound=np.generic)
 
 MOST_UNEXPECTED = 16
 """Maximum number of unexpected devices (not listed for the place) in a window; the first are kept."""
@@ -235,10 +237,9 @@ def _left_out(device: str, overlaid: DeviceColumns, columns: DeviceColumns) -> l
     if columns is overlaid:
         return []
     kept = {source.block.object_id for source in columns.sources}
-    used = _used_records(overlaid)
-    rows = [int(used[n]) + source.displaced for n, source in enumerate(overlaid.sources)]
+    rows = _used_records(overlaid) + [source.displaced for source in overlaid.sources]
     return [
-        UnusedSource(device, source.block, rows[n])
+        UnusedSource(device, source.block, int(rows[n]))
         for n, source in enumerate(overlaid.sources)
         if rows[n] and source.block.object_id not in kept
     ]
@@ -293,7 +294,7 @@ def _without_unused_reasons(columns: DeviceColumns) -> DeviceColumns:
     )
 
 
-def _put(column: NDArray[Any], slot: Counts, value: NDArray[Any] | int) -> NDArray[Any]:
+def _put(column: NDArray[Value], slot: Counts, value: NDArray[Value] | int) -> NDArray[Value]:
     changed_column = column.copy()
     changed_column[slot] = value
     return changed_column
