@@ -1,14 +1,13 @@
 """Windows of the join: one document per place, interval and minute, changed by compare-and-set."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pymongo.errors import OperationFailure
 
-from shotwatch_common.archive.driver import TRANSIENT
+from shotwatch_common.archive.driver import TRANSIENT, Database, Document, Filter
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.secantus_gaps import FIRST_SET
 from shotwatch_common.archive.unused_sources import UnusedSources, source_id
@@ -50,7 +49,7 @@ class Windows:
     are closed again.
     """
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._windows = database["windows"]
         self._unused = UnusedSources(database)
 
@@ -166,7 +165,7 @@ class Windows:
 
     async def unfinished(self) -> bool:
         """Return whether any window has open shots or an unpublished message."""
-        waiting: list[dict[str, Any]] = [{name: {"$gte": FIRST_SET}} for name in ("deadline", "outbox_since")]
+        waiting: list[Filter] = [{name: {"$gte": FIRST_SET}} for name in ("deadline", "outbox_since")]
         return any([await self._windows.find_one(each, {"_id": 1}) for each in waiting])
 
     async def open(self) -> int:
@@ -181,7 +180,7 @@ class Windows:
         """
         return await self._ids({"outbox_since": {"$gte": FIRST_SET, "$lt": before_ms}}, besides)
 
-    async def _ids(self, query: dict[str, Any], besides: int) -> list[str]:
+    async def _ids(self, query: Filter, besides: int) -> list[str]:
         """Return up to AT_ONCE plus `besides` ids.
 
         `besides` is the number of windows that are known to fail, so these can never hide all the others.
@@ -190,13 +189,13 @@ class Windows:
         return [document["_id"] async for document in found]
 
 
-def _closed(document: Mapping[str, Any]) -> ClosedWindow:
+def _closed(document: Document) -> ClosedWindow:
     revision, period = np.frombuffer(document["revision"], "<i4"), duration_ms(document["interval"])
     closed = {document["start"] + period * int(n): int(revision[n]) for n in np.flatnonzero(revision)}
     return ClosedWindow(document["_id"], closed, document["outbox_since"], tuple(document["files"]))
 
 
-def to_document(window: Window) -> dict[str, Any]:
+def to_document(window: Window) -> Document:
     """Return the window as a document, with columns as little-endian bytes. The repository adds its times."""
     sources = [source for columns in window.devices.values() for source in columns.sources]
     return {
@@ -214,7 +213,7 @@ def to_document(window: Window) -> dict[str, Any]:
     }
 
 
-def from_document(document: Mapping[str, Any], interval_of: Callable[[str], Interval]) -> Window:
+def from_document(document: Document, interval_of: Callable[[str], Interval]) -> Window:
     """Return the stored window.
 
     Raises:
@@ -226,7 +225,7 @@ def from_document(document: Mapping[str, Any], interval_of: Callable[[str], Inte
         raise Bug(f"window {document.get('_id')} cannot be read: {error!r}") from error
 
 
-def _window(document: Mapping[str, Any], interval: Interval) -> Window:
+def _window(document: Document, interval: Interval) -> Window:
     pulses = pulses_per_window(interval)
     return Window(
         Place.parse(document["place"]),
@@ -241,7 +240,7 @@ def _window(document: Mapping[str, Any], interval: Interval) -> Window:
     )
 
 
-def _device_document(device: str, columns: DeviceColumns) -> dict[str, Any]:
+def _device_document(device: str, columns: DeviceColumns) -> Document:
     return {
         "device": device,
         "kind": columns.kind,
@@ -254,7 +253,7 @@ def _device_document(device: str, columns: DeviceColumns) -> dict[str, Any]:
     }
 
 
-def _columns(document: Mapping[str, Any], pulses: int) -> DeviceColumns:
+def _columns(document: Document, pulses: int) -> DeviceColumns:
     return DeviceColumns(
         DeviceKind(document["kind"]),
         _counts(document["source"], pulses),
@@ -266,7 +265,7 @@ def _columns(document: Mapping[str, Any], pulses: int) -> DeviceColumns:
     )
 
 
-def _source_document(source: RecordSource) -> dict[str, Any]:
+def _source_document(source: RecordSource) -> Document:
     block = source.block
     return {
         "bucket": block.bucket,
@@ -279,7 +278,7 @@ def _source_document(source: RecordSource) -> dict[str, Any]:
     }
 
 
-def _source(stored: Mapping[str, Any]) -> RecordSource:
+def _source(stored: Document) -> RecordSource:
     block = BlockRef(
         bucket=stored["bucket"],
         key=stored["block"],
@@ -293,5 +292,5 @@ def _counts(data: bytes, pulses: int) -> NDArray[np.int32]:
     return checked_cast(unpack_integers(data, pulses), "<i4")
 
 
-def _series(document: Mapping[str, Any]) -> ShotSeries:
+def _series(document: Document) -> ShotSeries:
     return ShotSeries(place=Place.parse(document["place"]), interval=document["interval"])
