@@ -40,6 +40,7 @@ from shotwatch_cli.failures import Failure
 from shotwatch_cli.output import LiteralConsole, stderr, stdout
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
+from shotwatch_common.archive.shots import ANY_SHOT
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
@@ -292,7 +293,7 @@ class FacilityRun:
         return len(in_inbox) + unjoined, await self.archive.batches.unjudged()
 
     async def _all_judged(self, minutes: Sequence[FacilityMinute]) -> bool:
-        judged = await self.archive.shots.count({}, minutes[0].start_ms, minutes[-1].end_ms)
+        judged = await self.archive.shots.count(ANY_SHOT, minutes[0].start_ms, minutes[-1].end_ms)
         return judged >= sum(minute.shots for minute in minutes)
 
 
@@ -302,7 +303,7 @@ async def _shot_times(archive: Archive, minutes: Sequence[FacilityMinute]) -> Sh
     closed: list[int] = []
     judged: list[int] = []
     for minute in minutes:
-        shots = await archive.shots.page({}, minute.start_ms, minute.end_ms, 0)
+        shots = await archive.shots.page(ANY_SHOT, minute.start_ms, minute.end_ms)
         windows = sorted({shot.window for shot in shots})
         closed_at = {batch.batch_id: batch.closed_at async for batch in archive.batches.closed(windows)}
         pulses += [shot.pulse for shot in shots]
