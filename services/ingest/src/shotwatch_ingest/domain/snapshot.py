@@ -154,9 +154,8 @@ class _Reading:
 
 
 def _read_device(device: Device, reading: _Reading, facility: Facility, stated: bool) -> DeviceSnapshot:
-    arrays = {
-        column: reading.column(dataset, dtype) for (column, dtype), dataset in _columns(device, facility)
-    }
+    columns = columns_of(device.group, facility)
+    arrays = {column: reading.column(dataset, dtype) for (column, dtype), dataset in columns}
     readable = reading.readable()
     states = reading.states(facility.state.dataset) if stated else [facility.state.on] * len(readable)
     return DeviceSnapshot(
@@ -202,9 +201,10 @@ def _require_representable(numbers: Array, dtype: np.dtype[Any]) -> None:
         raise Unreadable(RecordReason.OUT_OF_RANGE, f"has values outside {bounds.min}..{bounds.max}")
 
 
-def _columns(device: Device, facility: Facility) -> list[tuple[Column, Dataset]]:
-    datasets = facility.device_type(device.group).datasets
-    return list(zip(_COLUMNS[device.kind].items(), datasets, strict=True))
+def columns_of(group: str, facility: Facility) -> list[tuple[Column, Dataset]]:
+    """Return the columns of the data of a device's block, each with its dataset in a file."""
+    family = facility.device_type(group)
+    return list(zip(_COLUMNS[family.kind].items(), family.datasets, strict=True))
 
 
 def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None:
@@ -217,7 +217,7 @@ def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None
     size = sum(
         len(records) * dtype.itemsize * math.prod(dataset.shape)
         for device, records in inventory.records.items()
-        for (_, dtype), dataset in _columns(device, facility)
+        for (_, dtype), dataset in columns_of(device.group, facility)
     )
     if size > MAX_DECODED_BYTES:
         raise Reject(
