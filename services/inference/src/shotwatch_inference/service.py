@@ -36,6 +36,7 @@ from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.process import PREFETCH, Service, ServiceContext
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
@@ -231,7 +232,8 @@ class Judge:
 
     def _publication(self, champion: Model | None) -> Publication:
         model = champion.ref if champion else None
-        return Publication(self._context.facility.name, model, current_trace_id(), current_traceparent())
+        facility = self._context.facility.name
+        return Publication(facility, model, current_trace_id(), current_traceparent(), epoch_now())
 
 
 def _verdicts(findings: Sequence[Finding], judgement: Judgement | None, shots: int) -> list[ShotVerdict]:

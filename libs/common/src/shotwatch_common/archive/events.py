@@ -35,9 +35,9 @@ class Events:
     """Collection `events`: `_id` is the event id; `published_at` is 0 until the broker has confirmed it.
 
     The document `events` of the collection `counters` holds the sequence numbers. `value` is the highest
-    reserved number. `reserved` holds the reservations of events that are not stored yet. If two replicas
+    reserved number. `reserved` holds the reservations of events that are not published yet. If two replicas
     number the same event at once, the event is stored under the number of the faster replica, and the other
-    number stays in `reserved` for good, unused.
+    number stays in `reserved` for good: it explains to the reconciliation why no event has that number.
     """
 
     def __init__(self, database: Database) -> None:
@@ -56,7 +56,7 @@ class Events:
     async def reserve(self, event_ids: Sequence[str]) -> dict[str, int]:
         """Return a sequence number for each event; repeated calls return the same number.
 
-        The counter keeps a reservation until its event is stored. So a crash in between leaves no gap: the
+        The counter keeps a reservation until its event is published. So a crash in between leaves no gap: the
         next attempt gets the number that is reserved for the event.
         """
         while True:
@@ -96,7 +96,7 @@ class Events:
         ]
 
     async def reserved_at(self) -> list[int]:
-        """Return the reservation times (epoch ms) of the numbers whose events are not stored yet."""
+        """Return the times (epoch ms) of the reservations."""
         counter = await self._counters.find_one({"_id": _COUNTER})
         return [each["at"] for each in counter["reserved"].values()] if counter else []
 
@@ -137,10 +137,7 @@ class Events:
         return {document["_id"]: AnomalyEvent.model_validate(document["event"]) async for document in found}
 
     async def add(self, events: Sequence[AnomalyEvent]) -> None:
-        """Store events; an event that exists already stays unchanged.
-
-        Then remove the reservations of the numbers under which the events are stored.
-        """
+        """Store events; an event that exists already stays unchanged."""
         if not events:
             return
         try:
@@ -149,11 +146,6 @@ class Events:
             # The other events are stored, because the insert is not ordered.
             if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
                 raise
-        numbers = {event.id: event.data.sequence for event in events}
-        stored = await self._numbers_of(list(numbers))
-        fulfilled = {f"reserved.{id_}": "" for id_, number in numbers.items() if stored.get(id_) == number}
-        if fulfilled:
-            await self._counters.update_one({"_id": _COUNTER}, {"$unset": fulfilled})
 
     async def unpublished(self, event_ids: Sequence[str]) -> list[AnomalyEvent]:
         """Return those of these events that the broker has not confirmed yet, sorted by number."""
@@ -162,11 +154,24 @@ class Events:
         events = [AnomalyEvent.model_validate(document["event"]) async for document in found]
         return sorted(events, key=lambda event: event.data.sequence)
 
-    async def published(self, event_ids: Sequence[str]) -> None:
-        """Mark these events as confirmed by the broker."""
-        await self._events.update_many(
-            {"_id": {"$in": list(event_ids)}}, {"$set": {"published_at": epoch_now()}}
-        )
+    async def published(self, events: Sequence[AnomalyEvent]) -> None:
+        """Remove the reservations of these stored events, then mark the events as confirmed by the broker.
+
+        After a crash in between, the events are published again, and this is repeated.
+        """
+        if not events:
+            return
+        await self._release({event.id: event.data.sequence for event in events})
+        ids = [event.id for event in events]
+        await self._events.update_many({"_id": {"$in": ids}}, {"$set": {"published_at": epoch_now()}})
+
+    async def _release(self, numbers: Mapping[str, int]) -> None:
+        """Remove the reservations of these numbers; `numbers`: event id → number."""
+        counter = await self._counters.find_one({"_id": _COUNTER}, {"reserved": 1}) or {"reserved": {}}
+        held = {id_: reservation["number"] for id_, reservation in counter["reserved"].items()}
+        fulfilled = {f"reserved.{id_}": "" for id_, number in numbers.items() if held.get(id_) == number}
+        if fulfilled:
+            await self._counters.update_one({"_id": _COUNTER}, {"$unset": fulfilled})
 
     async def of_shots(self, shots: Sequence[str]) -> list[AnomalyEvent]:
         """Return all events of these shots, at every revision."""

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import traceback
+from io import BytesIO
 
 import numpy as np
 
@@ -30,7 +31,6 @@ from shotwatch_ingest.readers.exchange import (
     ReadFile,
     Rejected,
     Request,
-    cpu_seconds,
     framed,
     read_all,
     read_file,
@@ -63,8 +63,9 @@ def main() -> None:
         if not message:
             return
         image, blocks = descriptors
-        signal.setitimer(signal.ITIMER_PROF, cpu_seconds(os.lseek(image, 0, os.SEEK_END)))
-        answer = reply(pickle.loads(message), image, blocks, facility)  # noqa: S301  the service wrote it
+        pickled = BytesIO(message)
+        signal.setitimer(signal.ITIMER_PROF, pickle.load(pickled))  # noqa: S301  the service wrote it
+        answer = reply(pickle.load(pickled), image, blocks, facility)  # noqa: S301
         signal.setitimer(signal.ITIMER_PROF, 0)
         os.close(image)
         os.close(blocks)
