@@ -105,7 +105,7 @@ class World:
     async def _send(self, _stage: str, message: ShotBatch | ShotsMeasured) -> None:
         self.sent.append(message)
 
-    async def _get(self, _bucket: str, key: str) -> bytes:
+    async def _get(self, _bucket: str, key: str, _most: int) -> bytes:
         return self.blocks[key]
 
     async def _keep(self, _batch: ShotBatch, source: str, columns: Any) -> None:

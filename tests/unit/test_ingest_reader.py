@@ -25,6 +25,7 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import SettingsError
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.readers import process as reader_process
+from shotwatch_ingest.readers import verification
 from shotwatch_ingest.readers.exchange import (
     ReadFile,
     Rejected,
@@ -427,6 +428,17 @@ async def test_a_reply_that_is_impossible_is_the_readers_death(pool: ReaderPool,
     assert rejected.reason == FileReason.CRASHES_READER
     assert problem.strip() in rejected.detail
     assert rejected.detail.isprintable()
+
+
+async def test_records_that_do_not_fit_into_a_block_are_the_readers_death(
+    pool: ReaderPool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(verification, "MAX_DATA_BYTES", FRAMES.nbytes - 1)
+
+    rejected = await rejection(pool, GOOD, name=taken_over(honest_reply(), COLUMNS))
+
+    assert rejected.reason == FileReason.CRASHES_READER
+    assert f"has {FRAMES.nbytes} bytes of data" in rejected.detail
 
 
 async def test_columns_that_were_not_written_are_the_readers_death(pool: ReaderPool):

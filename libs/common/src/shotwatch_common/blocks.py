@@ -17,6 +17,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+MAX_DATA_BYTES = 64 << 20
+"""Maximum size of the data in a block: a camera's minute at 10 Hz takes 16 MB, and 42 MB if each record is
+doubled and the file has its longest margins. A service reads whole blocks, several at a time, and again for
+each minute of shots: this limit bounds its memory."""
+MAX_BLOCK_BYTES = MAX_DATA_BYTES + (8 << 20)
+"""Maximum size of a block: its data, and for each record its time, state and readability."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

@@ -14,7 +14,7 @@ import numpy as np
 from h5py import h5d
 from numpy.typing import NDArray
 
-from shotwatch_common.blocks import Block
+from shotwatch_common.blocks import MAX_DATA_BYTES, Block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.digest import digest_of
 from shotwatch_ingest.domain.hdf5.datasets import RepeatedDatasets, load_numbers, load_text
@@ -198,18 +198,30 @@ def columns_of(group: str, facility: Facility) -> list[tuple[Column, Dataset]]:
     return list(zip(BLOCK_COLUMNS[family.kind].items(), family.datasets, strict=True))
 
 
+def record_bytes(group: str, facility: Facility) -> int:
+    """Return the size of the data of one record of a device, in bytes."""
+    return sum(
+        dtype.itemsize * math.prod(dataset.shape) for (_, dtype), dataset in columns_of(group, facility)
+    )
+
+
 def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None:
-    """Check the size of all columns against the limit and against the memory that is left.
+    """Check the size of the columns against the limits and against the memory that is left.
 
     Raises:
-        Reject: they are larger than MAX_DECODED_BYTES.
+        Reject: those of a device are larger than MAX_DATA_BYTES, or all together than MAX_DECODED_BYTES.
         MemoryError: they are larger than the memory that is left.
     """
-    size = sum(
-        len(records) * dtype.itemsize * math.prod(dataset.shape)
-        for device, records in inventory.records.items()
-        for (_, dtype), dataset in columns_of(device.group, facility)
-    )
+    size = 0
+    for device, records in inventory.records.items():
+        of_device = len(records) * record_bytes(device.group, facility)
+        if of_device > MAX_DATA_BYTES:
+            raise Reject(
+                FileReason.TOO_LARGE,
+                f"{key}: {device.group}: {len(records)} records hold {of_device} bytes of data, "
+                f"{MAX_DATA_BYTES} at most are read of a device",
+            )
+        size += of_device
     if size > MAX_DECODED_BYTES:
         raise Reject(
             FileReason.TOO_LARGE, f"{key}: /: holds {size} bytes of data, more than are read at once"

@@ -11,10 +11,16 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from shotwatch_common.blocks import MAX_DATA_BYTES
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.expectation import Expectation, Skip
 from shotwatch_ingest.domain.inventory import MAX_EXAMPLES
-from shotwatch_ingest.domain.snapshot import MAX_STATE_BYTES, MAX_STATES, columns_of
+from shotwatch_ingest.domain.snapshot import (
+    MAX_STATE_BYTES,
+    MAX_STATES,
+    columns_of,
+    record_bytes,
+)
 from shotwatch_ingest.readers.exchange import ReadDevice, ReadFile, Request, written_columns
 from shotwatch_shots.facility import Facility, FileName
 from shotwatch_shots.place import ShotSeries
@@ -68,6 +74,8 @@ def _require_expected(device: ReadDevice, expectation: Expectation, name: FileNa
 
 def _require_consistent(device: ReadDevice, facility: Facility) -> None:
     count = len(device.times)
+    size = count * record_bytes(device.device, facility)
+    _require(size <= MAX_DATA_BYTES, f"has {size} bytes of data")
     _require(len(device.state) == count, f"has {len(device.state)} states of {count} records")
     _require_within(device.state, NO_STATE, len(device.states))
     _require(len(set(device.states)) == len(device.states) <= MAX_STATES, "has equal states, or too many")
