@@ -42,14 +42,14 @@ class Shot:
         return shot_id(ShotSeries.parse(self.series), self.pulse)
 
 
+EDGES = [-1, 0, 100, 59_999, 60_000, 3_599_999, 3_600_000, DAY // 2 - 1]
+"""Times after noon (ms): the first and last of a minute, an hour and a day."""
 PULSES = st.one_of(
     st.integers(0, 40).map(lambda n: NOON + 100 * n),  # a burst, in which times coincide
-    st.integers(0, 30).map(lambda n: NOON + 20_000 * n),
-    st.sampled_from([NOON - 1, NOON + 59_999, NOON + 60_000, NOON + 3_599_999, NOON + 43_199_999]),
-    st.integers(-3, 3).map(lambda n: NOON + n * DAY),
+    st.tuples(st.integers(-3, 3), st.sampled_from(EDGES)).map(lambda at: NOON + at[0] * DAY + at[1]),
     st.sampled_from([0, NOON - 400 * DAY]),
 )
-SCORES = st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.0, 2.9, 3.0, 4.7, 55.0]), st.floats(0, 9))
+SCORES = st.sampled_from([None, 0.5, 1.0, 2.5, 2.9, 3.0, 4.7, 55.0])
 SHOTS = st.builds(
     Shot,
     st.sampled_from(SERIES),
@@ -62,13 +62,13 @@ VALUES: Mapping[str, Sequence[Any]] = {
     "area": [Place.parse(area) for area in ("LA", "LA-A1", "LA-A1-12", "LB-A1-11", "LC")],
     "interval": ["100ms", "60s", "10s"],
     "kind": [*KINDS, AnomalyKind.ENERGY],
-    "min_score": [-1.0, 0.5, 1.0, 2.5, 4.7, 50.0, 60.0, 1e9],
+    "min_score": [-1.0, 0.5, 1.0, 2.5, 4.7, 50.0, 60.0],
     "complete": [True, False],
 }
-FILTERS = st.lists(st.sampled_from(sorted(VALUES)), max_size=3, unique=True).flatmap(
+FILTERS = st.lists(st.sampled_from(sorted(VALUES)), max_size=2, unique=True).flatmap(
     lambda names: st.builds(ShotFilter, **{name: st.sampled_from(VALUES[name]) for name in names})
 )
-"""Filters by up to three properties: with more of them, hardly any shot would match."""
+"""Filters by up to two properties: with more of them, hardly any shot would match."""
 SPANS = st.one_of(st.just((0, NOON + 4 * DAY)), st.tuples(PULSES, PULSES).map(sorted))
 
 
@@ -114,7 +114,7 @@ def plainly(shots: Sequence[Shot], wanted: ShotFilter, start: int, end: int) -> 
     most=st.sampled_from([3, MOST]),
     first=st.lists(SHOTS, max_size=24, unique_by=lambda shot: shot.id),
     later=st.lists(st.tuples(st.integers(0, 23), SHOTS), max_size=6),
-    wanted=FILTERS,
+    filters=st.lists(FILTERS, min_size=12, max_size=12),
     span=SPANS,
     limit=st.integers(0, 12),
     newest_first=st.booleans(),
@@ -123,7 +123,7 @@ def test_a_search_finds_what_a_plain_filter_finds(
     most: int,
     first: list[Shot],
     later: list[tuple[int, Shot]],
-    wanted: ShotFilter,
+    filters: list[ShotFilter],
     span: Sequence[int],
     limit: int,
     newest_first: bool,
@@ -140,19 +140,20 @@ def test_a_search_finds_what_a_plain_filter_finds(
         await written(archive, first)
         await written(archive, list(revised.values()))
         now = [revised.get(shot.id, shot) for shot in first]
-        matching = plainly(now, wanted, start, end)
-        in_order = matching[::-1] if newest_first else matching
-        page = await archive.shots.page(wanted, start, end, limit, newest_first)
-        assert [shot.id for shot in page] == in_order[: limit or None]
-        parts = [part async for part in archive.shots.search(wanted, start, end, newest_first, limit)]
-        assert [shot.id for part in parts for shot in part.shots] == in_order
-        in_time_order = parts[::-1] if newest_first else parts
-        assert [in_time_order[0].start, *(part.end for part in in_time_order)] == [
-            start,
-            *(part.start for part in in_time_order[1:]),
-            end,
-        ]
-        assert await archive.shots.count(wanted, start, end) == len(matching)
+        for wanted in filters:
+            matching = plainly(now, wanted, start, end)
+            in_order = matching[::-1] if newest_first else matching
+            page = await archive.shots.page(wanted, start, end, limit, newest_first)
+            assert [shot.id for shot in page] == in_order[: limit or None]
+            parts = [part async for part in archive.shots.search(wanted, start, end, newest_first, limit)]
+            assert [shot.id for part in parts for shot in part.shots] == in_order
+            in_time_order = parts[::-1] if newest_first else parts
+            assert [in_time_order[0].start, *(part.end for part in in_time_order)] == [
+                start,
+                *(part.start for part in in_time_order[1:]),
+                end,
+            ]
+            assert await archive.shots.count(wanted, start, end) == len(matching)
 
     with patch.object(shot_counts, "MOST", most), patch.object(shot_counts, "_FEWEST", min(2, most)):
         asyncio.run(search())

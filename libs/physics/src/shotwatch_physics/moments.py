@@ -1,6 +1,5 @@
 """Position and spread of the light in a frame: moments of the intensity, and quantities derived from them."""
 
-from functools import cache
 
 import numpy as np
 from numba import njit
@@ -33,7 +32,6 @@ def whole_counts(threshold: FloatArray) -> Images:
     return np.clip(np.floor(threshold), 0, np.iinfo(np.uint16).max).astype(np.uint16)[:, None, None]
 
 
-@cache
 def powers(length: int) -> FloatArray:
     """Return the powers 0, 1 and 2 of pixel coordinates: (length, 3)."""
     return np.arange(length, dtype=np.float64)[:, None] ** np.arange(3)

@@ -8,8 +8,8 @@ from shotwatch_common.archive.driver import Filter
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.shot import ShotFilter, ShotVerdict
 
-SCORE_LEVELS = (1, 2, 3, 4, 5, 6, 8, 10, 20, 50, 100)
-"""Scores from which shots have a mark. A score is -log₁₀ p, so each level has a tenth of the one before."""
+SCORE_LEVELS = (1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 20, 50, 100)
+"""Scores from which shots have a mark. A score is -log₁₀ p, so a tenth of the shots reach 1."""
 _ALL, _COMPLETE, _SCORED, _INCOMPLETE = "all", "complete", "scored", "incomplete"
 _NOT_INDEXED = (_ALL, _COMPLETE, _SCORED)
 _QUERY_COST = 20
@@ -26,8 +26,9 @@ def marks_of(verdict: ShotVerdict, complete: bool) -> list[str]:
     ]
 
 
-def _score_mark(level: int) -> str:
-    return f"score {level}"
+def _score_mark(level: float) -> str:
+    """Return the name of a level. A name with a point would be a path in a document."""
+    return f"score {level:g}".replace(".", ",")
 
 
 def counted_as(verdict: ShotVerdict, complete: bool) -> list[str]:
