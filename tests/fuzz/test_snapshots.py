@@ -8,6 +8,7 @@ import os
 import resource
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.domain.snapshot import MAX_DECODED_BYTES
-from shotwatch_ingest.readers.exchange import ReadFile, Workspace
+from shotwatch_ingest.readers.exchange import ReadFile, Workspace, written_columns
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.records import BlockRef, FileIngested, ObjectRef
@@ -38,7 +39,9 @@ async def read(pool: ReaderPool, key: str, image: bytes) -> tuple[ReadFile, list
     assert name is not None
     with Workspace(image) as workspace:
         found = await pool.read(workspace, name, key, ARRIVAL)
-        return found, [workspace.block(device.block_start, device.block_bytes) for device in found.devices]
+        columns = written_columns(found.devices, FACILITY)
+        arrays = chain(*(workspace.arrays(of_device).values() for of_device in columns))
+        return found, [array.tobytes() for array in arrays]
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -57,7 +60,8 @@ def texts(value: Any) -> Iterator[str]:
 def require_harmless(found: ReadFile) -> None:
     """What is published of a file is bounded and can be shown."""
     assert all(text.isprintable() for text in texts(found.model_dump()))
-    assert sum(device.block_bytes for device in found.devices) < 2 * MAX_DECODED_BYTES
+    columns = chain(*written_columns(found.devices, FACILITY))
+    assert sum(column.size for column in columns) <= MAX_DECODED_BYTES
     key = "k" * 1024
     block = BlockRef(bucket="blocks", key=key, object_id="o" * 24, object_key=key)
     obj = ObjectRef(object_id="o" * 24, bucket="inbox", key=key, etag="e" * 64, size=1, arrived_at=ARRIVAL)

@@ -7,15 +7,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import structlog
 from opentelemetry import trace
 
 from shotwatch_aggregate.service import Aggregator
-from shotwatch_common.blocks import read_block
+from shotwatch_common.blocks import read_block, write_block
 from shotwatch_features.service import Measurer
 from shotwatch_inference.domain.rules import apply_rules
-from shotwatch_ingest.readers.exchange import Workspace
+from shotwatch_ingest.readers.exchange import Workspace, written_columns
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.batch import ShotBatch, ShotsMeasured
 from shotwatch_shots.facility import parse_facility
@@ -56,7 +57,7 @@ places: [{place: L1-S2, interval: 1s, devices: [L1_S2-Camera_1, L1_S2-PowerMeter
 """,
     "teststand.yaml",
 )
-ReadObject = tuple[str, list[tuple[DeviceRecords, bytes]]]
+ReadObject = tuple[str, list[tuple[DeviceRecords, pa.Buffer]]]
 """The key of a file, and the records of its devices with their blocks."""
 CAMERA, METER = "L1_S2-Camera_1", "L1_S2-PowerMeter_1"
 START = datetime(2025, 3, 4, 10, 20, tzinfo=UTC)
@@ -68,7 +69,7 @@ class World:
     """Doubles of the servers, as far as joining and measuring need them."""
 
     def __init__(self) -> None:
-        self.blocks: dict[str, bytes] = {}
+        self.blocks: dict[str, pa.Buffer] = {}
         self.windows: dict[str, Window] = {}
         self.sent: list[Any] = []
         self.measured: dict[str, Any] = {}
@@ -104,7 +105,7 @@ class World:
     async def _send(self, _stage: str, message: ShotBatch | ShotsMeasured) -> None:
         self.sent.append(message)
 
-    async def _get(self, _bucket: str, key: str) -> bytes:
+    async def _get(self, _bucket: str, key: str, _most: int) -> bytes:
         return self.blocks[key]
 
     async def _keep(self, _batch: ShotBatch, source: str, columns: Any) -> None:
@@ -135,12 +136,13 @@ async def files(tmp_path: Path) -> list[ReadObject]:
             with Workspace(path.read_bytes()) as workspace:
                 read = await pool.read(workspace, name, path.name, epoch_ms(START) + 3_600_000)
                 assert not read.skipped
+                columns = written_columns(read.devices, FACILITY)
                 devices = [
                     (
                         device.records(_block(device.device, path.name)),
-                        workspace.block(device.block_start, device.block_bytes),
+                        write_block(device.block(workspace.arrays(of_device))),
                     )
-                    for device in read.devices
+                    for device, of_device in zip(read.devices, columns, strict=True)
                 ]
             found.append((path.name, devices))
     return found

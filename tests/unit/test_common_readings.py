@@ -18,7 +18,7 @@ from shotwatch_shots.vocabulary import DeviceKind
 class Blocks:
     """Two blocks of an energy meter: row n of the first holds n, of the second 10 + n."""
 
-    async def get(self, _bucket: str, key: str) -> bytes:
+    async def get(self, _bucket: str, key: str, _most: int) -> bytes:
         energies = int(key) + np.arange(3.0)
         block = Block("meter", np.arange(3), ["ON"] * 3, np.ones(3, bool), {"energy1": energies})
         return cast("bytes", write_block(block).to_pybytes())

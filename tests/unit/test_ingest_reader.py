@@ -3,27 +3,37 @@
 import ast
 import asyncio
 import io
+import json
 import os
 import resource
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from shotwatch_common.blocks import read_block
+from shotwatch_common.blocks import read_block, write_block
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import SettingsError
 from shotwatch_ingest.domain.snapshot import read_snapshot
 from shotwatch_ingest.readers import process as reader_process
-from shotwatch_ingest.readers.exchange import ReadFile, Rejected, Workspace, cpu_seconds, outcomes
+from shotwatch_ingest.readers import verification
+from shotwatch_ingest.readers.exchange import (
+    ReadFile,
+    Rejected,
+    Workspace,
+    cpu_seconds,
+    outcomes,
+    written_columns,
+)
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_shots.errors import Bug, Reject, Retry
 from shotwatch_shots.facility import FileName
@@ -88,6 +98,10 @@ class Saboteur:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return eval, (f"({self.code}, name)[1]", {"name": name_of(KEY)})
+
+    def __getattr__(self, attribute: str) -> Any:
+        """In the service it is the real thing, too."""
+        return getattr(name_of(KEY), attribute)
 
 
 class OnceSaboteur(Saboteur):
@@ -170,8 +184,8 @@ async def test_a_file_is_read_as_in_this_process(pool: ReaderPool):
     with Workspace(GOOD) as workspace:
         [device] = (await pool.read(workspace, name_of(KEY), KEY, LATEST)).devices
 
-        block = read_block(workspace.block(device.block_start, device.block_bytes))
-    np.testing.assert_array_equal(block.arrays["image"], FRAMES)
+        [columns] = written_columns([device], FACILITY)
+        np.testing.assert_array_equal(workspace.arrays(columns)["image"], FRAMES)
     assert device.times.tolist() == expected.block.time.tolist()
     assert (device.device, device.states, device.state.tolist()) == (CAMERA, ["ON"], [0] * 4)
     assert isinstance(device.digest, ImageDigest)
@@ -340,6 +354,122 @@ async def test_a_reply_that_is_none_is_the_readers_death(pool: ReaderPool):
     rejected = await rejection(pool, GOOD, name=Saboteur(nonsense))
 
     assert rejected.reason == FileReason.CRASHES_READER
+
+
+def honest_reply() -> dict[str, Any]:
+    with Workspace(GOOD) as workspace:
+        answer = reader_process.reply(
+            (name_of(KEY), KEY, LATEST), workspace.image, workspace.blocks, FACILITY
+        )
+    reply: dict[str, Any] = json.loads(answer)
+    return reply
+
+
+def taken_over(reply: dict[str, Any], columns: str) -> Saboteur:
+    """What a file does that has taken over its reader: it writes columns (given as code) and replies."""
+    answer = json.dumps(reply).encode()
+    return Saboteur(
+        f"__import__('os').write({REPLIES.replace('replies', 'blocks')}, {columns}),"
+        f"__import__('os').write({REPLIES}, {len(answer).to_bytes(8, 'little') + answer!r}),"
+        "__import__('os')._exit(0)"
+    )
+
+
+COLUMNS = f"bytes({FRAMES.nbytes})"
+FORGED: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+    "no device": lambda reply, _: reply.update(devices=[]),
+    "one of them twice": lambda reply, device: reply.update(devices=[device, device]),
+    "too many examples": lambda reply, _: reply.update(
+        examples=[{"where": "/", "reason": "not_a_time", "detail": ""}] * 100
+    ),
+    "names no place": lambda _, device: device.update(device="LA_Z9-Camera_1-Camera-1"),
+    "is no device of LA": lambda _, device: device.update(device=CAMERA.replace("LA", "LB")),
+    "control or bidirectional": lambda _, device: device.update(device=f"{CAMERA}\x1b[2J"),
+    "is no EnergyMeter": lambda _, device: device.update(kind="EnergyMeter"),
+    "belongs to LA-A1-11-100ms": lambda _, device: device.update(
+        series={"place": "LA-A2-00", "interval": "1s"}
+    ),
+    "has 0 records": lambda _, device: device.update(times=[]),
+    "has 2000 records": lambda _, device: device.update(times=device["times"][:1] * 2000),
+    "do not ascend": lambda _, device: device["times"].reverse(),
+    "do not ascend ": lambda _, device: device.update(times=[0, -(2**63), -1, 0]),
+    "the file covers": lambda _, device: device.update(times=[253_402_300_000_000] * 4),
+    "has 5 states of 4 records": lambda _, device: device["state"].append(0),
+    "a number outside -1..0": lambda _, device: device.update(state=[0, 0, 0, 1]),
+    "a number outside -1..0 ": lambda _, device: device.update(state=[0, 0, 0, -2]),
+    "has equal states": lambda _, device: device.update(states=["ON", "ON"]),
+    "cannot be displayed": lambda _, device: device.update(states=["O\x1bN"]),
+    "cannot be displayed ": lambda _, device: device.update(states=["O" * 1000]),
+    "a number outside 0..3": lambda _, device: device.update(
+        problems=[{"row": 4, "reason": "data_missing", "detail": ""}]
+    ),
+    "has 9 problems": lambda _, device: device.update(
+        problems=[{"row": 0, "reason": "data_missing", "detail": ""}] * 9
+    ),
+    "another kind of digest": lambda _, device: device.update(digest=None),
+    "has 3 maximum of 4 records": lambda _, device: device["digest"]["maximum"].pop(),
+}
+"""What a reader that was taken over changes in its reply, by what is wrong with it then."""
+
+
+async def test_a_reply_of_a_reader_that_was_taken_over_passes_if_it_is_possible(pool: ReaderPool):
+    """The forgeries below are refused for what they change, not for being forgeries."""
+    [device] = (await read(pool, GOOD, name=taken_over(honest_reply(), COLUMNS))).devices
+    assert device.device == CAMERA
+
+
+@pytest.mark.parametrize("problem", FORGED)
+async def test_a_reply_that_is_impossible_is_the_readers_death(pool: ReaderPool, problem: str):
+    reply = honest_reply()
+    FORGED[problem](reply, reply["devices"][0])
+
+    rejected = await rejection(pool, GOOD, name=taken_over(reply, COLUMNS))
+
+    assert rejected.reason == FileReason.CRASHES_READER
+    assert problem.strip() in rejected.detail
+    assert rejected.detail.isprintable()
+
+
+async def test_records_that_do_not_fit_into_a_block_are_the_readers_death(
+    pool: ReaderPool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(verification, "MAX_DATA_BYTES", FRAMES.nbytes - 1)
+
+    rejected = await rejection(pool, GOOD, name=taken_over(honest_reply(), COLUMNS))
+
+    assert rejected.reason == FileReason.CRASHES_READER
+    assert f"has {FRAMES.nbytes} bytes of data" in rejected.detail
+
+
+async def test_columns_that_were_not_written_are_the_readers_death(pool: ReaderPool):
+    rejected = await rejection(pool, GOOD, name=taken_over(honest_reply(), "bytes(9)"))
+
+    assert rejected.reason == FileReason.CRASHES_READER
+    assert f"its columns have {FRAMES.nbytes} bytes, of which" in rejected.detail
+
+
+async def test_what_a_reader_wrote_becomes_numbers_of_a_valid_block(pool: ReaderPool):
+    """An Arrow file whose offsets point outside it would crash whoever reads it: here it is pixels."""
+    outside = f"(b'ARROW1' + b'\\xff' * {FRAMES.nbytes - 6})"
+    with Workspace(GOOD) as workspace:
+        saboteur: Any = taken_over(honest_reply(), outside)
+        [device] = (await pool.read(workspace, saboteur, KEY, LATEST)).devices
+        [columns] = written_columns([device], FACILITY)
+        stored = write_block(device.block(workspace.arrays(columns)))
+
+    pa.ipc.open_file(stored).read_all().validate(full=True)
+    assert read_block(stored).arrays["image"].tobytes() == eval(outside)
+
+
+async def test_what_a_reader_wrote_before_it_died_is_not_taken_for_columns(pool: ReaderPool):
+    dies = OnceSaboteur(
+        f"__import__('os').write({REPLIES.replace('replies', 'blocks')}, b'half'), __import__('os')._exit(3)"
+    )
+    with Workspace(GOOD) as workspace:
+        name: Any = dies
+        [device] = (await pool.read(workspace, name, KEY, LATEST)).devices
+        [columns] = written_columns([device], FACILITY)
+        np.testing.assert_array_equal(workspace.arrays(columns)["image"], FRAMES)
 
 
 async def test_a_reply_that_is_too_long_is_not_waited_for(pool: ReaderPool):

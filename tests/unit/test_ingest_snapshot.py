@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 
+from shotwatch_common.blocks import MAX_DATA_BYTES
 from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.domain import snapshot
+from shotwatch_ingest.domain.expectation import Expectation
 from shotwatch_ingest.domain.hdf5 import image as hdf5_reading
-from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, read_snapshot
+from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, read_snapshot, record_bytes
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.records import EnergyDigest, ImageDigest, RecordProblem, SpectrumDigest
 from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason, SkipReason
@@ -737,3 +739,35 @@ class TestNumbersThatAreNotFinite:
         assert (problem.row, problem.reason) == (1, RecordReason.NOT_FINITE)
         assert problem.detail.startswith(which)
         assert device.block.readable.tolist() == [True, False]
+
+
+def test_a_device_with_more_data_than_fit_into_a_block_is_not_read() -> None:
+    """A day of images: services read whole blocks, and again for each minute."""
+
+    def images(count: int) -> bytes:
+        def write(file: h5py.File) -> None:
+            file["IMAGES/DTG_2/15-00-00-000"] = FRAMES[0]
+            for n in range(1, count):
+                time = f"15-{n // 60:02d}-{n % 60:02d}-000"
+                file[f"IMAGES/DTG_2/{time}"] = h5py.SoftLink("/nowhere")
+
+        return hdf5(write)
+
+    fits = MAX_DATA_BYTES // FRAMES[0].nbytes
+    rejected = rejection(images(fits + 1), "LB_images_2021-05-03.h5")
+
+    assert rejected.reason == FileReason.TOO_LARGE
+    assert f"LB_A2-Camera_1-Camera-1: {fits + 1} records hold" in rejected.detail
+    assert f"{MAX_DATA_BYTES} at most are read of a device" in rejected.detail
+    assert read(images(fits), "LB_images_2021-05-03.h5")
+
+
+def test_whatever_a_recorder_may_write_of_a_device_fits_into_a_block() -> None:
+    """The 2021 tests' files are the exception: one covers a day, and 43 minutes of images at 1 Hz fit."""
+    for interval in FACILITY.intervals:
+        name = FACILITY.file_name(KEY.replace("100ms", interval.name))
+        assert name is not None
+        most = Expectation(KEY, name, FACILITY, 2_000_000_000_000).max_records
+        for place in FACILITY.places:
+            for group in place.devices:
+                assert most * record_bytes(group, FACILITY) <= MAX_DATA_BYTES

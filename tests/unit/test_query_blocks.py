@@ -1,6 +1,7 @@
 """The block reader keeps what is used again, and no more than it may."""
 
 import asyncio
+import sys
 from typing import cast
 
 import numpy as np
@@ -18,7 +19,7 @@ class Store:
     def __init__(self) -> None:
         self.fetched: list[str] = []
 
-    async def get(self, _bucket: str, key: str) -> bytes:
+    async def get(self, _bucket: str, key: str, _most: int) -> bytes:
         self.fetched.append(key)
         await asyncio.sleep(0)
         energies = np.arange(1000, dtype=np.float64)
@@ -32,8 +33,26 @@ def store() -> Store:
 
 
 @pytest.fixture
-def reader(store: Store) -> BlockReader:
-    return BlockReader(cast(ObjectStore, store))
+def reading() -> asyncio.Lock:
+    return asyncio.Lock()
+
+
+@pytest.fixture
+def reader(store: Store, reading: asyncio.Lock) -> BlockReader:
+    return BlockReader(cast(ObjectStore, store), reading)
+
+
+async def test_no_block_is_fetched_while_another_is_read(
+    store: Store, reader: BlockReader, reading: asyncio.Lock
+) -> None:
+    """Frames are read from other blocks: the memory of both is bounded together."""
+    async with reading:
+        waits = asyncio.create_task(reader.read("blocks", "a"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert store.fetched == []
+    await waits
+    assert store.fetched == ["a"]
 
 
 async def test_a_block_is_fetched_once_however_many_ask(store: Store, reader: BlockReader) -> None:
@@ -45,7 +64,7 @@ async def test_a_block_is_fetched_once_however_many_ask(store: Store, reader: Bl
 async def test_the_least_recently_used_block_is_forgotten_first(
     store: Store, reader: BlockReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size = len(await Store().get("blocks", "a"))
+    size = len(await Store().get("blocks", "a", sys.maxsize))
     monkeypatch.setattr(blocks, "CACHE_BYTES", 2 * size)
     for key in ("a", "b", "a", "c", "a", "b"):
         await reader.read("blocks", key)

@@ -1,6 +1,7 @@
 """What training takes from the archive: normal shots, their features, and the right rows of their blocks."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -90,7 +91,7 @@ class CalibrationStore:
     async def labels(self, _shots: Sequence[JudgedShot]) -> dict[str, ShotLabels]:
         return self.labelled
 
-    async def get(self, bucket: str, key: str) -> bytes:
+    async def get(self, bucket: str, key: str, _most: int = sys.maxsize) -> bytes:
         if key in self.expired:
             raise ObjectGone(f"{bucket}/{key}")
         numbers = PER_BLOCK * int(key) + np.arange(PER_BLOCK)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,7 +61,7 @@ class Objects:
     kept: dict[tuple[str, str], bytes] = field(default_factory=dict)
     full_after: int | None = None
 
-    async def get(self, bucket: str, key: str) -> bytes:
+    async def get(self, bucket: str, key: str, _most: int = sys.maxsize) -> bytes:
         if (bucket, key) not in self.kept:
             raise ObjectGone(f"{bucket}/{key}")
         return self.kept[bucket, key]

@@ -17,6 +17,19 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+MAX_DATA_BYTES = 64 << 20
+"""Maximum size of the data in a block: a camera's minute at 10 Hz takes 16 MB, and 42 MB if each record is
+doubled and the file has its longest margins. A service reads whole blocks, several at a time, and again for
+each minute of shots: this limit bounds its memory."""
+_FIXED = {
+    "time": pa.timestamp("ms", tz="UTC"),
+    "state": pa.dictionary(pa.int32(), pa.string()),
+    "readable": pa.bool_(),
+}
+"""The first columns of each block; the others are numbers."""
+MAX_BLOCK_BYTES = MAX_DATA_BYTES + (8 << 20)
+"""Maximum size of a block: its data, and for each record its time, state and readability."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -56,18 +69,36 @@ def read_block(data: bytes | memoryview | pa.Buffer) -> Block:
         ValueError: the bytes are not a block.
     """
     try:
-        table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
-    except pa.ArrowInvalid as error:
+        reader = pa.ipc.open_file(pa.BufferReader(data))
+        _require_types(reader.schema)
+        table = reader.read_all()
+        table.validate(full=True)  # Arrow trusts a file's offsets: one that points outside it would crash
+    except pa.ArrowException as error:
         raise ValueError(f"not a block: {error}") from error
     device = (table.schema.metadata or {}).get(b"device", b"").decode()
-    fixed = ("time", "state", "readable")
     return Block(
         device=device,
         time=table["time"].cast(pa.int64()).to_numpy(),
         state=table["state"].to_pylist(),
         readable=table["readable"].to_numpy(),
-        arrays={name: _array(table[name]) for name in table.column_names if name not in fixed},
+        arrays={name: _array(table[name]) for name in table.column_names if name not in _FIXED},
     )
+
+
+def _require_types(schema: pa.Schema) -> None:
+    """Check that the columns have the types that `write_block` gives them, before anything is read.
+
+    Raises:
+        ValueError: they have others.
+    """
+    types = {name: schema.field(name).type for name in schema.names}
+    numbers = (pa.types.is_integer, pa.types.is_floating)
+    for name, type_ in types.items():
+        values = type_.value_type if isinstance(type_, pa.FixedShapeTensorType) else type_
+        if type_ != _FIXED.get(name) and not any(is_number(values) for is_number in numbers):
+            raise ValueError(f"not a block: {name} is {type_}")
+    if list(types)[: len(_FIXED)] != list(_FIXED):
+        raise ValueError(f"not a block: its columns are {', '.join(types)}")
 
 
 def rows_in_block(head: bytes, tail: bytes, size: int) -> int:

@@ -1,9 +1,9 @@
 """Reading blocks from the object store."""
 
 from shotwatch_common import metrics
-from shotwatch_common.blocks import Block, read_block
-from shotwatch_common.store import ObjectGone, ObjectStore
-from shotwatch_shots.errors import Retry
+from shotwatch_common.blocks import MAX_BLOCK_BYTES, Block, read_block
+from shotwatch_common.store import ObjectGone, ObjectStore, ObjectTooLarge
+from shotwatch_shots.errors import Reject, Retry
 from shotwatch_shots.records import BlockRef
 
 
@@ -16,10 +16,13 @@ async def fetch_block(store: ObjectStore, ref: BlockRef) -> Block:
 
     Raises:
         BlockGone: the block does not exist.
+        Reject: it is larger than any that ingest writes.
         Retry: the store is not available.
     """
     try:
-        data = await store.get(ref.bucket, ref.key)
+        data = await store.get(ref.bucket, ref.key, MAX_BLOCK_BYTES)
+    except ObjectTooLarge as error:
+        raise Reject("block_too_large", f"block {error}, of {ref.object_key}") from error
     except ObjectGone as error:
         raise BlockGone(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
     block = read_block(data)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,12 +46,17 @@ _Rows = Mapping[BlockRef, Sequence[_Row]]
 
 
 class FrameReader:
-    """Reads frames from blocks: each block once, and only a few at a time. Expired blocks are left out."""
+    """Reads frames from blocks: each block once, and only a few at a time. Expired blocks are left out.
 
-    def __init__(self, archive: Archive, store: ObjectStore) -> None:
+    A block is in memory only while `reading` is held; by default, READERS blocks are read at a time.
+    """
+
+    def __init__(
+        self, archive: Archive, store: ObjectStore, reading: AbstractAsyncContextManager[None] | None = None
+    ) -> None:
         self._archive = archive
         self._store = store
-        self._readers = asyncio.Semaphore(READERS)
+        self._reading = reading or asyncio.Semaphore(READERS)
 
     async def read(
         self, shots: Sequence[JudgedShot], devices: Collection[str] = (), refused_too: bool = False
@@ -90,7 +96,7 @@ class FrameReader:
 
     async def _frames(self, ref: BlockRef, rows: Sequence[_Row]) -> Frames | None:
         """Return some rows of a block; None if the block has expired."""
-        async with self._readers:
+        async with self._reading:
             try:
                 block = await fetch_block(self._store, ref)
             except BlockGone:

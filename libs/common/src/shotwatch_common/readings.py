@@ -58,9 +58,12 @@ async def readings_of(
     for member in members:
         valid = member.valid if chosen is None else member.valid & chosen
         for ref, shots in member.by_block(valid):
-            block = await fetch_block(store, ref)
-            arrays = {name: _rows_of(array, member.row[shots]) for name, array in block.arrays.items()}
+            arrays = _rows_of_all((await fetch_block(store, ref)).arrays, member.row[shots])
             yield Readings(member.device, member.kind, shots, arrays)
+
+
+def _rows_of_all(arrays: Mapping[str, Array], rows: NDArray[np.int64]) -> Mapping[str, Array]:
+    return {name: _rows_of(array, rows) for name, array in arrays.items()}
 
 
 def _rows_of(array: Array, rows: NDArray[np.int64]) -> Array:

@@ -5,7 +5,7 @@ of `times`.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -102,6 +102,13 @@ class RecordProblem(Message):
     row: int
     reason: RecordReason
     detail: str
+
+
+def readable_rows(problems: Sequence[RecordProblem], count: int) -> NDArray[np.bool_]:
+    """Return a mask of the records whose data could be read, (count,); their states may be missing."""
+    readable = np.ones(count, np.bool_)
+    readable[[each.row for each in problems if each.reason is not RecordReason.STATE_MISSING]] = False
+    return readable
 
 
 class RecordColumns(Columnar):

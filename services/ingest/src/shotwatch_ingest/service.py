@@ -22,12 +22,17 @@ from opentelemetry import trace
 
 from shotwatch_common import faults, metrics
 from shotwatch_common.background import every
+from shotwatch_common.blocks import write_block
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
-from shotwatch_ingest.readers.exchange import ReadFile, Workspace
+from shotwatch_ingest.readers.exchange import (
+    ReadFile,
+    Workspace,
+    written_columns,
+)
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_ingest.settings import SECONDS_PER_FILE, IngestSettings
 from shotwatch_ingest.sweep import Sweep
@@ -192,14 +197,16 @@ class Ingestor:
     ) -> tuple[list[DeviceRecords], dict[str, str]]:
         """Return the records of each device, and the etag of each block by its name in its folder."""
         records, etags = [], {}
-        for device in found.devices:
+        columns = written_columns(found.devices, self._context.facility)
+        for device, of_block in zip(found.devices, columns, strict=True):
             block = BlockRef(
                 bucket=self._context.settings.block_bucket,
                 key=block_key(name.starts_at, obj.object_id, device.device),
                 object_id=obj.object_id,
                 object_key=obj.key,
             )
-            data = await asyncio.to_thread(workspace.block, device.block_start, device.block_bytes)
+            arrays = await asyncio.to_thread(workspace.arrays, of_block)
+            data = await asyncio.to_thread(write_block, device.block(arrays))
             etags[fitting_name(device.device)] = await self._context.store.put(block.bucket, block.key, data)
             metrics.block_written(len(data))
             records.append(device.records(block))

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 
 from shotwatch_common import metrics
-from shotwatch_common.blocks import Block, read_block
+from shotwatch_common.blocks import MAX_BLOCK_BYTES, Block, read_block
 from shotwatch_common.store import ObjectStore
 
 CACHE_BYTES = 128 * 2**20
@@ -16,24 +16,25 @@ _Name = tuple[str, str]
 class BlockReader:
     """A reader of blocks that caches the most recently used ones, up to CACHE_BYTES."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, reading: asyncio.Lock) -> None:
         self._store = store
+        self._reading = reading
         self._kept: OrderedDict[_Name, tuple[Block, int]] = OrderedDict()
-        self._fetching = asyncio.Lock()
 
     async def read(self, bucket: str, key: str) -> Block:
         """Return a block.
 
-        One fetch runs at a time, so that no block is fetched twice and memory stays bounded.
+        It is fetched while `reading` is held, so that no block is fetched twice and memory stays bounded.
 
         Raises:
             ObjectGone: there is no such block (any more).
+            ObjectTooLarge: it is larger than any that ingest writes.
             Retry: the store does not answer.
         """
         name = bucket, key
-        async with self._fetching:
+        async with self._reading:
             if name not in self._kept:
-                data = await self._store.get(bucket, key)
+                data = await self._store.get(bucket, key, MAX_BLOCK_BYTES)
                 self._kept[name] = read_block(data), len(data)
                 metrics.block_read(len(data))
             self._kept.move_to_end(name)

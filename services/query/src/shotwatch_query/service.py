@@ -142,7 +142,8 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[ApiSources]:
         Live.of(archive.events, settings.query_streams_per_caller) as live,
         Refusals.of(archive.audit) as refusals,
     ):
-        blocks_read, frames_read = BlockReader(store), FrameReader(archive, store)
+        reading = asyncio.Lock()  # whole blocks are large: one is read at a time, besides those in the cache
+        blocks_read, frames_read = BlockReader(store, reading), FrameReader(archive, store, reading)
         overview = Overview(facility_file, archive)
         yield ApiSources(
             settings,

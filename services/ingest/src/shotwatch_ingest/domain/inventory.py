@@ -12,7 +12,8 @@ from shotwatch_shots.facility import Device, Facility, FileName
 from shotwatch_shots.message import Message
 from shotwatch_shots.vocabulary import FileReason, SkipReason
 
-_EXAMPLES = 2
+MAX_EXAMPLES = 2
+"""Number of skipped parts of a file that are listed, for each reason."""
 _REJECTIONS = {
     SkipReason.UNREADABLE: FileReason.UNREADABLE,
     SkipReason.IMPOSSIBLE_TIME: FileReason.IMPOSSIBLE_TIME,
@@ -50,7 +51,7 @@ class PassedOver:
 
     def add(self, link: Link, reason: SkipReason, detail: str) -> None:
         self.counts[reason] += 1
-        if self.counts[reason] <= _EXAMPLES:
+        if self.counts[reason] <= MAX_EXAMPLES:
             self.examples.append(SkippedPart(where=str(link), reason=reason, detail=detail))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from h5py import h5d
 from numpy.typing import NDArray
 
-from shotwatch_common.blocks import Block
+from shotwatch_common.blocks import MAX_DATA_BYTES, Block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.digest import digest_of
 from shotwatch_ingest.domain.hdf5.datasets import RepeatedDatasets, load_numbers, load_text
@@ -145,9 +145,8 @@ class _Reading:
 
 
 def _read_device(device: Device, reading: _Reading, facility: Facility, stated: bool) -> DeviceSnapshot:
-    arrays = {
-        column: reading.column(dataset, dtype) for (column, dtype), dataset in _columns(device, facility)
-    }
+    columns = columns_of(device.group, facility)
+    arrays = {column: reading.column(dataset, dtype) for (column, dtype), dataset in columns}
     readable = reading.readable()
     states = reading.states(facility.state.dataset) if stated else [facility.state.on] * len(readable)
     return DeviceSnapshot(
@@ -193,23 +192,36 @@ def _require_representable(numbers: Array, dtype: np.dtype[Any]) -> None:
         raise Unreadable(RecordReason.OUT_OF_RANGE, f"has values outside {bounds.min}..{bounds.max}")
 
 
-def _columns(device: Device, facility: Facility) -> list[tuple[Column, Dataset]]:
-    datasets = facility.device_type(device.group).datasets
-    return list(zip(BLOCK_COLUMNS[device.kind].items(), datasets, strict=True))
+def columns_of(group: str, facility: Facility) -> list[tuple[Column, Dataset]]:
+    """Return the columns of the data of a device's block, each with its dataset in a file."""
+    family = facility.device_type(group)
+    return list(zip(BLOCK_COLUMNS[family.kind].items(), family.datasets, strict=True))
+
+
+def record_bytes(group: str, facility: Facility) -> int:
+    """Return the size of the data of one record of a device, in bytes."""
+    return sum(
+        dtype.itemsize * math.prod(dataset.shape) for (_, dtype), dataset in columns_of(group, facility)
+    )
 
 
 def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None:
-    """Check the size of all columns against the limit and against the memory that is left.
+    """Check the size of the columns against the limits and against the memory that is left.
 
     Raises:
-        Reject: they are larger than MAX_DECODED_BYTES.
+        Reject: those of a device are larger than MAX_DATA_BYTES, or all together than MAX_DECODED_BYTES.
         MemoryError: they are larger than the memory that is left.
     """
-    size = sum(
-        len(records) * dtype.itemsize * math.prod(dataset.shape)
-        for device, records in inventory.records.items()
-        for (_, dtype), dataset in _columns(device, facility)
-    )
+    size = 0
+    for device, records in inventory.records.items():
+        of_device = len(records) * record_bytes(device.group, facility)
+        if of_device > MAX_DATA_BYTES:
+            raise Reject(
+                FileReason.TOO_LARGE,
+                f"{key}: {device.group}: {len(records)} records hold {of_device} bytes of data, "
+                f"{MAX_DATA_BYTES} at most are read of a device",
+            )
+        size += of_device
     if size > MAX_DECODED_BYTES:
         raise Reject(
             FileReason.TOO_LARGE, f"{key}: /: holds {size} bytes of data, more than are read at once"

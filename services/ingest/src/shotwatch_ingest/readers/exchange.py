@@ -2,12 +2,17 @@
 
 A request consists of two pickled objects, the CPU time that the file has left (s) and the `Request`, and
 comes with the descriptors of the workspace. Replies come from a process that has read hostile bytes. They are
-therefore JSON: data that is checked, never code.
+therefore plain data, and `verification` checks them. The records are JSON. The columns of their blocks are
+arrays in the workspace, without any description: the service knows their types and shapes from the facility
+file, and their lengths from the number of records.
 """
 
+import math
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from types import TracebackType
@@ -16,16 +21,23 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, TypeAdapter
 
+from shotwatch_common.blocks import Array, Block
 from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
 from shotwatch_ingest.domain.inventory import SkippedPart
-from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot
-from shotwatch_ingest.readers.sandbox import MAX_WRITTEN_BYTES
+from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, columns_of
 from shotwatch_shots.columns import Columnar, Integers
 from shotwatch_shots.errors import Retry
-from shotwatch_shots.facility import FileName
+from shotwatch_shots.facility import Facility, FileName
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import ShotSeries
-from shotwatch_shots.records import NO_STATE, BlockRef, DeviceRecords, Digest, RecordProblem
+from shotwatch_shots.records import (
+    NO_STATE,
+    BlockRef,
+    DeviceRecords,
+    Digest,
+    RecordProblem,
+    readable_rows,
+)
 from shotwatch_shots.vocabulary import DeviceKind, FileReason, SkipReason
 
 FRAME_HEADER_BYTES = 8
@@ -67,15 +79,48 @@ class ReadDevice(Columnar):
     state: Integers
     problems: list[RecordProblem]
     digest: Annotated[Digest, Field(discriminator="role")] | None
-    block_start: int = Field(ge=0)
-    """Offset of its block in the workspace."""
-    block_bytes: int = Field(ge=0, le=MAX_WRITTEN_BYTES)
+
+    def block(self, arrays: dict[str, Array]) -> Block:
+        """Return the block of these records; `arrays` are its columns of data."""
+        states: list[str | None] = [*self.states, None]  # NO_STATE is the last entry
+        readable = readable_rows(self.problems, len(self.times))
+        return Block(self.device, self.times, [states[n] for n in self.state.tolist()], readable, arrays)
 
     def records(self, block: BlockRef) -> DeviceRecords:
         """Return the message; the block must be in the store."""
-        here = ("block_start", "block_bytes")
-        columns = {name: getattr(self, name) for name in type(self).model_fields if name not in here}
+        columns = {name: getattr(self, name) for name in type(self).model_fields}
         return DeviceRecords(**columns, block=block)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenColumn:
+    """A column of a block in the workspace: the bytes of a contiguous little-endian array."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    """(n, ...)"""
+    start: int
+    """Offset in the workspace."""
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def written_columns(devices: Sequence[ReadDevice], facility: Facility) -> list[list[WrittenColumn]]:
+    """Return the columns of each device's block; they lie one after the other in the workspace."""
+    start = 0
+    written = []
+    for read in devices:
+        columns = []
+        for (name, dtype), dataset in columns_of(read.device, facility):
+            column = WrittenColumn(name, dtype.newbyteorder("<"), (len(read.times), *dataset.shape), start)
+            columns.append(column)
+            start += column.size
+        written.append(columns)
+    return written
 
 
 class ReadFile(Message):
@@ -151,25 +196,31 @@ class Workspace:
 
     @property
     def blocks(self) -> int:
-        """The descriptor of the blocks, one after the other."""
+        """The descriptor of the columns of the blocks, one after the other."""
         return self._blocks.fileno()
 
-    def block(self, start: int, size: int) -> bytes:
-        """Return the bytes of a block; fewer if the file ends before."""
-        return os.pread(self.blocks, size, start)
+    @property
+    def written_bytes(self) -> int:
+        """Size of the file of the columns, in bytes."""
+        return os.fstat(self.blocks).st_size
+
+    def arrays(self, columns: Sequence[WrittenColumn]) -> dict[str, Array]:
+        """Return copies of columns by their names. Raise ValueError if the file ends before."""
+        copied = ((each, os.pread(self.blocks, each.size, each.start)) for each in columns)
+        return {each.name: np.frombuffer(data, each.dtype).reshape(each.shape) for each, data in copied}
 
 
 def framed(body: bytes) -> bytes:
     return len(body).to_bytes(FRAME_HEADER_BYTES, "little") + body
 
 
-def read_file(snapshot: Snapshot, devices: list[ReadDevice]) -> ReadFile:
+def read_file(snapshot: Snapshot) -> ReadFile:
     """Return the records of a file as a message."""
-    skipped = snapshot.skipped
+    devices, skipped = [read_device(each, snapshot.interval) for each in snapshot.devices], snapshot.skipped
     return ReadFile(devices=devices, skipped=dict(skipped.counts), examples=skipped.examples)
 
 
-def read_device(snapshot: DeviceSnapshot, interval: str, block_start: int, block_bytes: int) -> ReadDevice:
+def read_device(snapshot: DeviceSnapshot, interval: str) -> ReadDevice:
     """Return the records of a device as a message."""
     device, block = snapshot.device, snapshot.block
     states = sorted({state for state in block.state if state is not None})
@@ -183,8 +234,6 @@ def read_device(snapshot: DeviceSnapshot, interval: str, block_start: int, block
         state=np.array([numbers.get(state, NO_STATE) for state in block.state]),
         problems=list(snapshot.problems),
         digest=snapshot.digest,
-        block_start=block_start,
-        block_bytes=block_bytes,
     )
 
 

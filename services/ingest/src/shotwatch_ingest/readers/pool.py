@@ -33,6 +33,7 @@ from shotwatch_ingest.readers.exchange import (
     framed,
     outcomes,
 )
+from shotwatch_ingest.readers.verification import require_possible
 from shotwatch_shots.errors import Bug, Reject, Retry
 from shotwatch_shots.facility import Facility, FileName
 from shotwatch_shots.vocabulary import FileReason
@@ -62,8 +63,8 @@ class ReaderPool:
     """A pool of reader processes.
 
     An asynchronous context manager. Entering it starts the first process, leaving it ends them all. For each
-    file, the service holds in memory only the bytes, a reply of at most MAX_REPLY_BYTES, and one block at a
-    time.
+    file, the service holds in memory only the bytes, a reply of at most MAX_REPLY_BYTES, and one block with
+    its columns at a time.
     """
 
     def __init__(
@@ -144,12 +145,21 @@ class ReaderPool:
                 reader = await self._replaced(reader)
             with cpu_time.taken() as left:
                 outcome = await reader.ask(request, workspace, left, self._seconds_per_file)
+            self._require_possible(outcome, request, workspace)
             trusted = not (isinstance(outcome, Rejected) and outcome.reason in _DAMAGING)
             return outcome
         finally:
             self._idle.put_nowait(reader if trusted else None)
             if reader is not None and not trusted:
                 await self._end(reader)
+
+    def _require_possible(self, outcome: Outcome, request: Request, workspace: Workspace) -> None:
+        """Raise _Mishap if the outcome cannot be that of reading the file."""
+        try:
+            if isinstance(outcome, ReadFile):
+                require_possible(outcome, request, self._facility, workspace.written_bytes)
+        except ValueError as problem:
+            raise _Mishap(FileReason.CRASHES_READER, f"gave an impossible answer: {problem}") from problem
 
     async def _replaced(self, reader: "_Reader | None") -> "_Reader":
         if reader is not None:

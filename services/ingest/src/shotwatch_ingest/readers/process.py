@@ -1,8 +1,9 @@
 """The reader: a disposable process that reads files of unknown origin, one after the other.
 
 It receives no secret, is limited in memory and CPU time, cannot open anything, and can be killed at any
-moment. It receives each file, and a place for its blocks, as open descriptors. `pool.ReaderPool` runs
-`python -m shotwatch_ingest.readers.process DESCRIPTOR`; DESCRIPTOR is the socket on which requests arrive.
+moment. It receives each file, and a place for the columns of its blocks, as open descriptors.
+`pool.ReaderPool` runs `python -m shotwatch_ingest.readers.process DESCRIPTOR`; DESCRIPTOR is the socket on
+which requests arrive.
 """
 
 import array  # noqa: F401  socket.recv_fds imports it when it is called: too late in a sandbox
@@ -15,12 +16,10 @@ import signal
 import socket
 import sys
 import traceback
-from importlib.abc import MetaPathFinder
 from io import BytesIO
 
 import numpy as np
 
-from shotwatch_common.blocks import Block, write_block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.snapshot import Snapshot, read_snapshot
 from shotwatch_ingest.readers.exchange import (
@@ -34,7 +33,6 @@ from shotwatch_ingest.readers.exchange import (
     Request,
     framed,
     read_all,
-    read_device,
     read_file,
     write_all,
 )
@@ -52,7 +50,6 @@ def main() -> None:
     requests, replies = socket.socket(fileno=int(sys.argv[1])), os.dup(sys.stdout.fileno())
     facility, memory_bytes = _greeting()
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    sys.meta_path.insert(0, _WithoutPandas())
     _import_what_is_imported_late()
     _silence()
     try:
@@ -76,7 +73,7 @@ def main() -> None:
 
 
 def reply(request: Request, image: int, blocks: int, facility: Facility) -> bytes:
-    """Read the file of descriptor `image`, write its blocks to `blocks`, and return the outcome as JSON."""
+    """Read the file of descriptor `image`, write its columns to `blocks`, and return the outcome as JSON."""
     outcome = _outcome(request, image, blocks, facility).model_dump_json().encode()
     if len(outcome) <= MAX_REPLY_BYTES:
         return outcome
@@ -100,22 +97,19 @@ def _outcome(request: Request, image: int, blocks: int, facility: Facility) -> O
 
 
 def _stored(snapshot: Snapshot, blocks: int) -> ReadFile:
-    """Write the blocks one after the other, and return what was read.
+    """Write the columns one after the other, and return what was read.
 
     Raises:
-        Retry: the blocks cannot be written.
+        Retry: the columns cannot be written.
     """
-    devices = []
-    start = 0
-    for device in snapshot.devices:
-        block = memoryview(write_block(device.block))
-        try:
-            write_all(blocks, block)
-        except OSError as error:
-            raise Retry(f"the blocks cannot be written: {error}") from error
-        devices.append(read_device(device, snapshot.interval, start, len(block)))
-        start += len(block)
-    return read_file(snapshot, devices)
+    os.lseek(blocks, 0, os.SEEK_SET)  # a reader that crashed may have written before
+    try:
+        for device in snapshot.devices:
+            for array in device.block.arrays.values():
+                write_all(blocks, np.ascontiguousarray(array).data.cast("B"))
+    except OSError as error:
+        raise Retry(f"the blocks cannot be written: {error}") from error
+    return read_file(snapshot)
 
 
 def _greeting() -> tuple[Facility, int]:
@@ -127,8 +121,6 @@ def _greeting() -> tuple[Facility, int]:
 
 def _import_what_is_imported_late() -> None:
     """Call functions that import modules at their first call: in the sandbox no module can be opened."""
-    one = np.zeros(1, np.int64)
-    write_block(Block("", one, ["ON"], one == 0, {"image": np.zeros((1, 2, 2), np.uint16)}))
     printable("\0")
     codecs.lookup("ascii")
 
@@ -138,17 +130,6 @@ def _silence() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for printed in (sys.stdout, sys.stderr):
         os.dup2(nowhere, printed.fileno())
-
-
-class _WithoutPandas(MetaPathFinder):
-    """An import hook that hides pandas.
-
-    pyarrow would import it where it is installed, which costs a second of CPU time and 50 MB for no use here.
-    """
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
 
 
 def _die_with_the_service() -> None:

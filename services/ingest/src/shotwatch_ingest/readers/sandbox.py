@@ -16,8 +16,8 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-MAX_WRITTEN_BYTES = 1 << 30
-"""Maximum size of the file that blocks are written to; the columns in it take at most half of that."""
+from shotwatch_ingest.domain.snapshot import MAX_DECODED_BYTES
+
 _MAX_OPEN_FILES = 16
 
 _PR_SET_NO_NEW_PRIVS = 38
@@ -87,7 +87,7 @@ def enter_sandbox() -> None:
         SandboxError: the kernel or the machine does not support the filter, or the filter has no effect.
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN_FILES, _MAX_OPEN_FILES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_WRITTEN_BYTES, MAX_WRITTEN_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_DECODED_BYTES, MAX_DECODED_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     machine = _MACHINE_TYPES.get(platform.machine())
     if machine is None:

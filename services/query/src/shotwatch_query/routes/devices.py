@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from shotwatch_common.blocks import Block
-from shotwatch_common.store import ObjectGone
+from shotwatch_common.store import ObjectGone, ObjectTooLarge
 from shotwatch_query.answers import Responses
 from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import (
@@ -132,7 +132,7 @@ class RecordInBlock:
             raise NotFound(f"{self.member.device} records no {name}")
         if not self.block.readable[self.row]:
             raise NotFound(f"the {name} of {self.member.device} could not be read: {self.member.verdict}")
-        array: NDArray[Any] = self.block.arrays[name][self.row]
+        array: NDArray[Any] = self.block.arrays[name][self.row].copy()  # a view would keep the whole block
         return array
 
 
@@ -217,6 +217,8 @@ async def _find_record(sources: ApiSources, shot: str, device: str) -> RecordInB
         raise NotFound(
             f"the block {ref.key} has expired: put {ref.object_key} into the inbox again to make it anew"
         ) from error
+    except ObjectTooLarge as error:
+        raise NotFound(f"the block cannot be read: {error}") from error
     return RecordInBlock(shot, member, ref, block, row)
 
 

@@ -17,6 +17,7 @@ from shotwatch_shots.records import (
     ImageDigest,
     JudgedRecords,
     RecordColumns,
+    readable_rows,
     reason_code,
 )
 from shotwatch_shots.vocabulary import RecordReason
@@ -47,7 +48,7 @@ def last_fingerprint(records: DeviceRecords) -> int | None:
     """Return the fingerprint of the last frame that could be read; None for devices without frames."""
     if not isinstance(records.digest, ImageDigest):
         return None
-    fingerprints = records.digest.fingerprint[_readable(records)]
+    fingerprints = records.digest.fingerprint[readable_rows(records.problems, len(records.state))]
     return int(fingerprints[-1]) if len(fingerprints) else None
 
 
@@ -60,7 +61,8 @@ def _findings(
     yield from _problems(records, of_state=False)
     if records.digest is not None:
         datasets = facility.device_type(records.device).datasets
-        context = Context(datasets, facility.frames, _readable(records), previous_fingerprint)
+        readable = readable_rows(records.problems, len(records.state))
+        context = Context(datasets, facility.frames, readable, previous_fingerprint)
         yield from broken_rules(records.digest, context)
 
 
@@ -84,11 +86,6 @@ def _problems(records: DeviceRecords, of_state: bool) -> Iterator[tuple[str, Mas
             rows.setdefault(reason, []).append(problem.row)
     for reason, where in rows.items():
         yield reason, _mask(where, len(records.state))
-
-
-def _readable(records: DeviceRecords) -> Mask:
-    unreadable = [p.row for p in records.problems if p.reason != RecordReason.STATE_MISSING]
-    return ~_mask(unreadable, len(records.state))
 
 
 def _mask(rows: list[int], count: int) -> Mask:
