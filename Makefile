@@ -5,7 +5,7 @@ PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*
 MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
 SOURCES := libs services tools cli tests deploy scripts
 
-.PHONY: help setup demo test test-fast test-minio chaos fuzz lint format bench bench-detect lock schemas settings sbom audit broker-accounts metrics structure english dashboards clean
+.PHONY: help setup demo test test-fast test-minio chaos fuzz lint format bench-facility bench-detect lock schemas settings sbom audit broker-accounts metrics structure english dashboards clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,8 +54,8 @@ format: setup  ## Put the code in shape
 	@$(BIN)/ruff check --fix --quiet $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
 
-bench: setup  ## Drive the embedded stack with a share of the facility's load and print the figures
-	@$(BIN)/python -m tools.bench.load
+bench-facility: setup  ## Drive the embedded stack with the whole facility: MINUTES=2, PACE=1.0 or max; report in build/bench-facility
+	@$(BIN)/python -m tools.bench.facility --minutes $(or $(MINUTES),2) --pace $(or $(PACE),1.0)
 
 bench-detect: setup  ## Measure the detector: SIZE=full, FRAMES=folder and UNSEEN=file or folder of recorded frames
 	@$(BIN)/shotwatch benchmark --size $(or $(SIZE),small) $(if $(FRAMES),--frames "$(FRAMES)") $(if $(UNSEEN),--unseen "$(UNSEEN)")

@@ -33,7 +33,7 @@ LONG_MODULE = 300
 
 LIMITS = {
     "classes that share their name": 0,
-    "uses of `Any` per 1,000 lines": 1.9,
+    "uses of `Any` per 1,000 lines": 1.8,
     "function length, median": 5,
     "function length, 90th percentile": 14,
     "functions not fully annotated": 0,
@@ -44,8 +44,8 @@ LIMITS = {
     "settings that nobody sets": 0,
     "dependencies declared and not used": 0,
     "dependencies imported and not declared": 0,
-    "state in modules": 11,
-    "long modules": 4,
+    "state in modules": 7,
+    "long modules": 3,
 }
 """The largest figure that passes. Lower a limit when the code has improved; never raise one."""
 

@@ -1,14 +1,19 @@
 """The broker in tests: its queues, and on an embedded stack an account that may do anything."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from yarl import URL
 
 from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.private import private_files
+from shotwatch_embedded.servers import Server
+from shotwatch_embedded.servers.broker import broker
 from shotwatch_operations.broker.accounts import password_hash
+from tests.ports import PORTS
 
 TOPOLOGY = Topology()
 _TESTER, _PASSWORD = "tester", "tests"
@@ -25,6 +30,18 @@ def admit_tester(folder: Path) -> None:
     with private_files():
         definitions.parent.mkdir(parents=True, exist_ok=True)
         definitions.write_text(json.dumps({"users": [user], "permissions": [permission]}))
+
+
+def controllable_broker(*arguments: Any, **options: Any) -> Server:
+    """Return an embedded broker that `rabbitmqctl` can reach; otherwise none listens to other nodes."""
+    server = broker(*arguments, **options)
+    environment, port = dict(server.environment), PORTS.take()
+    environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += (
+        " inet_dist_use_interface {127,0,0,1} -dist_listen true"
+    )
+    flags = environment["ERL_FLAGS"]
+    environment["ERL_FLAGS"] = flags.replace("-erl_epmd_port 1", f"-erl_epmd_port {port}")
+    return replace(server, environment=environment)
 
 
 def as_tester(address: str) -> str:

@@ -25,6 +25,7 @@ from shotwatch_cli.failures import AWAY
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import planned_uploads, upload_all
 from shotwatch_common.archive import Archive
+from shotwatch_common.archive.shots import ANY_SHOT
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
@@ -303,7 +304,7 @@ class FaultBed:
             return (await take_balance(self.archive, reconciler, 0, FOREVER_MS)).problems
 
     async def account(self) -> Account:
-        shots = await self.archive.shots.page({}, 0, FOREVER_MS, 0)
+        shots = await self.archive.shots.page(ANY_SHOT, 0, FOREVER_MS, 0)
         last = await self.archive.events.last_number()
         events = [stored.event for stored in await self.archive.events.numbered(0, last)]
         stored_events = await self.archive.events.stored_between(0, FOREVER_MS)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -12,10 +13,11 @@ from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore
+from shotwatch_embedded import stack as stack_module
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
-from tests.broker import admit_tester
+from tests.broker import admit_tester, controllable_broker
 from tests.facilities import facility_waiting
 from tests.installing import alone
 
@@ -77,6 +79,7 @@ async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultBe
     described = load_facility(facility)
     inputs, quiet = make_inputs(described, root / "inputs"), quiet_files(described, root / "quiet")
     async with AsyncExitStack() as resources:
+        resources.enter_context(patch.object(stack_module, "broker", controllable_broker))
         with alone(tmp_path_factory.getbasetemp().parent / "bed-starts"):  # each takes all cores for it
             claimed = Stack.claim(root, "chaos", facility=facility, settings={})
             admit_tester(claimed.folder / "broker")

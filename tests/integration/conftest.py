@@ -23,13 +23,13 @@ from shotwatch_common.telemetry import configure_logs
 from shotwatch_embedded.install import ensure_rabbitmq
 from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.private import private_files
-from shotwatch_embedded.servers.broker import SCRIPT, broker
+from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.servers.probes import opens_channel
 from shotwatch_embedded.services import ServiceSpec, path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role
 from shotwatch_shots.facility import Facility
-from tests.broker import TOPOLOGY, admit_tester, as_tester
+from tests.broker import TOPOLOGY, admit_tester, as_tester, controllable_broker
 from tests.facilities import facility_waiting
 from tests.installing import alone
 from tests.integration.certificates import Certificates
@@ -201,10 +201,10 @@ class Node:
 async def node(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, tls_port: int
 ) -> AsyncIterator[Node]:
-    """A broker as the embedded stack starts it, with TLS and the management API, declared."""
+    """A broker as the embedded stack starts it, with TLS, the management API and `rabbitmqctl`, declared."""
     folder = tmp_path_factory.mktemp("broker")
     (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
-    server = broker(folder, "a secret", PORTS)
+    server = controllable_broker(folder, "a secret", PORTS)
     admit_tester(folder)
     with (folder / "rabbitmq.conf").open("a") as configuration:
         configuration.write(_TLS.format(port=tls_port, **asdict(certificates)))

@@ -19,9 +19,9 @@ from shotwatch_shots.calibration import CalibrationKind
 from shotwatch_shots.errors import Bug
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.ledger import Entry
-from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
-from shotwatch_shots.shot import ShotVerdict
+from shotwatch_shots.shot import ShotFilter, ShotVerdict
 from shotwatch_shots.vocabulary import DeviceKind, ObjectState
 from shotwatch_shots.window import Window
 
@@ -220,7 +220,7 @@ def readable(data: bytes) -> bytes:
 async def test_a_spread_of_shots_is_of_each_part_of_the_time_and_no_larger_than_asked(
     archive: Archive,
 ) -> None:
-    where = {"place": "LA-A9-00"}
+    where = ShotFilter(area=Place.parse("LA-A9-00"))
     pulses = [1000 * n for n in range(1, 401)]
     shots = batch("spread", pulses)
     await archive.shots.write(shots, [ShotVerdict(None, None)] * len(pulses), None, "0" * 32)

@@ -21,9 +21,9 @@ import pytest
 from shotwatch_common.topology import STAGES
 from shotwatch_embedded.status import Role
 from shotwatch_shots.ledger import ObjectEntry
-from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import epoch_ms
-from shotwatch_shots.shot import JudgedShot
+from shotwatch_shots.shot import JudgedShot, ShotFilter
 from shotwatch_shots.vocabulary import AnomalyKind, FileReason, ObjectState
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.broker import TOPOLOGY
@@ -50,7 +50,7 @@ async def nobody_else_is_harmed(running: Running, tmp_path: Path) -> AsyncIterat
     await running.upload(*simulate(good, tmp_path / "good"))
     await running.judged()
     start = epoch_ms(good.start)
-    place = {"place": "LA-FSD-00"}
+    place = ShotFilter(area=Place.parse("LA-FSD-00"))
     shots = await running.archive.shots.page(place, start, start + 60_000, 0)
     assert [shot.complete for shot in shots] == [True, True]
     assert await state(running) == before
@@ -111,7 +111,9 @@ def outcome(entry: ObjectEntry) -> tuple[str, str]:
 
 async def shots_at(running: Running, start: datetime, place: str) -> list[JudgedShot]:
     begin = epoch_ms(start)
-    return await running.archive.shots.page({"place": place}, begin - 1000, begin + 61_000, 0)
+    return await running.archive.shots.page(
+        ShotFilter(area=Place.parse(place)), begin - 1000, begin + 61_000, 0
+    )
 
 
 # --- names, places, times ---
@@ -260,7 +262,7 @@ async def test_two_healthy_devices_half_a_period_apart_lose_nothing(running: Run
         shot
         for minute in range(2)
         for shot in await running.archive.shots.page(
-            {"place": "LB-A2-00"},
+            ShotFilter(area=Place.parse("LB-A2-00")),
             epoch_ms(start + minute * MINUTE),
             epoch_ms(start + (minute + 1) * MINUTE),
             0,

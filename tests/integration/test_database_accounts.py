@@ -41,15 +41,21 @@ class Guarded:
     """A database that asks for a password."""
 
     port: int
+    folder: Path
 
     def url(self, account: str, password: str, database: str = "shotwatch") -> str:
         user = f"{account}:{password.replace(' ', '%20')}"
         return f"mongodb://{user}@{LOOPBACK}:{self.port}/{database}?retryWrites=false"
 
     def settings(self, **passwords: str) -> DatabaseSetupSettings:
-        variables = {f"database_{account}_password": each for account, each in passwords.items()}
+        for file in self.folder.iterdir():
+            file.unlink()
+        for account, password in passwords.items():
+            (self.folder / f"database-{account}-password").write_text(f"{password}\n")
         url = self.url(ADMIN, ADMIN_PASSWORD, "admin")
-        return DatabaseSetupSettings.load(database_url=url, facility=str(FACILITY), **variables)
+        return DatabaseSetupSettings.load(
+            database_url=url, facility=str(FACILITY), accounts_folder=str(self.folder)
+        )
 
     def archive(self, account: str, password: str = "") -> Archive:
         return Archive.at(self.url(account, password or PASSWORDS[account]), "shotwatch")
@@ -90,7 +96,7 @@ async def database(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gu
     ):
         root = [{"role": "root", "db": "admin"}]
         await client["admin"].command("createUser", ADMIN, pwd=ADMIN_PASSWORD, roles=root)
-    guarded = Guarded(server.port)
+    guarded = Guarded(server.port, tmp_path_factory.mktemp("passwords"))
     with running((*server.command, "--auth"), server.environment):
         async with Archive.at(guarded.url(ADMIN, ADMIN_PASSWORD, "admin"), "shotwatch") as archive:
             await until(archive.ready, "a database that asks for passwords")
@@ -182,11 +188,11 @@ async def test_a_password_is_replaced_and_nothing_is_lost(database: Guarded, mad
 
 
 async def test_the_command_states_what_it_made_and_no_password(database: Guarded, tmp_path: Path) -> None:
-    password_file = tmp_path / "password"
+    password_file = tmp_path / "database-validate-password"
     password_file.write_text("from a file\n")
     environment = {
         "SHOTWATCH_DATABASE_URL": database.url(ADMIN, ADMIN_PASSWORD, "admin"),
-        "SHOTWATCH_DATABASE_VALIDATE_PASSWORD_FILE": str(password_file),
+        "SHOTWATCH_ACCOUNTS_FOLDER": str(tmp_path),
         "SHOTWATCH_FACILITY": str(FACILITY),
     }
     command = (sys.executable, "-m", "shotwatch_operations.database")

@@ -9,8 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import epoch_ms, instant
+from shotwatch_shots.shot import ShotFilter
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
 from shotwatch_simulator.simulation import Simulation, simulate
@@ -57,7 +58,7 @@ async def test_a_set_is_made_listed_checked_and_streamed_as_it_was_recorded(
     assert made.exit_code == 0, made.stderr
     [summary] = made.documents
     span = epoch_ms(START), epoch_ms(START + MINUTE)
-    where = {"place": "LA-FSD-00"}
+    where = ShotFilter(area=Place.parse("LA-FSD-00"))
     shots = await running.archive.shots.page(where, *span, 0)
     normal = {shot.id for shot in shots if shot.complete and not shot.verdict.kinds}
     assert 0 < len(normal) < len(shots) == 60

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -19,7 +20,7 @@ import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractChannel
 from mlflow import MlflowClient
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, UpdateOne
 from pymongo.errors import OperationFailure
 from yarl import URL
 
@@ -27,7 +28,6 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.description import find_stack
 from shotwatch_embedded.processes import processes
-from shotwatch_embedded.servers.broker import SCRIPT
 from shotwatch_embedded.stack import Stack
 from shotwatch_embedded.status import Role, State, Status
 from shotwatch_operations.api_keys import ApiKey
@@ -167,26 +167,11 @@ async def test_a_stranger_can_read_no_file_of_a_stack(stack: Stack, root: Path) 
     assert open_to_others(stack.folder) == []
 
 
-async def test_a_stranger_without_the_cookie_cannot_command_the_broker(stack: Stack, tmp_path: Path) -> None:
-    environment = environment_of(servers(stack)["broker"])
-    cookie = tmp_path / ".erlang.cookie"
-    cookie.touch(mode=0o600)
-    cookie.write_text("x" * 64)
-    assert await ping_broker(environment)
-    assert not await ping_broker({**environment, "HOME": str(tmp_path)})
-
-
-def environment_of(process: Status) -> dict[str, str]:
-    entries = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
-    return dict(entry.split("=", 1) for entry in entries if entry)
-
-
-async def ping_broker(environment: Mapping[str, str]) -> bool:
-    """Whether the broker obeys who has the cookie of this environment's home."""
-    command = (SCRIPT.with_name("rabbitmqctl"), "--quiet", "eval", "node().")
-    quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=quiet, stderr=quiet)
-    return await process.wait() == 0
+async def test_the_broker_listens_to_clients_alone(stack: Stack) -> None:
+    """One packet of a stranger to the port for other nodes would end it."""
+    started = servers(stack)["broker"]
+    nodes = {pid for pid in processes(stack.folder) if os.getpgid(pid) == started.pid}
+    assert ports_of(nodes) == {started.port}
 
 
 async def test_the_database_lets_no_stranger_in(stack: Stack) -> None:
@@ -394,11 +379,24 @@ async def test_a_broker_that_ended_or_was_killed_comes_back_where_it_was_with_it
 async def test_a_killed_database_comes_back_with_every_acknowledged_write(
     stack: Stack, restarts: Restarts
 ) -> None:
+    changes = [
+        lambda kept: kept.insert_one({"_id": "inserted"}),
+        lambda kept: kept.insert_many([{"_id": n} for n in range(3)]),
+        lambda kept: kept.update_one({"_id": 0}, {"$set": {"changed": 1}}),
+        lambda kept: kept.bulk_write([UpdateOne({"_id": "new"}, {"$set": {"changed": 2}}, upsert=True)]),
+        lambda kept: kept.delete_one({"_id": 1}),
+    ]
+    expected: list[dict[str, Any]] = []
     async with database_of(stack) as client:
-        await client["shotwatch"]["kept"].insert_one({"_id": "acknowledged"})
-        signal_group(servers(stack)["database"], signal.SIGKILL)
-        assert (await restarts.one()).name == "database"
-        assert await client["shotwatch"]["kept"].count_documents({}) == 1
+        kept = client["shotwatch"]["kept"]
+        for change in changes:
+            await change(kept)
+            signal_group(servers(stack)["database"], signal.SIGKILL)
+            assert (await restarts.one()).name == "database"
+            expected.append(await kept.find({}, sort=[("_id", 1)]).to_list())
+    assert [len(documents) for documents in expected] == [1, 4, 4, 5, 4]
+    assert expected[2][0] == {"_id": 0, "changed": 1}
+    assert {"_id": "new", "changed": 2} in expected[3]
 
 
 @pytest.mark.parametrize("name", ["broker", "database", "store", "models"])

@@ -112,6 +112,19 @@ async def test_an_event_of_somebody_who_may_not_publish_it_is_not_shown(url: Url
         assert await next_number(events) == 2
 
 
+async def test_a_message_that_is_no_event_is_left_out_and_reported(
+    url: Url, inference: Bus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with EventStream(url("operator"), TOPOLOGY).subscription() as events:
+        async with await aio_pika.connect(url("history")) as connection:
+            channel = await connection.channel()
+            anomalies = await channel.get_exchange("anomalies", ensure=False)
+            await anomalies.publish(aio_pika.Message(b'{"data": 1}'), "anomaly.warning.LA.A1.11.drift")
+        await inference.announce(event(2))
+        assert await next_number(events) == 2
+    assert "is no anomaly event that this version can read" in " ".join(capsys.readouterr().err.split())
+
+
 async def next_number(events: AsyncIterator[AnomalyEvent]) -> int:
     async with asyncio.timeout(20):
         return (await anext(events)).data.sequence

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
-from shotwatch_shots.shot import JudgedShot
+from shotwatch_shots.shot import JudgedShot, ShotFilter
 
 from .conftest import Running
 from .test_cli import shotwatch
@@ -28,7 +29,7 @@ def made(case: str, folder: Path) -> Path:
 
 
 async def shots(running: Running, start: datetime) -> Sequence[JudgedShot]:
-    place = {"place": "LB-A2-00"}
+    place = ShotFilter(area=Place.parse("LB-A2-00"))
     return await running.archive.shots.page(place, epoch_ms(start), epoch_ms(start + MINUTE), 0)
 
 

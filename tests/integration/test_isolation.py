@@ -9,6 +9,7 @@ import httpx
 import pytest
 from pymongo import AsyncMongoClient
 
+from shotwatch_common.archive.shots import ANY_SHOT
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import ObjectState
@@ -67,7 +68,7 @@ async def test_a_window_that_cannot_be_closed_stops_no_other(running: Running, t
     )
 
     async def closed() -> bool:
-        return len(await running.archive.shots.page({}, epoch_ms(start), epoch_ms(start) + 60_000, 0)) == 5
+        return len(await running.archive.shots.page(ANY_SHOT, epoch_ms(start), epoch_ms(start) + 60_000)) == 5
 
     async def noticed() -> bool:
         return await failing(running) > 0

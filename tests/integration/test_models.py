@@ -29,8 +29,9 @@ from shotwatch_operations.promotion import Promoter
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.models import Promotion
-from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.shot import ShotFilter
 from shotwatch_shots.vocabulary import AnomalyKind, ModelAlias
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import plan_injections
@@ -48,7 +49,7 @@ START = datetime(2025, 8, 1, 8, tzinfo=UTC)
 """Later than what other tests record at the place: drift is sought in its newest data."""
 LIVE = START + timedelta(minutes=3)
 METER = "LB_A2-EM_1-EnergyMeter-1"
-WHERE = {"place": "LB-A2-00"}
+WHERE = ShotFilter(area=Place.parse("LB-A2-00"))
 LEARNING = ("--from", START.isoformat(), "--to", LIVE.isoformat(), "--places", "LB-A2")
 
 

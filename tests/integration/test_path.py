@@ -28,7 +28,7 @@ from shotwatch_shots.feedback import Statement
 from shotwatch_shots.identity import object_id, reason_key
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
-from shotwatch_shots.shot import JudgedShot
+from shotwatch_shots.shot import JudgedShot, ShotFilter
 from shotwatch_shots.vocabulary import AnomalyKind, FeedbackAction, FileReason, ObjectState, Phase
 from shotwatch_simulator.anomalies import Kind
 from shotwatch_simulator.injections import inject, plan_injections
@@ -65,7 +65,7 @@ def simulation(
 async def shots_of(archive: Archive, of: Simulation) -> list[JudgedShot]:
     start = epoch_ms(of.start)
     return await archive.shots.page(
-        {"place": str(of.all_expected[0].place)},
+        ShotFilter(area=of.all_expected[0].place),
         start - 1000,
         start + of.duration // timedelta(milliseconds=1) + 1000,
         0,

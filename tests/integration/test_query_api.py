@@ -34,7 +34,7 @@ from shotwatch_query.service import create_app
 from shotwatch_query.sources import ApiSources
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import AnomalyEvent, ModelRef
-from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.features import FEATURE_SPECS
 from shotwatch_shots.feedback import ShotLabels, Snooze
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.models import ModelLoad
@@ -329,14 +329,14 @@ def test_a_block_is_an_arrow_file_that_any_reader_opens(world: World) -> None:
 
 def test_the_catalogue_states_of_every_feature_what_it_is_and_which_shots_have_it(world: World) -> None:
     features = {feature["name"]: feature for feature in world.get("/features")["features"]}
-    assert features.keys() == FEATURE_TERMS.keys()
+    assert features.keys() == FEATURE_SPECS.keys()
     assert features["ellipticity"]["range"] == [0, 1]
     assert features["energy"] == {
         "name": "energy",
         "unit": "J",
         "range": [0, None],
-        "description": FEATURE_TERMS["energy"].description,
-        "source": FEATURE_TERMS["energy"].source,
+        "description": FEATURE_SPECS["energy"].description,
+        "source": FEATURE_SPECS["energy"].source,
         "measured_on": "every shot",
     }
     assert features["distance_to_reference"]["measured_on"] == "one shot a second, and every anomalous one"

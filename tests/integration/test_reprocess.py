@@ -8,6 +8,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from shotwatch_common.archive.measurements import Source
+from shotwatch_common.archive.shots import ANY_SHOT
 from shotwatch_common.archive.windows import NEVER
 from shotwatch_operations import reprocessing
 from shotwatch_operations.reprocessing import Minute, Reprocessing, ReprocessingRequest, ReprocessingStopped
@@ -32,7 +33,7 @@ def simulated(running: Running, folder: Path, start: datetime) -> list[Path]:
 
 
 async def shots(running: Running) -> dict[str, JudgedShot]:
-    return {shot.id: shot for shot in await running.archive.shots.page({}, *SPAN, 0)}
+    return {shot.id: shot for shot in await running.archive.shots.page(ANY_SHOT, *SPAN, 0)}
 
 
 async def blocks(running: Running) -> set[str]:
@@ -122,7 +123,7 @@ async def test_what_was_stopped_goes_on_where_it_was_stopped(running: Running, t
     again: list[int] = []
     await work().run(lambda done: again.append(done.start))
     assert again == left
-    shots = await running.archive.shots.page({}, *span, 0)
+    shots = await running.archive.shots.page(ANY_SHOT, *span, 0)
     assert {shot.revision for shot in shots} == {2}
 
 

@@ -36,14 +36,13 @@ async def test_nothing_that_a_stack_wrote_has_rights_for_group_or_others(
 
 
 def secrets_of(stack: Stack) -> Iterator[str]:
-    """Yield the secrets that the stack's services are given, the cookie of the broker, and the token."""
+    """Yield the secrets that the stack's services are given, and the token."""
     for service in (None, *(each.name for each in accounts_of(Topology()))):
         for name, value in stack.environment(service).items():
             if name.endswith(("_PASSWORD", "_KEY")):
                 yield value
             elif name.endswith("_URL") and (password := URL(value).password):
                 yield password
-    yield (stack.folder / "broker" / ".erlang.cookie").read_text()
     yield stack.describe().token or ""
 
 
@@ -54,8 +53,8 @@ def command_lines(folder: Path) -> list[str]:
 async def test_no_secret_is_on_a_command_line(running: Running) -> None:
     """Every user of the machine can read those."""
     secrets = set(secrets_of(running.stack))
-    # of each account of the broker; two of the store and of MLflow; database, cookie, token
-    assert len(secrets) == len(list(accounts_of(Topology()))) + 7
+    # of each account of the broker; two of the store and of MLflow; database, token
+    assert len(secrets) == len(list(accounts_of(Topology()))) + 6
     lines = command_lines(running.stack.folder)
     assert len(lines) > len(running.stack.status())
     assert [line for line in lines if any(secret in line for secret in secrets)] == []

@@ -1,6 +1,8 @@
 """What the services rely on in an object store, asked of each that is here."""
 
 import asyncio
+import gzip
+import io
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -75,6 +77,19 @@ async def test_a_big_object_is_read_as_it_was_written(store: ObjectStore, bucket
     assert await store.get(bucket, "key") == content
     [listed] = [found async for found in store.list(bucket)]
     assert (listed.size, listed.etag) == (BIG, await store.etag(bucket, "key"))
+
+
+async def test_an_object_that_declares_a_compression_is_not_decompressed(
+    served: Served, store: ObjectStore, bucket: str
+) -> None:
+    """Its size is bounded as it is stored: 1 MB may be 1 GB after decompression."""
+    compressed = gzip.compress(bytes(8 << 20))
+    address = urlsplit(served.server.settings["SHOTWATCH_STORE_URL"]).netloc
+    async with Minio(address, *KEYS, secure=False, region="us-east-1") as sender:
+        declared = {"Content-Encoding": "gzip"}
+        await sender.put_object(bucket, "a", io.BytesIO(compressed), len(compressed), metadata=declared)
+    assert (await store.fetch(bucket, "a", len(compressed))).data == compressed
+    assert [piece async for piece in store.pieces(bucket, "a", len(compressed))] == [compressed]
 
 
 @pytest.mark.parametrize("act", EVERY_ACT)

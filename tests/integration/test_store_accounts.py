@@ -3,10 +3,11 @@
 import base64
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -49,13 +50,22 @@ def settings_of(server: Server, **further: str) -> SetupSettings:
     return SetupSettings.load(**variables, models_url="http://elsewhere", facility=str(FACILITY), **further)
 
 
-def secret_keys(**changed: str) -> dict[str, str]:
-    return {f"store_{account}_secret_key": secret for account, secret in {**SECRETS, **changed}.items()}
+@contextmanager
+def written(secrets: Mapping[str, str]) -> Iterator[str]:
+    """A folder with a file for each account."""
+    with TemporaryDirectory() as folder:
+        for account, secret in secrets.items():
+            Path(folder, f"store-{account}-secret-key").write_text(secret)
+        yield folder
 
 
-async def accounts_made(settings: SetupSettings, dry_run: bool = False) -> dict[str, SetupResult]:
-    async with ConfigurableStore.of(settings) as store:
-        found = [finding async for finding in set_up(store, settings, dry_run)]
+async def accounts_made(
+    server: Server, secrets: Mapping[str, str] = SECRETS, dry_run: bool = False
+) -> dict[str, SetupResult]:
+    with written(secrets) as folder:
+        settings = settings_of(server, accounts_folder=folder)
+        async with ConfigurableStore.of(settings) as store:
+            found = [finding async for finding in set_up(store, settings, dry_run)]
     return {each.what.rpartition("-")[2]: each for each in found if each.bucket == "accounts"}
 
 
@@ -75,7 +85,7 @@ class Set:
 async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Set]:
     server = minio(tmp_path_factory.mktemp("accounts"), *KEYS, PORTS)
     async with serving(server), ObjectStore.of(settings_of(server)) as root:
-        made = await accounts_made(settings_of(server, **secret_keys()))
+        made = await accounts_made(server)
         assert {name: found.state for name, found in made.items()} == dict.fromkeys(STORE, PartState.MADE)
         await root.ensure_buckets("foreign")
         yield Set(server, root)
@@ -163,8 +173,7 @@ async def test_no_account_may_manage_accounts(store: Set) -> None:
 
 
 async def test_a_set_up_that_changed_nothing_finds_every_account_as_it_is(store: Set) -> None:
-    settings = settings_of(store.server, **secret_keys())
-    assert {found.state for found in (await accounts_made(settings)).values()} == {PartState.THERE}
+    assert {found.state for found in (await accounts_made(store.server)).values()} == {PartState.THERE}
 
 
 async def test_a_secret_key_is_replaced_while_a_file_is_on_its_way(store: Set) -> None:
@@ -172,9 +181,9 @@ async def test_a_secret_key_is_replaced_while_a_file_is_on_its_way(store: Set) -
     async with store.as_account("ingest") as before, store.as_account("ingest", "another secret") as after:
         await store.root.put("inbox", "under way.h5", b"content")
         assert await before.get("inbox", "under way.h5") == b"content"
-        settings = settings_of(store.server, **secret_keys(ingest="another secret"))
-        assert (await accounts_made(settings, dry_run=True))["ingest"].state is PartState.MISSING
-        made = await accounts_made(settings)
+        new = {"ingest": "another secret"}
+        assert (await accounts_made(store.server, new, dry_run=True))["ingest"].state is PartState.MISSING
+        made = await accounts_made(store.server, SECRETS | new)
         assert {name for name, found in made.items() if found.state is PartState.MADE} == {"ingest"}
         with pytest.raises(Retry, match="SignatureDoesNotMatch"):
             await before.get("inbox", "under way.h5")
@@ -182,16 +191,15 @@ async def test_a_secret_key_is_replaced_while_a_file_is_on_its_way(store: Set) -
         assert await after.ready("blocks")
         await after.move(("inbox", "under way.h5"), ("data", "2022-07-01/under way.h5"))
         assert await store.root.get("data", "2022-07-01/under way.h5") == b"content"
-    await accounts_made(settings_of(store.server, **secret_keys()))
+    await accounts_made(store.server)
 
 
 async def test_a_right_that_somebody_added_by_hand_is_taken_away_by_the_next_set_up(store: Set) -> None:
-    settings = settings_of(store.server, **secret_keys())
-    async with AccountAdmin(settings.store_url, *KEYS) as admin:
+    async with AccountAdmin(store.server.settings["SHOTWATCH_STORE_URL"], *KEYS) as admin:
         await admin.make(StoreAccount("shotwatch-validate", SECRETS["validate"], EVERYTHING))
     async with store.as_account("validate") as opened:
         await opened.put("data", "by hand", b"")
-        assert (await accounts_made(settings))["validate"].state is PartState.MADE
+        assert (await accounts_made(store.server))["validate"].state is PartState.MADE
         with pytest.raises(Retry, match="AccessDenied"):
             await opened.remove("data", "by hand")
 
@@ -199,7 +207,7 @@ async def test_a_right_that_somebody_added_by_hand_is_taken_away_by_the_next_set
 async def test_a_store_without_such_an_api_reports_it_and_is_set_up_all_the_same(tmp_path: Path) -> None:
     server = embedded_store(tmp_path, *KEYS, PORTS)
     async with serving(server):
-        made = await accounts_made(settings_of(server, **secret_keys()))
+        made = await accounts_made(server)
     assert {found.state for found in made.values()} == {PartState.UNSUPPORTED}
 
 
@@ -209,13 +217,13 @@ async def test_prometheus_reads_the_metrics_with_the_token_of_its_account_and_no
     """With the key and the token that deploy/make-env makes."""
     made = make_env(tmp_path)
     key, token = ((made / f"store-monitor-{name}").read_text() for name in ("secret-key", "token"))
-    await accounts_made(settings_of(store.server, store_monitor_secret_key=key))
+    await accounts_made(store.server, {"monitor": key})
     try:
         assert await metrics_status(store, token) == 200
         for other in ("", token_of("ingest", SECRETS["ingest"]), token_of("monitor", SECRETS["ingest"])):
             assert await metrics_status(store, other) == 403
     finally:
-        await accounts_made(settings_of(store.server, **secret_keys()))
+        await accounts_made(store.server)
 
 
 def token_of(account: str, key: str) -> str:

@@ -35,7 +35,7 @@ from .conftest import FOREVER_MS, Running, impatient, until
 from .processes import serving
 from .store_servers import KEYS, minio, notification
 from .test_path import shots_of, simulation
-from .test_store_accounts import SECRETS, secret_keys
+from .test_store_accounts import SECRETS, written
 
 pytestmark = pytest.mark.minio
 
@@ -76,10 +76,10 @@ def with_account(service: ServiceSpec) -> ServiceSpec:
 
 
 async def set_up_store(environment: Mapping[str, str], **changed: str) -> None:
-    secrets = {variable(name): secret for name, secret in secret_keys(**changed).items()}
-    settings = settings_as(SetupSettings, {**environment, **secrets})
-    async with ConfigurableStore.of(settings) as store:
-        found = {part.state async for part in set_up(store, settings)}
+    with written({**SECRETS, **changed}) as folder:
+        settings = settings_as(SetupSettings, {**environment, variable("accounts_folder"): folder})
+        async with ConfigurableStore.of(settings) as store:
+            found = {part.state async for part in set_up(store, settings)}
     assert found <= {PartState.THERE, PartState.MADE}
 
 

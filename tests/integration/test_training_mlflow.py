@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from shotwatch_training.registry import Registry
 from shotwatch_training.service import Trained, train
 from shotwatch_training.settings import ArchitectureName, Recipe
 from tests.ports import PORTS
+from tests.support.registry_contract import RegistryContract
 from tests.unit.promoted import Promoted
 
 from .processes import serving
@@ -34,6 +36,7 @@ SHOTS = 400
 ENGINEER, READER = ("engineer", "of the engineer"), ("reader", "of the reader")
 PASSWORDS = ENGINEER[1], READER[1]
 rows, columns = np.indices((40, 48))
+_numbers = count()
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,27 @@ def train_once(url: str, name: str, steps: list[dict[str, Any]] | None = None, *
     trained = train(history(), "HPLS", chosen, Registry(url, name), progress)
     MlflowClient(url, url).set_registered_model_alias(name, "champion", trained.version)
     return trained
+
+
+@pytest.fixture
+def model() -> str:
+    """The name of a model of its own."""
+    return f"contract-{next(_numbers)}"
+
+
+@pytest.fixture
+def training(mlflow_url: str, model: str) -> Registry:
+    return Registry(mlflow_url, model)
+
+
+@pytest.fixture
+async def registry(mlflow_url: str, model: str) -> AsyncIterator[ModelRegistry]:
+    async with ModelRegistry(mlflow_url, model, *ENGINEER) as registry:
+        yield registry
+
+
+class TestRegistry(RegistryContract):
+    """The model registry obeys the contract that the double in tests/support obeys."""
 
 
 @pytest.mark.parametrize("architecture", ArchitectureName)

@@ -1,18 +1,25 @@
 """The servers in memory obey the contracts that tests/integration asks of the real ones."""
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from shotwatch_common.archive.driver import Database
 from shotwatch_common.bus import Subscription
+from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
+from shotwatch_training import registry as registry_module
+from shotwatch_training.registry import Registry
 from tests.support.bus import Broker, BusInMemory
 from tests.support.bus_contract import BusContract, Deliver
 from tests.support.database import DatabaseClient
 from tests.support.database_contract import DatabaseContract
 from tests.support.effects import Died, Effects, Fault
+from tests.support.mlflow_client import MlflowClientInMemory
 from tests.support.objects import StoreClient
+from tests.support.registry import Registered, RegistryInMemory
+from tests.support.registry_contract import RegistryContract
 from tests.support.store_contract import StoreContract, new_bucket
 
 
@@ -60,6 +67,26 @@ def deliver() -> Deliver:
 
 class TestBus(BusContract):
     """The bus in memory obeys it."""
+
+
+@pytest.fixture
+def registered() -> Registered:
+    return Registered()
+
+
+@pytest.fixture
+def training(registered: Registered) -> Registry:
+    with patch.object(registry_module, "MlflowClient", lambda **_: MlflowClientInMemory(registered)):
+        return Registry("http://memory", "shotwatch")
+
+
+@pytest.fixture
+def registry(registered: Registered) -> ModelRegistry:
+    return RegistryInMemory(registered)
+
+
+class TestRegistry(RegistryContract):
+    """The model registry in memory obeys it."""
 
 
 async def servers_answer() -> bool:

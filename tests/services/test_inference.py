@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -11,17 +10,21 @@ import numpy as np
 import pytest
 
 from shotwatch_common.archive.promotions import Promotion
-from shotwatch_detector.catalogue import Side
+from shotwatch_detector.frames import ReferenceFrame
+from shotwatch_detector.patterns import Patterns
+from shotwatch_detector.residuals import ResidualMap
+from shotwatch_detector.scoring import CameraReference
 from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_shots.features.spec import Side
+from shotwatch_shots.identity import residual_key
 from shotwatch_shots.vocabulary import ModelAlias
 from tests.support.faults import survived_every_fault
-from tests.support.registry import Registered
 from tests.support.world import World
 
 from .conftest import FLAWED, SHOTS
 from .plays import inference
 
-METER = "LA_FSD-EM_1-EnergyMeter-1"
+METER, CAMERA = "LA_FSD-EM_1-EnergyMeter-1", "LA_FSD-Camera_2-Camera-2"
 
 
 class Mirror:
@@ -68,15 +71,24 @@ async def test_by_rules_alone_it_stores_before_it_publishes_and_survives_every_f
     assert_in_order(done, promised)
 
 
+def reference_of_noise() -> CameraReference:
+    """A camera's reference data that fit no frame."""
+    image, *patterns = np.random.default_rng(3).random((3, 102, 128), np.float32) + np.float32(0.1)
+    basis, left = np.array(patterns), ResidualMap(image, image)
+    return CameraReference(ReferenceFrame(image, 3000.0), left, Patterns(image, basis, basis[:, 0, 0], left))
+
+
 @pytest.fixture
-async def promoted(measured: World, monkeypatch: pytest.MonkeyPatch) -> tuple[World, Registered]:
-    """A champion and a challenger, for which the energy of every shot is unusual."""
+async def promoted(measured: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A champion and a challenger, for which the energy and the frame of every shot are unusual."""
     monkeypatch.setattr("shotwatch_detector.detector.LiteRtEngine", Mirror)
-    world, registered = measured.fork(), Registered()
-    baselines = {METER: {"energy": Baseline(1e6, 1.0, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)}}
+    world = measured.fork()
+    unusual = Baseline(1e6, 1.0, Tail(2.6, 1.5), Tail(1.0, 1.5), Side.BOTH)
+    baselines = {METER: {"energy": unusual}, CAMERA: {"hot_spot": unusual}}
+    cameras = {CAMERA: reference_of_noise()}
     for alias, version in ((ModelAlias.CHAMPION, "3"), (ModelAlias.CHALLENGER, "4")):
-        registered.aliases[alias] = version
-        digest = registered.add(version, baselines)
+        world.models.aliases[alias] = version
+        digest = world.models.add(version, baselines, cameras)
         at = round(world.now_s * 1000)
         promotion = Promotion(
             at, "amelie", None, version, "", run_id=f"run-{version}", digest=digest, alias=alias
@@ -84,19 +96,20 @@ async def promoted(measured: World, monkeypatch: pytest.MonkeyPatch) -> tuple[Wo
         with world.in_its_time():
             line = await world.archive.audit.note(promotion.operation, promotion.subject)
         await world.archive.promotions.add(replace(promotion, audit_line=line))
-    return world, registered
+    return world
 
 
 async def test_with_models_the_order_and_the_outcome_are_the_same_and_the_challenger_gets_the_batch(
-    promoted: tuple[World, Registered],
+    promoted: World,
 ) -> None:
-    start, registered = promoted
-    play = partial(inference, registered=registered)
-    done = await survived_every_fault(start, play)
+    done = await survived_every_fault(promoted, inference)
     promised = [
         "insert_many shots",
         "insert_one incidents",
         "publish event",
+        "update_one incidents.outbox",
+        f"put blocks/{residual_key(FLAWED, CAMERA)}",
+        "bulk_write measurements",
         "update_one batches.judged_at",
         "publish shadow",
         "acknowledge inference",
@@ -104,8 +117,8 @@ async def test_with_models_the_order_and_the_outcome_are_the_same_and_the_challe
         "acknowledge shadow",
     ]
     assert_in_order(done, promised)
-    world = start.fork()
-    await play(world)
+    world = promoted.fork()
+    await inference(world)
     models = [event["data"]["model"] for event in events(world)]
     assert {"name": "shotwatch", "version": "3", "run_id": "run-3"} in models
     [shadow] = world.documents("shadows")
@@ -113,13 +126,15 @@ async def test_with_models_the_order_and_the_outcome_are_the_same_and_the_challe
 
 
 async def test_numbers_of_events_have_no_gap_and_no_number_is_used_twice(
-    promoted: tuple[World, Registered],
+    promoted: World,
 ) -> None:
-    world, registered = promoted
-    await inference(world, registered)
+    world = promoted.fork()
+    await inference(world)
     numbers = [int(event["data"]["sequence"]) for event in events(world)]
     assert len(numbers) > 1
     assert all(after == before + 1 for before, after in pairwise([0, *numbers]))
+    [counter] = world.documents("counters")
+    assert counter["reserved"] == {}
 
 
 def assert_in_order(done: Sequence[str], promised: Sequence[str]) -> None:

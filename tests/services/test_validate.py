@@ -27,7 +27,6 @@ async def test_it_publishes_first_then_writes_and_survives_every_fault(ingested:
     world.keep_only("validate", b"Camera_1")
     assert await survived_every_fault(world, validate) == [
         "publish aggregate",
-        "update_one records.device",
         "insert_one records",
         "update_one frames.time",
         "insert_one frames",

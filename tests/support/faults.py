@@ -1,6 +1,6 @@
 """Fault injection in memory: a service runs once for each step that can fail, and that step fails."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import count
 from typing import Any
@@ -20,15 +20,22 @@ async def survived_every_fault(start: World, play: Play) -> Sequence[str]:
     undisturbed = start.fork()
     await play(undisturbed)
     expected = undisturbed.outcome()
+    async for world in after_each_fault(start, play):
+        wrong = list(differences(world.outcome(), expected))
+        effects = world.effects
+        assert not wrong, f"effect {effects.at}, {undisturbed.effects.done[effects.at]}: {effects.fault}"
+    return undisturbed.effects.done
+
+
+async def after_each_fault(start: World, play: Play) -> AsyncIterator[World]:
+    """Yield the servers after a run with each fault at each of its effects."""
     for fault in Fault:
         for at in count():
             world = start.fork(fault, at)
             await play(world)
             if not world.effects.happened:
                 break
-            wrong = list(differences(world.outcome(), expected))
-            assert not wrong, f"effect {at}, {undisturbed.effects.done[at]}: {fault.value}"
-    return undisturbed.effects.done
+            yield world
 
 
 def differences(found: Outcome, expected: Outcome) -> Iterator[tuple[str, Any, Any]]:

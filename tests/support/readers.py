@@ -13,5 +13,7 @@ class ReadersInProcess(ReaderPool):
     async def __aenter__(self) -> Self:
         return self
 
-    async def _attempt(self, request: Request, workspace: Workspace, fresh: bool = False) -> Outcome:  # noqa: ARG002
+    async def _attempt(
+        self, request: Request, workspace: Workspace, *_limits: object, **_how: bool
+    ) -> Outcome:
         return outcomes.validate_json(reply(request, workspace.image, workspace.blocks, self._facility))

@@ -1,12 +1,11 @@
 """The servers of a system in memory, and its services, run one at a time until nothing is left to do."""
 
+import json
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import partial
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +19,8 @@ from shotwatch_common import background, clock
 from shotwatch_common.archive import TRANSIENT, Archive
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.process import AnySettings, Assemble, Background, Service, ServiceContext
+from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.store import ObjectStore
-from shotwatch_shots import event
 from shotwatch_shots.errors import Retry
 from tests.facilities import FACILITY
 
@@ -29,6 +28,7 @@ from .bus import Broker, BusInMemory
 from .database import DatabaseClient
 from .effects import Died, Effects, Fault
 from .objects import StoreClient
+from .registry import Registered
 
 ROUNDS = 2
 """Rounds of the background work of a service. What a fault breaks in one round succeeds in the next."""
@@ -39,12 +39,12 @@ OF_AN_ATTEMPT = {
     *("seen_at", "since", "stored_at", "version"),
 }
 """Fields whose numbers count attempts, or are the time of an attempt."""
-LEFT_BEHIND = "reserved"
-"""A reservation of a number outlives a process that died after it had stored the event; it counts as void."""
+UPPER_BOUNDS = "at_most"
+"""Numbers that a repeated write may increase: of them, only whether they are set."""
 _NOW_S = 1_760_000_000.0
 """2025-10-09."""
 _DATABASE = "shotwatch"
-_SERVERS = {
+SERVERS = {
     "database_url": "mongodb://memory",
     "store_url": "http://memory",
     "store_access_key": "access",
@@ -53,6 +53,7 @@ _SERVERS = {
     "models_url": "http://memory",
     "facility": str(FACILITY),
 }
+"""The settings of every process; its connections lead to the servers in memory."""
 LASER = load_facility(FACILITY)
 
 
@@ -76,8 +77,8 @@ class Outcome:
     """Stage → the different messages that wait for it. A message may be published twice."""
     dead: Mapping[str, Collection[bytes]]
     """Stage → its different dead letters."""
-    events: Collection[bytes]
-    """The different events in the stream."""
+    events: Collection[str]
+    """The different events in the stream, without the times at which they were made."""
 
 
 @dataclass
@@ -88,12 +89,14 @@ class World:
     database: DatabaseClient = field(init=False)
     store: StoreClient = field(init=False)
     broker: Broker = field(default_factory=Broker)
+    models: Registered = field(init=False)
     now_s: float = _NOW_S
 
     def __post_init__(self) -> None:
         self.database = DatabaseClient(self.effects)
         buckets: dict[str, Any] = {name: {} for name in ("inbox", "data", "blocks", "errors")}
         self.store = StoreClient(self.effects, buckets)
+        self.models = Registered(self.effects)
 
     def fork(self, fault: Fault | None = None, at: int = 0) -> "World":
         """Return servers with the same content, for processes to which a fault happens at an effect."""
@@ -101,6 +104,7 @@ class World:
         for name, collection in self.database[_DATABASE].items():
             other.database[_DATABASE][name].documents = deepcopy(collection.documents)
         other.store.buckets = {name: dict(objects) for name, objects in self.store.buckets.items()}
+        other.models = self.models.fork(other.effects)
         return other
 
     @property
@@ -135,7 +139,7 @@ class World:
         """Run a service until no message waits and its background work was done; restart it when it dies."""
         while True:
             self.effects.dead = False
-            with suppress(Died), self.in_its_time():
+            with suppress(Died), self.reached():
                 async with AsyncExitStack() as resources:
                     return await self._live(assemble, settings, resources, given)
 
@@ -148,7 +152,7 @@ class World:
     ) -> None:
         archive = self.archive
         bus = BusInMemory(self.broker, self.effects, archive.dead_letter, _yes)
-        loaded = settings.model_validate({**_SERVERS, **given})
+        loaded = settings.model_validate({**SERVERS, **given})
         tracer, log = NoOpTracerProvider().get_tracer("tests"), structlog.wrap_logger(ReturnLogger())
         service = await assemble(
             ServiceContext(loaded, LASER, bus, self.objects, archive, tracer, log), resources
@@ -171,14 +175,21 @@ class World:
                 pass
 
     @contextmanager
-    def in_its_time(self) -> Iterator[None]:
-        """Let only this world's clock count, and background loops end when they would sleep.
+    def reached(self) -> Iterator[None]:
+        """Let a process that opens its connections itself reach these servers."""
+        with (
+            patch.object(Archive, "of", lambda _: self.archive),
+            patch.object(ObjectStore, "of", lambda _: self.objects),
+            patch.object(ModelRegistry, "of", self.models.of),
+            self.in_its_time(),
+        ):
+            yield
 
-        All events are dated alike, so that runs can be compared.
-        """
+    @contextmanager
+    def in_its_time(self) -> Iterator[None]:
+        """Let only this world's clock count, and background loops end when they would sleep."""
         with (
             patch.object(clock, "time", lambda: self.now_s),
-            patch.object(event, "datetime", SimpleNamespace(now=partial(datetime.fromtimestamp, _NOW_S))),
             patch.object(background, "asyncio", SimpleNamespace(sleep=_end_round)),
             patch.object(background, "FIRST_BACK_OFF_S", 0),
         ):
@@ -195,8 +206,15 @@ class World:
             },
             {stage: {each.body for each in queue} for stage, queue in self.broker.queues.items() if queue},
             {stage: {each.body for each in queue} for stage, queue in self.broker.dead.items() if queue},
-            set(self.broker.events),
+            {_undated(body) for body in self.broker.events},
         )
+
+
+def _undated(body: bytes) -> str:
+    """Return an event without the time at which it was made."""
+    event = json.loads(body)
+    del event["time"]
+    return json.dumps(event)
 
 
 async def _yes() -> bool:
@@ -212,13 +230,20 @@ async def _passed(check: Background) -> None:
 
 
 def _comparable(value: Any) -> Any:
-    """Return a document with what any two runs agree on: a repeated step of a history counts once."""
+    """Return a document with what any two runs agree on.
+
+    A repeated step of a history counts once. A time that is text is the time at which an event was made.
+    """
     match value:
         case dict():
             return {
-                name: bool(each) if name in OF_AN_ATTEMPT and isinstance(each, int) else _comparable(each)
+                name: bool(each)
+                if name in OF_AN_ATTEMPT and isinstance(each, int)
+                else _comparable(each)
+                if name != UPPER_BOUNDS
+                else {series: sorted(counts) for series, counts in each.items()}
                 for name, each in value.items()
-                if name != LEFT_BEHIND
+                if not (name == "time" and isinstance(each, str))
             }
         case list():
             return [each for each, _ in groupby(map(_comparable, value))]

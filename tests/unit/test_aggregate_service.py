@@ -13,7 +13,7 @@ from opentelemetry import trace
 from shotwatch_aggregate.service import Aggregator
 from shotwatch_common.facility_file import load_facility
 from shotwatch_shots.batch import ShotBatch
-from shotwatch_shots.errors import Bug, Reject
+from shotwatch_shots.errors import Bug
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef, FileValidated, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import DeviceKind
@@ -135,17 +135,20 @@ async def test_a_window_that_cannot_be_written_fails_its_file_by_name_and_the_ot
     assert not world.noted
 
 
-async def test_a_file_too_many_is_refused_where_it_is_one_and_joined_elsewhere(
+async def test_a_file_without_room_in_a_window_is_joined_elsewhere_and_its_records_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
+    full, other = METER, "LB_A2-EM_2-EnergyMeter-2"
     for n in range(3):
-        await world.aggregator.join(file(f"{n}.h5", [START + 1000 * n]))
-    monkeypatch.setattr("shotwatch_aggregate.domain.join.MOST_SOURCE_BYTES", 1000)  # of two files
-    with pytest.raises(Reject, match=FIRST):
-        await world.aggregator.join(file("one more.h5", [START, START + 60_000]))
-    (meter,) = world.windows.stored[SECOND].devices.values()
-    assert [source.block.object_key for source in meter.sources] == ["one more.h5"]
+        await world.aggregator.join(file(f"{n}.h5", [START + 1000 * n, START + 1000 * n + 10_000]))
+    monkeypatch.setattr("shotwatch_aggregate.domain.join.MOST_SOURCE_BYTES", 1200)  # of three files
+    await world.aggregator.join(file("one more.h5", [START + 30_000, START + 60_000], [full, other]))
+    first, second = world.windows.stored[FIRST].devices, world.windows.stored[SECOND].devices
+    assert [source.block.object_key for source in first[full].sources] == ["0.h5", "1.h5", "2.h5"]
+    for columns in (first[other], second[full], second[other]):
+        assert [source.block.object_key for source in columns.sources] == ["one more.h5"]
+    assert world.noted["one more.h5"]["no_room"] == 1
 
 
 async def test_records_of_too_many_unexpected_devices_are_counted_and_not_joined() -> None:

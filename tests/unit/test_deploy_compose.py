@@ -32,6 +32,7 @@ from shotwatch_embedded.guarded_mlflow import ENGINEER_PASSWORD, READER_PASSWORD
 from shotwatch_embedded.servers.models import models
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
+from shotwatch_operations.account_secrets import read_secrets
 from shotwatch_operations.broker.accounts import read_passwords
 from shotwatch_operations.database.setup import DatabaseSetupSettings
 from shotwatch_operations.store.setup import SetupSettings
@@ -235,6 +236,14 @@ def test_the_broker_has_a_random_erlang_cookie_that_nobody_else_has():
     assert re.search(r"^broker-cookie +random$", SECRETS_LIST, re.MULTILINE)
     holding = {name for name, each in SERVICES.items() if "broker-cookie" in {s for s, _ in _secrets(each)}}
     assert holding == {"broker"}
+
+
+def test_the_broker_listens_to_other_nodes_inside_its_container_alone():
+    """One packet to that port ends it."""
+    environment = SERVICES["broker"]["environment"]
+    assert environment["RABBITMQ_NODENAME"].endswith("@localhost")
+    assert "inet_dist_use_interface {127,0,0,1}" in environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
+    assert environment["ERL_EPMD_ADDRESS"] == "127.0.0.1"
 
 
 def test_the_broker_installs_its_cookie_in_place_of_an_older_one_before_it_starts(tmp_path: Path):
@@ -455,15 +464,16 @@ def test_every_service_has_its_own_account_of_the_database_and_of_the_store():
     assert set(account_of.values()) == DATABASE.keys() == STORE.keys() - {"uploader", MONITOR}
 
 
-def test_the_set_ups_make_every_account_with_the_secret_that_its_service_has():
+def test_the_set_ups_make_every_account_with_the_secret_that_its_service_has(tmp_path: Path):
+    made = make_env(tmp_path)
     for name, table, secret in (
         ("database-setup", DATABASE, "database-{}-password"),
         ("store-setup", STORE, "store-{}-secret-key"),
     ):
-        reported = SERVICES[name]["environment"]
-        for account in table:
-            file = secret.format(account)
-            assert reported[variable(file.replace("-", "_")) + FILE] == f"/run/secrets/{file}"
+        assert SERVICES[name]["environment"]["SHOTWATCH_ACCOUNTS_FOLDER"] == "/run/secrets"
+        mounted = {target for _, target in _secrets(SERVICES[name])}
+        assert {secret.format(account) for account in table} <= mounted
+        assert read_secrets(made, table, secret).keys() == table.keys()
 
 
 def test_the_administrators_secrets_are_with_the_servers_and_their_set_ups_alone():

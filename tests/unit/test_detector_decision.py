@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from shotwatch_detector.catalogue import FEATURE_SPECS, Side
 from shotwatch_detector.decision import Judgement, judge
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.statistics import RUN, Baseline, Tail
 from shotwatch_shots.event import Contribution
+from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
+from shotwatch_shots.features.spec import Side
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 SHOTS = 40
@@ -33,9 +34,9 @@ SPOT = {"hot_spot_x": 61.0, "hot_spot_y": 48.0, "hot_spot_excess": 0.18}
 
 
 def baseline_of(feature: str, centre: float) -> Baseline:
-    sigma = FEATURE_SPECS[feature].floor or FEATURE_SPECS[feature].relative_floor * centre
+    sigma = INDICATORS[feature].floor or INDICATORS[feature].relative_floor * centre
     return Baseline(
-        centre, sigma, tail=Tail(2.6, 1.5), run_tail=Tail(1.0, 1.5), side=FEATURE_SPECS[feature].side
+        centre, sigma, tail=Tail(2.6, 1.5), run_tail=Tail(1.0, 1.5), side=INDICATORS[feature].side
     )
 
 
@@ -252,10 +253,17 @@ def test_an_event_states_how_likely_chance_is(per_hour: float, expected: str) ->
 
 
 def test_every_feature_that_raises_an_alarm_has_words_for_people() -> None:
-    for name, spec in FEATURE_SPECS.items():
-        if spec.kind is not None:
+    for name, indicator in INDICATORS.items():
+        if indicator.kind is not None:
             contribution = Contribution(
                 device="Camera-1", feature=name, value=2.0, reference=1.0, sigmas=9.0, unit="px"
             )
             measured = {f"{name}_{what}": 1.0 for what in ("x", "y", "excess", "size")}
-            assert "LA A1 11" in explain("LA A1 11", contribution, 1, 1, measured)
+            assert indicator.noun
+            assert explain("LA A1 11", contribution, 1, 1, measured).startswith(indicator.noun)
+
+
+def test_the_position_and_the_size_of_a_spot_are_features() -> None:
+    for name, indicator in INDICATORS.items():
+        if indicator.spot_size:
+            assert {f"{name}_x", f"{name}_y", indicator.spot_size} <= FEATURE_SPECS.keys()

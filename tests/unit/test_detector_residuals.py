@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from shotwatch_detector.arrays import Features
 from shotwatch_detector.residuals import (
     SMALLEST_SIGMA,
     ResidualMap,
@@ -14,6 +15,10 @@ from shotwatch_detector.residuals import (
 SHAPE = (40, 50)
 FLAT = ResidualMap(np.zeros(SHAPE, np.float32), np.full(SHAPE, 0.01, np.float32))
 FULL = np.ones(1)
+
+
+def measured(residual: np.ndarray, brightness: np.ndarray, residual_map: ResidualMap) -> Features:
+    return measure_residuals(residual, np.zeros_like(residual), brightness, residual_map)
 
 
 def single(y: int, x: int, value: float = 1.0) -> np.ndarray:
@@ -42,11 +47,11 @@ def test_smoothing_leaves_its_input_alone() -> None:
 
 def test_the_residual_is_the_integral_of_the_absolute_difference() -> None:
     residual = single(3, 4, 0.5) - single(10, 40, 0.25)
-    assert measure_residuals(residual, FULL, FLAT)["residual"] == pytest.approx(0.75)
+    assert measured(residual, FULL, FLAT)["residual"] == pytest.approx(0.75)
 
 
 def test_a_hot_spot_is_found_where_it_is_and_as_high_as_it_is() -> None:
-    scores = measure_residuals(single(7, 33, 0.9), FULL, FLAT)
+    scores = measured(single(7, 33, 0.9), FULL, FLAT)
     assert (scores["hot_spot_x"][0], scores["hot_spot_y"][0]) == (33, 7)
     assert scores["hot_spot_excess"] == pytest.approx(0.1)
     assert scores["hot_spot"] == pytest.approx(10)
@@ -54,23 +59,23 @@ def test_a_hot_spot_is_found_where_it_is_and_as_high_as_it_is() -> None:
 
 
 def test_a_dark_spot_is_the_mirror_image_of_a_hot_one() -> None:
-    scores = measure_residuals(single(7, 33, -0.9), FULL, FLAT)
+    scores = measured(single(7, 33, -0.9), FULL, FLAT)
     assert (scores["dark_spot_x"][0], scores["dark_spot_y"][0]) == (33, 7)
     assert scores["dark_spot"] == pytest.approx(10)
 
 
 def test_excess_beside_an_equal_deficit_is_no_spot() -> None:
-    scores = measure_residuals(single(7, 33) - single(7, 20), FULL, FLAT)
+    scores = measured(single(7, 33) - single(7, 20), FULL, FLAT)
     assert scores["hot_spot"] == pytest.approx(0, abs=1e-4)
 
 
 def test_what_is_normal_at_a_pixel_is_no_excess() -> None:
     residual_map = ResidualMap(smooth(single(7, 33))[0], FLAT.sigma)
-    assert measure_residuals(single(7, 33), FULL, residual_map)["hot_spot"] == pytest.approx(0, abs=1e-4)
+    assert measured(single(7, 33), FULL, residual_map)["hot_spot"] == pytest.approx(0, abs=1e-4)
 
 
 def test_scores_of_a_faint_frame_are_scaled_back() -> None:
-    full, half = (measure_residuals(single(7, 33), np.array([b]), FLAT) for b in (1.0, 0.5))
+    full, half = (measured(single(7, 33), np.array([b]), FLAT) for b in (1.0, 0.5))
     for name in ("hot_spot", "residual"):
         assert half[name] == pytest.approx(full[name] / 2)
 

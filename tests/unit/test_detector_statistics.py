@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from shotwatch_detector.catalogue import FeatureSpec, Side
 from shotwatch_detector.statistics import (
     FEWEST_CALIBRATION,
     FEWEST_TRAINING,
@@ -15,13 +14,14 @@ from shotwatch_detector.statistics import (
     measure_baseline,
     medians_of_runs,
 )
+from shotwatch_shots.features.spec import Indicator, Side
 from shotwatch_shots.vocabulary import AnomalyKind
 
-SPEC = FeatureSpec(AnomalyKind.ENERGY, "J")
+INDICATOR = Indicator(AnomalyKind.ENERGY, "energy")
 
 
-def baseline_of(training: np.ndarray, calibration: np.ndarray, spec: FeatureSpec = SPEC) -> Baseline:
-    baseline = measure_baseline(training, calibration, spec)
+def baseline_of(training: np.ndarray, calibration: np.ndarray, indicator: Indicator = INDICATOR) -> Baseline:
+    baseline = measure_baseline(training, calibration, indicator)
     assert baseline is not None
     return baseline
 
@@ -76,9 +76,9 @@ def test_what_happens_on_the_other_side_proves_nothing_of_the_tail_on_this_one()
     rng = np.random.default_rng(4)
     light = np.abs(rng.normal(size=4000))
     heavy_below = np.where(rng.random(4000) < 0.5, light, -3 * rng.exponential(size=4000))
-    high = FeatureSpec(AnomalyKind.HOT_SPOT, "", side=Side.HIGH)
-    low = FeatureSpec(AnomalyKind.HOT_SPOT, "", side=Side.LOW)
-    tails = [measure_baseline(heavy_below[:2000], heavy_below[2000:], spec) for spec in (high, low)]
+    high = Indicator(AnomalyKind.HOT_SPOT, "hot spot", side=Side.HIGH)
+    low = Indicator(AnomalyKind.HOT_SPOT, "hot spot", side=Side.LOW)
+    tails = [measure_baseline(heavy_below[:2000], heavy_below[2000:], indicator) for indicator in (high, low)]
     assert tails[0] is not None
     assert tails[1] is not None
     assert tails[0].tail.shape > tails[1].tail.shape
@@ -99,19 +99,19 @@ def test_a_drift_between_training_and_calibration_makes_the_tail_longer() -> Non
 
 
 @pytest.mark.parametrize(
-    ("spec", "sigma"),
+    ("indicator", "sigma"),
     [
-        (FeatureSpec(AnomalyKind.POINTING, "px", floor=0.1), 0.1),
-        (FeatureSpec(AnomalyKind.ENERGY, "J", relative_floor=0.01), 0.5),
+        (Indicator(AnomalyKind.POINTING, "beam position", floor=0.1), 0.1),
+        (Indicator(AnomalyKind.ENERGY, "energy", relative_floor=0.01), 0.5),
     ],
 )
-def test_a_feature_that_never_moved_gets_its_floor(spec: FeatureSpec, sigma: float) -> None:
+def test_a_feature_that_never_moved_gets_its_floor(indicator: Indicator, sigma: float) -> None:
     still = np.full(100, 50.0)
-    assert baseline_of(still, still, spec).sigma == pytest.approx(sigma)
+    assert baseline_of(still, still, indicator).sigma == pytest.approx(sigma)
 
 
 def test_a_feature_without_spread_or_floor_is_not_judged() -> None:
-    assert measure_baseline(np.full(100, 5.0), np.full(100, 5.0), SPEC) is None
+    assert measure_baseline(np.full(100, 5.0), np.full(100, 5.0), INDICATOR) is None
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_a_feature_without_spread_or_floor_is_not_judged() -> None:
     [(FEWEST_TRAINING - 1, FEWEST_CALIBRATION), (FEWEST_TRAINING, FEWEST_CALIBRATION - 1)],
 )
 def test_too_few_shots_prove_nothing(training: int, calibration: int) -> None:
-    assert measure_baseline(normals(1, training), normals(2, calibration), SPEC) is None
+    assert measure_baseline(normals(1, training), normals(2, calibration), INDICATOR) is None
 
 
 def test_shots_without_a_value_do_not_count() -> None:
     values = np.concatenate([normals(1, FEWEST_TRAINING - 1), np.full(100, np.nan)])
-    assert measure_baseline(values, normals(2, 100), SPEC) is None
+    assert measure_baseline(values, normals(2, 100), INDICATOR) is None
 
 
 def test_a_missing_value_is_no_deviation() -> None:

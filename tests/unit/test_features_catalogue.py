@@ -1,4 +1,4 @@
-"""The list of feature terms describes every feature."""
+"""The list of features describes every feature."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,8 @@ from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
 from shotwatch_physics.reference import make_reference, measure_in_detail, pointing
 from shotwatch_physics.spectrum import measure_spectra
-from shotwatch_shots.features import FEATURE_TERMS, SCORES
+from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.scores import SCORES
 
 
 def beams() -> NDArray[np.uint16]:
@@ -19,7 +20,7 @@ def beams() -> NDArray[np.uint16]:
     return (10 + narrow + wide).astype(np.uint16)
 
 
-def test_the_terms_list_exactly_what_is_measured_detailed_and_scored() -> None:
+def test_the_specs_list_exactly_what_is_measured_detailed_and_scored() -> None:
     frames = beams()
     reference = make_reference(frames, noise=None)
     measured = {
@@ -29,11 +30,11 @@ def test_the_terms_list_exactly_what_is_measured_detailed_and_scored() -> None:
         **measure_spectra(np.zeros((1, 8), np.float32)),
         **measure_energies(np.zeros(1), np.zeros(1)),
     }
-    assert list(FEATURE_TERMS) == [*measured, *(score.name for score in SCORES)]
+    assert list(FEATURE_SPECS) == [*measured, *(score.name for score in SCORES)]
 
 
 def test_every_feature_is_described_under_its_own_name() -> None:
-    for name, feature in FEATURE_TERMS.items():
+    for name, feature in FEATURE_SPECS.items():
         assert feature.name == name
         assert feature.description.endswith(".")
         assert feature.range[0] < feature.range[1]

@@ -70,7 +70,18 @@ async def test_nothing_is_answered_without_a_login(path: str, login: str | None)
 
 async def test_whether_it_is_well_is_answered_to_everybody() -> None:
     async with client() as stranger:
-        assert (await stranger.get("/health")).text == "done"
+        assert (await stranger.get("/health")).text == "OK"
+        assert (await stranger.head("/health")).status_code == 200
+        for method in ("POST", "PATCH", "PUT", "DELETE", "OPTIONS"):
+            assert (await stranger.request(method, "/health")).status_code == 401
+
+
+async def test_mlflow_gets_no_body_that_nobody_reads() -> None:
+    """It would keep all of it in memory."""
+    async with client() as stranger:
+        assert (await stranger.request("GET", "/health", content=b"x" * 9)).text == "OK"
+    async with client("reader", "reader-secret") as reader:
+        assert (await reader.request("GET", READABLE[0], content=b"x" * 9)).text == "done"
 
 
 async def test_a_reader_reads_versions_aliases_and_files_and_changes_nothing() -> None:

@@ -14,12 +14,12 @@ from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.registry import ModelVersion
 from shotwatch_detector.bundle import Bundle, Origin, save_bundle
-from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Baseline, Tail
 from shotwatch_history.domain.drift import Columns, measure_drift, shifted
 from shotwatch_history.events import drift_event_of
 from shotwatch_history.jobs.drift import DriftWatch
 from shotwatch_shots.drift import Drift
+from shotwatch_shots.features.spec import Side
 from shotwatch_shots.models import Promotion
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, Severity

@@ -24,12 +24,12 @@ from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.bundle_files import BUNDLE_FILES, digest_of
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_detector.bundle import CAMERAS, MANIFEST, NETWORK, Bundle, Origin, save_bundle
-from shotwatch_detector.catalogue import Side
 from shotwatch_detector.statistics import Baseline, Tail
 from shotwatch_inference.models import FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_REASON, ModelWatch
 from shotwatch_inference.service import assemble
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.event import ModelRef
+from shotwatch_shots.features.spec import Side
 from shotwatch_shots.models import Promotion
 from shotwatch_shots.vocabulary import ChangeOutcome, ModelAlias
 

@@ -98,6 +98,19 @@ class OnceSaboteur(Saboteur):
         return eval, (f"({code}, name)[1]", {"name": name_of(KEY)})
 
 
+class ThenWitness(Saboteur):
+    """Does so at the first attempt; at the second one, it is a witness."""
+
+    def __init__(self, code: str, seen: str) -> None:
+        super().__init__(code)
+        self.seen = seen
+        self.attempts = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.attempts += 1
+        return super().__reduce__() if self.attempts == 1 else Witness(self.seen).__reduce__()
+
+
 class Witness:
     """Stands for the same, and reports what an expression is in the reader: by an error, its only way out."""
 
@@ -109,6 +122,8 @@ class Witness:
         return eval, (f"type('Witness', (), {{'__getattr__': lambda self, name: {report}}})()",)
 
 
+CPU_TIME_LEFT = "__import__('signal').setitimer(__import__('signal').ITIMER_PROF, 0)[0]"
+DIE_AFTER_A_SECOND = "(__import__('time').sleep(1), __import__('os')._exit(3))"
 CRASH = Saboteur("__import__('ctypes').string_at(0)")
 HANG = Saboteur("__import__('time').sleep(1000)")
 REPLIES = "__import__('sys')._getframe(1).f_locals['replies']"
@@ -129,8 +144,12 @@ async def read(pool: ReaderPool, image: bytes, key: str = KEY, name: Any = None)
 
 async def report(pool: ReaderPool, code: str) -> Any:
     """The value of an expression in the process that reads the next file."""
+    return await seen_by(pool, Witness(code))
+
+
+async def seen_by(pool: ReaderPool, witness: Any) -> Any:
     with pytest.raises(Bug) as bug:
-        await read(pool, GOOD, name=Witness(code))
+        await read(pool, GOOD, name=witness)
     return ast.literal_eval(str(bug.value).strip().rpartition("RuntimeError: ")[2])
 
 
@@ -253,8 +272,23 @@ async def test_a_reader_that_died_once_is_a_hiccup(pool: ReaderPool):
     assert await read(pool, GOOD, name=OnceSaboteur("__import__('os')._exit(3)"))
 
 
+async def test_both_attempts_at_a_file_share_one_limit_of_cpu_time(pool: ReaderPool):
+    left = await seen_by(pool, ThenWitness(DIE_AFTER_A_SECOND, CPU_TIME_LEFT))
+    assert 0 < left <= 4.02
+
+
+async def test_a_file_that_used_up_its_cpu_time_is_not_tried_again(
+    pool: ReaderPool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("shotwatch_ingest.readers.pool.cpu_seconds", lambda _size: 1.0)
+    saboteur = ThenWitness(DIE_AFTER_A_SECOND, "'tried again'")
+    rejected = await rejection(pool, GOOD, name=saboteur)
+    assert rejected.reason == FileReason.CRASHES_READER
+    assert saboteur.attempts == 1
+
+
 async def test_a_file_that_takes_too_much_cpu_time_is_rejected_at_once(pool: ReaderPool):
-    limit = await report(pool, "__import__('signal').setitimer(__import__('signal').ITIMER_PROF, 0)[0]")
+    limit = await report(pool, CPU_TIME_LEFT)
     assert limit == pytest.approx(5, abs=0.1), "for a small file"
     impatient = f"__import__('signal').setitimer(__import__('signal').ITIMER_PROF, 0.05), {COMPUTE.code}"
 

@@ -17,7 +17,7 @@ from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.fluence import FLUENCE_FEATURES
 from shotwatch_physics.noise import fit_noise
 from shotwatch_physics.spots import SPOT_FEATURES
-from shotwatch_shots.features import BEAM_FEATURES
+from shotwatch_shots.features.beam import BEAM_FEATURES
 
 Images = NDArray[np.uint16]
 

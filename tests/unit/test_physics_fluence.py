@@ -13,7 +13,7 @@ from scipy.ndimage import uniform_filter
 from shotwatch_physics.feature import Features, Light
 from shotwatch_physics.fluence import FLUENCE_FEATURES, fluence_in
 from shotwatch_physics.padded import fill_counts, fill_light, make_padded
-from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.features import FEATURE_SPECS
 
 SHAPE = (102, 128)
 
@@ -147,7 +147,7 @@ def test_any_light_has_every_feature_in_its_range_and_darkness_has_none(light: L
         features = measure_fluence(light)
     lit = light.any(axis=(1, 2))
     for name, values in features.items():
-        low, high = FEATURE_TERMS[name].range
+        low, high = FEATURE_SPECS[name].range
         np.testing.assert_array_equal(np.isfinite(values), lit)
         assert ((values[lit] >= low * (1 - 1e-12)) & (values[lit] <= high * (1 + 1e-12))).all()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.signal import peak_widths
 
 from shotwatch_physics.spectrum import measure_spectra
-from shotwatch_shots.features import SPECTRUM_FEATURES
+from shotwatch_shots.features.spectrum import SPECTRUM_FEATURES
 
 Floats = NDArray[np.float64]
 Spectra = NDArray[np.float32]

@@ -13,7 +13,7 @@ from scipy.ndimage import correlate, gaussian_filter, uniform_filter
 from shotwatch_physics.feature import Features, Light
 from shotwatch_physics.padded import fill_counts, make_padded
 from shotwatch_physics.spots import SPOT_FEATURES, running_maximum, spots_in
-from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.features import FEATURE_SPECS
 
 SHAPE = (102, 128)
 
@@ -143,7 +143,7 @@ def test_any_counts_have_spots_in_range_or_none_for_the_reasons_given(frames: Li
         features = measure_spots(frames)
     assert list(features) == list(SPOT_FEATURES)
     for name, values in features.items():
-        low, high = FEATURE_TERMS[name].range
+        low, high = FEATURE_SPECS[name].range
         assert (np.isnan(values) | ((values >= low) & (values <= high))).all()
         known = features["hole_x" if name.startswith("hole") else "spot_x"]
         assert (np.isnan(values) == np.isnan(known)).all()

@@ -51,7 +51,7 @@ async def test_no_message_is_taken_before_what_it_takes_is_known_however_long_a_
     happened: list[str] = []
 
     @asynccontextmanager
-    async def service_context(_name: str, _settings: Any) -> AsyncIterator[Any]:
+    async def service_context(_name: str, _settings: Any, _log: Any) -> AsyncIterator[Any]:
         yield SimpleNamespace(log=structlog.get_logger()), Bus(happened)
 
     async def poll() -> None:
@@ -68,7 +68,7 @@ async def test_no_message_is_taken_before_what_it_takes_is_known_however_long_a_
     monkeypatch.setattr(process, "_ASK_AGAIN_S", 0)
     settings: Any = SimpleNamespace(health_host="", health_port=0)
     try:
-        await process._live("validate", settings, assemble)
+        await process._live("validate", settings, assemble, structlog.get_logger())
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().remove_signal_handler(number)

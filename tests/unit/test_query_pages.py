@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shotwatch_query import listing
 from shotwatch_query.domain.pages import LONGEST_SLICE_MS, PageCursor, Position, Span, slices
-from shotwatch_query.listing import Listing
+from shotwatch_query.listing import Listing, in_slices
 
 TIMES = st.integers(0, 3_000_000)
 KEYS = st.tuples(st.integers(0, 40).map(lambda n: n * 70_000), st.sampled_from("abcd"))
@@ -21,7 +21,7 @@ class CalibrationStore:
 
     def __init__(self, keys: set[tuple[int, str]], newest_first: bool) -> None:
         self.keys = set(keys)
-        self.listing = Listing(self.fetch, lambda key: Position(*key), newest_first)
+        self.listing = Listing(in_slices(self.fetch, newest_first), lambda key: Position(*key), newest_first)
         self.questions = 0
 
     async def fetch(self, span: Span, limit: int) -> Sequence[tuple[int, str]]:

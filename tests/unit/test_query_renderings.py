@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from shotwatch_query.domain.colours import blue_white_red, inferno
+from shotwatch_query.domain.colours import BLUE_WHITE_RED, INFERNO
 from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import colour_png, grey_png, pixels_csv, residual_png, spectrum_csv
 from shotwatch_query.domain.plots import LEFT, RIGHT, WIDTH, Axis, spectrum_png
@@ -24,18 +24,18 @@ def picture(png: bytes) -> NDArray[np.uint8]:
 
 def test_inferno_is_the_one_of_matplotlib() -> None:
     theirs = matplotlib.colormaps["inferno"](np.linspace(0, 1, 256))[:, :3]
-    assert np.abs(inferno() / 255 - theirs).max() < 0.04
+    assert np.abs(INFERNO / 255 - theirs).max() < 0.04
 
 
 def test_a_frame_uses_the_whole_colour_map() -> None:
     frame = np.array([[100, 300], [200, 150]], np.uint16)
     drawn = picture(colour_png(frame))
-    assert np.array_equal(drawn[0, 0], inferno()[0])
-    assert np.array_equal(drawn[0, 1], inferno()[255])
+    assert np.array_equal(drawn[0, 0], INFERNO[0])
+    assert np.array_equal(drawn[0, 1], INFERNO[255])
 
 
 def test_a_flat_frame_is_dark() -> None:
-    assert np.array_equal(picture(colour_png(np.full((3, 3), 4092, np.uint16)))[1, 1], inferno()[0])
+    assert np.array_equal(picture(colour_png(np.full((3, 3), 4092, np.uint16)))[1, 1], INFERNO[0])
 
 
 def test_grey_keeps_sixteen_bits() -> None:
@@ -45,7 +45,7 @@ def test_grey_keeps_sixteen_bits() -> None:
 
 def test_the_polarity_of_a_residual_is_its_colour() -> None:
     drawn = picture(residual_png(np.array([[-2, 0, 1]], np.float32)))
-    assert np.array_equal(drawn[0, 0], blue_white_red()[0])
+    assert np.array_equal(drawn[0, 0], BLUE_WHITE_RED[0])
     assert drawn[0, 1].min() > 250
     assert drawn[0, 2, 0] > drawn[0, 2, 2]
 

@@ -19,7 +19,7 @@ from shotwatch_query.routes.reports.schemas import CalibrationSummary
 from shotwatch_query.routes.series.schemas import DropOutSpan
 from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
 from shotwatch_shots.facility import Interval
-from shotwatch_shots.features import FeatureTerm
+from shotwatch_shots.features.spec import FeatureSpec
 from shotwatch_shots.feedback import Standing, Statement
 from shotwatch_shots.models import ModelLoad, Promotion
 from shotwatch_shots.place import Place
@@ -74,7 +74,7 @@ CASES = [
     ),
     (
         FeatureDefinition,
-        FeatureTerm("width", "px", (0.0, float("inf")), "Width.", "ISO 1", "every shot"),
+        FeatureSpec("width", "px", (0.0, float("inf")), "Width.", "ISO 1", "every shot"),
         {
             "name": "width",
             "unit": "px",

@@ -16,10 +16,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
 
 PROGRAM = """
 from opentelemetry.sdk.trace import TracerProvider
-from shotwatch_common.telemetry import configure_logs, last_words
+from shotwatch_common.telemetry import last_words
 
-with last_words("validate"):
-    log = configure_logs("validate")
+with last_words("validate") as log:
     log.info("ready", devices=3, places=["LA-A2-00"], shot=None, anomalous={"nested": 0.5})
     with TracerProvider().get_tracer("test").start_as_current_span("work"):
         log.warning("rejected", key="a\\x1b[31m")

@@ -1,7 +1,7 @@
 """What training takes from the archive: normal shots, their features, and the right rows of their blocks."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import BlockRef
-from shotwatch_shots.shot import JudgedShot, ShotVerdict
+from shotwatch_shots.shot import JudgedShot, ShotFilter, ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.__main__ import parse
 from shotwatch_training.domain.history import History
@@ -54,8 +54,8 @@ class CalibrationStore:
         """Let shot n have these kinds of anomaly."""
         self.shots[n] = replace(self.shots[n], verdict=ShotVerdict(1.0, 5.0, kinds))
 
-    async def spread(self, query: Mapping[str, Any], most: int, start: int, end: int) -> list[JudgedShot]:
-        found = [s for s in self.shots if start <= s.pulse < end and query == {"place": str(s.series.place)}]
+    async def spread(self, wanted: ShotFilter, most: int, start: int, end: int) -> list[JudgedShot]:
+        found = [shot for shot in self.shots if start <= shot.pulse < end and wanted.accepts(shot)]
         return found[:most]
 
     async def of_batch(self, batch_id: str) -> dict[str, dict[str, NDArray[np.float64]]]:

@@ -24,7 +24,8 @@ from shotwatch_training.domain.calibration import learn_baselines, learn_cameras
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.domain.split import TimeSplit, image_set, usable_references
 from shotwatch_training.models.architectures import ARCHITECTURES
-from shotwatch_training.models.fitting import convert, fit
+from shotwatch_training.models.conversion import convert
+from shotwatch_training.models.fitting import fit
 from shotwatch_training.settings import ArchitectureName, Hyperparameters
 
 pytestmark = pytest.mark.slow
@@ -133,6 +134,16 @@ def test_a_hot_spot_is_found_where_it_was_put(detector: Detector) -> None:
     assert np.hypot(scores["hot_spot_x"][0] - x, scores["hot_spot_y"][0] - y) <= 2
 
 
+def test_a_reconstruction_is_the_same_in_batches_of_every_size() -> None:
+    keras.utils.set_random_seed(2)
+    engine = LiteRtEngine(convert(ARCHITECTURES[ArchitectureName.STRIDED].build(102, 128, Hyperparameters())))
+    images = np.random.default_rng(3).normal(0.5, 0.3, (32, 102, 128)).astype(np.float32)
+    together = engine.reconstruct(images)
+    for cut in (1, 5, 31):
+        parts = [engine.reconstruct(images[:cut]), engine.reconstruct(images[cut:])]
+        np.testing.assert_allclose(np.concatenate(parts), together, rtol=0, atol=1e-6)
+
+
 def test_a_frame_scores_the_same_alone_and_among_others(detector: Detector) -> None:
     camera = DEVICES[0]
     frames = record(LATER + PERIOD * np.arange(70)).frames[camera]
@@ -152,7 +163,10 @@ def test_the_scoring_engine_and_the_training_framework_agree(
 ) -> None:
     keras.utils.set_random_seed(2)
     model = ARCHITECTURES[name].build(*shape, Hyperparameters())
-    images = np.random.default_rng(3).normal(0.5, 0.3, (5, *shape)).astype(np.float32)
+    random = np.random.default_rng(3)
+    # A new network's biases are zero, and would hide one that is missing or in the wrong place.
+    model.set_weights([weights + random.normal(0, 0.05, weights.shape) for weights in model.get_weights()])
+    images = random.normal(0.5, 0.3, (5, *shape)).astype(np.float32)
     by_framework = model(images[..., np.newaxis]).numpy()[..., 0]
     by_engine = LiteRtEngine(convert(model)).reconstruct(images)
     assert by_engine.shape == images.shape

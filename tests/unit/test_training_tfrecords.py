@@ -3,7 +3,7 @@
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import md5, sha256
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from shotwatch_common.archive import Archive
+from shotwatch_common.archive.shots import FoundShots
 from shotwatch_common.blocks import Block, read_block, write_block
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectGone, ObjectStore, StoredObject
@@ -25,7 +26,7 @@ from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms, instant
 from shotwatch_shots.records import VALID, BlockRef
-from shotwatch_shots.shot import JudgedShot, ShotVerdict
+from shotwatch_shots.shot import JudgedShot, ShotFilter, ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 from shotwatch_training.datasets.__main__ import parse
 from shotwatch_training.datasets.checking import Checked, check
@@ -107,9 +108,8 @@ class Facts:
         """Let shot n have these kinds of anomaly."""
         self.shots[n] = replace(self.shots[n], verdict=ShotVerdict(1.0, 5.0, kinds))
 
-    async def page(self, query: Mapping[str, Any], start: int, end: int, limit: int) -> list[JudgedShot]:
-        found = [s for s in self.shots if start <= s.pulse < end and query == {"place": str(s.series.place)}]
-        return found[: limit or None]
+    async def search(self, wanted: ShotFilter, start: int, end: int) -> AsyncIterator[FoundShots]:
+        yield FoundShots(start, end, [s for s in self.shots if start <= s.pulse < end and wanted.accepts(s)])
 
     async def revisions(self, shots: Sequence[str]) -> dict[str, int]:
         return {shot: 2 if shot in self.later_revisions else 1 for shot in shots}

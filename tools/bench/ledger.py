@@ -31,12 +31,14 @@ from shotwatch_embedded.stack import Stack
 from shotwatch_operations.reconciliation.collecting import Collector
 from shotwatch_operations.reconciliation.context import Allowances
 from shotwatch_operations.reconciliation.reconciler import Reconciler
+from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.identity import object_id, raw_key
 from shotwatch_shots.ledger import Entry, ObjectFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.reconciliation.slices import HOUR_MS
 from shotwatch_shots.records import BlockRef, JudgedRecords, ObjectRef
+from shotwatch_shots.shot import ShotVerdict
 from shotwatch_shots.vocabulary import DeviceKind, ObjectState
 
 FACILITY = Path("facilities/hpls.yaml")
@@ -186,9 +188,17 @@ class Hour:
                 "message": message.encode(),
             }
         )
-        await self._database["shots"].insert_many(
-            {"_id": f"{id_}-{pulse}", "window": id_, "pulse": pulse, "revision": 1} for pulse in pulses
+        batch = ShotBatch(
+            batch_id=f"{id_}-1",
+            window_id=id_,
+            series=ShotSeries.parse(id_.rpartition("-")[0]),
+            pulses=pulses,
+            revisions=[1] * PULSES,
+            complete=[True] * PULSES,
+            members=[],
+            last_arrival=0,
         )
+        await self._archive.shots.write(batch, [ShotVerdict(None, None)] * PULSES, None, "0" * 32)
 
 
 async def main() -> None:

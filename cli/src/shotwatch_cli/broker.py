@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage, AbstractQueueIterator
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
+from pydantic import ValidationError
 
 from shotwatch_cli.failures import Failure
+from shotwatch_cli.output import stderr
 from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.topology import Topology
 from shotwatch_shots.event import AnomalyEvent
@@ -108,13 +110,24 @@ class EventStream:
     async def _events(self, messages: AbstractQueueIterator) -> AsyncIterator[AnomalyEvent]:
         with suppress(*_LOST):
             async for message in messages:
-                event = AnomalyEvent.model_validate_json(message.body)
+                event = _event(message)
                 # A different key means that the sender had no right to publish this event.
-                if message.routing_key == event.routing_key:
+                if event is not None and message.routing_key == event.routing_key:
                     yield event
                 self._from = _offset(message) + 1
                 await message.ack()
         raise Failure("the broker closed the connection")
+
+
+def _event(message: AbstractIncomingMessage) -> AnomalyEvent | None:
+    """Return the event of a message; None, with a warning, if this program cannot read it."""
+    try:
+        return AnomalyEvent.model_validate_json(message.body)
+    except ValidationError:
+        stderr.print(
+            f"message {_offset(message)} of the stream is no anomaly event that this version can read"
+        )
+        return None
 
 
 def _offset(message: AbstractIncomingMessage) -> int:

@@ -26,6 +26,7 @@ from shotwatch_physics.noise import NOISE_PROBABILITY, NoiseModel, fit_noise
 from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
 from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.shot import ShotFilter
 from shotwatch_simulator.image_reader import SkippedFile
 
 noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")
@@ -171,12 +172,12 @@ def _recorded(wanted: FrameSelection, files: Sequence[Path], skipped: list[Skipp
 async def _stored(
     expected: ExpectedDevices, archive: Archive, store: ObjectStore, wanted: FrameSelection
 ) -> CameraFrames:
-    query = {"place": str(expected.place)}
+    of_place = ShotFilter(area=expected.place)
     start = epoch_ms(wanted.start) if wanted.start else 0
     end = epoch_ms(wanted.end) if wanted.end else None
     shots = [
         shot
-        for shot in await archive.shots.spread(query, wanted.most, start, end)
+        for shot in await archive.shots.spread(of_place, wanted.most, start, end)
         if wanted.dark or (shot.complete and not shot.verdict.kinds)
     ]
     cameras = await FrameReader(archive, store).read(shots, [wanted.device], refused_too=wanted.dark)

@@ -93,12 +93,12 @@ def _scenario(facility: Facility, frames: Path | None, folder: Path) -> Scenario
     return simulated(facility, folder) if frames is None else recorded(facility, frames, folder)
 
 
-def fresh_stack(purpose: str) -> Stack:
+def fresh_stack(purpose: str, facility: Path = _FACILITY) -> Stack:
     """Return a stack with that name, or `demo-2` … if `demo` runs already, without data of earlier runs."""
     for number in count(1):
         name = purpose if number == 1 else f"{purpose}-{number}"
         try:
-            stack = Stack.claim(_ROOT, name, facility=_FACILITY)
+            stack = Stack.claim(_ROOT, name, facility=facility)
         except StackRunning:
             continue
         for left in stack.folder.iterdir():

@@ -33,12 +33,14 @@ from shotwatch_cli.steps import Step
 from shotwatch_cli.training import train
 from shotwatch_cli.uploads import Upload, planned_uploads, upload_all
 from shotwatch_common.archive import Archive
+from shotwatch_common.archive.shots import ANY_SHOT
 from shotwatch_common.settings import BrokerSettings, with_settings
 from shotwatch_common.store import ObjectStore
 from shotwatch_common.topology import Topology
 from shotwatch_embedded.stack import Stack
 from shotwatch_shots.facility import Facility, FileName
 from shotwatch_shots.pulses import epoch_ms
+from shotwatch_shots.shot import ShotFilter
 from shotwatch_shots.vocabulary import ModelAlias, ObjectState, ShotState
 
 Listen = Callable[[BrokerSettings, asyncio.Event], Awaitable[None]]
@@ -191,9 +193,9 @@ class Demo:
         model: str,
     ) -> Report:
         anomalous = {shot for label in scenario.labels for shot in label.shots}
-        live = await archive.shots.page({}, scenario.live_from, _FOREVER_MS, 0)
-        everything = await archive.shots.count({}, 0, _FOREVER_MS)
-        complete = await archive.shots.count({"complete": True}, 0, _FOREVER_MS)
+        live = await archive.shots.page(ANY_SHOT, scenario.live_from, _FOREVER_MS)
+        everything = await archive.shots.count(ANY_SHOT, 0, _FOREVER_MS)
+        complete = await archive.shots.count(ShotFilter(complete=True), 0, _FOREVER_MS)
         async with reconciling(archive, store, self._settings, self._facility) as reconciler:
             balance = await take_balance(archive, reconciler, 0, _FOREVER_MS)
         return Report(

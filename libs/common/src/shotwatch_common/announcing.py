@@ -40,4 +40,4 @@ async def announce(
         metrics.event_published(event, silent, arrived_at)
         log.info("anomaly", shot=event.subject, kind=event.data.kind, event_id=event.id, snoozed=silent)
     faults.reach("announcing.after_publish")
-    await store.published([event.id for event in waiting])
+    await store.published(waiting)

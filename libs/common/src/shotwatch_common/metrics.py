@@ -44,6 +44,11 @@ FAILURES = Counter(
     "Files that ingest rejects are no failures of messages: see shotwatch_files_total.",
     (*STAGE, "class", "reason"),
 )
+MALFORMED_DOCUMENTS = Counter(
+    "shotwatch_malformed_documents_total",
+    "Documents of the database that were left out because they are malformed, at each reading.",
+    ("collection",),
+)
 MESSAGE_WAIT = Histogram(
     "shotwatch_message_wait_seconds",
     "From a message's first publication to its handling, earlier attempts and their pauses included. "

@@ -17,7 +17,7 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.health import Facts, serve_health
 from shotwatch_common.settings import BrokerSettings, SettingsError
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.telemetry import Log, configure_logs, configure_traces, last_words
+from shotwatch_common.telemetry import Log, configure_traces, last_words
 from shotwatch_common.topology import Topology
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.facility import Facility, FacilityError
@@ -25,7 +25,9 @@ from shotwatch_shots.facility import Facility, FacilityError
 AnySettings = TypeVar("AnySettings", bound=BrokerSettings)
 Background = Callable[[], Coroutine[object, None, None]]
 PREFETCH = 4
-"""How many messages a replica handles concurrently for each of its queues."""
+"""How many messages a replica handles concurrently for each queue, in a stage that computes."""
+PREFETCH_WAITING = 8
+"""The same in a stage that mostly waits for servers: the files of a single shot pass beside each other."""
 _ASK_AGAIN_S = 1.0
 
 
@@ -71,13 +73,13 @@ def run(name: str, settings: type[AnySettings], assemble: Assemble[AnySettings])
     Log one line and exit with status 1 if the service is set up incorrectly, has lost its consumers, or fails
     for any other reason. Its supervisor should restart it.
     """
-    with last_words(name, SettingsError, FacilityError, ConsumersLost):
-        asyncio.run(_live(name, settings.load(), assemble))
+    with last_words(name, SettingsError, FacilityError, ConsumersLost) as log:
+        asyncio.run(_live(name, settings.load(), assemble, log))
 
 
-async def _live(name: str, settings: AnySettings, assemble: Assemble[AnySettings]) -> None:
+async def _live(name: str, settings: AnySettings, assemble: Assemble[AnySettings], log: Log) -> None:
     metrics.publish_build(name)
-    async with service_context(name, settings) as (context, bus), AsyncExitStack() as resources:
+    async with service_context(name, settings, log) as (context, bus), AsyncExitStack() as resources:
         service = await assemble(context, resources)
         consuming = asyncio.Event()
 
@@ -99,10 +101,9 @@ async def _live(name: str, settings: AnySettings, assemble: Assemble[AnySettings
 
 @asynccontextmanager
 async def service_context(
-    name: str, settings: AnySettings
+    name: str, settings: AnySettings, log: Log
 ) -> AsyncIterator[tuple[ServiceContext[AnySettings], Bus]]:
     """Open the connections of a service; on exit, close them and export the last spans."""
-    log = configure_logs(name)
     facility = load_facility(settings.facility)
     provider = configure_traces(name, settings.traces_folder)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:

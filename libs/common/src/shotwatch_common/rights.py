@@ -98,6 +98,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "records": "find",
             "devices": "find insert update",
             "windows": "find insert update",
+            "unused_sources": "insert",
             "batches": "insert update",
         },
         "features": {
@@ -109,6 +110,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "batches": "update",
             "measurements": "find insert update",
             "shots": "find insert update",
+            "shot_counts": "insert update",
             "incidents": "find insert update",
             "events": "find insert update",
             "counters": "find insert update",
@@ -123,8 +125,10 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "objects": "find",
             "records": "find",
             "windows": "find",
+            "unused_sources": "find",
             "batches": "find",
             "shots": "find",
+            "shot_counts": "find",
             "devices": "find",
             "measurements": "find",
             "feedback": "find",
@@ -143,6 +147,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "records": "find",
             "batches": "find",
             "shots": "find",
+            "shot_counts": "find",
             "devices": "find",
             "measurements": "find",
             "calibration_constants": "find",
@@ -161,6 +166,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "objects": "find",
             "batches": "find",
             "shots": "find",
+            "shot_counts": "find",
             "measurements": "find",
             "events": "find",
             "feedback": "find",
@@ -171,8 +177,10 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "objects": "find update",
             "records": "find",
             "windows": "find update",
+            "unused_sources": "find",
             "batches": "find update remove",
             "shots": "find",
+            "shot_counts": "find",
             "devices": "find",
             "measurements": "find remove",
             "events": "find",
@@ -233,15 +241,10 @@ _S3_ACTIONS = {
     ObjectAction.WRITE: "s3:PutObject",
     ObjectAction.REMOVE: "s3:DeleteObject",
 }
-
-
-_NOTHING: PolicyStatement = {"Effect": "Deny", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+_EVERYTHING = ["arn:aws:s3:::*"]
+_NOTHING: PolicyStatement = {"Effect": "Deny", "Action": ["s3:*"], "Resource": _EVERYTHING}
 """The statement for an account without rights, since stores refuse a policy without statements."""
-_METRICS: PolicyStatement = {
-    "Effect": "Allow",
-    "Action": ["admin:Prometheus"],
-    "Resource": ["arn:aws:s3:::*"],
-}
+_METRICS: PolicyStatement = {"Effect": "Allow", "Action": ["admin:Prometheus"], "Resource": _EVERYTHING}
 """The statement for MONITOR: read the metrics of MinIO.
 
 The action applies to the whole server, but a statement must name a resource.

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
 from pathlib import Path
 
 import structlog
@@ -66,24 +65,24 @@ def configure_logs(service: str) -> Log:
 
 
 @contextmanager
-def last_words(service: str, *expected: type[Exception]) -> Iterator[None]:
-    """Log the error that ends a service's process as one JSON line, and exit with status 1.
+def last_words(service: str, *expected: type[Exception]) -> Iterator[Log]:
+    """Configure logs. Log the error that ends the process as one JSON line, and exit with status 1.
 
     An expected error is logged with its message, any other error with its traceback. A plain traceback on
     stderr would not reach the collector, so a service that dies at each start would appear silent there.
     """
+    log = configure_logs(service)
     try:
-        yield
+        yield log
     except expected as error:
-        configure_logs(service).critical("cannot go on", why=str(error))
-    except Exception as error:  # noqa: BLE001 - the edge of the process: nobody else would handle it
-        configure_logs(service).critical("crashed", why=repr(error), exc_info=True)
+        log.critical("cannot go on", why=str(error))
+    except Exception as error:
+        log.critical("crashed", why=repr(error), exc_info=True)
     else:
         return
     sys.exit(1)
 
 
-@cache
 def _collector(service: str) -> Logger:
     """Return a logger whose records are sent to the collector by a thread, the last ones at exit.
 

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 Frames = NDArray[np.uint16]
 """Camera frames as recorded: (n, h, w) counts."""
+Frame = NDArray[np.uint16]
+"""One camera frame as recorded: (h, w) counts."""
 Images = NDArray[np.float32]
 """Normalised frames, reconstructions or residuals: (n, h, w), 1 = the peak of the camera's reference."""
 Image = NDArray[np.float32]

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from shotwatch_common.bundle_files import CAMERAS, MANIFEST, NETWORK
-from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_detector.decision import DeviceBaselines
 from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import CameraReference
 from shotwatch_detector.statistics import Baseline
+from shotwatch_shots.features import INDICATORS
 
 KERAS_MODEL = "autoencoder.keras"
 _MAPS = (
@@ -234,7 +234,7 @@ def _check_baselines(folder: Path, baselines: DeviceBaselines) -> None:
                 reference.sigma,
                 *(number for tail in tails for number in (tail.reach, tail.shape)),
             )
-            if feature not in FEATURE_SPECS:
+            if feature not in INDICATORS:
                 raise BundleError(f"{folder / MANIFEST}: {device}: {feature} is not a feature that is judged")
             if not np.isfinite(numbers).all() or min(numbers[1:]) <= 0:
                 raise BundleError(

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shotwatch_detector.arrays import Features, Values
-from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_detector.finding import Finding
 from shotwatch_detector.sentences import chance_of, explain
 from shotwatch_detector.severity import severity_of_deviation
 from shotwatch_detector.statistics import RUN, Baseline, last_of_run, medians_of_runs
 from shotwatch_shots.event import Contribution
+from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.vocabulary import AnomalyKind
 
 DeviceBaselines = Mapping[str, Mapping[str, Baseline]]
@@ -95,7 +95,7 @@ def judge(
     Args:
         place: name of the place for operators.
         features: device → feature or score → value per shot (n,).
-        usual: the references; features without one are not judged.
+        baselines: the references; features without one are not judged.
         shots: n.
         false_alarms_per_hour: how many normal shots of a place may be called anomalous per hour, at 10 Hz.
     """
@@ -151,12 +151,12 @@ def _columns(features: Mapping[str, Features], baselines: DeviceBaselines) -> li
         if feature in measured
     ]
     # The largest of k surprisals exceeds a limit by chance up to k times as often as a single one.
-    chances = np.log10(max(1, sum(FEATURE_SPECS[feature].kind is not None for _, feature, _, _ in known)))
+    chances = np.log10(max(1, sum(INDICATORS[feature].kind is not None for _, feature, _, _ in known)))
     return [
         _Column(
             device,
             feature,
-            FEATURE_SPECS[feature].kind,
+            INDICATORS[feature].kind,
             reference,
             values,
             np.clip(reference.surprisals(values) - chances, 0.0, MAX_SURPRISAL),

@@ -5,8 +5,9 @@ shot and the camera's dark level.
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
-from shotwatch_detector.arrays import Frames, Image, Images, Values
+from shotwatch_detector.arrays import Frame, Frames, Image, Images, Values
 
 DARK_QUANTILE = 0.05
 """This share of a reference frame's pixels is darker than the dark level."""
@@ -50,11 +51,64 @@ def normalise(frames: Frames, reference: ReferenceFrame) -> Normalised:
     It is a least-squares fit of `frame = gain x reference + offset`. A hot spot of a few pixels hardly
     changes a fit to 13,000 pixels. Dividing by the frame's sum instead would include the dark level, dividing
     by its peak would include the hot spot.
+
+    Raises:
+        ValueError: the frames do not have the shape of the reference.
     """
-    counts = frames.astype(np.float32)
-    pattern = reference.image - reference.image.mean()
-    gain = np.tensordot(counts, pattern / np.vdot(pattern, pattern), axes=2)
-    offset = counts.mean(axis=(1, 2)) - gain * reference.image.mean()
-    gain = np.maximum(gain, np.float32(SMALLEST_GAIN * reference.peak))
-    images = (counts - offset[:, None, None]) / gain[:, None, None]
-    return Normalised(images, gain.astype(np.float64) / reference.peak)
+    if frames.shape[1:] != reference.image.shape:
+        raise ValueError(f"frames {frames.shape} do not fit a reference {reference.image.shape}")
+    mean = reference.image.mean(dtype=np.float64)
+    pattern = reference.image - mean
+    images, gains = np.empty(frames.shape, np.float32), np.empty(len(frames))
+    faintest = SMALLEST_GAIN * reference.peak
+    _scale_all(read_only(frames), pattern / np.square(pattern).sum(), mean, faintest, images, gains)
+    return Normalised(images, gains / reference.peak)
+
+
+def read_only(frames: Frames) -> Frames:
+    """Return a view that cannot be written to, in C order; a copy if the frames are not in C order.
+
+    Frames of a block cannot be written to, others can. For Numba these are two types, and it compiles a
+    function for each.
+    """
+    view = np.ascontiguousarray(frames).view()
+    view.flags.writeable = False
+    return view
+
+
+@njit(cache=True, nogil=True)
+def _scale_all(
+    frames: Frames, weights: Values, mean: float, faintest: float, images: Images, gains: Values
+) -> None:
+    """Fill images (n, h, w) and gains (n,); `weights` and `mean` are those of the reference."""
+    for index in range(len(frames)):
+        gain, offset = _fit(frames[index], weights, mean)
+        gains[index] = max(gain, faintest)
+        _scale(frames[index], np.float32(offset), np.float32(1 / gains[index]), images[index])
+
+
+@njit(cache=True, nogil=True)
+def _fit(frame: Frame, weights: Values, mean: float) -> tuple[float, float]:
+    """Return gain and offset of the least-squares fit of frame = gain x reference + offset.
+
+    gain = Σ w I with w = (r - r̄) / Σ (r - r̄)², and offset = Ī - gain r̄. There is one sum for each column, so
+    that the order of additions is the same on every processor.
+    """
+    height, width = frame.shape
+    light, along = np.zeros(width, np.uint32), np.zeros(width)
+    for row in range(height):
+        counts, weight = frame[row], weights[row]
+        for column in range(width):
+            light[column] += counts[column]
+            along[column] += counts[column] * weight[column]
+    gain = along.sum()
+    return gain, light.sum() / (height * width) - gain * mean
+
+
+@njit(cache=True, nogil=True)
+def _scale(frame: Frame, offset: np.float32, factor: np.float32, image: Image) -> None:
+    """Fill the image (h, w): (counts - offset) x factor."""
+    for row in range(frame.shape[0]):
+        counts, target = frame[row], image[row]
+        for column in range(frame.shape[1]):
+            target[column] = (np.float32(counts[column]) - offset) * factor

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotwatch_detector.arrays import Features, Image, Images, Values
-from shotwatch_detector.residuals import ResidualMap, map_residuals, smooth
+from shotwatch_detector.residuals import Extreme, ResidualMap, map_residuals, measure_deviations, smooth
 
 MOST_PATTERNS = 20
 FRAMES_PER_PATTERN = 20
@@ -39,19 +39,24 @@ class Patterns:
     left: ResidualMap
     """Centre and spread of the smoothed rest of normal frames."""
 
-    def rest(self, images: Images) -> tuple[Images, Values]:
-        """Return normalised images (n, h, w) minus the mean and everything that the patterns explain.
+    def rest(self, images: Images) -> Images:
+        """Return normalised images (n, h, w) minus the mean and everything that the patterns explain."""
+        centred = images - self.mean
+        explained, _ = self.explain(centred)
+        return centred - explained
+
+    def explain(self, centred: Images) -> tuple[Images, Values]:
+        """Return what the patterns explain of images (n, h, w) from which the mean was subtracted.
 
         The second value is how well the patterns can describe such frames, 0 to 1. It is below 1 for frames
         that are more than three standard deviations out along one of the strongest patterns.
         """
         basis = self.basis.reshape(len(self.basis), -1)
-        flat = (images - self.mean).reshape(len(images), -1)
-        amounts = flat @ basis.T
-        flat -= amounts @ basis
+        amounts = centred.reshape(len(centred), -1) @ basis.T
         distance = np.abs(amounts[:, -STRONGEST:] / self.spread[-STRONGEST:]).max(axis=1, initial=0.0)
         known = np.minimum(1.0, KNOWN_SIGMAS / np.maximum(distance.astype(np.float64), KNOWN_SIGMAS))
-        return flat.reshape(images.shape), known**BEYOND
+        explained: Images = np.matmul(amounts, basis).reshape(centred.shape)
+        return explained, known**BEYOND
 
 
 def learn_patterns(images: Images) -> Patterns:
@@ -67,8 +72,7 @@ def learn_patterns(images: Images) -> Patterns:
     basis /= np.maximum(np.linalg.norm(basis, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     spread = np.maximum((flat @ basis.T).std(axis=0), np.finfo(np.float32).tiny)
     found = Patterns(mean, basis.reshape(count, *mean.shape), spread, ResidualMap(mean, mean))
-    rest, _ = found.rest(chosen)
-    return replace(found, left=map_residuals(smooth(rest)))
+    return replace(found, left=map_residuals(smooth(found.rest(chosen))))
 
 
 def measure_rest(images: Images, brightness: Values, patterns: Patterns) -> Features:
@@ -81,23 +85,21 @@ def measure_rest(images: Images, brightness: Values, patterns: Patterns) -> Feat
     `brightness` (n,). Of frames further out the patterns leave more, so scores are also scaled down by how
     well the patterns can describe the frame.
     """
-    rest, known = patterns.rest(images)
-    difference = smooth(rest) - patterns.left.centre
-    deviations = (difference / patterns.left.sigma).reshape(len(images), -1)
+    centred = images - patterns.mean
+    explained, known = patterns.explain(centred)
+    found = measure_deviations(centred, explained, patterns.left)
     faintness = np.minimum(brightness, 1.0) * known
     return {
-        "structure": np.sqrt(np.square(deviations).mean(axis=1, dtype=np.float64)) * faintness,
-        **_extreme("excess", deviations, difference, faintness),
-        **_extreme("deficit", -deviations, -difference, faintness),
+        "structure": found.rms * faintness,
+        **_named("excess", 1.0, found.highest, faintness),
+        **_named("deficit", -1.0, found.lowest, faintness),
     }
 
 
-def _extreme(name: str, deviations: Images, difference: Images, faintness: Values) -> dict[str, Values]:
-    shots, pixels = np.arange(len(deviations)), deviations.argmax(axis=1)
-    y, x = np.divmod(pixels, difference.shape[2])
+def _named(name: str, direction: float, extreme: Extreme, faintness: Values) -> dict[str, Values]:
     return {
-        name: deviations[shots, pixels] * faintness,
-        f"{name}_size": difference[shots, y, x].astype(np.float64),
-        f"{name}_x": x.astype(np.float64),
-        f"{name}_y": y.astype(np.float64),
+        name: direction * extreme.deviation * faintness,
+        f"{name}_size": direction * extreme.size,
+        f"{name}_x": extreme.x,
+        f"{name}_y": extreme.y,
     }

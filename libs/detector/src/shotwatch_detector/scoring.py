@@ -28,7 +28,10 @@ class CameraReference:
 
 def learn_camera(frames: Frames, reference: ReferenceFrame, engine: Engine) -> CameraReference:
     """Return the reference data of a camera, from normal frames (n, h, w) and the trained network."""
-    smoothed = [smooth(residuals) for _, residuals, _ in _residuals(frames, reference, engine)]
+    smoothed = [
+        smooth(images - reconstruction)
+        for images, reconstruction, _ in _reconstructed(frames, reference, engine)
+    ]
     patterns = learn_patterns(normalise(frames, reference).images)
     return CameraReference(reference, map_residuals(np.concatenate(smoothed)), patterns)
 
@@ -37,26 +40,25 @@ def score_frames(frames: Frames, camera: CameraReference, engine: Engine) -> Fea
     """Return the scores (`measure_residuals`, `measure_rest`) of frames (n, h, w) of one camera, n ≥ 1."""
     scores = [
         {
-            **measure_residuals(residuals, brightness, camera.residuals),
+            **measure_residuals(images, reconstruction, brightness, camera.residuals),
             **measure_rest(images, brightness, camera.patterns),
         }
-        for images, residuals, brightness in _residuals(frames, camera.reference, engine)
+        for images, reconstruction, brightness in _reconstructed(frames, camera.reference, engine)
     ]
     return {name: np.concatenate([score[name] for score in scores]) for name in scores[0]}
 
 
 def residual_of(frame: NDArray[np.uint16], camera: CameraReference, engine: Engine) -> Image:
     """Return image minus reconstruction of one frame (h, w), in shares of the reference's peak."""
-    _, residuals, _ = next(_residuals(frame[np.newaxis], camera.reference, engine))
-    residual: Image = residuals[0]
+    images, reconstruction, _ = next(_reconstructed(frame[np.newaxis], camera.reference, engine))
+    residual: Image = images[0] - reconstruction[0]
     return residual
 
 
-def _residuals(
+def _reconstructed(
     frames: Frames, reference: ReferenceFrame, engine: Engine
 ) -> Iterator[tuple[Images, Images, Values]]:
-    """Yield normalised images, their residuals from the network's reconstruction, and their brightness."""
+    """Yield normalised images, the network's reconstruction of them, and their brightness."""
     for start in range(0, len(frames), FRAMES_AT_ONCE):
         normalised = normalise(frames[start : start + FRAMES_AT_ONCE], reference)
-        images = normalised.images
-        yield images, images - engine.reconstruct(images), normalised.brightness
+        yield normalised.images, engine.reconstruct(normalised.images), normalised.brightness

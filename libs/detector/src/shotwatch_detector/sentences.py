@@ -3,47 +3,13 @@
 from collections.abc import Mapping
 
 from shotwatch_shots.event import Contribution
+from shotwatch_shots.features import INDICATORS
+from shotwatch_shots.features.spec import Indicator
+from shotwatch_shots.vocabulary import AnomalyKind
 
-_NOUNS = {
-    "total_intensity": "energy",
-    "energy": "energy",
-    "spectrum_rms_width": "bandwidth",
-    "spectrum_fwhm": "bandwidth",
-    "spectrum_centroid": "centre wavelength",
-    "spectrum_sum": "light in the spectrum",
-    "spectrum_hole_depth": "depth of the deepest hole in the spectrum",
-    "centroid_x": "beam position in x",
-    "centroid_y": "beam position in y",
-    "d4sigma_major": "beam size",
-    "d4sigma_minor": "beam size",
-    "ellipticity": "ellipticity",
-    "residual": "what the model cannot reconstruct of the beam profile",
-    "sharpness": "sharpness",
-    "background": "background",
-    "dead_pixels": "number of dead pixels",
-}
 _LENGTHS = (("years", 8766.0), ("days", 24.0), ("hours", 1.0))
 _PRACTICALLY_NEVER = 1000
 """In years."""
-_SPOTS = {
-    "hot_spot": ("hot spot", "excess", "above"),
-    "excess": ("hot spot", "size", "above"),
-    "dark_spot": ("dark spot", "excess", "below"),
-    "deficit": ("dark spot", "size", "below"),
-}
-"""Name of the spot, the value that holds its size, and whether it is above or below the reference."""
-_ABSOLUTE = {
-    "spectrum_hole_depth",
-    "spectrum_centroid",
-    "centroid_x",
-    "centroid_y",
-    "ellipticity",
-    "background",
-    "dead_pixels",
-}
-"""Features whose deviation is given in their unit: a percentage of an arbitrary or very small reference has
-no meaning.
-"""
 
 
 def explain(
@@ -59,9 +25,10 @@ def explain(
         measured: all values measured on the device of `strongest`.
     """
     devices = f"on {showing} of {watching} device{'s' if watching > 1 else ''}"
-    if strongest.feature in _SPOTS:
-        return f"{_spot(strongest, measured)} ({devices} of {place})"
-    return f"{_NOUNS[strongest.feature]} of {place} is {_distance(strongest)} its reference {devices}"
+    indicator = INDICATORS[strongest.feature]
+    if indicator.spot_size:
+        return f"{_spot(strongest, indicator, measured)} ({devices} of {place})"
+    return f"{indicator.noun} of {place} is {_distance(strongest, indicator)} its reference {devices}"
 
 
 def chance_of(per_hour: float) -> str:
@@ -74,19 +41,19 @@ def chance_of(per_hour: float) -> str:
     return "by chance once an hour"
 
 
-def _distance(contribution: Contribution) -> str:
+def _distance(contribution: Contribution, indicator: Indicator) -> str:
     difference = contribution.value - contribution.reference
     side = "above" if difference > 0 else "below"
-    if contribution.feature in _ABSOLUTE:
+    if indicator.in_unit:
         return " ".join(filter(None, [f"{abs(difference):.2g}", contribution.unit, side]))
     return f"{100 * abs(difference / contribution.reference):.0f} % {side}"
 
 
-def _spot(spot: Contribution, measured: Mapping[str, float]) -> str:
+def _spot(spot: Contribution, indicator: Indicator, measured: Mapping[str, float]) -> str:
     feature = spot.feature
-    name, size, side = _SPOTS[feature]
+    side = "above" if indicator.kind is AnomalyKind.HOT_SPOT else "below"
     return (
-        f"{name} on {spot.device} at x = {measured[f'{feature}_x']:.0f}, "
-        f"y = {measured[f'{feature}_y']:.0f} px, {100 * measured[f'{feature}_{size}']:.0f} % of the peak "
+        f"{indicator.noun} on {spot.device} at x = {measured[f'{feature}_x']:.0f}, "
+        f"y = {measured[f'{feature}_y']:.0f} px, {100 * measured[indicator.spot_size]:.0f} % of the peak "
         f"{side} what is usual there"
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from shotwatch_detector.arrays import Values
-from shotwatch_detector.catalogue import FeatureSpec, Side
+from shotwatch_shots.features.spec import Indicator, Side
 
 FEWEST_TRAINING = 50
 """Fewest training shots from which a reference can be measured."""
@@ -115,7 +115,7 @@ def last_of_run(run: int) -> int:
     return run * RUN_STEP + RUN - 1
 
 
-def measure_baseline(training: Values, calibration: Values, spec: FeatureSpec) -> Baseline | None:
+def measure_baseline(training: Values, calibration: Values, indicator: Indicator) -> Baseline | None:
     """Measure centre and sigma from the training shots, the tails from the later calibration shots.
 
     The calibration shots were not used for the centre, so a drift between the two makes the tails longer. The
@@ -127,7 +127,7 @@ def measure_baseline(training: Values, calibration: Values, spec: FeatureSpec) -
         return None
     centre = float(np.median(training))
     spread = SIGMA_OF_MAD * float(np.median(np.abs(training - centre)))
-    sigma = max(spread, spec.floor, spec.relative_floor * abs(centre))
+    sigma = max(spread, indicator.floor, indicator.relative_floor * abs(centre))
     if sigma == 0:
         return None
     deviations = (calibration - centre) / sigma
@@ -135,9 +135,11 @@ def measure_baseline(training: Values, calibration: Values, spec: FeatureSpec) -
     return Baseline(
         centre=centre,
         sigma=sigma,
-        tail=fit_tail(_distances(deviations, spec.side), SMALLEST_REACH),
-        run_tail=fit_tail(_distances(medians, spec.side), DRIFT_RESERVE * SMALLEST_REACH * SIGMA_OF_MEDIAN),
-        side=spec.side,
+        tail=fit_tail(_distances(deviations, indicator.side), SMALLEST_REACH),
+        run_tail=fit_tail(
+            _distances(medians, indicator.side), DRIFT_RESERVE * SMALLEST_REACH * SIGMA_OF_MEDIAN
+        ),
+        side=indicator.side,
     )
 
 

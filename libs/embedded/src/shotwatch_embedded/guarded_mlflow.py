@@ -4,7 +4,9 @@
 
 `engineer` may do everything. `reader` may do what services need: request aliases and versions of models,
 download their files, and tag a version with the number of its confirmed and false alarms. Without a login
-only /health is answered. docs/adr/0021 explains why MLflow's own `basic-auth` application is not used.
+only GET /health is answered. MLflow keeps the body of any request in memory, so it gets bodies only from
+`engineer`, and small ones from `reader`. docs/adr/0021 explains why MLflow's own `basic-auth` application is
+not used.
 
 This file imports nothing from this project, because Compose mounts it into MLflow's image.
 """
@@ -50,8 +52,11 @@ class Guard:
         if scope["type"] == "websocket":  # MLflow has none
             await send({"type": "websocket.close", "code": 1008})
             return
-        if scope["type"] != "http" or scope["path"] == _PUBLIC:
+        if scope["type"] != "http":
             await self._application(scope, receive, send)
+            return
+        if scope["path"] == _PUBLIC and scope["method"] in ("GET", "HEAD"):
+            await PlainTextResponse("OK")(scope, receive, send)
             return
         given = Headers(scope=scope).get("authorization", "").encode()
         if compare_digest(given, self._engineer):
@@ -66,7 +71,7 @@ class Guard:
         """Answer a request of `reader`."""
         asked = scope["method"], scope["path"]
         if asked[0] == "GET" and _READABLE.fullmatch(asked[1]):
-            await self._application(scope, receive, send)
+            await self._application(scope, _again(b"", receive), send)
         elif asked == ("POST", _TAG) and _is_count(body := await _read(receive)):
             await self._application(scope, _again(body, receive), send)
         else:

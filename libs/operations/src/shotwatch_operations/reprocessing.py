@@ -23,6 +23,7 @@ from shotwatch_shots.identity import block_folder, object_id, raw_key, residual_
 from shotwatch_shots.ledger import Entry, ObjectEntry
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.records import ObjectRef
+from shotwatch_shots.shot import ShotFilter
 from shotwatch_shots.vocabulary import ObjectState
 
 FROM_FILES = ("ingest", "validate")
@@ -253,8 +254,7 @@ class Reprocessing:
     async def _remove_residuals(self, batch: ShotBatch) -> None:
         """Remove the residuals of those shots of a batch that are no longer anomalous."""
         start, end = int(batch.pulses.min()), int(batch.pulses.max()) + 1
-        place = str(batch.series.place)
-        shots = await self._archive.shots.page({"place": place}, start, end, 0)
+        shots = await self._archive.shots.page(ShotFilter(area=batch.series.place), start, end)
         normal = {shot.id for shot in shots if shot.batch == batch.batch_id and not shot.verdict.kinds}
         folders = {residual_folder(shot) for shot in normal}
         # A shot id begins like the id of its window. Without minutes and seconds, the window's id is the

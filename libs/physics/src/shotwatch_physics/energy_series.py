@@ -6,9 +6,9 @@ Its drift is a `history.trend`.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its submodules load at their first use, because they are slow to import
 from numba import njit
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.series import Times, check_series, robust_spread
@@ -163,7 +163,7 @@ def calibrate_light(energy: FloatArray, total_intensity: FloatArray) -> LightCal
     ratio = light / energy
     middle = float(np.median(ratio))
     varies = np.ptp(energy) > 0 and np.ptp(light) > 0
-    correlation = float(spearmanr(energy, light).statistic) if varies else np.nan
+    correlation = float(scipy.stats.spearmanr(energy, light).statistic) if varies else np.nan
     return LightCalibration(len(energy), middle, robust_spread(ratio) / middle, correlation)
 
 

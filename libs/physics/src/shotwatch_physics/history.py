@@ -7,10 +7,8 @@ are early warnings over hours and days, not alarms about shots.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its submodules load at their first use, because they are slow to import
 from numpy.typing import NDArray
-from ruptures import KernelCPD
-from scipy.ndimage import median_filter
-from scipy.stats import norm, theilslopes
 
 from shotwatch_physics.feature import FloatArray
 from shotwatch_physics.series import HOUR_MS, Times, check_series, robust_spread
@@ -141,6 +139,8 @@ def change_points(times_ms: Times, values: FloatArray) -> list[ChangePoint]:
         times_ms: (n,) epoch ms that never decrease.
         values: (n,); those that are not finite are left out.
     """
+    from ruptures import KernelCPD  # here, because it takes 0.7 s, which would delay every start of a service
+
     bins = _bin_medians(times_ms, values)
     if len(bins) < FEWEST_BINS or np.ptp(bins.medians) < LEAST_CHANGE:
         return []
@@ -159,7 +159,7 @@ def _change_point(bins: _Bins, noise: _Noise, start: int, middle: int, end: int)
     sigmas = float(after - before) / noise.deviation
     error = np.sqrt(noise.inflation * (1 / (middle - start) + 1 / (end - middle)))
     # Bonferroni: noise could make a step at any bin and in either direction.
-    chance = len(bins) * 2 * norm.sf(abs(sigmas) / error)
+    chance = len(bins) * 2 * scipy.stats.norm.sf(abs(sigmas) / error)
     return ChangePoint(
         time_ms=int(bins.times_ms[middle]),
         before=float(before),
@@ -185,7 +185,7 @@ def trend(times_ms: Times, values: FloatArray) -> Trend | None:
     if np.ptp(bins.medians) < LEAST_CHANGE:
         return Trend(0.0, 0.0, 0.0, significant=False)
     hours = (bins.times_ms - bins.times_ms[0]) / HOUR_MS
-    slope = float(theilslopes(bins.medians, hours).slope)
+    slope = float(scipy.stats.theilslopes(bins.medians, hours).slope)
     noise = _noise_of(bins)
     if noise.deviation == 0:
         return Trend(0.0, 0.0, 0.0, significant=False)
@@ -211,7 +211,7 @@ def _bin_medians(times_ms: Times, values: FloatArray) -> _Bins:
 
 
 def _without_outliers(bins: _Bins) -> _Bins:
-    deviation = np.abs(bins.medians - median_filter(bins.medians, OUTLIER_WINDOW))
+    deviation = np.abs(bins.medians - scipy.ndimage.median_filter(bins.medians, OUTLIER_WINDOW))
     noise = robust_spread(np.diff(bins.medians)) / np.sqrt(2)
     return bins.where(~(deviation > OUTLIER_SIGMAS * noise))
 

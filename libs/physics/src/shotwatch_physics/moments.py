@@ -1,7 +1,5 @@
 """Position and spread of the light in a frame: moments of the intensity, and quantities derived from them."""
 
-from functools import cache
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -25,7 +23,6 @@ ROUNDING = 1e-9
 """Second moments closer to zero than this (px²) are zero."""
 
 
-@cache
 def powers(length: int) -> FloatArray:
     """Return the powers 0, 1 and 2 of pixel coordinates: (length, 3)."""
     return np.arange(length, dtype=np.float64)[:, None] ** np.arange(3)

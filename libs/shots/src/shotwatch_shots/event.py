@@ -1,6 +1,5 @@
 """The anomaly event: what operators and other programs subscribe to."""
 
-from datetime import UTC, datetime
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -8,6 +7,7 @@ from pydantic.alias_generators import to_camel
 
 from shotwatch_shots.message import Message
 from shotwatch_shots.place import Place, ShotSeries
+from shotwatch_shots.pulses import instant
 from shotwatch_shots.vocabulary import AnomalyKind, Phase, Severity
 
 DATA_SCHEMA: Final = "urn:shotwatch:anomaly:v1"
@@ -124,7 +124,7 @@ class AnomalyEvent(BaseModel):
     subject: str
     """The shot id."""
     time: str
-    """Time of publication, RFC 3339."""
+    """When the event was made, RFC 3339."""
     data_content_type: Literal["application/json"] = "application/json"
     data_schema: Literal["urn:shotwatch:anomaly:v1"] = DATA_SCHEMA
     """Events of releases before this attribute lack it; they are of version 1, too."""
@@ -137,13 +137,13 @@ class AnomalyEvent(BaseModel):
         return ".".join(("anomaly", about.severity, *about.place.levels, about.kind))
 
     @classmethod
-    def about(cls, anomaly: Anomaly, event_id: str, facility: str, traceparent: str) -> Self:
-        """Create the event for an anomaly, with the current time."""
+    def about(cls, anomaly: Anomaly, event_id: str, facility: str, traceparent: str, made_at: int) -> Self:
+        """Create the event for an anomaly; `made_at` is epoch ms."""
         return cls(
             id=event_id,
             source=f"/shotwatch/{facility}",
             subject=anomaly.shot,
-            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            time=instant(made_at).isoformat(timespec="milliseconds"),
             trace_parent=traceparent,
             data=anomaly,
         )

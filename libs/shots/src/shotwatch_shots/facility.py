@@ -16,12 +16,12 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from shotwatch_shots.place import NO_LEVEL, Place, ShotSeries
+from shotwatch_shots.records import BLOCK_COLUMNS
 from shotwatch_shots.vocabulary import DeviceKind
 
 _STRICT = ConfigDict(extra="forbid")
 _DURATION = re.compile(r"(?P<number>\d+)(?P<unit>ms|s)")
 _DAY_MS = 86_400_000
-_DATASETS_OF = {DeviceKind.CAMERA: 1, DeviceKind.SPECTRO: 1, DeviceKind.ENERGY_METER: 2}
 
 
 class FacilityError(ValueError):
@@ -374,8 +374,8 @@ def _inconsistencies(facility: Facility) -> list[tuple[tuple[int | str, ...], st
     for n, interval in enumerate(facility.intervals):
         check(("intervals", n, "name"), lambda interval=interval: interval.period_ms, ValueError)
     for n, family in enumerate(facility.device_types):
-        wanted = _DATASETS_OF.get(family.kind)
-        if wanted is not None and len(family.datasets) != wanted:
+        wanted = len(BLOCK_COLUMNS[family.kind])
+        if len(family.datasets) != wanted:
             problems.append((("device_types", n), f"a {family.kind} has {wanted} dataset(s)"))
     if problems:
         return problems

@@ -34,6 +34,8 @@ class ObjectFacts(TypedDict, total=False):
     """Number of records of pulses that already had one of the same device."""
     unexpected: int
     """Number of records of devices that do not belong to the place."""
+    no_room: int
+    """Number of records that are not used because the windows had no room for the file (docs/ledger.md)."""
 
 
 @dataclass(frozen=True, slots=True)

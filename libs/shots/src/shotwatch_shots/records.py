@@ -22,6 +22,18 @@ VALID = 0
 """The verdict of a valid record; any other verdict n stands for `reasons[n - 1]`."""
 NO_STATE = -1
 """The state of a record whose file has no state."""
+BLOCK_COLUMNS: Mapping[DeviceKind, Mapping[str, np.dtype[np.generic]]] = {
+    DeviceKind.CAMERA: {"image": np.dtype(np.uint16)},
+    DeviceKind.SPECTRO: {"spectrum": np.dtype(np.float32)},
+    DeviceKind.ENERGY_METER: {"energy1": np.dtype(np.float64), "energy2": np.dtype(np.float64)},
+    DeviceKind.OTHER: {},
+}
+"""The columns of a device's block, in the order of its datasets in the facility file."""
+DATA_KINDS = tuple(kind for kind, columns in BLOCK_COLUMNS.items() if columns)
+"""The kinds with data besides the state.
+
+They are measured, and a complete shot has a valid record of each of them that its place has.
+"""
 MOST_DETAILED_REASONS = 64
 """The number of different reasons of a device that keep their details in one file, or in one window."""
 LONGEST_REASON = 300

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from shotwatch_shots.event import ModelRef
-from shotwatch_shots.place import ShotSeries
+from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 
@@ -55,3 +55,33 @@ class JudgedShot:
     """The trace in which it was judged."""
     judged_at: int
     """Epoch ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShotFilter:
+    """The shots that a search requests; a value that is left out matches any."""
+
+    area: Place | None = None
+    """A place, or an area: all places within it."""
+    interval: str | None = None
+    kind: AnomalyKind | None = None
+    """Shots with an anomaly of this kind."""
+    min_score: float | None = None
+    """Shots that were scored this high or higher."""
+    complete: bool | None = None
+
+    def accepts(self, shot: JudgedShot) -> bool:
+        """Return whether the search requests this shot."""
+        score = shot.verdict.score
+        return (
+            self.accepts_series(shot.series)
+            and (self.kind is None or self.kind in shot.verdict.kinds)
+            and (self.min_score is None or (score is not None and score >= self.min_score))
+            and self.complete in (None, shot.complete)
+        )
+
+    def accepts_series(self, series: ShotSeries) -> bool:
+        """Return whether a series may have such shots."""
+        return (self.area is None or series.place.is_within(self.area)) and (
+            self.interval in (None, series.interval)
+        )

@@ -12,13 +12,6 @@ class DeviceKind(StrEnum):
     OTHER = "Other"
 
 
-DATA_KINDS = (DeviceKind.CAMERA, DeviceKind.SPECTRO, DeviceKind.ENERGY_METER)
-"""The kinds with data besides the state.
-
-They are measured, and a complete shot has a valid record of each of them that its place has.
-"""
-
-
 class FileReason(StrEnum):
     """The reason for moving an object as a whole to the error bucket."""
 

@@ -45,6 +45,16 @@ class RecordSource:
         return self.arrived_at, self.block.object_id
 
 
+@dataclass(frozen=True, slots=True)
+class UnusedSource:
+    """A source of a device that a window had no room for: none of its records is in a shot."""
+
+    device: str
+    block: BlockRef
+    rows: int
+    """Number of its records that belong to pulses of the window. It never changes."""
+
+
 @dataclass(frozen=True)
 class DeviceColumns:
     """The records of one device in a window; each column has one entry per pulse."""
@@ -131,6 +141,8 @@ class Window:
     """Batch id → batch that was closed and is not published yet."""
     traceparent: str = ""
     """The trace of its last change."""
+    unused: tuple[UnusedSource, ...] = ()
+    """The sources that the last change left out."""
 
     @classmethod
     def empty(cls, place: Place, interval: Interval, start: int) -> "Window":

@@ -41,10 +41,10 @@ from shotwatch_common.archive.windows import NEVER
 from shotwatch_common.background import Items, every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now, latest_record_ms
-from shotwatch_common.process import PREFETCH, Service, ServiceContext
+from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_common.telemetry import continued_trace, current_traceparent, link_current_span
 from shotwatch_shots.batch import ShotBatch
-from shotwatch_shots.errors import Bug, Reject
+from shotwatch_shots.errors import Bug
 from shotwatch_shots.ledger import ObjectFacts
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import window_id
@@ -55,6 +55,8 @@ from shotwatch_shots.window import RecordSource, Window
 Change = Callable[[Window], tuple[Window, Closing | None]]
 SlotKey = tuple[ShotSeries, int]
 
+REMEMBERED = 64
+"""Number of windows that a replica keeps in memory: those that receive files, with some to spare."""
 UNSENT_MS = 15_000
 """Time after which an unsent message is published again, in ms: its replica is assumed to have died."""
 
@@ -69,7 +71,7 @@ async def assemble(context: ServiceContext[AggregateSettings], _resources: Async
     async def publish_unsent() -> None:
         await every(pause, aggregator.publish_unsent, context.log)
 
-    subscription = Subscription("aggregate", FileValidated, aggregator.join, PREFETCH)
+    subscription = Subscription("aggregate", FileValidated, aggregator.join, PREFETCH_WAITING)
     return Service((subscription,), (close_overdue, publish_unsent))
 
 
@@ -82,6 +84,7 @@ class Aggregator:
         self._windows = context.archive.windows
         self._stragglers = Stragglers(context)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._written: dict[str, Window] = {}
         self._to_close = Items(context.servers_answer, context.log)
         self._to_send = Items(context.servers_answer, context.log)
 
@@ -89,21 +92,21 @@ class Aggregator:
         """Add the records of a file to their windows, and close the shots that are ripe.
 
         Raises:
-            Reject, Bug: a window could not take its records. The records are in the other windows
-                nevertheless.
+            Bug: a window could not be written. The records are in the other windows nevertheless.
         """
         parts, facts = self._split(message)
-        await self._leave(message, parts)
-        await self._remember_devices(message)
-        unexpected, failures = 0, []
+        await asyncio.gather(self._leave(message, parts), self._remember_devices(message))
+        failures = []
         for (series, start), records in parts.items():
             try:
-                unexpected += await self._join_window(message.object, series, start, records)
-            except (Reject, Bug) as error:
+                window = await self._change(series, start, self._admit_all(message.object, records, series))
+            except Bug as error:
                 failures.append(error)
+                continue
+            facts["unexpected"] += sum(len(each.row) for each in records if each.device not in window.devices)
+            facts["no_room"] += self._without_room(window, message.object)
         if failures:
             raise failures[0]
-        facts["unexpected"] = unexpected
         await self._context.archive.ledger.note_joined(message.object.object_id, facts)
 
     async def close_overdue(self) -> None:
@@ -146,7 +149,8 @@ class Aggregator:
             second_samples += len(pieces.second_samples)
             for start, records in pieces.by_window.items():
                 parts[judged.series, start].append(records)
-        return parts, {"off_grid": off_grid, "second_samples": second_samples}
+        facts = ObjectFacts(off_grid=off_grid, second_samples=second_samples, unexpected=0, no_room=0)
+        return parts, facts
 
     async def _leave(self, message: FileValidated, parts: dict[SlotKey, list[WindowRecords]]) -> None:
         """Add an empty entry to `parts` for each window that holds an earlier version of the file only."""
@@ -158,12 +162,12 @@ class Aggregator:
                     if judged.series == slot[0]
                 ]
 
-    async def _join_window(
-        self, obj: ObjectRef, series: ShotSeries, start: int, records: Sequence[WindowRecords]
-    ) -> int:
-        """Add records to a window; return how many were left out because their devices are unexpected."""
-        window = await self._change(series, start, self._admit_all(obj, records, series))
-        return sum(len(each.row) for each in records if each.device not in window.devices)
+    def _without_room(self, window: Window, obj: ObjectRef) -> int:
+        """Return for how many of the object's records the window had no room; log which files gave way."""
+        if window.unused:
+            keys = sorted({unused.block.object_key for unused in window.unused})
+            self._context.log.warning("no room", window=window.id, files=len(keys), first=keys[0])
+        return sum(unused.rows for unused in window.unused if unused.block.object_id == obj.object_id)
 
     def _admit_all(self, obj: ObjectRef, records: Sequence[WindowRecords], series: ShotSeries) -> Change:
         expected = self._expected(series)
@@ -194,21 +198,33 @@ class Aggregator:
     ) -> tuple[Window, Sequence[ShotBatch]]:
         """Apply a change by compare-and-set; repeat it while another replica changes the window meanwhile.
 
+        The window that this replica wrote last is taken from memory. If it is out of date, it is not written.
+
         Return the window, and the batches that closed.
         """
         interval = self._facility.interval(series.interval)
         while True:
-            stored = await self._windows.load(window_id, self._facility.interval)
+            written = self._written.pop(window_id, None)
+            stored = written or await self._windows.load(window_id, self._facility.interval)
             before = stored or Window.empty(series.place, interval, start)
-            next_version = replace(before, version=before.version + 1)
+            next_version = replace(before, version=before.version + 1, unused=())
             after, closing = change(next_version)
             if after is next_version:
+                if written is not None:
+                    continue  # it may be out of date: ask the database
                 return before, ()
             closed = () if closing is None else (await self._batch(closing, series),)
             outbox = {**after.outbox, **{batch.batch_id: batch for batch in closed}}
             after = replace(after, outbox=outbox, traceparent=current_traceparent())
             if await self._windows.save(after, _deadline(after)):
+                if not outbox:
+                    self._remember(window_id, after)
                 return after, closed
+
+    def _remember(self, window_id: str, window: Window) -> None:
+        if len(self._written) == REMEMBERED:
+            self._written.pop(next(iter(self._written)))
+        self._written[window_id] = window
 
     async def _batch(self, closing: Closing, series: ShotSeries) -> ShotBatch:
         expected = self._expected(series)

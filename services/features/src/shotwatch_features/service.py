@@ -34,7 +34,8 @@ from shotwatch_physics.reference import Reference
 from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured
 from shotwatch_shots.calibration import CalibrationKind
 from shotwatch_shots.errors import Reject
-from shotwatch_shots.vocabulary import DATA_KINDS, DeviceKind
+from shotwatch_shots.records import DATA_KINDS
+from shotwatch_shots.vocabulary import DeviceKind
 
 READERS = {
     CalibrationKind.NOISE: NoiseModel.from_npz,

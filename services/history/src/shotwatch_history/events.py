@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
-from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_history.domain.drift import MATTERS, severity_of, why
 from shotwatch_history.domain.trends import Shift
 from shotwatch_shots.drift import Drift, FeatureDrift
 from shotwatch_shots.event import Anomaly, AnomalyEvent, Contribution
-from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.features import FEATURE_SPECS
 from shotwatch_shots.identity import event_id
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
@@ -29,7 +29,7 @@ def event_of(shift: Shift, series: ShotSeries, reported_until: int, facility: st
         value=shift.after,
         reference=shift.before,
         sigmas=shift.sigmas,
-        unit=FEATURE_TERMS[shift.feature].unit,
+        unit=FEATURE_SPECS[shift.feature].unit,
     )
     id_ = event_id(f"{shift.device}/{shift.feature}/{reported_until}", AnomalyKind.TREND, 1)
     return _event(
@@ -104,4 +104,4 @@ def _event(id_: str, time: int, series: ShotSeries, facility: str, **fields: Any
         trace_id=current_trace_id(),
         **fields,
     )
-    return AnomalyEvent.about(anomaly, id_, facility, current_traceparent())
+    return AnomalyEvent.about(anomaly, id_, facility, current_traceparent(), epoch_now())

@@ -23,6 +23,12 @@ class Publication:
     model: ModelRef | None
     trace_id: str
     traceparent: str
+    made_at: int
+    """Epoch ms."""
+
+    def event(self, anomaly: Anomaly, event_id: str) -> AnomalyEvent:
+        """Return the event for an anomaly of the batch."""
+        return AnomalyEvent.about(anomaly, event_id, self.facility, self.traceparent, self.made_at)
 
 
 def observations_of(findings: Iterable[Finding], batch: ShotBatch) -> list[Observation]:
@@ -51,9 +57,7 @@ def event_of(
         return _closing(notification.incident, batch, publication)
     finding = notification.observation.finding
     anomaly = _anomaly_of(finding, notification, batch, scored(finding.shot), publication)
-    return AnomalyEvent.about(
-        anomaly, notification.observation.event_id, publication.facility, publication.traceparent
-    )
+    return publication.event(anomaly, notification.observation.event_id)
 
 
 def _anomaly_of(
@@ -115,7 +119,7 @@ def _closing(incident: Incident, batch: ShotBatch, publication: Publication) -> 
         trace_id=publication.trace_id,
     )
     id_ = event_id(incident.id, Phase.CLOSED, 1)
-    return AnomalyEvent.about(anomaly, id_, publication.facility, publication.traceparent)
+    return publication.event(anomaly, id_)
 
 
 def _standing(incident: Incident, phase: Phase) -> dict[str, Any]:
@@ -191,7 +195,7 @@ def _withdrawal(event: AnomalyEvent, revision: int, publication: Publication) ->
         }
     )
     id_ = event_id(event.id, AnomalyKind.SUPERSEDED, revision)
-    return AnomalyEvent.about(anomaly, id_, publication.facility, publication.traceparent)
+    return publication.event(anomaly, id_)
 
 
 def _evidence(finding: Finding, batch: ShotBatch) -> list[Evidence]:

@@ -25,11 +25,12 @@ from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.feedback import ShotLabels
 from shotwatch_shots.incidents import Incidents
+from shotwatch_shots.shot import ShotFilter
 from shotwatch_shots.vocabulary import Phase
 
 MINUTE_MS = 60_000
 STEP_MS = 10 * MINUTE_MS
-"""Length of the time ranges in which shots are queried, in ms: every server answers short ranges fast."""
+"""Length of the time ranges whose shots are in memory, in ms."""
 
 Progress = Callable[..., None]
 """Callback, called as progress(step, figure=…, …)."""
@@ -135,13 +136,12 @@ class Replay:
 
     async def _batches(self, expected: ExpectedDevices, start: int, end: int) -> dict[str, list[int]]:
         """Return batch → indices of its current shots, with the batches in order of their first shot."""
-        query = {"place": str(expected.place)}
         batches: dict[str, list[int]] = defaultdict(list)
-        shots = await self._archive.shots.page(query, start, end, 0)
+        wanted = ShotFilter(area=expected.place, interval=expected.interval)
+        shots = await self._archive.shots.page(wanted, start, end)
         self._labels |= await self._archive.feedback.labels(shots)
         for shot in shots:
-            if shot.series.interval == expected.interval:
-                batches[shot.batch].append(shot.index)
+            batches[shot.batch].append(shot.index)
         return batches
 
     async def _hear(

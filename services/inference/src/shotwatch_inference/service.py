@@ -4,11 +4,12 @@ Consumes `ShotsMeasured`, publishes `AnomalyEvent` on the exchange `anomalies`, 
 
 Delivery, in this order:
 - Read the features stored under the batch's id, and the blocks of the frames.
-- Write residuals, scores, and the shots with their verdicts.
+- Write the shots with their verdicts.
 - Enter the batch into the incident store of its place by compare-and-set. The same write stores the resulting
   events in the outbox.
 - Store each event under its id with a sequence number, publish it with confirms, and mark it as published.
   Then empty the outbox.
+- Write residuals and scores: some milliseconds after the event that refers to them.
 - Send the anomalous shots to be measured in detail, and mark the batch as judged.
 - If there is a challenger, send the batch to its queue.
 
@@ -35,6 +36,7 @@ from shotwatch_common.announcing import announce
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
+from shotwatch_common.clock import epoch_now
 from shotwatch_common.process import PREFETCH, Service, ServiceContext
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
@@ -135,13 +137,13 @@ class Judge:
             self._decide, batch, with_scores(features, scores), champion
         )
         publication = self._publication(champion)
-        if champion is not None:
-            await self._keep_residuals(batch, findings, scores, champion)
-        await self._context.archive.measurements.keep(batch, Source.MODEL, scores)
         verdicts = _verdicts(findings, judgement, len(batch.pulses))
         await self._context.archive.shots.write(batch, verdicts, publication.model, publication.trace_id)
         faults.reach("inference.after_verdicts")
         await self._publish(batch, findings, scores, publication)
+        if champion is not None:
+            await self._keep_residuals(batch, findings, scores, champion)
+        await self._context.archive.measurements.keep(batch, Source.MODEL, scores)
         await self._request_detail(batch, findings)
         await self._context.archive.batches.judged(batch.batch_id)
         metrics.shots_judged(batch.series, len(verdicts), verdicts[-1].score, verdicts[-1].threshold)
@@ -230,7 +232,8 @@ class Judge:
 
     def _publication(self, champion: Model | None) -> Publication:
         model = champion.ref if champion else None
-        return Publication(self._context.facility.name, model, current_trace_id(), current_traceparent())
+        facility = self._context.facility.name
+        return Publication(facility, model, current_trace_id(), current_traceparent(), epoch_now())
 
 
 def _verdicts(findings: Sequence[Finding], judgement: Judgement | None, shots: int) -> list[ShotVerdict]:

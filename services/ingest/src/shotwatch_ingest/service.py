@@ -25,7 +25,7 @@ from shotwatch_common.background import every
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import parse_notification
-from shotwatch_common.process import PREFETCH, Service, ServiceContext
+from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
 from shotwatch_ingest.readers.exchange import ReadFile, Workspace
 from shotwatch_ingest.readers.pool import ReaderPool
@@ -51,6 +51,8 @@ MAX_FILE_BYTES = 256 << 20
 """Maximum size of a file; a larger one is rejected without reading it."""
 READER_BYTES = 2 << 30
 """Maximum memory of a reader."""
+FILES_IN_MEMORY = 4
+"""Largest number of files that are read at a time; further ones are being entered, published or moved."""
 
 
 async def assemble(context: ServiceContext[IngestSettings], resources: AsyncExitStack) -> Service:
@@ -69,7 +71,7 @@ async def assemble(context: ServiceContext[IngestSettings], resources: AsyncExit
         await every(settings.inbox_sweep_seconds, sweep.poll, context.log)
 
     background = (keep_polling,) if settings.inbox_sweep_seconds else ()
-    subscription = Subscription("ingest", None, Ingestor(context, readers).handle, PREFETCH)
+    subscription = Subscription("ingest", None, Ingestor(context, readers).handle, PREFETCH_WAITING)
     return Service((subscription,), background)
 
 
@@ -83,6 +85,7 @@ class Ingestor:
     def __init__(self, context: ServiceContext[IngestSettings], readers: ReaderPool) -> None:
         self._context = context
         self._readers = readers
+        self._reading = asyncio.Semaphore(FILES_IN_MEMORY)
 
     async def handle(self, body: bytes) -> None:
         """Ingest every object that an object event names."""
@@ -122,6 +125,21 @@ class Ingestor:
         return False
 
     async def _read(self, obj: ObjectRef, name: FileName) -> None:
+        async with self._reading:
+            obj, devices, facts = await self._read_into_blocks(obj, name)
+        target = self._context.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
+        await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
+        faults.reach("ingest.after_settle")
+        await self._context.bus.send("validate", FileIngested(object=obj, devices=devices))
+        faults.reach("ingest.after_publish")
+        metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
+        await self._leave_inbox(obj, target)
+        self._context.log.info("ingested", object=obj.key, **facts)
+
+    async def _read_into_blocks(
+        self, obj: ObjectRef, name: FileName
+    ) -> tuple[ObjectRef, list[DeviceRecords], ObjectFacts]:
+        """Return the object as the store holds it, its records by device, and facts for the ledger."""
         fetched = await self._fetch(obj)
         data, stored_at = fetched.data, max(obj.arrived_at, fetched.modified_ms)
         stored = _not_from_the_future(obj.model_copy(update={"arrived_at": stored_at}))
@@ -134,15 +152,7 @@ class Ingestor:
             with self._context.tracer.start_as_current_span("write blocks"):
                 devices, written = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
-        facts = _facts(devices, found, blocks_id(written))
-        target = self._context.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
-        await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
-        faults.reach("ingest.after_settle")
-        await self._context.bus.send("validate", FileIngested(object=obj, devices=devices))
-        faults.reach("ingest.after_publish")
-        metrics.BATCH_RECORDS.labels("ingest").observe(facts["records"])
-        await self._leave_inbox(obj, target)
-        self._context.log.info("ingested", object=obj.key, **facts)
+        return obj, devices, _facts(devices, found, blocks_id(written))
 
     def _latest_ms(self, obj: ObjectRef) -> int:
         """Return the latest time of a record (epoch ms) that the object's arrival allows."""

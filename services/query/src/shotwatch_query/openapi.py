@@ -48,25 +48,25 @@ _PROBLEMS = {
 
 def describe(app: FastAPI) -> None:
     """Set the description of the app, and `state.description`, which returns it as JSON that is made once."""
+    document = cache(lambda: _document(app))
+    app.openapi = document  # type: ignore[method-assign]
+    app.state.description = cache(lambda: json.dumps(document()).encode())
 
-    @cache
-    def openapi() -> dict[str, Any]:
-        document = get_openapi(
-            title="shotwatch",
-            version="1",
-            summary=SUMMARY,
-            description=DESCRIPTION,
-            tags=TAGS,
-            routes=app.routes,
-        )
-        for path, operations in document["paths"].items():
-            for operation in operations.values():
-                _add_problems(operation, has_path_parameter="{" in path)
-        _replace_error_schemas(document["components"]["schemas"])
-        return document
 
-    app.openapi = openapi  # type: ignore[method-assign]
-    app.state.description = cache(lambda: json.dumps(openapi()).encode())
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title="shotwatch",
+        version="1",
+        summary=SUMMARY,
+        description=DESCRIPTION,
+        tags=TAGS,
+        routes=app.routes,
+    )
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            _add_problems(operation, has_path_parameter="{" in path)
+    _replace_error_schemas(document["components"]["schemas"])
+    return document
 
 
 def _add_problems(operation: dict[str, Any], has_path_parameter: bool) -> None:

@@ -6,12 +6,12 @@ from time import monotonic
 from pydantic import Field
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.clock import latest_record_ms
+from shotwatch_common.clock import epoch_now, latest_record_ms
 from shotwatch_query.devices import period_ms
 from shotwatch_query.schema import Instant, Where
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.pulses import WINDOW_MS, instant
-from shotwatch_shots.shot import JudgedShot
+from shotwatch_shots.shot import JudgedShot, ShotFilter
 
 FRESH_S = 2.0
 """Time in seconds for which a result is reused, however many callers request it."""
@@ -60,11 +60,14 @@ class Overview:
         return [await self._place(*each) for each in zip(all_expected, newest, strict=True) if each[1]]
 
     async def _place(self, expected: ExpectedDevices, newest: int) -> PlaceActivity:
-        """Return the activity of a place; its shots may be a window behind its records."""
-        span = 2 * WINDOW_MS + SHOTS * period_ms(self._facility, expected)
-        place = {"place": str(expected.place)}
-        found = await self._archive.shots.page(place, newest - span, newest + WINDOW_MS, SHOTS, True)
-        shots = [shot for shot in reversed(found) if shot.series == expected.series]
+        """Return the activity of a place; its shots may be a window behind its records.
+
+        The newest record may be ahead of this clock, but one device whose clock is ahead hides no shot.
+        """
+        start = min(newest, epoch_now()) - 2 * WINDOW_MS - SHOTS * period_ms(self._facility, expected)
+        wanted = ShotFilter(area=expected.place, interval=expected.interval)
+        found = await self._archive.shots.page(wanted, start, newest + WINDOW_MS, SHOTS, True)
+        shots = found[::-1]
         last = shots[-1] if shots else None
         return PlaceActivity(
             place=expected.place,

@@ -23,7 +23,7 @@ from shotwatch_query.domain.pages import (
 )
 from shotwatch_query.errors import BadRequest
 from shotwatch_query.schema import DEVICE, SHOT_ID
-from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.features import FEATURE_SPECS
 from shotwatch_shots.place import Place
 from shotwatch_shots.pulses import epoch_ms
 
@@ -76,7 +76,7 @@ Moment = Annotated[
 
 
 def _feature_name(text: str) -> str:
-    if text not in FEATURE_TERMS:
+    if text not in FEATURE_SPECS:
         raise ValueError("no feature of this name is known; /features lists them")
     return text
 
@@ -84,7 +84,7 @@ def _feature_name(text: str) -> str:
 FeatureName = Annotated[
     str,
     AfterValidator(_feature_name),
-    WithJsonSchema({"type": "string", "enum": list(FEATURE_TERMS)}),
+    WithJsonSchema({"type": "string", "enum": list(FEATURE_SPECS)}),
 ]
 
 

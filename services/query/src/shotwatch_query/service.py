@@ -23,7 +23,7 @@ from shotwatch_common.past_frames import FrameReader
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.settings import SettingsError
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.telemetry import configure_logs, configure_traces, last_words
+from shotwatch_common.telemetry import Log, configure_traces, last_words
 from shotwatch_query.access import Access, login
 from shotwatch_query.access.audit import Audited
 from shotwatch_query.access.guard import count_failed, requires
@@ -110,13 +110,12 @@ def create_app(sources: ApiSources) -> FastAPI:
 
 def run() -> None:
     """Run the service until SIGTERM or SIGINT; on any error, log a line and exit with status 1."""
-    with last_words("query", SettingsError, FacilityError):
-        asyncio.run(_live(QuerySettings.load()))
+    with last_words("query", SettingsError, FacilityError) as log:
+        asyncio.run(_live(QuerySettings.load(), log))
 
 
-async def _live(settings: QuerySettings) -> None:
+async def _live(settings: QuerySettings, log: Log) -> None:
     metrics.publish_build("query")
-    log = configure_logs("query")
     tracing = configure_traces("query", settings.traces_folder)
     async with open_sources(settings) as sources:
         server = _server(sources)

@@ -10,7 +10,8 @@ from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_training.domain.calibration import learn_baselines, learn_cameras
 from shotwatch_training.domain.history import History
 from shotwatch_training.domain.split import ImageSet, TimeSplit, TooLittleData, image_set, usable_references
-from shotwatch_training.models.fitting import Epoch, convert
+from shotwatch_training.models.conversion import convert
+from shotwatch_training.models.fitting import Epoch
 from shotwatch_training.models.search import Trial, search
 from shotwatch_training.progress import Progress
 from shotwatch_training.settings import Recipe

@@ -14,7 +14,7 @@ from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.feedback import UNLABELLED, ShotLabels
 from shotwatch_shots.pulses import epoch_ms
-from shotwatch_shots.shot import JudgedShot
+from shotwatch_shots.shot import JudgedShot, ShotFilter
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.domain.split import evenly
 from shotwatch_training.settings import Recipe
@@ -43,10 +43,10 @@ class NormalShots:
         return History(tuple(places), tuple(cameras))
 
     async def _normal_shots(self, expected: ExpectedDevices, recipe: Recipe) -> list[JudgedShot]:
-        query = {"place": str(expected.place)}
+        wanted = ShotFilter(area=expected.place)
         start = epoch_ms(recipe.start) if recipe.start else 0
         end = epoch_ms(recipe.end) if recipe.end else epoch_now()
-        shots = await self._archive.shots.spread(query, SHOTS_PER_PLACE, start, end)
+        shots = await self._archive.shots.spread(wanted, SHOTS_PER_PLACE, start, end)
         labels = await self._archive.feedback.labels(shots)
         return [shot for shot in shots if _is_normal(shot, expected, labels.get(shot.id, UNLABELLED))]
 

@@ -11,15 +11,28 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunStatus
 from mlflow.environment_variables import MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_USERNAME
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.protos.databricks_pb2 import (
+    INTERNAL_ERROR,
+    PERMISSION_DENIED,
+    RESOURCE_ALREADY_EXISTS,
+    TEMPORARILY_UNAVAILABLE,
+    UNAUTHENTICATED,
+    ErrorCode,
+)
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.settings import Settings
+from shotwatch_shots.errors import Retry
 from shotwatch_training.models.fitting import Epoch
 
 BUNDLE = "bundle"
 """The folder of the run's artifacts that holds the model."""
+_AWAY = {
+    ErrorCode.Name(code)
+    for code in (INTERNAL_ERROR, TEMPORARILY_UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED)
+}
+"""Errors after which another attempt may succeed: no answer, an internal error, or a refused login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,21 @@ class Registry:
 
     @contextmanager
     def run(self) -> Iterator[Run]:
-        """Start a new run; it ends as failed if the block raises."""
+        """Start a new run; it ends as failed if the block raises.
+
+        Raises:
+            Retry: the registry does not answer, has an internal error, or refuses the login.
+        """
+        try:
+            with self._recorded() as run:
+                yield run
+        except MlflowException as error:
+            if error.error_code in _AWAY:
+                raise Retry(f"the model registry: {error}") from error
+            raise
+
+    @contextmanager
+    def _recorded(self) -> Iterator[Run]:
         run_id = self._client.create_run(self._experiment()).info.run_id
         try:
             yield Run(run_id, self._client)

@@ -16,7 +16,7 @@ from shotwatch_common import faults, metrics
 from shotwatch_common.archive.devices import LastFrame
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import latest_record_ms
-from shotwatch_common.process import PREFETCH, Service, ServiceContext
+from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_shots.records import DeviceRecords, FileIngested, FileValidated, JudgedRecords
 from shotwatch_validate.domain.judge import judge, last_fingerprint
 from shotwatch_validate.settings import ValidateSettings
@@ -24,7 +24,7 @@ from shotwatch_validate.settings import ValidateSettings
 
 async def assemble(context: ServiceContext[ValidateSettings], _resources: AsyncExitStack) -> Service:
     validator = Validator(context)
-    return Service((Subscription("validate", FileIngested, validator.validate, PREFETCH),))
+    return Service((Subscription("validate", FileIngested, validator.validate, PREFETCH_WAITING),))
 
 
 class Validator:

@@ -26,7 +26,8 @@ from shotwatch_shots.pulses import Times
 from shotwatch_training.bundling import Material, calibrate, make_bundle, prepare
 from shotwatch_training.domain.history import CameraHistory, History, PlaceHistory
 from shotwatch_training.domain.split import TimeSplit
-from shotwatch_training.models.fitting import Epoch, convert, fit
+from shotwatch_training.models.conversion import convert
+from shotwatch_training.models.fitting import Epoch, fit
 from shotwatch_training.models.search import Trial
 from shotwatch_training.progress import Progress
 from shotwatch_training.settings import ArchitectureName, Hyperparameters, Recipe

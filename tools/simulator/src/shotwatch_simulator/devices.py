@@ -91,7 +91,7 @@ def measured(laser: SimulatedLaser, device: Device, pulses: Times, energy: Float
             return _spectrum(laser, device, pulses, energy)
         case DeviceKind.ENERGY_METER:
             return _energies(laser, device, pulses, energy)
-        case _:
+        case DeviceKind.OTHER:
             return {}
 
 

@@ -2,13 +2,16 @@
 
 import os
 import pwd
-from collections.abc import Collection
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import AsyncIterable, Collection
+from dataclasses import asdict, dataclass, fields
 from socket import gethostname
-from typing import Self, TypeVar
+from typing import Annotated, TypeVar
 from uuid import uuid4
 
+from pydantic import Field, TypeAdapter
+
 from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.readable import readable
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.telemetry import current_trace_id
 from shotwatch_shots.pulses import YEAR_10000_MS
@@ -19,33 +22,30 @@ MOST_CHARACTERS = 500
 
 
 T = TypeVar("T")
+LineText = Annotated[str, Field(max_length=MOST_CHARACTERS + 1)]
+"""A text of a line; one that was cut ends with `…`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditLine:
     """One change, or one request for a change."""
 
-    at: int
+    at: Annotated[int, Field(ge=0, lt=YEAR_10000_MS)]
     """Epoch ms."""
-    who: str
+    who: LineText
     """Name of the API key, `oidc:` and the token's subject, or `os:` and the operating system's user."""
-    what: str
+    what: LineText
     """Name of the operation."""
-    which: str
+    which: LineText
     """The thing that was changed; for a request, the request's path."""
     outcome: ChangeOutcome
     status: int | None
     """HTTP status of the response; None if there was no request."""
-    trace_id: str
-    address: str = ""
+    trace_id: LineText
+    address: LineText = ""
     """The address from which the request came."""
     count: int = 1
     """How many requests this line stands for; more than one only for those that are counted together."""
-
-    @classmethod
-    def of(cls, document: Document) -> Self:
-        """Return the line that a document holds. Older documents lack `address` and `count`."""
-        return cls(**{field.name: document[field.name] for field in fields(cls) if field.name in document})
 
 
 class Audit:
@@ -76,7 +76,7 @@ class Audit:
     async def lines(self, ids: Collection[str]) -> dict[str, AuditLine]:
         """Return those of these lines that exist, by id."""
         found = self._audit.find({"_id": {"$in": sorted(ids)}})
-        return {document["_id"]: AuditLine.of(document) async for document in found if _is_line(document)}
+        return await _lines(found)
 
     async def of_operations(
         self, operations: Collection[str], start_ms: int, end_ms: int, most: int
@@ -84,7 +84,7 @@ class Audit:
         """Return the newest `most` lines in [start, end) (epoch ms) about these operations, by id."""
         query = {"at": {"$gte": start_ms, "$lt": end_ms}, "what": {"$in": sorted(operations)}}
         found = self._audit.find(query).sort([("at", -1), ("_id", -1)]).limit(most)
-        return {document["_id"]: AuditLine.of(document) async for document in found if _is_line(document)}
+        return await _lines(found)
 
     async def page(
         self, start_ms: int, end_ms: int, limit: int, newest_first: bool = False
@@ -96,20 +96,26 @@ class Audit:
         order = -1 if newest_first else 1
         found = self._audit.find({"at": {"$gte": start_ms, "$lt": end_ms}})
         sorted_lines = found.sort([("at", order), ("_id", order)]).limit(limit)
-        return {document["_id"]: AuditLine.of(document) async for document in sorted_lines}
+        return await _lines(sorted_lines)
 
 
-_EVERY_LINE_HAS = frozenset(field.name for field in fields(AuditLine) if field.default is MISSING)
+_line = TypeAdapter(AuditLine)
 
 
-def _is_line(document: Document) -> bool:
-    """Return whether a document has all the fields of a line.
+async def _lines(documents: AsyncIterable[Document]) -> dict[str, AuditLine]:
+    """Return the lines that the documents hold, by id."""
 
-    An account that may add lines can also add other documents.
+    return dict([each async for each in readable(documents, _with_id, "audit")])
+
+
+def _with_id(document: Document) -> tuple[str, AuditLine]:
+    """Return the id and the line that a document holds. Older documents lack `address` and `count`.
+
+    Raises:
+        ValidationError: the document lacks a field of a line, or one is longer than `add` writes it.
     """
-    at, texts = document.get("at"), (document.get(name) for name in ("who", "what", "which"))
-    is_dated = isinstance(at, int) and 0 <= at < YEAR_10000_MS
-    return is_dated and document.keys() >= _EVERY_LINE_HAS and all(isinstance(text, str) for text in texts)
+    given = {each.name: document[each.name] for each in fields(AuditLine) if each.name in document}
+    return str(document["_id"]), _line.validate_python(given)
 
 
 def cut(value: T) -> T | str:

@@ -1,18 +1,21 @@
 """Anomaly events: they are stored before they are published, and their numbers are never reused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from shotwatch_common.archive.driver import Database, Document
 from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.readable import readable
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.feedback import Span
 from shotwatch_shots.reconciliation.sides import Numbers, StoredEvent
 from shotwatch_shots.vocabulary import Phase
 
+T = TypeVar("T")
 _DUPLICATE_KEY = 11000
 _COUNTER = "events"
 _MODEL_VERSION = "event.data.model.version"
@@ -35,9 +38,9 @@ class Events:
     """Collection `events`: `_id` is the event id; `published_at` is 0 until the broker has confirmed it.
 
     The document `events` of the collection `counters` holds the sequence numbers. `value` is the highest
-    reserved number. `reserved` holds the reservations of events that are not stored yet. If two replicas
+    reserved number. `reserved` holds the reservations of events that are not published yet. If two replicas
     number the same event at once, the event is stored under the number of the faster replica, and the other
-    number stays in `reserved` for good, unused.
+    number stays in `reserved` for good: it explains to the reconciliation why no event has that number.
     """
 
     def __init__(self, database: Database) -> None:
@@ -56,7 +59,7 @@ class Events:
     async def reserve(self, event_ids: Sequence[str]) -> dict[str, int]:
         """Return a sequence number for each event; repeated calls return the same number.
 
-        The counter keeps a reservation until its event is stored. So a crash in between leaves no gap: the
+        The counter keeps a reservation until its event is published. So a crash in between leaves no gap: the
         next attempt gets the number that is reserved for the event.
         """
         while True:
@@ -84,19 +87,10 @@ class Events:
         """Return the numbers of the events that were stored in [start, end) (epoch ms)."""
         then = {"stored_at": {"$gte": start_ms, "$lt": end_ms}}
         wanted = {"sequence": 1, "stored_at": 1, "published_at": 1, "event.data.sequence": 1}
-        return [
-            StoredEvent(
-                document["_id"],
-                document["sequence"],
-                document["event"]["data"]["sequence"],
-                document["stored_at"],
-                document["published_at"],
-            )
-            async for document in self._events.find(then, wanted)
-        ]
+        return await _decoded(self._events.find(then, wanted), _stored_event)
 
     async def reserved_at(self) -> list[int]:
-        """Return the reservation times (epoch ms) of the numbers whose events are not stored yet."""
+        """Return the times (epoch ms) of the reservations."""
         counter = await self._counters.find_one({"_id": _COUNTER})
         return [each["at"] for each in counter["reserved"].values()] if counter else []
 
@@ -134,13 +128,10 @@ class Events:
     async def stored(self, event_ids: Sequence[str]) -> dict[str, AnomalyEvent]:
         """Return those of these events that are already stored."""
         found = self._events.find({"_id": {"$in": list(event_ids)}}, {"event": 1})
-        return {document["_id"]: AnomalyEvent.model_validate(document["event"]) async for document in found}
+        return {event.id: event for event in await _decoded(found, _event)}
 
     async def add(self, events: Sequence[AnomalyEvent]) -> None:
-        """Store events; an event that exists already stays unchanged.
-
-        Then remove the reservations of the numbers under which the events are stored.
-        """
+        """Store events; an event that exists already stays unchanged."""
         if not events:
             return
         try:
@@ -149,52 +140,55 @@ class Events:
             # The other events are stored, because the insert is not ordered.
             if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
                 raise
-        numbers = {event.id: event.data.sequence for event in events}
-        stored = await self._numbers_of(list(numbers))
-        fulfilled = {f"reserved.{id_}": "" for id_, number in numbers.items() if stored.get(id_) == number}
-        if fulfilled:
-            await self._counters.update_one({"_id": _COUNTER}, {"$unset": fulfilled})
 
     async def unpublished(self, event_ids: Sequence[str]) -> list[AnomalyEvent]:
         """Return those of these events that the broker has not confirmed yet, sorted by number."""
         waiting = {"_id": {"$in": list(event_ids)}, "published_at": 0}
         found = self._events.find(waiting, {"event": 1})
-        events = [AnomalyEvent.model_validate(document["event"]) async for document in found]
-        return sorted(events, key=lambda event: event.data.sequence)
+        return sorted(await _decoded(found, _event), key=lambda event: event.data.sequence)
 
-    async def published(self, event_ids: Sequence[str]) -> None:
-        """Mark these events as confirmed by the broker."""
-        await self._events.update_many(
-            {"_id": {"$in": list(event_ids)}}, {"$set": {"published_at": epoch_now()}}
-        )
+    async def published(self, events: Sequence[AnomalyEvent]) -> None:
+        """Remove the reservations of these stored events, then mark the events as confirmed by the broker.
+
+        After a crash in between, the events are published again, and this is repeated.
+        """
+        if not events:
+            return
+        await self._release({event.id: event.data.sequence for event in events})
+        ids = [event.id for event in events]
+        await self._events.update_many({"_id": {"$in": ids}}, {"$set": {"published_at": epoch_now()}})
+
+    async def _release(self, numbers: Mapping[str, int]) -> None:
+        """Remove the reservations of these numbers; `numbers`: event id → number."""
+        counter = await self._counters.find_one({"_id": _COUNTER}, {"reserved": 1}) or {"reserved": {}}
+        held = {id_: reservation["number"] for id_, reservation in counter["reserved"].items()}
+        fulfilled = {f"reserved.{id_}": "" for id_, number in numbers.items() if held.get(id_) == number}
+        if fulfilled:
+            await self._counters.update_one({"_id": _COUNTER}, {"$unset": fulfilled})
 
     async def of_shots(self, shots: Sequence[str]) -> list[AnomalyEvent]:
         """Return all events of these shots, at every revision."""
         found = self._events.find({"shot": {"$in": list(shots)}}, {"event": 1})
-        return [AnomalyEvent.model_validate(document["event"]) async for document in found]
+        return await _decoded(found, _event)
 
     async def spans(self, incidents: Sequence[str]) -> dict[str, Span]:
         """Return the first and last shot (epoch ms) of each of these incidents, by their stored events."""
         query = {_INCIDENT: {"$in": list(incidents)}}
         spans: dict[str, Span] = {}
-        async for document in self._events.find(query, {"event.data": 1}):
-            data = document["event"]["data"]
-            since, until = spans.get(data["incident"], (data["since"], data["until"]))
-            spans[data["incident"]] = min(since, data["since"]), max(until, data["until"])
+        for event in await _decoded(self._events.find(query, {"event": 1}), _event):
+            data = event.data
+            since, until = spans.get(data.incident, (data.since, data.until))
+            spans[data.incident] = min(since, data.since), max(until, data.until)
         return spans
 
     async def find(self, event_id: str) -> AnomalyEvent | None:
-        document = await self._events.find_one({"_id": event_id}, {"event": 1})
-        return None if document is None else AnomalyEvent.model_validate(document["event"])
+        return (await self.stored([event_id])).get(event_id)
 
     async def numbered(self, after: int, last: int) -> list[NumberedEvent]:
         """Return the stored events with after < sequence <= last, sorted by number; some may be missing."""
         wanted = {"sequence": 1, "stored_at": 1, "event": 1}
         found = self._events.find({"sequence": {"$gt": after, "$lte": last}}, wanted).sort("sequence", 1)
-        return [
-            NumberedEvent(each["sequence"], each["stored_at"], AnomalyEvent.model_validate(each["event"]))
-            async for each in found
-        ]
+        return await _decoded(found, _numbered_event)
 
     async def last_number(self) -> int:
         """Return the highest reserved sequence number; 0 if there is none."""
@@ -221,6 +215,28 @@ class Events:
             await self._counters.insert_one({"_id": _COUNTER, "value": 0, "reserved": {}})
         except DuplicateKeyError:
             return
+
+
+async def _decoded(documents: AsyncIterable[Document], decode: Callable[[Document], T]) -> list[T]:
+    return [each async for each in readable(documents, decode, "events")]
+
+
+def _event(document: Document) -> AnomalyEvent:
+    return AnomalyEvent.model_validate(document["event"])
+
+
+def _numbered_event(document: Document) -> NumberedEvent:
+    return NumberedEvent(int(document["sequence"]), int(document["stored_at"]), _event(document))
+
+
+def _stored_event(document: Document) -> StoredEvent:
+    return StoredEvent(
+        document["_id"],
+        document["sequence"],
+        document["event"]["data"]["sequence"],
+        document["stored_at"],
+        document["published_at"],
+    )
 
 
 def _document(event: AnomalyEvent) -> Document:

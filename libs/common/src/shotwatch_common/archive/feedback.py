@@ -1,13 +1,14 @@
 """Feedback: statements of people about events. They are kept permanently."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from itertools import chain
 
 from pymongo.errors import DuplicateKeyError
 
-from shotwatch_common.archive.driver import Database, Filter
+from shotwatch_common.archive.driver import Database, Document, Filter
 from shotwatch_common.archive.events import Events
+from shotwatch_common.archive.readable import readable
 from shotwatch_shots.feedback import (
     LONGEST_SNOOZE_MS,
     MOST_STATEMENTS,
@@ -52,7 +53,7 @@ class Feedback:
         There may be more, from before that limit was introduced.
         """
         found = self._feedback.find({"incident": incident}).sort([("at", -1), ("_id", -1)])
-        return [Statement.model_validate(document) async for document in found.limit(MOST_STATEMENTS)]
+        return await _statements(found.limit(MOST_STATEMENTS))
 
     async def count(self, incident: str, caller: str | None = None) -> int:
         """Return how many statements there are about an incident, by one caller or by all."""
@@ -68,7 +69,7 @@ class Feedback:
         """
         most = MOST_STATEMENTS * len(incidents)
         found = self._feedback.find({"incident": {"$in": list(incidents)}}).limit(most + 1)
-        statements = [Statement.model_validate(document) async for document in found]
+        statements = await _statements(found)
         if len(statements) <= most:
             return standings(statements)
         of_each = [await self.of_incident(incident) for incident in incidents]
@@ -89,7 +90,7 @@ class Feedback:
         order = -1 if newest_first else 1
         wanted = {"at": {"$gte": start_ms, "$lt": end_ms}} | ({} if action is None else {"action": action})
         found = self._feedback.find(wanted).sort([("at", order), ("_id", order)]).limit(limit)
-        return [Statement.model_validate(document) async for document in found]
+        return await _statements(found)
 
     async def snoozes(self, now_ms: int) -> list[Snooze]:
         """Return the snoozes that are active now."""
@@ -114,4 +115,8 @@ class Feedback:
         return {model: counts[model] for model in models}
 
     async def _found(self, query: Filter) -> list[Statement]:
-        return [Statement.model_validate(document) async for document in self._feedback.find(query)]
+        return await _statements(self._feedback.find(query))
+
+
+async def _statements(documents: AsyncIterable[Document]) -> list[Statement]:
+    return [each async for each in readable(documents, Statement.model_validate, "feedback")]

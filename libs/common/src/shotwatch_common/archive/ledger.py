@@ -1,9 +1,11 @@
 """The ledger: where each object is, and what happened to it, when and why."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from shotwatch_common.archive.driver import Database, Filter
 from shotwatch_common.archive.ledger_documents import decoded, encoded_location, encoded_step
+from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.ledger import (
     NOT_YET,
@@ -19,6 +21,8 @@ from shotwatch_shots.records import ObjectRef
 from shotwatch_shots.vocabulary import ObjectState
 
 _AT_ONCE = 500
+_FIVE_MINUTES_MS = 300_000
+"""Length of the times whose objects are counted at once: a thousand at the facility's full rate."""
 
 
 class Ledger:
@@ -36,6 +40,7 @@ class Ledger:
         await self._objects.create_index([("arrived_at", 1)])
         await self._objects.create_index([("key", 1), ("arrived_at", 1)])
         await self._objects.create_index([("state", 1), ("joined_at", 1)])
+        await self._objects.create_index([("state", 1), ("arrived_at", 1)])
         await self._objects.create_index([("since", 1)])
         await self._objects.create_index([("joined_at", 1)])
         await self._objects.create_index([("location.key", 1)])
@@ -240,6 +245,10 @@ class Ledger:
 
         Every state has an entry.
         """
+        parts = steps(start_ms, end_ms, _FIVE_MINUTES_MS)
+        return Tally.of([await self._tally(*part) for part in parts])
+
+    async def _tally(self, start_ms: int, end_ms: int) -> Tally:
         groups = self._objects.aggregate(
             [
                 {"$match": {"arrived_at": {"$gte": start_ms, "$lt": end_ms}}},
@@ -252,14 +261,12 @@ class Ledger:
                 },
             ]
         )
-        states = {str(state): 0 for state in ObjectState}
-        reasons: dict[str, int] = {}
-        size = 0
+        states, reasons, size = Counter[str](), Counter[str](), 0
         async for group in groups:
             state, reason = group["_id"]["state"], group["_id"]["reason"]
             states[state] += group["count"]
             if reason:
-                reasons[reason] = reasons.get(reason, 0) + group["count"]
+                reasons[reason] += group["count"]
             size += group["bytes"]
         return Tally(states, reasons, size)
 

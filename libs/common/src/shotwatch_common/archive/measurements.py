@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymongo import ReplaceOne
 
-from shotwatch_common.archive.driver import Database, Document
+from shotwatch_common.archive.driver import Database, Document, DocumentCursor, Filter
+from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.columns import pack
 from shotwatch_shots.pulses import WINDOW_MS
@@ -86,9 +87,11 @@ class Measurements:
     async def series(self, device: str, names: Sequence[str], start_ms: int, end_ms: int) -> Series:
         """Return features of a device for start <= pulse < end (epoch ms), at each shot's newest revision."""
         wanted = dict.fromkeys((*(f"features.{name}" for name in names), "pulses", "revisions"), 1)
-        starts = {"$gte": start_ms - WINDOW_MS, "$lt": end_ms}
-        found = self._measurements.find({"device": device, "start": starts}, wanted)
-        documents = [document async for document in found]
+        documents = [
+            document
+            for begin, stop in steps(start_ms - WINDOW_MS, end_ms)
+            async for document in self._starting(device, begin, stop, wanted)
+        ]
         sort = partial(_newest_series, documents, names, start_ms, end_ms)
         return await asyncio.get_running_loop().run_in_executor(self._sorter, sort)
 
@@ -98,10 +101,18 @@ class Measurements:
         This summarizes a long series with few values.
         """
         wanted = dict.fromkeys((*(f"medians.{name}" for name in names), "start"), 1)
-        starts = {"device": device, "start": {"$gte": start_ms, "$lt": end_ms}}
-        documents = [document async for document in self._measurements.find(starts, wanted)]
+        documents = [
+            document
+            for begin, stop in steps(start_ms, end_ms)
+            async for document in self._starting(device, begin, stop, wanted)
+        ]
         medians = {name: _medians(documents, name) for name in names}
         return _series(medians, start_ms, end_ms)
+
+    def _starting(self, device: str, start_ms: int, end_ms: int, fields: Filter) -> DocumentCursor:
+        """Return the measurements of batches with start <= first pulse < end (epoch ms)."""
+        starts = {"$gte": start_ms, "$lt": end_ms}
+        return self._measurements.find({"device": device, "start": starts}, fields)
 
 
 def _newest_series(documents: Sequence[Document], names: Sequence[str], start_ms: int, end_ms: int) -> Series:

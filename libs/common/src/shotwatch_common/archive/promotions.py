@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from shotwatch_common.archive.audit import MOST_CHARACTERS
 from shotwatch_common.archive.driver import Database, Document
 from shotwatch_shots.models import Promotion
 from shotwatch_shots.pulses import YEAR_10000_MS
@@ -57,7 +58,7 @@ def _decoded(alias: ModelAlias, document: Document) -> Promotion:
     """Return the promotion that a document holds.
 
     Older documents lack some fields. An account that may write to the collection can omit any field, or write
-    values of any type. Such values become texts that match no version and no digest.
+    values of any type and length. Such values become short texts that match no version and no digest.
     """
     return Promotion(
         at=int(document["at"]),
@@ -74,4 +75,4 @@ def _decoded(alias: ModelAlias, document: Document) -> Promotion:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else str(value)[:MOST_CHARACTERS]

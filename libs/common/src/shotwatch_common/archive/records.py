@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.archive.earliest import earliest
+from shotwatch_common.archive.secantus_gaps import steps
 from shotwatch_shots.columns import pack, unpack_integers
 from shotwatch_shots.reconciliation.sides import ValidatedRows
 from shotwatch_shots.records import NO_STATE, DeviceHistory, JudgedRecords, ObjectRef
 
 LONGEST_SILENCE_MS = 32 * 86_400_000
 """A device that has not recorded for longer has no known state and is no longer expected."""
-_FIRST_SPAN_MS = 600_000
+_FIRST_SPAN_MS, _LONGEST_SPAN_MS = 600_000, 21_600_000
 _LONGEST_FILE_MS = 86_400_000
 """A recorder writes one file per minute; the old layout has one file per day."""
 
@@ -39,14 +40,11 @@ class Records:
         if not len(judged.times):
             return
         document = _document(obj, judged)
-        # If nothing matches, there is no document yet, or one of a later version, on which the insert fails.
-        known = {"_id": document["_id"], "arrived_at": {"$lte": obj.arrived_at}}
-        result = await self._records.update_one(known, {"$set": document})
-        if not result.matched_count:
-            try:
-                await self._records.insert_one(document)
-            except DuplicateKeyError:
-                return
+        try:
+            await self._records.insert_one(document)
+        except DuplicateKeyError:
+            no_later = {"_id": document["_id"], "arrived_at": {"$lte": obj.arrived_at}}
+            await self._records.update_one(no_later, {"$set": document})
 
     async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[ValidatedRows]:
         """Yield how many records of each device in the files with these keys were validated and refused."""
@@ -67,10 +65,12 @@ class Records:
 
     async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceHistory:
         """Return the device's records with start <= time < end (epoch ms)."""
-        starts = {"$gte": start_ms - _LONGEST_FILE_MS, "$lt": end_ms}
         documents = [
             document
-            async for document in self._records.find({"device": device, "start": starts})
+            for begin, stop in steps(start_ms - _LONGEST_FILE_MS, end_ms)
+            async for document in self._records.find(
+                {"device": device, "start": {"$gte": begin, "$lt": stop}}
+            )
             if document["end"] >= start_ms
         ]
         return _joined(documents, start_ms, end_ms)
@@ -79,8 +79,8 @@ class Records:
         """Return the state at the device's last record before a time (epoch ms).
 
         Return None if no file in the LONGEST_SILENCE_MS before that time has a record with a state. The
-        search goes back in steps that double in length. So it reads little, both for a device that has just
-        recorded and for one that has been silent for long.
+        search goes back in steps that double in length, up to 6 h. So it reads little, both for a device
+        that has just recorded and for one that has been silent for long.
         """
         end, length = time_ms, _FIRST_SPAN_MS
         while time_ms - end < LONGEST_SILENCE_MS:
@@ -90,7 +90,7 @@ class Records:
             known = [_last_before(document, time_ms) async for document in found]
             if last := max(filter(None, known), default=None):
                 return last[1]
-            end, length = start, 2 * length
+            end, length = start, min(2 * length, _LONGEST_SPAN_MS)
         return None
 
 

@@ -1,29 +1,45 @@
 """Shots as people query them: one document per shot, written once its verdict is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
+from shotwatch_common.archive.driver import Database, Document, Filter
 from shotwatch_common.archive.earliest import earliest
-from shotwatch_common.archive.secantus_gaps import led_by_index
+from shotwatch_common.archive.secantus_gaps import steps
+from shotwatch_common.archive.shot_candidates import marks_of
+from shotwatch_common.archive.shot_counts import ShotCounts, SpanPart
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.event import ModelRef
 from shotwatch_shots.place import Place, ShotSeries
 from shotwatch_shots.reconciliation.sides import StoredShot
 from shotwatch_shots.records import VALID
-from shotwatch_shots.shot import JudgedShot, RefusedRecord, ShotVerdict
+from shotwatch_shots.shot import JudgedShot, RefusedRecord, ShotFilter, ShotVerdict
 from shotwatch_shots.vocabulary import AnomalyKind, Severity
 
 PARTS = 20
 """Number of parts from which a long time range is sampled."""
+ANY_SHOT = ShotFilter()
+_TEN_SECONDS_MS = 10_000
+"""Length of the times whose shots are reconciled at once: 800 at the facility's full rate."""
 _DUPLICATE_KEY = 11000
-_INDEXED_WITH_PULSE = (("kinds",), ("place",))
-"""Fields that have a compound index with the pulse, the most selective first."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundShots:
+    """The shots of a part of a span that match a filter."""
+
+    start: int
+    """Epoch ms."""
+    end: int
+    """Epoch ms after the part."""
+    shots: Sequence[JudgedShot]
+    """In reading order: by pulse, then by id."""
 
 
 class Shots:
@@ -32,19 +48,22 @@ class Shots:
     Writing a revision changes nothing if the shot is already at that revision or a later one.
     """
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Database) -> None:
         self._shots = database["shots"]
+        self._counts = ShotCounts(database)
 
     async def ensure_indexes(self) -> None:
         await self._shots.create_index([("pulse", 1)])
         await self._shots.create_index([("place", 1), ("pulse", 1)])
-        await self._shots.create_index([("kinds", 1), ("pulse", 1)])
+        await self._shots.create_index([("marks", 1), ("pulse", 1)])
+        await self._counts.ensure_indexes()
 
     async def write(
         self, batch: ShotBatch, verdicts: Sequence[ShotVerdict], model: ModelRef | None, trace_id: str
     ) -> None:
         """Write the shots of a batch with their verdicts, which are in the order of its pulses."""
         documents = shot_documents(batch, verdicts, model, trace_id)
+        await self._counts.add(batch, verdicts)
         await self._insert_new(documents)
         revised = [_revision_of(document) for document in documents if document["revision"] > 1]
         if revised:
@@ -59,29 +78,35 @@ class Shots:
         document = await self._shots.find_one({"_id": shot})
         return None if document is None else _shot(document)
 
-    async def page(
-        self,
-        query: Mapping[str, Any],
-        start_ms: int,
-        end_ms: int,
-        limit: int,
-        newest_first: bool = False,
-        min_score: float | None = None,
-    ) -> list[JudgedShot]:
-        """Return the shots with start <= pulse < end (epoch ms) that match `query`, sorted by pulse.
+    async def search(
+        self, wanted: ShotFilter, start_ms: int, end_ms: int, newest_first: bool = False, limit: int = 0
+    ) -> AsyncIterator[FoundShots]:
+        """Yield the shots with start <= pulse < end (epoch ms) that match, part by part in reading order.
 
-        `query` maps fields to values or operators. Shots with the same pulse (at several places) are sorted
-        by id. A limit of 0 means no limit.
+        The parts cover the whole span, and none of them takes the database long. They adapt to the density of
+        shots, and are smaller in the beginning if the caller needs only `limit` shots.
         """
-        order = -1 if newest_first else 1
-        asked = dict(query) if min_score is None else {**query, "score": {"$gte": min_score}}
-        pulses = {"$gte": start_ms, "$lt": end_ms}
-        filters = await led_by_index(self._shots, asked, "pulse", pulses, _INDEXED_WITH_PULSE)
-        found = self._shots.find(filters).sort([("pulse", order), ("_id", order)]).limit(limit)
-        return [_shot(document) async for document in found]
+        async for part in self._counts.parts(wanted, start_ms, end_ms, newest_first, limit):
+            shots = [shot for document in await self._read(part) if wanted.accepts(shot := _shot(document))]
+            shots.sort(key=lambda shot: (shot.pulse, shot.id), reverse=newest_first)
+            yield FoundShots(part.start, part.end, shots)
+
+    async def page(
+        self, wanted: ShotFilter, start_ms: int, end_ms: int, limit: int = 0, newest_first: bool = False
+    ) -> list[JudgedShot]:
+        """Return the shots with start <= pulse < end (epoch ms) that match, sorted by pulse, then by id.
+
+        A limit of 0 means no limit.
+        """
+        found: list[JudgedShot] = []
+        async for part in self.search(wanted, start_ms, end_ms, newest_first, limit):
+            found += part.shots
+            if 0 < limit <= len(found):
+                return found[:limit]
+        return found
 
     async def spread(
-        self, query: Mapping[str, Any], most: int, start_ms: int = 0, end_ms: int | None = None
+        self, wanted: ShotFilter, most: int, start_ms: int = 0, end_ms: int | None = None
     ) -> list[JudgedShot]:
         """Return up to `most` matching shots with start <= pulse < end (epoch ms), sorted by pulse.
 
@@ -90,30 +115,47 @@ class Shots:
         yet needs few files.
         """
         end_ms = epoch_now() if end_ms is None else end_ms
-        oldest = await self.page(query, start_ms, end_ms, 1)
-        newest = await self.page(query, start_ms, end_ms, 1, newest_first=True)
+        oldest = await self.page(wanted, start_ms, end_ms, 1)
+        newest = await self.page(wanted, start_ms, end_ms, 1, newest_first=True)
         if not oldest or not newest:
             return []
         first, length = oldest[0].pulse, newest[0].pulse + 1 - oldest[0].pulse
         bounds = [first + length * n // PARTS for n in range(PARTS + 1)]
-        parts = [await self.page(query, *part, -(-most // PARTS)) for part in pairwise(bounds)]
+        parts = [await self.page(wanted, *part, -(-most // PARTS)) for part in pairwise(bounds)]
         return [shot for part in parts for shot in part][:most]
 
     async def stored(self, start_ms: int, end_ms: int) -> list[StoredShot]:
-        """Return the shots with start <= pulse < end (epoch ms), with their revisions."""
+        """Return the shots with start <= pulse < end (epoch ms) and their revisions, also uncounted shots."""
         wanted = {"window": 1, "pulse": 1, "revision": 1}
-        found = self._shots.find({"pulse": {"$gte": start_ms, "$lt": end_ms}}, wanted)
-        return [StoredShot(d["_id"], d["window"], d["pulse"], d["revision"]) async for d in found]
+        return [
+            StoredShot(d["_id"], d["window"], d["pulse"], d["revision"])
+            for begin, stop in steps(start_ms, end_ms, _TEN_SECONDS_MS)
+            for d in await self._read(SpanPart(begin, stop, ({},)), wanted)
+        ]
 
     async def first_pulse(self, start_ms: int, end_ms: int) -> int | None:
-        """Return the time of the first stored shot in [start, end) (epoch ms); None if there is none."""
-        return await earliest(self._shots, "pulse", start_ms, end_ms)
+        """Return the time of the first stored shot in [start, end) (epoch ms); None if there is none.
 
-    async def count(self, query: Mapping[str, Any], start_ms: int, end_ms: int) -> int:
-        total: int = await self._shots.count_documents({**query, "pulse": {"$gte": start_ms, "$lt": end_ms}})
-        return total
+        An uncounted shot, which was added outside the services, is found too: the time before the first
+        counted shot is searched without the counts.
+        """
+        counted = await self.page(ANY_SHOT, start_ms, end_ms, 1)
+        uncounted = await earliest(self._shots, "pulse", start_ms, counted[0].pulse if counted else end_ms)
+        return counted[0].pulse if counted and uncounted is None else uncounted
 
-    async def _insert_new(self, documents: Sequence[dict[str, Any]]) -> None:
+    async def count(self, wanted: ShotFilter, start_ms: int, end_ms: int) -> int:
+        return sum([len(part.shots) async for part in self.search(wanted, start_ms, end_ms)])
+
+    async def _read(self, part: SpanPart, fields: Filter | None = None) -> list[Document]:
+        """Return the documents that the queries of a part find."""
+        pulses = {"$gte": part.start, "$lt": part.end}
+        return [
+            document
+            for equalities in part.queries
+            async for document in self._shots.find({**equalities, "pulse": pulses}, fields)
+        ]
+
+    async def _insert_new(self, documents: Sequence[Document]) -> None:
         try:
             await self._shots.insert_many(documents, ordered=False)
         except BulkWriteError as error:
@@ -123,7 +165,7 @@ class Shots:
 
 def shot_documents(
     batch: ShotBatch, verdicts: Sequence[ShotVerdict], model: ModelRef | None, trace_id: str
-) -> list[dict[str, Any]]:
+) -> list[Document]:
     """Return one document per shot of the batch."""
     series = batch.series
     common = {
@@ -147,6 +189,7 @@ def shot_documents(
             "threshold": verdicts[n].threshold,
             "kinds": [kind.value for kind in verdicts[n].kinds],
             "severity": _value(verdicts[n].severity),
+            "marks": marks_of(verdicts[n], complete),
             "pulse": pulse,
             "index": n,
             "revision": revision,
@@ -158,7 +201,7 @@ def shot_documents(
     ]
 
 
-def _shot(document: Mapping[str, Any]) -> JudgedShot:
+def _shot(document: Document) -> JudgedShot:
     severity, model = document["severity"], document["model"]
     return JudgedShot(
         id=document["_id"],
@@ -205,7 +248,7 @@ def _refused(batch: ShotBatch) -> list[list[dict[str, str]]]:
     return refused
 
 
-def _revision_of(document: dict[str, Any]) -> UpdateOne:
+def _revision_of(document: Document) -> UpdateOne:
     changes = {name: value for name, value in document.items() if name != "_id"}
     earlier = {"_id": document["_id"], "revision": {"$lt": document["revision"]}}
     return UpdateOne(earlier, {"$set": changes})

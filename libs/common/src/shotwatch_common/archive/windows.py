@@ -11,6 +11,7 @@ from pymongo.errors import OperationFailure
 from shotwatch_common.archive.driver import TRANSIENT
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.secantus_gaps import FIRST_SET
+from shotwatch_common.archive.unused_sources import UnusedSources, source_id
 from shotwatch_common.archive.versioned import save_version
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ShotBatch
@@ -51,12 +52,14 @@ class Windows:
 
     def __init__(self, database: Any) -> None:
         self._windows = database["windows"]
+        self._unused = UnusedSources(database)
 
     async def ensure_indexes(self) -> None:
         await self._windows.create_index([("deadline", 1)])
         await self._windows.create_index([("outbox_since", 1)])
         await self._windows.create_index([("files", 1)])
         await self._windows.create_index([("start", 1)])
+        await self._unused.ensure_indexes()
 
     async def load(self, window_id: str, interval_of: Callable[[str], Interval]) -> Window | None:
         """Return a window, or None if it does not exist. `interval_of` is the facility's.
@@ -68,13 +71,14 @@ class Windows:
         return None if document is None else from_document(document, interval_of)
 
     async def save(self, window: Window, deadline: int) -> bool:
-        """Write version n over version n - 1, or the first version.
+        """Write version n over version n - 1, or the first version. Its unused sources are written first.
 
         Return False if another process has changed the window since it was read.
 
         Raises:
             Bug: the database does not accept the window; the message names it.
         """
+        await self._unused.add(window)
         document = {
             **to_document(window),
             "deadline": deadline,
@@ -117,7 +121,8 @@ class Windows:
         return sorted(known, key=lambda window: (window.start, window.id))
 
     async def rows(self, object_keys: Sequence[str]) -> AsyncIterator[JoinedRows]:
-        """Yield what each window holds of the files with these keys, window by window."""
+        """Yield what each window holds of the files with these keys, and what windows had no room for."""
+        held: set[str] = set()
         fields = ("device", "source", "verdict", "sources.object_id", "sources.displaced")
         wanted = dict.fromkeys((f"devices.{field}" for field in fields), 1)
         async for window in self._windows.find({"files": {"$in": list(object_keys)}}, wanted):
@@ -125,8 +130,11 @@ class Windows:
                 source = np.frombuffer(device["source"], "<i2")
                 refused = unpack_integers(device["verdict"], len(source)) != VALID
                 for n, each in enumerate(device["sources"]):
+                    held.add(source_id(window["_id"], device["device"], each["object_id"]))
                     valid, not_valid = int((~refused[source == n]).sum()), int(refused[source == n].sum())
                     yield JoinedRows(each["object_id"], device["device"], valid, not_valid, each["displaced"])
+        async for unused in self._unused.rows(object_keys, held):
+            yield unused
 
     async def closed(self, start_ms: int, end_ms: int) -> list[ClosedWindow]:
         """Return the windows with start <= first pulse < end (epoch ms), with their closed pulses."""

@@ -17,6 +17,7 @@ from miniopy_async.commonconfig import CopySource
 from miniopy_async.helpers import MIN_PART_SIZE
 
 from shotwatch_common.settings import Settings
+from shotwatch_common.store.client import Client
 from shotwatch_common.store.errors import (
     AWAY,
     REFUSED,
@@ -74,7 +75,7 @@ class ObjectStore:
         """Return the store at this URL."""
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        return cls(Minio(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1"))
+        return cls(Client(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1"))
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -105,9 +106,11 @@ class ObjectStore:
         async with translated(bucket, key):
             response = await self._client.get_object(bucket, key)
             async with response:
-                size = response.content_length or 0
-                if size > most:
-                    raise ObjectTooLarge(f"{key}: has {size} bytes, {most} at most are read")
+                size = response.content_length
+                if size is None or size > most:
+                    raise ObjectTooLarge(
+                        f"{key}: has {size or 'an unknown number of'} bytes, {most} at most are read"
+                    )
                 data: bytes = await response.read()
                 etag = response.headers.get("ETag", "").strip('"')
                 return FetchedObject(data, etag, _http_date_ms(response.headers.get("Last-Modified", "")))

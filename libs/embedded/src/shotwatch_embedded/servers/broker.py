@@ -1,4 +1,4 @@
-"""RabbitMQ as a private node: own ports, folders, cookie, and the accounts of a deployment."""
+"""RabbitMQ as a private node: own ports, folders, and the accounts of a deployment."""
 
 import hmac
 import json
@@ -35,23 +35,22 @@ management.tcp.port = {management_port}
 _REUSE_PORT = f"{{raw,{socket.SOL_SOCKET},{socket.SO_REUSEPORT},<<1:32/native>>}}"
 _SERVER_ARGUMENTS = (
     "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
-    f" -sname {_NODE} -dist_listen true"
-    f" -kernel inet_dist_use_interface {{127,0,0,1}} inet_default_listen_options [{_REUSE_PORT}]"
+    f" -sname {_NODE} -kernel inet_default_listen_options [{_REUSE_PORT}]"
 )
-"""Two schedulers that never spin, so that an idle node costs little. Erlang distribution only on loopback. It
-starts with the node: RabbitMQ would first ask epmd whether the name is taken (`rabbit_prelaunch_dist`).
-SO_REUSEPORT on every listening socket, because the stack keeps the ports bound; the raw form is used because
-Erlang has a name for this option only from OTP 26 on.
+"""Two schedulers that never spin, so that an idle node costs little. The node has its name from the start:
+RabbitMQ would first ask epmd whether the name is taken (`rabbit_prelaunch_dist`). SO_REUSEPORT on every
+listening socket, because the stack keeps the ports bound; the raw form is used because Erlang has a name for
+this option only from OTP 26 on.
 """
-_ALL_ARGUMENTS = "-start_epmd false -erl_epmd_port {port} -dist_listen false"
-"""Arguments of each Erlang node with this environment: the server, `rabbitmqctl`, and a short-lived node that
-the server starts once a minute, meant to start epmd (`rabbit_epmd_monitor`). They start no epmd, and ask none
-for the port of the server. Only the server listens: Erlang uses the first `-dist_listen`, which is its own.
+_ALL_ARGUMENTS = "-start_epmd false -erl_epmd_port 1 -dist_listen false"
+"""Arguments of each Erlang node with this environment: the server, and a short-lived node that the server
+starts once a minute, meant to start epmd (`rabbit_epmd_monitor`). They start no epmd, and listen to no other
+node, nor to `rabbitmqctl`: anybody who reaches the port for nodes can end the server with one packet, because
+Erlang (OTP 25) makes an atom of the name that a stranger gives. RabbitMQ asks for that port at its start, and
+needs any answer.
 """
 _NO_EPMD = "0"
-"""Port of epmd. Erlang tries to register the node there, and ignores a failure because of `-erl_epmd_port`.
-Nobody can listen on port 0; on the default port, another user could.
-"""
+"""Port of epmd. Nobody can listen on port 0; on the default port, another user could."""
 
 
 def broker(folder: Path, secret: str, ports: Ports, prefix: str = "") -> Server:
@@ -60,10 +59,9 @@ def broker(folder: Path, secret: str, ports: Ports, prefix: str = "") -> Server:
     The accounts are those of a deployment, with passwords derived from the secret. The node imports them at
     each start. The command line gets the engineer's account.
     """
-    port, distribution_port, management_port = ports.take(), ports.take(), ports.take()
+    port, management_port = ports.take(), ports.take()
     topology, passwords = Topology(prefix), _passwords(secret)
     _configure(folder, port, management_port)
-    _write_cookie(folder, secret)
     _write_definitions(folder, definitions(passwords, topology, _VIRTUAL_HOST))
     urls = {
         name: f"amqp://{prefix}{name}:{password}@{LOOPBACK}:{port}/" for name, password in passwords.items()
@@ -71,7 +69,7 @@ def broker(folder: Path, secret: str, ports: Ports, prefix: str = "") -> Server:
     return Server(
         name="broker",
         command=(str(SCRIPT),),
-        environment=server_environment() | _node_environment(folder, distribution_port),
+        environment=server_environment() | _node_environment(folder),
         folder=folder,
         port=port,
         probe=partial(probes.opens_channel, urls[ENGINEER]),
@@ -111,20 +109,11 @@ def _write_definitions(folder: Path, content: Mapping[str, Any]) -> None:
     write_private(path, json.dumps(content, indent=2))
 
 
-def _write_cookie(folder: Path, secret: str) -> None:
-    """Write the cookie that authenticates Erlang nodes. A program that knows it can run any code in the node.
-
-    Erlang would generate one from the time since its start, which other users of this machine can guess (36
-    bits at most, `create_cookie` and `random_cookie` in its auth.erl).
-    """
-    write_private(folder / ".erlang.cookie", _derived(secret, "Erlang cookie"))
-
-
-def _node_environment(folder: Path, distribution_port: int) -> dict[str, str]:
+def _node_environment(folder: Path) -> dict[str, str]:
     return {
         "HOME": str(folder),
         "ERL_EPMD_PORT": _NO_EPMD,
-        "ERL_FLAGS": _ALL_ARGUMENTS.format(port=distribution_port),
+        "ERL_FLAGS": _ALL_ARGUMENTS,
         "RABBITMQ_NODENAME": _NODE,
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),

@@ -5,6 +5,11 @@
 SecantusDB's own command line cannot do this: it creates accounts only over the wire, and a server that
 requires a password refuses the client that would create the first account. Here the account is written at
 every start, before the server listens, so a new password replaces the old one.
+
+A write is acknowledged once it is durable. SecantusDB's own option for this (`sync_on_commit`) waits for the
+disk while it holds the lock of the collection, so the writes to a collection become durable one after the
+other. Here the lock is free meanwhile, and writes that wait at the same time become durable together. Before
+that, other clients may read them, as with MongoDB.
 """
 
 import argparse
@@ -14,9 +19,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from secantus import server as secantus_server
 from secantus.auth import SCRAM_SHA_256, derive_credentials
+from secantus.commands import CommandContext, dispatch
 from secantus.connreg import ConnectionRegistry
 from secantus.server import SecantusDBServer
 
@@ -27,6 +35,8 @@ _ACCOUNTS = "admin"
 _ROLE = "readWriteAnyDatabase"
 _MOST_OF_STRANGERS = 64 * 1024
 """Maximum length of a message before the login, in bytes. Those of a login are far smaller."""
+_READS = frozenset(("count", "distinct", "find", "getMore", "hello", "isMaster", "ismaster", "ping"))
+"""Commands that write nothing."""
 
 
 class _Connection(socket.socket):
@@ -78,8 +88,17 @@ class _Server(SecantusDBServer):  # type: ignore[misc]  # it has no types
         super()._handle_client(connection, addr)
 
 
+def _dispatch_durably(command: Mapping[str, Any], context: CommandContext) -> Any:
+    """Execute a command, and return its reply once all that it wrote is durable."""
+    reply = dispatch(command, context)
+    if next(iter(command), "") not in _READS:
+        context.storage._session().log_flush("sync=on")
+    return reply
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
+    secantus_server.dispatch = _dispatch_durably
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = _Server(
@@ -89,7 +108,6 @@ def main() -> None:
         require_auth=True,
         enable_test_commands=False,
         cache_size="256M",
-        sync_on_commit=True,
     )
     server.connections = _Connections()
     _write_account(server, arguments.user, os.environ["SECANTUS_PASSWORD"])

@@ -29,6 +29,7 @@ from pathlib import Path
 from shotwatch_common.command_line import exit_status
 from shotwatch_common.settings import SettingsError, SystemSettings
 from shotwatch_common.topology import STAGES, STORE_EXCHANGE, Topology
+from shotwatch_operations.account_secrets import read_secret
 from shotwatch_shots.vocabulary import SLOW_CHANGES, AnomalyKind, Severity
 
 VIRTUAL_HOST = "shotwatch"
@@ -266,17 +267,7 @@ def read_passwords(folder: Path) -> dict[str, str]:
         SettingsError: the file of an account is missing, empty or unreadable.
     """
     names = (account.name for account in accounts_of(Topology()))
-    return {name: _password(folder / f"broker-{name}-password") for name in names}
-
-
-def _password(path: Path) -> str:
-    try:
-        password = path.read_text(encoding="utf-8").removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from error
-    if not password:
-        raise SettingsError(f"{path}: the file is empty")
-    return password
+    return {name: read_secret(folder / f"broker-{name}-password") for name in names}
 
 
 def main() -> None:

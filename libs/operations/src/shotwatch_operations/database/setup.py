@@ -2,17 +2,16 @@
 
 from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 
 from shotwatch_common import rights
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.driver import Document, translated
 from shotwatch_common.settings import Settings
-
-Password = Annotated[SecretStr | None, Field(min_length=8)]
+from shotwatch_operations.account_secrets import read_secrets
 
 
 class DatabaseSetupSettings(Settings):
@@ -25,24 +24,8 @@ class DatabaseSetupSettings(Settings):
     store_access_key: SecretStr = SecretStr("")
     store_secret_key: SecretStr = SecretStr("")
     models_url: str = "http://not-used"
-    database_ingest_password: Password = None
-    """Password of the account `ingest`."""
-    database_validate_password: Password = None
-    """Password of the account `validate`."""
-    database_aggregate_password: Password = None
-    """Password of the account `aggregate`."""
-    database_features_password: Password = None
-    """Password of the account `features`."""
-    database_inference_password: Password = None
-    """Password of the account `inference`."""
-    database_history_password: Password = None
-    """Password of the account `history`."""
-    database_query_password: Password = None
-    """Password of the account `query`."""
-    database_training_password: Password = None
-    """Password of the account `training`."""
-    database_engineer_password: Password = None
-    """Password of the account `engineer`."""
+    accounts_folder: Path | None = None
+    """Folder with a `database-{account}-password` or `store-{account}-secret-key` of each account."""
 
 
 class SetupStep(StrEnum):
@@ -60,7 +43,9 @@ async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[SetupSt
 
     Raises:
         Retry: the database refuses the administrator's account, or cannot do its work.
+        SettingsError: a password cannot be read, or is too short.
     """
+    passwords = read_secrets(settings.accounts_folder, rights.DATABASE, "database-{}-password")
     async with Archive.of(settings) as archive:
         missing = await archive.missing_indexes()
         await archive.ensure_indexes()
@@ -68,14 +53,10 @@ async def set_up(settings: DatabaseSetupSettings) -> AsyncIterator[tuple[SetupSt
     url = settings.database_url.get_secret_value()
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(url, serverSelectionTimeoutMS=5000)
     try:
-        for name in rights.DATABASE:
-            password: SecretStr | None = getattr(settings, f"database_{name}_password")
-            if password is not None:
-                privileges = rights.database_privileges(name, settings.database_name)
-                await _make_account(
-                    client[settings.database_name], name, password.get_secret_value(), privileges
-                )
-                yield SetupStep.ACCOUNT, name
+        for name, password in passwords.items():
+            privileges = rights.database_privileges(name, settings.database_name)
+            await _make_account(client[settings.database_name], name, password, privileges)
+            yield SetupStep.ACCOUNT, name
     finally:
         client.close()
 

@@ -3,17 +3,17 @@
 Other configuration of the same buckets stays unchanged, and so do other accounts.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Annotated
+from pathlib import Path
 
 from miniopy_async.commonconfig import ENABLED, Filter
 from miniopy_async.lifecycleconfig import Expiration, LifecycleConfig, Rule, Transition
 from miniopy_async.notificationconfig import NotificationConfig, QueueConfig
-from pydantic import Field, NonNegativeInt, SecretStr
+from pydantic import NonNegativeInt, SecretStr
 
 from shotwatch_common import rights
 from shotwatch_common.settings import Settings
@@ -27,6 +27,7 @@ from shotwatch_common.store.errors import (
     code_of,
     translated,
 )
+from shotwatch_operations.account_secrets import read_secrets
 from shotwatch_operations.store.accounts import AccountAdmin, StoreAccount
 
 _CREATED = "s3:ObjectCreated:*"
@@ -36,11 +37,8 @@ _UNSUPPORTED = {"NotImplemented", "MethodNotAllowed", "BucketAlreadyExists", "Bu
 """With the last two, the store has taken the request for one to create the bucket."""
 
 
-SecretKey = Annotated[SecretStr | None, Field(min_length=8)]
-
-
 class SetupSettings(Settings):
-    """The settings of all services, with the keys of the store's administrator and the options of the set-up.
+    """The settings of all services, with the store administrator's keys and the options of the set-up.
 
     An account without a secret key is left unchanged.
     """
@@ -54,28 +52,8 @@ class SetupSettings(Settings):
     raw_tier_days: NonNegativeInt = 30
     """Days after which raw files move to `raw_tier`."""
     database_url: SecretStr = SecretStr("mongodb://not-used")  # the set-up does not use the database
-    store_uploader_secret_key: SecretKey = None
-    """Secret key of the account `uploader`, with which the control system writes files to the inbox."""
-    store_ingest_secret_key: SecretKey = None
-    """Secret key of the account `ingest`."""
-    store_validate_secret_key: SecretKey = None
-    """Secret key of the account `validate`."""
-    store_aggregate_secret_key: SecretKey = None
-    """Secret key of the account `aggregate`."""
-    store_features_secret_key: SecretKey = None
-    """Secret key of the account `features`."""
-    store_inference_secret_key: SecretKey = None
-    """Secret key of the account `inference`."""
-    store_history_secret_key: SecretKey = None
-    """Secret key of the account `history`."""
-    store_query_secret_key: SecretKey = None
-    """Secret key of the account `query`."""
-    store_training_secret_key: SecretKey = None
-    """Secret key of the account `training`."""
-    store_engineer_secret_key: SecretKey = None
-    """Secret key of the account `engineer`."""
-    store_monitor_secret_key: SecretKey = None
-    """Secret key of the account `monitor`, which may read MinIO's metrics and no object."""
+    accounts_folder: Path | None = None
+    """Folder with a `database-{account}-password` or `store-{account}-secret-key` of each account."""
 
 
 class PartState(StrEnum):
@@ -162,12 +140,14 @@ async def set_up(
 
     Raises:
         Retry: the store cannot be reached, or does not allow us to create buckets.
+        SettingsError: a secret key cannot be read, or is too short.
     """
+    secret_keys = read_secrets(settings.accounts_folder, rights.STORE, "store-{}-secret-key")
     for part in _parts(store, settings):
         yield await _settled(part, dry_run)
     keys = settings.store_access_key.get_secret_value(), settings.store_secret_key.get_secret_value()
     async with AccountAdmin(settings.store_url, *keys) as admin:
-        for part in _account_parts(admin, settings):
+        for part in _account_parts(admin, settings, secret_keys):
             yield await _settled(part, dry_run)
 
 
@@ -191,16 +171,16 @@ def _parts(store: ConfigurableStore, settings: SetupSettings) -> Iterator[_Setup
     yield _lifecycle(store, settings.data_bucket, f"raw files {lasting}", raw)
 
 
-def _account_parts(admin: AccountAdmin, settings: SetupSettings) -> Iterator[_SetupPart]:
-    for name in rights.STORE:
-        secret_key: SecretStr | None = getattr(settings, f"store_{name}_secret_key")
-        if secret_key is not None:
-            access_key, policy = rights.account_name(name, settings), rights.store_policy(name, settings)
-            account = StoreAccount(access_key, secret_key.get_secret_value(), policy)
-            what, otherwise = f"account {access_key}", "make it with the store's own tools (docs/rights.md)"
-            yield _SetupPart(
-                "accounts", what, partial(admin.has, account), partial(admin.make, account), otherwise
-            )
+def _account_parts(
+    admin: AccountAdmin, settings: SetupSettings, secret_keys: Mapping[str, str]
+) -> Iterator[_SetupPart]:
+    for name, secret_key in secret_keys.items():
+        access_key, policy = rights.account_name(name, settings), rights.store_policy(name, settings)
+        account = StoreAccount(access_key, secret_key, policy)
+        what, otherwise = f"account {access_key}", "make it with the store's own tools (docs/rights.md)"
+        yield _SetupPart(
+            "accounts", what, partial(admin.has, account), partial(admin.make, account), otherwise
+        )
 
 
 def _block_rule(settings: SetupSettings) -> Rule | None:

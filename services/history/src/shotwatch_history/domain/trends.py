@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_physics.history import ChangePoint, against_own_past, change_points
-from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.features import FEATURE_SPECS, INDICATORS
 from shotwatch_shots.pulses import instant
 from shotwatch_shots.vocabulary import DeviceKind, Severity
 
@@ -29,7 +28,7 @@ WATCHED: Mapping[DeviceKind, tuple[str, ...]] = {
 SURE = 0.999
 """Minimum confidence of a change point that is reported: noise exceeds it in one series in a thousand."""
 MATTERS = 3.0
-"""Minimum change that matters, in a feature's smallest standard deviations (`detector.catalogue`)."""
+"""Minimum change that matters, in a feature's smallest standard deviations (`INDICATORS`)."""
 CLEAR = 3.0
 """Minimum change for a warning, in multiples of the minimum change that matters."""
 
@@ -61,7 +60,7 @@ class Shift:
     @property
     def why(self) -> str:
         """One sentence for the person on shift."""
-        unit = FEATURE_TERMS[self.feature].unit
+        unit = FEATURE_SPECS[self.feature].unit
         name = self.feature.replace("_", " ")
         side = "above" if self.after > self.before else "below"
         beyond = self.percentile if self.after > self.before else 100 - self.percentile
@@ -89,8 +88,8 @@ def find_shift(device: str, feature: str, times: Times, values: Values) -> Shift
 
 
 def _what_matters(feature: str, change: ChangePoint) -> float:
-    spec = FEATURE_SPECS[feature]
-    return MATTERS * max(spec.floor, spec.relative_floor * abs(change.before))
+    indicator = INDICATORS[feature]
+    return MATTERS * max(indicator.floor, indicator.relative_floor * abs(change.before))
 
 
 def _shift(device: str, feature: str, change: ChangePoint, weight: float, past: Values) -> Shift:

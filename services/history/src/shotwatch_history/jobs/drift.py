@@ -82,12 +82,18 @@ class DriftWatch:
             return {}
 
     async def _compare(self, expected: ExpectedDevices, now: int, version: str, device: str) -> None:
-        """Measure a device's drift before `now` (epoch ms, by the place's own clocks), and report it once."""
+        """Measure a device's drift before `now` (epoch ms, by the place's own clocks), and report it once.
+
+        Another device of the place may have a clock that is ahead, so this device's own last shots count.
+        """
         baselines = self._baseline[device]
         measurements, names = self._context.archive.measurements, list(baselines)
         start = max(now - WINDOW_MS, self._since.get(expected, 0) + 1)
-        newest = max(start, now - window_length_ms(self._context.facility.interval(expected.interval)))
         medians = await measurements.medians(device, names, start, now + 1)
+        if not len(medians.pulses):
+            return
+        length = window_length_ms(self._context.facility.interval(expected.interval))
+        newest = max(start, int(medians.pulses[-1]) - length)
         shots = await measurements.series(device, names, newest, now + 1)
         features = measure_drift(baselines, medians.columns, shots.columns)
         if not features:

@@ -14,7 +14,7 @@ from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
 from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
 from shotwatch_shots.facility import ExpectedDevices, Facility
-from shotwatch_shots.shot import JudgedShot
+from shotwatch_shots.shot import JudgedShot, ShotFilter
 from shotwatch_shots.vocabulary import DeviceKind
 
 MOST_FRAMES = 200
@@ -68,9 +68,8 @@ class ReferenceRenewal:
 
     async def _normal_shots(self, expected: ExpectedDevices, now: int) -> list[JudgedShot]:
         """Return complete shots without any anomaly, spread over the period."""
-        query = {"place": str(expected.place)}
-        start = now - PERIOD_MS
-        shots = await self._context.archive.shots.spread(query, MOST_FRAMES, start, now + 1)
+        wanted, start = ShotFilter(area=expected.place), now - PERIOD_MS
+        shots = await self._context.archive.shots.spread(wanted, MOST_FRAMES, start, now + 1)
         return [shot for shot in shots if shot.complete and not shot.verdict.kinds]
 
     async def _make_one(self, shots: Sequence[JudgedShot], device: str) -> None:

@@ -1,10 +1,10 @@
 """The digest of each record's data, from which validation judges the record without reading pixels."""
 
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from deflate import crc32
 from numpy.typing import NDArray
 
 from shotwatch_shots.records import Digest, EnergyDigest, ImageDigest, SpectrumDigest
@@ -29,13 +29,15 @@ def digest_of(
 
 
 def _images(frames: Array, readable: NDArray[np.bool_], saturated_at: int) -> ImageDigest:
-    fingerprints = np.array([zlib.crc32(frame) for frame in frames], np.int64)
-    return ImageDigest(
-        minimum=frames.min(axis=(1, 2)),
-        maximum=frames.max(axis=(1, 2)),
-        saturated=np.count_nonzero(frames >= saturated_at, axis=(1, 2)),
-        fingerprint=np.where(readable, fingerprints, 0),
-    )
+    minimum, maximum = np.empty((2, len(frames)), frames.dtype)
+    saturated, fingerprint = np.zeros((2, len(frames)), np.int64)
+    for row, frame in enumerate(frames):  # one frame after the other, each while it is in the cache
+        minimum[row], maximum[row] = frame.min(), frame.max()
+        if maximum[row] >= saturated_at:
+            saturated[row] = np.count_nonzero(frame >= saturated_at)
+        if readable[row]:
+            fingerprint[row] = crc32(frame)
+    return ImageDigest(minimum=minimum, maximum=maximum, saturated=saturated, fingerprint=fingerprint)
 
 
 def _spectra(spectra: Array, readable: NDArray[np.bool_]) -> SpectrumDigest:

@@ -32,6 +32,11 @@ class Skip(Exception):
 class Expectation:
     """The devices, times and number of records that one file may hold.
 
+    A file may hold any kind of device of its frontend, whatever recorder its name gives, because the facility
+    file lists no recorders. A recorder's file holds several devices: in the report RST-2.3, a file of a 60 s
+    recorder takes 148 kB on average. It holds a record or two of each device, and a frame takes 26 kB at
+    most. The report lists groups of cameras and of energy meters in one file.
+
     `latest_ms` (epoch ms) is the latest time of a record that the file's arrival allows.
 
     Raises:

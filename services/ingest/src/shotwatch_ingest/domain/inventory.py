@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from shotwatch_ingest.domain.expectation import Expectation, Skip
 from shotwatch_ingest.domain.hdf5.image import ROOT, Hdf5Image, Link, Unreadable
+from shotwatch_ingest.domain.hdf5.structures import RepeatedGroups
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Device, Facility, FileName
 from shotwatch_shots.message import Message
@@ -62,6 +63,7 @@ class Inventory:
 
     def __init__(self, file: Hdf5Image, name: FileName, facility: Facility, latest_ms: int) -> None:
         self._file = file
+        self._groups = RepeatedGroups(file)
         self._facility = facility
         self._expectation = Expectation(file.key, name, facility, latest_ms)
         self._devices: dict[bytes, Device | None] = {}
@@ -142,7 +144,7 @@ class Inventory:
     def _links(self, group: Link) -> dict[bytes, Link]:
         """Return the links in a group; none if it cannot be read."""
         try:
-            return self._file.links(group)
+            return self._groups.links(group)
         except Unreadable as error:
             self.skipped.add(group, SkipReason.UNREADABLE, error.detail)
             return {}

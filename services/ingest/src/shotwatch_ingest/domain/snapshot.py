@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from shotwatch_common.blocks import Block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.digest import digest_of
-from shotwatch_ingest.domain.hdf5.header_template import Repeated
+from shotwatch_ingest.domain.hdf5.datasets import RepeatedDatasets, load_numbers, load_text
 from shotwatch_ingest.domain.hdf5.image import Hdf5Image, Unreadable
-from shotwatch_ingest.domain.hdf5.values import load_numbers, load_text
 from shotwatch_ingest.domain.inventory import Inventory, PassedOver, RecordLocation
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Dataset, Device, Facility, FileName
-from shotwatch_shots.records import Digest, RecordProblem
-from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason
+from shotwatch_shots.records import BLOCK_COLUMNS, Digest, RecordProblem
+from shotwatch_shots.vocabulary import FileReason, RecordReason
 
 Array = NDArray[np.generic]
 Column = tuple[str, np.dtype[np.generic]]
@@ -35,14 +34,6 @@ MAX_DECODED_BYTES = 512 << 20
 MAX_STATE_BYTES = 64
 MAX_STATES = 32
 """Maximum number of different states of one device in one file."""
-
-_COLUMNS: dict[DeviceKind, dict[str, np.dtype[np.generic]]] = {
-    DeviceKind.CAMERA: {"image": np.dtype(np.uint16)},
-    DeviceKind.SPECTRO: {"spectrum": np.dtype(np.float32)},
-    DeviceKind.ENERGY_METER: {"energy1": np.dtype(np.float64), "energy2": np.dtype(np.float64)},
-    DeviceKind.OTHER: {},
-}
-"""The columns of a device's block, in the order of its datasets in the facility file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +131,7 @@ class _Reading:
         reason: RecordReason | None = None,
     ) -> None:
         """Load every record's dataset of that name; problems get the given reason, or their own if None."""
-        repeated = Repeated(self._file, load)
+        repeated = RepeatedDatasets(self._file, load)
         for row, record in enumerate(self._records):
             try:
                 link = record.datasets.get(name.encode())
@@ -204,7 +195,7 @@ def _require_representable(numbers: Array, dtype: np.dtype[Any]) -> None:
 
 def _columns(device: Device, facility: Facility) -> list[tuple[Column, Dataset]]:
     datasets = facility.device_type(device.group).datasets
-    return list(zip(_COLUMNS[device.kind].items(), datasets, strict=True))
+    return list(zip(BLOCK_COLUMNS[device.kind].items(), datasets, strict=True))
 
 
 def _require_fitting(key: str, inventory: Inventory, facility: Facility) -> None:

@@ -1,7 +1,8 @@
 """The exchange between the service and its reader processes: messages, and the workspace of one file.
 
-Requests are pickled, and come with the descriptors of the workspace. Replies come from a process that has
-read hostile bytes. They are therefore JSON: data that is checked, never code.
+A request consists of two pickled objects, the CPU time that the file has left (s) and the `Request`, and
+comes with the descriptors of the workspace. Replies come from a process that has read hostile bytes. They are
+therefore JSON: data that is checked, never code.
 """
 
 import os
@@ -47,7 +48,7 @@ block: two keys of at most 1 KiB and two ids, at most 8 KiB in JSON. With 384 de
 
 
 def cpu_seconds(size: int) -> float:
-    """Return the CPU time (s) that a file of `size` bytes may take; after that, SIGPROF ends the reader.
+    """Return the CPU time (s) that a file of `size` bytes may take in all; then SIGPROF ends the reader.
 
     A recorder's file of 5 MiB takes a tenth of a second. The limit grows with the size, so that a small file
     cannot delay others for as long as a large one may.
@@ -137,6 +138,11 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._files.close()
+
+    @property
+    def size(self) -> int:
+        """The size of the file in bytes."""
+        return os.fstat(self.image).st_size
 
     @property
     def image(self) -> int:

@@ -2,7 +2,7 @@
 
 A reader that crashes, or exceeds its limits of time or memory, is replaced. A file that took too long is
 rejected at once. Any other failed file is tried once more in a fresh process, because the machine may have
-been at fault, and then rejected. Other files are read meanwhile.
+been at fault, and then rejected; both tries share the CPU time of one file. Other files are read meanwhile.
 """
 
 import asyncio
@@ -11,7 +11,9 @@ import pickle
 import signal
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +29,7 @@ from shotwatch_ingest.readers.exchange import (
     Rejected,
     Request,
     Workspace,
+    cpu_seconds,
     framed,
     outcomes,
 )
@@ -106,12 +109,13 @@ class ReaderPool:
             Bug: a fault of this program.
         """
         request = (name, key, latest_ms)
+        cpu_time = _CpuTime(cpu_seconds(workspace.size))
         try:
-            outcome = await self._attempt(request, workspace)
+            outcome = await self._attempt(request, workspace, cpu_time)
         except _Mishap as mishap:
-            if mishap.reason is FileReason.TOO_SLOW:
+            if mishap.reason is FileReason.TOO_SLOW or cpu_time.left <= 0:
                 raise Reject(mishap.reason, f"{key}: the reader {mishap}") from mishap
-            outcome = await self._attempt_again(request, workspace)
+            outcome = await self._attempt_again(request, workspace, cpu_time)
         match outcome:
             case ReadFile():
                 return outcome
@@ -122,21 +126,24 @@ class ReaderPool:
             case Failed():
                 raise Bug(f"{key}: {outcome.detail}")
 
-    async def _attempt_again(self, request: Request, workspace: Workspace) -> Outcome:
+    async def _attempt_again(self, request: Request, workspace: Workspace, cpu_time: "_CpuTime") -> Outcome:
         try:
-            return await self._attempt(request, workspace, fresh=True)
+            return await self._attempt(request, workspace, cpu_time, fresh=True)
         except _Mishap as mishap:
             _, key, _ = request
             raise Reject(mishap.reason, f"{key}: the reader {mishap}, twice") from mishap
 
-    async def _attempt(self, request: Request, workspace: Workspace, fresh: bool = False) -> Outcome:
+    async def _attempt(
+        self, request: Request, workspace: Workspace, cpu_time: "_CpuTime", fresh: bool = False
+    ) -> Outcome:
         """Send the request to an idle reader; end it if it failed or if its answer was not received."""
         reader = await self._idle.get()
         trusted = False
         try:
             if reader is None or fresh:
                 reader = await self._replaced(reader)
-            outcome = await reader.ask(request, workspace, self._seconds_per_file)
+            with cpu_time.taken() as left:
+                outcome = await reader.ask(request, workspace, left, self._seconds_per_file)
             trusted = not (isinstance(outcome, Rejected) and outcome.reason in _DAMAGING)
             return outcome
         finally:
@@ -161,6 +168,26 @@ class ReaderPool:
     async def _end(self, reader: "_Reader") -> None:
         self._readers.discard(reader)
         await reader.end()
+
+
+class _CpuTime:
+    """The CPU time that a file may take, over all attempts to read it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    @contextmanager
+    def taken(self) -> Iterator[float]:
+        """Yield what is left, for one attempt, and charge the attempt for its wall-clock time.
+
+        A reader that died does not report its CPU time. That is no more than the wall-clock time, because a
+        reader can start no threads.
+        """
+        start = monotonic()
+        try:
+            yield self.left
+        finally:
+            self.left -= monotonic() - start
 
 
 class _Mishap(Exception):
@@ -212,15 +239,18 @@ class _Reader:
             raise SettingsError(f"{refusal.decode()}; {_REMEDY}")
         greeting.close()
 
-    async def ask(self, request: Request, workspace: Workspace, seconds: float) -> Outcome:
-        """Return the outcome of reading a file.
+    async def ask(
+        self, request: Request, workspace: Workspace, cpu_seconds_left: float, seconds: float
+    ) -> Outcome:
+        """Return the outcome of reading a file within these limits of CPU time and wall-clock time.
 
         Raises:
             _Mishap: the reader died, or exceeded its limits of time or memory.
         """
         try:
             async with asyncio.timeout(seconds):
-                socket.send_fds(self._requests, [pickle.dumps(request)], [workspace.image, workspace.blocks])
+                pickled = [pickle.dumps(cpu_seconds_left), pickle.dumps(request)]
+                socket.send_fds(self._requests, pickled, [workspace.image, workspace.blocks])
                 outcome = outcomes.validate_json(await self._reply())
         except TimeoutError as error:
             raise _Mishap(FileReason.TOO_SLOW, f"took longer than {seconds:g} s") from error

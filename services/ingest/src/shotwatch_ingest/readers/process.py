@@ -16,6 +16,7 @@ import socket
 import sys
 import traceback
 from importlib.abc import MetaPathFinder
+from io import BytesIO
 
 import numpy as np
 
@@ -31,7 +32,6 @@ from shotwatch_ingest.readers.exchange import (
     ReadFile,
     Rejected,
     Request,
-    cpu_seconds,
     framed,
     read_all,
     read_device,
@@ -66,8 +66,9 @@ def main() -> None:
         if not message:
             return
         image, blocks = descriptors
-        signal.setitimer(signal.ITIMER_PROF, cpu_seconds(os.lseek(image, 0, os.SEEK_END)))
-        answer = reply(pickle.loads(message), image, blocks, facility)  # noqa: S301  the service wrote it
+        pickled = BytesIO(message)
+        signal.setitimer(signal.ITIMER_PROF, pickle.load(pickled))  # noqa: S301  the service wrote it
+        answer = reply(pickle.load(pickled), image, blocks, facility)  # noqa: S301
         signal.setitimer(signal.ITIMER_PROF, 0)
         os.close(image)
         os.close(blocks)

@@ -1,7 +1,5 @@
 """Colour maps: equal steps of intensity appear equal; positive and negative values appear different."""
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,18 +15,20 @@ _INFERNO = (
 """Polynomial fit of matplotlib's `inferno` (Matt Zucker, CC0): coefficients of t**n for red, green, blue."""
 
 
-@cache
-def inferno() -> NDArray[np.uint8]:
-    """Return the colours of 256 levels, dark to bright: (256, 3) RGB."""
+def _inferno() -> NDArray[np.uint8]:
     powers = np.linspace(0, 1, 256)[:, None] ** np.arange(len(_INFERNO))
     colours = np.clip(powers @ np.array(_INFERNO), 0, 1)
     return np.asarray(np.round(colours * 255), np.uint8)
 
 
-@cache
-def blue_white_red() -> NDArray[np.uint8]:
-    """Return the colours of 256 levels from negative through zero (white) to positive: (256, 3) RGB."""
+def _blue_white_red() -> NDArray[np.uint8]:
     anchors = np.array([(33, 102, 172), (255, 255, 255), (178, 24, 43)], float)
     level = np.linspace(-1, 1, 256)
     channels = [np.interp(level, (-1, 0, 1), anchors[:, channel]) for channel in range(3)]
     return np.asarray(np.round(np.stack(channels, axis=1)), np.uint8)
+
+
+INFERNO = _inferno()
+"""The colours of 256 levels, dark to bright: (256, 3) RGB."""
+BLUE_WHITE_RED = _blue_white_red()
+"""The colours of 256 levels from negative through zero (white) to positive: (256, 3) RGB."""

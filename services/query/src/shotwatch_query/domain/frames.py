@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shotwatch_query.domain.colours import blue_white_red, inferno
+from shotwatch_query.domain.colours import BLUE_WHITE_RED, INFERNO
 
 Frame = NDArray[np.uint16]
 """(h, w) counts."""
@@ -20,14 +20,14 @@ def colour_png(frame: Frame) -> bytes:
     """Render the frame in 256 colours from its darkest to its brightest pixel."""
     low, high = int(frame.min()), int(frame.max())
     levels = (frame.astype(np.float64) - low) * (255 / max(high - low, 1))
-    return _palette_png(levels, inferno())
+    return _palette_png(levels, INFERNO)
 
 
 def residual_png(residual: Residual) -> bytes:
     """Render excess light in red, missing light in blue, zero in white; full colour is the maximum."""
     signed = residual.astype(np.float64)
     largest = float(np.abs(signed).max()) or 1.0
-    return _palette_png((signed / largest + 1) * (255 / 2), blue_white_red())
+    return _palette_png((signed / largest + 1) * (255 / 2), BLUE_WHITE_RED)
 
 
 def grey_png(frame: Frame) -> bytes:

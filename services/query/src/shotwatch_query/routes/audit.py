@@ -9,7 +9,7 @@ from pydantic import Field
 from shotwatch_common.archive.audit import AuditLine
 from shotwatch_common.clock import epoch_now
 from shotwatch_query.domain.pages import Position, Span
-from shotwatch_query.listing import Listing
+from shotwatch_query.listing import Listing, in_slices
 from shotwatch_query.parameters import PageParameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.schema import Instant, Schema
@@ -58,7 +58,8 @@ async def list_audit(sources: From, room: Room, search: Annotated[PageParameters
         lines = await sources.archive.audit.page(span.start, span.end, limit, search.newest_first)
         return list(lines.items())
 
-    listing = Listing(fetch, lambda stored: Position(stored[1].at, stored[0]), search.newest_first)
+    read = in_slices(fetch, search.newest_first)
+    listing = Listing(read, lambda stored: Position(stored[1].at, stored[0]), search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
     await room.rows(search.limit)
     stored, following = await listing.page(cursor, search.limit)

@@ -1,4 +1,4 @@
-"""The catalogue of features."""
+"""The definitions of features."""
 
 from math import isfinite
 from typing import Annotated
@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BeforeValidator, Field
 
 from shotwatch_query.schema import Schema
-from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.features import FEATURE_SPECS
 
 router = APIRouter(tags=["features"])
 
@@ -42,5 +42,5 @@ class FeatureCatalogue(Schema):
 async def list_features() -> FeatureCatalogue:
     """Return every feature and score: its unit, range and definition, and which shots have it."""
     return FeatureCatalogue(
-        features=[FeatureDefinition.model_validate(term) for term in FEATURE_TERMS.values()]
+        features=[FeatureDefinition.model_validate(spec) for spec in FEATURE_SPECS.values()]
     )

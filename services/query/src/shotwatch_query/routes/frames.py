@@ -15,14 +15,14 @@ from shotwatch_physics.spots import running_maximum
 from shotwatch_query.answers import LargeResponse, Responses
 from shotwatch_query.devices import find_expected
 from shotwatch_query.domain.frames import colour_png, frames_npz, npy
-from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS, Span, slices
+from shotwatch_query.domain.pages import DAY_MS, EARLIEST_MS
 from shotwatch_query.errors import NotFound
 from shotwatch_query.parameters import DeviceName, Moment, Parameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.pulses import shot_id
-from shotwatch_shots.shot import JudgedShot
+from shotwatch_shots.shot import JudgedShot, ShotFilter
 from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
@@ -131,14 +131,8 @@ async def _newest_shots(
     sources: ApiSources, expected: ExpectedDevices, end: int, count: int
 ) -> list[JudgedShot]:
     """Return up to `count` shots of a place within a day before a time (epoch ms), the newest first."""
-    shots: list[JudgedShot] = []
-    place = {"place": str(expected.place), "interval": expected.interval}
-    for piece in slices(Span(max(end - DAY_MS, EARLIEST_MS), end), newest_first=True):
-        missing = count - len(shots)
-        shots += await sources.archive.shots.page(place, piece.start, piece.end, missing, True)
-        if len(shots) == count:
-            break
-    return shots
+    wanted = ShotFilter(area=expected.place, interval=expected.interval)
+    return await sources.archive.shots.page(wanted, max(end - DAY_MS, EARLIEST_MS), end, count, True)
 
 
 def _file(data: bytes, media_type: str, frames: CameraFrames) -> Response:

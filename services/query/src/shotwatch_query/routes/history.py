@@ -16,7 +16,7 @@ from shotwatch_query.parameters import DeviceName, FeatureName, SpanParameters, 
 from shotwatch_query.reservation import Room
 from shotwatch_query.schema import DEVICE, Instant, Schema
 from shotwatch_query.sources import From
-from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.features import FEATURE_SPECS
 from shotwatch_shots.pulses import window_length_ms
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
@@ -96,7 +96,7 @@ def _history(device: str, feature: str, series: Series) -> dict[str, object]:
     return {
         "device": device,
         "feature": feature,
-        "unit": FEATURE_TERMS[feature].unit,
+        "unit": FEATURE_SPECS[feature].unit,
         "times": moments_of(series.pulses),
         "medians": medians,
         "trend": trend(series.pulses, medians),

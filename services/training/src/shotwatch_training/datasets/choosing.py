@@ -1,7 +1,7 @@
 """From a query to the examples of a training set, using the archive and the object store."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from shotwatch_common.archive import Archive
@@ -10,13 +10,10 @@ from shotwatch_common.store import ObjectStore
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.feedback import UNLABELLED
 from shotwatch_shots.records import BlockRef
-from shotwatch_shots.shot import JudgedShot
+from shotwatch_shots.shot import JudgedShot, ShotFilter
 from shotwatch_training.datasets.store import ask_all
 from shotwatch_training.domain.manifest import Group, Query, RawObject
 from shotwatch_training.domain.triplets import ChosenShot, groups_of, matches, sampled, without
-
-_STEP_MS = 600_000
-"""Length of the time ranges in which shots are queried, in ms: every server answers short ranges fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +70,19 @@ async def _matching(query: Query, sources: DatasetSources) -> AsyncIterator[Chos
     for expected in sources.facility.places:
         if not query.places or str(expected.place) in query.places:
             async for found in _recorded(expected, query, sources.archive):
-                if found.series.interval == expected.interval and matches(found, query):
+                if matches(found, query):
                     yield _shot(found)
 
 
 async def _recorded(expected: ExpectedDevices, query: Query, archive: Archive) -> AsyncIterator[JudgedShot]:
-    """Yield the shots of a place, with their kinds of anomaly corrected by people's labels."""
-    place = {"place": str(expected.place)}
+    """Yield the expected shots of a place, with their kinds of anomaly corrected by people's labels."""
+    wanted = ShotFilter(area=expected.place, interval=expected.interval)
     end = epoch_now() if query.end is None else query.end
-    begin = query.start or 0
-    while begin < end:
-        stop = min(begin + _STEP_MS, end)
-        page = await archive.shots.page(place, begin, stop, 0)
-        labels = await archive.feedback.labels(page)
-        for shot in page:
+    async for part in archive.shots.search(wanted, query.start or 0, end):
+        labels = await archive.feedback.labels(part.shots) if part.shots else {}
+        for shot in part.shots:
             kinds = labels.get(shot.id, UNLABELLED).corrected(shot.verdict.kinds)
             yield replace(shot, verdict=replace(shot.verdict, kinds=tuple(kinds)))
-        begin = stop if page else await _next_pulse(archive, place, stop, end)
-
-
-async def _next_pulse(archive: Archive, place: Mapping[str, str], begin: int, end: int) -> int:
-    """Return the time of the next pulse, or `end`; a pause of any length thus takes one query."""
-    later = await archive.shots.page(place, begin, end, 1)
-    return later[0].pulse if later else end
 
 
 def _shot(found: JudgedShot) -> ChosenShot:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from shotwatch_detector.arrays import Features
-from shotwatch_detector.catalogue import FEATURE_SPECS
 from shotwatch_detector.engine import Engine
 from shotwatch_detector.frames import ReferenceFrame
 from shotwatch_detector.scoring import CameraReference, learn_camera, score_frames
 from shotwatch_detector.statistics import Baseline, measure_baseline
+from shotwatch_shots.features import INDICATORS
 from shotwatch_training.domain.history import History
 from shotwatch_training.domain.split import TimeSplit
 
@@ -51,8 +51,8 @@ def learn_baselines(
 
 def _of_device(features: Features, centre: slice, tail: slice) -> dict[str, Baseline]:
     measured = {
-        name: measure_baseline(values[centre], values[tail], FEATURE_SPECS[name])
+        name: measure_baseline(values[centre], values[tail], INDICATORS[name])
         for name, values in features.items()
-        if name in FEATURE_SPECS
+        if name in INDICATORS
     }
     return {name: baseline for name, baseline in measured.items() if baseline is not None}

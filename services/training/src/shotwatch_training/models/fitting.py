@@ -1,15 +1,12 @@
-"""Fitting of a network within a time limit, and its conversion for the scoring engine."""
+"""Fitting of a network within a time limit."""
 
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from time import monotonic
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from shotwatch_training.domain.split import ImageSet
 from shotwatch_training.models.architectures import ARCHITECTURES
@@ -67,13 +64,6 @@ def fit(
         ],
     )
     return Fit(model, tuple(history.epochs))
-
-
-def convert(model: keras.Model) -> bytes:
-    """Convert the network to TFLite's format."""
-    with redirect_stdout(StringIO()):
-        network: bytes = tf.lite.TFLiteConverter.from_keras_model(model).convert()
-    return network
 
 
 def save(model: keras.Model, path: Path) -> None:

@@ -37,7 +37,7 @@ Rule = Callable[[Any, Context], tuple[Mask, str]]
 
 def broken_rules(digest: Digest, context: Context) -> Iterator[tuple[str, Mask]]:
     """Yield `reason: detail` of each rule for such a digest, in order, and the records (n,) that break it."""
-    for reason, rule in _RULES[type(digest)]:
+    for reason, rule in _rules_of(digest):
         broken, detail = rule(digest, context)
         yield f"{reason}: {detail}", broken
 
@@ -100,21 +100,21 @@ def _range(dataset: Dataset) -> str:
     return f"{dataset.name} is outside {low:g}..{high:g} {dataset.unit}"
 
 
-_RULES: dict[type, tuple[tuple[RecordReason, Rule], ...]] = {
-    ImageDigest: (
-        (RecordReason.BLACK_FRAME, _black),
-        (RecordReason.SATURATED_FRAME, _saturated),
-        (RecordReason.FROZEN_FRAME, _frozen),
-        (RecordReason.OUT_OF_RANGE, _frame_range),
-    ),
-    SpectrumDigest: (
-        (RecordReason.NOT_FINITE, _not_finite),
-        (RecordReason.NO_SPECTRUM, _no_spectrum),
-        (RecordReason.OUT_OF_RANGE, _spectrum_range),
-    ),
-    EnergyDigest: (
-        (RecordReason.NO_ENERGY, _no_energy),
-        (RecordReason.OUT_OF_RANGE, _energy_range),
-    ),
-}
-"""Kind of digest → its rules, in the order in which they are applied."""
+def _rules_of(digest: Digest) -> tuple[tuple[RecordReason, Rule], ...]:
+    """Return the rules for a digest, in the order in which they are applied."""
+    match digest:
+        case ImageDigest():
+            return (
+                (RecordReason.BLACK_FRAME, _black),
+                (RecordReason.SATURATED_FRAME, _saturated),
+                (RecordReason.FROZEN_FRAME, _frozen),
+                (RecordReason.OUT_OF_RANGE, _frame_range),
+            )
+        case SpectrumDigest():
+            return (
+                (RecordReason.NOT_FINITE, _not_finite),
+                (RecordReason.NO_SPECTRUM, _no_spectrum),
+                (RecordReason.OUT_OF_RANGE, _spectrum_range),
+            )
+        case EnergyDigest():
+            return (RecordReason.NO_ENERGY, _no_energy), (RecordReason.OUT_OF_RANGE, _energy_range)

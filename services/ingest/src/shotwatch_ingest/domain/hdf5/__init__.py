@@ -1,5 +1,5 @@
 """Safe and fast access to HDF5 files of unknown origin.
 
-`image` opens a file and its groups, `values` loads numbers and texts, and `header_template` reads datasets
-whose headers are alike.
+`image` opens a file and its groups, `datasets` loads numbers and texts, and `structures` recognises groups
+and object headers that repeat.
 """

@@ -13,7 +13,7 @@ from shotwatch_query.access import ANYBODY
 from shotwatch_query.access.guard import Known
 from shotwatch_query.domain.pages import DAY_MS, Position, Span
 from shotwatch_query.errors import BadRequest, Full, NotFound
-from shotwatch_query.listing import Listing
+from shotwatch_query.listing import Listing, in_slices
 from shotwatch_query.opinions import Opinion, SnoozeUntil
 from shotwatch_query.parameters import PageParameters
 from shotwatch_query.problems import AWAY
@@ -110,7 +110,8 @@ async def list_feedback(
             search.action, span.start, span.end, limit, search.newest_first
         )
 
-    listing = Listing(fetch, lambda statement: Position(statement.at, statement.id), search.newest_first)
+    read = in_slices(fetch, search.newest_first)
+    listing = Listing(read, lambda statement: Position(statement.at, statement.id), search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(epoch_now() + WINDOW_MS))
     await room.rows(search.limit)
     statements, following = await listing.page(cursor, search.limit)

@@ -11,7 +11,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_operations.reconciliation.tallying import tally_of
 from shotwatch_query.domain.pages import HOUR_MS, Position, Span
 from shotwatch_query.errors import NotFound
-from shotwatch_query.listing import Listing
+from shotwatch_query.listing import Listing, in_slices
 from shotwatch_query.parameters import PageParameters, SpanParameters
 from shotwatch_query.reservation import Room
 from shotwatch_query.routes.ledger.schemas import (
@@ -84,7 +84,7 @@ async def list_objects(sources: From, room: Room, search: Annotated[LedgerSearch
             span.start, span.end, search.state, limit, search.newest_first
         )
 
-    listing = Listing(fetch, _position, search.newest_first)
+    listing = Listing(in_slices(fetch, search.newest_first), _position, search.newest_first)
     cursor = search.read_cursor() or listing.first_page(_span(search))
     await room.rows(search.limit)
     entries, following = await listing.page(cursor, search.limit)

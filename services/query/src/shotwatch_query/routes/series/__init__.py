@@ -31,7 +31,7 @@ from shotwatch_query.routes.series.schemas import (
 )
 from shotwatch_query.schema import DEVICE
 from shotwatch_query.sources import ApiSources, From
-from shotwatch_shots.features import FEATURE_TERMS
+from shotwatch_shots.features import FEATURE_SPECS
 from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/devices/{device}", tags=["devices"])
@@ -163,7 +163,7 @@ def _series_document(device: str, series: Series) -> dict[str, object]:
         "device": device,
         "times": moments_of(series.pulses),
         "columns": [
-            {"name": name, "unit": FEATURE_TERMS[name].unit, "values": values}
+            {"name": name, "unit": FEATURE_SPECS[name].unit, "values": values}
             for name, values in series.columns.items()
         ],
     }
@@ -192,7 +192,7 @@ def _energy_document(
     energy = series.columns["energy"]
     return {
         "device": device,
-        "unit": FEATURE_TERMS["energy"].unit,
+        "unit": FEATURE_SPECS["energy"].unit,
         "sigma_s": asked.sigma_s,
         "times": moments_of(series.pulses),
         **_energy_columns(series, smooth),

@@ -1,6 +1,6 @@
 """Shots: search, and all data of one shot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from math import inf
 from typing import Annotated
@@ -11,7 +11,6 @@ from pydantic import Field, FiniteFloat
 from pydantic.json_schema import SkipJsonSchema
 
 from shotwatch_common.archive.measurements import of_shot
-from shotwatch_common.archive.places import within
 from shotwatch_query.domain.pages import Position, Span
 from shotwatch_query.listing import Listing
 from shotwatch_query.members import find_shot, members_of
@@ -30,9 +29,10 @@ from shotwatch_query.routes.shots.schemas import (
 )
 from shotwatch_query.sources import ApiSources, From
 from shotwatch_shots.event import AnomalyEvent
-from shotwatch_shots.features import FEATURE_TERMS, FeatureTerm
+from shotwatch_shots.features import FEATURE_SPECS
+from shotwatch_shots.features.spec import FeatureSpec
 from shotwatch_shots.pulses import instant
-from shotwatch_shots.shot import JudgedShot
+from shotwatch_shots.shot import JudgedShot, ShotFilter
 from shotwatch_shots.vocabulary import AnomalyKind
 
 router = APIRouter(tags=["shots"])
@@ -50,12 +50,9 @@ class ShotSearch(PageParameters):
     )
     complete: bool | SkipJsonSchema[None] = None
 
-    def filters(self, levels: int) -> dict[str, object]:
-        """Return the requested values of a shot's fields, as a query of the database."""
-        asked = self.model_dump(include={"interval", "complete"}, exclude_none=True)
-        if self.place is not None:
-            asked["place"] = within(self.place, levels)
-        return asked if self.kind is None else {**asked, "kinds": self.kind}
+    @property
+    def filter(self) -> ShotFilter:
+        return ShotFilter(self.place, self.interval, self.kind, self.min_score, self.complete)
 
 
 @router.get("/shots", summary="Search shots")
@@ -66,14 +63,12 @@ async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, 
     The cursor marks a position between two shots: pages neither repeat nor skip a shot while new ones arrive.
     """
 
-    filters = search.filters(len(sources.facility.levels))
+    async def read(span: Span, limit: int) -> AsyncIterator[tuple[Span, Sequence[JudgedShot]]]:
+        found = sources.archive.shots.search(search.filter, span.start, span.end, search.newest_first, limit)
+        async for part in found:
+            yield Span(part.start, part.end), part.shots
 
-    async def fetch(span: Span, limit: int) -> Sequence[JudgedShot]:
-        return await sources.archive.shots.page(
-            filters, span.start, span.end, limit, search.newest_first, search.min_score
-        )
-
-    listing = Listing(fetch, _position, search.newest_first)
+    listing = Listing(read, _position, search.newest_first)
     cursor = search.read_cursor() or listing.first_page(search.span(await sources.end_of_data()))
     await room.rows(search.limit)
     shots, following = await listing.page(cursor, search.limit)
@@ -134,13 +129,13 @@ def _features(measured: Mapping[str, Mapping[str, float]]) -> list[MeasuredFeatu
             device=device,
             name=name,
             value=value,
-            unit=term.unit,
-            description=term.description,
-            source=term.source,
+            unit=spec.unit,
+            description=spec.description,
+            source=spec.source,
         )
         for device, features in measured.items()
         for name, value in features.items()
-        for term in (FEATURE_TERMS.get(name, FeatureTerm(name, "", _ANY, "")),)
+        for spec in (FEATURE_SPECS.get(name, FeatureSpec(name, "", _ANY, "")),)
     ]
 
 

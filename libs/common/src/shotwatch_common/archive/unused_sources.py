@@ -1,0 +1,57 @@
+"""The sources that windows had no room for, so that the ledger accounts for their records."""
+
+from collections.abc import AsyncIterator, Container, Sequence
+
+from pymongo.errors import BulkWriteError
+
+from shotwatch_common.archive.driver import Database, Document
+from shotwatch_shots.reconciliation.sides import JoinedRows
+from shotwatch_shots.window import UnusedSource, Window
+
+_DUPLICATE_KEY = 11000
+
+
+class UnusedSources:
+    """Collection `unused_sources`: `_id` is window, device and object id.
+
+    A document is written before its window, and never changed or removed. If the window has the source
+    nevertheless, because that write failed or because the file was joined again, the window counts.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._sources = database["unused_sources"]
+
+    async def ensure_indexes(self) -> None:
+        await self._sources.create_index([("object_key", 1)])
+
+    async def add(self, window: Window) -> None:
+        """Store the unused sources of a window; those that are stored already stay as they are."""
+        documents = [_document(window.id, source) for source in window.unused]
+        if not documents:
+            return
+        try:
+            await self._sources.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
+                raise
+
+    async def rows(self, object_keys: Sequence[str], held: Container[str]) -> AsyncIterator[JoinedRows]:
+        """Yield the rows of the sources from files with these keys, except sources that windows hold."""
+        async for each in self._sources.find({"object_key": {"$in": list(object_keys)}}):
+            if each["_id"] not in held:
+                yield JoinedRows(each["object_id"], each["device"], 0, 0, each["rows"])
+
+
+def source_id(window_id: str, device: str, object_id: str) -> str:
+    """Return the id of a source of a window."""
+    return f"{window_id} {device} {object_id}"
+
+
+def _document(window_id: str, source: UnusedSource) -> Document:
+    return {
+        "_id": source_id(window_id, source.device, source.block.object_id),
+        "object_id": source.block.object_id,
+        "object_key": source.block.object_key,
+        "device": source.device,
+        "rows": source.rows,
+    }

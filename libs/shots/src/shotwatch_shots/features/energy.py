@@ -1,0 +1,23 @@
+"""What is measured of the readings of each energy meter."""
+
+import numpy as np
+
+from shotwatch_shots.features.spec import FeatureSpec, Indicator
+from shotwatch_shots.vocabulary import AnomalyKind
+
+ENERGY_FEATURES = (
+    FeatureSpec(
+        "energy",
+        "J",
+        (0, np.inf),
+        "Mean of the meter's two energies when both are positive, else the one that is; NaN when neither is.",
+        "ELI-NP report RST-2.3, energy of a shot",
+        indicator=Indicator(AnomalyKind.ENERGY, "energy", relative_floor=0.01),
+    ),
+    FeatureSpec(
+        "energy_disagreement",
+        "",
+        (0, 2),
+        "|energy1 - energy2| over their mean; NaN unless both are positive.",
+    ),
+)
