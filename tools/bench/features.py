@@ -27,10 +27,7 @@ from shotwatch_physics.aperture import measure_spread
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.beam import measure_beams
 from shotwatch_physics.energy import measure_energies
-from shotwatch_physics.fluence import measure_fluence
-from shotwatch_physics.noise import counts_above_dark, fit_noise, light_of
 from shotwatch_physics.spectrum import measure_spectra
-from shotwatch_physics.spots import measure_spots
 
 Images = NDArray[np.uint16]
 
@@ -75,20 +72,11 @@ def block(title: str, frames: Images, of_others: float) -> None:
     print(f"{title}, {frames.shape[1]} x {frames.shape[2]} uint16")
     beams = cpu_ms(lambda: measure_beams(frames, SATURATED_AT))
     report(f"  {FRAMES} frames, all beam features", beams, FRAMES)
-    parts(frames)
     memory = peak_mib(lambda: measure_beams(frames, SATURATED_AT))
     print(f"  beside the frames, all beam features take at most {memory:.0f} MiB")
     verdict = "passed" if beams + of_others <= MARK_MS else "missed"
     print(f"  all features of {FRAMES} shots: {beams + of_others:.0f} ms (mark: {MARK_MS:.0f} ms, {verdict})")
     beside_peer(frames)
-
-
-def parts(frames: Images) -> None:
-    noise = fit_noise(np.random.default_rng(2).normal(30, 3, (50, *frames.shape[1:])).astype(np.uint16))
-    light, counts = light_of(frames, noise), counts_above_dark(frames, noise)
-    report("    of these light above a noise model", cpu_ms(lambda: light_of(frames, noise)), FRAMES)
-    report("    of these fluence (ISO 13694)", cpu_ms(lambda: measure_fluence(light)), FRAMES)
-    report("    of these spots and holes", cpu_ms(lambda: measure_spots(counts)), FRAMES)
 
 
 def beside_peer(frames: Images) -> None:

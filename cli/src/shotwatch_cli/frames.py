@@ -13,7 +13,8 @@ from shotwatch_cli.failures import Failure, Misuse
 from shotwatch_cli.rest import Primitive, RestApi
 from shotwatch_common.printable import printable
 from shotwatch_physics.background import estimate_background
-from shotwatch_physics.noise import Light, light_of
+from shotwatch_physics.feature import Light
+from shotwatch_physics.noise import light_of
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.vocabulary import DeviceKind
 from shotwatch_simulator.image_reader import SUFFIXES, SkippedFile, UnreadableImage, read_recorded

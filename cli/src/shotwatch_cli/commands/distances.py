@@ -18,8 +18,7 @@ from shotwatch_cli.options import FromOption, JsonOption, ToOption
 from shotwatch_cli.output import counting, report
 from shotwatch_cli.skipped import list_skipped, skipped_record
 from shotwatch_common.facility_file import load_facility
-from shotwatch_physics.feature import FloatArray
-from shotwatch_physics.noise import Light
+from shotwatch_physics.feature import FloatArray, Light
 from shotwatch_physics.wasserstein import SLICES, distance_matrix, equispaced_angles, random_angles
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_simulator.image_reader import SkippedFile

@@ -6,6 +6,7 @@ Numba stores the machine code beside the modules, for this type of processor.
 import numpy as np
 
 from shotwatch_physics.beam import measure_beams
+from shotwatch_physics.noise import fit_noise
 from shotwatch_physics.reference import make_reference, measure_in_detail
 from shotwatch_physics.wasserstein import distance_matrix, equispaced_angles
 
@@ -19,6 +20,7 @@ def compile_kernels() -> None:
     images = 10 + 1000 * np.exp(-((x - 30 - wander[:, 0]) ** 2 + (y - 24 - wander[:, 1]) ** 2) / 80)
     frames = images.astype(np.uint16)
     measure_beams(frames, saturated_at=4092)
+    measure_beams(frames, saturated_at=4092, noise=fit_noise(np.zeros_like(frames)))
     measure_in_detail(frames, None, make_reference(frames, None))
     distance_matrix(images[:2].astype(np.float32), equispaced_angles(2))
 

@@ -1,21 +1,22 @@
 """Features of the beam in a camera frame: light, position, size and shape, and the camera's defects."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numba import njit
 
 from shotwatch_physics.aperture import measure_spread
-from shotwatch_physics.background import UNLIT_SIGMAS, Background, survey
-from shotwatch_physics.feature import Features, FloatArray, ratio
-from shotwatch_physics.fluence import measure_fluence
-from shotwatch_physics.moments import ROUNDING, Images, Spread, principal_moments, whole_counts
-from shotwatch_physics.noise import Light, NoiseModel, counts_above_dark, light_in
+from shotwatch_physics.background import UNLIT_SIGMAS, survey
+from shotwatch_physics.feature import Features, FloatArray, Light, ratio
+from shotwatch_physics.fluence import FLUENCE_FEATURES, fluence_in
+from shotwatch_physics.moments import ROUNDING, Image, Images, Spread, principal_moments
+from shotwatch_physics.noise import NoiseModel, margin
+from shotwatch_physics.padded import fill_counts, fill_light, fill_plane, largest, make_padded
 from shotwatch_physics.region import Region, recorded_regions
-from shotwatch_physics.spots import measure_spots
+from shotwatch_physics.spots import SPOT_FEATURES, spots_in
 
-PIXELS_AT_ONCE = 2**18
-"""Limits the memory: a few arrays of this many float64."""
 LIT_SHARE = 0.1
 """A pixel with more than this share of the frame's peak is well inside the light."""
+OF_PIXELS = ("peak_intensity", "dead_pixels", *FLUENCE_FEATURES, *SPOT_FEATURES)
+"""The features that one pass over a frame measures, in this order."""
 
 
 def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = None) -> Features:
@@ -40,16 +41,6 @@ def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = 
         raise ValueError(f"frames {images.shape} are not of the noise's shape {noise.mean.shape}")
     if not len(images):
         return _measure(images, saturated_at, noise)
-    at_once = max(1, PIXELS_AT_ONCE // (images.shape[1] * images.shape[2]))
-    chunks = [
-        _measure_recorded(images[start : start + at_once], saturated_at, noise)
-        for start in range(0, len(images), at_once)
-    ]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-def _measure_recorded(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
-    """Measure frames without their black borders; positions are those in the whole frame."""
     regions = recorded_regions(images)
     if len(set(regions)) == 1:
         return _measure_region(images, saturated_at, noise, regions[0])
@@ -60,6 +51,7 @@ def _measure_recorded(images: Images, saturated_at: int, noise: NoiseModel | Non
 
 
 def _measure_region(images: Images, saturated_at: int, noise: NoiseModel | None, region: Region) -> Features:
+    """Measure frames without their black borders; positions are those in the whole frame."""
     rows, columns = slice(region.top, region.bottom), slice(region.left, region.right)
     features = _measure(images[:, rows, columns], saturated_at, noise and noise.part(rows, columns))
     for name in ("centroid_x", "spot_x", "hole_x"):
@@ -70,27 +62,28 @@ def _measure_region(images: Images, saturated_at: int, noise: NoiseModel | None,
 
 
 def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
+    images = np.ascontiguousarray(images)
     surveyed = survey(images)
     background, cleaned = surveyed.background, surveyed.cleaned
     spread = measure_spread(cleaned, background)
     alone = np.isnan(spread[0]) & (surveyed.hot_pixels > 0)
     cleaned[alone] = images[alone]
     spread[:, alone] = measure_spread(images[alone], background.of(alone))
-    counts = counts_above_dark(images, background)
-    peak = counts.max(axis=(1, 2)).astype(np.float64)
-    if noise is not None:
-        counts = counts_above_dark(images, noise)
-    pixels = images.shape[1] * images.shape[2]
+    columns = np.full((len(images), len(OF_PIXELS)), np.nan)
+    model = None if noise is None else (np.ascontiguousarray(noise.mean), margin(noise))
+    thresholds = np.stack([background.level, background.noise, background.faintest_light], axis=1)
+    _measure_frames(images, thresholds, background.tilt, margin(background).ravel(), model, columns)
+    of_pixels = dict(zip(OF_PIXELS, columns.T, strict=True))
+    for name in (*FLUENCE_FEATURES, *SPOT_FEATURES):
+        of_pixels[name] = np.where(np.isfinite(spread[0]), of_pixels[name], np.nan)
     return {
-        "total_intensity": cleaned.sum(axis=(1, 2)) - background.level * pixels,
-        "peak_intensity": peak,
+        "total_intensity": cleaned.sum(axis=(1, 2)) - background.level * images[0].size,
         "background": background.level,
         "background_noise": background.noise,
         **_shape(spread),
-        "saturated_pixels": _count(images >= saturated_at),
-        "dead_pixels": _dead_pixels(images, background, peak),
+        "saturated_pixels": (images >= saturated_at).sum(axis=(1, 2), dtype=np.float64),
         "hot_pixels": surveyed.hot_pixels,
-        **_fluence_and_spots(counts, noise or background, background, spread),
+        **of_pixels,
     }
 
 
@@ -108,29 +101,64 @@ def _shape(spread: Spread) -> Features:
     }
 
 
-def _fluence_and_spots(
-    counts: Light, dark: NoiseModel | Background, background: Background, spread: Spread
-) -> Features:
-    """Return the features of fluence and spots; counts are above `dark`.
+@njit(cache=True, nogil=True)
+def _measure_frames(
+    images: Images,
+    thresholds: FloatArray,
+    tilt: FloatArray,
+    margins: Light,
+    model: tuple[Light, Light] | None,
+    columns: FloatArray,
+) -> None:
+    """Fill the columns (n, 19), which are NaN before.
 
-    NaN if there is no beam, or if only the camera's hot pixels are lit.
+    Args:
+        images: (n, h, w).
+        thresholds: level, noise, and count above which a pixel is lit, of each background (n, 3).
+        tilt: of each background (n, 2).
+        margins: of each background (n,).
+        model: mean and margin of each pixel (h, w), if the camera has a noise model.
+        columns: the values of OF_PIXELS.
     """
-    light = light_in(counts, dark)
-    features = {**measure_fluence(light), **measure_spots(counts)}
-    lit = light.max(axis=(1, 2)) > background.faintest_light - background.level
-    return {name: np.where(lit & np.isfinite(spread[0]), values, np.nan) for name, values in features.items()}
+    height, width = images.shape[1:]
+    padded, plane, margin = (
+        make_padded(height, width),
+        np.empty((height, width), np.float32),
+        np.empty((height, width), np.float32),
+    )
+    for index in range(len(images)):
+        level, noise, faintest = thresholds[index]
+        fill_plane(level, tilt[index], plane)
+        fill_counts(padded, images[index], plane)
+        peak = largest(padded, padded.counts)
+        well_lit = max(faintest, level + LIT_SHARE * peak)
+        columns[index, 0] = peak
+        columns[index, 1] = _dead_pixels(images[index], well_lit, level + UNLIT_SIGMAS * noise)
+        if model is None:
+            margin[:] = margins[index]
+            fill_light(padded, margin)
+        else:
+            fill_counts(padded, images[index], model[0])
+            fill_light(padded, model[1])
+        # Without light, or if only noise is lit, there is no beam to describe.
+        if largest(padded, padded.light) > faintest - level:
+            fluence_in(padded, columns[index, 2:10])
+            spots_in(padded, columns[index, 10:])
 
 
-def _dead_pixels(images: Images, background: Background, peak: FloatArray) -> FloatArray:
-    well_lit = np.maximum(background.faintest_light, background.level + LIT_SHARE * peak)
-    lit = images > whole_counts(well_lit)
-    dark = images <= whole_counts(background.level + UNLIT_SIGMAS * background.noise)
-    dead = np.zeros_like(dark)
-    dead[:, :, 1:-1] = lit[:, :, :-2] & lit[:, :, 2:]
-    dead[:, 1:-1] |= lit[:, :-2] & lit[:, 2:]
-    return _count(dead & dark)
+@njit(cache=True, nogil=True)
+def _dead_pixels(frame: Image, lit_above: float, dark_to: float) -> int:
+    """Return the number of dark pixels between lit ones: on the left and right, or above and below.
 
-
-def _count(pixels: NDArray[np.bool_]) -> FloatArray:
-    count: FloatArray = pixels.sum(axis=(1, 2), dtype=np.float64)
-    return count
+    No pixel is both dark and lit, so a pixel at the edge of the frame may stand for the neighbour it lacks.
+    """
+    height, width = frame.shape
+    lit, dark = np.floor(lit_above), np.floor(dark_to)
+    dead = 0
+    for row in range(height):
+        here, above, below = frame[row], frame[max(row - 1, 0)], frame[min(row + 1, height - 1)]
+        for column in range(width):
+            left, right = here[max(column - 1, 0)], here[min(column + 1, width - 1)]
+            beside = (left > lit) & (right > lit)
+            dead += (here[column] <= dark) & (beside | ((above[column] > lit) & (below[column] > lit)))
+    return dead

@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Light = NDArray[np.float32]
+"""Frames (n, h, w) or one number per pixel (h, w), in counts without the dark level."""
 Features = dict[str, FloatArray]
 """Feature name → its values (n,), one per shot; NaN only where the feature's description allows it."""
 IN_LANES = {"reassoc"}

@@ -9,9 +9,13 @@ is what damages a mirror. Light on fewer than 3 x 3 px has pixels above this max
 import numpy as np
 from numba import njit
 
-from shotwatch_physics.feature import IN_LANES, Features, FloatArray
-from shotwatch_physics.noise import Light
-from shotwatch_physics.spots import SPOT_REACH, box_sums, require_light, summed_area
+from shotwatch_physics.feature import IN_LANES, FloatArray
+from shotwatch_physics.padded import (
+    Padded,
+    fill_near,
+    first_in_frame,
+    largest,
+)
 
 FLUENCE_FEATURES = (
     "effective_area",
@@ -35,8 +39,9 @@ BINS = 96
 RINGS_PER_PIXEL = 2
 
 
-def measure_fluence(light: Light) -> Features:
-    """Return FLUENCE_FEATURES (n,) of the light (n, h, w) without noise (`light_of`).
+@njit(cache=True, nogil=True)
+def fluence_in(padded: Padded, found: FloatArray) -> None:
+    """Write FLUENCE_FEATURES (8,) of a frame's light into `found`, which stays as it is without light.
 
     effective_area: (Σ E)² / Σ E² (px²): that of an evenly lit area is the area itself, that of a Gaussian is
     4π σx σy.
@@ -49,83 +54,73 @@ def measure_fluence(light: Light) -> Features:
     peak_to_average: brightest pixel over the mean above the clip level.
     encircled_radius_50, encircled_radius_86: radius (px) about the light's own centroid that encircles 50 %
     and 86.5 % of it; for a round Gaussian σ √(2 ln 2) and 2σ.
-
-    All features of a frame without light are NaN; other frames have all features.
-
-    Raises:
-        ValueError: light is not (n, h, w) finite float32 with at least one pixel, or is negative somewhere.
     """
-    require_light(light)
-    if light.min(initial=0) < 0:
-        raise ValueError("light must not be negative")
-    columns = np.full((len(FLUENCE_FEATURES), len(light)), np.nan)
-    _measure_frames(np.ascontiguousarray(light), columns)
-    return dict(zip(FLUENCE_FEATURES, columns, strict=True))
-
-
-@njit(cache=True, nogil=True)
-def _measure_frames(light: Light, columns: FloatArray) -> None:
-    """Fill the columns (8, n)."""
-    window = box_sums(summed_area(np.ones(light.shape[1:])), SPOT_REACH)
-    for index in range(len(light)):
-        frame = light[index].astype(np.float64)
-        brightest = frame.max()
-        if brightest > 0:
-            maximum = (box_sums(summed_area(frame), SPOT_REACH) / window).max()
-            area, plateau = _area(frame, CLIP_LEVEL * maximum), _area(frame, EDGE_LEVEL * maximum)
-            mean, deviation = _mean_and_deviation(frame, CLIP_LEVEL * maximum, area)
-            columns[0, index] = _effective_area(frame)
-            columns[1, index] = deviation / mean
-            columns[2, index] = mean / maximum
-            columns[3, index] = _histogram_peak_width(_histogram(frame, maximum)) / BINS_PER_MAXIMUM
-            columns[4, index] = (area - plateau) / area
-            columns[5, index] = brightest / mean
-            encircled = _encircled(frame)
-            columns[6, index] = _radius(encircled, 0.5)
-            columns[7, index] = _radius(encircled, 0.865)
+    brightest = largest(padded, padded.light)
+    if brightest > 0:
+        fill_near(padded, padded.light)
+        maximum = largest(padded, padded.near)
+        total, squares, x, y = _sums(padded)
+        area, plateau, above = _sums_above(padded.light, CLIP_LEVEL * maximum, EDGE_LEVEL * maximum)
+        mean = above / area
+        deviation = np.sqrt(_squares_above(padded.light, CLIP_LEVEL * maximum, mean) / area)
+        encircled = _encircled(padded, x, y)
+        found[0] = total**2 / squares
+        found[1] = deviation / mean
+        found[2] = mean / maximum
+        found[3] = _histogram_peak_width(_histogram(padded.light, maximum)) / BINS_PER_MAXIMUM
+        found[4] = (area - plateau) / area
+        found[5] = brightest / mean
+        found[6] = _radius(encircled, 0.5)
+        found[7] = _radius(encircled, 0.865)
 
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
-def _effective_area(frame: FloatArray) -> float:
-    total, squares = 0.0, 0.0
-    for row in range(frame.shape[0]):
-        for column in range(frame.shape[1]):
-            total += frame[row, column]
-            squares += frame[row, column] ** 2
-    return float(total**2 / squares)
-
-
-@njit(cache=True, nogil=True)
-def _area(frame: FloatArray, level: float) -> int:
-    """Return the number of pixels above the level."""
-    area: int = (frame > level).sum()
-    return area
+def _sums(padded: Padded) -> tuple[float, float, float, float]:
+    """Return Σ E, Σ E² and the centroid's x and y of the light."""
+    light, x, y = padded.light, padded.x, padded.y
+    total, squares, along_x, along_y = 0.0, 0.0, 0.0, 0.0
+    for place in range(len(light)):
+        total += light[place]
+        squares += light[place] ** 2
+        along_x += x[place] * light[place]
+        along_y += y[place] * light[place]
+    return total, squares, along_x / total, along_y / total
 
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
-def _mean_and_deviation(frame: FloatArray, level: float, area: int) -> tuple[float, float]:
-    """Return mean and standard deviation of the pixels above the level, of which there are `area`.
+def _sums_above(light: FloatArray, clip: float, edge: float) -> tuple[float, float, float]:
+    """Return the areas (px) of the light above two levels, and Σ E above the first one.
 
-    The code has no branches, which would prevent sums in SIMD lanes.
+    The code has no branches, which would prevent sums in SIMD lanes. The same holds for `_squares_above`.
     """
-    total, squares = 0.0, 0.0
-    for row in range(frame.shape[0]):
-        for column in range(frame.shape[1]):
-            total += (frame[row, column] > level) * frame[row, column]
-    mean = total / area
-    for row in range(frame.shape[0]):
-        for column in range(frame.shape[1]):
-            squares += (frame[row, column] > level) * (frame[row, column] - mean) ** 2
-    return mean, np.sqrt(squares / area)
+    area, plateau, total = 0.0, 0.0, 0.0
+    for place in range(len(light)):
+        fluence = light[place]
+        area += 1.0 if fluence > clip else 0.0
+        plateau += 1.0 if fluence > edge else 0.0
+        total += fluence if fluence > clip else 0.0
+    return area, plateau, total
+
+
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
+def _squares_above(light: FloatArray, clip: float, mean: float) -> float:
+    """Return Σ (E - mean)² of the light above a level."""
+    squares = 0.0
+    for place in range(len(light)):
+        squares += (light[place] - mean) ** 2 if light[place] > clip else 0.0
+    return squares
 
 
 @njit(cache=True, nogil=True)
-def _histogram(frame: FloatArray, maximum: float) -> FloatArray:
-    """Return the number of lit pixels in bins of E / maximum."""
+def _histogram(light: FloatArray, maximum: float) -> FloatArray:
+    """Return the number of lit pixels in bins of E / maximum.
+
+    It is a division, because the product with 1 / maximum puts pixels between two bins into the wrong one.
+    """
     histogram = np.zeros(BINS)
-    for fluence in frame.flat:
+    for fluence in light:
         if fluence > 0:
-            histogram[min(int(fluence / maximum * BINS_PER_MAXIMUM), BINS - 1)] += 1
+            histogram[int(min(fluence / maximum * BINS_PER_MAXIMUM, BINS - 1.0))] += 1
     return histogram
 
 
@@ -151,38 +146,33 @@ def _distance_to_half(histogram: FloatArray) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _encircled(frame: FloatArray) -> FloatArray:
+def _encircled(padded: Padded, x: float, y: float) -> FloatArray:
     """Return the share of the light within whole numbers of half-pixel rings about its centroid.
 
-    A pixel's light is spread evenly from half a pixel nearer to half a pixel farther than its centre.
+    A pixel's light is spread evenly from half a pixel nearer to half a pixel farther than its centre. So half
+    of it belongs to the pixel's own ring. The other half is divided between the rings before and after it,
+    by how far beyond the start of its own ring the pixel is.
     """
-    x, y = _centroid(frame)
-    height, width = frame.shape
-    rings = np.zeros(int(RINGS_PER_PIXEL * np.hypot(height, width)) + 4)
-    for row in range(height):
-        for column in range(width):
-            fluence = frame[row, column]
+    size = int(RINGS_PER_PIXEL * np.hypot(padded.height, padded.width)) + 4
+    in_ring, beyond = np.zeros(size), np.zeros(size)
+    radii = np.empty(padded.width)
+    for row in range(padded.height):
+        first = first_in_frame(padded, row)
+        for column in range(padded.width):
+            radii[column] = RINGS_PER_PIXEL * np.sqrt((column - x) ** 2 + (row - y) ** 2)
+        for column in range(np.uint64(padded.width)):
+            fluence = padded.light[first + column]
             if fluence > 0:
-                radius = RINGS_PER_PIXEL * np.sqrt((column - x) ** 2 + (row - y) ** 2)
-                ring = int(radius)
-                beyond = radius - ring
-                rings[max(ring - 1, 0)] += fluence * (1 - beyond) / 2
-                rings[ring] += fluence / 2
-                rings[ring + 1] += fluence * beyond / 2
+                ring = int(radii[column])
+                in_ring[ring] += fluence
+                beyond[ring] += fluence * (radii[column] - ring)
+    rings = in_ring / 2
+    rings[1:] += beyond[:-1] / 2
+    rings[:-1] += (in_ring - beyond)[1:] / 2
+    rings[0] += (in_ring[0] - beyond[0]) / 2  # nothing is nearer than the first ring
     encircled: FloatArray = np.cumsum(rings)
     encircled /= encircled[-1]
     return encircled
-
-
-@njit(cache=True, nogil=True, fastmath=IN_LANES)
-def _centroid(frame: FloatArray) -> tuple[float, float]:
-    total, along_x, along_y = 0.0, 0.0, 0.0
-    for row in range(frame.shape[0]):
-        for column in range(frame.shape[1]):
-            total += frame[row, column]
-            along_x += column * frame[row, column]
-            along_y += row * frame[row, column]
-    return along_x / total, along_y / total
 
 
 @njit(cache=True, nogil=True)

@@ -23,14 +23,6 @@ ROUNDING = 1e-9
 """Second moments closer to zero than this (px²) are zero."""
 
 
-def whole_counts(threshold: FloatArray) -> Images:
-    """Return per-frame thresholds (n,) as counts (n, 1, 1).
-
-    A pixel is above the returned count exactly when it is above the threshold.
-    """
-    return np.clip(np.floor(threshold), 0, np.iinfo(np.uint16).max).astype(np.uint16)[:, None, None]
-
-
 def powers(length: int) -> FloatArray:
     """Return the powers 0, 1 and 2 of pixel coordinates: (length, 3)."""
     return np.arange(length, dtype=np.float64)[:, None] ** np.arange(3)

@@ -14,10 +14,8 @@ import scipy  # its submodules load at their first use, because they are slow to
 from numpy.typing import NDArray
 
 from shotwatch_physics.background import STEP, UNLIT_SIGMAS, Background, estimate_background
+from shotwatch_physics.feature import Light
 from shotwatch_physics.moments import Images
-
-Light = NDArray[np.float32]
-"""Frames (n, h, w) or one number per pixel (h, w), in counts without the dark level."""
 
 NOISE_PROBABILITY = 1e-6
 """The report's p: the probability that a dark pixel counts as lit."""
@@ -146,10 +144,10 @@ def light_of(images: Images, noise: NoiseModel | Background) -> Light:
 
 def light_in(counts: Light, noise: NoiseModel | Background) -> Light:
     """Return counts above dark (n, h, w) where they cannot be noise, and 0 elsewhere."""
-    return np.where(counts > _margin(noise), counts, np.float32(0))
+    return np.where(counts > margin(noise), counts, np.float32(0))
 
 
-def _margin(noise: NoiseModel | Background) -> Light:
+def margin(noise: NoiseModel | Background) -> Light:
     """Return the amount by which a dark pixel exceeds its mean with the probability p.
 
     The result is (h, w) for a noise model, and (n, 1, 1) for a background, whose p is 10⁻⁶.

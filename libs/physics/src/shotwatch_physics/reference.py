@@ -10,10 +10,10 @@ import numpy as np
 from shotwatch_physics.aperture import measure_spread
 from shotwatch_physics.background import estimate_background
 from shotwatch_physics.components import Components, fit_components, project
-from shotwatch_physics.feature import Features, FloatArray
+from shotwatch_physics.feature import Features, FloatArray, Light
 from shotwatch_physics.gaussians import PARAMETER_NAMES, Fits, crop, fit_gaussians
 from shotwatch_physics.moments import Images
-from shotwatch_physics.noise import Light, NoiseModel, light_of
+from shotwatch_physics.noise import NoiseModel, light_of
 from shotwatch_physics.wasserstein import Slices, distances_to, equispaced_angles, make_slices
 
 SLICES = 32

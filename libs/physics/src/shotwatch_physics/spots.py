@@ -13,9 +13,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from shotwatch_physics.feature import IN_LANES, Features, FloatArray
+from shotwatch_physics.feature import IN_LANES, FloatArray
 from shotwatch_physics.moments import Images
-from shotwatch_physics.noise import Light
+from shotwatch_physics.padded import (
+    OUTER_REACH,
+    Padded,
+    fill_near,
+    fill_ring,
+    first_in_frame,
+    in_frame,
+    largest,
+)
 
 SPOT_FEATURES = (
     *("spot_excess", "spot_x", "spot_y", "spot_size"),
@@ -23,39 +31,10 @@ SPOT_FEATURES = (
     "sharpness",
 )
 
-SPOT_REACH = 1
-INNER_REACH = 2
-OUTER_REACH = 5
-"""Pixels from the centre of a window to its side: windows of 3, 5 and 11 px."""
 HOLE_LIGHT = 0.2
 """A hole counts only if its surroundings have this share of the peak: the dark area beside the beam is not a
 hole.
 """
-
-
-def measure_spots(counts: Light) -> Features:
-    """Measure the largest excess (`spot_*`) and the largest deficit (`hole_*`) of each frame (n, h, w).
-
-    Excess and deficit are contrasts as shares of the peak; x and y are their pixel. Size is the number of
-    pixels within 11 x 11 px that deviate from the surroundings' mean in the same direction by more than half
-    of the contrast. A deficit counts only if the surroundings have a fifth of the peak. A single hot pixel
-    has a ninth of its own contrast and size 1, and is found within a pixel of its position. Sharpness is the
-    share of Σ counts² in structure finer than 3 x 3 px, that is, in the counts minus their 3 x 3 mean.
-
-    Args:
-        counts: above the dark level, noise included (`counts_above_dark`).
-
-    Returns:
-        SPOT_FEATURES (n,). All are NaN if the peak is not positive or no pixel has surroundings (a frame of
-            at most 3 x 3 px); `hole_*` are also NaN if no surroundings have a fifth of the peak.
-
-    Raises:
-        ValueError: counts are not (n, h, w) finite float32 with at least one pixel.
-    """
-    require_light(counts)
-    columns = np.full((len(SPOT_FEATURES), len(counts)), np.nan)
-    _measure_frames(np.ascontiguousarray(counts), columns)
-    return dict(zip(SPOT_FEATURES, columns, strict=True))
 
 
 def running_maximum(images: Images, before: NDArray[np.uint16] | None = None) -> NDArray[np.uint16]:
@@ -79,106 +58,78 @@ def running_maximum(images: Images, before: NDArray[np.uint16] | None = None) ->
     return np.maximum(brightest, before)
 
 
-def require_light(frames: Light) -> None:
-    """Raise an error if the frames are not frames of numbers.
+@njit(cache=True, nogil=True)
+def spots_in(padded: Padded, found: FloatArray) -> None:
+    """Measure the largest excess (`spot_*`) and the largest deficit (`hole_*`) of a frame's counts.
 
-    Raises:
-        ValueError: frames are not (n, h, w) finite float32 with at least one pixel.
+    Excess and deficit are contrasts as shares of the peak; x and y are their pixel. Size is the number of
+    pixels within 11 x 11 px that deviate from the surroundings' mean in the same direction by more than half
+    of the contrast. A deficit counts only if the surroundings have a fifth of the peak. A single hot pixel
+    has a ninth of its own contrast and size 1, and is found within a pixel of its position. Sharpness is the
+    share of Σ counts² in structure finer than 3 x 3 px, that is, in the counts minus their 3 x 3 mean.
+
+    Args:
+        padded: with the counts above the dark level, noise included.
+        found: gets SPOT_FEATURES (9,), and is NaN before. All stay NaN if the peak is not positive or no
+            pixel has surroundings (a frame of at most 3 x 3 px); `hole_*` also if no surroundings have a
+            fifth of the peak.
     """
-    if frames.ndim != 3 or frames.dtype != np.float32 or 0 in frames.shape[1:]:
-        raise ValueError(f"light must be (n, h, w) float32, not {frames.shape} {frames.dtype}")
-    if not (frames.min(initial=0) > -np.inf and frames.max(initial=0) < np.inf):
-        raise ValueError("light must be finite numbers")
+    fill_near(padded, padded.counts)
+    peak = largest(padded, padded.near)
+    if peak > 0:
+        fill_ring(padded, padded.counts)
+        _find_largest(padded, 1, -np.inf, found[:4])
+        _find_largest(padded, -1, HOLE_LIGHT * peak, found[4:8])
+        found[0] /= peak
+        found[4] /= peak
+        if not np.isnan(found[0]):
+            found[8] = _sharpness(padded.counts, padded.near)
 
 
 @njit(cache=True, nogil=True)
-def _measure_frames(counts: Light, columns: FloatArray) -> None:
-    """Fill the columns (9, n)."""
-    height, width = counts.shape[1:]
-    ones = summed_area(np.ones((height, width)))
-    near_area = box_sums(ones, SPOT_REACH)
-    ring_area = box_sums(ones, OUTER_REACH) - box_sums(ones, INNER_REACH)
-    for index in range(len(counts)):
-        frame = counts[index].astype(np.float64)
-        summed = summed_area(frame)
-        near = box_sums(summed, SPOT_REACH) / near_area
-        ring = (box_sums(summed, OUTER_REACH) - box_sums(summed, INNER_REACH)) / ring_area
-        peak = near.max()
-        if peak > 0:
-            excess = near - ring
-            deficit = _where_lit(-excess, ring, HOLE_LIGHT * peak)
-            _find_largest(excess, 1, frame, ring, columns[:4, index])
-            _find_largest(deficit, -1, frame, ring, columns[4:8, index])
-            columns[0, index] /= peak
-            columns[4, index] /= peak
-            if not np.isnan(columns[0, index]):
-                columns[8, index] = _squares_of_difference(frame, near) / (frame * frame).sum()
+def _find_largest(padded: Padded, polarity: int, faintest: float, found: FloatArray) -> None:
+    """Write the largest contrast, its x, y and size into `found` (4,).
+
+    Only pixels whose surroundings are brighter than `faintest` count; without any, nothing is written.
+    """
+    contrast, x, y = _largest_contrast(padded, polarity, faintest)
+    if contrast > -np.inf:
+        counts, ring = in_frame(padded, padded.counts), in_frame(padded, padded.ring)
+        around = counts[max(0, y - OUTER_REACH) : y + OUTER_REACH + 1]
+        around = around[:, max(0, x - OUTER_REACH) : x + OUTER_REACH + 1]
+        found[0], found[1], found[2] = contrast, x, y
+        found[3] = (polarity * (around - ring[y, x]) > contrast / 2).sum()
+
+
+@njit(cache=True, nogil=True)
+def _largest_contrast(padded: Padded, polarity: int, faintest: float) -> tuple[float, int, int]:
+    """Return the largest contrast and its x and y: of several, the first in the topmost row.
+
+    Each column has its own maximum, so that the loop along a row runs in SIMD lanes.
+    """
+    near, ring = padded.near, padded.ring
+    best, best_row = np.full(padded.width, -np.inf), np.zeros(padded.width)
+    for row in range(padded.height):
+        first = first_in_frame(padded, row)
+        for column in range(np.uint64(padded.width)):
+            around = ring[first + column]
+            contrast = polarity * (near[first + column] - around)
+            better = (contrast > best[column]) & (around > faintest)
+            best[column] = contrast if better else best[column]
+            best_row[column] = row if better else best_row[column]
+    x = 0
+    for column in range(padded.width):
+        higher = best[column] == best[x] and best_row[column] < best_row[x]
+        if best[column] > best[x] or higher:
+            x = column
+    return best[x], x, int(best_row[x])
 
 
 @njit(cache=True, nogil=True, fastmath=IN_LANES)
-def _squares_of_difference(frame: FloatArray, smoothed: FloatArray) -> float:
-    total = 0.0
-    for row in range(frame.shape[0]):
-        for column in range(frame.shape[1]):
-            total += (frame[row, column] - smoothed[row, column]) ** 2
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _where_lit(contrast: FloatArray, ring: FloatArray, level: float) -> FloatArray:
-    """Return the contrast, NaN where the surroundings are not above the level.
-
-    Numba's own `where` is slower.
-    """
-    for row in range(contrast.shape[0]):
-        for column in range(contrast.shape[1]):
-            if not ring[row, column] > level:
-                contrast[row, column] = np.nan
-    return contrast
-
-
-@njit(cache=True, nogil=True)
-def _find_largest(
-    contrast: FloatArray, polarity: int, frame: FloatArray, ring: FloatArray, found: FloatArray
-) -> None:
-    """Write the largest contrast, its x, y and size into `found` (4,), or nothing if all are NaN."""
-    largest, x, y = -np.inf, -1, -1
-    for row in range(contrast.shape[0]):
-        for column in range(contrast.shape[1]):
-            if contrast[row, column] > largest:
-                largest, x, y = contrast[row, column], column, row
-    if x >= 0:
-        around = frame[max(0, y - OUTER_REACH) : y + OUTER_REACH + 1]
-        around = around[:, max(0, x - OUTER_REACH) : x + OUTER_REACH + 1]
-        found[0], found[1], found[2] = largest, x, y
-        found[3] = (polarity * (around - ring[y, x]) > largest / 2).sum()
-
-
-@njit(cache=True, nogil=True)
-def summed_area(frame: FloatArray) -> FloatArray:
-    """Return the sums over all pixels above and to the left, with five dark pixels around the frame (h, w).
-
-    The shape is (h + 11, w + 11): row and column 0 are zero, because nothing lies above or to the left of
-    them.
-    """
-    height, width = frame.shape
-    summed = np.zeros((height + 2 * OUTER_REACH + 1, width + 2 * OUTER_REACH + 1))
-    for row in range(height):
-        above, below = summed[row + OUTER_REACH], summed[row + OUTER_REACH + 1]
-        in_row = 0.0
-        for column in range(width):
-            in_row += frame[row, column]
-            below[column + OUTER_REACH + 1] = above[column + OUTER_REACH + 1] + in_row
-        below[width + OUTER_REACH + 1 :] = below[width + OUTER_REACH]
-    summed[height + OUTER_REACH + 1 :] = summed[height + OUTER_REACH]
-    return summed
-
-
-@njit(cache=True, nogil=True)
-def box_sums(summed: FloatArray, reach: int) -> FloatArray:
-    """Return the sum within `reach` (at most 5) rows and columns of each pixel of the frame: (h, w)."""
-    height, width = summed.shape[0] - 2 * OUTER_REACH - 1, summed.shape[1] - 2 * OUTER_REACH - 1
-    first, stop = OUTER_REACH - reach, OUTER_REACH + reach + 1
-    above, below = summed[first : first + height], summed[stop : stop + height]
-    left, right = slice(first, first + width), slice(stop, stop + width)
-    return below[:, right] - below[:, left] - above[:, right] + above[:, left]
+def _sharpness(counts: FloatArray, near: FloatArray) -> float:
+    """Return Σ (counts - near)² / Σ counts² of pixels (m,)."""
+    fine, whole = 0.0, 0.0
+    for place in range(len(counts)):
+        fine += (counts[place] - near[place]) ** 2
+        whole += counts[place] ** 2
+    return float(fine / whole)

@@ -1,0 +1,238 @@
+"""A frame between dark pixels as one row of numbers: all neighbours of a pixel are at fixed distances.
+
+The frame (h, w) has six dark rows above it and five below, and five dark columns on each side. A neighbour on
+the right is 1 further in the row of numbers, one below is `stride` further. A loop over all pixels is then
+one loop without borders, which runs in SIMD lanes. Sums over windows of 3 x 3, 5 x 5 and 11 x 11 px are sums
+over rows first, and along the row of these sums.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from shotwatch_physics.feature import FloatArray, Light
+from shotwatch_physics.moments import Image
+
+NEAR_REACH = 1
+INNER_REACH = 2
+OUTER_REACH = 5
+"""Pixels from the centre of a window to its side: windows of 3, 5 and 11 px."""
+ROWS_ABOVE = OUTER_REACH + 1
+
+
+class Padded(NamedTuple):
+    """Frames of one size between dark pixels (m,): what holds for all of them, and memory for one at a time.
+
+    The memory is reused, because to get it takes longer than to fill it.
+    """
+
+    height: int
+    width: int
+    x: FloatArray
+    """Column of each pixel in the frame (m,)."""
+    y: FloatArray
+    """Row of each pixel in the frame (m,)."""
+    near_pixels: FloatArray
+    """Number of pixels of the frame within 3 x 3 px (m,); infinite for dark pixels: their mean is 0."""
+    ring_pixels: FloatArray
+    """Number of pixels of the frame within 11 x 11 px and not within 5 x 5 (m,); NaN for dark pixels."""
+    counts: FloatArray
+    """Counts above dark, 0 for dark pixels (m,)."""
+    light: FloatArray
+    """Counts that cannot be noise, 0 for others (m,)."""
+    near: FloatArray
+    """Mean within 3 x 3 px (m,)."""
+    ring: FloatArray
+    """Mean within 11 x 11 px and not within 5 x 5 (m,)."""
+
+
+@njit(cache=True, nogil=True)
+def make_padded(height: int, width: int) -> Padded:
+    """Return the memory for frames (height, width)."""
+    shape = (ROWS_ABOVE + height + OUTER_REACH, OUTER_REACH + width + OUTER_REACH)
+    x, y = np.zeros(shape), np.zeros(shape)
+    near_pixels, ring_pixels = np.full(shape, np.inf), np.full(shape, np.nan)
+    for row in range(height):
+        for column in range(width):
+            place = ROWS_ABOVE + row, OUTER_REACH + column
+            x[place], y[place] = column, row
+            near_pixels[place] = _pixels_within(NEAR_REACH, row, column, height, width)
+            inner = _pixels_within(INNER_REACH, row, column, height, width)
+            outer = _pixels_within(OUTER_REACH, row, column, height, width)
+            if outer > inner:
+                ring_pixels[place] = outer - inner
+    pixels = x.size
+    return Padded(
+        height,
+        width,
+        x.ravel(),
+        y.ravel(),
+        near_pixels.ravel(),
+        ring_pixels.ravel(),
+        counts=np.zeros(pixels),
+        light=np.zeros(pixels),
+        near=np.zeros(pixels),
+        ring=np.zeros(pixels),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _pixels_within(reach: int, row: int, column: int, height: int, width: int) -> int:
+    rows = min(row + reach, height - 1) - max(row - reach, 0) + 1
+    columns = min(column + reach, width - 1) - max(column - reach, 0) + 1
+    return rows * columns
+
+
+@njit(cache=True, nogil=True)
+def stride_of(padded: Padded) -> np.uint64:
+    """Return the number of pixels of a row, with the dark ones."""
+    return np.uint64(padded.width + 2 * OUTER_REACH)
+
+
+@njit(cache=True, nogil=True)
+def first_of_row(padded: Padded, row: int) -> np.uint64:
+    """Return the place of the first dark pixel of a row of the frame."""
+    return np.uint64(ROWS_ABOVE + row) * stride_of(padded)
+
+
+@njit(cache=True, nogil=True)
+def first_in_frame(padded: Padded, row: int) -> np.uint64:
+    """Return the place of the first pixel of a row of the frame."""
+    return first_of_row(padded, row) + np.uint64(OUTER_REACH)
+
+
+@njit(cache=True, nogil=True)
+def in_frame(padded: Padded, values: FloatArray) -> FloatArray:
+    """Return the values (m,) of the frame's own pixels: (h, w)."""
+    rows = values.reshape(-1, padded.width + 2 * OUTER_REACH)
+    return rows[ROWS_ABOVE : ROWS_ABOVE + padded.height, OUTER_REACH : OUTER_REACH + padded.width]
+
+
+@njit(cache=True, nogil=True)
+def fill_plane(level: float, tilt: FloatArray, plane: Light) -> None:
+    """Fill a plane (h, w) with `Background.plane` of one frame, equal to the last bit."""
+    height, width = plane.shape
+    across, down = np.float32(tilt[0]), np.float32(tilt[1])
+    columns = across * (np.arange(width).astype(np.float32) - np.float32((width - 1) / 2))
+    for row in range(height):
+        at_row = np.float32(level) + down * (np.float32(row) - np.float32((height - 1) / 2))
+        of_row = plane[row]
+        for column in range(width):
+            of_row[column] = at_row + columns[column]
+
+
+@njit(cache=True, nogil=True)
+def fill_counts(padded: Padded, frame: Image | Light, dark: Light) -> None:
+    """Compute the counts of a frame (h, w) above the dark level of each pixel (h, w), in float32."""
+    for row in range(padded.height):
+        first = first_in_frame(padded, row)
+        of_frame, of_dark = frame[row], dark[row]
+        for column in range(np.uint64(padded.width)):
+            padded.counts[first + column] = np.float32(of_frame[column]) - of_dark[column]
+
+
+@njit(cache=True, nogil=True)
+def fill_light(padded: Padded, margin: Light) -> None:
+    """Compute the light: the counts that exceed the margin of their pixel (h, w), and 0 elsewhere."""
+    counts, light = padded.counts, padded.light
+    for row in range(padded.height):
+        first = first_in_frame(padded, row)
+        of_row = margin[row]
+        for column in range(np.uint64(padded.width)):
+            above = counts[first + column]
+            light[first + column] = above if above > of_row[column] else 0.0
+
+
+@njit(cache=True, nogil=True)
+def fill_near(padded: Padded, values: FloatArray) -> None:
+    """Compute `near` of values (m,)."""
+    three = np.zeros(stride_of(padded))
+    for row in range(padded.height):
+        first = first_of_row(padded, row)
+        _sum_three_rows(values, first, three)
+        _average_near(three, first, padded.near_pixels, padded.near)
+
+
+@njit(cache=True, nogil=True)
+def fill_ring(padded: Padded, values: FloatArray) -> None:
+    """Compute `ring` of values (m,)."""
+    outer, eleven = np.zeros(stride_of(padded)), np.zeros(stride_of(padded))
+    for row in range(padded.height):
+        first = first_of_row(padded, row)
+        _sum_outer_rows(values, first, outer)
+        _sum_all_rows(values, first, outer, eleven)
+        _average_ring(outer, eleven, first, padded.ring_pixels, padded.ring)
+
+
+@njit(cache=True, nogil=True)
+def _sum_three_rows(values: FloatArray, first: np.uint64, three: FloatArray) -> None:
+    """Compute the sums over a row, which begins at `first`, and the rows above and below it: (stride,).
+
+    Places are unsigned: Numba does not check then whether they are negative, and the loop runs in SIMD lanes.
+    The same holds for the other loops over pixels.
+    """
+    stride = np.uint64(len(three))
+    for column in range(stride):
+        place = first + column
+        three[column] = values[place - stride] + values[place] + values[place + stride]
+
+
+@njit(cache=True, nogil=True)
+def _average_near(three: FloatArray, first: np.uint64, pixels: FloatArray, near: FloatArray) -> None:
+    one = np.uint64(1)
+    for column in range(one, np.uint64(len(three)) - one):
+        total = three[column - one] + three[column] + three[column + one]
+        near[first + column] = total / pixels[first + column]
+
+
+@njit(cache=True, nogil=True)
+def _sum_outer_rows(values: FloatArray, first: np.uint64, outer: FloatArray) -> None:
+    """Compute the sums over the rows three, four and five px above and below a row: (stride,)."""
+    stride = np.uint64(len(outer))
+    three, four, five = np.uint64(3) * stride, np.uint64(4) * stride, np.uint64(5) * stride
+    for column in range(stride):
+        place = first + column
+        above = values[place - three] + values[place - four] + values[place - five]
+        outer[column] = above + values[place + three] + values[place + four] + values[place + five]
+
+
+@njit(cache=True, nogil=True)
+def _sum_all_rows(values: FloatArray, first: np.uint64, outer: FloatArray, eleven: FloatArray) -> None:
+    """Compute the sums over all rows up to five px above and below a row: (stride,)."""
+    stride = np.uint64(len(outer))
+    two = np.uint64(2) * stride
+    for column in range(stride):
+        place = first + column
+        inner = values[place - stride] + values[place] + values[place + stride]
+        eleven[column] = outer[column] + inner + values[place - two] + values[place + two]
+
+
+@njit(cache=True, nogil=True)
+def _average_ring(
+    outer: FloatArray, eleven: FloatArray, first: np.uint64, pixels: FloatArray, ring: FloatArray
+) -> None:
+    """Compute a row of `ring`: the outer rows up to two px along the row, and all rows beyond."""
+    reach, inner = np.uint64(OUTER_REACH), np.uint64(INNER_REACH)
+    for column in range(reach, np.uint64(len(outer)) - reach):
+        total = 0.0
+        for other in range(column - inner, column + inner + np.uint64(1)):
+            total += outer[other]
+        for distance in range(inner + np.uint64(1), reach + np.uint64(1)):
+            total += eleven[column - distance] + eleven[column + distance]
+        ring[first + column] = total / pixels[first + column]
+
+
+@njit(cache=True, nogil=True)
+def largest(padded: Padded, values: FloatArray) -> float:
+    """Return the largest of values (m,) in the frame, none of which is NaN.
+
+    Each column has its own maximum, so that the loop along a row runs in SIMD lanes.
+    """
+    of_columns = np.full(padded.width, -np.inf)
+    for row in range(padded.height):
+        first = first_in_frame(padded, row)
+        for column in range(np.uint64(padded.width)):
+            value = values[first + column]
+            of_columns[column] = value if value > of_columns[column] else of_columns[column]
+    return float(of_columns.max())

@@ -1,0 +1,109 @@
+"""Position and spread of the light in a frame: moments of the intensity, and quantities derived from them."""
+
+from functools import cache
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tests.reference.beam.feature import IN_LANES, FloatArray
+
+Images = NDArray[np.uint16]
+"""Frames (n, h, w) in counts."""
+Image = NDArray[np.uint16]
+"""One frame (h, w) in counts."""
+Counts = NDArray[np.uint16]
+"""A row of a frame (w,) in counts."""
+Spread = FloatArray
+"""Position and spread of light: (5, n), rows x, y (centroid, px), xx, yy, xy (central moments, px²).
+
+x increases to the right and y downwards; pixel centres are whole numbers. A column is NaN for a frame without
+light, because there is no beam to describe.
+"""
+
+ROUNDING = 1e-9
+"""Second moments closer to zero than this (px²) are zero."""
+
+
+def whole_counts(threshold: FloatArray) -> Images:
+    """Return per-frame thresholds (n,) as counts (n, 1, 1).
+
+    A pixel is above the returned count exactly when it is above the threshold.
+    """
+    return np.clip(np.floor(threshold), 0, np.iinfo(np.uint16).max).astype(np.uint16)[:, None, None]
+
+
+@cache
+def powers(length: int) -> FloatArray:
+    """Return the powers 0, 1 and 2 of pixel coordinates: (length, 3)."""
+    return np.arange(length, dtype=np.float64)[:, None] ** np.arange(3)
+
+
+@njit(cache=True, nogil=True, fastmath=IN_LANES)
+def moments_of_lit(frame: Image, plane: FloatArray, faintest: float) -> FloatArray:
+    """Return Σ I, Σ x I, Σ y I, Σ x² I, Σ y² I, Σ x y I of pixels more than `faintest` above a plane: (6,).
+
+    I is the light above the plane. The plane is (3,): counts at row 0 and column 0, per column, per row.
+    """
+    moments = np.zeros(6)
+    for row in range(frame.shape[0]):
+        start = plane[0] + plane[2] * row
+        light, along, squared = 0.0, 0.0, 0.0
+        for column in range(frame.shape[1]):
+            above = frame[row, column] - (start + plane[1] * column)
+            lit = above if above > faintest else 0.0
+            light += lit
+            along += column * lit
+            squared += column * column * lit
+        add_row(moments, row, light, along, squared)
+    return moments
+
+
+@njit(cache=True, nogil=True)
+def add_row(moments: FloatArray, row: int, light: float, along: float, squared: float) -> None:
+    """Add Σ I, Σ x I and Σ x² I of a row to the moments (6,) of its frame."""
+    moments[0] += light
+    moments[1] += along
+    moments[2] += row * light
+    moments[3] += squared
+    moments[4] += row * row * light
+    moments[5] += row * along
+
+
+@njit(cache=True, nogil=True)
+def spread_of(moments: FloatArray) -> FloatArray:
+    """Return centroid and central second moments (5,) of raw moments (6,), ISO 11146-1.
+
+    NaN without positive light, or if the second moment is negative in some direction.
+    """
+    light = moments[0]
+    if not light > 0:
+        return np.full(5, np.nan)
+    x, y = moments[1] / light, moments[2] / light
+    xx, yy, xy = moments[3] / light - x * x, moments[4] / light - y * y, moments[5] / light - x * y
+    if principal_axes(xx, yy, xy)[1] < 0:
+        return np.full(5, np.nan)
+    return np.array([x, y, xx, yy, xy])
+
+
+@njit(cache=True, nogil=True)
+def principal_axes(xx: float, yy: float, xy: float) -> tuple[float, float, float]:
+    """Return the second moments along the major and minor axes (px²), and the major axis' angle (rad).
+
+    The eigenvalues and the first eigenvector of ((xx, xy), (xy, yy)), ISO 11146-1; the angle is from x
+    towards y.
+    """
+    mean, half_difference = (xx + yy) / 2, (xx - yy) / 2
+    radius = np.hypot(half_difference, xy)
+    major, minor = mean + radius, mean - radius
+    return (
+        0.0 if abs(major) < ROUNDING else major,
+        0.0 if abs(minor) < ROUNDING else minor,
+        np.arctan2(xy, half_difference) / 2,
+    )
+
+
+def principal_moments(spread: Spread) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return `principal_axes` of each frame: (n,) each."""
+    axes = np.array([principal_axes(*moments) for moments in spread[2:].T]).reshape(-1, 3)
+    return axes[:, 0], axes[:, 1], axes[:, 2]
