@@ -18,9 +18,8 @@ from shotwatch_detector.severity import RULE_KINDS
 from shotwatch_inference.domain.comparison import Only, Opinion, VersionSummary, VersionTally, only
 from shotwatch_inference.domain.incidents import follow, quiet_ms
 from shotwatch_inference.events import observations_of
-from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import Model
-from shotwatch_inference.scoring import add_scores, frames_of, with_scores
+from shotwatch_inference.scoring import add_scores, frames_of, judge_batch, kinds_of, with_scores
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.feedback import ShotLabels

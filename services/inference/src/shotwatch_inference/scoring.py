@@ -1,17 +1,20 @@
-"""The model's scores of a batch, computed from its frames in the object store."""
+"""The model's scores of a batch, computed from its frames in the object store, and its judgement."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from math import isfinite
 
 from shotwatch_common.fetching import fetch_block
 from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.store import ObjectStore
 from shotwatch_detector.arrays import Features, Frames
+from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
+from shotwatch_detector.finding import Finding
 from shotwatch_shots.batch import ShotBatch
 from shotwatch_shots.records import BlockRef
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind
 
 CameraScores = Mapping[str, Features]
 """Device → score → one entry per shot, NaN where it has no valid frame."""
@@ -62,3 +65,18 @@ async def images(ref: BlockRef, store: ObjectStore) -> Frames:
     block = await fetch_block(store, ref)
     frames: Frames = block.arrays["image"]
     return frames
+
+
+def judge_batch(
+    batch: ShotBatch, features: Mapping[str, Features], detector: Detector, false_alarms_per_hour: float
+) -> Judgement:
+    """Judge the shots of a batch by their features and scores."""
+    return detector.judge(batch.series.place.spoken, features, len(batch.pulses), false_alarms_per_hour)
+
+
+def kinds_of(findings: Iterable[Finding]) -> dict[int, Sequence[AnomalyKind]]:
+    """Return shot → the kinds of its findings."""
+    kinds: dict[int, set[AnomalyKind]] = defaultdict(set)
+    for finding in findings:
+        kinds[finding.shot].add(finding.kind)
+    return {shot: sorted(of_shot) for shot, of_shot in kinds.items()}

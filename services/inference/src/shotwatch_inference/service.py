@@ -54,9 +54,8 @@ from shotwatch_inference.events import (
     withdrawals,
 )
 from shotwatch_inference.incident_store import IncidentStore
-from shotwatch_inference.judging import judge_batch
 from shotwatch_inference.models import Model, ModelWatch
-from shotwatch_inference.scoring import CameraScores, images, score, was_scored, with_scores
+from shotwatch_inference.scoring import CameraScores, images, judge_batch, score, was_scored, with_scores
 from shotwatch_inference.settings import InferenceSettings
 from shotwatch_inference.shadow import Shadow
 from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured

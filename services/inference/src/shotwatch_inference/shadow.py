@@ -11,9 +11,8 @@ import asyncio
 
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.process import ServiceContext
-from shotwatch_inference.judging import judge_batch, kinds_of
 from shotwatch_inference.models import ModelWatch
-from shotwatch_inference.scoring import score, with_scores
+from shotwatch_inference.scoring import judge_batch, kinds_of, score, with_scores
 from shotwatch_inference.settings import InferenceSettings
 from shotwatch_shots.batch import ShotsMeasured
 
