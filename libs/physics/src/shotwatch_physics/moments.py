@@ -1,6 +1,5 @@
 """Position and spread of the light in a frame: moments of the intensity, and quantities derived from them."""
 
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
