@@ -100,11 +100,15 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that passes on the body that was already read, and then whatever follows."""
+    """Return a `receive` that passes on this body, and then the disconnection; further parts are discarded."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def received() -> Message:
-        return messages.pop() if messages else await receive()
+        if messages:
+            return messages.pop()
+        while (message := await receive())["type"] == "http.request":
+            pass
+        return message
 
     return received
 

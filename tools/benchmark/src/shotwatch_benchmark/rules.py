@@ -16,7 +16,7 @@ from shotwatch_benchmark.recorder import SENSOR, record
 from shotwatch_benchmark.scenes import Scene
 from shotwatch_detector.arrays import Frames
 from shotwatch_inference.domain.rules import apply_rules
-from shotwatch_ingest.domain.digest import digest_of
+from shotwatch_ingest.domain.snapshot import digest_of
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch
 from shotwatch_shots.facility import Facility
 from shotwatch_shots.place import ShotSeries

@@ -1,31 +1,39 @@
 """Snapshot files: from the bytes of an HDF5 file to the records of each device, as columns.
 
 Both layouts of the facility are read. A damaged record is listed with its problem and does not affect others.
-A file is rejected only if no record can be read from it, or if it exceeds a size limit.
+A file is rejected only if no record can be read from it, or if it exceeds a size limit. Digests of the data
+let validation judge the records without reading pixels.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+from deflate import crc32
 from h5py import h5d
 from numpy.typing import NDArray
 
 from shotwatch_common.blocks import MAX_DATA_BYTES, Block
 from shotwatch_common.printable import printable
-from shotwatch_ingest.domain.digest import digest_of
 from shotwatch_ingest.domain.hdf5.datasets import RepeatedDatasets, load_numbers, load_text
 from shotwatch_ingest.domain.hdf5.image import Hdf5Image, Unreadable
 from shotwatch_ingest.domain.inventory import Inventory, PassedOver, RecordLocation
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import Dataset, Device, Facility, FileName
-from shotwatch_shots.records import BLOCK_COLUMNS, Digest, RecordProblem
-from shotwatch_shots.vocabulary import FileReason, RecordReason
+from shotwatch_shots.records import (
+    BLOCK_COLUMNS,
+    Digest,
+    EnergyDigest,
+    ImageDigest,
+    RecordProblem,
+    SpectrumDigest,
+)
+from shotwatch_shots.vocabulary import DeviceKind, FileReason, RecordReason
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 Column = tuple[str, np.dtype[np.generic]]
 """The name and the type of a column of a block."""
 
@@ -154,6 +162,43 @@ def _read_device(device: Device, reading: _Reading, facility: Facility, stated: 
         Block(device.group, reading.times(), states, readable, arrays),
         tuple(reading.problems),
         digest_of(device.kind, arrays, readable, facility.frames.saturated_at),
+    )
+
+
+def digest_of(
+    kind: DeviceKind, arrays: Mapping[str, Array], readable: NDArray[np.bool_], saturated_at: int
+) -> Digest | None:
+    """Return what validation judges a block by without reading pixels; None for devices without data."""
+    match kind:
+        case DeviceKind.CAMERA:
+            return _images(arrays["image"], readable, saturated_at)
+        case DeviceKind.SPECTRO:
+            return _spectra(arrays["spectrum"], readable)
+        case DeviceKind.ENERGY_METER:
+            return EnergyDigest(energy1=arrays["energy1"], energy2=arrays["energy2"])
+        case DeviceKind.OTHER:
+            return None
+
+
+def _images(frames: Array, readable: NDArray[np.bool_], saturated_at: int) -> ImageDigest:
+    minimum, maximum = np.empty((2, len(frames)), frames.dtype)
+    saturated, fingerprint = np.zeros((2, len(frames)), np.int64)
+    for row, frame in enumerate(frames):  # one frame after the other, each while it is in the cache
+        minimum[row], maximum[row] = frame.min(), frame.max()
+        if maximum[row] >= saturated_at:
+            saturated[row] = np.count_nonzero(frame >= saturated_at)
+        if readable[row]:
+            fingerprint[row] = crc32(frame)
+    return ImageDigest(minimum=minimum, maximum=maximum, saturated=saturated, fingerprint=fingerprint)
+
+
+def _spectra(spectra: Array, readable: NDArray[np.bool_]) -> SpectrumDigest:
+    with np.errstate(invalid="ignore"):  # inf - inf: the total becomes NaN, as documented
+        total = spectra.sum(axis=1, dtype=np.float64)
+    return SpectrumDigest(
+        minimum=np.where(readable, spectra.min(axis=1), np.nan),
+        maximum=np.where(readable, spectra.max(axis=1), np.nan),
+        total=np.where(readable, total, np.nan),
     )
 
 
