@@ -23,6 +23,7 @@ OVERDUE = "shots close without a device that has recorded before"
 CRASHED = "ingest crashed between copying a file and removing it from the inbox"
 MISSING_NOTE = "the note beside a rejected file is gone"
 MOVING = "a file was settled and is still in the inbox"
+FULL = "a window that is full of files"
 SELDOM: Mapping[str, Mapping[Action, str]] = {
     "ingest": {("data", "read"): CRASHED, ("errors", "read"): CRASHED},
     "validate": {("objects", "insert"): DEAD_LETTER},
@@ -32,6 +33,7 @@ SELDOM: Mapping[str, Mapping[Action, str]] = {
         ("records", "find"): OVERDUE,
         ("devices", "find"): OVERDUE,
         ("inbox", "list"): OVERDUE,
+        ("unused_sources", "insert"): FULL,
     },
     "features": {("batches", "update"): DEAD_LETTER, ("data/calibration_constants/", "read"): REFERENCE},
     "inference": {

@@ -100,7 +100,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that passes on this body, and then the disconnection; further parts are discarded."""
+    """Return a `receive` that passes on this body, then the disconnection; it discards what else comes."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def received() -> Message:

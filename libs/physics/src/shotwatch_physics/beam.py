@@ -1,5 +1,7 @@
 """Features of the beam in a camera frame: light, position, size and shape, and the camera's defects."""
 
+from math import prod
+
 import numpy as np
 from numba import njit
 
@@ -77,11 +79,13 @@ def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Fea
     for name in (*FLUENCE_FEATURES, *SPOT_FEATURES):
         of_pixels[name] = np.where(np.isfinite(spread[0]), of_pixels[name], np.nan)
     return {
-        "total_intensity": cleaned.sum(axis=(1, 2)) - background.level * images[0].size,
+        "total_intensity": cleaned.sum(axis=(1, 2)) - background.level * prod(images.shape[1:]),
+        "peak_intensity": of_pixels.pop("peak_intensity"),
         "background": background.level,
         "background_noise": background.noise,
         **_shape(spread),
         "saturated_pixels": (images >= saturated_at).sum(axis=(1, 2), dtype=np.float64),
+        "dead_pixels": of_pixels.pop("dead_pixels"),
         "hot_pixels": surveyed.hot_pixels,
         **of_pixels,
     }
