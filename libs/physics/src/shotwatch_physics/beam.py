@@ -41,6 +41,7 @@ def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = 
         raise ValueError(f"frames must be (n, h, w) uint16, not {images.shape} {images.dtype}")
     if noise is not None and noise.mean.shape != images.shape[1:]:
         raise ValueError(f"frames {images.shape} are not of the noise's shape {noise.mean.shape}")
+    images = _read_only(images)
     if not len(images):
         return _measure(images, saturated_at, noise)
     regions = recorded_regions(images)
@@ -50,6 +51,17 @@ def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = 
         _measure_region(images[n : n + 1], saturated_at, noise, region) for n, region in enumerate(regions)
     ]
     return {name: np.concatenate([features[name] for features in single]) for name in single[0]}
+
+
+def _read_only(images: Images) -> Images:
+    """Return the frames in C order, not to be written to.
+
+    Frames of a block cannot be written to, others can. For Numba these are two types, and it compiles a
+    function for each.
+    """
+    view = np.ascontiguousarray(images).view()
+    view.flags.writeable = False
+    return view
 
 
 def _measure_region(images: Images, saturated_at: int, noise: NoiseModel | None, region: Region) -> Features:
@@ -64,7 +76,7 @@ def _measure_region(images: Images, saturated_at: int, noise: NoiseModel | None,
 
 
 def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
-    images = np.ascontiguousarray(images)
+    images = _read_only(images)
     surveyed = survey(images)
     background, cleaned = surveyed.background, surveyed.cleaned
     spread = measure_spread(cleaned, background)

@@ -19,6 +19,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from shotwatch_common.printable import printable
 from shotwatch_common.settings import SettingsError
 from shotwatch_ingest.readers.exchange import (
     FRAME_HEADER_BYTES,
@@ -121,7 +122,7 @@ class ReaderPool:
             case ReadFile():
                 return outcome
             case Rejected():
-                raise Reject(outcome.reason, outcome.detail)
+                raise Reject(outcome.reason, printable(outcome.detail))
             case Failed(cause="scratch"):
                 raise Retry(f"{key}: {outcome.detail}")
             case Failed():
