@@ -5,7 +5,7 @@ PYPROJECTS := $(wildcard libs/*/pyproject.toml services/*/pyproject.toml tools/*
 MINIO := v0.0.0-20260212201848-7aac2a2c5b7c
 SOURCES := libs services tools cli tests deploy scripts
 
-.PHONY: help setup demo test test-fast test-minio chaos fuzz lint format bench-facility bench-detect lock schemas settings sbom audit broker-accounts metrics structure english dashboards clean
+.PHONY: help setup demo test test-fast test-minio chaos fuzz fuzz-stack lint format bench-facility bench-detect lock schemas settings sbom audit broker-accounts metrics structure english dashboards clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ chaos: setup  ## Every fault injection into the running system (a quarter of an 
 
 fuzz: setup  ## The property tests repeatedly with new seeds, for MINUTES=10; stops at a finding
 	@scripts/fuzz "$(or $(MINUTES),10)"
+
+fuzz-stack: setup  ## MUTANTS=300 mutants of snapshot files on a running stack, with good files in between
+	@MUTANTS="$(or $(MUTANTS),300)" $(BIN)/pytest tests/fuzz/test_stack.py -m fuzz -s
 
 test-fast: setup  ## What one runs while working: every service in memory, and the unit tests that are quick
 	@$(BIN)/pytest tests/services tests/unit -n 2 --dist loadgroup -m "not slow"

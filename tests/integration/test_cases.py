@@ -44,16 +44,21 @@ async def nobody_else_is_harmed(running: Running, tmp_path: Path) -> AsyncIterat
     """A good file that comes behind is judged; no service restarted, and nothing was dead-lettered."""
     before = await state(running)
     yield
-    expected = running.facility.expected_devices(ShotSeries.parse("LA-FSD-00-1s"))
-    assert expected is not None
-    good = Simulation(running.facility, (expected,), GOOD + next(_minutes) * MINUTE, timedelta(seconds=2), 1)
-    await running.upload(*simulate(good, tmp_path / "good"))
-    await running.judged()
-    start = epoch_ms(good.start)
-    place = ShotFilter(area=Place.parse("LA-FSD-00"))
-    shots = await running.archive.shots.page(place, start, start + 60_000, 0)
-    assert [shot.complete for shot in shots] == [True, True]
+    await good_shots_are_judged(running, "LA-FSD-00-1s", GOOD + next(_minutes) * MINUTE, tmp_path / "good")
     assert await state(running) == before
+
+
+async def good_shots_are_judged(running: Running, series: str, start: datetime, folder: Path) -> None:
+    """Upload the files of a place's first two shots: each of them is judged, and complete."""
+    expected = running.facility.expected_devices(ShotSeries.parse(series))
+    assert expected is not None
+    period = running.facility.interval(expected.interval).period_ms
+    good = Simulation(running.facility, (expected,), start, timedelta(milliseconds=2 * period), 1)
+    await running.upload(*simulate(good, folder))
+    await running.judged()
+    begin = epoch_ms(start) - period // 2
+    shots = await running.archive.shots.page(ShotFilter(area=expected.place), begin, begin + 2 * period, 0)
+    assert [shot.complete for shot in shots] == [True, True]
 
 
 async def state(running: Running) -> tuple[Mapping[str, tuple[int | None, int]], Mapping[str, int]]:
@@ -138,6 +143,8 @@ def _other_places_and_days(file: h5py.File) -> None:
 
 async def test_made_up_names_and_places_do_not_multiply(running: Running, tmp_path: Path) -> None:
     names = snapshot(tmp_path, "LA_evil_100ms_snapshot_2022-08-02_07-33-00.h5", _made_up_names)
+    same_minute = datetime(2022, 8, 2, 7, 33, 10, tzinfo=UTC)
+    await good_shots_are_judged(running, "LA-A1-11-100ms", same_minute, tmp_path / "before")
     places = snapshot(tmp_path, "LA_p_60s_snapshot_2022-08-03_00-00-00.h5", _other_places_and_days)
     entries = await settled(running, [names, places])
     assert entries[names.name].state == ObjectState.INGESTED
@@ -146,6 +153,7 @@ async def test_made_up_names_and_places_do_not_multiply(running: Running, tmp_pa
     windows = await running.archive.windows.between(*ALL_TIME)
     of_places = [window for window in windows if places.name in window.files]
     assert 0 < len(of_places) <= 10, "one minute of one frontend"
+    await good_shots_are_judged(running, "LA-A1-11-100ms", same_minute + MINUTE / 2, tmp_path / "after")
 
 
 async def test_shared_hostile_files_harm_only_themselves(running: Running, tmp_path: Path) -> None:
