@@ -444,4 +444,4 @@ async def show(prometheus: Prometheus, *panels: tuple[str, str]) -> None:
     questions = [each for each in asked() if (each.dashboard, each.panel) in panels]
     assert len(questions) >= len(panels)
     for each in questions:
-        await shows(prometheus, each, WHERE)
+        await shows(prometheus, each, {"place": "LB-A2-00"})
