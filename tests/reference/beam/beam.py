@@ -3,13 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.reference.beam.aperture import measure_spread
-from tests.reference.beam.background import UNLIT_SIGMAS, Background, survey
-from tests.reference.beam.feature import Features, FloatArray, ratio
+from shotwatch_physics.aperture import measure_spread
+from shotwatch_physics.background import UNLIT_SIGMAS, Background, survey
+from shotwatch_physics.feature import Features, FloatArray, Light, ratio
+from shotwatch_physics.moments import ROUNDING, Images, Spread, principal_moments
+from shotwatch_physics.noise import NoiseModel, counts_above_dark, light_in
+from shotwatch_physics.region import Region, recorded_regions
 from tests.reference.beam.fluence import measure_fluence
-from tests.reference.beam.moments import ROUNDING, Images, Spread, principal_moments, whole_counts
-from tests.reference.beam.noise import Light, NoiseModel, counts_above_dark, light_in
-from tests.reference.beam.region import Region, recorded_regions
 from tests.reference.beam.spots import measure_spots
 
 PIXELS_AT_ONCE = 2**18
@@ -134,3 +134,11 @@ def _dead_pixels(images: Images, background: Background, peak: FloatArray) -> Fl
 def _count(pixels: NDArray[np.bool_]) -> FloatArray:
     count: FloatArray = pixels.sum(axis=(1, 2), dtype=np.float64)
     return count
+
+
+def whole_counts(threshold: FloatArray) -> Images:
+    """Return per-frame thresholds (n,) as counts (n, 1, 1).
+
+    A pixel is above the returned count exactly when it is above the threshold.
+    """
+    return np.clip(np.floor(threshold), 0, np.iinfo(np.uint16).max).astype(np.uint16)[:, None, None]

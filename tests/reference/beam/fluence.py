@@ -9,8 +9,7 @@ is what damages a mirror. Light on fewer than 3 x 3 px has pixels above this max
 import numpy as np
 from numba import njit
 
-from tests.reference.beam.feature import IN_LANES, Features, FloatArray
-from tests.reference.beam.noise import Light
+from shotwatch_physics.feature import IN_LANES, Features, FloatArray, Light
 from tests.reference.beam.spots import SPOT_REACH, box_sums, require_light, summed_area
 
 FLUENCE_FEATURES = (

@@ -13,9 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tests.reference.beam.feature import IN_LANES, Features, FloatArray
-from tests.reference.beam.moments import Images
-from tests.reference.beam.noise import Light
+from shotwatch_physics.feature import IN_LANES, Features, FloatArray, Light
+from shotwatch_physics.moments import Images
 
 SPOT_FEATURES = (
     *("spot_excess", "spot_x", "spot_y", "spot_size"),
