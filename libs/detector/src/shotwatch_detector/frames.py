@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from shotwatch_detector.arrays import Frame, Frames, Image, Images, Values
+from shotwatch_physics.moments import read_only
 
 DARK_QUANTILE = 0.05
 """This share of a reference frame's pixels is darker than the dark level."""
@@ -63,17 +64,6 @@ def normalise(frames: Frames, reference: ReferenceFrame) -> Normalised:
     faintest = SMALLEST_GAIN * reference.peak
     _scale_all(read_only(frames), pattern / np.square(pattern).sum(), mean, faintest, images, gains)
     return Normalised(images, gains / reference.peak)
-
-
-def read_only(frames: Frames) -> Frames:
-    """Return a view that cannot be written to, in C order; a copy if the frames are not in C order.
-
-    Frames of a block cannot be written to, others can. For Numba these are two types, and it compiles a
-    function for each.
-    """
-    view = np.ascontiguousarray(frames).view()
-    view.flags.writeable = False
-    return view
 
 
 @njit(cache=True, nogil=True)

@@ -9,7 +9,7 @@ from shotwatch_physics.aperture import measure_spread
 from shotwatch_physics.background import UNLIT_SIGMAS, survey
 from shotwatch_physics.feature import Features, FloatArray, Light, ratio
 from shotwatch_physics.fluence import FLUENCE_FEATURES, fluence_in
-from shotwatch_physics.moments import ROUNDING, Image, Images, Spread, principal_moments
+from shotwatch_physics.moments import ROUNDING, Image, Images, Spread, principal_moments, read_only
 from shotwatch_physics.noise import NoiseModel, margin
 from shotwatch_physics.padded import fill_counts, fill_light, fill_plane, largest, make_padded
 from shotwatch_physics.region import Region, recorded_regions
@@ -41,7 +41,7 @@ def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = 
         raise ValueError(f"frames must be (n, h, w) uint16, not {images.shape} {images.dtype}")
     if noise is not None and noise.mean.shape != images.shape[1:]:
         raise ValueError(f"frames {images.shape} are not of the noise's shape {noise.mean.shape}")
-    images = _read_only(images)
+    images = read_only(images)
     if not len(images):
         return _measure(images, saturated_at, noise)
     regions = recorded_regions(images)
@@ -51,17 +51,6 @@ def measure_beams(images: Images, saturated_at: int, noise: NoiseModel | None = 
         _measure_region(images[n : n + 1], saturated_at, noise, region) for n, region in enumerate(regions)
     ]
     return {name: np.concatenate([features[name] for features in single]) for name in single[0]}
-
-
-def _read_only(images: Images) -> Images:
-    """Return the frames in C order, not to be written to.
-
-    Frames of a block cannot be written to, others can. For Numba these are two types, and it compiles a
-    function for each.
-    """
-    view = np.ascontiguousarray(images).view()
-    view.flags.writeable = False
-    return view
 
 
 def _measure_region(images: Images, saturated_at: int, noise: NoiseModel | None, region: Region) -> Features:
@@ -76,7 +65,7 @@ def _measure_region(images: Images, saturated_at: int, noise: NoiseModel | None,
 
 
 def _measure(images: Images, saturated_at: int, noise: NoiseModel | None) -> Features:
-    images = _read_only(images)
+    images = read_only(images)
     surveyed = survey(images)
     background, cleaned = surveyed.background, surveyed.cleaned
     spread = measure_spread(cleaned, background)

@@ -23,6 +23,17 @@ ROUNDING = 1e-9
 """Second moments closer to zero than this (px²) are zero."""
 
 
+def read_only(frames: Images) -> Images:
+    """Return a view that cannot be written to, in C order; a copy if the frames are not in C order.
+
+    Frames of a block cannot be written to, others can. For Numba these are two types, and it compiles a
+    function for each.
+    """
+    view = np.ascontiguousarray(frames).view()
+    view.flags.writeable = False
+    return view
+
+
 def powers(length: int) -> FloatArray:
     """Return the powers 0, 1 and 2 of pixel coordinates: (length, 3)."""
     return np.arange(length, dtype=np.float64)[:, None] ** np.arange(3)
