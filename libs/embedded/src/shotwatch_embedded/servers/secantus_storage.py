@@ -64,9 +64,9 @@ class LeanStorage(Storage):  # type: ignore[misc]  # it has no types
         return super()._cursor(table, overwrite=overwrite)
 
     def _note_redefinition(self) -> None:
-        """Note that the current command may change definitions. Outside commands, none is kept from then on.
+        """Mark the current command as one that may change definitions.
 
-        Outside commands, only the start and maintenance by hand change definitions.
+        Outside commands, only the start changes definitions. If it does, none is kept in memory.
         """
         if not getattr(self._tls, "redefines", False):
             self._tls.redefines = True
