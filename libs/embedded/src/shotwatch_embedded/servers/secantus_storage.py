@@ -10,7 +10,6 @@ own class (tests/unit/test_secantus_storage.py compares them).
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from secantus.storage import (
     _IDX_TABLE,
@@ -20,10 +19,10 @@ from secantus.storage import (
     _index_key_variants,
 )
 
-Document = Mapping[str, Any]
-Index = tuple[str, Mapping[str, Any], bool, bool]
+Document = Mapping[str, object]
+Index = tuple[str, Mapping[str, object], bool, bool]
 """Name, fields, and whether it is sparse and unique."""
-Definition = tuple[str, Mapping[str, Any], Mapping[str, Any]]
+Definition = tuple[str, Mapping[str, object], Mapping[str, object]]
 """Name, fields and options of an index, as they are stored."""
 
 
@@ -34,7 +33,7 @@ class LeanStorage(Storage):  # type: ignore[misc]  # it has no types
     in memory only if no definition has changed since it began, because it may have read the earlier ones.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: object, **options: object) -> None:
         self._definitions: dict[tuple[str, str], Sequence[Definition]] = {}
         self._definitions_lock = threading.Lock()
         self._definitions_version = 0
@@ -57,7 +56,7 @@ class LeanStorage(Storage):  # type: ignore[misc]  # it has no types
                     self._definitions.clear()
             self._tls.definitions_version = None
 
-    def _cursor(self, table: str, *, overwrite: bool = True) -> Any:
+    def _cursor(self, table: str, *, overwrite: bool = True) -> object:
         """Return a cursor. Whoever opens one on the definitions may change them, except `_iter_indexes`."""
         if table == _IDX_TABLE and not getattr(self._tls, "reads_definitions", False):
             self._note_redefinition()
@@ -94,17 +93,17 @@ class LeanStorage(Storage):  # type: ignore[misc]  # it has no types
 
     def _maybe_mark_multikey(
         self, db: str, coll: str, doc: Document, indexes: Sequence[Index], already_multikey: set[str]
-    ) -> Any:
+    ) -> object:
         """Mark the indexes in which a document is the first with a list; open no cursor if there are none."""
         if any(name not in already_multikey and _doc_makes_multikey(doc, keys) for name, keys, *_ in indexes):
             return super()._maybe_mark_multikey(db, coll, doc, indexes, already_multikey)
         return already_multikey
 
-    def _update_matching_single_txn(self, *arguments: Any, **options: Any) -> Any:
+    def _update_matching_single_txn(self, *arguments: object, **options: object) -> object:
         with self._updating():
             return super()._update_matching_single_txn(*arguments, **options)
 
-    def _update_chunk(self, *arguments: Any, **options: Any) -> Any:
+    def _update_chunk(self, *arguments: object, **options: object) -> object:
         with self._updating():
             return super()._update_chunk(*arguments, **options)
 
@@ -117,7 +116,7 @@ class LeanStorage(Storage):  # type: ignore[misc]  # it has no types
         finally:
             self._tls.updating, self._tls.outdated = False, None
 
-    def _enforce_capped_bounds_locked(self, *arguments: Any, **options: Any) -> Any:
+    def _enforce_capped_bounds_locked(self, *arguments: object, **options: object) -> object:
         """Delete documents at the end of an update: these have no new version."""
         self._tls.updating = False
         return super()._enforce_capped_bounds_locked(*arguments, **options)
