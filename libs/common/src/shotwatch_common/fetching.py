@@ -1,7 +1,8 @@
 """Reading blocks from the object store."""
 
 from shotwatch_common import metrics
-from shotwatch_common.blocks import MAX_BLOCK_BYTES, Block, read_block
+from shotwatch_common.block import MAX_BLOCK_BYTES, Block
+from shotwatch_common.blocks import read_block
 from shotwatch_common.store import ObjectGone, ObjectStore, ObjectTooLarge
 from shotwatch_shots.errors import Reject, Retry
 from shotwatch_shots.records import BlockRef
@@ -16,7 +17,7 @@ async def fetch_block(store: ObjectStore, ref: BlockRef) -> Block:
 
     Raises:
         BlockGone: the block does not exist.
-        Reject: it is larger than any that ingest writes.
+        Reject: it is larger than any that ingest writes, or is not a block.
         Retry: the store is not available.
     """
     try:
@@ -25,6 +26,9 @@ async def fetch_block(store: ObjectStore, ref: BlockRef) -> Block:
         raise Reject("block_too_large", f"block {error}, of {ref.object_key}") from error
     except ObjectGone as error:
         raise BlockGone(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
-    block = read_block(data)
+    try:
+        block = read_block(data)
+    except ValueError as error:
+        raise Reject("block_unreadable", f"{ref.key} of {ref.object_key}: {error}") from error
     metrics.block_read(len(data))
     return block

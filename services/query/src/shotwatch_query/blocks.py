@@ -4,7 +4,8 @@ import asyncio
 from collections import OrderedDict
 
 from shotwatch_common import metrics
-from shotwatch_common.blocks import MAX_BLOCK_BYTES, Block, read_block
+from shotwatch_common.block import MAX_BLOCK_BYTES, Block
+from shotwatch_common.blocks import read_block
 from shotwatch_common.store import ObjectStore
 
 CACHE_BYTES = 128 * 2**20
