@@ -7,7 +7,8 @@ from typing import cast
 import numpy as np
 import pytest
 
-from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import write_block
 from shotwatch_common.store import ObjectStore
 from shotwatch_query import blocks
 from shotwatch_query.blocks import BlockReader
@@ -26,7 +27,8 @@ class Store:
         self.fetched.append(key)
         await asyncio.sleep(0)
         energies = np.arange(1000, dtype=np.float64)
-        block = Block(key, np.arange(1000), ["ON"] * 1000, np.ones(1000, bool), {"energy1": energies})
+        arrays = {"energy1": energies, "energy2": energies}
+        block = Block(key, np.arange(1000), ["ON"] * 1000, np.ones(1000, bool), arrays)
         return write_block(block).to_pybytes()
 
 

@@ -19,7 +19,7 @@ from zlib import crc32
 import pyarrow as pa
 
 from shotwatch_common import metrics
-from shotwatch_common.blocks import MAX_BLOCK_BYTES
+from shotwatch_common.block import MAX_BLOCK_BYTES
 from shotwatch_common.metrics import CacheOutcome
 from shotwatch_common.settings import Settings, SettingsError
 from shotwatch_shots.records import BlockRef

@@ -5,7 +5,8 @@ import asyncio
 import pyarrow as pa
 
 from shotwatch_common import metrics
-from shotwatch_common.blocks import MAX_BLOCK_BYTES, Block, read_block
+from shotwatch_common.block import MAX_BLOCK_BYTES, Block
+from shotwatch_common.blocks import read_block
 from shotwatch_common.store import ObjectGone, ObjectStore, ObjectTooLarge
 from shotwatch_shots.errors import Reject, Retry
 from shotwatch_shots.records import BlockRef
@@ -33,15 +34,19 @@ async def fetch_block(store: ObjectStore, ref: BlockRef) -> Block:
 
     Raises:
         BlockGone: the block does not exist.
-        Reject: it is larger than any that ingest writes.
+        Reject: it is larger than any that ingest writes, or is not a block.
         Retry: the store is not available.
     """
     try:
-        return read_block(await block_bytes(store, ref))
+        data = await block_bytes(store, ref)
     except ObjectTooLarge as error:
         raise Reject("block_too_large", f"block {error}, of {ref.object_key}") from error
     except ObjectGone as error:
         raise BlockGone(f"block {ref.key} of {ref.object_key} is not there (yet)") from error
+    try:
+        return read_block(data)
+    except ValueError as error:
+        raise Reject("block_unreadable", f"{ref.key} of {ref.object_key}: {error}") from error
 
 
 async def block_bytes(store: ObjectStore, ref: BlockRef) -> bytes | pa.Buffer:

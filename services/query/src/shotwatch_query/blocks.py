@@ -3,7 +3,8 @@
 import asyncio
 from collections import OrderedDict
 
-from shotwatch_common.blocks import Block, read_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import read_block
 from shotwatch_common.fetching import block_bytes
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.records import BlockRef

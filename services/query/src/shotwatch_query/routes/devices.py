@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Response
 from numpy.typing import NDArray
 from pydantic import Field
 
-from shotwatch_common.blocks import Block
+from shotwatch_common.block import Block
 from shotwatch_common.store import ObjectGone, ObjectTooLarge
 from shotwatch_query.answers import Responses
 from shotwatch_query.domain.columns import spreadsheet_cell
