@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 from prometheus_client import REGISTRY
 
+from shotwatch_common.block import Block
 from shotwatch_common.block_cache import BlockCache
-from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.blocks import write_block
 from shotwatch_common.fetching import BlockGone, fetch_block, put_block
 from shotwatch_common.settings import BrokerSettings, SettingsError
 from shotwatch_common.store import ObjectStore
