@@ -58,7 +58,7 @@ async def find_record(sources: ApiSources, room: Reservation, shot: str, device:
     if ref is None or row is None:
         raise NotFound(f"{device} has no record in shot {shot}")
     try:
-        block = await sources.blocks.read(ref.bucket, ref.key)
+        block = await sources.blocks.read(ref)
     except ObjectGone as error:
         raise NotFound(
             f"the block {ref.key} has expired: put {ref.object_key} into the inbox again to make it anew"
