@@ -31,7 +31,7 @@ class ReferenceRenewal:
 
     def __init__(self, context: ServiceContext[HistorySettings]) -> None:
         self._context = context
-        self._frames = FrameReader(context.archive, context.store)
+        self._frames = FrameReader(context.archive, context.store, context.facility)
         self._calibration_store = CalibrationStore(
             context.archive, context.store, {CalibrationKind.NOISE: NoiseModel.from_npz}
         )
