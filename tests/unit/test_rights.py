@@ -132,6 +132,13 @@ def test_only_those_who_tidy_up_may_remove() -> None:
     }
     assert removing == {
         ("inference", "model_loads"),
+        ("history", "batches"),
+        ("history", "measurements"),
+        ("history", "records"),
+        ("history", "shot_counts"),
+        ("history", "shots"),
+        ("history", "unused_sources"),
+        ("history", "windows"),
         ("engineer", "batches"),
         ("engineer", "measurements"),
         ("engineer", "reprocessings"),

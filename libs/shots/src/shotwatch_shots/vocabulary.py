@@ -80,6 +80,8 @@ class ObjectState(StrEnum):
     REJECTED = "rejected"
     IGNORED = "ignored"
     DEAD_LETTERED = "dead_lettered"
+    EXPIRED = "expired"
+    """Ingested long ago: the raw file remains, its records and shots have been deleted."""
 
 
 class HeldFor(StrEnum):
