@@ -1,6 +1,7 @@
 """ingest as a whole, on servers in memory."""
 
 import json
+from zlib import crc32
 
 import pytest
 
@@ -38,7 +39,7 @@ async def test_every_object_leaves_the_inbox_for_its_place(inbox: World) -> None
         assert document["location"]["key"] in outcome.objects[document["location"]["bucket"]]
     [sent] = outcome.messages["validate"]
     [device] = json.loads(sent)["devices"]
-    assert device["block"]["key"] in outcome.objects["blocks"]
+    assert device["block"]["crc32"] == crc32(outcome.objects["blocks"][device["block"]["key"]])
 
 
 async def test_it_writes_blocks_settles_publishes_and_moves_and_survives_every_fault(inbox: World) -> None:

@@ -21,6 +21,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from zlib import crc32
 
 from opentelemetry import trace
 
@@ -29,6 +30,7 @@ from shotwatch_common.background import every
 from shotwatch_common.blocks import write_block
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now
+from shotwatch_common.fetching import put_block
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
@@ -206,16 +208,16 @@ class Ingestor:
         records, etags = [], {}
         columns = written_columns(found.devices, self._context.facility)
         for device, of_block in zip(found.devices, columns, strict=True):
+            arrays = await asyncio.to_thread(workspace.arrays, of_block)
+            data = await asyncio.to_thread(write_block, device.block(arrays))
             block = BlockRef(
                 bucket=self._context.settings.block_bucket,
                 key=block_key(name.starts_at, obj.object_id, device.device),
                 object_id=obj.object_id,
                 object_key=obj.key,
+                crc32=await asyncio.to_thread(crc32, data),
             )
-            arrays = await asyncio.to_thread(workspace.arrays, of_block)
-            data = await asyncio.to_thread(write_block, device.block(arrays))
-            etags[fitting_name(device.device)] = await self._context.store.put(block.bucket, block.key, data)
-            metrics.block_written(len(data))
+            etags[fitting_name(device.device)] = await put_block(self._context.store, block, data)
             records.append(device.records(block))
         return records, etags
 
