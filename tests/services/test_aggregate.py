@@ -26,6 +26,8 @@ async def test_the_records_of_all_files_become_one_batch_of_complete_shots(valid
     assert batch["complete"] == [True] * len(SHOTS)
     assert len(batch["members"]) == 5
     assert all(document["joined_at"] for document in world.documents("objects"))
+    noted = [document["refused"] for document in world.documents("objects")]
+    assert sorted(noted, key=len) == [{}] * 4 + [{"black_frame": 1}]
     [window] = world.documents("windows")
     assert window["outbox"] == {}
 
@@ -38,7 +40,7 @@ async def test_it_saves_then_publishes_then_notes_and_survives_every_fault(valid
         "publish features",
         "update_one windows.outbox",
         "update_one windows.outbox_since",
-        "update_one objects.off_grid",
+        "update_one objects.refused",
         "acknowledge aggregate",
     ]
 

@@ -178,6 +178,11 @@ class FileValidated(StageMessage):
     def batch_size(self) -> int:
         return sum(len(device.times) for device in self.devices)
 
+    @property
+    def refused(self) -> Counter[str]:
+        """RecordReason → number of records of the file that were refused for it."""
+        return sum((device.refused for device in self.devices), Counter[str]())
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceHistory:

@@ -149,7 +149,13 @@ class Aggregator:
             second_samples += len(pieces.second_samples)
             for start, records in pieces.by_window.items():
                 parts[judged.series, start].append(records)
-        facts = ObjectFacts(off_grid=off_grid, second_samples=second_samples, unexpected=0, no_room=0)
+        facts = ObjectFacts(
+            refused=dict(message.refused),
+            off_grid=off_grid,
+            second_samples=second_samples,
+            unexpected=0,
+            no_room=0,
+        )
         return parts, facts
 
     async def _leave(self, message: FileValidated, parts: dict[SlotKey, list[WindowRecords]]) -> None:

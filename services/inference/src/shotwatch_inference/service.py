@@ -23,7 +23,7 @@ Large batches are scored in slices; a challenger scores when none of these waits
 
 import asyncio
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import groupby
@@ -147,9 +147,11 @@ class Judge:
         )
         publication = self._publication(champion)
         verdicts = _verdicts(findings, judgement, len(batch.pulses))
-        await self._context.archive.shots.write(batch, verdicts, publication.model, publication.trace_id)
+        newest = await self._context.archive.shots.write(
+            batch, verdicts, publication.model, publication.trace_id
+        )
         faults.reach("inference.after_verdicts")
-        await self._publish(batch, findings, scores, publication)
+        await self._publish(batch, findings, scores, publication, newest)
         if champion is not None:
             await self._keep_residuals(batch, findings, scores, champion)
         await self._context.archive.measurements.keep(batch, Source.MODEL, scores)
@@ -204,9 +206,13 @@ class Judge:
         findings: Sequence[Finding],
         scores: CameraScores,
         publication: Publication,
+        newest: Collection[str],
     ) -> None:
-        """Enter the findings of newest revisions into the incident store, and publish the events."""
-        ids, newest = batch.shot_ids, await self._newest(batch, findings)
+        """Enter the findings of the shots at their newest revision into the incident store; publish events.
+
+        `newest` are the ids of the batch's shots that have no later revision.
+        """
+        ids = batch.shot_ids
         current = [finding for finding in findings if ids[finding.shot] in newest]
         revised = [n for n in np.flatnonzero(batch.revisions > 1) if ids[n] in newest]
         earlier = await self._context.archive.events.of_shots([ids[n] for n in revised]) if revised else []
@@ -226,16 +232,6 @@ class Judge:
             context = self._context
             await announce(events, context.archive, context.bus, context.log, batch.last_arrival)
             await self._incident_store.published(batch)
-
-    async def _newest(self, batch: ShotBatch, findings: Sequence[Finding]) -> set[str]:
-        """Return those of the anomalous or revised shots that have no later revision."""
-        ids = batch.shot_ids
-        revised = np.flatnonzero(batch.revisions > 1).tolist()
-        concerned = sorted({*revised, *(finding.shot for finding in findings)})
-        if not concerned:
-            return set()
-        revisions = await self._context.archive.shots.revisions([ids[n] for n in concerned])
-        return {ids[n] for n in concerned if revisions.get(ids[n]) == batch.revisions[n]}
 
     async def _request_detail(self, batch: ShotBatch, findings: Sequence[Finding]) -> None:
         """Request the features service to measure the anomalous shots in detail."""

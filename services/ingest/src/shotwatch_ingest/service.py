@@ -152,10 +152,11 @@ class Ingestor:
         self, obj: ObjectRef, name: FileName, readers: ReaderPool
     ) -> tuple[ObjectRef, list[DeviceRecords], ObjectFacts]:
         """Return the object as the store holds it, its records by device, and facts for the ledger."""
-        fetched = await self._fetch(obj)
+        ledger = self._context.archive.ledger
+        fetched, arrivals = await asyncio.gather(self._fetch(obj), ledger.last_arrivals(obj.key))
         data, stored_at = fetched.data, max(obj.arrived_at, fetched.modified_ms)
         stored = _not_from_the_future(obj.model_copy(update={"arrived_at": stored_at}))
-        obj = await self._context.archive.ledger.place_last(stored)
+        obj = await ledger.place_last(stored, arrivals)
         if not data:
             raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
         with await asyncio.to_thread(Workspace, data) as workspace:

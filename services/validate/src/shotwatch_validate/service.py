@@ -4,12 +4,11 @@ Consumes `FileIngested`, publishes `FileValidated`. It reads no pixels, because 
 of each record.
 
 Delivery: publish the verdicts; then store the records' times and states; then store each camera's last frame,
-to recognize a frozen one at the start of the next file; then note the refusals in the ledger. Handling a
-message a second time publishes and writes the same. If the service dies halfway, the message is delivered
-again. A file's first frame is compared with the newest earlier one that is known at that time.
+to recognize a frozen one at the start of the next file. Handling a message a second time publishes and writes
+the same. If the service dies halfway, the message is delivered again. A file's first frame is compared with
+the newest earlier one that is known at that time.
 """
 
-from collections import Counter
 from contextlib import AsyncExitStack
 
 from shotwatch_common import faults, metrics
@@ -37,7 +36,8 @@ class Validator:
     async def validate(self, message: FileIngested) -> None:
         """Judge every record of a file."""
         judged = [await self._judge(records) for records in message.devices]
-        await self._context.bus.send("aggregate", FileValidated(object=message.object, devices=judged))
+        validated = FileValidated(object=message.object, devices=judged)
+        await self._context.bus.send("aggregate", validated)
         faults.reach("validate.after_publish")
         for device in judged:
             await self._context.archive.records.keep(message.object, device)
@@ -45,9 +45,7 @@ class Validator:
             await self._remember_last_frame(records)
         for device in judged:
             metrics.records_judged(device)
-        refusals = dict(sum((device.refused for device in judged), Counter()))
-        await self._context.archive.ledger.note(message.object.object_id, {"refused": refusals})
-        self._context.log.info("validated", object=message.object.key, refused=refusals)
+        self._context.log.info("validated", object=message.object.key, refused=dict(validated.refused))
 
     async def _judge(self, records: DeviceRecords) -> JudgedRecords:
         before = None

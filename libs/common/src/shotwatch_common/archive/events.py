@@ -131,16 +131,18 @@ class Events:
         found = self._events.find({"_id": {"$in": list(event_ids)}}, {"event": 1})
         return {event.id: event for event in await _decoded(found, _event)}
 
-    async def add(self, events: Sequence[AnomalyEvent]) -> None:
-        """Store events; an event that exists already stays unchanged."""
+    async def add(self, events: Sequence[AnomalyEvent]) -> bool:
+        """Store events; one that exists already stays unchanged. Return whether all of them were new."""
         if not events:
-            return
+            return True
         try:
             await self._events.insert_many([_document(event) for event in events], ordered=False)
         except BulkWriteError as error:
             # The other events are stored, because the insert is not ordered.
             if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
                 raise
+            return False
+        return True
 
     async def unpublished(self, event_ids: Sequence[str]) -> list[AnomalyEvent]:
         """Return those of these events that the broker has not confirmed yet, sorted by number."""

@@ -1,7 +1,7 @@
 """The ledger: where each object is, and what happened to it, when and why."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shotwatch_common.archive.driver import Database, Filter
 from shotwatch_common.archive.ledger_documents import decoded, encoded_location, encoded_step
@@ -75,18 +75,22 @@ class Ledger:
         )
         return result.upserted_id is not None
 
-    async def place_last(self, ref: ObjectRef) -> ObjectRef:
-        """Give the object an arrival time later than that of every other version of its file, and store it.
+    async def last_arrivals(self, key: str) -> dict[str, int]:
+        """Return the ids and arrival times (epoch ms) of the two versions of a file that arrived last."""
+        versions = self._objects.find({"key": key}, {"arrived_at": 1}).sort("arrived_at", -1).limit(2)
+        return {document["_id"]: document["arrived_at"] async for document in versions}
+
+    async def place_last(self, ref: ObjectRef, arrivals: Mapping[str, int]) -> ObjectRef:
+        """Give the object an arrival time later than those of other versions of its file, and store it.
 
         Return the object with that time. Call this for the version that the store holds: it was stored last,
-        whatever the times of the notifications are (the store's clock may have been set back).
+        whatever the times of the notifications are (the store's clock may have been set back). `arrivals` are
+        the `last_arrivals` of its key.
         """
-        versions = self._objects.find({"key": ref.key}, {"arrived_at": 1}).sort("arrived_at", -1).limit(2)
-        arrivals = {document["_id"]: document["arrived_at"] async for document in versions}
         latest_other = max((at for id_, at in arrivals.items() if id_ != ref.object_id), default=NOT_YET)
         placed = ref.model_copy(update={"arrived_at": max(ref.arrived_at, latest_other + 1)})
         if arrivals.get(ref.object_id) != placed.arrived_at:
-            await self._set(ref.object_id, {"arrived_at": placed.arrived_at})
+            await self.note(ref.object_id, {"arrived_at": placed.arrived_at})
         return placed
 
     async def seen(self, object_ids: Sequence[str]) -> dict[str, LastSeen]:
@@ -221,16 +225,13 @@ class Ledger:
             {"_id": object_id}, {"$set": {"detail": why}, "$push": {"history": step}}
         )
 
-    async def note(self, object_id: str, facts: ObjectFacts) -> None:
-        """Store facts about an object without changing its state."""
-        await self._set(object_id, facts)
-
     async def note_joined(self, object_id: str, facts: ObjectFacts) -> None:
-        """Record that the object's records were joined into shots, with facts about those that were not."""
-        await self._set(object_id, {**facts, "joined_at": epoch_now()})
+        """Record that the object's records were joined into shots, with facts about its records."""
+        await self.note(object_id, {**facts, "joined_at": epoch_now()})
 
-    async def _set(self, object_id: str, changes: Filter) -> None:
-        await self._objects.update_one({"_id": object_id}, {"$set": changes})
+    async def note(self, object_id: str, facts: Filter) -> None:
+        """Store facts about an object without changing its state."""
+        await self._objects.update_one({"_id": object_id}, {"$set": facts})
 
     async def find(self, object_id: str) -> ObjectEntry | None:
         document = await self._objects.find_one({"_id": object_id})

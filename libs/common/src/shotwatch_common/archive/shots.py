@@ -61,14 +61,22 @@ class Shots:
 
     async def write(
         self, batch: ShotBatch, verdicts: Sequence[ShotVerdict], model: ModelRef | None, trace_id: str
-    ) -> None:
-        """Write the shots of a batch with their verdicts, which are in the order of its pulses."""
+    ) -> set[str]:
+        """Write the shots of a batch with their verdicts, which are in the order of its pulses.
+
+        Return the ids of those that have no later revision.
+        """
         documents = shot_documents(batch, verdicts, model, trace_id)
         await self._counts.add(batch, verdicts)
-        await self._insert_new(documents)
+        if await self._insert_new(documents):
+            return set(batch.shot_ids)
         revised = [_revision_of(document) for document in documents if document["revision"] > 1]
         if revised:
             await self._shots.bulk_write(revised, ordered=False)
+        stored = await self.revisions(batch.shot_ids)
+        return {
+            document["_id"] for document in documents if stored.get(document["_id"]) == document["revision"]
+        }
 
     async def forget(self, batch: ShotBatch) -> None:
         """Delete the shots of a batch, except those that a later batch has closed again."""
@@ -169,12 +177,15 @@ class Shots:
             async for document in self._shots.find({**equalities, "pulse": pulses}, fields)
         ]
 
-    async def _insert_new(self, documents: Sequence[Document]) -> None:
+    async def _insert_new(self, documents: Sequence[Document]) -> bool:
+        """Insert the documents that do not exist yet; return whether all of them were new."""
         try:
             await self._shots.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
                 raise
+            return False
+        return True
 
 
 def shot_documents(
