@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from shotwatch_common.block import Block
 from shotwatch_common.block_cache import BlockCache
-from shotwatch_common.blocks import write_block
+from shotwatch_common.blocks import read_block, write_block
 from shotwatch_common.fetching import BlockGone, fetch_block, put_block
 from shotwatch_common.settings import BrokerSettings, SettingsError
 from shotwatch_common.store import ObjectStore
@@ -218,21 +218,23 @@ def test_a_link_a_file_or_nothing_is_refused(folder: Path) -> None:
 async def test_a_block_in_the_cache_is_read_without_the_store(cache: BlockCache, block: pa.Buffer) -> None:
     world = World()
     store = ObjectStore(world.store, cache)  # type: ignore[arg-type]
-    ref = ref_of(block.to_pybytes())
-    await put_block(store, ref, block)
+    unknown = ref_of(block.to_pybytes()).model_copy(update={"crc32": None})
+    ref, _ = await put_block(store, unknown, read_block(block))
+    assert ref == ref_of(block.to_pybytes())
     assert world.store.buckets["blocks"].pop(ref.key).data == block.to_pybytes()
     read = await fetch_block(store, ref)
     assert read.time.tolist() == [1, 2, 3]
     with pytest.raises(BlockGone):
-        await fetch_block(store, ref.model_copy(update={"crc32": None}))
+        await fetch_block(store, unknown)
 
 
 async def test_a_block_that_is_not_in_the_cache_comes_from_the_store(
     cache: BlockCache, folder: Path, block: pa.Buffer
 ) -> None:
     store = ObjectStore(World().store, cache)  # type: ignore[arg-type]
-    ref = ref_of(block.to_pybytes())
-    await put_block(store, ref, block)
+    unknown = ref_of(block.to_pybytes()).model_copy(update={"crc32": None})
+    ref, _ = await put_block(store, unknown, read_block(block))
+    assert ref == ref_of(block.to_pybytes())
     file = only_file(folder)
     os.truncate(file, len(block) // 2)
     assert (await fetch_block(store, ref)).time.tolist() == [1, 2, 3]

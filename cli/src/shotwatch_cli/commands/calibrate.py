@@ -23,10 +23,11 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.past_frames import CameraFrames, FrameReader
 from shotwatch_common.store import ObjectStore
 from shotwatch_physics.noise import NOISE_PROBABILITY, NoiseModel, fit_noise
-from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.shot import ShotFilter
+from shotwatch_shots.vocabulary import CalibrationKind
 from shotwatch_simulator.image_reader import SkippedFile
 
 noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")

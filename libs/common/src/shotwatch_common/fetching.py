@@ -1,12 +1,13 @@
 """Writing and reading blocks: in the object store, and in the block cache if this machine has one."""
 
 import asyncio
+from zlib import crc32
 
 import pyarrow as pa
 
 from shotwatch_common import metrics
 from shotwatch_common.block import MAX_BLOCK_BYTES, Block
-from shotwatch_common.blocks import read_block
+from shotwatch_common.blocks import read_block, write_block
 from shotwatch_common.store import ObjectGone, ObjectStore, ObjectTooLarge
 from shotwatch_shots.errors import Reject, Retry
 from shotwatch_shots.records import BlockRef
@@ -16,17 +17,19 @@ class BlockGone(Retry):
     """A block does not exist: it is not written yet, or it has expired."""
 
 
-async def put_block(store: ObjectStore, ref: BlockRef, data: pa.Buffer) -> str:
-    """Write a block to the store, and to the block cache. Return its etag.
+async def put_block(store: ObjectStore, ref: BlockRef, block: Block) -> tuple[BlockRef, str]:
+    """Write a block to the store, and to the block cache. Return the reference with its CRC-32, and its etag.
 
     Raises:
         Retry: the store is not available.
     """
+    data = await asyncio.to_thread(write_block, block)
+    ref = ref.model_copy(update={"crc32": await asyncio.to_thread(crc32, data)})
     etag = await store.put(ref.bucket, ref.key, data)
     if store.block_cache is not None:
         await asyncio.to_thread(store.block_cache.keep, ref, data)
     metrics.block_written(len(data))
-    return etag
+    return ref, etag
 
 
 async def fetch_block(store: ObjectStore, ref: BlockRef) -> Block:

@@ -58,6 +58,7 @@ BrokerUrl = Annotated[SecretStr, _secret_url_with("amqp", "amqps")]
 HttpUrl = Annotated[str, AfterValidator(url_with("http", "https"))]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveInt = Annotated[int, Field(gt=0)]
+Days = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

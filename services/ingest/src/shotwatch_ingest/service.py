@@ -21,13 +21,11 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from zlib import crc32
 
 from opentelemetry import trace
 
 from shotwatch_common import faults, metrics
 from shotwatch_common.background import every
-from shotwatch_common.blocks import write_block
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.fetching import put_block
@@ -41,7 +39,7 @@ from shotwatch_ingest.readers.exchange import (
 )
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_ingest.reading import Reading, is_small, reading
-from shotwatch_ingest.settings import IngestSettings
+from shotwatch_ingest.settings import FILES_IN_MEMORY, READERS_OF_SMALL, IngestSettings
 from shotwatch_ingest.sweep import Sweep
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import FileName
@@ -61,14 +59,12 @@ from shotwatch_shots.vocabulary import FileReason, ObjectState
 
 MAX_FILE_BYTES = 256 << 20
 """Maximum size of a file; a larger one is rejected without reading it."""
-FILES_IN_MEMORY = 4
-"""Most large files that are read at a time; further ones are being entered, published or moved."""
 
 
 async def assemble(context: ServiceContext[IngestSettings], resources: AsyncExitStack) -> Service:
     settings = context.settings
-    of_large = reading(context.facility, settings.readers, FILES_IN_MEMORY)
-    of_small = reading(context.facility, 1, PREFETCH_WAITING)
+    of_large = reading(context.facility, settings.readers_of_large, FILES_IN_MEMORY)
+    of_small = reading(context.facility, READERS_OF_SMALL, PREFETCH_WAITING)
     ingestor = Ingestor(
         context,
         await resources.enter_async_context(of_large),
@@ -211,15 +207,14 @@ class Ingestor:
         columns = written_columns(found.devices, self._context.facility)
         for device, of_block in zip(found.devices, columns, strict=True):
             arrays = await asyncio.to_thread(workspace.arrays, of_block)
-            data = await asyncio.to_thread(write_block, device.block(arrays))
-            block = BlockRef(
+            location = BlockRef(
                 bucket=self._context.settings.block_bucket,
                 key=block_key(name.starts_at, obj.object_id, device.device),
                 object_id=obj.object_id,
                 object_key=obj.key,
-                crc32=await asyncio.to_thread(crc32, data),
             )
-            etags[fitting_name(device.device)] = await put_block(self._context.store, block, data)
+            block, etag = await put_block(self._context.store, location, device.block(arrays))
+            etags[fitting_name(device.device)] = etag
             records.append(device.records(block))
         return records, etags
 

@@ -63,6 +63,10 @@ class Records:
         found = self._records.find(begins, {"device": 1, "object_key": 1})
         return [(document["device"], document["object_key"]) async for document in found]
 
+    async def forget(self, object_keys: Sequence[str]) -> None:
+        """Delete the records of the files with these keys."""
+        await self._records.delete_many({"object_key": {"$in": list(object_keys)}})
+
     async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceHistory:
         """Return the device's records with start <= time < end (epoch ms)."""
         documents = [

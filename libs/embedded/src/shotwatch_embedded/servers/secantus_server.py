@@ -30,7 +30,7 @@ from secantus.server import SecantusDBServer
 from secantus.storage import wt
 
 from shotwatch_common.listening import listener
-from shotwatch_embedded.servers.secantus_storage import LeanStorage
+from shotwatch_embedded.servers.secantus_pages import LimitedStorage
 
 _ACCOUNTS = "admin"
 """The database in which MongoDB's clients expect accounts."""
@@ -105,7 +105,7 @@ def _dispatch_durably(command: Mapping[str, Any], context: CommandContext) -> An
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     secantus_server.dispatch = _dispatch_durably
-    secantus_server.Storage = LeanStorage
+    secantus_server.Storage = LimitedStorage
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = _Server(

@@ -10,6 +10,7 @@ own class (tests/unit/test_secantus_storage.py compares them).
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from secantus.storage import (
     _IDX_TABLE,
@@ -56,7 +57,7 @@ class LeanStorage(Storage):  # type: ignore[misc]  # it has no types
                     self._definitions.clear()
             self._tls.definitions_version = None
 
-    def _cursor(self, table: str, *, overwrite: bool = True) -> object:
+    def _cursor(self, table: str, *, overwrite: bool = True) -> Any:
         """Return a cursor. Whoever opens one on the definitions may change them, except `_iter_indexes`."""
         if table == _IDX_TABLE and not getattr(self._tls, "reads_definitions", False):
             self._note_redefinition()

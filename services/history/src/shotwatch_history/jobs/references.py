@@ -12,10 +12,10 @@ from shotwatch_common.process import ServiceContext
 from shotwatch_history.settings import HistorySettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
-from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.shot import JudgedShot, ShotFilter
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.vocabulary import CalibrationKind, DeviceKind
 
 MOST_FRAMES = 200
 FEWEST_FRAMES = 100
