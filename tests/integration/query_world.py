@@ -14,7 +14,8 @@ import numpy as np
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import write_block
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.services import path_services

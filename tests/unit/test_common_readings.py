@@ -6,7 +6,8 @@ from typing import cast
 import numpy as np
 import pytest
 
-from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import write_block
 from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.batch import ABSENT, Mask, Member, ShotBatch
@@ -20,7 +21,13 @@ class Blocks:
 
     async def get(self, _bucket: str, key: str, _most: int) -> bytes:
         energies = int(key) + np.arange(3.0)
-        block = Block("meter", np.arange(3), ["ON"] * 3, np.ones(3, bool), {"energy1": energies})
+        block = Block(
+            "meter",
+            np.arange(3),
+            ["ON"] * 3,
+            np.ones(3, bool),
+            dict.fromkeys(("energy1", "energy2"), energies),
+        )
         return cast("bytes", write_block(block).to_pybytes())
 
 

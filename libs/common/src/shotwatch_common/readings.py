@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.blocks import Array
+from shotwatch_common.block import Array
 from shotwatch_common.fetching import fetch_block
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.batch import Indices, Mask, Member

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Response
 from numpy.typing import NDArray
 from pydantic import Field
 
-from shotwatch_common.blocks import Block
+from shotwatch_common.block import Block
 from shotwatch_common.store import ObjectGone, ObjectTooLarge
 from shotwatch_query.answers import Responses
 from shotwatch_query.domain.columns import spreadsheet_cell
@@ -212,7 +212,7 @@ async def _find_record(sources: ApiSources, shot: str, device: str) -> RecordInB
     if ref is None or row is None:
         raise NotFound(f"{device} has no record in shot {shot}")
     try:
-        block = await sources.blocks.read(ref.bucket, ref.key)
+        block = await sources.blocks.read(ref)
     except ObjectGone as error:
         raise NotFound(
             f"the block {ref.key} has expired: put {ref.object_key} into the inbox again to make it anew"
