@@ -29,7 +29,7 @@ from shotwatch_common.archive.shots import ANY_SHOT
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.settings import BrokerSettings
 from shotwatch_common.store import ObjectStore
-from shotwatch_common.topology import RETRY_DELAYS_S, STAGES
+from shotwatch_common.topology import STAGES
 from shotwatch_embedded.ports import LOOPBACK
 from shotwatch_embedded.processes import mark
 from shotwatch_embedded.servers.broker import SCRIPT
@@ -62,19 +62,19 @@ LATENESS_S = {"1s": 300, "100ms": 20, "60s": 30}
 """An outage of 30 s makes no shot of the big input late; the small one waits as in the facility."""
 
 
-def tap_of(stage: str) -> str:
-    """A queue that a fault injection may put in the place of the stage's own."""
-    return f"chaos.{stage}"
+def tap_of(key: str) -> str:
+    """A queue that a fault injection may put in the place of the one with this routing key."""
+    return f"chaos.{key}"
 
 
 _WORKING = [
     name
     for stage in STAGES
     for name in (
-        TOPOLOGY.queue_of(stage).name,
-        *(TOPOLOGY.waiting_queue_of(stage, delay).name for delay in sorted(set(RETRY_DELAYS_S))),
-        tap_of(stage),
+        *(queue.name for queue in TOPOLOGY.queues_of(stage)),
+        *(tap_of(queue.routing()) for queue in TOPOLOGY.consumed_queues_of(stage)),
     )
+    if name != TOPOLOGY.dead_letter_queue_of(stage).name
 ]
 
 
@@ -266,7 +266,7 @@ class FaultBed:
 
     async def only_waits(self, stage: str) -> None:
         """Wait until messages lie before this stage alone, if anywhere."""
-        others = set(_WORKING) - {TOPOLOGY.queue_of(stage).name}
+        others = set(_WORKING) - {queue.name for queue in TOPOLOGY.consumed_queues_of(stage)}
 
         async def waits() -> bool:
             messages = await self.messages()

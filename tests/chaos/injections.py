@@ -15,8 +15,9 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import QueueEmpty
+from faststream.rabbit import RabbitQueue
 
-from shotwatch_common.topology import STAGES
+from shotwatch_common.topology import PATH, STAGES
 from shotwatch_shots.vocabulary import ObjectState
 from tests.broker import TOPOLOGY
 
@@ -175,7 +176,8 @@ async def stopped(stage: str, bed: FaultBed) -> Inflicted:
         await bed.upload(bed.inputs[BIG].files)
         await bed.ingested(len(bed.inputs[BIG].files))
         await bed.only_waits(stage)
-        waiting = (await bed.messages())[TOPOLOGY.queue_of(stage).name]
+        messages = await bed.messages()
+        waiting = sum(messages[queue.name] for queue in TOPOLOGY.consumed_queues_of(stage))
         assert waiting <= len(await bed.archive.batches.overdue(FOREVER_MS)), "no message waits twice"
         await bed.unready(stage)
         grown = {name: now - at_first[name] for name, now in bed.resident_mib().items()}
@@ -206,7 +208,8 @@ async def thrice_and_shuffled(bed: FaultBed) -> Inflicted:
     async with await aio_pika.connect(bed.broker_url) as connection, asyncio.TaskGroup() as group:
         channel = await connection.channel(publisher_confirms=True)
         over = asyncio.Event()
-        taps = [group.create_task(_shuffle(channel, stage, bed, over)) for stage in STAGES[:5]]
+        queues = [queue for stage in PATH for queue in TOPOLOGY.consumed_queues_of(stage)]
+        taps = [group.create_task(_shuffle(channel, queue, bed, over)) for queue in queues]
         await bed.upload(bed.chance.sample(bed.inputs[BIG].files, len(bed.inputs[BIG].files)))
         await bed.at_rest(len(bed.inputs[BIG].files))
         over.set()
@@ -366,16 +369,16 @@ async def _under_load(bed: FaultBed) -> None:
     await bed.ingested(UNDER_WAY)
 
 
-async def _shuffle(channel: AbstractChannel, stage: str, bed: FaultBed, over: asyncio.Event) -> int:
-    """Stand between a stage's exchange and its queue; how many messages were put in beside the first ones."""
+async def _shuffle(channel: AbstractChannel, queue: RabbitQueue, bed: FaultBed, over: asyncio.Event) -> int:
+    """Stand between an exchange and a queue; how many messages were put in beside the first ones."""
     more = 0
-    async with _tapped(channel, stage) as tap:
+    async with _tapped(channel, queue) as tap:
         while not over.is_set():
             taken = [message async for message in _taken(tap)]
             for message in bed.chance.sample(taken * _COPIES, len(taken) * _COPIES):
                 again = aio_pika.Message(message.body, headers=message.headers)
                 again.delivery_mode = aio_pika.DeliveryMode.PERSISTENT
-                await channel.default_exchange.publish(again, TOPOLOGY.queue_of(stage).name)
+                await channel.default_exchange.publish(again, queue.name)
             for message in taken:
                 await message.ack()
             more += len(taken) * (_COPIES - 1)
@@ -384,18 +387,18 @@ async def _shuffle(channel: AbstractChannel, stage: str, bed: FaultBed, over: as
 
 
 @asynccontextmanager
-async def _tapped(channel: AbstractChannel, stage: str) -> AsyncIterator[AbstractQueue]:
-    """A queue in the place of the stage's own."""
-    exchange = await channel.get_exchange(TOPOLOGY.work.name)
-    own = await channel.get_queue(TOPOLOGY.queue_of(stage).name)
-    tap = await channel.declare_queue(tap_of(stage), durable=True)
-    await tap.bind(exchange, stage)
-    await own.unbind(exchange, stage)
+async def _tapped(channel: AbstractChannel, queue: RabbitQueue) -> AsyncIterator[AbstractQueue]:
+    """A queue in the place of a stage's."""
+    exchange, key = await channel.get_exchange(TOPOLOGY.work.name), queue.routing()
+    own = await channel.get_queue(queue.name)
+    tap = await channel.declare_queue(tap_of(key), durable=True)
+    await tap.bind(exchange, key)
+    await own.unbind(exchange, key)
     try:
         yield tap
     finally:
-        await own.bind(exchange, stage)
-        await tap.unbind(exchange, stage)
+        await own.bind(exchange, key)
+        await tap.unbind(exchange, key)
         await tap.delete()
 
 

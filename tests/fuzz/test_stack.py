@@ -84,6 +84,7 @@ async def test_mutants_on_a_running_stack_harm_only_themselves(running: Running,
     for n, flight in enumerate(flights(first)):
         keys += [await upload(running, seed) for seed in flight]
         waits.append(await good_shots_are_judged(running, OTHER_PLACE, quiet(3 + n), tmp_path))
+        print(f"{len(keys)} of {MUTANTS} mutants; good shots behind them after {waits[-1]:.1f} s", flush=True)
         if n % SAME_MINUTE_EVERY == 0:
             same = MUTANTS_MINUTE + n // SAME_MINUTE_EVERY % DAYS * DAY + MINUTE / 2
             await good_shots_are_judged(running, SAME_PLACE, same, tmp_path)

@@ -14,14 +14,15 @@ import numpy as np
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.devices import LastState
 from shotwatch_common.archive.measurements import Source
-from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import write_block
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.services import path_services
 from shotwatch_embedded.stack import Stack
 from shotwatch_operations.api_keys import make_key, read_scopes
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch
-from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.event import Anomaly, AnomalyEvent, ModelRef
 from shotwatch_shots.identity import event_id, residual_key
 from shotwatch_shots.ledger import Entry
@@ -29,7 +30,15 @@ from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import shot_id
 from shotwatch_shots.records import VALID, BlockRef, JudgedRecords, ObjectRef
 from shotwatch_shots.shot import ShotVerdict
-from shotwatch_shots.vocabulary import AnomalyKind, DeviceKind, ObjectState, Phase, Scope, Severity
+from shotwatch_shots.vocabulary import (
+    AnomalyKind,
+    CalibrationKind,
+    DeviceKind,
+    ObjectState,
+    Phase,
+    Scope,
+    Severity,
+)
 from tests.facilities import FACILITY
 from tests.issuer import AUDIENCE, Provider, served
 

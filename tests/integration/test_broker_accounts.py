@@ -33,7 +33,11 @@ SERVICES = ("ingest", "validate", "aggregate", "features", "inference", "history
 ACCOUNTS = ("setup", *SERVICES, "store", "monitor", "operator", "engineer")
 OURS = {"shotwatch.objects": "fanout", "shotwatch.work": "topic", "anomalies": "topic"}
 EXCHANGES = {**OURS, "amq.topic": "topic"}
-QUEUES = [f"shotwatch.{stage}{of}" for stage in STAGES for of in ("", ".dead_letters", ".retry.30s")]
+PATH = ("ingest", "validate", "aggregate", "features", "inference")
+QUEUES = [
+    *(f"shotwatch.{stage}{of}" for stage in STAGES for of in ("", ".dead_letters", ".retry.30s")),
+    *(f"shotwatch.{stage}.express" for stage in PATH),
+]
 EVENTS = "anomalies.stream"
 KEYS = [name.removeprefix("shotwatch.") for name in QUEUES]
 SHOT, SLOW = "anomaly.critical.LA.A1.11.hot_spot", "anomaly.warning.LA.A1.11.drift"
@@ -94,10 +98,20 @@ OF_SETUP = {
 }
 
 
+def consumed(*stages: str) -> list[str]:
+    """The queues of these stages from which messages are handled, without their prefix."""
+    return [*stages, *(f"{stage}.express" for stage in stages if stage in PATH)]
+
+
+def sent_to(*stages: str) -> set[str]:
+    """What a service that publishes to these stages may do."""
+    return {f"publish shotwatch.work {queue}" for queue in consumed(*stages)}
+
+
 def of_stages(*stages: str) -> set[str]:
     """What the service of these stages may do with its own messages."""
     return {
-        *(f"{act} shotwatch.{stage}" for act in ("read", "purge") for stage in stages),
+        *(f"{act} shotwatch.{queue}" for act in ("read", "purge") for queue in consumed(*stages)),
         *(
             f"publish shotwatch.work {stage}.{place}"
             for stage in stages
@@ -110,13 +124,13 @@ MAX_OPERATORS = 20
 
 ALLOWED = {
     "setup": OF_SETUP,
-    "ingest": {*of_stages("ingest"), "publish shotwatch.work ingest", "publish shotwatch.work validate"},
-    "validate": {*of_stages("validate"), "publish shotwatch.work aggregate"},
-    "aggregate": {*of_stages("aggregate"), "publish shotwatch.work features"},
-    "features": {*of_stages("features", "detail"), "publish shotwatch.work inference"},
+    "ingest": of_stages("ingest") | sent_to("ingest", "validate"),
+    "validate": of_stages("validate") | sent_to("aggregate"),
+    "aggregate": of_stages("aggregate") | sent_to("features"),
+    "features": of_stages("features", "detail") | sent_to("inference"),
     "inference": {
         *of_stages("inference", "shadow"),
-        *(f"publish shotwatch.work {stage}" for stage in ("detail", "shadow")),
+        *sent_to("detail", "shadow"),
         f"publish anomalies {SHOT}",
     },
     "history": {f"publish anomalies {SLOW}"},
@@ -246,9 +260,9 @@ async def test_a_service_publishes_consumes_and_asks_whether_all_is_there(url: U
         bus.subscribe(Subscription(stage, None, arrived.put, prefetch=1))
     await bus.start()
     try:
-        for stage in stages:
-            async with channel_to(url("engineer")) as channel:
-                await publish("shotwatch.work", stage, channel)
+        for queue in consumed(*stages):
+            async with channel_to(url("tester")) as channel:
+                await publish("shotwatch.work", queue, channel)
             assert await asyncio.wait_for(arrived.get(), 20) == b"published"
     finally:
         await bus.stop()

@@ -23,8 +23,11 @@ from shotwatch_common.bus import (
     consumer,
     watchdog,
 )
+from shotwatch_common.telemetry import current_attempt
 from shotwatch_common.topology import NEXT
+from shotwatch_shots.batch import ShotBatch, ShotsMeasured
 from shotwatch_shots.errors import Reject, Retry
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.vocabulary import HeldFor
 from tests.broker import TOPOLOGY
 from tests.chaos.links import Link
@@ -32,6 +35,19 @@ from tests.chaos.links import Link
 from .conftest import Url, all_answer, bus_to, declare, until
 
 STAGE = "shadow"
+
+
+def batch_of(name: str, shots: int) -> ShotBatch:
+    return ShotBatch(
+        batch_id=name,
+        window_id=name,
+        series=ShotSeries.parse("LA-A3-31-100ms"),
+        pulses=[*range(0, 100 * shots, 100)],
+        revisions=[1] * shots,
+        complete=[True] * shots,
+        members=[],
+        last_arrival=0,
+    )
 
 
 @asynccontextmanager
@@ -239,6 +255,97 @@ async def test_a_stage_works_on_as_many_messages_at_a_time_as_it_asked_for(url: 
         await until(lambda: _ready(url, TOPOLOGY.queue_of(STAGE).name, 3), "three wait")
         assert len(held) == 2
         released.set()
+
+
+SMALL = ShotsMeasured(shots=batch_of("small", shots=1))
+LARGE = ShotsMeasured(shots=batch_of("large", shots=600))
+
+
+async def test_a_small_message_is_handled_while_large_ones_keep_all_places(url: Url) -> None:
+    """It was published behind twenty large ones, two of which are being handled and do not end."""
+    large, small, released = [], asyncio.Event(), asyncio.Event()
+
+    async def handle(message: ShotsMeasured) -> None:
+        if message.batch_size == 1:
+            small.set()
+            return
+        large.append(message)
+        await released.wait()
+
+    async with consuming(url, Subscription("inference", ShotsMeasured, handle, 2)) as bus:
+        for _ in range(20):
+            await bus.send("inference", LARGE)
+        await bus.send("inference", SMALL)
+        async with asyncio.timeout(40):
+            await small.wait()
+        assert len(large) <= 2
+        released.set()
+        await until(lambda: _so(len(large) == 20), "all large ones handled")
+
+
+async def test_large_messages_are_handled_while_small_ones_keep_all_their_places(url: Url) -> None:
+    large, small, released = [], [], asyncio.Event()
+
+    async def handle(message: ShotsMeasured) -> None:
+        if message.batch_size == 1:
+            small.append(message)
+            await released.wait()
+        else:
+            large.append(message)
+
+    async with consuming(url, Subscription("inference", ShotsMeasured, handle, 2)) as bus:
+        for _ in range(10):
+            await bus.send("inference", SMALL)
+        for _ in range(3):
+            await bus.send("inference", LARGE)
+        await until(lambda: _so(len(large) == 3), "the large ones handled")
+        await until(lambda: _so(len(small) == 2), "as many small ones as have a place")
+        released.set()
+        await until(lambda: _so(len(small) == 10), "all small ones handled")
+
+
+async def test_a_small_message_that_must_be_retried_comes_again(url: Url) -> None:
+    attempts: list[int] = []
+
+    async def handle(_message: ShotsMeasured) -> None:
+        attempts.append(current_attempt())
+        if len(attempts) == 1:
+            raise Retry("the disk is full")
+
+    async with consuming(url, Subscription("inference", ShotsMeasured, handle, 1)) as bus:
+        await bus.send("inference", SMALL)
+        await until(lambda: _so(attempts == [1, 2]), "handled again", 40)
+
+
+async def test_small_messages_pass_a_stage_that_rests_for_the_large_ones(
+    url: Url, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "_POLL_INTERVAL_S", 0.1)
+    small = asyncio.Event()
+
+    async def handle(message: ShotsMeasured) -> None:
+        if message.batch_size == 1:
+            small.set()
+
+    subscription = Subscription("features", ShotsMeasured, handle, 1)
+    async with consuming(url, subscription, longest_queue=4) as bus, channel(url) as working:
+        watching = asyncio.create_task(bus.watch())
+        for _ in range(5):
+            await bus.send("inference", LARGE)
+        resting = metrics.MESSAGES_HELD.labels("features", HeldFor.NEXT_STAGE)
+
+        async def rests() -> bool:
+            await bus.send("features", LARGE)
+            return resting._value.get() == 1
+
+        await until(rests, "a large message held for the next stage")
+        assert (await bus.room("inference"), await bus.room("inference", express=True)) == (-1, 4)
+        await bus.send("features", SMALL)
+        async with asyncio.timeout(40):
+            await small.wait()
+        assert resting._value.get() == 1
+        watching.cancel()
+        await (await working.get_queue(TOPOLOGY.queue_of("inference").name)).purge()
 
 
 class Server:

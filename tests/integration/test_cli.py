@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,23 +47,32 @@ class Result:
         return [json.loads(line) for line in self.stdout.splitlines()]
 
 
-async def started(root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
+@asynccontextmanager
+async def started(
+    root: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Process]:
+    """A process with the command; a test that fails does not leave it to the next ones."""
     settings = {
         "SHOTWATCH_ROOT": str(root),
         "SHOTWATCH_FACILITY": str(FACILITY),
         **recording_as("engineer"),
         **(environment or {}),
     }
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         SHOTWATCH, *arguments, env={**os.environ, **settings}, stdout=PIPE, stderr=PIPE
     )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
 
 
 async def shotwatch(
     running: Running, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Result:
-    process = await started(running.stack.folder.parent, *arguments, environment=environment)
-    stdout, stderr = await process.communicate()
+    async with started(running.stack.folder.parent, *arguments, environment=environment) as process:
+        stdout, stderr = await process.communicate()
     return Result(process.returncode, stdout.decode(), stderr.decode())
 
 
@@ -99,12 +109,12 @@ async def test_tail_shows_what_was_missed_and_then_what_comes_until_ctrl_c(
     await running.upload(*missed)
     await running.judged()
     key = "anomaly.*.LB.FSD.*.black_frame"
-    tail = await started(running.stack.folder.parent, "tail", key, "--since", "0", "--json")
-    first = await next_event(tail)
-    await running.upload(*live)
-    second = await next_event(tail)
-    tail.send_signal(signal.SIGINT)
-    rest, errors = await tail.communicate()
+    async with started(running.stack.folder.parent, "tail", key, "--since", "0", "--json") as tail:
+        first = await next_event(tail)
+        await running.upload(*live)
+        second = await next_event(tail)
+        tail.send_signal(signal.SIGINT)
+        rest, errors = await tail.communicate()
     assert [event["data"]["kind"] for event in (first, second)] == ["black_frame"] * 2
     assert first["subject"].startswith("LB-FSD-00-1s-20210505T0700")
     assert second["subject"].startswith("LB-FSD-00-1s-20210505T0701")
@@ -116,26 +126,26 @@ async def test_tail_waits_for_a_broker_that_went_away_and_shows_what_was_raised_
 ) -> None:
     await running.upload(*snapshots(running.facility, tmp_path / "before", 3, Kind.BLACK_FRAME))
     await running.judged()
-    async with links_to(running.stack) as links:
-        [stack] = running_stacks(running.stack.folder.parent)
-        assert stack.token is not None
-        result = {
-            **running.stack.environment(),
-            "SHOTWATCH_QUERY_URL": stack.query_urls[0],
-            "SHOTWATCH_API_KEY": stack.token,
-        }
-        key = "anomaly.*.LB.FSD.*.black_frame"
-        tail = await started(
-            tmp_path, "tail", key, "--since", "0", "--json", environment=through(links, result)
-        )
+    [stack] = running_stacks(running.stack.folder.parent)
+    assert stack.token is not None
+    result = {
+        **running.stack.environment(),
+        "SHOTWATCH_QUERY_URL": stack.query_urls[0],
+        "SHOTWATCH_API_KEY": stack.token,
+    }
+    command = "tail", "anomaly.*.LB.FSD.*.black_frame", "--since", "0", "--json"
+    async with (
+        links_to(running.stack) as links,
+        started(tmp_path, *command, environment=through(links, result)) as tail,
+    ):
         while not (await next_event(tail))["subject"].startswith("LB-FSD-00-1s-20210505T0703"):
             pass
         async with links["broker"].away():
             await running.upload(*snapshots(running.facility, tmp_path / "away", 4, Kind.BLACK_FRAME))
             await running.judged()
         later = await next_event(tail)
-    tail.send_signal(signal.SIGINT)
-    _, errors = await tail.communicate()
+        tail.send_signal(signal.SIGINT)
+        _, errors = await tail.communicate()
     assert later["subject"].startswith("LB-FSD-00-1s-20210505T0704")
     assert [b"closed the connection" in errors, b"the broker is back" in errors] == [True, True]
     assert tail.returncode == 130
@@ -217,17 +227,17 @@ async def test_a_server_that_is_away_is_named_without_a_traceback(running: Runni
 
 
 async def test_up_ends_at_ctrl_c_and_leaves_no_process(tmp_path: Path) -> None:
-    up = await started(tmp_path, "up", "--name", "mine", environment={"COLUMNS": "60"})
-    assert up.stdout is not None
-    async with asyncio.timeout(DEADLINE_S):
-        while not (line := await up.stdout.readline()).startswith(b"live page"):
-            pass
-    [stack] = running_stacks(tmp_path)
-    assert line.decode() == f"live page {stack.query_urls[0]}/#token={stack.token}\n"
-    has_been_ready = {State.READY, State.UNREADY}  # a busy machine may answer late for a moment
-    assert {process.state for process in stack.processes} <= has_been_ready
-    up.send_signal(signal.SIGINT)
-    rest, errors = await up.communicate()
+    async with started(tmp_path, "up", "--name", "mine", environment={"COLUMNS": "60"}) as up:
+        assert up.stdout is not None
+        async with asyncio.timeout(2 * DEADLINE_S):
+            while not (line := await up.stdout.readline()).startswith(b"live page"):
+                pass
+        [stack] = running_stacks(tmp_path)
+        assert line.decode() == f"live page {stack.query_urls[0]}/#token={stack.token}\n"
+        has_been_ready = {State.READY, State.UNREADY}  # a busy machine may answer late for a moment
+        assert {process.state for process in stack.processes} <= has_been_ready
+        up.send_signal(signal.SIGINT)
+        rest, errors = await up.communicate()
     assert (rest.splitlines()[-1], errors, up.returncode) == (b"stopped", b"", 0)
     assert not processes(stack.folder)
     assert not running_stacks(tmp_path)

@@ -22,7 +22,8 @@ from shotwatch_cli.balance import CHEAP_MS, BrokerQueues, take_balance
 from shotwatch_cli.broker import connected
 from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
-from shotwatch_common.blocks import Block, read_block, write_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import read_block, write_block
 from shotwatch_common.bus import Bus
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.facility_file import load_facility

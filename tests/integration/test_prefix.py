@@ -59,10 +59,11 @@ async def test_two_systems_on_the_same_servers_see_nothing_of_each_other(
 
         async def waiting() -> bool:
             """A quorum queue counts a message a moment after it has confirmed it."""
-            depth = await depth_of(connection, topology.queue_of("validate").name)
-            return depth is not None and depth.messages == len(files)
+            queues = topology.consumed_queues_of("validate")
+            depths = [await depth_of(connection, queue.name) for queue in queues]
+            return sum(depth.messages for depth in depths if depth is not None) == len(files)
 
-        await until(waiting, "messages of all files in the other system's queue")
+        await until(waiting, "messages of all files in the other system's queues")
         assert await topology.missing(connection) == await TOPOLOGY.missing(connection) == []
         assert {found.key async for found in store.list(settings.data_bucket)} != set()
         async with connection.channel() as clearing:

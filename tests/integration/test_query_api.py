@@ -914,8 +914,10 @@ def test_the_ledger_states_how_objects_ended_and_what_does_not_add_up(world: Wor
     span = {"from": FIRST_PULSE, "to": FIRST_PULSE + 1}
     balance = world.get("/ledger", **span)
     assert balance["states"] == dict.fromkeys(("ingested", "rejected", "ignored", "waiting"), 10) | {
-        "dead_lettered": 0
+        "dead_lettered": 0,
+        "expired": 0,
     }
+    assert balance["shots_deleted_until"] is None
     assert (balance["objects"], balance["bytes"]) == (40, 400)
     assert balance["reasons"] == {"empty": 10}
     assert balance["adds_up"] is None, "nobody has checked it"

@@ -17,6 +17,7 @@ from shotwatch_history import service as history_service
 from shotwatch_history.settings import HistorySettings
 from shotwatch_inference import service as inference_service
 from shotwatch_inference.settings import InferenceSettings
+from shotwatch_ingest import reading
 from shotwatch_ingest import service as ingest_service
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_query.service import open_sources
@@ -35,7 +36,7 @@ from tests.unit import api
 
 
 async def ingest(world: World) -> None:
-    with patch.object(ingest_service, "ReaderPool", ReadersInProcess):
+    with patch.object(reading, "ReaderPool", ReadersInProcess):
         await world.run(ingest_service.assemble, IngestSettings, inbox_again_seconds="1")
 
 

@@ -1,13 +1,19 @@
 """ingest as a whole, on servers in memory."""
 
 import json
+from zlib import crc32
 
 import pytest
 
+from shotwatch_common.notification import ArrivedObject, build_notification
+from shotwatch_ingest.reading import SMALL_BYTES
+from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.vocabulary import ObjectState
+from tests.support.bus import Waiting
 from tests.support.faults import survived_every_fault
 from tests.support.world import World
 
+from .conftest import START
 from .plays import ingest
 
 
@@ -33,7 +39,7 @@ async def test_every_object_leaves_the_inbox_for_its_place(inbox: World) -> None
         assert document["location"]["key"] in outcome.objects[document["location"]["bucket"]]
     [sent] = outcome.messages["validate"]
     [device] = json.loads(sent)["devices"]
-    assert device["block"]["key"] in outcome.objects["blocks"]
+    assert device["block"]["crc32"] == crc32(outcome.objects["blocks"][device["block"]["key"]])
 
 
 async def test_it_writes_blocks_settles_publishes_and_moves_and_survives_every_fault(inbox: World) -> None:
@@ -61,3 +67,27 @@ async def test_what_cannot_be_read_is_set_aside_whatever_happens(inbox: World, l
     settled = done.index("update_one objects.state")
     assert done[settled + 1].startswith("copy to ")
     assert done[settled + 2].startswith("remove inbox/")
+
+
+@pytest.mark.parametrize("size", [SMALL_BYTES, SMALL_BYTES + 1])
+async def test_a_notification_of_a_large_file_is_passed_on_to_the_queue_of_large_files(
+    inbox: World, size: int
+) -> None:
+    world = inbox.fork()
+    world.keep_in_inbox("08-00-00")
+    [(key, stored)] = world.store.buckets["inbox"].items()
+    notification = build_notification(ArrivedObject("inbox", key, stored.etag, size, epoch_ms(START)))
+    world.broker.queues["ingest"].append(Waiting(notification, express=True))
+    done = await survived_every_fault(world, ingest)
+    passed_on = ["publish ingest", "acknowledge ingest"] if size > SMALL_BYTES else []
+    assert done[: len(passed_on)] == passed_on
+    assert [effect for effect in done if effect.endswith(" ingest")] == [*passed_on, "acknowledge ingest"]
+
+
+async def test_a_small_file_takes_the_express_queue_at_every_stage(
+    ingested: World, validated: World, joined: World, measured: World
+) -> None:
+    passed = {"validate": ingested, "aggregate": validated, "features": joined, "inference": measured}
+    for stage, world in passed.items():
+        assert world.broker.queues[stage]
+        assert all(message.express for message in world.broker.queues[stage])

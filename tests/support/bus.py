@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 from shotwatch_common.archive import TRANSIENT
 from shotwatch_common.bus import OnDeadLetter, Subscription
 from shotwatch_common.telemetry import attempting
-from shotwatch_common.topology import RETRY_DELAYS_S
+from shotwatch_common.topology import PATH, RETRY_DELAYS_S
 from shotwatch_shots.errors import Reject, Retry
 from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.message import StageMessage
 
 from .effects import Effects
 
@@ -25,6 +26,8 @@ class Waiting:
     attempt: int = 1
     reason: str = ""
     """Why it was dead-lettered."""
+    express: bool = False
+    """Whether it is in the express queue of its stage."""
 
 
 @dataclass
@@ -57,15 +60,18 @@ class BusInMemory:
     async def ready(self) -> bool:
         return True
 
-    async def room(self, stage: str) -> int:
-        return self.longest_queue - len(self.broker.queues[stage])
+    async def room(self, stage: str, express: bool = False) -> int:
+        waiting = [message for message in self.broker.queues[stage] if message.express or not express]
+        return self.longest_queue - len(waiting)
 
     async def under_way(self, *stages: str) -> bool:
         return any(self.broker.queues[stage] for stage in stages)
 
-    async def send(self, stage: str, message: BaseModel | bytes) -> None:
+    async def send(self, stage: str, message: StageMessage | bytes, express: bool = False) -> None:
         body = message if isinstance(message, bytes) else message.model_dump_json(by_alias=True).encode()
-        self._publish(f"publish {stage}", lambda: self.broker.queues[stage].append(Waiting(body)))
+        small = express if isinstance(message, bytes) else message.is_small
+        sent = Waiting(body, express=small and stage in PATH)
+        self._publish(f"publish {stage}", lambda: self.broker.queues[stage].append(sent))
 
     async def announce(self, event: AnomalyEvent) -> None:
         body = event.model_dump_json(by_alias=True).encode()
@@ -74,11 +80,14 @@ class BusInMemory:
     async def deliver(self) -> bool:
         """Deliver one message to its handler and settle it; return False if no message waits.
 
-        A message that is not acknowledged is back at the head of its queue.
+        Messages in the express queue come first. A message that is not acknowledged is back at the head of
+        its queue.
         """
         for stage, subscription in self._subscriptions.items():
-            if self.broker.queues[stage]:
-                await self._deliver(subscription, self.broker.queues[stage].popleft())
+            if waiting := self.broker.queues[stage]:
+                message = next((each for each in waiting if each.express), waiting[0])
+                waiting.remove(message)
+                await self._deliver(subscription, message)
                 return True
         return False
 
@@ -97,12 +106,15 @@ class BusInMemory:
         """Handle a message; if that fails, put it into its next queue, or let it be a dead letter."""
         stage = subscription.stage
         try:
-            await subscription.handle(_decoded(subscription, message.body))
+            handle_express = subscription.handle_express or subscription.handle
+            handle = handle_express if message.express else subscription.handle
+            await handle(_decoded(subscription, message.body))
         except (Retry, *TRANSIENT) as error:
             if message.attempt > len(RETRY_DELAYS_S):
                 await self._dead_letter(stage, message, f"gave up after {message.attempt} attempts: {error}")
             else:
-                again = replace(message, attempt=message.attempt + await self.servers_answer())
+                attempt = message.attempt + await self.servers_answer()
+                again = replace(message, attempt=attempt, express=False)
                 await self._put(f"retry {stage}", self.broker.queues[stage].appendleft, again)
         except Reject as error:
             await self._dead_letter(stage, message, str(error))

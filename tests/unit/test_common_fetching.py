@@ -24,3 +24,11 @@ async def test_a_block_larger_than_any_that_ingest_writes_is_refused_unread(
 async def test_a_block_that_is_not_there_may_come_yet() -> None:
     with pytest.raises(BlockGone, match=r"d.arrow of file.h5"):
         await fetch_block(World().objects, REF)
+
+
+async def test_an_object_that_is_no_block_is_rejected_with_its_place() -> None:
+    store = World().objects
+    await store.put(REF.bucket, REF.key, b"ARROW1\0\0" + bytes(100))
+    with pytest.raises(Reject, match=r"d.arrow of file.h5: not a block: ") as refused:
+        await fetch_block(store, REF)
+    assert refused.value.reason == "block_unreadable"

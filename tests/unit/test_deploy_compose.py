@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from shotwatch_cli.rest import API_KEY
-from shotwatch_common.rights import DATABASE, MONITOR, STORE
+from shotwatch_common.rights import DATABASE, MONITOR, STORE, ObjectAction
 from shotwatch_common.settings import (
     FILE,
     BrokerSettings,
@@ -409,6 +409,26 @@ def test_every_file_that_is_named_exists():
     files += [source for source, _ in _mounts() if source.startswith(".")]
     files += [each["env_file"] for each in SERVICES.values() if isinstance(each.get("env_file"), str)]
     assert all((ROOT / file).exists() for file in files), files
+
+
+def test_only_who_may_write_blocks_to_the_store_writes_to_the_block_cache():
+    mounts = {
+        name: mount
+        for name, each in SERVICES.items()
+        for mount in each.get("volumes", ())
+        if mount.startswith("blocks:")
+    }
+    writers = {name for name, mount in mounts.items() if not mount.endswith(":ro")}
+    assert writers == {
+        name for name, rights in STORE.items() if ObjectAction.WRITE in rights.get("blocks", ())
+    }
+    assert all(ObjectAction.READ in STORE[name]["blocks"] for name in mounts.keys() - writers)
+    cached = {
+        name for name, each in SERVICES.items() if "SHOTWATCH_BLOCK_CACHE" in each.get("environment", {})
+    }
+    assert cached == set(mounts)
+    options = COMPOSE["volumes"]["blocks"]["driver_opts"]["o"].split(",")
+    assert {"uid=10001", "mode=0700"} <= set(options), "the user of the images, and nobody else"
 
 
 def test_configs_and_volumes_are_declared_and_used():

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from shotwatch_common.settings import BrokerSettings
-from shotwatch_common.topology import STAGES
+from shotwatch_common.topology import STAGES, Topology
 from shotwatch_embedded.services import path_services
 from shotwatch_ingest.settings import IngestSettings
 from tests.unit.test_deploy_compose import (
@@ -201,7 +201,8 @@ def test_each_queue_scales_one_service_and_busy_replicas_count(objects: dict[str
         for trigger in each["spec"]["triggers"]
     ]
     queues = sorted(trigger["metadata"]["queueName"] for _, trigger in triggers)
-    assert queues == sorted(f"shotwatch.{stage}" for stage in STAGES)
+    consumed = [queue.name for stage in STAGES for queue in Topology().consumed_queues_of(stage)]
+    assert queues == sorted(consumed)
     assert {trigger["metadata"]["protocol"] for _, trigger in triggers} == {"http"}
     assert {name for name, _ in triggers} <= objects["Deployment"].keys()
     assert {trigger["authenticationRef"]["name"] for _, trigger in triggers} <= set(

@@ -4,12 +4,14 @@ import ast
 import asyncio
 import io
 import json
+import mmap
 import os
 import resource
 import select
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -280,6 +282,38 @@ async def test_a_file_that_takes_too_much_memory_is_rejected():
         assert rejected.reason == FileReason.TOO_LARGE
         assert "needs more memory" in rejected.detail
         assert await read(pool, GOOD)
+
+
+def mapped(size: int, flags: int) -> str:
+    """An expression that maps memory without a file, and is -1 if that is refused."""
+    mmap = "(c := __import__('ctypes'), f := c.CDLL(None).mmap, setattr(f, 'restype', c.c_long))[1]"
+    return f"{mmap}(None, c.c_size_t({size}), 3, {flags}, -1, 0)"
+
+
+@pytest.mark.parametrize("kind", [mmap.MAP_SHARED, mmap.MAP_PRIVATE], ids=["shared", "private"])
+async def test_a_reader_gets_no_more_memory_than_its_limit_of_any_kind(kind: int):
+    async with ReaderPool(FACILITY, processes=1, memory_bytes=1 << 30) as pool:
+        assert await report(pool, mapped(1 << 30, kind | mmap.MAP_ANONYMOUS)) == -1
+        assert await report(pool, mapped(1 << 29, kind | mmap.MAP_ANONYMOUS)) > 0
+
+
+async def test_libdeflate_without_memory_ends_only_its_reader():
+    """It uses 11 kB of memory without checking that it has got them."""
+    use_up = "all(all(iter(lambda: malloc(size), 0)) for size in (1 << 20, 8000))"
+    inflate = f"__import__('deflate').zlib_decompress({zlib.compress(b'a')!r}, 1)"
+    code = f"(malloc := __import__('ctypes').CDLL(None).malloc, {use_up}, {inflate})"
+    async with ReaderPool(FACILITY, processes=1, memory_bytes=200 << 20) as pool:
+        rejected = await rejection(pool, GOOD, name=Saboteur(code))
+
+        assert rejected.reason == FileReason.CRASHES_READER
+        assert "died of SIGSEGV, twice" in rejected.detail
+        assert await read(pool, GOOD)
+
+
+async def test_a_reader_does_not_load_arrow(pool: ReaderPool):
+    loaded = await report(pool, "[name for name in __import__('sys').modules if name.startswith('py')]")
+    assert "pydantic" in loaded
+    assert "pyarrow" not in loaded
 
 
 async def test_a_reader_that_died_once_is_a_hiccup(pool: ReaderPool):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 
-from shotwatch_common.blocks import MAX_DATA_BYTES
+from shotwatch_common.block import MAX_DATA_BYTES
 from shotwatch_common.facility_file import load_facility
 from shotwatch_ingest.domain import snapshot
 from shotwatch_ingest.domain.expectation import Expectation

@@ -10,6 +10,7 @@ import structlog
 
 from shotwatch_common.notification import ArrivedObject, parse_notification
 from shotwatch_ingest import sweep as module
+from shotwatch_ingest.reading import SMALL_BYTES
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_ingest.sweep import Sweep
 from shotwatch_shots.ledger import LastSeen
@@ -29,13 +30,18 @@ class Inbox:
     known: dict[str, LastSeen] = field(default_factory=dict)
     fed: list[str] = field(default_factory=list)
     """Keys, in the order in which they were published to ingest."""
+    express: list[str] = field(default_factory=list)
+    """Those that were published to the express queue."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Key → size in bytes, if it is not 1."""
+    room_for_small: int = 500
 
     def id_of(self, key: str) -> str:
         return ArrivedObject("inbox", key, "etag", 1, 0).object_id
 
     async def list(self, _bucket: str) -> AsyncIterator[Any]:
         for key, stored_at in self.lying.items():
-            yield SimpleNamespace(key=key, etag="etag", size=1, modified_ms=stored_at)
+            yield SimpleNamespace(key=key, etag="etag", size=self.sizes.get(key, 1), modified_ms=stored_at)
 
     async def seen(self, ids: Sequence[str]) -> dict[str, LastSeen]:
         return {each: self.known[each] for each in ids if each in self.known}
@@ -58,11 +64,12 @@ class Inbox:
         known = self.known[object_id]
         self.known[object_id] = LastSeen(at, known.state, known.since)
 
-    async def room(self, _stage: str) -> int:
-        return 500
+    async def room(self, _stage: str, express: bool = False) -> int:
+        return self.room_for_small if express else 500
 
-    async def send(self, _stage: str, body: bytes) -> None:
+    async def send(self, _stage: str, body: bytes, express: bool) -> None:
         self.fed += [arrived.key for arrived in parse_notification(body)]
+        self.express += [arrived.key for arrived in parse_notification(body) if express]
 
     async def servers_answer(self) -> bool:
         return True
@@ -126,3 +133,32 @@ async def test_a_dead_lettered_object_is_fed_in_once_when_it_was_stored_again(in
     inbox.now += 120 * SECOND
     await sweep.poll()
     assert inbox.fed == ["file", "file"], "the first message was lost"
+
+
+async def test_small_objects_are_fed_in_before_large_ones_into_the_express_queue(inbox: Inbox) -> None:
+    names = [f"{n}-large" for n in range(3)] + ["4-small", "5-small"]
+    inbox.lying = dict.fromkeys(names, NOW - SECOND)
+    inbox.sizes = {name: SMALL_BYTES + 1 if "large" in name else SMALL_BYTES for name in names}
+    await sweep_of(inbox).poll()
+    assert inbox.fed == ["4-small", "5-small", "0-large", "1-large", "2-large"]
+    assert inbox.express == ["4-small", "5-small"]
+
+
+async def test_a_sweep_feeds_in_few_large_objects_and_the_next_ones_the_rest(inbox: Inbox) -> None:
+    names = [f"{n:02d}" for n in range(50)]
+    inbox.lying = dict.fromkeys(names, NOW - SECOND)
+    inbox.sizes = dict.fromkeys(names, SMALL_BYTES + 1)
+    sweep, counts = sweep_of(inbox), []
+    for _ in range(4):
+        await sweep.poll()
+        counts.append(len(inbox.fed))
+    assert counts == [20, 40, 50, 50]
+    assert sorted(inbox.fed) == names
+
+
+async def test_small_objects_for_which_the_queue_has_no_room_keep_no_large_one_waiting(inbox: Inbox) -> None:
+    inbox.lying = dict.fromkeys(["a-small", "b-small", "large"], NOW - SECOND)
+    inbox.sizes = {"large": SMALL_BYTES + 1}
+    inbox.room_for_small = 1
+    await sweep_of(inbox).poll()
+    assert inbox.fed == ["a-small", "large"]

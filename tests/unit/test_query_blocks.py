@@ -7,14 +7,18 @@ from typing import cast
 import numpy as np
 import pytest
 
-from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import write_block
 from shotwatch_common.store import ObjectStore
 from shotwatch_query import blocks
 from shotwatch_query.blocks import BlockReader
+from shotwatch_shots.records import BlockRef
 
 
 class Store:
     """Counts fetches."""
+
+    block_cache = None
 
     def __init__(self) -> None:
         self.fetched: list[str] = []
@@ -23,8 +27,13 @@ class Store:
         self.fetched.append(key)
         await asyncio.sleep(0)
         energies = np.arange(1000, dtype=np.float64)
-        block = Block(key, np.arange(1000), ["ON"] * 1000, np.ones(1000, bool), {"energy1": energies})
+        arrays = {"energy1": energies, "energy2": energies}
+        block = Block(key, np.arange(1000), ["ON"] * 1000, np.ones(1000, bool), arrays)
         return write_block(block).to_pybytes()
+
+
+def ref(key: str) -> BlockRef:
+    return BlockRef(bucket="blocks", key=key, object_id="o", object_key="f.h5")
 
 
 @pytest.fixture
@@ -47,7 +56,7 @@ async def test_no_block_is_fetched_while_another_is_read(
 ) -> None:
     """Frames are read from other blocks: the memory of both is bounded together."""
     async with reading:
-        waits = asyncio.create_task(reader.read("blocks", "a"))
+        waits = asyncio.create_task(reader.read(ref("a")))
         for _ in range(10):
             await asyncio.sleep(0)
         assert store.fetched == []
@@ -56,7 +65,7 @@ async def test_no_block_is_fetched_while_another_is_read(
 
 
 async def test_a_block_is_fetched_once_however_many_ask(store: Store, reader: BlockReader) -> None:
-    asked = await asyncio.gather(*(reader.read("blocks", "a") for _ in range(5)))
+    asked = await asyncio.gather(*(reader.read(ref("a")) for _ in range(5)))
     assert store.fetched == ["a"]
     assert {block.device for block in asked} == {"a"}
 
@@ -67,7 +76,7 @@ async def test_the_least_recently_used_block_is_forgotten_first(
     size = len(await Store().get("blocks", "a", sys.maxsize))
     monkeypatch.setattr(blocks, "CACHE_BYTES", 2 * size)
     for key in ("a", "b", "a", "c", "a", "b"):
-        await reader.read("blocks", key)
+        await reader.read(ref(key))
     assert store.fetched == ["a", "b", "c", "b"]
 
 
@@ -75,4 +84,4 @@ async def test_a_block_larger_than_the_cache_is_read_all_the_same(
     store: Store, reader: BlockReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blocks, "CACHE_BYTES", 1)
-    assert (await reader.read("blocks", "a")).device == "a"
+    assert (await reader.read(ref("a"))).device == "a"

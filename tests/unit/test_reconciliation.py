@@ -132,6 +132,7 @@ def places(
     ("state", "allowed"),
     [
         (ObjectState.INGESTED, [RAW, EARLIER_RAW]),
+        (ObjectState.EXPIRED, [RAW, EARLIER_RAW]),
         (ObjectState.REJECTED, [REJECTED, EARLIER_REJECTED]),
         (ObjectState.IGNORED, [IGNORED, EARLIER_IGNORED, None]),
         (ObjectState.WAITING, [INBOX_PLACE]),
@@ -300,8 +301,8 @@ def test_what_was_rejected_or_ignored_has_no_joined_records(state: ObjectState) 
     assert records(replace(A, state=state, since=NOW)).under_way == 1
 
 
-@pytest.mark.parametrize("state", [ObjectState.WAITING, ObjectState.DEAD_LETTERED])
-def test_what_is_read_again_or_dead_lettered_may_have_joined_records(state: ObjectState) -> None:
+@pytest.mark.parametrize("state", [ObjectState.WAITING, ObjectState.DEAD_LETTERED, ObjectState.EXPIRED])
+def test_what_is_read_again_dead_lettered_or_expired_may_have_joined_records(state: ObjectState) -> None:
     assert records(replace(A, state=state)).total == 0
 
 

@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from shotwatch_common.archive import Archive
-from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import write_block
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectGone, ObjectStore
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch

@@ -18,7 +18,8 @@ import pytest
 
 from shotwatch_common.archive import Archive
 from shotwatch_common.archive.shots import FoundShots
-from shotwatch_common.blocks import Block, read_block, write_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import read_block, write_block
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectGone, ObjectStore, StoredObject
 from shotwatch_shots.batch import ABSENT, Member, ShotBatch

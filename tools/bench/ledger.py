@@ -21,7 +21,8 @@ from shotwatch_cli.balance import BrokerQueues
 from shotwatch_cli.broker import connected
 from shotwatch_cli.deployment import settings_of
 from shotwatch_common.archive import Archive
-from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import write_block
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.facility_file import load_facility
 from shotwatch_common.store import ObjectStore

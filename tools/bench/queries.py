@@ -52,6 +52,8 @@ DAY_MS = 86_400_000
 KINDS = (AnomalyKind.POINTING, AnomalyKind.ENERGY, AnomalyKind.MISSING_MEMBER)
 TURNS, PAGE = 20, 50
 _PING_S = 0.005
+NOT_NEEDED = {"SHOTWATCH_BROKER_URL": "amqp://nobody", "SHOTWATCH_MODELS_URL": "http://nobody"}
+"""Servers that no search needs."""
 Search = Mapping[str, str | int | float]
 SEARCHES: Mapping[str, Search] = {
     "newest": {},
@@ -75,9 +77,7 @@ async def main(shots: int) -> None:
         secret, key = make_key("bench", frozenset(Scope), None)
         keys = Path(folder) / "keys"
         keys.write_text(f"{key.line()}\n")
-        claimed = Stack.claim(
-            Path(folder), "bench", facility=FACILITY, settings={"SHOTWATCH_BROKER_URL": "amqp://nobody"}
-        )
+        claimed = Stack.claim(Path(folder), "bench", facility=FACILITY, settings=NOT_NEEDED)
         async with claimed as stack:
             (query,) = (spec for spec in path_services() if spec.name == "query")
             limits = {"SHOTWATCH_QUERY_KEYS_FILE": str(keys), "SHOTWATCH_QUERY_REQUESTS_PER_SECOND": "10000"}

@@ -91,6 +91,16 @@ class _Process:
     cpu_s: float
 
 
+def spent_by(stack: Stack) -> dict[str, tuple[float, float]]:
+    """Return the CPU seconds since its start, and the memory (PSS, MiB), of each process of a stack."""
+    kept = {status.pid: status.name for status in stack.status() if status.pid is not None}
+    spent: dict[str, tuple[float, float]] = {}
+    for (name, _), process in _descendants(kept):
+        cpu_s, mib = spent.get(name, (0.0, 0.0))
+        spent[name] = cpu_s + process.cpu_s, mib + _pss_mib(process.pid)
+    return spent
+
+
 @asynccontextmanager
 async def watched(stack: Stack) -> AsyncIterator[Usage]:
     """Watch the stack. The usage has a sample every second, one at the begin, and one at the end."""

@@ -14,7 +14,9 @@ class StageQueues:
 
     stage: str
     ready: int = 0
+    """Messages that wait for a handler."""
     consumers: int = 0
+    """Consumers of each queue, where they differ the fewest."""
     retrying: int = 0
     """Messages that wait for another attempt."""
     dead_lettered: int = 0
@@ -25,14 +27,15 @@ class StageQueues:
 
 async def stage_queues(connection: AbstractConnection, stage: str, topology: Topology) -> StageQueues:
     """Return the number of messages in each queue of a stage."""
-    own, dead_letter_queue, *waiting = [queue.name for queue in topology.queues_of(stage)]
-    depths = {name: await depth_of(connection, name) for name in (own, dead_letter_queue, *waiting)}
+    consumed = [queue.name for queue in topology.consumed_queues_of(stage)]
+    dead_letter_queue, *waiting = [queue.name for queue in topology.queues_of_failed(stage)]
+    depths = {name: await depth_of(connection, name) for name in (*consumed, dead_letter_queue, *waiting)}
     found = {name: depth for name, depth in depths.items() if depth is not None}
     messages = {name: depth.messages for name, depth in found.items()}
     return StageQueues(
         stage,
-        ready=messages.get(own, 0),
-        consumers=found[own].consumers if own in found else 0,
+        ready=sum(messages.get(name, 0) for name in consumed),
+        consumers=min(found[name].consumers if name in found else 0 for name in consumed),
         retrying=sum(messages.get(name, 0) for name in waiting),
         dead_lettered=messages.get(dead_letter_queue, 0),
         missing=tuple(name for name, depth in depths.items() if depth is None),

@@ -23,7 +23,7 @@ from shotwatch_dashboards.promql import quantile, rate, seconds_since
 
 P50_OBJECTIVE_S, P99_OBJECTIVE_S = 0.25, 1.0
 """From the end of the upload of a shot's last file to its event."""
-STAGE_QUEUES = 'job="broker", queue=~"shotwatch[.][a-z]+"'
+STAGE_QUEUES = 'job="broker", queue=~"shotwatch[.][a-z]+([.]express)?"'
 DEAD_LETTER_QUEUES = 'job="broker", queue=~"shotwatch[.].+[.]dead_letters"'
 WAITING_QUEUES = 'job="broker", queue=~"shotwatch[.].+[.]retry[.].+"'
 

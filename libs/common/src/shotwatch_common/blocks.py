@@ -7,40 +7,32 @@ DuckDB) can open the files directly.
 """
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import struct
+from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from shotwatch_common.block import MAX_BLOCK_BYTES, Array, Block
+from shotwatch_shots.records import BLOCK_COLUMNS
 
-MAX_DATA_BYTES = 64 << 20
-"""Maximum size of the data in a block: a camera's minute at 10 Hz takes 16 MB, and 42 MB if each record is
-doubled and the file has its longest margins. A service reads whole blocks, several at a time, and again for
-each minute of shots: this limit bounds its memory."""
+_MAGIC_BYTES = 8
+"""Size of the magic number, with padding, at the beginning of a file. A stream of messages follows it."""
+_MESSAGES = ("schema", "dictionary", "record batch")
+"""The messages of a block: states are the only dictionary. A block without rows has only the schema."""
+_HEADER, _DATA, _COMPRESSION = 2, 1, 3
+"""Fields of `Message`, `DictionaryBatch` and `RecordBatch` in Arrow's format/Message.fbs."""
 _FIXED = {
     "time": pa.timestamp("ms", tz="UTC"),
     "state": pa.dictionary(pa.int32(), pa.string()),
     "readable": pa.bool_(),
 }
 """The first columns of each block; the others are numbers."""
-MAX_BLOCK_BYTES = MAX_DATA_BYTES + (8 << 20)
-"""Maximum size of a block: its data, and for each record its time, state and readability."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The decoded records of one device group: n rows in every column."""
-
-    device: str
-    time: NDArray[np.int64]
-    state: Sequence[str | None]
-    readable: NDArray[np.bool_]
-    arrays: dict[str, Array] = field(default_factory=dict)
-    """Column name → (n, ...) array: `image`, `spectrum`, `energy1`, `energy2`."""
+_NUMBERS = {
+    name: pa.from_numpy_dtype(dtype) for columns in BLOCK_COLUMNS.values() for name, dtype in columns.items()
+}
+"""The types of the numbers in the other columns."""
 
 
 def write_block(block: Block) -> pa.Buffer:
@@ -65,24 +57,85 @@ def write_block(block: Block) -> pa.Buffer:
 def read_block(data: bytes | memoryview | pa.Buffer) -> Block:
     """Return the block that a file holds; its arrays are views of `data`.
 
+    What `write_block` never writes is refused before it is read: Arrow would allocate whatever size a
+    compressed buffer states.
+
     Raises:
         ValueError: the bytes are not a block.
     """
+    stream = pa.py_buffer(data)[_MAGIC_BYTES:]
     try:
-        reader = pa.ipc.open_file(pa.BufferReader(data))
-        _require_types(reader.schema)
-        table = reader.read_all()
+        with pa.ipc.open_stream(stream) as reader:
+            _require_types(reader.schema)
+            _require_messages(pa.ipc.MessageReader.open_stream(stream))
+            table = reader.read_all()
         table.validate(full=True)  # Arrow trusts a file's offsets: one that points outside it would crash
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, struct.error) as error:
         raise ValueError(f"not a block: {error}") from error
+    for name in table.column_names:
+        if name != "state" and table[name].null_count:
+            raise ValueError(f"not a block: {name} has rows without a value")
     device = (table.schema.metadata or {}).get(b"device", b"").decode()
     return Block(
         device=device,
         time=table["time"].cast(pa.int64()).to_numpy(),
-        state=table["state"].to_pylist(),
+        state=_states(table["state"].combine_chunks()),
         readable=table["readable"].to_numpy(),
         arrays={name: _array(table[name]) for name in table.column_names if name not in _FIXED},
     )
+
+
+def _require_messages(messages: Iterable[pa.Message]) -> None:
+    """Check that a stream has the messages of a block, uncompressed.
+
+    Raises:
+        ValueError: it has others.
+    """
+    found = list(islice(messages, len(_MESSAGES) + 1))
+    types = tuple(message.type for message in found)
+    if types not in (_MESSAGES, _MESSAGES[:1]):
+        raise ValueError(f"not a block: its messages are {', '.join(types)}")
+    if any(_is_compressed(message) for message in found[1:]):
+        raise ValueError("not a block: it is compressed")
+
+
+def _is_compressed(message: pa.Message) -> bool:
+    """Return whether the body of a dictionary or record batch is compressed, which PyArrow does not report.
+
+    A message's metadata are a flatbuffer that Arrow has verified: a `Message` of its format/Message.fbs.
+    """
+    metadata = message.metadata
+    (position,) = struct.unpack_from("<I", metadata)
+    batch = _table(metadata, position, _HEADER)
+    if message.type == "dictionary":
+        batch = _table(metadata, batch, _DATA)
+    return _field(metadata, batch, _COMPRESSION) is not None
+
+
+def _table(flatbuffer: pa.Buffer, table: int, number: int) -> int:
+    """Return the position of the table to which a field of a table refers.
+
+    Raises:
+        ValueError: there is no such field.
+    """
+    field = _field(flatbuffer, table, number)
+    if field is None:
+        raise ValueError("not a block: a message has no content")
+    (distance,) = struct.unpack_from("<I", flatbuffer, field)
+    return field + int(distance)
+
+
+def _field(flatbuffer: pa.Buffer, table: int, number: int) -> int | None:
+    """Return the position of a field of a table; None if it is absent.
+
+    A table begins with the distance back to the list of its fields (int32). The list has its size and the
+    table's (uint16), then the distance of each field from the begin of the table, 0 if absent (uint16).
+    """
+    (back,) = struct.unpack_from("<i", flatbuffer, table)
+    (size,) = struct.unpack_from("<H", flatbuffer, table - back)
+    entry = 4 + 2 * number
+    (distance,) = struct.unpack_from("<H", flatbuffer, table - back + entry) if entry < size else (0,)
+    return table + int(distance) if distance else None
 
 
 def _require_types(schema: pa.Schema) -> None:
@@ -91,14 +144,16 @@ def _require_types(schema: pa.Schema) -> None:
     Raises:
         ValueError: they have others.
     """
-    types = {name: schema.field(name).type for name in schema.names}
-    numbers = (pa.types.is_integer, pa.types.is_floating)
-    for name, type_ in types.items():
-        values = type_.value_type if isinstance(type_, pa.FixedShapeTensorType) else type_
-        if type_ != _FIXED.get(name) and not any(is_number(values) for is_number in numbers):
-            raise ValueError(f"not a block: {name} is {type_}")
-    if list(types)[: len(_FIXED)] != list(_FIXED):
-        raise ValueError(f"not a block: its columns are {', '.join(types)}")
+    for column in schema:
+        values, type_ = column.type, column.type
+        if isinstance(type_, pa.FixedShapeTensorType):
+            values, type_ = type_.value_type, pa.fixed_shape_tensor(type_.value_type, type_.shape)
+        expected = _FIXED.get(column.name) or _NUMBERS.get(column.name)
+        if values != expected or column.type != type_:
+            raise ValueError(f"not a block: {column.name} is {column.type}")
+    possible = [sorted([*_FIXED, *columns]) for columns in BLOCK_COLUMNS.values()]
+    if sorted(schema.names) not in possible:
+        raise ValueError(f"not a block: its columns are {', '.join(schema.names)}")
 
 
 def rows_in_block(head: bytes, tail: bytes, size: int) -> int:
@@ -110,6 +165,8 @@ def rows_in_block(head: bytes, tail: bytes, size: int) -> int:
     Raises:
         ValueError: the bytes are not a block.
     """
+    if size > MAX_BLOCK_BYTES:  # what lies between the ends is made of zeros
+        raise ValueError(f"not a block: it has {size} bytes")
     sparse = pa.PythonFile(_Sparse(head, tail, size), mode="r")
     try:
         with pa.ipc.open_file(sparse, options=pa.ipc.IpcReadOptions(included_fields=[0])) as reader:
@@ -154,6 +211,12 @@ def _column(array: Array) -> pa.Array:
     if array.ndim == 1:
         return pa.array(array)
     return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))
+
+
+def _states(column: pa.DictionaryArray) -> list[str | None]:
+    """Return the state of each row. Equal states are one object: a text may be as long as the file."""
+    states: list[str | None] = [*column.dictionary.to_pylist(), None]
+    return [states[n] for n in column.indices.fill_null(len(states) - 1).to_pylist()]
 
 
 def _array(column: pa.ChunkedArray) -> Array:

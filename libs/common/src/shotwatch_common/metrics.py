@@ -7,6 +7,7 @@ counted twice, unless a metric states otherwise.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from importlib.metadata import version
 from time import perf_counter
 
@@ -22,6 +23,17 @@ from shotwatch_shots.event import AnomalyEvent, ModelRef
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.records import VALID, JudgedRecords, ObjectRef
 from shotwatch_shots.vocabulary import Completeness, ModelAlias, ObjectState, Settlement
+
+
+class CacheOutcome(StrEnum):
+    """Outcome of a request to the block cache."""
+
+    HIT = "hit"
+    MISS = "miss"
+    UNREADABLE = "unreadable"
+    KEPT = "kept"
+    NOT_KEPT = "not_kept"
+
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # additional series that nobody uses
 
@@ -136,6 +148,15 @@ WINDOWS_OPEN = Gauge(
 
 BLOCKS = Counter("shotwatch_blocks_total", "Blocks read or written.", ("direction",))
 BLOCK_BYTES = Counter("shotwatch_block_bytes_total", "Their bytes.", ("direction",), unit="bytes")
+BLOCK_CACHE = Counter(
+    "shotwatch_block_cache_total",
+    "Blocks that were asked of the block cache (hit, miss; unreadable: damaged, or an I/O error), or "
+    "written to it (kept; not_kept: no room, or an I/O error).",
+    ("outcome",),
+)
+BLOCK_CACHE_BYTES = Counter(
+    "shotwatch_block_cache_bytes_total", "Bytes of the blocks found or kept.", ("outcome",), unit="bytes"
+)
 
 ENERGY = Gauge("shotwatch_energy_joules", "Energy of the last shot measured.", DEVICE, unit="joules")
 POINTING_X = Gauge(
@@ -272,6 +293,13 @@ def block_read(size: int) -> None:
 
 def block_written(size: int) -> None:
     _count_block("written", size)
+
+
+def block_cache(outcome: CacheOutcome, size: int = 0) -> None:
+    """Count a block that was asked of the block cache or written to it; `size` if it is there."""
+    BLOCK_CACHE.labels(outcome).inc()
+    if size:
+        BLOCK_CACHE_BYTES.labels(outcome).inc(size)
 
 
 def shots_measured(series: ShotSeries, measured: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> None:

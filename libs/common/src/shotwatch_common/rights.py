@@ -122,15 +122,16 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "audit": "find",
         },
         "history": {
-            "objects": "find",
-            "records": "find",
-            "windows": "find",
-            "unused_sources": "find",
-            "batches": "find",
-            "shots": "find",
-            "shot_counts": "find",
+            "objects": "find update",
+            "records": "find remove",
+            "windows": "find remove",
+            "unused_sources": "find remove",
+            "batches": "find remove",
+            "shots": "find remove",
+            "shot_counts": "find update remove",
             "devices": "find",
-            "measurements": "find",
+            "measurements": "find remove",
+            "retention": "find insert update",
             "feedback": "find",
             "calibration_constants": "find insert",
             "trends": "find insert update",
@@ -155,6 +156,7 @@ DATABASE: Mapping[str, DocumentRights] = _parsed(
             "events": "find",
             "counters": "find",
             "reconciliations": "find",
+            "retention": "find",
             "model_loads": "find",
             "promotions": "find",
             "challengers": "find",
@@ -245,10 +247,7 @@ _EVERYTHING = ["arn:aws:s3:::*"]
 _NOTHING: PolicyStatement = {"Effect": "Deny", "Action": ["s3:*"], "Resource": _EVERYTHING}
 """The statement for an account without rights, since stores refuse a policy without statements."""
 _METRICS: PolicyStatement = {"Effect": "Allow", "Action": ["admin:Prometheus"], "Resource": _EVERYTHING}
-"""The statement for MONITOR: read the metrics of MinIO.
-
-The action applies to the whole server, but a statement must name a resource.
-"""
+"""The statement for MONITOR: read the metrics of MinIO. It is for the server, but must name a resource."""
 
 
 def account_name(account: str, settings: Settings) -> str:

@@ -58,6 +58,7 @@ BrokerUrl = Annotated[SecretStr, _secret_url_with("amqp", "amqps")]
 HttpUrl = Annotated[str, AfterValidator(url_with("http", "https"))]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PositiveInt = Annotated[int, Field(gt=0)]
+Days = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -144,6 +145,14 @@ class Settings(SystemSettings):
     """Bucket for blocks, which hold the records of files."""
     dataset_bucket: str = _prefixed("datasets", 3)
     """Bucket for training sets."""
+    block_cache: Path | None = None
+    """Folder, best in memory (tmpfs), in which ingest keeps recent blocks for services on the same machine.
+
+    It must belong to the service's user and have mode 0700. Without it, blocks are read from the store.
+    """
+    block_cache_bytes: PositiveInt = 1 << 30
+    """Size of the block cache; the oldest blocks make room for new ones. Only ingest writes there, and each
+    further replica may exceed the size by an eighth."""
     traces_folder: Path | None = None
     """Folder for spans as JSON lines; OTEL_EXPORTER_OTLP_ENDPOINT sends them to a collector."""
     health_host: str = "127.0.0.1"

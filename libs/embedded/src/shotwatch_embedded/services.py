@@ -1,5 +1,6 @@
 """The services of the path, and how the stack starts each of them."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ ONE_THREAD = dict.fromkeys(
 """Each service works in one thread. Use more replicas for more throughput, not thread pools that compete for
 the cores.
 """
+_BLOCK_DAYS = "SHOTWATCH_DELETE_BLOCKS_DAYS"
+"""The setting of history for a store that cannot let blocks expire, as rclone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def _service(name: str, replicas: int) -> ServiceSpec:
     return ServiceSpec(
         name=name,
         command=(sys.executable, "-P", "-m", f"shotwatch_{name}"),
-        environment=ONE_THREAD,
+        environment=ONE_THREAD | {_BLOCK_DAYS: os.environ.get(_BLOCK_DAYS, "30")},
         replicas=replicas,
         ports=(HEALTH_PORT, QUERY_PORT) if name == "query" else (HEALTH_PORT,),
     )

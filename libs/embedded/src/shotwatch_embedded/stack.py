@@ -19,6 +19,7 @@ from shotwatch_common.broker_connection import connection_to
 from shotwatch_common.settings import read_secret, with_settings
 from shotwatch_common.topology import Topology
 from shotwatch_embedded import lock
+from shotwatch_embedded.block_cache import CacheFolder
 from shotwatch_embedded.credentials import KEYS_NAME, Credentials
 from shotwatch_embedded.description import DEFAULT_ROOT, StackDescription, forget
 from shotwatch_embedded.errors import ProcessFailed, StackError, StackRunning
@@ -90,6 +91,7 @@ class Stack:
         self.folder = folder
         self._lock = held
         self._credentials = Credentials()
+        self._block_cache = CacheFolder(folder / "block-cache")
         self._guard: subprocess.Popen[bytes] = start_guard(folder)
         self._facility = facility.resolve()
         self._external = external
@@ -162,6 +164,7 @@ class Stack:
             "SHOTWATCH_DATABASE_NAME": f"{self._prefix}shotwatch",
             "SHOTWATCH_FACILITY": str(self._facility),
             "SHOTWATCH_TRACES_FOLDER": str(self.folder / "traces"),
+            "SHOTWATCH_BLOCK_CACHE": str(self._block_cache.path),
             QUERY_KEYS_FILE: str(self.folder / KEYS_NAME),
             **self._external,
             **self._server_settings,
@@ -222,6 +225,7 @@ class Stack:
             self._guard.kill()  # kill_all misses a guard that just started: its environment is not visible
             self._guard.wait()
             forget(self.folder)
+            self._block_cache.remove()
             self._ports.release()
             self._lock.close()
 

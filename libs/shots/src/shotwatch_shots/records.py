@@ -59,6 +59,8 @@ class BlockRef(Message):
     key: str
     object_id: str
     object_key: str
+    crc32: int | None = None
+    """CRC-32 of the block's bytes; None for blocks that were written before ADR 35."""
 
 
 class ImageDigest(Columnar):

@@ -3,6 +3,15 @@
 from enum import StrEnum
 
 
+class CalibrationKind(StrEnum):
+    """The kind of a set of calibration constants of a camera."""
+
+    NOISE = "noise"
+    """Mean and standard deviation of each pixel in the dark."""
+    REFERENCE = "reference"
+    """The typical beam image."""
+
+
 class DeviceKind(StrEnum):
     """The kind of a device, which the facility file derives from its group name."""
 
@@ -80,6 +89,8 @@ class ObjectState(StrEnum):
     REJECTED = "rejected"
     IGNORED = "ignored"
     DEAD_LETTERED = "dead_lettered"
+    EXPIRED = "expired"
+    """Ingested long ago: the raw file remains, its records and shots have been deleted."""
 
 
 class HeldFor(StrEnum):

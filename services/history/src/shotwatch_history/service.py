@@ -1,4 +1,4 @@
-"""history: keep each camera's reference, report slow changes and drift, check the ledger and the promotions.
+"""history: keep references, report slow changes and drift, check ledger and promotions, delete old data.
 
 Consumes nothing; checks the archive periodically. Publishes `AnomalyEvent` of kinds `trend` and `drift`.
 
@@ -7,7 +7,9 @@ event depends on what was reported before. If the service dies in between, it th
 event again, and two replicas publish one event. The id of a drift event names the device and the model
 version: drift is reported once. A reference is added to the calibration store after its arrays are stored; if
 the service dies before that, the arrays remain without any reference to them. A check of the ledger writes
-only its own result, under the id of the hour or day that was checked.
+only its own result, under the id of the hour or day that was checked. The deletion of old shots marks the
+files as expired, then deletes the window, and the batch last. If the service dies in between, it finds the
+batch again. Two replicas delete the same.
 """
 
 from contextlib import AsyncExitStack
@@ -20,11 +22,16 @@ from shotwatch_history.jobs.drift import DriftWatch
 from shotwatch_history.jobs.ledger import LedgerWatch
 from shotwatch_history.jobs.promotions import PromotionWatch
 from shotwatch_history.jobs.references import ReferenceRenewal
+from shotwatch_history.jobs.retention import BlockRetention, ShotRetention
 from shotwatch_history.jobs.trends import TrendWatch
 from shotwatch_history.settings import HistorySettings
 
 LEDGER_POLL_S = 60.0
 """Pause between two checks of the ledger, and of the promotions against the audit, in seconds."""
+RETENTION_POLL_S = 60.0
+"""Pause between two deletions of old shots, in seconds."""
+BLOCK_POLL_S = 3600.0
+"""Pause between two deletions of old blocks, in seconds."""
 
 
 async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExitStack) -> Service:
@@ -37,5 +44,7 @@ async def assemble(context: ServiceContext[HistorySettings], resources: AsyncExi
         (settings.drift_poll_seconds, DriftWatch(context, registry).poll),
         (LEDGER_POLL_S, LedgerWatch(context).poll),
         (LEDGER_POLL_S, PromotionWatch(context).poll),
+        *([(RETENTION_POLL_S, ShotRetention(context).poll)] if settings.shot_days else []),
+        *([(BLOCK_POLL_S, BlockRetention(context).poll)] if settings.delete_blocks_days else []),
     )
     return Service(background=tuple(partial(every, pause, job, context.log) for pause, job in jobs))

@@ -1,10 +1,10 @@
 """Settings of the history service."""
 
-from shotwatch_common.settings import BrokerSettings, PositiveFloat
+from shotwatch_common.settings import BrokerSettings, Days, PositiveFloat
 
 
 class HistorySettings(BrokerSettings):
-    """The settings that all services share, and the periods of the checks."""
+    """The settings that all services share, the periods of the checks, and how long data are kept."""
 
     trend_poll_seconds: PositiveFloat = 60.0
     """Pause between two checks for slow changes, in seconds."""
@@ -12,3 +12,7 @@ class HistorySettings(BrokerSettings):
     """Pause between two checks for drift, in seconds."""
     reference_poll_seconds: PositiveFloat = 30.0
     """Pause between two checks for old references, in seconds."""
+    shot_days: Days = 90
+    """Days after which judged shots are deleted, with their records and measurements; 0 keeps them."""
+    delete_blocks_days: Days = 0
+    """Days after which blocks are deleted from a store that cannot let them expire itself; 0 keeps them."""

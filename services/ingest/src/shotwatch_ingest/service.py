@@ -2,6 +2,10 @@
 
 Consumes object events (notifications of the store, and those of the sweep), publishes `FileIngested`.
 
+Small files pass the large ones: they come by the express queue, are read beside at most a few others, and by
+a reader of their own. Notifications of the store come by that queue, too; those of large files are passed on
+to ingest's own queue.
+
 Delivery, for each object: enter it in the ledger; read the file; write its blocks under keys of this object
 version; settle the ledger; publish; move the raw object out of the inbox. Handling a message a second time
 writes everything again, unchanged. If the service dies at any step, the message is delivered again; an object
@@ -22,9 +26,9 @@ from opentelemetry import trace
 
 from shotwatch_common import faults, metrics
 from shotwatch_common.background import every
-from shotwatch_common.blocks import write_block
 from shotwatch_common.bus import Subscription
 from shotwatch_common.clock import epoch_now
+from shotwatch_common.fetching import put_block
 from shotwatch_common.notification import parse_notification
 from shotwatch_common.process import PREFETCH_WAITING, Service, ServiceContext
 from shotwatch_common.store import FetchedObject, ObjectGone, ObjectTooLarge
@@ -34,7 +38,8 @@ from shotwatch_ingest.readers.exchange import (
     written_columns,
 )
 from shotwatch_ingest.readers.pool import ReaderPool
-from shotwatch_ingest.settings import SECONDS_PER_FILE, IngestSettings
+from shotwatch_ingest.reading import Reading, is_small, reading
+from shotwatch_ingest.settings import FILES_IN_MEMORY, READERS_OF_SMALL, IngestSettings
 from shotwatch_ingest.sweep import Sweep
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import FileName
@@ -54,21 +59,16 @@ from shotwatch_shots.vocabulary import FileReason, ObjectState
 
 MAX_FILE_BYTES = 256 << 20
 """Maximum size of a file; a larger one is rejected without reading it."""
-READER_BYTES = 2 << 30
-"""Maximum memory of a reader."""
-FILES_IN_MEMORY = 4
-"""Largest number of files that are read at a time; further ones are being entered, published or moved."""
 
 
 async def assemble(context: ServiceContext[IngestSettings], resources: AsyncExitStack) -> Service:
     settings = context.settings
-    readers = await resources.enter_async_context(
-        ReaderPool(
-            context.facility,
-            processes=settings.readers,
-            seconds_per_file=SECONDS_PER_FILE,
-            memory_bytes=READER_BYTES,
-        )
+    of_large = reading(context.facility, settings.readers_of_large, FILES_IN_MEMORY)
+    of_small = reading(context.facility, READERS_OF_SMALL, PREFETCH_WAITING)
+    ingestor = Ingestor(
+        context,
+        await resources.enter_async_context(of_large),
+        await resources.enter_async_context(of_small),
     )
     sweep = Sweep(context)
 
@@ -76,7 +76,7 @@ async def assemble(context: ServiceContext[IngestSettings], resources: AsyncExit
         await every(settings.inbox_sweep_seconds, sweep.poll, context.log)
 
     background = (keep_polling,) if settings.inbox_sweep_seconds else ()
-    subscription = Subscription("ingest", None, Ingestor(context, readers).handle, PREFETCH_WAITING)
+    subscription = Subscription("ingest", None, ingestor.handle, PREFETCH_WAITING, ingestor.handle_small)
     return Service((subscription,), background)
 
 
@@ -87,16 +87,22 @@ class _Replaced(Exception):
 class Ingestor:
     """The ingestion of objects: from the inbox to blocks, messages and states in the ledger."""
 
-    def __init__(self, context: ServiceContext[IngestSettings], readers: ReaderPool) -> None:
+    def __init__(self, context: ServiceContext[IngestSettings], of_large: Reading, of_small: Reading) -> None:
         self._context = context
-        self._readers = readers
-        self._reading = asyncio.Semaphore(FILES_IN_MEMORY)
+        self._of_large, self._of_small = of_large, of_small
 
     async def handle(self, body: bytes) -> None:
         """Ingest every object that an object event names."""
         for arrived in parse_notification(body):
             if arrived.bucket == self._context.settings.inbox_bucket:
                 await self._ingest(_not_from_the_future(arrived.ref))
+
+    async def handle_small(self, body: bytes) -> None:
+        """Ingest every object that an object event names; pass the event on if one of them is large."""
+        if all(is_small(arrived) for arrived in parse_notification(body)):
+            await self.handle(body)
+        else:
+            await self._context.bus.send("ingest", body)
 
     async def _ingest(self, obj: ObjectRef) -> None:
         trace.get_current_span().set_attributes({"shotwatch.object": obj.key, "shotwatch.size": obj.size})
@@ -130,8 +136,9 @@ class Ingestor:
         return False
 
     async def _read(self, obj: ObjectRef, name: FileName) -> None:
-        async with self._reading:
-            obj, devices, facts = await self._read_into_blocks(obj, name)
+        means = self._of_small if is_small(obj) else self._of_large
+        async with means.places:
+            obj, devices, facts = await self._read_into_blocks(obj, name, means.readers)
         target = self._context.settings.data_bucket, raw_key(name.starts_at, obj.key, obj.etag)
         await self._settle(obj, ObjectState.INGESTED, target, facts=facts)
         faults.reach("ingest.after_settle")
@@ -142,7 +149,7 @@ class Ingestor:
         self._context.log.info("ingested", object=obj.key, **facts)
 
     async def _read_into_blocks(
-        self, obj: ObjectRef, name: FileName
+        self, obj: ObjectRef, name: FileName, readers: ReaderPool
     ) -> tuple[ObjectRef, list[DeviceRecords], ObjectFacts]:
         """Return the object as the store holds it, its records by device, and facts for the ledger."""
         fetched = await self._fetch(obj)
@@ -153,7 +160,7 @@ class Ingestor:
             raise Reject(FileReason.EMPTY, f"{obj.key}: the file has no bytes")
         with await asyncio.to_thread(Workspace, data) as workspace:
             with self._context.tracer.start_as_current_span("read snapshot"):
-                found = await self._readers.read(workspace, name, obj.key, self._latest_ms(obj))
+                found = await readers.read(workspace, name, obj.key, self._latest_ms(obj))
             with self._context.tracer.start_as_current_span("write blocks"):
                 devices, written = await self._write_blocks(obj, name, found, workspace)
         faults.reach("ingest.after_blocks")
@@ -199,16 +206,15 @@ class Ingestor:
         records, etags = [], {}
         columns = written_columns(found.devices, self._context.facility)
         for device, of_block in zip(found.devices, columns, strict=True):
-            block = BlockRef(
+            arrays = await asyncio.to_thread(workspace.arrays, of_block)
+            location = BlockRef(
                 bucket=self._context.settings.block_bucket,
                 key=block_key(name.starts_at, obj.object_id, device.device),
                 object_id=obj.object_id,
                 object_key=obj.key,
             )
-            arrays = await asyncio.to_thread(workspace.arrays, of_block)
-            data = await asyncio.to_thread(write_block, device.block(arrays))
-            etags[fitting_name(device.device)] = await self._context.store.put(block.bucket, block.key, data)
-            metrics.block_written(len(data))
+            block, etag = await put_block(self._context.store, location, device.block(arrays))
+            etags[fitting_name(device.device)] = etag
             records.append(device.records(block))
         return records, etags
 

@@ -3,8 +3,8 @@
 It lists the inbox and feeds in objects that are not in the ledger yet. An object that is still in the inbox
 long afterwards is fed in again, unless it was dead-lettered: that is for a person to reinject. If the store
 sends notifications, a young object is left to its notification. Several replicas may sweep: an object is new
-to only one of them. No more objects are fed in than the queue should hold; the rest stays in the inbox for a
-later sweep.
+to only one of them. No more objects are fed in than the queues should hold; the rest stays in the inbox for a
+later sweep. Small objects come first, and a sweep feeds in few large ones, so that the next one begins soon.
 """
 
 from shotwatch_common import metrics
@@ -12,11 +12,14 @@ from shotwatch_common.background import Items
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.notification import ArrivedObject, build_notification
 from shotwatch_common.process import ServiceContext
+from shotwatch_ingest.reading import is_small
 from shotwatch_ingest.settings import IngestSettings
 from shotwatch_shots.ledger import LastSeen
 from shotwatch_shots.vocabulary import ObjectState
 
 _AT_ONCE = 500
+_LARGE_AT_ONCE = 20
+"""How many large objects a sweep feeds in: some 0.1 s of work; every half second, 2400 a minute."""
 _CLAIM_MS = 10_000
 """Time for which an object is left to the replica that entered it, in ms.
 
@@ -56,19 +59,29 @@ class Sweep:
         due = [arrived for arrived in found if not 0 <= now - arrived.arrived_at_ms < notified_ms]
         seen = await self._ledger.seen([arrived.object_id for arrived in due])
         left = [arrived for arrived in due if _is_left(arrived, seen.get(arrived.object_id), long_ago)]
-        room = max(await self._bus.room("ingest"), 0) if left else 0
-        chosen = {arrived.object_id: arrived for arrived in left[:room]}
+        chosen = {arrived.object_id: arrived for arrived in await self._fitting(left)}
         fed: list[str] = []
 
         async def feed(object_id: str) -> None:
             if await self._claim(chosen[object_id], seen.get(object_id), long_ago + _CLAIM_MS):
-                await self._bus.send("ingest", build_notification(chosen[object_id]))
+                arrived = chosen[object_id]
+                await self._bus.send("ingest", build_notification(arrived), express=is_small(arrived))
                 fed.append(object_id)
 
         await self._objects.each(chosen, feed)
         if fed:
             await self._ledger.see(fed)
         metrics.SWEEP_FOUND.inc(len(fed))
+
+    async def _fitting(self, left: list[ArrivedObject]) -> list[ArrivedObject]:
+        """Return those of the objects for which the queues have room, small ones first."""
+        if not left:
+            return []
+        small = [arrived for arrived in left if is_small(arrived)]
+        large = [arrived for arrived in left if not is_small(arrived)]
+        room_for_small = max(await self._bus.room("ingest", express=True), 0)
+        room_for_large = min(max(await self._bus.room("ingest"), 0), _LARGE_AT_ONCE)
+        return [*small[:room_for_small], *large[:room_for_large]]
 
     async def _claim(self, arrived: ArrivedObject, before: LastSeen | None, seen_at: int) -> bool:
         """Claim the object for this replica; return False if another one has claimed it meanwhile."""

@@ -3,14 +3,13 @@
 import asyncio
 from collections import OrderedDict
 
-from shotwatch_common import metrics
-from shotwatch_common.blocks import MAX_BLOCK_BYTES, Block, read_block
+from shotwatch_common.block import Block
+from shotwatch_common.blocks import read_block
+from shotwatch_common.fetching import block_bytes
 from shotwatch_common.store import ObjectStore
+from shotwatch_shots.records import BlockRef
 
 CACHE_BYTES = 128 * 2**20
-
-_Name = tuple[str, str]
-"""Bucket and key."""
 
 
 class BlockReader:
@@ -19,9 +18,9 @@ class BlockReader:
     def __init__(self, store: ObjectStore, reading: asyncio.Lock) -> None:
         self._store = store
         self._reading = reading
-        self._kept: OrderedDict[_Name, tuple[Block, int]] = OrderedDict()
+        self._kept: OrderedDict[BlockRef, tuple[Block, int]] = OrderedDict()
 
-    async def read(self, bucket: str, key: str) -> Block:
+    async def read(self, ref: BlockRef) -> Block:
         """Return a block.
 
         It is fetched while `reading` is held, so that no block is fetched twice and memory stays bounded.
@@ -31,14 +30,12 @@ class BlockReader:
             ObjectTooLarge: it is larger than any that ingest writes.
             Retry: the store does not answer.
         """
-        name = bucket, key
         async with self._reading:
-            if name not in self._kept:
-                data = await self._store.get(bucket, key, MAX_BLOCK_BYTES)
-                self._kept[name] = read_block(data), len(data)
-                metrics.block_read(len(data))
-            self._kept.move_to_end(name)
-            block, _ = self._kept[name]
+            if ref not in self._kept:
+                data = await block_bytes(self._store, ref)
+                self._kept[ref] = read_block(data), len(data)
+            self._kept.move_to_end(ref)
+            block, _ = self._kept[ref]
             self._forget_oldest()
             return block
 

@@ -3,6 +3,7 @@
 from shotwatch_query.errors import NotFound
 from shotwatch_query.sources import ApiSources
 from shotwatch_shots.batch import MemberRecord
+from shotwatch_shots.pulses import instant
 from shotwatch_shots.shot import JudgedShot
 
 
@@ -14,7 +15,9 @@ async def find_shot(sources: ApiSources, shot: str) -> JudgedShot:
     """
     found = await sources.archive.shots.find(shot)
     if found is None:
-        raise NotFound(f"there is no shot {shot}")
+        until = await sources.archive.retention.expired_until()
+        gone = f"; most shots judged before {instant(until):%Y-%m-%d} have been deleted" if until else ""
+        raise NotFound(f"there is no shot {shot}{gone}")
     return found
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +21,7 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from requests import HTTPError
 
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.settings import Settings
@@ -33,6 +35,13 @@ _AWAY = {
     for code in (INTERNAL_ERROR, TEMPORARILY_UNAVAILABLE, UNAUTHENTICATED, PERMISSION_DENIED)
 }
 """Errors after which another attempt may succeed: no answer, an internal error, or a refused login."""
+_AWAY_STATUS = {
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_MANY_REQUESTS,
+}
+"""The same for uploads, whose errors MLflow does not translate; besides all of 500 and above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,11 @@ class Registry:
                 yield run
         except MlflowException as error:
             if error.error_code in _AWAY:
+                raise Retry(f"the model registry: {error}") from error
+            raise
+        except HTTPError as error:
+            status = None if error.response is None else error.response.status_code
+            if status is None or status in _AWAY_STATUS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise Retry(f"the model registry: {error}") from error
             raise
 

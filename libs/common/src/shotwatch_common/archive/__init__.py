@@ -33,6 +33,7 @@ from shotwatch_common.archive.promotions import Promotions
 from shotwatch_common.archive.reconciliations import Reconciliations
 from shotwatch_common.archive.records import LONGEST_SILENCE_MS, Records
 from shotwatch_common.archive.reprocessings import Reprocessings
+from shotwatch_common.archive.retention import Retention
 from shotwatch_common.archive.shadows import Shadows
 from shotwatch_common.archive.shots import Shots
 from shotwatch_common.archive.trends import Trends
@@ -88,6 +89,7 @@ class Archive:
         self.promotions = Promotions(database)
         self.reconciliations = Reconciliations(database)
         self.reprocessings = Reprocessings(database)
+        self.retention = Retention(database)
         self.shadows = Shadows(database)
         self.devices = Devices(database)
         self.frames = Frames(database)

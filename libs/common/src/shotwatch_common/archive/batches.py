@@ -109,6 +109,17 @@ class Batches:
                 document["closed_at"],
             )
 
+    async def windows_judged(self, start_ms: int, end_ms: int) -> list[str]:
+        """Return the ids of the windows that had a batch judged in [start, end) (epoch ms)."""
+        judged = {"judged_at": {"$gte": start_ms, "$lt": end_ms}}
+        return sorted({each["window"] async for each in self._batches.find(judged, {"window": 1})})
+
+    async def last_judged(self, window_id: str) -> int | None:
+        """Return when the last batch of a window was judged (epoch ms); None while one of them is not."""
+        found = self._batches.find({"window": window_id}, {"judged_at": 1})
+        judged_at = [int(document["judged_at"]) async for document in found]
+        return max(judged_at, default=_NOT_YET) if all(judged_at) else None
+
     async def windows_closed(self, start_ms: int, end_ms: int) -> set[str]:
         """Return the ids of the windows that had shots closed in [start, end) (epoch ms)."""
         closed = {"closed_at": {"$gte": start_ms, "$lt": end_ms}}

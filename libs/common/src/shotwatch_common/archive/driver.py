@@ -10,7 +10,7 @@ from typing import Any
 
 from motor.core import AgnosticCursor
 from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import ReplaceOne, UpdateOne
+from pymongo import DeleteOne, ReplaceOne, UpdateOne
 from pymongo.errors import (
     AutoReconnect,
     ConnectionFailure,
@@ -40,7 +40,7 @@ Filter = Mapping[str, object]
 """A query, a choice of fields, a change or a stage of a pipeline, in MongoDB's language."""
 Keys = Sequence[tuple[str, int]]
 """Fields in their order, each ascending (1) or descending (-1)."""
-Write = UpdateOne | ReplaceOne[Document]
+Write = UpdateOne | ReplaceOne[Document] | DeleteOne
 """One write of several that are sent together."""
 
 

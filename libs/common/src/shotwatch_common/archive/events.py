@@ -12,6 +12,7 @@ from shotwatch_common.archive.readable import readable
 from shotwatch_common.clock import epoch_now
 from shotwatch_shots.event import AnomalyEvent
 from shotwatch_shots.feedback import Span
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.reconciliation.sides import Numbers, StoredEvent
 from shotwatch_shots.vocabulary import Phase
 
@@ -170,6 +171,12 @@ class Events:
         """Return all events of these shots, at every revision."""
         found = self._events.find({"shot": {"$in": list(shots)}}, {"event": 1})
         return await _decoded(found, _event)
+
+    async def any_of(self, series: ShotSeries, start_ms: int, end_ms: int) -> bool:
+        """Return whether there is an event of a series with start <= time < end (epoch ms)."""
+        found = self._events.find({"time": {"$gte": start_ms, "$lt": end_ms}}, {"place": 1, "interval": 1})
+        of_series = (str(series.place), series.interval)
+        return of_series in [(each["place"], each["interval"]) async for each in found]
 
     async def spans(self, incidents: Sequence[str]) -> dict[str, Span]:
         """Return the first and last shot (epoch ms) of each of these incidents, by their stored events."""

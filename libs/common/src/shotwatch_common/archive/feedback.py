@@ -15,6 +15,7 @@ from shotwatch_shots.feedback import (
     VERDICTS,
     ShotLabels,
     Snooze,
+    Span,
     Standing,
     Statement,
     active_snoozes,
@@ -22,6 +23,7 @@ from shotwatch_shots.feedback import (
     shot_labels,
     standings,
 )
+from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import FeedbackAction
 
@@ -105,6 +107,12 @@ class Feedback:
         verdicts = await self._found({"action": {"$in": sorted(VERDICTS)}})
         spans = await self._events.spans(sorted({each.incident for each in verdicts}))
         return shot_labels(shots, verdicts, spans)
+
+    async def labelled(self) -> list[tuple[ShotSeries, Span]]:
+        """Return the series and the time span of each incident that people have labelled."""
+        verdicts = await self._found({"action": {"$in": sorted(VERDICTS)}})
+        spans = await self._events.spans(sorted({each.incident for each in verdicts}))
+        return [(each.series, spans[each.incident]) for each in verdicts if each.incident in spans]
 
     async def verdicts(self, models: Sequence[str]) -> dict[str, Counter[FeedbackAction]]:
         """Count the confirmed incidents and the false ones of each of these model versions."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from shotwatch_common.archive.driver import Database
 from shotwatch_common.archive.earliest import earliest
 from shotwatch_common.archive.ledger_documents import KNOWN_FIELDS, decoded_known
+from shotwatch_common.archive.secantus_gaps import at_least
 from shotwatch_shots.reconciliation.sides import KnownObject
 from shotwatch_shots.vocabulary import ObjectState
 
@@ -64,7 +65,8 @@ class KnownObjects:
 
     async def first_folder(self, after: str) -> str | None:
         """Return the first folder after this one in which the ledger has an object, in any bucket."""
-        found = self._objects.find({"location.key": {"$gt": f"{after}/{LAST_CHARACTER}"}}, {"location": 1})
+        later = {"$gt": f"{after}/{LAST_CHARACTER}", "$lt": LAST_CHARACTER}
+        found = self._objects.find({"location.key": later}, {"location": 1})
         async for document in found.sort("location.key", 1).limit(1):
             return str(document["location"]["key"]).partition("/")[0]
         return None
@@ -81,6 +83,8 @@ class KnownObjects:
 
     async def first_change(self) -> int | None:
         """Return when the first known change was made (epoch ms); None if the ledger is empty."""
-        async for document in self._objects.find({}, {"since": 1}).sort("since", 1).limit(1):
+        async for document in (
+            self._objects.find({"since": at_least(0)}, {"since": 1}).sort("since", 1).limit(1)
+        ):
             return int(document["since"])
         return None

@@ -207,6 +207,13 @@ class Ledger:
             step = encoded_step(Entry(known.state, stage, why))
             await self._objects.update_one({"_id": known.ref.object_id}, {"$push": {"history": step}})
 
+    async def expire(self, object_ids: Sequence[str], stage: str, why: str) -> None:
+        """Record that the records and shots of ingested objects are being deleted; the raw files stay."""
+        changes = {"state": ObjectState.EXPIRED, "since": epoch_now(), "joined_at": NOT_YET, "detail": why}
+        step = encoded_step(Entry(ObjectState.EXPIRED, stage, why))
+        ingested = {"_id": {"$in": list(object_ids)}, "state": ObjectState.INGESTED}
+        await self._objects.update_many(ingested, {"$set": changes, "$push": {"history": step}})
+
     async def note_discarded(self, object_id: str, stage: str, why: str) -> None:
         """Record why a dead-lettered message about the object was discarded. The state stays."""
         step = encoded_step(Entry(ObjectState.DEAD_LETTERED, stage, why))
@@ -231,8 +238,7 @@ class Ledger:
 
     async def unjoined(self) -> int:
         """Return how many ingested objects have not been joined into shots yet."""
-        count: int = await self._objects.count_documents(_unjoined(ObjectState.INGESTED))
-        return count
+        return await self._objects.count_documents(_unjoined(ObjectState.INGESTED))
 
     async def overdue(self, state: ObjectState, before_ms: int) -> list[OverdueObject]:
         """Return the unjoined objects in this state since before a time (epoch ms)."""

@@ -29,10 +29,9 @@ class Reconciliations:
 
     async def ensure_indexes(self) -> None:
         await self._reconciliations.create_index([("start", 1)])
-        await self._reconciliations.create_index([("open", 1)])
+        await self._reconciliations.create_index([("open", 1), ("checked_at", 1)])
         await self._reconciliations.create_index([("marked_at", 1)])
         await self._reconciliations.create_index([("imbalanced", 1)])
-        await self._reconciliations.create_index([("checked_at", 1)])
 
     async def noted_until(self) -> int | None:
         """Return the time up to which changes have been noted (epoch ms); None if they never were."""

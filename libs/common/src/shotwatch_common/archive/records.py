@@ -16,7 +16,7 @@ from shotwatch_shots.records import NO_STATE, DeviceHistory, JudgedRecords, Obje
 
 LONGEST_SILENCE_MS = 32 * 86_400_000
 """A device that has not recorded for longer has no known state and is no longer expected."""
-_FIRST_SPAN_MS, _LONGEST_SPAN_MS = 600_000, 21_600_000
+_FIRST_SPAN_MS, _LONGEST_SPAN_MS = 600_000, 86_400_000
 _LONGEST_FILE_MS = 86_400_000
 """A recorder writes one file per minute; the old layout has one file per day."""
 
@@ -63,6 +63,10 @@ class Records:
         found = self._records.find(begins, {"device": 1, "object_key": 1})
         return [(document["device"], document["object_key"]) async for document in found]
 
+    async def forget(self, object_keys: Sequence[str]) -> None:
+        """Delete the records of the files with these keys."""
+        await self._records.delete_many({"object_key": {"$in": list(object_keys)}})
+
     async def of_device(self, device: str, start_ms: int, end_ms: int) -> DeviceHistory:
         """Return the device's records with start <= time < end (epoch ms)."""
         documents = [
@@ -79,7 +83,7 @@ class Records:
         """Return the state at the device's last record before a time (epoch ms).
 
         Return None if no file in the LONGEST_SILENCE_MS before that time has a record with a state. The
-        search goes back in steps that double in length, up to 6 h. So it reads little, both for a device
+        search goes back in steps that double in length, up to a day. So it reads little, both for a device
         that has just recorded and for one that has been silent for long.
         """
         end, length = time_ms, _FIRST_SPAN_MS

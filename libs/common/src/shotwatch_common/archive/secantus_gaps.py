@@ -35,6 +35,6 @@ def at_least(value: int) -> Filter:
     """Return the operators for numbers of at least `value`, with an upper bound that no number reaches.
 
     Symptom: a range without an upper bound, together with a limit or a sort, reads the entire collection: 0.8
-    s for 40,000 documents, where a bounded range takes 6 ms.
+    s for 40,000 documents. With both bounds, the embedded server reads what the limit requires.
     """
     return {"$gte": value, "$lt": _LARGEST}

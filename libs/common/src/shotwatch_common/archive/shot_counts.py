@@ -8,15 +8,16 @@ without matching shots, and one query holds the database for 10 to 20 ms.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pymongo import UpdateOne
+from pymongo import DeleteOne, UpdateOne
 
-from shotwatch_common.archive.driver import Database, Filter
+from shotwatch_common.archive.driver import Database, Filter, Write
 from shotwatch_common.archive.shot_candidates import Candidates, Counts, Estimator, counted_as
+from shotwatch_common.clock import epoch_now
 from shotwatch_shots.batch import ShotBatch
-from shotwatch_shots.shot import ShotFilter, ShotVerdict
+from shotwatch_shots.shot import JudgedShot, ShotFilter, ShotVerdict
 
 MOST = 400
 """Number of documents that one query reads at most. SecantusDB takes 25 to 50 µs of CPU for each.
@@ -71,7 +72,7 @@ class ShotCounts:
     """Collection `shot_counts`: `_id` is length and start of a time range.
 
     The counts of a range are upper bounds: a shot that is written again counts again. The document `extent`
-    holds the times of the first and the last shot.
+    holds the times of the first and the last shot, and when a shot was judged for the first time.
     """
 
     def __init__(self, database: Database) -> None:
@@ -82,14 +83,12 @@ class ShotCounts:
 
     async def add(self, batch: ShotBatch, verdicts: Sequence[ShotVerdict]) -> None:
         """Count the shots of a batch. Call this before they are stored, so that every search finds them."""
-        ranges: dict[tuple[int, int], Counter[str]] = {}
-        for pulse, complete, verdict in zip(
-            batch.pulses.tolist(), batch.complete.tolist(), verdicts, strict=True
-        ):
-            names = counted_as(verdict, complete)
-            for length in LEVELS_MS:
-                ranges.setdefault((length, pulse // length * length), Counter()).update(names)
-        extent = {"$min": {"first": int(batch.pulses.min())}, "$max": {"last": int(batch.pulses.max())}}
+        pulses, complete = batch.pulses.tolist(), batch.complete.tolist()
+        ranges = _counted(zip(pulses, map(counted_as, verdicts, complete), strict=True))
+        extent = {
+            "$min": {"first": int(batch.pulses.min()), "judged_at": epoch_now()},
+            "$max": {"last": int(batch.pulses.max())},
+        }
         await self._counts.bulk_write(
             [
                 UpdateOne({"_id": _EXTENT}, extent, upsert=True),
@@ -97,6 +96,33 @@ class ShotCounts:
             ],
             ordered=False,
         )
+
+    async def subtract(self, shots: Sequence[JudgedShot]) -> None:
+        """Stop counting shots that have been deleted; remove what then counts none.
+
+        Call this after they are deleted. If the caller fails before, too many are counted, never too few.
+        """
+        of_series: dict[str, list[tuple[int, list[str]]]] = {}
+        for shot in shots:
+            named = (shot.pulse, counted_as(shot.verdict, shot.complete))
+            of_series.setdefault(str(shot.series), []).append(named)
+        changed = [
+            (series, f"{length}/{start}", counts)
+            for series, counted in of_series.items()
+            for (length, start), counts in _counted(counted).items()
+        ]
+        if not changed:
+            return
+        steps: tuple[list[Write], ...] = (
+            [UpdateOne({"_id": id_}, _increments(series, counts, -1)) for series, id_, counts in changed],
+            [
+                UpdateOne({"_id": id_, f"at_most.{series}.all": 0}, {"$unset": {f"at_most.{series}": ""}})
+                for series, id_, _ in changed
+            ],
+            [DeleteOne({"_id": id_, "at_most": {}}) for _, id_, _ in changed],
+        )
+        for writes in steps:
+            await self._counts.bulk_write(writes, ordered=False)
 
     async def parts(
         self, wanted: ShotFilter, start_ms: int, end_ms: int, newest_first: bool = False, limit: int = 0
@@ -121,6 +147,11 @@ class ShotCounts:
             yield part
         if late:
             yield late
+
+    async def first_judged(self) -> int | None:
+        """Return when a shot was judged for the first time (epoch ms); None if none was."""
+        document = await self._counts.find_one({"_id": _EXTENT}, {"judged_at": 1})
+        return int(document["judged_at"]) if document and "judged_at" in document else None
 
     async def _extent(self) -> tuple[int, int]:
         document = await self._counts.find_one({"_id": _EXTENT})
@@ -181,12 +212,22 @@ class ShotCounts:
 def _addition(series: str, length: int, start: int, counts: Counter[str]) -> UpdateOne:
     return UpdateOne(
         {"_id": f"{length}/{start}"},
-        {
-            "$inc": {f"at_most.{series}.{name}": count for name, count in counts.items()},
-            "$setOnInsert": {"length": length, "start": start},
-        },
+        {**_increments(series, counts, 1), "$setOnInsert": {"length": length, "start": start}},
         upsert=True,
     )
+
+
+def _increments(series: str, counts: Counter[str], factor: int) -> Filter:
+    return {"$inc": {f"at_most.{series}.{name}": factor * count for name, count in counts.items()}}
+
+
+def _counted(shots: Iterable[tuple[int, Iterable[str]]]) -> dict[tuple[int, int], Counter[str]]:
+    """Return how often each name counts in each range. Shots are given as pulse and names."""
+    ranges: dict[tuple[int, int], Counter[str]] = {}
+    for pulse, names in shots:
+        for length in LEVELS_MS:
+            ranges.setdefault((length, pulse // length * length), Counter()).update(names)
+    return ranges
 
 
 def _chunks(span: SpanPart, length: int, newest_first: bool) -> Iterator[SpanPart]:

@@ -28,6 +28,7 @@ ANY_SHOT = ShotFilter()
 _TEN_SECONDS_MS = 10_000
 """Length of the times whose shots are reconciled at once: 800 at the facility's full rate."""
 _DUPLICATE_KEY = 11000
+_DELETED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,19 @@ class Shots:
         revised = [_revision_of(document) for document in documents if document["revision"] > 1]
         if revised:
             await self._shots.bulk_write(revised, ordered=False)
+
+    async def forget(self, batch: ShotBatch) -> None:
+        """Delete the shots of a batch, except those that a later batch has closed again."""
+        ids = batch.shot_ids
+        for some in (ids[n : n + _DELETED_AT_ONCE] for n in range(0, len(ids), _DELETED_AT_ONCE)):
+            of_batch = {"_id": {"$in": some}, "batch": batch.batch_id}
+            shots = [_shot(document) async for document in self._shots.find(of_batch)]
+            await self._shots.delete_many(of_batch)
+            await self._counts.subtract(shots)
+
+    async def first_judged(self) -> int | None:
+        """Return when a shot was judged for the first time (epoch ms); None if none was."""
+        return await self._counts.first_judged()
 
     async def revisions(self, shots: Sequence[str]) -> dict[str, int]:
         """Return the current revision of each of these shots."""

@@ -14,8 +14,9 @@ _DUPLICATE_KEY = 11000
 class UnusedSources:
     """Collection `unused_sources`: `_id` is window, device and object id.
 
-    A document is written before its window, and never changed or removed. If the window has the source
-    nevertheless, because that write failed or because the file was joined again, the window counts.
+    A document is written before its window, and never changed. It is removed with the records of its file. If
+    the window has the source nevertheless, because that write failed or because the file was joined again,
+    the window counts.
     """
 
     def __init__(self, database: Database) -> None:
@@ -34,6 +35,10 @@ class UnusedSources:
         except BulkWriteError as error:
             if any(e["code"] != _DUPLICATE_KEY for e in (error.details or {}).get("writeErrors", [])):
                 raise
+
+    async def forget(self, object_keys: Sequence[str]) -> None:
+        """Delete the sources from files with these keys."""
+        await self._sources.delete_many({"object_key": {"$in": list(object_keys)}})
 
     async def rows(self, object_keys: Sequence[str], held: Container[str]) -> AsyncIterator[JoinedRows]:
         """Yield the rows of the sources from files with these keys, except sources that windows hold."""

@@ -272,6 +272,7 @@ def _source_document(source: RecordSource) -> Document:
         "block": block.key,
         "object_id": block.object_id,
         "object_key": block.object_key,
+        "crc32": block.crc32,
         "arrived_at": source.arrived_at,
         "traceparent": source.traceparent,
         "displaced": source.displaced,
@@ -284,6 +285,7 @@ def _source(stored: Document) -> RecordSource:
         key=stored["block"],
         object_id=stored["object_id"],
         object_key=stored["object_key"],
+        crc32=stored.get("crc32"),
     )
     return RecordSource(block, stored["arrived_at"], stored["traceparent"], stored["displaced"])
 

@@ -1,6 +1,11 @@
 """The message bus. This package is the only one that knows the broker.
 
-Each stage has its own queue. A message is acknowledged only after its handler has returned and the broker has
+Each stage has its own queue. A stage through which every shot passes also has an express queue, for small
+messages (`shotwatch_shots.message.SMALL`). Each of the two has its own consumer and its own limit of messages
+in work, so neither waits for the other (ADR 36). A message that comes again, after a delay or from the
+dead-letter queue, takes the stage's own queue.
+
+A message is acknowledged only after its handler has returned and the broker has
 confirmed everything that the handler published. A message may therefore be handled more than once, and every
 handler must allow for that.
 
@@ -27,11 +32,11 @@ The modules:
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from faststream.rabbit import Channel, RabbitBroker
 from opentelemetry.trace import TracerProvider
-from pydantic import BaseModel
 
 from shotwatch_common import metrics
 from shotwatch_common.broker_connection import connection_to
@@ -42,7 +47,7 @@ from shotwatch_common.bus.consumer import SettlementContext, router_of
 from shotwatch_common.bus.consumer import Subscription as Subscription
 from shotwatch_common.bus.errors import BROKER_UNAVAILABLE
 from shotwatch_common.bus.errors import ConsumersLost as ConsumersLost
-from shotwatch_common.bus.faststream_gaps import Consumption
+from shotwatch_common.bus.faststream_gaps import Consumption, all_active
 from shotwatch_common.bus.headers import ATTEMPT_HEADER as ATTEMPT_HEADER
 from shotwatch_common.bus.headers import PUBLISHED_HEADER as PUBLISHED_HEADER
 from shotwatch_common.bus.headers import REASON_HEADER as REASON_HEADER
@@ -54,6 +59,7 @@ from shotwatch_common.telemetry import Log
 from shotwatch_common.topology import Topology
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.message import StageMessage
 
 _POLL_INTERVAL_S = 5.0
 _READY_TIMEOUT_S = 2.0
@@ -67,7 +73,7 @@ class MessageBus(Protocol):
         """Return whether the broker answers and every stage is consumed."""
         ...
 
-    async def room(self, stage: str) -> int:
+    async def room(self, stage: str, express: bool = False) -> int:
         """Return how many more messages may wait for a stage; negative if there are already too many."""
         ...
 
@@ -75,8 +81,8 @@ class MessageBus(Protocol):
         """Return whether messages of these stages wait for a handler, now or after a delay."""
         ...
 
-    async def send(self, stage: str, message: BaseModel | bytes) -> None:
-        """Publish a persistent message to a stage's queue, and wait for the broker's confirmation."""
+    async def send(self, stage: str, message: StageMessage | bytes, express: bool = False) -> None:
+        """Publish a persistent message to a stage, and wait for the broker's confirmation."""
         ...
 
     async def announce(self, event: AnomalyEvent) -> None:
@@ -119,7 +125,7 @@ class Bus:
         self._queues = QueueInspector(topology)
         self._held = HeldMessages()
         self._back_pressure = BackPressure(self._queues, self._held, log, longest_queue)
-        self._consumptions: dict[str, Consumption] = {}
+        self._consumptions: dict[str, Sequence[Consumption]] = {}
         self._watchdog = Watchdog(self._queues, self._consumptions)
         self._settlement = SettlementContext(
             topology,
@@ -156,19 +162,23 @@ class Bus:
             )
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Pass each message of the stage's queue to the handler, once `start` has been called."""
+        """Pass each message of the stage's queues to the handler, once `start` has been called."""
         stage = subscription.stage
-        self._broker.include_router(router_of(subscription, self._settlement))
+        queues = self._topology.consumed_queues_of(stage)
+        for queue in queues:
+            self._broker.include_router(router_of(subscription, queue, self._settlement))
         self._back_pressure.add(stage)
-        self._consumptions[stage] = consumption = Consumption()
-        metrics.CONSUMERS.labels(stage).set_function(consumption.is_active)
+        self._consumptions[stage] = consumptions = [Consumption() for _ in queues]
+        metrics.CONSUMERS.labels(stage).set_function(lambda: all_active(consumptions))
 
     async def start(self) -> None:
         """Start consuming."""
         await self._broker.start()
-        for stage, consumption in self._consumptions.items():
-            # FastStream returns the object with which the stage's subscriber consumes, on its own channel.
-            await consumption.follow(await self._broker.declare_queue(self._topology.queue_of(stage)))
+        for stage, consumptions in self._consumptions.items():
+            queues = self._topology.consumed_queues_of(stage)
+            for consumption, queue in zip(consumptions, queues, strict=True):
+                # FastStream returns the object with which the subscriber consumes, on its own channel.
+                await consumption.follow(await self._broker.declare_queue(queue))
 
     async def stop(self) -> None:
         """Finish the messages that are being handled, and disconnect.
@@ -197,13 +207,15 @@ class Bus:
             await self._back_pressure.update()
             await self._watchdog.check()
 
-    async def room(self, stage: str) -> int:
+    async def room(self, stage: str, express: bool = False) -> int:
         """Return how many more messages may wait for a stage; negative if there are already too many.
+
+        `express`: how many more may wait in the stage's express queue.
 
         Raises:
             Retry: the broker did not answer.
         """
-        return await self._back_pressure.room(stage)
+        return await self._back_pressure.room(stage, express)
 
     async def under_way(self, *stages: str) -> bool:
         """Return whether messages of these stages wait for a handler, now or after a delay.
@@ -213,13 +225,15 @@ class Bus:
         """
         return await self._queues.any_waiting(stages)
 
-    async def send(self, stage: str, message: BaseModel | bytes) -> None:
-        """Publish a persistent message to a stage's queue, and wait for the broker's confirmation.
+    async def send(self, stage: str, message: StageMessage | bytes, express: bool = False) -> None:
+        """Publish a persistent message to a stage, and wait for the broker's confirmation.
+
+        A small message takes the stage's express queue, and so do bytes if `express`.
 
         Raises:
             Retry: the broker did not accept it, or the queue does not exist.
         """
-        await self._publisher.send(stage, message)
+        await self._publisher.send(stage, message, express)
 
     async def announce(self, event: AnomalyEvent) -> None:
         """Publish an anomaly event to the stream of events.

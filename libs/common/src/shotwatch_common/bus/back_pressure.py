@@ -1,4 +1,7 @@
-"""Back-pressure: a stage pauses while the queue of the next stage is long."""
+"""Back-pressure: a stage pauses while the queues of the next stage are long.
+
+Small messages, which come by the express queue, go on while only large ones wait for the next stage.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -37,9 +40,10 @@ class HeldMessages:
 
 
 class BackPressure:
-    """Pauses a stage while more than `longest_queue` messages wait for the next stage.
+    """Pauses a queue of a stage while more than `longest_queue` messages wait for the next stage.
 
-    A paused stage resumes once half of them are gone.
+    For the express queue, only the messages in the next express queue count; for the stage's own, all of
+    them. A paused queue resumes once half of them are gone.
     """
 
     def __init__(self, queues: QueueInspector, held: HeldMessages, log: Log, longest_queue: int) -> None:
@@ -47,40 +51,44 @@ class BackPressure:
         self._held = held
         self._log = log
         self._longest_queue = longest_queue
-        self._gates: dict[str, asyncio.Event] = {}
+        self._gates: dict[tuple[str, bool], asyncio.Event] = {}
 
     def add(self, stage: str) -> None:
-        """Watch the queue of the stage after this one, if there is one."""
+        """Watch the queues of the stage after this one, if there is one."""
         for why in HeldFor:
             metrics.MESSAGES_HELD.labels(stage, why)
         if stage in NEXT:
-            self._gates[stage] = gate = asyncio.Event()
-            gate.set()
+            for express in (False, True):
+                self._gates[stage, express] = gate = asyncio.Event()
+                gate.set()
 
-    async def pass_gate(self, stage: str) -> None:
-        """Wait until the stage is not paused; the current task's message counts as held meanwhile."""
-        gate = self._gates.get(stage)
+    async def pass_gate(self, stage: str, express: bool) -> None:
+        """Wait until the queue is not paused; the current task's message counts as held meanwhile."""
+        gate = self._gates.get((stage, express))
         if gate is not None and not gate.is_set():
             with self._held.hold(stage, HeldFor.NEXT_STAGE):
                 await gate.wait()
 
     async def update(self) -> None:
-        """Update which stages are paused, by the lengths of the queues; without an answer, change nothing."""
-        for stage, gate in self._gates.items():
+        """Update which queues are paused, by the lengths of the next; without an answer, change nothing."""
+        for (stage, express), gate in self._gates.items():
             try:
-                room = await self.room(NEXT[stage])
+                room = await self.room(NEXT[stage], express)
             except Retry:
                 continue
             if room < 0 and gate.is_set():
-                self._log.warning("paused", stage=stage, why=f"the queue of {NEXT[stage]} is long")
+                why = f"the queue of {NEXT[stage]} is long"
+                self._log.warning("paused", stage=stage, express=express, why=why)
                 gate.clear()
             elif room >= self._longest_queue / 2:
                 gate.set()
 
-    async def room(self, stage: str) -> int:
+    async def room(self, stage: str, express: bool = False) -> int:
         """Return how many more messages may wait for a stage; negative if there are already too many.
+
+        `express`: as above, of messages for the express queue.
 
         Raises:
             Retry: the broker did not answer.
         """
-        return self._longest_queue - await self._queues.length(stage)
+        return self._longest_queue - await self._queues.length(stage, express)

@@ -10,7 +10,7 @@ from aio_pika import IncomingMessage
 from aio_pika.abc import HeadersType
 from aio_pika.exceptions import ChannelInvalidStateError
 from faststream import AckPolicy, BaseMiddleware, ContextRepo
-from faststream.rabbit import Channel, RabbitMessage, RabbitPublishCommand, RabbitRouter
+from faststream.rabbit import Channel, RabbitMessage, RabbitPublishCommand, RabbitQueue, RabbitRouter
 from opentelemetry.trace import TracerProvider
 from pydantic import ValidationError
 
@@ -47,14 +47,19 @@ _LONGEST_REASON = 1000
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """The handler for the messages of one stage's queue."""
+    """The handler for the messages of one stage, from its own queue and from its express queue.
+
+    Each queue has its own consumer. So a small message is handled although large ones keep all their places.
+    """
 
     stage: str
     contract: type[StageMessage] | None
     """The type that a message's body must conform to, and that the handler takes; None passes bytes."""
     handle: Callable[[Any], Awaitable[None]]
     prefetch: int
-    """How many messages are handled concurrently."""
+    """How many messages of each queue are handled concurrently."""
+    handle_express: Callable[[Any], Awaitable[None]] | None = None
+    """The handler for the messages of the express queue, if it is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +78,19 @@ class SettlementContext:
     log: Log
 
 
-def router_of(subscription: Subscription, dependencies: SettlementContext) -> RabbitRouter:
-    """Return the FastStream router that consumes the stage's queue.
+def router_of(
+    subscription: Subscription, queue: RabbitQueue, dependencies: SettlementContext
+) -> RabbitRouter:
+    """Return the FastStream router that consumes one queue of the stage.
 
     Its middlewares trace and settle each message; FastStream then acknowledges it.
     """
-    topology = dependencies.topology
-    queue = topology.queue_of(subscription.stage)
+    topology, stage = dependencies.topology, subscription.stage
+    express = queue != topology.queue_of(stage)
+    handler = (subscription.handle_express if express else None) or subscription.handle
 
     def settling(message: IncomingMessage | None, /, *, context: ContextRepo) -> _Settling:
-        return _Settling(message, context, subscription.stage, dependencies)
+        return _Settling(message, context, stage, express, dependencies)
 
     router = RabbitRouter(
         middlewares=[
@@ -101,7 +109,7 @@ def router_of(subscription: Subscription, dependencies: SettlementContext) -> Ra
         decoder=partial(_decode, subscription),
     )
     async def handle(body: Any) -> None:
-        await subscription.handle(body)
+        await handler(body)
 
     return router
 
@@ -135,10 +143,16 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
     """
 
     def __init__(
-        self, msg: IncomingMessage | None, context: ContextRepo, stage: str, dependencies: SettlementContext
+        self,
+        msg: IncomingMessage | None,
+        context: ContextRepo,
+        stage: str,
+        express: bool,
+        dependencies: SettlementContext,
     ) -> None:
         super().__init__(msg, context=context)
         self._stage = stage
+        self._express = express
         self._with = dependencies
 
     async def consume_scope(self, call_next: Callable[[RabbitMessage], Awaitable[object]], msg: Any) -> None:
@@ -148,7 +162,7 @@ class _Settling(BaseMiddleware[RabbitPublishCommand]):
             Returned: the message's channel was closed meanwhile.
         """
         with attempting(attempt_of(msg)):
-            await self._with.back_pressure.pass_gate(self._stage)
+            await self._with.back_pressure.pass_gate(self._stage, self._express)
             if (published_at := publication_time_of(msg)) is not None:
                 metrics.message_waited(self._stage, published_at)
             with metrics.message_in_work(self._stage):

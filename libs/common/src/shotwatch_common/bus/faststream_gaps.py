@@ -3,7 +3,7 @@
 Each part uses only public interfaces, of FastStream and of the two libraries below it, aio-pika and aiormq.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import cast
 
 import aiormq
@@ -43,6 +43,11 @@ class Consumption:
     async def _use(self, channel: AbstractRobustChannel | None) -> None:
         assert channel is not None
         self._channel = cast(aiormq.Channel, await channel.get_underlay_channel())
+
+
+def all_active(consumptions: Iterable[Consumption]) -> bool:
+    """Return whether all these consumers exist."""
+    return all(each.is_active() for each in consumptions)
 
 
 async def without_invalid_trace_headers(

@@ -10,6 +10,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.topology import Topology
 from shotwatch_shots.errors import Retry
 from shotwatch_shots.event import AnomalyEvent
+from shotwatch_shots.message import StageMessage
 
 
 class Publisher:
@@ -23,15 +24,18 @@ class Publisher:
         self._broker = broker
         self._topology = topology
 
-    async def send(self, stage: str, message: BaseModel | bytes) -> None:
-        """Publish a new message to a stage's queue.
+    async def send(self, stage: str, message: StageMessage | bytes, express: bool = False) -> None:
+        """Publish a new message to a stage: to its express queue if the message is small, or `express`.
 
         Raises:
             Retry: the broker did not accept it, or the queue does not exist.
         """
-        await self.put(self._topology.queue_of(stage), message, {PUBLISHED_HEADER: epoch_now()})
+        queue = self._topology.queue_for(
+            stage, express or (isinstance(message, StageMessage) and message.is_small)
+        )
+        await self.put(queue, message, {PUBLISHED_HEADER: epoch_now()})
 
-    async def put(self, queue: RabbitQueue, message: BaseModel | bytes, headers: HeadersType) -> None:
+    async def put(self, queue: RabbitQueue, message: StageMessage | bytes, headers: HeadersType) -> None:
         """Publish a message with these headers to a queue.
 
         Raises:

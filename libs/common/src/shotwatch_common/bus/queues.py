@@ -30,14 +30,16 @@ class QueueInspector:
         """Use this connection for requests from now on; None prevents any request."""
         self._connection = connection
 
-    async def length(self, stage: str) -> int:
-        """Return how many messages wait in a stage's queue.
+    async def length(self, stage: str, express: bool = False) -> int:
+        """Return how many messages wait for a stage, in its express queue or in all that are consumed.
 
         Raises:
             Retry: the broker did not answer.
         """
-        (queue,) = await self._find([self._topology.queue_of(stage).name])
-        return queue.declaration_result.message_count or 0
+        consumed = self._topology.consumed_queues_of(stage)
+        counted = [self._topology.queue_for(stage, express)] if express else consumed
+        found = await self._find([queue.name for queue in counted])
+        return sum(queue.declaration_result.message_count or 0 for queue in found)
 
     async def any_waiting(self, stages: Sequence[str]) -> bool:
         """Return whether messages of these stages wait for a handler, now or after a delay.
@@ -54,18 +56,19 @@ class QueueInspector:
         return any(queue.declaration_result.message_count for queue in await self._find(names))
 
     async def has_consumers(self, stage: str) -> bool:
-        """Return whether the stage's own queue has a consumer anywhere, and all its other queues exist.
+        """Return whether each consumed queue has a consumer anywhere, and all other queues exist.
 
         Raises:
             Retry: the broker did not answer.
         """
         try:
-            own, *_ = await self._find([queue.name for queue in self._topology.queues_of(stage)])
+            found = await self._find([queue.name for queue in self._topology.queues_of(stage)])
         except Retry as error:
             if isinstance(error.__cause__, ChannelNotFoundEntity):
                 return False
             raise
-        return bool(own.declaration_result.consumer_count)
+        consumed = found[: len(self._topology.consumed_queues_of(stage))]
+        return all(queue.declaration_result.consumer_count for queue in consumed)
 
     async def _find(self, names: Sequence[str]) -> list[AbstractQueue]:
         try:

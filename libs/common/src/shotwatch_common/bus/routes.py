@@ -19,8 +19,11 @@ def require_permitted_route(topology: Topology, stage: str, message: AbstractInc
     Raises:
         Reject: the message came by another exchange or key, now or on its way through a waiting queue.
     """
-    own = topology.queue_of(stage)
-    permitted: set[tuple[str | None, str | None]] = {(topology.work.name, own.routing()), ("", own.name)}
+    consumed = topology.consumed_queues_of(stage)
+    permitted: set[tuple[str | None, str | None]] = {
+        *((topology.work.name, queue.routing()) for queue in consumed),
+        *(("", queue.name) for queue in consumed),
+    }
     if stage == "ingest":
         permitted |= {(STORE_EXCHANGE, topology.objects.name), (topology.objects.name, message.routing_key)}
     if (message.exchange, message.routing_key) not in permitted:

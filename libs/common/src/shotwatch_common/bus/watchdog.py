@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from shotwatch_common.bus.errors import ConsumersLost
-from shotwatch_common.bus.faststream_gaps import Consumption
+from shotwatch_common.bus.faststream_gaps import Consumption, all_active
 from shotwatch_common.bus.queues import QueueInspector
 from shotwatch_shots.errors import Retry
 
@@ -15,8 +15,8 @@ _RECOVERY_S = 15.0
 class Watchdog:
     """Checks that every stage to which this process has subscribed is still consumed."""
 
-    def __init__(self, queues: QueueInspector, consumptions: Mapping[str, Consumption]) -> None:
-        """Keep the consumptions by stage; stages may be added later."""
+    def __init__(self, queues: QueueInspector, consumptions: Mapping[str, Sequence[Consumption]]) -> None:
+        """Keep the consumptions of each stage's queues; stages may be added later."""
         self._queues = queues
         self._consumptions = consumptions
         self._lost: Sequence[str] = ()
@@ -49,9 +49,9 @@ class Watchdog:
             return ()
 
     async def _is_consumed(self, stage: str) -> bool:
-        """Return whether the broker knows a consumer of the stage, and this process has one.
+        """Return whether the broker knows a consumer of each queue, and this process has one.
 
         Both checks are needed: the broker also counts the consumers of other replicas, and a client may not
         learn that the broker has dropped its consumer.
         """
-        return await self._queues.has_consumers(stage) and self._consumptions[stage].is_active()
+        return await self._queues.has_consumers(stage) and all_active(self._consumptions[stage])

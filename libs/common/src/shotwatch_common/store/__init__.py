@@ -16,6 +16,7 @@ from miniopy_async.api import Minio
 from miniopy_async.commonconfig import CopySource
 from miniopy_async.helpers import MIN_PART_SIZE
 
+from shotwatch_common.block_cache import BlockCache
 from shotwatch_common.settings import Settings
 from shotwatch_common.store.client import Client
 from shotwatch_common.store.errors import (
@@ -67,15 +68,18 @@ class ObjectStore:
     bucket is missing), and ObjectGone if the object does not exist.
     """
 
-    def __init__(self, client: Minio) -> None:
+    def __init__(self, client: Minio, block_cache: BlockCache | None = None) -> None:
         self._client = client
+        self.block_cache = block_cache
+        """Recent blocks on this machine, for `fetching`."""
 
     @classmethod
-    def at(cls, url: str, access_key: str, secret_key: str) -> Self:
+    def at(cls, url: str, access_key: str, secret_key: str, block_cache: BlockCache | None = None) -> Self:
         """Return the store at this URL."""
         parts = urlsplit(url)
         secure = parts.scheme == "https"
-        return cls(Client(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1"))
+        client = Client(parts.netloc, access_key, secret_key, secure=secure, region="us-east-1")
+        return cls(client, block_cache)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -83,6 +87,7 @@ class ObjectStore:
             settings.store_url,
             settings.store_access_key.get_secret_value(),
             settings.store_secret_key.get_secret_value(),
+            BlockCache.of(settings),
         )
 
     async def __aenter__(self) -> Self:
@@ -92,6 +97,8 @@ class ObjectStore:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         await self._client.close_session()  # type: ignore[no-untyped-call]
+        if self.block_cache is not None:
+            self.block_cache.close()
 
     async def get(self, bucket: str, key: str, most: int = sys.maxsize) -> bytes:
         """Return the content of an object.

@@ -7,14 +7,17 @@ declare anything; they only check.
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from faststream.rabbit import ExchangeType, QueueType, RabbitExchange, RabbitQueue
 from faststream.rabbit.schemas.queue import QuorumQueueArgs, StreamQueueArgs
 
-STAGES = ("ingest", "validate", "aggregate", "features", "inference", "detail", "shadow")
-NEXT = {"ingest": "validate", "validate": "aggregate", "aggregate": "features", "features": "inference"}
+PATH = ("ingest", "validate", "aggregate", "features", "inference")
+"""The stages through which every shot passes, in their order. Each has an express queue."""
+STAGES = (*PATH, "detail", "shadow")
+NEXT = dict(pairwise(PATH))
 """The stage to whose queue a stage publishes; the stage pauses while that queue is long."""
 RETRY_DELAYS_S = (1, 5, 15, *[30] * 18)
 """Delays before the second, third … attempt, in seconds.
@@ -95,13 +98,30 @@ class Topology:
         return tuple(queue for stage in STAGES for queue in self.queues_of(stage))
 
     def queues_of(self, stage: str) -> tuple[RabbitQueue, ...]:
-        """Return every queue of a stage: its own, the dead-letter queue, the waiting queues."""
+        """Return every queue of a stage: those that are consumed, and those for failed messages."""
+        return *self.consumed_queues_of(stage), *self.queues_of_failed(stage)
+
+    def consumed_queues_of(self, stage: str) -> tuple[RabbitQueue, ...]:
+        """Return the queues that the stage's service consumes: the stage's own, and its express queue."""
+        own = self.queue_of(stage)
+        return (own, self.express_queue_of(stage)) if stage in PATH else (own,)
+
+    def queues_of_failed(self, stage: str) -> tuple[RabbitQueue, ...]:
+        """Return the stage's dead-letter queue and its waiting queues."""
         waiting = (self.waiting_queue_of(stage, delay) for delay in sorted(set(RETRY_DELAYS_S)))
-        return self.queue_of(stage), self.dead_letter_queue_of(stage), *waiting
+        return self.dead_letter_queue_of(stage), *waiting
 
     def queue_of(self, stage: str) -> RabbitQueue:
-        """Return the queue that the stage's service consumes."""
+        """Return the stage's own queue: of large messages, and of all those that come again."""
         return self._queue(stage)
+
+    def express_queue_of(self, stage: str) -> RabbitQueue:
+        """Return the queue for the small messages of a stage of PATH: there, they pass the large ones."""
+        return self._queue(f"{stage}.express")
+
+    def queue_for(self, stage: str, express: bool) -> RabbitQueue:
+        """Return the express queue of a stage if it is asked for and exists, else the stage's own."""
+        return self.express_queue_of(stage) if express and stage in PATH else self.queue_of(stage)
 
     def dead_letter_queue_of(self, stage: str) -> RabbitQueue:
         """Return the stage's dead-letter queue. It has no consumers.
@@ -178,9 +198,18 @@ class Topology:
             for each in self.queues:
                 queue = await declare_queue(channel, each)
                 await queue.bind(self.work.name, routing_key=each.routing())
-            ingest = await channel.get_queue(self.queue_of("ingest").name)
-            await ingest.bind(self.objects.name, routing_key="ingest")
+            await self._bind_objects(channel)
         await self._declare_events(connection)
+
+    async def _bind_objects(self, channel: AbstractChannel) -> None:
+        """Bind ingest's express queue to the exchange of the object store's notifications.
+
+        If ingest's own queue is bound to it, as in earlier versions, remove that binding.
+        """
+        express = await channel.get_queue(self.express_queue_of("ingest").name)
+        await express.bind(self.objects.name, routing_key="ingest")
+        own = await channel.get_queue(self.queue_of("ingest").name)
+        await own.unbind(self.objects.name, routing_key="ingest")
 
     async def _declare_events(self, connection: AbstractConnection) -> None:
         async with asyncio.timeout(_STREAM_STARTS_S):

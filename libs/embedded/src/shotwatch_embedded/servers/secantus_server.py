@@ -30,6 +30,7 @@ from secantus.server import SecantusDBServer
 from secantus.storage import wt
 
 from shotwatch_common.listening import listener
+from shotwatch_embedded.servers.secantus_limits import LimitedStorage
 
 _ACCOUNTS = "admin"
 """The database in which MongoDB's clients expect accounts."""
@@ -91,7 +92,8 @@ class _Server(SecantusDBServer):  # type: ignore[misc]  # it has no types
 
 def _dispatch_durably(command: Mapping[str, Any], context: CommandContext) -> Any:
     """Execute a command, and return its reply once all that it wrote is durable; an error if that fails."""
-    reply = dispatch(command, context)
+    with context.storage.command():
+        reply = dispatch(command, context)
     if next(iter(command), "") not in _READS:
         try:
             context.storage._session().log_flush("sync=on")
@@ -103,12 +105,14 @@ def _dispatch_durably(command: Mapping[str, Any], context: CommandContext) -> An
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     secantus_server.dispatch = _dispatch_durably
+    secantus_server.Storage = LimitedStorage
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = _Server(
         arguments.host,
         arguments.port,
         arguments.storage_path,
+        replica_set_name=None,  # with a name, it keeps a log of all writes for replicas and change streams
         require_auth=True,
         enable_test_commands=False,
         cache_size="256M",

@@ -171,8 +171,8 @@ def _setup(topology: Topology) -> BrokerAccount:
 
 def _service(name: str, topology: Topology) -> BrokerAccount:
     own = STAGES_OF[name]
-    sent = [topology.queue_of(stage).routing() for stage in SENDS_TO[name]]
-    put_aside = [each.routing() for stage in own for each in topology.queues_of(stage)[1:]]
+    sent = [each.routing() for stage in SENDS_TO[name] for each in topology.consumed_queues_of(stage)]
+    put_aside = [each.routing() for stage in own for each in topology.queues_of_failed(stage)]
     keys = {topology.work.name: _exactly((*sent, *put_aside))} if own else {}
     if name in ANNOUNCES:
         keys[topology.anomalies.name] = _events(ANNOUNCES[name])
@@ -180,7 +180,7 @@ def _service(name: str, topology: Topology) -> BrokerAccount:
         name,
         f"the service `{name}`",
         write=_exactly(keys),
-        read=_exactly(topology.queue_of(stage).name for stage in own),
+        read=_exactly(each.name for stage in own for each in topology.consumed_queues_of(stage)),
         routing_keys=keys,
     )
 
@@ -230,7 +230,7 @@ def _dead_letter_policies(topology: Topology) -> list[dict[str, object]]:
     return [
         {
             "name": f"{topology.prefix}dead-letter-{stage}",
-            "pattern": any_of(_exactly((topology.queue_of(stage).name,))),
+            "pattern": any_of(_exactly(queue.name for queue in topology.consumed_queues_of(stage))),
             "apply-to": "queues",
             "definition": {
                 "delivery-limit": DELIVERIES,

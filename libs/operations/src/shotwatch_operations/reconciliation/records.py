@@ -54,7 +54,7 @@ class RecordSides:
         latest: dict[str, KnownObject] = {}
         versions = await self._archive.known_objects.versions(keys)
         for version in sorted(versions, key=lambda each: each.arrived_at):
-            if version.state is ObjectState.INGESTED:
+            if version.state in (ObjectState.INGESTED, ObjectState.EXPIRED):
                 latest[version.key] = version
         replaced = {each.id for each in objects if latest.get(each.key, each).id != each.id}
         joined = [each for each in objects if each.id not in replaced and each.joined_at]

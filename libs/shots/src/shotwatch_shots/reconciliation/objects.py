@@ -134,7 +134,8 @@ def compare_places(
     account = OutcomeBuilder()
     for each in objects:
         implied = _state_implied(each, raw_keys.get(each.id, ()), buckets)
-        if each.state not in (implied, ObjectState.DEAD_LETTERED):
+        expected = ObjectState.INGESTED if each.state is ObjectState.EXPIRED else each.state
+        if expected not in (implied, ObjectState.DEAD_LETTERED):
             wrong = f"{each.state}, and its location is {'/'.join(each.location or ('nowhere',))}"
             account.late(each.label, wrong, each.since >= settled_before)
         elif each.state not in each.states:

@@ -1,1 +1,1 @@
-"""The periodic jobs of the service, one module each: trends, drift, references, ledger, promotions."""
+"""The periodic jobs of the service, one module each."""

@@ -16,7 +16,7 @@ from deflate import crc32
 from h5py import h5d
 from numpy.typing import NDArray
 
-from shotwatch_common.blocks import MAX_DATA_BYTES, Block
+from shotwatch_common.block import MAX_DATA_BYTES, Block
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.hdf5.datasets import RepeatedDatasets, load_numbers, load_text
 from shotwatch_ingest.domain.hdf5.image import Hdf5Image, Unreadable

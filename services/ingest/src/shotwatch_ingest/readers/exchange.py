@@ -21,7 +21,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from shotwatch_common.blocks import Array, Block
+from shotwatch_common.block import Array, Block
 from shotwatch_ingest.domain.expectation import MAX_NAME_BYTES
 from shotwatch_ingest.domain.inventory import SkippedPart
 from shotwatch_ingest.domain.snapshot import DeviceSnapshot, Snapshot, columns_of

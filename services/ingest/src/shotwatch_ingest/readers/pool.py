@@ -48,7 +48,6 @@ _PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
 _ENVIRONMENT = {
     "HDF5_PLUGIN_PRELOAD": "::",  # no plugins, whatever filter a file requests
     "OPENBLAS_NUM_THREADS": "1",
-    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the other pools reserve a gigabyte at once
     # Keep the memory of one file's arrays for the next file: fresh pages cost 10 ms per camera file.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),

@@ -17,6 +17,7 @@ import socket
 import sys
 import traceback
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 
@@ -49,8 +50,8 @@ def main() -> None:
     _die_with_the_service()
     requests, replies = socket.socket(fileno=int(sys.argv[1])), os.dup(sys.stdout.fileno())
     facility, memory_bytes = _greeting()
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     _import_what_is_imported_late()
+    _limit_memory(memory_bytes)
     _silence()
     try:
         enter_sandbox()
@@ -123,6 +124,16 @@ def _import_what_is_imported_late() -> None:
     """Call functions that import modules at their first call: in the sandbox no module can be opened."""
     printable("\0")
     codecs.lookup("ascii")
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    """Limit the memory of this process, shared memory included, which RLIMIT_DATA would not count.
+
+    RLIMIT_AS counts everything that is mapped. Programs and libraries, which are mapped by now, are added.
+    """
+    mapped, _, _, _, _, data, _ = map(int, Path("/proc/self/statm").read_text().split())
+    limit = memory_bytes + (mapped - data) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _silence() -> None:

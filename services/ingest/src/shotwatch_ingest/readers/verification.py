@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.blocks import MAX_DATA_BYTES
+from shotwatch_common.block import MAX_DATA_BYTES
 from shotwatch_common.printable import printable
 from shotwatch_ingest.domain.expectation import Expectation, Skip
 from shotwatch_ingest.domain.inventory import MAX_EXAMPLES

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from shotwatch_common.blocks import Block
+from shotwatch_common.block import Block
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.fetching import BlockGone, fetch_block
 from shotwatch_physics.energy import measure_energies

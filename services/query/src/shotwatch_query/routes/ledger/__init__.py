@@ -60,6 +60,7 @@ async def get_balance(sources: From, room: Room, asked: Annotated[SpanParameters
         reasons=tally.reasons,
         equalities=list(map(LedgerEquality.model_validate, summaries)),
         adds_up=_adds_up(summaries),
+        shots_deleted_until=await sources.archive.retention.expired_until(),
     )
 
 

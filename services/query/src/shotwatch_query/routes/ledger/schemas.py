@@ -53,6 +53,10 @@ class LedgerReport(Schema):
     adds_up: bool | None = Field(
         description="No equality has an imbalance; null while a part of the span has never been checked."
     )
+    shots_deleted_until: Instant | None = Field(
+        description="Shots judged before this time have been deleted, unless an event or a label is about "
+        "them; null if none have been."
+    )
 
 
 class LedgerStep(Schema):

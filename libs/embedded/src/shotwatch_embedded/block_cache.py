@@ -1,0 +1,53 @@
+"""The folder of a stack's block cache: in memory if there is room for it, and removed when its stack ends."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  # nobody can foresee the name that mkdtemp chooses there
+_PREFIX = "shotwatch-blocks-"
+_MIN_FREE_BYTES = 2 << 30
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class CacheFolder:
+    """An empty folder with rights for its owner alone, locked while its stack lives.
+
+    A stack that was killed leaves its folder behind. The next one of the same user removes it.
+    """
+
+    def __init__(self, otherwise: Path) -> None:
+        """Create the folder in memory, or at `otherwise` if there is no room in memory."""
+        _remove_abandoned()
+        if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MIN_FREE_BYTES:
+            self.path = Path(mkdtemp(prefix=_PREFIX, dir=_MEMORY))
+        else:
+            self.path = otherwise
+            shutil.rmtree(otherwise, ignore_errors=True)
+            otherwise.mkdir(mode=0o700)
+        self._held = os.open(self.path, _FOLDER)
+        fcntl.flock(self._held, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._held)
+
+
+def _remove_abandoned() -> None:
+    for path in _MEMORY.glob(f"{_PREFIX}*"):
+        with suppress(OSError), _opened(path) as found:  # a folder of another user or of a running stack
+            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, _FOLDER)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,46 @@
+"""The means of reading files: small files pass the large ones, by readers and places of their own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from shotwatch_common.notification import ArrivedObject
+from shotwatch_ingest.readers.pool import ReaderPool
+from shotwatch_ingest.settings import SECONDS_PER_FILE
+from shotwatch_shots.facility import Facility
+from shotwatch_shots.records import ObjectRef
+
+SMALL_BYTES = 1 << 20
+"""Largest size of a small object: some fifty records of a camera, or a tenth of a second of work."""
+READER_BYTES = 2 << 30
+"""Maximum memory of a reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The means of reading small files, or large ones."""
+
+    readers: ReaderPool
+    places: asyncio.Semaphore
+    """Places for the files in memory."""
+
+
+@asynccontextmanager
+async def reading(facility: Facility, readers: int, places: int) -> AsyncIterator[Reading]:
+    """Run so many readers, for so many files in memory.
+
+    Raises:
+        SettingsError: readers cannot be confined on this machine.
+        Retry: no reader starts.
+    """
+    pool = ReaderPool(
+        facility, processes=readers, seconds_per_file=SECONDS_PER_FILE, memory_bytes=READER_BYTES
+    )
+    async with pool:
+        yield Reading(pool, asyncio.Semaphore(places))
+
+
+def is_small(found: ArrivedObject | ObjectRef) -> bool:
+    """Return whether an object passes the large ones."""
+    return found.size <= SMALL_BYTES
