@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.place import ShotSeries
 from shotwatch_shots.pulses import epoch_ms
-from shotwatch_shots.vocabulary import AnomalyKind
+from shotwatch_shots.vocabulary import AnomalyKind, CalibrationKind
 from shotwatch_simulator.simulation import Simulation, simulate
 from tests.trends import DROPPED, METER, drop_energy
 

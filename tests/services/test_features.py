@@ -4,7 +4,7 @@ import pytest
 
 from shotwatch_features import service
 from tests.support.bus import Waiting
-from tests.support.faults import survived_every_fault
+from tests.support.faults import differences, survived_every_fault
 from tests.support.world import World
 
 from .conftest import SERIES
@@ -28,6 +28,17 @@ async def test_it_stores_the_features_then_publishes_then_measures_in_detail(joi
         "bulk_write measurements",
         "acknowledge features",
     ]
+
+
+@pytest.mark.usefixtures("cheap_details")
+async def test_the_features_do_not_depend_on_the_slices_in_which_they_are_measured(
+    joined: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, sliced = joined.fork(), joined.fork()
+    await features(whole)
+    monkeypatch.setattr(service, "SLICE", 1)
+    await features(sliced)
+    assert not list(differences(sliced.outcome(), whole.outcome()))
 
 
 @pytest.mark.usefixtures("cheap_details")

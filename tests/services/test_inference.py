@@ -15,10 +15,11 @@ from shotwatch_detector.patterns import Patterns
 from shotwatch_detector.residuals import ResidualMap
 from shotwatch_detector.scoring import CameraReference
 from shotwatch_detector.statistics import Baseline, Tail
+from shotwatch_inference import scoring
 from shotwatch_shots.features.spec import Side
 from shotwatch_shots.identity import residual_key
 from shotwatch_shots.vocabulary import ModelAlias
-from tests.support.faults import survived_every_fault
+from tests.support.faults import differences, survived_every_fault
 from tests.support.world import World
 
 from .conftest import FLAWED, SHOTS
@@ -123,6 +124,16 @@ async def test_with_models_the_order_and_the_outcome_are_the_same_and_the_challe
     assert {"name": "shotwatch", "version": "3", "run_id": "run-3"} in models
     [shadow] = world.documents("shadows")
     assert shadow["version"] == "4"
+
+
+async def test_the_judgement_does_not_depend_on_the_slices_in_which_frames_are_scored(
+    promoted: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, sliced = promoted.fork(), promoted.fork()
+    await inference(whole)
+    monkeypatch.setattr(scoring, "SLICE", 1)
+    await inference(sliced)
+    assert not list(differences(sliced.outcome(), whole.outcome()))
 
 
 async def test_numbers_of_events_have_no_gap_and_no_number_is_used_twice(

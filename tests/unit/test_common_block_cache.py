@@ -40,7 +40,8 @@ def cache(folder: Path) -> Iterator[BlockCache]:
 
 @pytest.fixture
 def block() -> pa.Buffer:
-    return write_block(Block("d", np.arange(1, 4), ["ON"] * 3, np.ones(3, bool), {"energy1": np.ones(3)}))
+    energies = {"energy1": np.ones(3), "energy2": np.ones(3)}
+    return write_block(Block("d", np.arange(1, 4), ["ON"] * 3, np.ones(3, bool), energies))
 
 
 def opened_in(folder: Path) -> BlockCache:

@@ -88,3 +88,15 @@ def test_features_of_parts_come_together_as_columns_over_the_shots() -> None:
         collected.add(part, {"doubled": 2 * part.arrays["energy1"]})
     nothing = float("nan")
     assert collected.columns["meter"]["doubled"] == pytest.approx([0, 4, nothing, nothing, 22], nan_ok=True)
+
+
+def test_slices_have_each_shot_once_in_order_with_its_record() -> None:
+    first, _ = parts(None, DeviceKind.ENERGY_METER)
+    one, other = first.slices(1)
+    assert [(part.shots.tolist(), part.arrays["energy1"].tolist()) for part in (one, other)] == [
+        ([0], [0]),
+        ([1], [2]),
+    ]
+    (whole,) = first.slices(2)
+    assert whole.shots.tolist() == [0, 1]
+    assert np.shares_memory(whole.arrays["energy1"], first.arrays["energy1"])

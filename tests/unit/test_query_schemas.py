@@ -17,7 +17,7 @@ from shotwatch_query.routes.ledger.schemas import LedgerEquality
 from shotwatch_query.routes.models.schemas import ChampionChange, ReplicaModel
 from shotwatch_query.routes.reports.schemas import CalibrationSummary
 from shotwatch_query.routes.series.schemas import DropOutSpan
-from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.facility import Interval
 from shotwatch_shots.features.spec import FeatureSpec
 from shotwatch_shots.feedback import Standing, Statement
@@ -26,7 +26,7 @@ from shotwatch_shots.place import Place
 from shotwatch_shots.reconciliation.outcome import Imbalance
 from shotwatch_shots.reconciliation.slices import Equality
 from shotwatch_shots.reconciliation.summary import Found, Summary
-from shotwatch_shots.vocabulary import AnomalyKind, ChangeOutcome, FeedbackAction, ModelAlias
+from shotwatch_shots.vocabulary import AnomalyKind, CalibrationKind, ChangeOutcome, FeedbackAction, ModelAlias
 
 NOON_MS = 1_656_676_800_000
 NOON = "2022-07-01T12:00:00Z"

@@ -187,5 +187,8 @@ def test_one_account_may_read_the_metrics_of_the_store_and_nothing_else() -> Non
 def test_the_page_shows_the_table(table: Mapping[str, Mapping[str, Collection[str]]]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "rights.md").read_text(encoding="utf-8").splitlines()
     for account, rights in table.items():
-        cells = (f"`{where}`: {', '.join(sorted(map(str, actions)))}" for where, actions in rights.items())
+        cells = (
+            f"`{where}`: {', '.join(f'`{action}`' for action in sorted(actions))}"
+            for where, actions in rights.items()
+        )
         assert f"| `{account}` | {'; '.join(cells) or 'nothing'} |" in page

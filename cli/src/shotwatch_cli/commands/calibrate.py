@@ -23,10 +23,11 @@ from shotwatch_common.facility_file import load_facility
 from shotwatch_common.past_frames import CameraFrames, FrameReader
 from shotwatch_common.store import ObjectStore
 from shotwatch_physics.noise import NOISE_PROBABILITY, NoiseModel, fit_noise
-from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.facility import ExpectedDevices
 from shotwatch_shots.pulses import epoch_ms
 from shotwatch_shots.shot import ShotFilter
+from shotwatch_shots.vocabulary import CalibrationKind
 from shotwatch_simulator.image_reader import SkippedFile
 
 noise = typer.Typer(no_args_is_help=True, help="What a camera sees in the dark.")
@@ -134,10 +135,13 @@ async def _fit(
     recorded: CameraFrames | None = None,
 ) -> tuple[CalibrationConstants, Mapping[str, float]]:
     settings = deployment.settings
-    expected = find_camera(load_facility(settings.facility), wanted.device)
+    facility = load_facility(settings.facility)
+    expected = find_camera(facility, wanted.device)
     async with ObjectStore.of(settings) as store, Archive.of(settings) as archive:
         with stderr.status("reading frames"):
-            camera = recorded or await _stored(expected, archive, store, wanted)
+            camera = recorded or await _stored(
+                expected, archive, FrameReader(archive, store, facility), wanted
+            )
         calibration_store = CalibrationStore(archive, store, {CalibrationKind.NOISE: NoiseModel.from_npz})
         await calibration_store.poll()
         try:
@@ -170,7 +174,7 @@ def _recorded(wanted: FrameSelection, files: Sequence[Path], skipped: list[Skipp
 
 
 async def _stored(
-    expected: ExpectedDevices, archive: Archive, store: ObjectStore, wanted: FrameSelection
+    expected: ExpectedDevices, archive: Archive, frames: FrameReader, wanted: FrameSelection
 ) -> CameraFrames:
     of_place = ShotFilter(area=expected.place)
     start = epoch_ms(wanted.start) if wanted.start else 0
@@ -180,7 +184,7 @@ async def _stored(
         for shot in await archive.shots.spread(of_place, wanted.most, start, end)
         if wanted.dark or (shot.complete and not shot.verdict.kinds)
     ]
-    cameras = await FrameReader(archive, store).read(shots, [wanted.device], refused_too=wanted.dark)
+    cameras = await frames.read(shots, [wanted.device], refused_too=wanted.dark)
     if not cameras or not len(cameras[0].times):
         raise Failure(
             f"there are no frames of {wanted.device} in that time", "choose another by --from and --to"

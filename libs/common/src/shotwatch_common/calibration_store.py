@@ -7,8 +7,9 @@ from typing import Any
 from shotwatch_common.archive import Archive
 from shotwatch_common.clock import epoch_now
 from shotwatch_common.store import ObjectGone, ObjectStore
-from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.identity import calibration_key
+from shotwatch_shots.vocabulary import CalibrationKind
 
 Readers = Mapping[CalibrationKind, Callable[[bytes], Any]]
 

@@ -13,6 +13,7 @@ from shotwatch_common.archive import Archive
 from shotwatch_common.fetching import BlockGone, fetch_block
 from shotwatch_common.store import ObjectStore
 from shotwatch_shots.batch import Member
+from shotwatch_shots.facility import Facility
 from shotwatch_shots.records import BlockRef
 from shotwatch_shots.shot import JudgedShot
 from shotwatch_shots.vocabulary import DeviceKind
@@ -46,16 +47,23 @@ _Rows = Mapping[BlockRef, Sequence[_Row]]
 
 
 class FrameReader:
-    """Reads frames from blocks: each block once, and only a few at a time. Expired blocks are left out.
+    """Reads frames from blocks: each block once, and only a few at a time.
 
-    A block is in memory only while `reading` is held; by default, READERS blocks are read at a time.
+    Left out are blocks that have expired, or whose frames have another shape than the facility's: their
+    size would be unknown. A block is in memory only while `reading` is held; by default, READERS blocks are
+    read at a time.
     """
 
     def __init__(
-        self, archive: Archive, store: ObjectStore, reading: AbstractAsyncContextManager[None] | None = None
+        self,
+        archive: Archive,
+        store: ObjectStore,
+        facility: Facility,
+        reading: AbstractAsyncContextManager[None] | None = None,
     ) -> None:
         self._archive = archive
         self._store = store
+        self._facility = facility
         self._reading = reading or asyncio.Semaphore(READERS)
 
     async def read(
@@ -85,7 +93,8 @@ class FrameReader:
         return found
 
     async def _camera(self, device: str, blocks: _Rows) -> CameraFrames:
-        read = await asyncio.gather(*(self._frames(ref, rows) for ref, rows in blocks.items()))
+        shape = self._facility.device_type(device).datasets[0].shape
+        read = await asyncio.gather(*(self._frames(ref, rows, shape) for ref, rows in blocks.items()))
         there = [
             (rows, frames) for rows, frames in zip(blocks.values(), read, strict=True) if frames is not None
         ]
@@ -94,15 +103,18 @@ class FrameReader:
         frames = np.concatenate([frames for _, frames in there]) if there else np.empty((0, 0, 0), np.uint16)
         return CameraFrames(device, times[order], frames[order])
 
-    async def _frames(self, ref: BlockRef, rows: Sequence[_Row]) -> Frames | None:
-        """Return some rows of a block; None if the block has expired."""
+    async def _frames(self, ref: BlockRef, rows: Sequence[_Row], shape: tuple[int, ...]) -> Frames | None:
+        """Return some rows of a block; None if the block has expired, or has no such rows of this shape."""
+        chosen = [row.row for row in rows]
         async with self._reading:
             try:
                 block = await fetch_block(self._store, ref)
             except BlockGone:
                 return None
             images: Frames = block.arrays["image"]
-            return images[[row.row for row in rows]]
+            if images.shape[1:] != shape or len(images) <= max(chosen):
+                return None
+            return images[chosen]
 
 
 def _rows_of(

@@ -1,6 +1,6 @@
 """The data of a batch of shots, read from its blocks, and what is computed from them."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +25,12 @@ class Readings:
     """The batch's shots that have these records: (n,)."""
     arrays: Mapping[str, Array]
     """Column of the block → (n, ...)."""
+
+    def slices(self, size: int) -> "Iterator[Readings]":
+        """Yield the readings of up to `size` shots at a time, as views."""
+        for start in range(0, len(self.shots), size):
+            part = slice(start, start + size)
+            yield replace(self, shots=self.shots[part], arrays={n: a[part] for n, a in self.arrays.items()})
 
     def only(self, chosen: Mask) -> "Readings":
         """Return the readings of the chosen shots as copies, so that the memory of the block can be freed."""

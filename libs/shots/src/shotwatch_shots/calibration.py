@@ -1,16 +1,8 @@
 """Calibration constants of cameras: noise models and references."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class CalibrationKind(StrEnum):
-    """The kind of a set of calibration constants."""
-
-    NOISE = "noise"
-    """Mean and standard deviation of each pixel in the dark."""
-    REFERENCE = "reference"
-    """The typical beam image."""
+from shotwatch_shots.vocabulary import CalibrationKind
 
 
 @dataclass(frozen=True, slots=True)

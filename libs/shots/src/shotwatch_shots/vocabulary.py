@@ -3,6 +3,15 @@
 from enum import StrEnum
 
 
+class CalibrationKind(StrEnum):
+    """The kind of a set of calibration constants of a camera."""
+
+    NOISE = "noise"
+    """Mean and standard deviation of each pixel in the dark."""
+    REFERENCE = "reference"
+    """The typical beam image."""
+
+
 class DeviceKind(StrEnum):
     """The kind of a device, which the facility file derives from its group name."""
 

@@ -7,9 +7,10 @@ id, then publish the shots. Last, measure a share of the shots in detail, from f
 store the result. Delivery of `ShotsFlagged`: read the batch and its blocks, measure the listed shots in
 detail, and store the result. Handling a message a second time stores the same and publishes the same message
 again. If the service dies halfway, the message is delivered again and handled as a whole.
+
+Large batches are measured in slices, and measurements in detail wait until none of these waits (`turns`).
 """
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -22,6 +23,7 @@ from shotwatch_common.bus import Subscription
 from shotwatch_common.calibration_store import CalibrationStore
 from shotwatch_common.process import PREFETCH, Service, ServiceContext
 from shotwatch_common.readings import Collected, Readings, readings_of
+from shotwatch_common.turns import SLICE, Turns, Urgency, usable_cores
 from shotwatch_features.domain.measure import (
     Known,
     chosen_for_detail,
@@ -32,10 +34,9 @@ from shotwatch_features.settings import FeaturesSettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import Reference
 from shotwatch_shots.batch import ShotBatch, ShotsFlagged, ShotsMeasured
-from shotwatch_shots.calibration import CalibrationKind
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.records import DATA_KINDS
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.vocabulary import CalibrationKind, DeviceKind
 
 READERS = {
     CalibrationKind.NOISE: NoiseModel.from_npz,
@@ -69,13 +70,16 @@ class Measurer:
     ) -> None:
         self._context = context
         self._calibration_store = calibration_store
+        self._turns = Turns(usable_cores())
 
     async def measure(self, shots: ShotBatch) -> None:
         """Measure every valid member of a batch of shots, and a share of the shots in detail."""
+        urgency = Urgency.SMALL if shots.is_small else Urgency.LARGE
         share, measured, for_detail = chosen_for_detail(shots.pulses), Collected(len(shots.pulses)), []
         async for readings in readings_of(shots.members_of(DATA_KINDS), self._context.store):
             known = self._known(readings.device)
-            measured.add(readings, await asyncio.to_thread(measure, readings.kind, readings.arrays, known))
+            for part in readings.slices(SLICE):
+                measured.add(part, await self._turns.compute(urgency, measure, part.kind, part.arrays, known))
             if readings.kind is DeviceKind.CAMERA:
                 for_detail.append(readings.only(share))
         await self._context.archive.measurements.keep(shots, Source.FEATURES, measured.columns)
@@ -105,11 +109,15 @@ class Measurer:
     async def _measure_in_detail(
         self, shots: ShotBatch, of_cameras: Sequence[Readings], source: Source
     ) -> None:
+        urgency = Urgency.SMALL if shots.is_small else Urgency.IDLE
         found = Collected(len(shots.pulses))
         for readings in of_cameras:
             if len(readings.shots):
                 known = self._known(readings.device)
-                found.add(readings, await asyncio.to_thread(measure_camera_in_detail, readings.arrays, known))
+                found.add(
+                    readings,
+                    await self._turns.compute(urgency, measure_camera_in_detail, readings.arrays, known),
+                )
         await self._context.archive.measurements.keep(shots, source, found.columns)
         faults.reach("features.after_detail")
 

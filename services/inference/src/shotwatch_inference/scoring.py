@@ -1,6 +1,5 @@
 """The model's scores of a batch, computed from its frames in the object store, and its judgement."""
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from math import isfinite
@@ -8,6 +7,7 @@ from math import isfinite
 from shotwatch_common.fetching import fetch_block
 from shotwatch_common.readings import Collected, Readings, readings_of
 from shotwatch_common.store import ObjectStore
+from shotwatch_common.turns import SLICE, Turns, Urgency
 from shotwatch_detector.arrays import Features, Frames
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.detector import Detector
@@ -20,15 +20,18 @@ CameraScores = Mapping[str, Features]
 """Device → score → one entry per shot, NaN where it has no valid frame."""
 
 
-async def score(batch: ShotBatch, detector: Detector, store: ObjectStore) -> CameraScores:
-    """Score the frames of the cameras that a detector knows, one block at a time.
+async def score(
+    batch: ShotBatch, detector: Detector, store: ObjectStore, turns: Turns, urgency: Urgency
+) -> CameraScores:
+    """Score the frames of the cameras that a detector knows, one block at a time, in slices.
 
     Raises:
         BlockGone: a block no longer exists.
     """
     scores = Collected(len(batch.pulses))
     async for readings in frames_of(batch, detector.bundle.cameras, store):
-        await asyncio.to_thread(add_scores, scores, readings, detector)
+        for part in readings.slices(SLICE):
+            await turns.compute(urgency, add_scores, scores, part, detector)
     return scores.columns
 
 

@@ -17,6 +17,8 @@ Handling a message a second time leaves stored results as they are and does not 
 events that are not yet marked as published are published. If the service dies halfway, the message is
 delivered again, to a replica that has loaded its models. A shot in a batch that is not at its newest revision
 raises no events and is not changed.
+
+Large batches are scored in slices; a challenger scores when none of these waits (`turns`).
 """
 
 import asyncio
@@ -40,6 +42,7 @@ from shotwatch_common.clock import epoch_now
 from shotwatch_common.process import PREFETCH, Service, ServiceContext
 from shotwatch_common.registry import ModelRegistry
 from shotwatch_common.telemetry import current_trace_id, current_traceparent
+from shotwatch_common.turns import Turns, Urgency, usable_cores
 from shotwatch_detector.arrays import Features
 from shotwatch_detector.decision import Judgement
 from shotwatch_detector.finding import Finding
@@ -98,7 +101,8 @@ async def assemble(context: ServiceContext[InferenceSettings], resources: AsyncE
             **{f"{load.alias}_problem": load.problem for load in loads if load.problem},
         }
 
-    judge, shadow = Judge(context, champion, challenger), Shadow(context, challenger)
+    turns = Turns(usable_cores())
+    judge, shadow = Judge(context, turns, champion, challenger), Shadow(context, turns, challenger)
     subscriptions = (
         Subscription("inference", ShotsMeasured, judge.judge, PREFETCH),
         Subscription("shadow", ShotsMeasured, shadow.score, prefetch=1),
@@ -119,9 +123,14 @@ class Judge:
     """The judge of shots: features and blocks in; events, and shots with a verdict, out."""
 
     def __init__(
-        self, context: ServiceContext[InferenceSettings], champion: ModelWatch, challenger: ModelWatch
+        self,
+        context: ServiceContext[InferenceSettings],
+        turns: Turns,
+        champion: ModelWatch,
+        challenger: ModelWatch,
     ) -> None:
         self._context = context
+        self._turns = turns
         self._champion = champion
         self._challenger = challenger
         self._incident_store = IncidentStore(context.archive)
@@ -131,9 +140,10 @@ class Judge:
         batch = message.shots
         champion = self._champion.current
         features = await self._context.archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
-        scores = await score(batch, champion.detector, self._context.store) if champion else {}
-        findings, judgement = await asyncio.to_thread(
-            self._decide, batch, with_scores(features, scores), champion
+        urgency = Urgency.SMALL if batch.is_small else Urgency.LARGE
+        scores = await self._score(batch, champion, urgency)
+        findings, judgement = await self._turns.compute(
+            urgency, self._decide, batch, with_scores(features, scores), champion
         )
         publication = self._publication(champion)
         verdicts = _verdicts(findings, judgement, len(batch.pulses))
@@ -149,6 +159,11 @@ class Judge:
         if self._challenger.current is not None:
             await self._context.bus.send("shadow", message)
         faults.reach("inference.after_judged")
+
+    async def _score(self, batch: ShotBatch, champion: Model | None, urgency: Urgency) -> CameraScores:
+        if champion is None:
+            return {}
+        return await score(batch, champion.detector, self._context.store, self._turns, urgency)
 
     def _decide(
         self, batch: ShotBatch, features: Mapping[str, Features], champion: Model | None

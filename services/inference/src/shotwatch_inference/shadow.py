@@ -7,10 +7,9 @@ Delivery: write one document under the batch's id and the version. Handling a me
 change it.
 """
 
-import asyncio
-
 from shotwatch_common.archive.measurements import Source
 from shotwatch_common.process import ServiceContext
+from shotwatch_common.turns import Turns, Urgency
 from shotwatch_inference.models import ModelWatch
 from shotwatch_inference.scoring import judge_batch, kinds_of, score, with_scores
 from shotwatch_inference.settings import InferenceSettings
@@ -20,8 +19,11 @@ from shotwatch_shots.batch import ShotsMeasured
 class Shadow:
     """The challenger's scoring: features and blocks in, scores out."""
 
-    def __init__(self, context: ServiceContext[InferenceSettings], challenger: ModelWatch) -> None:
+    def __init__(
+        self, context: ServiceContext[InferenceSettings], turns: Turns, challenger: ModelWatch
+    ) -> None:
         self._context = context
+        self._turns = turns
         self._challenger = challenger
 
     async def score(self, message: ShotsMeasured) -> None:
@@ -30,10 +32,10 @@ class Shadow:
         if challenger is None:
             return
         archive, rate = self._context.archive, self._context.settings.false_alarms_per_hour
-        scores = await score(batch, challenger.detector, self._context.store)
+        scores = await score(batch, challenger.detector, self._context.store, self._turns, Urgency.IDLE)
         features = await archive.measurements.of_batch(batch.batch_id, Source.FEATURES)
-        judgement = await asyncio.to_thread(
-            judge_batch, batch, with_scores(features, scores), challenger.detector, rate
+        judgement = await self._turns.compute(
+            Urgency.IDLE, judge_batch, batch, with_scores(features, scores), challenger.detector, rate
         )
         await archive.shadows.keep(
             batch, challenger.ref.version, judgement.score, kinds_of(judgement.findings)

@@ -39,7 +39,7 @@ from shotwatch_ingest.readers.exchange import (
 )
 from shotwatch_ingest.readers.pool import ReaderPool
 from shotwatch_ingest.reading import Reading, is_small, reading
-from shotwatch_ingest.settings import IngestSettings
+from shotwatch_ingest.settings import FILES_IN_MEMORY, READERS_OF_SMALL, IngestSettings
 from shotwatch_ingest.sweep import Sweep
 from shotwatch_shots.errors import Reject
 from shotwatch_shots.facility import FileName
@@ -59,14 +59,12 @@ from shotwatch_shots.vocabulary import FileReason, ObjectState
 
 MAX_FILE_BYTES = 256 << 20
 """Maximum size of a file; a larger one is rejected without reading it."""
-FILES_IN_MEMORY = 4
-"""Most large files that are read at a time; further ones are being entered, published or moved."""
 
 
 async def assemble(context: ServiceContext[IngestSettings], resources: AsyncExitStack) -> Service:
     settings = context.settings
-    of_large = reading(context.facility, settings.readers, FILES_IN_MEMORY)
-    of_small = reading(context.facility, 1, PREFETCH_WAITING)
+    of_large = reading(context.facility, settings.readers_of_large, FILES_IN_MEMORY)
+    of_small = reading(context.facility, READERS_OF_SMALL, PREFETCH_WAITING)
     ingestor = Ingestor(
         context,
         await resources.enter_async_context(of_large),

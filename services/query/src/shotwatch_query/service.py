@@ -143,7 +143,8 @@ async def open_sources(settings: QuerySettings) -> AsyncIterator[ApiSources]:
         Refusals.of(archive.audit) as refusals,
     ):
         reading = asyncio.Lock()  # whole blocks are large: one is read at a time, besides those in the cache
-        blocks_read, frames_read = BlockReader(store, reading), FrameReader(archive, store, reading)
+        blocks_read = BlockReader(store, reading)
+        frames_read = FrameReader(archive, store, facility_file, reading)
         overview = Overview(facility_file, archive)
         yield ApiSources(
             settings,

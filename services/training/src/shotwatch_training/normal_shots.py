@@ -27,7 +27,7 @@ class NormalShots:
 
     def __init__(self, archive: Archive, store: ObjectStore, facility: Facility) -> None:
         self._archive = archive
-        self._frames = FrameReader(archive, store)
+        self._frames = FrameReader(archive, store, facility)
         self._facility = facility
 
     async def read(self, recipe: Recipe) -> History:

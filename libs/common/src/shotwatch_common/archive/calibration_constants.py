@@ -5,7 +5,8 @@ from dataclasses import asdict
 from pymongo.errors import DuplicateKeyError
 
 from shotwatch_common.archive.driver import Database, Filter
-from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.calibration import CalibrationConstants
+from shotwatch_shots.vocabulary import CalibrationKind
 
 
 class CalibrationVersions:

@@ -12,10 +12,10 @@ from shotwatch_common.process import ServiceContext
 from shotwatch_history.settings import HistorySettings
 from shotwatch_physics.noise import NoiseModel
 from shotwatch_physics.reference import make_reference
-from shotwatch_shots.calibration import CalibrationConstants, CalibrationKind
+from shotwatch_shots.calibration import CalibrationConstants
 from shotwatch_shots.facility import ExpectedDevices, Facility
 from shotwatch_shots.shot import JudgedShot, ShotFilter
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.vocabulary import CalibrationKind, DeviceKind
 
 MOST_FRAMES = 200
 FEWEST_FRAMES = 100
@@ -31,7 +31,7 @@ class ReferenceRenewal:
 
     def __init__(self, context: ServiceContext[HistorySettings]) -> None:
         self._context = context
-        self._frames = FrameReader(context.archive, context.store)
+        self._frames = FrameReader(context.archive, context.store, context.facility)
         self._calibration_store = CalibrationStore(
             context.archive, context.store, {CalibrationKind.NOISE: NoiseModel.from_npz}
         )

@@ -4,8 +4,6 @@ import asyncio
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -14,8 +12,7 @@ from fastapi import APIRouter, Query, Response
 from numpy.typing import NDArray
 from pydantic import Field
 
-from shotwatch_common.block import Block
-from shotwatch_common.store import ObjectGone, ObjectTooLarge
+from shotwatch_common.store import ObjectTooLarge
 from shotwatch_query.answers import Responses
 from shotwatch_query.domain.columns import spreadsheet_cell
 from shotwatch_query.domain.frames import (
@@ -31,12 +28,11 @@ from shotwatch_query.domain.plots import spectrum_png
 from shotwatch_query.errors import NotFound
 from shotwatch_query.members import find_member
 from shotwatch_query.parameters import DeviceName, ShotId
+from shotwatch_query.records import StoredRecord, find_record, values_of_record
+from shotwatch_query.reservation import Room
 from shotwatch_query.schema import Instant, Schema
 from shotwatch_query.sources import ApiSources, From
-from shotwatch_shots.batch import MemberRecord
 from shotwatch_shots.identity import residual_key
-from shotwatch_shots.pulses import instant
-from shotwatch_shots.records import BlockRef
 from shotwatch_shots.vocabulary import DeviceKind
 
 router = APIRouter(prefix="/shots/{shot}/devices/{device}", tags=["records"])
@@ -109,36 +105,14 @@ ROW_RESPONSES: Responses = {
         "content": {"text/csv": _TEXT},
     }
 }
+_MOST_NPY_HEADER_BYTES = 4096
 Format = Annotated[ArrayFormat, Query(alias="format", description="How the array is written.")]
-
-
-@dataclass(frozen=True, slots=True)
-class RecordInBlock:
-    """A record of a shot, in its block."""
-
-    shot: str
-    member: MemberRecord
-    ref: BlockRef
-    block: Block
-    row: int
-
-    def array(self, name: str) -> NDArray[Any]:
-        """Return an array of the record.
-
-        Raises:
-            NotFound: the device has no such array, or it could not be read in this record.
-        """
-        if name not in self.block.arrays:
-            raise NotFound(f"{self.member.device} records no {name}")
-        if not self.block.readable[self.row]:
-            raise NotFound(f"the {name} of {self.member.device} could not be read: {self.member.verdict}")
-        array: NDArray[Any] = self.block.arrays[name][self.row].copy()  # a view would keep the whole block
-        return array
 
 
 @router.get("/image", summary="A camera's frame", response_class=Response, responses=ARRAY_RESPONSES)
 async def get_image(
     sources: From,
+    room: Room,
     shot: ShotId,
     device: DeviceName,
     form: Format = ArrayFormat.PNG,
@@ -147,7 +121,7 @@ async def get_image(
     ] = True,
 ) -> Response:
     """Return the frame that the camera recorded in this shot, in counts."""
-    image = (await _find_record(sources, shot, device)).array("image")
+    image = (await find_record(sources, room, shot, device)).array("image")
     unit = sources.facility.dataset(DeviceKind.CAMERA).unit
     if form is ArrayFormat.PNG:
         return _file(await asyncio.to_thread(colour_png if colour else grey_png, image), form)
@@ -161,12 +135,18 @@ async def get_image(
     responses=ARRAY_RESPONSES,
 )
 async def get_residual(
-    sources: From, shot: ShotId, device: DeviceName, form: Format = ArrayFormat.PNG
+    sources: From, room: Room, shot: ShotId, device: DeviceName, form: Format = ArrayFormat.PNG
 ) -> Response:
     """Return the normalised frame minus its reconstruction by the model; stored for shots with an anomaly."""
+    pixels = values_of_record(sources, device)
+    await room.values(pixels)
     await find_member(sources, shot, device)
-    data = await sources.store.get(sources.settings.block_bucket, residual_key(shot, device))
-    residual = read_npy(data)
+    most = pixels * np.dtype(np.float32).itemsize + _MOST_NPY_HEADER_BYTES
+    key = residual_key(shot, device)
+    try:
+        residual = read_npy(await sources.store.get(sources.settings.block_bucket, key, most))
+    except (ObjectTooLarge, ValueError) as error:
+        raise NotFound(f"the residual {key} cannot be read: {error}") from error
     if form is ArrayFormat.PNG:
         return _file(await asyncio.to_thread(residual_png, residual), form)
     return await _array_response(residual, form, shot, device, "")
@@ -176,14 +156,14 @@ async def get_residual(
     "/spectrum", summary="A spectrometer's spectrum", response_class=Response, responses=ARRAY_RESPONSES
 )
 async def get_spectrum(
-    sources: From, shot: ShotId, device: DeviceName, form: Format = ArrayFormat.PNG
+    sources: From, room: Room, shot: ShotId, device: DeviceName, form: Format = ArrayFormat.PNG
 ) -> Response:
     """Return the spectrum that the spectrometer recorded in this shot, intensity over sample number."""
-    record = await _find_record(sources, shot, device)
+    record = await find_record(sources, room, shot, device)
     spectrum = record.array("spectrum")
     unit = sources.facility.dataset(DeviceKind.SPECTRO).unit
     if form is ArrayFormat.PNG:
-        title = f"{device}   {_time(record).isoformat(sep=' ', timespec='milliseconds')}"
+        title = f"{device}   {record.time.isoformat(sep=' ', timespec='milliseconds')}"
         return _file(await asyncio.to_thread(spectrum_png, spectrum, title, unit), form)
     return await _array_response(spectrum, form, shot, device, unit)
 
@@ -191,6 +171,7 @@ async def get_spectrum(
 @router.get("/row", summary="A record without its arrays", response_class=Response, responses=ROW_RESPONSES)
 async def get_row(
     sources: From,
+    room: Room,
     shot: ShotId,
     device: DeviceName,
     form: Annotated[RowFormat, Query(alias="format", description="How the row is written.")] = RowFormat.JSON,
@@ -200,26 +181,10 @@ async def get_row(
     In CSV, text is quoted, with an apostrophe before text that a spreadsheet would interpret as a formula.
     Invisible characters are escaped. Numbers stay numbers.
     """
-    row = _row(sources, await _find_record(sources, shot, device))
+    row = _row(sources, await find_record(sources, room, shot, device))
     if form is RowFormat.JSON:
         return Response(row.model_dump_json(), media_type="application/json")
     return Response(_row_csv(row), media_type="text/csv")
-
-
-async def _find_record(sources: ApiSources, shot: str, device: str) -> RecordInBlock:
-    member = await find_member(sources, shot, device)
-    ref, row = member.block, member.row
-    if ref is None or row is None:
-        raise NotFound(f"{device} has no record in shot {shot}")
-    try:
-        block = await sources.blocks.read(ref)
-    except ObjectGone as error:
-        raise NotFound(
-            f"the block {ref.key} has expired: put {ref.object_key} into the inbox again to make it anew"
-        ) from error
-    except ObjectTooLarge as error:
-        raise NotFound(f"the block cannot be read: {error}") from error
-    return RecordInBlock(shot, member, ref, block, row)
 
 
 def _file(data: bytes, form: ArrayFormat) -> Response:
@@ -240,27 +205,23 @@ async def _array_response(
     return _file(document.model_dump_json().encode(), form)
 
 
-def _row(sources: ApiSources, record: RecordInBlock) -> RecordDocument:
-    member, block, n = record.member, record.block, record.row
-    scalars = {name: float(array[n]) for name, array in block.arrays.items() if array.ndim == 1}
+def _row(sources: ApiSources, record: StoredRecord) -> RecordDocument:
+    member = record.member
+    scalars = {name: float(array) for name, array in record.arrays.items() if not array.ndim}
     return RecordDocument(
         shot=record.shot,
         device=member.device,
         kind=member.kind,
-        time=_time(record),
-        state=block.state[n],
-        readable=bool(block.readable[n]),
+        time=record.time,
+        state=record.state,
+        readable=record.readable,
         verdict=member.verdict,
-        block=record.ref.key,
-        row=n,
+        block=record.block_key,
+        row=record.row,
         values={name: value if np.isfinite(value) else None for name, value in scalars.items()},
         unit=sources.facility.dataset(member.kind).unit if scalars else "",
-        arrays={name: list(array.shape[1:]) for name, array in block.arrays.items() if array.ndim > 1},
+        arrays={name: list(array.shape) for name, array in record.arrays.items() if array.ndim},
     )
-
-
-def _time(record: RecordInBlock) -> datetime:
-    return instant(int(record.block.time[record.row]))
 
 
 def _row_csv(row: RecordDocument) -> str:

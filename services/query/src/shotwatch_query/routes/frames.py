@@ -88,7 +88,7 @@ async def get_maximum(
     It shows hot spots that moved or appeared only once.
     """
     expected = find_expected(sources.facility, device, DeviceKind.CAMERA)
-    await room.bytes(_frame_bytes(sources, asked))
+    await room.bytes(_frame_bytes(sources, device, asked))
     frames = await _newest_frames(sources, expected, device, asked)
     maximum = await asyncio.to_thread(running_maximum, frames.frames)
     if asked.form is PictureFormat.NPY:
@@ -102,7 +102,7 @@ async def get_frames(
 ) -> Response:
     """Return the camera's valid frames of the newest shots, in order of time, as one NPZ file."""
     expected = find_expected(sources.facility, device, DeviceKind.CAMERA)
-    await room.bytes(_frame_bytes(sources, asked))
+    await room.bytes(_frame_bytes(sources, device, asked))
     frames = await _newest_frames(sources, expected, device, asked)
     shots = [shot_id(expected.series, time) for time in frames.times.tolist()]
     data = await asyncio.to_thread(frames_npz, shots, frames.times, frames.frames)
@@ -139,7 +139,7 @@ def _file(data: bytes, media_type: str, frames: CameraFrames) -> Response:
     return LargeResponse(data, media_type=media_type, headers={"X-Frames": str(len(frames.frames))})
 
 
-def _frame_bytes(sources: ApiSources, asked: NewestShots) -> int:
+def _frame_bytes(sources: ApiSources, device: str, asked: NewestShots) -> int:
     """Return the memory for frames while they are read, joined, sorted and written, in bytes."""
-    pixels = prod(sources.facility.dataset(DeviceKind.CAMERA).shape)
+    pixels = prod(sources.facility.device_type(device).datasets[0].shape)
     return _COPIES * asked.shots * pixels * np.dtype(np.uint16).itemsize

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from shotwatch_query.schema import DEVICE, Instant, Schema, Where
-from shotwatch_shots.calibration import CalibrationKind
-from shotwatch_shots.vocabulary import DeviceKind
+from shotwatch_shots.vocabulary import CalibrationKind, DeviceKind
 
 
 class CalibrationSummary(Schema):

@@ -79,8 +79,9 @@ async def search_shots(sources: From, room: Room, search: Annotated[ShotSearch, 
 
 
 @router.get("/shots/{shot}", summary="Everything about one shot")
-async def get_shot(sources: From, shot: ShotId) -> ShotDetails:
+async def get_shot(sources: From, room: Room, shot: ShotId) -> ShotDetails:
     """Return the members with their verdicts, features with units, score, reasons and revisions of a shot."""
+    await room.rows(1)
     found = await find_shot(sources, shot)
     measured = await sources.archive.measurements.of_batch(found.batch)
     events = await sources.archive.events.of_shots([shot])

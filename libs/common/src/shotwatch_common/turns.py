@@ -1,0 +1,102 @@
+"""Turns at the processor: which computation of this process runs next, when there are more than cores.
+
+Large work is cut into slices of at most some 50 ms, and only as many slices run at a time as there are cores.
+Small work does not wait for a turn: it runs beside them, and the operating system divides the cores. So it
+waits for nobody, and large work keeps a share: a service handles only a few small messages at a time. Idle
+work runs when no large work waits. It cannot starve, because its messages keep their places until it is done;
+large work without a place does not wait for a turn.
+
+The slices must release Python's global lock for most of their time. NumPy's functions and the compiled ones
+do so.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from enum import Enum
+from math import ceil
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+SLICE = 96
+"""Frames or spectra of a slice: some 25 ms of work, and a multiple of what a network takes at once."""
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+class Urgency(Enum):
+    """The urgency of a computation, the most urgent first."""
+
+    SMALL = "small"
+    LARGE = "large"
+    IDLE = "idle"
+
+
+class Turns:
+    """The turns at the cores of this process."""
+
+    def __init__(self, cores: int) -> None:
+        """Let so many slices of large or idle work run at a time."""
+        self._free = cores
+        self._waiting: dict[Urgency, deque[asyncio.Future[None]]] = {
+            Urgency.LARGE: deque(),
+            Urgency.IDLE: deque(),
+        }
+
+    async def compute(self, urgency: Urgency, function: Callable[..., T], *arguments: object) -> T:
+        """Return the function's result, computed in a thread when it is this computation's turn."""
+        if urgency is Urgency.SMALL:
+            return await asyncio.to_thread(function, *arguments)
+        async with self._turn(urgency):
+            return await asyncio.to_thread(function, *arguments)
+
+    @asynccontextmanager
+    async def _turn(self, urgency: Urgency) -> AsyncIterator[None]:
+        if self._free:
+            self._free -= 1
+        else:
+            await self._given(urgency)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _given(self, urgency: Urgency) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[urgency].append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it was given in the moment of the cancellation
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        for waiting in self._waiting.values():  # the most urgent first
+            while waiting:
+                turn = waiting.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    return
+        self._free += 1
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, by its affinity and the quota of its control group."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        return max(1, min(cores, _cores_of(_QUOTA.read_text())))
+    except (OSError, ValueError):  # there are no control groups of version 2, or no quota
+        return cores
+
+
+def _cores_of(quota: str) -> int:
+    """Return the cores of a quota as in `cpu.max`: microseconds of each period, and the period.
+
+    Raises:
+        ValueError: there is no quota.
+    """
+    microseconds, period = map(int, quota.split())
+    return ceil(microseconds / period)
