@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from secantus import storage as own_storage
 from secantus.storage import _IDX_ENTRIES_TABLE, _IDX_TABLE, Storage
 
 from shotwatch_embedded.servers.secantus_storage import LeanStorage
@@ -149,3 +150,21 @@ def test_an_update_reads_no_definitions_that_are_known(
     perform(ours, "update_matching", {"_id": 0}, {"$set": {"state": "b"}})
 
     assert [found["_id"] for found in perform(ours, "find_matching", {"state": "b"})] == [0]
+
+
+def test_no_statement_waits_for_the_disk_while_it_holds_the_lock_of_its_collection(
+    ours: LeanStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[bool] = []
+    commit = own_storage._commit_batch_transaction
+
+    def noting(session: Any, sync: bool) -> None:
+        waited.append(sync)
+        commit(session, sync)
+
+    monkeypatch.setattr(own_storage, "_commit_batch_transaction", noting)
+    perform(ours, "insert", [{"_id": 0}], journal=True)
+    perform(ours, "update_matching", {"_id": 0}, {"$set": {"state": "new"}}, journal=True)
+    perform(ours, "delete_matching", {"_id": 0}, journal=True)
+
+    assert waited == [False, False, False]

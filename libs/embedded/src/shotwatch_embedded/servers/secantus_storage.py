@@ -27,7 +27,7 @@ Definition = tuple[str, Mapping[str, object], Mapping[str, object]]
 
 
 class LeanStorage(Storage):  # type: ignore[misc]  # it has no types
-    """The storage of a server whose commands run within `command`.
+    """The storage of a server whose commands run within `command`, and which flushes the log after each.
 
     While a command changes definitions, all commands read them from the tables. A command keeps what it read
     in memory only if no definition has changed since it began, because it may have read the earlier ones.
@@ -90,6 +90,14 @@ class LeanStorage(Storage):  # type: ignore[misc]  # it has no types
             return tuple(super()._iter_indexes(db, coll))
         finally:
             self._tls.reads_definitions = False
+
+    def _batch_transaction(self, **_of_client: object) -> object:
+        """Begin a transaction whose commit does not wait for the disk, although the client asks for that.
+
+        The commit holds the lock of the collection, and each statement of a command commits. The server waits
+        once, after the command, and without the lock.
+        """
+        return super()._batch_transaction(sync=False)
 
     def _maybe_mark_multikey(
         self, db: str, coll: str, doc: Document, indexes: Sequence[Index], already_multikey: set[str]
