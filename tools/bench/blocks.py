@@ -20,8 +20,9 @@ from zlib import crc32
 import numpy as np
 import pyarrow as pa
 
+from shotwatch_common.block import Block
 from shotwatch_common.block_cache import BlockCache
-from shotwatch_common.blocks import Block, write_block
+from shotwatch_common.blocks import write_block
 from shotwatch_common.fetching import fetch_block, put_block
 from shotwatch_common.store import ObjectStore
 from shotwatch_embedded.ports import LOOPBACK, Ports
